@@ -1,0 +1,204 @@
+"""Every error of burst, by what the caller does next.
+
+BurstError
+├── TransientError            ask again: nothing is known yet, nothing is lost
+│   ├── ServerUnreachable     refused, reset, timed out, DNS, TLS; `may_have_arrived` tells a lost request from an unsent one
+│   ├── ServerBusy            429 or 5xx; `retry_after_seconds` where the server said it
+│   └── UnexpectedAnswer      not the shape ComfyUI documents: HTML, cut JSON, 404 of an endpoint, a redirect
+├── ItemError                 fail this item, go on with the others; `kind` is recorded
+│   ├── PromptTextError       the prompt file is missing, empty or not UTF-8
+│   ├── PromptRejected        POST /prompt answered 400 because of this item's own inputs
+│   ├── ExecutionFailed       the history entry holds an execution_error
+│   ├── OutputRefused         a name that leaves the output directory, or a file there that is not this item's
+│   └── OutputDamaged         what /view gave is cut short or does not decode
+├── StopBurst                 end this burst; every item keeps its place
+│   ├── LockHeld              another burst works on this state
+│   ├── ServerDown            the server does not answer
+│   ├── ServerStalled         the server answers but its running prompt does not change
+│   ├── DiskFull              a write met ENOSPC, EDQUOT or a read-only file system
+│   └── TemplateRejected      the server refuses the template itself
+├── ConfigurationError        a person must change something first
+│   ├── UsageError            a flag or an argument
+│   ├── SettingsError         settings.toml or an environment variable
+│   ├── TemplateError         the workflow file, an address or a binding
+│   └── StateError            the state file or its journal; says path and place
+│       └── StateVersionError a format version that this burst does not know
+└── StaleChange               the item's status is no longer what the change expected: read again
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+EXIT_DONE = 0
+"""The burst did what it was asked; work may remain."""
+EXIT_ITEMS_FAILED = 1
+"""Some items failed; also `status --check` with work left."""
+EXIT_CONFIGURATION = 2
+"""Usage, configuration, state file, disk: a person must change something."""
+EXIT_TRY_LATER = 75
+"""Lock held, server unreachable or stalled (EX_TEMPFAIL)."""
+EXIT_SIGINT = 130
+EXIT_SIGTERM = 143
+
+
+class BurstError(Exception):
+    """Root of every error that burst raises on purpose; its text is one message for a person."""
+
+    exit_code: ClassVar[int] = EXIT_ITEMS_FAILED
+
+
+class TransientError(BurstError):
+    """Nothing is known yet: ask again later."""
+
+    exit_code = EXIT_TRY_LATER
+
+
+class ServerUnreachable(TransientError):
+    """No answer came. `may_have_arrived` is False only when the request surely never left."""
+
+    def __init__(self, message: str, *, may_have_arrived: bool) -> None:
+        super().__init__(message)
+        self.may_have_arrived = may_have_arrived
+
+
+class ServerBusy(TransientError):
+    """The server answered 429 or 5xx."""
+
+    def __init__(self, message: str, *, status: int, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UnexpectedAnswer(TransientError):
+    """An answer that is not of ComfyUI's shape; it says nothing about any prompt."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ItemError(BurstError):
+    """This item cannot be finished; the others go on."""
+
+    kind: ClassVar[str] = "item"
+
+    def __init__(self, message: str, *, node_id: str | None = None) -> None:
+        super().__init__(message)
+        self.node_id = node_id
+
+
+class PromptTextError(ItemError):
+    """The prompt file is missing, empty, or not UTF-8."""
+
+    kind = "prompt_text"
+
+
+class PromptRejected(ItemError):
+    """`POST /prompt` answered 400. `node_errors` is the server's, by node id."""
+
+    kind = "rejected"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_type: str = "",
+        node_errors: dict[str, Any] | None = None,
+        node_id: str | None = None,
+    ) -> None:
+        super().__init__(message, node_id=node_id)
+        self.error_type = error_type
+        self.node_errors = node_errors or {}
+
+
+class ExecutionFailed(ItemError):
+    """The prompt ran and raised: history holds `execution_error`."""
+
+    kind = "execution_error"
+
+    def __init__(self, message: str, *, node_id: str | None, exception_type: str) -> None:
+        super().__init__(message, node_id=node_id)
+        self.exception_type = exception_type
+
+
+class OutputRefused(ItemError):
+    """An output's name leaves the output directory, or a file in its place is not this item's."""
+
+    kind = "output_refused"
+
+
+class OutputDamaged(ItemError):
+    """What `/view` gave is shorter than announced or does not decode."""
+
+    kind = "output_damaged"
+
+
+class StopBurst(BurstError):
+    """The burst ends here; every item keeps its place."""
+
+    exit_code = EXIT_TRY_LATER
+
+
+class LockHeld(StopBurst):
+    """Another burst works on this state."""
+
+
+class ServerDown(StopBurst):
+    """The server does not answer."""
+
+
+class ServerStalled(StopBurst):
+    """The server answers, but what it runs has not changed past the stall limit."""
+
+
+class DiskFull(StopBurst):
+    """A write met ENOSPC, EDQUOT, EROFS or a directory that refuses it."""
+
+    exit_code = EXIT_CONFIGURATION
+
+
+class TemplateRejected(StopBurst):
+    """The server refuses the template for nodes that the item does not touch."""
+
+    exit_code = EXIT_CONFIGURATION
+
+
+class ConfigurationError(BurstError):
+    """A person must change a flag, a setting or a file first."""
+
+    exit_code = EXIT_CONFIGURATION
+
+
+class UsageError(ConfigurationError):
+    """A flag or an argument does not fit."""
+
+
+class SettingsError(ConfigurationError):
+    """settings.toml or an environment variable does not fit."""
+
+
+class TemplateError(ConfigurationError):
+    """A workflow file, an address or a binding does not fit."""
+
+
+class StateError(ConfigurationError):
+    """The state file or its journal cannot be read. Nothing was changed."""
+
+    def __init__(self, path: Path | str, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = Path(path)
+
+
+class StateVersionError(StateError):
+    """The state was written in a format version that this burst does not know."""
+
+
+class StaleChange(BurstError):
+    """At least one item's status is not the expected one; nothing of the change set was written."""
+
+    def __init__(self, keys: list[str]) -> None:
+        super().__init__(f"changed by another process meanwhile: {', '.join(keys[:5])}")
+        self.keys = keys

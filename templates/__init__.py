@@ -1,0 +1,1 @@
+"""What is sent: API-format workflows, addresses into them, and named bindings."""
