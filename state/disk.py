@@ -1,0 +1,161 @@
+"""Durable files: the few operations that state and outputs are written with.
+
+What a caller may rely on after power loss: a `Handle.write` once `Handle.sync` returned; a name once `replace` or `sync_directory` did.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from orchestrator.errors import DiskFull
+
+_REFUSED = {
+    errno.ENOSPC: "the disk is full; free some space and run again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run again",
+    errno.EROFS: "the file system is read-only; remount it or choose another directory",
+    errno.EACCES: "permission denied; make it writable or choose another directory",
+    errno.EPERM: "not permitted; make it writable or choose another directory",
+    errno.ENOTDIR: "a file stands where a directory should be; move it away or choose another directory",
+    errno.EISDIR: "a directory stands where a file should be; move it away or choose another name",
+    errno.EIO: "the disk reports an input/output error; check the disk before running again",
+}
+
+
+@contextlib.contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into one `DiskFull` that names the path and what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = _REFUSED.get(error.errno or 0)
+        if advice is None:
+            raise
+        raise DiskFull(f"{path}: {advice}") from error
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells one version of a file from another without reading it."""
+
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return Stamp(inode=found.st_ino, size_bytes=found.st_size, mtime_ns=found.st_mtime_ns)
+
+
+class Handle:
+    """An open file. Not shared between threads."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def write(self, data: bytes) -> None:
+        """Write all of `data` where the file was opened for it (its end, when opened by `append_to`)."""
+        left = memoryview(data)
+        with refusals(self.path):
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+
+    def read_from(self, offset: int) -> bytes:
+        """Everything from `offset` to the end."""
+        parts = []
+        while part := os.pread(self._descriptor, 1 << 20, offset):
+            parts.append(part)
+            offset += len(part)
+        return b"".join(parts)
+
+    def truncate(self, size_bytes: int) -> None:
+        with refusals(self.path):
+            os.ftruncate(self._descriptor, size_bytes)
+
+    def sync(self) -> None:
+        """Make all that was written durable. When it fails, nothing is known of the file: do not call it again."""
+        with refusals(self.path):
+            os.fsync(self._descriptor)
+
+    def stamp(self) -> Stamp:
+        return _stamp(os.fstat(self._descriptor))
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class Disk:
+    """The real disk. Tests pass one that can forget what was not synced."""
+
+    def read(self, path: Path) -> bytes:
+        """Errors: FileNotFoundError."""
+        return path.read_bytes()
+
+    def stamp(self, path: Path) -> Stamp | None:
+        """None where no file is."""
+        try:
+            return _stamp(os.stat(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def create(self, path: Path) -> Handle:
+        """An empty file to write, whatever stood there before."""
+        with refusals(path):
+            return Handle(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666))
+
+    def append_to(self, path: Path, *, create: bool = False) -> Handle:
+        """Open for reading and appending. Errors: FileNotFoundError without `create`."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        with refusals(path):
+            return Handle(path, os.open(path, flags, 0o666))
+
+    def open_to_read(self, path: Path) -> Handle:
+        """Errors: FileNotFoundError."""
+        return Handle(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename, and make the new name durable."""
+        with refusals(target):
+            os.replace(source, target)
+        self.sync_directory(target.parent)
+
+    def sync_directory(self, path: Path) -> None:
+        """Make the names in a directory durable."""
+        with refusals(path):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; no error where none is."""
+        with refusals(path), contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def make_directory(self, path: Path) -> None:
+        """Create a directory and its parents, durably; no error where it is."""
+        missing = []
+        for place in (path, *path.parents):
+            if place.is_dir():
+                break
+            missing.append(place)
+        with refusals(path):
+            path.mkdir(parents=True, exist_ok=True)
+        for place in missing:
+            self.sync_directory(place.parent)
