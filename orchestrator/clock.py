@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 
 class Clock:
@@ -12,7 +12,7 @@ class Clock:
 
     def now(self) -> datetime:
         """The wall clock as aware UTC. For records only: it may jump."""
-        return datetime.now(timezone.utc)
+        return datetime.now(UTC)
 
     def monotonic(self) -> float:
         """Seconds that never go back. For every duration and time-out."""

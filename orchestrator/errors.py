@@ -2,7 +2,7 @@
 
 BurstError
 ├── TransientError            ask again: nothing is known yet, nothing is lost
-│   ├── ServerUnreachable     refused, reset, timed out, DNS, TLS; `may_have_arrived` tells a lost request from an unsent one
+│   ├── ServerUnreachable     refused, reset, timed out, DNS, TLS; `may_have_arrived`: lost, or never sent
 │   ├── ServerBusy            429 or 5xx; `retry_after_seconds` where the server said it
 │   └── UnexpectedAnswer      not the shape ComfyUI documents: HTML, cut JSON, 404 of an endpoint, a redirect
 ├── ItemError                 fail this item, go on with the others; `kind` is recorded

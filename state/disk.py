@@ -1,6 +1,7 @@
 """Durable files: the few operations that state and outputs are written with.
 
-What a caller may rely on after power loss: a `Handle.write` once `Handle.sync` returned; a name once `replace` or `sync_directory` did.
+What a caller may rely on after power loss: a `Handle.write` once `Handle.sync` returned; a name once `replace` or
+`sync_directory` did.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class Handle:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def write(self, data: bytes) -> None:

@@ -1,0 +1,139 @@
+"""The lines of the journal, as bytes and as values.
+
+A line is a JSON object that starts with the CRC-32 of the rest of it:
+    {"crc":"89abcdef","version":1,"seq":41,"extends":"<sha256 of the JSON>"}                          first line
+        also "merged":true where that JSON took in edits by hand, which no journal holds
+    {"crc":"89abcdef","seq":42,"changes":[{"key":"a.txt","was":"pending","record":{…}}]}              a change set
+    {"crc":"89abcdef","seq":43,"snapshot":"<sha256 of the JSON about to be renamed in>"}              a hand-over
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from orchestrator.errors import StateError, StateVersionError
+from state.item import Status
+
+FORMAT_VERSION = 1
+
+_PREFIX = b'{"crc":"'
+_BODY_AT = len(_PREFIX) + 8 + len(b'",')
+
+
+class JournalChange(msgspec.Struct, frozen=True):
+    """One item of a change set: the status that it replaced (None: added) and its full new record."""
+
+    key: str
+    was: Status | None
+    record: msgspec.Raw
+
+
+class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line as read. Exactly one of `extends`, `changes` and `snapshot` is set."""
+
+    seq: int
+    changes: tuple[JournalChange, ...] = ()
+    snapshot: str | None = None
+    extends: str | None = None
+    merged: bool = False
+    version: int | None = None
+
+
+_decode_line = msgspec.json.Decoder(Line).decode
+
+
+def _framed(body: bytes) -> bytes:
+    return b'%s%08x",%s\n' % (_PREFIX, zlib.crc32(body), body)
+
+
+def header_line(*, seq: int, extends: str, merged: bool) -> bytes:
+    tail = b',"merged":true}' if merged else b"}"
+    return _framed(b'"version":%d,"seq":%d,"extends":"%s"%s' % (FORMAT_VERSION, seq, extends.encode(), tail))
+
+
+def snapshot_line(*, seq: int, snapshot: str) -> bytes:
+    return _framed(b'"seq":%d,"snapshot":"%s"}' % (seq, snapshot.encode()))
+
+
+def change_line(*, seq: int, changes: Iterable[tuple[str, Status | None, bytes]]) -> bytes:
+    """`changes`: key, the status that is replaced (None: added), the new record as JSON."""
+    parts = (
+        b'{"key":%s,"was":%s,"record":%s}' % (msgspec.json.encode(key), msgspec.json.encode(was), record)
+        for key, was, record in changes
+    )
+    return _framed(b'"seq":%d,"changes":[%s]}' % (seq, b",".join(parts)))
+
+
+def _parse(line: bytes) -> Line | None:
+    """None where the bytes are not a whole line."""
+    if not line.startswith(_PREFIX) or line[_BODY_AT - 2 : _BODY_AT] != b'",':
+        return None
+    try:
+        expected = int(line[len(_PREFIX) : len(_PREFIX) + 8], 16)
+    except ValueError:
+        return None
+    if zlib.crc32(line[_BODY_AT:]) != expected:
+        return None
+    try:
+        return _decode_line(line)
+    except msgspec.DecodeError:
+        return None
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What was read from some offset on: whole lines, and where the last of them ends in the file."""
+
+    lines: Sequence[Line]
+    end: int
+    torn_bytes: int
+
+
+def read_lines(path: Path, data: bytes, *, offset: int = 0) -> Tail:
+    """Read the lines of `data`, which starts at `offset` of the journal at `path`.
+
+    What follows the last whole line was torn by a crash and is left out. A broken line *before* a whole one is not a
+    torn tail: StateError with the byte.
+    """
+    lines: list[Line] = []
+    at = end = 0
+    broken_at: int | None = None
+    while (newline := data.find(b"\n", at)) >= 0:
+        line = _parse(data[at:newline])
+        if line is None:
+            broken_at = at if broken_at is None else broken_at
+        elif broken_at is not None:
+            raise StateError(
+                path,
+                f"the journal cannot be read at byte {offset + broken_at}: a line there is damaged, and whole lines "
+                "follow it. Nothing was changed. Restore this file and the state file from a backup, or move the "
+                "journal away to go on from the state file alone.",
+            )
+        else:
+            lines.append(line)
+            end = newline + 1
+        at = newline + 1
+    return Tail(lines=lines, end=offset + end, torn_bytes=len(data) - end)
+
+
+def header_of(path: Path, lines: Sequence[Line]) -> Line:
+    """The checked first line. Errors: StateError, StateVersionError."""
+    if not lines or lines[0].extends is None:
+        raise StateError(
+            path,
+            "the journal's first line (byte 0) is damaged. Nothing was changed. Restore it from a backup, or move it "
+            "away to go on from the state file alone.",
+        )
+    header = lines[0]
+    if header.version != FORMAT_VERSION:
+        raise StateVersionError(
+            path,
+            f"written in format version {header.version}; this burst knows version {FORMAT_VERSION}. "
+            "Use the burst that wrote it, or a newer one.",
+        )
+    return header

@@ -1,0 +1,145 @@
+"""run.lock and holder.json: one burst a state, who it is, and when a killed one ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from orchestrator.errors import LockHeld, StateError
+from state.disk import Disk, refusals
+
+TOUCH_SECONDS = 1.0
+FRESH_SECONDS = 10.0
+"""A holder on another host that was touched within this time is taken to be alive."""
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds run.lock: the content of holder.json."""
+
+    host: str
+    boot_id: str
+    pid: int
+    burst: str
+    started_at: datetime
+    size: int
+
+    def describe(self) -> str:
+        return f"pid {self.pid} on {self.host} (burst {self.burst}, begun {self.started_at:%Y-%m-%d %H:%M:%S} UTC)"
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+class RunLock:
+    """Held for the length of a run; freed by the operating system when the process ends, however it ends.
+
+    holder.json is touched each second and removed at a clean end, so one that is there although the lock is free tells
+    of a killed burst, and its time when that was. The touching also keeps a second host out where the file system's
+    lock is only local.
+    """
+
+    def __init__(self, folder: Path, *, disk: Disk | None = None) -> None:
+        self.folder = folder
+        self.holder_path = folder / "holder.json"
+        self._disk = disk or Disk()
+        self._lock = FileLock(folder / "run.lock", thread_local=False, poll_interval=0.1, fallback_to_soft=False)
+        self._released = threading.Event()
+
+    def acquire(self, *, wait_seconds: float = 0.0) -> tuple[Holder, datetime] | None:
+        """Take the lock; what a killed burst left behind (who, and when it was last alive), or None.
+
+        Errors: LockHeld, with who holds it; StateError where this file system cannot lock.
+        """
+        self._disk.make_directory(self.folder)
+        try:
+            with refusals(self.folder):
+                self._lock.acquire(timeout=wait_seconds)
+        except Timeout as error:
+            raise LockHeld(self._held_message(self.holder())) from error
+        except (NotImplementedError, OSError) as error:
+            raise StateError(
+                self.folder, f"this file system cannot lock files ({error}); keep the state on one that can."
+            ) from error
+        left = self.holder()
+        if left is None:
+            return None
+        if self._lives_elsewhere(left):
+            self._lock.release()
+            raise LockHeld(self._held_message(left))
+        return left, self._last_touch()
+
+    def hold(self, *, burst: str, started_at: datetime, size: int) -> None:
+        """Say who holds it, and go on saying so each second until `release`."""
+        holder = Holder(
+            host=socket.gethostname(),
+            boot_id=_boot_id(),
+            pid=os.getpid(),
+            burst=burst,
+            started_at=started_at,
+            size=size,
+        )
+        temporary = self.holder_path.with_name("holder.json.tmp")
+        with self._disk.create(temporary) as handle:
+            handle.write(msgspec.json.encode(holder) + b"\n")
+        with refusals(self.holder_path):
+            os.replace(temporary, self.holder_path)
+        if not self._released.is_set():
+            threading.Thread(target=self._keep_touching, name="holder", daemon=True).start()
+
+    def release(self) -> None:
+        """A clean end: nobody holds it, and nobody was killed. Safe to repeat."""
+        self._released.set()
+        if self._lock.is_locked:
+            self._disk.remove(self.holder_path)
+            self._lock.release()
+
+    def holder(self) -> Holder | None:
+        """What holder.json says; None where there is none or it is damaged (it is never the truth about the lock)."""
+        try:
+            return msgspec.json.decode(self._disk.read(self.holder_path), type=Holder)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def is_held(self) -> bool:
+        """Whether some process holds the lock right now."""
+        try:
+            self._lock.acquire(timeout=0)
+        except (Timeout, OSError):
+            return True
+        self._lock.release()
+        return False
+
+    def _held_message(self, holder: Holder | None) -> str:
+        who = holder.describe() if holder else "another process"
+        return (
+            f"{who} holds {self._lock.lock_file}: one burst works on a state at a time. "
+            "Wait for it with --wait-lock SECONDS, or end it."
+        )
+
+    def _lives_elsewhere(self, holder: Holder) -> bool:
+        """A burst on another host that is alive although the lock was to be had: the lock is local to each host."""
+        if holder.host == socket.gethostname() or holder.boot_id == _boot_id():
+            return False
+        with refusals(self.folder):
+            os.utime(self._lock.lock_file)
+        here = os.stat(self._lock.lock_file).st_mtime
+        return here - self._last_touch().timestamp() < FRESH_SECONDS
+
+    def _last_touch(self) -> datetime:
+        return datetime.fromtimestamp(self.holder_path.stat().st_mtime, UTC)
+
+    def _keep_touching(self) -> None:
+        while not self._released.wait(TOUCH_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(self.holder_path)

@@ -1,0 +1,164 @@
+"""The state file itself: one JSON object, item key → record, read with checks and written one record a line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orchestrator.errors import StateError
+from state.disk import Disk, Handle
+from state.item import Priority, Record, Status, decode_record
+
+Raw = msgspec.Raw | bytes
+
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_WRITE_BYTES = 1 << 20
+_SHOWN_ERRORS = 5
+
+
+@dataclass
+class Records:
+    """Every record as its JSON text, and what is asked of all of them often."""
+
+    raws: dict[str, Raw] = field(default_factory=dict)
+    statuses: dict[str, Status] = field(default_factory=dict)
+    counts: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
+    priorities: dict[str, Priority] = field(default_factory=dict)
+    """Only those that are not normal."""
+
+    def put(self, key: str, raw: Raw, record: Record) -> None:
+        before = self.statuses.get(key)
+        if before is not None:
+            self.counts[before] -= 1
+        self.counts[record.status] += 1
+        self.raws[key] = raw
+        self.statuses[key] = record.status
+        if record.priority != "normal":
+            self.priorities[key] = record.priority
+        else:
+            self.priorities.pop(key, None)
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_records(path: Path, data: bytes, *, by_hand: bool) -> Records:
+    """Check and index a state file. `by_hand` also looks for keys that stand twice.
+
+    Errors: StateError with line and column, or with the items and fields that do not fit.
+    """
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if not data.strip():
+        raise StateError(
+            path, "the file is empty; an empty state is {}. Restore it from a backup. Nothing was changed."
+        )
+    try:
+        raws: Mapping[str, Raw] = _decode_object(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StateError(path, f"{_why_unreadable(data, error)}. Nothing was changed.") from error
+    if by_hand:
+        _refuse_double_keys(path, data)
+    records = Records()
+    problems = []
+    for key, raw in raws.items():
+        try:
+            records.put(key, raw, decode_record(raw))
+        except msgspec.ValidationError as error:
+            problems.append(_describe(data, key, error))
+    if problems:
+        more = f" (and {len(problems) - _SHOWN_ERRORS} more)" if len(problems) > _SHOWN_ERRORS else ""
+        raise StateError(
+            path, "; ".join(problems[:_SHOWN_ERRORS]) + f"{more}. Mend it and run again. Nothing was changed."
+        )
+    return records
+
+
+def _why_unreadable(data: bytes, error: Exception) -> str:
+    try:
+        whole = json.loads(data)
+    except json.JSONDecodeError as place:
+        return f"not JSON at line {place.lineno}, column {place.colno} (byte {_byte_of(data, place)}): {place.msg}"
+    except (UnicodeDecodeError, RecursionError) as other:
+        return f"not JSON: {other}"
+    if isinstance(whole, dict):
+        return f"cannot be read: {error}"
+    return f"expected one object of item key → record, found a {type(whole).__name__}"
+
+
+def _byte_of(data: bytes, place: json.JSONDecodeError) -> int:
+    return len(data.decode("utf-8", errors="replace")[: place.pos].encode())
+
+
+def _describe(data: bytes, key: str, error: msgspec.ValidationError) -> str:
+    at = data.find(json.dumps(key, ensure_ascii=False).encode())
+    lines_before = data.count(b"\n", 0, max(at, 0))
+    line = f" (line {lines_before + 1})" if at >= 0 else ""
+    message = str(error).replace(" - at `$", " at `")
+    if "`.status`" in message:
+        message += f"; a status is one of {', '.join(Status)}"
+    return f"item {key!r}{line}: {message}"
+
+
+def _refuse_double_keys(path: Path, data: bytes) -> None:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            double = next(name for name in names if names.count(name) > 1)
+            raise StateError(path, f"the key {double!r} stands twice in one object. Keep one. Nothing was changed.")
+        return found
+
+    json.loads(data, object_pairs_hook=unique)
+
+
+def write_records(handle: Handle, records: Records) -> str:
+    """Write all records and sync; the digest of what was written. Errors: DiskFull."""
+    hashed = hashlib.sha256()
+    for chunk in _chunks(records):
+        hashed.update(chunk)
+        handle.write(chunk)
+    handle.sync()
+    return hashed.hexdigest()
+
+
+def _chunks(records: Records) -> Iterator[bytes]:
+    lines: list[bytes] = []
+    size = 0
+    before = b"{\n"
+    for key, raw in records.raws.items():
+        record = bytes(raw)
+        if b"\n" in record:
+            record = msgspec.json.format(record, indent=0)
+        lines.append(b"%s%s: %s" % (before, msgspec.json.encode(key), record))
+        before = b",\n"
+        size += len(record)
+        if size > _WRITE_BYTES:
+            yield b"".join(lines)
+            lines, size = [], 0
+    lines.append(b"\n}\n" if records.raws else b"{}\n")
+    yield b"".join(lines)
+
+
+def read_snapshot(disk: Disk, path: Path, *, journal: Path | None) -> bytes:
+    """The state file's bytes. `journal`: where its journal is, if there is one. Errors: StateError."""
+    try:
+        return disk.read(path)
+    except IsADirectoryError as error:
+        raise StateError(path, "a directory stands where the state file should be; name the file.") from error
+    except PermissionError as error:
+        raise StateError(path, "permission denied; make it readable.") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        advice = "there is no state here. Start one with `burst init DIRECTORY`, or name one with --state."
+        if journal is not None:
+            advice = (
+                f"it is gone, but its journal {journal} is there. Restore the file from a backup, "
+                "or move that folder away to start anew."
+            )
+        raise StateError(path, advice) from error

@@ -1,0 +1,70 @@
+"""What every store of items offers, and how to open one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from state.item import Item, Status
+
+
+@dataclass(frozen=True)
+class Change:
+    """One item's next record, worked out from its current one while nobody else can write.
+
+    `expected` is the status that the change was decided on; None adds an item.
+    """
+
+    key: str
+    expected: Status | None
+    edit: Callable[[Item], Item]
+
+
+class Store(Protocol):
+    """Items by key. Safe to use from several threads; several processes may write at once."""
+
+    def __contains__(self, key: str) -> bool: ...
+
+    def __len__(self) -> int: ...
+
+    def get(self, key: str) -> Item:
+        """Errors: KeyError."""
+
+    def items(self, *statuses: Status) -> Iterator[Item]:
+        """Items in their order, all or those of the given statuses."""
+
+    def counts(self) -> dict[Status, int]:
+        """How many items stand where; every status is there."""
+
+    def due(self, limit: int, *, skip: Collection[str] = ()) -> list[Item]:
+        """The next pending items: by priority, then in their order."""
+
+    def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
+        """Make all of these changes or none; durable on return (with `sync`). Returns the new items, in order.
+
+        Errors: StaleChange when a status is not the expected one; DiskFull; StateError. Nothing was written then.
+        """
+
+    def add(self, items: Sequence[Item]) -> list[Item]:
+        """Add those whose key is not there yet, all in one change set. Returns what was added. Safe to repeat."""
+
+    def refresh(self) -> list[str]:
+        """Take in what other processes wrote since; the keys that changed."""
+
+    def settle(self, *, at_end: bool = False) -> None:
+        """Bring the file that people read up to date where that is cheap, or whatever it costs `at_end`."""
+
+    def close(self) -> None:
+        """Let go of files. Nothing is written. Safe to repeat."""
+
+
+def open_store(location: Path, *, create: bool = False, read_only: bool = False) -> Store:
+    """Open the state at `location` (today: a JSON file with its `.burst` folder).
+
+    Errors: StateError when it is not there (without `create`) or cannot be read.
+    """
+    from state.json_store import JsonStore
+
+    return JsonStore.open(location, create=create, read_only=read_only)
