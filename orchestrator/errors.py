@@ -5,6 +5,7 @@ BurstError
 │   ├── ServerUnreachable     refused, reset, timed out, DNS, TLS; `may_have_arrived`: lost, or never sent
 │   ├── ServerBusy            429 or 5xx; `retry_after_seconds` where the server said it
 │   └── UnexpectedAnswer      not the shape ComfyUI documents: HTML, cut JSON, 404 of an endpoint, a redirect
+│       └── NotOnServer       /view knows no such file: it was deleted or never written
 ├── ItemError                 fail this item, go on with the others; `kind` is recorded
 │   ├── PromptTextError       the prompt file is missing, empty or not UTF-8
 │   ├── PromptRejected        POST /prompt answered 400 because of this item's own inputs
@@ -78,6 +79,10 @@ class UnexpectedAnswer(TransientError):
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class NotOnServer(UnexpectedAnswer):
+    """`/view` answered that there is no such file. Asking again will not help; rendering again will."""
 
 
 class ItemError(BurstError):
