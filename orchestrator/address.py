@@ -1,0 +1,102 @@
+"""Where a server is, what may be sent to it, and what of that must never be shown."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote, urlsplit
+
+from orchestrator.errors import SettingsError
+
+SNIPPET_CHARACTERS = 80
+DEFAULT_PORTS = {"http": 80, "https": 443}
+_SHORTEST_SECRET = 4
+_SHORTEST_PART = 8
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server is. `url` may be shown: no user, no password, no trailing slash."""
+
+    url: str
+    authorization: str | None = field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def path(self) -> str:
+        return urlsplit(self.url).path
+
+
+def parse_address(text: str) -> Address:
+    """What a person typed: `host:8188`, `https://host/prefix/`, `http://user:password@host`. Errors: SettingsError."""
+    text = text.strip()
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        # Its text may quote a password that was taken for a port.
+        raise SettingsError("the server's address cannot be read; write it like http://127.0.0.1:8188") from None
+    if parts.scheme not in DEFAULT_PORTS or not host or re.search(r"[\s\x00-\x1f]", text):
+        raise SettingsError("the server's address must be http:// or https:// and a host, like http://127.0.0.1:8188")
+    if "@" in parts.path:
+        raise SettingsError("the user or password in the server's address holds a / or #; write them as %2F and %23")
+    if parts.query or parts.fragment:
+        raise SettingsError(f"leave out what follows ? or # in the address of {host}; give a key with --header")
+    shown_host = f"[{host}]" if ":" in host else host
+    shown_port = "" if port is None else f":{port}"
+    url = f"{parts.scheme}://{shown_host}{shown_port}{parts.path.rstrip('/')}"
+    if parts.username is None:
+        return Address(url)
+    password = unquote(parts.password or "")
+    pair = f"{unquote(parts.username)}:{password}".encode()
+    return Address(url, authorization=f"Basic {base64.b64encode(pair).decode()}", password=password)
+
+
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port: what must be equal before credentials are sent."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme)
+
+
+def shown(url: str) -> str:
+    """A URL for a message: no user, no password, no signed query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+class Secrets:
+    """The header values of one server, and how to keep them out of a text."""
+
+    def __init__(self, headers: Mapping[str, str], password: str | None) -> None:
+        words: set[str] = set()
+        for value in headers.values():
+            words |= {value} | {part for part in re.split(r"[\s;,=]+", value) if len(part) >= _SHORTEST_PART}
+        words |= {password} if password else set()
+        words = {word for word in words if len(word) >= _SHORTEST_SECRET}
+        self._words = sorted(words | {quote(word, safe="") for word in words}, key=len, reverse=True)
+
+    def __repr__(self) -> str:
+        return f"Secrets({len(self._words)})"
+
+    def hidden(self, text: str) -> str:
+        for word in self._words:
+            text = text.replace(word, "***")
+        return text
+
+    def snippet(self, body: bytes) -> str:
+        """The first characters of a body for a message: one line, printable, no secret."""
+        text = self.hidden(" ".join(body[:4096].decode("utf-8", "replace").split()))
+        return "".join(c if c.isprintable() else "?" for c in text)[:SNIPPET_CHARACTERS]
+
+
+def checked_headers(headers: Mapping[str, str], address: Address) -> dict[str, str]:
+    for name, value in headers.items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            raise SettingsError("a header needs a name of letters, digits and dashes: --header 'Name: value'")
+        if value != value.strip() or not re.fullmatch(r"[\x20-\x7e\xa0-\xff\t]*", value):
+            raise SettingsError(f"the value of header {name} holds a line break or a character that HTTP cannot carry")
+    has_one = any(name.lower() == "authorization" for name in headers)
+    own = {"Authorization": address.authorization} if address.authorization and not has_one else {}
+    return {**own, **headers}

@@ -1,0 +1,358 @@
+"""ComfyUI's answers as values: what each JSON body must look like, and what is read from it.
+
+Every function raises `WrongShape` for anything else, and nothing else. The shapes were recorded from ComfyUI 0.3.64;
+newer ones are noted where they differ.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from orchestrator.errors import ExecutionFailed, PromptRejected
+
+Hide = Callable[[str], str]
+"""Takes a server's words and gives them back without our credentials."""
+
+_OUT_OF_MEMORY = re.compile(r"out\s?of\s?memory|allocation on device", re.IGNORECASE)
+_NO_SUCH_JOB = re.compile(r"\bjob\b.*\bnot found\b", re.IGNORECASE | re.DOTALL)
+_FINISHED = ("execution_success", "execution_error", "execution_interrupted")
+
+
+class WrongShape(ValueError):
+    """The body is not what ComfyUI sends; the text says which part."""
+
+
+class JobStatus(StrEnum):
+    """What `/api/jobs/{id}` says of a prompt."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A queued prompt. `prompt_id` is the server's: it may differ from the one that was sent."""
+
+    prompt_id: str
+    number: float | None
+    node_errors: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file that a node wrote. `kind` is the node's word (images, gifs, video, audio, 3d); `type`: output or temp."""
+
+    node_id: str
+    kind: str
+    filename: str
+    subfolder: str
+    type: str
+
+
+@dataclass(frozen=True)
+class OutputText:
+    """A text that a node showed; it lies in the history only."""
+
+    node_id: str
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """A prompt that is over: exactly one of `succeeded`, `interrupted` and `failure` holds."""
+
+    prompt_id: str
+    graph: dict[str, Any]
+    extra_data: dict[str, Any]
+    files: tuple[OutputFile, ...]
+    texts: tuple[OutputText, ...]
+    succeeded: bool
+    interrupted: bool
+    failure: ExecutionFailed | None
+    cached_nodes: frozenset[str]
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def out_of_memory(self) -> bool:
+        """The failure was for want of memory: worth one more try after `/free`."""
+        failure = self.failure
+        return failure is not None and bool(_OUT_OF_MEMORY.search(f"{failure.exception_type} {failure}"))
+
+
+@dataclass(frozen=True)
+class QueuedPrompt:
+    """A prompt that waits or runs."""
+
+    prompt_id: str
+    number: float
+    extra_data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Both halves of `/queue`."""
+
+    running: tuple[QueuedPrompt, ...]
+    pending: tuple[QueuedPrompt, ...]
+
+
+@dataclass(frozen=True)
+class UploadedImage:
+    """Where the server put an upload."""
+
+    name: str
+    subfolder: str
+    type: str
+
+    @property
+    def as_input(self) -> str:
+        """The value for LoadImage's `image` input."""
+        return f"{self.subfolder}/{self.name}" if self.subfolder else self.name
+
+
+def need_object(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise WrongShape(f"{what} is not an object")
+    return value
+
+
+def need_list(value: object, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise WrongShape(f"{what} is not a list")
+    return value
+
+
+def need_text(value: object, what: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise WrongShape(f"{what} is not a text")
+    return value
+
+
+def need_number(value: object, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise WrongShape(f"{what} is not a number")
+    return value
+
+
+def need_object_body(body: object) -> dict[str, Any]:
+    """Any answer of which no more is asked than to be an object."""
+    return need_object(body, "the answer")
+
+
+def read_names(body: object) -> list[str]:
+    """`GET /models/{folder}`."""
+    return [need_text(name, "a name") for name in need_list(body, "the answer")]
+
+
+def read_submitted(body: object) -> Submitted:
+    """`POST /prompt`, 200. A newer server may add `node_errors` for the outputs that it left out."""
+    answer = need_object(body, "the answer")
+    number = answer.get("number")
+    return Submitted(
+        prompt_id=need_text(answer.get("prompt_id"), "prompt_id"),
+        number=None if number is None else need_number(number, "number"),
+        node_errors=_object_or_empty(answer.get("node_errors")),
+    )
+
+
+def read_rejection(body: object, hide: Hide) -> PromptRejected:
+    """`POST /prompt`, 400: `error` and, by node id, `node_errors`."""
+    answer = need_object(body, "the answer")
+    error = answer.get("error")
+    if isinstance(error, str):
+        error = {"message": error}
+    fault = need_object(error, "error")
+    node_errors = _object_or_empty(answer.get("node_errors"))
+    said = [_joined(fault)] + [f"node {node_id} {_node_fault(fault)}" for node_id, fault in node_errors.items()]
+    return PromptRejected(
+        hide(f"the server rejected the prompt: {'; '.join(said)}"),
+        error_type=_text_or_empty(fault.get("type")),
+        node_errors=node_errors,
+        node_id=next(iter(node_errors), None),
+    )
+
+
+def _node_fault(fault: object) -> str:
+    found = _object_or_empty(fault)
+    errors = found.get("errors")
+    said = [_joined(error) for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    return f"({_text_or_empty(found.get('class_type')) or 'unknown class'}): {', '.join(said) or 'no details'}"
+
+
+def _joined(fault: dict[str, Any]) -> str:
+    message, details = _text_or_empty(fault.get("message")), _text_or_empty(fault.get("details"))
+    if not details or details == message:
+        return message or _text_or_empty(fault.get("type")) or "no reason given"
+    return f"{message}: {details}" if message else details
+
+
+def read_history(prompt_id: str, body: object, hide: Hide) -> HistoryEntry | None:
+    """`GET /history/{id}`: None for `{}`, which says nothing about a prompt that waits or runs."""
+    answer = need_object(body, "the answer")
+    if not answer:
+        return None
+    entry = need_object(answer.get(prompt_id), f"the entry {prompt_id}")
+    outputs = need_object(entry.get("outputs"), "outputs")
+    status = entry.get("status")
+    messages = {} if status is None else dict(_messages(need_object(status, "status").get("messages")))
+    succeeded = bool(outputs) if status is None else _is_success(status)
+    interrupted = not succeeded and "execution_interrupted" in messages
+    graph, extra_data = _graph_and_extra_data(entry.get("prompt"))
+    return HistoryEntry(
+        prompt_id=prompt_id,
+        graph=graph,
+        extra_data=extra_data,
+        files=tuple(dict.fromkeys(_files(outputs))),
+        texts=tuple(_texts(outputs)),
+        succeeded=succeeded,
+        interrupted=interrupted,
+        failure=None if succeeded or interrupted else _failure(messages.get("execution_error"), hide),
+        cached_nodes=_cached_nodes(messages.get("execution_cached")),
+        started_at=_time(messages.get("execution_start")),
+        finished_at=next((at for name in _FINISHED if (at := _time(messages.get(name)))), None),
+    )
+
+
+def _is_success(status: dict[str, Any]) -> bool:
+    word = status.get("status_str")
+    if word not in ("success", "error"):
+        raise WrongShape("status_str is neither success nor error")
+    return bool(word == "success")
+
+
+def _messages(value: object) -> Iterator[tuple[str, dict[str, Any]]]:
+    for pair in value if isinstance(value, list) else ():
+        if isinstance(pair, list) and len(pair) >= 2 and isinstance(pair[0], str) and isinstance(pair[1], dict):
+            yield pair[0], pair[1]
+
+
+def _graph_and_extra_data(value: object) -> tuple[dict[str, Any], dict[str, Any]]:
+    parts = value if isinstance(value, list) else []
+    return _object_or_empty(_at(parts, 2)), _object_or_empty(_at(parts, 3))
+
+
+def _entries(outputs: dict[str, Any]) -> Iterator[tuple[str, str, object]]:
+    for node_id, kinds in outputs.items():
+        for kind, values in _object_or_empty(kinds).items():
+            for value in values if isinstance(values, list) else [values]:
+                yield node_id, kind, value
+
+
+def _files(outputs: dict[str, Any]) -> Iterator[OutputFile]:
+    seen = set()
+    for node_id, kind, value in _entries(outputs):
+        name = value.get("filename") if isinstance(value, dict) else None
+        if not isinstance(value, dict) or not isinstance(name, str) or not name:
+            continue
+        place = (name, _text_or_empty(value.get("subfolder")), _text_or_empty(value.get("type")) or "output")
+        if place not in seen:
+            seen.add(place)
+            yield OutputFile(node_id, kind, *place)
+
+
+def _texts(outputs: dict[str, Any]) -> Iterator[OutputText]:
+    for node_id, kind, value in _entries(outputs):
+        if isinstance(value, str):
+            yield OutputText(node_id, kind, value)
+
+
+def _failure(error: dict[str, Any] | None, hide: Hide) -> ExecutionFailed:
+    if error is None:
+        return ExecutionFailed("the server says that the prompt failed, not why", node_id=None, exception_type="")
+    node_id, exception_type = _text_or_empty(error.get("node_id")), _text_or_empty(error.get("exception_type"))
+    message = _text_or_empty(error.get("exception_message")).strip() or "no message"
+    where = f"node {node_id or '?'} ({_text_or_empty(error.get('node_type')) or 'unknown class'})"
+    return ExecutionFailed(
+        hide(f"{where} raised {exception_type or 'an error'}: {message}"),
+        node_id=node_id or None,
+        exception_type=exception_type,
+    )
+
+
+def _cached_nodes(message: dict[str, Any] | None) -> frozenset[str]:
+    nodes = (message or {}).get("nodes")
+    return frozenset(node for node in nodes if isinstance(node, str)) if isinstance(nodes, list) else frozenset()
+
+
+def _time(message: dict[str, Any] | None) -> datetime | None:
+    milliseconds = (message or {}).get("timestamp")
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float):
+        return None
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def read_queue(body: object) -> Queue:
+    """`GET /queue`: every waiting graph comes with it; only ids, numbers and extra data are kept."""
+    answer = need_object(body, "the answer")
+    return Queue(
+        running=tuple(_queued(entry) for entry in need_list(answer.get("queue_running"), "queue_running")),
+        pending=tuple(_queued(entry) for entry in need_list(answer.get("queue_pending"), "queue_pending")),
+    )
+
+
+def _queued(value: object) -> QueuedPrompt:
+    entry = need_list(value, "a queue entry")
+    return QueuedPrompt(
+        prompt_id=need_text(_at(entry, 1), "a queued prompt_id"),
+        number=need_number(_at(entry, 0), "a queued number"),
+        extra_data=_object_or_empty(_at(entry, 3)),
+    )
+
+
+def read_queue_remaining(body: object) -> int:
+    """`GET /prompt`."""
+    info = need_object(need_object(body, "the answer").get("exec_info"), "exec_info")
+    count = info.get("queue_remaining")
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise WrongShape("queue_remaining is not a whole number")
+    return count
+
+
+def read_job(body: object) -> JobStatus:
+    """`GET /api/jobs/{id}`, 200."""
+    try:
+        return JobStatus(need_text(need_object(body, "the answer").get("status"), "status"))
+    except ValueError as error:
+        raise WrongShape("status is no job status") from error
+
+
+def says_no_such_job(body: object) -> bool:
+    """Is this JSON of a 404 the jobs endpoint's own word, and not that of something in between?"""
+    if not isinstance(body, dict):
+        return False
+    return any(isinstance(body.get(name), str) and _NO_SUCH_JOB.search(body[name]) for name in ("error", "message"))
+
+
+def read_uploaded(body: object) -> UploadedImage:
+    """`POST /upload/image`: the name may differ from the one sent."""
+    answer = need_object(body, "the answer")
+    return UploadedImage(
+        name=need_text(answer.get("name"), "name"),
+        subfolder=_text_or_empty(answer.get("subfolder")),
+        type=_text_or_empty(answer.get("type")) or "input",
+    )
+
+
+def _object_or_empty(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text_or_empty(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _at(values: list[Any], index: int) -> object:
+    return values[index] if index < len(values) else None

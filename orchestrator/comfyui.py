@@ -1,0 +1,320 @@
+"""ComfyUI's HTTP API, one method per endpoint. The only module that knows it.
+
+Only a 200 of the expected shape is an answer. Anything else is `UnexpectedAnswer`: it says nothing about any prompt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+from orchestrator import answers
+from orchestrator.address import shown
+from orchestrator.answers import (
+    HistoryEntry,
+    JobStatus,
+    OutputFile,
+    OutputText,
+    Queue,
+    QueuedPrompt,
+    Submitted,
+    UploadedImage,
+    WrongShape,
+)
+from orchestrator.clock import Clock
+from orchestrator.download import Download
+from orchestrator.errors import NotOnServer, PromptRejected, UnexpectedAnswer
+from orchestrator.http import Answer, Transport
+
+__all__ = [
+    "ComfyUI",
+    "Download",
+    "HistoryEntry",
+    "JobStatus",
+    "OutputFile",
+    "OutputText",
+    "Queue",
+    "QueuedPrompt",
+    "Submitted",
+    "UploadedImage",
+]
+
+_NO_PROMPT = "00000000-0000-4000-8000-000000000000"
+_T = TypeVar("_T")
+
+
+class ComfyUI:
+    """One server. Safe for one watching and one downloading thread; `stop` ends the waiting between tries.
+
+    Every method but `submit` repeats itself for `retry_seconds`, on connection errors, 5xx and 429.
+    Errors of every method: ServerUnreachable, ServerBusy, UnexpectedAnswer; of the constructor: SettingsError.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        client_id: str | None = None,
+        connect_timeout_seconds: float = 5.0,
+        read_timeout_seconds: float = 30.0,
+        retry_seconds: float = 20.0,
+        stop: threading.Event | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.client_id = client_id or uuid.uuid4().hex
+        self.transport = Transport(
+            url,
+            headers=headers or {},
+            connect_timeout_seconds=connect_timeout_seconds,
+            read_timeout_seconds=read_timeout_seconds,
+            retry_seconds=retry_seconds,
+            stop=stop or threading.Event(),
+            clock=clock or Clock(),
+        )
+        self._base: str | None = None
+        self._has_jobs: bool | None = None
+
+    def __repr__(self) -> str:
+        return f"ComfyUI({self.url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.transport.close()
+
+    @property
+    def url(self) -> str:
+        """The server's address, fit to be shown."""
+        return self.transport.url
+
+    @property
+    def requests_made(self) -> int:
+        """Requests sent so far, tries and redirects included."""
+        return self.transport.requests_made
+
+    def submit(
+        self, graph: Mapping[str, Any], *, prompt_id: str, number: float, extra_data: Mapping[str, Any]
+    ) -> Submitted:
+        """`POST /prompt`, sent once. Only `PromptRejected`, and `may_have_arrived=False`, say that nothing was queued.
+
+        Errors: PromptRejected (400).
+        """
+        path = f"{self._decided_base()}/prompt"
+        order = {
+            "prompt_id": prompt_id,
+            "number": number,
+            "prompt": graph,
+            "extra_data": extra_data,
+            "client_id": self.client_id,
+        }
+        answer = self._post(path, order, patient=False)
+        if answer.status == 400:
+            raise self._read(answer, self._rejection)
+        self._expect_ok(answer)
+        return self._read(answer, answers.read_submitted)
+
+    def history(self, prompt_id: str) -> HistoryEntry | None:
+        """`GET /history/{id}`. None while the prompt waits or runs, and when the server does not know it."""
+        hide = self.transport.secrets.hidden
+        return self._get(
+            f"/history/{quote(prompt_id, safe='')}", lambda body: answers.read_history(prompt_id, body, hide)
+        )
+
+    def queue(self) -> Queue:
+        """`GET /queue`. Large: every waiting graph comes with it."""
+        return self._get("/queue", answers.read_queue)
+
+    def queue_remaining(self) -> int:
+        """`GET /prompt`: how many prompts wait or run. The cheapest question there is."""
+        return self._get("/prompt", answers.read_queue_remaining)
+
+    def delete_from_queue(self, prompt_ids: Iterable[str]) -> None:
+        """`POST /queue`: drop waiting prompts. One that runs, or that nobody knows, is left as it is."""
+        wanted = list(prompt_ids)
+        if wanted:
+            self._command("/queue", {"delete": wanted})
+
+    def interrupt(self, prompt_id: str) -> None:
+        """`POST /interrupt`: stop this prompt if it runs. Old servers do not read the id and stop whatever runs."""
+        self._command("/interrupt", {"prompt_id": prompt_id})
+
+    def free(self) -> None:
+        """`POST /free`: unload the models and free their memory before the next prompt."""
+        self._command("/free", {"unload_models": True, "free_memory": True})
+
+    @property
+    def has_jobs(self) -> bool:
+        """Does the server have `/api/jobs`? Asked once."""
+        if self._has_jobs is None:
+            self._job(_NO_PROMPT)
+        return bool(self._has_jobs)
+
+    def job(self, prompt_id: str) -> JobStatus | None:
+        """`GET /api/jobs/{id}`: None where the server does not know it. Only where `has_jobs`."""
+        status = self._job(prompt_id)
+        if not self._has_jobs:
+            raise UnexpectedAnswer(f"{self.url} has no /api/jobs; ask history and queue", status=404)
+        return status
+
+    def cancel_job(self, prompt_id: str) -> bool:
+        """`POST /api/jobs/{id}/cancel`: True when it waited or ran. Only where `has_jobs`."""
+        answer = self._post(f"/api/jobs/{quote(prompt_id, safe='')}/cancel", {}, patient=True)
+        self._expect_ok(answer)
+        return self._read(answer, answers.need_object_body).get("cancelled") is True
+
+    @contextlib.contextmanager
+    def view(self, file: OutputFile, *, offset: int = 0) -> Iterator[Download]:
+        """`GET /view`, as a stream; the read time-out holds for each piece. Errors: NotOnServer."""
+        path = f"{self._decided_base()}/view"
+        query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
+        with self.transport.stream(path, query=query, offset=offset) as download:
+            self._expect_file(download, path, file, offset)
+            yield download
+
+    def object_info(self, class_type: str | None = None) -> dict[str, Any]:
+        """`GET /object_info[/{class}]`: what each node class takes; `{}` for a class that the server does not have."""
+        path = "/object_info" if class_type is None else f"/object_info/{quote(class_type, safe='')}"
+        return self._get(path, answers.need_object_body)
+
+    def models(self, folder: str) -> list[str]:
+        """`GET /models/{folder}`: names such as a loader node takes them."""
+        return self._get(f"/models/{quote(folder, safe='')}", answers.read_names)
+
+    def system_stats(self) -> dict[str, Any]:
+        """`GET /system_stats`: versions, devices, memory."""
+        return self._get("/system_stats", answers.need_object_body)
+
+    def features(self) -> dict[str, Any]:
+        """`GET /features`: what the server can do."""
+        return self._get("/features", answers.need_object_body)
+
+    def upload_image(self, name: str, data: bytes, *, subfolder: str = "", overwrite: bool = True) -> UploadedImage:
+        """`POST /upload/image` into the server's input directory. With `overwrite` it is repeated on errors."""
+        fields = {"subfolder": subfolder, "type": "input", "overwrite": "true" if overwrite else "false"}
+        path = f"{self._decided_base()}/upload/image"
+        answer = self.transport.ask("POST", path, form=(fields, {"image": (name, data)}), patient=overwrite)
+        self._expect_ok(answer)
+        return self._read(answer, answers.read_uploaded)
+
+    def _get(self, path: str, read: Callable[[object], _T]) -> _T:
+        if self._base is not None:
+            return self._got(self.transport.ask("GET", self._base + path, patient=True), read)
+        try:
+            found = self._got(self.transport.ask("GET", f"/api{path}", patient=True), read)
+            self._base = "/api"
+        except UnexpectedAnswer as error:
+            if error.status not in (200, 404, 405):
+                raise
+            found = self._got(self.transport.ask("GET", path, patient=True), read)
+            self._base = ""
+        return found
+
+    def _got(self, answer: Answer, read: Callable[[object], _T]) -> _T:
+        self._expect_ok(answer)
+        return self._read(answer, read)
+
+    def _decided_base(self) -> str:
+        """`/api` or nothing. A 404 of `/view` or a POST cannot tell, so a small GET does."""
+        if self._base is None:
+            self.queue_remaining()
+        return self._base or ""
+
+    def _post(self, path: str, body: Mapping[str, Any], *, patient: bool) -> Answer:
+        return self.transport.ask("POST", path, body=json.dumps(body).encode(), patient=patient)
+
+    def _command(self, path: str, body: Mapping[str, Any]) -> None:
+        answer = self._post(self._decided_base() + path, body, patient=True)
+        self._expect_ok(answer)
+        if answer.body.strip():
+            self._read(answer, lambda body: None)
+
+    def _job(self, prompt_id: str) -> JobStatus | None:
+        if self._has_jobs is False:
+            return None
+        answer = self.transport.ask("GET", f"/api/jobs/{quote(prompt_id, safe='')}", patient=True)
+        if answer.status not in (404, 405):
+            self._expect_ok(answer)
+            status = self._read(answer, answers.read_job)
+            self._has_jobs = True
+            return status
+        self._has_jobs = answers.says_no_such_job(_json_or_none(answer.body))
+        return None
+
+    def _rejection(self, body: object) -> PromptRejected:
+        return answers.read_rejection(body, self.transport.secrets.hidden)
+
+    def _read(self, answer: Answer, read: Callable[[object], _T]) -> _T:
+        try:
+            return read(_json(answer.body))
+        except WrongShape as error:
+            raise self._unexpected(answer, f"{error}; check that this address is a ComfyUI server's") from error
+
+    def _expect_ok(self, answer: Answer) -> None:
+        if answer.status == 200:
+            return
+        if 300 <= answer.status < 400:
+            raise self._unexpected(answer, f"it points to {self._target(answer)}; use that address as the server's")
+        raise self._unexpected(answer, _advice(answer.status))
+
+    def _target(self, answer: Answer) -> str:
+        location = answer.headers.get("Location", "")
+        with contextlib.suppress(ValueError):
+            return self.transport.secrets.hidden(shown(location)) if "://" in location else location.partition("?")[0]
+        return "no readable address"
+
+    def _unexpected(self, answer: Answer, what: str) -> UnexpectedAnswer:
+        said = self.transport.secrets.snippet(answer.body)
+        quoted = f" ({said})" if said else ""
+        return UnexpectedAnswer(
+            f"{self.url}: {answer.method} {answer.path} answered {answer.status}{quoted}: {what}", status=answer.status
+        )
+
+    def _expect_file(self, download: Download, path: str, file: OutputFile, offset: int) -> None:
+        is_page = "text/html" in download.headers.get("Content-Type", "")
+        if not is_page and (download.status == 200 or (download.status == 206 and download.offset == offset)):
+            return
+        answer = Answer(
+            "GET", path, download.status, download.headers, download.first_bytes() if download.status != 206 else b""
+        )
+        if answer.status == 404 and (download.elsewhere or _is_from_comfyui(answer)):
+            name = f"{file.subfolder}/{file.filename}" if file.subfolder else file.filename
+            raise NotOnServer(f"{self.url}: the {file.type} file {name} is gone; render the item again", status=404)
+        raise self._unexpected(answer, _advice(answer.status))
+
+
+def _is_from_comfyui(answer: Answer) -> bool:
+    """Its own 404 is empty, or JSON; one with a page comes from something in between."""
+    return not answer.body.strip() or _json_or_none(answer.body) is not None
+
+
+def _advice(status: int) -> str:
+    if status in (401, 402, 403):
+        return "access refused; give the server's key with --header"
+    return "not an answer of ComfyUI; check the address and what stands before the server"
+
+
+def _json(body: bytes) -> object:
+    """Python's reader, because ComfyUI sends NaN and Infinity as Python writes them."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise WrongShape("the body is not whole JSON") from error
+
+
+def _json_or_none(body: bytes) -> object:
+    with contextlib.suppress(WrongShape):
+        return _json(body)
+    return None

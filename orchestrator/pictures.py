@@ -1,0 +1,111 @@
+"""Does a picture decode to its last pixel, and which graph does it carry?
+
+The format is read from the first bytes, never from a name. Pillow is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import struct
+import warnings
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+EXTENSIONS = frozenset({".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif"})
+"""Files of these names must decode before they are accepted."""
+
+LARGEST_DECODED_PIXELS = 200_000_000
+"""Above this a picture's chunks are checked but its pixels are not: decoding would take gigabytes."""
+
+_READERS = (
+    (b"\x89PNG\r\n\x1a\n", "PngImagePlugin", "PngImageFile"),
+    (b"\xff\xd8\xff", "JpegImagePlugin", "JpegImageFile"),
+    (b"GIF8", "GifImagePlugin", "GifImageFile"),
+    (b"RIFF", "WebPImagePlugin", "WebPImageFile"),
+)
+
+
+def decodes(source: Path | bytes) -> bool:
+    """Is it a PNG, JPEG, WebP or GIF whose every frame decodes and whose end is there?"""
+    with _opened(source) as stream:
+        return _ends_well(stream) and _is_sound(stream) and _every_frame_loads(stream)
+
+
+def embedded_graph(source: Path | bytes) -> dict[str, Any] | None:
+    """The API-format graph that SaveImage writes into a PNG as the text `prompt`; None where there is none."""
+    with _opened(source) as stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = _read(stream)
+            graph = json.loads(image.info["prompt"]) if image is not None and image.format == "PNG" else None
+        except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, RecursionError, struct.error):
+            return None
+    return graph if isinstance(graph, dict) else None
+
+
+def _opened(source: Path | bytes) -> IO[bytes]:
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+
+
+def _read(stream: IO[bytes]) -> ImageFile | None:
+    """Pillow's reader by signature: `Image.open` would refuse large pictures and load every plugin."""
+    stream.seek(0)
+    start = stream.read(12)
+    stream.seek(0)
+    for signature, module, name in _READERS:
+        if start.startswith(signature):
+            reader = getattr(importlib.import_module(f"PIL.{module}"), name)
+            image: ImageFile = reader(stream)
+            return image
+    return None
+
+
+def _is_sound(stream: IO[bytes]) -> bool:
+    """Every chunk up to the last has its checksum, where the format has such."""
+    try:
+        image = _read(stream)
+        if image is None:
+            return False
+        image.verify()
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error):
+        return False
+    return True
+
+
+def _every_frame_loads(stream: IO[bytes]) -> bool:
+    with warnings.catch_warnings():
+        # Pillow warns of odd metadata; whether pixels are there is all that counts here.
+        warnings.simplefilter("ignore")
+        try:
+            image = _read(stream)
+            if image is None:
+                return False
+            if image.width * image.height > LARGEST_DECODED_PIXELS:
+                return True
+            for frame in range(getattr(image, "n_frames", 1)):
+                image.seek(frame)
+                image.load()
+        except (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error):
+            return False
+    return True
+
+
+def _ends_well(stream: IO[bytes]) -> bool:
+    """What Pillow lets pass: a JPEG or a GIF without its end marker, a WebP shorter than it says."""
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    start = stream.read(12)
+    stream.seek(max(0, size - 64))
+    tail = stream.read(64)
+    if start.startswith(b"\xff\xd8\xff"):
+        return b"\xff\xd9" in tail
+    if start.startswith(b"GIF8"):
+        return b"\x3b" in tail
+    if start.startswith(b"RIFF"):
+        return start[8:12] == b"WEBP" and size >= int.from_bytes(start[4:8], "little") + 8
+    return True
