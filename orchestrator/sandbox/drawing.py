@@ -1,0 +1,163 @@
+"""Placeholder pictures: cheap to draw, plainly no real picture, visibly different for another seed or text."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+MARK = "PLACEHOLDER · burst sandbox"
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A batch of pictures not drawn yet: what a latent or an image is worth in the sandbox."""
+
+    width: int
+    height: int
+    count: int = 1
+    lines: tuple[str, ...] = ()
+    """What is written on each picture."""
+    color: int | None = None
+    """The background as 0xRRGGBB; None takes it from a hash of `lines`."""
+    source: Path | None = None
+    """A picture to draw over."""
+    inverted: bool = False
+
+    def with_line(self, line: str) -> Frames:
+        return dataclasses.replace(self, lines=(*self.lines, line))
+
+    def resized(self, width: int, height: int) -> Frames:
+        """As ImageScale does it: 0 keeps the proportion."""
+        if width == 0 and height == 0:
+            return self
+        width = width or max(1, round(self.width * height / self.height))
+        height = height or max(1, round(self.height * width / self.width))
+        return dataclasses.replace(self, width=width, height=height)
+
+
+def draw(frames: Frames, index: int) -> Image:
+    """The picture at `index` of the batch, as RGB."""
+    from PIL import Image, ImageChops, ImageDraw
+
+    size = (frames.width, frames.height)
+    background = _background(frames, index)
+    if frames.source is None:
+        picture = Image.new("RGB", size, background)
+    else:
+        with Image.open(frames.source) as opened:
+            picture = opened.convert("RGB").resize(size)
+    if frames.inverted:
+        picture = ImageChops.invert(picture)
+        background = (255 - background[0], 255 - background[1], 255 - background[2])
+    pen = ImageDraw.Draw(picture)
+    letters = max(8, min(size) // 24)
+    fill = (0, 0, 0) if sum(background) > 382 else (255, 255, 255)
+    font = _font(letters)
+    if frames.source is not None:
+        fill = (255, 255, 255)
+        pen.rectangle((0, 0, frames.width, letters * 2), fill=(0, 0, 0))
+    columns = max(8, int(frames.width / (letters * 0.55)))
+    number = (f"picture {index + 1} of {frames.count}",) if frames.count > 1 else ()
+    wrapped = [row for line in (MARK, *frames.lines, *number) for row in textwrap.wrap(line, columns)]
+    rows = wrapped[: max(1, int(frames.height / (letters * 1.3)))]
+    pen.multiline_text((letters // 2, letters // 2), _drawable("\n".join(rows), font), fill=fill, font=font)
+    return picture
+
+
+def save_png(frames: Frames, index: int, path: Path, *, graph: Any, extra_pnginfo: Any, share: float = 1.0) -> None:
+    """Write a picture straight to its final name, as ComfyUI does, its graph in the text chunk `prompt`.
+
+    `share` below 1 leaves the file cut short, as a server does that is killed while it writes.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    texts = PngInfo()
+    texts.add_text("prompt", json.dumps(graph))
+    for name, value in (extra_pnginfo if isinstance(extra_pnginfo, dict) else {}).items():
+        texts.add_text(name, json.dumps(value))
+    if share >= 1.0:
+        draw(frames, index).save(path, format="PNG", pnginfo=texts, compress_level=1)
+        return
+    whole = io.BytesIO()
+    draw(frames, index).save(whole, format="PNG", pnginfo=texts, compress_level=1)
+    path.write_bytes(whole.getvalue()[: int(len(whole.getvalue()) * share)])
+
+
+def save_webp(frames: Frames, path: Path, *, frames_per_second: float, lossless: bool, quality: int) -> None:
+    """Write the batch as one animated WebP."""
+    first, *rest = [draw(frames, index) for index in range(frames.count)]
+    duration_ms = int(1000 / frames_per_second)
+    first.save(
+        path, format="WEBP", save_all=True, append_images=rest, duration=duration_ms, lossless=lossless, quality=quality
+    )
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of a picture file. Errors: OSError where it is none."""
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        return opened.size
+
+
+def preview(path: Path, *, form: str, quality: int) -> bytes:
+    """The small picture of GET /view?preview=: WebP or JPEG."""
+    from PIL import Image
+
+    found = io.BytesIO()
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB") if form == "jpeg" else opened
+        picture.save(found, format=form, quality=quality)
+    return found.getvalue()
+
+
+def channel_png(path: Path, *, channel: str) -> bytes:
+    """GET /view?channel=rgb or a: the picture without its transparency, or the transparency alone."""
+    from PIL import Image
+
+    found = io.BytesIO()
+    with Image.open(path) as opened:
+        if channel == "rgb":
+            opened.convert("RGB").save(found, format="PNG")
+        else:
+            alone = Image.new("RGBA", opened.size)
+            alone.putalpha(opened.convert("RGBA").getchannel("A"))
+            alone.save(found, format="PNG")
+    return found.getvalue()
+
+
+def _background(frames: Frames, index: int) -> tuple[int, int, int]:
+    if frames.color is not None:
+        return frames.color >> 16 & 0xFF, frames.color >> 8 & 0xFF, frames.color & 0xFF
+    digest = hashlib.sha256(f"{frames.lines} {index}".encode()).digest()
+    return digest[0], digest[1], digest[2]
+
+
+@functools.lru_cache(maxsize=32)
+def _font(size: int) -> FreeTypeFont | ImageFont:
+    from PIL import ImageFont
+
+    try:
+        return ImageFont.load_default(size)
+    except ImportError:
+        return ImageFont.load_default()
+
+
+def _drawable(text: str, font: object) -> str:
+    """The bitmap font that Pillow falls back to knows Latin-1 only."""
+    from PIL import ImageFont
+
+    if isinstance(font, ImageFont.ImageFont):
+        return text.encode("latin-1", "replace").decode("latin-1")
+    return text

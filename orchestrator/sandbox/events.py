@@ -1,0 +1,109 @@
+"""The websocket side: who listens, and what is sent to whom in which order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.sandbox.answers import FEATURES
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+_Message = tuple[str, dict[str, Any], str | None]
+
+
+def status_data(queue_remaining: int) -> dict[str, Any]:
+    """What `status` messages and GET /prompt tell of the queue."""
+    return {"exec_info": {"queue_remaining": queue_remaining}}
+
+
+class Events:
+    """Messages from any thread, sent one after another by the server's event loop."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._messages: asyncio.Queue[_Message | None] | None = None
+        self._sockets: dict[str, web.WebSocketResponse] = {}
+        self.executing: tuple[str, str] | None = None
+        """The client whose prompt runs, and its node: told to that client when it connects again."""
+
+    @property
+    def has_listeners(self) -> bool:
+        return bool(self._sockets)
+
+    def send(self, event: str, data: dict[str, Any], client_id: str | None = None) -> None:
+        """Send to one client, or to all where `client_id` is None. May be called from any thread."""
+        if self._sockets:
+            self._post((event, data, client_id))
+
+    def drop_all(self) -> None:
+        """Close every websocket, as a dying server does. May be called from any thread."""
+        self._post(None)
+
+    async def publish(self) -> None:
+        """Send what is posted, until cancelled."""
+        self._loop = asyncio.get_running_loop()
+        self._messages = asyncio.Queue()
+        try:
+            while True:
+                message = await self._messages.get()
+                if message is None:
+                    await self.close_all()
+                    continue
+                event, data, client_id = message
+                chosen = list(self._sockets) if client_id is None else [client_id]
+                for each in chosen:
+                    await self._deliver(each, event, data)
+        finally:
+            self._loop = None
+
+    async def listen(self, request: web.Request, *, queue_remaining: int) -> web.WebSocketResponse:
+        """Serve GET /ws?clientId=… until the client or the server closes it."""
+        from aiohttp import web
+
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        client_id = request.query.get("clientId") or uuid.uuid4().hex
+        self._sockets[client_id] = socket
+        try:
+            await self._deliver(client_id, "status", {"status": status_data(queue_remaining), "sid": client_id})
+            if self.executing is not None and self.executing[0] == client_id:
+                await self._deliver(client_id, "executing", {"node": self.executing[1]})
+            async for message in socket:
+                if message.type is web.WSMsgType.TEXT and _asks_features(message.data):
+                    await self._deliver(client_id, "feature_flags", FEATURES)
+        finally:
+            if self._sockets.get(client_id) is socket:
+                del self._sockets[client_id]
+        return socket
+
+    async def close_all(self) -> None:
+        """Close every websocket. Only from the event loop."""
+        for socket in list(self._sockets.values()):
+            with contextlib.suppress(ConnectionError):
+                await socket.close(code=1012, message=b"server restarts")
+
+    async def _deliver(self, client_id: str, event: str, data: dict[str, Any]) -> None:
+        socket = self._sockets.get(client_id)
+        if socket is not None and not socket.closed:
+            with contextlib.suppress(ConnectionError, RuntimeError):
+                await socket.send_json({"type": event, "data": data})
+
+    def _post(self, message: _Message | None) -> None:
+        loop, messages = self._loop, self._messages
+        if loop is not None and messages is not None:
+            # The loop may close between the look and the call.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(messages.put_nowait, message)
+
+
+def _asks_features(text: str) -> bool:
+    try:
+        asked = json.loads(text)
+    except json.JSONDecodeError:
+        return False
+    return isinstance(asked, dict) and asked.get("type") == "feature_flags"

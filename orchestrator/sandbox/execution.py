@@ -1,0 +1,268 @@
+"""One prompt's run through its graph: messages, progress, the cache, and the ways in which it can end."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from orchestrator.clock import Clock
+from orchestrator.sandbox import render
+from orchestrator.sandbox.counts import Counts
+from orchestrator.sandbox.events import Events
+from orchestrator.sandbox.faults import Fault, Faults
+from orchestrator.sandbox.files import Files
+from orchestrator.sandbox.graph import run_order, signatures
+from orchestrator.sandbox.nodes import Catalogue
+from orchestrator.sandbox.queue import QueueEntry, Result
+from orchestrator.sandbox.validate import is_link
+
+Cache = dict[str, render.Computed]
+"""What the previous prompt's nodes gave, by signature. Like ComfyUI's it holds no more than one prompt's worth."""
+
+_FAULTS = {
+    Fault.FAILURE: ("RuntimeError", "the sandbox was told to fail this prompt\n"),
+    Fault.OUT_OF_MEMORY: (
+        "torch.OutOfMemoryError",
+        "Allocation on device 0 would exceed allowed memory. (out of memory)\nThe sandbox was told to run out of it.\n",
+    ),
+}
+
+
+class Ended(Exception):
+    """The server dies or stalls: the prompt stops where it is, unrecorded."""
+
+
+class Interrupts(Protocol):
+    """What can stop a prompt from outside."""
+
+    interrupted: bool
+    cut_short: bool
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass, less when interrupted. Errors: Ended."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all executions of a server share."""
+
+    files: Files
+    catalogue: Catalogue
+    faults: Faults
+    counts: Counts
+    events: Events
+    clock: Clock
+
+
+class _Interrupted(Exception):
+    pass
+
+
+class _Failed(Exception):
+    def __init__(self, kind: str, message: str, trace: list[str], inputs: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.details = {
+            "exception_message": message,
+            "exception_type": kind,
+            "traceback": trace,
+            "current_inputs": {name: [_plain(value)] for name, value in inputs.items()},
+        }
+
+
+class Execution:
+    """Runs one entry of the queue; `run` may be called once."""
+
+    def __init__(self, entry: QueueEntry, *, cache: Cache, around: Surroundings, interrupts: Interrupts) -> None:
+        self._entry = entry
+        self._graph = entry.graph
+        self._cache = cache
+        self._around = around
+        self._interrupts = interrupts
+        client_id = entry.extra_data.get("client_id")
+        self._client_id = client_id if isinstance(client_id, str) else None
+        self._messages: list[tuple[str, dict[str, Any]]] = []
+        self._progress: dict[str, dict[str, Any]] = {}
+        self._executed: list[str] = []
+        self._rendered = False
+        self._seconds: dict[str, float] = {}
+
+    def run(self) -> Result:
+        """Execute every node that the cache does not answer. Errors: Ended."""
+        self._message("execution_start", {"prompt_id": self._entry.prompt_id})
+        self._signatures = signatures(self._graph, fingerprint=self._fingerprint)
+        for stale in self._cache.keys() - set(self._signatures.values()):
+            del self._cache[stale]
+        cached = [node for node in self._graph if self._signatures[node] in self._cache]
+        self._message("execution_cached", {"nodes": cached, "prompt_id": self._entry.prompt_id})
+        order = run_order(
+            self._graph, outputs=self._entry.outputs, cached=set(cached), catalogue=self._around.catalogue
+        )
+        self._seconds = self._share_out([node for node in order if node not in cached])
+        success = self._run_all(order)
+        self._around.events.executing = None
+        outputs, meta = self._outputs()
+        return Result(success=success, messages=self._messages, outputs=outputs, meta=meta)
+
+    def _run_all(self, order: list[str]) -> bool:
+        for node in order:
+            about = {
+                "prompt_id": self._entry.prompt_id,
+                "node_id": node,
+                "node_type": self._graph[node]["class_type"],
+                "executed": self._executed,
+            }
+            try:
+                self._node(node)
+            except _Interrupted:
+                self._message("execution_interrupted", about, broadcast=True)
+                return False
+            except _Failed as failure:
+                details = {**failure.details, "current_outputs": list(self._graph)}
+                self._message("execution_error", {**about, **details})
+                return False
+        self._message("execution_success", {"prompt_id": self._entry.prompt_id})
+        return True
+
+    def _node(self, node: str) -> None:
+        known = self._cache.get(self._signatures[node])
+        if known is not None:
+            self._to_client("executed", self._about(node) | {"output": known.ui, "prompt_id": self._entry.prompt_id})
+            self._show(node, self._progress.get(node, {"value": 0, "max": 1}), finished=True)
+            return
+        self._show(node, {"value": 0.0, "max": 1.0})
+        if self._client_id is not None:
+            self._around.events.executing = (self._client_id, node)
+        self._to_client("executing", self._about(node) | {"prompt_id": self._entry.prompt_id})
+        if self._interrupts.interrupted:
+            raise _Interrupted
+        inputs = self._inputs(node)
+        self._work(node, inputs)
+        computed = self._compute(node, inputs)
+        if computed.ui is not None:
+            self._to_client("executed", self._about(node) | {"output": computed.ui, "prompt_id": self._entry.prompt_id})
+        self._cache[self._signatures[node]] = computed
+        self._show(node, self._progress[node], finished=True)
+        self._executed.append(node)
+
+    def _work(self, node: str, inputs: dict[str, Any]) -> None:
+        """Spend this node's share of the time, and let the faults strike where the work is done."""
+        if node not in self._seconds:
+            self._interrupts.pause(0.0)
+            return
+        steps = inputs["steps"] if self._is_sampler(node) else 0
+        for step in range(1, steps + 1):
+            self._interrupts.pause(self._seconds[node] / steps)
+            if self._interrupts.interrupted:
+                raise _Interrupted
+            self._show(node, {"value": step, "max": steps})
+            progress = {"value": step, "max": steps, "prompt_id": self._entry.prompt_id, "node": node}
+            self._around.events.send("progress", progress, self._client_id)
+        if not steps:
+            self._interrupts.pause(self._seconds[node])
+            # Anything but a save node ends in peace: ComfyUI looks for an interrupt before the node that follows.
+            if self._interrupts.interrupted and self._is_output(node):
+                raise _Interrupted
+        for fault, (kind, message) in _FAULTS.items():
+            if self._around.faults.strikes(fault):
+                trace = [f'  File "sandbox", in {self._graph[node]["class_type"]}\n']
+                raise _Failed(kind, message, trace, inputs)
+
+    def _compute(self, node: str, inputs: dict[str, Any]) -> render.Computed:
+        cut_short = self._interrupts.cut_short
+        extra = self._entry.extra_data.get("extra_pnginfo")
+        context = render.Context(self._around.files, self._graph, extra, share_written=0.5 if cut_short else 1.0)
+        # A node may raise anything, and that is the answer.
+        try:
+            computed = render.compute(self._graph[node]["class_type"], inputs, context)
+        except Exception as error:
+            trace = traceback.format_tb(error.__traceback__)
+            raise _Failed(_type_name(error), f"{error}\n", trace, inputs) from error
+        if self._is_output(node):
+            if cut_short:
+                raise Ended
+            if not self._rendered:
+                self._rendered = True
+                self._around.counts.rendered(self._entry.prompt_id, self._entry.extra_data)
+        return computed
+
+    def _share_out(self, running: list[str]) -> dict[str, float]:
+        """Which nodes take the prompt's time: its samplers, or the last node before the save nodes, or one of those."""
+        total = self._around.faults.settings.seconds_per_prompt
+        chosen = [node for node in running if self._is_sampler(node)]
+        if not chosen:
+            chosen = [node for node in running if not self._is_output(node)][-1:] or running[:1]
+        return {node: total / len(chosen) for node in chosen}
+
+    def _inputs(self, node: str) -> dict[str, Any]:
+        """The node's inputs with every link replaced by the value at its other end."""
+        found = {}
+        for name, value in self._graph[node]["inputs"].items():
+            if is_link(value):
+                value = self._cache[self._signatures[value[0]]].values[value[1]]
+            found[name] = value
+        return found
+
+    def _outputs(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        outputs, meta = {}, {}
+        for node, signature in self._signatures.items():
+            known = self._cache.get(signature)
+            if known is not None and known.ui is not None:
+                outputs[node] = known.ui
+                meta[node] = {"node_id": node, "display_node": node, "parent_node": None, "real_node_id": node}
+        return outputs, meta
+
+    def _show(self, node: str, progress: dict[str, Any], *, finished: bool = False) -> None:
+        """Note how far a node is and send `progress_state`, which carries every node begun so far."""
+        if finished:
+            progress = {**progress, "value": progress["max"]}
+        self._progress[node] = {**progress, "state": "finished" if finished else "running"}
+        if self._around.events.has_listeners:
+            prompt_id = self._entry.prompt_id
+            nodes = {each: {**state, **_identity(each, prompt_id)} for each, state in self._progress.items()}
+            self._around.events.send("progress_state", {"prompt_id": prompt_id, "nodes": nodes}, self._client_id)
+
+    def _message(self, event: str, data: dict[str, Any], *, broadcast: bool = False) -> None:
+        """Record a message for the history and send it; without a client only a broadcast goes out."""
+        data = {**data, "timestamp": int(self._around.clock.now().timestamp() * 1000)}
+        self._messages.append((event, data))
+        if self._client_id is not None or broadcast:
+            self._around.events.send(event, data, self._client_id)
+
+    def _to_client(self, event: str, data: dict[str, Any]) -> None:
+        if self._client_id is not None:
+            self._around.events.send(event, data, self._client_id)
+
+    def _about(self, node: str) -> dict[str, Any]:
+        return {"node": node, "display_node": node}
+
+    def _is_sampler(self, node: str) -> bool:
+        return self._graph[node]["class_type"] in render.SAMPLERS
+
+    def _is_output(self, node: str) -> bool:
+        return self._around.catalogue[self._graph[node]["class_type"]].output_node
+
+    def _fingerprint(self, node: dict[str, Any]) -> str:
+        image = node["inputs"].get("image")
+        if node["class_type"] == "LoadImage" and isinstance(image, str):
+            return self._around.files.fingerprint(image)
+        return ""
+
+
+def _identity(node: str, prompt_id: str) -> dict[str, Any]:
+    return {
+        "node_id": node,
+        "prompt_id": prompt_id,
+        "display_node_id": node,
+        "parent_node_id": None,
+        "real_node_id": node,
+    }
+
+
+def _type_name(error: Exception) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _plain(value: object) -> object:
+    return value if value is None or isinstance(value, int | float | str) else str(value)

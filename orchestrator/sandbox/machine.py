@@ -1,0 +1,123 @@
+"""The sandbox without its HTTP: what outlives a restart, and the one server life that does not."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.clock import Clock
+from orchestrator.sandbox.catalogue import NODE_CLASSES
+from orchestrator.sandbox.counts import Counts
+from orchestrator.sandbox.events import Events, status_data
+from orchestrator.sandbox.execution import Surroundings
+from orchestrator.sandbox.faults import Faults
+from orchestrator.sandbox.files import Files
+from orchestrator.sandbox.nodes import Catalogue
+from orchestrator.sandbox.queue import PromptQueue
+from orchestrator.sandbox.settings import HoldPoint, SandboxSettings
+from orchestrator.sandbox.validate import Validation
+from orchestrator.sandbox.worker import Gate, Worker
+
+
+@dataclass
+class Life:
+    """What a kill -9 takes away: queue, history, cache, the running prompt and the counter of numbers."""
+
+    queue: PromptQueue
+    worker: Worker
+    number: int = 0
+
+
+class Machine:
+    """Files, counts, faults and listeners, and the life that uses them. Every method may be called from any thread."""
+
+    def __init__(self, settings: SandboxSettings, *, directory: Path, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self.files = Files(directory)
+        self.faults = Faults(settings)
+        self.counts = Counts(self.clock)
+        self.events = Events()
+        self.catalogue = Catalogue(NODE_CLASSES, choices=self.choices)
+        self._changed = threading.Condition()
+        self._gate = Gate()
+        self._restarting = threading.Lock()
+        self._down_until = 0.0
+        self.life = self._begin()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether a restart is still under way, so that connections are reset."""
+        return self.clock.monotonic() < self._down_until
+
+    def validation(self) -> Validation:
+        """A fresh look at one graph."""
+        return Validation(
+            self.catalogue,
+            input_exists=lambda name: self.files.input_file(name).is_file(),
+            any_model=self.faults.settings.accept_any_model,
+        )
+
+    def choices(self, kind: str) -> list[str]:
+        """A list that nodes and GET /models/{folder} offer: a folder of models, or the input pictures."""
+        settings = self.faults.settings
+        if kind == "input":
+            return self.files.input_names()
+        listed = {
+            "checkpoints": settings.checkpoints,
+            "loras": settings.loras,
+            "vae": settings.vaes,
+            "embeddings": settings.embeddings,
+        }
+        return list(listed.get(kind, ()))
+
+    def hold(self, at: HoldPoint) -> None:
+        """Make the worker wait at a point until `release`."""
+        with self._changed:
+            self._gate.held_at = at
+            self._changed.notify_all()
+
+    def release(self) -> None:
+        with self._changed:
+            self._gate.held_at = None
+            self._changed.notify_all()
+
+    def stall(self) -> None:
+        """The worker dies: what runs runs for ever, the queue no longer moves, HTTP goes on. A restart mends it."""
+        self.life.worker.end()
+
+    def restart(self, *, keep_outputs: bool, leave_cut_file: bool = False, down_seconds: float = 0.0) -> None:
+        """A kill -9 and a new start. The temp folder is always wiped, the input folder never.
+
+        `leave_cut_file`: the running prompt leaves half of its first file under the final name.
+        `down_seconds`: how long connections are reset afterwards.
+        """
+        with self._restarting:
+            with self._changed:
+                self.life.worker.end(cut_short=leave_cut_file)
+                lost = self.life.queue.abandon()
+            self.life.worker.join()
+            self.counts.lost(lost)
+            self.files.wipe("temp")
+            if not keep_outputs:
+                self.files.wipe("output")
+            self._down_until = self.clock.monotonic() + down_seconds
+            self.events.drop_all()
+            self.life = self._begin()
+
+    def close(self) -> None:
+        """End the worker's thread."""
+        self.life.worker.end()
+        self.life.worker.join()
+
+    def _begin(self) -> Life:
+        queue = PromptQueue(changed=self._changed, on_update=self._tell_status)
+        around = Surroundings(self.files, self.catalogue, self.faults, self.counts, self.events, self.clock)
+        worker = Worker(queue, gate=self._gate, around=around)
+        worker.start()
+        return Life(queue, worker)
+
+    def _tell_status(self, remaining: int) -> None:
+        data: dict[str, Any] = {"status": status_data(remaining)}
+        self.events.send("status", data)

@@ -1,0 +1,97 @@
+"""What a node class takes and gives: the table that validation, execution and GET /object_info read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Options = dict[str, Any]
+Spec = tuple[str | list[str], Options] | tuple[str | list[str]]
+"""One input as /object_info gives it: a type or a list of choices, and its options where it has any."""
+
+LISTED = "@"
+"""A type that starts so stands for a list that the server looks up each time, such as "@checkpoints"."""
+
+
+@dataclass(frozen=True)
+class NodeClass:
+    """One node class in ComfyUI's own terms."""
+
+    name: str
+    required: dict[str, Spec]
+    outputs: tuple[str, ...] = ()
+    optional: dict[str, Spec] = field(default_factory=dict)
+    hidden: dict[str, str] = field(default_factory=dict)
+    display_name: str | None = None
+    description: str = ""
+    module: str = "nodes"
+    category: str = "image"
+    output_node: bool = False
+    output_tooltips: tuple[str, ...] | None = None
+    schema_node: bool = False
+    """Written against ComfyUI's newer node schema; its object_info carries three flags and null tooltips more."""
+
+
+class Catalogue:
+    """The node classes of a server, with the lists of models and input pictures filled in at the moment of asking."""
+
+    def __init__(self, classes: dict[str, NodeClass], *, choices: Callable[[str], list[str]]) -> None:
+        self._classes = classes
+        self._choices = choices
+
+    def get(self, name: str) -> NodeClass | None:
+        return self._classes.get(name)
+
+    def __getitem__(self, name: str) -> NodeClass:
+        return self._classes[name]
+
+    def names(self) -> list[str]:
+        return list(self._classes)
+
+    def inputs(self, node_class: NodeClass) -> dict[str, tuple[str | list[str], Options, bool]]:
+        """Every settable input: its type or choices, its options, and whether it is required."""
+        found = {}
+        for specs, required in ((node_class.required, True), (node_class.optional, False)):
+            for name, spec in specs.items():
+                found[name] = (self._filled(spec[0]), spec[1] if len(spec) > 1 else {}, required)
+        return found
+
+    def object_info(self, name: str) -> dict[str, Any] | None:
+        """The answer of GET /object_info/{name}, or None for a class that the server lacks."""
+        node_class = self._classes.get(name)
+        if node_class is None:
+            return None
+        groups: dict[str, dict[str, Any]] = {
+            "required": {key: self._listed(spec) for key, spec in node_class.required.items()},
+            "optional": {key: self._listed(spec) for key, spec in node_class.optional.items()},
+            "hidden": dict(node_class.hidden),
+        }
+        groups = {key: group for key, group in groups.items() if group or key == "required"}
+        info: dict[str, Any] = {
+            "input": groups,
+            "input_order": {key: list(group) for key, group in groups.items()},
+            "output": list(node_class.outputs),
+            "output_is_list": [False] * len(node_class.outputs),
+            "output_name": list(node_class.outputs),
+            "name": name,
+            "display_name": node_class.display_name if node_class.schema_node else node_class.display_name or name,
+            "description": node_class.description,
+            "python_module": node_class.module,
+            "category": node_class.category,
+            "output_node": node_class.output_node,
+        }
+        if node_class.output_tooltips is not None:
+            info["output_tooltips"] = list(node_class.output_tooltips)
+        if node_class.schema_node:
+            info["output_tooltips"] = [None] * len(node_class.outputs)
+            info |= {"deprecated": False, "experimental": False, "api_node": False}
+        return info
+
+    def _listed(self, spec: Spec) -> list[Any]:
+        return [self._filled(spec[0]), *spec[1:]]
+
+    def _filled(self, kind: str | list[str]) -> str | list[str]:
+        if isinstance(kind, str) and kind.startswith(LISTED):
+            return self._choices(kind.removeprefix(LISTED))
+        return kind

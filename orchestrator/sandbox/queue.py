@@ -1,0 +1,167 @@
+"""Waiting prompts, the running one, and the history: ComfyUI's PromptQueue as a client sees it."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+_SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
+
+
+class ServerGone(Exception):
+    """The server that this queue belonged to was restarted."""
+
+
+@dataclass(frozen=True, order=True)
+class QueueEntry:
+    """A submitted prompt. The smallest number runs first, then the smaller prompt_id, as in ComfyUI's heap."""
+
+    number: float
+    prompt_id: str
+    sequence: int
+    graph: dict[str, Any] = field(compare=False)
+    extra_data: dict[str, Any] = field(compare=False)
+    outputs: tuple[str, ...] = field(compare=False)
+    created_ms: int = field(compare=False)
+
+    def as_list(self) -> list[Any]:
+        """The five-element form of GET /queue and of a history entry's `prompt`."""
+        return [self.number, self.prompt_id, self.graph, self.extra_data, list(self.outputs)]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a prompt ended: what task_done writes into the history."""
+
+    success: bool
+    messages: list[tuple[str, dict[str, Any]]]
+    outputs: dict[str, Any]
+    meta: dict[str, Any]
+
+
+class PromptQueue:
+    """Every method holds one lock, shared with the worker, so that a prompt is always seen in exactly one place."""
+
+    def __init__(self, *, changed: threading.Condition, on_update: Callable[[int], None]) -> None:
+        self.changed = changed
+        self._on_update = on_update
+        self._waiting: list[QueueEntry] = []
+        self._running: QueueEntry | None = None
+        self._history: dict[str, dict[str, Any]] = {}
+        self._sequence = 0
+        self._gone = False
+
+    def put(
+        self,
+        number: float,
+        prompt_id: str,
+        *,
+        graph: dict[str, Any],
+        extra_data: dict[str, Any],
+        outputs: tuple[str, ...],
+        created_ms: int,
+    ) -> None:
+        """Queue a prompt; an id that is already there is queued again. Errors: ServerGone."""
+        with self.changed:
+            if self._gone:
+                raise ServerGone
+            self._sequence += 1
+            entry = QueueEntry(number, prompt_id, self._sequence, graph, extra_data, outputs, created_ms)
+            heapq.heappush(self._waiting, entry)
+            self._updated()
+
+    def has_waiting(self) -> bool:
+        with self.changed:
+            return bool(self._waiting)
+
+    def take(self) -> QueueEntry:
+        """Move the first waiting prompt to running."""
+        with self.changed:
+            self._running = heapq.heappop(self._waiting)
+            self._updated()
+            return self._running
+
+    def finish(self, entry: QueueEntry, result: Result, *, history_limit: int) -> None:
+        """Write the history entry and remove the running one in one step: ComfyUI's task_done."""
+        with self.changed:
+            self._running = None
+            if len(self._history) > history_limit:
+                self._history.pop(next(iter(self._history)))
+            for name in _SECRETS:
+                entry.extra_data.pop(name, None)
+            self._history[entry.prompt_id] = {
+                "prompt": entry.as_list(),
+                "outputs": result.outputs,
+                "status": {
+                    "status_str": "success" if result.success else "error",
+                    "completed": result.success,
+                    "messages": [list(message) for message in result.messages],
+                },
+                "meta": result.meta,
+            }
+            self._updated()
+
+    def current(self) -> tuple[QueueEntry | None, list[QueueEntry]]:
+        """The running prompt and the waiting ones in heap order, which is how GET /queue lists them."""
+        with self.changed:
+            return self._running, list(self._waiting)
+
+    def everything(self) -> tuple[QueueEntry | None, list[QueueEntry], dict[str, dict[str, Any]]]:
+        """Running, waiting and history at one instant; only newer servers let a client ask this."""
+        with self.changed:
+            return self._running, list(self._waiting), dict(self._history)
+
+    def remaining(self) -> int:
+        with self.changed:
+            return len(self._waiting) + (self._running is not None)
+
+    def delete_waiting(self, prompt_id: str) -> bool:
+        """Remove the first waiting prompt of that id, not a second one of the same id."""
+        with self.changed:
+            for place, entry in enumerate(self._waiting):
+                if entry.prompt_id == prompt_id:
+                    del self._waiting[place]
+                    heapq.heapify(self._waiting)
+                    self._updated()
+                    return True
+            return False
+
+    def clear_waiting(self) -> None:
+        with self.changed:
+            self._waiting.clear()
+            self._updated()
+
+    def history(self, *, max_items: int | None = None, offset: int = -1) -> dict[str, Any]:
+        """The newest `max_items` entries, or those from `offset` on; oldest first."""
+        with self.changed:
+            if offset < 0 and max_items is not None:
+                offset = len(self._history) - max_items
+            chosen = list(self._history.items())[max(0, offset) :]
+            return dict(chosen if max_items is None else chosen[: max(1, max_items)])
+
+    def history_of(self, prompt_id: str) -> dict[str, Any]:
+        """`{prompt_id: entry}`, or `{}` for an id that waits, runs, was evicted or never was."""
+        with self.changed:
+            entry = self._history.get(prompt_id)
+            return {} if entry is None else {prompt_id: entry}
+
+    def delete_history(self, prompt_id: str) -> None:
+        with self.changed:
+            self._history.pop(prompt_id, None)
+
+    def clear_history(self) -> None:
+        with self.changed:
+            self._history.clear()
+
+    def abandon(self) -> int:
+        """The server dies: nothing more can be queued. Gives how many waiting and running prompts are lost with it."""
+        with self.changed:
+            self._gone = True
+            return self.remaining()
+
+    def _updated(self) -> None:
+        self._on_update(self.remaining())
+        self.changed.notify_all()

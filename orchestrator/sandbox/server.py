@@ -1,0 +1,245 @@
+"""ComfyUI's HTTP endpoints over a `Machine`, each at its path and at /api before it."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import struct
+import uuid
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from orchestrator.sandbox import answers, control, jobs, transfers
+from orchestrator.sandbox.events import status_data
+from orchestrator.sandbox.faults import Fault
+from orchestrator.sandbox.machine import Machine
+from orchestrator.sandbox.queue import ServerGone
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def application(machine: Machine) -> web.Application:
+    """Everything that the sandbox answers."""
+    app = web.Application(client_max_size=answers.FEATURES["max_upload_size"], middlewares=[_gatekeeper(machine)])
+    endpoints = Endpoints(machine)
+    for prefix in ("", "/api"):
+        app.add_routes([*endpoints.routes(prefix), *transfers.routes(machine, prefix)])
+    app.add_routes(jobs.routes(machine))
+    app.add_routes(control.routes(machine))
+    return app
+
+
+class Endpoints:
+    """One method per endpoint of ComfyUI 0.3.64."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def routes(self, prefix: str) -> list[web.RouteDef]:
+        get = {
+            "/": self.root,
+            "/ws": self.ws,
+            "/prompt": self.prompt_info,
+            "/queue": self.queue,
+            "/history": self.history,
+            "/history/{prompt_id}": self.history_of,
+            "/object_info": self.object_info,
+            "/object_info/{node_class}": self.object_info_of,
+            "/models": self.models,
+            "/models/{folder}": self.models_in,
+            "/embeddings": self.embeddings,
+            "/system_stats": self.system_stats,
+            "/features": self.features,
+        }
+        post = {
+            "/prompt": self.submit,
+            "/queue": self.change_queue,
+            "/interrupt": self.interrupt,
+            "/history": self.change_history,
+            "/free": self.free,
+        }
+        return [
+            *(web.get(prefix + path, handler) for path, handler in get.items()),
+            *(web.post(prefix + path, handler) for path, handler in post.items()),
+        ]
+
+    async def root(self, _: web.Request) -> web.Response:
+        return web.Response(text="burst sandbox: answers like a ComfyUI, draws placeholders\n")
+
+    async def ws(self, request: web.Request) -> web.StreamResponse:
+        return await self._machine.events.listen(request, queue_remaining=self._machine.life.queue.remaining())
+
+    async def prompt_info(self, _: web.Request) -> web.Response:
+        return web.json_response(status_data(self._machine.life.queue.remaining()))
+
+    async def submit(self, request: web.Request) -> web.StreamResponse:
+        """POST /prompt. The number is used up even by a prompt that is refused."""
+        life, faults = self._machine.life, self._machine.faults
+        body = await json_body(request)
+        if faults.strikes(Fault.DROP_BEFORE_QUEUE):
+            return reset(request)
+        if "number" in body:
+            number = float(body["number"])
+        else:
+            number = -life.number if body.get("front") else life.number
+            life.number += 1
+        if "prompt" not in body:
+            return _refusal("no_prompt", "No prompt provided", "No prompt provided")
+        prompt_id = str(body.get("prompt_id") or uuid.uuid4())
+        if faults.settings.rename_prompts:
+            prompt_id = str(uuid.uuid4())
+        if faults.settings.jobs_api and not _UUID.fullmatch(prompt_id):
+            message = "prompt_id must be a lower-case, hyphenated UUID"
+            return _refusal("invalid_prompt_id", message, f"received {prompt_id!r}")
+        verdict = self._machine.validation().verdict(body["prompt"], targets=body.get("partial_execution_targets"))
+        if verdict.error is not None:
+            return web.json_response({"error": verdict.error, "node_errors": verdict.node_errors}, status=400)
+        extra_data = dict(body.get("extra_data") or {})
+        if "client_id" in body:
+            extra_data["client_id"] = body["client_id"]
+        try:
+            life.queue.put(
+                number,
+                prompt_id,
+                graph=body["prompt"],
+                extra_data=extra_data,
+                outputs=verdict.outputs,
+                created_ms=int(self._machine.clock.now().timestamp() * 1000),
+            )
+        except ServerGone:
+            return reset(request)
+        self._machine.counts.queued(prompt_id, extra_data)
+        if faults.strikes(Fault.DROP_AFTER_QUEUE):
+            return reset(request)
+        return web.json_response({"prompt_id": prompt_id, "number": number, "node_errors": verdict.node_errors})
+
+    async def queue(self, _: web.Request) -> web.Response:
+        running, waiting = self._machine.life.queue.current()
+        return web.json_response(
+            {
+                "queue_running": [] if running is None else [running.as_list()],
+                "queue_pending": [entry.as_list() for entry in waiting],
+            }
+        )
+
+    async def change_queue(self, request: web.Request) -> web.Response:
+        body = await json_body(request)
+        queue = self._machine.life.queue
+        if body.get("clear"):
+            queue.clear_waiting()
+        for prompt_id in body.get("delete", ()):
+            queue.delete_waiting(prompt_id)
+        return web.Response()
+
+    async def interrupt(self, request: web.Request) -> web.Response:
+        """POST /interrupt: the running prompt, or with a prompt_id only if that is the running one."""
+        body = await json_body(request, may_be_empty=True)
+        running, _ = self._machine.life.queue.current()
+        wanted = body.get("prompt_id")
+        if running is not None and wanted in (None, "", running.prompt_id):
+            self._machine.life.worker.interrupt()
+        return web.Response()
+
+    async def history(self, request: web.Request) -> web.Response:
+        asked = {name: int(request.query[name]) for name in ("max_items", "offset") if name in request.query}
+        return web.json_response(
+            self._machine.life.queue.history(max_items=asked.get("max_items"), offset=asked.get("offset", -1))
+        )
+
+    async def history_of(self, request: web.Request) -> web.Response:
+        return web.json_response(self._machine.life.queue.history_of(request.match_info["prompt_id"]))
+
+    async def change_history(self, request: web.Request) -> web.Response:
+        body = await json_body(request)
+        queue = self._machine.life.queue
+        if body.get("clear"):
+            queue.clear_history()
+        for prompt_id in body.get("delete", ()):
+            queue.delete_history(prompt_id)
+        return web.Response()
+
+    async def object_info(self, _: web.Request) -> web.Response:
+        catalogue = self._machine.catalogue
+        return web.json_response({name: catalogue.object_info(name) for name in catalogue.names()})
+
+    async def object_info_of(self, request: web.Request) -> web.Response:
+        name = request.match_info["node_class"]
+        info = self._machine.catalogue.object_info(name)
+        return web.json_response({} if info is None else {name: info})
+
+    async def models(self, _: web.Request) -> web.Response:
+        return web.json_response(answers.MODEL_FOLDERS)
+
+    async def models_in(self, request: web.Request) -> web.Response:
+        folder = request.match_info["folder"]
+        if folder not in answers.MODEL_FOLDERS:
+            return web.Response(status=404)
+        return web.json_response(self._machine.choices(folder))
+
+    async def embeddings(self, _: web.Request) -> web.Response:
+        return web.json_response([Path(name).stem for name in self._machine.choices("embeddings")])
+
+    async def system_stats(self, _: web.Request) -> web.Response:
+        return web.json_response(answers.system_stats())
+
+    async def features(self, _: web.Request) -> web.Response:
+        return web.json_response(answers.FEATURES)
+
+    async def free(self, request: web.Request) -> web.Response:
+        body = await json_body(request)
+        if body.get("free_memory"):
+            self._machine.life.worker.free()
+        return web.Response()
+
+
+async def json_body(request: web.Request, *, may_be_empty: bool = False) -> dict[str, Any]:
+    """The body as an object. What is no JSON at all is a 500, as on ComfyUI."""
+    try:
+        body = await request.json()
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        if may_be_empty:
+            return {}
+        raise web.HTTPInternalServerError(text=answers.TROUBLE) from error
+    return body if isinstance(body, dict) else {}
+
+
+def reset(request: web.Request) -> web.Response:
+    """Break the connection with a TCP reset; the answer that this returns never leaves."""
+    if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        request.transport.abort()
+    return web.Response()
+
+
+def _gatekeeper(machine: Machine) -> Middleware:
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
+            return web.Response(status=403)
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else request.path
+        if route.startswith("/sandbox"):
+            return await handler(request)
+        machine.counts.request(f"{request.method} {route.removeprefix('/api') or '/'}")
+        if machine.is_down:
+            return reset(request)
+        if delay_seconds := machine.faults.settings.answer_delay_seconds:
+            await control.wait(delay_seconds)
+        if machine.faults.strikes(Fault.UNAVAILABLE):
+            return web.Response(status=503, text=answers.UNAVAILABLE_PAGE, content_type="text/html")
+        return await handler(request)
+
+    return middleware
+
+
+def _refusal(kind: str, message: str, details: str) -> web.Response:
+    error = {"type": kind, "message": message, "details": details, "extra_info": {}}
+    return web.json_response({"error": error, "node_errors": {}}, status=400)
