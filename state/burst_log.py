@@ -40,10 +40,13 @@ class BurstLog:
 
     def append(self, record: BurstRecord) -> None:
         """Durable on return. Errors: DiskFull."""
+        new = self._disk.stamp(self.path) is None
         with self._disk.append_to(self.path, create=True) as handle:
             data = handle.read_from(max(0, handle.stamp().size_bytes - 1))
             handle.write((b"\n" if data not in (b"", b"\n") else b"") + msgspec.json.encode(record) + b"\n")
             handle.sync()
+        if new:
+            self._disk.sync_directory(self.path.parent)
 
     def read(self, *, last: int = 100) -> list[BurstRecord]:
         """The last records, oldest first. A torn line is passed over: this is a memory, not the state."""
@@ -55,6 +58,6 @@ class BurstLog:
         for line in lines[-last:]:
             try:
                 records.append(msgspec.json.decode(line, type=BurstRecord))
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
         return records

@@ -41,6 +41,19 @@ def refusals(path: Path) -> Iterator[None]:
         raise DiskFull(f"{path}: {advice}") from error
 
 
+class SyncFailed(DiskFull):
+    """A sync failed: nothing is known any more of what was written before it. Never to be tried again."""
+
+
+@contextlib.contextmanager
+def _syncing(path: Path) -> Iterator[None]:
+    try:
+        with refusals(path):
+            yield
+    except (DiskFull, OSError) as error:
+        raise SyncFailed(f"it is not known what of {path} is on the disk: {error}") from error
+
+
 @dataclass(frozen=True)
 class Stamp:
     """What tells one version of a file from another without reading it."""
@@ -89,8 +102,8 @@ class Handle:
             os.ftruncate(self._descriptor, size_bytes)
 
     def sync(self) -> None:
-        """Make all that was written durable. When it fails, nothing is known of the file: do not call it again."""
-        with refusals(self.path):
+        """Make all that was written durable. Errors: SyncFailed; do not call it again then."""
+        with _syncing(self.path):
             os.fsync(self._descriptor)
 
     def stamp(self) -> Stamp:
@@ -138,8 +151,8 @@ class Disk:
         self.sync_directory(target.parent)
 
     def sync_directory(self, path: Path) -> None:
-        """Make the names in a directory durable."""
-        with refusals(path):
+        """Make the names in a directory durable. Errors: SyncFailed."""
+        with _syncing(path):
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 os.fsync(descriptor)

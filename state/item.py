@@ -86,6 +86,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 KNOWN_FIELDS = frozenset(Record.__struct_fields__)
 
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 decode_record = msgspec.json.Decoder(Record).decode
 """The checked record. Errors: msgspec.ValidationError, whose text ends in the path of the field."""
 
@@ -94,21 +95,20 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
     """A record with its key. `unknown` holds the fields that burst does not know; they are written back as found."""
 
     key: str
-    unknown: dict[str, Any] = {}
+    unknown: dict[str, msgspec.Raw] = {}
 
     @classmethod
     def from_record(cls, key: str, raw: bytes | msgspec.Raw) -> Self:
         """Errors: msgspec.ValidationError."""
         record = decode_record(raw)
-        unknown = {name: value for name, value in msgspec.json.decode(raw).items() if name not in KNOWN_FIELDS}
+        unknown = {name: value for name, value in _decode_fields(raw).items() if name not in KNOWN_FIELDS}
         return cls(key=key, unknown=unknown, **{name: getattr(record, name) for name in Record.__struct_fields__})
 
     def to_record(self) -> bytes:
         """The record as one line of JSON."""
         fields: dict[str, Any] = {"status": self.status, "subfolder": self.subfolder, "filename": self.filename}
-        fields |= msgspec.to_builtins(self)
+        fields |= msgspec.to_builtins(msgspec.structs.replace(self, unknown={}))
         del fields["key"]
-        fields.pop("unknown", None)
         return msgspec.json.format(msgspec.json.encode(fields | self.unknown), indent=0)
 
     @property
@@ -145,9 +145,9 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             return msgspec.structs.replace(self, accepted=True)
         return msgspec.structs.replace(self._without_prompt(), prompt_id=prompt_id, accepted=True)
 
-    def adopt(self) -> Self:
-        """Found on the server: back to submitted, also where a hand edit had said pending."""
-        return msgspec.structs.replace(self, status=Status.SUBMITTED, accepted=True)
+    def doubt(self) -> Self:
+        """A hand edit says pending while its prompt was still out: the server is asked first."""
+        return msgspec.structs.replace(self, status=Status.SUBMITTED, accepted=False)
 
     def complete(self, *, outputs: tuple[OutputRecord, ...], at: datetime, seconds: float | None) -> Self:
         return msgspec.structs.replace(

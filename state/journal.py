@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from state.disk import Disk, Handle
+from state.disk import Disk, Handle, Stamp
 from state.journal_lines import Line, header_line, header_of, read_lines, snapshot_line
 
 _log = logging.getLogger(__name__)
@@ -23,11 +23,12 @@ class Journal:
         self.path = path
         self.extends = header.extends or ""
         """The hash of the JSON that its lines bring up to date."""
+        self.stamp = Stamp(*header.stamp) if header.stamp else None
+        """The stamp which that JSON had when it was written."""
         self.merged = header.merged
         self.marker: str | None = None
         """The hash in the last hand-over line, while its new journal is not in yet."""
         self.seq = header.seq
-        self._failed: Exception | None = None
         self._handle = handle
         self._inode = handle.stamp().inode
         self._end = end
@@ -48,9 +49,9 @@ class Journal:
             raise
 
     @classmethod
-    def begin(cls, disk: Disk, path: Path, *, extends: str, seq: int, merged: bool) -> Journal:
+    def begin(cls, disk: Disk, path: Path, *, extends: str, stamp: Stamp, seq: int, merged: bool) -> Journal:
         """Put an empty journal in place, durably, whatever stood there. Errors: DiskFull."""
-        line = header_line(seq=seq, extends=extends, merged=merged)
+        line = header_line(seq=seq, extends=extends, stamp=stamp, merged=merged)
         temporary = path.with_name(path.name + ".tmp")
         handle = disk.append_to(temporary, create=True)
         try:
@@ -65,7 +66,7 @@ class Journal:
             raise
 
     def news(self, disk: Disk) -> str | None:
-        """What became of the file since: None (nothing), "grown", "replaced", or "rewound" (an append was cut back)."""
+        """What became of the file since: None (nothing), "grown", "replaced", or "rewound" (somebody cut it)."""
         stamp = disk.stamp(self.path)
         if stamp is None or stamp.inode != self._inode:
             return "replaced"
@@ -74,8 +75,8 @@ class Journal:
         return None if stamp.size_bytes == self._end else "grown"
 
     def read_on(self) -> list[Line]:
-        """The whole lines that came since."""
-        tail = read_lines(self.path, self._handle.read_from(self._end), offset=self._end)
+        """The whole lines that came since. Errors: StateError."""
+        tail = read_lines(self.path, self._handle.read_from(self._end), offset=self._end, after_seq=self.seq)
         self._end = tail.end
         self._note(tail.lines)
         return list(tail.lines)
@@ -90,23 +91,17 @@ class Journal:
             self._handle.truncate(self._end)
 
     def append(self, line: bytes, *, sync: bool) -> None:
-        """Append one line, durable on return (with `sync`). Errors: DiskFull.
+        """Append one line, durable on return (with `sync`). Errors: DiskFull, SyncFailed.
 
-        A failed write is cut back. After a failed sync nothing is known of the file: every later append is refused.
+        A line that the disk refused in its middle is cut back. A whole one never is: others may have read it already.
         """
-        if self._failed is not None:
-            raise self._failed
         try:
             self._handle.write(line)
-        except BaseException:
+        except Exception:
             self._handle.truncate(self._end)
             raise
-        try:
-            if sync:
-                self._handle.sync()
-        except Exception as error:
-            self._failed = error
-            raise
+        if sync:
+            self._handle.sync()
         self._end += len(line)
         self.seq += 1
 

@@ -1,7 +1,8 @@
 """The lines of the journal, as bytes and as values.
 
 A line is a JSON object that starts with the CRC-32 of the rest of it:
-    {"crc":"89abcdef","version":1,"seq":41,"extends":"<sha256 of the JSON>"}                          first line
+    {"crc":"89abcdef","version":1,"seq":41,"extends":"<sha256 of the JSON>","stamp":[…]}              first line
+        "stamp" is that JSON's inode, bytes and time: another one in its place is looked at before it is replaced
         also "merged":true where that JSON took in edits by hand, which no journal holds
     {"crc":"89abcdef","seq":42,"changes":[{"key":"a.txt","was":"pending","record":{…}}]}              a change set
     {"crc":"89abcdef","seq":43,"snapshot":"<sha256 of the JSON about to be renamed in>"}              a hand-over
@@ -17,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from orchestrator.errors import StateError, StateVersionError
+from state.disk import Stamp
 from state.item import Status
 
 FORMAT_VERSION = 1
@@ -40,6 +42,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     changes: tuple[JournalChange, ...] = ()
     snapshot: str | None = None
     extends: str | None = None
+    stamp: tuple[int, int, int] | None = None
     merged: bool = False
     version: int | None = None
 
@@ -51,9 +54,10 @@ def _framed(body: bytes) -> bytes:
     return b'%s%08x",%s\n' % (_PREFIX, zlib.crc32(body), body)
 
 
-def header_line(*, seq: int, extends: str, merged: bool) -> bytes:
+def header_line(*, seq: int, extends: str, stamp: Stamp, merged: bool) -> bytes:
+    numbers = (FORMAT_VERSION, seq, extends.encode(), stamp.inode, stamp.size_bytes, stamp.mtime_ns)
     tail = b',"merged":true}' if merged else b"}"
-    return _framed(b'"version":%d,"seq":%d,"extends":"%s"%s' % (FORMAT_VERSION, seq, extends.encode(), tail))
+    return _framed(b'"version":%d,"seq":%d,"extends":"%s","stamp":[%d,%d,%d]' % numbers + tail)
 
 
 def snapshot_line(*, seq: int, snapshot: str) -> bytes:
@@ -91,14 +95,13 @@ class Tail:
 
     lines: Sequence[Line]
     end: int
-    torn_bytes: int
 
 
-def read_lines(path: Path, data: bytes, *, offset: int = 0) -> Tail:
-    """Read the lines of `data`, which starts at `offset` of the journal at `path`.
+def read_lines(path: Path, data: bytes, *, offset: int = 0, after_seq: int | None = None) -> Tail:
+    """Read the lines of `data`, which starts at `offset` of the journal at `path`, behind the line `after_seq`.
 
     What follows the last whole line was torn by a crash and is left out. A broken line *before* a whole one is not a
-    torn tail: StateError with the byte.
+    torn tail, and neither is a line that is missing: StateError with the byte.
     """
     lines: list[Line] = []
     at = end = 0
@@ -114,11 +117,19 @@ def read_lines(path: Path, data: bytes, *, offset: int = 0) -> Tail:
                 "follow it. Nothing was changed. Restore this file and the state file from a backup, or move the "
                 "journal away to go on from the state file alone.",
             )
+        elif after_seq is not None and line.seq != after_seq + 1:
+            raise StateError(
+                path,
+                f"the journal cannot be read at byte {offset + at}: line {line.seq} stands there and line "
+                f"{after_seq + 1} was expected. Nothing was changed. Restore this file and the state file from a "
+                "backup, or move the journal away to go on from the state file alone.",
+            )
         else:
             lines.append(line)
+            after_seq = line.seq
             end = newline + 1
         at = newline + 1
-    return Tail(lines=lines, end=offset + end, torn_bytes=len(data) - end)
+    return Tail(lines=lines, end=offset + end)
 
 
 def header_of(path: Path, lines: Sequence[Line]) -> Line:

@@ -18,6 +18,8 @@ from state.disk import Disk, refusals
 TOUCH_SECONDS = 1.0
 FRESH_SECONDS = 10.0
 """A holder on another host that was touched within this time is taken to be alive."""
+_GLANCE_SECONDS = 0.3
+"""Somebody who only looks whether the lock is held holds it for an instant; that is waited out."""
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,8 +55,9 @@ class RunLock:
         self.folder = folder
         self.holder_path = folder / "holder.json"
         self._disk = disk or Disk()
-        self._lock = FileLock(folder / "run.lock", thread_local=False, poll_interval=0.1, fallback_to_soft=False)
-        self._released = threading.Event()
+        self._lock = FileLock(folder / "run.lock", thread_local=False, poll_interval=0.05, fallback_to_soft=False)
+        self._released: threading.Event | None = None
+        """Ends the thread that touches holder.json; None where there is none."""
 
     def acquire(self, *, wait_seconds: float = 0.0) -> tuple[Holder, datetime] | None:
         """Take the lock; what a killed burst left behind (who, and when it was last alive), or None.
@@ -64,7 +67,7 @@ class RunLock:
         self._disk.make_directory(self.folder)
         try:
             with refusals(self.folder):
-                self._lock.acquire(timeout=wait_seconds)
+                self._lock.acquire(timeout=max(wait_seconds, _GLANCE_SECONDS))
         except Timeout as error:
             raise LockHeld(self._held_message(self.holder())) from error
         except (NotImplementedError, OSError) as error:
@@ -94,12 +97,15 @@ class RunLock:
             handle.write(msgspec.json.encode(holder) + b"\n")
         with refusals(self.holder_path):
             os.replace(temporary, self.holder_path)
-        if not self._released.is_set():
-            threading.Thread(target=self._keep_touching, name="holder", daemon=True).start()
+        if self._released is None:
+            self._released = threading.Event()
+            threading.Thread(target=self._keep_touching, args=(self._released,), name="holder", daemon=True).start()
 
     def release(self) -> None:
         """A clean end: nobody holds it, and nobody was killed. Safe to repeat."""
-        self._released.set()
+        if self._released is not None:
+            self._released.set()
+            self._released = None
         if self._lock.is_locked:
             self._disk.remove(self.holder_path)
             self._lock.release()
@@ -112,7 +118,11 @@ class RunLock:
             return None
 
     def is_held(self) -> bool:
-        """Whether some process holds the lock right now."""
+        """Whether some process, this one too, holds the lock right now."""
+        if self._lock.is_locked:
+            return True
+        if not self.folder.is_dir():
+            return False
         try:
             self._lock.acquire(timeout=0)
         except (Timeout, OSError):
@@ -139,7 +149,7 @@ class RunLock:
     def _last_touch(self) -> datetime:
         return datetime.fromtimestamp(self.holder_path.stat().st_mtime, UTC)
 
-    def _keep_touching(self) -> None:
-        while not self._released.wait(TOUCH_SECONDS):
+    def _keep_touching(self, released: threading.Event) -> None:
+        while not released.wait(TOUCH_SECONDS):
             with contextlib.suppress(OSError):
                 os.utime(self.holder_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from state.item import Priority, Record, Status, decode_record
 Raw = msgspec.Raw | bytes
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _WRITE_BYTES = 1 << 20
 _SHOWN_ERRORS = 5
 
@@ -61,7 +63,7 @@ def read_records(path: Path, data: bytes, *, by_hand: bool) -> Records:
         )
     try:
         raws: Mapping[str, Raw] = _decode_object(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise StateError(path, f"{_why_unreadable(data, error)}. Nothing was changed.") from error
     if by_hand:
         _refuse_double_keys(path, data)
@@ -70,7 +72,7 @@ def read_records(path: Path, data: bytes, *, by_hand: bool) -> Records:
     for key, raw in raws.items():
         try:
             records.put(key, raw, decode_record(raw))
-        except msgspec.ValidationError as error:
+        except _UNREADABLE as error:
             problems.append(_describe(data, key, error))
     if problems:
         more = f" (and {len(problems) - _SHOWN_ERRORS} more)" if len(problems) > _SHOWN_ERRORS else ""
@@ -82,11 +84,13 @@ def read_records(path: Path, data: bytes, *, by_hand: bool) -> Records:
 
 def _why_unreadable(data: bytes, error: Exception) -> str:
     try:
-        whole = json.loads(data)
+        whole = json.loads(data, parse_int=str)
     except json.JSONDecodeError as place:
         return f"not JSON at line {place.lineno}, column {place.colno} (byte {_byte_of(data, place)}): {place.msg}"
-    except (UnicodeDecodeError, RecursionError) as other:
-        return f"not JSON: {other}"
+    except UnicodeDecodeError as place:
+        return f"not UTF-8 at byte {place.start}"
+    except RecursionError:
+        return "nested too deep to be read"
     if isinstance(whole, dict):
         return f"cannot be read: {error}"
     return f"expected one object of item key → record, found a {type(whole).__name__}"
@@ -96,10 +100,10 @@ def _byte_of(data: bytes, place: json.JSONDecodeError) -> int:
     return len(data.decode("utf-8", errors="replace")[: place.pos].encode())
 
 
-def _describe(data: bytes, key: str, error: msgspec.ValidationError) -> str:
-    at = data.find(json.dumps(key, ensure_ascii=False).encode())
-    lines_before = data.count(b"\n", 0, max(at, 0))
-    line = f" (line {lines_before + 1})" if at >= 0 else ""
+def _describe(data: bytes, key: str, error: Exception) -> str:
+    at = re.search(re.escape(json.dumps(key, ensure_ascii=False).encode()) + rb"\s*:", data)
+    newline = b"\n"
+    line = f" (line {data.count(newline, 0, at.start()) + 1})" if at else ""
     message = str(error).replace(" - at `$", " at `")
     if "`.status`" in message:
         message += f"; a status is one of {', '.join(Status)}"
@@ -115,7 +119,10 @@ def _refuse_double_keys(path: Path, data: bytes) -> None:
             raise StateError(path, f"the key {double!r} stands twice in one object. Keep one. Nothing was changed.")
         return found
 
-    json.loads(data, object_pairs_hook=unique)
+    try:
+        json.loads(data, object_pairs_hook=unique, parse_int=str)
+    except (ValueError, RecursionError) as error:
+        raise StateError(path, f"{_why_unreadable(data, error)}. Nothing was changed.") from error
 
 
 def write_records(handle: Handle, records: Records) -> str:

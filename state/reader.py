@@ -1,0 +1,185 @@
+"""Reading a JSON state without a lock: the file, its journal, and following both while others write."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from orchestrator.errors import StateError
+from state.disk import Disk, Stamp
+from state.item import PRIORITIES, Item, Status
+from state.journal import Journal
+from state.journal_lines import Line
+from state.replay import had_taken_in, replay
+from state.snapshot import Records, digest, read_records, read_snapshot
+
+_log = logging.getLogger(__name__)
+
+_READ_TRIES = 100
+
+
+def burst_folder(state_file: Path) -> Path:
+    """The folder beside a state file that holds its journal, locks, settings and records of bursts."""
+    return state_file.with_suffix(".burst")
+
+
+class JsonReader:
+    """The reading half of `json_store.JsonStore`. See `state.store.Store` for what each public method promises."""
+
+    def __init__(self, path: Path, *, disk: Disk, read_only: bool) -> None:
+        self.path = path
+        self.folder = burst_folder(path)
+        self.hand_edits: list[str] = []
+        """What is to be said about edits by hand, in the order in which they were found."""
+        self._journal_path = self.folder / "journal.jsonl"
+        self._disk = disk
+        self._read_only = read_only
+        self._mutex = threading.RLock()
+        self._records = Records()
+        self._journal: Journal | None = None
+        self._digest = ""
+        self._stamp: Stamp | None = None
+        self._edited = False
+        self._unsettled = False
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._records.statuses
+
+    def __len__(self) -> int:
+        return len(self._records.statuses)
+
+    def get(self, key: str) -> Item:
+        return Item.from_record(key, self._records.raws[key])
+
+    def items(self, *statuses: Status) -> Iterator[Item]:
+        with self._mutex:
+            raws = self._records.raws
+            of = self._records.statuses
+            found = [(key, raw) for key, raw in raws.items() if not statuses or of[key] in statuses]
+        for key, raw in found:
+            yield Item.from_record(key, raw)
+
+    def counts(self) -> dict[Status, int]:
+        with self._mutex:
+            return dict(self._records.counts)
+
+    def due(self, limit: int, *, skip: Collection[str] = ()) -> list[Item]:
+        chosen: list[str] = []
+        with self._mutex:
+            special = self._records.priorities
+            for priority in PRIORITIES if special else ("normal",):
+                for key, status in self._records.statuses.items():
+                    if len(chosen) >= limit:
+                        break
+                    if status is Status.PENDING and special.get(key, "normal") == priority and key not in skip:
+                        chosen.append(key)
+            return [self.get(key) for key in chosen]
+
+    def refresh(self) -> list[str]:
+        with self._mutex:
+            return self._catch_up()
+
+    def close(self) -> None:
+        with self._mutex:
+            self._drop_journal()
+
+    def _load(self) -> list[str]:
+        """Read JSON and journal anew; the keys whose record differs from before.
+
+        The JSON is read first and must stand unchanged after the journal was opened: a journal that extends a newer
+        JSON cannot be there before that JSON is, and an older one names the newer JSON in its last line.
+        """
+        for _ in range(_READ_TRIES):
+            json_stamp = self._disk.stamp(self.path)
+            journal_stamp = self._disk.stamp(self._journal_path)
+            try:
+                data = read_snapshot(self._disk, self.path, journal=self._journal_path if journal_stamp else None)
+                opened = Journal.open(self._disk, self._journal_path, read_only=self._read_only)
+            except StateError:
+                if (self._disk.stamp(self.path), self._disk.stamp(self._journal_path)) == (json_stamp, journal_stamp):
+                    raise
+                continue
+            journal, lines = opened or (None, [])
+            try:
+                if self._disk.stamp(self.path) == json_stamp:
+                    changed = self._take_in(data, json_stamp, journal, lines)
+                    self._drop_journal()
+                    self._journal, journal = journal, None
+                    return changed
+            finally:
+                if journal is not None:
+                    journal.close()
+        raise StateError(self.path, "it changes faster than it can be read; try again.")
+
+    def _take_in(self, data: bytes, stamp: Stamp | None, journal: Journal | None, lines: list[Line]) -> list[str]:
+        """Put JSON and journal lines together. Errors: StateError; everything is as it was then."""
+        found = digest(data)
+        markers = [at for at, line in enumerate(lines) if line.snapshot is not None]
+        handed_over = [at for at in markers if lines[at].snapshot == found]
+        edited = journal is not None and journal.extends != found and not handed_over
+        records = read_records(self.path, data, by_hand=edited or journal is None)
+        if edited and markers and had_taken_in(records, lines[: markers[-1]]):
+            lines = lines[markers[-1] + 1 :]
+        elif journal is not None and journal.extends != found and handed_over:
+            lines = lines[handed_over[-1] + 1 :]
+        before = self._records.raws
+        self._records, self._digest, self._stamp, self._edited = records, found, stamp, edited
+        self._unsettled = False
+        self._replay(lines)
+        after = records.raws
+        return [
+            key
+            for key in {**before, **after}
+            if key not in before or key not in after or bytes(before[key]) != bytes(after[key])
+        ]
+
+    def _replay(self, lines: Sequence[Line]) -> list[str]:
+        done = replay(self._records, lines, edited=self._edited)
+        for note in done.notes:
+            self._say(note)
+        self._unsettled = self._unsettled or bool(done.keys)
+        return done.keys
+
+    def _say(self, note: str) -> None:
+        if note not in self.hand_edits:
+            self.hand_edits.append(note)
+            _log.warning("%s", note)
+
+    def _catch_up(self) -> list[str]:
+        """Take in what others appended, and follow a hand-over that another process made."""
+        if self._journal is None:
+            there = self._disk.stamp(self._journal_path) is not None
+            return self._load() if there or self._json_changed() else []
+        match self._journal.news(self._disk):
+            case None:
+                return []
+            case "grown" if not self._edited:
+                return self._replay(self._journal.read_on())
+            case "replaced" if not self._edited:
+                return self._follow(self._journal)
+            case _:
+                return self._load()
+
+    def _follow(self, old: Journal) -> list[str]:
+        """Read the replaced journal to its end and go on in the new one, without reading the JSON again."""
+        changed = self._replay(old.read_on())
+        journal, lines = Journal.open(self._disk, self._journal_path, read_only=self._read_only) or (None, [])
+        if journal is None or journal.merged or journal.extends != old.marker or journal.stamp is None:
+            if journal is not None:
+                journal.close()
+            return changed + self._load()
+        self._drop_journal()
+        self._journal = journal
+        self._digest, self._stamp = journal.extends, journal.stamp
+        self._unsettled = False
+        return changed + self._replay(lines)
+
+    def _json_changed(self) -> bool:
+        return self._disk.stamp(self.path) != self._stamp
+
+    def _drop_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
