@@ -145,7 +145,7 @@ class Transport:
 
     def _redirected_to(self, path: str, response: requests.Response) -> str:
         try:
-            url = urljoin(response.url, self._session.get_redirect_target(response) or "")
+            url = urljoin(response.url, response.headers["Location"])
             if origin(url)[0] in DEFAULT_PORTS:
                 return url
         except ValueError:
@@ -175,11 +175,10 @@ class Transport:
         )
 
     def _patiently(self, once: Callable[[], _T]) -> _T:
-        from tenacity import Retrying, retry_if_exception_type, wait_exponential_jitter
+        from tenacity import Retrying, retry_if_exception_type, wait_exponential, wait_random
 
-        backoff = wait_exponential_jitter(
-            initial=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS, jitter=_FIRST_PAUSE_SECONDS
-        )
+        growing = wait_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS)
+        backoff = growing + wait_random(0, _FIRST_PAUSE_SECONDS)
         deadline = self._clock.monotonic() + self._retry_seconds
 
         def pause_seconds(state: RetryCallState) -> float:
@@ -207,8 +206,15 @@ class Transport:
         return retrying(once)
 
 
+class _Session(requests.Session):
+    """Leaves redirects alone: requests prepares the next request in any case, and fails on a bad Location."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
 def _session(headers: Mapping[str, str]) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     session.auth = _as_given
     session.headers["User-Agent"] = "comfyui-burst"
     session.headers.update(headers)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import names
-from orchestrator.errors import DiskFull, OutputRefused, StopBurst
+from orchestrator.errors import DiskFull, OutputDamaged, OutputRefused, StopBurst
 from orchestrator.fetch import Fetch
 from orchestrator.pictures import decodes, embedded_graph
 from state.disk import Disk, Handle, refusals
@@ -106,12 +106,14 @@ class Outputs:
         prompt_id: str,
         own: Collection[str],
         prompt_ids: Collection[str] = (),
+        must_be_own: bool = False,
     ) -> list[Placed]:
         """Bring every output of a prompt to its place, in order, texts last. Safe to repeat.
 
         A file in the way is replaced only if it is the item's own: `own` (recorded paths) names it, it has the same
-        bytes, or its graph saved under one of the item's `prompt_ids`. When it returns, names and contents are durable;
-        on any error no temporary file is left.
+        bytes, or its graph saved under one of the item's `prompt_ids`. With `must_be_own` a download whose graph saved
+        under another prefix is damaged: for files that are known by their names alone. When it returns, names and
+        contents are durable; on any error no temporary file is left.
         Errors: OutputRefused, OutputDamaged, DiskFull, StopBurst after `abandon`, and those of `ComfyUI.view`.
         """
         files = _worth_keeping(entry_files)
@@ -129,6 +131,9 @@ class Outputs:
                 temporary = target.parent / names.temporary_name(prompt_id, number)
                 cleaning.callback(self._discard, temporary)
                 waiting.append(self._fill(temporary, target, write))
+            if must_be_own:
+                for file, one in zip(files, waiting, strict=False):
+                    _refuse_foreign(file, one.temporary, prompt_id)
             return self._place(waiting, _Own(own, (prompt_id, *prompt_ids)))
 
     def remove_leftovers(self, subfolder: str, prompt_ids: Collection[str]) -> int:
@@ -260,9 +265,20 @@ def _download_of(client: ComfyUI, file: OutputFile) -> _Writer:
     return write
 
 
+def _refuse_foreign(file: OutputFile, temporary: Path, prompt_id: str) -> None:
+    graph = embedded_graph(temporary)
+    if graph is not None and not _saves_under(graph, (prompt_id,)):
+        raise OutputDamaged(f"the server's {file.filename} is another prompt's picture, not that of {prompt_id}")
+
+
 def _saved_by(path: Path, prompt_ids: Collection[str]) -> bool:
-    """Does the graph inside this picture save under a prefix of one of these prompts?"""
-    nodes = [node for node in (embedded_graph(path) or {}).values() if isinstance(node, dict)]
+    """Does a graph inside this picture say that one of these prompts saved it?"""
+    graph = embedded_graph(path)
+    return graph is not None and _saves_under(graph, prompt_ids)
+
+
+def _saves_under(graph: Mapping[str, Any], prompt_ids: Collection[str]) -> bool:
+    nodes = [node for node in graph.values() if isinstance(node, dict)]
     inputs = [node["inputs"] for node in nodes if isinstance(node.get("inputs"), dict)]
     prefixes = [prefix for given in inputs if isinstance(prefix := given.get("filename_prefix"), str)]
     return any(prompt_id and prompt_id in prefix for prompt_id in prompt_ids for prefix in prefixes)
