@@ -80,7 +80,7 @@ class RunLock:
         if self._lives_elsewhere(left):
             self._lock.release()
             raise LockHeld(self._held_message(left))
-        return left, self._last_touch()
+        return left, self.last_touch()
 
     def hold(self, *, burst: str, started_at: datetime, size: int) -> None:
         """Say who holds it, and go on saying so each second until `release`."""
@@ -130,6 +130,22 @@ class RunLock:
         self._lock.release()
         return False
 
+    def living_holder(self) -> Holder | None:
+        """Who is at work, as far as can be told without touching the lock."""
+        holder = self.holder()
+        if holder is None:
+            return None
+        if holder.boot_id != _boot_id() or holder.host != socket.gethostname():
+            age = datetime.now(UTC) - self.last_touch()
+            return holder if age.total_seconds() < FRESH_SECONDS else None
+        try:
+            os.kill(holder.pid, 0)
+        except ProcessLookupError:
+            return None
+        except PermissionError:
+            return holder
+        return holder
+
     def _held_message(self, holder: Holder | None) -> str:
         who = holder.describe() if holder else "another process"
         return (
@@ -144,7 +160,7 @@ class RunLock:
         with refusals(self.folder):
             os.utime(self._lock.lock_file)
         here = os.stat(self._lock.lock_file).st_mtime
-        return here - self._last_touch().timestamp() < FRESH_SECONDS
+        return here - self.last_touch().timestamp() < FRESH_SECONDS
 
     def _last_touch(self) -> datetime:
         return datetime.fromtimestamp(self.holder_path.stat().st_mtime, UTC)
