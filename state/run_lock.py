@@ -133,17 +133,15 @@ class RunLock:
     def living_holder(self) -> Holder | None:
         """Who is at work, as far as can be told without touching the lock."""
         holder = self.holder()
-        if holder is None:
+        if holder is None or (datetime.now(UTC) - self.last_touch()).total_seconds() > FRESH_SECONDS:
             return None
-        if holder.boot_id != _boot_id() or holder.host != socket.gethostname():
-            age = datetime.now(UTC) - self.last_touch()
-            return holder if age.total_seconds() < FRESH_SECONDS else None
-        try:
-            os.kill(holder.pid, 0)
-        except ProcessLookupError:
-            return None
-        except PermissionError:
-            return holder
+        if holder.boot_id == _boot_id() and holder.host == socket.gethostname():
+            try:
+                os.kill(holder.pid, 0)
+            except ProcessLookupError:
+                return None
+            except PermissionError:
+                return holder
         return holder
 
     def _held_message(self, holder: Holder | None) -> str:
@@ -162,7 +160,8 @@ class RunLock:
         here = os.stat(self._lock.lock_file).st_mtime
         return here - self.last_touch().timestamp() < FRESH_SECONDS
 
-    def _last_touch(self) -> datetime:
+    def last_touch(self) -> datetime:
+        """When the holder was last alive."""
         return datetime.fromtimestamp(self.holder_path.stat().st_mtime, UTC)
 
     def _keep_touching(self, released: threading.Event) -> None:

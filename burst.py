@@ -1,0 +1,350 @@
+"""The command line: parse, call, print, exit."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
+
+import click
+
+from orchestrator.errors import EXIT_SIGINT, EXIT_SIGTERM, BurstError, UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.run import Run
+    from orchestrator.settings import Overrides
+
+_REST_SECONDS = 0.5
+_ABANDON_SECONDS = 0.3
+
+
+class Report(Protocol):
+    """What every command ends with."""
+
+    def as_json(self) -> dict[str, Any]: ...
+
+    def as_text(self) -> str: ...
+
+
+class BurstGroup(click.Group):
+    """Turns every BurstError into one message and its exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BurstError as error:
+            _fail(error, as_json="--json" in sys.argv)
+
+
+def _fail(error: BurstError, *, as_json: bool) -> NoReturn:
+    if as_json:
+        kind = type(error).__name__
+        _print_json(
+            {"schema": "burst.error/1", "error": {"kind": kind, "message": str(error)}, "exit_code": error.exit_code}
+        )
+    click.echo(f"burst: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    import json
+
+    click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def _show(report: Report, as_json: bool) -> None:
+    if as_json:
+        _print_json(report.as_json())
+    else:
+        click.echo(report.as_text())
+
+
+state_option = click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    default=Path("re_render_state.json"),
+    envvar="BURST_STATE",
+    show_default=True,
+    help="The state file (or BURST_STATE).",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of words.")
+
+
+def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a run works with; `init` remembers it."""
+    for option in reversed(
+        (
+            click.option("--server", multiple=True, metavar="URL", help="The ComfyUI server (or COMFYUI_URL)."),
+            click.option("--template", metavar="FILE|NAME", help="API-format workflow, or a shipped one."),
+            click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where pictures go."),
+            click.option(
+                "--bind",
+                "bindings",
+                multiple=True,
+                metavar="NAME=ADDRESS",
+                help="Such as prompt=98:6.text. Repeatable.",
+            ),
+            click.option(
+                "--header",
+                "headers",
+                multiple=True,
+                metavar="'NAME: VALUE'",
+                help="Sent to the server; VALUE may be env:VARIABLE (or COMFYUI_HEADERS). Repeatable.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _overrides(
+    server: tuple[str, ...] = (),
+    template: str | None = None,
+    output_dir: Path | None = None,
+    bindings: tuple[str, ...] = (),
+    headers: tuple[str, ...] = (),
+) -> Overrides:
+    from orchestrator.settings import Overrides, parse_header
+
+    pairs = [text.partition("=") for text in bindings]
+    for name, equals, address in pairs:
+        if not (name and equals and address):
+            raise UsageError(f"--bind {name}{equals}{address}: write NAME=ADDRESS, such as prompt=98:6.text")
+    return Overrides(
+        template=template,
+        output_dir=output_dir,
+        servers=server,
+        bindings={name: address for name, _, address in pairs},
+        headers=dict(parse_header(text) for text in headers),
+    )
+
+
+@click.group(cls=BurstGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="comfyui-burst", prog_name="burst")
+def cli() -> None:
+    """Work off large ComfyUI jobs in short, resumable bursts: nothing lost, nothing rendered twice."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="burst: %(message)s")
+
+
+@cli.command()
+@click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
+@state_option
+@tool_options
+@click.option("--pattern", default="*.txt", show_default=True, help="Which files are prompts.")
+@click.option("--rescan", is_flag=True, help="Put back what was completed with another prompt, inputs or workflow.")
+@json_option
+def init(directories: tuple[Path, ...], state: Path, pattern: str, rescan: bool, as_json: bool, **tools: Any) -> None:
+    """Make prompt files items of a state, and remember template, server and output directory. Safe to repeat."""
+    from orchestrator.beginning import init_state
+
+    _show(init_state(state, directories, overrides=_overrides(**tools), pattern=pattern, rescan=rescan), as_json)
+
+
+def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int | str:
+    if value == "auto":
+        return value
+    try:
+        return int(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is neither a number nor 'auto'") from error
+
+
+@cli.command()
+@state_option
+@tool_options
+@click.option(
+    "-n", "--size", default="15", show_default=True, callback=_size, metavar="N|auto", help="Items per burst."
+)
+@click.option("--poll-interval", default=5.0, show_default=True, help="Longest wait between two questions, in seconds.")
+@click.option("--max-seconds", type=float, help="End by then; what is out is collected by the next burst.")
+@click.option("--until-done", is_flag=True, help="Burst after burst until nothing is left.")
+@click.option("--ahead", default=0, show_default=True, metavar="K", help="Keep K more prompts on the server's queue.")
+@click.option("--wait-lock", default=0.0, metavar="SECONDS", help="Wait that long for another burst to end.")
+@click.option("--max-attempts", default=3, show_default=True, help="Attempts before an item fails.")
+@click.option("--on-error", type=click.Choice(["stop", "continue"]), default="continue", show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace files in the output directory that are not this state's.")
+@click.option("--abandon-server", metavar="URL", help="Give up what is submitted there; it may render twice.")
+@click.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
+@json_option
+def run(
+    state: Path,
+    size: int | Literal["auto"],
+    poll_interval: float,
+    max_seconds: float | None,
+    until_done: bool,
+    ahead: int,
+    wait_lock: float,
+    max_attempts: int,
+    on_error: Literal["stop", "continue"],
+    overwrite: bool,
+    abandon_server: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **tools: Any,
+) -> None:
+    """Run one burst: recover, submit N, watch, download, checkpoint, report, exit."""
+    from orchestrator.run import Request, Run, rehearse
+
+    request = Request(
+        state=state,
+        size=size,
+        poll_seconds=poll_interval,
+        max_seconds=max_seconds,
+        until_done=until_done,
+        ahead=ahead,
+        wait_lock_seconds=wait_lock,
+        max_attempts=max_attempts,
+        on_error=on_error,
+        overwrite=overwrite,
+        abandon_server=abandon_server,
+        overrides=_overrides(**tools),
+    )
+    if dry_run:
+        _show(rehearse(request), as_json)
+        return
+    stop = threading.Event()
+    with _progress(as_json) as progress:
+        report, signalled = _until_signalled(Run(request, stop=stop, progress=progress), stop)
+    _show(report, as_json)
+    if report.reason is not None:
+        click.echo(f"burst: {report.reason}", err=True)
+    sys.exit(signalled or report.exit_code)
+
+
+def _progress(as_json: bool) -> Any:
+    """A bar on a terminal, plain lines elsewhere; on stderr when stdout is for JSON."""
+    from orchestrator.progress import Bar, Lines
+
+    if sys.stderr.isatty() and sys.stdout.isatty():
+        return Bar(sys.stderr)
+    return Lines(sys.stderr if as_json else sys.stdout)
+
+
+def _until_signalled(work: Run, stop: threading.Event) -> tuple[Any, int | None]:
+    """Let a run work in a thread, and end this process within a second of SIGTERM or SIGINT, whatever is in flight.
+
+    The run is told to stop and given a moment to come to rest. If it does not (it waits for a server or a disk), its
+    last append is let end, its temporary files are removed, and the process leaves without joining the thread.
+    """
+    signalled: list[int] = []
+    woken = threading.Event()
+    outcome: list[Any] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        signalled.append(EXIT_SIGTERM if number == signal.SIGTERM else EXIT_SIGINT)
+        stop.set()
+        woken.set()
+
+    def execute() -> None:
+        try:
+            outcome.append(work.execute())
+        except BaseException as error:  # noqa: BLE001 — raised again below, in the main thread
+            outcome.append(error)
+        finally:
+            woken.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    thread = threading.Thread(target=execute, name="burst", daemon=True)
+    thread.start()
+    woken.wait()
+    thread.join(timeout=_REST_SECONDS if signalled else None)
+    if thread.is_alive():
+        work.abandon(timeout_seconds=_ABANDON_SECONDS)
+        click.echo("burst: stopped by a signal; the next burst picks up what is out", err=True)
+        sys.stdout.flush()
+        os._exit(signalled[0])
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0], signalled[0] if signalled else None
+
+
+@cli.command()
+@state_option
+@click.option("--check", is_flag=True, help="Exit 0 when nothing is left, 1 when work remains.")
+@click.option("--watch", is_flag=True, help="Say it again whenever it changes, until nothing is left.")
+@json_option
+def status(state: Path, check: bool, watch: bool, as_json: bool) -> None:
+    """Say what is done and what is left. Takes no lock."""
+    from orchestrator.status import read_status, watch_status
+
+    if watch:
+        for report in watch_status(state):
+            if sys.stdout.isatty() and not as_json:
+                click.clear()
+            _show(report, as_json)
+    else:
+        report = read_status(state)
+        _show(report, as_json)
+    if check:
+        sys.exit(report.check_code)
+
+
+@cli.command()
+@click.argument("keys", nargs=-1, metavar="[ITEM...]")
+@state_option
+@click.option("--cancelled", is_flag=True, help="Cancelled items too.")
+@json_option
+def retry(keys: tuple[str, ...], state: Path, cancelled: bool, as_json: bool) -> None:
+    """Make failed items due again, or the named ones. Works while a burst runs."""
+    from orchestrator import redoing
+
+    _show(redoing.retry(state, keys, cancelled=cancelled), as_json)
+
+
+@cli.command()
+@state_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def reset(state: Path, yes: bool, as_json: bool) -> None:
+    """Forget all progress: every item is due again. Pictures stay until they are rendered anew."""
+    from orchestrator import redoing
+
+    if not yes:
+        click.confirm(f"Forget all progress of {state}?", abort=True, err=True)
+    _show(redoing.reset(state), as_json)
+
+
+@cli.command()
+@click.argument("keys", nargs=-1, metavar="[ITEM...]")
+@state_option
+@click.option("--all", "everything", is_flag=True, help="Every pending and submitted item.")
+@tool_options
+@json_option
+def cancel(keys: tuple[str, ...], state: Path, everything: bool, as_json: bool, **tools: Any) -> None:
+    """Take items back: pending ones at once, submitted ones as far as the server still can."""
+    from orchestrator import redoing
+
+    if bool(keys) == everything:
+        raise UsageError("name the items to cancel, or say --all")
+    _show(redoing.cancel(state, keys, overrides=_overrides(**tools)), as_json)
+
+
+@cli.command()
+@state_option
+@click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where the pictures are.")
+@click.option("--repair", is_flag=True, help="Make items due again whose files are missing, cut or changed.")
+@click.option("--quick", is_flag=True, help="Compare sizes only, not contents.")
+@json_option
+def verify(state: Path, output_dir: Path | None, repair: bool, quick: bool, as_json: bool) -> None:
+    """Hold the files of completed items against their records."""
+    from orchestrator import redoing
+
+    report = redoing.verify_outputs(state, repair=repair, quick=quick, overrides=_overrides(output_dir=output_dir))
+    _show(report, as_json)
+    sys.exit(report.exit_code)
+
+
+def main() -> None:
+    """The `burst` command."""
+    cli()
+
+
+if __name__ == "__main__":
+    main()

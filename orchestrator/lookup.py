@@ -1,0 +1,80 @@
+"""What became of a prompt: the one answer that recovery, lost POSTs, cancel and sweeps share.
+
+Asked in this order, because a prompt moves from queue to history between two questions: history, queue, history again.
+`/history` then `/queue` alone calls a living prompt lost. Newer servers answer `/api/jobs/{id}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from orchestrator.comfyui import ComfyUI, HistoryEntry, JobStatus, Queue
+
+
+@dataclass(frozen=True)
+class Finished:
+    """It is in history: done, failed or interrupted."""
+
+    entry: HistoryEntry
+
+
+@dataclass(frozen=True)
+class Queued:
+    """It waits or runs. `prompt_id` is the server's, which may differ from the one asked for."""
+
+    prompt_id: str
+    running: bool
+
+
+@dataclass(frozen=True)
+class Absent:
+    """The server does not know it: it never came, was deleted, or was lost with a restart."""
+
+
+Fate = Finished | Queued | Absent
+
+
+def look_up(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
+    """The fate of each prompt. Errors mean *unknown*, never *gone*: ServerUnreachable, ServerBusy, UnexpectedAnswer."""
+    fates: dict[str, Fate] = {}
+    missing = _not_in_history(client, prompt_ids, fates)
+    if not missing:
+        return fates
+    queued = _known_jobs(client, missing) if client.has_jobs else _by_id(client.queue())
+    fates |= {prompt_id: queued[prompt_id] for prompt_id in missing if prompt_id in queued}
+    missing = _not_in_history(client, [prompt_id for prompt_id in missing if prompt_id not in queued], fates)
+    return fates | {prompt_id: Absent() for prompt_id in missing}
+
+
+def _not_in_history(client: ComfyUI, prompt_ids: Iterable[str], fates: dict[str, Fate]) -> list[str]:
+    missing = []
+    for prompt_id in prompt_ids:
+        entry = client.history(prompt_id)
+        if entry is None:
+            missing.append(prompt_id)
+        else:
+            fates[prompt_id] = Finished(entry)
+    return missing
+
+
+def _known_jobs(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Queued]:
+    """Those that wait or run; what is over by now is in history."""
+    waiting = {JobStatus.PENDING: False, JobStatus.IN_PROGRESS: True}
+    statuses = {prompt_id: client.job(prompt_id) for prompt_id in prompt_ids}
+    return {
+        prompt_id: Queued(prompt_id, waiting[status]) for prompt_id, status in statuses.items() if status in waiting
+    }
+
+
+def _by_id(queue: Queue) -> dict[str, Queued]:
+    """Queued prompts by their id, and by the id that we chose where the server renamed them."""
+    found = {}
+    for prompts, running in ((queue.pending, False), (queue.running, True)):
+        for prompt in prompts:
+            queued = Queued(prompt.prompt_id, running)
+            ours = prompt.extra_data.get("burst")
+            if isinstance(ours, dict) and isinstance(ours.get("prompt_id"), str):
+                found[ours["prompt_id"]] = queued
+            found[prompt.prompt_id] = queued
+    return found

@@ -1,0 +1,69 @@
+"""Showing a burst at work: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from state.item import Item, Status
+
+
+class Silent:
+    """Says nothing. A context manager, as every display is."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        pass
+
+    def ended(self, item: Item, *, number: int, size: int) -> None:
+        pass
+
+
+class Lines(Silent):
+    """`[3/15] EP01/prompt_3.txt → EP01/prompt_3.png (2.1 s)`, one line an item."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def ended(self, item: Item, *, number: int, size: int) -> None:
+        print(f"[{number}/{size}] {line_of(item)}", file=self._stream, flush=True)
+
+
+class Bar(Silent):
+    """A progress bar below the lines of what failed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from tqdm import tqdm
+
+        self._bar: Any = tqdm(file=stream, unit="item", dynamic_ncols=True, leave=False)
+
+    def ended(self, item: Item, *, number: int, size: int) -> None:
+        if item.status is not Status.COMPLETED:
+            self._bar.write(line_of(item), file=sys.stderr)
+        self._bar.total = size
+        self._bar.set_postfix_str(item.name, refresh=False)
+        self._bar.update(number - self._bar.n)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def line_of(item: Item) -> str:
+    """One line about an item that ended."""
+    match item.status:
+        case Status.COMPLETED:
+            where = ", ".join(output.path for output in item.outputs[:3]) + (", …" if len(item.outputs) > 3 else "")
+            seconds = f" ({item.seconds:.1f} s)" if item.seconds is not None else ""
+            return f"{item.key} → {where}{seconds}"
+        case Status.FAILED:
+            return f"{item.key} failed: {item.error.message if item.error else 'no reason recorded'}"
+        case _:
+            return f"{item.key} {item.status}"

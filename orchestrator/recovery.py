@@ -1,0 +1,129 @@
+"""Items whose prompt the server does not show: looked for, waited for, and put back on the normal path.
+
+Nothing is rendered from here: an item ends up watched, collected, or pending again.
+"""
+
+from __future__ import annotations
+
+import templates
+from orchestrator.comfyui import OutputFile
+from orchestrator.errors import ItemError, NotOnServer, ServerStalled, TemplateError
+from orchestrator.lookup import Absent, Fate, Finished, Queued, look_up
+from orchestrator.settling import Settling
+from orchestrator.workbench import Workbench
+from state.item import Item
+
+_FORGOTTEN_LIMIT = 3
+_OLD_IDS = 3
+"""So many of an item's latest previous prompt_ids are looked for."""
+
+
+class Recovery:
+    """Decides about prompts that were asked for and are not there."""
+
+    def __init__(self, bench: Workbench, settling: Settling) -> None:
+        self._bench = bench
+        self._settling = settling
+        self._forgotten: dict[str, int] = {}
+
+    def seconds_in_doubt(self, item: Item) -> float:
+        """How much longer this intent's POST may be on its way; never more than the limit, whatever the clock says."""
+        limit = self._bench.options.in_doubt_seconds
+        if item.submitted_at is None:
+            return 0.0
+        age = (self._bench.clock.now() - item.submitted_at).total_seconds()
+        return min(max(limit - age, 0.0), limit)
+
+    def resolve_doubt(self, item: Item) -> Fate:
+        """After the time in doubt: looked up; where it is absent, kept from being rendered late and looked up again."""
+        assert item.prompt_id is not None
+        client, asked = self._bench.client, [item.prompt_id]
+        fate = look_up(client, asked)[item.prompt_id]
+        if isinstance(fate, Absent):
+            client.delete_from_queue(asked)
+            fate = look_up(client, asked)[item.prompt_id]
+        return fate
+
+    def gone(self, item: Item) -> None:
+        """The server does not know it: rescued by the names of its files, or due again with no attempt charged."""
+        if item.cancel_requested:
+            self._bench.cancel(item)
+            return
+        files = self._expected_files(item)
+        if files and self._rescue(item, files):
+            return
+        self._bench.put_back(item, charge=False)
+        self._count_forgotten(item)
+
+    def follow_old_ids(self, item: Item) -> bool:
+        """Prompts of an item that had been given up and may have come to life: True when one of them ended the item."""
+        old = item.previous_prompt_ids[-_OLD_IDS:]
+        for prompt_id, fate in look_up(self._bench.client, old).items() if old else ():
+            match fate:
+                case Queued(running=False):
+                    self._bench.client.delete_from_queue([prompt_id])
+                case Finished(entry) if entry.succeeded:
+                    self._late(item, fate)
+                    return True
+        return False
+
+    def count_late_twins(self, item: Item) -> None:
+        """After an item was collected: was an older prompt of it rendered as well?"""
+        for prompt_id in item.previous_prompt_ids[-_OLD_IDS:]:
+            entry = self._bench.client.history(prompt_id)
+            if entry is not None and entry.succeeded:
+                self._rendered_twice(item)
+
+    def _late(self, item: Item, found: Finished) -> None:
+        """An older prompt finished first: its outputs count, and the newer prompt is taken back if it still waits."""
+        bench = self._bench
+        newer = item.prompt_id
+        adopted = bench.change(item, lambda now: now.accept(prompt_id=found.entry.prompt_id))
+        if adopted is None:
+            return
+        if newer is not None:
+            bench.client.delete_from_queue([newer])
+            if not isinstance(look_up(bench.client, [newer])[newer], Absent):
+                self._rendered_twice(item)
+        self._settling.finished(adopted, found.entry)
+
+    def _rendered_twice(self, item: Item) -> None:
+        self._bench.tally.rendered_twice += 1
+        self._bench.tally.note(
+            f"{item.key}: rendered twice; a POST came more than {self._bench.options.in_doubt_seconds:g} s late"
+        )
+
+    def _expected_files(self, item: Item) -> list[OutputFile]:
+        """The names its save nodes must have used; none where they cannot be known."""
+        assert item.prompt_id is not None
+        try:
+            prepared = self._bench.prompts.prepare(item)
+            if prepared.fingerprint != item.fingerprint:
+                return []
+            expected = templates.expected_files(prepared.graph, item.prompt_id)
+        except (ItemError, TemplateError):
+            return []
+        return [
+            OutputFile(
+                node_id=one.node_id, kind="images", filename=one.filename, subfolder=one.subfolder, type=one.type
+            )
+            for one in expected or []
+        ]
+
+    def _rescue(self, item: Item, files: list[OutputFile]) -> bool:
+        """Collect files of a forgotten prompt: all of them there, whole, and with our prefix in their graph."""
+        try:
+            self._settling.rescue(item, files)
+        except (NotOnServer, ItemError):
+            return False
+        self._bench.tally.rescued += 1
+        return True
+
+    def _count_forgotten(self, item: Item) -> None:
+        """A server that takes prompts and never shows them again would be fed for ever."""
+        self._forgotten[item.key] = self._forgotten.get(item.key, 0) + 1
+        if self._forgotten[item.key] > _FORGOTTEN_LIMIT:
+            raise ServerStalled(
+                f"{self._bench.client.url} took {item.key} {_FORGOTTEN_LIMIT + 1} times and forgot it each time; "
+                "look at the server's own log (`burst doctor` tells more)"
+            )

@@ -1,0 +1,236 @@
+"""Taking items back: retry, reset, cancel, and putting back what verify found broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.comfyui import ComfyUI
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, LockHeld, StaleChange, UsageError
+from orchestrator.lookup import Finished, Queued, look_up
+from orchestrator.outputs import Problem, verify
+from orchestrator.settings import Overrides, load_settings
+from state.item import Item, Status
+from state.json_store import JsonStore
+from state.run_lock import RunLock
+from state.store import Change
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What a command did to which items."""
+
+    schema: str
+    verb: str
+    keys: tuple[str, ...]
+    counts: dict[Status, int]
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys; the schema name is the command's."""
+        return {
+            "schema": self.schema,
+            "items": list(self.keys),
+            "counts": {str(status): count for status, count in self.counts.items()},
+            "notes": list(self.notes),
+        }
+
+    def as_text(self) -> str:
+        """A few lines for a person."""
+        lines = [f"{len(self.keys)} items {self.verb}"]
+        lines += [f"  {key}" for key in self.keys[:_SHOWN]]
+        if len(self.keys) > _SHOWN:
+            lines.append(f"  … and {len(self.keys) - _SHOWN} more")
+        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+
+
+def change_all(store: JsonStore, items: Iterable[Item], edit: Callable[[Item], Item]) -> list[str]:
+    """Change items in one change set; those that another process changed meanwhile are left out."""
+    chosen = list(items)
+    while chosen:
+        try:
+            store.apply([Change(item.key, item.status, edit) for item in chosen])
+        except StaleChange as stale:
+            chosen = [item for item in chosen if item.key not in stale.keys]
+            continue
+        return [item.key for item in chosen]
+    return []
+
+
+def retry(state: Path, keys: Collection[str] = (), *, cancelled: bool = False) -> Changed:
+    """Make failed items due again (with `cancelled` those too), all or the named ones of any ended status.
+
+    Their attempts start anew. Works while a burst runs. Errors: UsageError for a key that is not there; StateError.
+    """
+    store = JsonStore.open(state)
+    try:
+        if keys:
+            chosen = [item for item in _named(store, keys) if item.status not in (Status.PENDING, Status.SUBMITTED)]
+        else:
+            chosen = list(store.items(Status.FAILED, *([Status.CANCELLED] if cancelled else [])))
+        done = change_all(store, chosen, lambda item: item.start_over())
+        store.settle(at_end=True)
+        return Changed("burst.retry/1", "are due again", tuple(done), store.counts())
+    finally:
+        store.close()
+
+
+def reset(state: Path) -> Changed:
+    """Forget all progress: every item is due again. Pictures stay where they are, until they are rendered anew.
+
+    Errors: LockHeld while a burst runs; StateError.
+    """
+    store = JsonStore.open(state)
+    lock = RunLock(store.folder)
+    try:
+        lock.acquire()
+        store.refresh()
+        done = change_all(store, list(store.items()), lambda item: item.start_over())
+        store.settle(at_end=True)
+        return Changed("burst.reset/1", "are due again", tuple(done), store.counts())
+    finally:
+        lock.release()
+        store.close()
+
+
+def cancel(state: Path, keys: Collection[str], *, overrides: Overrides | None = None) -> Changed:
+    """Take items back: pending ones at once; for submitted ones the wish is journalled and the server is told.
+
+    Whoever holds run.lock settles the wish; when nobody does, it is settled here as far as the server's answer goes,
+    and the rest by the next burst. Errors: UsageError for a key that is not there; StateError.
+    """
+    store = JsonStore.open(state)
+    try:
+        items = _named(store, keys) if keys else list(store.items(Status.PENDING, Status.SUBMITTED))
+        cancelled = change_all(
+            store, [item for item in items if item.status is Status.PENDING], lambda item: item.cancel()
+        )
+        wished = change_all(
+            store, [item for item in items if item.status is Status.SUBMITTED], lambda item: item.request_cancel()
+        )
+        notes = _settle_wishes(store, wished, state, overrides or Overrides()) if wished else []
+        store.settle(at_end=True)
+        return Changed(
+            "burst.cancel/1", "are cancelled or will be", (*cancelled, *wished), store.counts(), tuple(notes)
+        )
+    finally:
+        store.close()
+
+
+def _settle_wishes(store: JsonStore, keys: Sequence[str], state: Path, overrides: Overrides) -> list[str]:
+    settings = load_settings(state, overrides)
+    notes = []
+    items = [store.get(key) for key in keys]
+    for server in sorted({item.server for item in items if item.server}):
+        try:
+            with ComfyUI(server, headers=settings.resolved_headers() if server in settings.servers else {}) as client:
+                _tell(client, [item for item in items if item.server == server])
+                _settle_unattended(store, client, [item for item in items if item.server == server])
+        except BurstError as error:
+            notes.append(f"{error} The next burst settles what was to be cancelled there.")
+    return notes
+
+
+def _tell(client: ComfyUI, items: Sequence[Item]) -> None:
+    client.delete_from_queue([item.prompt_id for item in items if item.prompt_id])
+    queue = client.queue()
+    running = {prompt.prompt_id for prompt in queue.running}
+    for item in items:
+        if item.prompt_id in running:
+            client.interrupt(item.prompt_id or "")
+
+
+def _settle_unattended(store: JsonStore, client: ComfyUI, items: Sequence[Item]) -> None:
+    """Cancel what is known not to finish, when no burst is at work that would."""
+    lock = RunLock(store.folder)
+    try:
+        lock.acquire()
+    except LockHeld:
+        return
+    try:
+        fates = look_up(client, [item.prompt_id or "" for item in items])
+        for item in items:
+            fate = fates[item.prompt_id or ""]
+            if isinstance(fate, Queued) or (isinstance(fate, Finished) and fate.entry.succeeded):
+                continue
+            change_all(store, [item], lambda now: now.cancel())
+    finally:
+        lock.release()
+
+
+def _named(store: JsonStore, keys: Collection[str]) -> list[Item]:
+    missing = [key for key in keys if key not in store]
+    if missing:
+        import difflib
+
+        near = difflib.get_close_matches(missing[0], [item.key for item in store.items()], n=3)
+        advice = f"; near it: {', '.join(near)}" if near else "; `burst status --json` lists some"
+        raise UsageError(f"no item {missing[0]!r} in {store.path}{advice}")
+    return [store.get(key) for key in keys]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `verify` found, and what it put back."""
+
+    checked: int
+    problems: tuple[tuple[str, Problem], ...]
+    put_back: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 when files are not as recorded and their items were not put back."""
+        return EXIT_ITEMS_FAILED if self.problems and not self.put_back else EXIT_DONE
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.verify/1`."""
+        return {
+            "schema": "burst.verify/1",
+            "checked": self.checked,
+            "problems": [
+                {"item": key, "path": problem.path, "kind": problem.kind, "message": problem.message}
+                for key, problem in self.problems
+            ],
+            "put_back": list(self.put_back),
+        }
+
+    def as_text(self) -> str:
+        """A few lines for a person."""
+        if not self.problems:
+            return f"{self.checked} completed items: every file is there and whole."
+        lines = [f"{key}: {problem.message}" for key, problem in self.problems]
+        lines.append(f"{self.checked} completed items checked, {len(self.problems)} files are not as recorded.")
+        if self.put_back:
+            lines.append(f"{len(self.put_back)} items are due again. Next: burst run")
+        else:
+            lines.append("`burst verify --repair` makes these items due again.")
+        return "\n".join(lines)
+
+
+def verify_outputs(
+    state: Path, *, repair: bool = False, quick: bool = False, overrides: Overrides | None = None
+) -> Verified:
+    """Hold every completed item's files against its record: there, whole, and (unless `quick`) of the same bytes.
+
+    `repair` makes the items due again whose files are not. Without it nothing is written and no lock is taken.
+    """
+    output_dir = load_settings(state, overrides).output_dir
+    store = JsonStore.open(state, read_only=not repair)
+    try:
+        problems: list[tuple[str, Problem]] = []
+        checked = 0
+        for item in store.items(Status.COMPLETED):
+            checked += 1
+            problems += [(item.key, problem) for problem in verify(output_dir, item.outputs, full=not quick)]
+        put_back: list[str] = []
+        if repair and problems:
+            broken = {key for key, _ in problems}
+            put_back = change_all(store, [store.get(key) for key in broken], lambda item: item.start_over())
+            store.settle(at_end=True)
+        return Verified(checked=checked, problems=tuple(problems), put_back=tuple(put_back))
+    finally:
+        store.close()

@@ -1,0 +1,75 @@
+"""Where items come from: directories of prompt files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from orchestrator.errors import UsageError
+from state.item import Item, Status
+
+DEFAULT_PATTERN = "*.txt"
+
+
+def prompt_items(directories: Sequence[Path], *, home: Path, pattern: str = DEFAULT_PATTERN) -> list[Item]:
+    """One pending item for each prompt file below `directories`, in natural order (prompt_2 before prompt_10).
+
+    The key is the file's path, relative to `home` (the state file's directory) where it lies below it. The subfolder is
+    the path inside the directory that was named: `prompts/EP01/a.txt` gives `EP01`; files that lie directly in it get
+    its own name. Errors: UsageError for a directory that is not there or holds no such file.
+    """
+    items: list[Item] = []
+    for directory in directories:
+        found = sorted(_files(directory, pattern), key=natural_key)
+        if not found:
+            raise UsageError(f"{directory}: no file matches {pattern}; name another directory, or say --pattern '*.md'")
+        items += [_item(path, root=directory.absolute(), home=home) for path in found]
+    return list({item.key: item for item in items}.values())
+
+
+def refuse_collisions(items: Iterable[Item]) -> None:
+    """Two items must not end in the same file. Errors: UsageError that names both."""
+    places: dict[tuple[str, str], str] = {}
+    for item in items:
+        place = (item.subfolder.casefold(), Path(item.name).stem.casefold())
+        other = places.setdefault(place, item.key)
+        if other != item.key:
+            raise UsageError(
+                f"{other} and {item.key} would both be saved as {item.subfolder}/{Path(item.name).stem}; "
+                "rename one, or give them directories of different names"
+            )
+
+
+def natural_key(path: Path) -> list[tuple[int, str]]:
+    """Sorts numbers inside names by value."""
+    parts = re.split(r"(\d+)", str(path).casefold())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts if part]
+
+
+def _files(directory: Path, pattern: str) -> list[Path]:
+    if not directory.is_dir():
+        what = "a file, not a directory; name the directory that holds it" if directory.exists() else "not there"
+        raise UsageError(f"{directory}: {what}")
+    found = (path for path in directory.absolute().rglob(pattern) if path.is_file())
+    return [
+        path for path in found if not any(part.startswith(".") for part in path.relative_to(directory.absolute()).parts)
+    ]
+
+
+def _item(path: Path, *, root: Path, home: Path) -> Item:
+    inside = path.parent.relative_to(root).as_posix()
+    subfolder = root.resolve().name if inside == "." else inside
+    return Item(key=_key(path, home), status=Status.PENDING, subfolder=subfolder, filename=path.name)
+
+
+def _key(path: Path, home: Path) -> str:
+    resolved = Path(os.path.normpath(path))
+    return resolved.relative_to(home).as_posix() if resolved.is_relative_to(home) else str(resolved)
+
+
+def count_by_subfolder(items: Iterable[Item]) -> Counter[str]:
+    """How many items go where, for a report."""
+    return Counter(item.subfolder for item in items)

@@ -1,0 +1,183 @@
+"""What the state says, without taking any lock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from orchestrator.clock import Clock
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
+from orchestrator.report import spoken_seconds
+from state.burst_log import BurstLog, BurstRecord
+from state.item import Item, Status
+from state.json_store import JsonStore
+from state.run_lock import Holder, RunLock
+
+SCHEMA = "burst.status/1"
+_SHOWN = 10
+_WATCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """A state at one moment. Times in seconds."""
+
+    state: Path
+    counts: dict[Status, int]
+    holder: Holder | None
+    """The burst at work, if any."""
+    killed: tuple[Holder, datetime] | None
+    """A burst that ended without saying so, and when it was last alive."""
+    last_burst: BurstRecord | None
+    seconds_per_item: float | None
+    next_items: tuple[str, ...]
+    failed: tuple[Item, ...]
+    hand_edits: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def remaining(self) -> int:
+        """Items still due or out on a server."""
+        return self.counts[Status.PENDING] + self.counts[Status.SUBMITTED]
+
+    @property
+    def seconds_left(self) -> float | None:
+        return None if self.seconds_per_item is None else self.seconds_per_item * self.remaining
+
+    @property
+    def check_code(self) -> int:
+        """For `--check`: 0 when nothing is left, 1 when work remains."""
+        return EXIT_ITEMS_FAILED if self.remaining else EXIT_DONE
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.status/1`."""
+        return {
+            "schema": SCHEMA,
+            "state": str(self.state),
+            "total": self.total,
+            "remaining": self.remaining,
+            "counts": {str(status): count for status, count in self.counts.items()},
+            "running": self.holder.describe() if self.holder else None,
+            "last_burst": self._last(),
+            "seconds_per_item": self.seconds_per_item,
+            "seconds_left": self.seconds_left,
+            "next": list(self.next_items),
+            "failed": [
+                {"item": item.key, "kind": item.error.kind, "message": item.error.message}
+                for item in self.failed
+                if item.error
+            ],
+            "hand_edits": list(self.hand_edits),
+        }
+
+    def as_text(self) -> str:
+        """A few lines for a person."""
+        done = self.counts[Status.COMPLETED]
+        percent = f" ({100 * done // self.total} %)" if self.total else ""
+        lines = [f"{self.state}: {done}/{self.total} completed{percent}"]
+        others = [f"{count} {status}" for status, count in self.counts.items() if count and status != Status.COMPLETED]
+        if others:
+            lines.append("Also: " + ", ".join(others))
+        lines += self._burst_lines()
+        lines += [f"Failed: {item.key}: {item.error.message}" for item in self.failed if item.error]
+        more = self.counts[Status.FAILED] - len(self.failed)
+        if more > 0:
+            lines.append(f"… and {more} more failed")
+        lines += [f"Note: {note}" for note in self.hand_edits]
+        return "\n".join([*lines, self._next_line()])
+
+    def _burst_lines(self) -> list[str]:
+        if self.holder is not None:
+            return [f"A burst is at work: {self.holder.describe()}"]
+        if self.killed is not None:
+            who, when = self.killed
+            return [f"The last burst was killed: {who.describe()}, last alive {when:%H:%M:%S} UTC"]
+        if self.last_burst is not None:
+            last = self.last_burst
+            took = spoken_seconds(last.seconds)
+            return [f"The last burst ({last.ended}): {last.completed} of {last.size} completed in {took}"]
+        return []
+
+    def _next_line(self) -> str:
+        if not self.remaining:
+            failed = self.counts[Status.FAILED]
+            return f"Nothing is left to do; `burst retry` tries the {failed} failed again." if failed else "All done."
+        left = f", about {spoken_seconds(self.seconds_left)}" if self.seconds_left is not None else ""
+        return f"{self.remaining} left{left}. Next: burst run"
+
+    def _last(self) -> dict[str, Any] | None:
+        if self.killed is not None:
+            who, when = self.killed
+            return {"burst": who.burst, "ended": "killed", "at": when.isoformat(), "size": who.size}
+        if self.last_burst is None:
+            return None
+        last = self.last_burst
+        return {
+            "burst": last.burst,
+            "ended": last.ended,
+            "at": last.ended_at.isoformat(),
+            "size": last.size,
+            "completed": last.completed,
+            "failed": last.failed,
+        }
+
+
+def read_status(state: Path, *, clock: Clock | None = None) -> StatusReport:
+    """Errors: StateError. Takes no lock and writes nothing; safe while a burst runs."""
+    store = JsonStore.open(state, read_only=True, clock=clock)
+    try:
+        return status_of(store)
+    finally:
+        store.close()
+
+
+def status_of(store: JsonStore) -> StatusReport:
+    """The status of an open store."""
+    lock = RunLock(store.folder)
+    records = BurstLog(store.folder).read()
+    alive = lock.living_holder()
+    left = lock.holder() if alive is None else None
+    failed = [item for _, item in zip(range(_SHOWN), store.items(Status.FAILED), strict=False)]
+    return StatusReport(
+        state=store.path,
+        counts=store.counts(),
+        holder=alive,
+        killed=(left, lock.last_touch()) if left is not None else None,
+        last_burst=records[-1] if records else None,
+        seconds_per_item=_pace(records),
+        next_items=tuple(item.key for item in store.due(3)),
+        failed=tuple(failed),
+        hand_edits=tuple(store.hand_edits),
+    )
+
+
+def _pace(records: list[BurstRecord]) -> float | None:
+    """Seconds an item took in the bursts that completed any, the last ten of them."""
+    useful = [record for record in records if record.completed][-10:]
+    completed = sum(record.completed for record in useful)
+    return sum(record.seconds for record in useful) / completed if completed else None
+
+
+def watch_status(state: Path, *, clock: Clock | None = None) -> Iterator[StatusReport]:
+    """The status now, and again whenever it has changed, until nothing is left. Errors: StateError."""
+    clock = clock or Clock()
+    never = threading.Event()
+    store = JsonStore.open(state, read_only=True, clock=clock)
+    try:
+        report = status_of(store)
+        yield report
+        while report.remaining:
+            clock.wait(never, _WATCH_SECONDS)
+            store.refresh()
+            before, report = report, status_of(store)
+            if (report.counts, report.holder) != (before.counts, before.holder):
+                yield report
+    finally:
+        store.close()

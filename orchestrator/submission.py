@@ -1,0 +1,180 @@
+"""Submitting: the intents of several items made durable in one line, then one POST each."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import templates
+from orchestrator.errors import (
+    ConfigurationError,
+    ItemError,
+    OutputRefused,
+    PromptRejected,
+    ServerBusy,
+    ServerDown,
+    ServerUnreachable,
+    StaleChange,
+    TemplateRejected,
+    UnexpectedAnswer,
+)
+from orchestrator.prompts import Prepared
+from orchestrator.workbench import Workbench
+from state.item import ErrorRecord, Item, Status
+from state.store import Change
+
+
+@dataclass(frozen=True)
+class _Intent:
+    item: Item
+    prepared: Prepared
+
+
+class Submission:
+    """Sends items. What it returns is on the server, or may be."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._last_number = 0.0
+
+    def submit(self, items: Sequence[Item]) -> list[Item]:
+        """Submit these pending items; those that are now submitted, `in_doubt` where no answer came.
+
+        An item that cannot be prepared fails alone. Errors: TemplateError, TemplateRejected, ServerDown, DiskFull; no
+        item is left submitted then whose POST was never sent.
+        """
+        ready = [intent for item in items if (intent := self._prepared(item)) is not None]
+        intents = self._intend(ready)
+        submitted = []
+        for position, intent in enumerate(intents):
+            if self._bench.stop.is_set():
+                self._take_back(intents[position:])
+                break
+            try:
+                sent = self._post(intent)
+            except BaseException:
+                self._take_back(intents[position + 1 :])
+                raise
+            if sent is not None:
+                submitted.append(sent)
+        return submitted
+
+    def needs_to_be_alone(self, item: Item) -> bool:
+        """Its template has a save node that would overwrite what another prompt saved."""
+        try:
+            return self._bench.prompts.prepare(item).alone
+        except ItemError:
+            return False
+
+    def _prepared(self, item: Item) -> _Intent | None:
+        try:
+            prepared = self._bench.prompts.prepare(item)
+            self._refuse_occupied(item, prepared)
+        except ItemError as error:
+            self._bench.fail(item, ErrorRecord(kind=error.kind, message=str(error)), charge=False)
+            return None
+        return _Intent(item, prepared)
+
+    def _refuse_occupied(self, item: Item, prepared: Prepared) -> None:
+        """Before rendering: the names are inside the output directory, and nobody else's file is in the way."""
+        own = [output.path for output in item.outputs]
+        in_the_way = self._bench.outputs.occupied(
+            item.subfolder, item.name, prepared.extensions[:1], own, prompt_ids=item.previous_prompt_ids
+        )
+        if in_the_way is not None:
+            raise OutputRefused(
+                f"{in_the_way} is there already and is not this item's; "
+                "move it away, choose another output directory, or run with --overwrite; then `burst retry`"
+            )
+
+    def _intend(self, ready: Sequence[_Intent]) -> list[_Intent]:
+        """Make all prompt_ids durable in one line; items that another process changed meanwhile are left out."""
+        at = self._bench.clock.now()
+        while ready:
+            ids = {intent.item.key: str(uuid.uuid4()) for intent in ready}
+            changes = [self._intent_change(intent, ids[intent.item.key], at) for intent in ready]
+            try:
+                items = self._bench.store.apply(changes)
+            except StaleChange as stale:
+                self._bench.store.refresh()
+                ready = [intent for intent in ready if intent.item.key not in stale.keys]
+                continue
+            return [_Intent(item, intent.prepared) for item, intent in zip(items, ready, strict=True)]
+        return []
+
+    def _intent_change(self, intent: _Intent, prompt_id: str, at: datetime) -> Change:
+        server, fingerprint = self._bench.client.url, intent.prepared.fingerprint
+        return Change(
+            intent.item.key,
+            Status.PENDING,
+            lambda item: item.submit(prompt_id=prompt_id, server=server, at=at, fingerprint=fingerprint),
+        )
+
+    def _post(self, intent: _Intent) -> Item | None:
+        """One POST. The submitted item (in doubt where no answer came), or None when it is over for now."""
+        bench, item = self._bench, intent.item
+        assert item.prompt_id is not None
+        try:
+            answer = bench.client.submit(
+                templates.set_prefixes(intent.prepared.graph, item.prompt_id),
+                prompt_id=item.prompt_id,
+                number=self._number(),
+                extra_data={"burst": {"item": item.key, "prompt_id": item.prompt_id}},
+            )
+        except PromptRejected as error:
+            self._rejected(intent, error)
+            return None
+        except ServerUnreachable as error:
+            if error.may_have_arrived:
+                return item
+            bench.put_back(item, charge=False)
+            bench.client.queue_remaining()
+            return None
+        except ServerBusy as error:
+            if error.status != 429:
+                return item
+            bench.put_back(item, charge=False)
+            bench.clock.wait(bench.stop, error.retry_after_seconds or 1.0)
+            return None
+        except UnexpectedAnswer as error:
+            return self._unexpected(item, error)
+        if answer.node_errors:
+            bench.client.delete_from_queue([answer.prompt_id])
+            self._rejected(intent, PromptRejected("some outputs are not valid", node_errors=answer.node_errors))
+            return None
+        renamed = answer.prompt_id != item.prompt_id
+        return bench.change(item, lambda now: now.accept(prompt_id=answer.prompt_id), sync=renamed)
+
+    def _unexpected(self, item: Item, error: UnexpectedAnswer) -> Item:
+        """A 200 that is no answer leaves the item in doubt; anything else was surely not queued."""
+        if error.status == 200:
+            return item
+        self._bench.put_back(item, charge=False)
+        if error.status in (401, 402, 403):
+            raise ConfigurationError(str(error)) from error
+        raise ServerDown(str(error)) from error
+
+    def _rejected(self, intent: _Intent, error: PromptRejected) -> None:
+        """The item's own fault fails it; the template's stops the burst with every item still due."""
+        own_fault = bool(error.node_errors) and set(error.node_errors) <= intent.prepared.touched
+        if own_fault:
+            record = ErrorRecord(kind=error.kind, message=str(error), node_id=error.node_id)
+            self._bench.fail(intent.item, record)
+            return
+        self._bench.put_back(intent.item, charge=False)
+        raise TemplateRejected(
+            f"the server refuses the template: {error}. No item is to blame; mend the template or the server "
+            "(`burst template check --server` tells more), then run again."
+        ) from error
+
+    def _take_back(self, intents: Sequence[_Intent]) -> None:
+        """Intents whose POST was never sent are simply pending again."""
+        for intent in intents:
+            self._bench.put_back(intent.item, charge=False)
+
+    def _number(self) -> float:
+        """An increasing queue number: milliseconds, so that prompts without one (a person's) go first."""
+        self._last_number = max(self._last_number + 1, float(int(self._bench.clock.now().timestamp() * 1000)))
+        return self._last_number
