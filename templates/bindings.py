@@ -1,0 +1,158 @@
+"""Bindings: the names that an item's values go by, and the inputs that each one sets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from orchestrator.errors import TemplateError
+from templates.address import resolve_all
+from templates.graph import Graph, Target, describe, link_of
+from templates.roles import find_roles
+
+NAMES = (
+    "prompt",
+    "negative",
+    "seed",
+    "steps",
+    "cfg",
+    "sampler",
+    "scheduler",
+    "model",
+    "lora",
+    "width",
+    "height",
+    "batch_size",
+    "image",
+    "prefix",
+)
+"""The names that are found without being told; others may be added by an override."""
+
+Bindings = Mapping[str, tuple[Target, ...]]
+"""One name may set several inputs: the seeds of two samplers, `text_g` and `text_l` of one encoder."""
+
+_WHOLE_NUMBERS = {"seed", "noise_seed", "steps", "width", "height", "batch_size"}
+
+
+def find_bindings(graph: Graph, overrides: Mapping[str, str] = {}) -> dict[str, tuple[Target, ...]]:
+    """What each name sets in this graph: found by its links, or told by `overrides` (name -> address, several with
+    commas between).
+
+    A name not in `NAMES` is allowed in `overrides`. A name for which nothing was found is left out. Raises
+    `TemplateError` for an address that does not match.
+    """
+    found = find_roles(graph)
+    automatic = {name: found[name] for name in NAMES if found.get(name)}
+    return automatic | {name: _told(graph, name, addresses) for name, addresses in overrides.items()}
+
+
+def _told(graph: Graph, name: str, addresses: str) -> tuple[Target, ...]:
+    try:
+        return resolve_all(graph, addresses)
+    except TemplateError as error:
+        raise TemplateError(f"binding {name!r}: {error}") from error
+
+
+def bind(graph: Graph, bindings: Bindings, values: Mapping[str, Any]) -> Graph:
+    """A copy of the graph with the values in their places; nodes that no value touches are shared with the original.
+
+    A value keeps the type of the literal that it replaces: `"7"` for 20 becomes 7. Raises `TemplateError` for a name
+    that sets nothing here, or a value that does not fit.
+    """
+    bound = dict(graph)
+    for name, value in values.items():
+        for target in _targets(bindings, name):
+            if target.node_id not in bound:
+                raise TemplateError(
+                    f"binding {name!r}: node {target.node_id} is not in the workflow; find the bindings again"
+                )
+            node = bound[target.node_id]
+            fitted = _fitted(
+                node["inputs"].get(target.input_name), value, _place(graph, name, target), target.input_name
+            )
+            bound[target.node_id] = node | {"inputs": node["inputs"] | {target.input_name: fitted}}
+    return bound
+
+
+def touched_nodes(bindings: Bindings, names: Iterable[str]) -> set[str]:
+    """Ids of the nodes that values of these names go into."""
+    return {target.node_id for name in names for target in bindings.get(name, ())}
+
+
+def _targets(bindings: Bindings, name: str) -> tuple[Target, ...]:
+    targets = bindings.get(name)
+    if targets:
+        return targets
+    known = ", ".join(known for known, found in bindings.items() if found) or "none"
+    raise TemplateError(
+        f"nothing in this workflow is bound to {name!r} (bound are: {known}); bind it with --bind {name}=NODE.INPUT"
+    )
+
+
+def _place(graph: Graph, name: str, target: Target) -> str:
+    return f'{name!r}: input "{target.input_name}" of node {describe(graph, target.node_id)}'
+
+
+def _fitted(existing: object, value: object, place: str, input_name: str) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TemplateError(f"{place} takes a finite number, not {value}")
+    if not isinstance(value, str | int | float):
+        raise TemplateError(f"{place} takes a text, a number or true/false, not {_shown(value)}")
+    if isinstance(existing, bool):
+        return _boolean(value, place)
+    if isinstance(existing, int):
+        return _number(value, place, whole=input_name in _WHOLE_NUMBERS)
+    if isinstance(existing, float):
+        return float(_number(value, place, whole=False))
+    if isinstance(existing, str):
+        return _text(value, place)
+    if link_of(existing) and isinstance(value, str) and input_name in _WHOLE_NUMBERS:
+        return _number(value, place, whole=True)
+    return value
+
+
+def _boolean(value: str | int | float, place: str) -> bool:
+    spelled = str(value).strip().lower()
+    if spelled not in ("true", "false", "1", "0"):
+        raise TemplateError(f"{place} is true or false; {_shown(value)} is neither")
+    return spelled in ("true", "1")
+
+
+def _number(value: str | int | float, place: str, *, whole: bool) -> int | float:
+    """An int where the value is whole; anything else is refused where the input's name wants a whole number.
+
+    JSON does not tell a 7 that may become 7.5 from one that may not, so only the name can.
+    """
+    if isinstance(value, bool):
+        raise TemplateError(f"{place} is a number; {_shown(value)} is not")
+    try:
+        number = _parsed(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise TemplateError(f"{place} is a number; {_shown(value)} is not") from error
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    if whole and not isinstance(number, int):
+        raise TemplateError(f"{place} is a whole number; {_shown(value)} is not")
+    return number
+
+
+def _parsed(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+        if not math.isfinite(number):
+            raise ValueError("not finite") from None
+        return number
+
+
+def _text(value: str | int | float, place: str) -> str:
+    if isinstance(value, bool):
+        raise TemplateError(f"{place} is a text; {_shown(value)} is not")
+    return str(value)
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}…"

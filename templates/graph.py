@@ -1,0 +1,125 @@
+"""A graph in ComfyUI's API format, and the links that make it one.
+
+`{"3": {"class_type": "KSampler", "inputs": {"seed": 1, "model": ["4", 0]}, "_meta": {"title": "Sampler"}}}`: an input
+holds either a value or a link `[node id, output slot]`. Node ids are strings and may hold a colon (`98:6`, a node
+inside a subgraph).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Graph = dict[str, dict[str, Any]]
+"""Node id -> `{"class_type", "inputs", "_meta"?}`."""
+
+Link = tuple[str, int]
+"""The node and the output slot that an input takes its value from."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One input of one node."""
+
+    node_id: str
+    input_name: str
+
+
+def link_of(value: object) -> Link | None:
+    """The link that an input's value is, or None for a literal."""
+    if not isinstance(value, list) or len(value) != 2:
+        return None
+    source, slot = value
+    if not isinstance(source, str) or isinstance(slot, bool) or not isinstance(slot, int | float):
+        return None
+    return source, int(slot)
+
+
+def inputs_of(graph: Graph, node_id: str) -> dict[str, Any]:
+    """The inputs of a node; none for a node that is not in the graph."""
+    node = graph.get(node_id)
+    inputs: dict[str, Any] = node["inputs"] if node else {}
+    return inputs
+
+
+def class_of(graph: Graph, node_id: str) -> str:
+    """The class of a node; empty for a node that is not in the graph."""
+    node = graph.get(node_id)
+    return str(node["class_type"]) if node else ""
+
+
+def title_of(graph: Graph, node_id: str) -> str | None:
+    """The title that the user gave to a node in ComfyUI."""
+    meta = graph[node_id].get("_meta")
+    title = meta.get("title") if isinstance(meta, dict) else None
+    return title if isinstance(title, str) else None
+
+
+def describe(graph: Graph, node_id: str) -> str:
+    """A node as messages name it: `98:6 (CLIPTextEncode "Positive Prompt")`."""
+    title = title_of(graph, node_id) if node_id in graph else None
+    return f'{node_id} ({class_of(graph, node_id)} "{title}")' if title else f"{node_id} ({class_of(graph, node_id)})"
+
+
+def links(graph: Graph, node_id: str) -> Iterator[tuple[str, Link]]:
+    """The linked inputs of a node, as written, also those that lead nowhere."""
+    for name, value in inputs_of(graph, node_id).items():
+        if link := link_of(value):
+            yield name, link
+
+
+def linked_nodes(graph: Graph) -> set[str]:
+    """Ids of the nodes whose output somebody takes."""
+    return {source for node_id in graph for _, (source, _) in links(graph, node_id)}
+
+
+def upstream(graph: Graph, roots: Iterable[str]) -> list[str]:
+    """The roots and all that they depend on, each node after those it depends on; a cycle is entered once."""
+    order: list[str] = []
+    seen: set[str] = set()
+    for root in roots:
+        if root in graph and root not in seen:
+            _walk(graph, root, order=order, seen=seen)
+    return order
+
+
+def _walk(graph: Graph, root: str, *, order: list[str], seen: set[str]) -> None:
+    seen.add(root)
+    path = [(root, links(graph, root))]
+    while path:
+        node_id, rest = path[-1]
+        for _, (source, _) in rest:
+            if source in graph and source not in seen:
+                seen.add(source)
+                path.append((source, links(graph, source)))
+                break
+        else:
+            order.append(node_id)
+            path.pop()
+
+
+def find_cycle(graph: Graph) -> list[str] | None:
+    """The nodes of one cycle, in the order of its links, or None."""
+    position = {node_id: index for index, node_id in enumerate(upstream(graph, graph))}
+    for node_id in graph:
+        for _, (source, _) in links(graph, node_id):
+            if source in graph and position[source] >= position[node_id]:
+                return [node_id, *_path(graph, source, node_id)[:-1]]
+    return None
+
+
+def _path(graph: Graph, start: str, end: str) -> list[str]:
+    """The nodes from `start` along links to `end`, both included; [end] if they are one."""
+    came_from = {start: start}
+    waiting = [start]
+    while waiting and end not in came_from:
+        node_id = waiting.pop()
+        for _, (source, _) in links(graph, node_id):
+            if source in graph and source not in came_from:
+                came_from[source] = node_id
+                waiting.append(source)
+    path = [end]
+    while path[-1] != start:
+        path.append(came_from[path[-1]])
+    return path[::-1]

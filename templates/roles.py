@@ -1,0 +1,166 @@
+"""Which inputs play which role (prompt, seed, model, …), found by following links from the samplers and save nodes.
+
+The rules, in the order in which they decide:
+
+- Only nodes that a save node depends on count. The first sampler is the one that the others build on.
+- `seed` sets the seeds of all samplers, so that two runs with one seed agree.
+- Every other name sets what the first sampler uses, and what a later sampler uses if it holds the same value now: a
+  refiner that shares prompt and steps follows, a second pass with its own steps or a face prompt keeps them. The same
+  goes for several texts combined into one conditioning. The inputs of one encoder (`text_g`, `text_l`) are set
+  together.
+- A text that feeds both positive and negative is the prompt alone.
+- `width`, `height` and `batch_size` are those of the latent or picture that the first sampler starts from.
+- `image` is the picture that the first sampler starts from, otherwise the first that is loaded.
+- Without a sampler, `prompt` and `negative` are bound if there is just one candidate each, `seed` wherever an input
+  is called so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from templates.graph import Graph, Link, Target, class_of, inputs_of, link_of, links, upstream
+from templates.saving import save_nodes
+from templates.tracing import (
+    SEED_INPUTS,
+    SIZES,
+    Side,
+    Wanted,
+    literals,
+    model_chain,
+    picture_chain,
+    sizes,
+    text_encoders,
+)
+
+Group = tuple[Target, ...]
+
+_HELPERS = ("noise", "guider", "sampler", "sigmas", "sigmas_1", "sigmas_2")
+_CONDITIONING: dict[Side, tuple[str, ...]] = {
+    "positive": ("positive", "conditioning", "cond1", "text_embeds"),
+    "negative": ("negative", "neg_conditioning", "text_embeds"),
+}
+_LATENT = ("latent_image", "latent", "samples", "image", "pixels")
+_PLAIN_TEXTS = {
+    "prompt": ("text", "prompt", "positive_prompt", "string"),
+    "negative": ("negative_prompt", "negative"),
+}
+
+
+def find_roles(graph: Graph) -> dict[str, Group]:
+    """For each name that could be found, the inputs that it sets. Never raises: a broken graph just yields less."""
+    saves = save_nodes(graph)
+    live = upstream(graph, [save.node_id for save in saves] or graph)
+    samplers = [node_id for node_id in live if _is_sampler(graph, node_id)]
+    found = _of_samplers(graph, samplers) if samplers else _without_sampler(graph, live)
+    found["image"] = _image(graph, samplers, live)
+    found["prefix"] = tuple(Target(save.node_id, save.prefix_input) for save in saves if save.prefix_input)
+    return {name: targets for name, targets in found.items() if targets}
+
+
+def _is_sampler(graph: Graph, node_id: str) -> bool:
+    """Whether a node samples: by its inputs, so that custom samplers count too."""
+    linked = {name for name, _ in links(graph, node_id)}
+    if {"guider", "sigmas"} <= linked or ({"positive", "negative"} <= linked and _has_seed(graph, node_id)):
+        return True
+    return "model" in linked and not linked.isdisjoint(_CONDITIONING["positive"]) and _has_seed(graph, node_id)
+
+
+def _has_seed(graph: Graph, node_id: str) -> bool:
+    return any(name in inputs_of(graph, node_id) for name in SEED_INPUTS)
+
+
+def _of_samplers(graph: Graph, samplers: list[str]) -> dict[str, Group]:
+    parts = [_parts(graph, sampler) for sampler in samplers]
+    settings = {
+        "steps": _alike(graph, (_setting(graph, part, ("steps",), "number") for part in parts)),
+        "cfg": _alike(graph, (_setting(graph, part, ("cfg", "cfg_conds"), "number") for part in parts)),
+        "sampler": _alike(graph, (_setting(graph, part, ("sampler_name",), "text") for part in parts)),
+        "scheduler": _alike(graph, (_setting(graph, part, ("scheduler",), "text") for part in parts)),
+        "seed": _flat(_setting(graph, part, SEED_INPUTS, "number") for part in parts),
+    }
+    return settings | _models(graph, parts) | _prompts(graph, parts) | sizes(graph, _start(graph, samplers))
+
+
+def _parts(graph: Graph, sampler: str) -> list[str]:
+    """The sampler and the nodes that hold its settings (guider, noise, sigmas), the nearest first."""
+    parts = [sampler]
+    for node_id in parts:
+        parts += [source for name, (source, _) in links(graph, node_id) if name in _HELPERS and source not in parts]
+    return parts
+
+
+def _setting(graph: Graph, parts: list[str], names: tuple[str, ...], wanted: Wanted) -> Group:
+    found = (literals(graph, node_id, names, wanted) for node_id in parts)
+    return next((group for group in found if group), ())
+
+
+def _part_link(graph: Graph, parts: list[str], names: tuple[str, ...]) -> Link | None:
+    found = (link_of(inputs_of(graph, node_id).get(name)) for node_id in parts for name in names)
+    return next((link for link in found if link), None)
+
+
+def _models(graph: Graph, parts: list[list[str]]) -> dict[str, Group]:
+    starts = [_part_link(graph, part, ("model", "model1")) for part in parts]
+    chains = [model_chain(graph, start) for start in starts if start]
+    return {
+        "model": _alike(graph, ((model,) for models, _ in chains for model in models)),
+        "lora": _alike(graph, ((lora,) for _, loras in chains for lora in loras)),
+    }
+
+
+def _prompts(graph: Graph, parts: list[list[str]]) -> dict[str, Group]:
+    positive = list(_encoders(graph, parts, "positive"))
+    shared = set(_flat(positive))
+    negative = (tuple(t for t in group if t not in shared) for group in _encoders(graph, parts, "negative"))
+    return {"prompt": _alike(graph, positive), "negative": _alike(graph, negative)}
+
+
+def _encoders(graph: Graph, parts: list[list[str]], side: Side) -> Iterator[Group]:
+    for part in parts:
+        if start := _part_link(graph, part, _CONDITIONING[side]):
+            yield from text_encoders(graph, start, side)
+
+
+def _start(graph: Graph, samplers: list[str]) -> list[str]:
+    """The nodes that the first sampler's picture comes through."""
+    start = _part_link(graph, samplers[:1], _LATENT)
+    return picture_chain(graph, start) if start else samplers[:1]
+
+
+def _image(graph: Graph, samplers: list[str], live: list[str]) -> Group:
+    candidates = [*_start(graph, samplers), *live]
+    loaders = [node_id for node_id in candidates if class_of(graph, node_id).startswith("LoadImage")]
+    pictures = [node_id for node_id in loaders if "Mask" not in class_of(graph, node_id)]
+    return _alike(graph, (literals(graph, node_id, ("image",), "text") for node_id in pictures))
+
+
+def _without_sampler(graph: Graph, live: list[str]) -> dict[str, Group]:
+    found = {name: _only(graph, live, names) for name, names in _PLAIN_TEXTS.items()}
+    found["seed"] = _flat(literals(graph, node_id, SEED_INPUTS, "number") for node_id in live)
+    sources = [node_id for node_id in live if "batch_size" in inputs_of(graph, node_id)]
+    return found | {name: _alike(graph, (literals(graph, n, (name,), "number") for n in sources)) for name in SIZES}
+
+
+def _only(graph: Graph, live: list[str], names: tuple[str, ...]) -> Group:
+    """The one text under these names, or nothing where there are several to choose from."""
+    primitive = ("value",) if "prompt" in names else ()
+    found = _flat(
+        literals(graph, node_id, (*names, *primitive) if "String" in class_of(graph, node_id) else names, "text")
+        for node_id in live
+    )
+    return found if len(found) == 1 else ()
+
+
+def _alike(graph: Graph, groups: Iterable[Group]) -> Group:
+    """The first group, and every further one that holds the same values now."""
+    present = [group for group in groups if group]
+    return _flat(group for group in present if _values(graph, group) == _values(graph, present[0]))
+
+
+def _values(graph: Graph, group: Group) -> list[object]:
+    return [inputs_of(graph, target.node_id)[target.input_name] for target in group]
+
+
+def _flat(groups: Iterable[Group]) -> Group:
+    return tuple(dict.fromkeys(target for group in groups for target in group))
