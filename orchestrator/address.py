@@ -66,6 +66,12 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def shown_origin(url: str) -> str:
+    """The least that names another server: a path there may be a secret too."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
 class Secrets:
     """The header values of one server, and how to keep them out of a text."""
 

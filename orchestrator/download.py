@@ -9,7 +9,9 @@ import requests
 
 from orchestrator.errors import ServerUnreachable
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 16
+"""What a break loses at most: urllib3 gives a piece whole or not at all."""
+
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
 
 

@@ -18,7 +18,7 @@ from urllib.parse import urljoin
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from orchestrator.address import DEFAULT_PORTS, Secrets, checked_headers, origin, parse_address
+from orchestrator.address import DEFAULT_PORTS, Secrets, checked_headers, origin, parse_address, shown_origin
 from orchestrator.clock import Clock
 from orchestrator.download import Download, first_bytes
 from orchestrator.errors import ServerBusy, ServerUnreachable, UnexpectedAnswer
@@ -161,7 +161,10 @@ class Transport:
         try:
             return session.request(method, url, timeout=self._timeouts, allow_redirects=False, stream=stream, **parts)
         except requests.RequestException as error:
-            raise self.unreachable(method, path, error) from error
+            if url == self.url + path:
+                raise self.unreachable(method, path, error) from error
+            # The text of the cause would show the whole address, which may be a signed one.
+            raise self.unreachable(method, f"{path}, redirected to {shown_origin(url)}", error) from None
 
     def _refuse_busy(self, method: str, path: str, response: requests.Response) -> None:
         status = response.status_code

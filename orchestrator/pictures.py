@@ -96,16 +96,18 @@ def _every_frame_loads(stream: IO[bytes]) -> bool:
 
 
 def _ends_well(stream: IO[bytes]) -> bool:
-    """What Pillow lets pass: a JPEG or a GIF without its end marker, a WebP shorter than it says."""
+    """What Pillow lets pass: a PNG, JPEG or GIF without its end marker, a WebP shorter than it says."""
     size = stream.seek(0, io.SEEK_END)
     stream.seek(0)
     start = stream.read(12)
     stream.seek(max(0, size - 64))
     tail = stream.read(64)
+    if start.startswith(b"\x89PNG"):
+        return b"IEND\xaeB`\x82" in tail
     if start.startswith(b"\xff\xd8\xff"):
         return b"\xff\xd9" in tail
     if start.startswith(b"GIF8"):
-        return b"\x3b" in tail
+        return tail.rstrip(b"\0").endswith(b"\x3b")
     if start.startswith(b"RIFF"):
         return start[8:12] == b"WEBP" and size >= int.from_bytes(start[4:8], "little") + 8
     return True

@@ -434,18 +434,20 @@ def _failures(secret_headers: dict[str, str], clock: MovedClock) -> Iterator[Bur
                     call(client)
                 yield caught.value
     told = {"error": {"message": f"bad key {TOKEN}"}, "node_errors": {}}
-    with Loopback(info_or(lambda asked: asked.json(told, 400))) as server, pytest.raises(PromptRejected) as rejected:
-        with ComfyUI(server.url, headers=secret_headers) as client:
+    with Loopback(info_or(lambda asked: asked.json(told, 400))) as server:
+        client = ComfyUI(server.url, headers=secret_headers)
+        with client, pytest.raises(PromptRejected) as rejected:
             submit(client)
-    yield rejected.value
+        yield rejected.value
     error = {"node_id": "1", "node_type": "Api", "exception_type": "E", "exception_message": f"401 for {TOKEN}"}
     status_ = {"status_str": "error", "messages": [["execution_error", error]]}
     with Loopback(lambda asked: asked.json({"x": {"outputs": {}, "status": status_}})) as server:
-        with ComfyUI(server.url, headers=secret_headers) as client:
+        client = ComfyUI(server.url, headers=secret_headers)
+        with client:
             entry = client.history("x")
-            assert entry is not None
-            assert entry.failure is not None
-            yield entry.failure
+        assert entry is not None
+        assert entry.failure is not None
+        yield entry.failure
 
 
 def test_no_message_log_or_repr_holds_a_secret(
@@ -484,9 +486,9 @@ def test_view_resumes_where_it_is_asked_to() -> None:
 
 
 def test_view_says_when_the_server_does_not_resume() -> None:
-    with Loopback(info_or(lambda asked: asked.reply(200, b"whole"))) as server, ComfyUI(server.url) as client:
-        with client.view(PICTURE, offset=3) as download:
-            assert (download.offset, download.total_bytes) == (0, 5)
+    whole = info_or(lambda asked: asked.reply(200, b"whole"))
+    with Loopback(whole) as server, ComfyUI(server.url) as client, client.view(PICTURE, offset=3) as download:
+        assert (download.offset, download.total_bytes) == (0, 5)
 
 
 def test_another_range_than_the_one_asked_for() -> None:
@@ -508,8 +510,9 @@ def test_a_body_that_breaks_off_is_no_end() -> None:
 
 @pytest.mark.parametrize(("body", "gone"), [(b"", True), (b'{"error": "no"}', True), (b"<html>404</html>", False)])
 def test_a_file_that_is_gone(body: bytes, gone: bool) -> None:
-    with Loopback(info_or(lambda asked: asked.reply(404, body))) as server, ComfyUI(server.url) as client:
-        with pytest.raises(UnexpectedAnswer) as caught:
+    with Loopback(info_or(lambda asked: asked.reply(404, body))) as server:
+        client = ComfyUI(server.url)
+        with client, pytest.raises(UnexpectedAnswer) as caught:
             read(client)
     assert isinstance(caught.value, NotOnServer) is gone
     assert ("burst/a.png is gone" in str(caught.value)) is gone
