@@ -59,6 +59,7 @@ class Journal:
             handle.write(line)
             handle.sync()
             disk.replace(temporary, path)
+            handle.path = path
             return cls(path, handle, read_lines(path, line).lines, len(line))
         except BaseException:
             handle.close()

@@ -96,17 +96,21 @@ class SimulatedDisk(Disk):
         self.full_at: int | None = None
         """From this operation on, whatever needs space is refused."""
         self.failing_sync_at: int | None = None
-        self.on_look: Callable[[str, Path], None] = lambda kind, path: None
+        self.before_look: Callable[[str, Path], None] = lambda kind, path: None
         """Called before every reading."""
+        self.before: Callable[[str, Path], None] = lambda kind, path: None
+        """Called before every operation."""
         self._seen: Names = {root: None}
         self._durable: Names = {root: None}
         self._dead = False
+        self._mirror()
 
     def begin(self, kind: str, path: Path) -> None:
         """Note an operation, or break off before it."""
         if self._dead or len(self.log) == self.crash_at:
             self._dead = True
             raise Crash(f"before {kind} of {path.name}")
+        self.before(kind, path)
         at = len(self.log)
         self.log.append(Operation(kind, path.name))
         if kind in ("write", "create") and self.full_at is not None and at >= self.full_at:
@@ -115,7 +119,7 @@ class SimulatedDisk(Disk):
             raise SyncFailed(f"{path}: the disk reports an input/output error")
 
     def look(self, kind: str, path: Path) -> None:
-        self.on_look(kind, path)
+        self.before_look(kind, path)
         if self._dead:
             raise Crash
 
@@ -188,7 +192,8 @@ class SimulatedDisk(Disk):
 
         disk = SimulatedDisk(self.root)
         disk._seen, disk._durable = copy(self._seen), copy(self._durable)
-        return disk._mirrored()
+        disk._mirror()
+        return disk
 
     def after_power_loss(self) -> Iterator[SimulatedDisk]:
         """The disks that may be found: all forgotten, all kept, and mixtures, each once."""
@@ -207,11 +212,11 @@ class SimulatedDisk(Disk):
                     disk = self._after(_mixed(self._durable, self._seen, set(kept)), content)
                     if disk.files() not in found:
                         found.append(disk.files())
-                        yield disk._mirrored()
+                        yield disk
 
     def after_forgetting(self) -> SimulatedDisk:
         """Power loss on a disk that kept nothing but what was synced."""
-        return self._after(self._durable, lambda inode: inode.durable)._mirrored()
+        return self._after(self._durable, lambda inode: inode.durable)
 
     def _after(self, names: Names, content: Callable[[Inode], bytes]) -> SimulatedDisk:
         disk = SimulatedDisk(self.root)
@@ -219,16 +224,16 @@ class SimulatedDisk(Disk):
             if all(parent in names for parent in path.parents if parent.is_relative_to(self.root)):
                 disk._seen[path] = inode and Inode(content(inode), content(inode))
         disk._durable = dict(disk._seen)
+        disk._mirror()
         return disk
 
-    def _mirrored(self) -> SimulatedDisk:
+    def _mirror(self) -> None:
         """Make the real directories those of this disk."""
         for place in self.root.iterdir():
             shutil.rmtree(place)
         for path, inode in self._seen.items():
             if inode is None:
                 path.mkdir(exist_ok=True, parents=True)
-        return self
 
     def _file(self, path: Path) -> Inode:
         inode = self._seen.get(path)

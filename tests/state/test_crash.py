@@ -21,6 +21,7 @@ from scenes import (
     item,
     put_back,
     seed,
+    settle,
     start_over,
     statuses,
     submit,
@@ -73,6 +74,7 @@ class Scene:
 
     def settle(self, *, at_end: bool = False) -> None:
         assert self.store is not None
+        self.store.rewrite_seconds = 0.0
         self.store.settle(at_end=at_end)
 
     def edit(self, **changes: str) -> None:
@@ -96,12 +98,12 @@ SCRIPT = [
     Step(lambda scene: scene.settle(at_end=True)),
     Step(lambda scene: scene.change("b", start_over)),
     Step(lambda scene: scene.intents("e", "f")),
-    Step(lambda scene: scene.edit(c="cancelled", d="cancelled")),
+    Step(lambda scene: scene.edit(c="cancelled", d="cancelled", e="cancelled")),
     Step(lambda scene: scene.change("f", complete)),
     Step(lambda scene: scene.settle()),
     Step(lambda scene: scene.change("d", start_over)),
     Step(lambda scene: scene.open()),
-    Step(lambda scene: scene.change("e", cancel)),
+    Step(lambda scene: scene.change("e", accept)),
     Step(lambda scene: scene.edit(d="failed")),
     Step(lambda scene: scene.open()),
     Step(lambda scene: scene.intents("b")),
@@ -245,13 +247,13 @@ class HandOver:
     def break_off_before(self, kind: str, name: str) -> SimulatedDisk:
         """SIGKILL before the last operation of this kind on this file."""
         rehearsal = Scene(self.disk.after_sigkill())
-        rehearsal.open().settle()
+        settle(rehearsal.open())
         at = max(at for at, operation in enumerate(rehearsal.disk.log) if operation == (kind, name))
         scene = Scene(self.disk.after_sigkill())
         store = scene.open()
         scene.disk.crash_at = at
         with pytest.raises(Crash):
-            store.settle()
+            settle(store)
         return scene.disk.after_sigkill()
 
     def lines(self, disk: SimulatedDisk) -> list[dict[str, Any]]:
@@ -317,3 +319,29 @@ def test_a_killed_process_s_unsynced_hand_over_is_made_durable_before_it_is_buil
     scene.change("b", start_over)
     acknowledged = scene.reading()
     assert Scene(scene.disk.after_forgetting()).reading() == acknowledged
+
+
+def test_a_state_file_that_its_author_never_synced_is_made_durable_before_it_is_built_on(tmp_path: Path) -> None:
+    scene = Scene(SimulatedDisk(tmp_path))
+    with scene.disk.create(scene.path) as handle:
+        handle.write(json.dumps(seed("a", "b")).encode())
+    scene.open()
+    scene.intents("a")
+    acknowledged = scene.reading()
+    assert Scene(scene.disk.after_forgetting()).reading() == acknowledged
+
+
+def test_a_merged_wish_to_cancel_outlives_a_kill_between_the_json_and_the_new_journal(tmp_path: Path) -> None:
+    disk = SimulatedDisk(tmp_path)
+    disk.put_by_hand(tmp_path / "state.json", json.dumps(seed("a")).encode())
+    scene = Scene(disk)
+    scene.open()
+    scene.intents("a")
+    scene.edit(a="cancelled")
+    rehearsal = Scene(disk.after_sigkill())
+    settle(rehearsal.open())
+    disk = disk.after_sigkill()
+    disk.crash_at = max(at for at, done in enumerate(rehearsal.disk.log) if done == ("rename", "journal.jsonl"))
+    with pytest.raises(Crash):
+        settle(Scene(disk).open())
+    assert Scene(disk.after_sigkill()).open().get("a").cancel_requested

@@ -1,0 +1,82 @@
+"""Several processes write one state at once, and some of them are killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from scenes import change, dump, item, seed, start_over, submit, write_json
+from workers import Worker
+
+from state.json_store import JsonStore
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "state.json"
+    write_json(path, seed(*(f"k{number}" for number in range(30))))
+    return path
+
+
+def check(path: Path, workers: list[Worker]) -> None:
+    """Every acknowledged change is there once, and the JSON says what the journal said."""
+    store = JsonStore.open(path)
+    marks = [(found.key, mark) for found in store.items() for mark in found.inputs.get("marks", [])]
+    assert len(set(marks)) == len(marks)
+    acknowledged = {pair for worker in workers for pair in worker.acknowledged}
+    assert acknowledged
+    assert acknowledged <= set(marks)
+    assert sum(store.counts().values()) == len(store)
+    before = dump(store)
+    store.settle(at_end=True)
+    assert list(json.loads(path.read_bytes()).items()) == before
+    assert store.hand_edits == []
+    assert dump(JsonStore.open(path)) == before
+
+
+def test_four_writers_beside_a_burst_lose_nothing(path: Path) -> None:
+    tasks = ["add", "cancel", "retry", "retry", "burst"]
+    with contextlib.ExitStack() as running:
+        workers = [
+            running.enter_context(Worker(task, path, name=f"{task}{number}")) for number, task in enumerate(tasks)
+        ]
+        for worker in workers:
+            worker.end()
+    lines = [json.loads(line) for line in (path.with_suffix(".burst") / "journal.jsonl").read_bytes().splitlines()]
+    first = lines[0]["seq"]
+    assert [line["seq"] for line in lines] == list(range(first, first + len(lines)))
+    assert lines[-1]["seq"] >= sum(len(worker.acknowledged) for worker in workers)
+    check(path, workers)
+
+
+def test_a_killed_writer_loses_nothing_and_frees_the_lock(path: Path) -> None:
+    workers: list[Worker] = []
+    with Worker("burst", path, name="burst", count=400) as steady:
+        for number in range(10):
+            worker = Worker(random.choice(["add", "churn"]), path, name=f"w{number}", count=10_000)
+            workers.append(worker)
+            worker.wait_for(random.randrange(1, 20))
+            worker.kill()
+            store = JsonStore.open(path)
+            store.add([item(f"after{number}")])
+            store.close()
+    with FileLock(path.with_suffix(".burst") / "write.lock", timeout=0):
+        pass
+    assert all(f"after{number}" in JsonStore.open(path) for number in range(10))
+    check(path, [*workers, steady])
+
+
+def test_two_stores_in_one_process_take_turns(path: Path) -> None:
+    first, second = JsonStore.open(path), JsonStore.open(path)
+    for _ in range(5):
+        change(first, "k0", submit())
+        second.refresh()
+        change(second, "k0", start_over)
+        first.refresh()
+        second.settle(at_end=True)
+    assert dump(first) == dump(second)
+    assert len(second.get("k0").previous_prompt_ids) == 0

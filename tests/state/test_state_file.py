@@ -1,0 +1,221 @@
+"""Shapes of state files that must work, and fields that must survive."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scenes import PENDING, FastClock, accept, change, complete, dump, item, seed, start_over, submit, write_json
+
+from orchestrator.errors import StaleChange, StateError
+from state.item import TRANSITIONS, Item, Status
+from state.json_store import JsonStore
+from state.store import Change
+
+STRANGE = {
+    "huge": 123456789012345678901234567890,
+    "tiny": -(2**63),
+    "float": 0.1,
+    "none": None,
+    "text": 'zwei\nZeilen\t\u2028 \u00e4 \U0001f98a \\ " /',
+    "deep": {"a": [1, {"b": [[], {}]}], "": ""},
+}
+STRANGE_KEYS = ["with\nnewline", "tab\t", "\u00e4\U0001f98a", 'quote"s', "back\\slash", "", " ", "\u2028", "a/b\x7f"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.json"
+
+
+def open_store(path: Path) -> JsonStore:
+    return JsonStore.open(path, clock=FastClock())
+
+
+def take_through(path: Path, key: str) -> dict[str, Any]:
+    """The record after every verb, a hand-over and a reopening."""
+    store = open_store(path)
+    for edit in (submit(), accept, complete):
+        change(store, key, edit)
+    store.settle(at_end=True)
+    change(store, key, start_over)
+    store.close()
+    store = open_store(path)
+    assert store.get(key).status is PENDING
+    store.settle(at_end=True)
+    return dict(json.loads(path.read_bytes())[key])
+
+
+@pytest.mark.parametrize("indent", [None, 0, 1, 4])
+@pytest.mark.parametrize("key", STRANGE_KEYS)
+def test_unknown_fields_and_strange_keys_survive_everything(path: Path, key: str, indent: int | None) -> None:
+    write_json(path, {"other": {"status": "pending"}, key: {"status": "pending", **STRANGE}}, indent=indent)
+    record = take_through(path, key)
+    assert {name: record[name] for name in STRANGE} == STRANGE
+    assert list(json.loads(path.read_bytes())) == ["other", key]
+
+
+def test_numbers_that_no_machine_holds_survive(path: Path) -> None:
+    path.write_text('{"a": {"status": "pending", "x": 1e400, "y": 0.10000000000000000000001, "z": %s}}' % ("9" * 4000))
+    take_through(path, "a")
+    text = path.read_text()
+    assert '"x": 1e400' in text
+    assert '"y": 0.10000000000000000000001' in text
+    assert '"z": ' + "9" * 4000 in text
+
+
+def test_a_byte_order_mark_is_read_and_not_written(path: Path) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(seed("a")).encode())
+    assert take_through(path, "a")["status"] == "pending"
+    assert path.read_bytes().startswith(b"{")
+
+
+def test_windows_line_ends_and_a_pretty_printed_file(path: Path) -> None:
+    path.write_bytes(json.dumps(seed("a", "b"), indent=4).replace("\n", "\r\n").encode())
+    take_through(path, "a")
+    assert [line.count(b'"status"') for line in path.read_bytes().splitlines()] == [0, 1, 1, 0]
+
+
+def test_an_empty_object_is_a_state(path: Path) -> None:
+    path.write_text("{}")
+    store = open_store(path)
+    assert (len(store), store.due(5)) == (0, [])
+    store.add([item("a")])
+    assert [found.key for found in open_store(path).items()] == ["a"]
+
+
+def test_opening_and_reading_write_nothing(path: Path) -> None:
+    write_json(path, seed("a", "b"), indent=4)
+    before = path.read_bytes()
+    store = open_store(path)
+    store.refresh()
+    store.settle()
+    store.settle(at_end=True)
+    store.close()
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_plain_file_that_was_replaced_meanwhile_is_read_and_left_as_it_is(path: Path) -> None:
+    write_json(path, seed("a"))
+    store = open_store(path)
+    write_json(path, seed("a", "b"), indent=4)
+    before = path.read_bytes()
+    store.settle(at_end=True)
+    assert path.read_bytes() == before
+    assert len(store) == 2
+
+
+def test_create_starts_an_empty_state_and_keeps_one_that_is_there(path: Path) -> None:
+    JsonStore.open(path, create=True).add([item("a")])
+    assert len(JsonStore.open(path, create=True)) == 1
+
+
+def test_the_order_is_kept_and_priorities_come_first(path: Path) -> None:
+    write_json(path, seed("c", "a", "b"))
+    store = open_store(path)
+    store.add([item("x", priority="low"), item("y", priority="urgent"), item("z")])
+    for key in ("a", "c"):
+        change(store, key, submit())
+        change(store, key, start_over)
+    assert [found.key for found in store.due(9)] == ["y", "c", "a", "b", "z", "x"]
+    assert [found.key for found in store.due(9, skip={"y", "a"})] == ["c", "b", "z", "x"]
+    assert [found.key for found in store.due(2)] == ["y", "c"]
+    store.settle(at_end=True)
+    assert [found.key for found in open_store(path).due(9)] == ["y", "c", "a", "b", "z", "x"]
+
+
+def test_add_keeps_what_is_there_and_takes_a_key_once(path: Path) -> None:
+    write_json(path, seed(a={"status": "completed"}))
+    store = open_store(path)
+    assert [found.key for found in store.add([item("a"), item("b"), item("b"), item("c")])] == ["b", "c"]
+    assert store.add([item("a"), item("b")]) == []
+    assert store.get("a").status is Status.COMPLETED
+
+
+def test_a_stale_change_writes_nothing_of_its_set(path: Path) -> None:
+    write_json(path, seed("a", "b"))
+    store, other = open_store(path), open_store(path)
+    change(other, "b", submit())
+    journal = path.with_suffix(".burst") / "journal.jsonl"
+    before = journal.read_bytes()
+    with pytest.raises(StaleChange) as raised:
+        store.apply([Change("a", PENDING, submit()), Change("b", PENDING, submit()), Change("new", PENDING, submit())])
+    assert raised.value.keys == ["b", "new"]
+    assert journal.read_bytes() == before
+    assert store.get("a").status is PENDING
+
+
+def test_an_edit_that_raises_writes_nothing(path: Path) -> None:
+    write_json(path, seed("a", "b"))
+    store = open_store(path)
+
+    def broken(found: Item) -> Item:
+        raise LookupError(found.key)
+
+    with pytest.raises(LookupError):
+        store.apply([Change("a", PENDING, submit()), Change("b", PENDING, broken)])
+    assert dump(store) == dump(open_store(path))
+    assert store.counts()[PENDING] == 2
+
+
+def test_an_item_stands_once_in_a_change_set(path: Path) -> None:
+    write_json(path, seed("a"))
+    store = open_store(path)
+    with pytest.raises(ValueError, match="twice"):
+        store.apply([Change("a", PENDING, submit()), Change("a", PENDING, start_over)])
+    assert store.get("a").status is PENDING
+
+
+@pytest.mark.parametrize("to", Status)
+@pytest.mark.parametrize("was", [None, *Status])
+def test_every_pair_of_statuses_follows_the_table(path: Path, was: Status | None, to: Status) -> None:
+    write_json(path, seed(**({"a": {"status": was}} if was else {})))
+    store = open_store(path)
+    wanted = [Change("a", was, lambda _: Item(key="a", status=to))]
+    if to in TRANSITIONS[was]:
+        store.apply(wanted)
+        assert open_store(path).get("a").status is to
+    else:
+        with pytest.raises(ValueError, match="not a transition"):
+            store.apply(wanted)
+        assert ("a" in open_store(path)) == (was is not None)
+        assert not was or open_store(path).get("a").status is was
+
+
+def test_the_table_says_what_each_verb_needs() -> None:
+    """The transitions themselves, so that a change of the table is noticed."""
+    pending, submitted, completed, failed, cancelled = Status
+    assert {
+        None: {pending},
+        pending: {pending, submitted, failed, cancelled},
+        submitted: set(Status),
+        completed: {completed, pending},
+        failed: {failed, pending},
+        cancelled: {cancelled, pending},
+    } == TRANSITIONS
+
+
+def test_a_reader_refuses_to_write_and_a_closed_store_too(path: Path) -> None:
+    write_json(path, seed("a"))
+    reader = JsonStore.open(path, read_only=True)
+    with pytest.raises(StateError, match="reading only"):
+        change(reader, "a", submit())
+    store = open_store(path)
+    store.close()
+    store.close()
+    with pytest.raises(StateError, match="closed"):
+        change(store, "a", submit())
+
+
+def test_after_stop_writing_every_change_is_refused(path: Path) -> None:
+    write_json(path, seed("a", "b"))
+    store = open_store(path)
+    change(store, "a", submit())
+    assert store.stop_writing(timeout_seconds=1)
+    with pytest.raises(StateError, match="ending"):
+        change(store, "b", submit())
+    assert store.get("a").status is Status.SUBMITTED
+    assert dump(open_store(path)) == dump(store)
