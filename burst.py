@@ -189,7 +189,9 @@ def run(
     **tools: Any,
 ) -> None:
     """Run one burst: recover, submit N, watch, download, checkpoint, report, exit."""
-    from orchestrator.run import Request, Run, rehearse
+    from orchestrator.rehearsal import rehearse
+    from orchestrator.request import Request
+    from orchestrator.run import Run
 
     request = Request(
         state=state,
@@ -212,7 +214,7 @@ def run(
     with _progress(as_json) as progress:
         report, signalled = _until_signalled(Run(request, stop=stop, progress=progress), stop)
     _show(report, as_json)
-    if report.reason is not None:
+    if as_json and report.reason is not None:
         click.echo(f"burst: {report.reason}", err=True)
     sys.exit(signalled or report.exit_code)
 

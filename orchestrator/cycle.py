@@ -43,6 +43,10 @@ class Cycle:
 
     def run(self) -> Ending:
         """Work until N items have ended, nothing is left, or something says stop."""
+        counts = self._bench.store.counts()
+        if not counts[Status.PENDING] and not counts[Status.SUBMITTED]:
+            return "done"
+        self._bench.client.queue_remaining()
         self._recover()
         while (ending := self._ending()) is None:
             self._fill()

@@ -117,6 +117,9 @@ class Recovery:
         except (NotOnServer, ItemError):
             return False
         self._bench.tally.rescued += 1
+        self._bench.tally.note(
+            "the server had forgotten prompts whose files it still had; they were collected by name, without texts"
+        )
         return True
 
     def _count_forgotten(self, item: Item) -> None:

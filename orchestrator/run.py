@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import templates
 from orchestrator import pacing
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle import Cycle
-from orchestrator.errors import BurstError, ItemError, ServerDown, StopBurst, TransientError, UsageError
+from orchestrator.errors import BurstError, ServerDown, StopBurst, TransientError, UsageError
 from orchestrator.outputs import Outputs
 from orchestrator.progress import Silent
 from orchestrator.prompts import Prompts
 from orchestrator.report import BurstReport, exit_code_of
+from orchestrator.request import Request
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, load_settings
-from orchestrator.workbench import Options, Progress, Tally, Workbench
+from orchestrator.workbench import Progress, Tally, Workbench
 from state.burst_log import BurstLog, BurstRecord
 from state.burst_log import Ending as RecordedEnding
 from state.item import Status
@@ -30,215 +29,7 @@ from state.json_store import JsonStore
 from state.run_lock import Holder, RunLock
 
 _QUICK_REWRITE_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class Request:
-    """Everything that one call of `run` may say."""
-
-    state: Path = Path(DEFAULT_STATE)
-    size: int | Literal["auto"] = pacing.DEFAULT_SIZE
-    poll_seconds: float = pacing.DEFAULT_POLL_SECONDS
-    max_seconds: float | None = None
-    until_done: bool = False
-    ahead: int = 0
-    wait_lock_seconds: float = 0.0
-    max_attempts: int = 3
-    on_error: Literal["stop", "continue"] = "continue"
-    overwrite: bool = False
-    abandon_server: str | None = None
-    in_doubt_seconds: float = pacing.IN_DOUBT_SECONDS
-    overrides: Overrides = field(default_factory=Overrides)
-
-    def checked(self) -> Request:
-        """Errors: UsageError that names the flag."""
-        for name, value, least in (
-            ("size", 1 if self.size == "auto" else self.size, 1),
-            ("ahead", self.ahead, 0),
-            ("max-attempts", self.max_attempts, 1),
-        ):
-            if value < least:
-                raise UsageError(f"--{name}: {value} is too small; the least is {least}")
-        if self.poll_seconds <= 0:
-            raise UsageError(f"--poll-interval: {self.poll_seconds} is too small; say more than 0 seconds")
-        return self
-
-
-class Run:
-    """One call of `burst run`. `execute` may be called once; `abandon` from another thread at any time."""
-
-    def __init__(
-        self,
-        request: Request,
-        *,
-        stop: threading.Event | None = None,
-        progress: Progress | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        self._request = request.checked()
-        self._stop = stop or threading.Event()
-        self._progress = progress or Silent()
-        self._clock = clock or Clock()
-        self._lock: RunLock | None = None
-        self._store: JsonStore | None = None
-        self._outputs: Outputs | None = None
-
-    def execute(self) -> BurstReport:
-        """Take the lock, work, record, report.
-
-        Errors before any work: ConfigurationError, LockHeld. What stops a burst in the middle is in the report.
-        """
-        settings = load_settings(self._request.state, self._request.overrides)
-        (server,) = settings.servers if len(settings.servers) == 1 else (None,)
-        if server is None:
-            raise UsageError(f"one server at a time: {', '.join(settings.servers)} were named; say one --server")
-        self._store = store = JsonStore.open(self._request.state, clock=self._clock)
-        self._lock = lock = RunLock(store.folder)
-        log = BurstLog(store.folder)
-        try:
-            killed = lock.acquire(wait_seconds=self._request.wait_lock_seconds)
-            if killed is not None:
-                log.append(_killed_record(*killed))
-            store.refresh()
-            with ComfyUI(server, headers=settings.resolved_headers(), stop=self._stop, clock=self._clock) as client:
-                return self._work(store, lock, log, settings, client)
-        finally:
-            lock.release()
-            store.close()
-
-    def abandon(self, *, timeout_seconds: float) -> None:
-        """The process ends now: let an append that is under way finish, leave no temporary file."""
-        if self._store is not None:
-            self._store.stop_writing(timeout_seconds=timeout_seconds)
-        if self._outputs is not None:
-            self._outputs.abandon()
-
-    def _work(self, store: JsonStore, lock: RunLock, log: BurstLog, settings: Settings, client: ComfyUI) -> BurstReport:
-        request = self._request
-        home = store.path.parent
-        prompts = Prompts(template=settings.template, bindings=settings.bindings, home=home)
-        prompts.check()
-        self._outputs = Outputs(settings.output_dir, overwrite=request.overwrite)
-        started = self._clock.monotonic()
-        deadline = started + request.max_seconds if request.max_seconds is not None else None
-        whole = Tally()
-        pace = pacing.Pace()
-        bursts = 0
-        while True:
-            bursts += 1
-            bench = Workbench(
-                store=store,
-                client=client,
-                outputs=self._outputs,
-                prompts=prompts,
-                options=self._options(log),
-                clock=self._clock,
-                stop=self._stop,
-                progress=self._progress,
-                pace=pace,
-            )
-            if request.abandon_server is not None and bursts == 1:
-                _abandon(bench, request.abandon_server)
-            burst, ended, error = self._one(bench, lock, log, deadline)
-            whole.add(bench.tally)
-            counts = store.counts()
-            left = counts[Status.PENDING] + counts[Status.SUBMITTED]
-            if ended != "done" or not request.until_done or not left:
-                break
-        return self._report(bench, whole, burst, ended, error, bursts=bursts, seconds=self._clock.monotonic() - started)
-
-    def _options(self, log: BurstLog) -> Options:
-        request = self._request
-        size = request.size if request.size != "auto" else pacing.automatic_size(log.read())
-        return Options(
-            size=size,
-            poll_seconds=request.poll_seconds,
-            ahead=request.ahead,
-            max_attempts=request.max_attempts,
-            on_error=request.on_error,
-            in_doubt_seconds=request.in_doubt_seconds,
-        )
-
-    def _one(
-        self, bench: Workbench, lock: RunLock, log: BurstLog, deadline: float | None
-    ) -> tuple[str, str, BurstError | None]:
-        """One cycle, recorded. Its id, how it ended, and the error that ended it."""
-        burst, started_at, started = uuid.uuid4().hex[:8], self._clock.now(), self._clock.monotonic()
-        lock.hold(burst=burst, started_at=started_at, size=bench.options.size)
-        ended: str
-        error: BurstError | None = None
-        try:
-            ended = Cycle(bench, deadline=deadline).run()
-        except TransientError as transient:
-            ended, error = "error", ServerDown(str(transient))
-        except BurstError as other:
-            ended, error = "error", other
-        if self._stop.is_set():
-            ended, error = "stopped", None
-        error = self._settle(bench, error, stopped=ended == "stopped")
-        if error is not None:
-            ended = "error"
-        seconds = self._clock.monotonic() - started
-        record = _record(burst, started_at, self._clock.now(), ended, error, bench, seconds)
-        try:
-            log.append(record)
-        except StopBurst as full:
-            error = error or full
-        return burst, ended, error
-
-    def _settle(self, bench: Workbench, error: BurstError | None, *, stopped: bool) -> BurstError | None:
-        """Bring the state file up to date; when told to stop, only where that is quick."""
-        store = self._store
-        assert store is not None
-        if stopped and store.rewrite_seconds > _QUICK_REWRITE_SECONDS:
-            return error
-        try:
-            store.settle(at_end=True)
-        except BurstError as unsettled:
-            return error or unsettled
-        for edit in store.hand_edits:
-            bench.tally.note(edit)
-        return error
-
-    def _report(
-        self,
-        bench: Workbench,
-        whole: Tally,
-        burst: str,
-        ended: str,
-        error: BurstError | None,
-        *,
-        bursts: int,
-        seconds: float,
-    ) -> BurstReport:
-        counts = bench.store.counts()
-        following = bench.store.due(bench.options.size)
-        per_item = seconds / whole.completed if whole.completed else bench.pace.seconds_per_item
-        left = counts[Status.PENDING] + counts[Status.SUBMITTED]
-        return BurstReport(
-            burst=burst,
-            ended=ended,
-            reason=str(error) if error is not None else None,
-            exit_code=error.exit_code if error is not None else exit_code_of(failed=whole.failed),
-            bursts=bursts,
-            completed=whole.completed,
-            failed=whole.failed,
-            cancelled=whole.cancelled,
-            recovered=whole.recovered,
-            rescued=whole.rescued,
-            put_back=whole.put_back,
-            rendered_twice=whole.rendered_twice,
-            counts=counts,
-            next_batch=tuple(item.key for item in following),
-            next_batch_size=len(following),
-            seconds=seconds,
-            seconds_per_item=per_item,
-            seconds_left=per_item * left if per_item is not None else None,
-            requests=bench.client.requests_made,
-            output_dir=str(bench.outputs.output_dir),
-            failures=tuple(whole.failures),
-            notes=tuple(whole.notes),
-        )
+_RECORDED: dict[str, RecordedEnding] = {"done": "done", "deadline": "deadline", "stopped": "stopped"}
 
 
 def run_burst(
@@ -290,59 +81,163 @@ def run_burst(
     return Run(request, stop=stop, progress=progress).execute()
 
 
-@dataclass(frozen=True)
-class Rehearsal:
-    """What a burst would submit: `burst run --dry-run`."""
+class Run:
+    """One call of `burst run`. `execute` may be called once; `abandon` from another thread at any time."""
 
-    keys: tuple[str, ...]
-    problems: tuple[tuple[str, str], ...]
-    """Items that would fail before they are sent, and why."""
-    graph: dict[str, Any] | None
-    """The first one's graph, as it would be posted."""
-    submitted: int
-    """Items that are out on a server and would be looked up first."""
+    def __init__(
+        self,
+        request: Request,
+        *,
+        stop: threading.Event | None = None,
+        progress: Progress | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._request = request.checked()
+        self._stop = stop or threading.Event()
+        self._progress = progress or Silent()
+        self._clock = clock or Clock()
+        self._store: JsonStore | None = None
+        self._outputs: Outputs | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.dry-run/1`."""
-        return {
-            "schema": "burst.dry-run/1",
-            "items": list(self.keys),
-            "problems": [{"item": key, "message": message} for key, message in self.problems],
-            "graph": self.graph,
-            "submitted": self.submitted,
-        }
+    def execute(self) -> BurstReport:
+        """Take the lock, work, record, report.
 
-    def as_text(self) -> str:
-        """A few lines for a person."""
-        lines = [f"Would look up {self.submitted} submitted items and submit {len(self.keys)}:"]
-        lines += [f"  {key}" for key in self.keys]
-        lines += [f"  would fail: {key}: {message}" for key, message in self.problems]
-        if self.graph is not None:
-            lines += ["First graph:", json.dumps(self.graph, indent=2, ensure_ascii=False)]
-        return "\n".join(lines)
+        Errors before any work: ConfigurationError, LockHeld. What stops a burst in the middle is in the report.
+        """
+        settings = load_settings(self._request.state, self._request.overrides)
+        server = _the_one_server(settings)
+        self._store = store = JsonStore.open(self._request.state, clock=self._clock)
+        lock, log = RunLock(store.folder), BurstLog(store.folder)
+        try:
+            prompts = Prompts(template=settings.template, bindings=settings.bindings, home=store.path.parent)
+            prompts.check()
+            headers = settings.resolved_headers()
+            killed = lock.acquire(wait_seconds=self._request.wait_lock_seconds)
+            if killed is not None:
+                log.append(_killed_record(*killed))
+            store.refresh()
+            self._outputs = Outputs(settings.output_dir, overwrite=self._request.overwrite)
+            with ComfyUI(server, headers=headers, stop=self._stop, clock=self._clock) as client:
+                tools = _Tools(store, lock, log, client, prompts, self._outputs)
+                return self._bursts(tools)
+        finally:
+            lock.release()
+            store.close()
 
+    def abandon(self, *, timeout_seconds: float) -> None:
+        """The process ends now: let an append that is under way finish, leave no temporary file."""
+        if self._store is not None:
+            self._store.stop_writing(timeout_seconds=timeout_seconds)
+        if self._outputs is not None:
+            self._outputs.abandon()
 
-def rehearse(request: Request) -> Rehearsal:
-    """Prepare what the next burst would submit, and send nothing. Takes no lock. Errors: ConfigurationError."""
-    request.checked()
-    settings = load_settings(request.state, request.overrides)
-    store = JsonStore.open(request.state, read_only=True)
-    try:
-        prompts = Prompts(template=settings.template, bindings=settings.bindings, home=store.path.parent)
-        size = pacing.automatic_size(BurstLog(store.folder).read()) if request.size == "auto" else request.size
-        submitted = store.counts()[Status.SUBMITTED]
-        keys, problems, graph = [], [], None
-        for item in store.due(max(0, size + request.ahead - submitted)):
+    def _bursts(self, tools: _Tools) -> BurstReport:
+        """One burst, or one after the other until nothing is left."""
+        request, started = self._request, self._clock.monotonic()
+        deadline = None if request.max_seconds is None else started + request.max_seconds
+        whole, pace, count = Tally(), pacing.Pace(), 0
+        while True:
+            bench = self._bench(tools, pace)
+            if request.abandon_server is not None and count == 0:
+                _abandon(bench, request.abandon_server)
+            ended = self._burst(tools, bench, deadline)
+            whole.add(bench.tally)
+            count += 1
+            if not (request.until_done and ended.how == "done" and _left(tools.store)):
+                return _report(bench, whole, ended, bursts=count, seconds=self._clock.monotonic() - started)
+
+    def _bench(self, tools: _Tools, pace: pacing.Pace) -> Workbench:
+        return Workbench(
+            store=tools.store,
+            client=tools.client,
+            outputs=tools.outputs,
+            prompts=tools.prompts,
+            options=self._request.options(tools.log.read()),
+            clock=self._clock,
+            stop=self._stop,
+            progress=self._progress,
+            pace=pace,
+        )
+
+    def _burst(self, tools: _Tools, bench: Workbench, deadline: float | None) -> _Ended:
+        """One cycle, with its record in bursts.jsonl."""
+        burst, started_at, started = uuid.uuid4().hex[:8], self._clock.now(), self._clock.monotonic()
+        tools.lock.hold(burst=burst, started_at=started_at, size=bench.options.size)
+        how, error = self._cycle(bench, deadline)
+        error = self._settle(tools.store, bench.tally, error, stopped=how == "stopped")
+        record = BurstRecord(
+            burst=burst,
+            started_at=started_at,
+            ended_at=self._clock.now(),
+            ended=_RECORDED.get(how, "error"),
+            size=bench.options.size,
+            completed=bench.tally.completed,
+            failed=bench.tally.failed,
+            recovered=bench.tally.recovered,
+            seconds=round(self._clock.monotonic() - started, 3),
+            seconds_per_item=bench.pace.seconds_per_item,
+            reason=str(error) if error is not None else None,
+        )
+        try:
+            tools.log.append(record)
+        except StopBurst as full:
+            error = error or full
+        return _Ended(burst, "error" if error is not None else how, error)
+
+    def _cycle(self, bench: Workbench, deadline: float | None) -> tuple[str, BurstError | None]:
+        """How the cycle ended, and what ended it early."""
+        error: BurstError | None = None
+        how = "error"
+        try:
+            how = Cycle(bench, deadline=deadline).run()
+        except TransientError as transient:
+            error = ServerDown(str(transient))
+        except BurstError as other:
+            error = other
+        return ("stopped", None) if self._stop.is_set() else (how, error)
+
+    def _settle(self, store: JsonStore, tally: Tally, error: BurstError | None, *, stopped: bool) -> BurstError | None:
+        """Bring the state file up to date; when told to stop, only where that is quick."""
+        if not (stopped and store.rewrite_seconds > _QUICK_REWRITE_SECONDS):
             try:
-                prepared = prompts.prepare(item)
-            except ItemError as error:
-                problems.append((item.key, str(error)))
-                continue
-            keys.append(item.key)
-            graph = graph or templates.set_prefixes(prepared.graph, str(uuid.uuid4()))
-        return Rehearsal(keys=tuple(keys), problems=tuple(problems), graph=graph, submitted=submitted)
-    finally:
-        store.close()
+                store.settle(at_end=True)
+            except BurstError as unsettled:
+                error = error or unsettled
+        for edit in store.hand_edits:
+            tally.note(edit)
+        return error
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """What lives as long as the lock is held."""
+
+    store: JsonStore
+    lock: RunLock
+    log: BurstLog
+    client: ComfyUI
+    prompts: Prompts
+    outputs: Outputs
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How a burst ended."""
+
+    burst: str
+    how: str
+    error: BurstError | None
+
+
+def _the_one_server(settings: Settings) -> str:
+    if len(settings.servers) != 1:
+        raise UsageError(f"one server at a time: {', '.join(settings.servers)} were named; say one --server")
+    return settings.servers[0]
+
+
+def _left(store: JsonStore) -> int:
+    counts = store.counts()
+    return counts[Status.PENDING] + counts[Status.SUBMITTED]
 
 
 def _abandon(bench: Workbench, server: str) -> None:
@@ -366,27 +261,33 @@ def _killed_record(holder: Holder, last_alive: datetime) -> BurstRecord:
     )
 
 
-def _record(
-    burst: str,
-    started_at: datetime,
-    ended_at: datetime,
-    ended: str,
-    error: BurstError | None,
-    bench: Workbench,
-    seconds: float,
-) -> BurstRecord:
-    tally = bench.tally
-    how: dict[str, RecordedEnding] = {"done": "done", "deadline": "deadline", "stopped": "stopped"}
-    return BurstRecord(
-        burst=burst,
-        started_at=started_at,
-        ended_at=ended_at,
-        ended=how.get(ended, "error"),
-        size=bench.options.size,
-        completed=tally.completed,
-        failed=tally.failed,
-        recovered=tally.recovered,
-        seconds=round(seconds, 3),
-        seconds_per_item=bench.pace.seconds_per_item,
+def _report(bench: Workbench, whole: Tally, ended: _Ended, *, bursts: int, seconds: float) -> BurstReport:
+    counts = bench.store.counts()
+    following = bench.store.due(bench.options.size)
+    per_item = seconds / whole.completed if whole.completed else bench.pace.seconds_per_item
+    left = counts[Status.PENDING] + counts[Status.SUBMITTED]
+    error = ended.error
+    return BurstReport(
+        burst=ended.burst,
+        ended=ended.how,
         reason=str(error) if error is not None else None,
+        exit_code=error.exit_code if error is not None else exit_code_of(failed=whole.failed),
+        bursts=bursts,
+        completed=whole.completed,
+        failed=whole.failed,
+        cancelled=whole.cancelled,
+        recovered=whole.recovered,
+        rescued=whole.rescued,
+        put_back=whole.put_back,
+        rendered_twice=whole.rendered_twice,
+        counts=counts,
+        next_batch=tuple(item.key for item in following),
+        next_batch_size=len(following),
+        seconds=seconds,
+        seconds_per_item=per_item,
+        seconds_left=per_item * left if per_item is not None else None,
+        requests=bench.client.requests_made,
+        output_dir=str(bench.outputs.output_dir),
+        failures=tuple(whole.failures),
+        notes=tuple(whole.notes),
     )

@@ -76,6 +76,7 @@ class Settling:
             prompt_id=item.prompt_id,
             own=[output.path for output in item.outputs],
             prompt_ids=item.previous_prompt_ids,
+            must_be_own=rescued,
         )
         return [one.as_record() for one in placed]
 

@@ -1,0 +1,57 @@
+"""What one call of `run` may say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from orchestrator import pacing
+from orchestrator.errors import UsageError
+from orchestrator.settings import DEFAULT_STATE, Overrides
+from orchestrator.workbench import Options
+from state.burst_log import BurstRecord
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that one call of `run` may say."""
+
+    state: Path = Path(DEFAULT_STATE)
+    size: int | Literal["auto"] = pacing.DEFAULT_SIZE
+    poll_seconds: float = pacing.DEFAULT_POLL_SECONDS
+    max_seconds: float | None = None
+    until_done: bool = False
+    ahead: int = 0
+    wait_lock_seconds: float = 0.0
+    max_attempts: int = 3
+    on_error: Literal["stop", "continue"] = "continue"
+    overwrite: bool = False
+    abandon_server: str | None = None
+    in_doubt_seconds: float = pacing.IN_DOUBT_SECONDS
+    overrides: Overrides = field(default_factory=Overrides)
+
+    def checked(self) -> Request:
+        """Errors: UsageError that names the flag."""
+        for name, value, least in (
+            ("size", 1 if self.size == "auto" else self.size, 1),
+            ("ahead", self.ahead, 0),
+            ("max-attempts", self.max_attempts, 1),
+        ):
+            if value < least:
+                raise UsageError(f"--{name}: {value} is too small; the least is {least}")
+        if self.poll_seconds <= 0:
+            raise UsageError(f"--poll-interval: {self.poll_seconds} is too small; say more than 0 seconds")
+        return self
+
+    def options(self, records: Sequence[BurstRecord]) -> Options:
+        """What one burst is asked, after these earlier ones."""
+        return Options(
+            size=pacing.automatic_size(records) if self.size == "auto" else self.size,
+            poll_seconds=self.poll_seconds,
+            ahead=self.ahead,
+            max_attempts=self.max_attempts,
+            on_error=self.on_error,
+            in_doubt_seconds=self.in_doubt_seconds,
+        )
