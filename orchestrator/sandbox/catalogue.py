@@ -171,6 +171,16 @@ _ALL = (
         schema_node=True,
     ),
     NodeClass(
+        "ImageAddNoise",
+        {
+            "image": ("IMAGE",),
+            "seed": _SEED,
+            "strength": ("FLOAT", {"default": 0.5, "min": 0.0, "max": 1.0, "step": 0.01}),
+        },
+        ("IMAGE",),
+        module="comfy_extras.nodes_images",
+    ),
+    NodeClass(
         "SaveImage",
         {
             "images": ("IMAGE", {"tooltip": "What to save."}),

@@ -52,26 +52,20 @@ def draw(frames: Frames, index: int) -> Image:
 
     size = (frames.width, frames.height)
     background = _background(frames, index)
-    if frames.source is None:
-        picture = Image.new("RGB", size, background)
-    else:
+    picture = Image.new("RGB", size, background)
+    if frames.source is not None:
         with Image.open(frames.source) as opened:
-            picture = opened.convert("RGB").resize(size)
+            picture = Image.blend(opened.convert("RGB").resize(size), picture, 0.3)
     if frames.inverted:
         picture = ImageChops.invert(picture)
-        background = (255 - background[0], 255 - background[1], 255 - background[2])
-    pen = ImageDraw.Draw(picture)
     letters = max(8, min(size) // 24)
-    fill = (0, 0, 0) if sum(background) > 382 else (255, 255, 255)
-    font = _font(letters)
+    pen = ImageDraw.Draw(picture)
+    text, font = _text(frames, index, letters), _font(letters)
     if frames.source is not None:
-        fill = (255, 255, 255)
-        pen.rectangle((0, 0, frames.width, letters * 2), fill=(0, 0, 0))
-    columns = max(8, int(frames.width / (letters * 0.55)))
-    number = (f"picture {index + 1} of {frames.count}",) if frames.count > 1 else ()
-    wrapped = [row for line in (MARK, *frames.lines, *number) for row in textwrap.wrap(line, columns)]
-    rows = wrapped[: max(1, int(frames.height / (letters * 1.3)))]
-    pen.multiline_text((letters // 2, letters // 2), _drawable("\n".join(rows), font), fill=fill, font=font)
+        pen.rectangle(pen.multiline_textbbox((letters // 2, letters // 2), text, font=font), fill=background)
+    is_light = (sum(background) > 382) != (frames.inverted and frames.source is None)
+    fill = (0, 0, 0) if is_light else (255, 255, 255)
+    pen.multiline_text((letters // 2, letters // 2), text, fill=fill, font=font)
     return picture
 
 
@@ -142,6 +136,14 @@ def _background(frames: Frames, index: int) -> tuple[int, int, int]:
         return frames.color >> 16 & 0xFF, frames.color >> 8 & 0xFF, frames.color & 0xFF
     digest = hashlib.sha256(f"{frames.lines} {index}".encode()).digest()
     return digest[0], digest[1], digest[2]
+
+
+def _text(frames: Frames, index: int, letters: int) -> str:
+    """The mark and the lines, wrapped to the picture's width and cut to its height."""
+    columns = max(8, int(frames.width / (letters * 0.55)))
+    number = (f"picture {index + 1} of {frames.count}",) if frames.count > 1 else ()
+    wrapped = [row for line in (MARK, *frames.lines, *number) for row in textwrap.wrap(line, columns)]
+    return _drawable("\n".join(wrapped[: max(1, int(frames.height / (letters * 1.3)))]), _font(letters))
 
 
 @functools.lru_cache(maxsize=32)

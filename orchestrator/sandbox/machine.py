@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.clock import Clock
+from orchestrator.sandbox import drawing
 from orchestrator.sandbox.catalogue import NODE_CLASSES
 from orchestrator.sandbox.counts import Counts
 from orchestrator.sandbox.events import Events, status_data
@@ -36,6 +37,7 @@ class Machine:
     def __init__(self, settings: SandboxSettings, *, directory: Path, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
         self.files = Files(directory)
+        self._draw_example()
         self.faults = Faults(settings)
         self.counts = Counts(self.clock)
         self.events = Events()
@@ -117,6 +119,13 @@ class Machine:
         worker = Worker(queue, gate=self._gate, around=around)
         worker.start()
         return Life(queue, worker)
+
+    def _draw_example(self) -> None:
+        """ComfyUI comes with a picture in its input folder; workflows that load one name it."""
+        path = self.files.input_file("example.png")
+        if not path.exists():
+            picture = drawing.Frames(512, 512, lines=("example input",))
+            drawing.save_png(picture, 0, path, graph={}, extra_pnginfo=None)
 
     def _tell_status(self, remaining: int) -> None:
         data: dict[str, Any] = {"status": status_data(remaining)}

@@ -109,6 +109,12 @@ def _blur(inputs: Inputs, _: Context) -> Computed:
     return Computed((inputs["image"].with_line(f"blurred {inputs['blur_radius']}, {inputs['sigma']:g}"),))
 
 
+def _noise(inputs: Inputs, _: Context) -> Computed:
+    frames: Frames = inputs["image"]
+    noisy = dataclasses.replace(frames, color=None).with_line(f"noise seed {inputs['seed']}, {inputs['strength']:g}")
+    return Computed((noisy,))
+
+
 def _save(inputs: Inputs, context: Context) -> Computed:
     return _save_pictures(inputs["images"], inputs["filename_prefix"], "output", context)
 
@@ -182,6 +188,7 @@ _NODES: dict[str, Callable[[Inputs, Context], Computed]] = {
     "ImageInvert": _invert,
     "ImageScale": _scale,
     "ImageBlur": _blur,
+    "ImageAddNoise": _noise,
     "SaveImage": _save,
     "PreviewImage": _preview,
     "SaveAnimatedWEBP": _save_webp,

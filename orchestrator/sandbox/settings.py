@@ -46,7 +46,11 @@ class SandboxSettings:
     random_seed: int = 0
     """The same seed and the same order of requests give the same faults."""
 
-    checkpoints: tuple[str, ...] = ("tiny-random.safetensors",)
+    checkpoints: tuple[str, ...] = (
+        "tiny-random.safetensors",
+        "v1-5-pruned-emaonly-fp16.safetensors",
+        "sd_xl_base_1.0.safetensors",
+    )
     loras: tuple[str, ...] = ("tiny-lora.safetensors",)
     vaes: tuple[str, ...] = ("tiny-vae.safetensors",)
     embeddings: tuple[str, ...] = ()
