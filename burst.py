@@ -343,6 +343,170 @@ def verify(state: Path, output_dir: Path | None, repair: bool, quick: bool, as_j
     sys.exit(report.exit_code)
 
 
+@cli.command()
+@state_option
+@tool_options
+@json_option
+def doctor(state: Path, as_json: bool, **tools: Any) -> None:
+    """Look at everything a burst needs, and say what to type next.
+
+    State, settings, template, server, models, disk, lock, and what the last burst died of. Changes nothing.
+    Exits 1 when something is in the way.
+    """
+    from orchestrator.doctor import examine
+
+    report = examine(state, overrides=_overrides(**tools))
+    _show(report, as_json)
+    sys.exit(report.exit_code)
+
+
+@cli.group()
+def template() -> None:
+    """List, show and check the workflows that prompts are made from."""
+
+
+@template.command("list")
+@json_option
+def template_list(as_json: bool) -> None:
+    """The workflows that come with burst."""
+    from orchestrator.inspection import list_templates
+
+    _show(list_templates(), as_json)
+
+
+bind_option = click.option(
+    "--bind", "bindings", multiple=True, metavar="NAME=ADDRESS", help="Such as prompt=98:6.text. Repeatable."
+)
+
+
+@template.command("show")
+@click.argument("name", required=False, metavar="[NAME|FILE]")
+@bind_option
+@state_option
+@json_option
+def template_show(name: str | None, bindings: tuple[str, ...], state: Path, as_json: bool) -> None:
+    """Nodes, bindings and save nodes of a workflow; without a name, of the one that the state uses."""
+    from orchestrator.inspection import show_template
+
+    _show(show_template(name, state=state, overrides=_overrides(bindings=bindings)), as_json)
+
+
+@template.command("check")
+@click.argument("name", required=False, metavar="[NAME|FILE]")
+@click.option(
+    "--server", is_flag=False, flag_value="", metavar="[URL]", help="Ask this server too; without URL, the usual one."
+)
+@bind_option
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Sent to the server. Repeatable.")
+@state_option
+@json_option
+def template_check(
+    name: str | None,
+    server: str | None,
+    bindings: tuple[str, ...],
+    headers: tuple[str, ...],
+    state: Path,
+    as_json: bool,
+) -> None:
+    """What is wrong with a workflow: on its own, and with --server also missing nodes and models.
+
+    Without a name, the workflow that the state uses. Exits 1 when there are errors.
+    """
+    from orchestrator.inspection import check_template
+
+    said = _overrides(server=(server,) if server else (), bindings=bindings, headers=headers)
+    report = check_template(name, state=state, overrides=said, ask_server=server is not None)
+    _show(report, as_json)
+    sys.exit(report.exit_code)
+
+
+_SHARE = click.FloatRange(0, 1)
+_TIMES = click.IntRange(0)
+_SECONDS = click.FloatRange(0)
+_SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
+    ("--seconds-per-prompt", _SECONDS, "How long a prompt renders (default 0)."),
+    ("--answer-delay-seconds", _SECONDS, "Waited before every answer."),
+    ("--failure-rate", _SHARE, "Share of prompts that end with an execution error."),
+    ("--fail-next", _TIMES, "So many prompts fail, then it is over."),
+    ("--out-of-memory-rate", _SHARE, "Share of prompts that end out of memory."),
+    ("--out-of-memory-next", _TIMES, "So many prompts run out of memory."),
+    ("--drop-before-queue-rate", _SHARE, "Share of POST /prompt cut off before the prompt is queued."),
+    ("--drop-before-queue-next", _TIMES, "So many are cut off before."),
+    ("--drop-after-queue-rate", _SHARE, "Share of POST /prompt queued, then cut off without an answer."),
+    ("--drop-after-queue-next", _TIMES, "So many are cut off after."),
+    ("--truncate-download-rate", _SHARE, "Share of downloads that end too early."),
+    ("--truncate-next", _TIMES, "So many downloads end too early."),
+    ("--unavailable-rate", _SHARE, "Share of requests answered 503, as by a proxy."),
+    ("--unavailable-next", _TIMES, "So many requests are answered 503."),
+    ("--history-limit", _TIMES, "History entries kept (default 10000)."),
+    ("--random-seed", int, "Same seed and requests, same faults (default 0)."),
+    ("--checkpoint", str, "A checkpoint's name; repeatable, replaces the built-in ones."),
+    ("--lora", str, "A LoRA's name; repeatable."),
+    ("--vae", str, "A VAE's name; repeatable."),
+    ("--embedding", str, "An embedding's name; repeatable."),
+    ("--accept-any-model", bool, "Take every model name: to rehearse another server's template."),
+    ("--jobs-api", bool, "Have /api/jobs, as newer servers do."),
+    ("--rename-prompts", bool, "Choose every prompt_id itself, as some hosts do."),
+)
+
+
+def sandbox_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """One option for each field of SandboxSettings; what is not said stays at its default."""
+    for flag, kind, text in reversed(_SANDBOX_OPTIONS):
+        name = flag.removeprefix("--").replace("-", "_")
+        if kind is bool:
+            option = click.option(flag, name, is_flag=True, help=text)
+        elif kind is str:
+            option = click.option(flag, f"{name}s", multiple=True, metavar="NAME", help=text)
+        else:
+            option = click.option(flag, name, type=kind, metavar="N", help=text)
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", default=8188, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--directory", type=click.Path(path_type=Path), help="Keep its files there (default: temporary).")
+@sandbox_options
+@json_option
+def sandbox(host: str, port: int, directory: Path | None, as_json: bool, **settings: Any) -> None:
+    """Run a ComfyUI-compatible server that draws placeholders: for demo, rehearsal and tests.
+
+    Listens until SIGTERM or Ctrl-C. GET /sandbox/counts tells what it rendered, POST /sandbox/settings changes it.
+    """
+    from orchestrator.sandbox import SandboxSettings, serve
+
+    def announce(url: str) -> None:
+        if as_json:
+            _print_json({"schema": "burst.sandbox/1", "url": url})
+        else:
+            click.echo(f"Sandbox, drawing placeholders: {url}\nCtrl-C ends it. Try: burst init DIR --server {url}")
+        sys.stdout.flush()
+
+    said = {name: value for name, value in settings.items() if value not in (None, False, ())}
+    try:
+        serve(SandboxSettings(**said), host=host, port=port, directory=directory, announce=announce)
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}; try --port 0") from error
+
+
+@cli.command()
+@click.option("--directory", type=click.Path(path_type=Path), help="An empty or new one (default: temporary, kept).")
+@json_option
+def demo(directory: Path | None, as_json: bool) -> None:
+    """A burst is killed with SIGKILL and resumed, on a sandbox; the sandbox counts what was rendered.
+
+    Takes about eight seconds and needs no ComfyUI. Ends with a contact sheet. Exits 1 unless every prompt was
+    rendered exactly once.
+    """
+    from orchestrator.demo import run_demo
+
+    report = run_demo(directory, say=lambda line: click.echo(line, err=as_json))
+    _show(report, as_json)
+    sys.exit(report.exit_code)
+
+
 def main() -> None:
     """The `burst` command."""
     cli()
