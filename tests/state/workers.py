@@ -55,7 +55,8 @@ class Worker:
 
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
-        assert self.end() == -signal.SIGKILL
+        code = self.end()
+        assert code == -signal.SIGKILL, code
 
     def end(self) -> int:
         """Wait for its end; the exit code."""
@@ -144,11 +145,11 @@ def _burst(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-
 
 
 def _churn(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
-    from scenes import CANCELLED, PENDING, cancel, settle, start_over
+    from scenes import CANCELLED, COMPLETED, PENDING, cancel, settle, start_over
 
     for _ in range(count):
         _change_one(store, marks, [PENDING], cancel)
-        _change_one(store, marks, [CANCELLED], start_over)
+        _change_one(store, marks, [CANCELLED, COMPLETED], start_over)
         settle(store)
 
 
