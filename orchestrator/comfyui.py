@@ -105,6 +105,11 @@ class ComfyUI:
         """Requests sent so far, tries and redirects included."""
         return self.transport.requests_made
 
+    @property
+    def failures(self) -> int:
+        """Requests that got no answer so far: after one, the server may have been restarted, its queue lost."""
+        return self.transport.failures
+
     def submit(
         self, graph: Mapping[str, Any], *, prompt_id: str, number: float, extra_data: Mapping[str, Any]
     ) -> Submitted:

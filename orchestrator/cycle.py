@@ -12,7 +12,7 @@ from typing import Literal
 
 from orchestrator import pacing
 from orchestrator.errors import ServerStalled
-from orchestrator.lookup import Absent, Fate, Finished, Queued, look_up
+from orchestrator.lookup import Absent, Fate, Finished, Queued, look_up, withdraw
 from orchestrator.recovery import Recovery
 from orchestrator.settling import Settling
 from orchestrator.submission import Submission
@@ -40,12 +40,15 @@ class Cycle:
         now = bench.clock.monotonic()
         self._last_end = self._last_change = self._last_sweep = now
         self._last_sight: object = None
+        self._failures = 0
 
     def run(self) -> Ending:
         """Work until N items have ended, nothing is left, or something says stop."""
         counts = self._bench.store.counts()
-        if not counts[Status.PENDING] and not counts[Status.SUBMITTED]:
+        left = counts[Status.PENDING] + counts[Status.SUBMITTED]
+        if not left:
             return "done"
+        self._bench.tally.planned = min(self._bench.options.size, left)
         self._bench.client.queue_remaining()
         self._recover()
         while (ending := self._ending()) is None:
@@ -62,19 +65,23 @@ class Cycle:
         bench = self._bench
         elsewhere: dict[str, int] = {}
         for item in bench.store.items(Status.SUBMITTED):
-            if item.server != bench.client.url:
+            if item.prompt_id is None:
+                bench.put_back(item, charge=False)
+                continue
+            if item.server not in (None, bench.client.url):
                 elsewhere[item.server or "?"] = elsewhere.get(item.server or "?", 0) + 1
                 continue
             bench.tally.recovered += 1
             bench.outputs.remove_leftovers(item.subfolder, [item.prompt_id or "", *item.previous_prompt_ids])
             self._take_in(item)
-            if item.cancel_requested:
-                self._tell_server_to_cancel(item)
         for server, count in elsewhere.items():
             bench.tally.note(
                 f"{count} items are submitted to {server}, which this run does not use; they stay there. "
                 f"Run with --server {server}, or give them up with --abandon-server {server}."
             )
+        unwanted = [item.prompt_id for item in self._watched.values() if item.cancel_requested and item.prompt_id]
+        if unwanted:
+            withdraw(bench.client, unwanted)
         if self._watched or self._doubts:
             self._sweep()
 
@@ -140,7 +147,7 @@ class Cycle:
             self._settle(oldest, Finished(entry))
             return
         since = self._bench.clock.monotonic() - max(self._last_end, self._last_sweep)
-        if since >= self._bench.options.sweep_seconds:
+        if since >= self._bench.options.sweep_seconds or self._bench.client.failures != self._failures:
             self._sweep()
             return
         self._wait(self._next_tick())
@@ -180,13 +187,9 @@ class Cycle:
                 self._cancel(now)
 
     def _cancel(self, item: Item) -> None:
-        """The server is told by the wisher; here it is looked up until it says what became of it."""
-        self._tell_server_to_cancel(item)
-        self._meet(item, look_up(self._bench.client, [item.prompt_id or ""])[item.prompt_id or ""])
-
-    def _tell_server_to_cancel(self, item: Item) -> None:
-        self._bench.client.delete_from_queue([item.prompt_id or ""])
-        self._bench.client.interrupt(item.prompt_id or "")
+        """Take it back from the server; where it is still running it is watched until the server says it is over."""
+        assert item.prompt_id is not None
+        self._meet(item, withdraw(self._bench.client, [item.prompt_id])[item.prompt_id])
 
     def _expire_doubts(self) -> None:
         now = self._bench.clock.monotonic()
@@ -199,8 +202,9 @@ class Cycle:
     # Sweep and settle
 
     def _sweep(self) -> None:
-        """Look everything up at once."""
+        """Look everything up at once: now and then, and after a request without an answer (a server restarted?)."""
         bench = self._bench
+        self._failures = bench.client.failures
         items = [*self._watched.values(), *(item for item, _ in self._doubts.values())]
         fates = look_up(bench.client, [item.prompt_id or "" for item in items])
         self._last_sweep = bench.clock.monotonic()

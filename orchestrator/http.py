@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_REDIRECTS = 5
+_SAID_AT_TRY = 3
+"""The try from which on a person should know that the server is being waited for."""
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 _T = TypeVar("_T")
@@ -67,6 +69,8 @@ class Transport:
         address = parse_address(url)
         self.url = address.url
         self.requests_made = 0
+        self.failures = 0
+        """Requests that got no answer: after one, a server may have been restarted."""
         self._headers = checked_headers(headers, address)
         self.secrets = Secrets(self._headers, address.password)
         self._timeouts = (connect_timeout_seconds, read_timeout_seconds)
@@ -161,6 +165,7 @@ class Transport:
         try:
             return session.request(method, url, timeout=self._timeouts, allow_redirects=False, stream=stream, **parts)
         except requests.RequestException as error:
+            self.failures += 1
             if url == self.url + path:
                 raise self.unreachable(method, path, error) from error
             # The text of the cause would show the whole address, which may be a signed one.
@@ -252,7 +257,8 @@ def _asked_to_wait(state: RetryCallState) -> float:
 
 def _log_pause(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    logger.info("%s; asking again in %.1f s", error, state.upcoming_sleep)
+    level = logging.WARNING if state.attempt_number == _SAID_AT_TRY else logging.INFO
+    logger.log(level, "%s; asking again in %.1f s", error, state.upcoming_sleep)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -47,6 +47,21 @@ def look_up(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
     return fates | {prompt_id: Absent() for prompt_id in missing}
 
 
+def withdraw(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
+    """Take prompts back as far as the server still can: delete what waits, interrupt what runs, then look it all up.
+
+    An interrupted prompt may still be shown as running for a moment. Only a prompt that is seen running is
+    interrupted, because older servers stop whatever runs.
+    """
+    asked = list(prompt_ids)
+    client.delete_from_queue(asked)
+    fates = look_up(client, asked)
+    running = [prompt_id for prompt_id, fate in fates.items() if isinstance(fate, Queued) and fate.running]
+    for prompt_id in running:
+        client.interrupt(prompt_id)
+    return fates | look_up(client, running)
+
+
 def _not_in_history(client: ComfyUI, prompt_ids: Iterable[str], fates: dict[str, Fate]) -> list[str]:
     missing = []
     for prompt_id in prompt_ids:

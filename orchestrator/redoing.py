@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, LockHeld, StaleChange, UsageError
-from orchestrator.lookup import Finished, Queued, look_up
+from orchestrator.lookup import Fate, Finished, Queued, withdraw
 from orchestrator.outputs import Problem, verify
 from orchestrator.settings import Overrides, load_settings
 from state.item import Item, Status
@@ -18,6 +18,10 @@ from state.run_lock import RunLock
 from state.store import Change
 
 _SHOWN = 20
+_CANCELLABLE: dict[Status, Callable[[Item], Item]] = {
+    Status.PENDING: lambda item: item.cancel(),
+    Status.SUBMITTED: lambda item: item.request_cancel(),
+}
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Changed:
     """What a command did to which items."""
 
     schema: str
-    verb: str
+    what: str
+    """Said of one item: `due again`."""
     keys: tuple[str, ...]
     counts: dict[Status, int]
     notes: tuple[str, ...] = ()
@@ -41,7 +46,7 @@ class Changed:
 
     def as_text(self) -> str:
         """A few lines for a person."""
-        lines = [f"{len(self.keys)} items {self.verb}"]
+        lines = [f"{len(self.keys)} {'item' if len(self.keys) == 1 else 'items'} {self.what}"]
         lines += [f"  {key}" for key in self.keys[:_SHOWN]]
         if len(self.keys) > _SHOWN:
             lines.append(f"  … and {len(self.keys) - _SHOWN} more")
@@ -74,7 +79,7 @@ def retry(state: Path, keys: Collection[str] = (), *, cancelled: bool = False) -
             chosen = list(store.items(Status.FAILED, *([Status.CANCELLED] if cancelled else [])))
         done = change_all(store, chosen, lambda item: item.start_over())
         store.settle(at_end=True)
-        return Changed("burst.retry/1", "are due again", tuple(done), store.counts())
+        return Changed("burst.retry/1", "due again", tuple(done), store.counts())
     finally:
         store.close()
 
@@ -91,7 +96,7 @@ def reset(state: Path) -> Changed:
         store.refresh()
         done = change_all(store, list(store.items()), lambda item: item.start_over())
         store.settle(at_end=True)
-        return Changed("burst.reset/1", "are due again", tuple(done), store.counts())
+        return Changed("burst.reset/1", "due again", tuple(done), store.counts())
     finally:
         lock.release()
         store.close()
@@ -105,20 +110,25 @@ def cancel(state: Path, keys: Collection[str], *, overrides: Overrides | None = 
     """
     store = JsonStore.open(state)
     try:
-        items = _named(store, keys) if keys else list(store.items(Status.PENDING, Status.SUBMITTED))
-        cancelled = change_all(
-            store, [item for item in items if item.status is Status.PENDING], lambda item: item.cancel()
-        )
-        wished = change_all(
-            store, [item for item in items if item.status is Status.SUBMITTED], lambda item: item.request_cancel()
-        )
+        wanted = [item.key for item in (_named(store, keys) if keys else store.items(*_CANCELLABLE))]
+        changed = _cancel_or_wish(store, wanted)
+        wished = [item.key for item in changed if item.status is Status.SUBMITTED]
         notes = _settle_wishes(store, wished, state, overrides or Overrides()) if wished else []
         store.settle(at_end=True)
-        return Changed(
-            "burst.cancel/1", "are cancelled or will be", (*cancelled, *wished), store.counts(), tuple(notes)
-        )
+        done = tuple(item.key for item in changed)
+        return Changed("burst.cancel/1", "cancelled, or about to be", done, store.counts(), tuple(notes))
     finally:
         store.close()
+
+
+def _cancel_or_wish(store: JsonStore, keys: Sequence[str]) -> list[Item]:
+    """All in one change set, decided anew where a burst has just submitted or ended one of them."""
+    while True:
+        items = [item for item in map(store.get, keys) if item.status in _CANCELLABLE]
+        try:
+            return store.apply([Change(item.key, item.status, _CANCELLABLE[item.status]) for item in items])
+        except StaleChange:
+            store.refresh()
 
 
 def _settle_wishes(store: JsonStore, keys: Sequence[str], state: Path, overrides: Overrides) -> list[str]:
@@ -128,23 +138,14 @@ def _settle_wishes(store: JsonStore, keys: Sequence[str], state: Path, overrides
     for server in sorted({item.server for item in items if item.server}):
         try:
             with ComfyUI(server, headers=settings.resolved_headers() if server in settings.servers else {}) as client:
-                _tell(client, [item for item in items if item.server == server])
-                _settle_unattended(store, client, [item for item in items if item.server == server])
+                theirs = [item for item in items if item.server == server]
+                _settle_unattended(store, theirs, withdraw(client, [item.prompt_id or "" for item in theirs]))
         except BurstError as error:
             notes.append(f"{error} The next burst settles what was to be cancelled there.")
     return notes
 
 
-def _tell(client: ComfyUI, items: Sequence[Item]) -> None:
-    client.delete_from_queue([item.prompt_id for item in items if item.prompt_id])
-    queue = client.queue()
-    running = {prompt.prompt_id for prompt in queue.running}
-    for item in items:
-        if item.prompt_id in running:
-            client.interrupt(item.prompt_id or "")
-
-
-def _settle_unattended(store: JsonStore, client: ComfyUI, items: Sequence[Item]) -> None:
+def _settle_unattended(store: JsonStore, items: Sequence[Item], fates: Mapping[str, Fate]) -> None:
     """Cancel what is known not to finish, when no burst is at work that would."""
     lock = RunLock(store.folder)
     try:
@@ -152,7 +153,6 @@ def _settle_unattended(store: JsonStore, client: ComfyUI, items: Sequence[Item])
     except LockHeld:
         return
     try:
-        fates = look_up(client, [item.prompt_id or "" for item in items])
         for item in items:
             fate = fates[item.prompt_id or ""]
             if isinstance(fate, Queued) or (isinstance(fate, Finished) and fate.entry.succeeded):

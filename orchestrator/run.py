@@ -114,7 +114,7 @@ class Run:
             headers = settings.resolved_headers()
             killed = lock.acquire(wait_seconds=self._request.wait_lock_seconds)
             if killed is not None:
-                log.append(_killed_record(*killed))
+                _record_killed(log, *killed)
             store.refresh()
             self._outputs = Outputs(settings.output_dir, overwrite=self._request.overwrite)
             with ComfyUI(server, headers=headers, stop=self._stop, clock=self._clock) as client:
@@ -250,8 +250,11 @@ def _abandon(bench: Workbench, server: str) -> None:
     )
 
 
-def _killed_record(holder: Holder, last_alive: datetime) -> BurstRecord:
-    return BurstRecord(
+def _record_killed(log: BurstLog, holder: Holder, last_alive: datetime) -> None:
+    """Write the record that a killed burst could not write. Safe to repeat."""
+    if any(record.burst == holder.burst for record in log.read(last=1)):
+        return
+    record = BurstRecord(
         burst=holder.burst,
         started_at=holder.started_at,
         ended_at=last_alive,
@@ -259,6 +262,7 @@ def _killed_record(holder: Holder, last_alive: datetime) -> BurstRecord:
         size=holder.size,
         seconds=max(0.0, (last_alive - holder.started_at).total_seconds()),
     )
+    log.append(record)
 
 
 def _report(bench: Workbench, whole: Tally, ended: _Ended, *, bursts: int, seconds: float) -> BurstReport:

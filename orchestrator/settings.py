@@ -102,7 +102,7 @@ def save_settings(state_file: Path, settings: Settings) -> None:
     disk.make_directory(target.parent)
     temporary = target.with_name("settings.toml.tmp")
     with disk.create(temporary) as handle:
-        handle.write(tomli_w.dumps(kept).encode())
+        handle.write(tomli_w.dumps(kept).rstrip().encode() + b"\n")
         handle.sync()
     disk.replace(temporary, target)
 

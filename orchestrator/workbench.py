@@ -45,6 +45,8 @@ class Progress(Protocol):
 class Tally:
     """What this burst did so far."""
 
+    planned: int = 0
+    """How many items this burst can end at most."""
     completed: int = 0
     failed: int = 0
     cancelled: int = 0
@@ -120,4 +122,4 @@ class Workbench:
     def say(self, item: Item) -> None:
         """Tell the progress display that an item ended."""
         if item.status is not Status.PENDING:
-            self.progress.ended(item, number=self.tally.ended, size=self.options.size)
+            self.progress.ended(item, number=self.tally.ended, size=max(self.tally.planned, self.tally.ended))

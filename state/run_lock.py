@@ -106,9 +106,8 @@ class RunLock:
         if self._released is not None:
             self._released.set()
             self._released = None
-        if self._lock.is_locked:
             self._disk.remove(self.holder_path)
-            self._lock.release()
+        self._lock.release()
 
     def holder(self) -> Holder | None:
         """What holder.json says; None where there is none or it is damaged (it is never the truth about the lock)."""
