@@ -22,6 +22,9 @@ from sandbox_client import Client, Listener, empty_image, eventually, text_to_im
 
 from orchestrator.errors import SettingsError
 from orchestrator.sandbox import Sandbox, SandboxSettings, serve
+from orchestrator.sandbox.catalogue import NODE_CLASSES
+from orchestrator.sandbox.graph import run_order
+from orchestrator.sandbox.nodes import Catalogue
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -109,7 +112,7 @@ class TestQueue:
         assert list(client.get("/history?max_items=1").json()) == ids[-1:]
         assert client.get(f"/history/{ids[0]}").json() == {}
 
-    def test_every_graph_of_a_page_elsewhere_is_refused(self, client: Client) -> None:
+    def test_a_page_of_another_origin_is_refused(self, client: Client) -> None:
         answer = client.session.get(f"{client.url}/queue", headers={"Origin": "http://elsewhere.example"}, timeout=5)
         assert answer.status_code == 403
 
@@ -174,6 +177,17 @@ class TestInterrupt:
     def test_an_idle_server_keeps_no_interrupt_for_later(self, client: Client) -> None:
         client.post("/interrupt", {})
         assert client.entry(client.submit(empty_image()))["status"]["completed"]
+
+
+class TestOrder:
+    def test_what_brings_a_save_node_nearer_runs_first(self) -> None:
+        graph = text_to_image()
+        graph["10"] = {"class_type": "VAELoader", "inputs": {"vae_name": "tiny-vae.safetensors"}}
+        graph["8"]["inputs"] = {"vae": ["10", 0], "samples": ["3", 0]}
+        catalogue = Catalogue(NODE_CLASSES, choices=lambda kind: [])
+        order = run_order(graph, outputs=("9",), cached=set(), catalogue=catalogue)
+        assert order == ["10", "5", "4", "7", "6", "3", "8", "9"]
+        assert run_order(graph, outputs=("9",), cached={"3"}, catalogue=catalogue) == ["10", "8", "9"]
 
 
 class TestWebsocket:

@@ -10,6 +10,7 @@ import requests
 from sandbox_client import Client, empty_image, eventually, text_to_image
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
+from orchestrator.sandbox.faults import Fault, Faults
 
 
 @pytest.fixture
@@ -60,6 +61,12 @@ class TestPrompts:
         assert first == self.outcomes(SandboxSettings(failure_rate=0.3, random_seed=1))
         assert first != self.outcomes(SandboxSettings(failure_rate=0.3, random_seed=2))
         assert 4 <= first.count(False) <= 22
+
+    def test_naming_the_seed_again_starts_the_draws_anew(self) -> None:
+        faults = Faults(SandboxSettings(failure_rate=0.5, random_seed=3))
+        first = [faults.strikes(Fault.FAILURE) for _ in range(30)]
+        faults.change({"random_seed": 3})
+        assert [faults.strikes(Fault.FAILURE) for _ in range(30)] == first
 
 
 class TestConnections:
