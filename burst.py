@@ -35,11 +35,15 @@ class Report(Protocol):
 class BurstGroup(click.Group):
     """Turns every BurstError into one message and its exit code."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta["as_json"] = "--json" in args
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except BurstError as error:
-            _fail(error, as_json="--json" in sys.argv)
+            _fail(error, as_json=ctx.meta["as_json"])
 
 
 def _fail(error: BurstError, *, as_json: bool) -> NoReturn:
