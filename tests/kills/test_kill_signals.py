@@ -1,0 +1,179 @@
+"""SIGTERM and SIGINT: out within a second whatever is in flight, the state at rest, no temporary file left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+from collections.abc import Iterator
+
+import pytest
+from projects import Ended, MakeProject, Process, Project
+from proxy import Proxy
+from waiting import wait_until
+
+from orchestrator.sandbox import Sandbox
+from state.item import Status
+
+CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
+ONE_SECOND = 1.0
+
+both = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+
+
+def stop(project: Project, run: Process, number: signal.Signals) -> Ended:
+    ended = run.stop(number)
+    assert ended.code == CODES[number], ended.err
+    assert ended.seconds <= ONE_SECOND
+    project.check_at_rest()
+    return ended
+
+
+def finish(project: Project, sandbox: Sandbox) -> None:
+    """The next bursts end it all."""
+    ended = project.run("--until-done", launch=["--in-doubt", "2"])
+    assert ended.code == 0, ended.err
+    project.check_all_done(sandbox.counts())
+
+
+@both
+def test_while_watching_it_comes_to_rest_and_reports(
+    make_project: MakeProject, sandbox: Sandbox, number: signal.Signals
+) -> None:
+    project = make_project()
+    sandbox.hold("render")
+    with project.start_run() as run:
+        wait_until(lambda: sum(item.accepted for item in project.items()) == 3)
+        ended = stop(project, run, number)
+    report = ended.report
+    assert (report["schema"], report["ended"], report["counts"]["submitted"]) == ("burst.report/1", "stopped", 3)
+    assert project.bursts()[-1].ended == "stopped"
+    assert json.loads(project.state.read_bytes()).keys() == {item.key for item in project.items()}
+    assert not (project.folder / "holder.json").exists()
+    sandbox.release()
+    finish(project, sandbox)
+
+
+@both
+@pytest.mark.parametrize(
+    "hanging", ["GET /api/prompt", "GET /api/history", "GET /api/queue", "POST /api/prompt", "GET /api/view"]
+)
+def test_while_the_server_hangs(
+    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, number: signal.Signals, hanging: str
+) -> None:
+    project = make_project(server=proxy.url)
+    if hanging == "GET /api/queue":
+        project.run(launch=["--kill", "before:orchestrator.comfyui:ComfyUI.submit"])
+    proxy.hold_answers(hanging)
+    with project.start_run() as run:
+        proxy.wait_for_held()
+        ended = stop(project, run, number)
+    assert "the next burst picks up" in ended.err
+    proxy.release()
+    finish(project, sandbox)
+
+
+@both
+def test_in_the_middle_of_a_download(
+    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, number: signal.Signals
+) -> None:
+    project = make_project(server=proxy.url)
+    proxy.hold_answers("GET /api/view", after_bytes=600)
+    with project.start_run() as run:
+        proxy.wait_for_held()
+        wait_until(project.temporary_files, what="a .part file")
+        stop(project, run, number)
+    assert project.count(Status.SUBMITTED) == 3
+    proxy.release()
+    finish(project, sandbox)
+
+
+@both
+def test_while_a_post_hangs_before_the_server(
+    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, number: signal.Signals
+) -> None:
+    project = make_project(server=proxy.url)
+    proxy.hold("POST /api/prompt", times=1)
+    with project.start_run() as run:
+        proxy.wait_for_held()
+        stop(project, run, number)
+    proxy.release()
+    finish(project, sandbox)
+
+
+@both
+def test_while_waiting_for_the_lock(make_project: MakeProject, sandbox: Sandbox, number: signal.Signals) -> None:
+    project = make_project()
+    sandbox.hold("render")
+    with project.start_run() as first:
+        project.wait_for_holder()
+        with project.start_run("--wait-lock", "60") as second:
+            wait_until(lambda: second.has_open(project.folder / "run.lock"), what="the second at the lock")
+            stop(project, second, number)
+        assert first.lives()
+        assert project.wait_for_holder()["pid"] == first.pid
+        sandbox.release()
+        assert first.end().code == 0
+    project.check_all_done(sandbox.counts())
+
+
+@both
+def test_while_only_items_in_doubt_are_left(
+    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, number: signal.Signals
+) -> None:
+    project = make_project(server=proxy.url)
+    project.run(launch=["--kill", "before:orchestrator.comfyui:ComfyUI.submit"])
+    asked = len(proxy.requests)
+    with project.start_run() as run:
+        wait_until(lambda: any("/api/queue" in line for line in proxy.requests[asked:]), what="the look-up")
+        ended = stop(project, run, number)
+    assert ended.report["ended"] == "stopped"
+    assert all(item.in_doubt for item in project.items())
+    finish(project, sandbox)
+
+
+@contextlib.contextmanager
+def refusing_port() -> Iterator[str]:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+@both
+def test_while_the_server_is_tried_again(make_project: MakeProject, number: signal.Signals) -> None:
+    project = make_project()
+    with refusing_port() as url, project.start_run("--server", url) as run:
+        project.wait_for_holder()
+        ended = stop(project, run, number)
+    assert ended.report["ended"] == "stopped"
+    assert project.statuses() == ["pending"] * 3
+
+
+def test_a_second_signal_changes_nothing(make_project: MakeProject, sandbox: Sandbox, proxy: Proxy) -> None:
+    project = make_project(server=proxy.url)
+    proxy.hold_answers("GET /api/history")
+    with project.start_run() as run:
+        proxy.wait_for_held()
+        run.signal(signal.SIGTERM)
+        stop(project, run, signal.SIGTERM)
+    proxy.release()
+    finish(project, sandbox)
+
+
+@pytest.mark.parametrize("round_number", range(6))
+def test_at_any_moment(make_project: MakeProject, sandbox: Sandbox, round_number: int) -> None:
+    """The kill test's way of choosing moments, with SIGTERM: the last rounds find it at work on its third item."""
+    sandbox.change(seconds_per_prompt=0.05)
+    project = make_project(count=6)
+    with project.start_run() as run:
+        project.wait_for_holder()
+        if round_number:
+            project.wait_for(Status.SUBMITTED)
+        if round_number > 2:
+            project.wait_for(Status.COMPLETED, round_number - 2)
+        ended = run.stop(signal.SIGTERM)
+    assert ended.code in (0, 143)
+    assert ended.seconds <= ONE_SECOND
+    project.check_at_rest()
+    finish(project, sandbox)

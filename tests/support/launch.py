@@ -1,0 +1,67 @@
+"""The command line with short times, and with a SIGKILL at a chosen function: a program, run as a process of its own.
+
+    python launch.py [--in-doubt SECONDS] [--sweep SECONDS] [--kill before|after:MODULE:CLASS.METHOD[:NTH]] -- run …
+
+Nothing is replaced but two constants; `--kill` ends the process at the chosen place as the kernel would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+
+def main() -> None:
+    ours, theirs = _split(sys.argv[1:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--in-doubt", type=float)
+    parser.add_argument("--sweep", type=float)
+    parser.add_argument("--kill", action="append", default=[])
+    options = parser.parse_args(ours)
+    _shorten(in_doubt=options.in_doubt, sweep=options.sweep)
+    for place in options.kill:
+        _kill_at(place)
+    sys.argv = ["burst", *theirs]
+    importlib.import_module("burst").main()
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
+def _shorten(*, in_doubt: float | None, sweep: float | None) -> None:
+    # Before anything else is imported: dataclass defaults are taken from these.
+    pacing: Any = importlib.import_module("orchestrator.pacing")
+    if in_doubt is not None:
+        pacing.IN_DOUBT_SECONDS = in_doubt
+    if sweep is not None:
+        pacing.SWEEP_SECONDS = sweep
+
+
+def _kill_at(place: str) -> None:
+    when, module, dotted, *nth = place.split(":")
+    class_name, method = dotted.split(".")
+    owner = getattr(importlib.import_module(module), class_name)
+    original = getattr(owner, method)
+    left = int(nth[0]) if nth else 1
+
+    def deadly(*arguments: Any, **named: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == 0 and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = original(*arguments, **named)
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, method, deadly)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""A project as a user has one: prompts, a template, a state; and `burst` run on it as a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from launch import __file__ as LAUNCHER
+from waiting import wait_until
+
+from orchestrator.beginning import init_state
+from orchestrator.outputs import decodes
+from orchestrator.settings import Overrides
+from state.burst_log import BurstLog, BurstRecord
+from state.item import Item, Status
+from state.journal_lines import read_lines
+from state.json_store import JsonStore
+
+ROOT = Path(__file__).resolve().parents[2]
+_END_SECONDS = 60.0
+
+Graph = dict[str, Any]
+
+
+def small_template(*, batch_size: int = 1, save_nodes: int = 1, text: bool = False) -> Graph:
+    """Text to image at 64 × 64 in two steps, with as many pictures and save nodes as wanted, and a text output."""
+    graph: Graph = {
+        "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "tiny-random.safetensors"}},
+        "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": batch_size}},
+        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "", "clip": ["4", 1]}},
+        "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "blurry", "clip": ["4", 1]}},
+        "3": {
+            "class_type": "KSampler",
+            "inputs": {
+                "seed": 7,
+                "steps": 2,
+                "cfg": 7.0,
+                "sampler_name": "euler",
+                "scheduler": "normal",
+                "denoise": 1.0,
+                "model": ["4", 0],
+                "positive": ["6", 0],
+                "negative": ["7", 0],
+                "latent_image": ["5", 0],
+            },
+        },
+        "8": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["4", 2]}},
+    }
+    for number in range(save_nodes):
+        graph[str(9 + number)] = {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "x"}}
+    if text:
+        graph["20"] = {"class_type": "PreviewAny", "inputs": {"source": ["4", 0]}}
+    return graph
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that ended."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float = 0.0
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The one JSON object on stdout."""
+        document: dict[str, Any] = json.loads(self.out)
+        return document
+
+
+class Process:
+    """A `burst` that runs. A context manager: it is killed by its own handle if it still lives."""
+
+    def __init__(self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
+        self._child = subprocess.Popen(
+            arguments, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self._ended: Ended | None = None
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def lives(self) -> bool:
+        return self._child.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        self._child.send_signal(number)
+
+    def stop(self, number: signal.Signals) -> Ended:
+        """Signal it and wait for its end; `seconds` is how long that took."""
+        started = time.monotonic()
+        self.signal(number)
+        ended = self.end()
+        return replace(ended, seconds=time.monotonic() - started)
+
+    def kill(self) -> Ended:
+        """SIGKILL, if it still lives."""
+        self._child.kill()
+        return self.end()
+
+    def end(self) -> Ended:
+        """Wait until it ends. Its code is as a shell shows it: 137 after SIGKILL."""
+        if self._ended is None:
+            out, err = self._child.communicate(timeout=_END_SECONDS)
+            code = self._child.returncode
+            self._ended = Ended(code if code >= 0 else 128 - code, out, err)
+        return self._ended
+
+    def has_open(self, path: Path) -> bool:
+        """Whether it has this file open right now."""
+        return any(os.path.realpath(one) == str(path) for one in Path(f"/proc/{self.pid}/fd").iterdir())
+
+
+class Project:
+    """`count` prompts below one directory, a template, and a state that `init` made."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        server: str,
+        count: int = 3,
+        template: Graph | None = None,
+        state: Path | None = None,
+        output: Path | None = None,
+    ) -> None:
+        self.home = home
+        self.server = server
+        self.state = state or home / "re_render_state.json"
+        self.folder = self.state.with_suffix(".burst")
+        self.output = output or home / "output"
+        self.prompts = home / "prompts"
+        self._template = home / "template.json"
+        self._template.write_text(json.dumps(template or small_template()))
+        self.add_prompts(range(1, count + 1))
+
+    def add_prompts(self, numbers: Sequence[int]) -> None:
+        """More prompt files, taken in by `init`."""
+        for number in numbers:
+            path = self.prompts / "EP01" / f"prompt_{number:03d}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"a lighthouse, view {number}")
+        init_state(self.state, [self.prompts], overrides=self._overrides())
+
+    def _overrides(self) -> Overrides:
+        return Overrides(template=str(self._template), output_dir=self.output, servers=(self.server,))
+
+    # Processes
+
+    def start(self, *arguments: str, launch: Sequence[str] = ()) -> Process:
+        """`burst ARGUMENTS` as a process; with `launch` through launch.py with these options."""
+        module = [LAUNCHER, *launch, "--"] if launch else ["-m", "burst"]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "BURST_STATE": str(self.state)}
+        return Process([sys.executable, *module, *arguments], cwd=self.home, env=env)
+
+    def burst(self, *arguments: str, launch: Sequence[str] = ()) -> Ended:
+        """`burst ARGUMENTS`, to its end."""
+        with self.start(*arguments, launch=launch) as process:
+            return process.end()
+
+    def start_run(self, *arguments: str, launch: Sequence[str] = ()) -> Process:
+        return self.start("run", "--json", "--poll-interval", "0.2", *arguments, launch=launch)
+
+    def run(self, *arguments: str, launch: Sequence[str] = ()) -> Ended:
+        """One burst with short ticks, to its end."""
+        with self.start_run(*arguments, launch=launch) as process:
+            return process.end()
+
+    # What is on disk
+
+    def items(self, *statuses: Status) -> list[Item]:
+        """The items as any reader sees them."""
+        store = JsonStore.open(self.state, read_only=True)
+        try:
+            return list(store.items(*statuses))
+        finally:
+            store.close()
+
+    def item(self, number: int = 1) -> Item:
+        return self.items()[number - 1]
+
+    def statuses(self) -> list[str]:
+        return [str(item.status) for item in self.items()]
+
+    def count(self, status: Status) -> int:
+        return len(self.items(status))
+
+    def wait_for(self, status: Status, count: int = 1) -> None:
+        """Until so many items have this status."""
+        wait_until(lambda: self.count(status) >= count, what=f"{count} {status}")
+
+    def wait_for_holder(self) -> dict[str, Any]:
+        """Until a burst holds the lock and says who it is."""
+        path = self.folder / "holder.json"
+        holder: dict[str, Any] = json.loads(wait_until(lambda: path.exists() and path.read_text(), what="holder.json"))
+        return holder
+
+    def bursts(self) -> list[BurstRecord]:
+        return BurstLog(self.folder).read()
+
+    def temporary_files(self) -> list[str]:
+        """Every file that a burst at rest must not leave."""
+        places = {self.home, self.state.parent, self.output}
+        found = {path for place in places for pattern in ("*.part", "*.tmp") for path in place.rglob(pattern)}
+        return sorted(map(str, found))
+
+    def check_readable(self) -> dict[str, Any]:
+        """The state as plain JSON, as items, and as `burst status --json` gives it."""
+        plain = json.loads(self.state.read_bytes())
+        assert isinstance(plain, dict)
+        self.items()
+        status = self.burst("status", "--json")
+        assert status.code == 0, status.err
+        return status.report
+
+    def check_all_done(self, sandbox_counts: Mapping[str, Any], *, rendered_twice: Sequence[str] = ()) -> None:
+        """Every item completed and rendered once by the server's own count, every file whole, nothing left lying."""
+        items = self.items()
+        assert {item.status for item in items} == {Status.COMPLETED}
+        rendered = sandbox_counts["rendered_by_item"]
+        assert rendered == {item.key: 1 + (item.key in rendered_twice) for item in items}
+        recorded = {output.path for item in items for output in item.outputs}
+        assert len(recorded) == sum(len(item.outputs) for item in items)
+        on_disk = {path.relative_to(self.output).as_posix() for path in self.output.rglob("*") if path.is_file()}
+        assert on_disk == recorded
+        assert all(decodes(self.output / path) for path in recorded if not path.endswith(".txt"))
+        verified = self.burst("verify", "--json")
+        assert verified.code == 0, verified.out
+        assert self.temporary_files() == []
+
+    def check_at_rest(self) -> None:
+        """The journal ends with a whole line, nothing temporary is left, and everything can be read."""
+        journal = self.folder / "journal.jsonl"
+        if journal.exists():
+            data = journal.read_bytes()
+            assert read_lines(journal, data).end == len(data)
+        assert self.temporary_files() == []
+        self.items()
+
+
+MakeProject = Callable[..., Project]
+"""The fixture `make_project`."""

@@ -1,0 +1,198 @@
+"""A TCP proxy before one server that can hold requests back, hold answers back, and drop connections.
+
+A held request outlives its sender, as measured on real servers: it reaches the server when it is let through, whether
+or not the client still lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from waiting import wait_until
+
+
+@dataclass
+class _Hold:
+    """Holds what starts with `request` back, itself or (`answer`) what the server says to it, from `after_bytes` on."""
+
+    request: bytes
+    answer: bool
+    after_bytes: int
+    times: int
+    let_through: threading.Event
+
+
+class Proxy:
+    """`with Proxy(sandbox.url) as proxy: use(proxy.url)`. A request is named by its first bytes: `POST /api/prompt`."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._upstream = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.held = 0
+        """How many requests and answers were held so far."""
+        self.requests: list[str] = []
+        """The first line of each request, in the order of arrival."""
+        self._guard = threading.Lock()
+        self._holds: list[_Hold] = []
+        self._sockets: list[socket.socket] = []
+        self._closing = False
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing = True
+        self.release()
+        # Waking `accept`: closing a socket does not wake a thread that waits on it.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self.drop()
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+    def hold(self, request: str, *, times: int = 1_000_000) -> None:
+        """Keep the next such requests from the server until `release`."""
+        self._add(request, answer=False, after_bytes=0, times=times)
+
+    def hold_answers(self, request: str, *, after_bytes: int = 0, times: int = 1_000_000) -> None:
+        """Let such requests reach the server, and keep its answers back, from that many bytes on, until `release`."""
+        self._add(request, answer=True, after_bytes=after_bytes, times=times)
+
+    def release(self) -> None:
+        """Let through what is held, and hold nothing more."""
+        with self._guard:
+            for hold in self._holds:
+                hold.let_through.set()
+            self._holds.clear()
+
+    def drop(self) -> None:
+        """Break every open connection."""
+        with self._guard:
+            sockets, self._sockets = self._sockets, []
+        for one in sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def wait_for_held(self, count: int = 1) -> None:
+        wait_until(lambda: self.held >= count, what=f"{count} held")
+
+    def _add(self, request: str, *, answer: bool, after_bytes: int, times: int) -> None:
+        with self._guard:
+            self._holds.append(_Hold(request.encode(), answer, after_bytes, times, threading.Event()))
+
+    def _accept(self) -> None:
+        while not self._closing:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            _Connection(self, client).start()
+
+    def matching(self, request: bytes, *, answer: bool) -> _Hold | None:
+        """The hold that takes this request, used up by one."""
+        with self._guard:
+            for hold in self._holds:
+                if hold.answer is answer and hold.times > 0 and request.startswith(hold.request):
+                    hold.times -= 1
+                    return hold
+        return None
+
+    def note(self, data: bytes) -> None:
+        with self._guard:
+            self.requests.append(data.split(b"\r\n", 1)[0].decode("latin-1"))
+
+    def count_held(self) -> None:
+        with self._guard:
+            self.held += 1
+
+    def open(self, client: socket.socket) -> socket.socket:
+        server = socket.create_connection(self._upstream)
+        with self._guard:
+            self._sockets += [client, server]
+        return server
+
+    def run(self, thread: threading.Thread) -> None:
+        self._threads.append(thread)
+        thread.start()
+
+
+class _Connection:
+    """One client's connection: two threads, one for each direction."""
+
+    def __init__(self, proxy: Proxy, client: socket.socket) -> None:
+        self._proxy = proxy
+        self._client = client
+        self._answer_hold: _Hold | None = None
+        self._passed = 0
+
+    def start(self) -> None:
+        try:
+            self._server = self._proxy.open(self._client)
+        except OSError:
+            self._client.close()
+            return
+        self._proxy.run(threading.Thread(target=self._up, daemon=True))
+        self._proxy.run(threading.Thread(target=self._down, daemon=True))
+
+    def _up(self) -> None:
+        while data := _receive(self._client):
+            if data.startswith((b"GET ", b"POST ")):
+                self._proxy.note(data)
+                self._answer_hold, self._passed = self._proxy.matching(data, answer=True), 0
+                if hold := self._proxy.matching(data, answer=False):
+                    data = self._whole(data)
+                    self._proxy.count_held()
+                    hold.let_through.wait()
+            _send(self._server, data)
+        # The server's side stays open, so that it cannot tell that the sender is gone.
+
+    def _whole(self, data: bytes) -> bytes:
+        while not _is_whole(data) and (more := _receive(self._client)):
+            data += more
+        return data
+
+    def _down(self) -> None:
+        while data := _receive(self._server):
+            hold = self._answer_hold
+            if hold is not None and self._passed + len(data) > hold.after_bytes and not hold.let_through.is_set():
+                now = max(0, hold.after_bytes - self._passed)
+                _send(self._client, data[:now])
+                data = data[now:]
+                self._proxy.count_held()
+                hold.let_through.wait()
+            self._passed += len(data)
+            _send(self._client, data)
+        for one in (self._client, self._server):
+            one.close()
+
+
+def _is_whole(data: bytes) -> bool:
+    """The header and as much of a body as it announces."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    lengths = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+    return bool(end) and len(body) >= int(lengths[0] if lengths else 0)
+
+
+def _receive(source: socket.socket) -> bytes:
+    try:
+        return source.recv(1 << 16)
+    except OSError:
+        return b""
+
+
+def _send(target: socket.socket, data: bytes) -> None:
+    with contextlib.suppress(OSError):
+        target.sendall(data)
