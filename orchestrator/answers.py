@@ -193,7 +193,7 @@ def _joined(fault: dict[str, Any]) -> str:
     message, details = _text_or_empty(fault.get("message")), _text_or_empty(fault.get("details"))
     if not details or details == message:
         return message or _text_or_empty(fault.get("type")) or "no reason given"
-    return f"{message}: {details}" if message else details
+    return f"{message.rstrip('.')}: {details}" if message else details
 
 
 def read_history(prompt_id: str, body: object, hide: Hide) -> HistoryEntry | None:

@@ -247,8 +247,26 @@ def test_jobs_of_newer_servers(body: dict[str, Any], status: int, expected: JobS
     assert client.cancel_job("x") is True
 
 
+@pytest.mark.parametrize("timestamp", [1e300, -(10**18), 10**30, "now", None, True])
+def test_a_time_that_is_none(timestamp: object) -> None:
+    messages = [["execution_start", {"timestamp": timestamp}], ["execution_success", {"timestamp": 1000}]]
+    found = history_of(minimal(status={"status_str": "success", "messages": messages}))
+    assert found is not None
+    assert found.started_at is None
+    assert found.finished_at == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
-    "body", ["404: Not Found", '{"detail": "Not Found", "path": "/api/jobs/x"}', '{"error": "no route"}']
+    "body",
+    [
+        "404: Not Found",
+        '{"detail": "Not Found", "path": "/api/jobs/x"}',
+        '{"error": "no route"}',
+        '{"error": "/api/jobs/x not found"}',
+        '{"message": "Not Found"}',
+        '{"error": {"message": "Job not found"}}',
+        "[]",
+    ],
 )
 @responses.activate
 def test_a_server_without_jobs_is_told_apart_and_remembered(body: str) -> None:

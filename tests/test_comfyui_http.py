@@ -115,6 +115,16 @@ def test_stop_cuts_the_waiting_short(clock: MovedClock) -> None:
     assert len(clock.waits) == 1
 
 
+def test_nothing_is_waited_for_once_stopped(clock: MovedClock) -> None:
+    stop = threading.Event()
+    stop.set()
+    with Loopback(lambda asked: asked.reset()) as server:
+        client = ComfyUI(server.url, clock=clock, stop=stop)
+        with client, pytest.raises(ServerUnreachable):
+            client.queue()
+    assert clock.waits == []
+
+
 @pytest.mark.parametrize("fault", ["reset", "503", "429"])
 def test_a_prompt_is_never_sent_twice(fault: str, clock: MovedClock) -> None:
     def answer(asked: Asked) -> None:
@@ -257,6 +267,15 @@ def test_a_page_in_place_of_an_empty_answer_deletes_nothing() -> None:
     responses.add("POST", f"{URL}/api/queue", body="<html>please sign in</html>")
     with pytest.raises(UnexpectedAnswer, match="please sign in"):
         ComfyUI(URL).delete_from_queue(["x"])
+
+
+def test_a_server_s_words_cannot_drive_the_terminal() -> None:
+    with Loopback(lambda asked: asked.reply(404, b"\x1b[2Jgone\x07")) as server:
+        client = ComfyUI(server.url)
+        with client, pytest.raises(UnexpectedAnswer) as caught:
+            client.queue()
+    assert str(caught.value).isprintable()
+    assert "gone" in str(caught.value)
 
 
 @responses.activate

@@ -28,6 +28,8 @@ from state.item import OutputRecord
 
 ID = "954be33e-63a7-4487-974d-03c1e46594a8"
 
+LARGE = random.Random(1).randbytes(1 << 20)
+
 
 def png(seed: int = 0, *, saved_by: str | None = None) -> bytes:
     info = PngInfo()
@@ -183,7 +185,7 @@ def test_nothing_to_collect(outputs: Outputs, client: ComfyUI) -> None:
 
 
 def test_a_break_is_resumed_where_it_was(outputs: Outputs, client: ComfyUI, server: Server) -> None:
-    server.files["v.mp4"] = data = random.Random(1).randbytes(1 << 20)
+    server.files["v.mp4"] = data = LARGE
     server.faults = [half, half]
     collect(outputs, client, [file("v.mp4")])
     assert there(outputs) == {"EP01/p.mp4": data}
@@ -196,21 +198,36 @@ def test_a_break_is_resumed_where_it_was(outputs: Outputs, client: ComfyUI, serv
 def test_a_server_that_cannot_resume_begins_again(
     second: Callable[[Asked, bytes], None], outputs: Outputs, client: ComfyUI, server: Server
 ) -> None:
-    server.files["a.png"] = png()
+    server.files["v.mp4"] = LARGE
     server.faults = [half, second]
-    collect(outputs, client, [file()])
-    assert there(outputs) == {"EP01/p.png": png()}
+    collect(outputs, client, [file("v.mp4")])
+    assert there(outputs) == {"EP01/p.mp4": LARGE}
+    assert server.ranges[:2] == [None, len(LARGE) // 2]
 
 
 def test_a_file_that_changes_between_two_tries_is_not_mixed(outputs: Outputs, client: ComfyUI, server: Server) -> None:
     def changes(asked: Asked, data: bytes) -> None:
-        server.files["v.mp4"] = b"new" * 40
+        server.files["v.mp4"] = b"new" * (1 << 18)
         half(asked, data)
 
-    server.files["v.mp4"] = b"old!" * 40
+    server.files["v.mp4"] = LARGE
     server.faults = [changes]
     collect(outputs, client, [file("v.mp4")])
-    assert there(outputs) == {"EP01/p.mp4": b"new" * 40}
+    assert there(outputs) == {"EP01/p.mp4": b"new" * (1 << 18)}
+
+
+def test_a_server_that_gives_ranges_in_pieces(outputs: Outputs, client: ComfyUI, server: Server) -> None:
+    def piece(asked: Asked, data: bytes) -> None:
+        assert asked.start is not None
+        part = data[asked.start : asked.start + (1 << 18)]
+        whole = f"bytes {asked.start}-{asked.start + len(part) - 1}/{len(data)}"
+        asked.reply(206, part, Content_Range=whole)
+
+    server.files["v.mp4"] = LARGE
+    server.faults = [half, piece, piece]
+    collect(outputs, client, [file("v.mp4")])
+    assert there(outputs) == {"EP01/p.mp4": LARGE}
+    assert len(server.ranges) == 3
 
 
 def test_damage_on_the_way_is_downloaded_again(outputs: Outputs, client: ComfyUI, server: Server) -> None:
@@ -487,6 +504,16 @@ def test_abandon_removes_what_is_in_flight_and_nothing_is_placed_after(
     thread.join(10)
     assert len(caught) == 1
     assert there(outputs) == {}
+
+
+def test_after_abandon_not_even_a_temporary_file_is_made(tmp_path: Path, client: ComfyUI, server: Server) -> None:
+    class Closed(Disk):
+        def append_to(self, path: Path, *, create: bool = False) -> Handle:
+            raise AssertionError(path)
+
+    server.files = {"a.png": png()}
+    outputs = Outputs(tmp_path, disk=Closed())
+    outputs.abandon()
     with pytest.raises(StopBurst):
         collect(outputs, client, [file("a.png")])
     assert there(outputs) == {}
