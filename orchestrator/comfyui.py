@@ -52,7 +52,8 @@ _T = TypeVar("_T")
 class ComfyUI:
     """One server. Safe for one watching and one downloading thread; `stop` ends the waiting between tries.
 
-    Every method but `submit` repeats itself for `retry_seconds`, on connection errors, 5xx and 429.
+    Every method but `submit` repeats itself for `retry_seconds`, on connection errors, 5xx and 429, but not past
+    `deadline` (of the monotonic clock).
     Errors of every method: ServerUnreachable, ServerBusy, UnexpectedAnswer; of the constructor: SettingsError.
     """
 
@@ -65,6 +66,7 @@ class ComfyUI:
         connect_timeout_seconds: float = 5.0,
         read_timeout_seconds: float = 30.0,
         retry_seconds: float = 20.0,
+        deadline: float | None = None,
         stop: threading.Event | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -75,6 +77,7 @@ class ComfyUI:
             connect_timeout_seconds=connect_timeout_seconds,
             read_timeout_seconds=read_timeout_seconds,
             retry_seconds=retry_seconds,
+            deadline=deadline,
             stop=stop or threading.Event(),
             clock=clock or Clock(),
         )

@@ -63,6 +63,7 @@ class Transport:
         connect_timeout_seconds: float,
         read_timeout_seconds: float,
         retry_seconds: float,
+        deadline: float | None,
         stop: threading.Event,
         clock: Clock,
     ) -> None:
@@ -75,6 +76,7 @@ class Transport:
         self.secrets = Secrets(self._headers, address.password)
         self._timeouts = (connect_timeout_seconds, read_timeout_seconds)
         self._retry_seconds = retry_seconds
+        self._deadline = deadline
         self._stop = stop
         self._clock = clock
         self._counting = threading.Lock()
@@ -188,6 +190,8 @@ class Transport:
         growing = wait_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS)
         backoff = growing + wait_random(0, _FIRST_PAUSE_SECONDS)
         deadline = self._clock.monotonic() + self._retry_seconds
+        if self._deadline is not None:
+            deadline = min(deadline, self._deadline)
 
         def pause_seconds(state: RetryCallState) -> float:
             return max(backoff(state), _asked_to_wait(state))

@@ -117,9 +117,11 @@ class Run:
                 _record_killed(log, *killed)
             store.refresh()
             self._outputs = Outputs(settings.output_dir, overwrite=self._request.overwrite)
-            with ComfyUI(server, headers=headers, stop=self._stop, clock=self._clock) as client:
+            started = self._clock.monotonic()
+            deadline = None if self._request.max_seconds is None else started + self._request.max_seconds
+            with ComfyUI(server, headers=headers, deadline=deadline, stop=self._stop, clock=self._clock) as client:
                 tools = _Tools(store, lock, log, client, prompts, self._outputs)
-                return self._bursts(tools)
+                return self._bursts(tools, started=started, deadline=deadline)
         finally:
             lock.release()
             store.close()
@@ -131,10 +133,9 @@ class Run:
         if self._outputs is not None:
             self._outputs.abandon()
 
-    def _bursts(self, tools: _Tools) -> BurstReport:
+    def _bursts(self, tools: _Tools, *, started: float, deadline: float | None) -> BurstReport:
         """One burst, or one after the other until nothing is left."""
-        request, started = self._request, self._clock.monotonic()
-        deadline = None if request.max_seconds is None else started + request.max_seconds
+        request = self._request
         whole, pace, count = Tally(), pacing.Pace(), 0
         while True:
             bench = self._bench(tools, pace)

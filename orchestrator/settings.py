@@ -75,18 +75,23 @@ def load_settings(state_file: Path, overrides: Overrides | None = None) -> Setti
     return _overridden(settings, said)
 
 
-def save_settings(state_file: Path, settings: Settings) -> None:
-    """Write settings.toml. Errors: UsageError for a header whose value is not `env:…`; DiskFull."""
-    import tomli_w
-
-    from state.disk import Disk
-
+def refuse_literal_headers(settings: Settings) -> None:
+    """What is remembered holds no secret. Errors: UsageError for a header whose value is not `env:…`."""
     for name, value in settings.headers.items():
         if not value.startswith(_FROM_ENVIRONMENT):
             raise UsageError(
                 f"the value of header {name} would be written to disk; "
                 f"put it into an environment variable and say --header '{name}: env:VARIABLE'"
             )
+
+
+def save_settings(state_file: Path, settings: Settings) -> None:
+    """Write settings.toml. Errors: UsageError for a header whose value is not `env:…`; DiskFull."""
+    import tomli_w
+
+    from state.disk import Disk
+
+    refuse_literal_headers(settings)
     home = state_file.resolve().parent
     kept: dict[str, Any] = {
         "version": FORMAT_VERSION,

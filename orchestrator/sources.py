@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -30,12 +29,11 @@ def prompt_items(directories: Sequence[Path], *, home: Path, pattern: str = DEFA
     return list({item.key: item for item in items}.values())
 
 
-def refuse_collisions(items: Iterable[Item]) -> None:
-    """Two items must not end in the same file. Errors: UsageError that names both."""
-    places: dict[tuple[str, str], str] = {}
+def refuse_collisions(items: Iterable[Item], *, beside: Iterable[Item] = ()) -> None:
+    """No new item may end in the file of another, or of one that is `beside` it. Errors: UsageError that names both."""
+    places = {_place(item): item.key for item in beside}
     for item in items:
-        place = (item.subfolder.casefold(), Path(item.name).stem.casefold())
-        other = places.setdefault(place, item.key)
+        other = places.setdefault(_place(item), item.key)
         if other != item.key:
             raise UsageError(
                 f"{other} and {item.key} would both be saved as {item.subfolder}/{Path(item.name).stem}; "
@@ -47,6 +45,11 @@ def natural_key(path: Path) -> list[tuple[int, str]]:
     """Sorts numbers inside names by value."""
     parts = re.split(r"(\d+)", str(path).casefold())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts if part]
+
+
+def _place(item: Item) -> tuple[str, str]:
+    """Where its files go, as a case-insensitive disk sees it."""
+    return item.subfolder.casefold(), Path(item.name).stem.casefold()
 
 
 def _files(directory: Path, pattern: str) -> list[Path]:
@@ -68,8 +71,3 @@ def _item(path: Path, *, root: Path, home: Path) -> Item:
 def _key(path: Path, home: Path) -> str:
     resolved = Path(os.path.normpath(path))
     return resolved.relative_to(home).as_posix() if resolved.is_relative_to(home) else str(resolved)
-
-
-def count_by_subfolder(items: Iterable[Item]) -> Counter[str]:
-    """How many items go where, for a report."""
-    return Counter(item.subfolder for item in items)
