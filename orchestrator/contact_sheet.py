@@ -149,10 +149,7 @@ def _picture(card: Card, beside: Path) -> str:
     if embedded is None:
         return '<div class="blank">does not decode</div>'
     source, width, height = embedded
-    return (
-        f'<a href="{link}"><img src="{source}" width="{width}" height="{height}" '
-        f'alt="{escape(card.caption)}" decoding="async"></a>'
-    )
+    return f'<a href="{link}"><img src="{source}" width="{width}" height="{height}" alt="{escape(card.caption)}"></a>'
 
 
 def _embedded(path: Path) -> tuple[str, int, int] | None:

@@ -167,3 +167,22 @@ class RunLock:
         while not released.wait(TOUCH_SECONDS):
             with contextlib.suppress(OSError):
                 os.utime(self.holder_path)
+
+
+def can_lock(folder: Path) -> bool:
+    """Does a lock on a file in this folder keep a second one out? Tried on a file of its own, which is removed."""
+    probe = folder / f".lock-probe-{os.getpid()}"
+    first, second = (FileLock(probe, thread_local=False, poll_interval=0.05, fallback_to_soft=False) for _ in range(2))
+    try:
+        first.acquire(timeout=0)
+        second.acquire(timeout=0)
+    except Timeout:
+        return True
+    except (NotImplementedError, OSError):
+        return False
+    finally:
+        second.release()
+        first.release()
+        with contextlib.suppress(OSError):
+            probe.unlink()
+    return False

@@ -1,0 +1,133 @@
+"""`burst doctor`: looks at everything a burst needs, and says the one command to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator import doctor_host, doctor_server
+from orchestrator.clock import Clock
+from orchestrator.diagnosis import Check, command, count_of, counted
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
+from orchestrator.settings import Overrides, Settings, load_settings, settings_path
+from orchestrator.survey import Survey, survey
+from state.item import Status
+
+SCHEMA = "burst.doctor/1"
+
+
+@dataclass(frozen=True)
+class DoctorReport:
+    """Every check, in the order in which things are needed."""
+
+    state: Path
+    checks: tuple[Check, ...]
+    counts: dict[Status, int] | None
+    """None where the state cannot be read."""
+    next: str
+    """The one command to type now."""
+
+    @property
+    def is_well(self) -> bool:
+        return not count_of(self.checks, "problem")
+
+    @property
+    def exit_code(self) -> int:
+        """0 all fine (warnings allowed), 1 when there are problems."""
+        return EXIT_DONE if self.is_well else EXIT_ITEMS_FAILED
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.doctor/1`."""
+        counts = None if self.counts is None else {str(status): count for status, count in self.counts.items()}
+        return {
+            "schema": SCHEMA,
+            "state": str(self.state),
+            "ok": self.is_well,
+            "problems": count_of(self.checks, "problem"),
+            "warnings": count_of(self.checks, "warning"),
+            "checks": [check.as_json() for check in self.checks],
+            "counts": counts,
+            "next": self.next,
+        }
+
+    def as_text(self) -> str:
+        """One line a check, then the sum and what to type."""
+        width = max(len(check.name) for check in self.checks)
+        lines = [line for check in self.checks for line in check.as_lines(width=width)]
+        problems, warnings = count_of(self.checks, "problem"), count_of(self.checks, "warning")
+        found = [counted(count, noun) for count, noun in ((problems, "problem"), (warnings, "warning")) if count]
+        return "\n".join([*lines, "", f"{', '.join(found) or 'All is well'}. Next: {self.next}"])
+
+
+def examine(state: Path, *, overrides: Overrides | None = None, clock: Clock | None = None) -> DoctorReport:
+    """Look at state, settings, template, server, disk, lock and the last bursts. Writes nothing that stays.
+
+    A server that does not answer costs a few seconds. What is found is in the report; nothing is raised for it.
+    """
+    read = survey(state, clock=clock)
+    seen = read if isinstance(read, Survey) else None
+    checks = [doctor_host.check_state(state, read)]
+    settings = _settings(state, overrides or Overrides())
+    if isinstance(settings, Check):
+        checks.append(settings)
+    else:
+        checks += _with_settings(state, settings, seen, clock or Clock())
+    checks += doctor_host.check_state_directory(state)
+    if seen is not None:
+        checks += doctor_host.check_history(state, seen)
+    counts = seen.status.counts if seen is not None else None
+    return DoctorReport(state, tuple(checks), counts, _next(state, checks, seen))
+
+
+def _settings(state: Path, overrides: Overrides) -> Settings | Check:
+    try:
+        settings = load_settings(state, overrides)
+        settings.resolved_headers()
+    except BurstError as error:
+        return Check("settings", "problem", str(error), command("init", state, "DIR"))
+    return settings
+
+
+def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: Clock) -> Iterator[Check]:
+    remembered = "remembered" if settings_path(state).exists() else "no init yet: defaults, environment and flags"
+    yield Check(
+        "settings",
+        "ok",
+        f"template {settings.template or 'not set'}, server {', '.join(settings.servers)} ({remembered})",
+        facts={
+            "template": settings.template,
+            "servers": list(settings.servers),
+            "output_dir": str(settings.output_dir),
+            "bindings": dict(settings.bindings),
+        },
+    )
+    wanted = seen.templates if seen is not None else {}
+    workflows = doctor_server.load_workflows(settings, wanted, home=state.resolve().parent)
+    yield from doctor_server.check_workflows(state, workflows)
+    if len(settings.servers) > 1:
+        message = f"{len(settings.servers)} servers are set, and a run uses one"
+        yield Check("server", "problem", message, command("run", state, "--server", settings.servers[0]))
+    own = seen.prompt_ids if seen is not None else frozenset()
+    for server in settings.servers:
+        yield from doctor_server.check_server(state, server, settings, workflows, own=own, clock=clock)
+    if seen is not None:
+        yield from doctor_host.check_elsewhere(state, seen, settings.servers)
+    yield from doctor_host.check_output(state, settings.output_dir, seen)
+
+
+def _next(state: Path, checks: list[Check], seen: Survey | None) -> str:
+    """The first problem's remedy; without problems, whatever carries the work on."""
+    remedy = next((check.next for check in checks if check.verdict == "problem" and check.next), None)
+    if remedy is not None:
+        return remedy
+    if seen is None:
+        return command("init", state, "DIR")
+    status = seen.status
+    if status.holder is not None:
+        return command("status", state, "--watch")
+    advised = next((check.next for check in checks if check.verdict == "warning" and check.next), None)
+    if status.remaining:
+        return advised if advised and advised.startswith("burst run") else command("run", state)
+    return command("retry", state) if status.counts[Status.FAILED] else command("verify", state)

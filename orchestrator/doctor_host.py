@@ -1,0 +1,197 @@
+"""What `burst doctor` sees on this machine: state, disk, lock, and how the last bursts ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestrator.address import parse_address
+from orchestrator.diagnosis import Check, command, counted, spoken_bytes
+from orchestrator.errors import BurstError
+from orchestrator.report import spoken_seconds
+from orchestrator.survey import Survey
+from state.item import Status
+from state.json_store import burst_folder
+from state.run_lock import RunLock, can_lock
+
+_SCARCE_BYTES = 500_000_000
+_PROBE_BYTES = 4096
+_KINDS_SHOWN = 5
+_MESSAGE_SHOWN = 160
+
+
+def check_state(state: Path, read: Survey | BurstError) -> Check:
+    """Readable? How many items stand where, and what its journal needs."""
+    if isinstance(read, BurstError):
+        if not state.exists():
+            return Check("state", "problem", f"{state} is not there", command("init", state, "DIR"))
+        return Check("state", "problem", str(read), command("status", state))
+    counts = read.status.counts
+    standing = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "nothing in it yet"
+    notes = [f"{counted(read.journal_lines, 'checkpoint')} in the journal"] if read.journal_lines else []
+    if read.torn_bytes:
+        notes.append(f"{read.torn_bytes} bytes torn by a crash, which the next burst cuts off")
+    if read.status.hand_edits:
+        notes.append(f"{counted(len(read.status.hand_edits), 'note')} on edits by hand, see burst status")
+    facts = {
+        "items": read.status.total,
+        "journal_lines": read.journal_lines,
+        "torn_bytes": read.torn_bytes,
+        "hand_edits": list(read.status.hand_edits),
+    }
+    message = "; ".join([f"{counted(read.status.total, 'item')}: {standing}", *notes])
+    return Check("state", "ok", message, facts=facts)
+
+
+def check_output(state: Path, output_dir: Path, seen: Survey | None) -> Iterator[Check]:
+    """Writable, and roomy enough for what is still to come?"""
+    refusal = _refusal(output_dir)
+    if refusal is not None:
+        message = f"{refusal}; choose another output directory or make room"
+        yield Check("output", "problem", message, command("run", state, "--output", "DIR"))
+        return
+    free = shutil.disk_usage(_existing(output_dir)).free
+    per_item = seen.bytes_per_item if seen is not None else None
+    remaining = seen.status.remaining if seen is not None else 0
+    needed = None if per_item is None else per_item * remaining
+    facts = {"path": str(output_dir), "free_bytes": free, "needed_bytes": None if needed is None else round(needed)}
+    there = "writable" if output_dir.exists() else "will be made"
+    message = f"{output_dir}: {there}, {spoken_bytes(free)} free"
+    if needed is not None and remaining:
+        message += f"; the {remaining} left need about {spoken_bytes(needed)}"
+    if needed is not None and needed > free:
+        remedy = command("run", state, "--output", "DIR")
+        yield Check("output", "problem", f"{message}: not enough; make room or use another disk", remedy, facts)
+    elif free < _SCARCE_BYTES:
+        yield Check("output", "warning", f"{message}: that is little", facts=facts)
+    else:
+        yield Check("output", "ok", message, facts=facts)
+
+
+def check_state_directory(state: Path) -> Iterator[Check]:
+    """Can checkpoints be written, does the file system lock, and who holds the lock?"""
+    folder = burst_folder(state.resolve())
+    again = command("doctor", state)
+    refusal = _refusal(folder)
+    if refusal is not None:
+        yield Check("state dir", "problem", f"{refusal}; checkpoints go there, so make it writable", again)
+        return
+    there = "writable" if folder.exists() else "will be made"
+    yield Check("state dir", "ok", f"{folder}: {there}", facts={"path": str(folder)})
+    if not can_lock(_existing(folder)):
+        yield Check(
+            "lock", "problem", f"the file system of {folder} cannot lock files; keep the state on one that can", again
+        )
+        return
+    yield _holder(state, folder)
+
+
+def _holder(state: Path, folder: Path) -> Check:
+    lock = RunLock(folder)
+    holder = lock.living_holder()
+    if holder is not None:
+        facts = {"held": True, "holder": holder.describe()}
+        return Check(
+            "lock", "ok", f"a burst is at work: {holder.describe()}", command("status", state, "--watch"), facts
+        )
+    if (folder / "run.lock").exists() and lock.is_held():
+        message = "held by a process that has not said who it is; it may just be starting"
+        return Check("lock", "warning", message, command("run", state, "--wait-lock", "10"), {"held": True})
+    return Check("lock", "ok", "free", facts={"held": False})
+
+
+def check_history(state: Path, seen: Survey) -> Iterator[Check]:
+    """How the last burst ended, what is out on other servers, and what failed."""
+    yield _last_burst(state, seen)
+    yield from _failed(state, seen)
+
+
+def check_elsewhere(state: Path, seen: Survey, servers: tuple[str, ...]) -> Iterator[Check]:
+    """Items submitted to servers that a run of today would not ask."""
+    asked = {parse_address(server).url for server in servers}
+    for server, count in seen.servers.items():
+        if server not in asked:
+            message = f"{counted(count, 'item')} submitted to {server}, which is not the server of this state now"
+            yield Check("elsewhere", "warning", message, command("run", state, "--server", server), {server: count})
+
+
+def _last_burst(state: Path, seen: Survey) -> Check:
+    if seen.status.killed is not None:
+        holder, last_alive = seen.status.killed
+        lived = max(0.0, (last_alive - holder.started_at).total_seconds())
+        message = f"killed at {last_alive:%Y-%m-%d %H:%M:%S} UTC, {spoken_seconds(lived)} after it began"
+        facts = {"ended": "killed", "at": last_alive.isoformat(), "seconds": round(lived, 3)}
+        return Check("last burst", "warning", f"{message}{_habit(seen)}", _gentler(state, seen), facts)
+    last = seen.status.last_burst
+    if last is None:
+        return Check("last burst", "ok", "there was none yet", facts={"ended": None})
+    facts = {"ended": last.ended, "at": last.ended_at.isoformat(), "seconds": last.seconds, "reason": last.reason}
+    when = f"{last.ended} at {last.ended_at:%Y-%m-%d %H:%M:%S} UTC"
+    if last.ended == "error":
+        return Check("last burst", "warning", f"{when}: {_one_line(last.reason or 'no reason')}", facts=facts)
+    message = f"{when}: {last.completed} of {last.size} completed in {spoken_seconds(last.seconds)}"
+    return Check("last burst", "ok", message, facts=facts)
+
+
+def _lifetimes(seen: Survey) -> list[float]:
+    """How long the latest bursts lived that were killed or stopped from outside."""
+    lived = [record.seconds for record in seen.records if record.ended in ("killed", "stopped")]
+    if seen.status.killed is not None:
+        holder, last_alive = seen.status.killed
+        lived.append(max(0.0, (last_alive - holder.started_at).total_seconds()))
+    return lived
+
+
+def _habit(seen: Survey) -> str:
+    lived = _lifetimes(seen)
+    if len(lived) < 2:
+        return "; nothing is lost, the next burst takes over"
+    spoken = f"{spoken_seconds(min(lived))} to {spoken_seconds(max(lived))}"
+    return f"; the last {len(lived)} that were ended from outside lived {spoken}, so end before that"
+
+
+def _gentler(state: Path, seen: Survey) -> str:
+    lived = _lifetimes(seen)
+    if len(lived) < 2 or min(lived) < 2:
+        return command("run", state)
+    return command("run", state, "--max-seconds", f"{0.8 * min(lived):.0f}")
+
+
+def _failed(state: Path, seen: Survey) -> Iterator[Check]:
+    kinds = sorted(seen.failures.items(), key=lambda entry: -entry[1].count)
+    for kind, failures in kinds[:_KINDS_SHOWN]:
+        message = f"{failures.count} × {kind}, such as {failures.example}: {_one_line(failures.message)}"
+        yield Check("failed", "warning", message, command("retry", state), {"kind": kind, "count": failures.count})
+    if len(kinds) > _KINDS_SHOWN:
+        more = sum(failures.count for _, failures in kinds[_KINDS_SHOWN:])
+        yield Check("failed", "warning", f"{more} more, of {len(kinds) - _KINDS_SHOWN} other kinds")
+    if not kinds and seen.status.counts[Status.COMPLETED]:
+        yield Check("failed", "ok", "none")
+
+
+def _refusal(folder: Path) -> str | None:
+    """Why nothing can be written into this folder, or where it would be made; None when something can."""
+    place = _existing(folder)
+    if not place.is_dir():
+        return f"{place} is a file, not a directory"
+    try:
+        with tempfile.TemporaryFile(dir=place) as probe:
+            probe.write(b"\0" * _PROBE_BYTES)
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return f"{place} cannot be written: {error.strerror or error}"
+    return None
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _one_line(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _MESSAGE_SHOWN else flat[: _MESSAGE_SHOWN - 1] + "…"

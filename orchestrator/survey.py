@@ -1,0 +1,113 @@
+"""One pass over a state for `burst doctor`: what its items need, cost, and came to grief of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.clock import Clock
+from orchestrator.errors import BurstError
+from orchestrator.status import StatusReport, status_of
+from state.burst_log import BurstLog, BurstRecord
+from state.item import Item, Status
+from state.journal_lines import read_lines
+from state.json_store import JsonStore
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The failed items of one kind."""
+
+    count: int
+    example: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a state holds."""
+
+    status: StatusReport
+    folder: Path
+    records: tuple[BurstRecord, ...]
+    """The latest bursts, oldest first."""
+    templates: dict[str | None, int]
+    """Template named by due items (None: the default one) -> how many of them."""
+    servers: Counter[str]
+    """Server -> items submitted to it."""
+    prompt_ids: frozenset[str]
+    """Of the submitted items."""
+    failures: dict[str, Failures]
+    bytes_per_item: float | None
+    """Mean of the completed items' outputs."""
+    journal_lines: int
+    """Checkpoints that are not in the JSON yet; every reader replays them."""
+    torn_bytes: int
+    """At the journal's end, left by a crash; the next writer cuts them off."""
+
+
+def survey(state: Path, *, clock: Clock | None = None) -> Survey | BurstError:
+    """Read a state without any lock. What makes it unreadable is returned, not raised."""
+    try:
+        store = JsonStore.open(state, read_only=True, clock=clock)
+    except BurstError as error:
+        return error
+    try:
+        return _survey(store)
+    except BurstError as error:
+        return error
+    finally:
+        store.close()
+
+
+def _survey(store: JsonStore) -> Survey:
+    templates: Counter[str | None] = Counter()
+    servers: Counter[str] = Counter()
+    prompt_ids: set[str] = set()
+    failures: dict[str, Failures] = {}
+    sizes: list[int] = []
+    for item in store.items():
+        match item.status:
+            case Status.PENDING:
+                templates[item.template] += 1
+            case Status.SUBMITTED:
+                templates[item.template] += 1
+                servers[item.server or "?"] += 1
+                prompt_ids.add(item.prompt_id or "")
+            case Status.COMPLETED if item.outputs:
+                sizes.append(sum(output.bytes for output in item.outputs))
+            case Status.FAILED:
+                _count_failure(failures, item)
+    lines, torn = _journal(store.folder / "journal.jsonl")
+    return Survey(
+        status=status_of(store),
+        folder=store.folder,
+        records=tuple(BurstLog(store.folder).read(last=10)),
+        templates=dict(templates),
+        servers=servers,
+        prompt_ids=frozenset(prompt_ids),
+        failures=failures,
+        bytes_per_item=sum(sizes) / len(sizes) if sizes else None,
+        journal_lines=lines,
+        torn_bytes=torn,
+    )
+
+
+def _count_failure(failures: dict[str, Failures], item: Item) -> None:
+    kind = item.error.kind if item.error else "unknown"
+    message = item.error.message if item.error else "no reason is recorded"
+    before = failures.get(kind)
+    failures[kind] = (
+        Failures(1, item.key, message) if before is None else Failures(before.count + 1, before.example, before.message)
+    )
+
+
+def _journal(path: Path) -> tuple[int, int]:
+    """Lines behind the header, and torn bytes behind the last whole line."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return 0, 0
+    tail = read_lines(path, data)
+    return max(0, len(tail.lines) - 1), len(data) - tail.end
