@@ -118,8 +118,8 @@ class JsonStore(JsonReader):
                 raise self._ended
             if self._read_only:
                 raise StateError(self.path, "opened for reading only")
-            with self._locked():
-                try:
+            try:
+                with self._locked():
                     self._catch_up()
                     self._make_base_durable()
                     if self._journal is not None:
@@ -127,9 +127,9 @@ class JsonStore(JsonReader):
                     if self._edited:
                         self._hand_over(insist=True)
                     yield
-                except SyncFailed as error:
-                    self._ended = error
-                    raise
+            except SyncFailed as error:
+                self._ended = error
+                raise
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -83,6 +83,6 @@ def had_taken_in(records: Records, lines: Sequence[Line]) -> bool:
         if raw is None or len(course.statuses) == 1:
             continue
         names_prompt = course.record.prompt_id is not None or course.record.previous_prompt_ids
-        if names_prompt and Item.from_record(key, raw) == Item.from_record(key, course.raw):
+        if names_prompt and decode_record(raw) == course.record:
             return True
     return False

@@ -92,8 +92,18 @@ def _why_unreadable(data: bytes, error: Exception) -> str:
     except RecursionError:
         return "nested too deep to be read"
     if isinstance(whole, dict):
-        return f"cannot be read: {error}"
+        return f"{_unreadable_item(whole)}cannot be read: {error}"
     return f"expected one object of item key → record, found a {type(whole).__name__}"
+
+
+def _unreadable_item(whole: dict[str, Any]) -> str:
+    """Which item holds what Python's reader takes and ours does not: NaN, half a surrogate pair."""
+    for key, value in whole.items():
+        try:
+            msgspec.json.decode(json.dumps({key: value}))
+        except _UNREADABLE:
+            return f"item {key!a} "
+    return ""
 
 
 def _byte_of(data: bytes, place: json.JSONDecodeError) -> int:
