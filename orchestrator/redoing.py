@@ -11,6 +11,7 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, LockHeld, StaleChange, UsageError
 from orchestrator.lookup import Fate, Finished, Queued, withdraw
 from orchestrator.outputs import Problem, verify
+from orchestrator.report import counted
 from orchestrator.settings import Overrides, load_settings
 from state.item import Item, Status
 from state.json_store import JsonStore
@@ -46,7 +47,7 @@ class Changed:
 
     def as_text(self) -> str:
         """A few lines for a person."""
-        lines = [f"{len(self.keys)} {'item' if len(self.keys) == 1 else 'items'} {self.what}"]
+        lines = [f"{counted(len(self.keys))} {self.what}"]
         lines += [f"  {key}" for key in self.keys[:_SHOWN]]
         if len(self.keys) > _SHOWN:
             lines.append(f"  … and {len(self.keys) - _SHOWN} more")

@@ -142,7 +142,7 @@ class BurstReport:
             return f"Next batch: collects the {self.counts[Status.SUBMITTED]} submitted{left}."
         shown = ", ".join(self.next_batch[:_SHOWN_KEYS])
         more = ", …" if self.next_batch_size > _SHOWN_KEYS else ""
-        return f"Next batch: {self.next_batch_size} items ({shown}{more}){left}."
+        return f"Next batch: {counted(self.next_batch_size)} ({shown}{more}){left}."
 
 
 def spoken_seconds(seconds: float) -> str:
@@ -154,6 +154,11 @@ def spoken_seconds(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def counted(count: int) -> str:
+    """`1 item`, `2 items`."""
+    return f"{count} item{'' if count == 1 else 's'}"
 
 
 def exit_code_of(*, failed: int) -> int:
