@@ -16,6 +16,7 @@ from proxy import Proxy
 
 from orchestrator.sandbox import Sandbox
 
+
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     with Sandbox(directory=tmp_path / "server") as running:

@@ -32,7 +32,7 @@ def stop(project: Project, run: Process, number: signal.Signals) -> Ended:
 
 def finish(project: Project, sandbox: Sandbox) -> None:
     """The next bursts end it all."""
-    ended = project.run("--until-done", launch=["--in-doubt", "2"])
+    ended = project.run("--until-done", launch=["--in-doubt", "1"])
     assert ended.code == 0, ended.err
     project.check_all_done(sandbox.counts())
 
@@ -55,20 +55,17 @@ def test_while_watching_it_comes_to_rest_and_reports(
     finish(project, sandbox)
 
 
-@both
 @pytest.mark.parametrize(
     "hanging", ["GET /api/prompt", "GET /api/history", "GET /api/queue", "POST /api/prompt", "GET /api/view"]
 )
-def test_while_the_server_hangs(
-    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, number: signal.Signals, hanging: str
-) -> None:
+def test_while_the_server_hangs(make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, hanging: str) -> None:
     project = make_project(server=proxy.url)
     if hanging == "GET /api/queue":
         project.run(launch=["--kill", "before:orchestrator.comfyui:ComfyUI.submit"])
     proxy.hold_answers(hanging)
     with project.start_run() as run:
         proxy.wait_for_held()
-        ended = stop(project, run, number)
+        ended = stop(project, run, signal.SIGTERM)
     assert "the next burst picks up" in ended.err
     proxy.release()
     finish(project, sandbox)
@@ -89,28 +86,24 @@ def test_in_the_middle_of_a_download(
     finish(project, sandbox)
 
 
-@both
-def test_while_a_post_hangs_before_the_server(
-    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, number: signal.Signals
-) -> None:
+def test_while_a_post_hangs_before_the_server(make_project: MakeProject, sandbox: Sandbox, proxy: Proxy) -> None:
     project = make_project(server=proxy.url)
     proxy.hold("POST /api/prompt", times=1)
     with project.start_run() as run:
         proxy.wait_for_held()
-        stop(project, run, number)
+        stop(project, run, signal.SIGTERM)
     proxy.release()
     finish(project, sandbox)
 
 
-@both
-def test_while_waiting_for_the_lock(make_project: MakeProject, sandbox: Sandbox, number: signal.Signals) -> None:
+def test_while_waiting_for_the_lock(make_project: MakeProject, sandbox: Sandbox) -> None:
     project = make_project()
     sandbox.hold("render")
     with project.start_run() as first:
         project.wait_for_holder()
         with project.start_run("--wait-lock", "60") as second:
-            wait_until(lambda: second.has_open(project.folder / "run.lock"), what="the second at the lock")
-            stop(project, second, number)
+            wait_until(lambda: second.has_open(project.folder / "journal.jsonl"), what="the second at the lock")
+            stop(project, second, signal.SIGTERM)
         assert first.lives()
         assert project.wait_for_holder()["pid"] == first.pid
         sandbox.release()
@@ -118,16 +111,13 @@ def test_while_waiting_for_the_lock(make_project: MakeProject, sandbox: Sandbox,
     project.check_all_done(sandbox.counts())
 
 
-@both
-def test_while_only_items_in_doubt_are_left(
-    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, number: signal.Signals
-) -> None:
+def test_while_only_items_in_doubt_are_left(make_project: MakeProject, sandbox: Sandbox, proxy: Proxy) -> None:
     project = make_project(server=proxy.url)
     project.run(launch=["--kill", "before:orchestrator.comfyui:ComfyUI.submit"])
     asked = len(proxy.requests)
     with project.start_run() as run:
         wait_until(lambda: any("/api/queue" in line for line in proxy.requests[asked:]), what="the look-up")
-        ended = stop(project, run, number)
+        ended = stop(project, run, signal.SIGTERM)
     assert ended.report["ended"] == "stopped"
     assert all(item.in_doubt for item in project.items())
     finish(project, sandbox)
@@ -140,12 +130,11 @@ def refusing_port() -> Iterator[str]:
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
-@both
-def test_while_the_server_is_tried_again(make_project: MakeProject, number: signal.Signals) -> None:
+def test_while_the_server_is_tried_again(make_project: MakeProject) -> None:
     project = make_project()
     with refusing_port() as url, project.start_run("--server", url) as run:
         project.wait_for_holder()
-        ended = stop(project, run, number)
+        ended = stop(project, run, signal.SIGTERM)
     assert ended.report["ended"] == "stopped"
     assert project.statuses() == ["pending"] * 3
 
@@ -161,19 +150,23 @@ def test_a_second_signal_changes_nothing(make_project: MakeProject, sandbox: San
     finish(project, sandbox)
 
 
-@pytest.mark.parametrize("round_number", range(6))
-def test_at_any_moment(make_project: MakeProject, sandbox: Sandbox, round_number: int) -> None:
-    """The kill test's way of choosing moments, with SIGTERM: the last rounds find it at work on its third item."""
-    sandbox.change(seconds_per_prompt=0.05)
+def test_again_and_again_until_all_is_done(make_project: MakeProject, sandbox: Sandbox) -> None:
+    """Stopped at every stage: as soon as it holds the lock, once items are out, and after each that is completed."""
+    sandbox.change(seconds_per_prompt=0.3)
     project = make_project(count=6)
-    with project.start_run() as run:
-        project.wait_for_holder()
-        if round_number:
-            project.wait_for(Status.SUBMITTED)
-        if round_number > 2:
-            project.wait_for(Status.COMPLETED, round_number - 2)
-        ended = run.stop(signal.SIGTERM)
-    assert ended.code in (0, 143)
-    assert ended.seconds <= ONE_SECOND
-    project.check_at_rest()
+    stages = [
+        (project.folder / "holder.json").exists,
+        lambda: project.count(Status.SUBMITTED),
+        *(lambda more=more: project.count(Status.COMPLETED) >= more for more in range(1, 6)),
+    ]
+    stopped = []
+    for stage in stages:
+        with project.start_run() as run:
+            wait_until(lambda run=run, stage=stage: stage() or not run.lives())
+            ended = run.stop(signal.SIGTERM)
+        stopped.append(ended.code)
+        assert ended.seconds <= ONE_SECOND
+        project.check_at_rest()
+    assert set(stopped) <= {0, 143}
+    assert stopped.count(143) >= 3
     finish(project, sandbox)
