@@ -150,13 +150,13 @@ class _Demo:
                 raise DemoFailed("the burst ended before it could be killed: this machine is busy; run the demo again")
         finally:
             burst.kill()
-        self._say(f"*** SIGKILL: the burst is dead. The server had rendered {at_kill} and goes on by itself.\n")
+        self._say(f"\n*** SIGKILL. The server had rendered {at_kill}, and goes on with its queue by itself.\n")
         return at_kill
 
     def _resume(self) -> int:
         """Bursts until nothing is left; how many that took."""
         for bursts in range(1, _MOST_ROUNDS + 1):
-            self._must_succeed("run", "-n", str(_BURST_SIZE))
+            self._must_succeed("run")
             if self._command("status", "--check").finish() == EXIT_DONE:
                 return bursts
         raise DemoFailed(f"{_MOST_ROUNDS} bursts did not finish the work; look at {self._directory}")

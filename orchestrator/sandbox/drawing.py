@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import dataclasses
 import functools
 import hashlib
@@ -135,7 +136,9 @@ def _background(frames: Frames, index: int) -> tuple[int, int, int]:
     if frames.color is not None:
         return frames.color >> 16 & 0xFF, frames.color >> 8 & 0xFF, frames.color & 0xFF
     digest = hashlib.sha256(f"{frames.lines} {index}".encode()).digest()
-    return digest[0], digest[1], digest[2]
+    hue, lightness, saturation = digest[0] / 256, 0.3 + digest[1] / 850, 0.25 + digest[2] / 1020
+    red, green, blue = colorsys.hls_to_rgb(hue, lightness, saturation)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _text(frames: Frames, index: int, letters: int) -> str:
