@@ -68,11 +68,16 @@ class Recovery:
         return False
 
     def count_late_twins(self, item: Item) -> None:
-        """After an item was collected: was an older prompt of it rendered as well?"""
-        for prompt_id in item.previous_prompt_ids[-_OLD_IDS:]:
-            entry = self._bench.client.history(prompt_id)
-            if entry is not None and entry.succeeded:
-                self._rendered_twice(item)
+        """After an item was collected: an older prompt of it that still waits is deleted, one that ran is counted."""
+        old = [prompt_id for prompt_id in item.previous_prompt_ids[-_OLD_IDS:] if prompt_id != item.prompt_id]
+        for fate in look_up(self._bench.client, old).values() if old else ():
+            match fate:
+                case Queued(prompt_id=prompt_id, running=False):
+                    self._bench.client.delete_from_queue([prompt_id])
+                case Queued():
+                    self._rendered_twice(item)
+                case Finished(entry) if entry.succeeded:
+                    self._rendered_twice(item)
 
     def _late(self, item: Item, found: Finished) -> None:
         """An older prompt finished first: its outputs count, and the newer prompt is taken back if it still waits."""
