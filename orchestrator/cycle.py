@@ -7,13 +7,16 @@ what an earlier burst left submitted is put among the watched and looked up.
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
 from orchestrator import pacing
-from orchestrator.errors import ServerStalled
+from orchestrator.errors import ItemError, ServerStalled
 from orchestrator.lookup import Absent, Fate, Finished, Queued, look_up, withdraw
 from orchestrator.recovery import Recovery
+from orchestrator.report import counted
 from orchestrator.settling import Settling
 from orchestrator.submission import Submission
 from orchestrator.workbench import Workbench
@@ -63,27 +66,36 @@ class Cycle:
     def _recover(self) -> None:
         """Take over what earlier bursts left submitted on this server."""
         bench = self._bench
-        elsewhere: dict[str, int] = {}
+        elsewhere: Counter[str] = Counter()
+        unwanted = []
         for item in bench.store.items(Status.SUBMITTED):
             if item.prompt_id is None:
                 bench.put_back(item, charge=False)
-                continue
-            if item.server not in (None, bench.client.url):
-                elsewhere[item.server or "?"] = elsewhere.get(item.server or "?", 0) + 1
-                continue
-            bench.tally.recovered += 1
-            bench.outputs.remove_leftovers(item.subfolder, [item.prompt_id or "", *item.previous_prompt_ids])
-            self._take_in(item)
+            elif item.server not in (None, bench.client.url):
+                elsewhere[item.server or "?"] += 1
+            else:
+                bench.tally.recovered += 1
+                self._take_in(item)
+                unwanted += [item.prompt_id] if item.cancel_requested else []
         for server, count in elsewhere.items():
             bench.tally.note(
-                f"{count} items are submitted to {server}, which this run does not use; they stay there. "
+                f"{counted(count)} submitted to {server}, which this run does not use, stay there. "
                 f"Run with --server {server}, or give them up with --abandon-server {server}."
             )
-        unwanted = [item.prompt_id for item in self._watched.values() if item.cancel_requested and item.prompt_id]
         if unwanted:
             withdraw(bench.client, unwanted)
         if self._watched or self._doubts:
+            self._remove_leftovers()
             self._sweep()
+
+    def _remove_leftovers(self) -> None:
+        """Half downloads of killed bursts, looked for once in each directory."""
+        ids: dict[str, list[str]] = {}
+        for item in (*self._watched.values(), *(item for item, _ in self._doubts.values())):
+            ids.setdefault(item.subfolder, []).extend([item.prompt_id or "", *item.previous_prompt_ids])
+        for subfolder, prompt_ids in ids.items():
+            with contextlib.suppress(ItemError):
+                self._bench.outputs.remove_leftovers(subfolder, prompt_ids)
 
     def _take_in(self, item: Item) -> None:
         if item.in_doubt:

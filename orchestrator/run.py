@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator import pacing
+from orchestrator.address import parse_address
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle import Cycle
@@ -18,7 +19,7 @@ from orchestrator.errors import BurstError, ServerDown, StopBurst, TransientErro
 from orchestrator.outputs import Outputs
 from orchestrator.progress import Silent
 from orchestrator.prompts import Prompts
-from orchestrator.report import BurstReport, exit_code_of
+from orchestrator.report import BurstReport, counted, exit_code_of
 from orchestrator.request import Request
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, load_settings
 from orchestrator.workbench import Progress, Tally, Workbench
@@ -144,7 +145,8 @@ class Run:
             ended = self._burst(tools, bench, deadline)
             whole.add(bench.tally)
             count += 1
-            if not (request.until_done and ended.how == "done" and _left(tools.store)):
+            goes_on = request.until_done and ended.how == "done" and bench.tally.ended
+            if not (goes_on and _left(tools.store)):
                 return _report(bench, whole, ended, bursts=count, seconds=self._clock.monotonic() - started)
 
     def _bench(self, tools: _Tools, pace: pacing.Pace) -> Workbench:
@@ -243,11 +245,12 @@ def _left(store: JsonStore) -> int:
 
 def _abandon(bench: Workbench, server: str) -> None:
     """Give up what is submitted to a server: due again, and possibly rendered twice."""
-    items = [item for item in bench.store.items(Status.SUBMITTED) if item.server == server.rstrip("/")]
+    url = parse_address(server).url
+    items = [item for item in bench.store.items(Status.SUBMITTED) if item.server == url]
     for item in items:
         bench.put_back(item, charge=False)
     bench.tally.note(
-        f"{len(items)} items of {server} were given up; what it still renders of them will have been rendered twice."
+        f"{counted(len(items))} submitted to {url} given up; what it still renders of them is rendered twice."
     )
 
 
