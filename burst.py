@@ -33,7 +33,10 @@ class Report(Protocol):
 
 
 class BurstGroup(click.Group):
-    """Turns every BurstError into one message and its exit code."""
+    """Turns every BurstError into one message and its exit code; lists the commands in the order of their use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta["as_json"] = "--json" in args
@@ -129,14 +132,26 @@ def _overrides(
     )
 
 
+def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if not value:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        click.echo(f"burst {version('comfyui-burst')}")
+    except PackageNotFoundError:
+        click.echo("burst, from a checkout that is not installed")
+    ctx.exit()
+
+
 @click.group(cls=BurstGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="comfyui-burst", prog_name="burst")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def cli() -> None:
     """Work off large ComfyUI jobs in short, resumable bursts: nothing lost, nothing rendered twice."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="burst: %(message)s")
 
 
-@cli.command()
+@cli.command(short_help="Make prompt files items of a state.")
 @click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
 @state_option
 @tool_options
@@ -159,7 +174,7 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int | str
         raise click.BadParameter(f"{value!r} is neither a number nor 'auto'") from error
 
 
-@cli.command()
+@cli.command(short_help="Run one burst of N items.")
 @state_option
 @tool_options
 @click.option(
@@ -171,7 +186,13 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int | str
 @click.option("--ahead", default=0, show_default=True, metavar="K", help="Keep K more prompts on the server's queue.")
 @click.option("--wait-lock", default=0.0, metavar="SECONDS", help="Wait that long for another burst to end.")
 @click.option("--max-attempts", default=3, show_default=True, help="Attempts before an item fails.")
-@click.option("--on-error", type=click.Choice(["stop", "continue"]), default="continue", show_default=True)
+@click.option(
+    "--on-error",
+    type=click.Choice(["stop", "continue"]),
+    default="continue",
+    show_default=True,
+    help="What a failed item does to the burst.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace files in the output directory that are not this state's.")
 @click.option("--abandon-server", metavar="URL", help="Give up what is submitted there; it may render twice.")
 @click.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
@@ -292,7 +313,7 @@ def status(state: Path, check: bool, watch: bool, as_json: bool) -> None:
         sys.exit(report.check_code)
 
 
-@cli.command()
+@cli.command(short_help="Make failed items due again.")
 @click.argument("keys", nargs=-1, metavar="[ITEM...]")
 @state_option
 @click.option("--cancelled", is_flag=True, help="Cancelled items too.")
@@ -304,7 +325,7 @@ def retry(keys: tuple[str, ...], state: Path, cancelled: bool, as_json: bool) ->
     _show(redoing.retry(state, keys, cancelled=cancelled), as_json)
 
 
-@cli.command()
+@cli.command(short_help="Forget all progress.")
 @state_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
@@ -317,7 +338,7 @@ def reset(state: Path, yes: bool, as_json: bool) -> None:
     _show(redoing.reset(state), as_json)
 
 
-@cli.command()
+@cli.command(short_help="Take items back.")
 @click.argument("keys", nargs=-1, metavar="[ITEM...]")
 @state_option
 @click.option("--all", "everything", is_flag=True, help="Every pending and submitted item.")
@@ -332,7 +353,7 @@ def cancel(keys: tuple[str, ...], state: Path, everything: bool, as_json: bool, 
     _show(redoing.cancel(state, keys, overrides=_overrides(**tools)), as_json)
 
 
-@cli.command()
+@cli.command(short_help="Hold pictures against their records.")
 @state_option
 @click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where the pictures are.")
 @click.option("--repair", is_flag=True, help="Make items due again whose files are missing, cut or changed.")
@@ -347,7 +368,7 @@ def verify(state: Path, output_dir: Path | None, repair: bool, quick: bool, as_j
     sys.exit(report.exit_code)
 
 
-@cli.command()
+@cli.command(short_help="Say what is wrong and what to type next.")
 @state_option
 @tool_options
 @json_option
@@ -364,7 +385,7 @@ def doctor(state: Path, as_json: bool, **tools: Any) -> None:
     sys.exit(report.exit_code)
 
 
-@cli.group()
+@cli.group(short_help="List, show and check workflows.")
 def template() -> None:
     """List, show and check the workflows that prompts are made from."""
 
@@ -383,7 +404,7 @@ bind_option = click.option(
 )
 
 
-@template.command("show")
+@template.command("show", short_help="What is in a workflow.")
 @click.argument("name", required=False, metavar="[NAME|FILE]")
 @bind_option
 @state_option
@@ -395,7 +416,7 @@ def template_show(name: str | None, bindings: tuple[str, ...], state: Path, as_j
     _show(show_template(name, state=state, overrides=_overrides(bindings=bindings)), as_json)
 
 
-@template.command("check")
+@template.command("check", short_help="What is wrong with a workflow.")
 @click.argument("name", required=False, metavar="[NAME|FILE]")
 @click.option(
     "--server", is_flag=False, flag_value="", metavar="[URL]", help="Ask this server too; without URL, the usual one."
@@ -424,25 +445,22 @@ def template_check(
     sys.exit(report.exit_code)
 
 
-_SHARE = click.FloatRange(0, 1)
-_TIMES = click.IntRange(0)
-_SECONDS = click.FloatRange(0)
 _SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
-    ("--seconds-per-prompt", _SECONDS, "How long a prompt renders (default 0)."),
-    ("--answer-delay-seconds", _SECONDS, "Waited before every answer."),
-    ("--failure-rate", _SHARE, "Share of prompts that end with an execution error."),
-    ("--fail-next", _TIMES, "So many prompts fail, then it is over."),
-    ("--out-of-memory-rate", _SHARE, "Share of prompts that end out of memory."),
-    ("--out-of-memory-next", _TIMES, "So many prompts run out of memory."),
-    ("--drop-before-queue-rate", _SHARE, "Share of POST /prompt cut off before the prompt is queued."),
-    ("--drop-before-queue-next", _TIMES, "So many are cut off before."),
-    ("--drop-after-queue-rate", _SHARE, "Share of POST /prompt queued, then cut off without an answer."),
-    ("--drop-after-queue-next", _TIMES, "So many are cut off after."),
-    ("--truncate-download-rate", _SHARE, "Share of downloads that end too early."),
-    ("--truncate-next", _TIMES, "So many downloads end too early."),
-    ("--unavailable-rate", _SHARE, "Share of requests answered 503, as by a proxy."),
-    ("--unavailable-next", _TIMES, "So many requests are answered 503."),
-    ("--history-limit", _TIMES, "History entries kept (default 10000)."),
+    ("--seconds-per-prompt", float, "How long a prompt renders (default 0)."),
+    ("--answer-delay-seconds", float, "Waited before every answer."),
+    ("--failure-rate", float, "Share of prompts that end with an execution error."),
+    ("--fail-next", int, "So many prompts fail, then it is over."),
+    ("--out-of-memory-rate", float, "Share of prompts that end out of memory."),
+    ("--out-of-memory-next", int, "So many prompts run out of memory."),
+    ("--drop-before-queue-rate", float, "Share of POST /prompt cut off before the prompt is queued."),
+    ("--drop-before-queue-next", int, "So many are cut off before."),
+    ("--drop-after-queue-rate", float, "Share of POST /prompt queued, then cut off without an answer."),
+    ("--drop-after-queue-next", int, "So many are cut off after."),
+    ("--truncate-download-rate", float, "Share of downloads that end too early."),
+    ("--truncate-next", int, "So many downloads end too early."),
+    ("--unavailable-rate", float, "Share of requests answered 503, as by a proxy."),
+    ("--unavailable-next", int, "So many requests are answered 503."),
+    ("--history-limit", int, "History entries kept (default 10000)."),
     ("--random-seed", int, "Same seed and requests, same faults (default 0)."),
     ("--checkpoint", str, "A checkpoint's name; repeatable, replaces the built-in ones."),
     ("--lora", str, "A LoRA's name; repeatable."),
@@ -468,7 +486,7 @@ def sandbox_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@cli.command()
+@cli.command(short_help="Run a server that draws placeholders.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", default=8188, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--directory", type=click.Path(path_type=Path), help="Keep its files there (default: temporary).")
@@ -495,13 +513,13 @@ def sandbox(host: str, port: int, directory: Path | None, as_json: bool, **setti
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}; try --port 0") from error
 
 
-@cli.command()
+@cli.command(short_help="See a burst killed and resumed.")
 @click.option("--directory", type=click.Path(path_type=Path), help="An empty or new one (default: temporary, kept).")
 @json_option
 def demo(directory: Path | None, as_json: bool) -> None:
     """A burst is killed with SIGKILL and resumed, on a sandbox; the sandbox counts what was rendered.
 
-    Takes about eight seconds and needs no ComfyUI. Ends with a contact sheet. Exits 1 unless every prompt was
+    Takes a few seconds and needs no ComfyUI. Ends with a contact sheet. Exits 1 unless every prompt was
     rendered exactly once.
     """
     from orchestrator.demo import run_demo
@@ -513,7 +531,7 @@ def demo(directory: Path | None, as_json: bool) -> None:
 
 def main() -> None:
     """The `burst` command."""
-    cli()
+    cli(prog_name="burst")
 
 
 if __name__ == "__main__":
