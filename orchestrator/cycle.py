@@ -148,6 +148,9 @@ class Cycle:
         """Ask for the oldest prompt, or wait a little."""
         self._expire_doubts()
         oldest = next(iter(self._watched.values()), None)
+        if oldest is None and self._bench.client.failures != self._failures:
+            self._sweep()
+            return
         if oldest is None:
             self._wait(min((until for _, until in self._doubts.values()), default=0.0) - self._bench.clock.monotonic())
             return
