@@ -59,6 +59,9 @@ class Cycle:
             if not self._watched and not self._doubts:
                 return "done"
             self._watch()
+        if ending == "done":
+            # Where recovery alone ended as many as were asked for, nothing was sent ahead yet.
+            self._fill()
         return ending
 
     # Recover
@@ -139,8 +142,10 @@ class Cycle:
     def _doubt_hand_edit(self, item: Item) -> None:
         """Set to pending by hand while its prompt was out: looked up before it is sent again."""
         doubted = self._bench.change(item, lambda now: now.doubt())
-        if doubted is not None:
-            self._doubts[item.key] = (doubted, self._bench.clock.monotonic())
+        if doubted is None or doubted.server != self._bench.client.url:
+            return
+        left = 0.0 if item.accepted else self._recovery.seconds_in_doubt(doubted)
+        self._doubts[item.key] = (doubted, self._bench.clock.monotonic() + left)
 
     # Watch
 
