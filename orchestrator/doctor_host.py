@@ -15,7 +15,7 @@ from orchestrator.report import spoken_seconds
 from orchestrator.survey import Survey
 from state.item import Status
 from state.json_store import burst_folder
-from state.run_lock import RunLock, can_lock
+from state.run_lock import TOUCH_SECONDS, RunLock, can_lock
 
 _SCARCE_BYTES = 500_000_000
 _PROBE_BYTES = 4096
@@ -122,7 +122,8 @@ def _last_burst(state: Path, seen: Survey) -> Check:
     if seen.status.killed is not None:
         holder, last_alive = seen.status.killed
         lived = max(0.0, (last_alive - holder.started_at).total_seconds())
-        message = f"killed at {last_alive:%Y-%m-%d %H:%M:%S} UTC, {spoken_seconds(lived)} after it began"
+        age = f"about {spoken_seconds(lived)} after it began" if lived >= TOUCH_SECONDS else "in its first second"
+        message = f"killed at {last_alive:%Y-%m-%d %H:%M:%S} UTC, {age}"
         facts = {"ended": "killed", "at": last_alive.isoformat(), "seconds": round(lived, 3)}
         return Check("last burst", "warning", f"{message}{_habit(seen)}", _gentler(state, seen), facts)
     last = seen.status.last_burst
@@ -132,7 +133,8 @@ def _last_burst(state: Path, seen: Survey) -> Check:
     when = f"{last.ended} at {last.ended_at:%Y-%m-%d %H:%M:%S} UTC"
     if last.ended == "error":
         return Check("last burst", "warning", f"{when}: {_one_line(last.reason or 'no reason')}", facts=facts)
-    message = f"{when}: {last.completed} of {last.size} completed in {spoken_seconds(last.seconds)}"
+    failed = f", {last.failed} failed" if last.failed else ""
+    message = f"{when}: {last.completed} completed{failed} in {spoken_seconds(last.seconds)}"
     return Check("last burst", "ok", message, facts=facts)
 
 

@@ -114,7 +114,7 @@ def test_after_the_work_is_done(project: Path) -> None:
     said("run")
     document = examined(code=0)
     assert document["next"] == "burst verify"
-    assert "3 of 15 completed" in named(document, "last burst")["message"]
+    assert "3 completed in" in named(document, "last burst")["message"]
 
 
 def test_without_a_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
@@ -286,6 +286,7 @@ def test_a_killed_burst(project: Path) -> None:
     last = named(examined(code=0), "last burst")
     assert last["verdict"] == "warning"
     assert last["facts"] == {"ended": "killed", "at": "2020-01-01T10:00:41+00:00", "seconds": 41.0}
+    assert "2020-01-01 10:00:41 UTC, about 41.0 s after it began" in last["message"]
     assert last["next"] == "burst run"
 
 
