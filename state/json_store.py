@@ -126,6 +126,8 @@ class JsonStore(JsonReader):
                         self._journal.cut_torn_tail()
                     if self._edited:
                         self._hand_over(insist=True)
+                    elif self._half_handed_over():
+                        self._replace_journal(merged=True)
                     yield
             except SyncFailed as error:
                 self._ended = error
@@ -170,21 +172,21 @@ class JsonStore(JsonReader):
         if len({item.key for _, item in changes}) < len(changes):
             raise ValueError("one change set changes an item twice")
         records = [item.to_record() for _, item in changes]
-        if self._journal is None:
-            self._journal = self._begin_journal(merged=False)
+        journal = self._journal or self._replace_journal(merged=False)
         line = change_line(
-            seq=self._journal.seq + 1,
+            seq=journal.seq + 1,
             changes=((item.key, was, raw) for (was, item), raw in zip(changes, records, strict=True)),
         )
-        self._journal.append(line, sync=sync)
+        journal.append(line, sync=sync)
         for (_, item), raw in zip(changes, records, strict=True):
             self._records.put(item.key, raw, item)
         self._unsettled = True
         return [item for _, item in changes]
 
-    def _begin_journal(self, *, merged: bool) -> Journal:
+    def _replace_journal(self, *, merged: bool) -> Journal:
+        """Begin a journal that extends the JSON as it is, in the place of the old one, if there is one."""
         assert self._stamp is not None
-        return Journal.begin(
+        new = Journal.begin(
             self._disk,
             self._journal_path,
             extends=self._digest,
@@ -192,9 +194,16 @@ class JsonStore(JsonReader):
             seq=self._journal.seq if self._journal is not None else 0,
             merged=merged,
         )
+        self._drop_journal()
+        self._journal = new
+        return new
 
     def _needs_rewriting(self, *, at_end: bool) -> bool:
-        return self._unsettled or self._edited or (at_end and self._json_changed())
+        return self._unsettled or self._edited or self._half_handed_over() or (at_end and self._json_changed())
+
+    def _half_handed_over(self) -> bool:
+        """Whether a hand-over was broken off before its last step: all that the journal says is in the JSON."""
+        return self._journal is not None and self._journal.extends != self._digest and not self._unsettled
 
     def _hand_over(self, *, insist: bool) -> None:
         """Write the snapshot and begin a new journal. Under write.lock.
@@ -212,9 +221,7 @@ class JsonStore(JsonReader):
             self._say(str(error))
             self._rewritten_at = self._clock.monotonic()
             return
-        new = self._begin_journal(merged=merged)
-        self._drop_journal()
-        self._journal = new
+        self._replace_journal(merged=merged)
         self._edited = self._unsettled = False
         self._rewritten_at = self._clock.monotonic()
         self.rewrite_seconds = self._rewritten_at - started

@@ -285,6 +285,17 @@ def test_hand_over_step_3_new_journal_in(hand_over: HandOver) -> None:
     check(disk, [hand_over.expected])
 
 
+def test_the_next_write_ends_a_hand_over_that_was_broken_off(hand_over: HandOver) -> None:
+    """So that a later edit by hand does not bring up what the old journal said."""
+    for write in (lambda store: store.settle(at_end=True), lambda store: store.add([])):
+        scene = Scene(hand_over.break_off_before("rename", "journal.jsonl"))
+        write(scene.open())
+        assert [line.get("merged") for line in hand_over.lines(scene.disk)] == [True]
+        assert scene.reading() == hand_over.expected
+        scene.edit(a="pending", b="pending", c="pending")
+        assert {record["status"] for _, record in scene.reading()} == {"pending"}
+
+
 def test_lines_behind_the_marker_are_replayed_where_the_json_is_in_and_where_it_is_not(hand_over: HandOver) -> None:
     for step in ("state.json", "journal.jsonl"):
         disk = hand_over.break_off_before("rename", step)
