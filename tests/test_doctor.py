@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,8 @@ from click.testing import CliRunner
 from sandbox_client import Client, empty_image, eventually
 
 from burst import cli
+from orchestrator.clock import Clock
+from orchestrator.doctor import examine
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.burst_log import BurstLog, BurstRecord
 from state.json_store import JsonStore
@@ -181,6 +184,22 @@ def test_a_stalled_server(project: Path, sandbox: Sandbox) -> None:
     queue = named(document, "queue")
     assert queue["facts"] == {"running": 0, "waiting": 1, "ours": 0, "stalled": True}
     assert "restart ComfyUI" in queue["message"]
+
+
+def test_a_moment_between_two_prompts_is_no_stall(project: Path, sandbox: Sandbox) -> None:
+    class Releasing(Clock):
+        """The server goes on while doctor waits."""
+
+        def wait(self, event: threading.Event, seconds: float) -> bool:
+            sandbox.release()
+            eventually(lambda: client.get("/queue").json()["queue_pending"] == [], "an empty queue")
+            return False
+
+    client = Client(sandbox.url)
+    sandbox.hold("next")
+    client.submit(empty_image())
+    report = examine(Path("re_render_state.json"), clock=Releasing())
+    assert named(report.as_json(), "queue")["verdict"] == "ok"
 
 
 def test_a_server_at_work_is_not_stalled(project: Path, sandbox: Sandbox) -> None:
