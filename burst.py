@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import signal
 import sys
 import threading
@@ -47,6 +48,9 @@ class BurstGroup(click.Group):
             return super().invoke(ctx)
         except BurstError as error:
             _fail(error, as_json=ctx.meta["as_json"])
+        except KeyboardInterrupt:
+            # Before a run has handlers of its own, and in every other command; click would make it a 1.
+            sys.exit(EXIT_SIGINT)
 
 
 def _fail(error: BurstError, *, as_json: bool) -> NoReturn:
@@ -259,14 +263,12 @@ def _until_signalled(work: Run, stop: threading.Event) -> tuple[Any, int | None]
     The run is told to stop and given a moment to come to rest. If it does not (it waits for a server or a disk), its
     last append is let end, its temporary files are removed, and the process leaves without joining the thread.
     """
-    signalled: list[int] = []
-    woken = threading.Event()
+    # A handler may run while the main thread holds any lock of `threading`; this queue's `put` takes none.
+    woken: queue.SimpleQueue[int | None] = queue.SimpleQueue()
     outcome: list[Any] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        signalled.append(EXIT_SIGTERM if number == signal.SIGTERM else EXIT_SIGINT)
-        stop.set()
-        woken.set()
+        woken.put(EXIT_SIGTERM if number == signal.SIGTERM else EXIT_SIGINT)
 
     def execute() -> None:
         try:
@@ -274,22 +276,24 @@ def _until_signalled(work: Run, stop: threading.Event) -> tuple[Any, int | None]
         except BaseException as error:  # noqa: BLE001 — raised again below, in the main thread
             outcome.append(error)
         finally:
-            woken.set()
+            woken.put(None)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     thread = threading.Thread(target=execute, name="burst", daemon=True)
     thread.start()
-    woken.wait()
-    thread.join(timeout=_REST_SECONDS if signalled else None)
+    signalled = woken.get()
+    if signalled is not None:
+        stop.set()
+    thread.join(timeout=_REST_SECONDS if signalled is not None else None)
     if thread.is_alive():
         work.abandon(timeout_seconds=_ABANDON_SECONDS)
         click.echo("burst: stopped by a signal; the next burst picks up what is out", err=True)
         sys.stdout.flush()
-        os._exit(signalled[0])
+        os._exit(signalled or EXIT_SIGTERM)
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
-    return outcome[0], signalled[0] if signalled else None
+    return outcome[0], signalled
 
 
 @cli.command()
