@@ -93,10 +93,14 @@ class RunLock:
             size=size,
         )
         temporary = self.holder_path.with_name("holder.json.tmp")
-        with self._disk.create(temporary) as handle:
-            handle.write(msgspec.json.encode(holder) + b"\n")
-        with refusals(self.holder_path):
-            os.replace(temporary, self.holder_path)
+        try:
+            with self._disk.create(temporary) as handle:
+                handle.write(msgspec.json.encode(holder) + b"\n")
+            with refusals(self.holder_path):
+                os.replace(temporary, self.holder_path)
+        except BaseException:
+            self._disk.remove(temporary)
+            raise
         if self._released is None:
             self._released = threading.Event()
             threading.Thread(target=self._keep_touching, args=(self._released,), name="holder", daemon=True).start()
