@@ -167,8 +167,11 @@ class Project:
     def start(self, *arguments: str, launch: Sequence[str] = ()) -> Process:
         """`burst ARGUMENTS` as a process; with `launch` through launch.py with these options."""
         module = [LAUNCHER, *launch, "--"] if launch else ["-m", "burst"]
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "BURST_STATE": str(self.state)}
-        return Process([sys.executable, *module, *arguments], cwd=self.home, env=env)
+        return Process([sys.executable, *module, *arguments], cwd=self.home, env=self.env())
+
+    def env(self) -> dict[str, str]:
+        """For every process of it."""
+        return {**os.environ, "PYTHONPATH": str(ROOT), "BURST_STATE": str(self.state)}
 
     def burst(self, *arguments: str, launch: Sequence[str] = ()) -> Ended:
         """`burst ARGUMENTS`, to its end."""
@@ -213,7 +216,8 @@ class Project:
         return holder
 
     def bursts(self) -> list[BurstRecord]:
-        return BurstLog(self.folder).read()
+        """The records of all bursts."""
+        return BurstLog(self.folder).read(last=1_000_000)
 
     def temporary_files(self) -> list[str]:
         """Every file that a burst at rest must not leave."""

@@ -1,0 +1,155 @@
+"""Full disks and directories that cannot be written: one clear message, nothing lost, and the next burst goes on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from projects import Ended, MakeProject, Project
+from waiting import wait_until
+
+from orchestrator.sandbox import Sandbox
+from state.item import Status
+
+Mount = Callable[[str, int], Path]
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs takes root")
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Mount]:
+    """A tmpfs of so many KiB."""
+    mounted: list[Path] = []
+
+    def small(name: str, size_kib: int) -> Path:
+        place = tmp_path / name
+        place.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "tmpfs", str(place)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("tmpfs cannot be mounted here")
+        mounted.append(place)
+        return place
+
+    yield small
+    for place in mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(place: Path, *, leave_bytes: int = 0) -> Path:
+    """Use the space up, but for so many bytes, in whole pages."""
+    ballast = place / "ballast"
+    free = shutil.disk_usage(place).free - leave_bytes
+    ballast.write_bytes(b"\0" * max(0, free))
+    return ballast
+
+
+def check_message(ended: Ended, *words: str) -> None:
+    assert ended.code in (1, 2), ended.err
+    said = ended.report.get("reason") or ended.report["error"]["message"]
+    for word in words:
+        assert word in said
+    assert "Traceback" not in ended.err
+
+
+def finish(project: Project, sandbox: Sandbox) -> None:
+    ended = project.run("-n", "50", launch=["--in-doubt", "1"])
+    assert ended.code == 0, ended.err
+    project.check_all_done(sandbox.counts())
+
+
+@needs_root
+def test_a_full_output_directory(make_project: MakeProject, sandbox: Sandbox, mount: Mount) -> None:
+    output = mount("pictures", 64)
+    project = make_project(count=6, output=output)
+    ballast = fill(output, leave_bytes=8192)
+    ended = project.run()
+    check_message(ended, str(output), "the disk is full; free some space and run again")
+    assert project.temporary_files() == []
+    statuses = project.statuses()
+    assert set(statuses) <= {"completed", "submitted"}
+    assert statuses.count("submitted") >= 1
+    wait_until(lambda: len(sandbox.counts()["rendered"]) == 6)
+    ballast.unlink()
+    finish(project, sandbox)
+
+
+@needs_root
+@pytest.mark.parametrize("leave_bytes", [0, 4096, 8192])
+def test_a_full_state_directory(
+    make_project: MakeProject, sandbox: Sandbox, mount: Mount, tmp_path: Path, leave_bytes: int
+) -> None:
+    place = mount("state", 128)
+    project = make_project(count=20, state=place / "re_render_state.json", output=tmp_path / "pictures")
+    before = project.items()
+    ballast = fill(place, leave_bytes=leave_bytes)
+    ended = project.run("-n", "20")
+    check_message(ended, str(place), "the disk is full; free some space and run again")
+    assert [item.key for item in project.items()] == [item.key for item in before]
+    assert project.burst("status", "--json").code == 0
+    assert project.temporary_files() == []
+    ballast.unlink()
+    finish(project, sandbox)
+
+
+@needs_root
+def test_a_state_directory_that_fills_up_in_the_middle_of_a_burst(
+    make_project: MakeProject, sandbox: Sandbox, mount: Mount, tmp_path: Path
+) -> None:
+    place = mount("state", 256)
+    project = make_project(count=8, state=place / "re_render_state.json", output=tmp_path / "pictures")
+    sandbox.hold("render")
+    with project.start_run() as run:
+        wait_until(lambda: sum(item.accepted for item in project.items()) == 8)
+        ballast = fill(place)
+        sandbox.release()
+        ended = run.end()
+    check_message(ended, str(place), "the disk is full")
+    assert project.burst("status", "--json").code == 0
+    assert project.temporary_files() == []
+    ballast.unlink()
+    finish(project, sandbox)
+
+
+@needs_root
+def test_a_read_only_output_directory(make_project: MakeProject, sandbox: Sandbox, mount: Mount) -> None:
+    output = mount("pictures", 256)
+    project = make_project(output=output)
+    subprocess.run(["mount", "-o", "remount,ro", str(output)], check=True)
+    check_message(project.run(), str(output), "read-only")
+    assert project.count(Status.SUBMITTED) == 3
+    subprocess.run(["mount", "-o", "remount,rw", str(output)], check=True)
+    finish(project, sandbox)
+
+
+@needs_root
+def test_a_read_only_state_directory(make_project: MakeProject, sandbox: Sandbox, mount: Mount, tmp_path: Path) -> None:
+    place = mount("state", 256)
+    project = make_project(state=place / "re_render_state.json", output=tmp_path / "pictures")
+    subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+    check_message(project.run(), str(place), "read-only")
+    assert project.burst("status", "--json").report["counts"]["pending"] == 3
+    assert sandbox.counts()["posts"] == 0
+    subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
+    finish(project, sandbox)
+
+
+def test_a_file_where_the_output_directory_should_be(make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project()
+    project.output.write_text("in the way")
+    check_message(project.run(), str(project.output), "is a file")
+    assert project.output.read_text() == "in the way"
+    project.output.unlink()
+    finish(project, sandbox)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_output_directory_without_permission(make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project()
+    project.output.mkdir(mode=0o500)
+    check_message(project.run(), str(project.output), "permission denied")
+    project.output.chmod(0o700)
+    finish(project, sandbox)

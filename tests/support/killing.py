@@ -1,0 +1,83 @@
+"""SIGKILL to `burst run` at a moment drawn at random, and what must hold at every such moment."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from projects import Process, Project
+from waiting import wait_until
+
+
+class Killing:
+    """Starts bursts over one project and kills them. The same seed draws the same moments."""
+
+    def __init__(
+        self, project: Project, draw: random.Random, *, launch: Sequence[str] = (), longest_seconds: float = 2.5
+    ) -> None:
+        self._project = project
+        self._draw = draw
+        self._launch = launch
+        self._longest = longest_seconds
+        self.moments: Counter[str] = Counter()
+        """How many kills struck in each way of choosing the moment."""
+        self.missed = 0
+        """Bursts that ended by themselves before their kill."""
+
+    def kill_once(self, *arguments: str) -> str:
+        """Start one burst, kill it, hold what it left against the promises; which kind of moment it was."""
+        moments: dict[str, Callable[[Process], None]] = {
+            "anywhere": self._anywhere,
+            "just after an append": self._after_append,
+            "while an output is on its way": self._while_downloading,
+        }
+        (name,) = self._draw.choices(list(moments), weights=[3, 3, 1])
+        with self._project.start_run(*arguments, launch=self._launch) as run:
+            moments[name](run)
+            if run.kill().code == 137:
+                self.moments[name] += 1
+            else:
+                self.missed += 1
+        self._project.check_readable()
+        return name
+
+    def _anywhere(self, run: Process) -> None:
+        """At a time from its start, most of them early: start-up and recovery are short."""
+        self._pause(self._longest * self._draw.random() ** 2)
+
+    def _after_append(self, run: Process) -> None:
+        """Some milliseconds after the journal changed: between intents, POSTs, checkpoints and hand-overs."""
+        journal = self._project.folder / "journal.jsonl"
+
+        def seen() -> tuple[int, int] | None:
+            try:
+                found = journal.stat()
+            except FileNotFoundError:
+                return None
+            return found.st_ino, found.st_size
+
+        for _ in range(self._draw.randint(1, 4)):
+            before = seen()
+            self._until(run, lambda before=before: seen() != before)
+        self._pause(0.03 * self._draw.random() ** 2)
+
+    def _while_downloading(self, run: Process) -> None:
+        output = self._project.output
+        self._until(run, lambda: any(output.rglob("*.part")))
+
+    def _until(self, run: Process, condition: Callable[[], bool]) -> None:
+        """Until it is so, the burst has ended, or the longest time is over."""
+        over = threading.Event()
+        timer = threading.Timer(self._longest, over.set)
+        timer.daemon = True
+        timer.start()
+        try:
+            wait_until(lambda: condition() or over.is_set() or not run.lives())
+        finally:
+            timer.cancel()
+
+    def _pause(self, seconds: float) -> None:
+        """Let it run for so long: the moment itself is what is drawn."""
+        threading.Event().wait(seconds)
