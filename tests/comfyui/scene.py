@@ -1,0 +1,166 @@
+"""A state of a test's own, the command line over it, and what a server says of its items."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from orchestrator.prompts import Prompts
+from state.item import Item, Status
+from state.json_store import JsonStore
+
+ROOT = Path(__file__).parents[2]
+Inputs = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended."""
+
+    code: int
+    report: dict[str, Any]
+    words: str
+
+
+class Scene:
+    """Item keys carry a tag of this scene's own, so that they are told apart in the history of a shared server."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True)
+        self.directory = directory
+        self.state = directory / "re_render_state.json"
+        self.output = directory / "pictures"
+        self.tag = uuid.uuid4().hex[:8]
+        self.template = directory / "workflow.json"
+
+    def write(self, graph: Mapping[str, Any], inputs: Sequence[Inputs]) -> list[str]:
+        """A state of pending items over this workflow; their keys."""
+        self.template.write_text(json.dumps(graph))
+        keys = [f"{self.tag}/item_{number:02}" for number in range(1, len(inputs) + 1)]
+        records = {
+            key: {"status": "pending", "subfolder": "shots", "filename": f"{key[9:]}.txt", "inputs": dict(given)}
+            for key, given in zip(keys, inputs, strict=True)
+        }
+        self.state.write_text(json.dumps(records))
+        return keys
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "burst", *arguments]
+
+    def run(self, url: str, *arguments: str) -> Said:
+        """`burst run`, waited for."""
+        return self.say(*self._run_arguments(url), *arguments)
+
+    def say(self, *arguments: str) -> Said:
+        """A command over this state."""
+        return self.say_plain(*arguments, "--state", str(self.state), "--json")
+
+    def say_plain(self, *arguments: str) -> Said:
+        """Any command, as it stands."""
+        command = self.command(*arguments)
+        done = subprocess.run(
+            command, cwd=self.directory, env=_environment(), capture_output=True, text=True, timeout=240
+        )
+        return _said(done.returncode, done.stdout, done.stderr)
+
+    @contextlib.contextmanager
+    def running(self, url: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """`burst run`, at work; killed when the block is left, unless it has ended."""
+        command = self.command(*self._run_arguments(url), *arguments, "--state", str(self.state), "--json")
+        with subprocess.Popen(
+            command,
+            cwd=self.directory,
+            env=_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def _run_arguments(self, url: str) -> list[str]:
+        where = ["--server", url, "--output", str(self.output), "--poll-interval", "0.5"]
+        return ["run", *where, *(["--template", str(self.template)] if self.template.exists() else [])]
+
+    def items(self) -> dict[str, Item]:
+        """Every item as it stands, read without a lock, while a burst runs too."""
+        with contextlib.closing(JsonStore.open(self.state, read_only=True)) as store:
+            return {item.key: item for item in store.items()}
+
+    def counts(self) -> Counter[Status]:
+        return Counter(item.status for item in self.items().values())
+
+    def prepared(self, key: str) -> dict[str, Any]:
+        """The graph of an item, as a burst makes it but for the prefixes."""
+        prompts = Prompts(template=str(self.template), bindings={}, home=self.directory)
+        return prompts.prepare(self.items()[key]).graph
+
+    def pictures(self) -> list[Path]:
+        return sorted(path for path in self.output.rglob("*") if path.is_file())
+
+
+def finish(process: subprocess.Popen[str], *, seconds: float = 240.0) -> Said:
+    """Wait for a command that is at work."""
+    out, words = process.communicate(timeout=seconds)
+    return _said(process.returncode, out, words)
+
+
+def _said(code: int, out: str, words: str) -> Said:
+    lines = out.strip().splitlines()
+    return Said(code, json.loads(lines[-1]) if lines else {}, words)
+
+
+def _environment() -> dict[str, str]:
+    """Without COMFYUI_URL, which would be another server than the test's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COMFYUI_")}
+    return kept | {"PYTHONPATH": str(ROOT)}
+
+
+def get(url: str, path: str) -> Any:
+    return requests.get(url + path, timeout=30).json()
+
+
+def renders(url: str, scene: Scene) -> Counter[str]:
+    """How often the server's history holds each of the scene's items as a success."""
+    return Counter(
+        key for key, entry in entries(url, scene) if (entry["status"] or {}).get("status_str", "success") == "success"
+    )
+
+
+def entries(url: str, scene: Scene) -> list[tuple[str, dict[str, Any]]]:
+    """The scene's history entries with the item's key."""
+    found = []
+    for entry in get(url, "/history").values():
+        key = _item_of(entry["prompt"])
+        if key is not None and scene.tag in key:
+            found.append((key, entry))
+    return found
+
+
+def queued(url: str, scene: Scene) -> tuple[list[str], list[str]]:
+    """Keys of the scene's items that run, and that wait."""
+    queue = get(url, "/queue")
+
+    def keys(part: str) -> list[str]:
+        named = [_item_of(entry) for entry in queue[part]]
+        return [key for key in named if key is not None and scene.tag in key]
+
+    return keys("queue_running"), keys("queue_pending")
+
+
+def _item_of(entry: list[Any]) -> str | None:
+    key: str | None = entry[3].get("burst", {}).get("item")
+    return key
