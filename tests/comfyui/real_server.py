@@ -108,7 +108,8 @@ def embedded(data: bytes) -> dict[str, Any] | None:
 
 
 def seed_of(graph: dict[str, Any]) -> int:
-    return next(node["inputs"]["seed"] for node in graph.values() if "seed" in node["inputs"])
+    seed: int = next(node["inputs"]["seed"] for node in graph.values() if "seed" in node["inputs"])
+    return seed
 
 
 def _free_port() -> int:

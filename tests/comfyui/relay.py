@@ -18,6 +18,7 @@ class Relay:
 
     def __init__(self, server_url: str) -> None:
         self.on_submit: Callable[[bytes], bool] = lambda body: True
+        self.kept: list[bytes] = []
         self.asked: list[str] = []
         """`GET /queue` and so on, in the order in which they came."""
         self._server_url = server_url
@@ -35,6 +36,11 @@ class Relay:
         self._httpd.shutdown()
         self._thread.join()
         self._httpd.server_close()
+
+    def keep(self, body: bytes) -> bool:
+        """For `on_submit`: keep every POST back."""
+        self.kept.append(body)
+        return False
 
     def deliver(self, body: bytes) -> None:
         """Send a POST that was kept back."""

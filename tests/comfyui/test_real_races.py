@@ -22,7 +22,8 @@ from waiting import wait_until
 import templates
 from orchestrator.comfyui import ComfyUI
 from orchestrator.lookup import Absent, Finished, look_up
-from orchestrator.run import Request, Run
+from orchestrator.request import Request
+from orchestrator.run import Run
 from orchestrator.settings import Overrides
 from state.item import Status
 
@@ -98,15 +99,14 @@ def test_a_burst_killed_while_its_post_is_on_the_way_is_adopted_not_repeated(sce
     """The server gets the POST and nobody reads its answer; the next burst comes at once."""
     keys = scene.write(quick(), new_seeds(3))
     with Relay(server_url) as relay:
-        kept: list[bytes] = []
-        relay.on_submit = lambda body: bool(kept.append(body))
+        relay.on_submit = relay.keep
         with scene.running(relay.url) as process:
-            wait_until(lambda: kept, what="the first POST is under way")
+            wait_until(lambda: relay.kept, what="the first POST is under way")
             process.kill()
             process.wait()
-        orphan = json.loads(kept[0])["prompt_id"]
+        orphan = json.loads(relay.kept[0])["prompt_id"]
         assert {item.prompt_id for item in scene.items().values()} >= {orphan}, "the id was durable before the POST"
-        relay.deliver(kept[0])
+        relay.deliver(relay.kept[0])
         relay.on_submit = lambda body: True
 
         said = scene.run(relay.url)
@@ -119,20 +119,19 @@ def test_a_burst_killed_while_its_post_is_on_the_way_is_adopted_not_repeated(sce
 def test_a_post_that_comes_after_the_next_burst_looked_is_adopted(scene: Scene, server_url: str) -> None:
     keys = scene.write(quick(), new_seeds(3))
     with Relay(server_url) as relay:
-        kept: list[bytes] = []
-        relay.on_submit = lambda body: bool(kept.append(body))
+        relay.on_submit = relay.keep
         with scene.running(relay.url) as process:
-            wait_until(lambda: kept, what="the first POST is under way")
+            wait_until(lambda: relay.kept, what="the first POST is under way")
             process.kill()
             process.wait()
-        orphan = json.loads(kept[0])["prompt_id"]
+        orphan = json.loads(relay.kept[0])["prompt_id"]
         relay.on_submit = lambda body: True
         relay.asked.clear()
         with scene.running(relay.url) as process:
             looked = [f"GET /history/{orphan}", "GET /queue", f"GET /history/{orphan}"]
             wait_until(lambda: contains_in_order(relay.asked, looked), what="the next burst looked and found nothing")
             assert queued(server_url, scene) == ([], [])
-            relay.deliver(kept[0])
+            relay.deliver(relay.kept[0])
             said = finish(process)
 
     assert said.code == 0, said.words
@@ -145,15 +144,14 @@ def test_a_post_that_comes_later_than_the_time_in_doubt_is_counted_and_said(scen
     """With no time in doubt, the naive way, the same delay renders twice; the report says so."""
     (key,) = scene.write(quick(), new_seeds(1))
     with Relay(server_url) as relay:
-        kept: list[bytes] = []
-        relay.on_submit = lambda body: bool(kept.append(body))
+        relay.on_submit = relay.keep
         with scene.running(relay.url) as process:
-            wait_until(lambda: kept, what="the POST is under way")
+            wait_until(lambda: relay.kept, what="the POST is under way")
             process.kill()
             process.wait()
 
         def late_first(body: bytes) -> bool:
-            relay.deliver(kept[0])
+            relay.deliver(relay.kept[0])
             return True
 
         relay.on_submit = late_first

@@ -36,6 +36,10 @@ def check_each_was_rendered_once(scene: Scene, server: RealServer) -> None:
     assert scene.say("verify", "--output", str(scene.output)).code == 0
 
 
+def wait_for_renders(scene: Scene, server: RealServer, count: int) -> None:
+    wait_until(lambda: sum(renders(server.url, scene).values()) >= count, what=f"{count} are rendered")
+
+
 def test_a_server_that_comes_back_in_time_costs_the_burst_nothing(scene: Scene, mortal_server: RealServer) -> None:
     """Killed and started again while one burst runs: it waits, looks, renders what is missing."""
     begin(scene)
@@ -145,13 +149,9 @@ def test_bursts_killed_over_and_over(scene: Scene, own_server: RealServer) -> No
     keys = scene.write(slow(blurs=3), given)
 
     for kill in range(KILLS):
-        aim = chance.randint(1, 3)
-        already = sum(renders(own_server.url, scene).values())
+        goal = sum(renders(own_server.url, scene).values()) + chance.randint(1, 3)
         with scene.running(own_server.url, "-n", "20") as process:
-            wait_until(
-                lambda goal=already + aim: sum(renders(own_server.url, scene).values()) >= goal,
-                what="more are rendered",
-            )
+            wait_for_renders(scene, own_server, goal)
             assert process.poll() is None, f"kill {kill + 1} came too late"
             process.kill()
             assert process.wait() == -signal.SIGKILL
