@@ -14,13 +14,13 @@ from burst import cli
 from orchestrator.sandbox import Sandbox, SandboxSettings
 
 
-@pytest.fixture()
+@pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(SandboxSettings()) as running:
         yield running
 
 
-@pytest.fixture()
+@pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> Path:
     """Six prompts in two episodes, and the sandbox as the server."""
     monkeypatch.chdir(tmp_path)

@@ -73,7 +73,8 @@ def test_help_loads_no_http_and_no_pictures() -> None:
 
 
 def test_a_plain_run_loads_no_server_no_pictures_and_no_bar() -> None:
-    assert not loaded_by("import burst, orchestrator.run") & {"aiohttp", "PIL", "tqdm", "tenacity", "tomli_w", "sqlite3"}
+    unwanted = {"aiohttp", "PIL", "tqdm", "tenacity", "tomli_w", "sqlite3"}
+    assert not loaded_by("import burst, orchestrator.run") & unwanted
 
 
 def test_the_public_names_are_there_and_no_others() -> None:

@@ -30,7 +30,7 @@ def shape(line: str) -> str:
     return re.sub(r"\d+(\.\d+)?", "#", line).strip()
 
 
-@pytest.fixture()
+@pytest.fixture
 def project(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
     """The README's project: six prompts, a workflow, `burst` on the path, a sandbox for a server."""
     for name in ("EP01/prompt_1", "EP01/prompt_2", "EP01/prompt_10", "EP02/prompt_1", "EP02/prompt_2", "EP02/prompt_3"):

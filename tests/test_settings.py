@@ -18,7 +18,7 @@ from orchestrator.settings import (
 )
 
 
-@pytest.fixture()
+@pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("COMFYUI_URL", raising=False)
     monkeypatch.delenv("COMFYUI_HEADERS", raising=False)
