@@ -136,7 +136,11 @@ class RunLock:
     def living_holder(self) -> Holder | None:
         """Who is at work, as far as can be told without touching the lock."""
         holder = self.holder()
-        if holder is None or (datetime.now(UTC) - self.last_touch()).total_seconds() > FRESH_SECONDS:
+        try:
+            silent_seconds = (datetime.now(UTC) - self.last_touch()).total_seconds()
+        except FileNotFoundError:
+            return None
+        if holder is None or silent_seconds > FRESH_SECONDS:
             return None
         if holder.boot_id == _boot_id() and holder.host == socket.gethostname():
             try:

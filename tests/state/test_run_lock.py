@@ -18,6 +18,7 @@ from scenes import NOON
 from workers import ROOT
 
 from orchestrator.errors import LockHeld
+from state.disk import Disk
 from state.run_lock import Holder, RunLock
 
 HOLD = """
@@ -209,3 +210,27 @@ def test_holder_json_is_touched_while_the_lock_is_held(folder: Path, monkeypatch
         lock.hold(burst="b, the next", started_at=NOON, size=1)
     lock.release()
     assert not path.exists()
+
+
+def test_the_living_holder_is_told_without_touching_the_lock(folder: Path, burst: Burst) -> None:
+    looker = RunLock(folder)
+    living = looker.living_holder()
+    assert living is not None
+    assert living.pid == burst.process.pid
+    burst.kill()
+    assert looker.living_holder() is None
+    leave_holder(folder, host="elsewhere", boot_id="another", seconds_ago=1)
+    assert looker.living_holder() is not None
+    leave_holder(folder, host="elsewhere", boot_id="another", seconds_ago=60)
+    assert looker.living_holder() is None
+
+
+def test_a_burst_that_ends_while_one_looks_is_not_living(folder: Path) -> None:
+    class EndsAfterReading(Disk):
+        def read(self, path: Path) -> bytes:
+            found = super().read(path)
+            path.unlink()
+            return found
+
+    leave_holder(folder, host="elsewhere", boot_id="another", seconds_ago=1)
+    assert RunLock(folder, disk=EndsAfterReading()).living_holder() is None
