@@ -1,6 +1,7 @@
-"""SIGKILL at random moments to `burst run` over one state, the process started again each time; prints the figures.
+"""SIGKILL (or SIGTERM) at random moments to `burst run` over one state, started again each time; prints the figures.
 
-    python tests/kills/kill_300.py [--items 300] [--kills 200] [--seed N] [--seconds-per-prompt 0.8]
+    python tests/kills/kill_300.py [--items 300] [--kills 200] [--signal KILL|TERM|INT] [--seed N]
+                                   [--seconds-per-prompt 0.8]
 
 Exits 1 when a promise was broken. The sandbox runs in this process, which nobody kills.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -29,6 +31,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=300)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--signal", choices=["KILL", "TERM", "INT"], default="KILL")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds-per-prompt", type=float, default=0.8)
     options = parser.parse_args()
@@ -42,7 +45,7 @@ def main() -> int:
         home = Path(place) / "project"
         home.mkdir()
         project = Project(home, server=sandbox.url, count=options.items)
-        killing = Killing(project, random.Random(options.seed))
+        killing = Killing(project, random.Random(options.seed), number=signal.Signals[f"SIG{options.signal}"])
         for number in range(1, options.kills + 1):
             moment = killing.kill_once()
             if number % 20 == 0:
@@ -56,7 +59,9 @@ def main() -> int:
         project.check_all_done(counts)
         figures = {
             "items": options.items,
+            "signal": options.signal,
             "kills": killed,
+            "slowest end after a signal, in seconds": round(killing.slowest_seconds, 3),
             "killed while": dict(killing.moments),
             "ended by itself before its kill": killing.missed,
             "left after the last kill": left,

@@ -8,6 +8,7 @@ import time
 import pytest
 import requests
 from projects import MakeProject, Project, small_template
+from proxy import Proxy
 from waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
@@ -42,12 +43,16 @@ class TestOutputs:
         assert (project.output / paths[-1]).read_text()
         project.check_all_done(sandbox.counts())
 
-    def test_a_truncated_download_goes_on_where_it_broke(self, make_project: MakeProject, sandbox: Sandbox) -> None:
+    def test_a_truncated_download_goes_on_where_it_broke(
+        self, make_project: MakeProject, sandbox: Sandbox, proxy: Proxy
+    ) -> None:
         sandbox.change(truncate_next=2)
-        project = make_project(count=2)
+        project = make_project(count=2, server=proxy.url)
         assert project.run().report["put_back"] == 0
         assert sandbox.settings.truncate_next == 0
-        assert sandbox.counts()["requests"]["GET /view"] == 4
+        views = [request for request in proxy.requests if request.startswith("GET /api/view")]
+        assert len(views) == 4
+        assert sum("Range: bytes=" in request for request in views) == 2
         project.check_all_done(sandbox.counts())
 
     def test_equal_graphs_end_in_files_of_their_own(self, make_project: MakeProject, sandbox: Sandbox) -> None:

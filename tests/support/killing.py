@@ -1,8 +1,9 @@
-"""SIGKILL to `burst run` at a moment drawn at random, and what must hold at every such moment."""
+"""SIGKILL or another signal to `burst run` at a moment drawn at random, and what must hold at every such moment."""
 
 from __future__ import annotations
 
 import random
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,16 +16,25 @@ class Killing:
     """Starts bursts over one project and kills them. The same seed draws the same moments."""
 
     def __init__(
-        self, project: Project, draw: random.Random, *, launch: Sequence[str] = (), longest_seconds: float = 2.5
+        self,
+        project: Project,
+        draw: random.Random,
+        *,
+        number: signal.Signals = signal.SIGKILL,
+        launch: Sequence[str] = (),
+        longest_seconds: float = 2.5,
     ) -> None:
         self._project = project
         self._draw = draw
+        self._number = number
         self._launch = launch
         self._longest = longest_seconds
         self.moments: Counter[str] = Counter()
         """How many kills struck in each way of choosing the moment."""
         self.missed = 0
         """Bursts that ended by themselves before their kill."""
+        self.slowest_seconds = 0.0
+        """The longest that a burst took to end after its signal."""
 
     def kill_once(self, *arguments: str) -> str:
         """Start one burst, kill it, hold what it left against the promises; which kind of moment it was."""
@@ -36,11 +46,16 @@ class Killing:
         (name,) = self._draw.choices(list(moments), weights=[3, 3, 1])
         with self._project.start_run(*arguments, launch=self._launch) as run:
             moments[name](run)
-            if run.kill().code == 137:
-                self.moments[name] += 1
-            else:
-                self.missed += 1
+            ended = run.stop(self._number)
+        if ended.code == 128 + self._number:
+            self.moments[name] += 1
+        else:
+            assert ended.code == 0, ended
+            self.missed += 1
+        self.slowest_seconds = max(self.slowest_seconds, ended.seconds)
         self._project.check_readable()
+        if self._number != signal.SIGKILL:
+            self._project.check_at_rest()
         return name
 
     def _anywhere(self, run: Process) -> None:

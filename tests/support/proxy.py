@@ -39,7 +39,7 @@ class Proxy:
         self.held = 0
         """How many requests and answers were held so far."""
         self.requests: list[str] = []
-        """The first line of each request, in the order of arrival."""
+        """The head of each request, in the order of arrival."""
         self._guard = threading.Lock()
         self._holds: list[_Hold] = []
         self._sockets: list[socket.socket] = []
@@ -112,7 +112,7 @@ class Proxy:
 
     def note(self, data: bytes) -> None:
         with self._guard:
-            self.requests.append(data.split(b"\r\n", 1)[0].decode("latin-1"))
+            self.requests.append(data.partition(b"\r\n\r\n")[0].decode("latin-1"))
 
     def count_held(self) -> None:
         with self._guard:
@@ -176,6 +176,9 @@ class _Connection:
             self._passed += len(data)
             _send(self._client, data)
         for one in (self._client, self._server):
+            # `close` alone says nothing to the other end while the other thread reads.
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
             one.close()
 
 
