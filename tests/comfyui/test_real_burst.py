@@ -107,6 +107,20 @@ def test_a_prompt_that_somebody_interrupts_is_charged_and_rendered_again(scene: 
     assert renders(server_url, scene) == dict.fromkeys(keys, 1)
 
 
+def test_an_interruption_with_no_attempt_left_fails_by_its_name(scene: Scene, server_url: str) -> None:
+    (key,) = scene.write(slow(blurs=8), new_seeds(1))
+
+    with scene.running(server_url, "--max-attempts", "1") as process:
+        wait_until(lambda: queued(server_url, scene)[0] == [key], what="the item runs")
+        requests.post(f"{server_url}/interrupt", json={"prompt_id": scene.items()[key].prompt_id}, timeout=10)
+        said = finish(process)
+
+    assert said.code == 1
+    error = scene.items()[key].error
+    assert error is not None
+    assert error.kind == "interrupted"
+
+
 def test_cancel_from_a_second_process(scene: Scene, server_url: str) -> None:
     """One item that runs, one that waits on the server, one that is still pending; the fourth goes on."""
     keys = scene.write(slow(blurs=10), new_seeds(4))
