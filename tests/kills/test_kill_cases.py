@@ -203,6 +203,33 @@ class TestOthersAtTheServer:
         project.check_all_done(sandbox.counts())
 
 
+class TestNoAnswer:
+    def test_pages_of_a_proxy_say_nothing_about_a_prompt(self, make_project: MakeProject, sandbox: Sandbox) -> None:
+        project = make_project(count=2)
+        assert project.run(launch=["--kill", "before:orchestrator.outputs:Outputs.collect"]).code == 137
+        sandbox.change(unavailable_next=4)
+        report = project.run().report
+        assert (report["recovered"], report["put_back"], report["completed"]) == (2, 0, 2)
+        assert (sandbox.settings.unavailable_next, sandbox.counts()["posts"]) == (0, 2)
+        project.check_all_done(sandbox.counts())
+
+    def test_a_server_that_is_down_keeps_its_items(self, make_project: MakeProject, sandbox: Sandbox) -> None:
+        project = make_project(count=2)
+        sandbox.hold("next")
+        assert project.run(launch=["--kill", "after:orchestrator.comfyui:ComfyUI.submit:2"]).code == 137
+        before = project.items()
+        sandbox.change(unavailable_rate=1.0)
+        ended = project.run("--max-seconds", "1.5")
+        assert ended.code == 75
+        assert "answered 503" in ended.report["reason"]
+        assert project.items() == before
+        sandbox.change(unavailable_rate=0.0)
+        sandbox.release()
+        assert project.run(launch=["--in-doubt", "1"]).code == 0
+        assert sandbox.counts()["posts"] == 2
+        project.check_all_done(sandbox.counts())
+
+
 class TestHowMuch:
     def test_ahead_keeps_prompts_on_the_server_for_the_next_burst(
         self, make_project: MakeProject, sandbox: Sandbox

@@ -114,10 +114,11 @@ def test_rendered_but_not_downloaded_it_is_collected(make_project: MakeProject, 
     project.check_all_done(sandbox.counts())
 
 
+@pytest.mark.parametrize("forgotten", [False, True], ids=["collected again", "rendered again"])
 def test_while_downloading_its_temporary_file_is_removed(
-    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy
+    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, forgotten: bool
 ) -> None:
-    project = make_project(server=proxy.url)
+    project = make_project(server=proxy.url, count=1)
     proxy.hold_answers("GET /api/view", after_bytes=600)
     with project.start_run() as run:
         proxy.wait_for_held()
@@ -127,8 +128,11 @@ def test_while_downloading_its_temporary_file_is_removed(
     assert [name.endswith(".part") for name in project.temporary_files()] == [True]
     assert not list(project.output.rglob("*.png"))
     proxy.release()
-    project.run()
-    project.check_all_done(sandbox.counts())
+    if forgotten:
+        sandbox.restart(keep_outputs=False)
+    assert project.run().report["put_back"] == forgotten
+    again = [item.key for item in project.items() if forgotten]
+    project.check_all_done(sandbox.counts(), rendered_twice=again)
 
 
 def test_placed_but_not_checkpointed_it_comes_to_the_same_name_with_the_same_bytes(
