@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 
 import pytest
-from projects import MakeProject, Project
+from projects import MakeProject, Project, small_template
 from proxy import Proxy
 from waiting import wait_until
 
+from orchestrator.redoing import verify_outputs
 from orchestrator.sandbox import Sandbox
 from state.item import Status
 
@@ -17,6 +18,7 @@ BEFORE_INTENT = "before:orchestrator.submission:Submission._intend"
 BEFORE_POST = "before:orchestrator.comfyui:ComfyUI.submit"
 AFTER_POST = "after:orchestrator.comfyui:ComfyUI.submit"
 BEFORE_DOWNLOAD = "before:orchestrator.outputs:Outputs.collect"
+AFTER_CHECKPOINT = "after:orchestrator.settling:Settling.complete"
 AFTER_PLACING = "after:orchestrator.outputs:Outputs.collect"
 
 
@@ -115,17 +117,20 @@ def test_rendered_but_not_downloaded_it_is_collected(make_project: MakeProject, 
 
 
 @pytest.mark.parametrize("forgotten", [False, True], ids=["collected again", "rendered again"])
-def test_while_downloading_its_temporary_file_is_removed(
+def test_while_downloading_its_temporary_files_are_removed(
     make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, forgotten: bool
 ) -> None:
-    project = make_project(server=proxy.url, count=1)
-    proxy.hold_answers("GET /api/view", after_bytes=600)
+    project = make_project(server=proxy.url, count=1, template=small_template(save_nodes=2))
+    sandbox.hold("render")
     with project.start_run() as run:
+        wait_until(lambda: project.item().accepted)
+        proxy.hold_answers(f"GET /api/view?filename={project.item().prompt_id}-10", after_bytes=600)
+        sandbox.release()
         proxy.wait_for_held()
-        wait_until(project.temporary_files, what="a .part file")
+        wait_until(lambda: len(project.temporary_files()) == 2, what="two .part files")
         run.signal(signal.SIGKILL)
         assert run.end().code == KILLED
-    assert [name.endswith(".part") for name in project.temporary_files()] == [True]
+    assert all(name.endswith(".part") for name in project.temporary_files())
     assert not list(project.output.rglob("*.png"))
     proxy.release()
     if forgotten:
@@ -146,6 +151,16 @@ def test_placed_but_not_checkpointed_it_comes_to_the_same_name_with_the_same_byt
     project.run()
     assert placed.read_bytes() == before
     assert project.output / project.item().outputs[0].path == placed
+    project.check_all_done(sandbox.counts())
+
+
+def test_checkpointed_as_completed_its_files_are_in_their_place(make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project()
+    run_killed(project, AFTER_CHECKPOINT)
+    assert project.statuses() == ["completed", "submitted", "submitted"]
+    assert verify_outputs(project.state).problems == ()
+    project.run()
+    assert sandbox.counts()["posts"] == 3
     project.check_all_done(sandbox.counts())
 
 
