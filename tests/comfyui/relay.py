@@ -13,6 +13,11 @@ import requests
 _NOT_COPIED = {"transfer-encoding", "content-length", "content-encoding", "connection", "date", "server"}
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients are killed here; that is no news."""
+
+
 class Relay:
     """Hands every request on. `on_submit` is told of each POST of a prompt before it goes; False keeps it back."""
 
@@ -22,7 +27,7 @@ class Relay:
         self.asked: list[str] = []
         """`GET /queue` and so on, in the order in which they came."""
         self._server_url = server_url
-        self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._httpd = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._httpd.serve_forever, args=(0.05,))
         self.url = f"http://127.0.0.1:{self._httpd.server_address[1]}"
 
