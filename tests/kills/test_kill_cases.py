@@ -52,7 +52,7 @@ class TestOutputs:
         (picture,) = sandbox.output_directory.rglob("*.png")
         Image.effect_noise((1024, 1024), 90.0).save(picture)
         sandbox.change(truncate_next=1)
-        assert project.run(launch=["--in-doubt", "1"]).report["completed"] == 1
+        assert project.run(launch=["--in-doubt", "0.5"]).report["completed"] == 1
         views = [request for request in proxy.requests if request.startswith("GET /api/view")]
         assert ["Range: bytes=" in request for request in views] == [False, True]
         (output,) = project.item().outputs
@@ -195,7 +195,7 @@ class TestOthersAtTheServer:
         sandbox.hold("next")
         project = make_project()
         assert project.run(launch=["--kill", "after:orchestrator.comfyui:ComfyUI.submit:3"]).code == 137
-        with project.start_run(launch=["--in-doubt", "1"]) as run:
+        with project.start_run(launch=["--in-doubt", "0.5"]) as run:
             wait_for_accepted(project, 3)
             sandbox.release()
             assert run.end().code == 0
@@ -225,7 +225,7 @@ class TestNoAnswer:
         assert project.items() == before
         sandbox.change(unavailable_rate=0.0)
         sandbox.release()
-        assert project.run(launch=["--in-doubt", "1"]).code == 0
+        assert project.run(launch=["--in-doubt", "0.5"]).code == 0
         assert sandbox.counts()["posts"] == 2
         project.check_all_done(sandbox.counts())
 

@@ -56,7 +56,7 @@ def check_message(ended: Ended, *words: str) -> None:
 
 
 def finish(project: Project, sandbox: Sandbox) -> None:
-    ended = project.run("-n", "50", launch=["--in-doubt", "1"])
+    ended = project.run("-n", "50", launch=["--in-doubt", "0.5"])
     assert ended.code == 0, ended.err
     project.check_all_done(sandbox.counts())
 

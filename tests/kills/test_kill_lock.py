@@ -76,7 +76,7 @@ def test_a_killed_one_leaves_no_lock_and_is_remembered(make_project: MakeProject
     said = project.burst("status", "--json").report
     assert (said["running"], said["last_burst"]["ended"]) == (None, "killed")
     sandbox.release()
-    ended = project.run("-n", "auto", launch=["--in-doubt", "1"])
+    ended = project.run("-n", "auto", launch=["--in-doubt", "0.5"])
     assert ended.code == 0, ended.err
     killed, done = project.bursts()
     assert (killed.burst, killed.ended) == (holder["burst"], "killed")

@@ -32,7 +32,7 @@ def stop(project: Project, run: Process, number: signal.Signals) -> Ended:
 
 def finish(project: Project, sandbox: Sandbox) -> None:
     """The next bursts end it all."""
-    ended = project.run("--until-done", launch=["--in-doubt", "1"])
+    ended = project.run("--until-done", launch=["--in-doubt", "0.5"])
     assert ended.code == 0, ended.err
     project.check_all_done(sandbox.counts())
 
@@ -165,7 +165,8 @@ def test_again_and_again_until_all_is_done(make_project: MakeProject, sandbox: S
             wait_until(lambda run=run, stage=stage: stage() or not run.lives())
             ended = run.stop(signal.SIGTERM)
         stopped.append(ended.code)
-        assert ended.seconds <= ONE_SECOND
+        # 0: it had done everything before the signal came.
+        assert ended.seconds <= ONE_SECOND or ended.code == 0
         project.check_at_rest()
     assert set(stopped) <= {0, 143}
     assert stopped.count(143) >= 3

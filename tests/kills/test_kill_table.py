@@ -55,11 +55,11 @@ def test_after_the_intent_before_the_post_it_is_in_doubt_then_sent_again(
     assert {item.status for item in before} == {Status.SUBMITTED}
     assert all(item.in_doubt for item in before)
     assert sandbox.counts()["posts"] == 0
-    assert project.run(launch=["--in-doubt", "1.5"]).report["recovered"] == 3
+    assert project.run(launch=["--in-doubt", "1.0"]).report["recovered"] == 3
     for old, new in zip(before, project.items(), strict=True):
         assert old.submitted_at is not None
         assert new.submitted_at is not None
-        assert (new.submitted_at - old.submitted_at).total_seconds() >= 1.5
+        assert (new.submitted_at - old.submitted_at).total_seconds() >= 1.0
         assert old.prompt_id in new.previous_prompt_ids
         assert new.prompt_id != old.prompt_id
         assert new.attempts == 0
@@ -169,7 +169,7 @@ def test_a_server_restarted_with_its_outputs_gives_them_by_name(make_project: Ma
     run_killed(project, AFTER_POST + ":3")
     wait_until(lambda: remaining(sandbox) == 0, what="rendered")
     sandbox.restart(keep_outputs=True)
-    assert project.run(launch=["--in-doubt", "1"]).report["rescued"] == 3
+    assert project.run(launch=["--in-doubt", "0.5"]).report["rescued"] == 3
     assert sandbox.counts()["posts"] == 3
     project.check_all_done(sandbox.counts())
 
@@ -179,7 +179,7 @@ def test_a_server_restarted_without_its_outputs_renders_again(make_project: Make
     run_killed(project, AFTER_POST + ":3")
     wait_until(lambda: remaining(sandbox) == 0, what="rendered")
     sandbox.restart(keep_outputs=False)
-    report = project.run(launch=["--in-doubt", "1"]).report
+    report = project.run(launch=["--in-doubt", "0.5"]).report
     assert (report["rescued"], report["put_back"], report["completed"]) == (0, 3, 3)
     assert [item.attempts for item in project.items()] == [0, 0, 0]
     project.check_all_done(sandbox.counts(), rendered_twice=[item.key for item in project.items()])
@@ -194,7 +194,7 @@ def test_a_server_killed_while_writing_leaves_half_a_file_that_is_not_taken(
     sandbox.restart(keep_outputs=True, leave_cut_file=True)
     sandbox.release()
     assert list(sandbox.output_directory.rglob("*.png"))
-    report = project.run(launch=["--in-doubt", "1"]).report
+    report = project.run(launch=["--in-doubt", "0.5"]).report
     assert (report["rescued"], report["put_back"]) == (0, 1)
     project.check_all_done(sandbox.counts())
 
@@ -203,7 +203,7 @@ def test_a_server_restarted_in_the_middle_of_a_burst_is_given_the_rest_again(
     make_project: MakeProject, sandbox: Sandbox
 ) -> None:
     project = make_project()
-    with project.start_run(launch=["--in-doubt", "1", "--sweep", "0.5"]) as run:
+    with project.start_run(launch=["--in-doubt", "0.5", "--sweep", "0.3"]) as run:
         project.wait_for(Status.COMPLETED)
         sandbox.hold("next")
         sandbox.restart(keep_outputs=True, down_seconds=0.5)
