@@ -90,7 +90,7 @@ def test_a_full_state_directory(
     check_message(ended, str(place), "the disk is full; free some space and run again")
     assert [item.key for item in project.items()] == [item.key for item in before]
     assert project.burst("status", "--json").code == 0
-    assert project.temporary_files() == []
+    project.check_at_rest()
     ballast.unlink()
     finish(project, sandbox)
 
@@ -109,7 +109,7 @@ def test_a_state_directory_that_fills_up_in_the_middle_of_a_burst(
         ended = run.end()
     check_message(ended, str(place), "the disk is full")
     assert project.burst("status", "--json").code == 0
-    assert project.temporary_files() == []
+    project.check_at_rest()
     ballast.unlink()
     finish(project, sandbox)
 
