@@ -171,7 +171,7 @@ def test_a_damaged_header_before_whole_lines_is_refused(path: Path, journal: Pat
 
 def test_a_damaged_line_before_a_whole_one_is_refused_with_its_byte(path: Path, journal: Path) -> None:
     lines = journal.read_bytes().splitlines(keepends=True)
-    lines[1] = lines[1].replace(b"pending", b"pendinG", 1)
+    lines[1] = lines[1].replace(b"id-a", b"id-x", 1)
     journal.write_bytes(b"".join(lines))
     refused(path, rf"journal\.jsonl: the journal cannot be read at byte {len(lines[0])}: a line there is damaged")
 
@@ -280,15 +280,19 @@ def test_a_disk_full_at_each_write_loses_nothing_and_work_goes_on_when_there_is_
         with pytest.raises(DiskFull, match="the disk is full"):
             work(store)
         before = dump(store)
+        assert not [name for name in disk.files() if name.endswith(".tmp")]
         assert dump(JsonStore.open(store.path, disk=disk)) == before
         with pytest.raises(DiskFull):
             store.add([item("x")])
         assert dump(store) == dump(JsonStore.open(store.path, disk=disk)) == before
         assert dump(JsonStore.open(store.path, disk=disk.after_forgetting())) == before
         disk.full_at = None
+        store.add([item("y")])
+        assert dump(store) == [*before, *dump(store)[-1:]]
+        assert dump(JsonStore.open(store.path, disk=disk.after_forgetting())) == dump(store)
         work(store)
-        assert dump(store) == dump(JsonStore.open(store.path, disk=disk)) == expected
-        assert not [name for name in disk.files() if name.endswith(".tmp")]
+        assert dump(store) == dump(JsonStore.open(store.path, disk=disk))
+        assert [(key, record) for key, record in dump(store) if key != "y"] == expected
 
 
 def test_a_failed_sync_ends_the_store_and_is_not_tried_again(tmp_path: Path) -> None:

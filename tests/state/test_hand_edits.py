@@ -320,3 +320,13 @@ def test_a_touched_file_with_the_same_content_is_not_an_edit(path: Path) -> None
     assert "merged" not in header
     other.refresh()
     assert dump(other) == dump(store)
+
+
+def test_an_edit_found_on_opening_reaches_others_with_the_first_change(path: Path) -> None:
+    watcher = open_store(path)
+    journalled(path, submit())
+    watcher.refresh()
+    edit_json(path, b="cancelled")
+    change(open_store(path), "c", submit())
+    watcher.refresh()
+    assert statuses(watcher) == {"a": "submitted", "b": "cancelled", "c": "submitted", "d": "pending"}

@@ -26,7 +26,7 @@ from scenes import (
     submit,
     write_json,
 )
-from simulated_disk import SimulatedDisk
+from simulated_disk import SimulatedDisk, SimulatedHandle
 from workers import Worker
 
 from state.json_store import JsonStore
@@ -262,3 +262,26 @@ def test_readings_of_the_same_state_agree(tmp_path: Path) -> None:
         writer.work(hand_over=hand_over)
         readings.append(dump(writer.reader()))
     assert readings == [writer.truths[2], writer.truths[4], writer.truths[6]]
+
+
+def test_a_whole_line_that_others_have_read_is_not_cut_back_at_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C right behind the write: a reader that has the line would look for the next one behind its end."""
+    writer = Writer(tmp_path)
+    writer.work(hand_over=False)
+    reader = writer.reader()
+    write = SimulatedHandle.write
+
+    def write_and_interrupt(self: SimulatedHandle, data: bytes) -> None:
+        write(self, data)
+        reader.refresh()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(SimulatedHandle, "write", write_and_interrupt)
+        change(writer.store, "k0", cancel)
+    other = JsonStore.open(writer.path, disk=writer.disk)
+    other.add([item("long" * 100)])
+    reader.refresh()
+    assert dump(reader) == dump(other) == dump(writer.reader())
