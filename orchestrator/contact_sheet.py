@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 import templates
-from orchestrator import names
 from orchestrator.errors import OutputRefused, TemplateError
-from orchestrator.pictures import embedded_graph
-from orchestrator.report import spoken_seconds
+from orchestrator.outputs import names
+from orchestrator.outputs.pictures import embedded_graph
 from orchestrator.sheet_style import STYLE
+from orchestrator.wording import spoken_seconds
 from state.item import Item, Status
 
 _PICTURES = {".png": "png", ".apng": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}

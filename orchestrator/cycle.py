@@ -16,9 +16,9 @@ from orchestrator import pacing
 from orchestrator.errors import ItemError, ServerStalled
 from orchestrator.lookup import Absent, Fate, Finished, Queued, look_up, withdraw
 from orchestrator.recovery import Recovery
-from orchestrator.report import counted
 from orchestrator.settling import Settling
 from orchestrator.submission import Submission
+from orchestrator.wording import counted
 from orchestrator.workbench import Workbench
 from state.item import Item, Status
 

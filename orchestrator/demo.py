@@ -16,7 +16,7 @@ from typing import Any
 from orchestrator.clock import Clock
 from orchestrator.contact_sheet import write_contact_sheet
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, UsageError
-from orchestrator.pictures import decodes
+from orchestrator.outputs.pictures import decodes
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.settings import DEFAULT_STATE, HEADERS_VARIABLE, SERVER_VARIABLE
 from state.json_store import JsonStore

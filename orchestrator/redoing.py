@@ -11,8 +11,8 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, LockHeld, StaleChange, UsageError
 from orchestrator.lookup import Fate, Finished, Queued, withdraw
 from orchestrator.outputs import Problem, verify
-from orchestrator.report import counted
 from orchestrator.settings import Overrides, load_settings
+from orchestrator.wording import counted
 from state.item import Item, Status
 from state.json_store import JsonStore
 from state.run_lock import RunLock

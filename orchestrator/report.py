@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
+from orchestrator.wording import counted, spoken_seconds
 from state.item import Status
 
 SCHEMA = "burst.report/1"
@@ -143,22 +144,6 @@ class BurstReport:
         shown = ", ".join(self.next_batch[:_SHOWN_KEYS])
         more = ", …" if self.next_batch_size > _SHOWN_KEYS else ""
         return f"Next batch: {counted(self.next_batch_size)} ({shown}{more}){left}."
-
-
-def spoken_seconds(seconds: float) -> str:
-    """`4.2 s`, `3 min 20 s`, `2 h 5 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
-
-
-def counted(count: int) -> str:
-    """`1 item`, `2 items`."""
-    return f"{count} item{'' if count == 1 else 's'}"
 
 
 def exit_code_of(*, failed: int) -> int:

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator import pacing
-from orchestrator.address import parse_address
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
+from orchestrator.comfyui.address import parse_address
 from orchestrator.cycle import Cycle
 from orchestrator.errors import BurstError, ServerDown, StopBurst, TransientError, UsageError
 from orchestrator.outputs import Outputs
 from orchestrator.progress import Silent
 from orchestrator.prompts import Prompts
-from orchestrator.report import BurstReport, counted, exit_code_of
+from orchestrator.report import BurstReport, exit_code_of
 from orchestrator.request import Request
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, load_settings
+from orchestrator.wording import counted
 from orchestrator.workbench import Progress, Tally, Workbench
 from state.burst_log import BurstLog, BurstRecord
 from state.burst_log import Ending as RecordedEnding

@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.clock import Clock
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
-from orchestrator.report import spoken_seconds
+from orchestrator.wording import spoken_seconds
 from state.burst_log import BurstLog, BurstRecord
 from state.item import Item, Status
 from state.json_store import JsonStore

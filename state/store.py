@@ -1,10 +1,9 @@
-"""What every store of items offers, and how to open one."""
+"""What every store of items offers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from state.item import Item, Status
@@ -58,13 +57,3 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of files. Nothing is written. Safe to repeat."""
-
-
-def open_store(location: Path, *, create: bool = False, read_only: bool = False) -> Store:
-    """Open the state at `location` (today: a JSON file with its `.burst` folder).
-
-    Errors: StateError when it is not there (without `create`) or cannot be read.
-    """
-    from state.json_store import JsonStore
-
-    return JsonStore.open(location, create=create, read_only=read_only)

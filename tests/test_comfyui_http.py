@@ -13,8 +13,8 @@ import requests
 import responses
 from comfyui_loopback import Asked, Loopback, MovedClock, closed_port
 
-from orchestrator.address import parse_address
 from orchestrator.comfyui import ComfyUI, OutputFile
+from orchestrator.comfyui.address import parse_address
 from orchestrator.errors import (
     BurstError,
     NotOnServer,

@@ -14,7 +14,7 @@ from burst import cli
 from orchestrator import demo
 from orchestrator.demo import PROMPTS, DemoReport, run_demo
 from orchestrator.errors import UsageError
-from orchestrator.pictures import decodes
+from orchestrator.outputs.pictures import decodes
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.status import read_status
 

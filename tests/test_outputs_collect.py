@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from orchestrator import outputs as outputs_module
 from orchestrator.comfyui import ComfyUI, OutputFile, OutputText
-from orchestrator.download import CHUNK_BYTES
+from orchestrator.comfyui.download import CHUNK_BYTES
 from orchestrator.errors import DiskFull, NotOnServer, OutputDamaged, OutputRefused, ServerUnreachable, StopBurst
 from orchestrator.outputs import Outputs, Placed, verify
 from state.disk import Disk, Handle

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import names
 from orchestrator.errors import OutputRefused
-from orchestrator.outputs import Outputs
+from orchestrator.outputs import Outputs, names
 
 HERE = Path("/data/out")
 

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from orchestrator import pictures
-from orchestrator.pictures import decodes, embedded_graph
+from orchestrator.outputs import pictures
+from orchestrator.outputs.pictures import decodes, embedded_graph
 
 
 def picture(kind: str, *, frames: int = 1, size: int = 48, **options: Any) -> bytes:

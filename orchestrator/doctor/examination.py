@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator import doctor_host, doctor_server
 from orchestrator.clock import Clock
-from orchestrator.diagnosis import Check, command, count_of, counted
+from orchestrator.doctor import host, server
+from orchestrator.doctor.diagnosis import Check, command, count_of
+from orchestrator.doctor.survey import Survey, survey
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
 from orchestrator.settings import Overrides, Settings, load_settings, settings_path
-from orchestrator.survey import Survey, survey
+from orchestrator.wording import counted
 from state.item import Status
 
 SCHEMA = "burst.doctor/1"
@@ -68,15 +69,15 @@ def examine(state: Path, *, overrides: Overrides | None = None, clock: Clock | N
     """
     read = survey(state, clock=clock)
     seen = read if isinstance(read, Survey) else None
-    checks = [doctor_host.check_state(state, read)]
+    checks = [host.check_state(state, read)]
     settings = _settings(state, overrides or Overrides())
     if isinstance(settings, Check):
         checks.append(settings)
     else:
         checks += _with_settings(state, settings, seen, clock or Clock())
-    checks += doctor_host.check_state_directory(state)
+    checks += host.check_state_directory(state)
     if seen is not None:
-        checks += doctor_host.check_history(state, seen)
+        checks += host.check_history(state, seen)
     counts = seen.status.counts if seen is not None else None
     return DoctorReport(state, tuple(checks), counts, _next(state, checks, seen))
 
@@ -104,17 +105,17 @@ def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: 
         },
     )
     wanted = seen.templates if seen is not None else {}
-    workflows = doctor_server.load_workflows(settings, wanted, home=state.resolve().parent)
-    yield from doctor_server.check_workflows(state, workflows)
+    workflows = server.load_workflows(settings, wanted, home=state.resolve().parent)
+    yield from server.check_workflows(state, workflows)
     if len(settings.servers) > 1:
         message = f"{len(settings.servers)} servers are set, and a run uses one"
         yield Check("server", "problem", message, command("run", state, "--server", settings.servers[0]))
     own = seen.prompt_ids if seen is not None else frozenset()
-    for server in settings.servers:
-        yield from doctor_server.check_server(state, server, settings, workflows, own=own, clock=clock)
+    for url in settings.servers:
+        yield from server.check_server(state, url, settings, workflows, own=own, clock=clock)
     if seen is not None:
-        yield from doctor_host.check_elsewhere(state, seen, settings.servers)
-    yield from doctor_host.check_output(state, settings.output_dir, seen)
+        yield from host.check_elsewhere(state, seen, settings.servers)
+    yield from host.check_output(state, settings.output_dir, seen)
 
 
 def _next(state: Path, checks: list[Check], seen: Survey | None) -> str:

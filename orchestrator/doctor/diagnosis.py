@@ -46,19 +46,5 @@ def command(words: str, state: Path, *arguments: str) -> str:
     return " ".join(["burst", words, *(shlex.quote(argument) for argument in [*arguments, *named])])
 
 
-def spoken_bytes(count: float) -> str:
-    """`812 MiB`, `23.3 GiB`."""
-    for unit in ("bytes", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 item`, `3 items`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def count_of(checks: Sequence[Check], verdict: Verdict) -> int:
     return sum(check.verdict == verdict for check in checks)

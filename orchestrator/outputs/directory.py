@@ -13,17 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator import names
 from orchestrator.errors import DiskFull, OutputDamaged, OutputRefused, StopBurst
-from orchestrator.fetch import Fetch
-from orchestrator.pictures import decodes, embedded_graph
+from orchestrator.outputs import names
+from orchestrator.outputs.fetch import Fetch
+from orchestrator.outputs.pictures import embedded_graph
 from state.disk import Disk, Handle, refusals
 from state.item import OutputRecord
 
 if TYPE_CHECKING:
     from orchestrator.comfyui import ComfyUI, OutputFile, OutputText
-
-__all__ = ["Outputs", "Placed", "Problem", "decodes", "embedded_graph", "verify"]
 
 _CHUNK_BYTES = 1 << 20
 

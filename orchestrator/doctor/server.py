@@ -11,9 +11,10 @@ from typing import Any
 import templates
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI, Queue
-from orchestrator.diagnosis import Check, Verdict, command, counted, spoken_bytes
+from orchestrator.doctor.diagnosis import Check, Verdict, command
 from orchestrator.errors import BurstError
 from orchestrator.settings import Settings
+from orchestrator.wording import counted, spoken_bytes
 from templates import Finding, Workflow
 
 _CONNECT_SECONDS = 2.0

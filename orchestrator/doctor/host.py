@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.address import parse_address
-from orchestrator.diagnosis import Check, command, counted, spoken_bytes
+from orchestrator.comfyui.address import parse_address
+from orchestrator.doctor.diagnosis import Check, command
+from orchestrator.doctor.survey import Survey
 from orchestrator.errors import BurstError
-from orchestrator.report import spoken_seconds
-from orchestrator.survey import Survey
+from orchestrator.wording import counted, spoken_bytes, spoken_seconds
 from state.item import Status
 from state.json_store import burst_folder
 from state.run_lock import TOUCH_SECONDS, RunLock, can_lock

@@ -18,9 +18,9 @@ from urllib.parse import urljoin
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from orchestrator.address import DEFAULT_PORTS, Secrets, checked_headers, origin, parse_address, shown_origin
 from orchestrator.clock import Clock
-from orchestrator.download import Download, first_bytes
+from orchestrator.comfyui.address import DEFAULT_PORTS, Secrets, checked_headers, origin, parse_address, shown_origin
+from orchestrator.comfyui.download import Download, first_bytes
 from orchestrator.errors import ServerBusy, ServerUnreachable, UnexpectedAnswer
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from orchestrator import names, pictures
 from orchestrator.errors import OutputDamaged, ServerUnreachable, UnexpectedAnswer
+from orchestrator.outputs import names, pictures
 from state.disk import Handle
 
 if TYPE_CHECKING:

@@ -14,36 +14,21 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
-from orchestrator import answers
-from orchestrator.address import shown
-from orchestrator.answers import (
+from orchestrator.clock import Clock
+from orchestrator.comfyui import answers
+from orchestrator.comfyui.address import shown
+from orchestrator.comfyui.answers import (
     HistoryEntry,
     JobStatus,
     OutputFile,
-    OutputText,
     Queue,
-    QueuedPrompt,
     Submitted,
     UploadedImage,
     WrongShape,
 )
-from orchestrator.clock import Clock
-from orchestrator.download import Download
+from orchestrator.comfyui.download import Download
+from orchestrator.comfyui.http import Answer, Transport
 from orchestrator.errors import NotOnServer, PromptRejected, UnexpectedAnswer
-from orchestrator.http import Answer, Transport
-
-__all__ = [
-    "ComfyUI",
-    "Download",
-    "HistoryEntry",
-    "JobStatus",
-    "OutputFile",
-    "OutputText",
-    "Queue",
-    "QueuedPrompt",
-    "Submitted",
-    "UploadedImage",
-]
 
 _NO_PROMPT = "00000000-0000-4000-8000-000000000000"
 _T = TypeVar("_T")
