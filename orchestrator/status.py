@@ -102,7 +102,7 @@ class StatusReport:
         if self.last_burst is not None:
             last = self.last_burst
             took = spoken_seconds(last.seconds)
-            return [f"The last burst ({last.ended}): {last.completed} of {last.size} completed in {took}"]
+            return [f"The last burst ({last.ended}): {last.completed} completed in {took}"]
         return []
 
     def _next_line(self) -> str:
