@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,10 +130,14 @@ class Disk:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def create(self, path: Path) -> Handle:
-        """An empty file to write, whatever stood there before."""
+    def create(self, path: Path, *, like: Path | None = None) -> Handle:
+        """An empty file to write, whatever stood there before; with the permissions of `like`, where that is there."""
         with refusals(path):
-            return Handle(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666))
+            handle = Handle(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666))
+        if like is not None:
+            with contextlib.suppress(OSError):
+                os.chmod(path, stat.S_IMODE(os.stat(like).st_mode))
+        return handle
 
     def append_to(self, path: Path, *, create: bool = False) -> Handle:
         """Open for reading and appending. Errors: FileNotFoundError without `create`."""

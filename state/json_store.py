@@ -236,7 +236,7 @@ class JsonStore(JsonReader):
         """Rename the records in as the new state file; False where the old one was edited while they were written."""
         temporary = self.path.with_name(self.path.name + ".tmp")
         try:
-            with self._disk.create(temporary) as handle:
+            with self._disk.create(temporary, like=self.path) as handle:
                 written = write_records(handle, self._records)
                 stamp = handle.stamp()
             if self._journal is not None:

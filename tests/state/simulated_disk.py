@@ -132,7 +132,7 @@ class SimulatedDisk(Disk):
         inode = self._seen.get(path)
         return inode.stamp() if inode is not None else None
 
-    def create(self, path: Path) -> Handle:
+    def create(self, path: Path, *, like: Path | None = None) -> Handle:
         self.begin("create", path)
         if self._seen.get(path) is None:
             self._name(path, Inode())

@@ -219,3 +219,14 @@ def test_after_stop_writing_every_change_is_refused(path: Path) -> None:
         change(store, "b", submit())
     assert store.get("a").status is Status.SUBMITTED
     assert dump(open_store(path)) == dump(store)
+
+
+def test_rewriting_keeps_the_files_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text('{"a": {"status": "pending"}}')
+    path.chmod(0o600)
+    store = JsonStore.open(path)
+    store.apply([Change("a", Status.PENDING, lambda item: item.cancel())])
+    store.settle(at_end=True)
+    store.close()
+    assert path.stat().st_mode & 0o777 == 0o600
