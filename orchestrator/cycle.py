@@ -52,7 +52,7 @@ class Cycle:
         if not left:
             return "done"
         self._bench.tally.planned = min(self._bench.options.size, left)
-        self._bench.client.queue_remaining()
+        self._recovery.delete_strays(self._bench.client.queue())
         self._recover()
         while (ending := self._ending()) is None:
             self._fill()

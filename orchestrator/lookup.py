@@ -48,18 +48,21 @@ def look_up(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
 
 
 def withdraw(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
-    """Take prompts back as far as the server still can: delete what waits, interrupt what runs, then look it all up.
+    """Take prompts back as far as the server still can: delete what waits, interrupt what runs, then look them up.
 
-    An interrupted prompt may still be shown as running for a moment. Only a prompt that is seen running is
-    interrupted, because older servers stop whatever runs.
+    Twice, because one that waited may have begun meanwhile. An interrupted prompt may still be shown as running for a
+    moment. Only a prompt that is seen running is interrupted, and once, because older servers stop whatever runs.
     """
-    asked = list(prompt_ids)
-    client.delete_from_queue(asked)
-    fates = look_up(client, asked)
-    running = [prompt_id for prompt_id, fate in fates.items() if isinstance(fate, Queued) and fate.running]
-    for prompt_id in running:
-        client.interrupt(prompt_id)
-    return fates | look_up(client, running)
+    fates = look_up(client, prompt_ids)
+    interrupted: set[str] = set()
+    for _ in range(2):
+        queued = {prompt_id: fate for prompt_id, fate in fates.items() if isinstance(fate, Queued)}
+        client.delete_from_queue(fate.prompt_id for fate in queued.values() if not fate.running)
+        for running in {fate.prompt_id for fate in queued.values() if fate.running} - interrupted:
+            client.interrupt(running)
+            interrupted.add(running)
+        fates |= look_up(client, queued)
+    return fates
 
 
 def _not_in_history(client: ComfyUI, prompt_ids: Iterable[str], fates: dict[str, Fate]) -> list[str]:

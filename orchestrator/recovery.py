@@ -6,7 +6,7 @@ Nothing is rendered from here: an item ends up watched, collected, or pending ag
 from __future__ import annotations
 
 import templates
-from orchestrator.comfyui import OutputFile
+from orchestrator.comfyui import OutputFile, Queue, QueuedPrompt
 from orchestrator.errors import ItemError, NotOnServer, ServerStalled, TemplateError
 from orchestrator.lookup import Absent, Fate, Finished, Queued, look_up
 from orchestrator.settling import Settling
@@ -54,6 +54,20 @@ class Recovery:
             return
         self._bench.put_back(item, charge=False)
         self._count_forgotten(item)
+
+    def delete_strays(self, queue: Queue) -> None:
+        """Prompts of ours that were given up, came late and wait: nobody would collect them."""
+        strays = [prompt.prompt_id for prompt in queue.pending if self._was_given_up(prompt)]
+        if strays:
+            self._bench.client.delete_from_queue(strays)
+
+    def _was_given_up(self, prompt: QueuedPrompt) -> bool:
+        """Only by the id, because another state's items may have the same keys."""
+        ours = prompt.extra_data.get("burst")
+        key = ours.get("item") if isinstance(ours, dict) else None
+        if not isinstance(key, str) or key not in self._bench.store:
+            return False
+        return prompt.prompt_id in self._bench.store.get(key).previous_prompt_ids
 
     def follow_old_ids(self, item: Item) -> bool:
         """Prompts of an item that had been given up and may have come to life: True when one of them ended the item."""

@@ -95,9 +95,11 @@ def reset(state: Path) -> Changed:
     try:
         lock.acquire()
         store.refresh()
+        out = store.counts()[Status.SUBMITTED]
         done = change_all(store, list(store.items()), lambda item: item.start_over())
         store.settle(at_end=True)
-        return Changed("burst.reset/1", "due again", tuple(done), store.counts())
+        notes = (f"{counted(out)} of them submitted: what the server still renders of them is rendered twice",)
+        return Changed("burst.reset/1", "due again", tuple(done), store.counts(), notes if out else ())
     finally:
         lock.release()
         store.close()

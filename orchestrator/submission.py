@@ -129,13 +129,13 @@ class Submission:
         except ServerUnreachable as error:
             if error.may_have_arrived:
                 return item
-            bench.put_back(item, charge=False)
+            bench.unsend(item)
             bench.client.queue_remaining()
             return None
         except ServerBusy as error:
             if error.status != 429:
                 return item
-            bench.put_back(item, charge=False)
+            bench.unsend(item)
             bench.clock.wait(bench.stop, error.retry_after_seconds or 1.0)
             return None
         except UnexpectedAnswer as error:
@@ -151,7 +151,7 @@ class Submission:
         """A 200 that is no answer leaves the item in doubt; anything else was surely not queued."""
         if error.status == 200:
             return item
-        self._bench.put_back(item, charge=False)
+        self._bench.unsend(item)
         if error.status in (401, 402, 403):
             raise ConfigurationError(str(error)) from error
         raise ServerDown(str(error)) from error
@@ -163,7 +163,7 @@ class Submission:
             record = ErrorRecord(kind=error.kind, message=str(error), node_id=error.node_id)
             self._bench.fail(intent.item, record)
             return
-        self._bench.put_back(intent.item, charge=False)
+        self._bench.unsend(intent.item)
         raise TemplateRejected(
             f"the server refuses the template: {error}. No item is to blame; mend the template or the server "
             "(`burst template check --server` tells more), then run again."
@@ -172,7 +172,7 @@ class Submission:
     def _take_back(self, intents: Sequence[_Intent]) -> None:
         """Intents whose POST was never sent are simply pending again."""
         for intent in intents:
-            self._bench.put_back(intent.item, charge=False)
+            self._bench.unsend(intent.item)
 
     def _number(self) -> float:
         """An increasing queue number: milliseconds, so that prompts without one (a person's) go first."""

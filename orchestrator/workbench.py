@@ -113,6 +113,10 @@ class Workbench:
         if self.change(item, lambda now: now.put_back(charge=charge, error=error)):
             self.tally.put_back += 1
 
+    def unsend(self, item: Item) -> None:
+        """Due again, because its POST surely reached no queue."""
+        self.change(item, lambda now: now.unsend())
+
     def cancel(self, item: Item) -> None:
         """Settle a wish to cancel."""
         if cancelled := self.change(item, lambda now: now.cancel()):

@@ -141,9 +141,10 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     def accept(self, *, prompt_id: str) -> Self:
         """The server answered the POST; it may have chosen another id, which is believed."""
-        if prompt_id == self.prompt_id:
-            return msgspec.structs.replace(self, accepted=True)
-        return msgspec.structs.replace(self._without_prompt(), prompt_id=prompt_id, accepted=True)
+        previous = (
+            self._without_prompt().previous_prompt_ids if prompt_id != self.prompt_id else self.previous_prompt_ids
+        )
+        return msgspec.structs.replace(self, prompt_id=prompt_id, previous_prompt_ids=previous, accepted=True)
 
     def doubt(self) -> Self:
         """A hand edit says pending while its prompt was still out: the server is asked first."""
@@ -173,6 +174,12 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             self._without_prompt(), status=Status.PENDING, attempts=self.attempts + charge, error=error
         )
 
+    def unsend(self) -> Self:
+        """Due again, its prompt_id forgotten: the POST surely never reached a queue."""
+        return msgspec.structs.replace(
+            self._without_prompt(), status=Status.PENDING, previous_prompt_ids=self.previous_prompt_ids
+        )
+
     def start_over(self) -> Self:
         """Due again as if it had never been tried: for retry, reset, rescan and repair."""
         return msgspec.structs.replace(
@@ -183,7 +190,6 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             error=None,
             completed_at=None,
             seconds=None,
-            fingerprint=None,
         )
 
     def request_cancel(self) -> Self:
@@ -206,4 +212,5 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             accepted=False,
             cancel_requested=False,
             submitted_at=None,
+            fingerprint=None,
         )

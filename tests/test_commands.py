@@ -316,6 +316,8 @@ def test_a_rejected_template_stops_with_every_item_still_due(project: Path) -> N
     report = said("run", code=2)
     assert "NoSuchNode" in report["reason"]
     assert report["counts"]["pending"] == 6
+    state = json.loads((project / "re_render_state.json").read_text())
+    assert all(set(found) == {"status", "subfolder", "filename"} for found in state.values()), "as if never tried"
 
 
 def test_a_rejected_input_fails_its_item_alone(project: Path) -> None:
