@@ -48,6 +48,10 @@ class BurstGroup(click.Group):
             return super().invoke(ctx)
         except BurstError as error:
             _fail(error, as_json=ctx.meta["as_json"])
+        except click.UsageError as error:
+            if ctx.meta["as_json"]:
+                _print_error("UsageError", error.format_message(), error.exit_code)
+            raise
         except KeyboardInterrupt:
             # Before a run has handlers of its own, and in every other command; click would make it a 1.
             sys.exit(EXIT_SIGINT)
@@ -55,12 +59,13 @@ class BurstGroup(click.Group):
 
 def _fail(error: BurstError, *, as_json: bool) -> NoReturn:
     if as_json:
-        kind = type(error).__name__
-        _print_json(
-            {"schema": "burst.error/1", "error": {"kind": kind, "message": str(error)}, "exit_code": error.exit_code}
-        )
+        _print_error(type(error).__name__, str(error), error.exit_code)
     click.echo(f"burst: {error}", err=True)
     sys.exit(error.exit_code)
+
+
+def _print_error(kind: str, message: str, exit_code: int) -> None:
+    _print_json({"schema": "burst.error/1", "error": {"kind": kind, "message": message}, "exit_code": exit_code})
 
 
 def _print_json(document: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -261,6 +262,20 @@ def test_an_error_is_one_json_object_too(project: Path) -> None:
     assert document["schema"] == "burst.error/1"
     assert document["error"]["kind"] == "StateError"
     assert "burst init" in document["error"]["message"]
+
+
+@pytest.mark.parametrize("arguments", [["run", "--nonsense"], ["run", "-n", "many"], ["nonsense"], ["init"]])
+def test_a_usage_error_is_one_json_object_too(project: Path, arguments: list[str]) -> None:
+    document = said(*arguments, code=2)
+    assert (document["schema"], document["exit_code"]) == ("burst.error/1", 2)
+
+
+def test_every_schema_is_in_the_readme() -> None:
+    root = Path(__file__).parents[1]
+    sources = [root / "burst.py", *(root / "orchestrator").rglob("*.py")]
+    schemas = {name for path in sources for name in re.findall(r'"(burst\.[a-z-]+/\d+)"', path.read_text())}
+    assert len(schemas) == 15
+    assert sorted(name for name in schemas if f"`{name}`" not in (root / "README.md").read_text()) == []
 
 
 @pytest.mark.parametrize(
