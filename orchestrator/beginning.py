@@ -9,11 +9,11 @@ from typing import Any
 
 from orchestrator.errors import ItemError
 from orchestrator.prompts import Prompts
-from orchestrator.redoing import change_all
 from orchestrator.settings import Overrides, Settings, load_settings, refuse_literal_headers, save_settings
 from orchestrator.sources import DEFAULT_PATTERN, prompt_items, refuse_collisions
 from state.item import Item, Status
 from state.json_store import JsonStore
+from state.store import change_all
 
 SCHEMA = "burst.init/1"
 
@@ -93,7 +93,7 @@ def init_state(
 def _rescan(store: JsonStore, prompts: Prompts) -> tuple[str, ...]:
     """Completed items whose picture would come out otherwise today."""
     outdated = [item for item in store.items(Status.COMPLETED) if not _still_valid(item, prompts)]
-    return tuple(change_all(store, outdated, lambda item: item.start_over()))
+    return tuple(item.key for item in change_all(store, outdated, lambda now: now.start_over()))
 
 
 def _still_valid(item: Item, prompts: Prompts) -> bool:

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Literal
 
 from orchestrator import pacing
-from orchestrator.errors import ItemError, ServerStalled
-from orchestrator.lookup import Absent, Fate, Finished, Queued, look_up, withdraw
+from orchestrator.errors import ItemError, ServerStalled, UnexpectedAnswer
+from orchestrator.lookup import Absent, Fate, Finished, Queued, Unclear, look_up, withdraw
 from orchestrator.recovery import Recovery
 from orchestrator.settling import Settling
 from orchestrator.submission import Submission
@@ -56,9 +56,12 @@ class Cycle:
         self._recover()
         while (ending := self._ending()) is None:
             self._fill()
-            if not self._watched and not self._doubts:
+            if self._watched or self._doubts:
+                self._watch()
+            elif (pause := self._submission.seconds_paused()) > 0:
+                self._wait(pause)
+            else:
                 return "done"
-            self._watch()
         if ending == "done":
             # Where recovery alone ended as many as were asked for, nothing was sent ahead yet.
             self._fill()
@@ -113,7 +116,7 @@ class Cycle:
         options = self._bench.options
         out = len(self._watched) + len(self._doubts)
         room = options.size + options.ahead - self._bench.tally.ended - out
-        if room <= 0:
+        if room <= 0 or self._submission.seconds_paused() > 0:
             return
         due = self._bench.store.due(room, skip=self._watched.keys() | self._doubts.keys())
         plain = []
@@ -162,9 +165,13 @@ class Cycle:
         if oldest.prompt_id != self._asked:
             self._asked, self._tick = oldest.prompt_id, None
         assert oldest.prompt_id is not None
-        entry = self._bench.client.history(oldest.prompt_id)
+        try:
+            entry = self._bench.client.history(oldest.prompt_id)
+        except UnexpectedAnswer as error:
+            self._meet(oldest, Unclear(error))
+            return
         if entry is not None:
-            self._settle(oldest, Finished(entry))
+            self._meet(oldest, Finished(entry))
             return
         since = self._bench.clock.monotonic() - max(self._last_end, self._last_sweep)
         if since >= self._bench.options.sweep_seconds or self._bench.client.failures != self._failures:
@@ -245,6 +252,9 @@ class Cycle:
                 self._settle(item, fate)
             case Queued(prompt_id=prompt_id):
                 self._adopt(item, prompt_id)
+            case Unclear(error=error):
+                self._bench.set_aside(item, error)
+                self._ended(item)
             case Absent():
                 if not self._recovery.follow_old_ids(item):
                     self._recovery.gone(item)

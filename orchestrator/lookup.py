@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.comfyui import ComfyUI, HistoryEntry, JobStatus, Queue
+from orchestrator.errors import UnexpectedAnswer
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,21 @@ class Absent:
     """The server does not know it: it never came, was deleted, or was lost with a restart."""
 
 
-Fate = Finished | Queued | Absent
+@dataclass(frozen=True)
+class Unclear:
+    """The server's history entry for it cannot be read: nothing is known of this one prompt."""
+
+    error: UnexpectedAnswer
+
+
+Fate = Finished | Queued | Absent | Unclear
 
 
 def look_up(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
-    """The fate of each prompt. Errors mean *unknown*, never *gone*: ServerUnreachable, ServerBusy, UnexpectedAnswer."""
+    """The fate of each prompt. Errors mean *unknown*, never *gone*: ServerUnreachable, ServerBusy, UnexpectedAnswer.
+
+    An entry that cannot be read is `Unclear` for its own prompt, and hinders no other.
+    """
     fates: dict[str, Fate] = {}
     missing = _not_in_history(client, prompt_ids, fates)
     if not missing:
@@ -68,7 +79,11 @@ def withdraw(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
 def _not_in_history(client: ComfyUI, prompt_ids: Iterable[str], fates: dict[str, Fate]) -> list[str]:
     missing = []
     for prompt_id in prompt_ids:
-        entry = client.history(prompt_id)
+        try:
+            entry = client.history(prompt_id)
+        except UnexpectedAnswer as error:
+            fates[prompt_id] = Unclear(error)
+            continue
         if entry is None:
             missing.append(prompt_id)
         else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import templates
 from orchestrator.comfyui import OutputFile, Queue, QueuedPrompt
-from orchestrator.errors import ItemError, NotOnServer, ServerStalled, TemplateError
+from orchestrator.errors import ItemError, NotOnServer, ServerStalled, TemplateError, TransientError
 from orchestrator.lookup import Absent, Fate, Finished, Queued, look_up
 from orchestrator.settling import Settling
 from orchestrator.workbench import Workbench
@@ -130,11 +130,17 @@ class Recovery:
         ]
 
     def _rescue(self, item: Item, files: list[OutputFile]) -> bool:
-        """Collect files of a forgotten prompt: all of them there, whole, and with our prefix in their graph."""
+        """Collect files of a forgotten prompt: all of them there, whole, and with our prefix in their graph.
+
+        False where that is surely not so; an answer that says nothing leaves the item to a later burst.
+        """
         try:
             self._settling.rescue(item, files)
         except (NotOnServer, ItemError):
             return False
+        except TransientError as error:
+            self._bench.set_aside(item, error)
+            return True
         self._bench.tally.rescued += 1
         self._bench.tally.note(
             "the server had forgotten prompts whose files it still had; they were collected by name, without texts"

@@ -9,14 +9,14 @@ from typing import Any
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, LockHeld, StaleChange, UsageError
-from orchestrator.lookup import Fate, Finished, Queued, withdraw
+from orchestrator.lookup import Fate, Finished, Queued, Unclear, withdraw
 from orchestrator.outputs import Problem, verify
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.wording import counted
 from state.item import Item, Status
 from state.json_store import JsonStore
 from state.run_lock import RunLock
-from state.store import Change
+from state.store import Change, change_all
 
 _SHOWN = 20
 _CANCELLABLE: dict[Status, Callable[[Item], Item]] = {
@@ -54,19 +54,6 @@ class Changed:
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
 
 
-def change_all(store: JsonStore, items: Iterable[Item], edit: Callable[[Item], Item]) -> list[str]:
-    """Change items in one change set; those that another process changed meanwhile are left out."""
-    chosen = list(items)
-    while chosen:
-        try:
-            store.apply([Change(item.key, item.status, edit) for item in chosen])
-        except StaleChange as stale:
-            chosen = [item for item in chosen if item.key not in stale.keys]
-            continue
-        return [item.key for item in chosen]
-    return []
-
-
 def retry(state: Path, keys: Collection[str] = (), *, cancelled: bool = False) -> Changed:
     """Make failed items due again (with `cancelled` those too), all or the named ones of any ended status.
 
@@ -80,7 +67,7 @@ def retry(state: Path, keys: Collection[str] = (), *, cancelled: bool = False) -
             chosen = list(store.items(Status.FAILED, *([Status.CANCELLED] if cancelled else [])))
         done = change_all(store, chosen, lambda item: item.start_over())
         store.settle(at_end=True)
-        return Changed("burst.retry/1", "due again", tuple(done), store.counts())
+        return Changed("burst.retry/1", "due again", _keys(done), store.counts())
     finally:
         store.close()
 
@@ -99,7 +86,7 @@ def reset(state: Path) -> Changed:
         done = change_all(store, list(store.items()), lambda item: item.start_over())
         store.settle(at_end=True)
         notes = (f"{counted(out)} of them submitted: what the server still renders of them is rendered twice",)
-        return Changed("burst.reset/1", "due again", tuple(done), store.counts(), notes if out else ())
+        return Changed("burst.reset/1", "due again", _keys(done), store.counts(), notes if out else ())
     finally:
         lock.release()
         store.close()
@@ -118,8 +105,7 @@ def cancel(state: Path, keys: Collection[str], *, overrides: Overrides | None = 
         wished = [item.key for item in changed if item.status is Status.SUBMITTED]
         notes = _settle_wishes(store, wished, state, overrides or Overrides()) if wished else []
         store.settle(at_end=True)
-        done = tuple(item.key for item in changed)
-        return Changed("burst.cancel/1", "cancelled, or about to be", done, store.counts(), tuple(notes))
+        return Changed("burst.cancel/1", "cancelled, or about to be", _keys(changed), store.counts(), tuple(notes))
     finally:
         store.close()
 
@@ -158,11 +144,15 @@ def _settle_unattended(store: JsonStore, items: Sequence[Item], fates: Mapping[s
     try:
         for item in items:
             fate = fates[item.prompt_id or ""]
-            if isinstance(fate, Queued) or (isinstance(fate, Finished) and fate.entry.succeeded):
+            if isinstance(fate, Queued | Unclear) or (isinstance(fate, Finished) and fate.entry.succeeded):
                 continue
             change_all(store, [item], lambda now: now.cancel())
     finally:
         lock.release()
+
+
+def _keys(items: Iterable[Item]) -> tuple[str, ...]:
+    return tuple(item.key for item in items)
 
 
 def _named(store: JsonStore, keys: Collection[str]) -> list[Item]:
@@ -229,11 +219,11 @@ def verify_outputs(
         for item in store.items(Status.COMPLETED):
             checked += 1
             problems += [(item.key, problem) for problem in verify(output_dir, item.outputs, full=not quick)]
-        put_back: list[str] = []
+        put_back: list[Item] = []
         if repair and problems:
             broken = {key for key, _ in problems}
-            put_back = change_all(store, [store.get(key) for key in broken], lambda item: item.start_over())
+            put_back = change_all(store, map(store.get, broken), lambda item: item.start_over())
             store.settle(at_end=True)
-        return Verified(checked=checked, problems=tuple(problems), put_back=tuple(put_back))
+        return Verified(checked=checked, problems=tuple(problems), put_back=_keys(put_back))
     finally:
         store.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.comfyui import HistoryEntry, OutputFile, OutputText
-from orchestrator.errors import ItemError, NotOnServer, OutputDamaged, OutputRefused
+from orchestrator.errors import ItemError, NotOnServer, OutputDamaged, OutputRefused, TransientError
 from orchestrator.workbench import Workbench
 from state.item import ErrorRecord, Item, OutputRecord
 
@@ -19,7 +19,7 @@ class Settling:
         self._bench = bench
 
     def finished(self, item: Item, entry: HistoryEntry) -> None:
-        """Its prompt is in history. Errors: TransientError from the download, DiskFull; the item is as it was then."""
+        """Its prompt is in history. Errors: TransientError when the server is gone, DiskFull; it is as it was then."""
         if entry.succeeded:
             seconds = _seconds(entry)
             if seconds is not None:
@@ -45,6 +45,8 @@ class Settling:
             self._bench.fail(item, _record(error), charge=False)
         except (ItemError, NotOnServer) as error:
             self._charge(item, _record(error))
+        except TransientError as error:
+            self._bench.set_aside(item, error)
         else:
             self.complete(item, placed, seconds=seconds)
 

@@ -25,6 +25,17 @@ from orchestrator.workbench import Workbench
 from state.item import ErrorRecord, Item, Status
 from state.store import Change
 
+_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
+
+
+class _Refused(Exception):
+    """429: this prompt was not queued, and the next will not be for `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
 
 @dataclass(frozen=True)
 class _Intent:
@@ -38,6 +49,11 @@ class Submission:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
         self._last_number = 0.0
+        self._paused_until = 0.0
+
+    def seconds_paused(self) -> float:
+        """How much longer nothing is sent, because the server said that it takes no more."""
+        return max(0.0, self._paused_until - self._bench.clock.monotonic())
 
     def submit(self, items: Sequence[Item]) -> list[Item]:
         """Submit these pending items; those that are now submitted, `in_doubt` where no answer came.
@@ -54,6 +70,10 @@ class Submission:
                 break
             try:
                 sent = self._post(intent)
+            except _Refused as refused:
+                self._paused_until = self._bench.clock.monotonic() + refused.seconds
+                self._take_back(intents[position:])
+                break
             except BaseException:
                 self._take_back(intents[position + 1 :])
                 raise
@@ -129,29 +149,29 @@ class Submission:
         except ServerUnreachable as error:
             if error.may_have_arrived:
                 return item
-            bench.unsend(item)
+            bench.unsend([item])
             bench.client.queue_remaining()
             return None
         except ServerBusy as error:
             if error.status != 429:
                 return item
-            bench.unsend(item)
-            bench.clock.wait(bench.stop, error.retry_after_seconds or 1.0)
-            return None
+            raise _Refused(min(error.retry_after_seconds or _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)) from error
         except UnexpectedAnswer as error:
             return self._unexpected(item, error)
-        if answer.node_errors:
-            bench.client.delete_from_queue([answer.prompt_id])
-            self._rejected(intent, PromptRejected("some outputs are not valid", node_errors=answer.node_errors))
-            return None
         renamed = answer.prompt_id != item.prompt_id
-        return bench.change(item, lambda now: now.accept(prompt_id=answer.prompt_id), sync=renamed)
+        accepted = bench.change(item, lambda now: now.accept(prompt_id=answer.prompt_id), sync=renamed)
+        if accepted is not None and answer.node_errors:
+            bench.client.delete_from_queue([answer.prompt_id])
+            partly = PromptRejected("some of its outputs are not valid", node_errors=answer.node_errors)
+            self._rejected(_Intent(accepted, intent.prepared), partly)
+            return None
+        return accepted
 
     def _unexpected(self, item: Item, error: UnexpectedAnswer) -> Item:
         """A 200 that is no answer leaves the item in doubt; anything else was surely not queued."""
         if error.status == 200:
             return item
-        self._bench.unsend(item)
+        self._bench.unsend([item])
         if error.status in (401, 402, 403):
             raise ConfigurationError(str(error)) from error
         raise ServerDown(str(error)) from error
@@ -163,7 +183,10 @@ class Submission:
             record = ErrorRecord(kind=error.kind, message=str(error), node_id=error.node_id)
             self._bench.fail(intent.item, record)
             return
-        self._bench.unsend(intent.item)
+        if intent.item.accepted:
+            self._bench.put_back(intent.item, charge=False)
+        else:
+            self._bench.unsend([intent.item])
         raise TemplateRejected(
             f"the server refuses the template: {error}. No item is to blame; mend the template or the server "
             "(`burst template check --server` tells more), then run again."
@@ -171,8 +194,7 @@ class Submission:
 
     def _take_back(self, intents: Sequence[_Intent]) -> None:
         """Intents whose POST was never sent are simply pending again."""
-        for intent in intents:
-            self._bench.unsend(intent.item)
+        self._bench.unsend(intent.item for intent in intents)
 
     def _number(self) -> float:
         """An increasing queue number: milliseconds, so that prompts without one (a person's) go first."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from orchestrator import pacing
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
-from orchestrator.errors import StaleChange
+from orchestrator.errors import BurstError, StaleChange
 from orchestrator.outputs import Outputs
 from orchestrator.prompts import Prompts
 from state.item import ErrorRecord, Item, Status
-from state.store import Change, Store
+from state.store import Change, Store, change_all
 
 log = logging.getLogger("burst")
 
@@ -113,9 +113,23 @@ class Workbench:
         if self.change(item, lambda now: now.put_back(charge=charge, error=error)):
             self.tally.put_back += 1
 
-    def unsend(self, item: Item) -> None:
-        """Due again, because its POST surely reached no queue."""
-        self.change(item, lambda now: now.unsend())
+    def set_aside(self, item: Item, error: BurstError) -> None:
+        """The server answers, but not for this item: left submitted for a later burst, failed after its last attempt.
+
+        Errors: TransientError when the server answers nothing else either; nothing is charged then.
+        """
+        if self.stop.is_set():
+            raise error
+        self.client.queue_remaining()
+        record = ErrorRecord(kind="unanswered", message=str(error))
+        if item.attempts + 1 >= self.options.max_attempts:
+            self.fail(item, record)
+        elif self.change(item, lambda now: now.stumble(error=record)):
+            self.tally.note(f"{item.key} is left for a later burst: {error}")
+
+    def unsend(self, items: Iterable[Item]) -> None:
+        """Due again, because their POSTs surely reached no queue."""
+        change_all(self.store, items, lambda now: now.unsend())
 
     def cancel(self, item: Item) -> None:
         """Settle a wish to cancel."""

@@ -168,6 +168,10 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             self._without_prompt(), status=Status.FAILED, error=error, attempts=self.attempts + charge
         )
 
+    def stumble(self, *, error: ErrorRecord) -> Self:
+        """Still out on its server: an attempt to take in what the server has of it is charged."""
+        return msgspec.structs.replace(self, attempts=self.attempts + 1, error=error)
+
     def put_back(self, *, charge: bool, error: ErrorRecord | None = None) -> Self:
         """Due again. Its old prompt_id joins the previous ones; its outputs stay named, to be replaced."""
         return msgspec.structs.replace(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.errors import StaleChange
 from state.item import Item, Status
 
 
@@ -57,3 +58,15 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of files. Nothing is written. Safe to repeat."""
+
+
+def change_all(store: Store, items: Iterable[Item], edit: Callable[[Item], Item]) -> list[Item]:
+    """Change items in one change set; those that another process changed meanwhile are left out."""
+    chosen = list(items)
+    while chosen:
+        try:
+            return store.apply([Change(item.key, item.status, edit) for item in chosen])
+        except StaleChange as stale:
+            store.refresh()
+            chosen = [item for item in chosen if item.key not in stale.keys]
+    return []
