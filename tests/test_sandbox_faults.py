@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,3 +174,14 @@ class TestDownloads:
             files = {"image": ("a.png", data, "image/png")}
             names.append(client.session.post(f"{client.url}/upload/image", files=files, timeout=5).json()["name"])
         assert names == ["a.png", "a.png", "a (1).png"]
+
+
+def test_a_client_that_dies_in_the_middle_of_its_post_is_not_worth_a_word(
+    sandbox: Sandbox, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = sandbox.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as dying:
+        dying.sendall(b'POST /prompt HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"pro')
+    eventually(lambda: sandbox.counts()["requests"].get("POST /prompt"))
+    assert client.entry(client.submit(text_to_image()))["status"]["completed"]
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -235,7 +235,11 @@ def _gatekeeper(machine: Machine) -> Middleware:
             await control.wait(delay_seconds)
         if machine.faults.strikes(Fault.UNAVAILABLE):
             return web.Response(status=503, text=answers.UNAVAILABLE_PAGE, content_type="text/html")
-        return await handler(request)
+        try:
+            return await handler(request)
+        except ConnectionError:
+            # The other side died in the middle of its request or of the answer: nothing to say, and nobody to hear it.
+            return reset(request)
 
     return middleware
 
