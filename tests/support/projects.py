@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,13 @@ def small_template(*, batch_size: int = 1, save_nodes: int = 1, text: bool = Fal
     if text:
         graph["20"] = {"class_type": "PreviewAny", "inputs": {"source": ["4", 0]}}
     return graph
+
+
+def _opened(descriptors: Path) -> Iterator[str]:
+    """What a process has open. A descriptor may be closed between the listing and the look at it."""
+    for one in descriptors.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield os.readlink(one)
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,7 @@ class Process:
 
     def has_open(self, path: Path) -> bool:
         """Whether it has this file open right now."""
-        return any(os.path.realpath(one) == str(path) for one in Path(f"/proc/{self.pid}/fd").iterdir())
+        return str(path) in _opened(Path(f"/proc/{self.pid}/fd"))
 
 
 class Project:
