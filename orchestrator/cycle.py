@@ -20,7 +20,7 @@ from orchestrator.settling import Settling
 from orchestrator.submission import Submission
 from orchestrator.wording import counted
 from orchestrator.workbench import Workbench
-from state.item import Item, Status
+from state.item import Item, Status, remaining
 
 Ending = Literal["done", "deadline", "stopped", "failure"]
 _LOOK_SECONDS = 0.25
@@ -47,8 +47,7 @@ class Cycle:
 
     def run(self) -> Ending:
         """Work until N items have ended, nothing is left, or something says stop."""
-        counts = self._bench.store.counts()
-        left = counts[Status.PENDING] + counts[Status.SUBMITTED]
+        left = remaining(self._bench.store.counts())
         if not left:
             return "done"
         self._bench.tally.planned = min(self._bench.options.size, left)
@@ -125,9 +124,8 @@ class Cycle:
                 self._doubt_hand_edit(item)
             else:
                 plain.append(item)
-        chosen = self._one_alone(plain, out=out)
-        if chosen:
-            for item in self._submission.submit(chosen):
+        if plain:
+            for item in self._submission.submit(self._one_alone(plain, out=out)):
                 self._take_in(item)
 
     def _one_alone(self, due: list[Item], *, out: int) -> list[Item]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.wording import counted, spoken_seconds
-from state.item import Status
+from state.item import Status, remaining
 
 SCHEMA = "burst.report/1"
 _SHOWN_KEYS = 3
@@ -55,7 +55,7 @@ class BurstReport:
     @property
     def remaining(self) -> int:
         """Items still due or out on a server."""
-        return self.counts[Status.PENDING] + self.counts[Status.SUBMITTED]
+        return remaining(self.counts)
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys under the schema name `burst.report/1`."""

@@ -26,7 +26,7 @@ from orchestrator.wording import counted
 from orchestrator.workbench import Progress, Tally, Workbench
 from state.burst_log import BurstLog, BurstRecord
 from state.burst_log import Ending as RecordedEnding
-from state.item import Status
+from state.item import Status, remaining
 from state.json_store import JsonStore
 from state.run_lock import Holder, RunLock
 
@@ -147,7 +147,7 @@ class Run:
             whole.add(bench.tally)
             count += 1
             goes_on = request.until_done and ended.how == "done" and bench.tally.ended
-            if not (goes_on and _left(tools.store)):
+            if not (goes_on and remaining(tools.store.counts())):
                 return _report(bench, whole, ended, bursts=count, seconds=self._clock.monotonic() - started)
 
     def _bench(self, tools: _Tools, pace: pacing.Pace) -> Workbench:
@@ -239,11 +239,6 @@ def _the_one_server(settings: Settings) -> str:
     return settings.servers[0]
 
 
-def _left(store: JsonStore) -> int:
-    counts = store.counts()
-    return counts[Status.PENDING] + counts[Status.SUBMITTED]
-
-
 def _abandon(bench: Workbench, server: str) -> None:
     """Give up what is submitted to a server: due again, and possibly rendered twice."""
     url = parse_address(server).url
@@ -265,7 +260,7 @@ def _record_killed(log: BurstLog, holder: Holder, last_alive: datetime) -> None:
         ended_at=last_alive,
         ended="killed",
         size=holder.size,
-        seconds=max(0.0, (last_alive - holder.started_at).total_seconds()),
+        seconds=holder.lived_seconds(last_alive),
     )
     log.append(record)
 
@@ -274,7 +269,6 @@ def _report(bench: Workbench, whole: Tally, ended: _Ended, *, bursts: int, secon
     counts = bench.store.counts()
     following = bench.store.due(bench.options.size)
     per_item = seconds / whole.completed if whole.completed else bench.pace.seconds_per_item
-    left = counts[Status.PENDING] + counts[Status.SUBMITTED]
     error = ended.error
     return BurstReport(
         burst=ended.burst,
@@ -294,7 +288,7 @@ def _report(bench: Workbench, whole: Tally, ended: _Ended, *, bursts: int, secon
         next_batch_size=len(following),
         seconds=seconds,
         seconds_per_item=per_item,
-        seconds_left=per_item * left if per_item is not None else None,
+        seconds_left=per_item * remaining(counts) if per_item is not None else None,
         requests=bench.client.requests_made,
         output_dir=str(bench.outputs.output_dir),
         failures=tuple(whole.failures),

@@ -113,7 +113,9 @@ def save_settings(state_file: Path, settings: Settings) -> None:
 
 
 def settings_path(state_file: Path) -> Path:
-    return state_file.resolve().with_suffix(".burst") / "settings.toml"
+    from state.json_store import burst_folder
+
+    return burst_folder(state_file.resolve()) / "settings.toml"
 
 
 def parse_header(text: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.wording import spoken_seconds
 from state.burst_log import BurstLog, BurstRecord
-from state.item import Item, Status
+from state.item import Item, Status, remaining
 from state.json_store import JsonStore
 from state.run_lock import Holder, RunLock
 
@@ -45,7 +45,7 @@ class StatusReport:
     @property
     def remaining(self) -> int:
         """Items still due or out on a server."""
-        return self.counts[Status.PENDING] + self.counts[Status.SUBMITTED]
+        return remaining(self.counts)
 
     @property
     def seconds_left(self) -> float | None:

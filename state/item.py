@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -34,6 +35,12 @@ TRANSITIONS: dict[Status | None, frozenset[Status]] = {
     Status.CANCELLED: frozenset({Status.CANCELLED, Status.PENDING}),
 }
 """Which status may follow which; every store applies this one table. None: the item is not there yet."""
+
+
+def remaining(counts: Mapping[Status, int]) -> int:
+    """Items still due or out on a server."""
+    return counts[Status.PENDING] + counts[Status.SUBMITTED]
+
 
 Priority = Literal["urgent", "high", "normal", "low"]
 PRIORITIES: tuple[Priority, ...] = ("urgent", "high", "normal", "low")

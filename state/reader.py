@@ -68,6 +68,8 @@ class JsonReader:
     def due(self, limit: int, *, skip: Collection[str] = ()) -> list[Item]:
         chosen: list[str] = []
         with self._mutex:
+            if not self._records.counts[Status.PENDING]:
+                return []
             special = self._records.priorities
             for priority in PRIORITIES if special else ("normal",):
                 for key, status in self._records.statuses.items():

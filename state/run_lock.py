@@ -32,6 +32,10 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime
     size: int
 
+    def lived_seconds(self, last_alive: datetime) -> float:
+        """From its beginning to when it was last alive."""
+        return max(0.0, (last_alive - self.started_at).total_seconds())
+
     def describe(self) -> str:
         return f"pid {self.pid} on {self.host} (burst {self.burst}, begun {self.started_at:%Y-%m-%d %H:%M:%S} UTC)"
 

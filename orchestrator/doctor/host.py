@@ -121,7 +121,7 @@ def check_elsewhere(state: Path, seen: Survey, servers: tuple[str, ...]) -> Iter
 def _last_burst(state: Path, seen: Survey) -> Check:
     if seen.status.killed is not None:
         holder, last_alive = seen.status.killed
-        lived = max(0.0, (last_alive - holder.started_at).total_seconds())
+        lived = holder.lived_seconds(last_alive)
         age = f"about {spoken_seconds(lived)} after it began" if lived >= TOUCH_SECONDS else "in its first second"
         message = f"killed at {last_alive:%Y-%m-%d %H:%M:%S} UTC, {age}"
         facts = {"ended": "killed", "at": last_alive.isoformat(), "seconds": round(lived, 3)}
@@ -143,7 +143,7 @@ def _lifetimes(seen: Survey) -> list[float]:
     lived = [record.seconds for record in seen.records if record.ended in ("killed", "stopped")]
     if seen.status.killed is not None:
         holder, last_alive = seen.status.killed
-        lived.append(max(0.0, (last_alive - holder.started_at).total_seconds()))
+        lived.append(holder.lived_seconds(last_alive))
     return lived
 
 
