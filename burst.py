@@ -96,7 +96,7 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What a run works with; `init` remembers it."""
     for option in reversed(
         (
-            click.option("--server", multiple=True, metavar="URL", help="The ComfyUI server (or COMFYUI_URL)."),
+            click.option("--server", multiple=True, metavar="URL", help="A ComfyUI (or COMFYUI_URL). Repeatable."),
             click.option("--template", metavar="FILE|NAME", help="API-format workflow, or a shipped one."),
             click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where pictures go."),
             click.option(
@@ -111,7 +111,7 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "headers",
                 multiple=True,
                 metavar="'NAME: VALUE'",
-                help="Sent to the server; VALUE may be env:VARIABLE (or COMFYUI_HEADERS). Repeatable.",
+                help="Sent to every server; VALUE may be env:VARIABLE (or COMFYUI_HEADERS). Repeatable.",
             ),
         )
     ):
@@ -428,7 +428,12 @@ def template_show(name: str | None, bindings: tuple[str, ...], state: Path, as_j
 @template.command("check", short_help="What is wrong with a workflow.")
 @click.argument("name", required=False, metavar="[NAME|FILE]")
 @click.option(
-    "--server", is_flag=False, flag_value="", metavar="[URL]", help="Ask this server too; without URL, the usual one."
+    "--server",
+    multiple=True,
+    is_flag=False,
+    flag_value="",
+    metavar="[URL]",
+    help="Ask this one server too; without URL, the usual one.",
 )
 @bind_option
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Sent to the server. Repeatable.")
@@ -436,7 +441,7 @@ def template_show(name: str | None, bindings: tuple[str, ...], state: Path, as_j
 @json_option
 def template_check(
     name: str | None,
-    server: str | None,
+    server: tuple[str, ...],
     bindings: tuple[str, ...],
     headers: tuple[str, ...],
     state: Path,
@@ -448,8 +453,8 @@ def template_check(
     """
     from orchestrator.inspection import check_template
 
-    said = _overrides(server=(server,) if server else (), bindings=bindings, headers=headers)
-    report = check_template(name, state=state, overrides=said, ask_server=server is not None)
+    said = _overrides(server=tuple(filter(None, server)), bindings=bindings, headers=headers)
+    report = check_template(name, state=state, overrides=said, ask_server=bool(server))
     _show(report, as_json)
     sys.exit(report.exit_code)
 
@@ -475,6 +480,7 @@ _SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ("--lora", str, "A LoRA's name; repeatable."),
     ("--vae", str, "A VAE's name; repeatable."),
     ("--embedding", str, "An embedding's name; repeatable."),
+    ("--missing-node", str, "A node class that it lacks; repeatable."),
     ("--accept-any-model", bool, "Take every model name: to rehearse another server's template."),
     ("--jobs-api", bool, "Have /api/jobs, as newer servers do."),
     ("--rename-prompts", bool, "Choose every prompt_id itself, as some hosts do."),

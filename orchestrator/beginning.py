@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.errors import ItemError
 from orchestrator.prompts import Prompts
-from orchestrator.settings import Overrides, Settings, load_settings, refuse_literal_headers, save_settings
+from orchestrator.settings import Overrides, Settings, load_settings, refuse_secrets, save_settings
 from orchestrator.sources import DEFAULT_PATTERN, prompt_items, refuse_collisions
 from state.item import Item, Status
 from state.json_store import JsonStore
@@ -75,7 +75,7 @@ def init_state(
     prompts.check()
     items = prompt_items(directories, home=home, pattern=pattern)
     refuse_collisions(items)
-    refuse_literal_headers(settings)
+    refuse_secrets(settings)
     store = JsonStore.open(state, create=True)
     try:
         refuse_collisions((item for item in items if item.key not in store), beside=store.items())

@@ -204,7 +204,8 @@ def check_template(
     findings: Sequence[Finding] = templates.check_offline(chosen.workflow, chosen.bindings)
     server = None
     if ask_server:
-        with ComfyUI(settings.servers[0], headers=settings.resolved_headers(), retry_seconds=_RETRY_SECONDS) as client:
+        asked = settings.the_one_server()
+        with ComfyUI(asked, headers=settings.resolved_headers(asked), retry_seconds=_RETRY_SECONDS) as client:
             server = client.url
             findings = merged(findings, templates.check_against(graph, client.object_info()))
     return TemplateFindings(chosen.workflow.name, server, len(graph), tuple(chosen.bindings), tuple(findings))

@@ -126,7 +126,8 @@ def _settle_wishes(store: JsonStore, keys: Sequence[str], state: Path, overrides
     items = [store.get(key) for key in keys]
     for server in sorted({item.server for item in items if item.server}):
         try:
-            with ComfyUI(server, headers=settings.resolved_headers() if server in settings.servers else {}) as client:
+            known = settings.server_at(server)
+            with ComfyUI(known or server, headers=settings.resolved_headers(known) if known else {}) as client:
                 theirs = [item for item in items if item.server == server]
                 _settle_unattended(store, theirs, withdraw(client, [item.prompt_id or "" for item in theirs]))
         except BurstError as error:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.comfyui.address import parse_address
 from orchestrator.errors import SettingsError, StateVersionError, UsageError
 
 FORMAT_VERSION = 1
 DEFAULT_STATE = "re_render_state.json"
 DEFAULT_SERVER = "http://127.0.0.1:8188"
 SERVER_VARIABLE = "COMFYUI_URL"
+"""One address, or several between commas or white space."""
 HEADERS_VARIABLE = "COMFYUI_HEADERS"
 """One `Name: value` a line."""
 _FROM_ENVIRONMENT = "env:"
@@ -31,21 +34,44 @@ class Settings:
 
     output_dir: Path
     template: str | None = None
-    servers: tuple[str, ...] = (DEFAULT_SERVER,)
+    servers: tuple[str, ...] = field(default=(DEFAULT_SERVER,), repr=False)
+    """Each once, as `parse_servers` spells them; they may hold credentials, so show `server_urls`."""
     bindings: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Sent to every server."""
+    own_headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """Address -> headers that go to this server alone, and win over those for every server."""
 
-    def resolved_headers(self) -> dict[str, str]:
-        """The headers with their values from the environment. Errors: SettingsError that names the variable."""
-        found = {}
-        for name, value in self.headers.items():
-            if value.startswith(_FROM_ENVIRONMENT):
-                variable = value.removeprefix(_FROM_ENVIRONMENT)
-                if variable not in os.environ:
-                    raise SettingsError(f"header {name}: the environment variable {variable} is not set; set it")
-                value = os.environ[variable]
-            found[name] = value
-        return found
+    @property
+    def server_urls(self) -> tuple[str, ...]:
+        """The servers' addresses, fit to be shown, as clients and items name them."""
+        return tuple(parse_address(server).url for server in self.servers)
+
+    def the_one_server(self) -> str:
+        """For what asks a single server. Errors: UsageError where several are set."""
+        if len(self.servers) > 1:
+            listed = ", ".join(self.server_urls)
+            raise UsageError(f"this asks one server, and {len(self.servers)} are set ({listed}); say --server URL")
+        return self.servers[0]
+
+    def server_at(self, url: str) -> str | None:
+        """The server of this address, with its credentials; None where it is not one of these."""
+        place = parse_address(url).place
+        return next((server for server in self.servers if parse_address(server).place == place), None)
+
+    def resolved_headers(self, server: str | None = None) -> dict[str, str]:
+        """The headers for every server and, with `server`, its own; `env:` values are looked up.
+
+        Errors: SettingsError that names the variable.
+        """
+        own: dict[str, str] = {}
+        if server is not None:
+            place = parse_address(server).place
+            for address, headers in self.own_headers.items():
+                own |= headers if parse_address(address).place == place else {}
+        replaced = {name.lower() for name in own}
+        common = {name: value for name, value in self.headers.items() if name.lower() not in replaced}
+        return {name: _resolved(name, value) for name, value in (common | own).items()}
 
 
 @dataclass(frozen=True)
@@ -54,9 +80,9 @@ class Overrides:
 
     template: str | None = None
     output_dir: Path | None = None
-    servers: tuple[str, ...] = ()
+    servers: tuple[str, ...] = field(default=(), repr=False)
     bindings: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def load_settings(state_file: Path, overrides: Overrides | None = None) -> Settings:
@@ -65,33 +91,62 @@ def load_settings(state_file: Path, overrides: Overrides | None = None) -> Setti
     home = state_file.resolve().parent
     path = settings_path(state_file)
     kept = _read(path)
+    headers, own_headers = _headers(path, kept)
     settings = Settings(
         output_dir=home / _text(path, kept, "output_dir", "output"),
         template=_template(home, kept.get("template")),
-        servers=tuple(kept.get("servers", (DEFAULT_SERVER,))),
+        servers=parse_servers(kept.get("servers", (DEFAULT_SERVER,)), source=f"{path}: servers"),
         bindings=kept.get("bindings", {}),
-        headers=kept.get("headers", {}),
+        headers=headers,
+        own_headers=own_headers,
     )
     return _overridden(settings, said)
 
 
-def refuse_literal_headers(settings: Settings) -> None:
-    """What is remembered holds no secret. Errors: UsageError for a header whose value is not `env:…`."""
-    for name, value in settings.headers.items():
-        if not value.startswith(_FROM_ENVIRONMENT):
+def parse_servers(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
+    """The addresses in one spelling, each server once, in their order; a text may hold several.
+
+    Errors: SettingsError that counts to the wrong one and does not repeat it, for it may hold a password.
+    """
+    words = [word for text in texts for word in re.split(r"[,\s]+", text) if word]
+    if not words:
+        raise SettingsError(f"{source}: no address; write one like {DEFAULT_SERVER}")
+    found: dict[object, str] = {}
+    for number, word in enumerate(words, 1):
+        try:
+            address = parse_address(word)
+        except SettingsError as error:
+            which = f"{source}, address {number} of {len(words)}" if len(words) > 1 else source
+            raise SettingsError(f"{which}: {error}") from error
+        found.setdefault(address.place, address.full)
+    return tuple(found.values())
+
+
+def refuse_secrets(settings: Settings) -> None:
+    """What is remembered holds no secret. Errors: UsageError for a header that is not `env:…`, or a password."""
+    for headers in (settings.headers, *settings.own_headers.values()):
+        for name, value in headers.items():
+            if not value.startswith(_FROM_ENVIRONMENT):
+                raise UsageError(
+                    f"the value of header {name} would be written to disk; "
+                    f"put it into an environment variable and say --header '{name}: env:VARIABLE'"
+                )
+    for server in settings.servers:
+        address = parse_address(server)
+        if address.credentials is not None:
             raise UsageError(
-                f"the value of header {name} would be written to disk; "
-                f"put it into an environment variable and say --header '{name}: env:VARIABLE'"
+                f"the password in the address of {address.url} would be written to disk; say --server {address.url} "
+                f"here, and give the whole address in {SERVER_VARIABLE} when it runs"
             )
 
 
 def save_settings(state_file: Path, settings: Settings) -> None:
-    """Write settings.toml. Errors: UsageError for a header whose value is not `env:…`; DiskFull."""
+    """Write settings.toml. Errors: UsageError as `refuse_secrets`; DiskFull."""
     import tomli_w
 
     from state.disk import Disk
 
-    refuse_literal_headers(settings)
+    refuse_secrets(settings)
     home = state_file.resolve().parent
     kept: dict[str, Any] = {
         "version": FORMAT_VERSION,
@@ -101,7 +156,8 @@ def save_settings(state_file: Path, settings: Settings) -> None:
     if settings.template is not None:
         path = Path(settings.template)
         kept["template"] = _relative(home, path) if path.is_absolute() else settings.template
-    kept |= {name: dict(table) for name in ("bindings", "headers") if (table := getattr(settings, name))}
+    headers = dict(settings.headers) | {address: dict(own) for address, own in settings.own_headers.items()}
+    kept |= {name: table for name, table in (("bindings", dict(settings.bindings)), ("headers", headers)) if table}
     target = settings_path(state_file)
     disk = Disk()
     disk.make_directory(target.parent)
@@ -124,6 +180,15 @@ def parse_header(text: str) -> tuple[str, str]:
     if not colon or not name.strip() or not value.strip():
         raise UsageError("a header is written as 'Name: value', or 'Name: env:VARIABLE' to keep the value out of sight")
     return name.strip(), value.strip()
+
+
+def _resolved(name: str, value: str) -> str:
+    if not value.startswith(_FROM_ENVIRONMENT):
+        return value
+    variable = value.removeprefix(_FROM_ENVIRONMENT)
+    if variable not in os.environ:
+        raise SettingsError(f"header {name}: the environment variable {variable} is not set; set it")
+    return os.environ[variable]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -151,12 +216,27 @@ def _check_shapes(path: Path, kept: Mapping[str, Any]) -> None:
     servers = kept.get("servers", [DEFAULT_SERVER])
     if not isinstance(servers, list) or not servers or not all(isinstance(server, str) for server in servers):
         raise SettingsError(f'{path}: servers: expected a list of addresses, such as ["{DEFAULT_SERVER}"]')
-    for name in ("bindings", "headers"):
-        table = kept.get(name, {})
+    bindings, (common, own) = kept.get("bindings", {}), _headers(path, kept)
+    tables = {"[bindings]": bindings, "[headers]": common} | {f'[headers."{url}"]': table for url, table in own.items()}
+    for heading, table in tables.items():
         if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
-            raise SettingsError(f'{path}: [{name}]: expected NAME = "text" pairs')
+            raise SettingsError(f'{path}: {heading}: expected NAME = "text" pairs')
     if not isinstance(kept.get("template", ""), str):
         raise SettingsError(f"{path}: template: expected a name or a path")
+
+
+def _headers(path: Path, kept: Mapping[str, Any]) -> tuple[Any, dict[str, dict[str, Any]]]:
+    """The headers for every server; and by address those of one: `[headers."http://host:8188"]`."""
+    headers = kept.get("headers", {})
+    if not isinstance(headers, dict):
+        return headers, {}
+    own = {}
+    for address in [name for name, value in headers.items() if isinstance(value, dict)]:
+        try:
+            own[parse_address(address).url] = headers[address]
+        except SettingsError as error:
+            raise SettingsError(f"{path}: a table among [headers] is headed by no address: {error}") from error
+    return {name: value for name, value in headers.items() if not isinstance(value, dict)}, own
 
 
 def _text(path: Path, kept: Mapping[str, Any], name: str, default: str) -> str:
@@ -174,7 +254,11 @@ def _template(home: Path, kept: str | None) -> str | None:
 
 
 def _overridden(settings: Settings, said: Overrides) -> Settings:
-    servers = said.servers or tuple(filter(None, [os.environ.get(SERVER_VARIABLE)])) or settings.servers
+    servers, environment = settings.servers, os.environ.get(SERVER_VARIABLE, "")
+    if said.servers:
+        servers = parse_servers(said.servers, source="--server")
+    elif environment.strip():
+        servers = parse_servers([environment], source=SERVER_VARIABLE)
     lines = os.environ.get(HEADERS_VARIABLE, "").splitlines()
     from_environment = dict(parse_header(line) for line in lines if line.strip())
     return replace(

@@ -401,6 +401,23 @@ class TestValidation:
         sandbox.change(accept_any_model=True)
         assert client.post("/prompt", {"prompt": graph}).status_code == 200
 
+    def test_a_node_class_that_it_lacks(self, sandbox: Sandbox, client: Client) -> None:
+        everything = client.get("/object_info").json()
+        sandbox.change(missing_nodes=["KSampler"])
+        assert set(everything) - set(client.get("/object_info").json()) == {"KSampler"}
+        assert client.get("/object_info/KSampler").json() == {}
+        answer = client.post("/prompt", {"prompt": text_to_image()})
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"] == "Cannot execute because node KSampler does not exist."
+        assert client.post("/prompt", {"prompt": empty_image()}).status_code == 200
+
+    def test_what_is_accepted_is_rendered_though_its_node_goes(self, sandbox: Sandbox, client: Client) -> None:
+        sandbox.hold("next")
+        prompt_id = client.submit(empty_image())
+        sandbox.change(missing_nodes=["EmptyImage"])
+        sandbox.release()
+        assert client.entry(prompt_id)["status"]["completed"]
+
 
 class TestCounts:
     def test_counts_what_was_rendered(self, sandbox: Sandbox, client: Client) -> None:

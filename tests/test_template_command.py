@@ -143,5 +143,12 @@ def test_the_usual_server(monkeypatch: pytest.MonkeyPatch) -> None:
         assert as_json("check", "smoke", "--server")["server"] == sandbox.url
 
 
+@pytest.mark.parametrize("said", [("http://a", "--server", "http://b"), ()])
+def test_several_servers_are_too_many(monkeypatch: pytest.MonkeyPatch, said: tuple[str, ...]) -> None:
+    monkeypatch.setenv("COMFYUI_URL", "http://c http://d")
+    words = template("check", "smoke", "--server", *said, code=2).stderr
+    assert "this asks one server, and 2 are set" in words
+
+
 def test_a_server_that_is_not_there() -> None:
     assert "Connection refused" in template("check", "smoke", "--server", "http://127.0.0.1:9", code=75).stderr

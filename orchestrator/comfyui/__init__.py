@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
-from orchestrator.comfyui.answers import (
-    HistoryEntry,
-    JobStatus,
-    OutputFile,
-    OutputText,
-    Queue,
-    QueuedPrompt,
-    Submitted,
-    UploadedImage,
-)
-from orchestrator.comfyui.client import ComfyUI
-from orchestrator.comfyui.download import Download
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.comfyui.answers import (
+        HistoryEntry,
+        JobStatus,
+        OutputFile,
+        OutputText,
+        Queue,
+        QueuedPrompt,
+        Submitted,
+        UploadedImage,
+    )
+    from orchestrator.comfyui.client import ComfyUI
+    from orchestrator.comfyui.download import Download
 
 __all__ = [
     "ComfyUI",
@@ -30,3 +33,14 @@ __all__ = [
     "Submitted",
     "UploadedImage",
 ]
+
+_HOMES = {"ComfyUI": "client", "Download": "download"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that settings can read an address without loading an HTTP client."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'answers')}"), name)

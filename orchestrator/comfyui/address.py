@@ -23,10 +23,23 @@ class Address:
     url: str
     authorization: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
+    credentials: str | None = field(default=None, repr=False)
+    """`user:password` as it was typed."""
 
     @property
     def path(self) -> str:
         return urlsplit(self.url).path
+
+    @property
+    def full(self) -> str:
+        """The address with its credentials: what `parse_address` takes again. Never to be shown."""
+        scheme, rest = self.url.split("://", 1)
+        return f"{scheme}://{self.credentials}@{rest}" if self.credentials is not None else self.url
+
+    @property
+    def place(self) -> tuple[str, str, int | None, str]:
+        """Equal for two spellings of one server: scheme, host, port, path."""
+        return *origin(self.url), self.path
 
 
 def parse_address(text: str) -> Address:
@@ -51,7 +64,12 @@ def parse_address(text: str) -> Address:
         return Address(url)
     password = unquote(parts.password or "")
     pair = f"{unquote(parts.username)}:{password}".encode()
-    return Address(url, authorization=f"Basic {base64.b64encode(pair).decode()}", password=password)
+    return Address(
+        url,
+        authorization=f"Basic {base64.b64encode(pair).decode()}",
+        password=password,
+        credentials=parts.netloc.rpartition("@")[0],
+    )
 
 
 def origin(url: str) -> tuple[str, str, int | None]:

@@ -41,7 +41,9 @@ class Machine:
         self.faults = Faults(settings)
         self.counts = Counts(self.clock)
         self.events = Events()
-        self.catalogue = Catalogue(NODE_CLASSES, choices=self.choices)
+        self.catalogue = Catalogue(
+            NODE_CLASSES, choices=self.choices, missing=lambda: self.faults.settings.missing_nodes
+        )
         self._changed = threading.Condition()
         self._gate = Gate()
         self._restarting = threading.Lock()

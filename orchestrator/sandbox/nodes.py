@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,20 +34,31 @@ class NodeClass:
 
 
 class Catalogue:
-    """The node classes of a server, with the lists of models and input pictures filled in at the moment of asking."""
+    """The node classes of a server, with the lists of models and input pictures filled in at the moment of asking.
 
-    def __init__(self, classes: dict[str, NodeClass], *, choices: Callable[[str], list[str]]) -> None:
+    `missing` says, also at that moment, which of the classes the server lacks.
+    """
+
+    def __init__(
+        self,
+        classes: dict[str, NodeClass],
+        *,
+        choices: Callable[[str], list[str]],
+        missing: Callable[[], Collection[str]] = tuple,
+    ) -> None:
         self._classes = classes
         self._choices = choices
+        self._missing = missing
 
     def get(self, name: str) -> NodeClass | None:
-        return self._classes.get(name)
+        return None if name in self._missing() else self._classes.get(name)
 
     def __getitem__(self, name: str) -> NodeClass:
+        """Of a prompt that was accepted, so also of a class that is missing since."""
         return self._classes[name]
 
     def names(self) -> list[str]:
-        return list(self._classes)
+        return [name for name in self._classes if name not in self._missing()]
 
     def inputs(self, node_class: NodeClass) -> dict[str, tuple[str | list[str], Options, bool]]:
         """Every settable input: its type or choices, its options, and whether it is required."""
@@ -59,7 +70,7 @@ class Catalogue:
 
     def object_info(self, name: str) -> dict[str, Any] | None:
         """The answer of GET /object_info/{name}, or None for a class that the server lacks."""
-        node_class = self._classes.get(name)
+        node_class = self.get(name)
         if node_class is None:
             return None
         groups: dict[str, dict[str, Any]] = {

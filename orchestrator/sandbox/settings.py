@@ -54,6 +54,8 @@ class SandboxSettings:
     loras: tuple[str, ...] = ("tiny-lora.safetensors",)
     vaes: tuple[str, ...] = ("tiny-vae.safetensors",)
     embeddings: tuple[str, ...] = ()
+    missing_nodes: tuple[str, ...] = ()
+    """Node classes that it does not have, as a server without some custom nodes."""
     accept_any_model: bool = False
     """Take every model name, listed or not: for rehearsing a template that names the models of another server."""
 
