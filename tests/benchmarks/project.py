@@ -1,0 +1,79 @@
+"""The job that both sides do: prompt files and a workflow; and the commands that do it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.child import ROOT, Cost, burst_command, environment, measure, script_command
+
+PICTURE: dict[str, Any] = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 8421504}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    "3": {
+        "class_type": "RegexReplace",
+        "inputs": {
+            "string": "",
+            "regex_pattern": "x",
+            "replace": "x",
+            "case_insensitive": True,
+            "multiline": False,
+            "dotall": False,
+            "count": 0,
+        },
+        "_meta": {"title": "Prompt Text"},
+    },
+}
+"""One small picture. The node that takes the prompt text feeds nothing: it travels with the graph, as texts do."""
+_BOUND = ("--bind", "prompt=title=Prompt Text.string")
+STATE = "re_render_state.json"
+
+
+def in_turn(number: int) -> tuple[str, str]:
+    """Both sides in the order of this round."""
+    return ("burst", "bare loop") if number % 2 == 0 else ("bare loop", "burst")
+
+
+class Project:
+    """`count` prompt files, a workflow, and what each side makes of them, below one empty directory."""
+
+    def __init__(self, home: Path, *, server: str, count: int, smoke: bool = False) -> None:
+        self.home = home
+        self.server = server
+        self._init = ["init", "prompts", "--server", server, "--output", "output", "--template", "workflow.json"]
+        self._workflow = home / "workflow.json"
+        if smoke:
+            shutil.copyfile(ROOT / "templates" / "smoke.json", self._workflow)
+        else:
+            self._workflow.write_text(json.dumps(PICTURE))
+            self._init += _BOUND
+        folder = home / "prompts" / "EP01"
+        folder.mkdir(parents=True)
+        for number in range(1, count + 1):
+            (folder / f"prompt_{number:04d}.txt").write_text(f"a lighthouse on a cliff, view {number}")
+
+    def init(self) -> None:
+        """What is done once, before any run: not measured."""
+        measure(burst_command(*self._init), cwd=self.home)
+
+    def run_command(self, *arguments: str) -> list[str]:
+        return burst_command("run", "--json", *arguments)
+
+    def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Cost:
+        """`burst run`, which must finish all that there is to do."""
+        cost = measure(self.run_command(*arguments), cwd=self.home, env=env or environment())
+        if left := cost.report["progress"]["remaining"]:
+            raise AssertionError(f"{left} items are left after burst run {' '.join(arguments)}")
+        return cost
+
+    def bare_command(self) -> list[str]:
+        """The bare loop over the same prompt files and the same workflow."""
+        return script_command("bare_loop", self.server, str(self._workflow), "prompts", "bare")
+
+    def protocol_command(self, *, size: int, poll_seconds: float) -> list[str]:
+        """One run of the plain protocol over the same prompt files and the same workflow."""
+        places = (str(self._workflow), "prompts", "protocol")
+        return script_command("plain_protocol", self.server, *places, str(size), str(poll_seconds))

@@ -1,0 +1,1 @@
+"""Goes first on the PYTHONPATH of a process whose syncs are counted."""
