@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
 import responses
+import urllib3
 from comfyui_loopback import Asked, Loopback, MovedClock, closed_port
 
 from orchestrator.comfyui import ComfyUI, OutputFile
 from orchestrator.comfyui.address import parse_address
+from orchestrator.comfyui.session import Session
 from orchestrator.errors import (
     BurstError,
     NotOnServer,
@@ -549,11 +554,101 @@ def test_a_sign_in_page_is_no_file() -> None:
         read(client)
 
 
-def test_two_threads_share_one_client() -> None:
+# Several threads.
+
+
+def test_six_threads_share_one_client() -> None:
+    def answer(asked: Asked) -> None:
+        asked.json(INFO, Set_Cookie=f"seen{next(numbers)}=1")
+
+    numbers = itertools.count()
+    with Loopback(answer) as server, ComfyUI(server.url) as client:
+        with ThreadPoolExecutor(6) as threads:
+            found = list(threads.map(lambda _: client.queue_remaining(), range(240)))
+        assert found == [4] * 240
+        assert client.requests_made == len(server.asked) == 240
+
+
+@responses.activate
+def test_pushbacks_count_429_and_time_outs(clock: MovedClock) -> None:
+    refused = urllib3.exceptions.NewConnectionError(None, "refused")  # type: ignore[arg-type]
+    late = urllib3.exceptions.ReadTimeoutError(None, "/", "")  # type: ignore[arg-type]
+    for failure in (
+        requests.ConnectTimeout(),
+        requests.ReadTimeout(),
+        requests.ConnectionError(late),
+        requests.ConnectionError(refused),
+        requests.ConnectionError("reset"),
+    ):
+        responses.add("GET", f"{URL}/api/prompt", body=failure)
+    for status in (429, 503, 429):
+        responses.add("GET", f"{URL}/api/prompt", status=status)
+    responses.add("GET", f"{URL}/api/prompt", json=INFO)
+    client = ComfyUI(URL, clock=clock, retry_seconds=600)
+    assert (client.pushbacks, client.failures) == (0, 0)
+    assert client.queue_remaining() == 4
+    assert (client.pushbacks, client.failures, client.requests_made) == (5, 5, 9)
+
+
+def test_a_body_that_stops_coming_is_a_pushback() -> None:
+    silence = threading.Event()
+
+    def hold(asked: Asked) -> None:
+        asked.reply(200, b"half", announced=8)
+        silence.wait(10)
+
+    with Loopback(info_or(hold)) as server, ComfyUI(server.url, read_timeout_seconds=0.1) as client:
+        with pytest.raises(ServerUnreachable, match=r"no answer within 0\.1 s"):
+            read(client)
+        assert client.pushbacks == 1
+        silence.set()
+
+
+# The cost of a request.
+
+
+def test_a_request_that_succeeds_needs_no_retry_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tenacity", None)
     with Loopback(lambda asked: asked.json(INFO)) as server, ComfyUI(server.url) as client:
-        threads = [threading.Thread(target=lambda: [client.queue_remaining() for _ in range(50)]) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert client.requests_made == len(server.asked) == 100
+        assert client.queue_remaining() == 4
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "curl_ca_bundle"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"HTTP_PROXY": "http://proxy:1", "https_proxy": "http://proxy:2"},
+        {"ALL_PROXY": "socks5://proxy:1", "NO_PROXY": "comfy.test"},
+        {"HTTP_PROXY": "http://proxy:1", "NO_PROXY": "comfy.test:8188,10.0.0.0/8"},
+        {"HTTP_PROXY": "http://proxy:1", "no_proxy": "*"},
+        {"REQUESTS_CA_BUNDLE": "/a.pem", "CURL_CA_BUNDLE": "/b.pem"},
+        {"CURL_CA_BUNDLE": "/b.pem"},
+    ],
+)
+def test_the_environment_is_taken_as_requests_takes_it(given: dict[str, str], environment: pytest.MonkeyPatch) -> None:
+    for name, value in given.items():
+        environment.setenv(name, value)
+    ours, plain = Session({}), requests.Session()
+    for url in (f"{URL}/a", f"{URL}/b", "http://comfy.test/a", "http://10.1.2.3:8188/", "https://other.test/", URL):
+        for stream in (False, True):
+            assert ours.merge_environment_settings(url, {}, stream, None, None) == plain.merge_environment_settings(
+                url, {}, stream, None, None
+            )
+
+
+def test_a_proxy_is_used_and_the_environment_read_once(environment: pytest.MonkeyPatch) -> None:
+    with Loopback(lambda asked: asked.json(INFO)) as proxy:
+        environment.setenv("HTTP_PROXY", proxy.url)
+        with ComfyUI(URL) as client:
+            client.queue_remaining()
+            environment.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+            client.queue_remaining()
+    assert [asked.path for asked in proxy.asked] == [f"{URL}/api/prompt"] * 2

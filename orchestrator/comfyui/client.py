@@ -35,7 +35,8 @@ _T = TypeVar("_T")
 
 
 class ComfyUI:
-    """One server. Safe for one watching and one downloading thread; `stop` ends the waiting between tries.
+    """One server. Threads may share it; a download belongs to the thread that opened it. `stop` ends the waiting
+    between tries.
 
     Every method but `submit` repeats itself for `retry_seconds`, on connection errors, 5xx and 429, but not past
     `deadline` (of the monotonic clock).
@@ -97,6 +98,11 @@ class ComfyUI:
     def failures(self) -> int:
         """Requests that got no answer so far: after one, the server may have been restarted, its queue lost."""
         return self.transport.failures
+
+    @property
+    def pushbacks(self) -> int:
+        """How often so far the server answered 429, or did not answer in time: a reason to ask it less often."""
+        return self.transport.pushbacks
 
     def submit(
         self, graph: Mapping[str, Any], *, prompt_id: str, number: float, extra_data: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""One server's HTTP: one `Session`, one retry layer, and credentials that reach that server and nobody else.
+"""One server's HTTP: what is sent, what is repeated, and credentials that reach that server and nobody else.
 
 Nothing here knows ComfyUI: any status below 500 but 429 is handed on, and `comfyui.py` says what it means.
 """
@@ -7,38 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import logging
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 from urllib.parse import urljoin
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui.address import DEFAULT_PORTS, Secrets, checked_headers, origin, parse_address, shown_origin
 from orchestrator.comfyui.download import Download, first_bytes
+from orchestrator.comfyui.patience import Patience
+from orchestrator.comfyui.session import Session
 from orchestrator.errors import ServerBusy, ServerUnreachable, UnexpectedAnswer
 
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
-
-logger = logging.getLogger(__name__)
-
 MAX_REDIRECTS = 5
-_SAID_AT_TRY = 3
-"""The try from which on a person should know that the server is being waited for."""
-_FIRST_PAUSE_SECONDS = 0.25
-_LONGEST_PAUSE_SECONDS = 5.0
-_T = TypeVar("_T")
-
-
-def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """An auth that adds nothing: otherwise requests would put ~/.netrc in the place of the user's header."""
-    return request
 
 
 @dataclass(frozen=True)
@@ -53,7 +39,10 @@ class Answer:
 
 
 class Transport:
-    """Requests to one server. One watching and one downloading thread may share it."""
+    """Requests to one server. Threads may share all of it, up to ten without opening connections anew.
+
+    A `Download` belongs to the thread that opened it. `close` ends no request that is under way.
+    """
 
     def __init__(
         self,
@@ -72,16 +61,16 @@ class Transport:
         self.requests_made = 0
         self.failures = 0
         """Requests that got no answer: after one, a server may have been restarted."""
+        self.pushbacks = 0
+        """Answers of 429, and time-outs of a connection, an answer or a piece of a body: a reason to ask less often."""
         self._headers = checked_headers(headers, address)
         self.secrets = Secrets(self._headers, address.password)
         self._timeouts = (connect_timeout_seconds, read_timeout_seconds)
-        self._retry_seconds = retry_seconds
-        self._deadline = deadline
-        self._stop = stop
         self._clock = clock
         self._counting = threading.Lock()
-        self._session = _session(self._headers)
-        self._stranger_session = _session({})
+        self._patience = Patience(self.url, retry_seconds=retry_seconds, deadline=deadline, stop=stop, clock=clock)
+        self._session = Session(self._headers)
+        self._stranger_session = Session({})
 
     def __repr__(self) -> str:
         return f"Transport({self.url!r})"
@@ -115,7 +104,7 @@ class Transport:
                 self._refuse_busy(method, path, response)
                 return Answer(method, path, response.status_code, response.headers, response.content)
 
-        return self._patiently(once) if patient else once()
+        return self._patience.keep_trying(once) if patient else once()
 
     @contextlib.contextmanager
     def stream(self, path: str, *, query: Mapping[str, str], offset: int) -> Iterator[Download]:
@@ -124,9 +113,9 @@ class Transport:
         Opening is repeated, reading is not. Errors: as `ask`; UnexpectedAnswer for a redirect that cannot be followed.
         """
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
-        response, elsewhere = self._patiently(lambda: self._open(path, query, headers))
+        response, elsewhere = self._patience.keep_trying(lambda: self._open(path, query, headers))
         with contextlib.closing(response):
-            yield Download(response, elsewhere=elsewhere, broken=lambda error: self.unreachable("GET", path, error))
+            yield Download(response, elsewhere=elsewhere, broken=lambda error: self._broken_off(path, error))
 
     def unreachable(self, method: str, path: str, error: BaseException) -> ServerUnreachable:
         """What requests raised, as ours."""
@@ -167,70 +156,32 @@ class Transport:
         try:
             return session.request(method, url, timeout=self._timeouts, allow_redirects=False, stream=stream, **parts)
         except requests.RequestException as error:
-            self.failures += 1
+            with self._counting:
+                self.failures += 1
+                self.pushbacks += _timed_out(error)
             if url == self.url + path:
                 raise self.unreachable(method, path, error) from error
             # The text of the cause would show the whole address, which may be a signed one.
             raise self.unreachable(method, f"{path}, redirected to {shown_origin(url)}", error) from None
 
+    def _broken_off(self, path: str, error: requests.RequestException) -> ServerUnreachable:
+        with self._counting:
+            self.pushbacks += _timed_out(error)
+        return self.unreachable("GET", path, error)
+
     def _refuse_busy(self, method: str, path: str, response: requests.Response) -> None:
         status = response.status_code
         if status != 429 and status < 500:
             return
+        if status == 429:
+            with self._counting:
+                self.pushbacks += 1
         said = self.secrets.snippet(first_bytes(response)) or "no text"
         raise ServerBusy(
             f"{self.url}: {method} {path} answered {status} ({said}); if it goes on, see the server's log",
             status=status,
             retry_after_seconds=_retry_after(response.headers.get("Retry-After"), self._clock),
         )
-
-    def _patiently(self, once: Callable[[], _T]) -> _T:
-        from tenacity import Retrying, retry_if_exception_type, wait_exponential, wait_random
-
-        growing = wait_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS)
-        backoff = growing + wait_random(0, _FIRST_PAUSE_SECONDS)
-        deadline = self._clock.monotonic() + self._retry_seconds
-        if self._deadline is not None:
-            deadline = min(deadline, self._deadline)
-
-        def pause_seconds(state: RetryCallState) -> float:
-            return max(backoff(state), _asked_to_wait(state))
-
-        def pause(seconds: float) -> None:
-            self._clock.wait(self._stop, seconds)
-
-        def is_over(state: RetryCallState) -> bool:
-            return self._stop.is_set() or self._clock.monotonic() + state.upcoming_sleep > deadline
-
-        def unless_stopped(state: RetryCallState) -> None:
-            if state.attempt_number > 1 and self._stop.is_set():
-                raise ServerUnreachable(f"{self.url}: told to stop while waiting for it", may_have_arrived=True)
-
-        retrying = Retrying(
-            retry=retry_if_exception_type((ServerUnreachable, ServerBusy)),
-            wait=pause_seconds,
-            stop=is_over,
-            sleep=pause,
-            before=unless_stopped,
-            before_sleep=_log_pause,
-            reraise=True,
-        )
-        return retrying(once)
-
-
-class _Session(requests.Session):
-    """Leaves redirects alone: requests prepares the next request in any case, and fails on a bad Location."""
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        return None
-
-
-def _session(headers: Mapping[str, str]) -> requests.Session:
-    session = _Session()
-    session.auth = _as_given
-    session.headers["User-Agent"] = "comfyui-burst"
-    session.headers.update(headers)
-    return session
 
 
 @contextlib.contextmanager
@@ -254,17 +205,6 @@ def _retry_after(value: str | None, clock: Clock) -> float | None:
     return None if due.tzinfo is None else max(0.0, (due - clock.now()).total_seconds())
 
 
-def _asked_to_wait(state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    return (error.retry_after_seconds or 0.0) if isinstance(error, ServerBusy) else 0.0
-
-
-def _log_pause(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    level = logging.WARNING if state.attempt_number == _SAID_AT_TRY else logging.INFO
-    logger.log(level, "%s; asking again in %.1f s", error, state.upcoming_sleep)
-
-
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """The error and what it wraps. Not `__context__`: that may be an older request's error."""
     yield error
@@ -280,6 +220,12 @@ def _never_connected(error: BaseException) -> bool:
     never = (NewConnectionError, ConnectTimeoutError, requests.ConnectTimeout, ssl.SSLCertVerificationError)
     unsent = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.InvalidHeader)
     return any(isinstance(cause, never + unsent) for cause in _causes(error))
+
+
+def _timed_out(error: BaseException) -> bool:
+    late = (requests.Timeout, ReadTimeoutError, ConnectTimeoutError)
+    # urllib3 counts a refused connection among the connect time-outs.
+    return any(isinstance(cause, late) and not isinstance(cause, NewConnectionError) for cause in _causes(error))
 
 
 def _reason(error: BaseException, timeouts: tuple[float, float]) -> str:
