@@ -11,6 +11,10 @@ import msgspec
 from state.disk import Disk
 
 Ending = Literal["done", "deadline", "stopped", "error", "killed"]
+_MEMORY_RECORDS = 500
+"""What pacing looks at. A run of many short bursts writes dozens; a watchdog is to be remembered over many runs."""
+_RECORD_BYTES = 512
+_LEAST_BYTES = 64 * 1024
 
 
 class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -26,6 +30,10 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     recovered: int = 0
     seconds: float = 0.0
     """Length of the burst."""
+    alive_seconds: float | None = None
+    """Age of the run, one process that may hold several bursts, when this one ended: what a watchdog counts."""
+    signal: str | None = None
+    """`SIGTERM` or `SIGINT`, where one of them stopped it."""
     seconds_per_item: float | None = None
     """Between two completions on the server, measured in this burst."""
     reason: str | None = None
@@ -48,14 +56,19 @@ class BurstLog:
         if new:
             self._disk.sync_directory(self.path.parent)
 
-    def read(self, *, last: int = 100) -> list[BurstRecord]:
-        """The last records, oldest first. A torn line is passed over: this is a memory, not the state."""
+    def read(self, *, last: int = _MEMORY_RECORDS) -> list[BurstRecord]:
+        """The last records, oldest first, at most so many; the cost does not grow with the file.
+
+        A torn line is passed over: this is a memory, not the state.
+        """
         try:
-            lines = self._disk.read(self.path).splitlines()
+            with self._disk.open_to_read(self.path) as handle:
+                offset = max(0, handle.stamp().size_bytes - max(last * _RECORD_BYTES, _LEAST_BYTES))
+                lines = handle.read_from(offset).splitlines()
         except FileNotFoundError:
             return []
         records = []
-        for line in lines[-last:]:
+        for line in lines[1 if offset else 0 :][-last:]:
             try:
                 records.append(msgspec.json.decode(line, type=BurstRecord))
             except (msgspec.DecodeError, UnicodeDecodeError):

@@ -13,6 +13,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from orchestrator.errors import LockHeld, StateError
+from state.burst_log import BurstRecord
 from state.disk import Disk, refusals
 
 TOUCH_SECONDS = 1.0
@@ -31,10 +32,28 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     burst: str
     started_at: datetime
     size: int
+    run_started_at: datetime | None = None
+    """When the process began: with --until-done this is not its first burst."""
 
     def lived_seconds(self, last_alive: datetime) -> float:
-        """From its beginning to when it was last alive."""
+        """From the burst's beginning to when it was last alive."""
         return max(0.0, (last_alive - self.started_at).total_seconds())
+
+    def alive_seconds(self, last_alive: datetime) -> float:
+        """Age of the run when it was last alive: from its beginning, or the burst's where that is not known."""
+        return max(0.0, (last_alive - (self.run_started_at or self.started_at)).total_seconds())
+
+    def killed_record(self, last_alive: datetime) -> BurstRecord:
+        """The record that this burst could not write, because it was killed."""
+        return BurstRecord(
+            burst=self.burst,
+            started_at=self.started_at,
+            ended_at=last_alive,
+            ended="killed",
+            size=self.size,
+            seconds=self.lived_seconds(last_alive),
+            alive_seconds=self.alive_seconds(last_alive),
+        )
 
     def describe(self) -> str:
         return f"pid {self.pid} on {self.host} (burst {self.burst}, begun {self.started_at:%Y-%m-%d %H:%M:%S} UTC)"
@@ -86,7 +105,7 @@ class RunLock:
             raise LockHeld(self._held_message(left))
         return left, self.last_touch()
 
-    def hold(self, *, burst: str, started_at: datetime, size: int) -> None:
+    def hold(self, *, burst: str, started_at: datetime, size: int, run_started_at: datetime | None = None) -> None:
         """Say who holds it, and go on saying so each second until `release`."""
         holder = Holder(
             host=socket.gethostname(),
@@ -95,6 +114,7 @@ class RunLock:
             burst=burst,
             started_at=started_at,
             size=size,
+            run_started_at=run_started_at,
         )
         temporary = self.holder_path.with_name("holder.json.tmp")
         try:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from scenes import NOON
 from simulated_disk import SimulatedDisk
 
 from state.burst_log import BurstLog, BurstRecord
+from state.disk import Disk, Handle
 
 
 def record(name: str) -> BurstRecord:
@@ -22,6 +25,8 @@ def record(name: str) -> BurstRecord:
         completed=4,
         seconds_per_item=1.25,
         reason="SIGKILL\nor so",
+        alive_seconds=41.5,
+        signal="SIGTERM",
     )
 
 
@@ -34,6 +39,44 @@ def test_records_come_back_oldest_first(tmp_path: Path) -> None:
     assert BurstLog(tmp_path).read() == records
     assert log.read(last=2) == records[-2:]
     assert len(log.path.read_bytes().splitlines()) == 5
+
+
+def test_a_record_of_before_runs_had_an_age_is_read(tmp_path: Path) -> None:
+    log = BurstLog(tmp_path)
+    log.path.write_text(
+        '{"burst":"b1","started_at":"2026-01-01T12:00:00Z","ended_at":"2026-01-01T12:00:09Z","ended":"stopped","size":5}\n'
+    )
+    (old,) = log.read()
+    assert (old.ended, old.alive_seconds, old.signal) == ("stopped", None, None)
+
+
+def test_only_the_end_of_a_long_log_is_read(tmp_path: Path) -> None:
+    class Counting(Disk):
+        def open_to_read(self, path: Path) -> Handle:
+            return CountingHandle(path, os.open(path, os.O_RDONLY))
+
+    class CountingHandle(Handle):
+        def read_from(self, offset: int) -> bytes:
+            found = super().read_from(offset)
+            sizes.append(len(found))
+            return found
+
+    sizes: list[int] = []
+    log = BurstLog(tmp_path, disk=Counting())
+    records = [record(f"b{number}") for number in range(3000)]
+    log.path.write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in records))
+    assert log.read(last=20) == records[-20:]
+    assert log.read() == records[-500:]
+    assert max(sizes) <= 256 * 1024 < log.path.stat().st_size
+
+
+def test_one_record_with_a_long_reason_is_still_read(tmp_path: Path) -> None:
+    log = BurstLog(tmp_path)
+    for number in range(300):
+        log.append(record(f"b{number}"))
+    wordy = msgspec.structs.replace(record("wordy"), reason="no " * 10_000)
+    log.append(wordy)
+    assert log.read(last=1) == [wordy]
 
 
 @pytest.mark.parametrize("garbage", [b'{"burst":"b1","star', b"\xff\xfe", b'{"burst": 5}', b"\x00\x00"])

@@ -196,6 +196,33 @@ def test_one_that_only_looks_does_not_keep_a_burst_from_starting(folder: Path, m
     lock.release()
 
 
+def test_a_killed_run_is_as_old_as_the_run_not_as_its_last_burst(folder: Path) -> None:
+    lock = RunLock(folder)
+    lock.acquire()
+    burst_began = NOON + timedelta(seconds=50)
+    lock.hold(burst="b9", started_at=burst_began, size=5, run_started_at=NOON)
+    holder = lock.holder()
+    lock.release()
+    assert holder is not None
+    killed = holder.killed_record(NOON + timedelta(seconds=59))
+    assert (killed.burst, killed.ended, killed.size) == ("b9", "killed", 5)
+    assert (killed.started_at, killed.ended_at) == (burst_began, NOON + timedelta(seconds=59))
+    assert (killed.seconds, killed.alive_seconds) == (9, 59)
+    assert holder.alive_seconds(NOON - timedelta(seconds=1)) == 0
+
+
+def test_a_holder_of_before_runs_had_a_beginning_is_read(folder: Path) -> None:
+    leave_holder(folder, host="elsewhere", boot_id="another", seconds_ago=60)
+    path = folder / "holder.json"
+    fields = msgspec.json.decode(path.read_bytes())
+    del fields["run_started_at"]
+    path.write_bytes(msgspec.json.encode(fields))
+    holder = RunLock(folder).holder()
+    assert holder is not None
+    assert holder.run_started_at is None
+    assert holder.alive_seconds(NOON + timedelta(seconds=7)) == 7
+
+
 def test_holder_json_is_touched_while_the_lock_is_held(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("state.run_lock.TOUCH_SECONDS", 0.01)
     lock = RunLock(folder)
