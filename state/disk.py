@@ -151,9 +151,13 @@ class Disk:
 
     def replace(self, source: Path, target: Path) -> None:
         """Rename, and make the new name durable."""
+        self.rename(source, target)
+        self.sync_directory(target.parent)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename over whatever file is there; durable once `sync_directory` returned for the target's directory."""
         with refusals(target):
             os.replace(source, target)
-        self.sync_directory(target.parent)
 
     def sync_directory(self, path: Path) -> None:
         """Make the names in a directory durable. Errors: SyncFailed."""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import io
-import json
-import os
 import random
 import threading
 import tracemalloc
@@ -15,8 +11,7 @@ from pathlib import Path
 
 import pytest
 from comfyui_loopback import Asked, Loopback, MovedClock
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from served_outputs import ID, Recorder, Server, file, png, serve, there
 
 from orchestrator import outputs as outputs_module
 from orchestrator.comfyui import ComfyUI, OutputFile, OutputText
@@ -26,52 +21,7 @@ from orchestrator.outputs import Outputs, Placed, verify
 from state.disk import Disk, Handle
 from state.item import OutputRecord
 
-ID = "954be33e-63a7-4487-974d-03c1e46594a8"
-
 LARGE = random.Random(1).randbytes(1 << 20)
-
-
-def png(seed: int = 0, *, saved_by: str | None = None) -> bytes:
-    info = PngInfo()
-    if saved_by:
-        info.add_text("prompt", json.dumps({"9": {"inputs": {"filename_prefix": f"burst/ab/{saved_by}-9"}}}))
-    target = io.BytesIO()
-    Image.frombytes("L", (64, 64), random.Random(seed).randbytes(64 * 64)).save(target, "PNG", pnginfo=info)
-    return target.getvalue()
-
-
-def file(name: str = "a.png", *, type: str = "output", kind: str = "images") -> OutputFile:
-    return OutputFile("9", kind, name, "burst", type)
-
-
-class Server:
-    """Files by name. `faults` are used up one by one, one for each request of `/view`."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.faults: list[Callable[[Asked, bytes], None]] = []
-        self.ranges: list[int | None] = []
-
-    def answer(self, asked: Asked) -> None:
-        if asked.path == "/api/prompt":
-            asked.json({"exec_info": {"queue_remaining": 0}})
-            return
-        self.ranges.append(asked.start)
-        data = self.files.get(asked.path.partition("filename=")[2].partition("&")[0])
-        if data is None:
-            asked.reply(404)
-        elif self.faults:
-            self.faults.pop(0)(asked, data)
-        else:
-            serve(asked, data)
-
-
-def serve(asked: Asked, data: bytes) -> None:
-    if asked.start is None:
-        asked.reply(200, data)
-    else:
-        whole = f"bytes {asked.start}-{len(data) - 1}/{len(data)}"
-        asked.reply(206, data[asked.start :], Content_Range=whole)
 
 
 def half(asked: Asked, data: bytes) -> None:
@@ -139,11 +89,6 @@ def collect(
         own=own or [],
         must_be_own=must_be_own,
     )
-
-
-def there(outputs: Outputs) -> dict[str, bytes]:
-    root = outputs.output_dir
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def test_every_output_arrives_in_order(outputs: Outputs, client: ComfyUI, server: Server) -> None:
@@ -366,60 +311,26 @@ def test_a_rescued_file_must_hold_our_prefix(outputs: Outputs, client: ComfyUI, 
 # The disk.
 
 
-class Recorder(Disk):
-    """The real disk, noting what happens in which order; fails where it is told to."""
-
-    def __init__(self, fail: str = "") -> None:
-        self.events: list[str] = []
-        self.fail = fail
-
-    def note(self, event: str) -> None:
-        self.events.append(event)
-        if event.startswith(self.fail) and self.fail:
-            raise DiskFull(f"{event}: {os.strerror(errno.ENOSPC)}")
-
-    def append_to(self, path: Path, *, create: bool = False) -> Handle:
-        handle = super().append_to(path, create=create)
-        return _RecordedHandle(self, path, handle)
-
-    def replace(self, source: Path, target: Path) -> None:
-        self.note(f"replace {target.name}")
-        super().replace(source, target)
-
-    def make_directory(self, path: Path) -> None:
-        self.note(f"directory {path.name}")
-        super().make_directory(path)
-
-
-class _RecordedHandle(Handle):
-    def __init__(self, disk: Recorder, path: Path, inner: Handle) -> None:
-        super().__init__(path, os.dup(inner._descriptor))
-        inner.close()
-        self._disk = disk
-
-    def write(self, data: bytes) -> None:
-        self._disk.note(f"write {self.path.name[-6:]}")
-        super().write(data)
-
-    def sync(self) -> None:
-        self._disk.note(f"sync {self.path.name[-6:]}")
-        super().sync()
-
-
 def test_everything_is_synced_before_anything_gets_its_name(tmp_path: Path, client: ComfyUI, server: Server) -> None:
     server.files = {"a.png": png(1), "b.png": png(2)}
     disk = Recorder()
-    collect(Outputs(tmp_path, disk=disk), client, [file("a.png"), file("b.png")])
+    outputs = Outputs(tmp_path / "out", disk=disk)
+    collect(outputs, client, [file("a.png"), file("b.png")])
     assert [event for event in disk.events if not event.startswith("write")] == [
         "directory EP01",
+        "sync directory out",
+        f"sync directory {tmp_path.name}",
         "sync 1.part",
         "sync 2.part",
-        "replace p.png",
-        "replace p_002.png",
+        "rename p.png",
+        "rename p_002.png",
+        "sync directory EP01",
     ]
 
 
-@pytest.mark.parametrize("step", ["write 1", "write 2", "sync 2", "replace p.png", "replace p_002"])
+@pytest.mark.parametrize(
+    "step", ["write 1", "write 2", "sync 2", "rename p.png", "rename p_002", "sync directory EP01"]
+)
 def test_a_full_disk_leaves_no_temporary_file(step: str, tmp_path: Path, client: ComfyUI, server: Server) -> None:
     server.files = {"a.png": png(1), "b.png": png(2)}
     outputs = Outputs(tmp_path, disk=Recorder(fail=step))
@@ -521,8 +432,8 @@ def test_after_abandon_not_even_a_temporary_file_is_made(tmp_path: Path, client:
 
 def test_abandon_between_two_renames(tmp_path: Path, client: ComfyUI, server: Server) -> None:
     class Stopping(Recorder):
-        def replace(self, source: Path, target: Path) -> None:
-            super().replace(source, target)
+        def rename(self, source: Path, target: Path) -> None:
+            super().rename(source, target)
             chosen.abandon()
 
     server.files = {"a.png": png(1), "b.png": png(2)}

@@ -150,11 +150,10 @@ class SimulatedDisk(Disk):
         self.look("open", path)
         return SimulatedHandle(self, path, self._file(path))
 
-    def replace(self, source: Path, target: Path) -> None:
+    def rename(self, source: Path, target: Path) -> None:
         self.begin("rename", target)
         self._name(target, self._file(source))
         del self._seen[source]
-        self.sync_directory(target.parent)
 
     def sync_directory(self, path: Path) -> None:
         self.begin("sync_directory", path)

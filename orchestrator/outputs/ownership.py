@@ -1,0 +1,49 @@
+"""Whose file is it? Nothing but an item's own file is ever replaced."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import OutputDamaged
+from orchestrator.outputs.pictures import embedded_graph
+
+if TYPE_CHECKING:
+    from orchestrator.comfyui import OutputFile
+
+_CHUNK_BYTES = 1 << 20
+
+
+def refuse_foreign(file: OutputFile, temporary: Path, prompt_id: str) -> None:
+    """Errors: OutputDamaged where the graph inside a picture says that another prompt saved it."""
+    graph = embedded_graph(temporary)
+    if graph is not None and not _saves_under(graph, (prompt_id,)):
+        raise OutputDamaged(f"the server's {file.filename} is another prompt's picture, not that of {prompt_id}")
+
+
+def saved_by(path: Path, prompt_ids: Collection[str]) -> bool:
+    """Does a graph inside this picture say that one of these prompts saved it?"""
+    graph = embedded_graph(path)
+    return graph is not None and _saves_under(graph, prompt_ids)
+
+
+def is_there(path: Path) -> bool:
+    """Also a dangling link: renaming over it would destroy it."""
+    return path.is_symlink() or path.exists()
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _saves_under(graph: Mapping[str, Any], prompt_ids: Collection[str]) -> bool:
+    nodes = [node for node in graph.values() if isinstance(node, dict)]
+    inputs = [node["inputs"] for node in nodes if isinstance(node.get("inputs"), dict)]
+    prefixes = [prefix for given in inputs if isinstance(prefix := given.get("filename_prefix"), str)]
+    return any(prompt_id and prompt_id in prefix for prompt_id in prompt_ids for prefix in prefixes)

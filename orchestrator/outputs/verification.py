@@ -1,0 +1,42 @@
+"""Are the recorded outputs still what was recorded?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import OutputRefused
+from orchestrator.outputs import names
+from orchestrator.outputs.ownership import sha256_of
+from state.item import OutputRecord
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a recorded output. `kind`: missing, cut, changed or refused."""
+
+    path: str
+    kind: str
+    message: str
+
+
+def verify(output_dir: Path, outputs: Iterable[OutputRecord], *, full: bool) -> list[Problem]:
+    """What of an item's recorded outputs is missing or cut; with `full`, also what has other bytes. Changes nothing."""
+    return [problem for output in outputs if (problem := _problem(output_dir, output, full=full))]
+
+
+def _problem(output_dir: Path, output: OutputRecord, *, full: bool) -> Problem | None:
+    try:
+        path = names.inside(output_dir, output.path)
+    except OutputRefused as error:
+        return Problem(output.path, "refused", str(error))
+    if not path.is_file():
+        return Problem(output.path, "missing", f"{path} is missing")
+    size = path.stat().st_size
+    if size != output.bytes:
+        kind = "cut" if size < output.bytes else "changed"
+        return Problem(output.path, kind, f"{path} has {size} bytes, {output.bytes} were recorded")
+    if full and sha256_of(path) != output.sha256:
+        return Problem(output.path, "changed", f"{path} has the recorded size but other bytes")
+    return None
