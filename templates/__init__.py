@@ -2,9 +2,10 @@
 
 from templates.address import resolve
 from templates.bindings import NAMES, Bindings, bind, find_bindings, touched_nodes
-from templates.check import Finding, check_against, check_offline
+from templates.check import Finding, check_against, check_offline, declared_inputs
+from templates.choices import MODEL_INPUTS, Choices, Folders, choices_of
 from templates.fingerprint import fingerprint
-from templates.graph import Graph, Target
+from templates.graph import Graph, Target, needed_nodes
 from templates.saving import (
     ExpectedFile,
     SaveNode,
@@ -17,10 +18,13 @@ from templates.saving import (
 from templates.workflow import Workflow, load_workflow, parse_graph, shipped_workflows
 
 __all__ = [
+    "MODEL_INPUTS",
     "NAMES",
     "Bindings",
+    "Choices",
     "ExpectedFile",
     "Finding",
+    "Folders",
     "Graph",
     "SaveNode",
     "Target",
@@ -28,10 +32,13 @@ __all__ = [
     "bind",
     "check_against",
     "check_offline",
+    "choices_of",
+    "declared_inputs",
     "expected_files",
     "find_bindings",
     "fingerprint",
     "load_workflow",
+    "needed_nodes",
     "needs_exclusive_run",
     "parse_graph",
     "prefix_for",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
 from templates.bindings import Bindings
-from templates.graph import Graph, class_of, describe, find_cycle, inputs_of, link_of, links
+from templates.choices import Choices, Folders, choices_of
+from templates.graph import Graph, class_of, describe, find_cycle, inputs_of, link_of, links, needed_nodes
 from templates.saving import needs_exclusive_run, save_nodes
 from templates.workflow import Workflow
 
@@ -78,24 +79,41 @@ def _unbound(graph: Graph, bindings: Bindings) -> Iterator[Finding]:
                 yield Finding("error", target.node_id, f"{message}; name another one with --bind {name}=NODE.INPUT")
 
 
-def check_against(graph: Graph, object_info: Mapping[str, Any]) -> list[Finding]:
-    """What the server of this `GET /object_info` answer would refuse, errors first. Unknown shapes are passed over."""
+def check_against(graph: Graph, object_info: Mapping[str, Any], *, folders: Folders | None = None) -> list[Finding]:
+    """What the server of this `GET /object_info` answer would refuse, errors first. Unknown shapes are passed over.
+
+    `folders` is asked for the models that object_info leaves out.
+    """
     found: list[Finding] = []
+    outputs = [node_id for node_id in graph if _is_output(object_info.get(class_of(graph, node_id)))]
+    needed = needed_nodes(graph, outputs)
     for node_id in graph:
         class_type = class_of(graph, node_id)
-        if isinstance(object_info.get(class_type), dict):
-            found += _check_node(graph, node_id, object_info)
-        else:
+        if not isinstance(object_info.get(class_type), dict):
             message = f"node {describe(graph, node_id)}: the server has no node {class_type!r}"
             found.append(
                 Finding("error", node_id, f"{message}; {_near(class_type, object_info, 'install the custom node')}")
             )
+        elif node_id in needed:
+            found += _check_node(graph, node_id, object_info, folders)
+        else:
+            found += map(_idle, _check_node(graph, node_id, object_info, folders))
     return sorted(found, key=lambda finding: finding.severity != "error")
 
 
-def _check_node(graph: Graph, node_id: str, object_info: Mapping[str, Any]) -> Iterator[Finding]:
+def _is_output(info: object) -> bool:
+    return isinstance(info, dict) and info.get("output_node") is True
+
+
+def _idle(finding: Finding) -> Finding:
+    return replace(finding, severity="warning", message=f"{finding.message} (nothing that is saved needs this node)")
+
+
+def _check_node(
+    graph: Graph, node_id: str, object_info: Mapping[str, Any], folders: Folders | None
+) -> Iterator[Finding]:
     info = object_info[class_of(graph, node_id)]
-    required, optional = _declared(info, "required"), _declared(info, "optional")
+    required, optional = declared_inputs(info, "required"), declared_inputs(info, "optional")
     inputs = inputs_of(graph, node_id)
     where = f"node {describe(graph, node_id)}"
     for name in required:
@@ -111,11 +129,15 @@ def _check_node(graph: Graph, node_id: str, object_info: Mapping[str, Any]) -> I
             continue
         elif link_of(value):
             yield from _check_link(graph, node_id, name, spec[0], object_info)
-        else:
-            yield from _check_value(node_id, f"{where}: input {name!r}", value, spec)
+        elif choices := choices_of(name, spec):
+            files = folders(choices.folder) if folders and choices.folder else None
+            yield from _check_choice(node_id, f"{where}: input {name!r}", value, choices, files)
+        elif spec[0] in ("INT", "FLOAT"):
+            yield from _check_number(node_id, f"{where}: input {name!r}", value, spec)
 
 
-def _declared(info: Mapping[str, Any], kind: str) -> dict[str, Any]:
+def declared_inputs(info: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The inputs of a node class that are `required` or `optional`, by name, as its entry in object_info gives them."""
     declared = info.get("input")
     found = declared.get(kind) if isinstance(declared, dict) else None
     return found if isinstance(found, dict) else {}
@@ -147,36 +169,26 @@ def _fits(given: object, wanted: object) -> bool:
     return not set(given.split(",")).isdisjoint(wanted.split(","))
 
 
-def _check_value(node_id: str, where: str, value: object, spec: list[Any]) -> Iterator[Finding]:
-    options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+def _check_choice(
+    node_id: str, where: str, value: object, choices: Choices, files: Collection[str] | None
+) -> Iterator[Finding]:
+    known = [str(one) for one in (choices.values if choices.values is not None else files or ())]
+    otherwise = f"it has {len(known)} others" if known else "the server has none"
+    for one in choices.lacking(value, files):
+        advice = _near(str(one), known, "upload it first" if choices.grows else otherwise)
+        severity: Severity = "warning" if choices.grows else "error"
+        yield Finding(severity, node_id, f"{where}: {one!r} is not on the server; {advice}")
+
+
+def _check_number(node_id: str, where: str, value: object, spec: list[Any]) -> Iterator[Finding]:
     if isinstance(value, dict) and "__value__" in value:
         return
-    choices = spec[0] if isinstance(spec[0], list) else options.get("options")
-    if isinstance(choices, list) and (isinstance(spec[0], list) or spec[0] == "COMBO"):
-        yield from _check_choice(node_id, where, value, choices, options)
-    elif spec[0] in ("INT", "FLOAT"):
-        yield from _check_number(node_id, where, value, spec[0], options)
-
-
-def _check_choice(
-    node_id: str, where: str, value: object, choices: list[Any], options: dict[str, Any]
-) -> Iterator[Finding]:
-    if value in choices:
-        return
-    uploaded = any(name.endswith("_upload") and options[name] for name in options)
-    advice = (
-        "upload it first" if uploaded else "the server has none" if not choices else f"it has {len(choices)} others"
-    )
-    severity: Severity = "warning" if uploaded else "error"
-    yield Finding(severity, node_id, f"{where}: {value!r} is not on the server; {_near(str(value), choices, advice)}")
-
-
-def _check_number(node_id: str, where: str, value: object, kind: str, options: dict[str, Any]) -> Iterator[Finding]:
     try:
-        number = int(value) if kind == "INT" else float(value)  # type: ignore[call-overload, arg-type]
+        number = int(value) if spec[0] == "INT" else float(value)  # type: ignore[call-overload, arg-type]
     except (TypeError, ValueError, OverflowError):
         yield Finding("error", node_id, f"{where}: {value!r} is not a number; give one")
         return
+    options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
     least, most = options.get("min"), options.get("max")
     if isinstance(least, int | float) and number < least:
         yield Finding("error", node_id, f"{where}: {value!r} is under the least that the server takes, {least}")
@@ -184,6 +196,6 @@ def _check_number(node_id: str, where: str, value: object, kind: str, options: d
         yield Finding("error", node_id, f"{where}: {value!r} is over the most that the server takes, {most}")
 
 
-def _near(wanted: str, known: Mapping[str, Any] | list[Any], otherwise: str) -> str:
-    near = get_close_matches(wanted, [str(name) for name in known], n=3)
+def _near(wanted: str, known: Collection[str], otherwise: str) -> str:
+    near = get_close_matches(wanted, known, n=3)
     return f"did you mean {' or '.join(repr(name) for name in near)}?" if near else otherwise

@@ -7,7 +7,7 @@ inside a subgraph).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,14 @@ def _walk(graph: Graph, root: str, *, order: list[str], seen: set[str]) -> None:
         else:
             order.append(node_id)
             path.pop()
+
+
+def needed_nodes(graph: Graph, outputs: Collection[str]) -> set[str]:
+    """Ids of the nodes that a server looks at: its output nodes and all that they hang on; all where there are none.
+
+    The others must be of a class that it has, and may otherwise hold anything.
+    """
+    return set(upstream(graph, outputs) if outputs else graph)
 
 
 def find_cycle(graph: Graph) -> list[str] | None:

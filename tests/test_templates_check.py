@@ -183,6 +183,32 @@ def test_both_shapes_of_a_list_are_read(value: str) -> None:
     assert bool(found) == (value == "mkv")
 
 
+@pytest.mark.parametrize(("value", "messages"), [(["a", "b"], []), (["a", "c"], ["'c'"]), (["c", "d"], ["'c'", "'d'"])])
+def test_a_list_of_choices(value: list[str], messages: list[str]) -> None:
+    tags = ["COMBO", {"multiselect": True, "options": ["a", "b"]}]
+    info = {"Tag": {"input": {"required": {"tags": tags}}, "output_node": True}}
+    found = [finding.message for finding in check_against({"1": node("Tag", tags={"__value__": value})}, info)]
+    assert [message in said for message, said in zip(messages, found, strict=True)] == [True] * len(messages)
+
+
+@pytest.mark.parametrize("options", [[], None])
+def test_models_that_only_their_folder_lists(options: list[str] | None) -> None:
+    spec = {"remote": {"route": "/models/loras"}} | ({} if options is None else {"options": options})
+    info = {"Load": {"input": {"required": {"file": ["COMBO", spec]}}, "output_node": True}}
+    folders = {"loras": ["here.safetensors"]}
+    graph = {"1": node("Load", file="hare.safetensors")}
+    assert "did you mean 'here.safetensors'?" in only(check_against(graph, info, folders=folders.get))[2]
+    assert check_against(graph, info, folders={}.get) == check_against(graph, info) == []
+
+
+def test_what_nothing_hangs_on_is_only_worth_knowing() -> None:
+    graph = TEXT_TO_IMAGE | {"20": node("CheckpointLoaderSimple", ckpt_name="gone.safetensors")}
+    severity, node_id, message = only(check_against(graph, server()))
+    assert (severity, node_id) == ("warning", "20")
+    assert "nothing that is saved needs this node" in message
+    assert only(check_against(TEXT_TO_IMAGE | {"20": node("Gone")}, server()))[:2] == ("error", "20")
+
+
 @pytest.mark.parametrize(
     ("case", "message"),
     [

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 
 import pytest
+import requests
 from graphs import Graph, new_seeds, node, noise, quick
 from PIL import Image
 from scene import Scene, get, renders
 
 import templates
 from orchestrator.comfyui import ComfyUI
+from orchestrator.offers import Offer
 from state.item import Status
 
 
@@ -122,11 +124,40 @@ def test_check_against_finds_what_the_server_would_refuse(scene: Scene, server_u
         "7": node("SaveImag", images=["2", 0], filename_prefix="p"),
         "8": node("ImageBlur", image=["2", 0], blur_radius=99, sigma=3.0),
         "10": node("ImageBlur", image=["2", 0], sigma=3.0),
+        "11": node("PreviewImage", images=["8", 0]),
+        "12": node("PreviewImage", images=["10", 0]),
+        "13": node("ImageBlur", image=["2", 0], sigma=3.0),
     }
     with ComfyUI(server_url) as client:
         info = client.object_info()
     found = {(one.severity, one.node_id) for one in templates.check_against(graph, info)}
-    assert found == {("error", "7"), ("error", "8"), ("error", "10")}
+    assert found == {("error", "7"), ("error", "8"), ("error", "10"), ("warning", "13")}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "can_run"),
+    [
+        ({}, True),
+        ({"7": node("SaveImag", images=["2", 0], filename_prefix="p")}, False),
+        ({"7": node("CheckpointLoaderSimple", ckpt_name="gone.safetensors")}, True),
+        ({"7": node("ImageScale", upscale_method="magic", crop="center", width=8, height=8, image=["2", 0])}, True),
+        (
+            {
+                "7": node("ImageScale", upscale_method="magic", crop="center", width=8, height=8, image=["2", 0]),
+                "8": node("PreviewImage", images=["7", 0]),
+            },
+            False,
+        ),
+    ],
+)
+def test_an_offer_says_beforehand_what_the_server_takes(
+    server_url: str, nodes: dict[str, dict[str, object]], can_run: bool
+) -> None:
+    graph = quick() | nodes
+    with ComfyUI(server_url) as client:
+        assert (Offer(client).missing(graph) == ()) == can_run
+    answer = requests.post(f"{server_url}/prompt", json={"prompt": graph}, timeout=30)
+    assert (answer.status_code == 200 and not answer.json()["node_errors"]) == can_run
 
 
 def test_template_check_asks_the_server(scene: Scene, server_url: str) -> None:
