@@ -16,24 +16,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from filelock import FileLock, Timeout
-
 from orchestrator.clock import Clock
-from orchestrator.errors import LockHeld, StaleChange, StateError
-from state.disk import Disk, SyncFailed, refusals
+from orchestrator.errors import StaleChange, StateError
+from state.disk import Disk, SyncFailed
 from state.item import TRANSITIONS, Item, Status
 from state.journal import Journal
 from state.journal_lines import change_line
 from state.reader import JsonReader, burst_folder
 from state.snapshot import write_records
 from state.store import Change
+from state.write_lock import WriteLock
 
 __all__ = ["JsonStore", "burst_folder"]
 
 REWRITE_SHARE = 0.05
 """The snapshot is rewritten when its last rewriting took less than this share of the time since."""
 REWRITE_PAUSE_SECONDS = 0.2
-_LOCK_SECONDS = 30.0
 
 
 class JsonStore(JsonReader):
@@ -44,9 +42,7 @@ class JsonStore(JsonReader):
         self.rewrite_seconds = 0.0
         """What the last rewriting of the snapshot took."""
         self._clock = clock
-        self._lock = FileLock(
-            self.folder / "write.lock", thread_local=False, poll_interval=0.005, fallback_to_soft=False
-        )
+        self._lock = WriteLock(self.folder, disk=disk)
         self._base_is_durable = False
         self._ended: Exception | None = None
         self._rewritten_at = clock.monotonic() - 1000.0
@@ -67,9 +63,10 @@ class JsonStore(JsonReader):
         """
         store = cls(path.resolve(), disk=disk or Disk(), clock=clock or Clock(), read_only=read_only)
         if create and store._disk.stamp(store.path) is None and store._disk.stamp(store._journal_path) is None:
-            with store._locked():
+            with store._lock:
                 store._place_snapshot()
         store._load()
+        store._news.clear()
         return store
 
     def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
@@ -119,7 +116,7 @@ class JsonStore(JsonReader):
             if self._read_only:
                 raise StateError(self.path, "opened for reading only")
             try:
-                with self._locked():
+                with self._lock:
                     self._catch_up()
                     self._make_base_durable()
                     if self._journal is not None:
@@ -132,21 +129,6 @@ class JsonStore(JsonReader):
             except SyncFailed as error:
                 self._ended = error
                 raise
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        if not self.folder.is_dir():
-            self._disk.make_directory(self.folder)
-        with contextlib.ExitStack() as held:
-            try:
-                with refusals(self.folder):
-                    held.enter_context(self._lock.acquire(timeout=_LOCK_SECONDS))
-            except Timeout as error:
-                raise LockHeld(
-                    f"{self._lock.lock_file}: held by another process for over {_LOCK_SECONDS:.0f} s; "
-                    "end that process and run again."
-                ) from error
-            yield
 
     def _make_base_durable(self) -> None:
         """Before the first write: a killed process may have left unsynced what is built on now."""
@@ -218,7 +200,7 @@ class JsonStore(JsonReader):
         except StateError as error:
             if insist:
                 raise
-            self._say(str(error))
+            self._say([str(error)])
             self._rewritten_at = self._clock.monotonic()
             return
         self._replace_journal(merged=merged)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from orchestrator.errors import StateError
 from state.disk import Disk, Stamp
-from state.item import PRIORITIES, Item, Status
+from state.item import Item, Status
 from state.journal import Journal
 from state.journal_lines import Line
+from state.records import Records
 from state.replay import had_taken_in, replay
-from state.snapshot import Records, digest, read_records, read_snapshot
+from state.snapshot import digest, read_records, read_snapshot
 
 _log = logging.getLogger(__name__)
 
 _READ_TRIES = 100
+_LEAST_SLICE = 16
 
 
 def burst_folder(state_file: Path) -> Path:
@@ -43,6 +46,11 @@ class JsonReader:
         self._stamp: Stamp | None = None
         self._edited = False
         self._unsettled = False
+        self._news: dict[str, None] = {}
+        """The keys that others changed since the last `refresh`, whichever method took them in."""
+
+    # `_records` is only ever replaced by a whole one and its dictionaries change after the disk did, so that these
+    # three need not wait for a sync that another thread is in.
 
     def __contains__(self, key: str) -> bool:
         return key in self._records.statuses
@@ -55,40 +63,45 @@ class JsonReader:
 
     def items(self, *statuses: Status) -> Iterator[Item]:
         with self._mutex:
-            raws = self._records.raws
             of = self._records.statuses
-            found = [(key, raw) for key, raw in raws.items() if not statuses or of[key] in statuses]
-        for key, raw in found:
-            yield Item.from_record(key, raw)
+            found = [(key, raw) for key, raw in self._records.raws.items() if not statuses or of[key] in statuses]
+        return (Item.from_record(key, raw) for key, raw in found)
 
     def counts(self) -> dict[Status, int]:
         with self._mutex:
             return dict(self._records.counts)
 
-    def due(self, limit: int, *, skip: Collection[str] = ()) -> list[Item]:
-        chosen: list[str] = []
-        with self._mutex:
-            if not self._records.counts[Status.PENDING]:
-                return []
-            special = self._records.priorities
-            for priority in PRIORITIES if special else ("normal",):
-                for key, status in self._records.statuses.items():
-                    if len(chosen) >= limit:
-                        break
-                    if status is Status.PENDING and special.get(key, "normal") == priority and key not in skip:
-                        chosen.append(key)
-            return [self.get(key) for key in chosen]
+    def due(
+        self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None
+    ) -> list[Item]:
+        chosen: dict[str, Item] = {}
+        looked_at = 0
+        while len(chosen) < limit:
+            # Slice by slice, each as long as all before: `accept` may take its time while other threads go on.
+            with self._mutex:
+                records = self._records
+                keys = islice(records.pending(), looked_at, looked_at + max(limit, looked_at, _LEAST_SLICE))
+                found = [(key, records.raws[key]) for key in keys]
+            if not found:
+                break
+            looked_at += len(found)
+            candidates = (Item.from_record(key, raw) for key, raw in found if key not in skip)
+            accepted = (item for item in candidates if accept is None or accept(item))
+            chosen.update((item.key, item) for item in islice(accepted, limit - len(chosen)))
+        return list(chosen.values())
 
     def refresh(self) -> list[str]:
         with self._mutex:
-            return self._catch_up()
+            self._catch_up()
+            news, self._news = list(self._news), {}
+            return news
 
     def close(self) -> None:
         with self._mutex:
             self._drop_journal()
 
-    def _load(self) -> list[str]:
-        """Read JSON and journal anew; the keys whose record differs from before.
+    def _load(self) -> None:
+        """Read JSON and journal anew. Errors: StateError; everything is as it was then.
 
         The JSON is read first and must stand unchanged after the journal was opened: a journal that extends a newer
         JSON cannot be there before that JSON is, and an older one names the newer JSON in its last line.
@@ -106,16 +119,16 @@ class JsonReader:
             journal, lines = opened or (None, [])
             try:
                 if self._disk.stamp(self.path) == json_stamp:
-                    changed = self._take_in(data, json_stamp, journal, lines)
+                    self._take_in(data, json_stamp, journal, lines)
                     self._drop_journal()
                     self._journal, journal = journal, None
-                    return changed
+                    return
             finally:
                 if journal is not None:
                     journal.close()
         raise StateError(self.path, "it changes faster than it can be read; try again.")
 
-    def _take_in(self, data: bytes, stamp: Stamp | None, journal: Journal | None, lines: list[Line]) -> list[str]:
+    def _take_in(self, data: bytes, stamp: Stamp | None, journal: Journal | None, lines: list[Line]) -> None:
         """Put JSON and journal lines together. Errors: StateError; everything is as it was then."""
         found = digest(data)
         markers = [at for at, line in enumerate(lines) if line.snapshot is not None]
@@ -126,57 +139,58 @@ class JsonReader:
             lines = lines[markers[-1] + 1 :]
         elif journal is not None and journal.extends != found and handed_over:
             lines = lines[handed_over[-1] + 1 :]
-        before = self._records.raws
+        done = replay(records, lines, edited=edited)
+        self._say(done.notes)
+        self._note_news(self._records.differences(records))
         self._records, self._digest, self._stamp, self._edited = records, found, stamp, edited
-        self._unsettled = False
-        self._replay(lines)
-        after = records.raws
-        return [
-            key
-            for key in {**before, **after}
-            if key not in before or key not in after or bytes(before[key]) != bytes(after[key])
-        ]
+        self._unsettled = bool(done.keys)
 
-    def _replay(self, lines: Sequence[Line]) -> list[str]:
+    def _replay(self, lines: Sequence[Line]) -> None:
+        """Lines that others appended."""
         done = replay(self._records, lines, edited=self._edited)
-        for note in done.notes:
-            self._say(note)
+        self._say(done.notes)
+        self._note_news(done.keys)
         self._unsettled = self._unsettled or bool(done.keys)
-        return done.keys
 
-    def _say(self, note: str) -> None:
-        if note not in self.hand_edits:
-            self.hand_edits.append(note)
-            _log.warning("%s", note)
+    def _note_news(self, keys: Iterable[str]) -> None:
+        self._news.update(dict.fromkeys(keys))
 
-    def _catch_up(self) -> list[str]:
+    def _say(self, notes: Iterable[str]) -> None:
+        for note in notes:
+            if note not in self.hand_edits:
+                self.hand_edits.append(note)
+                _log.warning("%s", note)
+
+    def _catch_up(self) -> None:
         """Take in what others appended, and follow a hand-over that another process made."""
         if self._journal is None:
-            there = self._disk.stamp(self._journal_path) is not None
-            return self._load() if there or self._json_changed() else []
+            if self._disk.stamp(self._journal_path) is not None or self._json_changed():
+                self._load()
+            return
         match self._journal.news(self._disk):
             case None:
-                return []
+                return
             case "grown" if not self._edited:
-                return self._replay(self._journal.read_on())
+                self._replay(self._journal.read_on())
             case "replaced" if not self._edited:
-                return self._follow(self._journal)
+                self._follow(self._journal)
             case _:
-                return self._load()
+                self._load()
 
-    def _follow(self, old: Journal) -> list[str]:
+    def _follow(self, old: Journal) -> None:
         """Read the replaced journal to its end and go on in the new one, without reading the JSON again."""
-        changed = self._replay(old.read_on())
+        self._replay(old.read_on())
         journal, lines = Journal.open(self._disk, self._journal_path, read_only=self._read_only) or (None, [])
         if journal is None or journal.merged or journal.extends != old.marker or journal.stamp is None:
             if journal is not None:
                 journal.close()
-            return changed + self._load()
+            self._load()
+            return
         self._drop_journal()
         self._journal = journal
         self._digest, self._stamp = journal.extends, journal.stamp
         self._unsettled = False
-        return changed + self._replay(lines)
+        self._replay(lines)
 
     def _json_changed(self) -> bool:
         return self._disk.stamp(self.path) != self._stamp

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from state.item import Item, Record, Status, decode_record
 from state.journal_lines import Line
-from state.snapshot import Records
+from state.records import Records
 
 
 @dataclass

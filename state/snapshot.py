@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import msgspec
 
 from orchestrator.errors import StateError
 from state.disk import Disk, Handle
-from state.item import Priority, Record, Status, decode_record
-
-Raw = msgspec.Raw | bytes
+from state.hand_made import may_hide_a_fault
+from state.item import Priority, Status, decode_record
+from state.records import Records
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -24,62 +23,44 @@ _WRITE_BYTES = 1 << 20
 _SHOWN_ERRORS = 5
 
 
-@dataclass
-class Records:
-    """Every record as its JSON text, and what is asked of all of them often."""
-
-    raws: dict[str, Raw] = field(default_factory=dict)
-    statuses: dict[str, Status] = field(default_factory=dict)
-    counts: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
-    priorities: dict[str, Priority] = field(default_factory=dict)
-    """Only those that are not normal."""
-
-    def put(self, key: str, raw: Raw, record: Record) -> None:
-        before = self.statuses.get(key)
-        if before is not None:
-            self.counts[before] -= 1
-        self.counts[record.status] += 1
-        self.raws[key] = raw
-        self.statuses[key] = record.status
-        if record.priority != "normal":
-            self.priorities[key] = record.priority
-        else:
-            self.priorities.pop(key, None)
-
-
 def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
 def read_records(path: Path, data: bytes, *, by_hand: bool) -> Records:
-    """Check and index a state file. `by_hand` also looks for keys that stand twice.
+    """Check and index a state file. `by_hand` also looks for what a machine does not write.
 
     Errors: StateError with line and column, or with the items and fields that do not fit.
     """
     data = data.removeprefix(b"\xef\xbb\xbf")
-    if not data.strip():
+    if not data or data.isspace():
         raise StateError(
             path, "the file is empty; an empty state is {}. Restore it from a backup. Nothing was changed."
         )
     try:
-        raws: Mapping[str, Raw] = _decode_object(data)
+        raws = _decode_object(data)
     except _UNREADABLE as error:
         raise StateError(path, f"{_why_unreadable(data, error)}. Nothing was changed.") from error
-    if by_hand:
-        _refuse_double_keys(path, data)
-    records = Records()
+    if by_hand and may_hide_a_fault(data, raws):
+        _look_closely(path, data)
+    statuses: dict[str, Status] = {}
+    priorities: dict[str, Priority] = {}
     problems = []
     for key, raw in raws.items():
         try:
-            records.put(key, raw, decode_record(raw))
+            record = decode_record(raw)
         except _UNREADABLE as error:
             problems.append(_describe(data, key, error))
+            continue
+        statuses[key] = record.status
+        if record.priority != "normal":
+            priorities[key] = record.priority
     if problems:
         more = f" (and {len(problems) - _SHOWN_ERRORS} more)" if len(problems) > _SHOWN_ERRORS else ""
         raise StateError(
             path, "; ".join(problems[:_SHOWN_ERRORS]) + f"{more}. Mend it and run again. Nothing was changed."
         )
-    return records
+    return Records.of(raws, statuses, priorities)
 
 
 def _why_unreadable(data: bytes, error: Exception) -> str:
@@ -120,7 +101,7 @@ def _describe(data: bytes, key: str, error: Exception) -> str:
     return f"item {key!r}{line}: {message}"
 
 
-def _refuse_double_keys(path: Path, data: bytes) -> None:
+def _look_closely(path: Path, data: bytes) -> None:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):

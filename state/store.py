@@ -33,25 +33,34 @@ class Store(Protocol):
         """Errors: KeyError."""
 
     def items(self, *statuses: Status) -> Iterator[Item]:
-        """Items in their order, all or those of the given statuses."""
+        """Items in their order, all or those of the given statuses, as they stand at the time of the call."""
 
     def counts(self) -> dict[Status, int]:
         """How many items stand where; every status is there."""
 
-    def due(self, limit: int, *, skip: Collection[str] = ()) -> list[Item]:
-        """The next pending items: by priority, then in their order."""
+    def due(
+        self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None
+    ) -> list[Item]:
+        """The next pending items: by priority, then in their order; those not accepted are looked past.
+
+        `accept` is asked in that order, until there are enough, while other threads and processes go on.
+        """
 
     def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
         """Make all of these changes or none; durable on return (with `sync`). Returns the new items, in order.
 
-        Errors: StaleChange when a status is not the expected one; DiskFull; StateError. Nothing was written then.
+        Errors: StaleChange when a status is not the expected one (what others wrote is taken in then: `get` shows what
+        it is now); DiskFull; StateError. Nothing was written then.
         """
 
     def add(self, items: Sequence[Item]) -> list[Item]:
         """Add those whose key is not there yet, all in one change set. Returns what was added. Safe to repeat."""
 
     def refresh(self) -> list[str]:
-        """Take in what other processes wrote since; the keys that changed."""
+        """Take in what other processes wrote; the keys that they changed since the last call, each once.
+
+        What `apply`, `add` and `settle` took in meanwhile is named too, so one thread alone may hear the news.
+        """
 
     def settle(self, *, at_end: bool = False) -> None:
         """Bring the file that people read up to date where that is cheap, or whatever it costs `at_end`."""
@@ -67,6 +76,5 @@ def change_all(store: Store, items: Iterable[Item], edit: Callable[[Item], Item]
         try:
             return store.apply([Change(item.key, item.status, edit) for item in chosen])
         except StaleChange as stale:
-            store.refresh()
             chosen = [item for item in chosen if item.key not in stale.keys]
     return []
