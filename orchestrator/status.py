@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator.clock import Clock
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
+from orchestrator.pacing import LearnedLimit, learned_limit, seconds_per_item
 from orchestrator.wording import spoken_seconds
 from state.burst_log import BurstLog, BurstRecord
 from state.item import Item, Status, remaining
@@ -33,6 +34,8 @@ class StatusReport:
     killed: tuple[Holder, datetime] | None
     """A burst that ended without saying so, and when it was last alive."""
     last_burst: BurstRecord | None
+    watchdog: LearnedLimit | None
+    """The age at which runs are killed here, as far as that was learned."""
     seconds_per_item: float | None
     next_items: tuple[str, ...]
     failed: tuple[Item, ...]
@@ -66,6 +69,8 @@ class StatusReport:
             "counts": {str(status): count for status, count in self.counts.items()},
             "running": self.holder.describe() if self.holder else None,
             "last_burst": self._last(),
+            "watchdog_limit_seconds": self.watchdog.seconds if self.watchdog else None,
+            "watchdog_kills": self.watchdog.kills if self.watchdog else 0,
             "seconds_per_item": self.seconds_per_item,
             "seconds_left": self.seconds_left,
             "next": list(self.next_items),
@@ -86,6 +91,8 @@ class StatusReport:
         if others:
             lines.append("Also: " + ", ".join(others))
         lines += self._burst_lines()
+        if self.watchdog is not None:
+            lines.append(watchdog_line(self.watchdog))
         lines += [f"Failed: {item.key}: {item.error.message}" for item in self.failed if item.error]
         more = self.counts[Status.FAILED] - len(self.failed)
         if more > 0:
@@ -144,25 +151,37 @@ def status_of(store: JsonStore) -> StatusReport:
     records = BurstLog(store.folder).read()
     alive = lock.living_holder()
     left = lock.holder() if alive is None else None
+    killed = (left, lock.last_touch()) if left is not None else None
     failed = [item for _, item in zip(range(_SHOWN), store.items(Status.FAILED), strict=False)]
     return StatusReport(
         state=store.path,
         counts=store.counts(),
         holder=alive,
-        killed=(left, lock.last_touch()) if left is not None else None,
+        killed=killed,
         last_burst=records[-1] if records else None,
-        seconds_per_item=_pace(records),
+        watchdog=learned_limit(_with_killed(records, killed)),
+        seconds_per_item=seconds_per_item(records),
         next_items=tuple(item.key for item in store.due(3)),
         failed=tuple(failed),
         hand_edits=tuple(store.hand_edits),
     )
 
 
-def _pace(records: list[BurstRecord]) -> float | None:
-    """Seconds an item took in the bursts that completed any, the last ten of them."""
-    useful = [record for record in records if record.completed][-10:]
-    completed = sum(record.completed for record in useful)
-    return sum(record.seconds for record in useful) / completed if completed else None
+def _with_killed(records: list[BurstRecord], killed: tuple[Holder, datetime] | None) -> list[BurstRecord]:
+    """With the record that the next burst will write of one that was killed just now."""
+    if killed is None or (records and records[-1].burst == killed[0].burst):
+        return records
+    holder, last_alive = killed
+    return [*records, holder.killed_record(last_alive)]
+
+
+def watchdog_line(limit: LearnedLimit) -> str:
+    """What a person should know of what kills runs here."""
+    age, usable = spoken_seconds(limit.seconds), spoken_seconds(limit.usable_seconds)
+    seen = "once" if limit.kills == 1 else f"{limit.kills} times"
+    return (
+        f"Runs are killed here after about {age} (seen {seen}); they now end by {usable}. --max-seconds overrides that."
+    )
 
 
 def watch_status(state: Path, *, clock: Clock | None = None) -> Iterator[StatusReport]:

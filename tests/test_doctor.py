@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -165,7 +166,7 @@ def test_a_dead_server_is_a_problem_within_seconds(project: Path) -> None:
     started = time.monotonic()
     document = examined("--server", NOBODY, code=1)
     assert time.monotonic() - started < 5
-    assert named(document, "server")["facts"] == {"answers": False}
+    assert named(document, "server")["facts"] == {"answers": False, "url": NOBODY}
     assert document["next"] == "burst doctor --server URL"
 
 
@@ -182,7 +183,7 @@ def test_a_stalled_server(project: Path, sandbox: Sandbox) -> None:
     Client(sandbox.url).submit(empty_image())
     document = examined(code=1)
     queue = named(document, "queue")
-    assert queue["facts"] == {"running": 0, "waiting": 1, "ours": 0, "stalled": True}
+    assert queue["facts"] == {"running": 0, "waiting": 1, "ours": 0, "stalled": True, "url": sandbox.url}
     assert "restart ComfyUI" in queue["message"]
 
 
@@ -207,7 +208,8 @@ def test_a_server_at_work_is_not_stalled(project: Path, sandbox: Sandbox) -> Non
     Client(sandbox.url).submit(empty_image())
     Client(sandbox.url).submit(empty_image(color=1))
     eventually(lambda: examined(code=0)["checks"][4]["facts"]["running"] == 1, "a running prompt")
-    assert named(examined(code=0), "queue")["facts"] == {"running": 1, "waiting": 1, "ours": 0, "stalled": False}
+    facts = named(examined(code=0), "queue")["facts"]
+    assert facts == {"running": 1, "waiting": 1, "ours": 0, "stalled": False, "url": sandbox.url}
     sandbox.release()
 
 
@@ -226,6 +228,111 @@ def test_a_node_that_the_server_lacks(project: Path) -> None:
     document = examined("--template", "mine.json", code=1)
     problems = [check["message"] for check in document["checks"] if check["verdict"] == "problem"]
     assert any("EmptyImagee" in message for message in problems)
+
+
+@pytest.fixture
+def other() -> Iterator[Sandbox]:
+    """A server that has another checkpoint than SDXL's."""
+    with Sandbox(SandboxSettings(checkpoints=("v1-5-pruned-emaonly-fp16.safetensors",))) as running:
+        yield running
+
+
+def of(document: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    return [check for check in document["checks"] if check["name"] == name]
+
+
+def at(*urls: str) -> list[str]:
+    return [word for url in urls for word in ("--server", url)]
+
+
+def test_several_servers_and_a_template_that_runs_on_all(project: Path, sandbox: Sandbox, other: Sandbox) -> None:
+    document = examined(*at(sandbox.url, other.url), code=0)
+    assert document["warnings"] == 0
+    assert [check["facts"]["url"] for check in of(document, "server")] == [sandbox.url, other.url]
+    assert [check["message"] for check in of(document, "queue")] == [f"{sandbox.url}: empty", f"{other.url}: empty"]
+    models = named(document, "models")
+    assert models["message"] == f"smoke: runs on {sandbox.url}, {other.url}"
+    assert models["facts"] == {"template": "smoke", "servers": [sandbox.url, other.url], "lacking": {}}
+
+
+def test_a_template_that_only_some_servers_can_run(project: Path, sandbox: Sandbox, other: Sandbox) -> None:
+    document = examined("--template", "txt2img-sdxl", *at(other.url, sandbox.url), code=0)
+    where, why = of(document, "models")
+    assert where["verdict"] == why["verdict"] == "warning"
+    assert where["message"] == f"txt2img-sdxl: runs on {sandbox.url}, not on {other.url}"
+    assert where["facts"]["servers"] == [sandbox.url]
+    assert list(where["facts"]["lacking"]) == [other.url]
+    assert why["message"].startswith(f"{other.url}: node 4 ")
+    assert why["next"] == f"burst template check txt2img-sdxl --server {other.url}"
+    assert document["next"] == "burst run"
+
+
+def test_a_template_that_no_server_can_run(project: Path, sandbox: Sandbox, other: Sandbox) -> None:
+    sandbox.change(missing_nodes=["KSampler", "VAEDecode"])
+    document = examined("--template", "txt2img-sdxl", *at(sandbox.url, other.url, NOBODY), code=1)
+    where, *why = of(document, "models")
+    assert {check["verdict"] for check in (where, *why)} == {"problem"}
+    assert "runs on none of the servers that answer" in where["message"]
+    assert [check["facts"]["url"] for check in why] == [sandbox.url, other.url]
+    assert why[0]["message"].endswith("(and 1 more finding)")
+    assert document["next"] == f"burst template check txt2img-sdxl --server {sandbox.url}"
+
+
+def test_a_picture_to_be_uploaded_is_said_once(project: Path, sandbox: Sandbox, other: Sandbox) -> None:
+    (project / "mine.json").write_text(
+        json.dumps(
+            {
+                "1": {"class_type": "LoadImage", "inputs": {"image": "mine.png"}},
+                "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+            }
+        )
+    )
+    document = examined("--template", "mine.json", *at(sandbox.url, other.url), code=0)
+    where, upload = of(document, "models")
+    assert (where["verdict"], upload["verdict"]) == ("ok", "warning")
+    assert "upload it first" in upload["message"]
+
+
+@pytest.mark.parametrize("stalled", [False, True])
+def test_a_server_that_fails_among_others_is_a_warning(project: Path, sandbox: Sandbox, stalled: bool) -> None:
+    with Sandbox() as failing:
+        failing.stall()
+        Client(failing.url).submit(empty_image())
+        url = failing.url if stalled else NOBODY
+        document = examined(*at(url, sandbox.url), code=0)
+    first, second = of(document, "queue" if stalled else "server")[0], of(document, "server")[-1]
+    assert (first["verdict"], second["verdict"]) == ("warning", "ok")
+    assert first["message"].startswith(f"{url}: ")
+    assert "the rest goes to the others" in first["message"]
+    assert first["next"] is None
+    assert document["next"] == "burst run"
+
+
+def test_no_server_that_answers_is_a_problem(project: Path) -> None:
+    document = examined(*at(NOBODY, "http://127.0.0.1:10"), code=1)
+    assert [check["verdict"] for check in of(document, "server")] == ["problem", "problem"]
+    assert not of(document, "models")
+
+
+def test_servers_are_waited_for_together(project: Path) -> None:
+    with contextlib.ExitStack() as listening:
+        silent = [listening.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(4)]
+        started = time.monotonic()
+        document = examined(*at(*(f"http://127.0.0.1:{server.getsockname()[1]}" for server in silent)), code=1)
+        assert time.monotonic() - started < 12
+    assert all("no answer within" in check["message"] for check in of(document, "server"))
+
+
+def test_a_password_in_an_address_is_not_shown(project: Path, sandbox: Sandbox) -> None:
+    words = said("doctor", *at(sandbox.url.replace("//", "//user:hunter2@"), "http://user:hunter2@127.0.0.1:9"))
+    assert "http://127.0.0.1:9: " in words
+    assert "hunter2" not in words
+
+
+def test_a_key_for_one_server_whose_variable_is_not_set(project: Path, sandbox: Sandbox) -> None:
+    with (project / "re_render_state.burst" / "settings.toml").open("a") as settings:
+        settings.write(f'[headers."{sandbox.url}"]\nX-Key = "env:NO_SUCH_VARIABLE"\n')
+    assert "NO_SUCH_VARIABLE" in named(examined(code=1), "settings")["message"]
 
 
 def test_a_template_that_is_gone_or_not_set(project: Path) -> None:
@@ -309,10 +416,10 @@ def test_a_killed_burst(project: Path) -> None:
     assert last["next"] == "burst run"
 
 
-def test_bursts_that_are_killed_again_and_again_end_before_that(project: Path) -> None:
+def test_runs_that_are_killed_again_and_again_teach_when_to_end(project: Path) -> None:
     log = BurstLog(project / "re_render_state.burst")
     at = datetime(2020, 1, 1, 9, tzinfo=UTC)
-    for number, seconds in enumerate((50.0, 42.0)):
+    for number, seconds in enumerate((42.0, 45.0)):
         started = at + timedelta(minutes=10 * number)
         log.append(
             BurstRecord(
@@ -321,13 +428,31 @@ def test_bursts_that_are_killed_again_and_again_end_before_that(project: Path) -
                 ended_at=started + timedelta(seconds=seconds),
                 ended="killed",
                 size=15,
-                seconds=seconds,
+                seconds=5.0,
+                alive_seconds=seconds,
             )
         )
     leave_a_killed_burst(project, lived_seconds=40)
     document = examined(code=0)
-    assert "lived 40.0 s to 50.0 s" in named(document, "last burst")["message"]
-    assert document["next"] == "burst run --max-seconds 32"
+    watchdog = named(document, "watchdog")
+    assert watchdog["verdict"] == "ok"
+    assert watchdog["facts"] == {"limit_seconds": 40.0, "kills": 3, "usable_seconds": 36.0}
+    assert "after about 40.0 s (seen 3 times); they now end by 36.0 s" in watchdog["message"]
+    # What a run does by itself is not advised.
+    assert document["next"] == "burst run"
+
+
+def test_a_watchdog_is_spoken_of_after_a_clean_burst_too_and_not_where_none_was_met(project: Path) -> None:
+    assert not [check for check in examined(code=0)["checks"] if check["name"] == "watchdog"]
+    log = BurstLog(project / "re_render_state.burst")
+    at = datetime(2020, 1, 1, 9, tzinfo=UTC)
+    for ended, seconds in (("killed", 42.0), ("done", 3.0)):
+        log.append(
+            BurstRecord(burst=ended, started_at=at, ended_at=at, ended=ended, size=5, seconds=seconds)  # type: ignore[arg-type]
+        )
+    document = examined(code=0)
+    assert named(document, "last burst")["facts"]["ended"] == "done"
+    assert "about 42.0 s (seen once)" in named(document, "watchdog")["message"]
 
 
 def test_the_recorded_reason(project: Path, sandbox: Sandbox) -> None:

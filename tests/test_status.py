@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from orchestrator.clock import Clock
 from orchestrator.status import read_status, watch_status
+from state.burst_log import BurstLog, BurstRecord
 from state.item import Item, Status
 from state.json_store import JsonStore
-from state.run_lock import RunLock
+from state.run_lock import Holder, RunLock
 from state.store import Change
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -73,6 +76,50 @@ def test_status_takes_no_lock_and_says_who_works(state: Path) -> None:
     finally:
         lock.release()
     assert read_status(state).holder is None
+
+
+def leave_killed(state: Path, *, lived_seconds: float) -> Holder:
+    """The state's folder as a killed burst leaves it."""
+    folder = state.with_suffix(".burst")
+    began = datetime.now(UTC) - timedelta(hours=1)
+    holder = Holder(host="elsewhere", boot_id="another", pid=7, burst="dead", started_at=began, size=15)
+    (folder / "holder.json").write_bytes(msgspec.json.encode(holder))
+    ended = (began + timedelta(seconds=lived_seconds)).timestamp()
+    os.utime(folder / "holder.json", (ended, ended))
+    return holder
+
+
+def test_the_watchdogs_limit_counts_a_kill_that_no_burst_has_recorded_yet_and_counts_it_once(state: Path) -> None:
+    assert read_status(state).as_json()["watchdog_limit_seconds"] is None
+    assert "killed" not in read_status(state).as_text()
+    log = BurstLog(state.with_suffix(".burst"))
+    log.append(BurstRecord(burst="b1", started_at=MOMENT, ended_at=MOMENT, ended="killed", size=15, seconds=65.0))
+    holder = leave_killed(state, lived_seconds=60)
+    for _ in range(2):
+        report = read_status(state)
+        said = report.as_json()
+        assert (said["watchdog_limit_seconds"], said["watchdog_kills"]) == (pytest.approx(60, abs=0.01), 2)
+        assert "killed here after about 1 min 0 s (seen 2 times); they now end by 54.0 s" in report.as_text()
+        # What the next burst notes before it removes holder.json.
+        log.append(holder.killed_record(holder.started_at + timedelta(seconds=60)))
+
+
+def test_what_is_left_is_estimated_from_the_bursts_that_completed_any(state: Path) -> None:
+    log = BurstLog(state.with_suffix(".burst"))
+    for completed, seconds in ((4, 10.0), (0, 99.0), (1, 2.5)):
+        log.append(
+            BurstRecord(
+                burst="b",
+                started_at=MOMENT,
+                ended_at=MOMENT,
+                ended="done",
+                size=15,
+                completed=completed,
+                seconds=seconds,
+            )
+        )
+    report = read_status(state)
+    assert (report.seconds_per_item, report.seconds_left) == (2.5, 7.5)
 
 
 def test_check_code_says_whether_work_remains(state: Path) -> None:

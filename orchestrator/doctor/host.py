@@ -12,6 +12,7 @@ from orchestrator.comfyui.address import parse_address
 from orchestrator.doctor.diagnosis import Check, command
 from orchestrator.doctor.survey import Survey
 from orchestrator.errors import BurstError
+from orchestrator.status import watchdog_line
 from orchestrator.wording import counted, spoken_bytes, spoken_seconds
 from state.item import Status
 from state.json_store import burst_folder
@@ -104,8 +105,9 @@ def _holder(state: Path, folder: Path) -> Check:
 
 
 def check_history(state: Path, seen: Survey) -> Iterator[Check]:
-    """How the last burst ended, what is out on other servers, and what failed."""
+    """How the last burst ended, what kills bursts here, and what failed."""
     yield _last_burst(state, seen)
+    yield from _watchdog(seen)
     yield from _failed(state, seen)
 
 
@@ -123,9 +125,9 @@ def _last_burst(state: Path, seen: Survey) -> Check:
         holder, last_alive = seen.status.killed
         lived = holder.lived_seconds(last_alive)
         age = f"about {spoken_seconds(lived)} after it began" if lived >= TOUCH_SECONDS else "in its first second"
-        message = f"killed at {last_alive:%Y-%m-%d %H:%M:%S} UTC, {age}"
+        message = f"killed at {last_alive:%Y-%m-%d %H:%M:%S} UTC, {age}; nothing is lost, the next burst takes over"
         facts = {"ended": "killed", "at": last_alive.isoformat(), "seconds": round(lived, 3)}
-        return Check("last burst", "warning", f"{message}{_habit(seen)}", _gentler(state, seen), facts)
+        return Check("last burst", "warning", message, command("run", state), facts)
     last = seen.status.last_burst
     if last is None:
         return Check("last burst", "ok", "there was none yet", facts={"ended": None})
@@ -138,28 +140,11 @@ def _last_burst(state: Path, seen: Survey) -> Check:
     return Check("last burst", "ok", message, facts=facts)
 
 
-def _lifetimes(seen: Survey) -> list[float]:
-    """How long the latest bursts lived that were killed or stopped from outside."""
-    lived = [record.seconds for record in seen.records if record.ended in ("killed", "stopped")]
-    if seen.status.killed is not None:
-        holder, last_alive = seen.status.killed
-        lived.append(holder.lived_seconds(last_alive))
-    return lived
-
-
-def _habit(seen: Survey) -> str:
-    lived = _lifetimes(seen)
-    if len(lived) < 2:
-        return "; nothing is lost, the next burst takes over"
-    spoken = f"{spoken_seconds(min(lived))} to {spoken_seconds(max(lived))}"
-    return f"; the last {len(lived)} that were ended from outside lived {spoken}, so end before that"
-
-
-def _gentler(state: Path, seen: Survey) -> str:
-    lived = _lifetimes(seen)
-    if len(lived) < 2 or min(lived) < 2:
-        return command("run", state)
-    return command("run", state, "--max-seconds", f"{0.8 * min(lived):.0f}")
+def _watchdog(seen: Survey) -> Iterator[Check]:
+    limit = seen.status.watchdog
+    if limit is not None:
+        facts = {"limit_seconds": limit.seconds, "kills": limit.kills, "usable_seconds": limit.usable_seconds}
+        yield Check("watchdog", "ok", watchdog_line(limit), facts=facts)
 
 
 def _failed(state: Path, seen: Survey) -> Iterator[Check]:

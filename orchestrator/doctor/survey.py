@@ -9,7 +9,6 @@ from pathlib import Path
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError
 from orchestrator.status import StatusReport, status_of
-from state.burst_log import BurstLog, BurstRecord
 from state.item import Item, Status
 from state.journal_lines import read_lines
 from state.json_store import JsonStore
@@ -30,8 +29,6 @@ class Survey:
 
     status: StatusReport
     folder: Path
-    records: tuple[BurstRecord, ...]
-    """The latest bursts, oldest first."""
     templates: dict[str | None, int]
     """Template named by due items (None: the default one) -> how many of them."""
     servers: Counter[str]
@@ -83,7 +80,6 @@ def _survey(store: JsonStore) -> Survey:
     return Survey(
         status=status_of(store),
         folder=store.folder,
-        records=tuple(BurstLog(store.folder).read(last=10)),
         templates=dict(templates),
         servers=servers,
         prompt_ids=frozenset(prompt_ids),
