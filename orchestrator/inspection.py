@@ -10,6 +10,7 @@ from typing import Any
 import templates
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, UsageError
+from orchestrator.offers import Offer
 from orchestrator.settings import Overrides, Settings, load_settings
 from templates import Bindings, Finding, Workflow
 
@@ -207,7 +208,8 @@ def check_template(
         asked = settings.the_one_server()
         with ComfyUI(asked, headers=settings.resolved_headers(asked), retry_seconds=_RETRY_SECONDS) as client:
             server = client.url
-            findings = merged(findings, templates.check_against(graph, client.object_info()))
+            refused = templates.check_against(graph, client.object_info(), folders=Offer(client).folder)
+            findings = merged(findings, refused)
     return TemplateFindings(chosen.workflow.name, server, len(graph), tuple(chosen.bindings), tuple(findings))
 
 

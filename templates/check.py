@@ -173,7 +173,7 @@ def _check_choice(
     node_id: str, where: str, value: object, choices: Choices, files: Collection[str] | None
 ) -> Iterator[Finding]:
     known = [str(one) for one in (choices.values if choices.values is not None else files or ())]
-    otherwise = f"it has {len(known)} others" if known else "the server has none"
+    otherwise = f"it has {len(known)} other{'s' * (len(known) > 1)}" if known else "the server has none"
     for one in choices.lacking(value, files):
         advice = _near(str(one), known, "upload it first" if choices.grows else otherwise)
         severity: Severity = "warning" if choices.grows else "error"

@@ -290,7 +290,7 @@ def test_a_picture_to_be_uploaded_is_said_once(project: Path, sandbox: Sandbox, 
     document = examined("--template", "mine.json", *at(sandbox.url, other.url), code=0)
     where, upload = of(document, "models")
     assert (where["verdict"], upload["verdict"]) == ("ok", "warning")
-    assert "upload it first" in upload["message"]
+    assert "'mine.png' is not on the server" in upload["message"]
 
 
 @pytest.mark.parametrize("stalled", [False, True])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.clock import Clock
-from orchestrator.doctor import host, server
+from orchestrator.doctor import host, servers, workflows
 from orchestrator.doctor.diagnosis import Check, command, count_of
 from orchestrator.doctor.survey import Survey, survey
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
@@ -63,7 +63,7 @@ class DoctorReport:
 
 
 def examine(state: Path, *, overrides: Overrides | None = None, clock: Clock | None = None) -> DoctorReport:
-    """Look at state, settings, template, server, disk, lock and the last bursts. Writes nothing that stays.
+    """Look at state, settings, template, servers, disk, lock and the last bursts. Writes nothing that stays.
 
     A server that does not answer costs a few seconds. What is found is in the report; nothing is raised for it.
     """
@@ -85,7 +85,8 @@ def examine(state: Path, *, overrides: Overrides | None = None, clock: Clock | N
 def _settings(state: Path, overrides: Overrides) -> Settings | Check:
     try:
         settings = load_settings(state, overrides)
-        settings.resolved_headers()
+        for server in settings.servers:
+            settings.resolved_headers(server)
     except BurstError as error:
         return Check("settings", "problem", str(error), command("init", state, "DIR"))
     return settings
@@ -93,26 +94,23 @@ def _settings(state: Path, overrides: Overrides) -> Settings | Check:
 
 def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: Clock) -> Iterator[Check]:
     remembered = "remembered" if settings_path(state).exists() else "no init yet: defaults, environment and flags"
+    several = "servers" if len(settings.servers) > 1 else "server"
     yield Check(
         "settings",
         "ok",
-        f"template {settings.template or 'not set'}, server {', '.join(settings.servers)} ({remembered})",
+        f"template {settings.template or 'not set'}, {several} {', '.join(settings.server_urls)} ({remembered})",
         facts={
             "template": settings.template,
-            "servers": list(settings.servers),
+            "servers": list(settings.server_urls),
             "output_dir": str(settings.output_dir),
             "bindings": dict(settings.bindings),
         },
     )
     wanted = seen.templates if seen is not None else {}
-    workflows = server.load_workflows(settings, wanted, home=state.resolve().parent)
-    yield from server.check_workflows(state, workflows)
-    if len(settings.servers) > 1:
-        message = f"{len(settings.servers)} servers are set, and a run uses one"
-        yield Check("server", "problem", message, command("run", state, "--server", settings.servers[0]))
+    loaded = workflows.load_workflows(settings, wanted, home=state.resolve().parent)
+    yield from workflows.check_workflows(state, loaded)
     own = seen.prompt_ids if seen is not None else frozenset()
-    for url in settings.servers:
-        yield from server.check_server(state, url, settings, workflows, own=own, clock=clock)
+    yield from servers.check_servers(state, settings, loaded, own=own, clock=clock)
     if seen is not None:
         yield from host.check_elsewhere(state, seen, settings.servers)
     yield from host.check_output(state, settings.output_dir, seen)
