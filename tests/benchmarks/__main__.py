@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -37,6 +38,8 @@ process. A ratio is worked out round by round; shown are the median and the rang
 
 def main() -> int:
     options = _parser().parse_args()
+    # So that SIGTERM, too, ends every process that was started.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="burst-benchmarks-", dir=options.directory) as place:
         setting = Setting(

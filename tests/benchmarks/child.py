@@ -64,7 +64,7 @@ def measure(command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None 
     with out.open("wb") as stdout, err.open("wb") as stderr:
         began_at, began = time.time(), time.perf_counter()
         child = subprocess.Popen(command, cwd=cwd, env=dict(env or environment()), stdout=stdout, stderr=stderr)
-        _, status, used = os.wait4(child.pid, 0)
+        status, used = _waited(child)
         wall = time.perf_counter() - began
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
@@ -76,6 +76,17 @@ def measure(command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None 
         peak_bytes=_bytes(used.ru_maxrss),
         out=out.read_text(),
     )
+
+
+def _waited(child: subprocess.Popen[bytes]) -> tuple[int, resource.struct_rusage]:
+    """Its status and what it used; it is killed where the waiting is broken off."""
+    try:
+        _, status, used = os.wait4(child.pid, 0)
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
+    return status, used
 
 
 def own_peak() -> int:

@@ -11,24 +11,15 @@ from typing import Any
 from tests.benchmarks.child import ROOT, Cost, burst_command, environment, measure, script_command
 
 PICTURE: dict[str, Any] = {
-    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 8421504}},
-    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
-    "3": {
-        "class_type": "RegexReplace",
-        "inputs": {
-            "string": "",
-            "regex_pattern": "x",
-            "replace": "x",
-            "case_insensitive": True,
-            "multiline": False,
-            "dotall": False,
-            "count": 0,
-        },
-        "_meta": {"title": "Prompt Text"},
+    "1": {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0},
+        "_meta": {"title": "Canvas"},
     },
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
 }
-"""One small picture. The node that takes the prompt text feeds nothing: it travels with the graph, as texts do."""
-_BOUND = ("--bind", "prompt=title=Prompt Text.string")
+"""One small picture. The prompt text is its colour, so that no two prompts are the same and no cache answers."""
+BOUND = ("--bind", "prompt=title=Canvas.color")
 STATE = "re_render_state.json"
 
 
@@ -49,11 +40,12 @@ class Project:
             shutil.copyfile(ROOT / "templates" / "smoke.json", self._workflow)
         else:
             self._workflow.write_text(json.dumps(PICTURE))
-            self._init += _BOUND
+            self._init += BOUND
         folder = home / "prompts" / "EP01"
         folder.mkdir(parents=True)
         for number in range(1, count + 1):
-            (folder / f"prompt_{number:04d}.txt").write_text(f"a lighthouse on a cliff, view {number}")
+            text = f"a lighthouse on a cliff, view {number}" if smoke else str(number)
+            (folder / f"prompt_{number:04d}.txt").write_text(text)
 
     def init(self) -> None:
         """What is done once, before any run: not measured."""

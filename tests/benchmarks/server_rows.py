@@ -130,9 +130,11 @@ def _run_or_kill(command: Sequence[str], home: Path, *, seconds: float) -> str |
         try:
             out, _ = child.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            child.kill()
-            child.communicate()
             return None
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.communicate()
     if child.returncode not in (0, 75):
         raise subprocess.CalledProcessError(child.returncode, list(command), out, (home / "stderr.txt").read_text())
     return out

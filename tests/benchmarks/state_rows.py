@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.benchmarks.child import Cost, burst_command, measure, own_peak, script_command
 from tests.benchmarks.figures import Figure, Target, ratio
-from tests.benchmarks.project import PICTURE, STATE
+from tests.benchmarks.project import BOUND, PICTURE, STATE
 from tests.benchmarks.sandbox import SandboxProcess
 from tests.benchmarks.setting import Setting
 
@@ -99,8 +99,7 @@ def _first_post(place: Path) -> tuple[float, Cost]:
         shutil.rmtree(server)
     with SandboxProcess(place, seconds_per_prompt=0.0) as sandbox:
         named = ("--server", sandbox.url, "--template", "workflow.json", "--output", "output")
-        bound = ("--bind", "prompt=title=Prompt Text.string")
-        cost = measure(burst_command("run", "--json", "-n", "1", *named, *bound), cwd=place)
+        cost = measure(burst_command("run", "--json", "-n", "1", *named, *BOUND), cwd=place)
         if cost.report["completed"] != 1:
             raise AssertionError(f"one item was to be completed: {cost.report}")
         return sandbox.first_begin() - cost.began_at, cost

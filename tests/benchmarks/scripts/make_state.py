@@ -12,11 +12,12 @@ import os
 import sys
 from pathlib import Path
 
-_WORDS = "a lighthouse on a cliff above a stormy sea at dusk, oil on canvas, "
-
 
 def record(number: int, *, length: int) -> str:
-    """A record whose JSON text has this many bytes. Errors: ValueError where it has no room."""
+    """A record whose JSON text has this many bytes. Errors: ValueError where it has no room.
+
+    The prompt text is a number, as the workflow PICTURE of `project` wants it.
+    """
     fields = {
         "status": "pending",
         "subfolder": f"EP{number // 1000:04d}",
@@ -26,7 +27,7 @@ def record(number: int, *, length: int) -> str:
     room = length - len(json.dumps(fields))
     if room < 1:
         raise ValueError(f"a record takes more than {length} bytes")
-    fields["prompt_text"] = (_WORDS * (room // len(_WORDS) + 1))[: room - 1] + "."
+    fields["prompt_text"] = str(number).rjust(room, "0")
     return json.dumps(fields)
 
 

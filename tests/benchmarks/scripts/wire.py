@@ -15,6 +15,8 @@ def graph_for(workflow: dict[str, Any], *, text: str, name: str) -> dict[str, An
     for node in graph.values():
         if node["class_type"] == "RegexReplace":
             node["inputs"]["string"] = text
+        elif node["class_type"] == "EmptyImage" and text.isdecimal():
+            node["inputs"]["color"] = int(text)
         elif node["class_type"] == "SaveImage":
             node["inputs"]["filename_prefix"] = name
     return graph
