@@ -152,6 +152,8 @@ def status_of(store: JsonStore) -> StatusReport:
     alive = lock.living_holder()
     left = lock.holder() if alive is None else None
     killed = (left, lock.last_touch()) if left is not None else None
+    # Where the next burst has noted it already, these are two records of one run, which count once.
+    known = records if killed is None else [*records, killed[0].killed_record(killed[1])]
     failed = [item for _, item in zip(range(_SHOWN), store.items(Status.FAILED), strict=False)]
     return StatusReport(
         state=store.path,
@@ -159,20 +161,12 @@ def status_of(store: JsonStore) -> StatusReport:
         holder=alive,
         killed=killed,
         last_burst=records[-1] if records else None,
-        watchdog=learned_limit(_with_killed(records, killed)),
+        watchdog=learned_limit(known),
         seconds_per_item=seconds_per_item(records),
         next_items=tuple(item.key for item in store.due(3)),
         failed=tuple(failed),
         hand_edits=tuple(store.hand_edits),
     )
-
-
-def _with_killed(records: list[BurstRecord], killed: tuple[Holder, datetime] | None) -> list[BurstRecord]:
-    """With the record that the next burst will write of one that was killed just now."""
-    if killed is None or (records and records[-1].burst == killed[0].burst):
-        return records
-    holder, last_alive = killed
-    return [*records, holder.killed_record(last_alive)]
 
 
 def watchdog_line(limit: LearnedLimit) -> str:

@@ -59,7 +59,7 @@ class BurstLog:
     def read(self, *, last: int = _MEMORY_RECORDS) -> list[BurstRecord]:
         """The last records, oldest first, at most so many; the cost does not grow with the file.
 
-        A torn line is passed over: this is a memory, not the state.
+        A torn line, and half of one that the reading starts in, is passed over: this is a memory, not the state.
         """
         try:
             with self._disk.open_to_read(self.path) as handle:
@@ -68,7 +68,7 @@ class BurstLog:
         except FileNotFoundError:
             return []
         records = []
-        for line in lines[1 if offset else 0 :][-last:]:
+        for line in lines[-last:]:
             try:
                 records.append(msgspec.json.decode(line, type=BurstRecord))
             except (msgspec.DecodeError, UnicodeDecodeError):

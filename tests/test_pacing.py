@@ -164,7 +164,8 @@ Life = tuple[float, Ending]
         ([(60, "killed"), (54, "deadline")], 60, 1),
         ([(61, "killed"), (60, "killed"), (61.5, "killed")], 60, 3),
         ([(40, "killed"), (42, "killed"), (50, "killed")], 40, 3),
-        ([(7.5, "killed"), (6, "killed")], 6, 2),
+        ([(7.9, "killed"), (6, "killed")], 6, 2),
+        ([(8.1, "killed"), (6, "killed")], 6, 1),
         # A run that was not killed clearly later.
         ([(60, "killed"), (60, "killed"), (65, "done")], 60, 2),
         ([(60, "killed"), (60, "killed"), (67, "done")], None, 0),
@@ -173,6 +174,7 @@ Life = tuple[float, Ending]
         # Another watchdog than before, or chance.
         ([(20, "killed"), (20, "killed"), (60, "killed")], 60, 1),
         ([(60, "killed"), (60, "killed"), (20, "killed")], 20, 1),
+        ([(20, "killed"), (60, "killed"), (20, "killed")], 20, 1),
         ([(60, "killed"), (20, "killed"), (60, "killed")], 60, 2),
         ([(60, "killed"), (60, "killed"), (20, "killed"), *[(18, "deadline")] * 5], 60, 2),
         # How long it is believed.
@@ -373,6 +375,7 @@ def jittered(seconds: float, *, share: float, count: int) -> list[float]:
         ([300.0] * 20, 61.5, 0.15),
         ([0.01] * 200, 2.0, 0.15),
         (jittered(2.0, share=0.01, count=200), 2.3, 0.15),
+        (jittered(20.0, share=0.01, count=200), 5.5, 0.15),
         (jittered(2.0, share=0.05, count=200), 2.5, 0.2),
         (jittered(2.0, share=0.3, count=200), 2.5, 1.0),
         (jittered(0.1, share=0.3, count=200), 2.5, 1.0),
