@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comfyui_loopback import Loopback
 
 from orchestrator.errors import SettingsError, StateVersionError, UsageError
+from orchestrator.redoing import cancel
 from orchestrator.settings import (
     DEFAULT_SERVER,
     Overrides,
@@ -166,6 +168,20 @@ def test_a_server_s_own_header_goes_nowhere_else_and_wins(state: Path, monkeypat
     for server in (None, "http://a", "http://b"):
         assert settings.resolved_headers(server) == {"Authorization": "from flag", "X-All": "for all"}
     assert settings.resolved_headers("http://b:2") == {"X-All": "for all", "authorization": "for b"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_cancel_brings_password_and_key_to_the_server_that_they_are_for(
+    state: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    monkeypatch.setenv("KEY", "for it alone")
+    with Loopback(lambda asked: asked.reply(401)) as server:
+        state.write_text(json.dumps({"a.txt": {"status": "submitted", "prompt_id": "x", "server": server.url}}))
+        write(state, f'[headers."{server.url}"]\nX-Key = "env:KEY"\n')
+        address = server.url.replace("//", "//user:p@") if known else "http://127.0.0.1:9"
+        cancel(state, (), overrides=Overrides(servers=(address,)))
+    sent = {(asked.headers.get("Authorization"), asked.headers.get("X-Key")) for asked in server.asked}
+    assert sent == ({("Basic dXNlcjpw", "for it alone")} if known else {(None, None)})
 
 
 def test_own_headers_outlive_another_init(state: Path) -> None:
