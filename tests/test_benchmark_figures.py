@@ -22,7 +22,7 @@ from tests.benchmarks.scripts.make_state import make_state, record
         ([(10.0, 11.0), (13.0, 14.0)], 0.5),
         ([(13.0, 14.0), (10.0, 11.0)], 0.5),
         ([(10.0, 12.0), (11.0, 13.0)], 1.0),
-        ([(10.0, 14.0), (11.0, 12.0), (17.0, 18.0)], 5 / 8),
+        ([(10.0, 14.0), (11.0, 12.0), (13.0, 15.0), (19.0, 20.0)], 6 / 10),
     ],
     ids=["one", "a gap", "in another order", "overlapping", "one within another"],
 )
