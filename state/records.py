@@ -53,12 +53,15 @@ class Records:
         self._places: dict[str, int] = {}
         """Each key's index in `_keys`."""
         self._pending = {priority: Places() for priority in PRIORITIES}
+        self._one_line_each = True
+        """Whether no record is known to be laid out over several lines; those that are put never are."""
 
     @classmethod
     def of(cls, raws: Mapping[str, Raw], statuses: dict[str, Status], priorities: dict[str, Priority]) -> Records:
         """All at once; what is handed over is taken over. `priorities` holds only those that are not normal."""
         records = cls()
         records.raws, records.statuses, records._priorities = dict(raws), statuses, priorities
+        records._one_line_each = False
         records.counts.update(Counter(statuses.values()))
         records._keys = list(statuses)
         records._places = dict(zip(statuses, range(len(statuses)), strict=True))
@@ -73,7 +76,7 @@ class Records:
         return records
 
     def put(self, key: str, raw: Raw, record: Record) -> None:
-        """Add a record behind the others, or replace the one of this key in its place."""
+        """Add a record of one line behind the others, or replace the one of this key in its place."""
         before = self.statuses.get(key)
         if before is None:
             self._places[key] = len(self._keys)
@@ -96,6 +99,15 @@ class Records:
     def pending(self) -> Iterator[str]:
         """The pending keys: by priority, then in their order. Nothing may be put meanwhile."""
         return (self._keys[place] for priority in PRIORITIES for place in self._pending[priority])
+
+    def one_line_each(self) -> Mapping[str, Raw]:
+        """`raws`, where the records that were read as several lines are now one line each."""
+        if not self._one_line_each:
+            for key, raw in self.raws.items():
+                if b"\n" in (record := bytes(raw)):
+                    self.raws[key] = msgspec.json.format(record, indent=0)
+            self._one_line_each = True
+        return self.raws
 
     def differences(self, other: Records) -> list[str]:
         """The keys whose record is not the same in both, however it is laid out."""

@@ -15,7 +15,7 @@ from orchestrator.errors import StateError
 from state.disk import Disk, Handle
 from state.hand_made import may_hide_a_fault
 from state.item import Priority, Status, decode_record
-from state.records import Records
+from state.records import Raw, Records
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -127,21 +127,18 @@ def write_records(handle: Handle, records: Records) -> str:
 
 
 def _chunks(records: Records) -> Iterator[bytes]:
-    lines: list[bytes] = []
+    parts: list[Raw] = []
     size = 0
     before = b"{\n"
-    for key, raw in records.raws.items():
-        record = bytes(raw)
-        if b"\n" in record:
-            record = msgspec.json.format(record, indent=0)
-        lines.append(b"%s%s: %s" % (before, msgspec.json.encode(key), record))
+    for key, raw in records.one_line_each().items():
+        parts += (before, msgspec.json.encode(key), b": ", raw)
         before = b",\n"
-        size += len(record)
+        size += len(raw)
         if size > _WRITE_BYTES:
-            yield b"".join(lines)
-            lines, size = [], 0
-    lines.append(b"\n}\n" if records.raws else b"{}\n")
-    yield b"".join(lines)
+            yield b"".join(parts)
+            parts, size = [], 0
+    parts.append(b"\n}\n" if records.raws else b"{}\n")
+    yield b"".join(parts)
 
 
 def read_snapshot(disk: Disk, path: Path, *, journal: Path | None) -> bytes:
