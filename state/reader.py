@@ -15,7 +15,7 @@ from state.journal import Journal
 from state.journal_lines import Line
 from state.records import Records
 from state.replay import had_taken_in, replay
-from state.snapshot import digest, read_records, read_snapshot
+from state.snapshot import digest_beside, read_raws, read_records, read_snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -63,8 +63,13 @@ class JsonReader:
 
     def items(self, *statuses: Status) -> Iterator[Item]:
         with self._mutex:
-            of = self._records.statuses
-            found = [(key, raw) for key, raw in self._records.raws.items() if not statuses or of[key] in statuses]
+            records = self._records
+            if not statuses:
+                found = list(records.raws.items())
+            elif any(records.counts[status] for status in statuses):
+                found = [(key, records.raws[key]) for key, status in records.statuses.items() if status in statuses]
+            else:
+                found = []
         return (Item.from_record(key, raw) for key, raw in found)
 
     def counts(self) -> dict[Status, int]:
@@ -130,11 +135,13 @@ class JsonReader:
 
     def _take_in(self, data: bytes, stamp: Stamp | None, journal: Journal | None, lines: list[Line]) -> None:
         """Put JSON and journal lines together. Errors: StateError; everything is as it was then."""
-        found = digest(data)
+        digest = digest_beside(data)
+        raws = read_raws(self.path, data)
+        found = digest()
         markers = [at for at, line in enumerate(lines) if line.snapshot is not None]
         handed_over = [at for at in markers if lines[at].snapshot == found]
         edited = journal is not None and journal.extends != found and not handed_over
-        records = read_records(self.path, data, by_hand=edited or journal is None)
+        records = read_records(self.path, data, raws, by_hand=edited or journal is None)
         if edited and markers and had_taken_in(records, lines[: markers[-1]]):
             lines = lines[markers[-1] + 1 :]
         elif journal is not None and journal.extends != found and handed_over:

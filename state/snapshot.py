@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +24,37 @@ _WRITE_BYTES = 1 << 20
 _SHOWN_ERRORS = 5
 
 
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def digest_beside(data: bytes) -> Callable[[], str]:
+    """Begin to hash on another processor, if there is one; what is returned waits for the digest."""
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(hashlib.sha256(data).hexdigest()), name="digest")
+    thread.start()
+
+    def result() -> str:
+        thread.join()
+        return found[0]
+
+    return result
 
 
-def read_records(path: Path, data: bytes, *, by_hand: bool) -> Records:
-    """Check and index a state file. `by_hand` also looks for what a machine does not write.
-
-    Errors: StateError with line and column, or with the items and fields that do not fit.
-    """
+def read_raws(path: Path, data: bytes) -> Mapping[str, Raw]:
+    """The records of a state file by key, not looked at yet. Errors: StateError with line and column."""
     data = data.removeprefix(b"\xef\xbb\xbf")
     if not data or data.isspace():
         raise StateError(
             path, "the file is empty; an empty state is {}. Restore it from a backup. Nothing was changed."
         )
     try:
-        raws = _decode_object(data)
+        return _decode_object(data)
     except _UNREADABLE as error:
         raise StateError(path, f"{_why_unreadable(data, error)}. Nothing was changed.") from error
+
+
+def read_records(path: Path, data: bytes, raws: Mapping[str, Raw], *, by_hand: bool) -> Records:
+    """Check and index the records of a state file. `by_hand` also looks for what a machine does not write.
+
+    Errors: StateError with the items and fields that do not fit.
+    """
     if by_hand and may_hide_a_fault(data, raws):
         _look_closely(path, data)
     statuses: dict[str, Status] = {}
