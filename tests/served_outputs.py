@@ -90,6 +90,10 @@ class Recorder(Disk):
         self.note(f"rename {target.name}")
         super().rename(source, target)
 
+    def remove(self, path: Path) -> None:
+        self.note(f"remove {path.name}")
+        super().remove(path)
+
     def sync_directory(self, path: Path) -> None:
         self.note(f"sync directory {path.name}")
         super().sync_directory(path)

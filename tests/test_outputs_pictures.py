@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,32 @@ def test_a_whole_picture_decodes_and_no_cut_one_does(kind: str, frames: int, tmp
 
 def test_damage_in_the_middle_of_a_png_is_seen() -> None:
     assert not decodes(damaged(picture("PNG")))
+
+
+_SIX_AT_ONCE = """
+import resource, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from orchestrator.outputs.pictures import decodes
+
+def peak_kib():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+path = Path(sys.argv[1])
+assert decodes(path)
+one = peak_kib()
+with ThreadPoolExecutor(6) as threads:
+    assert all(threads.map(decodes, [path] * 18))
+print(peak_kib() - one)
+"""
+
+
+def test_threads_hold_one_decoded_picture_in_memory(tmp_path: Path) -> None:
+    side = 2000
+    Image.effect_noise((side, side), 60).convert("RGB").save(tmp_path / "a.png", compress_level=1)
+    command = [sys.executable, "-c", _SIX_AT_ONCE, str(tmp_path / "a.png")]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    assert int(done.stdout) * 1024 < side * side * 4
 
 
 @pytest.mark.parametrize(

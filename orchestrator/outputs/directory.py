@@ -111,7 +111,6 @@ class Outputs:
         Errors: DiskFull, SyncFailed, StopBurst after `abandon`.
         """
         try:
-            self._check_wanted()
             outcomes = [self._renamed(one) for one in fetched]
             named = [one for one, outcome in zip(fetched, outcomes, strict=True) if isinstance(outcome, list)]
             for folder in dict.fromkeys(waiting.target.parent for one in named for waiting in one.waiting):

@@ -5,14 +5,12 @@ The format is read from the first bytes, never from a name. Pillow is imported w
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import io
 import json
 import struct
-import threading
 import warnings
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -25,8 +23,9 @@ EXTENSIONS = frozenset({".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif"})
 LARGEST_DECODED_PIXELS = 200_000_000
 """Above this a picture's chunks are checked but its pixels are not: decoding would take gigabytes."""
 
-_ONE_AT_A_TIME = threading.Lock()
-"""A decoded picture is the largest thing in memory; and the filters of warnings are one for all threads."""
+_DECODING = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+"""One thread reads pictures for all. A lock would not do: the C library keeps what was freed, for each thread anew.
+Nor may two threads set the filters of `warnings`."""
 
 _READERS = (
     (b"\x89PNG\r\n\x1a\n", "PngImagePlugin", "PngImageFile"),
@@ -39,29 +38,31 @@ _READERS = (
 def decodes(source: Path | bytes) -> bool:
     """Is it a PNG, JPEG, WebP or GIF whose every frame decodes and whose end is there?
 
-    Threads take turns, so that memory holds one decoded picture: 4 bytes a pixel, 17 for a WebP and for what moves.
+    Threads may ask at once; memory holds one decoded picture, whoever asks: 4 bytes a pixel, 17 for a WebP and for what
+    moves.
     """
-    with _opened(source) as stream:
-        return _ends_well(stream) and _every_frame_loads(stream)
+    return _DECODING.submit(_is_whole, source).result()
 
 
 def embedded_graph(source: Path | bytes) -> dict[str, Any] | None:
     """The API-format graph that SaveImage writes into a PNG as the text `prompt`; None where there is none."""
-    with _opened(source) as stream, _alone_and_quiet():
+    return _DECODING.submit(_graph, source).result()
+
+
+def _is_whole(source: Path | bytes) -> bool:
+    with _opened(source) as stream:
+        return _ends_well(stream) and _every_frame_loads(stream)
+
+
+def _graph(source: Path | bytes) -> dict[str, Any] | None:
+    with _opened(source) as stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             image = _read(stream)
             graph = json.loads(image.info["prompt"]) if image is not None and image.format == "PNG" else None
         except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, RecursionError, struct.error):
             return None
     return graph if isinstance(graph, dict) else None
-
-
-@contextlib.contextmanager
-def _alone_and_quiet() -> Iterator[None]:
-    """Pillow warns of odd metadata; whether pixels are there is all that counts here."""
-    with _ONE_AT_A_TIME, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _opened(source: Path | bytes) -> IO[bytes]:
@@ -82,7 +83,9 @@ def _read(stream: IO[bytes]) -> ImageFile | None:
 
 
 def _every_frame_loads(stream: IO[bytes]) -> bool:
-    with _alone_and_quiet():
+    with warnings.catch_warnings():
+        # Pillow warns of odd metadata; whether pixels are there is all that counts here.
+        warnings.simplefilter("ignore")
         try:
             image = _read(stream)
             if image is None:
