@@ -7,6 +7,8 @@ On disk, for `re_render_state.json`:
 The hand-over from one snapshot to the next, under write.lock: (1) the journal gets {"snapshot": H}; (2) the new JSON is
 renamed in; (3) an empty journal headed {"extends": H} is renamed in. Whichever step a crash left, hashing the JSON says
 which journal lines are still to be replayed.
+It takes five syncs and none can be spared: the new JSON's bytes and the marker before (2), its name before (3), the new
+journal's bytes before they get their name, and that name before anything is appended to it.
 """
 
 from __future__ import annotations
@@ -30,7 +32,10 @@ from state.write_lock import WriteLock
 __all__ = ["JsonStore", "burst_folder"]
 
 REWRITE_SHARE = 0.05
-"""The snapshot is rewritten when its last rewriting took less than this share of the time since."""
+"""The snapshot is rewritten when its last rewriting took less than this share of the time since.
+
+That also bounds what the checkpoints of other threads wait for it in all; for one, the wait is one rewriting.
+"""
 REWRITE_PAUSE_SECONDS = 0.2
 
 
