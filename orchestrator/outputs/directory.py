@@ -37,6 +37,7 @@ class Outputs:
         self._guard = threading.RLock()
         """Held while a temporary file is made, renamed or removed: never while one is filled or synced."""
         self._making_directories = threading.Lock()
+        self._prepared: set[Path] = set()
         self._in_flight: set[Path] = set()
         self._abandoned = False
 
@@ -175,6 +176,8 @@ class Outputs:
                     self._disk.remove(path)
 
     def _prepare_directory(self, folder: Path) -> None:
+        if folder in self._prepared:
+            return
         if is_there(self.output_dir) and not self.output_dir.is_dir():
             raise DiskFull(f"{self.output_dir}: the output directory is a file; move it away or choose another")
         with refusals(folder):
@@ -184,6 +187,7 @@ class Outputs:
                 if is_there(place) and not place.is_dir():
                     raise OutputRefused(f"{place} is a file where a directory should be; move it away")
         self._make_directory(folder)
+        self._prepared.add(folder)
 
     def _make_directory(self, folder: Path) -> None:
         # One thread at a time: another would find the directory there before its name is durable.
@@ -224,9 +228,11 @@ class Outputs:
 
     def _is_taken(self, target: Path, own: Own, *, sha256: str | None) -> bool:
         with refusals(target):
+            if not is_there(target):
+                return False
             if target.is_dir():
                 return True
-            if self._overwrite or not is_there(target) or target.relative_to(self.output_dir).as_posix() in own.paths:
+            if self._overwrite or target.relative_to(self.output_dir).as_posix() in own.paths:
                 return False
             if not target.is_file():
                 return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,11 @@ def saved_by(path: Path, prompt_ids: Collection[str]) -> bool:
 
 def is_there(path: Path) -> bool:
     """Also a dangling link: renaming over it would destroy it."""
-    return path.is_symlink() or path.exists()
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def sha256_of(path: Path) -> str:
