@@ -652,3 +652,33 @@ def test_a_proxy_is_used_and_the_environment_read_once(environment: pytest.Monke
             environment.setenv("HTTP_PROXY", "http://127.0.0.1:1")
             client.queue_remaining()
     assert [asked.path for asked in proxy.asked] == [f"{URL}/api/prompt"] * 2
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        requests.Request("get", f"{URL}/history/ä b?x=1"),
+        requests.Request("GET", f"{URL}/view", headers={"accept-encoding": "identity"}, params={"filename": "ü&.png"}),
+        requests.Request("POST", f"{URL}/prompt", headers={"Content-Type": "application/json"}, data=b"{}"),
+        requests.Request("POST", f"{URL}/form", data={"a": "b c"}),
+        requests.Request("GET", "http://user:password@other.test/x"),
+    ],
+)
+def test_a_request_is_what_requests_makes_of_it(given: requests.Request, secret_headers: dict[str, str]) -> None:
+    del secret_headers["Cookie"]
+    ours, plain = Session(secret_headers), requests.Session()
+    plain.headers, plain.auth = ours.headers, ours.auth
+    for session in (ours, plain):
+        session.cookies.set("mine", "1", domain="comfy.test")
+        session.cookies.set("theirs", "2", domain="elsewhere.test")
+    one, other = ours.prepare_request(given), plain.prepare_request(given)
+    assert (one.method, one.url, one.body, one.hooks) == (other.method, other.url, other.body, other.hooks)
+    assert dict(one.headers) == dict(other.headers)
+    assert one.headers.get("Cookie") == ("mine=1" if given.url.startswith(URL) else None)
+
+
+def test_a_cookie_of_the_server_s_is_sent_back() -> None:
+    with Loopback(lambda asked: asked.json(INFO, Set_Cookie="route=7")) as server, ComfyUI(server.url) as client:
+        client.queue_remaining()
+        client.queue_remaining()
+        assert [asked.headers["Cookie"] for asked in server.asked] == [None, "route=7"]

@@ -23,6 +23,22 @@ class Session(requests.Session):
         self.headers.update(headers)
         self._environment: dict[tuple[str, str, int | None], Mapping[str, Any]] = {}
 
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        # requests merges each of a dozen settings with the session's and copies its cookies, without their lock. Of
+        # these settings there are only headers, and the cookies are read under the lock where they are not a copy.
+        prepared = requests.PreparedRequest()
+        prepared.prepare(
+            method=request.method,
+            url=request.url,
+            headers={**self.headers, **request.headers},
+            files=request.files,
+            data=request.data,
+            params=request.params,
+            auth=self.auth,
+            cookies=self.cookies,
+        )
+        return prepared
+
     def get_redirect_target(self, resp: requests.Response) -> None:
         """None: requests prepares the next request even where it is not to follow, and fails on a bad Location."""
 
