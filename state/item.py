@@ -109,7 +109,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         """Errors: msgspec.ValidationError."""
         record = decode_record(raw)
         unknown = {name: value for name, value in _decode_fields(raw).items() if name not in KNOWN_FIELDS}
-        return cls(key=key, unknown=unknown, **{name: getattr(record, name) for name in Record.__struct_fields__})
+        return cls(key=key, unknown=unknown, **msgspec.structs.asdict(record))
 
     def to_record(self) -> bytes:
         """The record as one line of JSON."""
