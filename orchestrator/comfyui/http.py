@@ -1,6 +1,6 @@
 """One server's HTTP: what is sent, what is repeated, and credentials that reach that server and nobody else.
 
-Nothing here knows ComfyUI: any status below 500 but 429 is handed on, and `comfyui.py` says what it means.
+Nothing here knows ComfyUI: any status below 500 but 429 is handed on, and `client.py` says what it means.
 """
 
 from __future__ import annotations
