@@ -190,7 +190,7 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int | str
     "-n", "--size", default="15", show_default=True, callback=_size, metavar="N|auto", help="Items per burst."
 )
 @click.option("--poll-interval", default=5.0, show_default=True, help="Longest wait between two questions, in seconds.")
-@click.option("--max-seconds", type=float, help="End by then; what is out is collected by the next burst.")
+@click.option("--max-seconds", type=float, help="End by then; what is out is collected by the next burst. 0: no end.")
 @click.option("--until-done", is_flag=True, help="Burst after burst until nothing is left.")
 @click.option("--ahead", default=0, show_default=True, metavar="K", help="Keep K more prompts on the server's queue.")
 @click.option("--wait-lock", default=0.0, metavar="SECONDS", help="Wait that long for another burst to end.")
@@ -244,9 +244,8 @@ def run(
     if dry_run:
         _show(rehearse(request), as_json)
         return
-    stop = threading.Event()
     with _progress(as_json) as progress:
-        report, signalled = _until_signalled(Run(request, stop=stop, progress=progress), stop)
+        report, signalled = _until_signalled(Run(request, progress=progress))
     _show(report, as_json)
     if as_json and report.reason is not None:
         click.echo(f"burst: {report.reason}", err=True)
@@ -262,7 +261,7 @@ def _progress(as_json: bool) -> Any:
     return Lines(sys.stderr if as_json else sys.stdout)
 
 
-def _until_signalled(work: Run, stop: threading.Event) -> tuple[Any, int | None]:
+def _until_signalled(work: Run) -> tuple[Any, int | None]:
     """Let a run work in a thread, and end this process within a second of SIGTERM or SIGINT, whatever is in flight.
 
     The run is told to stop and given a moment to come to rest. If it does not (it waits for a server or a disk), its
@@ -289,7 +288,7 @@ def _until_signalled(work: Run, stop: threading.Event) -> tuple[Any, int | None]
     thread.start()
     signalled = woken.get()
     if signalled is not None:
-        stop.set()
+        work.request_stop("SIGTERM" if signalled == EXIT_SIGTERM else "SIGINT")
     thread.join(timeout=_REST_SECONDS if signalled is not None else None)
     if thread.is_alive():
         work.abandon(timeout_seconds=_ABANDON_SECONDS)

@@ -1,313 +1,136 @@
-"""One burst: recover → select → submit → watch → collect → checkpoint.
+"""The lanes of a run at work, one thread each, and what all of them wait for.
 
-Everything out on the server is in `_watched` (answered) or `_doubts` (an intent without an answer). The loop asks for
-the oldest watched prompt; now and then, and after trouble, everything is looked up at once. Recovery is nothing else:
-what an earlier burst left submitted is put among the watched and looked up.
+The lanes go on from one burst to the next, so that a server notices nothing of where one burst ends. The thread that
+calls `burst` only looks: at what other processes wrote, at the clock, and at whether this burst is over.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections import Counter
-from collections.abc import Iterable
+import threading
+from collections.abc import Sequence
 from typing import Literal
 
-from orchestrator import pacing
-from orchestrator.errors import ItemError, ServerStalled, UnexpectedAnswer
-from orchestrator.lookup import Absent, Fate, Finished, Queued, Unclear, look_up, withdraw
-from orchestrator.recovery import Recovery
-from orchestrator.settling import Settling
-from orchestrator.submission import Submission
-from orchestrator.wording import counted
-from orchestrator.workbench import Workbench
-from state.item import Item, Status, remaining
+from orchestrator.clock import Clock
+from orchestrator.errors import ServerDown
+from orchestrator.lane import Lane
+from orchestrator.work import Work
+from state.store import Store
 
 Ending = Literal["done", "deadline", "stopped", "failure"]
 _LOOK_SECONDS = 0.25
 """How often other processes' changes and the stop event are looked at, whatever the polling interval."""
+_LEAVING_SECONDS = 3.0
+"""How long a lane may take to come to rest; one that waits for a server is left behind after that."""
 
 
 class Cycle:
-    """One bounded run over the store. `run` returns why it ended; errors leave every item in its place."""
+    """Burst after burst over the store. Used by one thread."""
 
-    def __init__(self, bench: Workbench, *, deadline: float | None = None) -> None:
-        self._bench = bench
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        work: Work,
+        store: Store,
+        *,
+        clock: Clock,
+        stop: threading.Event,
+        deadline: float | None = None,
+    ) -> None:
+        self._lanes = lanes
+        self._work = work
+        self._store = store
+        self._clock = clock
+        self._stop = stop
         self._deadline = deadline
-        self._settling = Settling(bench)
-        self._recovery = Recovery(bench, self._settling)
-        self._submission = Submission(bench)
-        self._watched: dict[str, Item] = {}
-        self._doubts: dict[str, tuple[Item, float]] = {}
-        self._tick: float | None = None
-        self._asked: str | None = None
-        now = bench.clock.monotonic()
-        self._last_end = self._last_change = self._last_sweep = now
-        self._last_sight: object = None
-        self._failures = 0
+        self._over = threading.Event()
+        self._fills = False
+        self._error: BaseException | None = None
+        self._threads: list[threading.Thread] = []
 
-    def run(self) -> Ending:
-        """Work until N items have ended, nothing is left, or something says stop."""
-        left = remaining(self._bench.store.counts())
-        if not left:
-            return "done"
-        self._bench.tally.planned = min(self._bench.options.size, left)
-        self._recovery.delete_strays(self._bench.client.queue())
-        self._recover()
+    def burst(self, size: int) -> Ending:
+        """Work until `size` items have ended, nothing is left to do, or something says stop.
+
+        Errors: what a lane met; every item is in its place then. ServerDown when only servers that do not answer have
+        anything left.
+        """
+        self._work.begin(size)
+        self._start()
         while (ending := self._ending()) is None:
-            self._fill()
-            if self._watched or self._doubts:
-                self._watch()
-            elif (pause := self._submission.seconds_paused()) > 0:
-                self._wait(pause)
-            else:
-                return "done"
-        if ending == "done":
-            # Where recovery alone ended as many as were asked for, nothing was sent ahead yet.
-            self._fill()
+            self._clock.wait(self._work.changed, self._until_look())
+            self._work.changed.clear()
+            for key in self._store.refresh():
+                holder = self._work.holder(key)
+                if isinstance(holder, Lane):
+                    holder.notice(key)
+            self._store.settle()
         return ending
 
-    # Recover
+    def close(self, ending: Ending | None) -> None:
+        """Bring the lanes to rest, `ending` being how the last burst ended (None: by an error). Safe to repeat."""
+        self._fills = ending == "done"
+        self._over.set()
+        if ending in (None, "stopped"):
+            self._halt()
+        self._wake()
+        until = self._clock.monotonic() + _LEAVING_SECONDS
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, until - self._clock.monotonic()))
+        self._halt()
 
-    def _recover(self) -> None:
-        """Take over what earlier bursts left submitted on this server."""
-        bench = self._bench
-        elsewhere: Counter[str] = Counter()
-        unwanted = []
-        for item in bench.store.items(Status.SUBMITTED):
-            if item.prompt_id is None:
-                bench.put_back(item, charge=False)
-            elif item.server not in (None, bench.client.url):
-                elsewhere[item.server or "?"] += 1
-            else:
-                bench.tally.recovered += 1
-                self._take_in(item)
-                unwanted += [item.prompt_id] if item.cancel_requested else []
-        for server, count in elsewhere.items():
-            bench.tally.note(
-                f"{counted(count)} submitted to {server}, which this run does not use, stay there. "
-                f"Run with --server {server}, or give them up with --abandon-server {server}."
-            )
-        if unwanted:
-            withdraw(bench.client, unwanted)
-        if self._watched or self._doubts:
-            self._remove_leftovers()
-            self._sweep()
-
-    def _remove_leftovers(self) -> None:
-        """Half downloads of killed bursts, looked for once in each directory."""
-        ids: dict[str, list[str]] = {}
-        for item in (*self._watched.values(), *(item for item, _ in self._doubts.values())):
-            ids.setdefault(item.subfolder, []).extend([item.prompt_id or "", *item.previous_prompt_ids])
-        for subfolder, prompt_ids in ids.items():
-            with contextlib.suppress(ItemError):
-                self._bench.outputs.remove_leftovers(subfolder, prompt_ids)
-
-    def _take_in(self, item: Item) -> None:
-        if item.in_doubt:
-            self._doubts[item.key] = (item, self._bench.clock.monotonic() + self._recovery.seconds_in_doubt(item))
-        else:
-            self._watched[item.key] = item
-
-    # Select and submit
-
-    def _fill(self) -> None:
-        """Submit as many as this burst may have out: the rest of its N, and those ahead."""
-        options = self._bench.options
-        out = len(self._watched) + len(self._doubts)
-        room = options.size + options.ahead - self._bench.tally.ended - out
-        if room <= 0 or self._submission.seconds_paused() > 0:
+    def _start(self) -> None:
+        """Begin, or look again because a new burst did."""
+        if self._threads:
+            self._wake()
             return
-        due = self._bench.store.due(room, skip=self._watched.keys() | self._doubts.keys())
-        plain = []
-        for item in due:
-            if item.may_be_on_a_server:
-                self._doubt_hand_edit(item)
-            else:
-                plain.append(item)
-        if plain:
-            for item in self._submission.submit(self._one_alone(plain, out=out)):
-                self._take_in(item)
+        for lane in self._lanes:
+            name = f"lane {lane.bench.client.url}"
+            self._threads.append(threading.Thread(target=self._keep, args=(lane,), name=name, daemon=True))
+        for thread in self._threads:
+            thread.start()
 
-    def _one_alone(self, due: list[Item], *, out: int) -> list[Item]:
-        """A template that overwrites what it saves runs one prompt at a time, with nothing else out."""
-        alone = next((at for at, item in enumerate(due) if self._submission.needs_to_be_alone(item)), None)
-        if alone is None:
-            return [] if out and self._any_alone() else due
-        if alone == 0:
-            return [] if out else due[:1]
-        return due[:alone]
-
-    def _any_alone(self) -> bool:
-        return any(self._submission.needs_to_be_alone(item) for item in self._watched.values())
-
-    def _doubt_hand_edit(self, item: Item) -> None:
-        """Set to pending by hand while its prompt was out: looked up before it is sent again."""
-        doubted = self._bench.change(item, lambda now: now.doubt())
-        if doubted is None or doubted.server != self._bench.client.url:
-            return
-        left = 0.0 if item.accepted else self._recovery.seconds_in_doubt(doubted)
-        self._doubts[item.key] = (doubted, self._bench.clock.monotonic() + left)
-
-    # Watch
-
-    def _watch(self) -> None:
-        """Ask for the oldest prompt, or wait a little."""
-        self._expire_doubts()
-        oldest = next(iter(self._watched.values()), None)
-        if oldest is None and self._bench.client.failures != self._failures:
-            self._sweep()
-            return
-        if oldest is None:
-            self._wait(min((until for _, until in self._doubts.values()), default=0.0) - self._bench.clock.monotonic())
-            return
-        if oldest.prompt_id != self._asked:
-            self._asked, self._tick = oldest.prompt_id, None
-        assert oldest.prompt_id is not None
+    def _keep(self, lane: Lane) -> None:
+        """One lane's thread."""
         try:
-            entry = self._bench.client.history(oldest.prompt_id)
-        except UnexpectedAnswer as error:
-            self._meet(oldest, Unclear(error))
-            return
-        if entry is not None:
-            self._meet(oldest, Finished(entry))
-            return
-        since = self._bench.clock.monotonic() - max(self._last_end, self._last_sweep)
-        if since >= self._bench.options.sweep_seconds or self._bench.client.failures != self._failures:
-            self._sweep()
-            return
-        self._wait(self._next_tick())
-
-    def _next_tick(self) -> float:
-        expected = None
-        if (pace := self._bench.pace.seconds_per_item) is not None:
-            expected = max(0.0, self._last_end + pace - self._bench.clock.monotonic())
-        self._tick = pacing.next_tick(
-            self._tick, expected_seconds=expected, poll_seconds=self._bench.options.poll_seconds
-        )
-        return self._tick
-
-    def _wait(self, seconds: float) -> None:
-        """Wait, but look at other processes' changes, doubts and the stop event all the while."""
-        bench = self._bench
-        until = bench.clock.monotonic() + seconds
-        while (left := until - bench.clock.monotonic()) > 0:
-            if bench.clock.wait(bench.stop, min(left, _LOOK_SECONDS)) or self._ending() is not None:
-                return
-            bench.store.settle()
-            if changed := bench.store.refresh():
-                self._notice(changed)
-                return
-
-    def _notice(self, keys: Iterable[str]) -> None:
-        """Another process changed items: follow a wish to cancel, let go of what is not ours any more."""
-        for key in keys:
-            watched = self._watched.get(key) or (self._doubts[key][0] if key in self._doubts else None)
-            if watched is None:
-                continue
-            now = self._bench.store.get(key)
-            if now.status is not Status.SUBMITTED or now.prompt_id != watched.prompt_id:
-                self._drop(key)
-            elif now.cancel_requested and not watched.cancel_requested:
-                self._take_in(now)
-                self._cancel(now)
-
-    def _cancel(self, item: Item) -> None:
-        """Take it back from the server; where it is still running it is watched until the server says it is over."""
-        assert item.prompt_id is not None
-        self._meet(item, withdraw(self._bench.client, [item.prompt_id])[item.prompt_id])
-
-    def _expire_doubts(self) -> None:
-        now = self._bench.clock.monotonic()
-        for key, (item, until) in list(self._doubts.items()):
-            if until <= now:
-                fate = self._recovery.resolve_doubt(item)
-                del self._doubts[key]
-                self._meet(item, fate)
-
-    # Sweep and settle
-
-    def _sweep(self) -> None:
-        """Look everything up at once: now and then, and after a request without an answer (a server restarted?)."""
-        bench = self._bench
-        self._failures = bench.client.failures
-        items = [*self._watched.values(), *(item for item, _ in self._doubts.values())]
-        fates = look_up(bench.client, [item.prompt_id or "" for item in items])
-        self._last_sweep = bench.clock.monotonic()
-        self._refuse_stall(fates)
-        for item in items:
-            if self._ending() == "stopped":
-                return
-            fate = fates[item.prompt_id or ""]
-            if isinstance(fate, Absent) and item.key in self._doubts:
-                continue
-            self._doubts.pop(item.key, None)
-            self._meet(item, fate)
-
-    def _meet(self, item: Item, fate: Fate) -> None:
-        """Put an item where its fate belongs."""
-        match fate:
-            case Finished():
-                self._settle(item, fate)
-            case Queued(prompt_id=prompt_id):
-                self._adopt(item, prompt_id)
-            case Unclear(error=error):
-                self._bench.set_aside(item, error)
-                self._ended(item)
-            case Absent():
-                if not self._recovery.follow_old_ids(item):
-                    self._recovery.gone(item)
-                self._ended(item)
-
-    def _adopt(self, item: Item, prompt_id: str) -> None:
-        """It waits or runs on the server: watched from now on."""
-        if item.in_doubt or prompt_id != item.prompt_id:
-            accepted = self._bench.change(item, lambda now: now.accept(prompt_id=prompt_id))
-            if accepted is None:
-                self._drop(item.key)
-                return
-            item = accepted
-        if self._recovery.follow_old_ids(item):
-            self._ended(item)
-            return
-        self._watched[item.key] = item
-
-    def _settle(self, item: Item, finished: Finished) -> None:
-        self._settling.finished(item, finished.entry)
-        if item.previous_prompt_ids:
-            self._recovery.count_late_twins(item)
-        self._ended(item)
-
-    def _ended(self, item: Item) -> None:
-        """Checkpointed, one way or the other."""
-        self._drop(item.key)
-        self._last_end = self._last_change = self._bench.clock.monotonic()
-        self._bench.store.settle()
-
-    def _drop(self, key: str) -> None:
-        self._watched.pop(key, None)
-        self._doubts.pop(key, None)
-
-    def _refuse_stall(self, fates: dict[str, Fate]) -> None:
-        """Nothing about our prompts or the length of the queue has changed for too long."""
-        bench = self._bench
-        sight = (fates, bench.client.queue_remaining())
-        now = bench.clock.monotonic()
-        if sight != self._last_sight:
-            self._last_sight, self._last_change = sight, now
-        elif now - self._last_change >= bench.options.stall_seconds:
-            raise ServerStalled(
-                f"{bench.client.url} answers, but what it runs has not changed for {now - self._last_change:.0f} s. "
-                "Restart it; the items stay submitted and are looked up by the next burst."
-            )
+            while not self._over.is_set():
+                self._clock.wait(lane.wake, lane.turn())
+                lane.wake.clear()
+            lane.finish(fill=self._fills)
+        except BaseException as error:  # noqa: BLE001 — raised again in the thread that waits for the burst
+            if self._error is None and not self._over.is_set():
+                self._error = error
+            self._work.changed.set()
 
     def _ending(self) -> Ending | None:
-        tally, options = self._bench.tally, self._bench.options
-        if self._bench.stop.is_set():
+        if self._stop.is_set():
             return "stopped"
-        if tally.failed and options.on_error == "stop":
+        if self._error is not None:
+            raise self._error
+        if self._work.is_failed:
             return "failure"
-        if tally.ended >= options.size:
+        if self._work.is_full:
             return "done"
-        if self._deadline is not None and self._bench.clock.monotonic() >= self._deadline:
+        if self._deadline is not None and self._clock.monotonic() >= self._deadline:
             return "deadline"
+        if self._work.is_at_rest:
+            self._refuse_lost()
+            return "done"
         return None
+
+    def _refuse_lost(self) -> None:
+        """What is left can only be done by servers that do not answer. Errors: ServerDown."""
+        lost = [lane.lost for lane in self._lanes if lane.lost is not None]
+        if lost and self._work.has_more():
+            raise ServerDown("; ".join(str(error) for error in lost))
+
+    def _until_look(self) -> float:
+        if self._deadline is None:
+            return _LOOK_SECONDS
+        return min(_LOOK_SECONDS, max(0.0, self._deadline - self._clock.monotonic()))
+
+    def _halt(self) -> None:
+        for lane in self._lanes:
+            lane.bench.halt.set()
+
+    def _wake(self) -> None:
+        for lane in self._lanes:
+            lane.wake.set()

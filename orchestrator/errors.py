@@ -166,9 +166,13 @@ class DiskFull(StopBurst):
 
 
 class TemplateRejected(StopBurst):
-    """The server refuses the template for nodes that the item does not touch."""
+    """The server refuses the template for nodes that the item does not touch. `item_key`: the one that was sent."""
 
     exit_code = EXIT_CONFIGURATION
+
+    def __init__(self, message: str, *, item_key: str) -> None:
+        super().__init__(message)
+        self.item_key = item_key
 
 
 class ConfigurationError(BurstError):

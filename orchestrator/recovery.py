@@ -9,7 +9,7 @@ import templates
 from orchestrator.comfyui import OutputFile, Queue, QueuedPrompt
 from orchestrator.errors import ItemError, NotOnServer, ServerStalled, TemplateError, TransientError
 from orchestrator.lookup import Absent, Fate, Finished, Queued, look_up
-from orchestrator.settling import Settling
+from orchestrator.settling import Find, Settling
 from orchestrator.workbench import Workbench
 from state.item import Item
 
@@ -69,17 +69,16 @@ class Recovery:
             return False
         return prompt.prompt_id in self._bench.store.get(key).previous_prompt_ids
 
-    def follow_old_ids(self, item: Item) -> bool:
-        """Prompts of an item that had been given up and may have come to life: True when one of them ended the item."""
+    def found_late(self, item: Item) -> tuple[Item, Finished] | None:
+        """A prompt of this item that had been given up and finished after all: the item with that prompt's id."""
         old = item.previous_prompt_ids[-_OLD_IDS:]
         for prompt_id, fate in look_up(self._bench.client, old).items() if old else ():
             match fate:
                 case Queued(running=False):
                     self._bench.client.delete_from_queue([prompt_id])
                 case Finished(entry) if entry.succeeded:
-                    self._late(item, fate)
-                    return True
-        return False
+                    return self._late(item, fate)
+        return None
 
     def count_late_twins(self, item: Item) -> None:
         """After an item was collected: an older prompt of it that still waits is deleted, one that ran is counted."""
@@ -93,18 +92,18 @@ class Recovery:
                 case Finished(entry) if entry.succeeded:
                     self._rendered_twice(item)
 
-    def _late(self, item: Item, found: Finished) -> None:
+    def _late(self, item: Item, found: Finished) -> tuple[Item, Finished] | None:
         """An older prompt finished first: its outputs count, and the newer prompt is taken back if it still waits."""
         bench = self._bench
         newer = item.prompt_id
         adopted = bench.change(item, lambda now: now.accept(prompt_id=found.entry.prompt_id))
         if adopted is None:
-            return
+            return None
         if newer is not None:
             bench.client.delete_from_queue([newer])
             if not isinstance(look_up(bench.client, [newer])[newer], Absent):
                 self._rendered_twice(item)
-        self._settling.finished(adopted, found.entry)
+        return adopted, found
 
     def _rendered_twice(self, item: Item) -> None:
         self._bench.tally.rendered_twice += 1
@@ -135,7 +134,7 @@ class Recovery:
         False where that is surely not so; an answer that says nothing leaves the item to a later burst.
         """
         try:
-            self._settling.rescue(item, files)
+            self._settling.rescue(Find(item, files, rescued=True))
         except (NotOnServer, ItemError):
             return False
         except TransientError as error:

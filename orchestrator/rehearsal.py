@@ -56,7 +56,7 @@ def rehearse(request: Request) -> Rehearsal:
     store = JsonStore.open(request.state, read_only=True)
     try:
         prompts = Prompts(template=settings.template, bindings=settings.bindings, home=store.path.parent)
-        size = request.options(BurstLog(store.folder).read()).size
+        size = request.burst_size(BurstLog(store.folder).read(), seconds=request.max_seconds or None)
         submitted = store.counts()[Status.SUBMITTED]
         keys, problems, graph = [], [], None
         for item in store.due(max(0, size + request.ahead - submitted)):

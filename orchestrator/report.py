@@ -14,6 +14,35 @@ _SHOWN_KEYS = 3
 
 
 @dataclass(frozen=True)
+class ServerReport:
+    """What one server of a run did."""
+
+    url: str
+    completed: int
+    failed: int
+    out: int
+    """Prompts of this state that it still has."""
+    seconds_per_item: float | None
+    lost: str | None
+    """Why it is left alone; None while it answers."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "url": self.url,
+            "completed": self.completed,
+            "failed": self.failed,
+            "out": self.out,
+            "seconds_per_item": _rounded(self.seconds_per_item),
+            "lost": self.lost,
+        }
+
+    def as_text(self) -> str:
+        pace = f", {self.seconds_per_item:.2g} s per item" if self.seconds_per_item is not None else ""
+        out = f", {self.out} still out" if self.out else ""
+        return f"  {self.url}: {self.completed} completed{out}{pace}" + (f"; {self.lost}" if self.lost else "")
+
+
+@dataclass(frozen=True)
 class BurstReport:
     """One burst, or several in a row under `until_done`. Times in seconds."""
 
@@ -40,6 +69,7 @@ class BurstReport:
     seconds_left: float | None
     requests: int
     output_dir: str
+    servers: tuple[ServerReport, ...] = ()
     failures: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -81,6 +111,7 @@ class BurstReport:
             "seconds_left": _rounded(self.seconds_left),
             "requests": self.requests,
             "output_dir": self.output_dir,
+            "servers": [server.as_json() for server in self.servers],
             "failures": [{"item": key, "message": message} for key, message in self.failures],
             "notes": list(self.notes),
         }
@@ -88,6 +119,7 @@ class BurstReport:
     def as_text(self) -> str:
         """A few lines for a person."""
         lines = [self._headline(), f"Progress: {self.done}/{self.total}{self._percent()}{self._standing()}"]
+        lines += [server.as_text() for server in self.servers if len(self.servers) > 1]
         lines += [f"Failed: {key}: {message}" for key, message in self.failures]
         lines.append(self._next())
         lines += [f"Note: {note}" for note in self.notes]
@@ -117,7 +149,7 @@ class BurstReport:
             case "done":
                 return "."
             case "deadline":
-                return "; stopped at --max-seconds."
+                return "; stopped because its time was up."
             case "stopped":
                 return "; stopped by a signal."
             case _:

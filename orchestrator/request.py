@@ -41,17 +41,18 @@ class Request:
         ):
             if value < least:
                 raise UsageError(f"--{name}: {value} is too small; the least is {least}")
+        if self.max_seconds is not None and self.max_seconds < 0:
+            raise UsageError(f"--max-seconds: {self.max_seconds} is too small; say the seconds, or 0 for no limit")
         if self.poll_seconds <= 0:
             raise UsageError(f"--poll-interval: {self.poll_seconds} is too small; say more than 0 seconds")
         return self
 
-    def options(self, records: Sequence[BurstRecord]) -> Options:
-        """What one burst is asked, after these earlier ones."""
+    def options(self) -> Options:
+        """What every burst of the run is asked."""
         return Options(
-            size=pacing.automatic_size(records) if self.size == "auto" else self.size,
-            poll_seconds=self.poll_seconds,
-            ahead=self.ahead,
-            max_attempts=self.max_attempts,
-            on_error=self.on_error,
-            in_doubt_seconds=self.in_doubt_seconds,
+            poll_seconds=self.poll_seconds, max_attempts=self.max_attempts, in_doubt_seconds=self.in_doubt_seconds
         )
+
+    def burst_size(self, records: Sequence[BurstRecord], *, seconds: float | None = None) -> int:
+        """How many items the next burst is to end, after these earlier ones and with so much time left."""
+        return pacing.automatic_size(records, seconds=seconds) if self.size == "auto" else self.size

@@ -1,32 +1,34 @@
-"""Running bursts: the lock, the tools, one cycle or several in a row, the record and the report."""
+"""Running bursts: the lock, the servers, one burst or several in a row, the record and the report."""
 
 from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from orchestrator import pacing
 from orchestrator.clock import Clock
-from orchestrator.comfyui import ComfyUI
-from orchestrator.comfyui.address import parse_address
-from orchestrator.cycle import Cycle
-from orchestrator.errors import BurstError, ServerDown, StopBurst, TransientError, UsageError
+from orchestrator.cycle import Cycle, Ending
+from orchestrator.errors import BurstError, ServerDown, StopBurst, TransientError
+from orchestrator.lane import Lane
 from orchestrator.outputs import Outputs
 from orchestrator.progress import Silent
 from orchestrator.prompts import Prompts
 from orchestrator.report import BurstReport, exit_code_of
 from orchestrator.request import Request
+from orchestrator.servers import Shared, open_lanes
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, load_settings
-from orchestrator.wording import counted
-from orchestrator.workbench import Progress, Tally, Workbench
+from orchestrator.wording import spoken_seconds
+from orchestrator.work import Progress, Work
+from orchestrator.workbench import Tally
 from state.burst_log import BurstLog, BurstRecord
 from state.burst_log import Ending as RecordedEnding
-from state.item import Status, remaining
+from state.item import remaining
 from state.json_store import JsonStore
 from state.run_lock import Holder, RunLock
 
@@ -38,7 +40,7 @@ def run_burst(
     state: Path | str = DEFAULT_STATE,
     *,
     size: int | Literal["auto"] = pacing.DEFAULT_SIZE,
-    server: str | None = None,
+    server: str | Sequence[str] | None = None,
     template: str | None = None,
     output_dir: Path | str | None = None,
     bindings: Mapping[str, str] | None = None,
@@ -63,7 +65,7 @@ def run_burst(
     overrides = Overrides(
         template=template,
         output_dir=Path(output_dir) if output_dir is not None else None,
-        servers=(server,) if server is not None else (),
+        servers=(server,) if isinstance(server, str) else tuple(server or ()),
         bindings=bindings or {},
         headers=headers or {},
     )
@@ -84,7 +86,7 @@ def run_burst(
 
 
 class Run:
-    """One call of `burst run`. `execute` may be called once; `abandon` from another thread at any time."""
+    """One call of `burst run`. `execute` may be called once; `request_stop` and `abandon` from another thread."""
 
     def __init__(
         self,
@@ -98,8 +100,12 @@ class Run:
         self._stop = stop or threading.Event()
         self._progress = progress or Silent()
         self._clock = clock or Clock()
+        self._started, self._started_at = self._clock.monotonic(), self._clock.now()
+        self._signal: str | None = None
+        self._notes = Tally()
         self._store: JsonStore | None = None
         self._outputs: Outputs | None = None
+        self._work: Work | None = None
 
     def execute(self) -> BurstReport:
         """Take the lock, work, record, report.
@@ -107,7 +113,6 @@ class Run:
         Errors before any work: ConfigurationError, LockHeld. What stops a burst in the middle is in the report.
         """
         settings = load_settings(self._request.state, self._request.overrides)
-        server = _the_one_server(settings)
         self._store = store = JsonStore.open(self._request.state, clock=self._clock)
         lock, log = RunLock(store.folder), BurstLog(store.folder)
         try:
@@ -118,15 +123,23 @@ class Run:
             if killed is not None:
                 _record_killed(log, *killed)
             store.refresh()
-            self._outputs = Outputs(settings.output_dir, overwrite=self._request.overwrite)
-            started = self._clock.monotonic()
-            deadline = None if self._request.max_seconds is None else started + self._request.max_seconds
-            with ComfyUI(server, headers=headers, deadline=deadline, stop=self._stop, clock=self._clock) as client:
-                tools = _Tools(store, lock, log, client, prompts, self._outputs)
-                return self._bursts(tools, started=started, deadline=deadline)
+            memory = _Memory(log, log.read())
+            limit = self._limit(memory.records)
+            deadline = None if limit is None else self._started + limit
+            with self._lanes(settings, prompts, headers, deadline) as lanes:
+                return self._bursts(lanes, lock, memory, deadline)
         finally:
+            if self._outputs is not None:
+                self._outputs.abandon()
             lock.release()
             store.close()
+
+    def request_stop(self, signal: str | None = None) -> None:
+        """End after the next checkpoint. `signal`: the name of the one that asked for it."""
+        self._signal = signal
+        self._stop.set()
+        if self._work is not None:
+            self._work.changed.set()
 
     def abandon(self, *, timeout_seconds: float) -> None:
         """The process ends now: let an append that is under way finish, leave no temporary file."""
@@ -135,93 +148,169 @@ class Run:
         if self._outputs is not None:
             self._outputs.abandon()
 
-    def _bursts(self, tools: _Tools, *, started: float, deadline: float | None) -> BurstReport:
-        """One burst, or one after the other until nothing is left."""
+    def _limit(self, records: Sequence[BurstRecord]) -> float | None:
+        """How many seconds this run may live: what was said, or what killed runs have taught; 0 said is no limit."""
+        if self._request.max_seconds is not None:
+            return self._request.max_seconds or None
+        learned = pacing.learned_limit(records)
+        return learned.usable_seconds if learned is not None else None
+
+    @contextmanager
+    def _lanes(
+        self, settings: Settings, prompts: Prompts, headers: Mapping[str, str], deadline: float | None
+    ) -> Iterator[list[Lane]]:
+        assert self._store is not None
         request = self._request
-        whole, pace, count = Tally(), pacing.Pace(), 0
-        while True:
-            bench = self._bench(tools, pace)
-            if request.abandon_server is not None and count == 0:
-                _abandon(bench, request.abandon_server)
-            ended = self._burst(tools, bench, deadline)
-            whole.add(bench.tally)
-            count += 1
-            goes_on = request.until_done and ended.how == "done" and bench.tally.ended
-            if not (goes_on and remaining(tools.store.counts())):
-                return _report(bench, whole, ended, bursts=count, seconds=self._clock.monotonic() - started)
-
-    def _bench(self, tools: _Tools, pace: pacing.Pace) -> Workbench:
-        return Workbench(
-            store=tools.store,
-            client=tools.client,
-            outputs=tools.outputs,
-            prompts=tools.prompts,
-            options=self._request.options(tools.log.read()),
-            clock=self._clock,
-            stop=self._stop,
+        self._outputs = Outputs(settings.output_dir, overwrite=request.overwrite)
+        self._work = Work(
+            self._store,
             progress=self._progress,
-            pace=pace,
+            ahead=request.ahead,
+            until_done=request.until_done,
+            on_error=request.on_error,
         )
+        shared = Shared(
+            store=self._store,
+            outputs=self._outputs,
+            prompts=prompts,
+            work=self._work,
+            options=request.options(),
+            clock=self._clock,
+            note=self._notes.note,
+        )
+        opened = open_lanes(
+            settings.servers, shared, headers=headers, deadline=deadline, abandon=request.abandon_server
+        )
+        with opened as lanes:
+            yield lanes
 
-    def _burst(self, tools: _Tools, bench: Workbench, deadline: float | None) -> _Ended:
-        """One cycle, with its record in bursts.jsonl."""
+    def _bursts(self, lanes: Sequence[Lane], lock: RunLock, memory: _Memory, deadline: float | None) -> BurstReport:
+        """One burst, or one after the other until nothing is left."""
+        assert self._store is not None and self._work is not None
+        store, work = self._store, self._work
+        cycle = Cycle(lanes, work, store, clock=self._clock, stop=self._stop, deadline=deadline)
+        count = 0
+        while True:
+            left = None if deadline is None else deadline - self._clock.monotonic()
+            size = self._request.burst_size(memory.records, seconds=left)
+            ended = self._burst(cycle, lanes, lock, memory, size)
+            count += 1
+            goes_on = self._request.until_done and ended.how == "done" and work.ended_in_burst
+            if not (goes_on and remaining(store.counts())):
+                break
+        cycle.close(ended.how if ended.error is None else None)
+        error = self._settle(ended)
+        if ended.how == "deadline" and self._request.max_seconds is None:
+            self._notes.note(_ended_by_habit(memory.records))
+        return self._report(lanes, _Ended(ended.burst, ended.how, error), bursts=count, size=size)
+
+    def _burst(
+        self, cycle: Cycle, lanes: Sequence[Lane], lock: RunLock, memory: _Memory, size: int
+    ) -> _Ended:
+        """One burst, with its record in bursts.jsonl."""
         burst, started_at, started = uuid.uuid4().hex[:8], self._clock.now(), self._clock.monotonic()
-        tools.lock.hold(burst=burst, started_at=started_at, size=bench.options.size)
-        how, error = self._cycle(bench, deadline)
-        error = self._settle(tools.store, bench.tally, error, stopped=how == "stopped")
+        lock.hold(burst=burst, started_at=started_at, size=size, run_started_at=self._started_at)
+        before = memory.told
+        how, error = self._cycle(cycle, size)
+        done = memory.told = Tally.of(lane.bench.tally for lane in lanes)
         record = BurstRecord(
             burst=burst,
             started_at=started_at,
             ended_at=self._clock.now(),
             ended=_RECORDED.get(how, "error"),
-            size=bench.options.size,
-            completed=bench.tally.completed,
-            failed=bench.tally.failed,
-            recovered=bench.tally.recovered,
+            size=size,
+            completed=done.completed - before.completed,
+            failed=done.failed - before.failed,
+            recovered=done.recovered - before.recovered,
             seconds=round(self._clock.monotonic() - started, 3),
-            seconds_per_item=bench.pace.seconds_per_item,
+            alive_seconds=round(self._age(), 3),
+            seconds_per_item=_together(lanes),
+            signal=self._signal if how == "stopped" else None,
             reason=str(error) if error is not None else None,
         )
         try:
-            tools.log.append(record)
+            memory.add(record)
         except StopBurst as full:
             error = error or full
-        return _Ended(burst, "error" if error is not None else how, error)
+        return _Ended(burst, how, error)
 
-    def _cycle(self, bench: Workbench, deadline: float | None) -> tuple[str, BurstError | None]:
-        """How the cycle ended, and what ended it early."""
+    def _cycle(self, cycle: Cycle, size: int) -> tuple[Ending | Literal["error"], BurstError | None]:
+        """How the burst ended, and what ended it early."""
         error: BurstError | None = None
-        how = "error"
+        how: Ending | Literal["error"] = "error"
         try:
-            how = Cycle(bench, deadline=deadline).run()
+            how = cycle.burst(size)
         except TransientError as transient:
             error = ServerDown(str(transient))
         except BurstError as other:
             error = other
         return ("stopped", None) if self._stop.is_set() else (how, error)
 
-    def _settle(self, store: JsonStore, tally: Tally, error: BurstError | None, *, stopped: bool) -> BurstError | None:
-        """Bring the state file up to date; when told to stop, only where that is quick."""
-        if not (stopped and store.rewrite_seconds > _QUICK_REWRITE_SECONDS):
+    def _settle(self, ended: _Ended) -> BurstError | None:
+        """Bring the state file up to date; when told to stop, only where that is quick. What ended the run early."""
+        assert self._store is not None
+        error = ended.error
+        if not (ended.how == "stopped" and self._store.rewrite_seconds > _QUICK_REWRITE_SECONDS):
             try:
-                store.settle(at_end=True)
+                self._store.settle(at_end=True)
             except BurstError as unsettled:
                 error = error or unsettled
-        for edit in store.hand_edits:
-            tally.note(edit)
+        for edit in self._store.hand_edits:
+            self._notes.note(edit)
         return error
 
+    def _age(self) -> float:
+        """Seconds since this run began."""
+        return self._clock.monotonic() - self._started
 
-@dataclass(frozen=True)
-class _Tools:
-    """What lives as long as the lock is held."""
+    def _report(self, lanes: Sequence[Lane], ended: _Ended, *, bursts: int, size: int) -> BurstReport:
+        assert self._store is not None and self._outputs is not None
+        whole = Tally.of([self._notes, *(lane.bench.tally for lane in lanes)])
+        counts = self._store.counts()
+        following = self._store.due(size)
+        seconds = self._age()
+        per_item = seconds / whole.completed if whole.completed else _together(lanes)
+        error = ended.error
+        return BurstReport(
+            burst=ended.burst,
+            ended="error" if error is not None else ended.how,
+            reason=str(error) if error is not None else None,
+            exit_code=error.exit_code if error is not None else exit_code_of(failed=whole.failed),
+            bursts=bursts,
+            completed=whole.completed,
+            failed=whole.failed,
+            cancelled=whole.cancelled,
+            recovered=whole.recovered,
+            rescued=whole.rescued,
+            put_back=whole.put_back,
+            rendered_twice=whole.rendered_twice,
+            counts=counts,
+            next_batch=tuple(item.key for item in following),
+            next_batch_size=len(following),
+            seconds=seconds,
+            seconds_per_item=per_item,
+            seconds_left=per_item * remaining(counts) if per_item is not None else None,
+            requests=sum(lane.bench.client.requests_made for lane in lanes),
+            output_dir=str(self._outputs.output_dir),
+            servers=tuple(lane.report() for lane in lanes),
+            failures=tuple(whole.failures),
+            notes=tuple(whole.notes),
+        )
 
-    store: JsonStore
-    lock: RunLock
+
+@dataclass
+class _Memory:
+    """The bursts that were, this run's own included."""
+
     log: BurstLog
-    client: ComfyUI
-    prompts: Prompts
-    outputs: Outputs
+    records: list[BurstRecord]
+    told: Tally = field(default_factory=Tally)
+    """What the records of this run have told so far."""
+
+    def add(self, record: BurstRecord) -> None:
+        """Errors: DiskFull."""
+        self.records.append(record)
+        self.log.append(record)
 
 
 @dataclass(frozen=True)
@@ -229,25 +318,20 @@ class _Ended:
     """How a burst ended."""
 
     burst: str
-    how: str
+    how: Ending | Literal["error"]
     error: BurstError | None
 
 
-def _the_one_server(settings: Settings) -> str:
-    if len(settings.servers) != 1:
-        raise UsageError(f"one server at a time: {', '.join(settings.servers)} were named; say one --server")
-    return settings.servers[0]
+def _together(lanes: Sequence[Lane]) -> float | None:
+    """Seconds from one completion to the next, all servers working side by side."""
+    paces = [pace for lane in lanes if (pace := lane.bench.pace.seconds_per_item)]
+    return 1 / sum(1 / pace for pace in paces) if paces else None
 
 
-def _abandon(bench: Workbench, server: str) -> None:
-    """Give up what is submitted to a server: due again, and possibly rendered twice."""
-    url = parse_address(server).url
-    items = [item for item in bench.store.items(Status.SUBMITTED) if item.server == url]
-    for item in items:
-        bench.put_back(item, charge=False)
-    bench.tally.note(
-        f"{counted(len(items))} submitted to {url} given up; what it still renders of them is rendered twice."
-    )
+def _ended_by_habit(records: Sequence[BurstRecord]) -> str:
+    learned = pacing.learned_limit(records)
+    killed = f"after about {spoken_seconds(learned.seconds)}" if learned is not None else "early"
+    return f"This run ended by itself, because runs here are killed {killed}; --max-seconds says otherwise (0: no end)."
 
 
 def _record_killed(log: BurstLog, holder: Holder, last_alive: datetime) -> None:
@@ -261,36 +345,6 @@ def _record_killed(log: BurstLog, holder: Holder, last_alive: datetime) -> None:
         ended="killed",
         size=holder.size,
         seconds=holder.lived_seconds(last_alive),
+        alive_seconds=holder.alive_seconds(last_alive),
     )
     log.append(record)
-
-
-def _report(bench: Workbench, whole: Tally, ended: _Ended, *, bursts: int, seconds: float) -> BurstReport:
-    counts = bench.store.counts()
-    following = bench.store.due(bench.options.size)
-    per_item = seconds / whole.completed if whole.completed else bench.pace.seconds_per_item
-    error = ended.error
-    return BurstReport(
-        burst=ended.burst,
-        ended=ended.how,
-        reason=str(error) if error is not None else None,
-        exit_code=error.exit_code if error is not None else exit_code_of(failed=whole.failed),
-        bursts=bursts,
-        completed=whole.completed,
-        failed=whole.failed,
-        cancelled=whole.cancelled,
-        recovered=whole.recovered,
-        rescued=whole.rescued,
-        put_back=whole.put_back,
-        rendered_twice=whole.rendered_twice,
-        counts=counts,
-        next_batch=tuple(item.key for item in following),
-        next_batch_size=len(following),
-        seconds=seconds,
-        seconds_per_item=per_item,
-        seconds_left=per_item * remaining(counts) if per_item is not None else None,
-        requests=bench.client.requests_made,
-        output_dir=str(bench.outputs.output_dir),
-        failures=tuple(whole.failures),
-        notes=tuple(whole.notes),
-    )

@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from orchestrator.comfyui import HistoryEntry, OutputFile, OutputText
-from orchestrator.errors import ItemError, NotOnServer, OutputDamaged, OutputRefused, TransientError
+from orchestrator.errors import BurstError, ItemError, NotOnServer, OutputDamaged, OutputRefused, TransientError
+from orchestrator.outputs import Fetched, Placed
 from orchestrator.workbench import Workbench
 from state.item import ErrorRecord, Item, OutputRecord
 
 OUT_OF_MEMORY = "out_of_memory"
 
 
+@dataclass(frozen=True)
+class Find:
+    """What a finished prompt made, as the server tells it."""
+
+    item: Item
+    files: Sequence[OutputFile]
+    texts: Sequence[OutputText] = ()
+    seconds: float | None = None
+    """What it took on the server."""
+    rescued: bool = False
+    """Known by the names of its files alone."""
+
+
 class Settling:
-    """Ends items, or puts them back. Each of its methods checkpoints before it returns."""
+    """Ends items, or puts them back. Each of its methods but `finished` and `fetch` checkpoints before it returns."""
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
 
-    def finished(self, item: Item, entry: HistoryEntry) -> None:
-        """Its prompt is in history. Errors: TransientError when the server is gone, DiskFull; it is as it was then."""
+    def finished(self, item: Item, entry: HistoryEntry) -> Find | None:
+        """Its prompt is in history: what there is to fetch, or None where that was the end of it.
+
+        Errors: TransientError when the server is gone, DiskFull; the item is as it was then.
+        """
         if entry.succeeded:
             seconds = _seconds(entry)
             if seconds is not None:
                 self._bench.pace.note(seconds)
-            self.collect(item, entry.files, entry.texts, seconds=seconds)
-        elif item.cancel_requested:
+            return Find(item, entry.files, entry.texts, seconds)
+        if item.cancel_requested:
             self._bench.cancel(item)
         elif entry.interrupted:
             message = "interrupted on the server by somebody else"
@@ -34,53 +53,53 @@ class Settling:
             self._out_of_memory(item, entry)
         else:
             self._charge(item, _failure(entry))
+        return None
 
-    def collect(
-        self, item: Item, files: Sequence[OutputFile], texts: Sequence[OutputText], *, seconds: float | None
-    ) -> None:
-        """Download, place and checkpoint what a finished prompt made."""
-        try:
-            placed = self._placed(item, files, texts)
-        except OutputRefused as error:
-            self._bench.fail(item, _record(error), charge=False)
-        except (ItemError, NotOnServer) as error:
-            self._charge(item, _record(error))
-        except TransientError as error:
-            self._bench.set_aside(item, error)
-        else:
-            self.complete(item, placed, seconds=seconds)
-
-    def rescue(self, item: Item, files: Sequence[OutputFile]) -> None:
-        """Collect files by their names alone. Errors: NotOnServer, ItemError; nothing was placed then."""
-        self.complete(item, self._placed(item, files, (), rescued=True), seconds=None)
-
-    def complete(self, item: Item, placed: Sequence[OutputRecord], *, seconds: float | None) -> None:
-        """The files are in place and synced: say so."""
-        bench = self._bench
-        at = bench.clock.now()
-        completed = bench.change(item, lambda now: now.complete(outputs=tuple(placed), at=at, seconds=seconds))
-        if completed is not None:
-            bench.tally.completed += 1
-            bench.say(completed)
-
-    def _placed(
-        self, item: Item, files: Sequence[OutputFile], texts: Sequence[OutputText], *, rescued: bool = False
-    ) -> list[OutputRecord]:
-        if not files and not texts:
+    def fetch(self, find: Find) -> Fetched:
+        """Download what was found. Changes no item; any thread may. Errors: ItemError, TransientError, DiskFull."""
+        item = find.item
+        if not find.files and not find.texts:
             raise OutputDamaged("the prompt finished without any output; check the template's save nodes")
         assert item.prompt_id is not None
-        placed = self._bench.outputs.collect(
+        return self._bench.outputs.fetch(
             self._bench.client,
-            files,
-            texts,
+            find.files,
+            find.texts,
             subfolder=item.subfolder,
             filename=item.name,
             prompt_id=item.prompt_id,
             own=[output.path for output in item.outputs],
             prompt_ids=item.previous_prompt_ids,
-            must_be_own=rescued,
+            must_be_own=find.rescued,
         )
-        return [one.as_record() for one in placed]
+
+    def place(self, found: Sequence[tuple[Find, Fetched]]) -> None:
+        """Bring what was fetched to its place, and say so in one checkpoint. Errors: DiskFull, StateError."""
+        outcomes = self._bench.outputs.place([fetched for _, fetched in found])
+        edits = {}
+        at = self._bench.clock.now()
+        for (find, _), outcome in zip(found, outcomes, strict=True):
+            if isinstance(outcome, OutputRefused):
+                self._bench.fail(find.item, _record(outcome), charge=False)
+            else:
+                edits[find.item.key] = _completion(outcome, at, find.seconds)
+        self._bench.complete(edits, [find.item for find, _ in found if find.item.key in edits])
+
+    def rescue(self, find: Find) -> None:
+        """Collect files by their names alone. Errors: NotOnServer, ItemError; nothing was placed then."""
+        self.place([(find, self.fetch(find))])
+
+    def not_fetched(self, item: Item, error: BurstError) -> None:
+        """Its outputs could not be had. Errors: the error itself, where it is neither the item's nor the answer's."""
+        match error:
+            case OutputRefused():
+                self._bench.fail(item, _record(error), charge=False)
+            case ItemError() | NotOnServer():
+                self._charge(item, _record(error))
+            case TransientError():
+                self._bench.set_aside(item, error)
+            case _:
+                raise error
 
     def _charge(self, item: Item, error: ErrorRecord) -> None:
         """An attempt is used up: due again, or failed with the last one."""
@@ -105,6 +124,11 @@ class Settling:
             self._bench.cancel(item)
         else:
             self._bench.put_back(item, charge=True, error=error)
+
+
+def _completion(placed: Sequence[Placed], at: datetime, seconds: float | None) -> Callable[[Item], Item]:
+    outputs: tuple[OutputRecord, ...] = tuple(one.as_record() for one in placed)
+    return lambda now: now.complete(outputs=outputs, at=at, seconds=seconds)
 
 
 def _failure(entry: HistoryEntry) -> ErrorRecord:

@@ -65,7 +65,7 @@ class Submission:
         intents = self._intend(ready)
         submitted = []
         for position, intent in enumerate(intents):
-            if self._bench.stop.is_set():
+            if self._bench.halt.is_set():
                 self._take_back(intents[position:])
                 break
             try:
@@ -118,7 +118,6 @@ class Submission:
             try:
                 items = self._bench.store.apply(changes)
             except StaleChange as stale:
-                self._bench.store.refresh()
                 ready = [intent for intent in ready if intent.item.key not in stale.keys]
                 continue
             return [_Intent(item, intent.prepared) for item, intent in zip(items, ready, strict=True)]
@@ -189,7 +188,8 @@ class Submission:
             self._bench.unsend([intent.item])
         raise TemplateRejected(
             f"the server refuses the template: {error}. No item is to blame; mend the template or the server "
-            "(`burst template check --server` tells more), then run again."
+            "(`burst template check --server` tells more), then run again.",
+            item_key=intent.item.key,
         ) from error
 
     def _take_back(self, intents: Sequence[_Intent]) -> None:

@@ -1,12 +1,11 @@
-"""What the parts of one burst share: the tools at hand, what was asked for, and what was done so far."""
+"""What the parts of one server's lane share: the tools at hand, what was asked for, and what was done so far."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
 
 from orchestrator import pacing
 from orchestrator.clock import Clock
@@ -14,7 +13,8 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import BurstError, StaleChange
 from orchestrator.outputs import Outputs
 from orchestrator.prompts import Prompts
-from state.item import ErrorRecord, Item, Status
+from orchestrator.work import Work
+from state.item import ErrorRecord, Item
 from state.store import Change, Store, change_all
 
 log = logging.getLogger("burst")
@@ -22,31 +22,19 @@ log = logging.getLogger("burst")
 
 @dataclass(frozen=True)
 class Options:
-    """What a burst was asked to do."""
+    """What every burst of a run is asked to do."""
 
-    size: int = pacing.DEFAULT_SIZE
     poll_seconds: float = pacing.DEFAULT_POLL_SECONDS
-    ahead: int = 0
     max_attempts: int = 3
-    on_error: Literal["stop", "continue"] = "continue"
     in_doubt_seconds: float = pacing.IN_DOUBT_SECONDS
     stall_seconds: float = pacing.STALL_SECONDS
     sweep_seconds: float = pacing.SWEEP_SECONDS
 
 
-class Progress(Protocol):
-    """Told of each item as it ends; see `orchestrator.progress`."""
-
-    def ended(self, item: Item, *, number: int, size: int) -> None:
-        """`number` of `size` in this burst."""
-
-
 @dataclass
 class Tally:
-    """What this burst did so far."""
+    """What was done so far."""
 
-    planned: int = 0
-    """How many items this burst can end at most."""
     completed: int = 0
     failed: int = 0
     cancelled: int = 0
@@ -64,12 +52,16 @@ class Tally:
     def ended(self) -> int:
         return self.completed + self.failed + self.cancelled
 
-    def add(self, other: Tally) -> None:
-        """Count another burst in."""
-        for name in ("completed", "failed", "cancelled", "recovered", "rescued", "put_back", "rendered_twice"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.failures += other.failures
-        self.notes += [note for note in other.notes if note not in self.notes]
+    @classmethod
+    def of(cls, tallies: Iterable[Tally]) -> Tally:
+        """What all of them did together."""
+        whole = cls()
+        for tally in tallies:
+            for name in ("completed", "failed", "cancelled", "recovered", "rescued", "put_back", "rendered_twice"):
+                setattr(whole, name, getattr(whole, name) + getattr(tally, name))
+            whole.failures += tally.failures
+            whole.notes += [note for note in tally.notes if note not in whole.notes]
+        return whole
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -79,16 +71,19 @@ class Tally:
 
 @dataclass
 class Workbench:
-    """The tools of one burst. The store is the only thing in it that outlives the process."""
+    """The tools of one server's lane. The store is the only thing in it that outlives the process.
+
+    Everything but store, outputs, prompts and work is the lane's own; `halt` tells it to leave at once.
+    """
 
     store: Store
     client: ComfyUI
     outputs: Outputs
     prompts: Prompts
+    work: Work
     options: Options
     clock: Clock
-    stop: threading.Event
-    progress: Progress
+    halt: threading.Event
     tally: Tally = field(default_factory=Tally)
     pace: pacing.Pace = field(default_factory=pacing.Pace)
 
@@ -97,28 +92,36 @@ class Workbench:
         try:
             (changed,) = self.store.apply([Change(item.key, item.status, edit)], sync=sync)
         except StaleChange:
-            self.store.refresh()
             return None
         return changed
+
+    def complete(self, edits: Mapping[str, Callable[[Item], Item]], items: Iterable[Item]) -> list[Item]:
+        """Several items' outputs are in place: one checkpoint for all of them. The items that are completed now."""
+        done = change_all(self.store, items, lambda now: edits[now.key](now))
+        for item in done:
+            self.tally.completed += 1
+            self.work.ended(item)
+        return done
 
     def fail(self, item: Item, error: ErrorRecord, *, charge: bool = True) -> None:
         """Give an item up, with the reason in its record."""
         if failed := self.change(item, lambda now: now.fail(error=error, charge=charge)):
             self.tally.failed += 1
             self.tally.failures.append((item.key, error.message))
-            self.say(failed)
+            self.work.ended(failed)
 
     def put_back(self, item: Item, *, charge: bool, error: ErrorRecord | None = None) -> None:
         """Due again, in this burst or a later one."""
         if self.change(item, lambda now: now.put_back(charge=charge, error=error)):
             self.tally.put_back += 1
+            self.work.stir()
 
     def set_aside(self, item: Item, error: BurstError) -> None:
         """The server answers, but not for this item: left submitted for a later burst, failed after its last attempt.
 
         Errors: TransientError when the server answers nothing else either; nothing is charged then.
         """
-        if self.stop.is_set():
+        if self.halt.is_set():
             raise error
         self.client.queue_remaining()
         record = ErrorRecord(kind="unanswered", message=str(error))
@@ -129,15 +132,11 @@ class Workbench:
 
     def unsend(self, items: Iterable[Item]) -> None:
         """Due again, because their POSTs surely reached no queue."""
-        change_all(self.store, items, lambda now: now.unsend())
+        if change_all(self.store, items, lambda now: now.unsend()):
+            self.work.stir()
 
     def cancel(self, item: Item) -> None:
         """Settle a wish to cancel."""
         if cancelled := self.change(item, lambda now: now.cancel()):
             self.tally.cancelled += 1
-            self.say(cancelled)
-
-    def say(self, item: Item) -> None:
-        """Tell the progress display that an item ended."""
-        if item.status is not Status.PENDING:
-            self.progress.ended(item, number=self.tally.ended, size=max(self.tally.planned, self.tally.ended))
+            self.work.ended(cancelled)

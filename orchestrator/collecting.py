@@ -1,0 +1,142 @@
+"""Downloads beside the watching: a few threads fetch, the lane places and checkpoints what has arrived."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from orchestrator.clock import Clock
+from orchestrator.errors import BurstError
+from orchestrator.outputs import Fetched
+from orchestrator.settling import Find, Settling
+from state.item import Item
+
+DOWNLOADS_AT_ONCE = 4
+GROUP = 8
+"""So many arrived items at most share one checkpoint."""
+GROUP_SECONDS = 0.05
+"""So long at most an arrived item waits for others that are on their way."""
+
+
+class Fetcher(Protocol):
+    """Runs jobs beside the caller."""
+
+    def start(self, job: Callable[[], None]) -> None:
+        """Run it soon. It must not raise."""
+
+
+class Downloads:
+    """A few threads, begun as they are needed; the rest waits its turn.
+
+    They are daemons, because a process that must end now does not wait for a slow server.
+    """
+
+    def __init__(self, threads: int = DOWNLOADS_AT_ONCE) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._most = threads
+        self._begun = self._unfinished = 0
+        self._lock = threading.Lock()
+
+    def start(self, job: Callable[[], None]) -> None:
+        with self._lock:
+            self._unfinished += 1
+            if self._begun < min(self._unfinished, self._most):
+                self._begun += 1
+                threading.Thread(target=self._work, name="download", daemon=True).start()
+        self._jobs.put(job)
+
+    def close(self) -> None:
+        """The threads end after what they are at. Safe to repeat."""
+        with self._lock:
+            for _ in range(self._begun):
+                self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            with self._lock:
+                self._unfinished -= 1
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    find: Find
+    outcome: Fetched | BaseException
+    at: float
+
+
+@dataclass
+class Collecting:
+    """The finished prompts of one lane, until their items are checkpointed. Only the lane's thread calls it."""
+
+    settling: Settling
+    fetcher: Fetcher
+    clock: Clock
+    wake: threading.Event
+    """Set when something has arrived."""
+    _under_way: dict[str, Find] = field(default_factory=dict)
+    _arrived: queue.SimpleQueue[_Arrival] = field(default_factory=queue.SimpleQueue)
+    _ready: list[_Arrival] = field(default_factory=list)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._under_way
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def items(self) -> list[Item]:
+        """What is not checkpointed yet."""
+        return [find.item for find in self._under_way.values()]
+
+    def start(self, find: Find) -> None:
+        """Fetch what was found, soon."""
+        self._under_way[find.item.key] = find
+
+        def job() -> None:
+            outcome: Fetched | BaseException
+            try:
+                outcome = self.settling.fetch(find)
+            except BaseException as error:  # noqa: BLE001 — raised again in the lane's thread
+                outcome = error
+            self._arrived.put(_Arrival(find, outcome, self.clock.monotonic()))
+            self.wake.set()
+
+        self.fetcher.start(job)
+
+    def settle(self, *, at_once: bool = False) -> list[Item]:
+        """Place and checkpoint what has arrived; the items that this lane is through with.
+
+        While others are on their way the arrived wait a moment for company, so that many small pictures share a sync.
+        Errors: those of `Settling.not_fetched` and `place`.
+        """
+        while not self._arrived.empty():
+            self._ready.append(self._arrived.get())
+        if not (at_once or self._is_time()):
+            return []
+        ready, self._ready = self._ready[:GROUP], self._ready[GROUP:]
+        for arrival in ready:
+            del self._under_way[arrival.find.item.key]
+        fetched = [(one.find, one.outcome) for one in ready if isinstance(one.outcome, Fetched)]
+        if fetched:
+            self.settling.place(fetched)
+        for arrival in ready:
+            if isinstance(arrival.outcome, BurstError):
+                self.settling.not_fetched(arrival.find.item, arrival.outcome)
+            elif isinstance(arrival.outcome, BaseException):
+                raise arrival.outcome
+        return [arrival.find.item for arrival in ready]
+
+    def seconds_left(self) -> float | None:
+        """Until what has arrived should be settled; None where nothing waits for that."""
+        if not self._ready:
+            return None
+        return max(0.0, self._ready[0].at + GROUP_SECONDS - self.clock.monotonic())
+
+    def _is_time(self) -> bool:
+        if not self._ready:
+            return False
+        all_there = len(self._ready) >= min(GROUP, len(self._under_way))
+        return all_there or self.seconds_left() == 0.0

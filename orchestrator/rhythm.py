@@ -1,0 +1,79 @@
+"""When a server is asked for its oldest prompt: how long one takes there, how often to look, how patient to be."""
+
+from __future__ import annotations
+
+from orchestrator import pacing
+from orchestrator.clock import Clock
+
+
+class Rhythm:
+    """The times of one lane. Seconds of the monotonic clock."""
+
+    def __init__(self, clock: Clock, *, poll_seconds: float, pace: pacing.Pace) -> None:
+        self._clock = clock
+        self._poll_seconds = poll_seconds
+        self._pace = pace
+        self._between = pacing.Pace()
+        self._strain = pacing.Strain()
+        self._tick: float | None = None
+        self._asked: str | None = None
+        now = clock.monotonic()
+        self._ask_at = self._last_end = self._last_sweep = self._began = now
+
+    @property
+    def seconds_per_item(self) -> float | None:
+        """How often a prompt ends here: what it takes on the server, and more where other people's come between."""
+        known = [pace.seconds_per_item for pace in (self._pace, self._between) if pace.seconds_per_item is not None]
+        return max(known, default=None)
+
+    def window(self, size: int) -> int:
+        """How many prompts keep the server at work from one look to the next; at most `size`."""
+        tick = self._tick if self._tick is not None else pacing.FIRST_TICK_SECONDS
+        return pacing.window(size=size, tick_seconds=tick, seconds_per_item=self.seconds_per_item)
+
+    def until_look(self, prompt_id: str) -> float:
+        """Seconds until this prompt, the oldest now, is to be asked for; 0 or less when it is time."""
+        if prompt_id != self._asked:
+            self._asked, self._tick, self._ask_at = prompt_id, None, self._clock.monotonic()
+            expected = self._expected_seconds()
+            # One that has just begun can hardly be done, unless they are quick.
+            if expected is not None and expected > pacing.FIRST_TICK_SECONDS:
+                self.look_again()
+        return self._ask_at - self._clock.monotonic()
+
+    def look_again(self) -> None:
+        """It was not done yet."""
+        self._tick = pacing.next_tick(
+            self._tick,
+            expected_seconds=self._expected_seconds(),
+            poll_seconds=self._poll_seconds,
+            strain=self._strain,
+        )
+        self._ask_at = self._clock.monotonic() + self._tick
+
+    def answered(self, *, troubled: bool) -> None:
+        """The server was asked. After 429 and time-outs it is asked less often, until it answers well again."""
+        self._strain = self._strain.after(troubled)
+
+    def began(self) -> None:
+        """The first prompt went to a server that had none of ours."""
+        self._began = self._clock.monotonic()
+
+    def ended(self) -> None:
+        """A prompt was seen finished."""
+        now = self._clock.monotonic()
+        self._between.note(now - max(self._last_end, self._began))
+        self._last_end = now
+
+    def swept(self) -> None:
+        """Everything was looked up."""
+        self._last_sweep = self._clock.monotonic()
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Nothing has ended for so long, and nothing was looked up."""
+        return self._clock.monotonic() - max(self._last_end, self._last_sweep) >= seconds
+
+    def _expected_seconds(self) -> float | None:
+        """Until the oldest prompt should be done; None where no prompt of this run has finished yet."""
+        pace = self._pace.seconds_per_item
+        return None if pace is None else max(0.0, self._last_end + pace - self._clock.monotonic())

@@ -1,0 +1,69 @@
+"""Which items may go to which of several servers: those that have what the item's template needs."""
+
+from __future__ import annotations
+
+from orchestrator.errors import ItemError, TemplateError
+from orchestrator.offers import Offer
+from orchestrator.prompts import Prompts
+from state.item import Item
+
+_FREE_INPUTS = frozenset({"prompt", "negative", "seed"})
+"""Inputs that no server has a list of choices for."""
+
+
+class Suiting:
+    """What one server takes. `elsewhere`: the other servers of the run."""
+
+    def __init__(self, offer: Offer, prompts: Prompts, *, elsewhere: frozenset[str]) -> None:
+        self.refused: set[str] = set()
+        """Keys of items that it cannot run, or would not."""
+        self._offer = offer
+        self._prompts = prompts
+        self._elsewhere = elsewhere
+        self._known: dict[object, bool] = {}
+        self._unknown: dict[object, Item] = {}
+
+    def suits(self, item: Item) -> bool:
+        """Asks nobody: what is not known yet is left for now, until `learn`."""
+        if item.may_be_on_a_server and item.server in self._elsewhere:
+            return False
+        kind = _kind(item)
+        known = self._known.get(kind)
+        if known is None:
+            self._unknown.setdefault(kind, item)
+        elif not known:
+            self.refused.add(item.key)
+        return bool(known)
+
+    def learn(self) -> bool:
+        """Ask the server about what was not known; whether there was anything. Errors: TransientError."""
+        unknown = dict(self._unknown)
+        for kind, item in unknown.items():
+            self._known[kind] = self._can_run(item)
+            del self._unknown[kind]
+        return bool(unknown)
+
+    def refuse(self, key: str) -> None:
+        """The server itself would not take it."""
+        self.refused.add(key)
+
+    def forget(self) -> None:
+        """The server may have been restarted with other models and nodes."""
+        self.refused.clear()
+        self._known.clear()
+        self._unknown.clear()
+        self._offer.forget()
+
+    def _can_run(self, item: Item) -> bool:
+        try:
+            return not self._offer.missing(self._prompts.prepare(item).graph)
+        except (ItemError, TemplateError):
+            # Whoever submits it will say what is wrong with it.
+            return True
+
+
+def _kind(item: Item) -> object:
+    """Items of one kind need the same of a server."""
+    return item.template, tuple(
+        sorted((name, repr(value)) for name, value in item.inputs.items() if name not in _FREE_INPUTS)
+    )

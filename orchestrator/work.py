@@ -1,0 +1,204 @@
+"""What is to be done, shared out among the servers of a run.
+
+A burst is N items that end. Every lane (one server's watcher) asks here for more items, says which it let go of, and
+reports what ended; nothing here talks to a server.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import replace
+from typing import Literal, Protocol
+
+from orchestrator import pacing
+from state.item import Item, Status, remaining
+from state.store import Store
+
+OnError = Literal["stop", "continue"]
+
+
+class Progress(Protocol):
+    """Told of each item as it ends; see `orchestrator.progress`."""
+
+    def ended(self, item: Item, *, number: int, size: int) -> None:
+        """`number` of `size` in this burst."""
+
+
+class Taker(Protocol):
+    """A lane, as far as sharing out concerns it."""
+
+    def load(self) -> pacing.Load:
+        """How many prompts are out on its server, and how long one takes."""
+
+    def window(self, size: int) -> int:
+        """How many of `size` may be out so that it is never without work, and hoards none."""
+
+    def takes(self, item: Item) -> bool:
+        """Whether this item may go to its server."""
+
+    @property
+    def refused(self) -> set[str]:
+        """Keys of items that it will not take."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Its server does not answer."""
+
+
+class Work:
+    """The items of the bursts of one run. Every method may be called from any thread."""
+
+    def __init__(
+        self, store: Store, *, progress: Progress, ahead: int = 0, until_done: bool = False, on_error: OnError
+    ) -> None:
+        self.changed = threading.Event()
+        """Set whenever something ended, failed or came to rest: the run should look."""
+        self._store = store
+        self._progress = progress
+        self._ahead = ahead
+        self._until_done = until_done
+        self._stops_on_failure = on_error == "stop"
+        self._lock = threading.RLock()
+        self._lanes: list[Taker] = []
+        self._held: dict[str, Taker] = {}
+        self._resting: set[int] = set()
+        self._ended = self._begun_at = self._size = self._planned = 0
+        self._failed = False
+
+    def join(self, lane: Taker) -> None:
+        """One more server takes part."""
+        self._lanes.append(lane)
+
+    def begin(self, size: int) -> None:
+        """A burst of `size` items; the lanes go on where they are."""
+        with self._lock:
+            self._begun_at, self._size = self._ended, size
+            self._planned = min(size, remaining(self._store.counts()))
+        self.stir()
+
+    @property
+    def ended_in_burst(self) -> int:
+        return self._ended - self._begun_at
+
+    @property
+    def is_full(self) -> bool:
+        """As many items have ended as this burst was to end."""
+        return self.ended_in_burst >= self._size
+
+    @property
+    def is_failed(self) -> bool:
+        """An item failed, and that ends the run."""
+        return self._failed and self._stops_on_failure
+
+    # Sharing out
+
+    def take(self, lane: Taker) -> list[Item]:
+        """The next due items for this lane; they are its own until it lets go of them."""
+        with self._lock:
+            room = self._room(lane)
+            if room <= 0:
+                return []
+            if len(self._lanes) == 1:
+                due = self._store.due(room, skip=self._held.keys())
+            else:
+                due = self._suitable(lane, room)
+            self._held |= dict.fromkeys((item.key for item in due), lane)
+            if due:
+                self._resting.discard(id(lane))
+            return due
+
+    def hold(self, lane: Taker, key: str) -> None:
+        """This item is out on the lane's server already."""
+        with self._lock:
+            self._held[key] = lane
+
+    def let_go(self, key: str) -> None:
+        """The lane has nothing more to do with this item."""
+        with self._lock:
+            self._held.pop(key, None)
+
+    def holder(self, key: str) -> Taker | None:
+        """The lane that has this item out."""
+        return self._held.get(key)
+
+    def refused_everywhere(self, key: str) -> bool:
+        """No server of this run takes this item."""
+        return all(key in lane.refused for lane in self._lanes)
+
+    def held_by(self, lane: Taker) -> list[str]:
+        """Keys of the items that this lane has out."""
+        with self._lock:
+            return [key for key, holder in self._held.items() if holder is lane]
+
+    def _suitable(self, lane: Taker, room: int) -> list[Item]:
+        """What no server can run goes to the first, whose answer then says why."""
+        hopeless: set[str] = set()
+        if lane is self._lanes[0] and not any(one.is_lost for one in self._lanes):
+            hopeless = set.intersection(*(one.refused for one in self._lanes))
+        return self._store.due(
+            room,
+            skip=self._held.keys() | (lane.refused - hopeless),
+            accept=lambda item: item.key in hopeless or lane.takes(item),
+        )
+
+    def _room(self, lane: Taker) -> int:
+        """How many more items this lane may have out.
+
+        One server gets the whole burst at once, so that it goes on rendering whatever becomes of this process. Among
+        several each gets what its window holds, and less towards the end, where a faster one would be done sooner.
+        """
+        lost = {id(one) for one in self._lanes if one.is_lost}
+        held = Counter(id(holder) for holder in self._held.values() if id(holder) not in lost)
+        ahead = sum(self._ahead_of(one) for one in self._lanes if id(one) not in lost)
+        room = self._size - self.ended_in_burst + ahead - held.total()
+        if len(self._lanes) == 1 or room <= 0:
+            return room
+        own = lane.load()
+        room = min(room, lane.window(self._size) + self._ahead - own.out)
+        others = [one.load() for one in self._lanes if one is not lane and id(one) not in lost]
+        pending = self._store.counts()[Status.PENDING]
+        if not self._until_done:
+            pending = min(pending, max(0, self._size - self.ended_in_burst - held.total()) + self._ahead)
+        taken = 0
+        while taken < min(room, pending) and pacing.takes_another(own, [own, *others], pending - taken):
+            own = replace(own, out=own.out + 1)
+            taken += 1
+        return taken
+
+    def _ahead_of(self, lane: Taker) -> int:
+        """Prompts beyond the burst's own: those asked for, and between two bursts enough to leave no gap."""
+        return max(self._ahead, lane.window(self._size)) if self._until_done else self._ahead
+
+    # What became of it
+
+    def ended(self, item: Item) -> None:
+        """An item is completed, failed or cancelled."""
+        with self._lock:
+            self._ended += 1
+            self._failed = self._failed or item.status is Status.FAILED
+            number = self.ended_in_burst
+            self._progress.ended(item, number=number, size=max(self._planned, number))
+        self.changed.set()
+
+    def rest(self, lane: Taker) -> None:
+        """This lane has nothing out, and found nothing to take."""
+        with self._lock:
+            self._resting.add(id(lane))
+        self.changed.set()
+
+    def stir(self) -> None:
+        """Something may be due again: nobody rests until it has looked."""
+        with self._lock:
+            self._resting.clear()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """No server that answers has anything out or anything to take."""
+        with self._lock:
+            return all(id(lane) in self._resting or lane.is_lost for lane in self._lanes)
+
+    def has_more(self) -> bool:
+        """Something is due, or out on a server of this run."""
+        with self._lock:
+            return bool(self._held) or self._store.counts()[Status.PENDING] > 0
