@@ -79,7 +79,7 @@ class Collecting:
     """Set when something has arrived."""
     _under_way: dict[str, Find] = field(default_factory=dict)
     _arrived: queue.SimpleQueue[_Arrival] = field(default_factory=queue.SimpleQueue)
-    _ready: list[_Arrival] = field(default_factory=list)
+    _ready: dict[str, _Arrival] = field(default_factory=dict)
 
     def __contains__(self, key: str) -> bool:
         return key in self._under_way
@@ -113,10 +113,12 @@ class Collecting:
         Errors: those of `Settling.not_fetched` and `place`.
         """
         while not self._arrived.empty():
-            self._ready.append(self._arrived.get())
+            arrival = self._arrived.get()
+            self._ready[arrival.find.item.key] = arrival
         if not (at_once or self._is_time()):
             return []
-        ready, self._ready = self._ready[:GROUP], self._ready[GROUP:]
+        keys = [key for key in self._under_way if key in self._ready][:GROUP]
+        ready = [self._ready.pop(key) for key in keys]
         for arrival in ready:
             del self._under_way[arrival.find.item.key]
         fetched = [(one.find, one.outcome) for one in ready if isinstance(one.outcome, Fetched)]
@@ -133,7 +135,8 @@ class Collecting:
         """Until what has arrived should be settled; None where nothing waits for that."""
         if not self._ready:
             return None
-        return max(0.0, self._ready[0].at + GROUP_SECONDS - self.clock.monotonic())
+        longest = min(arrival.at for arrival in self._ready.values())
+        return max(0.0, longest + GROUP_SECONDS - self.clock.monotonic())
 
     def _is_time(self) -> bool:
         if not self._ready:

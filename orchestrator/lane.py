@@ -137,7 +137,7 @@ class Lane:
         if not (self._watched or self._doubts or self._collecting):
             return self._rest(took=took)
         waits = [self._watch(), self._collecting.seconds_left(), self._until_doubts()]
-        return min(seconds for seconds in waits if seconds is not None)
+        return min((seconds for seconds in waits if seconds is not None), default=_IDLE_SECONDS)
 
     def finish(self, *, fill: bool) -> None:
         """The run ends: let downloads that are under way come in, for a moment. `fill`: send ahead what is asked."""

@@ -16,6 +16,7 @@ class Rhythm:
         self._between = pacing.Pace()
         self._strain = pacing.Strain()
         self._tick: float | None = None
+        self._tick_before = 0.0
         self._asked: str | None = None
         now = clock.monotonic()
         self._ask_at = self._last_end = self._last_sweep = self._began = now
@@ -34,10 +35,10 @@ class Rhythm:
     def until_look(self, prompt_id: str) -> float:
         """Seconds until this prompt, the oldest now, is to be asked for; 0 or less when it is time."""
         if prompt_id != self._asked:
+            self._tick_before = self._tick or 0.0
             self._asked, self._tick, self._ask_at = prompt_id, None, self._clock.monotonic()
             expected = self._expected_seconds()
-            # One that has just begun can hardly be done, unless they are quick.
-            if expected is not None and expected > pacing.FIRST_TICK_SECONDS:
+            if not pacing.asks_at_once(expected, unsure_seconds=self._tick_before):
                 self.look_again()
         return self._ask_at - self._clock.monotonic()
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from orchestrator.errors import ItemError, TemplateError
-from orchestrator.offers import Offer
 from orchestrator.prompts import Prompts
 from state.item import Item
+
+if TYPE_CHECKING:
+    from orchestrator.offers import Offer
 
 _FREE_INPUTS = frozenset({"prompt", "negative", "seed"})
 """Inputs that no server has a list of choices for."""

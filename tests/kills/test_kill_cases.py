@@ -48,7 +48,7 @@ class TestOutputs:
         self, make_project: MakeProject, sandbox: Sandbox, proxy: Proxy
     ) -> None:
         project = make_project(count=1, server=proxy.url)
-        project.run(launch=["--kill", "before:orchestrator.outputs:Outputs.collect"])
+        project.run(launch=["--kill", "before:orchestrator.outputs:Outputs.fetch"])
         (picture,) = sandbox.output_directory.rglob("*.png")
         Image.effect_noise((1024, 1024), 90.0).save(picture)
         sandbox.change(truncate_next=1)
@@ -206,7 +206,7 @@ class TestOthersAtTheServer:
 class TestNoAnswer:
     def test_pages_of_a_proxy_say_nothing_about_a_prompt(self, make_project: MakeProject, sandbox: Sandbox) -> None:
         project = make_project(count=2)
-        assert project.run(launch=["--kill", "before:orchestrator.outputs:Outputs.collect"]).code == 137
+        assert project.run(launch=["--kill", "before:orchestrator.outputs:Outputs.fetch"]).code == 137
         sandbox.change(unavailable_next=4)
         report = project.run().report
         assert (report["recovered"], report["put_back"], report["completed"]) == (2, 0, 2)
@@ -247,7 +247,9 @@ class TestHowMuch:
     def test_until_done(self, make_project: MakeProject, sandbox: Sandbox) -> None:
         project = make_project(count=7)
         report = project.run("-n", "2", "--until-done").report
-        assert (report["bursts"], report["completed"]) == (4, 7)
+        # Several may end in one checkpoint, so that a burst may end with one more than it was to end.
+        assert report["completed"] == 7
+        assert 3 <= report["bursts"] <= 4
         project.check_all_done(sandbox.counts())
 
     def test_until_done_ends_where_the_rest_is_on_another_server(
@@ -293,7 +295,6 @@ class TestOtherProcessesMeanwhile:
                 wait_until(lambda item=item: self.status(project, item.key) is Status.CANCELLED)
                 assert time.monotonic() - told < 2.0
             wait_until(lambda: running(sandbox) == [out[2].prompt_id])
-            sandbox.change(seconds_per_prompt=0.0)
             assert run.lives()
             assert project.burst("cancel", "--all").code == 0
             report = run.end().report

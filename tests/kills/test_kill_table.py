@@ -17,9 +17,9 @@ KILLED = 137
 BEFORE_INTENT = "before:orchestrator.submission:Submission._intend"
 BEFORE_POST = "before:orchestrator.comfyui:ComfyUI.submit"
 AFTER_POST = "after:orchestrator.comfyui:ComfyUI.submit"
-BEFORE_DOWNLOAD = "before:orchestrator.outputs:Outputs.collect"
-AFTER_CHECKPOINT = "after:orchestrator.settling:Settling.complete"
-AFTER_PLACING = "after:orchestrator.outputs:Outputs.collect"
+BEFORE_DOWNLOAD = "before:orchestrator.outputs:Outputs.fetch"
+AFTER_CHECKPOINT = "after:orchestrator.workbench:Workbench.complete"
+AFTER_PLACING = "after:orchestrator.outputs:Outputs.place"
 
 
 def run_killed(project: Project, place: str) -> None:
@@ -145,16 +145,17 @@ def test_placed_but_not_checkpointed_it_comes_to_the_same_name_with_the_same_byt
 ) -> None:
     project = make_project()
     run_killed(project, AFTER_PLACING)
-    assert project.item().status is Status.SUBMITTED
-    (placed,) = project.output.rglob("*.png")
-    before = placed.read_bytes()
+    assert set(project.statuses()) == {"submitted"}
+    placed = {path: path.read_bytes() for path in project.output.rglob("*.png")}
+    assert placed
     project.run()
-    assert placed.read_bytes() == before
-    assert project.output / project.item().outputs[0].path == placed
+    assert {path: path.read_bytes() for path in placed} == placed
+    assert placed.keys() <= {project.output / item.outputs[0].path for item in project.items()}
     project.check_all_done(sandbox.counts())
 
 
 def test_checkpointed_as_completed_its_files_are_in_their_place(make_project: MakeProject, sandbox: Sandbox) -> None:
+    sandbox.change(seconds_per_prompt=0.3)
     project = make_project()
     run_killed(project, AFTER_CHECKPOINT)
     assert project.statuses() == ["completed", "submitted", "submitted"]

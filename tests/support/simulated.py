@@ -1,0 +1,201 @@
+"""A clock that is moved by hand and servers that live by it: lanes are driven step by step, without threads."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from orchestrator.clock import Clock
+from orchestrator.comfyui import HistoryEntry, OutputText, Queue, Submitted
+from orchestrator.comfyui.answers import QueuedPrompt
+from orchestrator.errors import ServerUnreachable
+from orchestrator.lane import Lane
+from orchestrator.outputs import Outputs
+from orchestrator.progress import Silent
+from orchestrator.prompts import Prompts
+from orchestrator.suiting import Suiting
+from orchestrator.work import Work
+from orchestrator.workbench import Options, Workbench
+from state.item import Item, Status
+from state.json_store import JsonStore
+
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class HandClock(Clock):
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return BEGINNING + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        raise AssertionError("a lane waited instead of saying when its next step is due")
+
+
+@dataclass
+class SimulatedServer:
+    """Renders one prompt after another, each in `seconds(n)`; `n` counts from 0. Stands in for the ComfyUI client."""
+
+    url: str
+    clock: HandClock
+    seconds: Callable[[int], float]
+    ends: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """prompt_id → when it begins and ends."""
+    away: tuple[float, float] = (0.0, 0.0)
+    """From when to when it does not answer."""
+    failures: int = 0
+    pushbacks: int = 0
+    requests_made: int = 0
+    has_jobs: bool = False
+
+    def _asked(self) -> None:
+        self.requests_made += 1
+        if self.away[0] <= self.clock.seconds < self.away[1]:
+            self.failures += 1
+            raise ServerUnreachable(f"{self.url}: refused", may_have_arrived=False)
+
+    def submit(
+        self, graph: Mapping[str, Any], *, prompt_id: str, number: float, extra_data: Mapping[str, Any]
+    ) -> Submitted:
+        self._asked()
+        free_at = max((end for _, end in self.ends.values()), default=0.0)
+        begin = max(free_at, self.clock.seconds)
+        self.ends[prompt_id] = begin, begin + self.seconds(len(self.ends))
+        return Submitted(prompt_id=prompt_id, number=number, node_errors={})
+
+    def history(self, prompt_id: str) -> HistoryEntry | None:
+        self._asked()
+        begin, end = self.ends.get(prompt_id, (0.0, float("inf")))
+        if end > self.clock.seconds:
+            return None
+        return HistoryEntry(
+            prompt_id=prompt_id,
+            graph={},
+            extra_data={},
+            files=(),
+            texts=(OutputText(node_id="1", kind="text", text="done"),),
+            succeeded=True,
+            interrupted=False,
+            failure=None,
+            cached_nodes=frozenset(),
+            started_at=BEGINNING + timedelta(seconds=begin),
+            finished_at=BEGINNING + timedelta(seconds=end),
+        )
+
+    def queue(self) -> Queue:
+        self._asked()
+        now = self.clock.seconds
+        waiting = [(QueuedPrompt(name, 0.0, {}), begin) for name, (begin, end) in self.ends.items() if end > now]
+        return Queue(
+            running=tuple(prompt for prompt, begin in waiting if begin <= now),
+            pending=tuple(prompt for prompt, begin in waiting if begin > now),
+        )
+
+    def queue_remaining(self) -> int:
+        self._asked()
+        return sum(end > self.clock.seconds for _, end in self.ends.values())
+
+    def delete_from_queue(self, prompt_ids: Sequence[str]) -> None:
+        self._asked()
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long it had nothing to do between its first prompt and its last."""
+        spans = sorted(self.ends.values())
+        return sum(max(0.0, after[0] - before[1]) for before, after in itertools.pairwise(spans))
+
+
+class TakesAll(Suiting):
+    """A server that can run everything."""
+
+    def __init__(self) -> None:
+        self.refused = set()
+
+    def suits(self, item: Item) -> bool:
+        return True
+
+    def learn(self) -> bool:
+        return False
+
+    def forget(self) -> None:
+        pass
+
+
+class AtOnce:
+    """Fetches in the caller's thread."""
+
+    def start(self, job: Callable[[], None]) -> None:
+        job()
+
+
+class Simulation:
+    """Items, simulated servers, and the real lanes between them."""
+
+    def __init__(
+        self, folder: Path, clock: HandClock, servers: Sequence[SimulatedServer], *, items: int, **asked: Any
+    ) -> None:
+        state = folder / "state.json"
+        state.write_text("{}")
+        self.clock, self.servers = clock, servers
+        self.store = JsonStore.open(state, clock=clock)
+        names = [f"{number:04}.txt" for number in range(items)]
+        self.store.add([Item(key=name, status=Status.PENDING, filename=name, prompt_text=name) for name in names])
+        self.work = Work(self.store, progress=Silent(), on_error="continue", **asked)
+        outputs = Outputs(folder / "output")
+        prompts = Prompts(template="smoke", bindings={}, home=folder)
+        self.lanes = [
+            Lane(
+                Workbench(
+                    store=self.store,
+                    client=server,  # type: ignore[arg-type]
+                    outputs=outputs,
+                    prompts=prompts,
+                    work=self.work,
+                    options=Options(),
+                    clock=clock,
+                    halt=threading.Event(),
+                ),
+                AtOnce(),
+                left=(),
+                suiting=TakesAll() if len(servers) > 1 else None,
+            )
+            for server in servers
+        ]
+
+    def burst(self, size: int) -> float:
+        """Drive all lanes until the burst is full or all are at rest; the time then."""
+        self.work.begin(size)
+        due = [(self.clock.seconds, at) for at in range(len(self.lanes))]
+        heapq.heapify(due)
+        while not (self.work.is_full or self.work.is_at_rest):
+            self.clock.seconds, at = heapq.heappop(due)
+            wait = self.lanes[at].turn()
+            heapq.heappush(due, (self.clock.seconds + max(wait, 0.002), at))
+        return self.clock.seconds
+
+    def close(self) -> None:
+        self.store.close()
+
+
+def best_seconds(paces: Sequence[float], items: int) -> float:
+    """When the best possible schedule of equal items would be done."""
+    low, high = 0.0, min(paces) * items
+    for _ in range(100):
+        middle = (low + high) / 2
+        enough = sum(int(middle / pace + 1e-9) for pace in paces) >= items
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
