@@ -106,8 +106,8 @@ class Collecting:
 
         self.fetcher.start(job)
 
-    def settle(self, *, at_once: bool = False) -> list[Item]:
-        """Place and checkpoint what has arrived; the items that this lane is through with.
+    def settle(self, *, most: int = GROUP, at_once: bool = False) -> list[Item]:
+        """Place and checkpoint what has arrived, `most` items at most; the items that this lane is through with.
 
         While others are on their way the arrived wait a moment for company, so that many small pictures share a sync.
         Errors: those of `Settling.not_fetched` and `place`.
@@ -115,9 +115,10 @@ class Collecting:
         while not self._arrived.empty():
             arrival = self._arrived.get()
             self._ready[arrival.find.item.key] = arrival
-        if not (at_once or self._is_time()):
+        group = min(GROUP, most, len(self._under_way))
+        if not (at_once or len(self._ready) >= group or self.seconds_left() == 0.0):
             return []
-        keys = [key for key in self._under_way if key in self._ready][:GROUP]
+        keys = [key for key in self._under_way if key in self._ready][:group]
         ready = [self._ready.pop(key) for key in keys]
         for arrival in ready:
             del self._under_way[arrival.find.item.key]
@@ -137,9 +138,3 @@ class Collecting:
             return None
         longest = min(arrival.at for arrival in self._ready.values())
         return max(0.0, longest + GROUP_SECONDS - self.clock.monotonic())
-
-    def _is_time(self) -> bool:
-        if not self._ready:
-            return False
-        all_there = len(self._ready) >= min(GROUP, len(self._under_way))
-        return all_there or self.seconds_left() == 0.0

@@ -130,7 +130,7 @@ class Lane:
         if not self._begun:
             self._begin()
         self._follow_notices()
-        for item in self._collecting.settle():
+        for item in self._collecting.settle(most=self.bench.work.left_in_burst):
             self._settled(item)
         self._expire_doubts()
         took = self._fill()
@@ -315,6 +315,7 @@ class Lane:
         """Take it back from the server; where it is still running it is watched until the server says it is over."""
         assert item.prompt_id is not None
         self._meet(item, withdraw(self.bench.client, [item.prompt_id])[item.prompt_id])
+        self._rhythm.look_soon()
 
     def _until_doubts(self) -> float | None:
         if not self._doubts:

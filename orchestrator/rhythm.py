@@ -16,10 +16,10 @@ class Rhythm:
         self._between = pacing.Pace()
         self._strain = pacing.Strain()
         self._tick: float | None = None
-        self._tick_before = 0.0
         self._asked: str | None = None
         now = clock.monotonic()
-        self._ask_at = self._last_end = self._last_sweep = self._began = now
+        self._sight = pacing.Sight(noticed_at=now, busy_at=now)
+        self._ask_at = self._busy_at = self._last_sweep = now
 
     @property
     def seconds_per_item(self) -> float | None:
@@ -35,21 +35,20 @@ class Rhythm:
     def until_look(self, prompt_id: str) -> float:
         """Seconds until this prompt, the oldest now, is to be asked for; 0 or less when it is time."""
         if prompt_id != self._asked:
-            self._tick_before = self._tick or 0.0
-            self._asked, self._tick, self._ask_at = prompt_id, None, self._clock.monotonic()
-            expected = self._expected_seconds()
-            if not pacing.asks_at_once(expected, unsure_seconds=self._tick_before):
-                self.look_again()
+            now = self._clock.monotonic()
+            self._asked, self._tick, self._ask_at = prompt_id, None, now
+            if not self._sight.next_may_be_done(self._pace.seconds_per_item, now):
+                self._wait()
         return self._ask_at - self._clock.monotonic()
 
     def look_again(self) -> None:
-        """It was not done yet."""
-        self._tick = pacing.next_tick(
-            self._tick,
-            expected_seconds=self._expected_seconds(),
-            poll_seconds=self._poll_seconds,
-            strain=self._strain,
-        )
+        """It was asked for, and was not done yet."""
+        self._busy_at = self._clock.monotonic()
+        self._wait()
+
+    def look_soon(self) -> None:
+        """Something was done about the oldest prompt: it may be over in a moment."""
+        self._tick = pacing.FIRST_TICK_SECONDS
         self._ask_at = self._clock.monotonic() + self._tick
 
     def answered(self, *, troubled: bool) -> None:
@@ -58,13 +57,14 @@ class Rhythm:
 
     def began(self) -> None:
         """The first prompt went to a server that had none of ours."""
-        self._began = self._clock.monotonic()
+        now = self._busy_at = self._clock.monotonic()
+        self._sight = pacing.Sight(noticed_at=now, busy_at=now)
 
     def ended(self) -> None:
         """A prompt was seen finished."""
         now = self._clock.monotonic()
-        self._between.note(now - max(self._last_end, self._began))
-        self._last_end = now
+        self._between.note(now - self._sight.noticed_at)
+        self._sight = pacing.Sight(noticed_at=now, busy_at=self._busy_at)
 
     def swept(self) -> None:
         """Everything was looked up."""
@@ -72,9 +72,14 @@ class Rhythm:
 
     def is_quiet(self, seconds: float) -> bool:
         """Nothing has ended for so long, and nothing was looked up."""
-        return self._clock.monotonic() - max(self._last_end, self._last_sweep) >= seconds
+        return self._clock.monotonic() - max(self._sight.noticed_at, self._last_sweep) >= seconds
 
-    def _expected_seconds(self) -> float | None:
-        """Until the oldest prompt should be done; None where no prompt of this run has finished yet."""
-        pace = self._pace.seconds_per_item
-        return None if pace is None else max(0.0, self._last_end + pace - self._clock.monotonic())
+    def _wait(self) -> None:
+        now = self._clock.monotonic()
+        self._tick = pacing.next_tick(
+            self._tick,
+            expected_seconds=self._sight.expected_seconds(self._pace.seconds_per_item, now),
+            poll_seconds=self._poll_seconds,
+            strain=self._strain,
+        )
+        self._ask_at = now + self._tick

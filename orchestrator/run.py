@@ -198,7 +198,7 @@ class Run:
             goes_on = self._request.until_done and ended.how == "done" and work.ended_in_burst
             if not (goes_on and remaining(store.counts())):
                 break
-        cycle.close(ended.how if ended.error is None else None)
+        cycle.close(None if ended.how == "error" else ended.how)
         error = self._settle(ended)
         if ended.how == "deadline" and self._request.max_seconds is None:
             self._notes.note(_ended_by_habit(memory.records))

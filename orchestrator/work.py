@@ -82,9 +82,14 @@ class Work:
         return self._ended - self._begun_at
 
     @property
+    def left_in_burst(self) -> int:
+        """How many more items this burst is to end."""
+        return max(0, self._size - self.ended_in_burst)
+
+    @property
     def is_full(self) -> bool:
         """As many items have ended as this burst was to end."""
-        return self.ended_in_burst >= self._size
+        return not self.left_in_burst
 
     @property
     def is_failed(self) -> bool:
@@ -151,7 +156,7 @@ class Work:
         lost = {id(one) for one in self._lanes if one.is_lost}
         held = Counter(id(holder) for holder in self._held.values() if id(holder) not in lost)
         ahead = sum(self._ahead_of(one) for one in self._lanes if id(one) not in lost)
-        room = self._size - self.ended_in_burst + ahead - held.total()
+        room = self.left_in_burst + ahead - held.total()
         if len(self._lanes) == 1 or room <= 0:
             return room
         own = lane.load()
@@ -159,7 +164,7 @@ class Work:
         others = [one.load() for one in self._lanes if one is not lane and id(one) not in lost]
         pending = self._store.counts()[Status.PENDING]
         if not self._until_done:
-            pending = min(pending, max(0, self._size - self.ended_in_burst - held.total()) + self._ahead)
+            pending = min(pending, max(0, self.left_in_burst - held.total()) + self._ahead)
         taken = 0
         while taken < min(room, pending) and pacing.takes_another(own, [own, *others], pending - taken):
             own = replace(own, out=own.out + 1)
