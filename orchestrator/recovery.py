@@ -52,7 +52,7 @@ class Recovery:
         files = self._expected_files(item)
         if files and self._rescue(item, files):
             return
-        self._bench.put_back(item, charge=False)
+        self._bench.put_back(item)
         self._count_forgotten(item)
 
     def delete_strays(self, queue: Queue) -> None:

@@ -118,7 +118,6 @@ class Run:
         try:
             prompts = Prompts(template=settings.template, bindings=settings.bindings, home=store.path.parent)
             prompts.check()
-            headers = settings.resolved_headers()
             killed = lock.acquire(wait_seconds=self._request.wait_lock_seconds)
             if killed is not None:
                 _record_killed(log, *killed)
@@ -126,7 +125,7 @@ class Run:
             memory = _Memory(log, log.read())
             limit = self._limit(memory.records)
             deadline = None if limit is None else self._started + limit
-            with self._lanes(settings, prompts, headers, deadline) as lanes:
+            with self._lanes(settings, prompts, deadline) as lanes:
                 return self._bursts(lanes, lock, memory, deadline)
         finally:
             if self._outputs is not None:
@@ -156,9 +155,7 @@ class Run:
         return learned.usable_seconds if learned is not None else None
 
     @contextmanager
-    def _lanes(
-        self, settings: Settings, prompts: Prompts, headers: Mapping[str, str], deadline: float | None
-    ) -> Iterator[list[Lane]]:
+    def _lanes(self, settings: Settings, prompts: Prompts, deadline: float | None) -> Iterator[list[Lane]]:
         assert self._store is not None
         request = self._request
         self._outputs = Outputs(settings.output_dir, overwrite=request.overwrite)
@@ -178,15 +175,13 @@ class Run:
             clock=self._clock,
             note=self._notes.note,
         )
-        opened = open_lanes(
-            settings.servers, shared, headers=headers, deadline=deadline, abandon=request.abandon_server
-        )
-        with opened as lanes:
+        with open_lanes(settings, shared, deadline=deadline, abandon=request.abandon_server) as lanes:
             yield lanes
 
     def _bursts(self, lanes: Sequence[Lane], lock: RunLock, memory: _Memory, deadline: float | None) -> BurstReport:
         """One burst, or one after the other until nothing is left."""
-        assert self._store is not None and self._work is not None
+        assert self._store is not None
+        assert self._work is not None
         store, work = self._store, self._work
         cycle = Cycle(lanes, work, store, clock=self._clock, stop=self._stop, deadline=deadline)
         count = 0
@@ -204,9 +199,7 @@ class Run:
             self._notes.note(_ended_by_habit(memory.records))
         return self._report(lanes, _Ended(ended.burst, ended.how, error), bursts=count, size=size)
 
-    def _burst(
-        self, cycle: Cycle, lanes: Sequence[Lane], lock: RunLock, memory: _Memory, size: int
-    ) -> _Ended:
+    def _burst(self, cycle: Cycle, lanes: Sequence[Lane], lock: RunLock, memory: _Memory, size: int) -> _Ended:
         """One burst, with its record in bursts.jsonl."""
         burst, started_at, started = uuid.uuid4().hex[:8], self._clock.now(), self._clock.monotonic()
         lock.hold(burst=burst, started_at=started_at, size=size, run_started_at=self._started_at)
@@ -264,7 +257,8 @@ class Run:
         return self._clock.monotonic() - self._started
 
     def _report(self, lanes: Sequence[Lane], ended: _Ended, *, bursts: int, size: int) -> BurstReport:
-        assert self._store is not None and self._outputs is not None
+        assert self._store is not None
+        assert self._outputs is not None
         whole = Tally.of([self._notes, *(lane.bench.tally for lane in lanes)])
         counts = self._store.counts()
         following = self._store.due(size)
@@ -336,15 +330,5 @@ def _ended_by_habit(records: Sequence[BurstRecord]) -> str:
 
 def _record_killed(log: BurstLog, holder: Holder, last_alive: datetime) -> None:
     """Write the record that a killed burst could not write. Safe to repeat."""
-    if any(record.burst == holder.burst for record in log.read(last=1)):
-        return
-    record = BurstRecord(
-        burst=holder.burst,
-        started_at=holder.started_at,
-        ended_at=last_alive,
-        ended="killed",
-        size=holder.size,
-        seconds=holder.lived_seconds(last_alive),
-        alive_seconds=holder.alive_seconds(last_alive),
-    )
-    log.append(record)
+    if not any(record.burst == holder.burst for record in log.read(last=1)):
+        log.append(holder.killed_record(last_alive))

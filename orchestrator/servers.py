@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.clock import Clock
@@ -14,6 +14,7 @@ from orchestrator.comfyui.address import parse_address
 from orchestrator.lane import Lane
 from orchestrator.outputs import Outputs
 from orchestrator.prompts import Prompts
+from orchestrator.settings import Settings
 from orchestrator.suiting import Suiting
 from orchestrator.wording import counted
 from orchestrator.work import Work
@@ -38,21 +39,20 @@ class Shared:
 
 @contextlib.contextmanager
 def open_lanes(
-    urls: Sequence[str],
+    settings: Settings,
     shared: Shared,
     *,
-    headers: Mapping[str, str],
     deadline: float | None,
     abandon: str | None,
 ) -> Iterator[list[Lane]]:
     """One lane for each server. `abandon`: a server whose items are given up first. Errors: SettingsError."""
     with contextlib.ExitStack() as held:
         benches = []
-        for url in urls:
+        for server in settings.servers:
             halt = threading.Event()
-            client = held.enter_context(
-                ComfyUI(url, headers=headers, deadline=deadline, stop=halt, clock=shared.clock)
-            )
+            headers = settings.resolved_headers(server)
+            client = ComfyUI(server, headers=headers, deadline=deadline, stop=halt, clock=shared.clock)
+            held.enter_context(client)
             benches.append(
                 Workbench(
                     store=shared.store,

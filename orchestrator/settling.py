@@ -44,15 +44,13 @@ class Settling:
             if seconds is not None:
                 self._bench.pace.note(seconds)
             return Find(item, entry.files, entry.texts, seconds)
-        if item.cancel_requested:
-            self._bench.cancel(item)
-        elif entry.interrupted:
+        if entry.interrupted:
             message = "interrupted on the server by somebody else"
-            self._charge(item, ErrorRecord(kind="interrupted", message=message))
+            self._bench.charge(item, ErrorRecord(kind="interrupted", message=message))
         elif entry.out_of_memory:
             self._out_of_memory(item, entry)
         else:
-            self._charge(item, _failure(entry))
+            self._bench.charge(item, _failure(entry))
         return None
 
     def fetch(self, find: Find) -> Fetched:
@@ -95,20 +93,11 @@ class Settling:
             case OutputRefused():
                 self._bench.fail(item, _record(error), charge=False)
             case ItemError() | NotOnServer():
-                self._charge(item, _record(error))
+                self._bench.charge(item, _record(error))
             case TransientError():
                 self._bench.set_aside(item, error)
             case _:
                 raise error
-
-    def _charge(self, item: Item, error: ErrorRecord) -> None:
-        """An attempt is used up: due again, or failed with the last one."""
-        if item.cancel_requested:
-            self._bench.cancel(item)
-        elif item.attempts + 1 >= self._bench.options.max_attempts:
-            self._bench.fail(item, error)
-        else:
-            self._bench.put_back(item, charge=True, error=error)
 
     def _out_of_memory(self, item: Item, entry: HistoryEntry) -> None:
         """Free the server's memory and try once more; a second time fails the item."""
@@ -119,11 +108,7 @@ class Settling:
             self._bench.fail(item, ErrorRecord(kind=OUT_OF_MEMORY, message=message, node_id=failure.node_id))
             return
         self._bench.client.free()
-        error = ErrorRecord(kind=OUT_OF_MEMORY, message=failure.message, node_id=failure.node_id)
-        if item.cancel_requested:
-            self._bench.cancel(item)
-        else:
-            self._bench.put_back(item, charge=True, error=error)
+        self._bench.charge(item, ErrorRecord(kind=OUT_OF_MEMORY, message=failure.message, node_id=failure.node_id))
 
 
 def _completion(placed: Sequence[Placed], at: datetime, seconds: float | None) -> Callable[[Item], Item]:

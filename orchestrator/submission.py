@@ -183,7 +183,7 @@ class Submission:
             self._bench.fail(intent.item, record)
             return
         if intent.item.accepted:
-            self._bench.put_back(intent.item, charge=False)
+            self._bench.put_back(intent.item)
         else:
             self._bench.unsend([intent.item])
         raise TemplateRejected(

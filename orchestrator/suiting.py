@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import ItemError, TemplateError
+from orchestrator.errors import ItemError, ServerBusy, TemplateError, UnexpectedAnswer
 from orchestrator.prompts import Prompts
 from state.item import Item
 
@@ -40,7 +40,7 @@ class Suiting:
         return bool(known)
 
     def learn(self) -> bool:
-        """Ask the server about what was not known; whether there was anything. Errors: TransientError."""
+        """Ask the server about what was not known; whether there was anything. Errors: ServerUnreachable."""
         unknown = dict(self._unknown)
         for kind, item in unknown.items():
             self._known[kind] = self._can_run(item)
@@ -61,8 +61,8 @@ class Suiting:
     def _can_run(self, item: Item) -> bool:
         try:
             return not self._offer.missing(self._prompts.prepare(item).graph)
-        except (ItemError, TemplateError):
-            # Whoever submits it will say what is wrong with it.
+        except (ItemError, TemplateError, ServerBusy, UnexpectedAnswer):
+            # What is wrong with it, or whether the server has it after all, shows when it is submitted.
             return True
 
 

@@ -104,10 +104,7 @@ class Work:
             room = self._room(lane)
             if room <= 0:
                 return []
-            if len(self._lanes) == 1:
-                due = self._store.due(room, skip=self._held.keys())
-            else:
-                due = self._suitable(lane, room)
+            due = self._due(lane, room)
             self._held |= dict.fromkeys((item.key for item in due), lane)
             if due:
                 self._resting.discard(id(lane))
@@ -136,16 +133,22 @@ class Work:
         with self._lock:
             return [key for key, holder in self._held.items() if holder is lane]
 
-    def _suitable(self, lane: Taker, room: int) -> list[Item]:
-        """What no server can run goes to the first, whose answer then says why."""
-        hopeless: set[str] = set()
-        if lane is self._lanes[0] and not any(one.is_lost for one in self._lanes):
-            hopeless = set.intersection(*(one.refused for one in self._lanes))
+    def _due(self, lane: Taker, room: int) -> list[Item]:
+        """What this lane can run; what no server can goes to the first, whose answer then says why."""
+        if len(self._lanes) == 1:
+            return self._store.due(room, skip=self._held.keys())
+        hopeless = self._hopeless() if lane is self._lanes[0] else set()
         return self._store.due(
             room,
             skip=self._held.keys() | (lane.refused - hopeless),
             accept=lambda item: item.key in hopeless or lane.takes(item),
         )
+
+    def _hopeless(self) -> set[str]:
+        """Keys of items that no server takes, as far as is known; none while one of them does not answer."""
+        if len(self._lanes) == 1 or any(one.is_lost for one in self._lanes):
+            return set()
+        return set.intersection(*(one.refused for one in self._lanes))
 
     def _room(self, lane: Taker) -> int:
         """How many more items this lane may have out.
@@ -201,7 +204,9 @@ class Work:
     def is_at_rest(self) -> bool:
         """No server that answers has anything out or anything to take."""
         with self._lock:
-            return all(id(lane) in self._resting or lane.is_lost for lane in self._lanes)
+            if not all(id(lane) in self._resting or lane.is_lost for lane in self._lanes):
+                return False
+            return not any(self._store.get(key).status is Status.PENDING for key in self._hopeless())
 
     def has_more(self) -> bool:
         """Something is due, or out on a server of this run."""

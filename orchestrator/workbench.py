@@ -14,7 +14,7 @@ from orchestrator.errors import BurstError, StaleChange
 from orchestrator.outputs import Outputs
 from orchestrator.prompts import Prompts
 from orchestrator.work import Work
-from state.item import ErrorRecord, Item
+from state.item import ErrorRecord, Item, Status
 from state.store import Change, Store, change_all
 
 log = logging.getLogger("burst")
@@ -105,16 +105,22 @@ class Workbench:
 
     def fail(self, item: Item, error: ErrorRecord, *, charge: bool = True) -> None:
         """Give an item up, with the reason in its record."""
-        if failed := self.change(item, lambda now: now.fail(error=error, charge=charge)):
-            self.tally.failed += 1
-            self.tally.failures.append((item.key, error.message))
-            self.work.ended(failed)
+        self._count(self.change(item, lambda now: now.fail(error=error, charge=charge)))
 
-    def put_back(self, item: Item, *, charge: bool, error: ErrorRecord | None = None) -> None:
-        """Due again, in this burst or a later one."""
-        if self.change(item, lambda now: now.put_back(charge=charge, error=error)):
-            self.tally.put_back += 1
-            self.work.stir()
+    def charge(self, item: Item, error: ErrorRecord) -> None:
+        """An attempt is used up: due again, failed with the last one, or cancelled where that was wished for."""
+        most = self.options.max_attempts
+
+        def edit(now: Item) -> Item:
+            if now.cancel_requested:
+                return now.cancel()
+            return now.fail(error=error) if now.attempts + 1 >= most else now.put_back(charge=True, error=error)
+
+        self._count(self.change(item, edit))
+
+    def put_back(self, item: Item) -> None:
+        """Due again with no attempt charged, in this burst or a later one; or cancelled where that was wished for."""
+        self._count(self.change(item, lambda now: now.cancel() if now.cancel_requested else now.put_back(charge=False)))
 
     def set_aside(self, item: Item, error: BurstError) -> None:
         """The server answers, but not for this item: left submitted for a later burst, failed after its last attempt.
@@ -137,6 +143,20 @@ class Workbench:
 
     def cancel(self, item: Item) -> None:
         """Settle a wish to cancel."""
-        if cancelled := self.change(item, lambda now: now.cancel()):
-            self.tally.cancelled += 1
-            self.work.ended(cancelled)
+        self._count(self.change(item, lambda now: now.cancel()))
+
+    def _count(self, changed: Item | None) -> None:
+        """Where an item stands now; None: another process has decided otherwise."""
+        if changed is None:
+            return
+        match changed.status:
+            case Status.PENDING:
+                self.tally.put_back += 1
+                self.work.stir()
+                return
+            case Status.FAILED:
+                self.tally.failed += 1
+                self.tally.failures.append((changed.key, changed.error.message if changed.error else ""))
+            case Status.CANCELLED:
+                self.tally.cancelled += 1
+        self.work.ended(changed)

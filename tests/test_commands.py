@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from burst import cli
 from orchestrator.sandbox import Sandbox, SandboxSettings
+from state.burst_log import BurstRecord
 
 
 @pytest.fixture
@@ -302,9 +305,93 @@ def test_run_refuses_numbers_that_make_no_sense(project: Path, arguments: list[s
     burst("run", *arguments, code=2)
 
 
-def test_two_servers_are_refused_for_now(project: Path) -> None:
+def test_two_servers_share_a_burst(project: Path, sandbox: Sandbox) -> None:
     burst("init", "prompts", "--template", "smoke")
-    assert "one --server" in burst("run", "--server", "http://a", "--server", "http://b", code=2).stderr
+    sandbox.change(seconds_per_prompt=0.1)
+    with Sandbox(SandboxSettings(seconds_per_prompt=0.1)) as other:
+        report = said("run", "-n", "6", "--server", sandbox.url, "--server", other.url)
+        rendered = {**sandbox.counts()["rendered"], **other.counts()["rendered"]}
+    assert [server["url"] for server in report["servers"]] == [sandbox.url, other.url]
+    assert sum(server["completed"] for server in report["servers"]) == report["completed"] == 6
+    assert min(server["completed"] for server in report["servers"]) >= 2
+    assert set(rendered.values()) == {1}
+    assert len(rendered) == 6
+
+
+def test_an_item_goes_only_where_its_model_is(project: Path, sandbox: Sandbox) -> None:
+    burst("init", "prompts", "--template", "txt2img-sd15")
+    sandbox.change(checkpoints=("another.safetensors",))
+    model = "v1-5-pruned-emaonly-fp16.safetensors"
+    with Sandbox(SandboxSettings(checkpoints=(model,))) as other:
+        report = said("run", "--server", sandbox.url, "--server", other.url, "--server", "http://127.0.0.1:9")
+        assert other.counts()["posts"] == 6
+    assert report["completed"] == 6
+    assert sandbox.counts()["posts"] == 0
+
+
+def test_what_no_server_can_run_is_said_by_the_first(project: Path, sandbox: Sandbox) -> None:
+    burst("init", "prompts", "--template", "txt2img-sd15")
+    sandbox.change(checkpoints=("another.safetensors",))
+    with Sandbox(SandboxSettings(checkpoints=("a-third.safetensors",))) as other:
+        report = said("run", "--server", sandbox.url, "--server", other.url, code=2)
+    assert "another.safetensors" in report["reason"] or "ckpt_name" in report["reason"]
+    assert report["counts"]["pending"] == 6
+
+
+def test_with_all_servers_down_the_run_says_so_and_keeps_everything(project: Path) -> None:
+    burst("init", "prompts", "--template", "smoke")
+    report = said("run", "--server", "http://127.0.0.1:9", "--server", "http://127.0.0.1:10", code=75)
+    assert "127.0.0.1:9" in report["reason"]
+    assert "127.0.0.1:10" in report["reason"]
+    assert report["counts"]["pending"] == 6
+
+
+def killed_after(seconds: float, *, runs: int) -> str:
+    """bursts.jsonl of so many runs that a watchdog killed."""
+    beginning = datetime(2026, 1, 1, tzinfo=UTC)
+    lines = []
+    for number in range(runs):
+        started = beginning + timedelta(minutes=number)
+        record = BurstRecord(
+            burst=f"{number:08x}",
+            started_at=started,
+            ended_at=started + timedelta(seconds=seconds),
+            ended="killed",
+            size=15,
+            seconds=seconds,
+            alive_seconds=seconds,
+        )
+        lines.append(msgspec.json.encode(record).decode() + "\n")
+    return "".join(lines)
+
+
+def test_a_run_ends_before_the_limit_that_killed_the_ones_before(project: Path, sandbox: Sandbox) -> None:
+    burst("init", "prompts", "--template", "smoke")
+    sandbox.change(seconds_per_prompt=1.0)
+    (project / "re_render_state.burst/bursts.jsonl").write_text(killed_after(5.0, runs=2))
+    assert said("status")["watchdog_limit_seconds"] == 5.0
+    report = said("run", "--until-done", "--poll-interval", "0.2")
+    assert report["ended"] == "deadline"
+    assert 0 < report["completed"] < 6
+    assert report["seconds"] < 5.0
+    assert "killed after about 5" in " ".join(report["notes"])
+    assert said("run", "--until-done", "--max-seconds", "0")["counts"]["completed"] == 6
+
+
+def test_an_automatic_size_fits_the_seconds(project: Path) -> None:
+    burst("init", "prompts", "--template", "smoke")
+    log = project / "re_render_state.burst/bursts.jsonl"
+    record = BurstRecord(
+        burst="00000000",
+        started_at=datetime(2026, 1, 1, tzinfo=UTC),
+        ended_at=datetime(2026, 1, 1, tzinfo=UTC),
+        ended="done",
+        size=15,
+        completed=15,
+        seconds=150.0,
+    )
+    log.write_text(msgspec.json.encode(record).decode() + "\n")
+    assert len(said("run", "-n", "auto", "--max-seconds", "35", "--dry-run")["items"]) == 3
 
 
 def test_a_run_without_a_template_says_which_there_are(project: Path) -> None:

@@ -79,7 +79,7 @@ def collect(
     subfolder: str = "EP01",
     must_be_own: bool = False,
 ) -> list[Placed]:
-    return outputs.collect(
+    fetched = outputs.fetch(
         client,
         files,
         texts or [],
@@ -89,6 +89,10 @@ def collect(
         own=own or [],
         must_be_own=must_be_own,
     )
+    (outcome,) = outputs.place([fetched])
+    if isinstance(outcome, OutputRefused):
+        raise outcome
+    return outcome
 
 
 def test_every_output_arrives_in_order(outputs: Outputs, client: ComfyUI, server: Server) -> None:

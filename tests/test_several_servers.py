@@ -53,3 +53,67 @@ def test_any_servers_are_as_good_but_for_the_one_item_that_measures_a_slow_one(
     simulation.close()
     probe = max(paces) + DEFAULT_POLL_SECONDS
     assert took <= max(1.10 * best_seconds(paces, 200), probe)
+
+
+def test_a_slow_server_hoards_nothing(tmp_path: Path) -> None:
+    simulation = simulate(tmp_path, [0.5, 30.0], items=40)
+    simulation.burst(40)
+    assert len(simulation.servers[1].ends) == 1
+
+
+def test_no_server_waits_between_bursts_that_run_until_done(tmp_path: Path) -> None:
+    simulation = simulate(tmp_path, [0.1], items=90, until_done=True)
+    for _ in range(6):
+        simulation.burst(15)
+    assert simulation.store.counts()[Status.COMPLETED] == 90
+    assert simulation.servers[0].idle_seconds < 0.01 * simulation.clock.seconds
+
+
+@pytest.mark.parametrize("until_done", [False, True])
+def test_without_anything_ahead_the_server_is_given_no_more_than_the_burst(tmp_path: Path, until_done: bool) -> None:
+    simulation = simulate(tmp_path, [1.0], items=40, until_done=until_done)
+    simulation.burst(10)
+    beyond = len(simulation.servers[0].ends) - 10
+    assert (beyond >= 1) if until_done else (beyond == 0)
+
+
+def test_prompts_ahead_are_on_the_server_when_the_burst_ends(tmp_path: Path) -> None:
+    simulation = simulate(tmp_path, [1.0], items=40, ahead=4)
+    simulation.burst(10)
+    assert len(simulation.servers[0].ends) == 14
+
+
+def test_a_server_that_stops_answering_keeps_its_items_and_comes_back(tmp_path: Path) -> None:
+    clock = HandClock()
+    good = SimulatedServer("http://good:8188", clock, steadily(1.0))
+    flaky = SimulatedServer("http://flaky:8188", clock, steadily(1.0), away=(3.2, 40.0))
+    simulation = Simulation(tmp_path, clock, [good, flaky], items=100)
+    simulation.burst(25)
+    theirs = [item for item in simulation.store.items(Status.SUBMITTED) if item.server == flaky.url]
+    assert simulation.lanes[1].is_lost
+    assert 1 <= len(theirs) <= 2
+    assert all(item.prompt_id in flaky.ends for item in theirs)
+    simulation.burst(75)
+    assert not simulation.lanes[1].is_lost
+    ids = [item.prompt_id for item in simulation.store.items(Status.COMPLETED)]
+    assert {item.prompt_id for item in theirs} <= set(ids)
+    assert len(ids) == 100 == len(good.ends) + len(flaky.ends)
+
+
+def test_what_only_a_lost_server_holds_ends_the_burst_and_is_said(tmp_path: Path) -> None:
+    clock = HandClock()
+    good = SimulatedServer("http://good:8188", clock, steadily(1.0))
+    flaky = SimulatedServer("http://flaky:8188", clock, steadily(5.0), away=(1.0, 1e9))
+    simulation = Simulation(tmp_path, clock, [good, flaky], items=10)
+    simulation.burst(10)
+    assert simulation.work.is_at_rest
+    assert simulation.work.has_more()
+    assert "flaky" in str(simulation.lanes[1].lost)
+    assert simulation.store.counts()[Status.COMPLETED] == 9
+
+
+def test_a_steady_prompt_costs_few_questions(tmp_path: Path) -> None:
+    simulation = simulate(tmp_path, [2.0], items=15)
+    simulation.burst(15)
+    # POST, history and, for a picture, view; the queue is asked once.
+    assert simulation.servers[0].requests_made <= 4 * 15

@@ -126,36 +126,6 @@ class Outputs:
         for waiting in fetched.waiting:
             self._remove(waiting.temporary)
 
-    def collect(
-        self,
-        client: ComfyUI,
-        entry_files: Sequence[OutputFile],
-        texts: Sequence[OutputText],
-        *,
-        subfolder: str,
-        filename: str,
-        prompt_id: str,
-        own: Collection[str],
-        prompt_ids: Collection[str] = (),
-        must_be_own: bool = False,
-    ) -> list[Placed]:
-        """`fetch` and `place` one item: its outputs are in place and durable. Safe to repeat. Errors: those of both."""
-        fetched = self.fetch(
-            client,
-            entry_files,
-            texts,
-            subfolder=subfolder,
-            filename=filename,
-            prompt_id=prompt_id,
-            own=own,
-            prompt_ids=prompt_ids,
-            must_be_own=must_be_own,
-        )
-        (outcome,) = self.place([fetched])
-        if isinstance(outcome, OutputRefused):
-            raise outcome
-        return outcome
-
     def remove_leftovers(self, subfolder: str, prompt_ids: Collection[str]) -> int:
         """Remove the `.part` files that killed bursts left for these prompts; returns how many."""
         folder = self.output_dir / names.checked_folder(subfolder)

@@ -197,5 +197,3 @@ def best_seconds(paces: Sequence[float], items: int) -> float:
         enough = sum(int(middle / pace + 1e-9) for pace in paces) >= items
         low, high = (low, middle) if enough else (middle, high)
     return high
-
-
