@@ -1,14 +1,13 @@
 """One server's lane of a run: recover → submit → watch → collect → checkpoint.
 
-Everything out on the server is in `_watched` (answered), in `_doubts` (an intent without an answer) or, once finished,
-in `_collecting`. Each step asks for the oldest watched prompt when that is due; now and then, and after trouble,
-everything is looked up at once. Recovery is nothing else: what an earlier burst left submitted is put among the watched
-and looked up. A step never waits: it says when the next one is due.
+What is out on the server is `_outstanding` or, once finished, in `_collecting`. Each step asks for the oldest watched
+prompt when that is due; now and then, and after trouble, everything is looked up at once. Recovery is nothing else:
+what an earlier burst left submitted is put among the watched and looked up. A step never waits: it says when the next
+one is due.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Sequence
 
@@ -16,18 +15,17 @@ from orchestrator import pacing
 from orchestrator.collecting import Collecting, Fetcher
 from orchestrator.errors import (
     BurstError,
-    ItemError,
     ServerStalled,
-    TemplateRejected,
     TransientError,
     UnexpectedAnswer,
 )
+from orchestrator.filling import Filling
 from orchestrator.lookup import Absent, Fate, Finished, Queued, Unclear, look_up, withdraw
+from orchestrator.outstanding import Outstanding
 from orchestrator.recovery import Recovery
 from orchestrator.report import ServerReport
-from orchestrator.rhythm import Rhythm
+from orchestrator.rhythm import Rhythm, Stillness
 from orchestrator.settling import Settling
-from orchestrator.submission import Submission
 from orchestrator.suiting import Suiting
 from orchestrator.workbench import Workbench
 from state.item import Item, Status
@@ -55,19 +53,17 @@ class Lane:
         self._settling = Settling(bench)
         self._collecting = Collecting(self._settling, fetcher, bench.clock, self.wake)
         self._recovery = Recovery(bench, self._settling)
-        self._submission = Submission(bench)
         self._rhythm = Rhythm(bench.clock, poll_seconds=bench.options.poll_seconds, pace=bench.pace)
-        self._watched: dict[str, Item] = {}
-        self._doubts: dict[str, tuple[Item, float]] = {}
+        self._stillness = Stillness(bench.clock)
+        self._outstanding = Outstanding(bench.clock, self._recovery.seconds_in_doubt)
+        self._filling = Filling(bench, self._outstanding, self._collecting, self._rhythm, suiting=suiting)
         self._noticed: set[str] = set()
         self._begun = False
         self._losses = self._failures = self._pushbacks = 0
-        self._last_change = bench.clock.monotonic()
-        self._last_sight: object = None
         bench.work.join(self)
         for item in left:
             bench.work.hold(self, item.key)
-            self._take_in(item)
+            self._outstanding.take_in(item)
         bench.tally.recovered = len(left)
 
     # What the sharing out asks
@@ -81,7 +77,7 @@ class Lane:
         return self._suiting.refused if self._suiting is not None else set()
 
     def load(self) -> pacing.Load:
-        return pacing.Load(out=self._out, seconds_per_item=self._rhythm.seconds_per_item)
+        return pacing.Load(out=len(self._outstanding), seconds_per_item=self._rhythm.seconds_per_item)
 
     def window(self, size: int) -> int:
         return self._rhythm.window(size)
@@ -101,7 +97,7 @@ class Lane:
             url=self.bench.client.url,
             completed=tally.completed,
             failed=tally.failed,
-            out=self._out,
+            out=len(self._outstanding),
             seconds_per_item=self._rhythm.seconds_per_item,
             lost=str(self.lost) if self.lost is not None else None,
         )
@@ -133,10 +129,10 @@ class Lane:
         for item in self._collecting.settle(most=self.bench.work.left_in_burst):
             self._settled(item)
         self._expire_doubts()
-        took = self._fill()
-        if not (self._watched or self._doubts or self._collecting):
+        took = self._filling.fill(self)
+        if not (self._outstanding or self._collecting):
             return self._rest(took=took)
-        waits = [self._watch(), self._collecting.seconds_left(), self._until_doubts()]
+        waits = [self._watch(), self._collecting.seconds_left(), self._outstanding.seconds_in_doubt()]
         return min((seconds for seconds in waits if seconds is not None), default=_IDLE_SECONDS)
 
     def finish(self, *, fill: bool) -> None:
@@ -144,7 +140,7 @@ class Lane:
         clock = self.bench.clock
         until = clock.monotonic() + _LAST_DOWNLOADS_SECONDS
         if fill:
-            self._fill()
+            self._filling.fill(self)
         while self._collecting and (left := until - clock.monotonic()) > 0 and not self.bench.halt.is_set():
             for item in self._collecting.settle(at_once=True):
                 self._settled(item)
@@ -154,13 +150,9 @@ class Lane:
 
     def _begin(self) -> None:
         """Take over what earlier bursts left submitted on this server."""
-        self._recovery.delete_strays(self.bench.client.queue())
-        left = [*self._watched.values(), *(item for item, _ in self._doubts.values())]
-        unwanted = [item.prompt_id for item in left if item.cancel_requested and item.prompt_id is not None]
-        if unwanted:
-            withdraw(self.bench.client, unwanted)
+        left = self._outstanding.items()
+        self._recovery.take_over(left)
         if left:
-            self._remove_leftovers(left)
             self._sweep()
         self._begun = True
 
@@ -169,101 +161,22 @@ class Lane:
         bench = self.bench
         bench.client.queue_remaining()
         if isinstance(self.lost, TransientError):
-            self._last_change = bench.clock.monotonic()
+            self._stillness.stirred()
         for key in bench.work.held_by(self):
             item = bench.store.get(key)
             if item.status is not Status.SUBMITTED or item.server != bench.client.url:
                 self._drop(key)
             elif key not in self._collecting:
-                self._take_in(item)
+                self._outstanding.take_in(item)
         if self._begun:
             self._sweep()
         if self._suiting is not None:
             self._suiting.forget()
         self.lost, self._losses = None, 0
 
-    def _remove_leftovers(self, left: Sequence[Item]) -> None:
-        """Half downloads of killed bursts, looked for once in each directory."""
-        ids: dict[str, list[str]] = {}
-        for item in left:
-            ids.setdefault(item.subfolder, []).extend([item.prompt_id or "", *item.previous_prompt_ids])
-        for subfolder, prompt_ids in ids.items():
-            with contextlib.suppress(ItemError):
-                self.bench.outputs.remove_leftovers(subfolder, prompt_ids)
-
-    def _take_in(self, item: Item) -> None:
-        if item.in_doubt:
-            self._doubts[item.key] = (item, self.bench.clock.monotonic() + self._recovery.seconds_in_doubt(item))
-        else:
-            self._watched[item.key] = item
-
-    @property
-    def _out(self) -> int:
-        """Prompts that are, or may be, on the server and not known to be finished."""
-        return len(self._watched) + len(self._doubts)
-
-    # Submit
-
-    def _fill(self) -> bool:
-        """Submit as many more as this lane may have out; whether there were any."""
-        if self._submission.seconds_paused() > 0:
-            return True
-        due = self.bench.work.take(self)
-        if self._suiting is not None and self._suiting.learn():
-            due += self.bench.work.take(self)
-        if due and not self._out:
-            self._rhythm.began()
-        plain = []
-        for item in due:
-            if item.may_be_on_a_server:
-                self._doubt_hand_edit(item)
-            else:
-                plain.append(item)
-        try:
-            for item in self._submission.submit(self._one_alone(plain)) if plain else ():
-                self._take_in(item)
-        except TemplateRejected as error:
-            self._refused_by_server(error)
-        finally:
-            for item in due:
-                if item.key not in self._watched and item.key not in self._doubts:
-                    self.bench.work.let_go(item.key)
-        return bool(due)
-
-    def _refused_by_server(self, error: TemplateRejected) -> None:
-        """Another server may take it. Errors: the same one, when there is none."""
-        if self._suiting is None:
-            raise error
-        self._suiting.refuse(error.item_key)
-        if self.bench.work.refused_everywhere(error.item_key):
-            raise error
-        self.bench.work.stir()
-
-    def _one_alone(self, due: list[Item]) -> list[Item]:
-        """A template that overwrites what it saves runs one prompt at a time, with nothing else out."""
-        out = self._out + len(self._collecting)
-        alone = next((at for at, item in enumerate(due) if self._submission.needs_to_be_alone(item)), None)
-        if alone is None:
-            return [] if out and self._any_alone() else due
-        if alone == 0:
-            return [] if out else due[:1]
-        return due[:alone]
-
-    def _any_alone(self) -> bool:
-        out = (*self._watched.values(), *self._collecting.items())
-        return any(self._submission.needs_to_be_alone(item) for item in out)
-
-    def _doubt_hand_edit(self, item: Item) -> None:
-        """Set to pending by hand while its prompt was out: looked up before it is sent again."""
-        doubted = self.bench.change(item, lambda now: now.doubt())
-        if doubted is None or doubted.server != self.bench.client.url:
-            return
-        left = 0.0 if item.accepted else self._recovery.seconds_in_doubt(doubted)
-        self._doubts[item.key] = (doubted, self.bench.clock.monotonic() + left)
-
     def _rest(self, *, took: bool) -> float:
         if took:
-            return max(0.0, self._submission.seconds_paused())
+            return max(0.0, self._filling.seconds_paused())
         self.bench.work.rest(self)
         return _IDLE_SECONDS
 
@@ -272,10 +185,10 @@ class Lane:
     def _watch(self) -> float | None:
         """Ask for the oldest prompt if it is time; seconds until it is time again, None where there is none."""
         client = self.bench.client
-        if client.failures != self._failures and self._out:
+        if client.failures != self._failures and self._outstanding:
             self._sweep()
             return 0.0
-        oldest = next(iter(self._watched.values()), None)
+        oldest = self._outstanding.oldest()
         if oldest is None:
             return None
         assert oldest.prompt_id is not None
@@ -301,14 +214,14 @@ class Lane:
         """Another process changed items: follow a wish to cancel, let go of what is not ours any more."""
         while self._noticed:
             key = self._noticed.pop()
-            watched = self._watched.get(key) or (self._doubts[key][0] if key in self._doubts else None)
+            watched = self._outstanding.get(key)
             if watched is None:
                 continue
             now = self.bench.store.get(key)
             if now.status is not Status.SUBMITTED or now.prompt_id != watched.prompt_id:
                 self._drop(key)
             elif now.cancel_requested and not watched.cancel_requested:
-                self._take_in(now)
+                self._outstanding.take_in(now)
                 self._cancel(now)
 
     def _cancel(self, item: Item) -> None:
@@ -317,18 +230,11 @@ class Lane:
         self._meet(item, withdraw(self.bench.client, [item.prompt_id])[item.prompt_id])
         self._rhythm.look_soon()
 
-    def _until_doubts(self) -> float | None:
-        if not self._doubts:
-            return None
-        return max(0.0, min(until for _, until in self._doubts.values()) - self.bench.clock.monotonic())
-
     def _expire_doubts(self) -> None:
-        now = self.bench.clock.monotonic()
-        for key, (item, until) in list(self._doubts.items()):
-            if until <= now:
-                fate = self._recovery.resolve_doubt(item)
-                del self._doubts[key]
-                self._meet(item, fate)
+        for item in self._outstanding.out_of_doubt():
+            fate = self._recovery.resolve_doubt(item)
+            self._outstanding.drop(item.key)
+            self._meet(item, fate)
 
     # Sweep and settle
 
@@ -336,7 +242,7 @@ class Lane:
         """Look everything up at once: now and then, and after a request without an answer (a server restarted?)."""
         bench = self.bench
         self._failures = bench.client.failures
-        items = [*self._watched.values(), *(item for item, _ in self._doubts.values())]
+        items = self._outstanding.items()
         fates = look_up(bench.client, [item.prompt_id or "" for item in items])
         self._rhythm.swept()
         self._refuse_stall(fates)
@@ -344,22 +250,20 @@ class Lane:
             if bench.halt.is_set():
                 return
             fate = fates[item.prompt_id or ""]
-            if isinstance(fate, Absent) and item.key in self._doubts:
-                continue
-            self._doubts.pop(item.key, None)
-            self._meet(item, fate)
+            if not (isinstance(fate, Absent) and self._outstanding.is_in_doubt(item.key)):
+                self._meet(item, fate)
 
     def _meet(self, item: Item, fate: Fate) -> None:
         """Put an item where its fate belongs."""
         match fate:
             case Finished(entry):
                 self._rhythm.ended()
-                self._last_change = self.bench.clock.monotonic()
+                self._stillness.stirred()
                 find = self._settling.finished(item, entry)
                 if find is None:
                     self._settled(item)
                 else:
-                    self._watched.pop(item.key, None)
+                    self._outstanding.drop(item.key)
                     self._collecting.start(find)
             case Queued(prompt_id=prompt_id):
                 self._adopt(item, prompt_id)
@@ -384,7 +288,7 @@ class Lane:
         if late := self._recovery.found_late(item):
             self._meet(*late)
             return
-        self._watched[item.key] = item
+        self._outstanding.take_in(item)
 
     def _settled(self, item: Item) -> None:
         """Its finished prompt is checkpointed, one way or the other."""
@@ -393,19 +297,15 @@ class Lane:
         self._drop(item.key)
 
     def _drop(self, key: str) -> None:
-        self._watched.pop(key, None)
-        self._doubts.pop(key, None)
+        self._outstanding.drop(key)
         self.bench.work.let_go(key)
 
     def _refuse_stall(self, fates: dict[str, Fate]) -> None:
         """A server that answers, but whose prompts do not change for too long."""
-        bench = self.bench
-        sight = (fates, bench.client.queue_remaining())
-        now = bench.clock.monotonic()
-        if sight != self._last_sight:
-            self._last_sight, self._last_change = sight, now
-        elif now - self._last_change >= bench.options.stall_seconds:
+        client = self.bench.client
+        seconds = self._stillness.seconds((fates, client.queue_remaining()))
+        if seconds >= self.bench.options.stall_seconds:
             raise ServerStalled(
-                f"{bench.client.url} answers, but what it runs has not changed for {now - self._last_change:.0f} s. "
+                f"{client.url} answers, but what it runs has not changed for {seconds:.0f} s. "
                 "Restart it; the items stay submitted and are looked up by the next burst."
             )

@@ -29,14 +29,13 @@ class Prepared:
     """Ids of the nodes that take this item's text and inputs."""
     extensions: tuple[str, ...]
     """Of the files that its save nodes write, where they are known."""
-    alone: bool
-    """A save node takes no prefix and would overwrite: only one prompt at a time may be out."""
 
 
 @dataclass(frozen=True)
 class _Loaded:
     workflow: Workflow
     bindings: Bindings
+    unprefixed: tuple[str, ...]
 
 
 class Prompts:
@@ -54,13 +53,7 @@ class Prompts:
 
     def prepare(self, item: Item) -> Prepared:
         """Errors: PromptTextError, InputsError (this item's), TemplateError (everybody's)."""
-        name = item.template or self._template
-        if name is None:
-            raise TemplateError(
-                "no template is set; name a workflow file or a shipped one: burst init … --template NAME "
-                f"(shipped: {', '.join(templates.shipped_workflows())})"
-            )
-        loaded = self._load(name)
+        loaded = self._loaded_for(item)
         values = self._values(item)
         if "prompt" in values and "prompt" not in loaded.bindings:
             raise TemplateError(
@@ -77,14 +70,37 @@ class Prompts:
             fingerprint=templates.fingerprint(graph),
             touched=frozenset(templates.touched_nodes(loaded.bindings, values)),
             extensions=tuple(dict.fromkeys(node.extension for node in saving if node.extension and not node.temporary)),
-            alone=bool(templates.needs_exclusive_run(graph)),
         )
+
+    def why_alone(self, item: Item) -> str | None:
+        """Why no other prompt may be out beside this item's, None where any may. Errors: TemplateError.
+
+        A save node that takes no prefix, or an unknown node that may be one, would overwrite what another saved.
+        """
+        loaded = self._loaded_for(item)
+        if not loaded.unprefixed:
+            return None
+        graph = loaded.workflow.graph
+        nodes = ", ".join(f"{node_id} ({graph[node_id]['class_type']})" for node_id in loaded.unprefixed)
+        return (
+            f"{loaded.workflow.name}: node {nodes} may save without a file name prefix, so its prompts are sent one at "
+            "a time; a SaveImage node in its place avoids that"
+        )
+
+    def _loaded_for(self, item: Item) -> _Loaded:
+        name = item.template or self._template
+        if name is None:
+            raise TemplateError(
+                "no template is set; name a workflow file or a shipped one: burst init … --template NAME "
+                f"(shipped: {', '.join(templates.shipped_workflows())})"
+            )
+        return self._load(name)
 
     def _load(self, name: str) -> _Loaded:
         if name not in self._loaded:
             workflow = templates.load_workflow(name, relative_to=self._home)
             bindings = templates.find_bindings(workflow.graph, self._overrides)
-            self._loaded[name] = _Loaded(workflow, bindings)
+            self._loaded[name] = _Loaded(workflow, bindings, tuple(templates.needs_exclusive_run(workflow.graph)))
         return self._loaded[name]
 
     def _values(self, item: Item) -> dict[str, Any]:

@@ -5,10 +5,13 @@ Nothing is rendered from here: an item ends up watched, collected, or pending ag
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+
 import templates
 from orchestrator.comfyui import OutputFile, Queue, QueuedPrompt
 from orchestrator.errors import ItemError, NotOnServer, ServerStalled, TemplateError, TransientError
-from orchestrator.lookup import Absent, Fate, Finished, Queued, look_up
+from orchestrator.lookup import Absent, Fate, Finished, Queued, look_up, withdraw
 from orchestrator.settling import Find, Settling
 from orchestrator.workbench import Workbench
 from state.item import Item
@@ -55,11 +58,28 @@ class Recovery:
         self._bench.put_back(item)
         self._count_forgotten(item)
 
-    def delete_strays(self, queue: Queue) -> None:
+    def take_over(self, left: Sequence[Item]) -> None:
+        """What earlier bursts left submitted here: what nobody wants any more is taken back, half downloads removed."""
+        self._delete_strays(self._bench.client.queue())
+        unwanted = [item.prompt_id for item in left if item.cancel_requested and item.prompt_id is not None]
+        if unwanted:
+            withdraw(self._bench.client, unwanted)
+        self._remove_leftovers(left)
+
+    def _delete_strays(self, queue: Queue) -> None:
         """Prompts of ours that were given up, came late and wait: nobody would collect them."""
         strays = [prompt.prompt_id for prompt in queue.pending if self._was_given_up(prompt)]
         if strays:
             self._bench.client.delete_from_queue(strays)
+
+    def _remove_leftovers(self, left: Sequence[Item]) -> None:
+        """Half downloads of killed bursts, looked for once in each directory."""
+        ids: dict[str, list[str]] = {}
+        for item in left:
+            ids.setdefault(item.subfolder, []).extend([item.prompt_id or "", *item.previous_prompt_ids])
+        for subfolder, prompt_ids in ids.items():
+            with contextlib.suppress(ItemError):
+                self._bench.outputs.remove_leftovers(subfolder, prompt_ids)
 
     def _was_given_up(self, prompt: QueuedPrompt) -> bool:
         """Only by the id, because another state's items may have the same keys."""

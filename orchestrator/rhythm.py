@@ -83,3 +83,23 @@ class Rhythm:
             strain=self._strain,
         )
         self._ask_at = now + self._tick
+
+
+class Stillness:
+    """How long a server has answered and shown no change."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since = clock.monotonic()
+        self._last: object = None
+
+    def stirred(self) -> None:
+        """Something ended, or the server came back."""
+        self._since = self._clock.monotonic()
+
+    def seconds(self, sight: object) -> float:
+        """How long this, all that can be seen of it, has been the same."""
+        if sight != self._last:
+            self._last = sight
+            self.stirred()
+        return self._clock.monotonic() - self._since

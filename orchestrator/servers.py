@@ -20,14 +20,15 @@ from orchestrator.wording import counted
 from orchestrator.work import Work
 from orchestrator.workbench import Options, Workbench
 from state.item import Item, Status
-from state.store import Store, change_all
+from state.json_store import JsonStore
+from state.store import change_all
 
 
 @dataclass(frozen=True)
 class Shared:
     """What all lanes of a run have in common."""
 
-    store: Store
+    store: JsonStore
     outputs: Outputs
     prompts: Prompts
     work: Work

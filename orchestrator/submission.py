@@ -81,13 +81,6 @@ class Submission:
                 submitted.append(sent)
         return submitted
 
-    def needs_to_be_alone(self, item: Item) -> bool:
-        """Its template has a save node that would overwrite what another prompt saved."""
-        try:
-            return self._bench.prompts.prepare(item).alone
-        except ItemError:
-            return False
-
     def _prepared(self, item: Item) -> _Intent | None:
         try:
             prepared = self._bench.prompts.prepare(item)

@@ -1,0 +1,215 @@
+"""The bursts of one run, one after the other: each with its record in `bursts.jsonl`, all of them in one report."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from orchestrator import pacing
+from orchestrator.clock import Clock
+from orchestrator.cycle import Cycle, Ending
+from orchestrator.errors import BurstError, ServerDown, StopBurst, TransientError
+from orchestrator.lane import Lane
+from orchestrator.report import BurstReport, exit_code_of
+from orchestrator.request import Request
+from orchestrator.servers import Shared
+from orchestrator.wording import spoken_seconds
+from orchestrator.workbench import Tally
+from state.burst_log import BurstLog, BurstRecord
+from state.burst_log import Ending as RecordedEnding
+from state.item import remaining
+from state.run_lock import RunLock
+
+_QUICK_REWRITE_SECONDS = 0.2
+_RECORDED: dict[str, RecordedEnding] = {"done": "done", "deadline": "deadline", "stopped": "stopped"}
+
+
+@dataclass
+class Memory:
+    """The bursts that were, this run's own included."""
+
+    log: BurstLog
+    records: list[BurstRecord]
+    told: Tally = field(default_factory=Tally)
+    """What the records of this run have told so far."""
+
+    def add(self, record: BurstRecord) -> None:
+        """Errors: DiskFull."""
+        self.records.append(record)
+        self.log.append(record)
+
+
+@dataclass(frozen=True)
+class Age:
+    """When a run began."""
+
+    clock: Clock
+    started_at: datetime
+    started: float
+
+    @classmethod
+    def of_now(cls, clock: Clock) -> Age:
+        return cls(clock, clock.now(), clock.monotonic())
+
+    def seconds(self) -> float:
+        return self.clock.monotonic() - self.started
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How a burst ended."""
+
+    burst: str
+    how: Ending | Literal["error"]
+    error: BurstError | None
+
+
+class Bursts:
+    """Used once, by one thread. `signal` names the one that asked for the stop, where one did."""
+
+    def __init__(
+        self,
+        request: Request,
+        lanes: Sequence[Lane],
+        shared: Shared,
+        *,
+        lock: RunLock,
+        memory: Memory,
+        age: Age,
+        limit_seconds: float | None,
+        notes: Tally,
+        stop: threading.Event,
+        signal: Callable[[], str | None],
+    ) -> None:
+        self._request = request
+        self._lanes = lanes
+        self._store = shared.store
+        self._work = shared.work
+        self._outputs = shared.outputs
+        self._clock = shared.clock
+        self._lock = lock
+        self._memory = memory
+        self._age = age
+        self._limit = limit_seconds
+        self._notes = notes
+        self._stop = stop
+        self._signal = signal
+        deadline = None if limit_seconds is None else age.started + limit_seconds
+        self._cycle = Cycle(lanes, self._work, self._store, clock=self._clock, stop=stop, deadline=deadline)
+
+    def run(self) -> BurstReport:
+        """One burst, or one after the other until nothing is left."""
+        count = 0
+        while True:
+            left = None if self._limit is None else self._limit - self._age.seconds()
+            size = self._request.burst_size(self._memory.records, seconds=left)
+            ended = self._burst(size)
+            count += 1
+            goes_on = self._request.until_done and ended.how == "done" and self._work.ended_in_burst
+            if not (goes_on and remaining(self._store.counts())):
+                break
+        self._cycle.close(None if ended.how == "error" else ended.how)
+        error = self._settle(ended)
+        if ended.how == "deadline" and self._request.max_seconds is None:
+            self._notes.note(_ended_by_habit(self._memory.records))
+        return self._report(_Ended(ended.burst, ended.how, error), bursts=count, size=size)
+
+    def _burst(self, size: int) -> _Ended:
+        """One burst, with its record."""
+        burst, began = uuid.uuid4().hex[:8], Age.of_now(self._clock)
+        self._lock.hold(burst=burst, started_at=began.started_at, size=size, run_started_at=self._age.started_at)
+        before = self._memory.told
+        how, error = self._cycled(size)
+        done = self._memory.told = Tally.of(lane.bench.tally for lane in self._lanes)
+        record = BurstRecord(
+            burst=burst,
+            started_at=began.started_at,
+            ended_at=self._clock.now(),
+            ended=_RECORDED.get(how, "error"),
+            size=size,
+            completed=done.completed - before.completed,
+            failed=done.failed - before.failed,
+            recovered=done.recovered - before.recovered,
+            seconds=round(began.seconds(), 3),
+            alive_seconds=round(self._age.seconds(), 3),
+            seconds_per_item=self._seconds_per_item(),
+            signal=self._signal() if how == "stopped" else None,
+            reason=str(error) if error is not None else None,
+        )
+        try:
+            self._memory.add(record)
+        except StopBurst as full:
+            error = error or full
+        return _Ended(burst, how, error)
+
+    def _cycled(self, size: int) -> tuple[Ending | Literal["error"], BurstError | None]:
+        """How the burst ended, and what ended it early."""
+        error: BurstError | None = None
+        how: Ending | Literal["error"] = "error"
+        try:
+            how = self._cycle.burst(size)
+        except TransientError as transient:
+            error = ServerDown(str(transient))
+        except BurstError as other:
+            error = other
+        return ("stopped", None) if self._stop.is_set() else (how, error)
+
+    def _settle(self, ended: _Ended) -> BurstError | None:
+        """Bring the state file up to date; when told to stop, only where that is quick. What ended the run early."""
+        error = ended.error
+        if not (ended.how == "stopped" and self._store.rewrite_seconds > _QUICK_REWRITE_SECONDS):
+            try:
+                self._store.settle(at_end=True)
+            except BurstError as unsettled:
+                error = error or unsettled
+        for edit in self._store.hand_edits:
+            self._notes.note(edit)
+        return error
+
+    def _seconds_per_item(self) -> float | None:
+        """Seconds from one completion to the next, all servers working side by side."""
+        paces = [pace for lane in self._lanes if (pace := lane.bench.pace.seconds_per_item)]
+        return 1 / sum(1 / pace for pace in paces) if paces else None
+
+    def _report(self, ended: _Ended, *, bursts: int, size: int) -> BurstReport:
+        whole = Tally.of([self._notes, *(lane.bench.tally for lane in self._lanes)])
+        counts = self._store.counts()
+        following = self._store.due(size)
+        seconds = self._age.seconds()
+        per_item = seconds / whole.completed if whole.completed else self._seconds_per_item()
+        error = ended.error
+        return BurstReport(
+            burst=ended.burst,
+            ended="error" if error is not None else ended.how,
+            reason=str(error) if error is not None else None,
+            exit_code=error.exit_code if error is not None else exit_code_of(failed=whole.failed),
+            bursts=bursts,
+            completed=whole.completed,
+            failed=whole.failed,
+            cancelled=whole.cancelled,
+            recovered=whole.recovered,
+            rescued=whole.rescued,
+            put_back=whole.put_back,
+            rendered_twice=whole.rendered_twice,
+            counts=counts,
+            next_batch=tuple(item.key for item in following),
+            next_batch_size=len(following),
+            seconds=seconds,
+            seconds_per_item=per_item,
+            seconds_left=per_item * remaining(counts) if per_item is not None else None,
+            requests=sum(lane.bench.client.requests_made for lane in self._lanes),
+            output_dir=str(self._outputs.output_dir),
+            servers=tuple(lane.report() for lane in self._lanes),
+            failures=tuple(whole.failures),
+            notes=tuple(whole.notes),
+        )
+
+
+def _ended_by_habit(records: Sequence[BurstRecord]) -> str:
+    learned = pacing.learned_limit(records)
+    killed = f"after about {spoken_seconds(learned.seconds)}" if learned is not None else "early"
+    return f"This run ended by itself, because runs here are killed {killed}; --max-seconds says otherwise (0: no end)."
