@@ -97,6 +97,16 @@ class Tail:
     end: int
 
 
+def _ends_in_whole_line(broken: bytes) -> bool:
+    """Whether the newline between two lines is what is damaged: no crash does that, so the second was acknowledged."""
+    at = broken.find(_PREFIX, 1)
+    while at >= 0:
+        if _parse(broken[at:]) is not None:
+            return True
+        at = broken.find(_PREFIX, at + 1)
+    return False
+
+
 def read_lines(path: Path, data: bytes, *, offset: int = 0, after_seq: int | None = None) -> Tail:
     """Read the lines of `data`, which starts at `offset` of the journal at `path`, behind the line `after_seq`.
 
@@ -108,28 +118,28 @@ def read_lines(path: Path, data: bytes, *, offset: int = 0, after_seq: int | Non
     broken_at: int | None = None
     while (newline := data.find(b"\n", at)) >= 0:
         line = _parse(data[at:newline])
-        if line is None:
-            broken_at = at if broken_at is None else broken_at
-        elif broken_at is not None:
-            raise StateError(
-                path,
-                f"the journal cannot be read at byte {offset + broken_at}: a line there is damaged, and whole lines "
-                "follow it. Nothing was changed. Restore this file and the state file from a backup, or move the "
-                "journal away to go on from the state file alone.",
-            )
-        elif after_seq is not None and line.seq != after_seq + 1:
-            raise StateError(
-                path,
-                f"the journal cannot be read at byte {offset + at}: line {line.seq} stands there and line "
-                f"{after_seq + 1} was expected. Nothing was changed. Restore this file and the state file from a "
-                "backup, or move the journal away to go on from the state file alone.",
-            )
-        else:
+        if line is None and broken_at is None:
+            broken_at = at
+        if broken_at is not None and (line is not None or _ends_in_whole_line(data[at:newline])):
+            raise _unreadable(path, offset + broken_at, "a line there is damaged, and whole lines follow it")
+        if line is not None:
+            if after_seq is not None and line.seq != after_seq + 1:
+                raise _unreadable(
+                    path, offset + at, f"line {line.seq} stands there and line {after_seq + 1} was expected"
+                )
             lines.append(line)
             after_seq = line.seq
             end = newline + 1
         at = newline + 1
     return Tail(lines=lines, end=offset + end)
+
+
+def _unreadable(path: Path, byte: int, why: str) -> StateError:
+    return StateError(
+        path,
+        f"the journal cannot be read at byte {byte}: {why}. Nothing was changed. Restore this file and the state file "
+        "from a backup, or move the journal away to go on from the state file alone.",
+    )
 
 
 def header_of(path: Path, lines: Sequence[Line]) -> Line:

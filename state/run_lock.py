@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from orchestrator.errors import LockHeld, StateError
 from state.burst_log import BurstRecord
 from state.disk import Disk, refusals
+from state.item import UtcTime
 
 TOUCH_SECONDS = 1.0
 FRESH_SECONDS = 10.0
@@ -30,9 +31,9 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: str
     pid: int
     burst: str
-    started_at: datetime
+    started_at: UtcTime
     size: int
-    run_started_at: datetime | None = None
+    run_started_at: UtcTime | None = None
     """When the process began: with --until-done this is not its first burst."""
 
     def lived_seconds(self, last_alive: datetime) -> float:

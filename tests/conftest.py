@@ -1,9 +1,17 @@
-"""How much Hypothesis tries: `pytest --hypothesis-profile=thorough` for a long night."""
+"""How much Hypothesis tries: the same examples each time, or many new ones with
+`pytest --hypothesis-profile=thorough tests/fuzz`, by hand."""
 
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
-    "burst", max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "burst",
+    max_examples=100,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("thorough", settings.get_profile("burst"), max_examples=3000, stateful_step_count=60)
+settings.register_profile(
+    "thorough", settings.get_profile("burst"), max_examples=3000, stateful_step_count=60, derandomize=False
+)
 settings.load_profile("burst")
