@@ -7,7 +7,7 @@ calls `burst` only looks: at what other processes wrote, at the clock, and at wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from orchestrator.clock import Clock
@@ -66,16 +66,21 @@ class Cycle:
         return ending
 
     def close(self, ending: Ending | None) -> None:
-        """Bring the lanes to rest, `ending` being how the last burst ended (None: by an error). Safe to repeat."""
+        """Bring the lanes to rest, `ending` being how the last burst ended (None: by an error). Safe to repeat.
+
+        One that is waiting for its server to answer is not waited for.
+        """
         self._fills = ending == "done"
         self._over.set()
         if ending in (None, "stopped"):
-            self._halt()
+            self._halt(self._lanes)
+        else:
+            self._halt(lane for lane in self._lanes if lane.bench.client.trouble is not None)
         self._wake()
         until = self._clock.monotonic() + _LEAVING_SECONDS
         for thread in self._threads:
             thread.join(timeout=max(0.0, until - self._clock.monotonic()))
-        self._halt()
+        self._halt(self._lanes)
 
     def _start(self) -> None:
         """Begin, or look again because a new burst did."""
@@ -127,8 +132,8 @@ class Cycle:
             return _LOOK_SECONDS
         return min(_LOOK_SECONDS, max(0.0, self._deadline - self._clock.monotonic()))
 
-    def _halt(self) -> None:
-        for lane in self._lanes:
+    def _halt(self, lanes: Iterable[Lane]) -> None:
+        for lane in lanes:
             lane.bench.halt.set()
 
     def _wake(self) -> None:

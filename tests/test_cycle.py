@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -276,3 +277,14 @@ def test_a_full_queue_pauses_the_sending_and_nothing_else(tmp_path: Path, sandbo
     assert (report.completed, report.put_back) == (3, 0)
     assert len(posts) == 4
     assert all("previous_prompt_ids" not in record for record in json.loads(state.read_text()).values())
+
+
+def test_a_server_that_is_still_being_waited_for_at_the_end_is_named(tmp_path: Path, sandbox: Sandbox) -> None:
+    state = state_of(tmp_path, **{f"{n}.txt": {"status": "pending", "prompt_text": str(n)} for n in range(3)})
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        away = f"http://127.0.0.1:{held.getsockname()[1]}"
+        report = run_burst(state, template="smoke", server=[sandbox.url, away])
+    assert report.completed == 3
+    assert report.servers[0].lost is None
+    assert "refused" in (report.servers[1].lost or "")

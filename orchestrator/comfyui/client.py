@@ -100,6 +100,11 @@ class ComfyUI:
         return self.transport.failures
 
     @property
+    def trouble(self) -> str | None:
+        """Why the server is being waited for, or was in vain; None since it last answered."""
+        return self.transport.trouble
+
+    @property
     def pushbacks(self) -> int:
         """How often so far the server answered 429, or did not answer in time: a reason to ask it less often."""
         return self.transport.pushbacks

@@ -72,6 +72,11 @@ class Transport:
         self._session = Session(self._headers)
         self._stranger_session = Session({})
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the server is being waited for, or was in vain; None since it last answered."""
+        return self._patience.trouble
+
     def __repr__(self) -> str:
         return f"Transport({self.url!r})"
 

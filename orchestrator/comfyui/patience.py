@@ -31,6 +31,8 @@ class Patience:
     def __init__(
         self, url: str, *, retry_seconds: float, deadline: float | None, stop: threading.Event, clock: Clock
     ) -> None:
+        self.trouble: str | None = None
+        """Why the server is being waited for, or was in vain; None since it last answered."""
         self._url = url
         self._retry_seconds = retry_seconds
         self._deadline = deadline
@@ -43,10 +45,12 @@ class Patience:
         if self._deadline is not None:
             end = min(end, self._deadline)
         try:
-            return once()
+            answer = once()
         except (ServerUnreachable, ServerBusy) as error:
-            first = error
-        return self._try_again(first, once, end)
+            self.trouble = str(error)
+            answer = self._try_again(error, once, end)
+        self.trouble = None
+        return answer
 
     def _try_again(self, first: TransientError, once: Callable[[], _T], end: float) -> _T:
         # Imported and built here because hardly any request needs it; it is given the first error as its first try.
