@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import queue
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
 import click
 
 from orchestrator.errors import EXIT_SIGINT, EXIT_SIGTERM, BurstError, UsageError
+from orchestrator.wording import one_line
 
 if TYPE_CHECKING:
     from orchestrator.run import Run
@@ -31,6 +33,13 @@ class Report(Protocol):
     def as_json(self) -> dict[str, Any]: ...
 
     def as_text(self) -> str: ...
+
+
+class OneLine(logging.Formatter):
+    """A warning stays one line, whatever names and messages it repeats."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return one_line(super().formatMessage(record))
 
 
 class BurstGroup(click.Group):
@@ -60,7 +69,7 @@ class BurstGroup(click.Group):
 def _fail(error: BurstError, *, as_json: bool) -> NoReturn:
     if as_json:
         _print_error(type(error).__name__, str(error), error.exit_code)
-    click.echo(f"burst: {error}", err=True)
+    click.echo(f"burst: {one_line(str(error))}", err=True)
     sys.exit(error.exit_code)
 
 
@@ -71,7 +80,8 @@ def _print_error(kind: str, message: str, exit_code: int) -> None:
 def _print_json(document: dict[str, Any]) -> None:
     import json
 
-    click.echo(json.dumps(document, ensure_ascii=False))
+    # A terminal or a log of another encoding cannot show every name; escapes say the same.
+    click.echo(json.dumps(document, ensure_ascii=(sys.stdout.encoding or "").lower() != "utf-8"))
 
 
 def _show(report: Report, as_json: bool) -> None:
@@ -157,7 +167,9 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def cli() -> None:
     """Work off large ComfyUI jobs in short, resumable bursts: nothing lost, nothing rendered twice."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="burst: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine("burst: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 @cli.command(short_help="Make prompt files items of a state.")
@@ -248,7 +260,7 @@ def run(
         report, signalled = _until_signalled(Run(request, progress=progress))
     _show(report, as_json)
     if as_json and report.reason is not None:
-        click.echo(f"burst: {report.reason}", err=True)
+        click.echo(f"burst: {one_line(report.reason)}", err=True)
     sys.exit(signalled or report.exit_code)
 
 
@@ -545,6 +557,9 @@ def demo(directory: Path | None, as_json: bool) -> None:
 
 def main() -> None:
     """The `burst` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     cli(prog_name="burst")
 
 

@@ -11,6 +11,7 @@ from orchestrator.errors import ItemError
 from orchestrator.prompts import Prompts
 from orchestrator.settings import Overrides, Settings, load_settings, refuse_secrets, save_settings
 from orchestrator.sources import DEFAULT_PATTERN, prompt_items, refuse_collisions
+from orchestrator.wording import in_lines
 from state.item import Item, Status
 from state.json_store import JsonStore
 from state.store import change_all
@@ -53,7 +54,7 @@ class InitReport:
         lines.append(f"Template: {self.settings.template or 'none yet; name one with --template'}")
         lines.append(f"Server: {', '.join(self.settings.servers)}; pictures go to {self.settings.output_dir}")
         lines.append("Next: burst run")
-        return "\n".join(lines)
+        return in_lines(lines)
 
 
 def init_state(

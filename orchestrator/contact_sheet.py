@@ -12,9 +12,10 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 import templates
-from orchestrator.errors import OutputRefused, TemplateError
+from orchestrator.errors import OutputRefused, PromptTextError, TemplateError
 from orchestrator.outputs import names
 from orchestrator.outputs.pictures import embedded_graph
+from orchestrator.prompts import read_prompt
 from orchestrator.sheet_style import STYLE
 from orchestrator.wording import spoken_seconds
 from state.item import Item, Status
@@ -103,8 +104,8 @@ def _prompt_text(item: Item, home: Path) -> str:
     text = item.prompt_text or item.inputs.get("prompt")
     if text is None:
         try:
-            text = (home / item.key).read_text(encoding="utf-8-sig")
-        except (OSError, ValueError):
+            text = read_prompt(home / item.key)
+        except (OSError, PromptTextError):
             text = ""
     return str(text).strip() or item.key
 

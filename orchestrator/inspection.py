@@ -12,6 +12,7 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, UsageError
 from orchestrator.offers import Offer
 from orchestrator.settings import Overrides, Settings, load_settings
+from orchestrator.wording import in_lines
 from templates import Bindings, Finding, Workflow
 
 _RETRY_SECONDS = 3.0
@@ -43,7 +44,7 @@ class TemplateList:
         """One line each."""
         width = max(map(len, self.names), default=0)
         lines = [f"{name:<{width}}  {PURPOSES.get(name, '')}" for name in self.names]
-        return "\n".join([*lines, "Next: burst template show NAME, or burst init DIR --template NAME"])
+        return in_lines([*lines, "Next: burst template show NAME, or burst init DIR --template NAME"])
 
 
 def list_templates() -> TemplateList:
@@ -112,7 +113,7 @@ class TemplateView:
         lines += _table([(save.node_id, save.class_type, _saving(save)) for save in self.saves])
         if not self.saves:
             lines.append("  nothing is saved; add a SaveImage node")
-        return "\n".join(lines)
+        return in_lines(lines)
 
 
 def show_template(name: str | None = None, *, state: Path, overrides: Overrides | None = None) -> TemplateView:
@@ -189,7 +190,7 @@ class TemplateFindings:
         verdict = "fine" if not self.findings else f"{_count(self.error_count, 'error')}, {_count(warnings, 'warning')}"
         lines.append(f"{self.name}: {verdict}; {self.node_count} nodes, {against}")
         lines.append(f"Bound: {', '.join(self.bound) or 'nothing'}")
-        return "\n".join(lines)
+        return in_lines(lines)
 
 
 def check_template(

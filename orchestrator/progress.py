@@ -6,6 +6,7 @@ import sys
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from orchestrator.wording import one_line
 from state.item import Item, Status
 
 
@@ -49,7 +50,7 @@ class Bar(Silent):
         if item.status is not Status.COMPLETED:
             self._bar.write(line_of(item), file=sys.stderr)
         self._bar.total = size
-        self._bar.set_postfix_str(item.name, refresh=False)
+        self._bar.set_postfix_str(one_line(item.name), refresh=False)
         self._bar.update(number - self._bar.n)
 
     def close(self) -> None:
@@ -58,12 +59,16 @@ class Bar(Silent):
 
 def line_of(item: Item) -> str:
     """One line about an item that ended."""
+    return one_line(f"{item.key} {_fate(item)}")
+
+
+def _fate(item: Item) -> str:
     match item.status:
         case Status.COMPLETED:
             where = ", ".join(output.path for output in item.outputs[:3]) + (", …" if len(item.outputs) > 3 else "")
             seconds = f" ({item.seconds:.1f} s)" if item.seconds is not None else ""
-            return f"{item.key} → {where}{seconds}"
+            return f"→ {where}{seconds}"
         case Status.FAILED:
-            return f"{item.key} failed: {item.error.message if item.error else 'no reason recorded'}"
+            return f"failed: {item.error.message if item.error else 'no reason recorded'}"
         case _:
-            return f"{item.key} {item.status}"
+            return str(item.status)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,51 @@ import templates
 from orchestrator.errors import ItemError, PromptTextError, TemplateError
 from state.item import Item
 from templates import Bindings, Graph, Workflow
+
+LARGEST_PROMPT_BYTES = 16 << 20
+"""A larger file is a mistake, and would be held in memory several times over."""
+
+
+def read_prompt(path: Path) -> str:
+    """The text of a prompt file: UTF-8, with or without a byte order mark; its lines end with `\\n`.
+
+    Never waits, whatever stands there.
+    Errors: FileNotFoundError and NotADirectoryError where nothing is; PromptTextError for what is no such text.
+    """
+    try:
+        data = _read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise PromptTextError(f"{path}: cannot be read: {reason}; mend it and say `burst retry`") from error
+    mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
+    try:
+        text = data.removeprefix(mark).decode()
+    except UnicodeDecodeError as error:
+        at = len(mark) + error.start
+        raise PromptTextError(f"{path}: not UTF-8 at byte {at}; save it as UTF-8 and say `burst retry`") from error
+    if "\0" in text:
+        raise PromptTextError(
+            f"{path}: a NUL at byte {data.index(0)}, as in UTF-16 or in no text at all; "
+            "save it as UTF-8 and say `burst retry`"
+        )
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _read(path: Path) -> bytes:
+    # Not to wait for somebody who writes, where a named pipe stands in the file's place.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise PromptTextError(f"{path} is no ordinary file; put one there and say `burst retry`")
+        with open(descriptor, "rb", closefd=False) as stream:
+            data = stream.read(LARGEST_PROMPT_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > LARGEST_PROMPT_BYTES:
+        raise PromptTextError(f"{path}: over {LARGEST_PROMPT_BYTES >> 20} MiB, too large for a prompt; shorten it")
+    return data
 
 
 class InputsError(ItemError):
@@ -118,15 +166,11 @@ class Prompts:
         else:
             path = self._home / item.key
             try:
-                text = path.read_text(encoding="utf-8-sig")
+                text = read_prompt(path)
             except (FileNotFoundError, NotADirectoryError) as error:
                 if item.inputs:
                     return None
                 raise PromptTextError(f"the prompt file {path} is gone; restore it and say `burst retry`") from error
-            except UnicodeDecodeError as error:
-                raise PromptTextError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
-            except (OSError, ValueError) as error:
-                raise PromptTextError(f"{path}: cannot be read: {error}") from error
         if not text.strip():
             raise PromptTextError(f"{item.key}: the prompt text is empty; write one and say `burst retry`")
         return text.strip()

@@ -12,7 +12,7 @@ from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, LockHe
 from orchestrator.lookup import Fate, Finished, Queued, Unclear, withdraw
 from orchestrator.outputs import Problem, verify
 from orchestrator.settings import Overrides, load_settings
-from orchestrator.wording import counted
+from orchestrator.wording import counted, in_lines
 from state.item import Item, Status
 from state.json_store import JsonStore
 from state.run_lock import RunLock
@@ -51,7 +51,7 @@ class Changed:
         lines += [f"  {key}" for key in self.keys[:_SHOWN]]
         if len(self.keys) > _SHOWN:
             lines.append(f"  … and {len(self.keys) - _SHOWN} more")
-        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+        return in_lines([*lines, *(f"Note: {note}" for note in self.notes)])
 
 
 def retry(state: Path, keys: Collection[str] = (), *, cancelled: bool = False) -> Changed:
@@ -202,7 +202,7 @@ class Verified:
             lines.append(f"{len(self.put_back)} items are due again. Next: burst run")
         else:
             lines.append("`burst verify --repair` makes these items due again.")
-        return "\n".join(lines)
+        return in_lines(lines)
 
 
 def verify_outputs(

@@ -12,6 +12,7 @@ from orchestrator.errors import ItemError
 from orchestrator.prompts import Prompts
 from orchestrator.request import Request
 from orchestrator.settings import load_settings
+from orchestrator.wording import in_lines
 from state.burst_log import BurstLog
 from state.item import Status
 from state.json_store import JsonStore
@@ -45,8 +46,8 @@ class Rehearsal:
         lines += [f"  {key}" for key in self.keys]
         lines += [f"  would fail: {key}: {message}" for key, message in self.problems]
         if self.graph is not None:
-            lines += ["First graph:", json.dumps(self.graph, indent=2, ensure_ascii=False)]
-        return "\n".join(lines)
+            lines += ["First graph:", *json.dumps(self.graph, indent=2, ensure_ascii=False).split("\n")]
+        return in_lines(lines)
 
 
 def rehearse(request: Request) -> Rehearsal:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
-from orchestrator.wording import counted, spoken_seconds
+from orchestrator.wording import counted, in_lines, spoken_seconds
 from state.item import Status, remaining
 
 SCHEMA = "burst.report/1"
@@ -118,14 +118,17 @@ class BurstReport:
 
     def as_text(self) -> str:
         """A few lines for a person."""
-        lines = [self._headline(), f"Progress: {self.done}/{self.total}{self._percent()}{self._standing()}"]
+        lines = [self._headline()]
+        if self.reason is not None:
+            lines.append(f"Stopped: {self.reason}")
+        lines.append(f"Progress: {self.done}/{self.total}{self._percent()}{self._standing()}")
         lines += [server.as_text() for server in self.servers if len(self.servers) > 1]
         lines += [f"Failed: {key}: {message}" for key, message in self.failures]
         lines.append(self._next())
         lines += [f"Note: {note}" for note in self.notes]
         if self.completed:
             lines.append(f"Pictures are in {self.output_dir}")
-        return "\n".join(lines)
+        return in_lines(lines)
 
     def _headline(self) -> str:
         parts = [f"{self.completed} completed"]
@@ -146,14 +149,14 @@ class BurstReport:
 
     def _why(self) -> str:
         match self.ended:
-            case "done":
-                return "."
             case "deadline":
                 return "; stopped because its time was up."
             case "stopped":
                 return "; stopped by a signal."
+            case "failure":
+                return "; stopped because an item failed."
             case _:
-                return f".\nStopped: {self.reason}"
+                return "."
 
     def _percent(self) -> str:
         return f" ({100 * self.done // self.total} %)" if self.total else ""

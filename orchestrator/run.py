@@ -166,9 +166,10 @@ class Run:
             until_done=request.until_done,
             on_error=request.on_error,
         )
+        recorded = (output.path for item in store.items() for output in item.outputs) if request.overwrite else ()
         return Shared(
             store=store,
-            outputs=Outputs(settings.output_dir, overwrite=request.overwrite),
+            outputs=Outputs(settings.output_dir, overwrite=request.overwrite, spared=recorded),
             prompts=prompts,
             work=work,
             options=request.options(),

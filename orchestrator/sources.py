@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from orchestrator.errors import UsageError
+from orchestrator.wording import folded
 from state.item import Item, Status
 
 DEFAULT_PATTERN = "*.txt"
@@ -18,7 +19,9 @@ def prompt_items(directories: Sequence[Path], *, home: Path, pattern: str = DEFA
 
     The key is the file's path, relative to `home` (the state file's directory) where it lies below it. The subfolder is
     the path inside the directory that was named: `prompts/EP01/a.txt` gives `EP01`; files that lie directly in it get
-    its own name. Errors: UsageError for a directory that is not there or holds no such file.
+    its own name. What only looks like a file (a link that leads nowhere, a pipe) is an item too, and fails by itself.
+    Errors: UsageError for a directory that is not there, cannot be read or holds no such file, and for a name that is
+    not Unicode text.
     """
     items: list[Item] = []
     for directory in directories:
@@ -48,18 +51,43 @@ def natural_key(path: Path) -> list[tuple[int, str]]:
 
 
 def _place(item: Item) -> tuple[str, str]:
-    """Where its files go, as a case-insensitive disk sees it."""
-    return item.subfolder.casefold(), Path(item.name).stem.casefold()
+    """Where its files go, as a disk sees it that tells neither case nor composed letters apart."""
+    return folded(item.subfolder), folded(Path(item.name).stem)
 
 
 def _files(directory: Path, pattern: str) -> list[Path]:
     if not directory.is_dir():
         what = "a file, not a directory; name the directory that holds it" if directory.exists() else "not there"
         raise UsageError(f"{directory}: {what}")
-    found = (path for path in directory.absolute().rglob(pattern) if path.is_file())
-    return [
-        path for path in found if not any(part.startswith(".") for part in path.relative_to(directory.absolute()).parts)
-    ]
+    root = directory.absolute()
+    try:
+        _refuse_unreadable(root)
+        found = [path for path in root.rglob(pattern) if not path.is_dir()]
+    except OSError as error:
+        raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    except (NotImplementedError, ValueError) as error:
+        raise UsageError(f"--pattern {pattern!r}: say which names below the directory, such as '*.md'") from error
+    wanted = [path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+    for path in wanted:
+        _refuse_undecodable(path)
+    return wanted
+
+
+def _refuse_unreadable(root: Path) -> None:
+    """`rglob` passes over directories that it may not read, and with them over their prompts."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for _ in os.walk(root, onerror=refuse):
+        pass
+
+
+def _refuse_undecodable(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{os.fsencode(path)!r}: the name is not UTF-8; rename it") from None
 
 
 def _item(path: Path, *, root: Path, home: Path) -> Item:

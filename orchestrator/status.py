@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.clock import Clock
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.pacing import LearnedLimit, learned_limit, seconds_per_item
-from orchestrator.wording import spoken_seconds
+from orchestrator.wording import in_lines, spoken_seconds
 from state.burst_log import BurstLog, BurstRecord
 from state.item import Item, Status, remaining
 from state.json_store import JsonStore
@@ -98,7 +98,7 @@ class StatusReport:
         if more > 0:
             lines.append(f"… and {more} more failed")
         lines += [f"Note: {note}" for note in self.hand_edits]
-        return "\n".join([*lines, self._next_line()])
+        return in_lines([*lines, self._next_line()])
 
     def _burst_lines(self) -> list[str]:
         if self.holder is not None:

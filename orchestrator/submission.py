@@ -91,16 +91,13 @@ class Submission:
         return _Intent(item, prepared)
 
     def _refuse_occupied(self, item: Item, prepared: Prepared) -> None:
-        """Before rendering: the names are inside the output directory, and nobody else's file is in the way."""
+        """Before rendering: the names are inside the output directory, and nothing else is in the way."""
         own = [output.path for output in item.outputs]
         in_the_way = self._bench.outputs.occupied(
             item.subfolder, item.name, prepared.extensions[:1], own, prompt_ids=item.previous_prompt_ids
         )
         if in_the_way is not None:
-            raise OutputRefused(
-                f"{in_the_way} is there already and is not this item's; "
-                "move it away, choose another output directory, or run with --overwrite; then `burst retry`"
-            )
+            raise OutputRefused(f"{self._bench.outputs.in_the_way(in_the_way)}; then `burst retry`")
 
     def _intend(self, ready: Sequence[_Intent]) -> list[_Intent]:
         """Make all prompt_ids durable in one line; items that another process changed meanwhile are left out."""

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections.abc import Iterable
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What breaks a line, or what a terminal obeys instead of showing it; and what is no text at all."""
+
 
 def counted(number: int, noun: str = "item") -> str:
     """`1 item`, `3 items`."""
@@ -26,3 +33,18 @@ def spoken_bytes(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1024
     return f"{count:.1f} GiB"
+
+
+def one_line(text: str) -> str:
+    """Names and other people's messages on one line: what would break it is written as an escape, `\\n` for one."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def in_lines(lines: Iterable[str]) -> str:
+    """Lines for a person, each kept to one line."""
+    return "\n".join(map(one_line, lines))
+
+
+def folded(name: str) -> str:
+    """The same for all names that a disk may take for one: any case, letters composed (NFC) or not (NFD)."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())

@@ -26,6 +26,11 @@ _REFUSED = {
     errno.EPERM: "not permitted; make it writable or choose another directory",
     errno.ENOTDIR: "a file stands where a directory should be; move it away or choose another directory",
     errno.EISDIR: "a directory stands where a file should be; move it away or choose another name",
+    errno.EFBIG: "larger than this file system or this process may write; raise the limit or choose another disk",
+    errno.ENAMETOOLONG: "too long a name for this file system; choose a shorter one",
+    errno.ELOOP: "links that lead in a circle; mend them or choose another directory",
+    errno.ESTALE: "the network directory is gone; mount it again and run again",
+    errno.ENOTCONN: "the network directory is gone; mount it again and run again",
     errno.EIO: "the disk reports an input/output error; check the disk before running again",
 }
 

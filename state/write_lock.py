@@ -10,7 +10,7 @@ from types import TracebackType
 from filelock import lock_descriptor, unlock_descriptor
 
 from orchestrator.clock import Clock
-from orchestrator.errors import LockHeld
+from orchestrator.errors import LockHeld, StateError
 from state.disk import Disk, refusals
 
 _PATIENCE_SECONDS = 30.0
@@ -30,7 +30,7 @@ class WriteLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> None:
-        """Errors: LockHeld, DiskFull; OSError where this file system cannot lock."""
+        """Errors: LockHeld, DiskFull; StateError where this file system cannot lock."""
         with refusals(self.path.parent):
             if not self._try():
                 self._wait()
@@ -60,7 +60,7 @@ class WriteLock:
         descriptor = self._open()
         try:
             # A lock on a file that somebody removed meanwhile keeps nobody out.
-            if lock_descriptor(descriptor, blocking=False) and os.fstat(descriptor).st_nlink:
+            if _locked(descriptor, self.path.parent) and os.fstat(descriptor).st_nlink:
                 self._descriptor = descriptor
         finally:
             if self._descriptor is None:
@@ -74,3 +74,12 @@ class WriteLock:
         except FileNotFoundError:
             self._disk.make_directory(self.path.parent)
             return os.open(self.path, flags, 0o644)
+
+
+def _locked(descriptor: int, folder: Path) -> bool:
+    try:
+        return lock_descriptor(descriptor, blocking=False)
+    except OSError as error:
+        raise StateError(
+            folder, f"this file system cannot lock files ({error}); keep the state on one that can."
+        ) from error

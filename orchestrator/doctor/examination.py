@@ -13,7 +13,7 @@ from orchestrator.doctor.diagnosis import Check, command, count_of
 from orchestrator.doctor.survey import Survey, survey
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
 from orchestrator.settings import Overrides, Settings, load_settings, settings_path
-from orchestrator.wording import counted
+from orchestrator.wording import counted, in_lines
 from state.item import Status
 
 SCHEMA = "burst.doctor/1"
@@ -59,7 +59,7 @@ class DoctorReport:
         lines = [line for check in self.checks for line in check.as_lines(width=width)]
         problems, warnings = count_of(self.checks, "problem"), count_of(self.checks, "warning")
         found = [counted(count, noun) for count, noun in ((problems, "problem"), (warnings, "warning")) if count]
-        return "\n".join([*lines, "", f"{', '.join(found) or 'All is well'}. Next: {self.next}"])
+        return in_lines([*lines, "", f"{', '.join(found) or 'All is well'}. Next: {self.next}"])
 
 
 def examine(state: Path, *, overrides: Overrides | None = None, clock: Clock | None = None) -> DoctorReport:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,8 @@ from orchestrator.errors import DiskFull, OutputRefused, StopBurst
 from orchestrator.outputs import names
 from orchestrator.outputs.fetch import Fetch
 from orchestrator.outputs.fetched import Fetched, Own, Placed, Waiting
-from orchestrator.outputs.ownership import is_there, refuse_foreign, saved_by, sha256_of
+from orchestrator.outputs.ownership import is_there, refuse_foreign, saved_by, sha256_of, what_blocks
+from orchestrator.wording import folded
 from state.disk import Disk, Handle, refusals
 
 if TYPE_CHECKING:
@@ -30,10 +31,14 @@ _Writer = Callable[[Handle, Callable[[], None]], tuple[int, str]]
 class Outputs:
     """The output directory. Any number of threads fetch, one at a time places; `abandon` may come from any."""
 
-    def __init__(self, output_dir: Path, *, disk: Disk | None = None, overwrite: bool = False) -> None:
+    def __init__(
+        self, output_dir: Path, *, disk: Disk | None = None, overwrite: bool = False, spared: Iterable[str] = ()
+    ) -> None:
+        """`overwrite` replaces whatever file is there but the `spared`: recorded outputs of the state's own items."""
         self.output_dir = output_dir
         self._disk = disk or Disk()
         self._overwrite = overwrite
+        self._spared = set(map(folded, spared))
         self._guard = threading.RLock()
         """Held while a temporary file is made, renamed or removed: never while one is filled or synced."""
         self._making_directories = threading.Lock()
@@ -54,10 +59,25 @@ class Outputs:
         *,
         prompt_ids: Collection[str] = (),
     ) -> Path | None:
-        """The first place that holds something that is not the item's own, asked before rendering."""
+        """The first place that holds something that is not the item's own, asked before rendering.
+
+        Errors: OutputRefused and DiskFull where no output of this item can be placed at all.
+        """
         mine = Own(own, tuple(prompt_ids))
         targets = self.target_names(subfolder, filename, extensions)
+        folder = self.output_dir / names.checked_folder(subfolder)
+        if folder not in self._prepared:
+            self._refuse_blocked(folder)
         return next((target for target in targets if self._is_taken(target, mine, sha256=None)), None)
+
+    def in_the_way(self, place: Path) -> str:
+        """What to say of a place that is occupied."""
+        if self._overwrite and not place.is_dir():
+            return f"{place} is another item's already; give one of the two another filename or subfolder"
+        return (
+            f"{place} is there already and is not this item's; "
+            "move it away, choose another output directory, or run with --overwrite"
+        )
 
     def fetch(
         self,
@@ -148,16 +168,22 @@ class Outputs:
     def _prepare_directory(self, folder: Path) -> None:
         if folder in self._prepared:
             return
-        if is_there(self.output_dir) and not self.output_dir.is_dir():
-            raise DiskFull(f"{self.output_dir}: the output directory is a file; move it away or choose another")
+        self._refuse_blocked(folder)
+        self._make_directory(folder)
+        self._prepared.add(folder)
+
+    def _refuse_blocked(self, folder: Path) -> None:
+        """Something else stands where a directory should be: in everybody's way, or in that of some items."""
         with refusals(folder):
+            if what := what_blocks(self.output_dir):
+                raise DiskFull(
+                    f"{self.output_dir}: the output directory is {what}; move it away or choose another directory"
+                )
             for place in (folder, *folder.parents):
                 if place == self.output_dir:
                     break
-                if is_there(place) and not place.is_dir():
-                    raise OutputRefused(f"{place} is a file where a directory should be; move it away")
-        self._make_directory(folder)
-        self._prepared.add(folder)
+                if what := what_blocks(place):
+                    raise OutputRefused(f"{place} is {what} where a directory should be; move it away")
 
     def _make_directory(self, folder: Path) -> None:
         # One thread at a time: another would find the directory there before its name is durable.
@@ -183,17 +209,19 @@ class Outputs:
 
     def _renamed(self, fetched: Fetched) -> list[Placed] | OutputRefused:
         """Looked at one item after the other, so that one of two items with the same name is refused."""
-        for one in fetched.waiting:
-            if self._is_taken(one.target, fetched.own, sha256=one.placed.sha256):
-                return OutputRefused(
-                    f"{one.target} is there already and is not this item's; "
-                    "move it away, choose another output directory, or run with --overwrite"
-                )
+        try:
+            for one in fetched.waiting:
+                if self._is_taken(one.target, fetched.own, sha256=one.placed.sha256):
+                    return OutputRefused(self.in_the_way(one.target))
+        except OutputRefused as refused:
+            return refused
         for one in fetched.waiting:
             with self._guard, self._still_there(one.temporary):
                 self._check_wanted()
                 self._disk.rename(one.temporary, one.target)
                 self._in_flight.discard(one.temporary)
+            if self._overwrite:
+                self._spared.add(folded(str(one.placed.path)))
         return [one.placed for one in fetched.waiting]
 
     def _is_taken(self, target: Path, own: Own, *, sha256: str | None) -> bool:
@@ -202,11 +230,15 @@ class Outputs:
                 return False
             if target.is_dir():
                 return True
-            if self._overwrite or target.relative_to(self.output_dir).as_posix() in own.paths:
+            name = target.relative_to(self.output_dir).as_posix()
+            if name in own.paths or (self._overwrite and folded(name) not in self._spared):
                 return False
             if not target.is_file():
                 return True
-            return sha256_of(target) != sha256 and not saved_by(target, own.prompt_ids)
+            try:
+                return sha256_of(target) != sha256 and not saved_by(target, own.prompt_ids)
+            except PermissionError:
+                return True
 
     def _check_wanted(self) -> None:
         if self._abandoned:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import OutputDamaged
+from orchestrator.errors import OutputDamaged, OutputRefused
 from orchestrator.outputs.pictures import embedded_graph
 
 if TYPE_CHECKING:
@@ -31,12 +32,29 @@ def saved_by(path: Path, prompt_ids: Collection[str]) -> bool:
 
 
 def is_there(path: Path) -> bool:
-    """Also a dangling link: renaming over it would destroy it."""
+    """Also a dangling link: renaming over it would destroy it.
+
+    Errors: OutputRefused for a name that this file system does not take, OSError.
+    """
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise OutputRefused(
+            f"the output name {path.name[:60]!r} or the way to it is too long for this file system; shorten it"
+        ) from error
     return True
+
+
+def what_blocks(directory: Path) -> str | None:
+    """What stands where this directory is or should be; None where nothing is in the way. Errors: as `is_there`."""
+    # In this order: another thread may be making it.
+    if not is_there(directory) or directory.is_dir():
+        return None
+    return "a link that leads nowhere" if directory.is_symlink() else "a file"
 
 
 def sha256_of(path: Path) -> str:
