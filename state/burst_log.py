@@ -73,6 +73,6 @@ class BurstLog:
         for line in lines[-last:]:
             try:
                 records.append(msgspec.json.decode(line, type=BurstRecord))
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
         return records

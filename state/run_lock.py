@@ -142,7 +142,7 @@ class RunLock:
         """What holder.json says; None where there is none or it is damaged (it is never the truth about the lock)."""
         try:
             return msgspec.json.decode(self._disk.read(self.holder_path), type=Holder)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
     def is_held(self) -> bool:

@@ -32,6 +32,8 @@ NAMES = (
 Bindings = Mapping[str, tuple[Target, ...]]
 """One name may set several inputs: the seeds of two samplers, `text_g` and `text_l` of one encoder."""
 
+_LARGEST_BITS = 1023
+"""What a float can hold surely. Python reads and writes no number of some thousand digits more."""
 _WHOLE_NUMBERS = {"seed", "noise_seed", "steps", "width", "height", "batch_size"}
 
 
@@ -97,6 +99,7 @@ def _place(graph: Graph, name: str, target: Target) -> str:
 def _fitted(existing: object, value: object, place: str, input_name: str) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         raise TemplateError(f"{place} takes a finite number, not {value}")
+    _refuse_endless(value, place)
     if not isinstance(value, str | int | float):
         raise TemplateError(f"{place} takes a text, a number or true/false, not {_shown(value)}")
     if isinstance(existing, bool):
@@ -130,11 +133,17 @@ def _number(value: str | int | float, place: str, *, whole: bool) -> int | float
         number = _parsed(value) if isinstance(value, str) else value
     except ValueError as error:
         raise TemplateError(f"{place} is a number; {_shown(value)} is not") from error
+    _refuse_endless(number, place)
     if isinstance(number, float) and number.is_integer():
         return int(number)
     if whole and not isinstance(number, int):
         raise TemplateError(f"{place} is a whole number; {_shown(value)} is not")
     return number
+
+
+def _refuse_endless(value: object, place: str) -> None:
+    if isinstance(value, int) and value.bit_length() > _LARGEST_BITS:
+        raise TemplateError(f"{place} takes a number of fewer digits than that")
 
 
 def _parsed(text: str) -> int | float:

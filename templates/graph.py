@@ -7,6 +7,7 @@ inside a subgraph).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,8 @@ def link_of(value: object) -> Link | None:
         return None
     source, slot = value
     if not isinstance(source, str) or isinstance(slot, bool) or not isinstance(slot, int | float):
+        return None
+    if isinstance(slot, float) and not math.isfinite(slot):
         return None
     return source, int(slot)
 

@@ -45,6 +45,8 @@ class ExpectedFile:
     type: str = "output"
 
 
+_MOST_FILES = 10_000
+"""No prompt saves more; a graph that says so is refused by the server, and its names would fill the memory."""
 _KNOWN: dict[str, tuple[str, Files]] = {
     "SaveImage": (".png", "one a picture"),
     "SaveAnimatedPNG": (".png", "one"),
@@ -146,7 +148,7 @@ def expected_files(graph: Graph, prompt_id: str) -> list[ExpectedFile] | None:
         return None
     files: list[ExpectedFile] = []
     for save in saves:
-        if not save.naming_known or save.count is None:
+        if not save.naming_known or save.count is None or save.count > _MOST_FILES:
             return None
         subfolder, _, name = prefix_for(prompt_id, save.node_id).rpartition("/")
         numbered = (f"{name}_{number:05}_{save.extension}" for number in range(1, save.count + 1))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,6 +15,8 @@ from templates.graph import Graph
 
 _SHIPPED = Path(__file__).parent
 
+_HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+"""Also the halves of whole pairs, as an emoji is often spelled: what it finds is worth a look."""
 _HOW_TO_EXPORT = (
     "this is the format of ComfyUI's editor, not the API format; in ComfyUI choose Workflow → Export (API)"
     " (older versions: Settings → enable Dev mode options, then Save (API Format)) and give the file that it saves"
@@ -100,7 +104,7 @@ def _not_readable(path: Path, error: Exception) -> str:
 
 def _decode(text: str, path: Path) -> object:
     try:
-        return json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_constant)
+        document = json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise TemplateError(
@@ -110,6 +114,26 @@ def _decode(text: str, path: Path) -> object:
         raise TemplateError(f"{path}: {error}") from error
     except RecursionError as error:
         raise TemplateError(f"{path}: nested too deeply for a workflow; export it in API format again") from error
+    if half := _HALF_A_CHARACTER.search(text):
+        _refuse_half_characters(document, path, spelled=half[0])
+    return document
+
+
+def _refuse_half_characters(document: object, path: Path, *, spelled: str) -> None:
+    """JSON can spell half of a surrogate pair; no message could show it, and no file name hold it."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise TemplateError(
+            f"{path}: a text or a name holds half a character ({spelled} or a like one); write it out or take it away"
+        ) from error
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits} is too large for a number; ComfyUI would refuse it")
+    return number
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

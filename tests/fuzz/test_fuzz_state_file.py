@@ -168,6 +168,8 @@ LINES = st.lists(damaged(json.loads(BURST)).map(json.dumps).map(str.encode) | da
 
 @given(holder=damaged_bytes(HOLDER) | damaged(json.loads(HOLDER)).map(json.dumps).map(str.encode), lines=LINES)
 @example(holder=HOLDER.replace(b"00Z", b"00"), lines=[BURST.replace(b"9Z", b"9"), BURST])
+@example(holder=HOLDER.replace(b'"b"', b'"\x80"'), lines=[b"[" * 10_000])
+@example(holder=b'{"x":' + b"[" * 10_000, lines=[b'{"x":' + b"[" * 10_000])
 @example(holder=HOLDER, lines=[BURST.replace(b"9.0", b'1,"alive_seconds":1e300')])
 def test_what_is_only_a_memory_never_stands_in_the_way(folder: Path, holder: bytes, lines: list[bytes]) -> None:
     """holder.json and bursts.jsonl tell of earlier bursts: damaged, they tell less."""
