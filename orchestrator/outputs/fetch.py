@@ -25,23 +25,30 @@ class Fetch:
         self._handle = handle
         self._check = check
         self._total: int | None = None
+        self._break: ServerUnreachable | None = None
         self._is_picture = names.server_extension(file.filename) in pictures.EXTENSIONS
         self._begin_again()
 
     def run(self) -> tuple[int, str]:
-        fault = ""
-        for _ in range(TRIES):
+        """Size and SHA-256. Errors: OutputDamaged; ServerUnreachable when `TRIES` breaks in a row got no further."""
+        fault, tries, furthest = "", 0, 0
+        while tries < TRIES:
             fault = self._try()
             if not fault:
                 return self._size, self._hash.hexdigest()
+            tries = 1 if self._size > furthest else tries + 1
+            furthest = max(furthest, self._size)
+        what = f"{self._client.url}: the output {self._file.filename} of node {self._file.node_id} {fault}; "
+        if self._break is not None:
+            # The connection's fault: what the server has may be whole, and is not to be rendered again.
+            raise ServerUnreachable(f"{what}tried {TRIES} times; look at the network", may_have_arrived=True)
         raise OutputDamaged(
-            f"{self._client.url}: the output {self._file.filename} of node {self._file.node_id} {fault}; "
-            f"tried {TRIES} times; look at it on the server, then retry the item",
-            node_id=self._file.node_id,
+            f"{what}tried {TRIES} times; look at it on the server, then retry the item", node_id=self._file.node_id
         )
 
     def _try(self) -> str:
         """Go on from where the last try stopped. Returns what is wrong, or nothing when the file is whole."""
+        self._break = None
         try:
             with self._client.view(self._file, offset=self._size) as download:
                 if download.offset != self._size or self._total not in (None, download.total_bytes):
@@ -49,14 +56,14 @@ class Fetch:
                 if download.offset != self._size:
                     return "changed while it was downloaded"
                 self._total = download.total_bytes
-                broken = self._read(download.iter_chunks())
+                self._read(download.iter_chunks())
                 resumable = download.accepts_resume
         except UnexpectedAnswer as error:
             if error.status not in (206, 416):
                 raise
             self._begin_again()
             return "could not be resumed"
-        if broken or (self._total is not None and self._size != self._total):
+        if self._break is not None or (self._total is not None and self._size != self._total):
             fault = f"breaks off after {self._size} of {'?' if self._total is None else self._total} bytes"
             if not resumable or self._total is None or self._size >= self._total:
                 self._begin_again()
@@ -66,17 +73,16 @@ class Fetch:
             return "does not decode"
         return ""
 
-    def _read(self, chunks: Iterator[bytes]) -> bool:
-        """Append what comes. True when the connection broke."""
+    def _read(self, chunks: Iterator[bytes]) -> None:
+        """Append what comes, until the end or a break."""
         try:
             for chunk in chunks:
                 self._check()
                 self._handle.write(chunk)
                 self._hash.update(chunk)
                 self._size += len(chunk)
-        except ServerUnreachable:
-            return True
-        return False
+        except ServerUnreachable as error:
+            self._break = error
 
     def _begin_again(self) -> None:
         self._handle.truncate(0)
