@@ -12,7 +12,14 @@ from typing import Literal
 from orchestrator import pacing
 from orchestrator.clock import Clock
 from orchestrator.cycle import Cycle, Ending
-from orchestrator.errors import BurstError, ServerDown, StopBurst, TransientError
+from orchestrator.errors import (
+    BurstError,
+    ConfigurationError,
+    ServerDown,
+    StopBurst,
+    TransientError,
+    UnexpectedAnswer,
+)
 from orchestrator.lane import Lane
 from orchestrator.report import BurstReport, exit_code_of
 from orchestrator.request import Request
@@ -152,6 +159,8 @@ class Bursts:
         how: Ending | Literal["error"] = "error"
         try:
             how = self._cycle.burst(size)
+        except UnexpectedAnswer as unexpected:
+            error = (ConfigurationError if unexpected.needs_a_person else ServerDown)(str(unexpected))
         except TransientError as transient:
             error = ServerDown(str(transient))
         except BurstError as other:

@@ -80,6 +80,11 @@ class UnexpectedAnswer(TransientError):
         super().__init__(message)
         self.status = status
 
+    @property
+    def needs_a_person(self) -> bool:
+        """A key is wanted, or another address: asking again as it is will not help."""
+        return self.status in (401, 402, 403) or 300 <= self.status < 400
+
 
 class NotOnServer(UnexpectedAnswer):
     """`/view` answered that there is no such file. Asking again will not help; rendering again will."""

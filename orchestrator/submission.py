@@ -18,6 +18,7 @@ from orchestrator.errors import (
     ServerUnreachable,
     StaleChange,
     TemplateRejected,
+    TransientError,
     UnexpectedAnswer,
 )
 from orchestrator.prompts import Prepared
@@ -137,13 +138,14 @@ class Submission:
             return None
         except ServerUnreachable as error:
             if error.may_have_arrived:
-                return item
+                return self._unanswered(item, error)
             bench.unsend([item])
             bench.client.queue_remaining()
             return None
         except ServerBusy as error:
             if error.status != 429:
-                return item
+                return self._unanswered(item, error)
+            bench.tally.note(f"{error}; nothing was lost, and sending goes on when it takes more")
             raise _Refused(min(error.retry_after_seconds or _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)) from error
         except UnexpectedAnswer as error:
             return self._unexpected(item, error)
@@ -156,12 +158,20 @@ class Submission:
             return None
         return accepted
 
-    def _unexpected(self, item: Item, error: UnexpectedAnswer) -> Item:
+    def _unanswered(self, item: Item, error: TransientError) -> Item:
+        """It may be on the server or not; a person should know what the answer was."""
+        self._bench.tally.note(f"{error}; what was sent is looked up before it is sent again")
+        return item
+
+    def _unexpected(self, item: Item, error: UnexpectedAnswer) -> Item | None:
         """A 200 that is no answer leaves the item in doubt; anything else was surely not queued."""
         if error.status == 200:
-            return item
+            return self._unanswered(item, error)
+        if error.status == 413:
+            self._bench.fail(item, ErrorRecord(kind=PromptRejected.kind, message=str(error)))
+            return None
         self._bench.unsend([item])
-        if error.status in (401, 402, 403):
+        if error.needs_a_person:
             raise ConfigurationError(str(error)) from error
         raise ServerDown(str(error)) from error
 

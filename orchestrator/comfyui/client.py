@@ -307,6 +307,8 @@ def _is_from_comfyui(answer: Answer) -> bool:
 def _advice(status: int) -> str:
     if status in (401, 402, 403):
         return "access refused; give the server's key with --header"
+    if status == 413:
+        return "too large for what stands before the server; raise its limit on requests, or send less"
     return "not an answer of ComfyUI; check the address and what stands before the server"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui.address import DEFAULT_PORTS, Secrets, checked_headers, origin, parse_address, shown_origin
@@ -126,7 +126,7 @@ class Transport:
         """What requests raised, as ours."""
         reason = self.secrets.hidden(_reason(error, self._timeouts))
         arrived = not _never_connected(error)
-        advice = "its answer is unknown" if arrived else "check that the server runs and the address is right"
+        advice = "its answer is unknown" if arrived else _advice(error)
         return ServerUnreachable(f"{self.url}: {method} {path}: {reason}; {advice}", may_have_arrived=arrived)
 
     def _open(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> tuple[requests.Response, bool]:
@@ -182,10 +182,13 @@ class Transport:
             with self._counting:
                 self.pushbacks += 1
         said = self.secrets.snippet(first_bytes(response)) or "no text"
+        wait_seconds = _retry_after(response.headers.get("Retry-After"), self._clock)
+        asks = "" if wait_seconds is None else f" and asks to wait {wait_seconds:g} s"
+        advice = "see what limits the requests to it" if status == 429 else "see the server's log"
         raise ServerBusy(
-            f"{self.url}: {method} {path} answered {status} ({said}); if it goes on, see the server's log",
+            f"{self.url}: {method} {path} answered {status} ({said}){asks}; if it goes on, {advice}",
             status=status,
-            retry_after_seconds=_retry_after(response.headers.get("Retry-After"), self._clock),
+            retry_after_seconds=wait_seconds,
         )
 
 
@@ -220,11 +223,29 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _never_connected(error: BaseException) -> bool:
-    import ssl
-
-    never = (NewConnectionError, ConnectTimeoutError, requests.ConnectTimeout, ssl.SSLCertVerificationError)
+    never = (NewConnectionError, ConnectTimeoutError, requests.ConnectTimeout)
+    if _is_unverified(error):
+        return True
     unsent = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, requests.exceptions.InvalidHeader)
     return any(isinstance(cause, never + unsent) for cause in _causes(error))
+
+
+def _is_unverified(error: BaseException) -> bool:
+    import ssl
+
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+
+
+def _advice(error: BaseException) -> str:
+    """What to do about a connection that did not come about."""
+    if _is_unverified(error):
+        return (
+            "its certificate does not verify and nothing was sent; if it is signed by an authority of your own, "
+            "name that authority's file in REQUESTS_CA_BUNDLE"
+        )
+    if any(isinstance(cause, NameResolutionError) for cause in _causes(error)):
+        return "its name has no address here; check its spelling and this machine's network"
+    return "check that the server runs and the address is right"
 
 
 def _timed_out(error: BaseException) -> bool:
