@@ -170,7 +170,8 @@ class Recovery:
         """A server that takes prompts and never shows them again would be fed for ever."""
         self._forgotten[item.key] = self._forgotten.get(item.key, 0) + 1
         if self._forgotten[item.key] > _FORGOTTEN_LIMIT:
+            what = "took {} {} times and forgot it" if item.accepted else "was sent {} {} times and did not take it"
             raise ServerStalled(
-                f"{self._bench.client.url} took {item.key} {_FORGOTTEN_LIMIT + 1} times and forgot it each time; "
+                f"{self._bench.client.url} {what.format(item.key, _FORGOTTEN_LIMIT + 1)} each time; "
                 "look at the server's own log (`burst doctor` tells more)"
             )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from orchestrator import pacing
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
-from orchestrator.errors import BurstError, StaleChange
+from orchestrator.errors import BurstError, ServerBusy, StaleChange
 from orchestrator.outputs import Outputs
 from orchestrator.prompts import Prompts
 from orchestrator.work import Work
@@ -125,13 +125,16 @@ class Workbench:
     def set_aside(self, item: Item, error: BurstError) -> None:
         """The server answers, but not for this item: left submitted for a later burst, failed after its last attempt.
 
+        Being asked to ask less often (429) charges no attempt.
         Errors: TransientError when the server answers nothing else either; nothing is charged then.
         """
         if self.halt.is_set():
             raise error
         self.client.queue_remaining()
         record = ErrorRecord(kind="unanswered", message=str(error))
-        if item.attempts + 1 >= self.options.max_attempts:
+        if isinstance(error, ServerBusy) and error.status == 429:
+            self.tally.note(f"{item.key} is left for a later burst: {error}")
+        elif item.attempts + 1 >= self.options.max_attempts:
             self.fail(item, record)
         elif self.change(item, lambda now: now.stumble(error=record)):
             self.tally.note(f"{item.key} is left for a later burst: {error}")
