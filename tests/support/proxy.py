@@ -1,4 +1,4 @@
-"""A TCP proxy before one server that can hold requests back, hold answers back, and drop connections.
+"""A TCP proxy before one server that holds requests and answers back, breaks connections, and answers by itself.
 
 A held request outlives its sender, as measured on real servers: it reaches the server when it is let through, whether
 or not the client still lives.
@@ -7,7 +7,9 @@ or not the client still lives.
 from __future__ import annotations
 
 import contextlib
+import http
 import socket
+import struct
 import threading
 from dataclasses import dataclass
 from types import TracebackType
@@ -28,6 +30,21 @@ class _Hold:
     let_through: threading.Event
 
 
+@dataclass
+class _Spoiling:
+    """What starts with `request` gets `answer` in the server's stead, then a reset or the end of the connection.
+
+    `reaches_server`: the server is asked all the same. `passes`: so many bytes of its answer come through first.
+    """
+
+    request: bytes
+    answer: bytes
+    reset: bool
+    reaches_server: bool
+    passes: int
+    times: int
+
+
 class Proxy:
     """`with Proxy(sandbox.url) as proxy: use(proxy.url)`. A request is named by its first bytes: `POST /api/prompt`."""
 
@@ -42,6 +59,7 @@ class Proxy:
         """The head of each request, in the order of arrival."""
         self._guard = threading.Lock()
         self._holds: list[_Hold] = []
+        self._spoilings: list[_Spoiling] = []
         self._sockets: list[socket.socket] = []
         self._closing = False
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -53,13 +71,9 @@ class Proxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing = True
         self.release()
-        # Waking `accept`: closing a socket does not wake a thread that waits on it.
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        self.refuse()
         self.drop()
-        self._listener.close()
         for thread in self._threads:
             thread.join()
 
@@ -78,6 +92,36 @@ class Proxy:
                 hold.let_through.set()
             self._holds.clear()
 
+    def reset(self, request: str, *, times: int = 1_000_000) -> None:
+        """Reset the connection of the next such requests before they reach the server."""
+        self._spoil(_Spoiling(request.encode(), b"", reset=True, reaches_server=False, passes=0, times=times))
+
+    def reset_answers(self, request: str, *, after_bytes: int = 0, times: int = 1_000_000) -> None:
+        """Let such requests reach the server, and reset the connection after so many bytes of its answer."""
+        self._spoil(_Spoiling(request.encode(), b"", reset=True, reaches_server=True, passes=after_bytes, times=times))
+
+    def answer(self, request: str, answer: bytes, *, reaches_server: bool = False, times: int = 1_000_000) -> None:
+        """Give such requests this whole answer (see `http_answer`) in the server's stead."""
+        self._spoil(_Spoiling(request.encode(), answer, False, reaches_server, passes=0, times=times))
+
+    def spoilings_left(self) -> int:
+        """How many requests are still to be reset or answered here."""
+        with self._guard:
+            return sum(one.times for one in self._spoilings)
+
+    def heal(self) -> None:
+        """Reset nothing more, and leave all answers to the server."""
+        with self._guard:
+            self._spoilings.clear()
+
+    def refuse(self) -> None:
+        """Refuse new connections from now on; the open ones stay."""
+        self._closing = True
+        # Waking `accept`: closing a socket does not wake a thread that waits on it.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
     def drop(self) -> None:
         """Break every open connection."""
         with self._guard:
@@ -92,6 +136,10 @@ class Proxy:
     def _add(self, request: str, *, answer: bool, after_bytes: int, times: int) -> None:
         with self._guard:
             self._holds.append(_Hold(request.encode(), answer, after_bytes, times, threading.Event()))
+
+    def _spoil(self, spoiling: _Spoiling) -> None:
+        with self._guard:
+            self._spoilings.append(spoiling)
 
     def _accept(self) -> None:
         while not self._closing:
@@ -108,6 +156,15 @@ class Proxy:
                 if hold.answer is answer and hold.times > 0 and request.startswith(hold.request):
                     hold.times -= 1
                     return hold
+        return None
+
+    def spoiling(self, request: bytes) -> _Spoiling | None:
+        """What spoils this request, used up by one."""
+        with self._guard:
+            for spoiling in self._spoilings:
+                if spoiling.times > 0 and request.startswith(spoiling.request):
+                    spoiling.times -= 1
+                    return spoiling
         return None
 
     def note(self, data: bytes) -> None:
@@ -136,6 +193,7 @@ class _Connection:
         self._proxy = proxy
         self._client = client
         self._answer_hold: _Hold | None = None
+        self._spoiling: _Spoiling | None = None
         self._passed = 0
 
     def start(self) -> None:
@@ -156,6 +214,11 @@ class _Connection:
                     data = self._whole(data)
                     self._proxy.count_held()
                     hold.let_through.wait()
+                self._spoiling = self._proxy.spoiling(data)
+                if self._spoiling is not None and not self._spoiling.reaches_server:
+                    self._whole(data)
+                    self._spoil(self._spoiling)
+                    break
             _send(self._server, data)
         # The server's side stays open, so that it cannot tell that the sender is gone.
 
@@ -166,6 +229,11 @@ class _Connection:
 
     def _down(self) -> None:
         while data := _receive(self._server):
+            spoiling = self._spoiling
+            if spoiling is not None and self._passed + len(data) > spoiling.passes:
+                _send(self._client, data[: max(0, spoiling.passes - self._passed)])
+                self._spoil(spoiling)
+                break
             hold = self._answer_hold
             if hold is not None and self._passed + len(data) > hold.after_bytes and not hold.let_through.is_set():
                 now = max(0, hold.after_bytes - self._passed)
@@ -180,6 +248,28 @@ class _Connection:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
+
+    def _spoil(self, spoiling: _Spoiling) -> None:
+        """The end of this connection, as the client sees it."""
+        _send(self._client, spoiling.answer)
+        with contextlib.suppress(OSError):
+            if spoiling.reset:
+                self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                # Wakes the thread that reads from it, and says nothing to the other end; the reset goes out after that.
+                self._client.shutdown(socket.SHUT_RD)
+            else:
+                self._client.shutdown(socket.SHUT_RDWR)
+        self._client.close()
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+
+
+def http_answer(status: int, body: bytes = b"", *, announced: int | None = None, **headers: str) -> bytes:
+    """An HTTP/1.1 answer as bytes, the last of its connection. `announced`: a Content-Length that the body has not."""
+    lines = [f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    lines += [f"Content-Length: {len(body) if announced is None else announced}", "Connection: close", "", ""]
+    return "\r\n".join(lines).encode() + body
 
 
 def _is_whole(data: bytes) -> bool:
