@@ -75,7 +75,7 @@ class Cycle:
         if ending in (None, "stopped"):
             self._halt(self._lanes)
         else:
-            self._halt(lane for lane in self._lanes if lane.bench.client.trouble is not None)
+            self._halt(lane for lane in self._lanes if lane.is_waited_for)
         self._wake()
         until = self._clock.monotonic() + _LEAVING_SECONDS
         for thread in self._threads:

@@ -73,6 +73,10 @@ class Lane:
         return self.lost is not None
 
     @property
+    def is_waited_for(self) -> bool:
+        return self.bench.client.trouble is not None
+
+    @property
     def refused(self) -> set[str]:
         return self._suiting.refused if self._suiting is not None else set()
 
@@ -99,7 +103,7 @@ class Lane:
             failed=tally.failed,
             out=len(self._outstanding),
             seconds_per_item=self._rhythm.seconds_per_item,
-            lost=str(self.lost) if self.lost is not None else None,
+            lost=str(self.lost) if self.lost is not None else self.bench.client.trouble,
         )
 
     # Its life

@@ -43,7 +43,11 @@ class Taker(Protocol):
 
     @property
     def is_lost(self) -> bool:
-        """Its server does not answer."""
+        """Its server does not answer, and is left alone for a while."""
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Its server does not answer just now."""
 
 
 class Work:
@@ -164,7 +168,7 @@ class Work:
             return room
         own = lane.load()
         room = min(room, lane.window(self._size) + self._ahead - own.out)
-        others = [one.load() for one in self._lanes if one is not lane and id(one) not in lost]
+        others = [one.load() for one in self._lanes if not (one is lane or one.is_lost or one.is_waited_for)]
         pending = self._store.counts()[Status.PENDING]
         if not self._until_done:
             pending = min(pending, max(0, self.left_in_burst - held.total()) + self._ahead)
@@ -204,6 +208,8 @@ class Work:
     def is_at_rest(self) -> bool:
         """No server that answers has anything out or anything to take."""
         with self._lock:
+            if self._resting and not self.has_more():
+                return True
             if not all(id(lane) in self._resting or lane.is_lost for lane in self._lanes):
                 return False
             return not any(self._store.get(key).status is Status.PENDING for key in self._hopeless())

@@ -56,6 +56,7 @@ class SimulatedServer:
     away: tuple[float, float] = (0.0, 0.0)
     """From when to when it does not answer."""
     failures: int = 0
+    trouble: str | None = None
     pushbacks: int = 0
     requests_made: int = 0
     has_jobs: bool = False
