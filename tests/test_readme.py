@@ -62,13 +62,26 @@ def run(command: str, cwd: Path, environment: dict[str, str]) -> str:
 
 def test_the_console_session_goes_as_shown(project: tuple[Path, dict[str, str]]) -> None:
     directory, environment = project
-    (session,) = blocks("console")
+    session, _ = blocks("console")
     steps = re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]
     assert len(steps) == 3
     for step in steps:
         command, *shown = step.splitlines()
         printed = run(command, directory, environment).splitlines()
         assert [shape(line) for line in printed] == [shape(line) for line in shown]
+
+
+def test_several_servers_report_as_shown(project: tuple[Path, dict[str, str]]) -> None:
+    directory, environment = project
+    _, session = blocks("console")
+    command, *shown = session.removeprefix("$ ").splitlines()
+    run("burst init prompts --template workflow_api.json", directory, environment)
+    with Sandbox(SandboxSettings(seconds_per_prompt=0.05)) as other:
+        command = command.replace("http://gpu1:8188", environment["COMFYUI_URL"]).replace("http://gpu2:8188", other.url)
+        printed = [shape(line) for line in run(command.replace("-n 20", "-n 4"), directory, environment).splitlines()]
+    first = printed.index(shape(shown[1]))
+    assert shown[0] == "…"
+    assert printed[first : first + 4] == [shape(line) for line in shown[1:]]
 
 
 def test_the_agents_loop_and_the_script_work(project: tuple[Path, dict[str, str]]) -> None:
