@@ -46,6 +46,7 @@ def parse_address(text: str) -> Address:
     """What a person typed: `host:8188`, `https://host/prefix/`, `http://user:password@host`. Errors: SettingsError."""
     text = text.strip()
     try:
+        text.encode()  # a command line may hold bytes that are no text
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, port = parts.hostname, parts.port
     except ValueError:

@@ -313,9 +313,15 @@ def _advice(status: int) -> str:
 
 
 def _json(body: bytes) -> object:
-    """Python's reader, because ComfyUI sends NaN and Infinity as Python writes them."""
+    """Python's reader, because ComfyUI sends NaN and Infinity as Python writes them.
+
+    Half a surrogate pair, as Python writes a file name that is not UTF-8, becomes a question mark: no journal holds it.
+    """
     try:
-        return json.loads(body)
+        value: object = json.loads(body)
+        if b"\\ud" in body.lower():
+            return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+        return value
     except (ValueError, RecursionError) as error:
         raise WrongShape("the body is not whole JSON") from error
 
