@@ -151,6 +151,13 @@ def _overrides(
     )
 
 
+def _pair(flag: str, text: str | None) -> tuple[str, str] | None:
+    old, equals, new = (text or "").partition("=")
+    if text is not None and not (old and equals and new):
+        raise UsageError(f"{flag}: write OLD=NEW, such as {flag} http://gpu1:8188=http://10.0.0.7:8188")
+    return (old, new) if text is not None else None
+
+
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if not value:
         return
@@ -216,6 +223,7 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int | str
 )
 @click.option("--overwrite", is_flag=True, help="Replace files in the output directory that are not this state's.")
 @click.option("--abandon-server", metavar="URL", help="Give up what is submitted there; it may render twice.")
+@click.option("--server-moved", metavar="OLD=NEW", help="A server's address changed: what is out on OLD is on NEW.")
 @click.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
 @json_option
 def run(
@@ -230,14 +238,13 @@ def run(
     on_error: Literal["stop", "continue"],
     overwrite: bool,
     abandon_server: str | None,
+    server_moved: str | None,
     dry_run: bool,
     as_json: bool,
     **tools: Any,
 ) -> None:
     """Run one burst: recover, submit N, watch, download, checkpoint, report, exit."""
-    from orchestrator.rehearsal import rehearse
     from orchestrator.request import Request
-    from orchestrator.run import Run
 
     request = Request(
         state=state,
@@ -251,11 +258,16 @@ def run(
         on_error=on_error,
         overwrite=overwrite,
         abandon_server=abandon_server,
+        server_moved=_pair("--server-moved", server_moved),
         overrides=_overrides(**tools),
     )
     if dry_run:
+        from orchestrator.rehearsal import rehearse
+
         _show(rehearse(request), as_json)
         return
+    from orchestrator.run import Run
+
     with _progress(as_json) as progress:
         report, signalled = _until_signalled(Run(request, progress=progress))
     _show(report, as_json)

@@ -211,6 +211,7 @@ class Lane:
         if self._rhythm.is_quiet(self.bench.options.sweep_seconds):
             self._sweep()
             return 0.0
+        self._outstanding.take_in(self._recovery.watch_suspect(oldest))
         self._rhythm.look_again()
         return self._rhythm.until_look(oldest.prompt_id)
 
@@ -269,8 +270,8 @@ class Lane:
                 else:
                     self._outstanding.drop(item.key)
                     self._collecting.start(find)
-            case Queued(prompt_id=prompt_id):
-                self._adopt(item, prompt_id)
+            case Queued(prompt_id=prompt_id, running=running):
+                self._adopt(item, prompt_id, running=running)
             case Unclear(error=error):
                 self.bench.set_aside(item, error)
                 self._drop(item.key)
@@ -281,7 +282,7 @@ class Lane:
                 self._recovery.gone(item)
                 self._drop(item.key)
 
-    def _adopt(self, item: Item, prompt_id: str) -> None:
+    def _adopt(self, item: Item, prompt_id: str, *, running: bool) -> None:
         """It waits or runs on the server: watched from now on."""
         if item.in_doubt or prompt_id != item.prompt_id:
             accepted = self.bench.change(item, lambda now: now.accept(prompt_id=prompt_id))
@@ -292,7 +293,7 @@ class Lane:
         if late := self._recovery.found_late(item):
             self._meet(*late)
             return
-        self._outstanding.take_in(item)
+        self._outstanding.take_in(self._recovery.note_running(item) if running else item)
 
     def _settled(self, item: Item) -> None:
         """Its finished prompt is checkpointed, one way or the other."""
@@ -307,7 +308,8 @@ class Lane:
     def _refuse_stall(self, fates: dict[str, Fate]) -> None:
         """A server that answers, but whose prompts do not change for too long."""
         client = self.bench.client
-        seconds = self._stillness.seconds((fates, client.queue_remaining()))
+        # Of others' prompts before ours as many may come as go: what runs tells then that it is at work.
+        seconds = self._stillness.seconds((fates, client.queue_remaining()), lambda: client.queue().running)
         if seconds >= self.bench.options.stall_seconds:
             raise ServerStalled(
                 f"{client.url} answers, but what it runs has not changed for {seconds:.0f} s. "

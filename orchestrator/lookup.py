@@ -52,10 +52,16 @@ def look_up(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
     missing = _not_in_history(client, prompt_ids, fates)
     if not missing:
         return fates
-    queued = _known_jobs(client, missing) if client.has_jobs else _by_id(client.queue())
+    queued = _queued(client, missing)
     fates |= {prompt_id: queued[prompt_id] for prompt_id in missing if prompt_id in queued}
     missing = _not_in_history(client, [prompt_id for prompt_id in missing if prompt_id not in queued], fates)
     return fates | {prompt_id: Absent() for prompt_id in missing}
+
+
+def is_running(client: ComfyUI, prompt_id: str) -> bool:
+    """Whether the server is at work on it. Errors: as `look_up`."""
+    fate = _queued(client, [prompt_id]).get(prompt_id)
+    return fate is not None and fate.running
 
 
 def withdraw(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
@@ -89,6 +95,11 @@ def _not_in_history(client: ComfyUI, prompt_ids: Iterable[str], fates: dict[str,
         else:
             fates[prompt_id] = Finished(entry)
     return missing
+
+
+def _queued(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Queued]:
+    """What waits or runs: these prompts, and on older servers everybody's."""
+    return _known_jobs(client, prompt_ids) if client.has_jobs else _by_id(client.queue())
 
 
 def _known_jobs(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Queued]:

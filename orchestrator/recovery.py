@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import templates
 from orchestrator.comfyui import OutputFile, Queue, QueuedPrompt
 from orchestrator.errors import ItemError, NotOnServer, ServerStalled, TemplateError, TransientError
-from orchestrator.lookup import Absent, Fate, Finished, Queued, look_up, withdraw
+from orchestrator.lookup import Absent, Fate, Finished, Queued, is_running, look_up, withdraw
 from orchestrator.settling import Find, Settling
 from orchestrator.workbench import Workbench
 from state.item import Item
@@ -55,8 +55,24 @@ class Recovery:
         files = self._expected_files(item)
         if files and self._rescue(item, files):
             return
-        self._bench.put_back(item)
-        self._count_forgotten(item)
+        if item.seen_running:
+            self._bench.crashed(item)
+            self._forgotten.clear()
+        else:
+            self._bench.put_back(item)
+            self._count_forgotten(item)
+
+    def note_running(self, item: Item) -> Item:
+        """Note in its record that it runs: evidence against it, should the server go down."""
+        if item.seen_running:
+            return item
+        return self._bench.change(item, lambda now: now.note_running(), sync=False) or item
+
+    def watch_suspect(self, item: Item) -> Item:
+        """One whose prompt was lost before may be what brings the server down: whether it runs is asked and noted."""
+        assert item.prompt_id is not None
+        is_suspect = bool(item.previous_prompt_ids) and not item.seen_running
+        return self.note_running(item) if is_suspect and is_running(self._bench.client, item.prompt_id) else item
 
     def take_over(self, left: Sequence[Item]) -> None:
         """What earlier bursts left submitted here: what nobody wants any more is taken back, half downloads removed."""

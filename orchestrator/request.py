@@ -29,7 +29,11 @@ class Request:
     on_error: Literal["stop", "continue"] = "continue"
     overwrite: bool = False
     abandon_server: str | None = None
+    server_moved: tuple[str, str] | None = None
+    """The old address of a server and its new one."""
     in_doubt_seconds: float = pacing.IN_DOUBT_SECONDS
+    stall_seconds: float = pacing.STALL_SECONDS
+    sweep_seconds: float = pacing.SWEEP_SECONDS
     overrides: Overrides = field(default_factory=Overrides)
 
     def checked(self) -> Request:
@@ -50,7 +54,11 @@ class Request:
     def options(self) -> Options:
         """What every burst of the run is asked."""
         return Options(
-            poll_seconds=self.poll_seconds, max_attempts=self.max_attempts, in_doubt_seconds=self.in_doubt_seconds
+            poll_seconds=self.poll_seconds,
+            max_attempts=self.max_attempts,
+            in_doubt_seconds=self.in_doubt_seconds,
+            stall_seconds=self.stall_seconds,
+            sweep_seconds=self.sweep_seconds,
         )
 
     def burst_size(self, records: Sequence[BurstRecord], *, seconds: float | None = None) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from orchestrator import pacing
 from orchestrator.clock import Clock
 
@@ -92,14 +94,22 @@ class Stillness:
         self._clock = clock
         self._since = clock.monotonic()
         self._last: object = None
+        self._closer: object = None
 
     def stirred(self) -> None:
         """Something ended, or the server came back."""
         self._since = self._clock.monotonic()
 
-    def seconds(self, sight: object) -> float:
-        """How long this, all that can be seen of it, has been the same."""
+    def seconds(self, sight: object, look_closer: Callable[[], object]) -> float:
+        """How long this, all that can be seen of it, has been the same.
+
+        `look_closer`: asked where nothing has changed at first sight, because it costs more.
+        """
         if sight != self._last:
-            self._last = sight
+            self._last, self._closer = sight, None
             self.stirred()
+        else:
+            before, self._closer = self._closer, look_closer()
+            if before not in (None, self._closer):
+                self.stirred()
         return self._clock.monotonic() - self._since

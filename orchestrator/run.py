@@ -42,11 +42,13 @@ def run_burst(
     max_attempts: int = 3,
     on_error: Literal["stop", "continue"] = "continue",
     overwrite: bool = False,
+    server_moved: tuple[str, str] | None = None,
     stop: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> BurstReport:
     """One burst over a state file, as `burst run` does it. What is not said comes from `init` and the environment.
 
+    `server_moved`: the old address of a server and its new one.
     Safe to repeat and to kill at any time. Set `stop` from another thread to end it after its next checkpoint.
     Errors: LockHeld when another burst works on this state; ConfigurationError and its kinds when something must be
     mended first. What stops a burst in the middle (server down, disk full) is in the report's `reason`.
@@ -69,6 +71,7 @@ def run_burst(
         max_attempts=max_attempts,
         on_error=on_error,
         overwrite=overwrite,
+        server_moved=server_moved,
         overrides=overrides,
     )
     return Run(request, stop=stop, progress=progress).execute()
@@ -111,6 +114,7 @@ class Run:
             if killed is not None:
                 _record_killed(log, *killed)
             store.refresh()
+            settings = self._moved(settings, store)
             memory = Memory(log, log.read())
             limit = self._limit(memory.records)
             shared = self._shared(settings, prompts, store)
@@ -156,6 +160,15 @@ class Run:
             return self._request.max_seconds or None
         learned = pacing.learned_limit(records)
         return learned.usable_seconds if learned is not None else None
+
+    def _moved(self, settings: Settings, store: JsonStore) -> Settings:
+        """The settings to run with, after a server's address has changed. Errors: UsageError, DiskFull."""
+        if self._request.server_moved is None:
+            return settings
+        from orchestrator.moving import Move, move_server
+
+        move = Move.between(*self._request.server_moved)
+        return move_server(self._request.state, store, settings, move, note=self._notes.note)
 
     def _shared(self, settings: Settings, prompts: Prompts, store: JsonStore) -> Shared:
         request = self._request

@@ -110,6 +110,7 @@ def _left_on(shared: Shared, urls: Sequence[str]) -> dict[str, list[Item]]:
     for url, count in elsewhere.items():
         shared.note(
             f"{counted(count)} submitted to {url}, which this run does not use, stay there. "
-            f"Run with --server {url}, or give them up with --abandon-server {url}."
+            f"Run with --server {url}; where it has a new address, with --server-moved {url}=NEW; or give them up with "
+            f"--abandon-server {url}."
         )
     return left

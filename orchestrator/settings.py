@@ -87,12 +87,16 @@ class Overrides:
 
 def load_settings(state_file: Path, overrides: Overrides | None = None) -> Settings:
     """Errors: SettingsError with the path, StateVersionError."""
-    said = overrides or Overrides()
+    return _overridden(kept_settings(state_file), overrides or Overrides())
+
+
+def kept_settings(state_file: Path) -> Settings:
+    """What is remembered beside the state alone. Errors: as `load_settings`."""
     home = state_file.resolve().parent
     path = settings_path(state_file)
     kept = _read(path)
     headers, own_headers = _headers(path, kept)
-    settings = Settings(
+    return Settings(
         output_dir=home / _text(path, kept, "output_dir", "output"),
         template=_template(home, kept.get("template")),
         servers=parse_servers(kept.get("servers", (DEFAULT_SERVER,)), source=f"{path}: servers"),
@@ -100,7 +104,6 @@ def load_settings(state_file: Path, overrides: Overrides | None = None) -> Setti
         headers=headers,
         own_headers=own_headers,
     )
-    return _overridden(settings, said)
 
 
 def parse_servers(texts: Iterable[str], *, source: str) -> tuple[str, ...]:

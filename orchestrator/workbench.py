@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from state.item import ErrorRecord, Item, Status
 from state.store import Change, Store, change_all
 
 log = logging.getLogger("burst")
+_MOST_CRASHES = 2
+"""So often an item may be running when its server goes down; it is set aside then, so that the others go on."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,26 @@ class Workbench:
     def put_back(self, item: Item) -> None:
         """Due again with no attempt charged, in this burst or a later one; or cancelled where that was wished for."""
         self._count(self.change(item, lambda now: now.cancel() if now.cancel_requested else now.put_back(charge=False)))
+
+    def crashed(self, item: Item) -> None:
+        """Its server went down, or forgot it, while it ran: due again like the others, or set aside as the reason."""
+        blame = f"running when {self.client.url} went down or forgot it"
+        last = ErrorRecord(
+            kind="quarantine",
+            message=f"set aside: it was {blame}, {_MOST_CRASHES} times; look at the server's log, then "
+            f"`burst retry {shlex.quote(item.key)}` tries it again",
+        )
+
+        def edit(now: Item) -> Item:
+            if now.cancel_requested:
+                return now.cancel()
+            crashed = now.crash()
+            return crashed.fail(error=last, charge=False) if crashed.crashes >= _MOST_CRASHES else crashed
+
+        changed = self.change(item, edit)
+        if changed is not None and changed.status is Status.PENDING:
+            self.tally.note(f"{item.key} was {blame}; after the next time it is set aside")
+        self._count(changed)
 
     def set_aside(self, item: Item, error: BurstError) -> None:
         """The server answers, but not for this item: left submitted for a later burst, failed after its last attempt.

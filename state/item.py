@@ -78,10 +78,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     index: Count | None = None
     priority: Priority = "normal"
     attempts: Count = 0
+    crashes: Count = 0
     prompt_id: str | None = None
     previous_prompt_ids: tuple[str, ...] = ()
     server: str | None = None
     accepted: bool = False
+    seen_running: bool = False
     cancel_requested: bool = False
     submitted_at: UtcTime | None = None
     completed_at: UtcTime | None = None
@@ -153,6 +155,18 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         )
         return msgspec.structs.replace(self, prompt_id=prompt_id, previous_prompt_ids=previous, accepted=True)
 
+    def note_running(self) -> Self:
+        """Its prompt was seen running: if the server goes down now, it may be the reason."""
+        return msgspec.structs.replace(self, seen_running=True)
+
+    def crash(self) -> Self:
+        """The server went down while its prompt ran: due again, with no attempt charged, and counted."""
+        return msgspec.structs.replace(self.put_back(charge=False), crashes=self.crashes + 1)
+
+    def move(self, *, server: str) -> Self:
+        """Its server has a new address."""
+        return msgspec.structs.replace(self, server=server)
+
     def doubt(self) -> Self:
         """A hand edit says pending while its prompt was still out: the server is asked first."""
         return msgspec.structs.replace(self, status=Status.SUBMITTED, accepted=False)
@@ -165,7 +179,9 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             completed_at=at,
             seconds=seconds,
             error=None,
+            crashes=0,
             accepted=False,
+            seen_running=False,
             cancel_requested=False,
         )
 
@@ -198,6 +214,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             status=Status.PENDING,
             previous_prompt_ids=(),
             attempts=0,
+            crashes=0,
             error=None,
             completed_at=None,
             seconds=None,
@@ -221,6 +238,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             previous_prompt_ids=previous,
             server=None,
             accepted=False,
+            seen_running=False,
             cancel_requested=False,
             submitted_at=None,
             fingerprint=None,
