@@ -1,9 +1,11 @@
 """What is sent: API-format workflows, addresses into them, and named bindings."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from templates.address import resolve
 from templates.bindings import NAMES, Bindings, bind, find_bindings, touched_nodes
-from templates.check import Finding, check_against, check_offline, declared_inputs
-from templates.choices import MODEL_INPUTS, Choices, Folders, choices_of
 from templates.fingerprint import fingerprint
 from templates.graph import Graph, Target, needed_nodes
 from templates.saving import (
@@ -16,6 +18,10 @@ from templates.saving import (
     set_prefixes,
 )
 from templates.workflow import Workflow, load_workflow, parse_graph, shipped_workflows
+
+if TYPE_CHECKING:
+    from templates.check import Finding, check_against, check_offline, declared_inputs
+    from templates.choices import MODEL_INPUTS, Choices, Folders, choices_of
 
 __all__ = [
     "MODEL_INPUTS",
@@ -48,3 +54,14 @@ __all__ = [
     "shipped_workflows",
     "touched_nodes",
 ]
+
+_CHOICES = ("MODEL_INPUTS", "Choices", "Folders", "choices_of")
+
+
+def __getattr__(name: str) -> Any:
+    """What holds a workflow against a server is imported on first use: a plain run needs none of it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module("templates.choices" if name in _CHOICES else "templates.check"), name)
