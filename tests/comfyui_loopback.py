@@ -34,7 +34,7 @@ class Asked:
     def reply(self, status: int, body: bytes = b"", *, announced: int | None = None, **headers: str) -> None:
         """Answer. `announced` is a Content-Length that differs from the body: the connection is closed after it."""
         handler = self._handler
-        handler.send_response(status)
+        handler.send_response_only(status)
         for name, value in headers.items():
             handler.send_header(name.replace("_", "-"), value)
         handler.send_header("Content-Length", str(len(body) if announced is None else announced))

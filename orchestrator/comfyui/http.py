@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import urljoin
 
@@ -188,7 +189,11 @@ class Transport:
         raise ServerBusy(
             f"{self.url}: {method} {path} answered {status} ({said}){asks}; if it goes on, {advice}",
             status=status,
+<<<<<<< HEAD
             retry_after_seconds=wait_seconds,
+=======
+            retry_after_seconds=_retry_after(response.headers, self._clock),
+>>>>>>> e160d95 (wip)
         )
 
 
@@ -200,17 +205,21 @@ def _closed_on_error(response: requests.Response) -> Iterator[None]:
         undo.pop_all()
 
 
-def _retry_after(value: str | None, clock: Clock) -> float | None:
-    """Seconds, from either form of RFC 9110 §10.2.3."""
-    if value is None:
-        return None
-    if re.fullmatch(r"\d{1,9}", value.strip()):
+def _retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """Seconds, from either form of RFC 9110 §10.2.3. A time is by the server's clock, which may not be ours."""
+    value = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"\d{1,9}", value):
         return float(value)
+    due = _time(value)
+    return None if due is None else max(0.0, (due - (_time(headers.get("Date", "")) or clock.now())).total_seconds())
+
+
+def _time(value: str) -> datetime | None:
     try:
-        due = email.utils.parsedate_to_datetime(value)
+        found = email.utils.parsedate_to_datetime(value)
     except ValueError:
         return None
-    return None if due.tzinfo is None else max(0.0, (due - clock.now()).total_seconds())
+    return found if found.tzinfo is not None else None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
