@@ -183,17 +183,13 @@ class Transport:
             with self._counting:
                 self.pushbacks += 1
         said = self.secrets.snippet(first_bytes(response)) or "no text"
-        wait_seconds = _retry_after(response.headers.get("Retry-After"), self._clock)
+        wait_seconds = _retry_after(response.headers, self._clock)
         asks = "" if wait_seconds is None else f" and asks to wait {wait_seconds:g} s"
         advice = "see what limits the requests to it" if status == 429 else "see the server's log"
         raise ServerBusy(
             f"{self.url}: {method} {path} answered {status} ({said}){asks}; if it goes on, {advice}",
             status=status,
-<<<<<<< HEAD
             retry_after_seconds=wait_seconds,
-=======
-            retry_after_seconds=_retry_after(response.headers, self._clock),
->>>>>>> e160d95 (wip)
         )
 
 
