@@ -9,12 +9,10 @@ from datetime import datetime
 
 import templates
 from orchestrator.errors import (
-    ConfigurationError,
     ItemError,
     OutputRefused,
     PromptRejected,
     ServerBusy,
-    ServerDown,
     ServerUnreachable,
     StaleChange,
     TemplateRejected,
@@ -59,8 +57,8 @@ class Submission:
     def submit(self, items: Sequence[Item]) -> list[Item]:
         """Submit these pending items; those that are now submitted, `in_doubt` where no answer came.
 
-        An item that cannot be prepared fails alone. Errors: TemplateError, TemplateRejected, ServerDown, DiskFull; no
-        item is left submitted then whose POST was never sent.
+        An item that cannot be prepared fails alone. Errors: TemplateError, TemplateRejected, TransientError, DiskFull;
+        no item is left submitted then whose POST was never sent.
         """
         ready = [intent for item in items if (intent := self._prepared(item)) is not None]
         intents = self._intend(ready)
@@ -164,16 +162,17 @@ class Submission:
         return item
 
     def _unexpected(self, item: Item, error: UnexpectedAnswer) -> Item | None:
-        """A 200 that is no answer leaves the item in doubt; anything else was surely not queued."""
+        """A 200 that is no answer leaves the item in doubt; anything else was surely not queued.
+
+        Errors: the same one, unless that says something of this item alone.
+        """
         if error.status == 200:
             return self._unanswered(item, error)
         if error.status == 413:
             self._bench.fail(item, ErrorRecord(kind=PromptRejected.kind, message=str(error)))
             return None
         self._bench.unsend([item])
-        if error.needs_a_person:
-            raise ConfigurationError(str(error)) from error
-        raise ServerDown(str(error)) from error
+        raise error
 
     def _rejected(self, intent: _Intent, error: PromptRejected) -> None:
         """The item's own fault fails it; the template's stops the burst with every item still due."""

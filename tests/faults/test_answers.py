@@ -288,6 +288,24 @@ def test_a_server_that_wants_a_key(
     check_next_run(project, sandbox)
 
 
+@pytest.mark.parametrize("status", [401, 404, 307])
+def test_one_of_two_servers_that_refuses_posts_is_left_alone(
+    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, burst: Burst, status: int
+) -> None:
+    """It ends the run only where it is the only one."""
+    project = make_project(server=proxy.url)
+    proxy.answer("POST /api/prompt", page(status, Location="http://login.test/"))
+    with Sandbox() as other:
+        report = burst(project, server=[proxy.url, other.url])
+        assert (report.exit_code, report.completed, report.put_back) == (0, 3, 0)
+        refusing, willing = report.servers
+        assert refusing.lost is not None
+        assert f"POST /api/prompt answered {status}" in refusing.lost
+        assert (willing.completed, willing.lost) == (3, None)
+        check_done_once(project, other)
+    assert sandbox.counts()["posts"] == 0
+
+
 def test_a_prompt_that_is_too_large_fails_alone(
     make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, burst: Burst
 ) -> None:

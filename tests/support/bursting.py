@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from projects import Project
@@ -21,10 +21,11 @@ SetTimes = Callable[..., None]
 
 
 def run_quickly(
-    project: Project, *, server: str | None = None, headers: dict[str, str] | None = None, **asked: Any
+    project: Project, *, server: str | Sequence[str] | None = None, headers: dict[str, str] | None = None, **asked: Any
 ) -> BurstReport:
     """One burst over a project, with short ticks and half a second of doubt."""
-    overrides = Overrides(servers=(server,) if server else (), headers=headers or {})
+    servers = (server,) if isinstance(server, str) else tuple(server or ())
+    overrides = Overrides(servers=servers, headers=headers or {})
     times: dict[str, Any] = {"poll_seconds": 0.2, "in_doubt_seconds": 0.5}
     return Run(Request(state=project.state, overrides=overrides, **times | asked)).execute()
 
