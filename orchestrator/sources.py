@@ -74,13 +74,13 @@ def _files(directory: Path, pattern: str) -> list[Path]:
 
 
 def _refuse_unreadable(root: Path) -> None:
-    """`rglob` passes over directories that it may not read, and with them over their prompts."""
+    """`rglob` passes over directories that it may not read, and with them over their prompts. Errors: OSError."""
 
     def refuse(error: OSError) -> None:
         raise error
 
-    for _ in os.walk(root, onerror=refuse):
-        pass
+    for _, directories, _ in os.walk(root, onerror=refuse):
+        directories[:] = [name for name in directories if not name.startswith(".")]
 
 
 def _refuse_undecodable(path: Path) -> None:

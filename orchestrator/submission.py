@@ -19,6 +19,7 @@ from orchestrator.errors import (
     TransientError,
     UnexpectedAnswer,
 )
+from orchestrator.lookup import withdraw
 from orchestrator.prompts import Prepared
 from orchestrator.workbench import Workbench
 from state.item import ErrorRecord, Item, Status
@@ -91,12 +92,17 @@ class Submission:
 
     def _refuse_occupied(self, item: Item, prepared: Prepared) -> None:
         """Before rendering: the names are inside the output directory, and nothing else is in the way."""
+        outputs, extensions = self._bench.outputs, prepared.extensions[:1]
         own = [output.path for output in item.outputs]
-        in_the_way = self._bench.outputs.occupied(
-            item.subfolder, item.name, prepared.extensions[:1], own, prompt_ids=item.previous_prompt_ids
-        )
+        in_the_way = outputs.occupied(item.subfolder, item.name, extensions, own, prompt_ids=item.previous_prompt_ids)
         if in_the_way is not None:
-            raise OutputRefused(f"{self._bench.outputs.in_the_way(in_the_way)}; then `burst retry`")
+            raise OutputRefused(f"{outputs.in_the_way(in_the_way)}; then `burst retry`")
+        other = outputs.promised(item.key, item.subfolder, item.name, extensions)
+        if other is not None:
+            raise OutputRefused(
+                f"{other} is saved under the same name; give one of the two another filename or subfolder, "
+                "then `burst retry`"
+            )
 
     def _intend(self, ready: Sequence[_Intent]) -> list[_Intent]:
         """Make all prompt_ids durable in one line; items that another process changed meanwhile are left out."""
@@ -150,9 +156,8 @@ class Submission:
         renamed = answer.prompt_id != item.prompt_id
         accepted = bench.change(item, lambda now: now.accept(prompt_id=answer.prompt_id), sync=renamed)
         if accepted is not None and answer.node_errors:
-            bench.client.delete_from_queue([answer.prompt_id])
-            partly = PromptRejected("some of its outputs are not valid", node_errors=answer.node_errors)
-            self._rejected(_Intent(accepted, intent.prepared), partly)
+            withdraw(bench.client, [answer.prompt_id])
+            self._rejected(_Intent(accepted, intent.prepared), bench.client.left_out(answer))
             return None
         return accepted
 
@@ -181,10 +186,8 @@ class Submission:
             record = ErrorRecord(kind=error.kind, message=str(error), node_id=error.node_id)
             self._bench.fail(intent.item, record)
             return
-        if intent.item.accepted:
-            self._bench.put_back(intent.item)
-        else:
-            self._bench.unsend([intent.item])
+        # Its prompt_id is forgotten: what was made of a part of the template must never be taken for the whole.
+        self._bench.unsend([intent.item])
         raise TemplateRejected(
             f"the server refuses the template: {error}. No item is to blame; mend the template or the server "
             "(`burst template check --server` tells more), then run again.",

@@ -43,6 +43,8 @@ class Outputs:
         """Held while a temporary file is made, renamed or removed: never while one is filled or synced."""
         self._making_directories = threading.Lock()
         self._prepared: set[Path] = set()
+        self._promises: dict[Path, str] = {}
+        """The key of the item that a place is kept for."""
         self._in_flight: set[Path] = set()
         self._abandoned = False
 
@@ -69,6 +71,18 @@ class Outputs:
         if folder not in self._prepared:
             self._refuse_blocked(folder)
         return next((target for target in targets if self._is_taken(target, mine, sha256=None)), None)
+
+    def promised(self, key: str, subfolder: str, filename: str, extensions: Sequence[str]) -> str | None:
+        """Keep the places of this item's outputs for it until they are placed; the other item that has one of them.
+
+        Names that only some disks take for one are no reason to refuse here: what is in the way then shows later.
+        """
+        places = self.target_names(subfolder, filename, extensions)
+        with self._guard:
+            other = next((one for place in places if (one := self._promises.get(place, key)) != key), None)
+            if other is None:
+                self._promises |= dict.fromkeys(places, key)
+            return other
 
     def in_the_way(self, place: Path) -> str:
         """What to say of a place that is occupied."""
@@ -220,6 +234,7 @@ class Outputs:
                 self._check_wanted()
                 self._disk.rename(one.temporary, one.target)
                 self._in_flight.discard(one.temporary)
+                self._promises.pop(one.target, None)
             if self._overwrite:
                 self._spared.add(folded(str(one.placed.path)))
         return [one.placed for one in fetched.waiting]

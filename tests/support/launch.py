@@ -1,13 +1,16 @@
-"""The command line with short times, and with a SIGKILL at a chosen function: a program, run as a process of its own.
+"""The command line with short times, a SIGKILL at a chosen function, or a system that refuses: a program of its own.
 
-    python launch.py [--in-doubt SECONDS] [--sweep SECONDS] [--kill before|after:MODULE:CLASS.METHOD[:NTH]] -- run …
+    python launch.py [--in-doubt SECONDS] [--sweep SECONDS] [--kill before|after:MODULE:CLASS.METHOD[:NTH]]
+                     [--refuse MODULE.FUNCTION:ERRNO:PART_OF_PATH] -- run …
 
-Nothing is replaced but two constants; `--kill` ends the process at the chosen place as the kernel would.
+Nothing is replaced but two constants; `--kill` ends the process at the chosen place as the kernel would; `--refuse`
+lets a function of the system fail with this error for descriptors of such files.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import signal
@@ -21,10 +24,13 @@ def main() -> None:
     parser.add_argument("--in-doubt", type=float)
     parser.add_argument("--sweep", type=float)
     parser.add_argument("--kill", action="append", default=[])
+    parser.add_argument("--refuse", action="append", default=[])
     options = parser.parse_args(ours)
     _shorten(in_doubt=options.in_doubt, sweep=options.sweep)
     for place in options.kill:
         _kill_at(place)
+    for refusal in options.refuse:
+        _refuse(refusal)
     sys.argv = ["burst", *theirs]
     importlib.import_module("burst").main()
 
@@ -61,6 +67,20 @@ def _kill_at(place: str) -> None:
         return result
 
     setattr(owner, method, deadly)
+
+
+def _refuse(refusal: str) -> None:
+    function, name, part = refusal.split(":")
+    module_name, function_name = function.split(".")
+    module, code = importlib.import_module(module_name), getattr(errno, name)
+    original = getattr(module, function_name)
+
+    def refusing(descriptor: int, *arguments: Any) -> Any:
+        if part in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(code, os.strerror(code))
+        return original(descriptor, *arguments)
+
+    setattr(module, function_name, refusing)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,66 @@
+"""Disks that take two names for one, and processes that have no more rights on files than an ordinary user."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.wording import folded
+
+
+def without_rights() -> list[str]:
+    """What to put before a command line, so that permissions count for root too."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root's rights cannot be put aside here")
+    return ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+
+
+class FoldingDisk:
+    """Below `root`, in this process, a name leads to the file whose name is the same but for case and accents.
+
+    As APFS, exFAT and most network disks do. Every call of the system through which a file is found or named is bent.
+    """
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._root = os.path.abspath(root)
+        self._list = os.listdir
+        for module, name, paths in (
+            (os, "lstat", 1),
+            (os, "stat", 1),
+            (os, "open", 1),
+            (os, "mkdir", 1),
+            (os, "unlink", 1),
+            (os, "replace", 2),
+            (io, "open", 1),
+        ):
+            monkeypatch.setattr(module, name, self._bent(getattr(module, name), paths))
+
+    def _bent(self, original: Callable[..., Any], paths: int) -> Callable[..., Any]:
+        def bent(*arguments: Any, **named: Any) -> Any:
+            return original(*map(self._found, arguments[:paths]), *arguments[paths:], **named)
+
+        return bent
+
+    def _found(self, path: Any) -> Any:
+        """The name that stands on the disk, where one does that this disk takes for the same."""
+        text = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+        if not isinstance(text, str) or not text.startswith(self._root + os.sep):
+            return path
+        place = self._root
+        for part in text[len(self._root) + 1 :].split(os.sep):
+            place += os.sep + next((name for name in self._names_in(place) if folded(name) == folded(part)), part)
+        return place
+
+    def _names_in(self, place: str) -> list[str]:
+        try:
+            return self._list(place)
+        except OSError:
+            return []
