@@ -102,13 +102,15 @@ class Settling:
     def _out_of_memory(self, item: Item, entry: HistoryEntry) -> None:
         """Free the server's memory and try once more; a second time fails the item."""
         failure = _failure(entry)
-        if item.error is not None and item.error.kind == OUT_OF_MEMORY:
-            advice = "out of memory twice, also after /free: use a smaller batch_size or picture size"
-            message = f"{advice} ({failure.message})"
-            self._bench.fail(item, ErrorRecord(kind=OUT_OF_MEMORY, message=message, node_id=failure.node_id))
+        again = item.error is not None and item.error.kind == OUT_OF_MEMORY
+        when = "out of memory twice, also after /free" if again else "out of memory"
+        message = f"{when}: use a smaller batch_size or picture size ({failure.message})"
+        record = ErrorRecord(kind=OUT_OF_MEMORY, message=message, node_id=failure.node_id)
+        if again:
+            self._bench.fail(item, record)
             return
         self._bench.client.free()
-        self._bench.charge(item, ErrorRecord(kind=OUT_OF_MEMORY, message=failure.message, node_id=failure.node_id))
+        self._bench.charge(item, record)
 
 
 def _completion(placed: Sequence[Placed], at: datetime, seconds: float | None) -> Callable[[Item], Item]:

@@ -173,13 +173,25 @@ def read_rejection(body: object, hide: Hide) -> PromptRejected:
         error = {"message": error}
     fault = need_object(error, "error")
     node_errors = _object_or_empty(answer.get("node_errors"))
-    said = [_joined(fault)] + [f"node {node_id} {_node_fault(fault)}" for node_id, fault in node_errors.items()]
     return PromptRejected(
-        hide(f"the server rejected the prompt: {'; '.join(said)}"),
+        hide(f"the server rejected the prompt: {'; '.join([_joined(fault), *_said_of_nodes(node_errors)])}"),
         error_type=_text_or_empty(fault.get("type")),
         node_errors=node_errors,
         node_id=next(iter(node_errors), None),
     )
+
+
+def partly_rejected(node_errors: dict[str, Any], hide: Hide) -> PromptRejected:
+    """A 200 with `node_errors`: the server queued the outputs that it can make, and leaves out these nodes."""
+    return PromptRejected(
+        hide(f"the server would leave out a part of the prompt: {'; '.join(_said_of_nodes(node_errors))}"),
+        node_errors=node_errors,
+        node_id=next(iter(node_errors), None),
+    )
+
+
+def _said_of_nodes(node_errors: dict[str, Any]) -> list[str]:
+    return [f"node {node_id} {_node_fault(fault)}" for node_id, fault in node_errors.items()]
 
 
 def _node_fault(fault: object) -> str:

@@ -130,6 +130,10 @@ class ComfyUI:
         self._expect_ok(answer)
         return self._read(answer, answers.read_submitted)
 
+    def left_out(self, submitted: Submitted) -> PromptRejected:
+        """What the server said of the outputs that it left out of a queued prompt."""
+        return answers.partly_rejected(submitted.node_errors, self.transport.secrets.hidden)
+
     def history(self, prompt_id: str) -> HistoryEntry | None:
         """`GET /history/{id}`. None while the prompt waits or runs, and when the server does not know it."""
         hide = self.transport.secrets.hidden

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from beside import beside, wait_for_renders
-from faults.conftest import Burst
+from bursting import Burst
 from projects import MakeProject, Project, small_template
 from proxy import Proxy
 from waiting import wait_until

@@ -1,0 +1,159 @@
+"""Other people at the server's queue, and a worker that is dead or only seems so. (Clearing it: see tests/kills.)"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from beside import beside
+from bursting import Burst
+from projects import MakeProject, Project, small_template
+from support.simulated import HandClock, SimulatedServer, Simulation
+from waiting import wait_until
+
+import templates
+from orchestrator.comfyui import ComfyUI, Queue
+from orchestrator.comfyui.answers import QueuedPrompt
+from orchestrator.errors import ServerStalled
+from orchestrator.pacing import STALL_SECONDS
+from orchestrator.report import BurstReport
+from orchestrator.request import Request
+from orchestrator.run import Run
+from orchestrator.sandbox import Sandbox
+from orchestrator.settings import Overrides
+from state.item import Status
+
+
+def wait_for_accepted(project: Project, count: int) -> None:
+    wait_until(lambda: sum(item.accepted for item in project.items()) == count, what=f"{count} accepted")
+
+
+def flood(sandbox: Sandbox, count: int) -> None:
+    """Somebody's prompts; their numbers are small, as a browser's are."""
+    with ComfyUI(sandbox.url) as client:
+        for seed in range(count):
+            graph = small_template()
+            graph["3"]["inputs"]["seed"] = seed
+            prompt_id = str(uuid.uuid4())
+            client.submit(templates.set_prefixes(graph, prompt_id), prompt_id=prompt_id, number=seed, extra_data={})
+
+
+def test_a_hundred_prompts_before_ours_are_waited_for(
+    make_project: MakeProject, sandbox: Sandbox, burst: Burst
+) -> None:
+    """Together they take several times as long as a server may stand still."""
+    sandbox.hold("next")
+    flood(sandbox, 100)
+    sandbox.change(seconds_per_prompt=0.03)
+    sandbox.release()
+    project = make_project(count=3)
+    report = burst(project, stall_seconds=0.8, sweep_seconds=0.1)
+    assert (report.exit_code, report.reason, report.completed) == (0, None, 3)
+    assert sandbox.counts()["posts"] == 103
+    project.check_all_done(sandbox.counts())
+
+
+@dataclass
+class BusyForOthers(SimulatedServer):
+    """As many prompts of others come as go, one every ten minutes, and all before ours, for two hours."""
+
+    stands_still: bool = False
+    until: float = 4 * STALL_SECONDS
+
+    def submit(self, *arguments: object, **named: object) -> object:  # type: ignore[override]
+        submitted = super().submit(*arguments, **named)  # type: ignore[arg-type]
+        self.ends[submitted.prompt_id] = self.until, self.until + 1.0
+        return submitted
+
+    def queue(self) -> Queue:
+        queue = super().queue()
+        at_work_on = 0 if self.stands_still else int(self.clock.seconds // 600)
+        return queue if queue.running else Queue((QueuedPrompt(f"other {at_work_on}", 0.0, {}),), queue.pending)
+
+
+@pytest.mark.parametrize("stands_still", [False, True], ids=["at work", "stands still"])
+def test_what_runs_tells_whether_a_queue_that_never_gets_shorter_moves(tmp_path: Path, stands_still: bool) -> None:
+    clock = HandClock()
+    server = BusyForOthers("http://gpu:8188", clock, lambda _: 1.0, stands_still=stands_still)
+    simulation = Simulation(tmp_path, clock, [server], items=2)
+    if stands_still:
+        with pytest.raises(ServerStalled):
+            simulation.burst(2)
+        assert STALL_SECONDS <= clock.seconds < 1.1 * STALL_SECONDS
+    else:
+        simulation.burst(2)
+        assert simulation.store.counts()[Status.COMPLETED] == 2
+    simulation.close()
+
+
+def stalled(project: Project, sandbox: Sandbox, *servers: str) -> BurstReport:
+    """One burst over a server whose worker dies with the first prompt that it takes."""
+    sandbox.hold("render")
+    asked = Request(
+        state=project.state,
+        overrides=Overrides(servers=servers),
+        poll_seconds=0.2,
+        stall_seconds=0.8,
+        sweep_seconds=0.1,
+        max_seconds=20.0,
+    )
+    with beside(Run(asked).execute) as end:
+        wait_until(lambda: sandbox.counts()["posts"], what="submitted")
+        sandbox.stall()
+        return end()
+
+
+def test_a_server_whose_worker_died_is_called_stalled(
+    make_project: MakeProject, sandbox: Sandbox, burst: Burst
+) -> None:
+    project = make_project(count=3)
+    report = stalled(project, sandbox)
+    assert report.exit_code == 75
+    assert report.reason is not None
+    assert all(word in report.reason for word in (sandbox.url, "answers, but", "has not changed", "Restart it"))
+    assert {(item.status, item.attempts) for item in project.items()} == {(Status.SUBMITTED, 0)}
+    sandbox.restart()
+    sandbox.release()
+    assert burst(project).completed == 3
+    project.check_all_done(sandbox.counts())
+
+
+def test_a_stalled_server_keeps_its_items_and_others_do_the_rest(
+    make_project: MakeProject, sandbox: Sandbox, burst: Burst, tmp_path: Path
+) -> None:
+    project = make_project(count=6)
+    with Sandbox(directory=tmp_path / "other") as other:
+        report = stalled(project, sandbox, sandbox.url, other.url)
+        rendered_there = other.counts()["rendered_by_item"]
+    kept = project.items(Status.SUBMITTED)
+    assert {item.server for item in kept} == {sandbox.url}
+    assert 1 <= len(kept) <= 2
+    assert (report.completed, report.exit_code) == (6 - len(kept), 75)
+    assert [bool(server.lost) for server in report.servers] == [True, False]
+    sandbox.restart()
+    sandbox.release()
+    assert burst(project).completed == len(kept)
+    project.check_all_done({"rendered_by_item": rendered_there | sandbox.counts()["rendered_by_item"]})
+
+
+def test_interrupted_by_somebody_else_at_its_last_attempt_it_fails_and_says_so(
+    make_project: MakeProject, sandbox: Sandbox, burst: Burst
+) -> None:
+    """Each costs an attempt, so that a person can put an end to what burst would go on with."""
+    sandbox.hold("render")
+    project = make_project(count=2)
+    with ComfyUI(sandbox.url) as client, beside(burst, project, max_attempts=1) as end:
+        wait_for_accepted(project, 2)
+        wait_until(lambda: client.queue().running)
+        requests.post(sandbox.url + "/interrupt", json={}, timeout=10).raise_for_status()
+        sandbox.release()
+        report = end()
+    assert (report.exit_code, report.completed, report.failed) == (1, 1, 1)
+    ((key, message),) = report.failures
+    assert (key, message) == (project.item(1).key, "interrupted on the server by somebody else")
+    assert project.burst("retry").code == 0
+    assert burst(project).completed == 1
+    project.check_all_done(sandbox.counts())
