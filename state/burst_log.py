@@ -9,6 +9,7 @@ import msgspec
 
 from state.disk import Disk
 from state.item import UtcTime
+from state.line_log import LineLog
 
 Ending = Literal["done", "deadline", "stopped", "error", "killed"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
@@ -45,34 +46,16 @@ class BurstLog:
     """Append-only; only the holder of run.lock appends."""
 
     def __init__(self, folder: Path, *, disk: Disk | None = None) -> None:
-        self.path = folder / "bursts.jsonl"
-        self._disk = disk or Disk()
+        self._log = LineLog(folder / "bursts.jsonl", BurstRecord, disk=disk)
+
+    @property
+    def path(self) -> Path:
+        return self._log.path
 
     def append(self, record: BurstRecord) -> None:
         """Durable on return. Errors: DiskFull."""
-        new = self._disk.stamp(self.path) is None
-        with self._disk.append_to(self.path, create=True) as handle:
-            data = handle.read_from(max(0, handle.stamp().size_bytes - 1))
-            handle.write((b"\n" if data not in (b"", b"\n") else b"") + msgspec.json.encode(record) + b"\n")
-            handle.sync()
-        if new:
-            self._disk.sync_directory(self.path.parent)
+        self._log.append(record)
 
     def read(self, *, last: int = _MEMORY_RECORDS) -> list[BurstRecord]:
-        """The last records, oldest first, at most so many; the cost does not grow with the file.
-
-        A torn line, and half of one that the reading starts in, is passed over: this is a memory, not the state.
-        """
-        try:
-            with self._disk.open_to_read(self.path) as handle:
-                offset = max(0, handle.stamp().size_bytes - max(last * _RECORD_BYTES, _LEAST_BYTES))
-                lines = handle.read_from(offset).splitlines()
-        except FileNotFoundError:
-            return []
-        records = []
-        for line in lines[-last:]:
-            try:
-                records.append(msgspec.json.decode(line, type=BurstRecord))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                continue
-        return records
+        """The last records, oldest first, at most so many; the cost does not grow with the file."""
+        return list(self._log.read(last_bytes=max(last * _RECORD_BYTES, _LEAST_BYTES)))[-last:]

@@ -1,0 +1,129 @@
+"""batches.jsonl: what each batch was asked to be, and what became of telling others about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from state.disk import Disk
+from state.item import Priority, UtcTime
+from state.line_log import LineLog
+from state.write_lock import WriteLock
+
+Layout = Literal["numbered", "batch", "mirror"]
+End = Literal["done", "failed", "cancelled"]
+
+
+class Notify(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Somebody to be told when the batch has ended."""
+
+    url: str
+    secret_env: str | None = None
+    """The environment variable that holds the key of the signature; the key itself is never written."""
+
+
+class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="batch", tag_field="line"):
+    """A batch as it was asked for. Its items carry its id; what has become of them is in their records alone."""
+
+    batch: str
+    created_at: UtcTime
+    total: int
+    layout: Layout
+    directory: str
+    """Relative to the output directory."""
+    stem: str | None = None
+    prompts: tuple[str, ...] = ()
+    """The first few prompt texts, for lists."""
+    parameters: dict[str, Any] = {}
+    """What all of its items share, by binding."""
+    axes: dict[str, list[Any]] = {}
+    """A sweep's values, by binding."""
+    template: str | None = None
+    priority: Priority = "normal"
+    on_error: Literal["stop", "continue"] = "stop"
+    notify: tuple[Notify, ...] = ()
+
+
+class EndRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="end", tag_field="line"):
+    """All items of a batch have ended. One that is begun again (`retry`) may end more than once."""
+
+    batch: str
+    event: str
+    """The id of the event of which others are told; the same however often they are."""
+    at: UtcTime
+    how: End
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class ToldRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="told", tag_field="line"):
+    """One try to tell somebody of an event."""
+
+    event: str
+    url: str
+    at: UtcTime
+    delivered: bool = False
+    problem: str | None = None
+
+
+class GoneRecord(msgspec.Struct, frozen=True, kw_only=True, tag="gone", tag_field="line"):
+    """The batch was cleaned away: neither listed nor reported any more."""
+
+    batch: str
+    at: UtcTime
+
+
+@dataclass
+class Batch:
+    """A batch, and all that was noted of it since."""
+
+    record: BatchRecord
+    ends: list[EndRecord] = field(default_factory=list)
+    told: list[ToldRecord] = field(default_factory=list)
+    gone: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.record.batch
+
+
+_Line = BatchRecord | EndRecord | ToldRecord | GoneRecord
+
+
+class BatchLog:
+    """Append-only, by any process; each append is made under write.lock."""
+
+    def __init__(self, folder: Path, *, disk: Disk | None = None) -> None:
+        used = disk or Disk()
+        self._log: LineLog[Any] = LineLog(folder / "batches.jsonl", _Line, disk=used)  # type: ignore[arg-type]
+        self._lock = WriteLock(folder, disk=used)
+
+    @property
+    def path(self) -> Path:
+        return self._log.path
+
+    def append(self, *records: _Line) -> None:
+        """Durable on return. Errors: DiskFull, LockHeld, StateError."""
+        with self._lock:
+            self._log.append(*records)
+
+    def read(self) -> dict[str, Batch]:
+        """Every batch by its id, oldest first, those that are gone too."""
+        batches: dict[str, Batch] = {}
+        by_event: dict[str, Batch] = {}
+        for line in self._log.read():
+            match line:
+                case BatchRecord():
+                    batches.setdefault(line.batch, Batch(line))
+                case EndRecord() if line.batch in batches:
+                    by_event[line.event] = batches[line.batch]
+                    batches[line.batch].ends.append(line)
+                case ToldRecord() if line.event in by_event:
+                    by_event[line.event].told.append(line)
+                case GoneRecord() if line.batch in batches:
+                    batches[line.batch].gone = True
+        return batches

@@ -1,0 +1,50 @@
+"""An append-only file of JSON lines, which a crash can shorten by its last line and not spoil."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from state.disk import Disk
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+class LineLog(Generic[_T]):
+    """Records of one type. Who appends sees to it that nobody else does at the same time."""
+
+    def __init__(self, path: Path, kind: type[_T], *, disk: Disk | None = None) -> None:
+        self.path = path
+        self._decode = msgspec.json.Decoder(kind).decode
+        self._disk = disk or Disk()
+
+    def append(self, *records: _T) -> None:
+        """All in one write, durable on return. Errors: DiskFull."""
+        new = self._disk.stamp(self.path) is None
+        with self._disk.append_to(self.path, create=True) as handle:
+            data = handle.read_from(max(0, handle.stamp().size_bytes - 1))
+            lines = b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+            handle.write((b"\n" if data not in (b"", b"\n") else b"") + lines)
+            handle.sync()
+        if new:
+            self._disk.sync_directory(self.path.parent)
+
+    def read(self, *, last_bytes: int | None = None) -> Iterator[_T]:
+        """The records, oldest first; with `last_bytes` those in the end of the file.
+
+        A line that is torn, damaged or half before the beginning is passed over: this is a memory, not the state.
+        """
+        try:
+            with self._disk.open_to_read(self.path) as handle:
+                size = handle.stamp().size_bytes
+                lines = handle.read_from(0 if last_bytes is None else max(0, size - last_bytes)).splitlines()
+        except FileNotFoundError:
+            return
+        for line in lines:
+            try:
+                yield self._decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue

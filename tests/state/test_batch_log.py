@@ -1,0 +1,82 @@
+"""batches.jsonl: batches as they were asked for, and what was noted of them since."""
+
+from __future__ import annotations
+
+import multiprocessing
+from datetime import timedelta
+from pathlib import Path
+
+from scenes import NOON
+from simulated_disk import SimulatedDisk
+
+from state.batch import BatchLog, BatchRecord, EndRecord, GoneRecord, Notify, ToldRecord
+
+
+def record(name: str) -> BatchRecord:
+    return BatchRecord(
+        batch=name,
+        created_at=NOON,
+        total=3,
+        layout="numbered",
+        directory="20260101_120000",
+        parameters={"seed": 7, "cfg": 7.5},
+        axes={"cfg": [5.0, 7.5]},
+        notify=(Notify(url="http://127.0.0.1:9/hook", secret_env="KEY"),),
+    )
+
+
+def end(name: str, event: str) -> EndRecord:
+    return EndRecord(batch=name, event=event, at=NOON + timedelta(seconds=5), how="done", completed=3)
+
+
+def test_batches_come_back_with_what_was_noted_of_them(tmp_path: Path) -> None:
+    log = BatchLog(tmp_path)
+    assert log.read() == {}
+    log.append(record("a"))
+    log.append(record("b"), end("a", "e1"))
+    told = ToldRecord(event="e1", url="http://127.0.0.1:9/hook", at=NOON, problem="refused")
+    log.append(told)
+    log.append(GoneRecord(batch="b", at=NOON))
+    found = BatchLog(tmp_path).read()
+    assert list(found) == ["a", "b"]
+    assert found["a"].record == record("a")
+    assert found["a"].ends == [end("a", "e1")]
+    assert found["a"].told == [told]
+    assert (found["a"].gone, found["b"].gone) == (False, True)
+
+
+def test_a_torn_line_and_one_of_an_unknown_kind_hide_no_other(tmp_path: Path) -> None:
+    log = BatchLog(tmp_path)
+    log.append(record("a"))
+    with log.path.open("ab") as file:
+        file.write(b'{"line":"later","batch":"a"}\n{"line":"batch","batch":"torn')
+    log.append(record("b"))
+    assert list(log.read()) == ["a", "b"]
+
+
+def test_the_first_record_of_a_batch_stands(tmp_path: Path) -> None:
+    log = BatchLog(tmp_path)
+    log.append(record("a"), end("a", "e1"), record("a"))
+    assert len(log.read()["a"].ends) == 1
+
+
+def test_an_append_survives_power_loss(tmp_path: Path) -> None:
+    disk = SimulatedDisk(tmp_path)
+    BatchLog(tmp_path, disk=disk).append(record("a"))
+    assert list(BatchLog(tmp_path, disk=disk.after_forgetting()).read()) == ["a"]
+
+
+def _append_many(folder: str, name: str) -> None:
+    log = BatchLog(Path(folder))
+    for number in range(40):
+        log.append(record(f"{name}{number}"))
+
+
+def test_several_processes_append_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_append_many, args=(str(tmp_path), name)) for name in "xyz"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(BatchLog(tmp_path).read()) == 120
