@@ -62,8 +62,10 @@ def test_the_first_record_of_a_batch_stands(tmp_path: Path) -> None:
 
 def test_an_append_survives_power_loss(tmp_path: Path) -> None:
     disk = SimulatedDisk(tmp_path)
-    BatchLog(tmp_path, disk=disk).append(record("a"))
-    assert list(BatchLog(tmp_path, disk=disk.after_forgetting()).read()) == ["a"]
+    folder = tmp_path / "s.burst"
+    disk.make_directory(folder)
+    BatchLog(folder, disk=disk).append(record("a"))
+    assert list(BatchLog(folder, disk=disk.after_forgetting()).read()) == ["a"]
 
 
 def _append_many(folder: str, name: str) -> None:
