@@ -14,7 +14,7 @@ from orchestrator.errors import ItemError, NotOnServer, ServerStalled, TemplateE
 from orchestrator.lookup import Absent, Fate, Finished, Queued, is_running, look_up, withdraw
 from orchestrator.settling import Find, Settling
 from orchestrator.workbench import Workbench
-from state.item import Item
+from state.item import ErrorRecord, Item
 
 _FORGOTTEN_LIMIT = 3
 _OLD_IDS = 3
@@ -58,9 +58,12 @@ class Recovery:
         if item.seen_running:
             self._bench.crashed(item)
             self._forgotten.clear()
+            return
+        self._forgotten[item.key] = self._forgotten.get(item.key, 0) + 1
+        if self._forgotten[item.key] > _FORGOTTEN_LIMIT:
+            self._refuse_for_ever(item)
         else:
             self._bench.put_back(item)
-            self._count_forgotten(item)
 
     def note_running(self, item: Item) -> Item:
         """Note in its record that it runs: evidence against it, should the server go down."""
@@ -182,12 +185,19 @@ class Recovery:
         )
         return True
 
-    def _count_forgotten(self, item: Item) -> None:
-        """A server that takes prompts and never shows them again would be fed for ever."""
-        self._forgotten[item.key] = self._forgotten.get(item.key, 0) + 1
-        if self._forgotten[item.key] > _FORGOTTEN_LIMIT:
-            what = "took {} {} times and forgot it" if item.accepted else "was sent {} {} times and did not take it"
-            raise ServerStalled(
-                f"{self._bench.client.url} {what.format(item.key, _FORGOTTEN_LIMIT + 1)} each time; "
-                "look at the server's own log (`burst doctor` tells more)"
-            )
+    def _refuse_for_ever(self, item: Item) -> None:
+        """A server that takes prompts and never shows them again would be fed for ever.
+
+        An item that it never takes, while it takes others, fails alone. Errors: ServerStalled.
+        """
+        bench = self._bench
+        what = "took {} {} times and forgot it" if item.accepted else "was sent {} {} times and did not take it"
+        told = f"{bench.client.url} {what.format(item.key, _FORGOTTEN_LIMIT + 1)} each time"
+        unanswered = None if item.accepted else bench.unanswered.get(item.key)
+        if unanswered is not None:
+            told += f": {unanswered.met}"
+            if bench.accepted_posts > unanswered.accepted_before:
+                bench.fail(item, ErrorRecord(kind="unanswered", message=told))
+                return
+        bench.put_back(item)
+        raise ServerStalled(f"{told}; look at the server's own log (`burst doctor` tells more)")

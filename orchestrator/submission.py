@@ -16,7 +16,6 @@ from orchestrator.errors import (
     ServerUnreachable,
     StaleChange,
     TemplateRejected,
-    TransientError,
     UnexpectedAnswer,
 )
 from orchestrator.lookup import withdraw
@@ -142,17 +141,20 @@ class Submission:
             return None
         except ServerUnreachable as error:
             if error.may_have_arrived:
-                return self._unanswered(item, error)
+                bench.note_unanswered(item, error)
+                return item
             bench.unsend([item])
             bench.client.queue_remaining()
             return None
         except ServerBusy as error:
             if error.status != 429:
-                return self._unanswered(item, error)
+                bench.note_unanswered(item, error)
+                return item
             bench.tally.note(f"{error}; nothing was lost, and sending goes on when it takes more")
             raise _Refused(min(error.retry_after_seconds or _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)) from error
         except UnexpectedAnswer as error:
             return self._unexpected(item, error)
+        bench.accepted_posts += 1
         renamed = answer.prompt_id != item.prompt_id
         accepted = bench.change(item, lambda now: now.accept(prompt_id=answer.prompt_id), sync=renamed)
         if accepted is not None and answer.node_errors:
@@ -161,18 +163,14 @@ class Submission:
             return None
         return accepted
 
-    def _unanswered(self, item: Item, error: TransientError) -> Item:
-        """It may be on the server or not; a person should know what the answer was."""
-        self._bench.tally.note(f"{error}; what was sent is looked up before it is sent again")
-        return item
-
     def _unexpected(self, item: Item, error: UnexpectedAnswer) -> Item | None:
         """A 200 that is no answer leaves the item in doubt; anything else was surely not queued.
 
         Errors: the same one, unless that says something of this item alone.
         """
         if error.status == 200:
-            return self._unanswered(item, error)
+            self._bench.note_unanswered(item, error)
+            return item
         if error.status == 413:
             self._bench.fail(item, ErrorRecord(kind=PromptRejected.kind, message=str(error)))
             return None

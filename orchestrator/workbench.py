@@ -72,6 +72,14 @@ class Tally:
             log.warning("%s", text)
 
 
+@dataclass(frozen=True)
+class Unanswered:
+    """POSTs of one item whose answers were none: what the last one met, and how many had been accepted at the first."""
+
+    met: str
+    accepted_before: int
+
+
 @dataclass
 class Workbench:
     """The tools of one server's lane. The store is the only thing in it that outlives the process.
@@ -89,6 +97,9 @@ class Workbench:
     halt: threading.Event
     tally: Tally = field(default_factory=Tally)
     pace: pacing.Pace = field(default_factory=pacing.Pace)
+    accepted_posts: int = 0
+    unanswered: dict[str, Unanswered] = field(default_factory=dict)
+    """By item key: its POSTs in this run that the server did not accept."""
 
     def change(self, item: Item, edit: Callable[[Item], Item], *, sync: bool = True) -> Item | None:
         """One item's next record, durable on return; None when another process changed its status meanwhile."""
@@ -161,6 +172,12 @@ class Workbench:
             self.fail(item, record)
         elif self.change(item, lambda now: now.stumble(error=record)):
             self.tally.note(f"{item.key} is left for a later burst: {error}")
+
+    def note_unanswered(self, item: Item, error: BurstError) -> None:
+        """Its POST got no answer that says anything; a person should know what came instead."""
+        self.tally.note(f"{error}; what was sent is looked up before it is sent again")
+        before = self.unanswered.get(item.key)
+        self.unanswered[item.key] = Unanswered(str(error), before.accepted_before if before else self.accepted_posts)
 
     def unsend(self, items: Iterable[Item]) -> None:
         """Due again, because their POSTs surely reached no queue."""

@@ -150,10 +150,26 @@ def test_a_server_that_never_takes_a_prompt_is_given_up_after_four_times(
     (item,) = project.items()
     assert report.exit_code == 75
     assert report.reason is not None
-    assert f"was sent {item.key} 4 times and did not take it each time" in report.reason
-    assert any(f"POST /api/prompt answered {status}" in note for note in report.notes)
+    assert f"was sent {item.key} 4 times and did not take it each time: {proxy.url}: POST" in report.reason
+    assert f"POST /api/prompt answered {status} (<html><h1>Bad luck</h1></html>)" in report.reason
     assert (item.status, item.attempts) == (Status.PENDING, 0)
     proxy.heal()
+    check_next_run(project, sandbox)
+
+
+def test_a_prompt_that_the_server_never_takes_fails_alone_where_it_takes_others(
+    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, burst: Burst
+) -> None:
+    project = make_project(server=proxy.url)
+    proxy.answer("POST /api/prompt", page(500), containing="a lighthouse, view 1")
+    report = burst(project, in_doubt_seconds=0.1)
+    assert (report.exit_code, report.completed, report.failed, report.remaining) == (1, 2, 1, 0)
+    ((key, message),) = report.failures
+    assert key == project.item().key
+    assert "4 times and did not take it each time" in message
+    assert "answered 500 (<html><h1>Bad luck</h1></html>)" in message
+    proxy.heal()
+    assert project.burst("retry", "--json").code == 0
     check_next_run(project, sandbox)
 
 

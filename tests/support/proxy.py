@@ -35,6 +35,7 @@ class _Spoiling:
     """What starts with `request` gets `answer` in the server's stead, then a reset or the end of the connection.
 
     `reaches_server`: the server is asked all the same. `passes`: so many bytes of its answer come through first.
+    `containing`: only what holds these bytes too.
     """
 
     request: bytes
@@ -43,6 +44,7 @@ class _Spoiling:
     reaches_server: bool
     passes: int
     times: int
+    containing: bytes = b""
 
 
 class Proxy:
@@ -100,9 +102,17 @@ class Proxy:
         """Let such requests reach the server, and reset the connection after so many bytes of its answer."""
         self._spoil(_Spoiling(request.encode(), b"", reset=True, reaches_server=True, passes=after_bytes, times=times))
 
-    def answer(self, request: str, answer: bytes, *, reaches_server: bool = False, times: int = 1_000_000) -> None:
-        """Give such requests this whole answer (see `http_answer`) in the server's stead."""
-        self._spoil(_Spoiling(request.encode(), answer, False, reaches_server, passes=0, times=times))
+    def answer(
+        self,
+        request: str,
+        answer: bytes,
+        *,
+        reaches_server: bool = False,
+        containing: str = "",
+        times: int = 1_000_000,
+    ) -> None:
+        """Answer such requests, where they hold that text, with these bytes (see `http_answer`) for the server."""
+        self._spoil(_Spoiling(request.encode(), answer, False, reaches_server, 0, times, containing.encode()))
 
     def spoilings_left(self) -> int:
         """How many requests are still to be reset or answered here."""
@@ -162,7 +172,7 @@ class Proxy:
         """What spoils this request, used up by one."""
         with self._guard:
             for spoiling in self._spoilings:
-                if spoiling.times > 0 and request.startswith(spoiling.request):
+                if spoiling.times > 0 and request.startswith(spoiling.request) and spoiling.containing in request:
                     spoiling.times -= 1
                     return spoiling
         return None
@@ -208,15 +218,14 @@ class _Connection:
     def _up(self) -> None:
         while data := _receive(self._client):
             if data.startswith((b"GET ", b"POST ")):
+                data = self._whole(data)
                 self._proxy.note(data)
                 self._answer_hold, self._passed = self._proxy.matching(data, answer=True), 0
                 if hold := self._proxy.matching(data, answer=False):
-                    data = self._whole(data)
                     self._proxy.count_held()
                     hold.let_through.wait()
                 self._spoiling = self._proxy.spoiling(data)
                 if self._spoiling is not None and not self._spoiling.reaches_server:
-                    self._whole(data)
                     self._spoil(self._spoiling)
                     break
             _send(self._server, data)
