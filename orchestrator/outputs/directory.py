@@ -193,9 +193,8 @@ class Outputs:
                 raise DiskFull(
                     f"{self.output_dir}: the output directory is {what}; move it away or choose another directory"
                 )
-            for place in (folder, *folder.parents):
-                if place == self.output_dir:
-                    break
+            inside = folder.relative_to(self.output_dir)
+            for place in (self.output_dir / part for part in reversed((inside, *inside.parents))):
                 if what := what_blocks(place):
                     raise OutputRefused(f"{place} is {what} where a directory should be; move it away")
 
