@@ -6,13 +6,15 @@ Pages in the history for a while are in test_cycle.py, and 503 to everything is 
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from bursting import Burst, SetTimes, check_done_once, check_next_run, check_untouched
 from comfyui_loopback import Asked, Loopback
 from projects import MakeProject
-from proxy import Proxy, http_answer
+from proxy import ALWAYS, Proxy, http_answer
+from waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
 from state.item import Status
@@ -311,8 +313,12 @@ def test_one_of_two_servers_that_refuses_posts_is_left_alone(
     """It ends the run only where it is the only one."""
     project = make_project(server=proxy.url)
     proxy.answer("POST /api/prompt", page(status, Location="http://login.test/"))
-    with Sandbox() as other:
-        report = burst(project, server=[proxy.url, other.url])
+    with Sandbox() as other, ThreadPoolExecutor(1) as beside:
+        other.hold()
+        running = beside.submit(burst, project, server=[proxy.url, other.url])
+        wait_until(lambda: proxy.spoilings_left() < ALWAYS, what="a POST to the first")
+        other.release()
+        report = running.result()
         assert (report.exit_code, report.completed, report.put_back) == (0, 3, 0)
         refusing, willing = report.servers
         assert refusing.lost is not None

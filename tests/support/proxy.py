@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 
 from waiting import wait_until
 
+ALWAYS = 1_000_000
+
 
 @dataclass
 class _Hold:
@@ -79,11 +81,11 @@ class Proxy:
         for thread in self._threads:
             thread.join()
 
-    def hold(self, request: str, *, times: int = 1_000_000) -> None:
+    def hold(self, request: str, *, times: int = ALWAYS) -> None:
         """Keep the next such requests from the server until `release`."""
         self._add(request, answer=False, after_bytes=0, times=times)
 
-    def hold_answers(self, request: str, *, after_bytes: int = 0, times: int = 1_000_000) -> None:
+    def hold_answers(self, request: str, *, after_bytes: int = 0, times: int = ALWAYS) -> None:
         """Let such requests reach the server, and keep its answers back, from that many bytes on, until `release`."""
         self._add(request, answer=True, after_bytes=after_bytes, times=times)
 
@@ -94,13 +96,17 @@ class Proxy:
                 hold.let_through.set()
             self._holds.clear()
 
-    def reset(self, request: str, *, times: int = 1_000_000) -> None:
+    def reset(self, request: str, *, times: int = ALWAYS) -> None:
         """Reset the connection of the next such requests before they reach the server."""
-        self._spoil(_Spoiling(request.encode(), b"", reset=True, reaches_server=False, passes=0, times=times))
+        self._spoilings.append(
+            _Spoiling(request.encode(), b"", reset=True, reaches_server=False, passes=0, times=times)
+        )
 
-    def reset_answers(self, request: str, *, after_bytes: int = 0, times: int = 1_000_000) -> None:
+    def reset_answers(self, request: str, *, after_bytes: int = 0, times: int = ALWAYS) -> None:
         """Let such requests reach the server, and reset the connection after so many bytes of its answer."""
-        self._spoil(_Spoiling(request.encode(), b"", reset=True, reaches_server=True, passes=after_bytes, times=times))
+        self._spoilings.append(
+            _Spoiling(request.encode(), b"", reset=True, reaches_server=True, passes=after_bytes, times=times)
+        )
 
     def answer(
         self,
@@ -109,10 +115,12 @@ class Proxy:
         *,
         reaches_server: bool = False,
         containing: str = "",
-        times: int = 1_000_000,
+        times: int = ALWAYS,
     ) -> None:
         """Answer such requests, where they hold that text, with these bytes (see `http_answer`) for the server."""
-        self._spoil(_Spoiling(request.encode(), answer, False, reaches_server, 0, times, containing.encode()))
+        self._spoilings.append(
+            _Spoiling(request.encode(), answer, False, reaches_server, 0, times, containing.encode())
+        )
 
     def spoilings_left(self) -> int:
         """How many requests are still to be reset or answered here."""
@@ -146,10 +154,6 @@ class Proxy:
     def _add(self, request: str, *, answer: bool, after_bytes: int, times: int) -> None:
         with self._guard:
             self._holds.append(_Hold(request.encode(), answer, after_bytes, times, threading.Event()))
-
-    def _spoil(self, spoiling: _Spoiling) -> None:
-        with self._guard:
-            self._spoilings.append(spoiling)
 
     def _accept(self) -> None:
         while not self._closing:
