@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 import stat
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 import templates
 from orchestrator.errors import ItemError, PromptTextError, TemplateError
+from orchestrator.texts import decoded
 from state.item import Item
 from templates import Bindings, Graph, Workflow
 
@@ -32,18 +32,10 @@ def read_prompt(path: Path) -> str:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise PromptTextError(f"{path}: cannot be read: {reason}; mend it and say `burst retry`") from error
-    mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
     try:
-        text = data.removeprefix(mark).decode()
-    except UnicodeDecodeError as error:
-        at = len(mark) + error.start
-        raise PromptTextError(f"{path}: not UTF-8 at byte {at}; save it as UTF-8 and say `burst retry`") from error
-    if "\0" in text:
-        raise PromptTextError(
-            f"{path}: a NUL at byte {data.index(0)}, as in UTF-16 or in no text at all; "
-            "save it as UTF-8 and say `burst retry`"
-        )
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+        return decoded(data)
+    except ValueError as error:
+        raise PromptTextError(f"{path}: {error} and say `burst retry`") from error
 
 
 def _read(path: Path) -> bytes:
