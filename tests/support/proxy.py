@@ -41,11 +41,11 @@ class _Spoiling:
     """
 
     request: bytes
-    answer: bytes
-    reset: bool
-    reaches_server: bool
-    passes: int
     times: int
+    answer: bytes = b""
+    reset: bool = False
+    reaches_server: bool = False
+    passes: int = 0
     containing: bytes = b""
 
 
@@ -98,15 +98,11 @@ class Proxy:
 
     def reset(self, request: str, *, times: int = ALWAYS) -> None:
         """Reset the connection of the next such requests before they reach the server."""
-        self._spoilings.append(
-            _Spoiling(request.encode(), b"", reset=True, reaches_server=False, passes=0, times=times)
-        )
+        self._spoilings.append(_Spoiling(request.encode(), times, reset=True))
 
     def reset_answers(self, request: str, *, after_bytes: int = 0, times: int = ALWAYS) -> None:
         """Let such requests reach the server, and reset the connection after so many bytes of its answer."""
-        self._spoilings.append(
-            _Spoiling(request.encode(), b"", reset=True, reaches_server=True, passes=after_bytes, times=times)
-        )
+        self._spoilings.append(_Spoiling(request.encode(), times, reset=True, reaches_server=True, passes=after_bytes))
 
     def answer(
         self,
@@ -118,8 +114,9 @@ class Proxy:
         times: int = ALWAYS,
     ) -> None:
         """Answer such requests, where they hold that text, with these bytes (see `http_answer`) for the server."""
+        what = containing.encode()
         self._spoilings.append(
-            _Spoiling(request.encode(), answer, False, reaches_server, 0, times, containing.encode())
+            _Spoiling(request.encode(), times, answer, reaches_server=reaches_server, containing=what)
         )
 
     def spoilings_left(self) -> int:
