@@ -101,14 +101,16 @@ class Prompts:
                 "--bind prompt=NODE.input (see `burst template show`)"
             )
         try:
-            graph = templates.bind(loaded.workflow.graph, loaded.bindings, values)
+            graph, values = templates.with_loras(loaded.workflow.graph, loaded.bindings, values)
+            graph = templates.bind(graph, loaded.bindings, values)
         except TemplateError as error:
             raise InputsError(f"{error} (template {loaded.workflow.name})") from error
         saving = templates.save_nodes(graph)
+        spliced = graph.keys() - loaded.workflow.graph.keys()
         return Prepared(
             graph=graph,
             fingerprint=templates.fingerprint(graph),
-            touched=frozenset(templates.touched_nodes(loaded.bindings, values)),
+            touched=frozenset(templates.touched_nodes(graph, loaded.bindings, values) | spliced),
             extensions=tuple(dict.fromkeys(node.extension for node in saving if node.extension and not node.temporary)),
         )
 

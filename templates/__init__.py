@@ -8,6 +8,7 @@ from templates.address import resolve
 from templates.bindings import NAMES, Bindings, bind, find_bindings, touched_nodes
 from templates.fingerprint import fingerprint
 from templates.graph import Graph, Target, needed_nodes
+from templates.lora import parse_lora, splice_lora, with_loras
 from templates.saving import (
     ExpectedFile,
     SaveNode,
@@ -47,12 +48,15 @@ __all__ = [
     "needed_nodes",
     "needs_exclusive_run",
     "parse_graph",
+    "parse_lora",
     "prefix_for",
     "resolve",
     "save_nodes",
     "set_prefixes",
     "shipped_workflows",
+    "splice_lora",
     "touched_nodes",
+    "with_loras",
 ]
 
 _CHOICES = ("MODEL_INPUTS", "Choices", "Folders", "choices_of")

@@ -21,6 +21,7 @@ NAMES = (
     "scheduler",
     "model",
     "lora",
+    "lora_strength",
     "width",
     "height",
     "batch_size",
@@ -59,12 +60,13 @@ def _told(graph: Graph, name: str, addresses: str) -> tuple[Target, ...]:
 def bind(graph: Graph, bindings: Bindings, values: Mapping[str, Any]) -> Graph:
     """A copy of the graph with the values in their places; nodes that no value touches are shared with the original.
 
-    A value keeps the type of the literal that it replaces: `"7"` for 20 becomes 7. Raises `TemplateError` for a name
+    A name may be an address (`3.steps`) that nothing is bound to; it then says more than a name for the same input. A
+    value keeps the type of the literal that it replaces: `"7"` for 20 becomes 7. Raises `TemplateError` for a name
     that sets nothing here, or a value that does not fit.
     """
     bound = dict(graph)
-    for name, value in values.items():
-        for target in _targets(bindings, name):
+    for name, value in sorted(values.items(), key=lambda told: told[0] not in bindings):
+        for target in _targets(graph, bindings, name):
             if target.node_id not in bound:
                 raise TemplateError(
                     f"binding {name!r}: node {target.node_id} is not in the workflow; find the bindings again"
@@ -77,13 +79,17 @@ def bind(graph: Graph, bindings: Bindings, values: Mapping[str, Any]) -> Graph:
     return bound
 
 
-def touched_nodes(bindings: Bindings, names: Iterable[str]) -> set[str]:
-    """Ids of the nodes that values of these names go into."""
-    return {target.node_id for name in names for target in bindings.get(name, ())}
+def touched_nodes(graph: Graph, bindings: Bindings, names: Iterable[str]) -> set[str]:
+    """Ids of the nodes that values of these names and addresses go into. Raises `TemplateError` for a wrong address."""
+    return {target.node_id for name in names for target in _found(graph, bindings, name)}
 
 
-def _targets(bindings: Bindings, name: str) -> tuple[Target, ...]:
-    targets = bindings.get(name)
+def _found(graph: Graph, bindings: Bindings, name: str) -> tuple[Target, ...]:
+    return bindings.get(name) or (resolve_all(graph, name) if "." in name else ())
+
+
+def _targets(graph: Graph, bindings: Bindings, name: str) -> tuple[Target, ...]:
+    targets = _found(graph, bindings, name)
     if targets:
         return targets
     known = ", ".join(known for known, found in bindings.items() if found) or "none"

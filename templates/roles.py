@@ -9,6 +9,7 @@ The rules, in the order in which they decide:
   goes for several texts combined into one conditioning. The inputs of one encoder (`text_g`, `text_l`) are set
   together.
 - A text that feeds both positive and negative is the prompt alone.
+- `lora_strength` sets both strengths of the nodes whose LoRA `lora` sets.
 - `width`, `height` and `batch_size` are those of the latent or picture that the first sampler starts from.
 - `image` is the picture that the first sampler starts from, otherwise the first that is loaded.
 - Without a sampler, `prompt` and `negative` are bound if there is just one candidate each, `seed` wherever an input
@@ -20,8 +21,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from templates.graph import Graph, Link, Target, class_of, inputs_of, link_of, links, upstream
-from templates.saving import save_nodes
+from templates.saving import SaveNode, save_nodes
 from templates.tracing import (
+    CLIP_LINKS,
     SEED_INPUTS,
     SIZES,
     Side,
@@ -40,6 +42,7 @@ _CONDITIONING: dict[Side, tuple[str, ...]] = {
     "positive": ("positive", "conditioning", "cond1", "text_embeds"),
     "negative": ("negative", "neg_conditioning", "text_embeds"),
 }
+_STRENGTHS = ("strength_model", "strength_clip")
 _LATENT = ("latent_image", "latent", "samples", "image", "pixels")
 _PLAIN_TEXTS = {
     "prompt": ("text", "prompt", "positive_prompt", "string"),
@@ -50,12 +53,30 @@ _PLAIN_TEXTS = {
 def find_roles(graph: Graph) -> dict[str, Group]:
     """For each name that could be found, the inputs that it sets. Never raises: a broken graph just yields less."""
     saves = save_nodes(graph)
-    live = upstream(graph, [save.node_id for save in saves] or graph)
-    samplers = [node_id for node_id in live if _is_sampler(graph, node_id)]
+    live = _live(graph, saves)
+    samplers = _samplers(graph, live)
     found = _of_samplers(graph, samplers) if samplers else _without_sampler(graph, live)
     found["image"] = _image(graph, samplers, live)
     found["prefix"] = tuple(Target(save.node_id, save.prefix_input) for save in saves if save.prefix_input)
     return {name: targets for name, targets in found.items() if targets}
+
+
+def sampling_links(graph: Graph) -> tuple[list[Link], list[Link]]:
+    """The links by which models come to the samplers, and those by which their conditionings take a text encoder."""
+    samplers = _samplers(graph, _live(graph, save_nodes(graph)))
+    encoding = (links(graph, node_id) for node_id in upstream(graph, samplers))
+    return (
+        list(_model_links(graph, [_parts(graph, sampler) for sampler in samplers])),
+        [link for found in encoding for name, link in found if name in CLIP_LINKS],
+    )
+
+
+def _live(graph: Graph, saves: list[SaveNode]) -> list[str]:
+    return upstream(graph, [save.node_id for save in saves] or graph)
+
+
+def _samplers(graph: Graph, live: list[str]) -> list[str]:
+    return [node_id for node_id in live if _is_sampler(graph, node_id)]
 
 
 def _is_sampler(graph: Graph, node_id: str) -> bool:
@@ -100,12 +121,20 @@ def _part_link(graph: Graph, parts: list[str], names: tuple[str, ...]) -> Link |
     return next((link for link in found if link), None)
 
 
+def _model_links(graph: Graph, parts: list[list[str]]) -> Iterator[Link]:
+    starts = (_part_link(graph, part, ("model", "model1")) for part in parts)
+    return (start for start in starts if start)
+
+
 def _models(graph: Graph, parts: list[list[str]]) -> dict[str, Group]:
-    starts = [_part_link(graph, part, ("model", "model1")) for part in parts]
-    chains = [model_chain(graph, start) for start in starts if start]
+    chains = [model_chain(graph, start) for start in _model_links(graph, parts)]
+    named = {node_id: literals(graph, node_id, ("lora_name",), "text") for _, loras in chains for node_id in loras}
+    lora = _alike(graph, named.values())
+    chosen = [node_id for node_id, names in named.items() if names[0] in lora]
     return {
         "model": _alike(graph, ((model,) for models, _ in chains for model in models)),
-        "lora": _alike(graph, ((lora,) for _, loras in chains for lora in loras)),
+        "lora": lora,
+        "lora_strength": _alike(graph, (literals(graph, node_id, _STRENGTHS, "number") for node_id in chosen)),
     }
 
 

@@ -32,6 +32,8 @@ _TEXT_INPUTS = (
 )
 _SIDE_TEXT_INPUTS = {"positive": ("positive_prompt", "positive"), "negative": ("negative_prompt", "negative")}
 _MODEL_INPUTS = ("ckpt_name", "unet_name", "model_name", "base_ckpt_name")
+MODEL_LINKS = ("model", "model1", "model2")
+CLIP_LINKS = ("clip", "clip1", "clip2")
 _PICTURE_INPUTS = ("latent_image", "latent", "samples", "pixels", "image", "images")
 
 
@@ -117,14 +119,14 @@ def only_link(graph: Graph, node_id: str) -> list[Link]:
     return found if len(found) == 1 else []
 
 
-def model_chain(graph: Graph, start: Link) -> tuple[list[Target], list[Target]]:
-    """Model names and LoRA names along `model` links, the nearest first."""
+def model_chain(graph: Graph, start: Link) -> tuple[list[Target], list[str]]:
+    """Model names along `model` links, and the nodes that name a LoRA, the nearest first."""
     models: list[Target] = []
-    loras: list[Target] = []
+    loras: list[str] = []
     waiting, seen = [start[0]], {start[0]}
     while waiting:
         node_id = waiting.pop()
-        loras += literals(graph, node_id, ("lora_name",), "text")
+        loras += [node_id] * bool(literals(graph, node_id, ("lora_name",), "text"))
         named = literals(graph, node_id, _MODEL_INPUTS, "text")
         models += named[:1]
         through = [] if named else [source for name, (source, _) in links(graph, node_id) if name.startswith("model")]

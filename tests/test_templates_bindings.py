@@ -65,6 +65,7 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
         "scheduler": ["3.scheduler", "18.scheduler"],
         "model": ["4.ckpt_name"],
         "lora": ["12.lora_name"],
+        "lora_strength": ["12.strength_model", "12.strength_clip"],
         "width": ["5.width"],
         "height": ["5.height"],
         "batch_size": ["5.batch_size"],
@@ -95,6 +96,7 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
         "scheduler": ["8.scheduler"],
         "model": ["1.unet_name"],
         "lora": ["13.lora_name"],
+        "lora_strength": ["13.strength_model"],
         "width": ["9.width"],
         "height": ["9.height"],
         "batch_size": ["9.batch_size"],
@@ -320,8 +322,49 @@ def test_a_name_that_sets_nothing_names_those_that_do() -> None:
 
 
 def test_touched_nodes_are_those_of_the_names_given() -> None:
-    bindings = find_bindings(FILES["hires"])
-    assert touched_nodes(bindings, ["seed", "prompt", "unknown"]) == {"3", "18", "98:6"}
+    graph = FILES["hires"]
+    bindings = find_bindings(graph)
+    assert touched_nodes(graph, bindings, ["seed", "prompt", "unknown"]) == {"3", "18", "98:6"}
+    assert touched_nodes(graph, bindings, ["prompt", "17.width", "class=VAEDecode.vae"]) == {"98:6", "17", "19"}
+
+
+@pytest.mark.parametrize("address", ["18.steps", "title=Second Pass.steps", "18.steps, 3.steps"])
+def test_an_address_is_a_name_too(address: str) -> None:
+    graph = changed(FILES["hires"], "18")
+    graph["18"]["_meta"] = {"title": "Second Pass"}
+    bound = bind(graph, find_bindings(graph), {address: "7", "cfg": 3})
+    assert bound["18"]["inputs"]["steps"] == 7
+    assert bound["3"]["inputs"]["steps"] == (7 if "," in address else 20)
+    assert bound["18"]["inputs"]["cfg"] == 3
+
+
+@pytest.mark.parametrize("values", [{"3.steps": 9, "steps": 5}, {"steps": 5, "3.steps": 9}])
+def test_an_address_says_more_than_a_name_for_the_same_input(values: dict[str, int]) -> None:
+    graph = SHIPPED["txt2img-sd15"]
+    assert bind(graph, find_bindings(graph), values)["3"]["inputs"]["steps"] == 9
+
+
+def test_a_bound_name_with_a_dot_is_no_address() -> None:
+    graph = SHIPPED["txt2img-sd15"]
+    bindings = {"3.steps": (Target("3", "cfg"),)}
+    bound = bind(graph, bindings, {"3.steps": 4})
+    assert (bound["3"]["inputs"]["cfg"], bound["3"]["inputs"]["steps"]) == (4.0, graph["3"]["inputs"]["steps"])
+
+
+def test_a_wrong_address_says_what_is_there() -> None:
+    graph = SHIPPED["txt2img-sd15"]
+    with pytest.raises(TemplateError, match=r"'3.stepz'.*did you mean 'steps'"):
+        bind(graph, find_bindings(graph), {"3.stepz": 9})
+
+
+def test_one_strength_is_bound_for_each_lora_that_is() -> None:
+    """The face LoRA's two strengths, not the style's of the same value; and those of a second node of its name."""
+    graph = copy.deepcopy(FILES["hires"])
+    assert addresses(graph)["lora_strength"] == ["12.strength_model", "12.strength_clip"]
+    graph["11"]["inputs"]["lora_name"] = graph["12"]["inputs"]["lora_name"]
+    assert addresses(graph)["lora_strength"] == [
+        f"{node_id}.{name}" for node_id in ("12", "11") for name in ("strength_model", "strength_clip")
+    ]
 
 
 def test_every_found_name_is_a_known_name() -> None:

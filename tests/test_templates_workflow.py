@@ -234,7 +234,7 @@ def test_no_document_raises_anything_but_a_template_error(
         return
     graph = workflow.graph
     bindings = find_bindings(graph)
-    assert touched_nodes(bindings, bindings) <= set(graph)
+    assert touched_nodes(graph, bindings, bindings) <= set(graph)
     check_offline(workflow, bindings)
     check_against(graph, object_info)
     assert set(needs_exclusive_run(graph)) <= {save.node_id for save in save_nodes(graph)}

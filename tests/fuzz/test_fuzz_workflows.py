@@ -31,6 +31,7 @@ from templates import (
     save_nodes,
     set_prefixes,
     shipped_workflows,
+    splice_lora,
     touched_nodes,
 )
 from templates.graph import find_cycle
@@ -73,13 +74,14 @@ def look_at(graph: Graph, object_info: dict[str, Any], address: str) -> None:
     """All that is ever asked of a graph before it is sent."""
     posted = json.dumps(graph)
     bindings = find_bindings(graph)
-    assert touched_nodes(bindings, bindings) <= set(graph)
+    assert touched_nodes(graph, bindings, bindings) <= set(graph)
     found = [*check_offline(Workflow("w", None, graph), bindings), *check_against(graph, object_info)]
     assert all(finding.message.encode() for finding in found)
     assert set(needs_exclusive_run(graph)) <= {save.node_id for save in save_nodes(graph)}
     files = expected_files(set_prefixes(graph, "ab"), "ab")
     assert files is None or len({(file.subfolder, file.filename) for file in files}) == len(files) <= LARGEST_LISTED
     attempt(lambda: fingerprint(graph))
+    attempt(lambda: splice_lora(graph, "a.pt"))
     attempt(lambda: resolve(graph, address))
     attempt(lambda: find_bindings(graph, {"mine": address}))
     assert json.dumps(graph) == posted
