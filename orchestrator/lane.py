@@ -189,12 +189,13 @@ class Lane:
     def _watch(self) -> float | None:
         """Ask for the oldest prompt if it is time; seconds until it is time again, None where there is none."""
         client = self.bench.client
-        if client.failures != self._failures and self._outstanding:
+        is_troubled = client.failures != self._failures and bool(self._outstanding)
+        if is_troubled and self._rhythm.until_sweep() <= 0:
             self._sweep()
             return 0.0
         oldest = self._outstanding.oldest()
         if oldest is None:
-            return None
+            return self._rhythm.until_sweep() if is_troubled else None
         assert oldest.prompt_id is not None
         if (left := self._rhythm.until_look(oldest.prompt_id)) > 0:
             return left
@@ -203,8 +204,7 @@ class Lane:
         except UnexpectedAnswer as error:
             self._meet(oldest, Unclear(error))
             return 0.0
-        self._rhythm.answered(troubled=client.pushbacks != self._pushbacks)
-        self._pushbacks = client.pushbacks
+        self._answered()
         if entry is not None:
             self._meet(oldest, Finished(entry))
             return 0.0
@@ -214,6 +214,12 @@ class Lane:
         self._outstanding.take_in(self._recovery.watch_suspect(oldest))
         self._rhythm.look_again()
         return self._rhythm.until_look(oldest.prompt_id)
+
+    def _answered(self) -> None:
+        """The server answered, at once or when it was asked again."""
+        pushbacks = self.bench.client.pushbacks
+        self._rhythm.answered(troubled=pushbacks != self._pushbacks)
+        self._pushbacks = pushbacks
 
     def _follow_notices(self) -> None:
         """Another process changed items: follow a wish to cancel, let go of what is not ours any more."""
@@ -249,8 +255,9 @@ class Lane:
         self._failures = bench.client.failures
         items = self._outstanding.items()
         fates = look_up(bench.client, [item.prompt_id or "" for item in items])
-        self._rhythm.swept()
         self._refuse_stall(fates)
+        self._answered()
+        self._rhythm.swept()
         for item in items:
             if bench.halt.is_set():
                 return

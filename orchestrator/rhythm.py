@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from orchestrator import pacing
@@ -21,7 +22,8 @@ class Rhythm:
         self._asked: str | None = None
         now = clock.monotonic()
         self._sight = pacing.Sight(noticed_at=now, busy_at=now)
-        self._ask_at = self._busy_at = self._last_sweep = now
+        self._ask_at = self._busy_at = now
+        self._last_sweep = -math.inf
 
     @property
     def seconds_per_item(self) -> float | None:
@@ -71,6 +73,11 @@ class Rhythm:
     def swept(self) -> None:
         """Everything was looked up."""
         self._last_sweep = self._clock.monotonic()
+
+    def until_sweep(self) -> float:
+        """Seconds until requests without an answer are a reason to look everything up: a tick after the last time."""
+        tick = self._tick if self._tick is not None else pacing.FIRST_TICK_SECONDS
+        return self._last_sweep + tick - self._clock.monotonic()
 
     def is_quiet(self, seconds: float) -> bool:
         """Nothing has ended for so long, and nothing was looked up."""

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.simulated import HandClock, SimulatedServer, Simulation, best_seconds
 
-from orchestrator.pacing import DEFAULT_POLL_SECONDS
-from state.item import Status
+from orchestrator.errors import ServerStalled
+from orchestrator.pacing import DEFAULT_POLL_SECONDS, LONGEST_STRETCH_SECONDS
+from orchestrator.workbench import Options
+from state.item import PRIORITIES, Status
 
 
 def steadily(seconds: float) -> Callable[[int], float]:
     return lambda _: seconds
 
 
-def simulate(folder: Path, paces: Sequence[float], *, items: int, **asked: object) -> Simulation:
+def simulate(folder: Path, paces: Sequence[float], *, items: int, **asked: Any) -> Simulation:
     clock = HandClock()
     servers = [SimulatedServer(f"http://gpu{at}:8188", clock, steadily(pace)) for at, pace in enumerate(paces)]
     return Simulation(folder, clock, servers, items=items, **asked)
@@ -40,6 +44,11 @@ def test_200_items_on_four_unequal_servers_end_within_a_tenth_of_the_best_schedu
     took = simulation.burst(200)
     assert simulation.store.counts()[Status.COMPLETED] == 200
     assert took <= 1.10 * best_seconds(paces, 200)
+    assert fastest(simulation).idle_seconds <= 0.02 * took
+
+
+def fastest(simulation: Simulation) -> SimulatedServer:
+    return max(simulation.servers, key=lambda server: len(server.ends))
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -65,6 +74,8 @@ def test_no_server_waits_between_bursts_that_run_until_done(tmp_path: Path) -> N
     simulation = simulate(tmp_path, [0.1], items=90, until_done=True)
     for _ in range(6):
         simulation.burst(15)
+        # Records are written and synced before the next burst begins.
+        simulation.clock.seconds += 0.15
     assert simulation.store.counts()[Status.COMPLETED] == 90
     assert simulation.servers[0].idle_seconds < 0.01 * simulation.clock.seconds
 
@@ -117,3 +128,50 @@ def test_a_steady_prompt_costs_few_questions(tmp_path: Path) -> None:
     simulation.burst(15)
     # POST, history and, for a picture, view; the queue is asked once.
     assert simulation.servers[0].requests_made <= 4 * 15
+
+
+@pytest.mark.parametrize("trouble", ["busy", "slow"])
+def test_429_and_time_outs_stretch_the_looks_and_they_recover(tmp_path: Path, trouble: str) -> None:
+    """One long prompt: looked at every 5 s, less and less often while the server is in trouble, then as before."""
+    clock = HandClock()
+    server = SimulatedServer("http://gpu0:8188", clock, steadily(3000.0))
+    setattr(server, trouble, (300.0, 1000.0))
+    Simulation(tmp_path, clock, [server], items=1, options=Options(stall_seconds=1e9)).burst(1)
+
+    def longest_rest(begin: float, end: float) -> float:
+        looks = [look for look in server.looks if begin <= look < end]
+        return max(after - before for before, after in itertools.pairwise(looks))
+
+    assert longest_rest(100.0, 300.0) == pytest.approx(DEFAULT_POLL_SECONDS, abs=0.1)
+    assert longest_rest(300.0, 1000.0) >= LONGEST_STRETCH_SECONDS
+    assert longest_rest(2500.0, 3000.0) == pytest.approx(DEFAULT_POLL_SECONDS, abs=0.1)
+    troubled = sum(300.0 <= look < 1000.0 for look in server.looks)
+    assert troubled <= 0.5 * 700.0 / DEFAULT_POLL_SECONDS
+
+
+def test_a_stalled_server_keeps_its_items_and_the_others_go_on(tmp_path: Path) -> None:
+    clock = HandClock()
+    good = SimulatedServer("http://good:8188", clock, steadily(10.0))
+    stuck = SimulatedServer("http://stuck:8188", clock, lambda number: 1e9 if number == 3 else 1.0)
+    simulation = Simulation(tmp_path, clock, [good, stuck], items=60, options=Options(stall_seconds=60.0))
+    simulation.burst(60)
+    theirs = list(simulation.store.items(Status.SUBMITTED))
+    assert isinstance(simulation.lanes[1].lost, ServerStalled)
+    assert {item.server for item in theirs} == {stuck.url}
+    assert len(stuck.ends) == 3 + len(theirs)
+    assert simulation.store.counts()[Status.COMPLETED] == 60 - len(theirs)
+
+
+def test_urgent_items_go_first_whatever_server_is_free(tmp_path: Path) -> None:
+    mixed = [PRIORITIES[number % 4] for number in range(40)]
+    simulation = simulate(tmp_path, [1.0, 1.5, 4.0], items=40, priorities=mixed)
+    simulation.burst(15)
+    sent_before = set(simulation.sent())
+    simulation.add(["late.txt"], priorities=["urgent"])
+    simulation.burst(26)
+    sent = simulation.sent()
+    assert len(sent) == 41
+    late = sent.pop("late.txt")
+    assert late == min(at for key, at in sent.items() if key not in sent_before)
+    rows = [[sent[f"{number:04}.txt"] for number in range(40) if mixed[number] == one] for one in PRIORITIES]
+    assert all(max(earlier) <= min(later) for earlier, later in itertools.pairwise(rows))

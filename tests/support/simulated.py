@@ -22,10 +22,11 @@ from orchestrator.prompts import Prompts
 from orchestrator.suiting import Suiting
 from orchestrator.work import Work
 from orchestrator.workbench import Options, Workbench
-from state.item import Item, Status
+from state.item import Item, Priority, Status
 from state.json_store import JsonStore
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+TIME_OUT_SECONDS = 5.0
 
 
 class HandClock(Clock):
@@ -55,6 +56,12 @@ class SimulatedServer:
     """prompt_id → when it begins and ends."""
     away: tuple[float, float] = (0.0, 0.0)
     """From when to when it does not answer."""
+    busy: tuple[float, float] = (0.0, 0.0)
+    """From when to when it answers 429 to each question once."""
+    slow: tuple[float, float] = (0.0, 0.0)
+    """From when to when each question times out once, and is answered when it is asked again."""
+    looks: list[float] = field(default_factory=list)
+    """When `history` was asked."""
     failures: int = 0
     trouble: str | None = None
     pushbacks: int = 0
@@ -66,6 +73,12 @@ class SimulatedServer:
         if self.away[0] <= self.clock.seconds < self.away[1]:
             self.failures += 1
             raise ServerUnreachable(f"{self.url}: refused", may_have_arrived=False)
+        if self.busy[0] <= self.clock.seconds < self.busy[1]:
+            self.pushbacks += 1
+        if self.slow[0] <= self.clock.seconds < self.slow[1]:
+            self.clock.seconds += TIME_OUT_SECONDS
+            self.failures += 1
+            self.pushbacks += 1
 
     def submit(
         self, graph: Mapping[str, Any], *, prompt_id: str, number: float, extra_data: Mapping[str, Any]
@@ -77,6 +90,7 @@ class SimulatedServer:
         return Submitted(prompt_id=prompt_id, number=number, node_errors={})
 
     def history(self, prompt_id: str) -> HistoryEntry | None:
+        self.looks.append(self.clock.seconds)
         self._asked()
         begin, end = self.ends.get(prompt_id, (0.0, float("inf")))
         if end > self.clock.seconds:
@@ -142,17 +156,24 @@ class AtOnce:
 
 
 class Simulation:
-    """Items, simulated servers, and the real lanes between them."""
+    """Items, simulated servers, and the real lanes between them. `priorities`: those of the first items."""
 
     def __init__(
-        self, folder: Path, clock: HandClock, servers: Sequence[SimulatedServer], *, items: int, **asked: Any
+        self,
+        folder: Path,
+        clock: HandClock,
+        servers: Sequence[SimulatedServer],
+        *,
+        items: int,
+        priorities: Sequence[Priority] = (),
+        options: Options | None = None,
+        **asked: Any,
     ) -> None:
         state = folder / "state.json"
         state.write_text("{}")
         self.clock, self.servers = clock, servers
         self.store = JsonStore.open(state, clock=clock)
-        names = [f"{number:04}.txt" for number in range(items)]
-        self.store.add([Item(key=name, status=Status.PENDING, filename=name, prompt_text=name) for name in names])
+        self.add([f"{number:04}.txt" for number in range(items)], priorities=priorities)
         self.work = Work(self.store, progress=Silent(), on_error="continue", **asked)
         outputs = Outputs(folder / "output")
         prompts = Prompts(template="smoke", bindings={}, home=folder)
@@ -164,7 +185,7 @@ class Simulation:
                     outputs=outputs,
                     prompts=prompts,
                     work=self.work,
-                    options=Options(),
+                    options=options or Options(),
                     clock=clock,
                     halt=threading.Event(),
                 ),
@@ -174,6 +195,20 @@ class Simulation:
             )
             for server in servers
         ]
+
+    def add(self, names: Sequence[str], *, priorities: Sequence[Priority] = ()) -> None:
+        """More items, those that have no priority of their own with the normal one."""
+        ranked = itertools.zip_longest(names, priorities, fillvalue="normal")
+        self.store.add(
+            [
+                Item(key=name, status=Status.PENDING, filename=name, prompt_text=name, priority=priority)
+                for name, priority in ranked
+            ]
+        )
+
+    def sent(self) -> dict[str, datetime]:
+        """When each item was submitted, by key."""
+        return {item.key: item.submitted_at for item in self.store.items() if item.submitted_at is not None}
 
     def burst(self, size: int) -> float:
         """Drive all lanes until the burst is full or all are at rest; the time then."""
