@@ -176,6 +176,7 @@ def test_resets_while_watching_and_fetching_are_tried_again(
         proxy.reset(request, times=2)
         proxy.reset_answers(request, times=1)
         proxy.reset_answers(request, after_bytes=60, times=1)
+    proxy.reset_answers("GET /api/view", after_bytes=400, times=1)
     report = burst(project)
     assert (report.exit_code, report.reason, report.completed, report.put_back) == (0, None, 3, 0)
     assert proxy.spoilings_left() == 0
