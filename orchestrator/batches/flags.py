@@ -1,0 +1,79 @@
+"""What the flags of `burst generate` spell: a size, settings, sweeps."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from orchestrator.batches.values import fitted, sides
+from orchestrator.batches.vocabulary import spelled
+from orchestrator.errors import UsageError
+
+_SELECTED = re.compile(r"(?:title|class)=[^.]*\.[^=]*(?==)")
+"""The address in `title=Positive Prompt.text=a cat`, which has an `=` of its own."""
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of `1024x768`, in pixels. Errors: UsageError."""
+    try:
+        return sides(fitted("size", text))
+    except UsageError as error:
+        raise UsageError(f"--size {text}: {error}") from error
+
+
+def parse_set(text: str) -> tuple[str, Any]:
+    """The name or address, and the value, of `3.steps=20`. Errors: UsageError."""
+    name, value = _divided(text, flag="--set", example="3.steps=20")
+    return name, _fitted(name, value, place=f"--set {text}")
+
+
+def parse_sweep(text: str) -> tuple[str, tuple[Any, ...]]:
+    """The name or address, and the values, of `cfg=5,7,9`; `"…"` around a value that holds a comma, as in CSV.
+
+    Errors: UsageError.
+    """
+    name, listed = _divided(text, flag="--sweep", example="cfg=5,7,9")
+    place = f"--sweep {text}"
+    try:
+        (values,) = csv.reader([listed], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError) as error:
+        raise UsageError(f'{place}: write values with commas between, "…" around one that holds a comma') from error
+    if not values or not all(value.strip() for value in values):
+        raise UsageError(f"{place}: a value is empty; write it, or take out a comma")
+    return name, tuple(_fitted(name, value.strip(), place=place) for value in values)
+
+
+def parse_sets(texts: Iterable[str]) -> dict[str, Any]:
+    """What each `--set` says. Errors: UsageError, also for a name that is said twice."""
+    return _once(map(parse_set, texts), flag="--set")
+
+
+def parse_sweeps(texts: Iterable[str]) -> dict[str, tuple[Any, ...]]:
+    """What each `--sweep` says. Errors: UsageError, also for a name that is said twice."""
+    return _once(map(parse_sweep, texts), flag="--sweep")
+
+
+def _divided(text: str, *, flag: str, example: str) -> tuple[str, str]:
+    selected = _SELECTED.match(text)
+    name, equals, value = (selected[0], "=", text[selected.end() + 1 :]) if selected else text.partition("=")
+    if not (name.strip() and equals):
+        raise UsageError(f"{flag} {text}: write NAME=VALUE or NODE.INPUT=VALUE, such as {flag} {example}")
+    return spelled(name), value
+
+
+def _fitted(name: str, value: str, *, place: str) -> Any:
+    try:
+        return fitted(name, value)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from error
+
+
+def _once(pairs: Iterable[tuple[str, Any]], *, flag: str) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in said:
+            raise UsageError(f"{flag} {name} is said twice; say it once")
+        said[name] = value
+    return said

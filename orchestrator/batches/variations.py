@@ -1,0 +1,125 @@
+"""From prompts to the variations of a batch: every prompt × every cell of the sweeps × every seed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from orchestrator.batches.asked import Asked, Wish, last_seed
+from orchestrator.batches.values import parted, parts_of
+from orchestrator.errors import UsageError
+from orchestrator.wording import counted
+
+LARGEST_BATCH = 100_000
+"""Items. More than these are asked for in several calls."""
+_DRAWN_BELOW = 2**32 - 1000
+"""Many nodes take seeds of 32 bits only, and the last of 999 variations must fit too."""
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One prompt as it is sent."""
+
+    index: int
+    """From 1, in the whole batch."""
+    prompt: str
+    inputs: Mapping[str, Any]
+    """Complete, by binding or address; the seed included where the template takes one."""
+    axes: Mapping[str, Any] = field(default_factory=dict)
+    """What the sweeps chose for it."""
+    number: int = 1
+    """From 1, among those of its prompt."""
+    of: int = 1
+    """How many its prompt has."""
+    name: str = ""
+    """What a mirror layout calls it; empty where nobody named it."""
+    subfolder: str = ""
+
+
+def drawn_seed() -> int:
+    """A random seed that every node takes, and 998 more after it."""
+    return secrets.randbelow(_DRAWN_BELOW)
+
+
+def count_of(wish_count: int, asked: Asked) -> int:
+    """How many variations so many prompts have. Errors: UsageError for more than a batch takes."""
+    total = wish_count * asked.cells * asked.count
+    if total > LARGEST_BATCH:
+        factors = [counted(wish_count, "prompt")]
+        factors += [f"{len(values)} of {name}" for name, values in asked.sweeps.items()]
+        raise UsageError(
+            f"{' × '.join([*factors, counted(asked.count, 'variation')])} are {total} items, and one batch takes up to "
+            f"{LARGEST_BATCH}; split the prompts or a sweep's values over several calls"
+        )
+    return total
+
+
+def vary(
+    wishes: Sequence[Wish], *, asked: Asked, has_seed: bool, draw: Callable[[], int] = drawn_seed
+) -> list[Variation]:
+    """All variations: by prompt, then by the sweeps' cells, then by seed.
+
+    What a prompt's row says wins over what was said for all. The seeds begin anew for each prompt, and all cells of a
+    sweep share them, so that what stands side by side differs in one thing alone; `random` draws others for each
+    prompt. `draw` gives a random seed. Errors: UsageError for too many, and for a row that says what a sweep says.
+    """
+    count_of(len(wishes), asked)
+    base = asked.seed if asked.seed is not None else draw()
+    variations: list[Variation] = []
+    for wish in wishes:
+        seeds = _seeds(wish, asked, base=base, draw=draw) if has_seed else [None] * asked.count
+        variations += _of_one(wish, asked, seeds, start=len(variations))
+    return variations
+
+
+def _seeds(wish: Wish, asked: Asked, *, base: int, draw: Callable[[], int]) -> list[int]:
+    own = wish.inputs.get("seed")
+    if asked.seed_mode == "random":
+        if own is not None:
+            raise UsageError(f"{wish.where}: it says its seed, and --seed-mode random draws them; leave one out")
+        return _drawn(asked.count, draw)
+    first = base if own is None else own
+    try:
+        last = last_seed(first, asked)
+    except UsageError as error:
+        raise UsageError(f"{wish.where}: the seed {error}") from error
+    return [first] * asked.count if asked.seed_mode == "fixed" else list(range(first, last + 1))
+
+
+def _drawn(count: int, draw: Callable[[], int]) -> list[int]:
+    """Different ones, whatever is drawn."""
+    seeds: dict[int, None] = {}
+    for _ in range(count):
+        seed = draw()
+        while seed in seeds:
+            seed += 1
+        seeds[seed] = None
+    return list(seeds)
+
+
+def _of_one(wish: Wish, asked: Asked, seeds: Sequence[int | None], *, start: int) -> Iterator[Variation]:
+    swept = {part for name in asked.sweeps for part in parts_of(name)}
+    for name in wish.inputs:
+        if name in swept:
+            raise UsageError(f"{wish.where}: it says {name}, and --sweep says it too; leave one out")
+    common = asked.inputs() | dict(wish.inputs)
+    total = asked.cells * asked.count
+    sent = product(product(*asked.sweeps.values()), seeds)
+    for number, (values, seed) in enumerate(sent, 1):
+        axes = dict(zip(asked.sweeps, values, strict=True))
+        inputs = common | ({} if seed is None else {"seed": seed})
+        for name, value in axes.items():
+            inputs |= parted(name, value)
+        yield Variation(
+            index=start + number,
+            prompt=wish.prompt,
+            inputs=inputs,
+            axes=axes,
+            number=number,
+            of=total,
+            name=wish.name,
+            subfolder=wish.subfolder,
+        )

@@ -1,0 +1,90 @@
+"""The names that values go by: as people write them, and as one template takes them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import templates
+from orchestrator.errors import TemplateError, UsageError
+from templates import Bindings, Graph, Target
+
+_ALIASES = {
+    "positive": "prompt",
+    "positive_prompt": "prompt",
+    "prompt_text": "prompt",
+    "negative_prompt": "negative",
+    "cfg_scale": "cfg",
+    "sampler_name": "sampler",
+    "scheduler_name": "scheduler",
+    "checkpoint": "model",
+    "ckpt_name": "model",
+    "lora_name": "lora",
+    "noise_seed": "seed",
+    "filename": "name",
+    "stem": "name",
+}
+_SIDES = {"width", "height"}
+_LORA = ("lora", "lora_strength")
+PLACES = ("name", "subfolder")
+_NOT_TO_SET = {
+    "prompt": "is the prompt text, which --prompt, a list or the column `prompt` gives",
+    "prefix": "is the prefix of file names, which burst sets itself",
+}
+
+
+def spelled(name: str) -> str:
+    """A name as the bindings have it: `CFG Scale` and `cfg-scale` are `cfg`. Any other (an address) stays as it is."""
+    word = re.sub(r"[\s_-]+", "_", name.strip()).casefold()
+    known = _ALIASES.get(word, word)
+    return known if known in (*templates.NAMES, "size", *PLACES) else name.strip()
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What a template's inputs go by: its bindings, and addresses into its graph."""
+
+    graph: Graph
+    bindings: Bindings
+
+    def binds(self, name: str) -> bool:
+        """A LoRA needs no binding: it is spliced in."""
+        if name == "size":
+            return all(map(self.binds, _SIDES))
+        return name in _LORA or bool(self.bindings.get(name))
+
+    def meaning(self, said: str) -> str:
+        """The name that sets what `said` means, `size` for both sides; `NODE.INPUT` where no name sets just that.
+
+        So an address of the seed is known to be the seed, and two spellings of one input to be one. Errors: UsageError,
+        with near matches.
+        """
+        name = spelled(said)
+        if not self.binds(name):
+            name = self._named(said.strip()) if "." in said else self._unbound(name)
+        if name in _NOT_TO_SET:
+            raise UsageError(f"{said!r} {_NOT_TO_SET[name]}")
+        return name
+
+    def _named(self, address: str) -> str:
+        try:
+            target = Target(*templates.resolve(self.graph, address))
+        except TemplateError as error:
+            raise UsageError(str(error)) from error
+        alone = (name for name, targets in self.bindings.items() if tuple(targets) == (target,))
+        return next(alone, f"{target.node_id}.{target.input_name}")
+
+    def _unbound(self, name: str) -> str:
+        bound = [name for name in self.bindings if self.binds(name) and name not in _NOT_TO_SET]
+        near = get_close_matches(name, {*bound, *_ALIASES, *templates.NAMES}, n=2)
+        if name in templates.NAMES:
+            advice = f"name its input with --bind {name}=NODE.INPUT, or leave it out"
+        elif name in PLACES:
+            advice = "it counts with --layout mirror alone"
+        elif near:
+            advice = f"did you mean {' or '.join(map(repr, near))}?"
+        else:
+            advice = "an input is NODE.INPUT, such as 3.steps"
+        listed = ", ".join(bound) or "none"
+        raise UsageError(f"nothing in this template is bound to {name!r}; {advice} (bound are: {listed})")

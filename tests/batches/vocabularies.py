@@ -1,0 +1,11 @@
+"""Vocabularies of shipped templates, for the tests of this room."""
+
+from __future__ import annotations
+
+from orchestrator.batches.vocabulary import Vocabulary
+from templates import find_bindings, load_workflow
+
+
+def vocabulary(template: str = "txt2img-sd15", **overrides: str) -> Vocabulary:
+    graph = load_workflow(template).graph
+    return Vocabulary(graph, find_bindings(graph, overrides))
