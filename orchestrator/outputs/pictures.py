@@ -8,14 +8,18 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import os
 import struct
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
+
+_T = TypeVar("_T")
 
 EXTENSIONS = frozenset({".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif"})
 """Files of these names must decode before they are accepted."""
@@ -23,9 +27,23 @@ EXTENSIONS = frozenset({".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif"})
 LARGEST_DECODED_PIXELS = 200_000_000
 """Above this a picture's chunks are checked but its pixels are not: decoding would take gigabytes."""
 
-_DECODING = ThreadPoolExecutor(1, thread_name_prefix="pictures")
-"""One thread reads pictures for all. A lock would not do: the C library keeps what was freed, for each thread anew.
-Nor may two threads set the filters of `warnings`."""
+
+class _Reading:
+    """One thread reads pictures for all. A lock would not do: the C library keeps what was freed, for each thread anew.
+    Nor may two threads set the filters of `warnings`. A forked child has no such thread, so it begins its own."""
+
+    def __init__(self) -> None:
+        self.begin()
+        os.register_at_fork(after_in_child=self.begin)
+
+    def begin(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+
+    def answer(self, question: Callable[[Path | bytes], _T], source: Path | bytes) -> _T:
+        return self._thread.submit(question, source).result()
+
+
+_READING = _Reading()
 
 _READERS = (
     (b"\x89PNG\r\n\x1a\n", "PngImagePlugin", "PngImageFile"),
@@ -41,12 +59,12 @@ def decodes(source: Path | bytes) -> bool:
     Threads may ask at once; memory holds one decoded picture, whoever asks: 4 bytes a pixel, 17 for a WebP and for what
     moves.
     """
-    return _DECODING.submit(_is_whole, source).result()
+    return _READING.answer(_is_whole, source)
 
 
 def embedded_graph(source: Path | bytes) -> dict[str, Any] | None:
     """The API-format graph that SaveImage writes into a PNG as the text `prompt`; None where there is none."""
-    return _DECODING.submit(_graph, source).result()
+    return _READING.answer(_graph, source)
 
 
 def _is_whole(source: Path | bytes) -> bool:
