@@ -106,7 +106,9 @@ class Bursts:
         self._stop = stop
         self._signal = signal
         deadline = None if limit_seconds is None else age.started + limit_seconds
-        self._cycle = Cycle(lanes, self._work, self._store, clock=self._clock, stop=stop, deadline=deadline)
+        self._cycle = Cycle(
+            lanes, self._work, self._store, clock=self._clock, stop=stop, check=lock.check, deadline=deadline
+        )
 
     def run(self) -> BurstReport:
         """One burst, or one after the other until nothing is left."""

@@ -7,7 +7,7 @@ calls `burst` only looks: at what other processes wrote, at the clock, and at wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from orchestrator.clock import Clock
@@ -34,13 +34,16 @@ class Cycle:
         *,
         clock: Clock,
         stop: threading.Event,
+        check: Callable[[], None],
         deadline: float | None = None,
     ) -> None:
+        """`check` is asked now and then, and raises where this run must not go on."""
         self._lanes = lanes
         self._work = work
         self._store = store
         self._clock = clock
         self._stop = stop
+        self._check = check
         self._deadline = deadline
         self._over = threading.Event()
         self._fills = False
@@ -50,14 +53,15 @@ class Cycle:
     def burst(self, size: int) -> Ending:
         """Work until `size` items have ended, nothing is left to do, or something says stop.
 
-        Errors: what a lane met; every item is in its place then. ServerDown when only servers that do not answer have
-        anything left.
+        Errors: what a lane or `check` met; every item is in its place then. ServerDown when only servers that do not
+        answer have anything left.
         """
         self._work.begin(size)
         self._start()
         while (ending := self._ending()) is None:
             self._clock.wait(self._work.changed, self._until_look())
             self._work.changed.clear()
+            self._check()
             for key in self._store.refresh():
                 holder = self._work.holder(key)
                 if isinstance(holder, Lane):

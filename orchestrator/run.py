@@ -21,8 +21,9 @@ from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, load_setti
 from orchestrator.work import Progress, Work
 from orchestrator.workbench import Tally
 from state.burst_log import BurstLog, BurstRecord
+from state.holder import Holder
 from state.json_store import JsonStore
-from state.run_lock import Holder, RunLock
+from state.run_lock import RunLock
 
 
 def run_burst(
@@ -106,7 +107,7 @@ class Run:
         """
         settings = load_settings(self._request.state, self._request.overrides)
         self._store = store = JsonStore.open(self._request.state, clock=self._clock)
-        lock, log = RunLock(store.folder), BurstLog(store.folder)
+        lock, log = RunLock(store.folder, clock=self._clock), BurstLog(store.folder)
         try:
             prompts = Prompts(template=settings.template, bindings=settings.bindings, home=store.path.parent)
             prompts.check()

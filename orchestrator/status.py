@@ -14,9 +14,10 @@ from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.pacing import LearnedLimit, learned_limit, seconds_per_item
 from orchestrator.wording import in_lines, spoken_seconds
 from state.burst_log import BurstLog, BurstRecord
+from state.holder import Holder
 from state.item import Item, Status, remaining
 from state.json_store import JsonStore
-from state.run_lock import Holder, RunLock
+from state.run_lock import RunLock
 
 SCHEMA = "burst.status/1"
 _SHOWN = 10

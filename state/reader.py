@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,6 +12,7 @@ from state.disk import Disk, Stamp
 from state.item import Item, Status
 from state.journal import Journal
 from state.journal_lines import Line
+from state.own_process import ProcessLock
 from state.records import Records
 from state.replay import had_taken_in, replay
 from state.snapshot import digest_beside, read_raws, read_records, read_snapshot
@@ -39,7 +39,7 @@ class JsonReader:
         self._journal_path = self.folder / "journal.jsonl"
         self._disk = disk
         self._read_only = read_only
-        self._mutex = threading.RLock()
+        self._mutex = ProcessLock(path)
         self._records = Records()
         self._journal: Journal | None = None
         self._digest = ""

@@ -15,9 +15,10 @@ import pytest
 from orchestrator.clock import Clock
 from orchestrator.status import read_status, watch_status
 from state.burst_log import BurstLog, BurstRecord
+from state.holder import Holder
 from state.item import Item, Status
 from state.json_store import JsonStore
-from state.run_lock import Holder, RunLock
+from state.run_lock import RunLock
 from state.store import Change
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)

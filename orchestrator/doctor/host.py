@@ -14,9 +14,10 @@ from orchestrator.doctor.survey import Survey
 from orchestrator.errors import BurstError
 from orchestrator.status import watchdog_line
 from orchestrator.wording import counted, spoken_bytes, spoken_seconds
+from state.holder import TOUCH_SECONDS
 from state.item import Status
 from state.json_store import burst_folder
-from state.run_lock import TOUCH_SECONDS, RunLock, can_lock
+from state.run_lock import RunLock, can_lock
 
 _SCARCE_BYTES = 500_000_000
 _PROBE_BYTES = 4096

@@ -19,7 +19,8 @@ from workers import ROOT
 
 from orchestrator.errors import LockHeld
 from state.disk import Disk
-from state.run_lock import Holder, RunLock
+from state.holder import Holder
+from state.run_lock import RunLock
 
 HOLD = """
 import sys
@@ -224,7 +225,7 @@ def test_a_holder_of_before_runs_had_a_beginning_is_read(folder: Path) -> None:
 
 
 def test_holder_json_is_touched_while_the_lock_is_held(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("state.run_lock.TOUCH_SECONDS", 0.01)
+    monkeypatch.setattr("state.holder.TOUCH_SECONDS", 0.01)
     lock = RunLock(folder)
     lock.acquire()
     lock.hold(burst="b", started_at=NOON, size=1)

@@ -1,0 +1,39 @@
+"""A forked child: what it says, and an end that leaves the parent's files and fixtures alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+import warnings
+from collections.abc import Callable
+
+_LONGEST_SECONDS = 20
+
+
+def in_forked_child(work: Callable[[], object]) -> str:
+    """The text of what `work` returned or raised in a forked child; AssertionError where the child hangs."""
+    reading, writing = os.pipe()
+    child = fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(_LONGEST_SECONDS)
+        try:
+            said = str(work())
+        except BaseException as error:  # noqa: BLE001 — whatever it is, it is told to the parent
+            said = "".join(traceback.format_exception_only(error)).strip()
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as stream:
+        said = stream.read()
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, f"the child ended with {os.waitstatus_to_exitcode(status)}"
+    return said
+
+
+def fork() -> int:
+    """As `os.fork`. Newer Pythons warn of threads, which is what these tests are about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
