@@ -48,7 +48,7 @@ class Filling:
         try:
             plain = [item for item in due if not self._is_out_already(item)]
             for item in self._submission.submit(self._one_alone(plain)) if plain else ():
-                self._outstanding.take_in(item)
+                self._outstanding.take_in(item, doubted_seconds=self._bench.options.in_doubt_seconds)
         except TemplateRejected as error:
             self._refused_by_server(error)
         finally:

@@ -43,14 +43,18 @@ class Outstanding:
         return key in self._doubts
 
     def take_in(self, item: Item, *, doubted_seconds: float | None = None) -> None:
-        """It is out, or its record has changed. One that is known keeps its place.
+        """It is out, or its record has changed. One that is known keeps its place, and the end of its doubt.
 
-        `doubted_seconds`: how long it is in doubt where that is known better than by its record.
+        `doubted_seconds`: how long it is in doubt where that is known better than by its record, whose time is the wall
+        clock's.
         """
         if item.in_doubt:
             self._watched.pop(item.key, None)
-            seconds = self._seconds_in_doubt(item) if doubted_seconds is None else doubted_seconds
-            self._doubts[item.key] = (item, self._clock.monotonic() + seconds)
+            known, until = self._doubts.get(item.key, (None, 0.0))
+            if known is None or known.prompt_id != item.prompt_id:
+                seconds = self._seconds_in_doubt(item) if doubted_seconds is None else doubted_seconds
+                until = self._clock.monotonic() + seconds
+            self._doubts[item.key] = (item, until)
         else:
             self._doubts.pop(item.key, None)
             self._watched[item.key] = item
