@@ -118,6 +118,7 @@ def test_a_server_whose_worker_died_is_called_stalled(
     sandbox.restart()
     sandbox.release()
     assert burst(project).completed == 3
+    assert {item.crashes for item in project.items()} == {0}, "what is done is under no suspicion"
     project.check_all_done(sandbox.counts())
 
 
