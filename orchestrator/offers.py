@@ -25,6 +25,25 @@ class _Class:
     """The same, as sets: a text or number that is in one is surely offered."""
 
 
+@dataclass(frozen=True)
+class Lack:
+    """One thing that a server does not have, in words by `str`."""
+
+    class_type: str
+    input_name: str | None = None
+    """None where the class itself is not there."""
+    value: object = None
+    offered: Collection[Any] = ()
+    """What the input may be set to."""
+
+    def __str__(self) -> str:
+        if self.input_name is None:
+            return f'node class "{self.class_type}" is not there'
+        if self.input_name in templates.MODEL_INPUTS:
+            return f'{templates.MODEL_INPUTS[self.input_name][0]} "{self.value}" is not there'
+        return f'{self.class_type} has no {self.input_name} "{self.value}"'
+
+
 class Offer:
     """What one server has. It is asked once for each node class and folder of models; `forget` after it restarted.
 
@@ -42,7 +61,11 @@ class Offer:
         self._everything: dict[str, Any] | None = None
 
     def missing(self, graph: Graph) -> tuple[str, ...]:
-        """Why this server cannot run this graph, in words; empty when it can, as far as can be said beforehand.
+        """Why this server cannot run this graph, in words, each once. Errors: as `lacks`."""
+        return tuple(dict.fromkeys(map(str, self.lacks(graph))))
+
+    def lacks(self, graph: Graph) -> list[Lack]:
+        """Why this server cannot run this graph; empty when it can, as far as can be said beforehand.
 
         What is not there: node classes, and choices of the nodes that its output nodes need. Numbers out of range and
         wrong links are left to the server, as is a node class that checks its choices in its own way and would take
@@ -51,14 +74,13 @@ class Offer:
         """
         doubtful = [node for node in graph.items() if self._is_doubtful(node[1])]
         if not doubtful:
-            return ()
+            return []
         outputs = [node_id for node_id, node in graph.items() if self._is_output(node)]
         needed = templates.needed_nodes(graph, outputs)
-        reasons = [reason for node_id, node in doubtful for reason in self._reasons(node, is_needed=node_id in needed)]
-        return tuple(dict.fromkeys(reasons))
+        return [lack for node_id, node in doubtful for lack in self._lacks(node, is_needed=node_id in needed)]
 
     def folder(self, name: str) -> Collection[str] | None:
-        """The models in a folder, None where the server has no such folder. Errors: as `missing`."""
+        """The models in a folder, None where the server has no such folder. Errors: as `lacks`."""
         if name not in self._folders:
             try:
                 self._folders[name] = frozenset(self._client.models(name))
@@ -87,18 +109,20 @@ class Offer:
         known = self._class(node["class_type"])
         return known is not None and known.is_output
 
-    def _reasons(self, node: Mapping[str, Any], *, is_needed: bool) -> Iterator[str]:
+    def _lacks(self, node: Mapping[str, Any], *, is_needed: bool) -> Iterator[Lack]:
         class_type = node["class_type"]
         known = self._class(class_type)
         if known is None:
-            yield f'node class "{class_type}" is not there'
+            yield Lack(class_type)
             return
         for name, choices in known.choices.items() if is_needed else ():
             value = node["inputs"].get(name)
             if name not in node["inputs"] or isinstance(value, list):
                 continue
-            for one in choices.lacking(value, self.folder(choices.folder) if choices.folder else None):
-                yield _not_offered(class_type, name, one)
+            files = self.folder(choices.folder) if choices.folder else None
+            offered = choices.values if choices.values is not None else files or ()
+            for one in choices.lacking(value, files):
+                yield Lack(class_type, name, one, offered)
 
     def _class(self, class_type: str) -> _Class | None:
         try:
@@ -141,9 +165,3 @@ class Offer:
                 answer = self._everything = self._client.object_info()
         info = answer.get(class_type)
         return info if isinstance(info, dict) else None
-
-
-def _not_offered(class_type: str, name: str, value: object) -> str:
-    if name in templates.MODEL_INPUTS:
-        return f'{templates.MODEL_INPUTS[name][0]} "{value}" is not there'
-    return f'{class_type} has no {name} "{value}"'
