@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from burst import cli
+from orchestrator.comfyui import ComfyUI
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.burst_log import BurstRecord
 
@@ -338,6 +339,14 @@ def test_what_no_server_can_run_is_said_by_the_first(project: Path, sandbox: San
     assert report["counts"]["pending"] == 6
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that does not answer is lost at once."""
+    assert "retry_seconds" in ComfyUI.__init__.__kwdefaults__
+    monkeypatch.setitem(ComfyUI.__init__.__kwdefaults__, "retry_seconds", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_with_all_servers_down_the_run_says_so_and_keeps_everything(project: Path) -> None:
     burst("init", "prompts", "--template", "smoke")
     report = said("run", "--server", "http://127.0.0.1:9", "--server", "http://127.0.0.1:10", code=75)
@@ -346,8 +355,18 @@ def test_with_all_servers_down_the_run_says_so_and_keeps_everything(project: Pat
     assert report["counts"]["pending"] == 6
 
 
+@pytest.mark.usefixtures("impatient")
+def test_what_a_lost_server_might_run_waits_for_it(project: Path, sandbox: Sandbox) -> None:
+    burst("init", "prompts", "--template", "txt2img-sd15")
+    sandbox.change(checkpoints=("another.safetensors",))
+    report = said("run", "--server", sandbox.url, "--server", "http://127.0.0.1:9", code=75)
+    assert "127.0.0.1:9" in report["reason"]
+    assert report["counts"]["pending"] == 6
+    assert sandbox.counts()["posts"] == 0
+
+
 def killed_after(seconds: float, *, runs: int) -> str:
-    """bursts.jsonl of so many runs that a watchdog killed."""
+    """bursts.jsonl of so many runs that a watchdog killed, each in a short burst that was not its first."""
     beginning = datetime(2026, 1, 1, tzinfo=UTC)
     lines = []
     for number in range(runs):
@@ -358,7 +377,7 @@ def killed_after(seconds: float, *, runs: int) -> str:
             ended_at=started + timedelta(seconds=seconds),
             ended="killed",
             size=15,
-            seconds=seconds,
+            seconds=1.0,
             alive_seconds=seconds,
         )
         lines.append(msgspec.json.encode(record).decode() + "\n")
@@ -391,7 +410,9 @@ def test_an_automatic_size_fits_the_seconds(project: Path) -> None:
         seconds=150.0,
     )
     log.write_text(msgspec.json.encode(record).decode() + "\n")
-    assert len(said("run", "-n", "auto", "--max-seconds", "35", "--dry-run")["items"]) == 3
+    automatic = ("run", "-n", "auto", "--max-seconds", "35")
+    assert len(said(*automatic, "--dry-run")["items"]) == 3
+    assert said(*automatic)["completed"] == 3
 
 
 def test_a_run_without_a_template_says_which_there_are(project: Path) -> None:
