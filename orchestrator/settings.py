@@ -144,7 +144,7 @@ def refuse_secrets(settings: Settings) -> None:
 
 
 def save_settings(state_file: Path, settings: Settings) -> None:
-    """Write settings.toml. Errors: UsageError as `refuse_secrets`; DiskFull."""
+    """Write settings.toml. Errors: UsageError as `refuse_secrets`, or for a path that is no text; DiskFull."""
     import tomli_w
 
     from state.disk import Disk
@@ -162,13 +162,21 @@ def save_settings(state_file: Path, settings: Settings) -> None:
     headers = dict(settings.headers) | {address: dict(own) for address, own in settings.own_headers.items()}
     kept |= {name: table for name, table in (("bindings", dict(settings.bindings)), ("headers", headers)) if table}
     target = settings_path(state_file)
+    try:
+        text = tomli_w.dumps(kept).rstrip().encode() + b"\n"
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{error.object[:300]!r} cannot be kept in {target}: not UTF-8; use another name") from error
     disk = Disk()
     disk.make_directory(target.parent)
     temporary = target.with_name("settings.toml.tmp")
-    with disk.create(temporary) as handle:
-        handle.write(tomli_w.dumps(kept).rstrip().encode() + b"\n")
-        handle.sync()
-    disk.replace(temporary, target)
+    try:
+        with disk.create(temporary) as handle:
+            handle.write(text)
+            handle.sync()
+        disk.replace(temporary, target)
+    except BaseException:
+        disk.remove(temporary)
+        raise
 
 
 def settings_path(state_file: Path) -> Path:

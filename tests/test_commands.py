@@ -286,6 +286,7 @@ def test_every_schema_is_in_the_readme() -> None:
     ("arguments", "word"),
     [
         (["init", "nowhere"], "nowhere"),
+        (["init", "prompts", "--pattern", "/etc/*.txt"], "--pattern '/etc/*.txt'"),
         (["init", "prompts", "--template", "nonsense"], "nonsense"),
         (["init", "prompts", "--template", "smoke", "--bind", "prompt"], "--bind"),
         (["init", "prompts", "--template", "smoke", "--bind", "prompt=77.text"], "77"),

@@ -66,6 +66,16 @@ def test_a_quota_that_is_used_up(what: str, make_project: MakeProject, sandbox: 
     finish(project, sandbox)
 
 
+def test_a_quota_that_is_used_up_when_the_settings_are_kept(make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project(count=1)
+    kept = (project.folder / "settings.toml").read_bytes()
+    ended = project.burst("init", "prompts", "--json", launch=["--refuse", "os.write:EDQUOT:settings.toml.tmp"])
+    assert "settings.toml.tmp: the disk quota is used up" in told(ended)
+    assert (project.folder / "settings.toml").read_bytes() == kept
+    project.check_at_rest()
+    finish(project, sandbox)
+
+
 GROWTH = {"a picture": (3, 512, 12_000), "a checkpoint": (3, 64, 0), "the new state file": (60, 64, 5_000)}
 """How many items there are, how large their pictures, and how many bytes files may have (0: as the journal has)."""
 

@@ -277,6 +277,18 @@ def test_a_name_that_is_no_text_is_refused_by_init(make_project: MakeProject, sa
     project.check_all_done(sandbox.counts())
 
 
+def test_an_output_directory_whose_name_is_no_text_cannot_be_remembered(make_project: MakeProject) -> None:
+    project = make_project(count=1)
+    kept = project.folder / "settings.toml"
+    before = kept.read_bytes()
+    ended = project.burst("init", "prompts", "--output", os.fsdecode(b"caf\xe9"))
+    assert ended.code == 2
+    assert "not UTF-8; use another name" in ended.err
+    check_shown(ended)
+    assert len(ended.err.splitlines()) == 1
+    assert kept.read_bytes() == before
+
+
 def test_names_that_a_terminal_cannot_show_hinder_nothing(
     make_project: MakeProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -228,6 +228,11 @@ def test_a_directory_that_cannot_be_written(path: Path) -> None:
         (errno.EDQUOT, "quota"),
         (errno.EROFS, "read-only"),
         (errno.EACCES, "permission denied; make it writable"),
+        (errno.EFBIG, "larger than this file system or this process may write"),
+        (errno.ENAMETOOLONG, "choose a shorter one"),
+        (errno.ELOOP, "links that lead in a circle"),
+        (errno.ESTALE, "the network directory is gone; mount it again"),
+        (errno.ENOTCONN, "the network directory is gone; mount it again"),
         (errno.EIO, "input/output error"),
     ],
 )
