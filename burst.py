@@ -102,6 +102,15 @@ state_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of words.")
 
 
+def _headers(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    # Before click tells of an argument too many, which may be the secret of a header that was not quoted.
+    if not values:
+        return ()
+    from orchestrator.settings import parse_header
+
+    return tuple(parse_header(text) for text in values)
+
+
 def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What a run works with; `init` remembers it."""
     for option in reversed(
@@ -120,6 +129,7 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--header",
                 "headers",
                 multiple=True,
+                callback=_headers,
                 metavar="'NAME: VALUE'",
                 help="Sent to every server; VALUE may be env:VARIABLE (or COMFYUI_HEADERS). Repeatable.",
             ),
@@ -134,9 +144,9 @@ def _overrides(
     template: str | None = None,
     output_dir: Path | None = None,
     bindings: tuple[str, ...] = (),
-    headers: tuple[str, ...] = (),
+    headers: tuple[tuple[str, str], ...] = (),
 ) -> Overrides:
-    from orchestrator.settings import Overrides, parse_header
+    from orchestrator.settings import Overrides
 
     pairs = [text.partition("=") for text in bindings]
     for name, equals, address in pairs:
@@ -147,7 +157,7 @@ def _overrides(
         output_dir=output_dir,
         servers=server,
         bindings={name: address for name, _, address in pairs},
-        headers=dict(parse_header(text) for text in headers),
+        headers=dict(headers),
     )
 
 
@@ -459,14 +469,21 @@ def template_show(name: str | None, bindings: tuple[str, ...], state: Path, as_j
     help="Ask this one server too; without URL, the usual one.",
 )
 @bind_option
-@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Sent to the server. Repeatable.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    callback=_headers,
+    metavar="'NAME: VALUE'",
+    help="Sent to the server. Repeatable.",
+)
 @state_option
 @json_option
 def template_check(
     name: str | None,
     server: tuple[str, ...],
     bindings: tuple[str, ...],
-    headers: tuple[str, ...],
+    headers: tuple[tuple[str, str], ...],
     state: Path,
     as_json: bool,
 ) -> None:
