@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from fuzz.hasty import HastyDisk
+
 from orchestrator.clock import Clock
 from orchestrator.comfyui import HistoryEntry, OutputText, Queue, Submitted
 from orchestrator.comfyui.answers import QueuedPrompt
@@ -172,10 +174,10 @@ class Simulation:
         state = folder / "state.json"
         state.write_text("{}")
         self.clock, self.servers = clock, servers
-        self.store = JsonStore.open(state, clock=clock)
+        self.store = JsonStore.open(state, clock=clock, disk=HastyDisk())
         self.add([f"{number:04}.txt" for number in range(items)], priorities=priorities)
         self.work = Work(self.store, progress=Silent(), on_error="continue", **asked)
-        outputs = Outputs(folder / "output")
+        outputs = Outputs(folder / "output", disk=HastyDisk())
         prompts = Prompts(template="smoke", bindings={}, home=folder)
         self.lanes = [
             Lane(
