@@ -78,8 +78,7 @@ def refuse_unsafe(stem: str, *, layout: Layout, subfolder: str = "", place: str)
     if layout == "numbered" and stem.casefold() == _SIDECAR_STEM:
         raise UsageError(f"{place}: what lies beside the pictures is called {stem} already; choose another")
     try:
-        if output_names(subfolder, f"{stem}.png", (".png",))[0].stem != stem:
-            raise UsageError(f"{place}: {stem!r} is no name for a file; choose another")
+        output_names(subfolder, f"{stem}.png", (".png",))
         output_names(subfolder, f"{stem}{_LONGEST_ENDING}.png", (".png",))
     except OutputRefused as error:
         raise UsageError(f"{place}: {error}") from error

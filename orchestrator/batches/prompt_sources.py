@@ -134,7 +134,7 @@ def _records(listed: _List, text: str) -> Iterator[tuple[int, list[str]]]:
     """Each row that is not blank, with the line where it begins."""
     first = next((line for line in text.split("\n") if line.strip()), "")
     delimiter = max(_DELIMITERS, key=first.count)
-    rows = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
+    rows = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     while True:
         number = rows.line_num + 1
         try:

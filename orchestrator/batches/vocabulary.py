@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import templates
+from orchestrator.batches.near import near_matches
+from orchestrator.batches.values import parts_of
 from orchestrator.errors import TemplateError, UsageError
 from templates import Bindings, Graph, Target
 
@@ -25,7 +26,6 @@ _ALIASES = {
     "filename": "name",
     "stem": "name",
 }
-_SIDES = {"width", "height"}
 _LORA = ("lora", "lora_strength")
 PLACES = ("name", "subfolder")
 _NOT_TO_SET = {
@@ -51,7 +51,7 @@ class Vocabulary:
     def binds(self, name: str) -> bool:
         """A LoRA needs no binding: it is spliced in."""
         if name == "size":
-            return all(map(self.binds, _SIDES))
+            return all(map(self.binds, parts_of(name)))
         return name in _LORA or bool(self.bindings.get(name))
 
     def meaning(self, said: str) -> str:
@@ -77,9 +77,10 @@ class Vocabulary:
 
     def _unbound(self, name: str) -> str:
         bound = [name for name in self.bindings if self.binds(name) and name not in _NOT_TO_SET]
-        near = get_close_matches(name, {*bound, *_ALIASES, *templates.NAMES}, n=2)
-        if name in templates.NAMES:
-            advice = f"name its input with --bind {name}=NODE.INPUT, or leave it out"
+        near = near_matches(name, {*bound, *_ALIASES, *templates.NAMES, "size"} - _NOT_TO_SET.keys())
+        missing = [part for part in parts_of(name) if not self.binds(part)]
+        if set(missing) <= set(templates.NAMES):
+            advice = f"name it with {' '.join(f'--bind {part}=NODE.INPUT' for part in missing)}, or leave it out"
         elif name in PLACES:
             advice = "it counts with --layout mirror alone"
         elif near:

@@ -159,15 +159,21 @@ def test_settled_by_a_template_an_address_is_the_name_that_sets_the_same() -> No
     assert said.settled(vocabulary(strength="3.denoise")).sets["strength"] == 0.5
 
 
+def test_an_address_of_one_input_is_no_name_that_sets_several() -> None:
+    settled = asked(sets={"3.denoise": 0.5}).settled(vocabulary(strength="3.denoise,3.cfg"))
+    assert settled.sets == {"3.denoise": 0.5}
+
+
 @pytest.mark.parametrize(
     ("template", "said", "message"),
     [
         (
             "smoke",
             {"steps": 20},
-            r"--steps: nothing .* bound to 'steps'; name .* --bind steps=.*\(bound are: ",
+            r"--steps: nothing .* bound to 'steps'; name it with --bind steps=.*\(bound are: ",
         ),
         ("smoke", {"size": (512, 512), "cfg": 7}, "--cfg-scale: nothing"),
+        ("img2img", {"sets": {"size": "512x512"}}, "nothing .* 'size'; .* --bind width=NODE.INPUT --bind height="),
         ("img2img", {"size": (512, 512)}, "--size: nothing .* bound to 'width'"),
         ("txt2img-sd15", {"sets": {"stepz": 20}}, "--set stepz: nothing .* did you mean 'steps'"),
         ("txt2img-sd15", {"sets": {"name": "x"}}, "--set name: .* --layout mirror alone"),
@@ -261,7 +267,9 @@ def test_a_sweep(text: str, expected: tuple[str, object]) -> None:
     assert parse_sweep(text) == expected
 
 
-@pytest.mark.parametrize("text", ["cfg", "cfg=", "cfg=5,", "cfg=5,,7", 'negative="a', 'negative="a"b', "cfg=5,many"])
+@pytest.mark.parametrize(
+    "text", ["cfg", "cfg=", "cfg=5,", "cfg=5,,7", 'negative="a', 'negative="a"b', "cfg=5,many", "3.text=a,,b"]
+)
 def test_no_sweep(text: str) -> None:
     with pytest.raises(UsageError, match="--sweep "):
         parse_sweep(text)
@@ -316,7 +324,7 @@ def test_a_value_is_typed_as_it_was_meant(name: str, value: object, expected: ob
         ("steps", "7.5"),
         ("steps", 7.5),
         ("steps", None),
-        ("width", "513"),
+        ("width", "514"),
         ("cfg", "7,5"),
         ("cfg", "1e999"),
         ("cfg", True),
