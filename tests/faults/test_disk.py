@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import resource
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disks import without_rights
-from projects import ROOT, Ended, MakeProject, Process, Project, small_template
+from disks import run_without_rights
+from projects import Ended, MakeProject, Project, small_template
 from waiting import wait_until
 
 from orchestrator.redoing import retry, verify_outputs
@@ -203,17 +202,10 @@ def test_something_else_in_place_of_a_subfolder_fails_its_items_before_they_are_
     project.check_all_done(sandbox.counts())
 
 
-def run_without_rights(project: Project) -> Ended:
-    """As an ordinary user, for whom permissions count."""
-    command = [*without_rights(), sys.executable, "-m", "burst", "run", "--json", "--poll-interval", "0.2"]
-    with Process(command, cwd=project.home, env=project.env() | {"PYTHONPATH": str(ROOT)}) as process:
-        return process.end()
-
-
 def test_an_output_directory_that_may_not_be_written(make_project: MakeProject, sandbox: Sandbox) -> None:
     project = make_project()
     project.output.mkdir(mode=0o500)
-    message = told(run_without_rights(project))
+    message = told(run_without_rights(project, "run", "--json", "--poll-interval", "0.2"))
     assert message.startswith(str(project.output))
     assert "permission denied; make it writable or choose another directory" in message
     assert project.statuses() == ["submitted"] * 3
@@ -229,7 +221,7 @@ def test_a_foreign_file_that_may_not_be_read_is_in_the_way_of_one_item_alone(
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(b"a photograph")
     theirs.chmod(0)
-    ended = run_without_rights(project)
+    ended = run_without_rights(project, "run", "--json", "--poll-interval", "0.2")
     assert ended.code == 1, ended.err
     ((failure),) = ended.report["failures"]
     assert "prompt_002.png is there already and is not this item's" in failure["message"]

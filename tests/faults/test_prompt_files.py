@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disks import without_rights
-from projects import ROOT, Ended, MakeProject, Process, Project
+from disks import run_without_rights
+from projects import MakeProject, Project
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.prompts import LARGEST_PROMPT_BYTES
@@ -142,12 +141,6 @@ def test_a_directory_that_holds_itself_is_walked_once(make_project: MakeProject,
     (project.prompts / "EP01" / "again").symlink_to("..")
     project.add_prompts([2])
     assert [item.name for item in project.items()] == ["prompt_001.txt", "prompt_002.txt"]
-
-
-def run_without_rights(project: Project, *arguments: str) -> Ended:
-    command = [*without_rights(), sys.executable, "-m", "burst", *arguments]
-    with Process(command, cwd=project.home, env=project.env() | {"PYTHONPATH": str(ROOT)}) as process:
-        return process.end()
 
 
 def test_a_prompt_file_that_may_not_be_read(make_project: MakeProject, sandbox: Sandbox) -> None:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from projects import Ended, Process, Project
 
 from orchestrator.wording import folded
 
 
-def without_rights() -> list[str]:
-    """What to put before a command line, so that permissions count for root too."""
-    if os.geteuid() != 0:
-        return []
-    if shutil.which("setpriv") is None:
-        pytest.skip("root's rights cannot be put aside here")
-    return ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+def run_without_rights(project: Project, *arguments: str) -> Ended:
+    """`burst ARGUMENTS` as a process for which permissions count, also where the tests run as root."""
+    less: list[str] = []
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root's rights cannot be put aside here")
+        less = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    with Process([*less, sys.executable, "-m", "burst", *arguments], cwd=project.home, env=project.env()) as process:
+        return process.end()
 
 
 class FoldingDisk:
