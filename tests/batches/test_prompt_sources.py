@@ -119,7 +119,7 @@ def test_a_byte_order_mark_and_the_ends_of_lines_are_no_text(kind: str, ends: st
 def test_a_pipe_is_read_to_its_end(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    writer = threading.Thread(target=path.write_text, args=(SOUND[kind],))
+    writer = threading.Thread(target=path.write_text, args=(SOUND[kind],), daemon=True)
     writer.start()
     wishes = read_wishes(Asked(**{kind: str(path)}), vocabulary=WORDS)
     writer.join()
