@@ -1,0 +1,109 @@
+"""A sandbox as a process of its own that can be killed, and what it rendered in all its lives, by its own files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from projects import ROOT
+from proxy import Proxy
+
+from orchestrator.outputs.pictures import decodes, embedded_graph
+
+
+@dataclass(frozen=True)
+class Render:
+    """One prompt that a server put on its disk whole."""
+
+    prompt_id: str
+    text: str
+    """Of its prompt."""
+    times: int
+    wiped_at: float | None
+    """When its server lost it with its output folder, by the wall clock; None where it is still there."""
+
+
+class ServerProcess:
+    """`burst sandbox` on one port over one directory; with a proxy before it, where `proxied`.
+
+    Only one thread may use it at a time, but for `url`.
+    """
+
+    def __init__(self, directory: Path, *, batch_size: int, proxied: bool, **settings: Any) -> None:
+        self.directory = directory
+        self._batch_size = batch_size
+        self._settings = settings
+        self._port = "0"
+        self._lost: list[Render] = []
+        self._closing = contextlib.ExitStack()
+        self.start()
+        self._closing.callback(self.kill)
+        self.proxy = self._closing.enter_context(Proxy(self.own_url)) if proxied else None
+
+    @property
+    def url(self) -> str:
+        """Where bursts find it."""
+        return self.proxy.url if self.proxy is not None else self.own_url
+
+    def start(self) -> None:
+        """Begin to listen, at the same place as ever."""
+        pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in self._settings.items()]
+        options = [text for pair in pairs for text in pair]
+        place = ["--directory", str(self.directory), "--port", self._port]
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "burst", "sandbox", "--json", *place, *options],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._child.stdout is not None
+        self.own_url: str = json.loads(self._child.stdout.readline())["url"]
+        self._port = self.own_url.rpartition(":")[2]
+
+    def kill(self, *, keep_outputs: bool = True) -> None:
+        """SIGKILL; queue and history are gone, and without `keep_outputs` all that it rendered is, too."""
+        self._child.send_signal(signal.SIGKILL)
+        self._child.communicate()
+        if not keep_outputs:
+            self._lost += self._on_disk(wiped_at=time.time())
+            shutil.rmtree(self.directory / "output")
+
+    def tell(self, path: str, **body: Any) -> None:
+        """A POST to the sandbox's own endpoints, past the proxy."""
+        requests.post(f"{self.own_url}/sandbox/{path}", json=body, timeout=30).raise_for_status()
+
+    def ask(self, path: str, **body: Any) -> None:
+        """A POST as somebody else sends it, once; a fault of the server may befall him too."""
+        with contextlib.suppress(requests.RequestException):
+            requests.post(f"{self.own_url}{path}", json=body, timeout=30)
+
+    def renders(self) -> list[Render]:
+        """All that it ever rendered."""
+        return [*self._lost, *self._on_disk(wiped_at=None)]
+
+    def close(self) -> None:
+        """End the proxy and the server."""
+        self._closing.close()
+
+    def _on_disk(self, *, wiped_at: float | None) -> list[Render]:
+        """By the names and graphs of its pictures. What a kill cut short was not rendered."""
+        counts: Counter[str] = Counter()
+        texts: dict[str, str] = {}
+        for path in (self.directory / "output" / "burst").rglob("*.png"):
+            graph = embedded_graph(path) if decodes(path) else None
+            if graph is not None:
+                prompt_id = path.name[:36]
+                counts[prompt_id] += 1
+                texts[prompt_id] = graph["6"]["inputs"]["text"]
+        whole = {prompt_id: count // self._batch_size for prompt_id, count in counts.items()}
+        return [Render(prompt_id, texts[prompt_id], times, wiped_at) for prompt_id, times in whole.items() if times]
