@@ -69,4 +69,4 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _number(value: object) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if isinstance(value, int | float) else None

@@ -86,7 +86,7 @@ def read_yaml(path: Path) -> Part | None:
     if len(data) > _LARGEST_BYTES:
         raise UsageError(f"{path}: over {_LARGEST_BYTES >> 20} MiB; that is no file of settings, take it away")
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode()
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     return Part(path, text, _loaded(path, text))

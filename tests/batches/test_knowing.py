@@ -139,7 +139,7 @@ def test_a_server_that_does_not_answer_is_no_verdict(stocked: Sandbox, made: Mak
     ("wanted", "known", "near"),
     [
         ("eular", ["euler", "euler_ancestral", "heun"], ["euler"]),
-        ("EULER", ["euler", "heun"], ["euler"]),
+        ("EULAR", ["euler", "heun"], ["euler"]),
         ("a.pt", ["x\\y\\A.pt", "b/c.safetensors"], ["x\\y\\A.pt"]),
         (
             "xl",

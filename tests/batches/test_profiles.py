@@ -283,7 +283,6 @@ XL = "SDXL/SD_XL_base_1.0.safetensors"
         ({}, SDXL, XL, 1),
         ({"devices": []}, SDXL, XL, 1),
         ({"devices": [{"type": "cuda", "vram_free": "80 GB"}]}, SDXL, XL, 1),
-        ({"devices": [{"type": "cuda", "vram_free": True}]}, SDXL, XL, 1),
         ({"devices": [{"type": "cpu", "vram_free": 80 * GIB}]}, SDXL, XL, 1),
         ({"devices": [{"type": "cuda", "vram_free": 22 * GIB}]}, SDXL, XL, 4),
         ({"devices": "none", "system": 7}, SDXL, XL, 1),
