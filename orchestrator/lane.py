@@ -140,14 +140,19 @@ class Lane:
         return min((seconds for seconds in waits if seconds is not None), default=_IDLE_SECONDS)
 
     def finish(self, *, fill: bool) -> None:
-        """The run ends: let downloads that are under way come in, for a moment. `fill`: send ahead what is asked."""
-        clock = self.bench.clock
+        """The run ends: let downloads that are under way come in, for a moment. `fill`: send ahead what is asked.
+
+        What came beyond the burst's size is left for the next one.
+        """
+        clock, work = self.bench.clock, self.bench.work
         until = clock.monotonic() + _LAST_DOWNLOADS_SECONDS
         if fill:
             self._filling.fill(self)
-        while self._collecting and (left := until - clock.monotonic()) > 0 and not self.bench.halt.is_set():
-            for item in self._collecting.settle(at_once=True):
+        while self._collecting and work.left_in_burst and not self.bench.halt.is_set():
+            for item in self._collecting.settle(most=work.left_in_burst, at_once=True):
                 self._settled(item)
+            if (left := until - clock.monotonic()) <= 0:
+                return
             if self._collecting:
                 clock.wait(self.wake, left)
                 self.wake.clear()
