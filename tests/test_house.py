@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -60,21 +58,6 @@ def test_only_the_command_line_knows_click(path: Path) -> None:
 def test_one_module_knows_the_clock(path: Path) -> None:
     allowed = path.name == "clock.py" or "sandbox" in path.parts or path.name == "run_lock.py"
     assert allowed or "time" not in imported(path)
-
-
-def loaded_by(code: str) -> set[str]:
-    script = f"import sys\n{code}\nprint('\\n'.join(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    return {name.split(".")[0] for name in done.stdout.split()}
-
-
-def test_help_loads_no_http_and_no_pictures() -> None:
-    assert not loaded_by("import burst") & {"requests", "urllib3", "aiohttp", "PIL", "msgspec", "tqdm", "tenacity"}
-
-
-def test_a_plain_run_loads_no_server_no_pictures_and_no_bar() -> None:
-    unwanted = {"aiohttp", "PIL", "tqdm", "tenacity", "tomli_w", "sqlite3"}
-    assert not loaded_by("import burst, orchestrator.run") & unwanted
 
 
 def test_the_public_names_are_there_and_no_others() -> None:
