@@ -7,34 +7,31 @@ Asked in this order, because a prompt moves from queue to history between two qu
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from orchestrator.comfyui import ComfyUI, HistoryEntry, JobStatus, Queue
 from orchestrator.errors import UnexpectedAnswer
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """It is in history: done, failed or interrupted."""
 
     entry: HistoryEntry
 
 
-@dataclass(frozen=True)
-class Queued:
+class Queued(msgspec.Struct, frozen=True):
     """It waits or runs. `prompt_id` is the server's, which may differ from the one asked for."""
 
     prompt_id: str
     running: bool
 
 
-@dataclass(frozen=True)
-class Absent:
+class Absent(msgspec.Struct, frozen=True):
     """The server does not know it: it never came, was deleted, or was lost with a restart."""
 
 
-@dataclass(frozen=True)
-class Unclear:
+class Unclear(msgspec.Struct, frozen=True):
     """The server's history entry for it cannot be read: nothing is known of this one prompt."""
 
     error: UnexpectedAnswer

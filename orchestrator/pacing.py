@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
+
+import msgspec
 
 from state.burst_log import BurstRecord
 
@@ -63,8 +64,7 @@ def _ended_from_outside(record: BurstRecord) -> bool:
     return record.ended == "killed" or (record.ended == "stopped" and (record.signal == "SIGTERM" or signal_unknown))
 
 
-@dataclass(frozen=True)
-class LearnedLimit:
+class LearnedLimit(msgspec.Struct, frozen=True):
     """How old a run grows here before it is killed."""
 
     seconds: float
@@ -102,8 +102,7 @@ def learned_limit(records: Sequence[BurstRecord]) -> LearnedLimit | None:
     return None
 
 
-@dataclass(frozen=True)
-class _Kill:
+class _Kill(msgspec.Struct, frozen=True):
     """A run that was killed at this age. It is known to the second only, from the last touch of holder.json."""
 
     seconds: float
@@ -117,8 +116,7 @@ class _Kill:
         return _Kill(self.seconds, self.runs_since + (2 * life.seconds >= self.seconds))
 
 
-@dataclass(frozen=True)
-class _Life:
+class _Life(msgspec.Struct, frozen=True):
     """One run: how old it grew, and whether it was killed then."""
 
     seconds: float
@@ -146,8 +144,7 @@ def _lives(records: Sequence[BurstRecord]) -> list[_Life]:
     return lives
 
 
-@dataclass(frozen=True)
-class Strain:
+class Strain(msgspec.Struct, frozen=True):
     """How hard a server finds it to answer: each level doubles every wait."""
 
     level: int = 0
@@ -170,8 +167,7 @@ class Strain:
 _CALM = Strain()
 
 
-@dataclass(frozen=True)
-class Sight:
+class Sight(msgspec.Struct, frozen=True):
     """The end of a prompt, as far as it was seen. A server goes on with the next at once.
 
     Both are readings of one monotonic clock: when the end was noticed, and when the server last said that this prompt,
@@ -234,8 +230,7 @@ def window(*, size: int, tick_seconds: float, seconds_per_item: float | None) ->
     return min(size, max(2, math.ceil(2 * tick_seconds / seconds_per_item)))
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(msgspec.Struct, frozen=True):
     """What one of several servers has to do: prompts out on it, and seconds for each; None until one has finished."""
 
     out: int

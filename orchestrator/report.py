@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.wording import counted, in_lines, spoken_seconds
@@ -13,8 +14,7 @@ SCHEMA = "burst.report/1"
 _SHOWN_KEYS = 3
 
 
-@dataclass(frozen=True)
-class ServerReport:
+class ServerReport(msgspec.Struct, frozen=True):
     """What one server of a run did."""
 
     url: str
@@ -42,8 +42,7 @@ class ServerReport:
         return f"  {self.url}: {self.completed} completed{out}{pace}" + (f"; {self.lost}" if self.lost else "")
 
 
-@dataclass(frozen=True)
-class BurstReport:
+class BurstReport(msgspec.Struct, frozen=True):
     """One burst, or several in a row under `until_done`. Times in seconds."""
 
     burst: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import replace
 from typing import Literal, Protocol
+
+import msgspec
 
 from orchestrator import pacing
 from state.item import Item, Status, remaining
@@ -174,7 +175,7 @@ class Work:
             pending = min(pending, max(0, self.left_in_burst - held.total()) + self._ahead)
         taken = 0
         while taken < min(room, pending) and pacing.takes_another(own, [own, *others], pending - taken):
-            own = replace(own, out=own.out + 1)
+            own = msgspec.structs.replace(own, out=own.out + 1)
             taken += 1
         return taken
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from orchestrator.errors import ExecutionFailed, PromptRejected
 
@@ -37,8 +38,7 @@ class JobStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True)
-class Submitted:
+class Submitted(msgspec.Struct, frozen=True):
     """A queued prompt. `prompt_id` is the server's: it may differ from the one that was sent."""
 
     prompt_id: str
@@ -46,8 +46,7 @@ class Submitted:
     node_errors: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class OutputFile:
+class OutputFile(msgspec.Struct, frozen=True):
     """A file that a node wrote. `kind` is the node's word (images, gifs, video, audio, 3d); `type`: output or temp."""
 
     node_id: str
@@ -57,8 +56,7 @@ class OutputFile:
     type: str
 
 
-@dataclass(frozen=True)
-class OutputText:
+class OutputText(msgspec.Struct, frozen=True):
     """A text that a node showed; it lies in the history only."""
 
     node_id: str
@@ -66,8 +64,7 @@ class OutputText:
     text: str
 
 
-@dataclass(frozen=True)
-class HistoryEntry:
+class HistoryEntry(msgspec.Struct, frozen=True):
     """A prompt that is over: exactly one of `succeeded`, `interrupted` and `failure` holds."""
 
     prompt_id: str
@@ -89,8 +86,7 @@ class HistoryEntry:
         return failure is not None and bool(_OUT_OF_MEMORY.search(f"{failure.exception_type} {failure}"))
 
 
-@dataclass(frozen=True)
-class QueuedPrompt:
+class QueuedPrompt(msgspec.Struct, frozen=True):
     """A prompt that waits or runs."""
 
     prompt_id: str
@@ -98,16 +94,14 @@ class QueuedPrompt:
     extra_data: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Queue:
+class Queue(msgspec.Struct, frozen=True):
     """Both halves of `/queue`."""
 
     running: tuple[QueuedPrompt, ...]
     pending: tuple[QueuedPrompt, ...]
 
 
-@dataclass(frozen=True)
-class UploadedImage:
+class UploadedImage(msgspec.Struct, frozen=True):
     """Where the server put an upload."""
 
     name: str

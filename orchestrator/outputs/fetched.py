@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from state.item import OutputRecord
 
 
-@dataclass(frozen=True)
-class Placed:
+class Placed(msgspec.Struct, frozen=True):
     """An output in its place. `path` is relative to the output directory."""
 
     path: Path
@@ -21,16 +21,14 @@ class Placed:
         return OutputRecord(path=self.path.as_posix(), bytes=self.bytes, sha256=self.sha256)
 
 
-@dataclass(frozen=True)
-class Own:
+class Own(msgspec.Struct, frozen=True):
     """How an item knows its own files: by the paths in its record, or by the prompts that saved them."""
 
     paths: Collection[str]
     prompt_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """A synced temporary file, where it goes, and what it will be there."""
 
     temporary: Path
@@ -38,8 +36,7 @@ class Waiting:
     placed: Placed
 
 
-@dataclass(frozen=True)
-class Fetched:
+class Fetched(msgspec.Struct, frozen=True):
     """All outputs of one item, whole, checked and synced under temporary names: to be placed or discarded."""
 
     waiting: tuple[Waiting, ...]
