@@ -101,7 +101,9 @@ class Prompts:
                 "--bind prompt=NODE.input (see `burst template show`)"
             )
         try:
-            graph, values = templates.with_loras(loaded.workflow.graph, loaded.bindings, values)
+            graph = loaded.workflow.graph
+            if "lora" in values:
+                graph, values = templates.with_loras(graph, loaded.bindings, values)
             graph = templates.bind(graph, loaded.bindings, values)
         except TemplateError as error:
             raise InputsError(f"{error} (template {loaded.workflow.name})") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -138,6 +137,8 @@ class Workbench:
 
     def crashed(self, item: Item) -> None:
         """Its server went down, or forgot it, while it ran: due again like the others, or set aside as the reason."""
+        import shlex
+
         blame = f"running when {self.client.url} went down or forgot it"
         last = ErrorRecord(
             kind="quarantine",

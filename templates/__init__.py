@@ -8,7 +8,6 @@ from templates.address import resolve
 from templates.bindings import NAMES, Bindings, bind, find_bindings, touched_nodes
 from templates.fingerprint import fingerprint
 from templates.graph import Graph, Target, needed_nodes
-from templates.lora import parse_lora, splice_lora, with_loras
 from templates.saving import (
     ExpectedFile,
     SaveNode,
@@ -23,6 +22,7 @@ from templates.workflow import Workflow, load_workflow, parse_graph, shipped_wor
 if TYPE_CHECKING:
     from templates.check import Finding, check_against, check_offline, declared_inputs
     from templates.choices import MODEL_INPUTS, Choices, Folders, choices_of
+    from templates.lora import parse_lora, splice_lora, with_loras
 
 __all__ = [
     "MODEL_INPUTS",
@@ -59,13 +59,18 @@ __all__ = [
     "with_loras",
 ]
 
-_CHOICES = ("MODEL_INPUTS", "Choices", "Folders", "choices_of")
+_LATER = {
+    "check": ("Finding", "check_against", "check_offline", "declared_inputs"),
+    "choices": ("MODEL_INPUTS", "Choices", "Folders", "choices_of"),
+    "lora": ("parse_lora", "splice_lora", "with_loras"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    """What holds a workflow against a server is imported on first use: a plain run needs none of it."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
+    """What a plain run needs nothing of is imported on first use."""
+    for home, names in _LATER.items():
+        if name in names:
+            import importlib
 
-    return getattr(importlib.import_module("templates.choices" if name in _CHOICES else "templates.check"), name)
+            return getattr(importlib.import_module(f"templates.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
