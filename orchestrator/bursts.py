@@ -119,7 +119,7 @@ class Bursts:
             ended = self._burst(size)
             count += 1
             goes_on = self._request.until_done and ended.how == "done" and self._work.ended_in_burst
-            if not (goes_on and remaining(self._store.counts())):
+            if self._work.is_batch_over or not (goes_on and remaining(self._store.counts())):
                 break
         self._cycle.close(None if ended.how == "error" else ended.how)
         error = self._settle(ended)

@@ -116,7 +116,7 @@ class Cycle:
             raise self._error
         if self._work.is_failed:
             return "failure"
-        if self._work.is_full:
+        if self._work.is_full or self._work.is_batch_over:
             return "done"
         if self._deadline is not None and self._clock.monotonic() >= self._deadline:
             return "deadline"

@@ -59,6 +59,7 @@ class Lane:
         self._filling = Filling(bench, self._outstanding, self._collecting, self._rhythm, suiting=suiting)
         self._noticed: set[str] = set()
         self._begun = False
+        self._oldest: str | None = None
         self._losses = self._failures = self._pushbacks = 0
         bench.work.join(self)
         for item in left:
@@ -202,6 +203,9 @@ class Lane:
         if oldest is None:
             return self._rhythm.until_sweep() if is_troubled else None
         assert oldest.prompt_id is not None
+        if oldest.prompt_id != self._oldest:
+            self._oldest = oldest.prompt_id
+            self.bench.work.began(oldest)
         if (left := self._rhythm.until_look(oldest.prompt_id)) > 0:
             return left
         try:

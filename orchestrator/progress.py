@@ -24,6 +24,9 @@ class Silent:
     def close(self) -> None:
         pass
 
+    def began(self, item: Item) -> None:
+        pass
+
     def ended(self, item: Item, *, number: int, size: int) -> None:
         pass
 

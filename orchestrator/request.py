@@ -28,6 +28,8 @@ class Request:
     max_attempts: int = 3
     on_error: Literal["stop", "continue"] = "continue"
     overwrite: bool = False
+    batch: str | None = None
+    """Run until every item of this batch has ended; `on_error` is for its items alone."""
     abandon_server: str | None = None
     server_moved: tuple[str, str] | None = None
     """The old address of a server and its new one."""

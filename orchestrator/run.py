@@ -179,6 +179,7 @@ class Run:
             ahead=request.ahead,
             until_done=request.until_done,
             on_error=request.on_error,
+            batch=request.batch,
         )
         recorded = (output.path for item in store.items() for output in item.outputs) if request.overwrite else ()
         return Shared(

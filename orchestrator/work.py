@@ -22,6 +22,9 @@ OnError = Literal["stop", "continue"]
 class Progress(Protocol):
     """Told of each item as it ends; see `orchestrator.progress`."""
 
+    def began(self, item: Item) -> None:
+        """It is the oldest that a server has not finished, so it renders now, or others' prompts stand before it."""
+
     def ended(self, item: Item, *, number: int, size: int) -> None:
         """`number` of `size` in this burst."""
 
@@ -55,8 +58,16 @@ class Work:
     """The items of the bursts of one run. Every method may be called from any thread."""
 
     def __init__(
-        self, store: Store, *, progress: Progress, ahead: int = 0, until_done: bool = False, on_error: OnError
+        self,
+        store: Store,
+        *,
+        progress: Progress,
+        ahead: int = 0,
+        until_done: bool = False,
+        on_error: OnError,
+        batch: str | None = None,
     ) -> None:
+        """`batch`: all is done when its items have ended, and its failures alone count for `on_error`."""
         self.changed = threading.Event()
         """Set whenever something ended, failed or came to rest: the run should look."""
         self._store = store
@@ -64,6 +75,8 @@ class Work:
         self._ahead = ahead
         self._until_done = until_done
         self._stops_on_failure = on_error == "stop"
+        self._batch = batch
+        self._awaited = [item.key for item in store.items() if item.batch == batch] if batch is not None else []
         self._lock = threading.RLock()
         self._lanes: list[Taker] = []
         self._held: dict[str, Taker] = {}
@@ -95,6 +108,13 @@ class Work:
     def is_full(self) -> bool:
         """As many items have ended as this burst was to end."""
         return not self.left_in_burst
+
+    @property
+    def is_batch_over(self) -> bool:
+        """Every item of the batch that this run is for has ended; False where it is for none."""
+        while self._awaited and self._store.get(self._awaited[-1]).status not in (Status.PENDING, Status.SUBMITTED):
+            self._awaited.pop()
+        return self._batch is not None and not self._awaited
 
     @property
     def is_failed(self) -> bool:
@@ -185,11 +205,17 @@ class Work:
 
     # What became of it
 
+    def began(self, item: Item) -> None:
+        """It is the oldest of its server now."""
+        with self._lock:
+            self._progress.began(item)
+
     def ended(self, item: Item) -> None:
         """An item is completed, failed or cancelled."""
         with self._lock:
             self._ended += 1
-            self._failed = self._failed or item.status is Status.FAILED
+            counts = self._batch is None or item.batch == self._batch
+            self._failed = self._failed or (counts and item.status is Status.FAILED)
             number = self.ended_in_burst
             self._progress.ended(item, number=number, size=max(self._planned, number))
         self.changed.set()

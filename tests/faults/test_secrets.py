@@ -258,8 +258,9 @@ CRASH = """
 import logging, sys
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 from orchestrator import run_burst
+from orchestrator.progress import Silent
 
-class Broken:
+class Broken(Silent):
     def ended(self, item, *, number, size):
         raise RuntimeError("the caller's own fault")
 

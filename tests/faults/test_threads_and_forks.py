@@ -25,6 +25,7 @@ from waiting import wait_until
 from orchestrator import BurstReport, run_burst
 from orchestrator.doctor import examine
 from orchestrator.errors import LockHeld
+from orchestrator.progress import Silent
 from orchestrator.redoing import verify_outputs
 from orchestrator.request import Request
 from orchestrator.run import Run
@@ -131,7 +132,7 @@ def test_of_threads_that_want_one_state_one_works_and_the_others_are_told(
     check_done_once(project, sandbox)
 
 
-class Told:
+class Told(Silent):
     """How many items a run said are completed; each was checkpointed before."""
 
     completed = 0
