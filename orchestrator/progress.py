@@ -41,6 +41,31 @@ class Lines(Silent):
         print(f"[{number}/{size}] {line_of(item)}", file=self._stream, flush=True)
 
 
+class Generating(Silent):
+    """`[3/15] Generating with seed 44...`, and what became of it; other items that end on the way as in `Lines`."""
+
+    def __init__(self, stream: TextIO, *, batch: str, total: int) -> None:
+        self._stream = stream
+        self._batch, self._total = batch, total
+        self._begun: set[str] = set()
+
+    def began(self, item: Item) -> None:
+        if item.batch == self._batch and item.key not in self._begun:
+            self._begun.add(item.key)
+            seed = f" with seed {item.inputs['seed']}" if "seed" in item.inputs else ""
+            self._say(f"[{item.index}/{self._total}] Generating{seed}...")
+
+    def ended(self, item: Item, *, number: int, size: int) -> None:
+        if item.batch != self._batch:
+            self._say(f"[{number}/{size}] {line_of(item)}")
+            return
+        self.began(item)
+        self._say(f"  {one_line(_fate(item))}")
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+
 class Bar(Silent):
     """A progress bar below the lines of what failed."""
 

@@ -1,0 +1,239 @@
+"""`burst generate`: the criteria BUS-BATCH-IMG-001 to 015, and what else a batch promises."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.batches.asked import Asked
+from orchestrator.errors import BurstError, UsageError
+from orchestrator.generating import Generated, Generation, Planned
+from orchestrator.progress import Generating
+from orchestrator.request import Request
+from orchestrator.run import run_burst
+from orchestrator.sandbox import Sandbox, SandboxSettings
+from orchestrator.settings import Overrides
+from state.batch import BatchLog
+from state.item import Item, Status
+from state.json_store import JsonStore
+
+Make = Callable[..., "Made"]
+
+
+class Made:
+    """One call of generate, what it printed, and what it left."""
+
+    def __init__(self, home: Path, outcome: Generated | Planned, said: str) -> None:
+        self.home, self.outcome, self.said = home, outcome, said
+        self.output = home / "renders"
+
+    @property
+    def generated(self) -> Generated:
+        assert isinstance(self.outcome, Generated)
+        return self.outcome
+
+    @property
+    def pictures(self) -> list[str]:
+        return sorted(path.relative_to(self.output).as_posix() for path in self.output.rglob("*.png"))
+
+    @property
+    def items(self) -> list[Item]:
+        store = JsonStore.open(self.home / "state.json", read_only=True)
+        try:
+            return [item for item in store.items() if item.batch == self.generated.record.batch]
+        finally:
+            store.close()
+
+    def inputs(self, name: str) -> list[Any]:
+        return [item.inputs.get(name) for item in self.items]
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(SandboxSettings()) as running:
+        yield running
+
+
+@pytest.fixture
+def make(tmp_path: Path, sandbox: Sandbox) -> Make:
+    def call(*, template: str = "txt2img-sd15", servers: tuple[str, ...] = (), **said: Any) -> Made:
+        how = {name: said.pop(name) for name in ("queue_only", "dry_run") if name in said}
+        attempts = said.pop("max_attempts", 3)
+        overrides = Overrides(template=template, output_dir=tmp_path / "renders", servers=servers or (sandbox.url,))
+        stream = io.StringIO()
+        generation = Generation(
+            Asked(**{"prompt": "a lighthouse"} | said),
+            Request(state=tmp_path / "state.json", overrides=overrides, max_attempts=attempts),
+            progress=lambda record: Generating(stream, batch=record.batch, total=record.total),
+            **how,
+        )
+        return Made(tmp_path, generation.execute(), stream.getvalue())
+
+    return call
+
+
+def posted(sandbox: Sandbox) -> int:
+    return int(sandbox.counts()["posts"])
+
+
+def test_001_one_count_makes_that_many_images(make: Make) -> None:
+    made = make(count=4)
+    assert made.generated.counts[Status.COMPLETED] == len(made.pictures) == 4
+
+
+def test_002_one_directory_named_by_the_time_holds_the_whole_batch(make: Make) -> None:
+    made = make(count=3)
+    (directory,) = {picture.split("/")[0] for picture in made.pictures}
+    assert re.fullmatch(r"\d{8}_\d{6}", directory)
+    assert made.generated.directory == made.output / directory
+
+
+def test_003_images_are_numbered_with_three_digits(make: Make) -> None:
+    made = make(count=3)
+    assert [picture.split("/")[1] for picture in made.pictures] == ["image_001.png", "image_002.png", "image_003.png"]
+
+
+def test_005_009_seeds_go_up_by_one_from_the_one_that_was_said(make: Make) -> None:
+    assert make(count=4, seed=41).inputs("seed") == [41, 42, 43, 44]
+
+
+def test_006_a_counter_and_the_seed_are_said_for_each_image(make: Make) -> None:
+    made = make(count=3, seed=7)
+    begun = [line for line in made.said.splitlines() if line.startswith("[")]
+    assert begun == [f"[{n}/3] Generating with seed {6 + n}..." for n in (1, 2, 3)]
+
+
+def test_010_without_a_seed_a_random_one_is_drawn_and_recorded(make: Make) -> None:
+    first, second = make(count=2), make(count=2)
+    assert first.inputs("seed") != second.inputs("seed")
+    assert first.inputs("seed")[1] == first.inputs("seed")[0] + 1
+    assert first.generated.record.parameters["seed"] == first.inputs("seed")[0]
+
+
+def test_011_all_images_share_everything_but_the_seed(make: Make) -> None:
+    made = make(count=3, steps=9, cfg=6.5, size=(512, 768), sampler="euler")
+    for name, value in {"steps": 9, "cfg": 6.5, "width": 512, "height": 768, "sampler": "euler"}.items():
+        assert made.inputs(name) == [value] * 3
+    assert {item.prompt_text for item in made.items} == {"a lighthouse"}
+
+
+def test_012_a_summary_says_how_many_and_where(make: Make) -> None:
+    made = make(count=3)
+    said = made.generated.as_text()
+    assert "3 of 3 done" in said
+    assert str(made.generated.directory) in said
+
+
+def test_013_a_failure_ends_it_with_an_error_that_names_the_image(make: Make, sandbox: Sandbox) -> None:
+    sandbox.change(seconds_per_prompt=0.2, fail_next=1)
+    made = make(count=5, max_attempts=1)
+    assert made.generated.exit_code == 1
+    assert "image_001.png" in (made.generated.reason or "")
+    assert made.generated.left > 0
+    report = run_burst(made.home / "state.json", until_done=True)
+    assert report.counts[Status.PENDING] == 0
+    assert made.generated.record.total - len(made.pictures) == 1
+
+
+def test_013_with_continue_the_others_are_made(make: Make, sandbox: Sandbox) -> None:
+    sandbox.change(fail_next=1)
+    made = make(count=4, max_attempts=1, on_error="continue")
+    assert made.generated.counts[Status.COMPLETED] == 3
+    assert made.generated.exit_code == 1
+    assert made.generated.left == 0
+
+
+@pytest.mark.parametrize("count", [0, 1000])
+def test_014_a_count_out_of_range_is_refused_before_anything_is_written(make: Make, count: int, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--count"):
+        make(count=count)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_015_a_single_image_has_no_number(make: Make) -> None:
+    assert [picture.split("/")[1] for picture in make(count=1).pictures] == ["image.png"]
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ({"prompt": "  "}, "--prompt"),
+        ({"model": "tiny-rndom.safetensors"}, "tiny-random.safetensors"),
+        ({"loras": ("nope.safetensors",)}, "nope.safetensors"),
+        ({"sampler": "eulr"}, "euler"),
+        ({"profile": "sped"}, "speed"),
+        ({"seed": -1}, "seed"),
+        ({"count": 999, "sweeps": {"cfg": tuple(range(1, 99)), "steps": tuple(range(1, 99))}}, "split"),
+        ({"sets": {"99.text": 1}}, "99"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_added(
+    make: Make, tmp_path: Path, sandbox: Sandbox, said: dict[str, Any], word: str
+) -> None:
+    with pytest.raises(BurstError, match=re.escape(word)) as refused:
+        make(**said)
+    assert refused.value.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+    assert posted(sandbox) == 0
+
+
+def test_queued_only_it_waits_for_the_next_burst(make: Make, sandbox: Sandbox) -> None:
+    made = make(count=2, queue_only=True)
+    assert posted(sandbox) == 0
+    assert made.generated.left == 2
+    run_burst(made.home / "state.json")
+    assert len(made.pictures) == 2
+
+
+def test_queued_only_it_needs_no_server(make: Make) -> None:
+    assert make(count=2, queue_only=True, servers=("http://127.0.0.1:9",)).generated.left == 2
+
+
+def test_a_dry_run_shows_items_and_graph_and_changes_nothing(make: Make, tmp_path: Path, sandbox: Sandbox) -> None:
+    made = make(count=2, seed=5, dry_run=True)
+    assert list(tmp_path.iterdir()) == []
+    assert posted(sandbox) == 0
+    document = made.outcome.as_json()
+    assert [item["inputs"]["seed"] for item in document["items"]] == [5, 6]
+    assert "a lighthouse" in str(document["graph"])
+
+
+def test_a_profile_fills_in_what_nobody_said(make: Make) -> None:
+    made = make(profile="quality", cfg=3.0)
+    assert made.inputs("steps") == [30]
+    assert made.inputs("cfg") == [3.0]
+    assert made.inputs("sampler") == ["dpmpp_2m"]
+
+
+def test_a_sweep_crosses_its_values_at_one_seed(make: Make) -> None:
+    made = make(sweeps={"cfg": (5, 7), "steps": (4, 6)}, seed=9, count=1)
+    cells = list(zip(made.inputs("cfg"), made.inputs("steps"), made.inputs("seed"), strict=True))
+    assert cells == [(5, 4, 9), (5, 6, 9), (7, 4, 9), (7, 6, 9)]
+
+
+def test_the_batch_layout(make: Make) -> None:
+    made = make(count=2, seed=3, layout="batch", stem="hero")
+    directory = f"batch_{made.generated.record.batch}"
+    assert made.pictures == [f"{directory}/images/hero_000{n}_{2 + n}.png" for n in (1, 2)]
+
+
+def test_the_batch_and_its_template_are_remembered(make: Make) -> None:
+    made = make(count=1)
+    found = BatchLog(made.home / "state.burst").read()[made.generated.record.batch].record
+    assert found == made.generated.record
+    assert made.items[0].template is None
+    other = make(count=1, template="txt2img-sdxl")
+    assert other.items[0].template is not None
+
+
+def test_it_is_over_when_its_own_items_are(make: Make, sandbox: Sandbox) -> None:
+    sandbox.change(seconds_per_prompt=0.2)
+    low = make(count=20, queue_only=True, priority="low")
+    made = make(count=2, priority="urgent")
+    assert made.generated.left == 0
+    assert sum(item.status is Status.PENDING for item in low.items) > 0
