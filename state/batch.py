@@ -58,6 +58,8 @@ class EndRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     completed: int = 0
     failed: int = 0
     cancelled: int = 0
+    mark: str = ""
+    """A digest of how each item ended: as long as it is the same, none was begun again and ended since."""
 
 
 class ToldRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="told", tag_field="line"):

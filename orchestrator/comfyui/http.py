@@ -125,7 +125,7 @@ class Transport:
 
     def unreachable(self, method: str, path: str, error: BaseException) -> ServerUnreachable:
         """What requests raised, as ours."""
-        reason = self.secrets.hidden(_reason(error, self._timeouts))
+        reason = self.secrets.hidden(reason_of(error, self._timeouts))
         arrived = not _never_connected(error)
         advice = "its answer is unknown" if arrived else _advice(error)
         return ServerUnreachable(f"{self.url}: {method} {path}: {reason}; {advice}", may_have_arrived=arrived)
@@ -259,7 +259,8 @@ def _timed_out(error: BaseException) -> bool:
     return any(isinstance(cause, late) and not isinstance(cause, NewConnectionError) for cause in _causes(error))
 
 
-def _reason(error: BaseException, timeouts: tuple[float, float]) -> str:
+def reason_of(error: BaseException, timeouts: tuple[float, float]) -> str:
+    """Why a request with these time-outs (connecting, reading) came to nothing; nothing of its address is in it."""
     if isinstance(error, requests.ConnectTimeout):
         return f"no connection within {timeouts[0]:g} s"
     for cause in _causes(error):
