@@ -20,7 +20,7 @@ from orchestrator.sheet_style import STYLE
 from orchestrator.wording import spoken_seconds
 from state.item import Item, Status
 
-_PICTURES = {".png": "png", ".apng": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}
+PICTURES = {".png": "png", ".apng": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}
 _EMBEDDED_WHOLE_BYTES = 150_000
 """Pictures up to this size are embedded as they are; larger ones as a smaller copy."""
 _COPY_PIXELS = 640
@@ -90,6 +90,8 @@ def _cards(item: Item, output_dir: Path, home: Path) -> list[Card]:
         return [Card(item.key, caption, None, item.status, error=error)]
     cards = []
     for output in item.outputs:
+        if output.path == item.sidecar:
+            continue
         try:
             path = names.inside(output_dir, output.path)
         except OutputRefused as refused:
@@ -144,16 +146,16 @@ def _picture(card: Card, beside: Path) -> str:
         return '<div class="blank">the file is missing</div>'
     link = escape(quote(Path(os.path.relpath(card.path, beside)).as_posix()))
     suffix = card.path.suffix.lower()
-    if suffix not in _PICTURES:
+    if suffix not in PICTURES:
         return f'<a class="blank" href="{link}">{escape(suffix.removeprefix(".") or "file")}</a>'
-    embedded = _embedded(card.path)
+    embedded = embedded_picture(card.path)
     if embedded is None:
         return '<div class="blank">does not decode</div>'
     source, width, height = embedded
     return f'<a href="{link}"><img src="{source}" width="{width}" height="{height}" alt="{escape(card.caption)}"></a>'
 
 
-def _embedded(path: Path) -> tuple[str, int, int] | None:
+def embedded_picture(path: Path) -> tuple[str, int, int] | None:
     """A data URI of the picture, or of a smaller copy, with its width and height. None where it does not decode."""
     from PIL import Image
 
@@ -162,7 +164,7 @@ def _embedded(path: Path) -> tuple[str, int, int] | None:
             picture.load()
             size = picture.size
             if path.stat().st_size <= _EMBEDDED_WHOLE_BYTES:
-                return _data_uri(path.read_bytes(), _PICTURES[path.suffix.lower()]), *size
+                return _data_uri(path.read_bytes(), PICTURES[path.suffix.lower()]), *size
             copy = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
             copy.thumbnail((_COPY_PIXELS, _COPY_PIXELS))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

@@ -78,6 +78,27 @@ class _Loaded:
     unprefixed: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Template:
+    """A template for those who look into it."""
+
+    name: str
+    """A shipped one's own, or a path; from the state file's directory where it lies there."""
+    graph: Graph
+    bindings: Bindings
+
+
+def filled(graph: Graph, bindings: Bindings, values: Mapping[str, Any]) -> tuple[Graph, dict[str, Any]]:
+    """A template's graph with the values in it, and those of them that went to nodes of its own; LoRAs are spliced in.
+
+    Errors: TemplateError.
+    """
+    left = dict(values)
+    if "lora" in left:
+        graph, left = templates.with_loras(graph, bindings, left)
+    return templates.bind(graph, bindings, left), left
+
+
 class Prompts:
     """Prepares items. `home` is the state file's directory: relative prompt files and templates start there."""
 
@@ -101,10 +122,7 @@ class Prompts:
                 "--bind prompt=NODE.input (see `burst template show`)"
             )
         try:
-            graph = loaded.workflow.graph
-            if "lora" in values:
-                graph, values = templates.with_loras(graph, loaded.bindings, values)
-            graph = templates.bind(graph, loaded.bindings, values)
+            graph, values = filled(loaded.workflow.graph, loaded.bindings, values)
         except TemplateError as error:
             raise InputsError(f"{error} (template {loaded.workflow.name})") from error
         saving = templates.save_nodes(graph)
@@ -115,6 +133,15 @@ class Prompts:
             touched=frozenset(templates.touched_nodes(graph, loaded.bindings, values) | spliced),
             extensions=tuple(dict.fromkeys(node.extension for node in saving if node.extension and not node.temporary)),
         )
+
+    def template_of(self, item: Item) -> Template:
+        """What the item is rendered by, as it is now. Errors: TemplateError."""
+        loaded = self._loaded_for(item)
+        path = loaded.workflow.path
+        name = loaded.workflow.name if path is None else str(path)
+        if path is not None and path.is_relative_to(self._home):
+            name = path.relative_to(self._home).as_posix()
+        return Template(name, loaded.workflow.graph, loaded.bindings)
 
     def why_alone(self, item: Item) -> str | None:
         """Why no other prompt may be out beside this item's, None where any may. Errors: TemplateError.

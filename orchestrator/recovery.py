@@ -95,7 +95,9 @@ class Recovery:
         """Half downloads of killed bursts, looked for once in each directory."""
         ids: dict[str, list[str]] = {}
         for item in left:
-            ids.setdefault(item.subfolder, []).extend([item.prompt_id or "", *item.previous_prompt_ids])
+            folders = {item.subfolder, item.subfolder if item.sidecar is None else item.sidecar.rpartition("/")[0]}
+            for subfolder in folders:
+                ids.setdefault(subfolder, []).extend([item.prompt_id or "", *item.previous_prompt_ids])
         for subfolder, prompt_ids in ids.items():
             with contextlib.suppress(ItemError):
                 self._bench.outputs.remove_leftovers(subfolder, prompt_ids)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from orchestrator.comfyui import HistoryEntry, OutputFile, OutputText
 from orchestrator.errors import BurstError, ItemError, NotOnServer, OutputDamaged, OutputRefused, TransientError
-from orchestrator.outputs import Fetched, Placed
+from orchestrator.outputs import Fetched, Placed, Sidecar
 from orchestrator.workbench import Workbench
 from state.item import ErrorRecord, Item, OutputRecord
 
@@ -24,6 +25,8 @@ class Find:
     texts: Sequence[OutputText] = ()
     seconds: float | None = None
     """What it took on the server."""
+    graph: Mapping[str, Any] | None = None
+    """What was rendered."""
     rescued: bool = False
     """Known by the names of its files alone."""
 
@@ -43,7 +46,7 @@ class Settling:
             seconds = _seconds(entry)
             if seconds is not None:
                 self._bench.pace.note(seconds)
-            return Find(item, entry.files, entry.texts, seconds)
+            return Find(item, entry.files, entry.texts, seconds, entry.graph)
         if entry.interrupted:
             message = "interrupted on the server by somebody else"
             self._bench.charge(item, ErrorRecord(kind="interrupted", message=message))
@@ -69,6 +72,7 @@ class Settling:
             own=[output.path for output in item.outputs],
             prompt_ids=item.previous_prompt_ids,
             must_be_own=find.rescued,
+            sidecar=self._sidecar(find),
         )
 
     def place(self, found: Sequence[tuple[Find, Fetched]]) -> None:
@@ -98,6 +102,14 @@ class Settling:
                 self._bench.set_aside(item, error)
             case _:
                 raise error
+
+    def _sidecar(self, find: Find) -> Sidecar | None:
+        """Errors: ItemError and TemplateError where the server has not said what it rendered."""
+        if find.item.sidecar is None:
+            return None
+        from orchestrator.batches.sidecars import sidecar_of
+
+        return sidecar_of(find.item, self._bench.prompts, graph=find.graph, seconds=find.seconds)
 
     def _out_of_memory(self, item: Item, entry: HistoryEntry) -> None:
         """Free the server's memory and try once more; a second time fails the item."""

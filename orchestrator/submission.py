@@ -93,10 +93,12 @@ class Submission:
         """Before rendering: the names are inside the output directory, and nothing else is in the way."""
         outputs, extensions = self._bench.outputs, prepared.extensions[:1]
         own = [output.path for output in item.outputs]
-        in_the_way = outputs.occupied(item.subfolder, item.name, extensions, own, prompt_ids=item.previous_prompt_ids)
+        in_the_way = outputs.occupied(
+            item.subfolder, item.name, extensions, own, prompt_ids=item.previous_prompt_ids, sidecar=item.sidecar
+        )
         if in_the_way is not None:
             raise OutputRefused(f"{outputs.in_the_way(in_the_way)}; then `burst retry`")
-        other = outputs.promised(item.key, item.subfolder, item.name, extensions)
+        other = outputs.promised(item.key, item.subfolder, item.name, extensions, sidecar=item.sidecar)
         if other is not None:
             raise OutputRefused(
                 f"{other} is saved under the same name; give one of the two another filename or subfolder, "

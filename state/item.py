@@ -91,6 +91,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outputs: tuple[OutputRecord, ...] = ()
     error: ErrorRecord | None = None
     fingerprint: str | None = None
+    sidecar: str | None = None
+    """Where to say how its outputs were made: a `.txt` or `.json` relative to the output directory."""
 
 
 KNOWN_FIELDS = frozenset(Record.__struct_fields__)

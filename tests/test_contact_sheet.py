@@ -124,6 +124,12 @@ def test_every_output_of_an_item_and_other_files(tmp_path: Path) -> None:
     assert len(page.attributes("img")) == 2
 
 
+def test_a_sidecar_is_no_picture_of_its_own(tmp_path: Path) -> None:
+    files = [output(tmp_path, "a.png", picture()), output(tmp_path, "a.txt", b"seed: 7\n")]
+    page = sheet(tmp_path, completed("a", *files, prompt_text="a fox", sidecar="a.txt"))
+    assert [link["href"] for link in page.attributes("a")] == ["output/a.png"]
+
+
 def test_items_without_a_picture_say_why(tmp_path: Path) -> None:
     cut = output(tmp_path, "cut.png", picture(noise=True)[:60])
     gone = output(tmp_path, "gone.png", picture())

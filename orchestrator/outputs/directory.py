@@ -7,25 +7,21 @@ directory, and only then may a checkpoint say that it is there.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import DiskFull, OutputRefused, StopBurst
 from orchestrator.outputs import names
-from orchestrator.outputs.fetch import Fetch
-from orchestrator.outputs.fetched import Fetched, Own, Placed, Waiting
+from orchestrator.outputs.fetched import Fetched, Own, Placed, Sidecar, Waiting
 from orchestrator.outputs.ownership import is_there, refuse_foreign, saved_by, sha256_of, what_blocks
+from orchestrator.outputs.writers import Writer, download_of, worth_keeping, writer_beside, writer_of
 from orchestrator.wording import folded
 from state.disk import Disk, Handle, refusals
 
 if TYPE_CHECKING:
     from orchestrator.comfyui import ComfyUI, OutputFile, OutputText
-
-_Writer = Callable[[Handle, Callable[[], None]], tuple[int, str]]
-"""Writes one output into an empty file and returns its size and sha256; calls the second argument between pieces."""
 
 
 class Outputs:
@@ -52,6 +48,16 @@ class Outputs:
         """The place of each output, one for each extension: `stem.png`, `stem_002.png`, …. Errors: OutputRefused."""
         return [self.output_dir / name for name in names.output_names(subfolder, filename, extensions)]
 
+    def places(self, subfolder: str, filename: str, extensions: Sequence[str], sidecar: str | None) -> list[Path]:
+        """The places of an item's outputs and, last, of its sidecar. Errors: OutputRefused."""
+        targets = self.target_names(subfolder, filename, extensions)
+        if sidecar is None:
+            return targets
+        beside = self.output_dir / names.sidecar_name(sidecar)
+        if folded(str(beside)) in {folded(str(target)) for target in targets}:
+            raise OutputRefused(f"the sidecar {sidecar!r} has the name of an output of the same item; choose another")
+        return [*targets, beside]
+
     def occupied(
         self,
         subfolder: str,
@@ -60,24 +66,28 @@ class Outputs:
         own: Collection[str],
         *,
         prompt_ids: Collection[str] = (),
+        sidecar: str | None = None,
     ) -> Path | None:
         """The first place that holds something that is not the item's own, asked before rendering.
 
         Errors: OutputRefused and DiskFull where no output of this item can be placed at all.
         """
         mine = Own(own, tuple(prompt_ids))
-        targets = self.target_names(subfolder, filename, extensions)
+        targets = self.places(subfolder, filename, extensions, sidecar)
         folder = self.output_dir / names.checked_folder(subfolder)
-        if folder not in self._prepared:
-            self._refuse_blocked(folder)
+        for used in dict.fromkeys((folder, *(target.parent for target in targets))):
+            if used not in self._prepared:
+                self._refuse_blocked(used)
         return next((target for target in targets if self._is_taken(target, mine, sha256=None)), None)
 
-    def promised(self, key: str, subfolder: str, filename: str, extensions: Sequence[str]) -> str | None:
+    def promised(
+        self, key: str, subfolder: str, filename: str, extensions: Sequence[str], *, sidecar: str | None = None
+    ) -> str | None:
         """Keep the places of this item's outputs for it until they are placed; the other item that has one of them.
 
         Names that only some disks take for one are no reason to refuse here: what is in the way then shows later.
         """
-        places = self.target_names(subfolder, filename, extensions)
+        places = self.places(subfolder, filename, extensions, sidecar)
         with self._guard:
             other = next((one for place in places if (one := self._promises.get(place, key)) != key), None)
             if other is None:
@@ -105,8 +115,9 @@ class Outputs:
         own: Collection[str],
         prompt_ids: Collection[str] = (),
         must_be_own: bool = False,
+        sidecar: Sidecar | None = None,
     ) -> Fetched:
-        """Bring every output of a prompt into temporary files beside their places, in order, texts last.
+        """Bring every output of a prompt into temporary files beside their places, in order: files, texts, sidecar.
 
         Threads may do it at once for different prompts. The contents are durable when it returns; on any error nothing
         of it is left. A file in the way is replaced later only if it is the item's own: `own` (recorded paths) names
@@ -114,18 +125,21 @@ class Outputs:
         download whose graph saved under another prefix is damaged: for files that are known by their names alone.
         Errors: OutputRefused, OutputDamaged, DiskFull, StopBurst after `abandon`, and those of `ComfyUI.view`.
         """
-        files = _worth_keeping(entry_files)
+        files = worth_keeping(entry_files)
         for file in files:
             names.check_served(file.filename, file.subfolder)
         extensions = [names.server_extension(file.filename) for file in files] + [".txt"] * len(texts)
-        targets = self.target_names(subfolder, filename, extensions)
-        writers = [_download_of(client, file) for file in files] + [_write_of(text) for text in texts]
+        targets = self.places(subfolder, filename, extensions, sidecar.path if sidecar is not None else None)
+        writers = [download_of(client, file) for file in files] + [writer_of(text.text) for text in texts]
         mine = Own(own, (prompt_id, *prompt_ids))
-        if not targets:
+        if not writers:
             return Fetched((), mine)
-        self._prepare_directory(targets[0].parent)
+        for folder in dict.fromkeys(target.parent for target in targets):
+            self._prepare_directory(folder)
         with contextlib.ExitStack() as undoing:
-            waiting = []
+            waiting: list[Waiting] = []
+            if sidecar is not None:
+                writers.append(writer_beside(sidecar, waiting))
             for number, (target, write) in enumerate(zip(targets, writers, strict=True), 1):
                 temporary = target.parent / names.temporary_name(prompt_id, number)
                 undoing.callback(self._remove, temporary)
@@ -203,7 +217,7 @@ class Outputs:
         with self._making_directories:
             self._disk.make_directory(folder)
 
-    def _fill(self, temporary: Path, target: Path, write: _Writer) -> Waiting:
+    def _fill(self, temporary: Path, target: Path, write: Writer) -> Waiting:
         with self._create(temporary) as handle, self._still_there(temporary):
             size, digest = write(handle, self._check_wanted)
             handle.sync()
@@ -272,26 +286,3 @@ class Outputs:
                 self._in_flight.discard(temporary)
                 with contextlib.suppress(DiskFull):
                     self._disk.remove(temporary)
-
-
-def _worth_keeping(files: Sequence[OutputFile]) -> list[OutputFile]:
-    """Files of type temp are previews: wanted only where a prompt leaves nothing else."""
-    kept = [file for file in files if file.type != "temp"]
-    return kept or list(files)
-
-
-def _write_of(text: OutputText) -> _Writer:
-    def write(handle: Handle, check: Callable[[], None]) -> tuple[int, str]:
-        check()
-        data = text.text.encode("utf-8", "replace")
-        handle.write(data)
-        return len(data), hashlib.sha256(data).hexdigest()
-
-    return write
-
-
-def _download_of(client: ComfyUI, file: OutputFile) -> _Writer:
-    def write(handle: Handle, check: Callable[[], None]) -> tuple[int, str]:
-        return Fetch(client, file, handle, check).run()
-
-    return write

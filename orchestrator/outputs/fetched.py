@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -34,6 +34,14 @@ class Waiting(msgspec.Struct, frozen=True):
     temporary: Path
     target: Path
     placed: Placed
+
+
+class Sidecar(msgspec.Struct, frozen=True):
+    """What is to be said of an item's outputs in a file of its own. `path` is relative to the output directory."""
+
+    path: str
+    told: Callable[[Sequence[OutputRecord]], str]
+    """Its text, once the outputs are known."""
 
 
 class Fetched(msgspec.Struct, frozen=True):

@@ -18,6 +18,8 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?\Z", re.IGNORECASE)
 _SAFE_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 TEMPORARY = ".burst-"
+SIDECARS = (".txt", ".json")
+"""What a sidecar's name ends in, which says its form."""
 
 
 def output_names(subfolder: str, filename: str, extensions: Sequence[str]) -> list[PurePosixPath]:
@@ -51,6 +53,17 @@ def checked_folder(subfolder: str) -> PurePosixPath:
         if len(part.encode()) > LONGEST_NAME_BYTES:
             raise OutputRefused(f"a name in {subfolder[:60]!r}… is over {LONGEST_NAME_BYTES} bytes; shorten it")
     return PurePosixPath(*parts)
+
+
+def sidecar_name(path: str) -> PurePosixPath:
+    """The name of a sidecar, relative to the output directory. Errors: OutputRefused."""
+    folder, _, name = path.rpartition("/")
+    extension = PurePosixPath(name).suffix
+    if extension not in SIDECARS or path.startswith("/"):
+        raise OutputRefused(
+            f"the sidecar {path!r} must end in {' or '.join(SIDECARS)} and be relative to the output directory"
+        )
+    return output_names(folder, name, (extension,))[0]
 
 
 def server_extension(filename: str) -> str:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import OutputDamaged, OutputRefused
+from orchestrator.outputs.names import SIDECARS
 from orchestrator.outputs.pictures import embedded_graph
 
 if TYPE_CHECKING:
     from orchestrator.comfyui import OutputFile
 
 _CHUNK_BYTES = 1 << 20
+_LARGEST_SIDECAR_BYTES = 64 << 20
 
 
 def refuse_foreign(file: OutputFile, temporary: Path, prompt_id: str) -> None:
@@ -26,9 +29,21 @@ def refuse_foreign(file: OutputFile, temporary: Path, prompt_id: str) -> None:
 
 
 def saved_by(path: Path, prompt_ids: Collection[str]) -> bool:
-    """Does a graph inside this picture say that one of these prompts saved it?"""
+    """Does a graph inside this picture say that one of these prompts saved it, or a sidecar that it is about one?"""
+    if path.suffix in SIDECARS:
+        return _is_about(path, prompt_ids)
     graph = embedded_graph(path)
     return graph is not None and _saves_under(graph, prompt_ids)
+
+
+def _is_about(sidecar: Path, prompt_ids: Collection[str]) -> bool:
+    """By the one line on which either form names its prompt."""
+    with sidecar.open("rb") as stream:
+        lines = set(stream.read(_LARGEST_SIDECAR_BYTES).split(b"\n"))
+    quoted = {prompt_id: json.dumps(prompt_id, ensure_ascii=False) for prompt_id in prompt_ids if prompt_id}
+    marks = {f"prompt_id: {told}" for one in quoted.items() for told in one}
+    marks |= {f' "prompt_id": {told},' for told in quoted.values()}
+    return not lines.isdisjoint(mark.encode("utf-8", "replace") for mark in marks)
 
 
 def is_there(path: Path) -> bool:

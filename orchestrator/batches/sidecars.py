@@ -1,0 +1,205 @@
+"""Sidecars: a file beside an item's pictures that says all it takes to make them again, and what is read from one.
+
+What makes the pictures comes first, by binding or address, with the values that really were in the graph; then the
+template that they belong to, and how it went. `.txt` is for people (see `sidecar_text`), `.json` one object.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import templates
+from orchestrator.batches.sidecar_text import as_text, from_text
+from orchestrator.batches.values import fitted
+from orchestrator.errors import TemplateError, UsageError
+from orchestrator.outputs import Sidecar, embedded_graph
+from orchestrator.prompts import Prompts, filled
+from orchestrator.texts import decoded
+from state.item import Item, OutputRecord
+from templates import Graph, Target
+
+SCHEMA = "burst.sidecar/1"
+LARGEST_SIDECAR_BYTES = 64 << 20
+_PNG = b"\x89PNG\r\n\x1a\n"
+_ORDER = {name: number for number, name in enumerate(templates.NAMES)}
+
+
+def sidecar_of(item: Item, prompts: Prompts, *, graph: Mapping[str, Any] | None, seconds: float | None) -> Sidecar:
+    """What to say of an item whose prompt has finished; the same whenever it is collected.
+
+    `graph`: what the server says it rendered; where it says nothing of use, the item is prepared once more.
+    `template_fingerprint` is None where the template, as it is now, would not make the same graph again.
+    Errors: ItemError and TemplateError where there is no graph.
+    """
+    assert item.sidecar is not None
+    try:
+        rendered = templates.parse_graph(graph, where="the server's history")
+    except TemplateError:
+        rendered = prompts.prepare(item).graph
+    template, inputs, fingerprint = _read_off(item, prompts, rendered)
+    facts = {
+        "schema": SCHEMA,
+        "template": template,
+        "template_fingerprint": fingerprint,
+        "batch": item.batch,
+        "index": item.index,
+        "server": item.server,
+        "seconds": seconds,
+        "prompt_id": item.prompt_id,
+    }
+    write = _as_json if item.sidecar.endswith(".json") else _as_lines
+    return Sidecar(item.sidecar, lambda files: write(inputs, facts, files))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes pictures again."""
+
+    template: str | None
+    """A shipped template or a path, as `load_workflow` takes it; None: `graph` is the template."""
+    graph: Graph | None
+    prompt: str | None
+    """None where the template takes no text."""
+    seed: int | None
+    inputs: Mapping[str, Any]
+    """All others, by binding or address."""
+
+
+def read_recipe(path: Path, *, home: Path, template: str | None = None) -> Recipe:
+    """What a sidecar says, or a PNG with the graph that ComfyUI put into it. The format is told by the contents.
+
+    `home`: where a relative template starts. `template`: to be used whatever the file says.
+    Errors: UsageError for what is neither, and where the template is gone or is not what it was.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(len(_PNG))
+            if data == _PNG:
+                return _of_picture(path, template)
+            data += stream.read(LARGEST_SIDECAR_BYTES)
+        inputs, facts = _parted(decoded(data))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: no sidecar of burst, and no PNG: {error}") from error
+    if template is None:
+        template = _unchanged(path, facts, home)
+    return _recipe(path, template, None, inputs)
+
+
+def _read_off(item: Item, prompts: Prompts, rendered: Graph) -> tuple[str | None, dict[str, Any], str | None]:
+    """The template's name, the inputs in the graph, and the template's fingerprint where these belong together."""
+    try:
+        found = prompts.template_of(item)
+        inputs = _inputs(found.graph, item.inputs, found.bindings, rendered)
+    except TemplateError:
+        return item.template, _inputs(rendered, {}, templates.find_bindings(rendered), rendered), None
+    try:
+        again, _ = filled(found.graph, found.bindings, inputs)
+        is_same = templates.fingerprint(again) == templates.fingerprint(rendered)
+        return found.name, inputs, templates.fingerprint(found.graph) if is_same else None
+    except TemplateError:
+        return found.name, inputs, None
+
+
+def _inputs(template: Graph, said: Mapping[str, Any], bindings: templates.Bindings, rendered: Graph) -> dict[str, Any]:
+    """By name where one value is in all that the name sets; by address where not, and where that was asked for.
+
+    LoRAs are as they were asked for, because those that were spliced in have no place in the template.
+    """
+    inputs: dict[str, Any] = {}
+    told: set[Target] = set()
+    as_said = ("lora", "lora_strength") if "lora" in said else ()
+    for name in sorted(bindings.keys() - {"prefix", *as_said}, key=lambda name: (_ORDER.get(name, len(_ORDER)), name)):
+        values = dict(_literals(rendered, bindings[name]))
+        told.update(bindings[name])
+        if len(values) == len(bindings[name]) and len(set(map(repr, values.values()))) == 1:
+            inputs[name] = next(iter(values.values()))
+        else:
+            inputs |= {f"{target.node_id}.{target.input_name}": value for target, value in values.items()}
+    inputs |= {name: said[name] for name in as_said if name in said}
+    asked = [Target(*templates.resolve(template, name)) for name in said if name not in bindings and "." in name]
+    others = _literals(rendered, [target for target in asked if target not in told])
+    return inputs | {f"{target.node_id}.{target.input_name}": value for target, value in others}
+
+
+def _literals(graph: Graph, targets: Iterable[Target]) -> Iterator[tuple[Target, Any]]:
+    for target in targets:
+        value = graph.get(target.node_id, {}).get("inputs", {}).get(target.input_name)
+        if isinstance(value, str | int | float):
+            yield target, value
+
+
+def _as_lines(inputs: Mapping[str, Any], facts: Mapping[str, Any], files: Sequence[OutputRecord]) -> str:
+    return as_text([inputs, {**_known(facts), "files": msgspec.to_builtins(files)}])
+
+
+def _as_json(inputs: Mapping[str, Any], facts: Mapping[str, Any], files: Sequence[OutputRecord]) -> str:
+    document = {"inputs": inputs, **_known(facts), "files": msgspec.to_builtins(files)}
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+
+
+def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _parted(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Inputs and facts. Errors: ValueError for what is no sidecar."""
+    if text.startswith("{"):
+        facts = json.loads(text)
+        inputs = facts.pop("inputs", None)
+    else:
+        inputs, facts = (*from_text(text), {})[:2]
+    if not isinstance(inputs, dict) or facts.get("schema") != SCHEMA:
+        raise ValueError(f"it does not say that it is {SCHEMA}")
+    return inputs, facts
+
+
+def _unchanged(path: Path, facts: Mapping[str, Any], home: Path) -> str:
+    """The template that a sidecar names. Errors: UsageError."""
+    name, then = facts.get("template"), facts.get("template_fingerprint")
+    if not isinstance(name, str):
+        raise UsageError(f"{path}: it names no template; name one with --template")
+    advice = "put the old one back, or name the one to be used with --template"
+    try:
+        now = templates.fingerprint(templates.load_workflow(name, relative_to=home).graph)
+    except TemplateError as error:
+        raise UsageError(f"{path}: its template {name} cannot be had any more ({error}); {advice}") from error
+    if not isinstance(then, str):
+        raise UsageError(f"{path}: its template {name} had been changed before the picture was saved; {advice}")
+    if then != now:
+        raise UsageError(f"{path}: its template {name} was {then[:12]}… and is {now[:12]}… now; {advice}")
+    return name
+
+
+def _of_picture(path: Path, template: str | None) -> Recipe:
+    """The graph itself is the template, unless another is named: that one gets what the graph's bindings hold."""
+    try:
+        graph = templates.parse_graph(embedded_graph(path), where=str(path))
+    except TemplateError as error:
+        raise UsageError(
+            f"{path}: no graph of ComfyUI is in this picture; use one that ComfyUI saved as PNG"
+        ) from error
+    inputs = _inputs(graph, {}, templates.find_bindings(graph), graph)
+    if template is None:
+        return _recipe(path, None, graph, {name: inputs[name] for name in ("prompt", "seed") if name in inputs})
+    return _recipe(path, template, None, {name: value for name, value in inputs.items() if name in templates.NAMES})
+
+
+def _recipe(path: Path, template: str | None, graph: Graph | None, inputs: Mapping[str, Any]) -> Recipe:
+    others = dict(inputs)
+    prompt, seed = others.pop("prompt", None), others.pop("seed", None)
+    if prompt is not None and not isinstance(prompt, str):
+        raise UsageError(f"{path}: its prompt is {prompt!r}, which is no text")
+    if seed is not None:
+        try:
+            seed = fitted("seed", seed)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from error
+    return Recipe(template, graph, prompt, seed, others)
