@@ -140,9 +140,9 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         return self.status is Status.PENDING and self.prompt_id is not None and self.completed_at is None
 
     def submit(self, *, prompt_id: str, server: str, at: datetime, fingerprint: str) -> Self:
-        """The intent: made durable before the POST."""
+        """The intent: made durable before the POST. A completed item that was set to pending by hand starts over."""
         return msgspec.structs.replace(
-            self._without_prompt(),
+            self._without_prompt() if self.completed_at is None else self.start_over(),
             status=Status.SUBMITTED,
             prompt_id=prompt_id,
             server=server,
