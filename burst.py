@@ -415,21 +415,31 @@ def _until_signalled(work: Run | Generation) -> tuple[Any, int | None]:
 
 
 @cli.command()
+@click.argument("batch", required=False)
 @state_option
 @click.option("--check", is_flag=True, help="Exit 0 when nothing is left, 1 when work remains.")
 @click.option("--watch", is_flag=True, help="Say it again whenever it changes, until nothing is left.")
+@click.option("--stats", is_flag=True, help="Images a minute, seconds for one, queue length, totals.")
+@click.option("--all", "ended", is_flag=True, help="List the batches that have ended too.")
 @json_option
-def status(state: Path, check: bool, watch: bool, as_json: bool) -> None:
-    """Say what is done and what is left. Takes no lock."""
-    from orchestrator.status import read_status, watch_status
+def status(batch: str | None, state: Path, check: bool, watch: bool, stats: bool, ended: bool, as_json: bool) -> None:
+    """Say what is done and what is left, of everything or of one batch. Takes no lock.
 
+    BATCH is a batch's id, or enough of its beginning.
+    """
+    from orchestrator.batches.looking import read_batch
+    from orchestrator.status import read_status, watch_batch, watch_status
+
+    if batch is not None and (stats or ended):
+        raise UsageError("--stats and --all are of the whole state; leave the batch out")
+    report: Any
     if watch:
-        for report in watch_status(state):
+        for report in watch_batch(state, batch) if batch else watch_status(state, stats=stats, ended=ended):
             if sys.stdout.isatty() and not as_json:
                 click.clear()
             _show(report, as_json)
     else:
-        report = read_status(state)
+        report = read_batch(state, batch) if batch else read_status(state, stats=stats, ended=ended)
         _show(report, as_json)
     if check:
         sys.exit(report.check_code)
@@ -460,19 +470,95 @@ def reset(state: Path, yes: bool, as_json: bool) -> None:
     _show(redoing.reset(state), as_json)
 
 
-@cli.command(short_help="Take items back.")
-@click.argument("keys", nargs=-1, metavar="[ITEM...]")
+@cli.command(short_help="Take items and batches back.")
+@click.argument("names", nargs=-1, metavar="[ITEM|BATCH...]")
 @state_option
 @click.option("--all", "everything", is_flag=True, help="Every pending and submitted item.")
+@click.option("--all-queued", is_flag=True, help="As --all, and what is being rendered goes on.")
 @tool_options
 @json_option
-def cancel(keys: tuple[str, ...], state: Path, everything: bool, as_json: bool, **tools: Any) -> None:
-    """Take items back: pending ones at once, submitted ones as far as the server still can."""
-    from orchestrator import redoing
+def cancel(
+    names: tuple[str, ...], state: Path, everything: bool, all_queued: bool, as_json: bool, **tools: Any
+) -> None:
+    """Take items and batches back: pending items at once, submitted ones as far as the server still can.
 
-    if bool(keys) == everything:
-        raise UsageError("name the items to cancel, or say --all")
-    _show(redoing.cancel(state, keys, overrides=_overrides(**tools)), as_json)
+    Works while a burst runs. Finished pictures stay. A batch is named by its id, or enough of its beginning.
+    """
+    from orchestrator.cancelling import cancel as take_back
+
+    if [bool(names), everything, all_queued].count(True) != 1:
+        raise UsageError("name the items or batches to cancel, or say --all or --all-queued")
+    _show(take_back(state, names, queued_only=all_queued, overrides=_overrides(**tools)), as_json)
+
+
+@cli.group(short_help="List, show and clean batches.")
+def batches() -> None:
+    """List, show and clean batches: items that were asked for together."""
+
+
+@batches.command("list")
+@state_option
+@json_option
+def batches_list(state: Path, as_json: bool) -> None:
+    """Every batch, how far it is and how long it will take."""
+    from orchestrator.batches.looking import list_batches
+
+    _show(list_batches(state), as_json)
+
+
+@batches.command("show", short_help="What a batch was asked to be, and how far it is.")
+@click.argument("batch")
+@state_option
+@json_option
+def batches_show(batch: str, state: Path, as_json: bool) -> None:
+    """What a batch was asked to be, and how far it is. BATCH is its id, or enough of its beginning."""
+    from orchestrator.batches.looking import read_batch
+
+    _show(read_batch(state, batch), as_json)
+
+
+@batches.command("clean", short_help="Remove the files of old batches.")
+@click.option("--older-than", required=True, metavar="30d", help="Batches that ended so long ago: 12h, 30d, 2w.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
+@click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where the pictures are.")
+@state_option
+@json_option
+def batches_clean(older_than: str, dry_run: bool, output_dir: Path | None, state: Path, as_json: bool) -> None:
+    """Remove pictures and sidecars of batches that ended so long ago, as far as they still are as recorded.
+
+    Their items stay completed: nothing is rendered again, and `verify` misses nothing.
+    """
+    from orchestrator.batches.cleaning import clean_batches, parse_duration
+
+    age, said = parse_duration(older_than), _overrides(output_dir=output_dir)
+    _show(clean_batches(state, older_than=age, dry_run=dry_run, overrides=said), as_json)
+
+
+@cli.command("report", short_help="Write a batch's page of pictures.")
+@click.argument("batch")
+@click.option(
+    "--html",
+    "target",
+    is_flag=False,
+    flag_value="",
+    metavar="[FILE]",
+    help="Where to (default: report_BATCH.html beside the state).",
+)
+@click.option("--embed", is_flag=True, help="Put the pictures into the page, large ones as smaller copies.")
+@click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where the pictures are.")
+@state_option
+@json_option
+def report_batch(
+    batch: str, target: str | None, embed: bool, output_dir: Path | None, state: Path, as_json: bool
+) -> None:
+    """Write one HTML page with every picture of a batch, its seed and parameters; a sweep becomes a grid.
+
+    BATCH is a batch's id, or enough of its beginning.
+    """
+    from orchestrator.batches.report_html import write_report
+
+    path, said = Path(target) if target else None, _overrides(output_dir=output_dir)
+    _show(write_report(state, batch, path, embed=embed, overrides=said), as_json)
 
 
 @cli.command(short_help="Hold pictures against their records.")

@@ -1,28 +1,22 @@
-"""Taking items back: retry, reset, cancel, and putting back what verify found broken."""
+"""Making items due again: retry, reset, and putting back what verify found broken."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.comfyui import ComfyUI
-from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, LockHeld, StaleChange, UsageError
-from orchestrator.lookup import Fate, Finished, Queued, Unclear, withdraw
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, UsageError
 from orchestrator.outputs import Problem, verify
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.wording import counted, in_lines
 from state.item import Item, Status
 from state.json_store import JsonStore
 from state.run_lock import RunLock
-from state.store import Change, change_all
+from state.store import change_all
 
 _SHOWN = 20
-_CANCELLABLE: dict[Status, Callable[[Item], Item]] = {
-    Status.PENDING: lambda item: item.cancel(),
-    Status.SUBMITTED: lambda item: item.request_cancel(),
-}
 
 
 @dataclass(frozen=True)
@@ -62,12 +56,12 @@ def retry(state: Path, keys: Collection[str] = (), *, cancelled: bool = False) -
     store = JsonStore.open(state)
     try:
         if keys:
-            chosen = [item for item in _named(store, keys) if item.status not in (Status.PENDING, Status.SUBMITTED)]
+            chosen = [item for item in named(store, keys) if item.status not in (Status.PENDING, Status.SUBMITTED)]
         else:
             chosen = list(store.items(Status.FAILED, *([Status.CANCELLED] if cancelled else [])))
         done = change_all(store, chosen, lambda item: item.start_over())
         store.settle(at_end=True)
-        return Changed("burst.retry/1", "due again", _keys(done), store.counts())
+        return Changed("burst.retry/1", "due again", keys_of(done), store.counts())
     finally:
         store.close()
 
@@ -86,77 +80,17 @@ def reset(state: Path) -> Changed:
         done = change_all(store, list(store.items()), lambda item: item.start_over())
         store.settle(at_end=True)
         notes = (f"{counted(out)} of them submitted: what the server still renders of them is rendered twice",)
-        return Changed("burst.reset/1", "due again", _keys(done), store.counts(), notes if out else ())
+        return Changed("burst.reset/1", "due again", keys_of(done), store.counts(), notes if out else ())
     finally:
         lock.release()
         store.close()
 
 
-def cancel(state: Path, keys: Collection[str], *, overrides: Overrides | None = None) -> Changed:
-    """Take items back: pending ones at once; for submitted ones the wish is journalled and the server is told.
-
-    Whoever holds run.lock settles the wish; when nobody does, it is settled here as far as the server's answer goes,
-    and the rest by the next burst. Errors: UsageError for a key that is not there; StateError.
-    """
-    store = JsonStore.open(state)
-    try:
-        wanted = [item.key for item in (_named(store, keys) if keys else store.items(*_CANCELLABLE))]
-        changed = _cancel_or_wish(store, wanted)
-        wished = [item.key for item in changed if item.status is Status.SUBMITTED]
-        notes = _settle_wishes(store, wished, state, overrides or Overrides()) if wished else []
-        store.settle(at_end=True)
-        return Changed("burst.cancel/1", "cancelled, or about to be", _keys(changed), store.counts(), tuple(notes))
-    finally:
-        store.close()
-
-
-def _cancel_or_wish(store: JsonStore, keys: Sequence[str]) -> list[Item]:
-    """All in one change set, decided anew where a burst has just submitted or ended one of them."""
-    while True:
-        items = [item for item in map(store.get, keys) if item.status in _CANCELLABLE]
-        try:
-            return store.apply([Change(item.key, item.status, _CANCELLABLE[item.status]) for item in items])
-        except StaleChange:
-            store.refresh()
-
-
-def _settle_wishes(store: JsonStore, keys: Sequence[str], state: Path, overrides: Overrides) -> list[str]:
-    settings = load_settings(state, overrides)
-    notes = []
-    items = [store.get(key) for key in keys]
-    for server in sorted({item.server for item in items if item.server}):
-        try:
-            known = settings.server_at(server)
-            with ComfyUI(known or server, headers=settings.resolved_headers(known) if known else {}) as client:
-                theirs = [item for item in items if item.server == server]
-                _settle_unattended(store, theirs, withdraw(client, [item.prompt_id or "" for item in theirs]))
-        except BurstError as error:
-            notes.append(f"{error} The next burst settles what was to be cancelled there.")
-    return notes
-
-
-def _settle_unattended(store: JsonStore, items: Sequence[Item], fates: Mapping[str, Fate]) -> None:
-    """Cancel what is known not to finish, when no burst is at work that would."""
-    lock = RunLock(store.folder)
-    try:
-        lock.acquire()
-    except LockHeld:
-        return
-    try:
-        for item in items:
-            fate = fates[item.prompt_id or ""]
-            if isinstance(fate, Queued | Unclear) or (isinstance(fate, Finished) and fate.entry.succeeded):
-                continue
-            change_all(store, [item], lambda now: now.cancel())
-    finally:
-        lock.release()
-
-
-def _keys(items: Iterable[Item]) -> tuple[str, ...]:
+def keys_of(items: Iterable[Item]) -> tuple[str, ...]:
     return tuple(item.key for item in items)
 
 
-def _named(store: JsonStore, keys: Collection[str]) -> list[Item]:
+def named(store: JsonStore, keys: Collection[str]) -> list[Item]:
     missing = [key for key in keys if key not in store]
     if missing:
         import difflib
@@ -225,6 +159,6 @@ def verify_outputs(
             broken = {key for key, _ in problems}
             put_back = change_all(store, map(store.get, broken), lambda item: item.start_over())
             store.settle(at_end=True)
-        return Verified(checked=checked, problems=tuple(problems), put_back=_keys(put_back))
+        return Verified(checked=checked, problems=tuple(problems), put_back=keys_of(put_back))
     finally:
         store.close()

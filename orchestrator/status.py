@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from orchestrator.batches.looking import BatchView, view_of, views_of
 from orchestrator.clock import Clock
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
+from orchestrator.figures import Figures, figures_of
 from orchestrator.pacing import LearnedLimit, learned_limit, seconds_per_item
 from orchestrator.wording import in_lines, spoken_seconds
+from state.batch import BatchLog
 from state.burst_log import BurstLog, BurstRecord
 from state.holder import Holder
 from state.item import Item, Status, remaining
@@ -22,6 +25,7 @@ from state.run_lock import RunLock
 SCHEMA = "burst.status/1"
 _SHOWN = 10
 _WATCH_SECONDS = 0.5
+_View = TypeVar("_View", "StatusReport", BatchView)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class StatusReport:
     next_items: tuple[str, ...]
     failed: tuple[Item, ...]
     hand_edits: tuple[str, ...]
+    batches: tuple[BatchView, ...] = ()
+    """The active ones, or all that were not cleaned away."""
+    figures: Figures | None = None
 
     @property
     def total(self) -> int:
@@ -81,6 +88,8 @@ class StatusReport:
                 if item.error
             ],
             "hand_edits": list(self.hand_edits),
+            "batches": [batch.describe() for batch in self.batches],
+            **({"stats": self.figures.as_json()} if self.figures else {}),
         }
 
     def as_text(self) -> str:
@@ -91,9 +100,12 @@ class StatusReport:
         others = [f"{count} {status}" for status, count in self.counts.items() if count and status != Status.COMPLETED]
         if others:
             lines.append("Also: " + ", ".join(others))
+        lines += [f"Batch {batch.line()}" for batch in self.batches]
         lines += self._burst_lines()
         if self.watchdog is not None:
             lines.append(watchdog_line(self.watchdog))
+        if self.figures is not None:
+            lines += self.figures.as_text().splitlines()
         lines += [f"Failed: {item.key}: {item.error.message}" for item in self.failed if item.error]
         more = self.counts[Status.FAILED] - len(self.failed)
         if more > 0:
@@ -137,16 +149,19 @@ class StatusReport:
         }
 
 
-def read_status(state: Path, *, clock: Clock | None = None) -> StatusReport:
-    """Errors: StateError. Takes no lock and writes nothing; safe while a burst runs."""
+def read_status(state: Path, *, clock: Clock | None = None, stats: bool = False, ended: bool = False) -> StatusReport:
+    """Errors: StateError. Takes no lock and writes nothing; safe while a burst runs.
+
+    `stats` adds figures; `ended` lists the batches that have ended too.
+    """
     store = JsonStore.open(state, read_only=True, clock=clock)
     try:
-        return status_of(store)
+        return status_of(store, stats=stats, ended=ended)
     finally:
         store.close()
 
 
-def status_of(store: JsonStore) -> StatusReport:
+def status_of(store: JsonStore, *, stats: bool = False, ended: bool = False) -> StatusReport:
     """The status of an open store."""
     lock = RunLock(store.folder)
     records = BurstLog(store.folder).read()
@@ -156,6 +171,9 @@ def status_of(store: JsonStore) -> StatusReport:
     # Where the next burst has noted it already, these are two records of one run, which count once.
     known = records if killed is None else [*records, killed[0].killed_record(killed[1])]
     failed = [item for _, item in zip(range(_SHOWN), store.items(Status.FAILED), strict=False)]
+    pace = seconds_per_item(records)
+    there = [batch for batch in BatchLog(store.folder).read().values() if not batch.gone]
+    batches = views_of(store, there) if ended or remaining(store.counts()) else []
     return StatusReport(
         state=store.path,
         counts=store.counts(),
@@ -163,10 +181,12 @@ def status_of(store: JsonStore) -> StatusReport:
         killed=killed,
         last_burst=records[-1] if records else None,
         watchdog=learned_limit(known),
-        seconds_per_item=seconds_per_item(records),
+        seconds_per_item=pace,
         next_items=tuple(item.key for item in store.due(3)),
         failed=tuple(failed),
         hand_edits=tuple(store.hand_edits),
+        batches=tuple(batch for batch in batches if ended or batch.left),
+        figures=figures_of(store, seconds_per_item=pace) if stats else None,
     )
 
 
@@ -179,19 +199,33 @@ def watchdog_line(limit: LearnedLimit) -> str:
     )
 
 
-def watch_status(state: Path, *, clock: Clock | None = None) -> Iterator[StatusReport]:
+def watch_status(
+    state: Path, *, clock: Clock | None = None, stats: bool = False, ended: bool = False
+) -> Iterator[StatusReport]:
     """The status now, and again whenever it has changed, until nothing is left. Errors: StateError."""
-    clock = clock or Clock()
+    return _watched(state, lambda store: status_of(store, stats=stats, ended=ended), clock or Clock())
+
+
+def watch_batch(state: Path, wanted: str, *, clock: Clock | None = None) -> Iterator[BatchView]:
+    """As `watch_status`, for one batch. Errors: UsageError for an id that is not there; StateError."""
+    return _watched(state, lambda store: view_of(store, wanted), clock or Clock())
+
+
+def _watched(state: Path, look: Callable[[JsonStore], _View], clock: Clock) -> Iterator[_View]:
     never = threading.Event()
     store = JsonStore.open(state, read_only=True, clock=clock)
     try:
-        report = status_of(store)
+        report = look(store)
         yield report
+        holder = RunLock(store.folder).living_holder()
         while report.remaining:
             clock.wait(never, _WATCH_SECONDS)
-            store.refresh()
-            before, report = report, status_of(store)
-            if (report.counts, report.holder) != (before.counts, before.holder):
+            before = holder
+            holder = RunLock(store.folder).living_holder()
+            if not store.refresh() and holder == before:
+                continue
+            shown, report = report, look(store)
+            if report.counts != shown.counts or holder != before:
                 yield report
     finally:
         store.close()

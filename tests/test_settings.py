@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from comfyui_loopback import Loopback
 
+from orchestrator.cancelling import cancel
 from orchestrator.errors import SettingsError, StateVersionError, UsageError
-from orchestrator.redoing import cancel
 from orchestrator.settings import (
     DEFAULT_SERVER,
     Overrides,

@@ -21,7 +21,18 @@ HEAVY = {
 """Web, fleet and SQL, and what only other commands need."""
 OTHER_COMMANDS = {
     f"orchestrator.{name}"
-    for name in ("contact_sheet", "demo", "doctor", "fleet", "inspection", "redoing", "rehearsal", "sandbox", "web")
+    for name in (
+        *(
+            "batches.cleaning",
+            "batches.looking",
+            "batches.report_html",
+            "cancelling",
+            "contact_sheet",
+            "demo",
+            "doctor",
+        ),
+        *("fleet", "inspection", "redoing", "rehearsal", "sandbox", "web"),
+    )
 }
 READERS = {"PIL", "PIL.Image", "PIL.ImageFile", "PIL.PngImagePlugin"}
 

@@ -1,0 +1,79 @@
+"""What the completed items say of the work: how many, how fast, how much waits."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from orchestrator.wording import counted, in_lines, spoken_seconds
+from state.item import Item, Status, remaining
+from state.json_store import JsonStore
+
+_RECENT_COUNT = 100
+_NO_PICTURES = frozenset({".txt", ".json"})
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Over all items of a state, and over the last 100 that were completed."""
+
+    pictures: int
+    """Files of all completed items that are neither text nor JSON."""
+    mean_seconds: float | None
+    """What the server took for one of the last 100 completed items."""
+    pictures_per_minute: float | None
+    """At the pace of the last bursts, idle time between them left out."""
+    queue_length: int
+    """Pending and submitted items."""
+    counts: Mapping[Status, int]
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys."""
+        return {
+            "images": self.pictures,
+            "images_per_minute": self.pictures_per_minute,
+            "mean_seconds": self.mean_seconds,
+            "queue_length": self.queue_length,
+            "total_completed": self.counts[Status.COMPLETED],
+            "total_failed": self.counts[Status.FAILED],
+            "total_cancelled": self.counts[Status.CANCELLED],
+        }
+
+    def as_text(self) -> str:
+        """Two lines for a person."""
+        pace = f"{self.pictures_per_minute:.1f} images a minute" if self.pictures_per_minute else "no pace known yet"
+        mean = f", {spoken_seconds(self.mean_seconds)} each on the server" if self.mean_seconds is not None else ""
+        ended = [f"{self.counts[status]} {status}" for status in (Status.FAILED, Status.CANCELLED)]
+        return in_lines(
+            [
+                f"Pace: {pace}{mean}",
+                f"In all: {counted(self.pictures, 'image')} of {counted(self.counts[Status.COMPLETED])}, "
+                f"{', '.join(ended)}; queue length {self.queue_length}",
+            ]
+        )
+
+
+def figures_of(store: JsonStore, *, seconds_per_item: float | None) -> Figures:
+    """The figures of an open store. `seconds_per_item` is the measured pace of the bursts."""
+    completed = list(store.items(Status.COMPLETED))
+    dated = ((item.completed_at, number) for number, item in enumerate(completed) if item.completed_at)
+    recent = [completed[number] for _, number in heapq.nlargest(_RECENT_COUNT, dated)]
+    took = [item.seconds for item in recent if item.seconds is not None]
+    per_minute = None
+    if seconds_per_item and recent:
+        per_minute = 60.0 / seconds_per_item * sum(map(_pictures, recent)) / len(recent)
+    counts = store.counts()
+    return Figures(
+        pictures=sum(map(_pictures, completed)),
+        mean_seconds=sum(took) / len(took) if took else None,
+        pictures_per_minute=per_minute,
+        queue_length=remaining(counts),
+        counts=counts,
+    )
+
+
+def _pictures(item: Item) -> int:
+    return sum(PurePosixPath(output.path).suffix.lower() not in _NO_PICTURES for output in item.outputs)
