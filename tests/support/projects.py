@@ -252,7 +252,7 @@ class Project:
         assert len(recorded) == sum(len(item.outputs) for item in items)
         on_disk = {path.relative_to(self.output).as_posix() for path in self.output.rglob("*") if path.is_file()}
         assert on_disk == recorded
-        assert all(decodes(self.output / path) for path in recorded if not path.endswith(".txt"))
+        assert all(decodes(self.output / path) for path in recorded if not path.endswith((".txt", ".json")))
         assert verify_outputs(self.state).problems == ()
         assert self.temporary_files() == []
 

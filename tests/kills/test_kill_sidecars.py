@@ -1,0 +1,71 @@
+"""SIGKILL at random moments to bursts whose items have sidecars: every picture ends with its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+
+import pytest
+from killing import Killing
+from projects import MakeProject, Project
+
+import templates
+from orchestrator.batches.sidecars import read_recipe
+from orchestrator.outputs import embedded_graph
+from orchestrator.sandbox import Sandbox
+from state.item import Item
+
+COUNT = 10
+FIRST_SEED = 40
+
+
+def with_sidecars(project: Project, form: str) -> None:
+    """The state of somebody who wants them, in a directory of their own."""
+    records = {
+        f"b/{number:03d}": {
+            "status": "pending",
+            "subfolder": "b/images",
+            "filename": f"{number:03d}.png",
+            "prompt_text": f"a lighthouse,\nview {number}",
+            "inputs": {"seed": FIRST_SEED + number},
+            "sidecar": f"b/notes/{number:03d}{form}",
+            "batch": "b",
+            "index": number,
+        }
+        for number in range(1, COUNT + 1)
+    }
+    (project.folder / "journal.jsonl").unlink(missing_ok=True)
+    project.state.write_text(json.dumps(records))
+
+
+def check_sidecar(project: Project, item: Item) -> None:
+    """It says what the picture itself says, and which bytes that has."""
+    assert item.index is not None
+    picture, sidecar = item.outputs
+    assert sidecar.path == item.sidecar
+    recipe = read_recipe(project.output / sidecar.path, home=project.home)
+    assert (recipe.prompt, recipe.seed) == (f"a lighthouse,\nview {item.index}", FIRST_SEED + item.index)
+    graph = templates.parse_graph(embedded_graph(project.output / picture.path), where=picture.path)
+    (seed,) = templates.find_bindings(graph)["seed"]
+    assert graph[seed.node_id]["inputs"]["seed"] == recipe.seed
+    said = (project.output / sidecar.path).read_text()
+    assert hashlib.sha256((project.output / picture.path).read_bytes()).hexdigest() in said
+
+
+@pytest.mark.parametrize("form", [".txt", ".json"])
+def test_six_kills_over_ten_items_with_sidecars(form: str, make_project: MakeProject, sandbox: Sandbox) -> None:
+    sandbox.change(seconds_per_prompt=0.15)
+    project = make_project(count=1)
+    with_sidecars(project, form)
+    killing = Killing(project, random.Random(form), launch=["--in-doubt", "2"], longest_seconds=0.7)
+    for _ in range(6):
+        killing.kill_once("-n", "3")
+    assert sum(killing.moments.values()) >= 3
+    sandbox.change(seconds_per_prompt=0.0)
+    ended = project.run("-n", "20", "--until-done", launch=["--in-doubt", "2"])
+    assert ended.code == 0, ended.err
+    project.check_all_done(sandbox.counts())
+    assert len(project.items()) == COUNT
+    for item in project.items():
+        check_sidecar(project, item)
