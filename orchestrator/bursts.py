@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from orchestrator import pacing
 from orchestrator.clock import Clock
@@ -31,6 +31,10 @@ from state.burst_log import Ending as RecordedEnding
 from state.item import remaining
 from state.run_lock import RunLock
 
+if TYPE_CHECKING:
+    from orchestrator.batches.endings import Endings
+
+_BATCHES = "batches.jsonl"
 _QUICK_REWRITE_SECONDS = 0.2
 _RECORDED: dict[str, RecordedEnding] = {"done": "done", "deadline": "deadline", "stopped": "stopped"}
 
@@ -105,6 +109,7 @@ class Bursts:
         self._notes = notes
         self._stop = stop
         self._signal = signal
+        self._endings: Endings | None = None
         deadline = None if limit_seconds is None else age.started + limit_seconds
         self._cycle = Cycle(
             lanes, self._work, self._store, clock=self._clock, stop=stop, check=lock.check, deadline=deadline
@@ -114,6 +119,7 @@ class Bursts:
         """One burst, or one after the other until nothing is left."""
         count = 0
         while True:
+            self._look_at_batches()
             left = None if self._limit is None else self._limit - self._age.seconds()
             size = self._request.burst_size(self._memory.records, seconds=left)
             ended = self._burst(size)
@@ -125,6 +131,10 @@ class Bursts:
         error = self._settle(ended)
         if ended.how == "deadline" and self._request.max_seconds is None:
             self._notes.note(_ended_by_habit(self._memory.records))
+        if ended.how != "stopped":
+            self._look_at_batches(anew=bool(self._memory.told.ended))
+            if self._endings is not None and ended.how != "deadline":
+                self._endings.finish()
         return self._report(_Ended(ended.burst, ended.how, error), bursts=count, size=size)
 
     def _burst(self, size: int) -> _Ended:
@@ -180,6 +190,15 @@ class Bursts:
         for edit in self._store.hand_edits:
             self._notes.note(edit)
         return error
+
+    def _look_at_batches(self, *, anew: bool = False) -> None:
+        """Note which batches have ended and tell who asked to be told; a state without any loads nothing for it."""
+        if self._endings is None and (self._store.folder / _BATCHES).exists():
+            from orchestrator.batches.endings import Endings
+
+            self._endings = Endings(self._store, self._outputs.output_dir, clock=self._clock, note=self._notes.note)
+        if self._endings is not None:
+            self._endings.look(anew=anew)
 
     def _seconds_per_item(self) -> float | None:
         """Seconds from one completion to the next, all servers working side by side."""

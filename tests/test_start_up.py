@@ -84,6 +84,7 @@ def test_a_run_loads_neither_web_nor_fleet_nor_sql_and_of_pictures_what_it_reads
         again = loaded_by(*run, cwd=tmp_path)
     assert "orchestrator.run" in loaded
     assert not loaded & (HEAVY | OTHER_COMMANDS)
+    assert not {"state.batch", "orchestrator.batches.endings"} & loaded, "there is no batch"
     assert "tenacity" not in loaded, "only a request that failed needs it"
     assert loaded >= READERS
     assert not {name for name in loaded if name.endswith("ImagePlugin")} - READERS, "the picture is a PNG"

@@ -1,0 +1,74 @@
+"""batch_info.json: a batch of the `batch` layout as its own directory tells it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from state.batch import BatchRecord
+from state.disk import Disk
+from state.item import Item, Status
+
+SCHEMA = "burst.batch/1"
+NAME = "batch_info.json"
+
+
+def batch_info(record: BatchRecord, items: Sequence[Item], *, ended_at: datetime | None) -> dict[str, Any]:
+    """`ended_at`: None while items are left to do. `images_a_minute`: of the time that servers spent on them."""
+    counts = {str(status): count for status, count in counts_of(items).items()}
+    timed = [item for item in items if item.status is Status.COMPLETED and item.seconds]
+    seconds = sum(item.seconds or 0.0 for item in timed)
+    pictures = sum(len(item.outputs) for item in timed)
+    return {
+        "schema": SCHEMA,
+        "batch": record.batch,
+        "created_at": record.created_at,
+        "ended_at": ended_at,
+        "template": record.template,
+        "priority": record.priority,
+        "prompts": list(dict.fromkeys(item.prompt_text for item in items if item.prompt_text is not None)),
+        "seeds": list(dict.fromkeys(item.inputs["seed"] for item in items if "seed" in item.inputs)),
+        "parameters": record.parameters,
+        "axes": record.axes,
+        "totals": {"items": len(items), **counts, "images": sum(len(item.outputs) for item in items)},
+        "images_a_minute": round(60 * pictures / seconds, 2) if seconds else None,
+        "images": [image for item in items for image in _images(item)],
+    }
+
+
+def counts_of(items: Sequence[Item]) -> dict[Status, int]:
+    """How many stand where; every status is there."""
+    found = Counter(item.status for item in items)
+    return {status: found[status] for status in Status}
+
+
+def write_batch_info(path: Path, info: dict[str, Any], *, disk: Disk) -> None:
+    """Whole and durable on return; nothing is written where it says the same already. Errors: DiskFull."""
+    data = msgspec.json.format(msgspec.json.encode(info), indent=2) + b"\n"
+    if disk.stamp(path) is not None and disk.read(path) == data:
+        return
+    disk.make_directory(path.parent)
+    temporary = path.with_name(path.name + ".tmp")
+    with disk.create(temporary) as handle:
+        handle.write(data)
+        handle.sync()
+    disk.replace(temporary, path)
+
+
+def _images(item: Item) -> list[dict[str, Any]]:
+    """One for each picture; one without a file for an item that has none yet, or never will."""
+    said = {
+        "index": item.index,
+        "seed": item.inputs.get("seed"),
+        "status": str(item.status),
+        "seconds": item.seconds,
+    }
+    if item.error is not None:
+        said["error"] = item.error.message
+    files = [output.path for output in item.outputs] if item.status is Status.COMPLETED else []
+    return [{"file": file, **said} for file in files] or [{"file": None, **said}]

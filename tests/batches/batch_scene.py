@@ -1,0 +1,103 @@
+"""A state with a batch in it whose items end as a test says, and what looks at it as runs do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from orchestrator.batches.endings import Endings
+from orchestrator.clock import Clock
+from state.batch import Batch, BatchLog, BatchRecord
+from state.item import ErrorRecord, Item, OutputRecord, Status
+from state.json_store import JsonStore
+from state.store import Change
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+class SetClock(Clock):
+    """The wall clock stands where it is set; waiting is real."""
+
+    def __init__(self) -> None:
+        self.at = NOON
+
+    def now(self) -> datetime:
+        return self.at
+
+
+class Scene:
+    """`name` is the batch that is there from the beginning."""
+
+    def __init__(self, home: Path, *, count: int = 2, clock: Clock | None = None, **said: Any) -> None:
+        self.output = home / "output"
+        self.clock = clock or SetClock()
+        self.store = JsonStore.open(home / "state.json", create=True)
+        self.log = BatchLog(self.store.folder)
+        self.notes: list[str] = []
+        self.name = "b1"
+        self.add(self.name, count=count, **said)
+
+    def add(self, name: str, *, count: int = 1, **said: Any) -> None:
+        directory = f"batch_{name}"
+        record = {"created_at": NOON, "layout": "batch", "directory": directory, "parameters": {"cfg": 7.5}}
+        self.log.append(BatchRecord(batch=name, total=count, **{**record, **said}))
+        self.add_items(name, count=count)
+
+    def add_items(self, name: str, *, count: int) -> None:
+        self.store.add(
+            [
+                Item(
+                    key=f"{name}/{index:03d}",
+                    status=Status.PENDING,
+                    batch=name,
+                    index=index,
+                    prompt_text="a fox",
+                    inputs={"seed": 40 + index},
+                )
+                for index in range(1, count + 1)
+            ]
+        )
+
+    def end(self, number: int, status: Status = Status.COMPLETED, *, name: str = "b1") -> None:
+        """One item ends so; only one that is completed was sent."""
+        self._end(f"{name}/{number:03d}", status)
+
+    def _end(self, key: str, status: Status) -> None:
+        output = OutputRecord(path=f"{key}.png", bytes=5, sha256="ab" * 32)
+        error = ErrorRecord(kind="k", message="out of luck")
+        if status is Status.COMPLETED:
+            self._change(key, lambda now: now.submit(prompt_id="p", server="s", at=NOON, fingerprint="f"))
+            self._change(key, lambda now: now.complete(outputs=(output,), at=NOON, seconds=3.0))
+        elif status is Status.FAILED:
+            self._change(key, lambda now: now.fail(error=error))
+        else:
+            self._change(key, lambda now: now.cancel())
+
+    def begin_again(self, number: int) -> None:
+        self._change(f"{self.name}/{number:03d}", lambda now: now.start_over())
+
+    def _change(self, key: str, edit: Callable[[Item], Item]) -> None:
+        self.store.apply([Change(key, self.store.get(key).status, edit)])
+
+    def end_all(self, status: Status = Status.COMPLETED) -> None:
+        for item in self.store.items(Status.PENDING):
+            self._end(item.key, status)
+
+    @contextmanager
+    def run(self) -> Iterator[Endings]:
+        """What a run does about batches: a look at its beginning, those of the test, and its end."""
+        endings = Endings(self.store, self.output, clock=self.clock, note=self.notes.append)
+        endings.look()
+        yield endings
+        endings.look(anew=True)
+        endings.finish()
+
+    def run_once(self) -> None:
+        with self.run():
+            pass
+
+    def batch(self, name: str = "b1") -> Batch:
+        return self.log.read()[name]

@@ -1,0 +1,92 @@
+"""Whole bursts with a batch whose end somebody wants to be told: killed in between, and with a receiver that hangs."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from beside import beside
+from bursting import run_quickly
+from comfyui_loopback import Loopback
+from projects import MakeProject, Project
+from waiting import wait_until
+
+from orchestrator.batches import notify
+from state.batch import Batch, BatchLog, BatchRecord, Notify
+from state.item import Item, Status
+from state.json_store import JsonStore
+
+
+def with_batch(project: Project, *, url: str) -> None:
+    """A batch of one item, behind the project's own."""
+    record = BatchRecord(
+        batch="b1",
+        created_at=datetime(2030, 1, 1, tzinfo=UTC),
+        total=1,
+        layout="batch",
+        directory="batch_b1",
+        notify=(Notify(url=url),),
+    )
+    BatchLog(project.folder).append(record)
+    store = JsonStore.open(project.state)
+    item = Item(key="b1/001", status=Status.PENDING, batch="b1", index=1, prompt_text="a fox", inputs={"seed": 7})
+    store.add([item])
+    store.close()
+
+
+def noted(project: Project) -> Batch:
+    return BatchLog(project.folder).read()["b1"]
+
+
+def test_killed_between_the_delivery_and_its_note_it_is_told_again_as_the_same_event(make_project: MakeProject) -> None:
+    with Loopback(lambda asked: asked.reply(200)) as receiver:
+        project = make_project(count=1)
+        with_batch(project, url=receiver.url + "/hook")
+        # The first append is the end of the batch, the second that it was told.
+        killed = project.run(launch=("--kill", "before:state.batch:BatchLog.append:2"))
+        assert killed.code == 137
+        assert len(receiver.asked) == 1
+        assert (len(noted(project).ends), noted(project).told) == (1, [])
+        assert project.run().code == 0
+        first, second = receiver.asked
+    assert first.body == second.body
+    assert [json.loads(first.body)["event"]] == [end.event for end in noted(project).ends]
+    assert [told.delivered for told in noted(project).told] == [True]
+    info = json.loads((project.output / "batch_b1" / "batch_info.json").read_text())
+    assert (info["totals"]["completed"], info["images"][0]["seed"]) == (1, 7)
+
+
+def test_killed_before_the_end_is_noted_nobody_has_heard_of_it_and_the_next_burst_notes_it(
+    make_project: MakeProject,
+) -> None:
+    with Loopback(lambda asked: asked.reply(200)) as receiver:
+        project = make_project(count=1)
+        with_batch(project, url=receiver.url + "/hook")
+        killed = project.run(launch=("--kill", "before:state.batch:BatchLog.append"))
+        assert (killed.code, receiver.asked) == (137, [])
+        assert set(project.statuses()) == {"completed"}
+        assert project.run().code == 0
+        assert len(receiver.asked) == 1
+    assert [end.how for end in noted(project).ends] == ["done"]
+
+
+def test_a_receiver_that_hangs_keeps_no_burst_from_ending(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    # Longer than the test waits for the burst's end.
+    monkeypatch.setattr(notify, "_TIMEOUTS", (120.0, 120.0))
+    with Loopback(lambda asked: (release.wait(120), asked.reply(200))[1]) as receiver:
+        project = make_project(count=1)
+        with_batch(project, url=receiver.url + "/hook?token=hunter2")
+        try:
+            with beside(run_quickly, project) as end:
+                report = end()
+        finally:
+            release.set()
+        assert (report.exit_code, report.completed) == (0, 2)
+        (note,) = report.notes
+        assert note.startswith(f"{receiver.url} was not told of the end of batch b1 (done): no answer yet")
+        wait_until(lambda: any(told.delivered for told in noted(project).told), what="the late delivery")
