@@ -13,10 +13,11 @@ import msgspec
 import pytest
 
 from orchestrator.clock import Clock
-from orchestrator.status import read_status, watch_status
+from orchestrator.status import read_status, watch_batch, watch_status
+from state.batch import BatchLog, BatchRecord
 from state.burst_log import BurstLog, BurstRecord
 from state.holder import Holder
-from state.item import Item, Status
+from state.item import Item, OutputRecord, Status
 from state.json_store import JsonStore
 from state.run_lock import RunLock
 from state.store import Change
@@ -130,3 +131,69 @@ def test_check_code_says_whether_work_remains(state: Path) -> None:
         end(store, key)
     store.close()
     assert read_status(state).check_code == 0
+
+
+def add_batch(state: Path, name: str, count: int) -> JsonStore:
+    folder = state.with_suffix(".burst")
+    record = BatchRecord(batch=name, created_at=MOMENT, total=count, layout="numbered", directory=name)
+    BatchLog(folder).append(record)
+    store = JsonStore.open(state)
+    store.add([Item(key=f"{name}/{index}", status=Status.PENDING, batch=name) for index in range(count)])
+    return store
+
+
+def test_active_batches_stand_below_the_counts_and_all_lists_the_ended_ones_too(state: Path) -> None:
+    store = add_batch(state, "b1", 2)
+    add_batch(state, "b2", 1).close()
+    end(store, "b1/0")
+    end(store, "b2/0")
+    store.close()
+    report = read_status(state)
+    assert [batch["batch"] for batch in report.as_json()["batches"]] == ["b1"]
+    assert "Batch b1: active, 50 % of 2" in report.as_text()
+    assert "b2" not in report.as_text()
+    assert [batch.id for batch in read_status(state, ended=True).batches] == ["b1", "b2"]
+
+
+def test_watching_a_batch_ends_with_it_and_leaves_the_others_out(state: Path) -> None:
+    writer = add_batch(state, "b1", 2)
+    steps = [partial(end, writer, key) for key in ("a", "b1/0", "b", "b1/1")]
+    seen = [view.left for view in watch_batch(state, "b", clock=StepClock(steps))]
+    writer.close()
+    assert seen == [2, 1, 0]
+    assert read_status(state).remaining == 1
+
+
+def complete(store: JsonStore, key: str, *, at: datetime, seconds: float, names: tuple[str, ...]) -> None:
+    outputs = tuple(OutputRecord(path=name, bytes=1, sha256="0") for name in names)
+    submitted = Change(key, Status.PENDING, lambda item: item.submit(prompt_id="p", server="s", at=at, fingerprint=""))
+    store.apply([submitted])
+    ended = Change(key, Status.SUBMITTED, lambda item: item.complete(outputs=outputs, at=at, seconds=seconds))
+    store.apply([ended])
+
+
+def test_the_figures_are_of_the_last_hundred_and_count_pictures_alone(state: Path) -> None:
+    store = add_batch(state, "b1", 103)
+    for index in range(101):
+        # The oldest by its time, whatever its place, is not among the last hundred.
+        at, seconds = (MOMENT, 1000.0) if index == 50 else (MOMENT + timedelta(seconds=1 + index), 4.0)
+        names = (f"{index}.png", f"{index}_002.png", f"{index}.txt")
+        complete(store, f"b1/{index}", at=at, seconds=seconds, names=names)
+    store.close()
+    record = BurstRecord(
+        burst="b", started_at=MOMENT, ended_at=MOMENT, ended="done", size=15, completed=2, seconds=10.0
+    )
+    assert read_status(state, stats=True).as_json()["stats"]["images_per_minute"] is None
+    BurstLog(state.with_suffix(".burst")).append(record)
+    report = read_status(state, stats=True)
+    assert report.as_json()["stats"] == {
+        "images": 202,
+        "images_per_minute": 24.0,
+        "mean_seconds": 4.0,
+        "queue_length": 5,
+        "total_completed": 101,
+        "total_failed": 0,
+        "total_cancelled": 0,
+    }
+    assert "24.0 images a minute, 4.0 s each" in report.as_text()
+    assert "stats" not in read_status(state).as_json()

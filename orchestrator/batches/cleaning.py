@@ -119,6 +119,7 @@ class _Files:
         self.chosen: dict[str, Path] = {}
         self.bytes = 0
         self.kept: list[str] = []
+        self._missing: list[str] = []
 
     def choose(self, items: Iterable[Item], *, sparing: Collection[str]) -> None:
         """All recorded outputs of these items that are there."""
@@ -126,7 +127,9 @@ class _Files:
             problems = verify(self._output_dir, [output], full=True)
             if output.path in sparing or any(problem.kind != "missing" for problem in problems):
                 self.kept.append(output.path)
-            elif not problems:
+            elif problems:
+                self._missing.append(output.path)
+            else:
                 self._add(output.path)
 
     def choose_infos(self, views: Iterable[BatchView]) -> None:
@@ -149,6 +152,6 @@ class _Files:
             self.bytes += path.stat().st_size
 
     def _folders(self) -> Iterator[Path]:
-        """The directories of the chosen files, up to the output directory, which stays."""
-        for recorded in self.chosen:
+        """Those of the files that go, or went when this was killed before; the output directory stays."""
+        for recorded in (*self.chosen, *self._missing):
             yield from (self._output_dir / folder for folder in PurePosixPath(recorded).parents[:-1])

@@ -1,0 +1,85 @@
+"""A state with batches whose items have pictures on the disk, as after bursts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from state.batch import BatchLog, BatchRecord
+from state.burst_log import BurstLog, BurstRecord
+from state.item import ErrorRecord, Item, OutputRecord, Status
+from state.json_store import JsonStore
+from state.store import Change
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+class Album:
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.state = home / "re_render_state.json"
+        self.output = home / "output"
+        self.store = JsonStore.open(self.state, create=True)
+        self.log = BatchLog(self.store.folder)
+
+    def add(
+        self, batch: str, inputs: list[dict[str, Any]], *, prompt: str = "a fox", priority: Any = "normal", **said: Any
+    ) -> list[Item]:
+        """A batch with one item for each of these inputs."""
+        record = {"created_at": NOON, "layout": "numbered", "directory": batch, "prompts": (prompt,)} | said
+        self.log.append(BatchRecord(batch=batch, total=len(inputs), priority=priority, **record))
+        return self.store.add(
+            [
+                Item(
+                    key=f"{batch}/{index:03d}",
+                    status=Status.PENDING,
+                    batch=batch,
+                    index=index,
+                    inputs=of_one,
+                    prompt_text=prompt,
+                    priority=priority,
+                )
+                for index, of_one in enumerate(inputs, 1)
+            ]
+        )
+
+    def submit(self, key: str) -> None:
+        self._change(key, lambda now: now.submit(prompt_id=key, server="s", at=NOON, fingerprint="f"))
+
+    def complete(
+        self, key: str, *paths: str, data: bytes = b"bytes", seconds: float = 3.0, at: datetime = NOON
+    ) -> None:
+        """With these files, `KEY.png` where none are named; they are written."""
+        outputs = tuple(self.file(path, data) for path in paths or (f"{key}.png",))
+        self.submit(key)
+        self._change(key, lambda now: now.complete(outputs=outputs, at=at, seconds=seconds))
+
+    def fail(self, key: str, message: str = "out of luck") -> None:
+        self._change(key, lambda now: now.fail(error=ErrorRecord(kind="k", message=message)))
+
+    def cancel(self, key: str) -> None:
+        self._change(key, lambda now: now.cancel())
+
+    def file(self, path: str, data: bytes = b"bytes") -> OutputRecord:
+        target = self.output / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+        return OutputRecord(path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+    def pace(self, seconds_per_item: float) -> None:
+        """As the bursts measured it."""
+        BurstLog(self.store.folder).append(
+            BurstRecord(
+                burst="b", started_at=NOON, ended_at=NOON, ended="done", size=1, completed=1, seconds=seconds_per_item
+            )
+        )
+
+    def files(self) -> list[str]:
+        """Everything below the output directory, directories too."""
+        return sorted(path.relative_to(self.output).as_posix() for path in self.output.rglob("*"))
+
+    def _change(self, key: str, edit: Callable[[Item], Item]) -> None:
+        self.store.apply([Change(key, self.store.get(key).status, edit)])
