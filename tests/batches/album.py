@@ -28,8 +28,9 @@ class Album:
     def add(
         self, batch: str, inputs: list[dict[str, Any]], *, prompt: str = "a fox", priority: Any = "normal", **said: Any
     ) -> list[Item]:
-        """A batch with one item for each of these inputs."""
-        record = {"created_at": NOON, "layout": "numbered", "directory": batch, "prompts": (prompt,)} | said
+        """A batch with one item for each of these inputs; its prompts are lines that are shared out evenly."""
+        texts = prompt.split("\n")
+        record = {"created_at": NOON, "layout": "numbered", "directory": batch, "prompts": tuple(texts)} | said
         self.log.append(BatchRecord(batch=batch, total=len(inputs), priority=priority, **record))
         return self.store.add(
             [
@@ -39,7 +40,7 @@ class Album:
                     batch=batch,
                     index=index,
                     inputs=of_one,
-                    prompt_text=prompt,
+                    prompt_text=texts[(index - 1) * len(texts) // len(inputs)],
                     priority=priority,
                 )
                 for index, of_one in enumerate(inputs, 1)
