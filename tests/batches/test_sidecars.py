@@ -224,7 +224,7 @@ def test_a_sidecar_without_a_checkpoint_is_the_items_own(place: Place, form: str
     [
         ("notes/a.txt", "is not this item's"),
         ("../a.txt", "leaves the output directory"),
-        ("/tmp/a.txt", "relative to the output directory"),
+        ("/a.txt", "relative to the output directory"),
         ("a.exe", "must end in .txt or .json"),
         ("a", "must end in .txt or .json"),
         ("blocked/a.txt", "where a directory should be"),
@@ -252,10 +252,19 @@ def test_two_items_with_one_sidecar_are_not_both_rendered(place: Place) -> None:
     assert place.rendered == {"a": 1}
 
 
+def test_a_sidecar_called_as_a_text_output_is_refused(place: Place) -> None:
+    """That there is a text shows when the prompt has finished."""
+    place.template = "smoke"
+    place.hold(a={"prompt_text": "a fox", "sidecar": "A_002.txt"})
+    ((_, message),) = place.run().failures
+    assert "has the name of an output of the same item" in message
+    assert list(place.output.rglob("*")) == []
+
+
 def test_half_sidecars_of_a_killed_burst_are_removed(place: Place) -> None:
     place.hold(a={"prompt_text": "a fox", "sidecar": "notes/a.txt"})
     place.run()
-    left = place.output / "notes" / f".burst-{place.item().prompt_id}-2.part"
+    left = place.output / "notes" / f".burst-{place.item().prompt_id}-9.part"
     left.write_text("prompt: a f")
     place.killed_before_the_checkpoint()
     place.run()
