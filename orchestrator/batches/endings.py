@@ -166,5 +166,5 @@ def _mark_of(items: Sequence[Item]) -> str:
     digest = hashlib.sha256()
     for item in items:
         prompt_id = item.prompt_id or (item.previous_prompt_ids or ("",))[-1]
-        digest.update(f"{item.key}\0{item.status}\0{item.completed_at}\0{prompt_id}\n".encode("utf-8", "replace"))
+        digest.update(f"{item.key}\0{item.status}\0{prompt_id}\n".encode("utf-8", "replace"))
     return digest.hexdigest()

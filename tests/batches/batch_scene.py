@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -69,7 +70,7 @@ class Scene:
         output = OutputRecord(path=f"{key}.png", bytes=5, sha256="ab" * 32)
         error = ErrorRecord(kind="k", message="out of luck")
         if status is Status.COMPLETED:
-            self._change(key, lambda now: now.submit(prompt_id="p", server="s", at=NOON, fingerprint="f"))
+            self._change(key, lambda now: now.submit(prompt_id=str(uuid.uuid4()), server="s", at=NOON, fingerprint="f"))
             self._change(key, lambda now: now.complete(outputs=(output,), at=NOON, seconds=3.0))
         elif status is Status.FAILED:
             self._change(key, lambda now: now.fail(error=error))

@@ -88,7 +88,20 @@ def test_a_second_end_that_a_killed_run_could_not_note_is_noted(scene: Scene) ->
     scene.begin_again(2)
     scene.end(2)
     scene.run_once()
-    assert [end.how for end in scene.batch().ends] == ["failed", "done"]
+    scene.begin_again(1)
+    scene.end(1)
+    scene.run_once()
+    assert [end.how for end in scene.batch().ends] == ["failed", "done", "done"]
+
+
+def test_a_batch_has_not_ended_when_items_that_had_are_begun_again(scene: Scene) -> None:
+    with scene.run() as endings:
+        scene.end(2)
+        endings.look()
+        scene.begin_again(2)
+        scene.end(1)
+        endings.look()
+        assert scene.batch().ends == []
 
 
 def test_a_batch_begun_again_by_another_process_after_a_look_found_it_ended(scene: Scene) -> None:
@@ -111,6 +124,7 @@ def test_batches_that_come_while_a_run_lives_and_records_that_come_before_their_
         scene.add_items("b2", count=1)
         scene.end(1, name="b2")
         endings.look()
+        assert len(scene.batch("b2").ends) == 1
     assert [len(scene.batch(name).ends) for name in ("b1", "b2")] == [0, 1]
 
 

@@ -14,12 +14,28 @@ from projects import MakeProject, Project
 from waiting import wait_until
 
 from orchestrator.batches import notify
+from orchestrator.clock import Clock
+from orchestrator.request import Request
+from orchestrator.run import Run
+from orchestrator.sandbox import Sandbox
 from state.batch import Batch, BatchLog, BatchRecord, Notify
 from state.item import Item, Status
 from state.json_store import JsonStore
+from state.store import Change
 
 
-def with_batch(project: Project, *, url: str) -> None:
+class NotedWaits(Clock):
+    """The real clock; how long each wait was to be is noted."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        self.waits.append(seconds)
+        return super().wait(event, seconds)
+
+
+def with_batch(project: Project, *, url: str, cancelled: bool = False) -> None:
     """A batch of one item, behind the project's own."""
     record = BatchRecord(
         batch="b1",
@@ -33,6 +49,8 @@ def with_batch(project: Project, *, url: str) -> None:
     store = JsonStore.open(project.state)
     item = Item(key="b1/001", status=Status.PENDING, batch="b1", index=1, prompt_text="a fox", inputs={"seed": 7})
     store.add([item])
+    if cancelled:
+        store.apply([Change(item.key, item.status, lambda now: now.cancel())])
     store.close()
 
 
@@ -89,4 +107,36 @@ def test_a_receiver_that_hangs_keeps_no_burst_from_ending(
         assert (report.exit_code, report.completed) == (0, 2)
         (note,) = report.notes
         assert note.startswith(f"{receiver.url} was not told of the end of batch b1 (done): no answer yet")
+        wait_until(lambda: any(told.delivered for told in noted(project).told), what="the late delivery")
+
+
+def test_what_ended_before_a_run_is_told_while_it_works(make_project: MakeProject, sandbox: Sandbox) -> None:
+    with Loopback(lambda asked: asked.reply(200)) as receiver:
+        project = make_project(count=1)
+        with_batch(project, url=receiver.url, cancelled=True)
+        sandbox.hold()
+        with beside(run_quickly, project) as end:
+            wait_until(lambda: any(told.delivered for told in noted(project).told), what="the delivery")
+            assert Status.COMPLETED not in {item.status for item in project.items()}
+            sandbox.release()
+            assert end().exit_code == 0
+        assert json.loads(receiver.asked[0].body)["kind"] == "batch.cancelled"
+
+
+def test_a_run_that_is_told_to_stop_waits_for_no_receiver(make_project: MakeProject, sandbox: Sandbox) -> None:
+    release, stop, clock = threading.Event(), threading.Event(), NotedWaits()
+    with Loopback(lambda asked: (release.wait(30), asked.reply(200))[1]) as receiver:
+        project = make_project(count=1)
+        with_batch(project, url=receiver.url, cancelled=True)
+        sandbox.hold()
+        try:
+            with beside(Run(Request(state=project.state), stop=stop, clock=clock).execute) as end:
+                wait_until(lambda: receiver.asked, what="the request")
+                stop.set()
+                assert end().ended == "stopped"
+        finally:
+            release.set()
+            sandbox.release()
+        assert clock.waits
+        assert notify.LAST_SECONDS not in clock.waits
         wait_until(lambda: any(told.delivered for told in noted(project).told), what="the late delivery")
