@@ -6,7 +6,10 @@ import contextlib
 import json
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from projects import Ended, MakeProject, Process, Project
@@ -16,6 +19,7 @@ from waiting import wait_until
 from orchestrator.sandbox import Sandbox
 from state.item import Status
 
+ROOT = Path(__file__).parents[2]
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 ONE_SECOND = 1.0
 
@@ -168,3 +172,38 @@ def test_again_and_again_until_all_is_done(make_project: MakeProject, sandbox: S
     assert set(stopped) <= {0, 143}
     assert stopped.count(143) >= 3
     finish(project, sandbox)
+
+
+GIVEN_TO_ANOTHER_THREAD = """
+import os, signal, sys, threading
+from pathlib import Path
+import burst
+
+def main_sleeps():
+    frame = sys._current_frames()[threading.main_thread().ident]
+    state = Path(f"/proc/self/task/{os.getpid()}/stat").read_text().rpartition(")")[2].split()[0]
+    return frame.f_code.co_name == "_until_signalled" and state == "S"
+
+class Work:
+    stop = threading.Event()
+    def execute(self):
+        while not all(main_sleeps() for _ in range(100)):
+            pass
+        signal.pthread_kill(threading.get_ident(), getattr(signal, sys.argv[1]))
+        return self.stop.wait(20)
+    def request_stop(self, name):
+        self.stop.set()
+    def abandon(self, *, timeout_seconds):
+        pass
+
+stopped, code = burst._until_signalled(Work())
+sys.exit(code if stopped else 99)
+"""
+
+
+@both
+def test_that_the_kernel_gave_to_another_thread(number: signal.Signals) -> None:
+    """The main thread sleeps then, and has to be woken."""
+    script = [sys.executable, "-c", GIVEN_TO_ANOTHER_THREAD, number.name]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == CODES[number], done.stderr
