@@ -1,4 +1,4 @@
-"""SIGKILL at random moments to bursts whose items have sidecars: every picture ends with its own."""
+"""SIGKILL to bursts whose items have sidecars, at chosen and at random moments: every picture ends with its own."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import templates
 from orchestrator.batches.sidecars import read_recipe
 from orchestrator.outputs import embedded_graph
 from orchestrator.sandbox import Sandbox
-from state.item import Item
+from state.item import Item, Status
 
 COUNT = 10
 FIRST_SEED = 40
 
 
-def with_sidecars(project: Project, form: str) -> None:
+def with_sidecars(project: Project, form: str, *, count: int = COUNT) -> None:
     """The state of somebody who wants them, in a directory of their own."""
     records = {
         f"b/{number:03d}": {
@@ -33,7 +33,7 @@ def with_sidecars(project: Project, form: str) -> None:
             "batch": "b",
             "index": number,
         }
-        for number in range(1, COUNT + 1)
+        for number in range(1, count + 1)
     }
     (project.folder / "journal.jsonl").unlink(missing_ok=True)
     project.state.write_text(json.dumps(records))
@@ -51,6 +51,27 @@ def check_sidecar(project: Project, item: Item) -> None:
     assert graph[seed.node_id]["inputs"]["seed"] == recipe.seed
     said = (project.output / sidecar.path).read_text()
     assert hashlib.sha256((project.output / picture.path).read_bytes()).hexdigest() in said
+
+
+@pytest.mark.parametrize("form", [".txt", ".json"])
+@pytest.mark.parametrize("moment", ["filled", "picture placed", "both placed"])
+def test_a_kill_around_the_placing(moment: str, form: str, make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project(count=1)
+    with_sidecars(project, form, count=2)
+    when = "before" if moment == "filled" else "after"
+    assert project.run(launch=["--kill", f"{when}:orchestrator.outputs:Outputs.place"]).code == 137
+    sidecars = list((project.output / "b" / "notes").glob(f"[0-9]*{form}"))
+    assert bool(sidecars) is (moment != "filled")
+    for sidecar in sidecars if moment == "picture placed" else ():
+        sidecar.unlink()
+    before = {path: path.read_bytes() for path in sidecars if path.exists()}
+    assert project.count(Status.COMPLETED) == 0
+    ended = project.run()
+    assert ended.code == 0, ended.err
+    assert {path: path.read_bytes() for path in before} == before
+    project.check_all_done(sandbox.counts())
+    for item in project.items():
+        check_sidecar(project, item)
 
 
 @pytest.mark.parametrize("form", [".txt", ".json"])
