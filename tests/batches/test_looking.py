@@ -90,7 +90,8 @@ def test_what_is_due_before_a_batch_counts_into_its_time(album: Album) -> None:
 def test_one_that_waits_for_its_server_alone_waits_for_nothing_that_is_due(album: Album) -> None:
     album.add("other", [{}] * 5)
     album.add("out", [{}])
-    album.submit("out/001")
+    for key in ("out/001", "other/001"):
+        album.submit(key)
     album.pace(2.0)
     assert read_batch(album.state, "out").seconds_left == 2.0
 
@@ -233,7 +234,7 @@ def test_durations(text: str, hours: int) -> None:
     assert parse_duration(text) == timedelta(hours=hours)
 
 
-@pytest.mark.parametrize("text", ["", "30", "d", "-1d", "1.5d", "30 d", "30m", "9999999d", "\u0663d"])
+@pytest.mark.parametrize("text", ["", "30", "d", "-1d", "1.5d", "30 d", "30days", "30m", "9999999d", "\u0663d"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="12h, 30d or 2w"):
         parse_duration(text)
