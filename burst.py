@@ -300,6 +300,9 @@ def _batch_size(_ctx: click.Context, _param: click.Parameter, value: str | None)
 @click.option("--prompts-file", metavar="FILE", help="A prompt a line.")
 @click.option("--csv", metavar="FILE", help="A column `prompt`, and others named like bindings or NODE.INPUT.")
 @click.option("--jsonl", metavar="FILE", help="Objects with these keys, or texts.")
+@click.option("--from", "from_file", metavar="FILE", help="A sidecar or a ComfyUI PNG: make it again.")
+@click.option("--notify", multiple=True, metavar="URL", help="Told when the batch has ended. Repeatable.")
+@click.option("--notify-secret", metavar="VARIABLE", help="The environment variable with the key of the signature.")
 @click.option("--negative", metavar="TEXT", help="What is not wanted.")
 @click.option("--count", default=1, show_default=True, help="Variations of each prompt, 1 to 999.")
 @click.option("--seed", type=int, help="Of each prompt's first variation, +1 each; random and recorded without it.")
@@ -328,6 +331,7 @@ def generate(
     size: str | None,
     sets: tuple[str, ...],
     sweeps: tuple[str, ...],
+    notify_secret: str | None,
     queue_only: bool,
     wait: bool,
     dry_run: bool,
@@ -359,6 +363,7 @@ def generate(
         Request(state=state, overrides=_overrides(server, template, output_dir, bindings, headers)),
         queue_only=queue_only,
         dry_run=dry_run,
+        secret_env=notify_secret,
         stdin=sys.stdin.buffer,
         progress=lambda record: Generating(stream, batch=record.batch, total=record.total),
     )

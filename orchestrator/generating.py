@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import Any, BinaryIO
 
 from orchestrator.batches.asked import Asked
 from orchestrator.batches.planning import Plan, Planner
+from orchestrator.batches.sidecars import Recipe, read_recipe
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, LockHeld
@@ -181,6 +183,11 @@ class Generation:
 
     def _plan(self, settings: Settings) -> Plan:
         state = self._request.state.resolve()
+        recipe = None
+        if self._asked.from_file is not None:
+            path, template = Path(self._asked.from_file), self._request.overrides.template
+            recipe = read_recipe(path, home=state.parent, template=template)
+            settings = replace(settings, template=template or recipe.template or _keep_graph(recipe, state))
         directories = {batch.record.directory for batch in BatchLog(burst_folder(state)).read().values()}
 
         def taken(name: str) -> bool:
@@ -195,7 +202,9 @@ class Generation:
                 servers=clients,
                 secret_env=self._secret_env,
             )
-            plan = planner.plan(self._asked, at=self._clock.now().astimezone(), taken=taken, stdin=self._stdin)
+            plan = planner.plan(
+                self._asked, at=self._clock.now().astimezone(), taken=taken, recipe=recipe, stdin=self._stdin
+            )
         if state.exists():
             with contextlib.closing(JsonStore.open(state, read_only=True)) as store:
                 refuse_collisions(plan.items, beside=store.items())
@@ -270,6 +279,22 @@ class Generation:
             reason=reason,
             exit_code=code,
         )
+
+
+def _keep_graph(recipe: Recipe, state: Path) -> str:
+    """A picture brought its graph instead of a template's name: kept beside the state, where items find it again."""
+    import json
+
+    import templates
+
+    assert recipe.graph is not None
+    path = burst_folder(state) / "templates" / f"{templates.fingerprint(recipe.graph)[:16]}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(recipe.graph, indent=1, ensure_ascii=False))
+        os.replace(temporary, path)
+    return str(path)
 
 
 def generate(asked: Asked, *, request: Request | None = None, **how: Any) -> Generated | Planned:

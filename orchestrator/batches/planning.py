@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import templates
-from orchestrator.batches.asked import Asked
+from orchestrator.batches.asked import Asked, Wish
 from orchestrator.batches.batch_sizes import automatic_batch_size
 from orchestrator.batches.knowing import unknown_names
 from orchestrator.batches.layouts import directory_name, place_of
 from orchestrator.batches.profiles import load_model_notes, load_profiles, profile_named
 from orchestrator.batches.prompt_sources import read_wishes
+from orchestrator.batches.sidecars import Recipe
+from orchestrator.batches.values import parts_of
 from orchestrator.batches.variations import Variation, vary
 from orchestrator.batches.vocabulary import Vocabulary
 from orchestrator.comfyui import ComfyUI
@@ -56,9 +58,18 @@ class Planner:
     secret_env: str | None = None
     """The environment variable with the key that signs what is told to others."""
 
-    def plan(self, asked: Asked, *, at: datetime, taken: Callable[[str], bool], stdin: BinaryIO | None = None) -> Plan:
+    def plan(
+        self,
+        asked: Asked,
+        *,
+        at: datetime,
+        taken: Callable[[str], bool],
+        recipe: Recipe | None = None,
+        stdin: BinaryIO | None = None,
+    ) -> Plan:
         """`at`: local time, for the names. `taken`: whether a directory of this name is there.
 
+        `recipe` is what `--from` named; what is said beside it wins.
         Errors: UsageError and TemplateError for what cannot be rendered as it is asked for; those of the servers.
         """
         asked = asked.checked()
@@ -68,7 +79,10 @@ class Planner:
             raise UsageError(f"--template: none is set; name a workflow file or a shipped one ({shipped})")
         vocabulary = self._vocabulary(name)
         asked = self._with_batch_size(self._with_profile(asked, vocabulary), vocabulary).settled(vocabulary)
-        wishes = read_wishes(asked, vocabulary=vocabulary, stdin=stdin)
+        if recipe is not None:
+            wishes = [_wish(recipe, asked)]
+        else:
+            wishes = read_wishes(asked, vocabulary=vocabulary, stdin=stdin)
         variations = vary(wishes, asked=asked, has_seed=vocabulary.binds("seed"))
         record = self._record(asked, variations, at=at, taken=taken)
         items = tuple(_items(record, variations, template=name if name != self.kept_template else None))
@@ -144,6 +158,15 @@ class Planner:
         return graphs[0]
 
 
+def _wish(recipe: Recipe, asked: Asked) -> Wish:
+    """What is to be made again, but for what is said now."""
+    said = asked.inputs().keys() | {part for name in asked.sweeps for part in parts_of(name)}
+    inputs = {name: value for name, value in recipe.inputs.items() if name not in said}
+    if recipe.seed is not None and asked.seed is None and asked.seed_mode != "random" and "seed" not in said:
+        inputs["seed"] = recipe.seed
+    return Wish(prompt=recipe.prompt or "", inputs=inputs, where=str(asked.from_file))
+
+
 def _choices(item: Item) -> list[tuple[str, Any]]:
     return sorted((name, value) for name, value in item.inputs.items() if name not in _FREE_INPUTS)
 
@@ -155,7 +178,7 @@ def _items(record: BatchRecord, variations: Sequence[Variation], *, template: st
         yield Item(
             key=f"{record.batch}/{variation.index:0{width}d}",
             status=Status.PENDING,
-            prompt_text=variation.prompt,
+            prompt_text=variation.prompt or None,
             inputs=dict(variation.inputs),
             template=template,
             batch=record.batch,
@@ -163,4 +186,5 @@ def _items(record: BatchRecord, variations: Sequence[Variation], *, template: st
             priority=record.priority,
             subfolder=place.subfolder,
             filename=place.filename,
+            sidecar=place.sidecar,
         )

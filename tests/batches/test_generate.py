@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from orchestrator.batches.asked import Asked
 from orchestrator.errors import BurstError, UsageError
@@ -61,7 +62,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def make(tmp_path: Path, sandbox: Sandbox) -> Make:
-    def call(*, template: str = "txt2img-sd15", servers: tuple[str, ...] = (), **said: Any) -> Made:
+    def call(*, template: str | None = "txt2img-sd15", servers: tuple[str, ...] = (), **said: Any) -> Made:
         how = {name: said.pop(name) for name in ("queue_only", "dry_run") if name in said}
         attempts = said.pop("max_attempts", 3)
         overrides = Overrides(template=template, output_dir=tmp_path / "renders", servers=servers or (sandbox.url,))
@@ -96,6 +97,35 @@ def test_002_one_directory_named_by_the_time_holds_the_whole_batch(make: Make) -
 def test_003_images_are_numbered_with_three_digits(make: Make) -> None:
     made = make(count=3)
     assert [picture.split("/")[1] for picture in made.pictures] == ["image_001.png", "image_002.png", "image_003.png"]
+
+
+def test_004_007_each_image_has_its_metadata_with_its_own_seed(make: Make) -> None:
+    made = make(count=3, seed=50)
+    for number in (1, 2, 3):
+        sidecar = made.generated.directory / f"prompt_{number:03}.txt"
+        assert f"seed: {49 + number}" in sidecar.read_text().splitlines()
+    assert {path.name for path in made.generated.directory.iterdir()} == {
+        name for n in (1, 2, 3) for name in (f"image_{n:03}.png", f"prompt_{n:03}.txt")
+    }
+
+
+@pytest.mark.parametrize("source", ["prompt_002.txt", "image_002.png"])
+def test_a_sidecar_or_a_picture_makes_it_again(make: Make, source: str) -> None:
+    first = make(count=2, seed=70, steps=6)
+    again = make(prompt=None, from_file=str(first.generated.directory / source), template=None)
+    assert again.inputs("seed") == [71]
+    (before, after) = first.items[1], again.items[0]
+    assert before.fingerprint == after.fingerprint
+    pictures = [made.output / item.outputs[0].path for made, item in ((first, before), (again, after))]
+    assert len({Image.open(path).tobytes() for path in pictures}) == 1
+
+
+def test_what_is_said_beside_a_sidecar_wins(make: Make) -> None:
+    first = make(seed=70, steps=6)
+    again = make(prompt=None, from_file=str(first.generated.directory / "prompt.txt"), seed=5, cfg=3.5, count=2)
+    assert again.inputs("seed") == [5, 6]
+    assert again.inputs("cfg") == [3.5, 3.5]
+    assert again.inputs("steps") == [6, 6]
 
 
 def test_005_009_seeds_go_up_by_one_from_the_one_that_was_said(make: Make) -> None:
@@ -156,7 +186,8 @@ def test_014_a_count_out_of_range_is_refused_before_anything_is_written(make: Ma
 
 
 def test_015_a_single_image_has_no_number(make: Make) -> None:
-    assert [picture.split("/")[1] for picture in make(count=1).pictures] == ["image.png"]
+    made = make(count=1)
+    assert sorted(path.name for path in made.generated.directory.iterdir()) == ["image.png", "prompt.txt"]
 
 
 @pytest.mark.parametrize(
