@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import sys
 import threading
@@ -149,6 +150,13 @@ def test_a_prompt_is_never_sent_twice(fault: str, clock: MovedClock) -> None:
         assert [asked.method for asked in server.asked].count("POST") == 1
     assert getattr(caught.value, "may_have_arrived", True) is True
     assert clock.waits == []
+
+
+def test_a_prompt_is_interrupted_by_its_own_id() -> None:
+    with Loopback(info_or(lambda asked: asked.reply(200))) as server, ComfyUI(server.url) as client:
+        client.interrupt("x")
+        (sent,) = [json.loads(asked.body) for asked in server.asked if asked.method == "POST"]
+    assert sent == {"prompt_id": "x"}
 
 
 @pytest.mark.parametrize(
