@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from orchestrator.clock import Clock
-from state.item import Item
+from state.item import PRIORITIES, Item
 
 
 class Outstanding:
@@ -19,6 +19,7 @@ class Outstanding:
         self._seconds_in_doubt = seconds_in_doubt
         self._watched: dict[str, Item] = {}
         self._doubts: dict[str, tuple[Item, float]] = {}
+        self._oldest = ""
 
     def __len__(self) -> int:
         return len(self._watched) + len(self._doubts)
@@ -36,8 +37,13 @@ class Outstanding:
         return [*self._watched.values(), *(item for item, _ in self._doubts.values())]
 
     def oldest(self) -> Item | None:
-        """The watched item that was sent first."""
-        return next(iter(self._watched.values()), None)
+        """The watched item that its server does first: by priority, then as they were sent.
+
+        One that was told stays the oldest until it is dropped, since what runs is not overtaken any more.
+        """
+        if self._oldest not in self._watched:
+            self._oldest = min(self._watched, key=lambda key: PRIORITIES.index(self._watched[key].priority), default="")
+        return self._watched.get(self._oldest)
 
     def is_in_doubt(self, key: str) -> bool:
         return key in self._doubts

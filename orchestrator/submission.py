@@ -21,9 +21,11 @@ from orchestrator.errors import (
 from orchestrator.lookup import withdraw
 from orchestrator.prompts import Prepared
 from orchestrator.workbench import Workbench
-from state.item import ErrorRecord, Item, Status
+from state.item import ErrorRecord, Item, Priority, Status
 from state.store import Change
 
+_PLACES: dict[Priority, float] = {"urgent": -1e12, "high": -5e11, "normal": 0.0, "low": 5e11}
+"""Milliseconds that a priority is worth in the queue: sixteen years from one to the next."""
 _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -47,7 +49,7 @@ class Submission:
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
-        self._last_number = 0.0
+        self._last_numbers: dict[Priority, float] = {}
         self._paused_until = 0.0
 
     def seconds_paused(self) -> float:
@@ -135,7 +137,7 @@ class Submission:
             answer = bench.client.submit(
                 templates.set_prefixes(intent.prepared.graph, item.prompt_id),
                 prompt_id=item.prompt_id,
-                number=self._number(),
+                number=self._number(item),
                 extra_data={"burst": {"item": item.key, "prompt_id": item.prompt_id}},
             )
         except PromptRejected as error:
@@ -198,7 +200,12 @@ class Submission:
         """Intents whose POST was never sent are simply pending again."""
         self._bench.unsend(intent.item for intent in intents)
 
-    def _number(self) -> float:
-        """An increasing queue number: milliseconds, so that prompts without one (a person's) go first."""
-        self._last_number = max(self._last_number + 1, float(int(self._bench.clock.now().timestamp() * 1000)))
-        return self._last_number
+    def _number(self, item: Item) -> float:
+        """The queue number, by which the server chooses what is next: by priority, then as they were sent.
+
+        Milliseconds, so that prompts without a number of their own (a person's) go before all of ours.
+        """
+        now = float(int(self._bench.clock.now().timestamp() * 1000)) + _PLACES[item.priority]
+        last = self._last_numbers.get(item.priority, now - 1)
+        self._last_numbers[item.priority] = number = max(last + 1, now)
+        return number

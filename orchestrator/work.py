@@ -80,6 +80,8 @@ class Work:
         self._lock = threading.RLock()
         self._lanes: list[Taker] = []
         self._held: dict[str, Taker] = {}
+        self._overtakers: set[str] = set()
+        """Urgent items that are out beyond what the burst had room for."""
         self._resting: set[int] = set()
         self._ended = self._begun_at = self._size = self._planned = 0
         self._failed = False
@@ -126,10 +128,7 @@ class Work:
     def take(self, lane: Taker) -> list[Item]:
         """The next due items for this lane; they are its own until it lets go of them."""
         with self._lock:
-            room = self._room(lane)
-            if room <= 0:
-                return []
-            due = self._due(lane, room)
+            due = self._due(lane, room) if (room := self._room(lane)) > 0 else self._overtaking(lane)
             self._held |= dict.fromkeys((item.key for item in due), lane)
             if due:
                 self._resting.discard(id(lane))
@@ -144,6 +143,7 @@ class Work:
         """The lane has nothing more to do with this item."""
         with self._lock:
             self._held.pop(key, None)
+            self._overtakers.discard(key)
 
     def holder(self, key: str) -> Taker | None:
         """The lane that has this item out."""
@@ -168,6 +168,15 @@ class Work:
             skip=self._held.keys() | (lane.refused - hopeless),
             accept=lambda item: item.key in hopeless or lane.takes(item),
         )
+
+    def _overtaking(self, lane: Taker) -> list[Item]:
+        """Urgent items that came while the burst has all that it takes: they are sent all the same, a few at a time."""
+        room = lane.window(self._size) - len(self._overtakers)
+        if room <= 0 or not any(item.priority == "urgent" for item in self._store.due(1, skip=self._held.keys())):
+            return []
+        urgent = [item for item in self._due(lane, room) if item.priority == "urgent"]
+        self._overtakers |= {item.key for item in urgent}
+        return urgent
 
     def _hopeless(self) -> set[str]:
         """Keys of items that no server takes, as far as is known; none while one of them does not answer."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from support.waiting import wait_until
 
 from orchestrator.batches.asked import Asked
 from orchestrator.errors import BurstError, UsageError
@@ -24,6 +27,7 @@ from state.item import Item, Status
 from state.json_store import JsonStore
 
 Make = Callable[..., "Made"]
+BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Made:
@@ -268,3 +272,19 @@ def test_it_is_over_when_its_own_items_are(make: Make, sandbox: Sandbox) -> None
     made = make(count=2, priority="urgent")
     assert made.generated.left == 0
     assert sum(item.status is Status.PENDING for item in low.items) > 0
+
+
+@pytest.mark.parametrize("size", [15, 6], ids=["room in the burst", "a full burst"])
+def test_an_urgent_batch_overtakes_what_waits_on_the_server(make: Make, sandbox: Sandbox, size: int) -> None:
+    sandbox.change(seconds_per_prompt=0.2)
+    first = make(count=12, queue_only=True)
+    with ThreadPoolExecutor(1) as beside:
+        run = beside.submit(run_burst, first.home / "state.json", size=size, until_done=True)
+        wait_until(lambda: sum(item.status is Status.COMPLETED for item in first.items) >= 2)
+        urgent = make(count=2, queue_only=True, priority="urgent")
+        run.result()
+    ended = sorted([*first.items, *urgent.items], key=lambda item: item.completed_at or BEGINNING)
+    overtaken = [item.batch for item in ended].index(urgent.generated.record.batch)
+    assert overtaken <= 5
+    assert [item.priority for item in ended[overtaken : overtaken + 2]] == ["urgent", "urgent"]
+    assert set(sandbox.counts()["rendered"].values()) == {1}
