@@ -52,7 +52,8 @@ def parse_address(text: str) -> Address:
     except ValueError:
         # Its text may quote a password that was taken for a port.
         raise SettingsError("the server's address cannot be read; write it like http://127.0.0.1:8188") from None
-    if parts.scheme not in DEFAULT_PORTS or not host or re.search(r"[\s\x00-\x1f]", text):
+    # A host of that name is a slash that is missing: http:/host
+    if parts.scheme not in DEFAULT_PORTS or not host or host in DEFAULT_PORTS or re.search(r"[\s\x00-\x1f]", text):
         raise SettingsError("the server's address must be http:// or https:// and a host, like http://127.0.0.1:8188")
     if "@" in parts.path:
         raise SettingsError("the user or password in the server's address holds a / or #; write them as %2F and %23")

@@ -34,6 +34,7 @@ URLS = st.builds(
 
 @given(text=URLS | st.text(max_size=20))
 @example(text="http://[")
+@example(text=f"http:/127.0.0.1:{SECRET}")
 @example(text="http://host\uff03x")
 @example(text=f"http://{HALF_A_CHARACTER}")
 @example(text=f"http://user:{HALF_A_CHARACTER}@host")
