@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _SHUTDOWN_SECONDS = 0.5
 
+_LOOK_SECONDS = 0.2
+
 
 class Sandbox:
     """A running sandbox: `with Sandbox(SandboxSettings(seconds_per_prompt=0.1)) as sandbox: use(sandbox.url)`.
@@ -151,7 +153,9 @@ def serve(
     try:
         with Sandbox(settings, directory=directory, host=host, port=port) as sandbox:
             announce(sandbox.url)
-            stopped.wait()
+            # The kernel may give the signal to another thread: handlers run in this one, when it wakes up.
+            while not stopped.wait(_LOOK_SECONDS):
+                pass
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
