@@ -107,9 +107,14 @@ def test_the_demo_goes_as_shown(project: tuple[Path, dict[str, str]]) -> None:
 
 
 def test_every_command_and_run_option_is_in_the_readme() -> None:
+    import click
+
     from burst import cli
 
-    for name, command in cli.commands.items():
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
         assert f"`burst {name}" in README
         if name == "run":
             options = {max(option.opts, key=len) for option in command.params}

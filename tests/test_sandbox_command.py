@@ -15,7 +15,8 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from burst import _SANDBOX_OPTIONS, cli
+from burst import cli
+from orchestrator.commands.sandbox import SANDBOX_OPTIONS
 from orchestrator.sandbox import SandboxSettings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +69,7 @@ def test_options_arrive(tmp_path: Path) -> None:
 
 def test_every_setting_has_an_option() -> None:
     names = {field.name for field in dataclasses.fields(SandboxSettings)}
-    options = {flag.removeprefix("--").replace("-", "_") + "s" * (kind is str) for flag, kind, _ in _SANDBOX_OPTIONS}
+    options = {flag.removeprefix("--").replace("-", "_") + "s" * (kind is str) for flag, kind, _ in SANDBOX_OPTIONS}
     assert options == names
 
 
@@ -86,4 +87,4 @@ def test_a_rate_that_does_not_fit() -> None:
 
 def test_help_names_every_option() -> None:
     text = CliRunner().invoke(cli, ["sandbox", "--help"]).output
-    assert all(flag in text for flag, _, _ in _SANDBOX_OPTIONS)
+    assert all(flag in text for flag, _, _ in SANDBOX_OPTIONS)

@@ -65,11 +65,16 @@ def loaded_by(*arguments: str, cwd: Path) -> set[str]:
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]], ids=" ".join)
 def test_help_loads_the_command_line_and_nothing_behind_it(tmp_path: Path, arguments: list[str]) -> None:
     loaded = loaded_by(*arguments, cwd=tmp_path)
+    loaded_commands = {name for name in loaded if name.startswith("orchestrator.commands.")}
+    if arguments == ["run", "--help"]:
+        assert loaded_commands == {f"orchestrator.commands.{name}" for name in ("bursts", "common", "signals")}
     assert "click" in loaded
     assert not loaded & (HEAVY | OTHER_COMMANDS | READERS)
     assert not loaded & {"requests", "urllib3", "ssl", "msgspec", "filelock", "tenacity"}
-    assert {name for name in loaded if name.split(".")[0] in ("orchestrator", "state", "templates")} == {
+    ours = {name for name in loaded if name.split(".")[0] in ("orchestrator", "state", "templates")}
+    assert ours - loaded_commands == {
         "orchestrator",
+        "orchestrator.commands",
         "orchestrator.errors",
         "orchestrator.wording",
     }

@@ -177,12 +177,12 @@ def test_again_and_again_until_all_is_done(make_project: MakeProject, sandbox: S
 GIVEN_TO_ANOTHER_THREAD = """
 import os, signal, sys, threading
 from pathlib import Path
-import burst
+from orchestrator.commands.signals import until_signalled
 
 def main_sleeps():
     frame = sys._current_frames()[threading.main_thread().ident]
     state = Path(f"/proc/self/task/{os.getpid()}/stat").read_text().rpartition(")")[2].split()[0]
-    return frame.f_code.co_name == "_until_signalled" and state == "S"
+    return frame.f_code.co_name == "until_signalled" and state == "S"
 
 class Work:
     stop = threading.Event()
@@ -196,7 +196,7 @@ class Work:
     def abandon(self, *, timeout_seconds):
         pass
 
-stopped, code = burst._until_signalled(Work())
+stopped, code = until_signalled(Work())
 sys.exit(code if stopped else 99)
 """
 

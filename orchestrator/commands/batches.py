@@ -1,0 +1,77 @@
+"""`burst batches` and `burst report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from orchestrator.commands.common import json_option, overrides, show, state_option
+
+
+@click.group(short_help="List, show and clean batches.")
+def batches() -> None:
+    """List, show and clean batches: items that were asked for together."""
+
+
+@batches.command("list")
+@state_option
+@json_option
+def batches_list(state: Path, as_json: bool) -> None:
+    """Every batch, how far it is and how long it will take."""
+    from orchestrator.batches.looking import list_batches
+
+    show(list_batches(state), as_json)
+
+
+@batches.command("show", short_help="What a batch was asked to be, and how far it is.")
+@click.argument("batch")
+@state_option
+@json_option
+def batchesshow(batch: str, state: Path, as_json: bool) -> None:
+    """What a batch was asked to be, and how far it is. BATCH is its id, or enough of its beginning."""
+    from orchestrator.batches.looking import read_batch
+
+    show(read_batch(state, batch), as_json)
+
+
+@batches.command("clean", short_help="Remove the files of old batches.")
+@click.option("--older-than", required=True, metavar="30d", help="Batches that ended so long ago: 12h, 30d, 2w.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
+@click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where the pictures are.")
+@state_option
+@json_option
+def batches_clean(older_than: str, dry_run: bool, output_dir: Path | None, state: Path, as_json: bool) -> None:
+    """Remove pictures and sidecars of batches that ended so long ago, as far as they still are as recorded.
+
+    Their items stay completed: nothing is rendered again, and `verify` misses nothing.
+    """
+    from orchestrator.batches.cleaning import clean_batches, parse_duration
+
+    age, said = parse_duration(older_than), overrides(output_dir=output_dir)
+    show(clean_batches(state, older_than=age, dry_run=dry_run, overrides=said), as_json)
+
+
+@click.command("report", short_help="Write a batch's page of pictures.")
+@click.argument("batch")
+@click.option(
+    "--html",
+    "target",
+    is_flag=False,
+    flag_value="",
+    metavar="[FILE]",
+    help="Where to (default: report_BATCH.html beside the state).",
+)
+@click.option("--embed", is_flag=True, help="Put the pictures into the page, large ones as smaller copies.")
+@click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where the pictures are.")
+@state_option
+@json_option
+def report(batch: str, target: str | None, embed: bool, output_dir: Path | None, state: Path, as_json: bool) -> None:
+    """Write one HTML page with every picture of a batch, its seed and parameters; a sweep becomes a grid.
+
+    BATCH is a batch's id, or enough of its beginning.
+    """
+    from orchestrator.batches.report_html import write_report
+
+    path, said = Path(target) if target else None, overrides(output_dir=output_dir)
+    show(write_report(state, batch, path, embed=embed, overrides=said), as_json)

@@ -1,0 +1,116 @@
+"""What commands share: options, and how a report is shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.settings import Overrides
+
+
+class Report(Protocol):
+    """What every command ends with."""
+
+    def as_json(self) -> dict[str, Any]: ...
+
+    def as_text(self) -> str: ...
+
+
+def print_json(document: dict[str, Any]) -> None:
+    import json
+
+    # A terminal or a log of another encoding cannot show every name; escapes say the same.
+    click.echo(json.dumps(document, ensure_ascii=(sys.stdout.encoding or "").lower() != "utf-8"))
+
+
+def show(report: Report, as_json: bool) -> None:
+    if as_json:
+        print_json(report.as_json())
+    else:
+        click.echo(report.as_text())
+
+
+state_option = click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    default=Path("re_render_state.json"),
+    envvar="BURST_STATE",
+    show_default=True,
+    help="The state file (or BURST_STATE).",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of words.")
+
+
+def parse_headers(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    # Before click tells of an argument too many, which may be the secret of a header that was not quoted.
+    if not values:
+        return ()
+    from orchestrator.settings import parse_header
+
+    return tuple(parse_header(text) for text in values)
+
+
+def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What a run works with; `init` remembers it."""
+    for option in reversed(
+        (
+            click.option("--server", multiple=True, metavar="URL", help="A ComfyUI (or COMFYUI_URL). Repeatable."),
+            click.option("--template", metavar="FILE|NAME", help="API-format workflow, or a shipped one."),
+            click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where pictures go."),
+            click.option(
+                "--bind",
+                "bindings",
+                multiple=True,
+                metavar="NAME=ADDRESS",
+                help="Such as prompt=98:6.text. Repeatable.",
+            ),
+            click.option(
+                "--header",
+                "headers",
+                multiple=True,
+                callback=parse_headers,
+                metavar="'NAME: VALUE'",
+                help="Sent to every server; VALUE may be env:VARIABLE (or COMFYUI_HEADERS). Repeatable.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def overrides(
+    server: tuple[str, ...] = (),
+    template: str | None = None,
+    output_dir: Path | None = None,
+    bindings: tuple[str, ...] = (),
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Overrides:
+    from orchestrator.settings import Overrides
+
+    pairs = [text.partition("=") for text in bindings]
+    for name, equals, address in pairs:
+        if not (name and equals and address):
+            raise UsageError(f"--bind {name}{equals}{address}: write NAME=ADDRESS, such as prompt=98:6.text")
+    return Overrides(
+        template=template,
+        output_dir=output_dir,
+        servers=server,
+        bindings={name: address for name, _, address in pairs},
+        headers=dict(headers),
+    )
+
+
+def size_or_auto(_ctx: click.Context, _param: click.Parameter, value: str) -> int | str:
+    if value == "auto":
+        return value
+    try:
+        return int(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is neither a number nor 'auto'") from error

@@ -1,0 +1,66 @@
+"""Work that ends within a second of a signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.errors import EXIT_SIGINT, EXIT_SIGTERM
+
+if TYPE_CHECKING:
+    from orchestrator.generating import Generation
+    from orchestrator.run import Run
+
+_REST_SECONDS = 0.5
+_ABANDON_SECONDS = 0.3
+_EXIT_CODES: dict[int, int] = {signal.SIGTERM: EXIT_SIGTERM, signal.SIGINT: EXIT_SIGINT}
+_OVER = b"\0"
+"""What wakes the main thread when the work has ended; a signal writes its number."""
+
+
+def until_signalled(work: Run | Generation) -> tuple[Any, int | None]:
+    """Let a run work in a thread, and end this process within a second of SIGTERM or SIGINT, whatever is in flight.
+
+    The run is told to stop and given a moment to come to rest. If it does not (it waits for a server or a disk), its
+    last append is let end, its temporary files are removed, and the process leaves without joining the thread.
+    """
+    # The kernel may give a signal to any thread. Python runs handlers in the main thread alone, which a lock or a queue
+    # that it waits for lets sleep on: so it waits for what the signal itself writes.
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    outcome: list[Any] = []
+
+    def execute() -> None:
+        try:
+            outcome.append(work.execute())
+        except BaseException as error:  # noqa: BLE001 — raised again below, in the main thread
+            outcome.append(error)
+        finally:
+            os.write(writer, _OVER)
+
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in _EXIT_CODES:
+        signal.signal(number, lambda number, frame: None)
+    thread = threading.Thread(target=execute, name="burst", daemon=True)
+    thread.start()
+    woken_by = os.read(reader, 1)[0]
+    signalled = _EXIT_CODES.get(woken_by)
+    if signalled is not None:
+        work.request_stop(signal.Signals(woken_by).name)
+    thread.join(timeout=_REST_SECONDS if signalled is not None else None)
+    if thread.is_alive():
+        work.abandon(timeout_seconds=_ABANDON_SECONDS)
+        click.echo("burst: stopped by a signal; the next burst picks up what is out", err=True)
+        sys.stdout.flush()
+        os._exit(signalled or EXIT_SIGTERM)
+    signal.set_wakeup_fd(-1)
+    os.close(reader)
+    os.close(writer)
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0], signalled
