@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from orchestrator.wording import counted, in_lines, spoken_seconds
-from state.item import Item, Status, remaining
+from state.item import Item, OutputRecord, Status, remaining
 from state.json_store import JsonStore
 
 _RECENT_COUNT = 100
@@ -64,10 +64,10 @@ def figures_of(store: JsonStore, *, seconds_per_item: float | None) -> Figures:
     took = [item.seconds for item in recent if item.seconds is not None]
     per_minute = None
     if seconds_per_item and recent:
-        per_minute = 60.0 / seconds_per_item * sum(map(_pictures, recent)) / len(recent)
+        per_minute = 60.0 / seconds_per_item * _picture_count(recent) / len(recent)
     counts = store.counts()
     return Figures(
-        pictures=sum(map(_pictures, completed)),
+        pictures=_picture_count(completed),
         mean_seconds=sum(took) / len(took) if took else None,
         pictures_per_minute=per_minute,
         queue_length=remaining(counts),
@@ -75,5 +75,10 @@ def figures_of(store: JsonStore, *, seconds_per_item: float | None) -> Figures:
     )
 
 
-def _pictures(item: Item) -> int:
-    return sum(PurePosixPath(output.path).suffix.lower() not in _NO_PICTURES for output in item.outputs)
+def pictures_of(item: Item) -> list[OutputRecord]:
+    """Its files that are neither text nor JSON: a sidecar is none, nor is a text that the workflow shows."""
+    return [output for output in item.outputs if PurePosixPath(output.path).suffix.lower() not in _NO_PICTURES]
+
+
+def _picture_count(items: Iterable[Item]) -> int:
+    return sum(len(pictures_of(item)) for item in items)

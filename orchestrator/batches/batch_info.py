@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.figures import pictures_of
 from state.batch import BatchRecord
 from state.disk import Disk
 from state.item import Item, Status
@@ -23,7 +24,7 @@ def batch_info(record: BatchRecord, items: Sequence[Item], *, ended_at: datetime
     counts = {str(status): count for status, count in counts_of(items).items()}
     timed = [item for item in items if item.status is Status.COMPLETED and item.seconds]
     seconds = sum(item.seconds or 0.0 for item in timed)
-    pictures = sum(len(item.outputs) for item in timed)
+    pictures = sum(len(pictures_of(item)) for item in timed)
     return {
         "schema": SCHEMA,
         "batch": record.batch,
@@ -35,7 +36,7 @@ def batch_info(record: BatchRecord, items: Sequence[Item], *, ended_at: datetime
         "seeds": list(dict.fromkeys(item.inputs["seed"] for item in items if "seed" in item.inputs)),
         "parameters": record.parameters,
         "axes": record.axes,
-        "totals": {"items": len(items), **counts, "images": sum(len(item.outputs) for item in items)},
+        "totals": {"items": len(items), **counts, "images": sum(len(pictures_of(item)) for item in items)},
         "images_a_minute": round(60 * pictures / seconds, 2) if seconds else None,
         "images": [image for item in items for image in _images(item)],
     }
@@ -70,5 +71,5 @@ def _images(item: Item) -> list[dict[str, Any]]:
     }
     if item.error is not None:
         said["error"] = item.error.message
-    files = [output.path for output in item.outputs] if item.status is Status.COMPLETED else []
+    files = [picture.path for picture in pictures_of(item)] if item.status is Status.COMPLETED else []
     return [{"file": file, **said} for file in files] or [{"file": None, **said}]

@@ -19,7 +19,7 @@ from orchestrator.errors import OutputRefused, UsageError
 from orchestrator.outputs.names import inside
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.sheet_style import STYLE
-from orchestrator.wording import spoken_seconds
+from orchestrator.wording import counted, spoken_seconds
 from state.item import Item, OutputRecord, Status
 from state.json_store import JsonStore
 
@@ -47,7 +47,7 @@ class ReportWritten:
 
     def as_text(self) -> str:
         """One line for a person."""
-        return f"{self.path}: {self.pictures} pictures of batch {self.batch}"
+        return f"{self.path}: {counted(self.pictures, 'picture')} of batch {self.batch}"
 
 
 def write_report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -255,6 +256,15 @@ def test_the_batch_layout(make: Make) -> None:
     made = make(count=2, seed=3, layout="batch", stem="hero")
     directory = f"batch_{made.generated.record.batch}"
     assert made.pictures == [f"{directory}/images/hero_000{n}_{2 + n}.png" for n in (1, 2)]
+
+
+def test_batch_info_counts_pictures_and_neither_sidecars_nor_texts(make: Make) -> None:
+    made = make(count=2, layout="batch", template="smoke")
+    info = json.loads((made.generated.directory / "batch_info.json").read_text())
+    assert {len(item.outputs) for item in made.items} == {3}, "a picture, a text that the workflow shows, a sidecar"
+    assert [image["file"] for image in info["images"]] == made.pictures
+    assert info["totals"]["images"] == 2
+    assert info["images_a_minute"] == pytest.approx(120 / sum(item.seconds or 0 for item in made.items), abs=0.01)
 
 
 def test_the_batch_and_its_template_are_remembered(make: Make) -> None:
