@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import client_rows, machine, server_rows, state_rows, table
+from tests.benchmarks import batch_rows, client_rows, machine, server_rows, state_rows, table
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.setting import SHORT, Scale, Setting
 
@@ -26,6 +26,9 @@ ROWS: dict[str, Callable[[Setting], list[Figure]]] = {
     "busy": server_rows.busy,
     "killed": server_rows.killed,
     "plain": server_rows.plain,
+    "generate": batch_rows.generate,
+    "throughput": batch_rows.throughput,
+    "latency": batch_rows.latency,
 }
 _ROUNDS = 5
 _EPILOG = """

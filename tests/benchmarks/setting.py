@@ -29,6 +29,11 @@ class Scale:
     killed_prompt_seconds: float = 0.25
     kill_after_seconds: tuple[float, float] = (1.0, 3.0)
     protocol_poll_seconds: float = 5.0
+    generated_count: int = 50
+    generated_prompt_seconds: float = 0.2
+    sustained_count: int = 10
+    sustained_prompt_seconds: float = 2.84
+    held_prompt_seconds: float = 60.0
 
 
 SHORT = Scale(
@@ -48,6 +53,10 @@ SHORT = Scale(
     killed_prompt_seconds=0.1,
     kill_after_seconds=(0.6, 1.0),
     protocol_poll_seconds=0.5,
+    generated_count=3,
+    generated_prompt_seconds=0.05,
+    sustained_count=2,
+    sustained_prompt_seconds=0.1,
 )
 
 
