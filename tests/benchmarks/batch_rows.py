@@ -43,7 +43,7 @@ def throughput(setting: Setting) -> list[Figure]:
 
 
 def latency(setting: Setting) -> list[Figure]:
-    """`generate --queue-only` while a burst watches one long prompt: when it is back, and when the burst has sent it."""
+    """`generate --queue-only` while a burst watches a long prompt: when it is back, and when that is sent."""
     returned, sent = [], []
     for _, place in setting.each_round("latency"):
         with SandboxProcess(place, seconds_per_prompt=setting.scale.held_prompt_seconds) as sandbox:
