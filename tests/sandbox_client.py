@@ -57,10 +57,10 @@ def text_to_image(
     }
 
 
-def empty_image(*, color: int = 0, prefix: str = "e") -> Graph:
+def empty_image(*, color: int = 0, prefix: str = "e", batch: int = 1) -> Graph:
     """Two nodes, no sampler."""
     return {
-        "1": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32, "batch_size": 1, "color": color}},
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32, "batch_size": batch, "color": color}},
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": prefix}},
     }
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from sandbox_client import Client, empty_image, eventually, text_to_image
+from sandbox_client import Client, Graph, empty_image, eventually, text_to_image
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.sandbox.faults import Fault, Faults
@@ -49,6 +49,17 @@ class TestPrompts:
         data = client.entry(client.submit(text_to_image()))["status"]["messages"][-1][1]
         assert data["exception_type"] == "torch.OutOfMemoryError"
         assert data["exception_message"].startswith("Allocation on device ")
+
+    @pytest.mark.parametrize("graph", [text_to_image, empty_image])
+    def test_runs_out_of_memory_above_so_many_pictures_at_once(
+        self, sandbox: Sandbox, client: Client, graph: Callable[..., Graph]
+    ) -> None:
+        sandbox.change(out_of_memory_above=2)
+        ended = [client.entry(client.submit(graph(batch=batch)))["status"] for batch in (3, 2, 3, 1)]
+        assert [status["completed"] for status in ended] == [False, True, False, True]
+        assert ended[0]["messages"][-1][1]["exception_type"] == "torch.OutOfMemoryError"
+        sandbox.change(out_of_memory_above=0)
+        assert client.entry(client.submit(graph(batch=3)))["status"]["completed"]
 
     def outcomes(self, settings: SandboxSettings) -> list[bool]:
         with Sandbox(settings) as sandbox, Client(sandbox.url) as client:

@@ -19,6 +19,7 @@ SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ("--fail-next", int, "So many prompts fail, then it is over."),
     ("--out-of-memory-rate", float, "Share of prompts that end out of memory."),
     ("--out-of-memory-next", int, "So many prompts run out of memory."),
+    ("--out-of-memory-above", int, "Every prompt that makes more pictures than this at once runs out of memory."),
     ("--drop-before-queue-rate", float, "Share of POST /prompt cut off before the prompt is queued."),
     ("--drop-before-queue-next", int, "So many are cut off before."),
     ("--drop-after-queue-rate", float, "Share of POST /prompt queued, then cut off without an answer."),

@@ -164,9 +164,15 @@ class Execution:
             if self._interrupts.interrupted and self._is_output(node):
                 raise _Interrupted
         for fault, (kind, message) in _FAULTS.items():
-            if self._around.faults.strikes(fault):
+            if self._strikes(fault, inputs):
                 trace = [f'  File "sandbox", in {self._graph[node]["class_type"]}\n']
                 raise _Failed(kind, message, trace, inputs)
+
+    def _strikes(self, fault: Fault, inputs: dict[str, Any]) -> bool:
+        most = self._around.faults.settings.out_of_memory_above
+        if fault is Fault.OUT_OF_MEMORY and 0 < most < render.pictures_at_once(inputs):
+            return True
+        return self._around.faults.strikes(fault)
 
     def _compute(self, node: str, inputs: dict[str, Any]) -> render.Computed:
         cut_short = self._interrupts.cut_short

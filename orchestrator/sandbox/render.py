@@ -44,6 +44,12 @@ def compute(class_type: str, inputs: Inputs, context: Context) -> Computed:
     return _NODES[class_type](inputs, context)
 
 
+def pictures_at_once(inputs: Inputs) -> int:
+    """How many pictures a node holds in memory: those that it is given, or is to begin with."""
+    given = (value.count for value in inputs.values() if isinstance(value, Frames))
+    return max(int(inputs.get("batch_size", 0)), *given, 0)
+
+
 def _checkpoint(inputs: Inputs, _: Context) -> Computed:
     name = inputs["ckpt_name"]
     return Computed((name, name, name))

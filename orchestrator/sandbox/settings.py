@@ -28,6 +28,8 @@ class SandboxSettings:
     out_of_memory_rate: float = 0.0
     out_of_memory_next: int = 0
     """Prompts that end with torch.OutOfMemoryError."""
+    out_of_memory_above: int = 0
+    """Prompts that make more pictures than this at once end so too, each time; 0: its memory holds any number."""
     drop_before_queue_rate: float = 0.0
     drop_before_queue_next: int = 0
     """POST /prompt whose connection is reset before the prompt is queued."""
