@@ -73,6 +73,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     filename: str = ""
     prompt_text: str | None = None
     inputs: dict[str, Any] = {}
+    uploads: dict[str, str] = {}
+    """Binding → picture that its server is given first; the path is relative to the state file's directory."""
     template: str | None = None
     batch: str | None = None
     index: Count | None = None
