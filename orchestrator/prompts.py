@@ -108,6 +108,10 @@ class Prompts:
         self._home = home
         self._loaded: dict[str, _Loaded] = {}
 
+    def bring(self, name: str, graph: Graph) -> None:
+        """The workflow of this name, which is not on the disk yet."""
+        self._keep(name, Workflow(name=Path(name).stem, path=self._home / name, graph=graph))
+
     def check(self) -> Workflow | None:
         """Load the default template. Errors: TemplateError, so that a bad one is found before anything is sent."""
         return self._load(self._template).workflow if self._template is not None else None
@@ -169,10 +173,12 @@ class Prompts:
 
     def _load(self, name: str) -> _Loaded:
         if name not in self._loaded:
-            workflow = templates.load_workflow(name, relative_to=self._home)
-            bindings = templates.find_bindings(workflow.graph, self._overrides)
-            self._loaded[name] = _Loaded(workflow, bindings, tuple(templates.needs_exclusive_run(workflow.graph)))
+            self._keep(name, templates.load_workflow(name, relative_to=self._home))
         return self._loaded[name]
+
+    def _keep(self, name: str, workflow: Workflow) -> None:
+        bindings = templates.find_bindings(workflow.graph, self._overrides)
+        self._loaded[name] = _Loaded(workflow, bindings, tuple(templates.needs_exclusive_run(workflow.graph)))
 
     def _values(self, item: Item) -> dict[str, Any]:
         values = dict(item.inputs)

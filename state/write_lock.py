@@ -24,8 +24,8 @@ class WriteLock:
     ends, however it ends.
     """
 
-    def __init__(self, folder: Path, *, disk: Disk) -> None:
-        self.path = folder / "write.lock"
+    def __init__(self, folder: Path, *, disk: Disk, name: str = "write.lock") -> None:
+        self.path = folder / name
         self._disk = disk
         self._descriptor: int | None = None
 

@@ -42,6 +42,8 @@ class Plan:
     items: tuple[Item, ...]
     first_graph: Graph
     """As it would be posted, but for the names of its files."""
+    brought: Graph | None = None
+    """A graph of its own, to be kept where `record.template` says, from the state's directory on."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Planner:
     ) -> Plan:
         """`at`: local time, for the names. `taken`: whether a directory of this name is there.
 
-        `recipe` is what `--from` named; what is said beside it wins.
+        `recipe` is what `--from` named; what is said beside it wins. A graph that it brings goes by the settings' name.
         Errors: UsageError and TemplateError for what cannot be rendered as it is asked for; those of the servers.
         """
         asked = asked.checked()
@@ -77,7 +79,8 @@ class Planner:
         if name is None:
             shipped = ", ".join(templates.shipped_workflows())
             raise UsageError(f"--template: none is set; name a workflow file or a shipped one ({shipped})")
-        vocabulary = self._vocabulary(name)
+        brought = recipe.graph if recipe is not None else None
+        vocabulary = self._vocabulary(name, brought)
         asked = self._with_batch_size(self._with_profile(asked, vocabulary), vocabulary).settled(vocabulary)
         if recipe is not None:
             wishes = [_wish(recipe, asked)]
@@ -86,10 +89,10 @@ class Planner:
         variations = vary(wishes, asked=asked, has_seed=vocabulary.binds("seed"))
         record = self._record(asked, variations, at=at, taken=taken)
         items = tuple(_items(record, variations, template=name if name != self.kept_template else None))
-        return Plan(record, items, self._checked(items, template=name))
+        return Plan(record, items, self._checked(items, template=name, brought=brought), brought)
 
-    def _vocabulary(self, template: str) -> Vocabulary:
-        graph = templates.load_workflow(template, relative_to=self.home).graph
+    def _vocabulary(self, template: str, brought: Graph | None) -> Vocabulary:
+        graph = brought or templates.load_workflow(template, relative_to=self.home).graph
         return Vocabulary(graph, templates.find_bindings(graph, self.settings.bindings))
 
     def _with_profile(self, asked: Asked, vocabulary: Vocabulary) -> Asked:
@@ -142,9 +145,11 @@ class Planner:
             notify=tuple(Notify(url=url, secret_env=self.secret_env) for url in asked.notify),
         )
 
-    def _checked(self, items: Iterable[Item], *, template: str) -> Graph:
+    def _checked(self, items: Iterable[Item], *, template: str, brought: Graph | None) -> Graph:
         """The first item's graph. Errors: UsageError for items that cannot be made, or name what no server has."""
         prompts = Prompts(template=template, bindings=self.settings.bindings, home=self.home)
+        if brought is not None:
+            prompts.bring(template, brought)
         kinds: dict[object, Item] = {}
         for item in items:
             kinds.setdefault(tuple((name, repr(value)) for name, value in _choices(item)), item)

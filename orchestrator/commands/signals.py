@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.errors import EXIT_SIGINT, EXIT_SIGTERM
+from orchestrator.errors import EXIT_SIGINT, EXIT_SIGTERM, BurstError
+from orchestrator.wording import one_line
 
 if TYPE_CHECKING:
     from orchestrator.generating import Generation
@@ -61,6 +62,9 @@ def until_signalled(work: Run | Generation) -> tuple[Any, int | None]:
     signal.set_wakeup_fd(-1)
     os.close(reader)
     os.close(writer)
+    if signalled is not None and isinstance(outcome[0], BurstError):
+        click.echo(f"burst: stopped by a signal: {one_line(str(outcome[0]))}", err=True)
+        sys.exit(signalled)
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0], signalled

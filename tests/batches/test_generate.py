@@ -16,8 +16,9 @@ from PIL import Image
 from support.waiting import wait_until
 
 from orchestrator.batches.asked import Asked
+from orchestrator.batches.outcomes import Generated, Planned
 from orchestrator.errors import BurstError, UsageError
-from orchestrator.generating import Generated, Generation, Planned
+from orchestrator.generating import Generation
 from orchestrator.progress import Generating
 from orchestrator.request import Request
 from orchestrator.run import run_burst
