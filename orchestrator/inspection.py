@@ -21,6 +21,7 @@ _TEXT_SHOWN = 60
 PURPOSES = {
     "img2img": "image to image: a picture and a prompt; SD 1.5 checkpoint",
     "smoke": "a little noise, no model at all: does the server work?",
+    "smoke-image": "a picture with its colours turned round, no model at all: for directories of images",
     "txt2img-sd15": "text to image, 512 x 512; SD 1.5 checkpoint",
     "txt2img-sdxl": "text to image, 1024 x 1024; SDXL checkpoint",
 }

@@ -26,6 +26,7 @@ NAMES = (
     "height",
     "batch_size",
     "image",
+    "mask",
     "prefix",
 )
 """The names that are found without being told; others may be added by an override."""

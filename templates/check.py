@@ -70,7 +70,7 @@ def _saving(graph: Graph) -> Iterator[Finding]:
 
 
 def _unbound(graph: Graph, bindings: Bindings) -> Iterator[Finding]:
-    if not bindings.get("prompt"):
+    if not (bindings.get("prompt") or bindings.get("image")):
         yield Finding("warning", None, "no input was found for the prompt text; name it with --bind prompt=NODE.INPUT")
     for name, targets in bindings.items():
         for target in targets:

@@ -11,7 +11,8 @@ The rules, in the order in which they decide:
 - A text that feeds both positive and negative is the prompt alone.
 - `lora_strength` sets both strengths of the nodes whose LoRA `lora` sets.
 - `width`, `height` and `batch_size` are those of the latent or picture that the first sampler starts from.
-- `image` is the picture that the first sampler starts from, otherwise the first that is loaded.
+- `image` is the picture that the first sampler starts from, otherwise the first that is loaded and is no mask.
+- `mask` is the first picture loaded by LoadImageMask, or for a node's mask input, that is not `image` already.
 - Without a sampler, `prompt` and `negative` are bound if there is just one candidate each, `seed` wherever an input
   is called so.
 """
@@ -29,6 +30,7 @@ from templates.tracing import (
     Side,
     Wanted,
     literals,
+    mask_chains,
     model_chain,
     picture_chain,
     sizes,
@@ -56,7 +58,7 @@ def find_roles(graph: Graph) -> dict[str, Group]:
     live = _live(graph, saves)
     samplers = _samplers(graph, live)
     found = _of_samplers(graph, samplers) if samplers else _without_sampler(graph, live)
-    found["image"] = _image(graph, samplers, live)
+    found |= _loaded(graph, samplers, live)
     found["prefix"] = tuple(Target(save.node_id, save.prefix_input) for save in saves if save.prefix_input)
     return {name: targets for name, targets in found.items() if targets}
 
@@ -157,11 +159,21 @@ def _start(graph: Graph, samplers: list[str]) -> list[str]:
     return picture_chain(graph, start) if start else samplers[:1]
 
 
-def _image(graph: Graph, samplers: list[str], live: list[str]) -> Group:
-    candidates = [*_start(graph, samplers), *live]
-    loaders = [node_id for node_id in candidates if class_of(graph, node_id).startswith("LoadImage")]
+def _loaded(graph: Graph, samplers: list[str], live: list[str]) -> dict[str, Group]:
+    """What names a picture to load, told apart by what it is loaded for."""
+    start = _start(graph, samplers)
+    nearest = list(dict.fromkeys([*start, *live]))
+    loaders = [node_id for node_id in nearest if class_of(graph, node_id).startswith("LoadImage")]
     pictures = [node_id for node_id in loaders if "Mask" not in class_of(graph, node_id)]
-    return _alike(graph, (literals(graph, node_id, ("image",), "text") for node_id in pictures))
+    masking = [node_id for node_id in mask_chains(graph, nearest) if node_id in loaders]
+    image = ([node_id for node_id in pictures if node_id in start or node_id not in masking] or pictures)[:1]
+    named = [node_id for node_id in loaders if node_id not in pictures]
+    masks = [node_id for node_id in dict.fromkeys([*masking, *named]) if node_id not in image]
+    found = {"image": [node_id for node_id in pictures if node_id not in masks], "mask": masks}
+    return {
+        name: _alike(graph, (literals(graph, node_id, ("image",), "text") for node_id in node_ids))
+        for name, node_ids in found.items()
+    }
 
 
 def _without_sampler(graph: Graph, live: list[str]) -> dict[str, Group]:

@@ -35,6 +35,7 @@ _MODEL_INPUTS = ("ckpt_name", "unet_name", "model_name", "base_ckpt_name")
 MODEL_LINKS = ("model", "model1", "model2")
 CLIP_LINKS = ("clip", "clip1", "clip2")
 _PICTURE_INPUTS = ("latent_image", "latent", "samples", "pixels", "image", "images")
+_MASK_INPUTS = ("mask", "masks", "noise_mask", "source_mask")
 
 
 def literal(graph: Graph, node_id: str, name: str, wanted: Wanted) -> Target | None:
@@ -136,8 +137,11 @@ def model_chain(graph: Graph, start: Link) -> tuple[list[Target], list[str]]:
     return models, loras
 
 
-def picture_chain(graph: Graph, start: Link) -> list[str]:
-    """The nodes that the latent or picture comes through, nearest first, up to where it is made or loaded."""
+def picture_chain(graph: Graph, start: Link, *, first: tuple[str, ...] = ()) -> list[str]:
+    """The nodes that the latent or picture comes through, nearest first, up to where it is made or loaded.
+
+    `first`: inputs that go before those of pictures.
+    """
     chain: list[str] = []
     node_id: str | None = start[0]
     while node_id in graph and node_id not in chain:
@@ -145,9 +149,17 @@ def picture_chain(graph: Graph, start: Link) -> list[str]:
         if "batch_size" in inputs_of(graph, node_id):
             break
         linked = dict(links(graph, node_id))
-        named = [linked[name] for name in _PICTURE_INPUTS if name in linked]
+        named = [linked[name] for name in (*first, *_PICTURE_INPUTS) if name in linked]
         node_id = next((source for source, _ in [*named, *only_link(graph, node_id)]), None)
     return chain
+
+
+def mask_chains(graph: Graph, node_ids: Iterable[str]) -> Iterator[str]:
+    """The nodes that the masks of these nodes come through, mask by mask, nearest first."""
+    for node_id in node_ids:
+        for name, link in links(graph, node_id):
+            if name in _MASK_INPUTS:
+                yield from picture_chain(graph, link, first=_MASK_INPUTS)
 
 
 def sizes(graph: Graph, chain: Iterable[str]) -> dict[str, tuple[Target, ...]]:

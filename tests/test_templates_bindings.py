@@ -16,7 +16,9 @@ from templates import NAMES, Target, bind, find_bindings, load_workflow, shipped
 
 DATA = Path(__file__).parent / "data" / "templates"
 RECORDED: dict[str, Any] = json.loads((DATA / "recorded_graphs.json").read_text())
-FILES = {name: load_workflow(DATA / f"{name}.json").graph for name in ("hires", "controlnet", "flux", "refiner")}
+FILES = {
+    name: load_workflow(DATA / f"{name}.json").graph for name in ("hires", "controlnet", "flux", "refiner", "inpaint")
+}
 SHIPPED = {name: load_workflow(name).graph for name in shipped_workflows()}
 ALL = {**SHIPPED, **FILES, **RECORDED}
 
@@ -54,6 +56,7 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
         "batch_size": ["1.batch_size"],
         "prefix": ["3.filename_prefix"],
     },
+    "smoke-image": {"image": ["1.image"], "prefix": ["3.filename_prefix"]},
     # Two passes: both seeds; the second pass keeps its own steps and size; the LoRA nearest to the sampler.
     "hires": {
         "prompt": ["98:6.text"],
@@ -117,6 +120,9 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
         "batch_size": ["7.batch_size"],
         "prefix": ["11.filename_prefix"],
     },
+    # Picture and mask hold the same name now, and are still two things.
+    "inpaint": {k: v for k, v in TEXT_TO_IMAGE.items() if k not in SIZES}
+    | {"image": ["10.image"], "mask": ["11.image"]},
 }
 
 
@@ -138,6 +144,56 @@ def test_the_recorded_text_graph() -> None:
 def test_the_recorded_image_to_image_graph() -> None:
     found = addresses(RECORDED["submit image to image with the uploaded file"])
     assert found == {"image": ["1.image"], "prefix": ["3.filename_prefix"]}
+
+
+def loading(*extra: tuple[str, str, dict[str, Any]]) -> dict[str, Any]:
+    """A picture laid over another one through a mask, no sampler; `extra` nodes replace or join these."""
+    nodes = [
+        ("1", "LoadImage", {"image": "a.png"}),
+        ("2", "ImageInvert", {"image": ["1", 0]}),
+        ("4", "ImageCompositeMasked", {"destination": ["1", 0], "source": ["2", 0], "mask": ["3", 0], "x": 0, "y": 0}),
+        ("9", "SaveImage", {"images": ["4", 0], "filename_prefix": "p"}),
+        *extra,
+    ]
+    return {node_id: {"class_type": name, "inputs": inputs} for node_id, name, inputs in nodes}
+
+
+MASKED: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
+    "a mask that is loaded as one": (
+        loading(("3", "LoadImageMask", {"image": "a.png", "channel": "red"})),
+        {"image": ["1.image"], "mask": ["3.image"]},
+    ),
+    "a picture that is made a mask": (
+        loading(("3", "ImageToMask", {"image": ["0", 0], "channel": "red"}), ("0", "LoadImage", {"image": "a.png"})),
+        {"image": ["1.image"], "mask": ["0.image"]},
+    ),
+    "the transparency of another picture": (
+        loading(
+            ("4", "ImageCompositeMasked", {"mask": ["3", 1], "destination": ["1", 0], "source": ["2", 0]}),
+            ("3", "LoadImage", {"image": "m.png"}),
+        ),
+        {"image": ["1.image"], "mask": ["3.image"]},
+    ),
+    "the transparency of the picture itself": (
+        loading(("3", "InvertMask", {"mask": ["1", 1]})),
+        {"image": ["1.image"]},
+    ),
+    "a mask of several": (
+        loading(
+            ("3", "GrowMask", {"mask": ["5", 0], "expand": 4}),
+            ("5", "LoadImageMask", {"image": "a.png", "channel": "red"}),
+            ("6", "SetLatentNoiseMask", {"samples": ["7", 0], "mask": ["8", 0]}),
+            ("8", "LoadImageMask", {"image": "b.png", "channel": "red"}),
+        ),
+        {"image": ["1.image"], "mask": ["5.image"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_picture_and_mask_are_told_apart_by_what_they_are_loaded_for(name: str) -> None:
+    graph, expected = MASKED[name]
+    assert addresses(graph) == expected | {"prefix": ["9.filename_prefix"]}
 
 
 def changed(graph: dict[str, Any], node_id: str, **inputs: Any) -> dict[str, Any]:
