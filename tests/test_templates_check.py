@@ -53,8 +53,9 @@ def test_the_shipped_workflows_are_faultless_where_the_models_are(name: str) -> 
     assert check_against(workflow.graph, server()) == []
 
 
-def test_smoke_needs_no_model() -> None:
-    assert check_against(load_workflow("smoke").graph, server(models=())) == []
+@pytest.mark.parametrize("name", ["smoke", "smoke-image"])
+def test_smoke_needs_no_model(name: str) -> None:
+    assert check_against(load_workflow(name).graph, server(models=())) == []
 
 
 SOUND = load_workflow("smoke").graph
