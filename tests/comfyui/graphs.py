@@ -41,9 +41,9 @@ def slow(*, blurs: int = 4, size: int = 512, radius: int = 15) -> Graph:
     return graph | {"9": node("SaveImage", images=[last, 0], filename_prefix="p")}
 
 
-def searching() -> Graph:
-    """A picture and a search whose pattern is the item's own: `(` makes it raise while it runs."""
-    return quick() | {
+def text() -> Graph:
+    """Nodes 4 and 5: a prompt text, searched for a pattern and shown; the pattern `(` makes it raise while it runs."""
+    return {
         "4": node(
             "RegexReplace",
             string="a red house",
@@ -56,3 +56,8 @@ def searching() -> Graph:
         ),
         "5": node("PreviewAny", source=["4", 0]),
     }
+
+
+def searching() -> Graph:
+    """A picture and a search whose pattern is the item's own."""
+    return quick() | text()

@@ -34,7 +34,7 @@ class Said:
 
 
 class Scene:
-    """Item keys carry a tag of this scene's own, so that they are told apart in the history of a shared server."""
+    """Item keys carry a tag of this scene's own, or a batch's id: they are told apart in a shared server's history."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True)
@@ -74,10 +74,22 @@ class Scene:
         )
         return _said(done.returncode, done.stdout, done.stderr)
 
+    def generate(self, url: str, *arguments: str) -> Said:
+        """`burst generate`, waited for."""
+        return self.say(*self._generate_arguments(url), *arguments)
+
+    def running(self, url: str, *arguments: str) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+        """`burst run`, at work."""
+        return self._at_work(*self._run_arguments(url), *arguments)
+
+    def generating(self, url: str, *arguments: str) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+        """`burst generate`, at work."""
+        return self._at_work(*self._generate_arguments(url), *arguments)
+
     @contextlib.contextmanager
-    def running(self, url: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """`burst run`, at work; killed when the block is left, unless it has ended."""
-        command = self.command(*self._run_arguments(url), *arguments, "--state", str(self.state), "--json")
+    def _at_work(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """A command over this state; killed when the block is left, unless it has ended."""
+        command = self.command(*arguments, "--state", str(self.state), "--json")
         with subprocess.Popen(
             command,
             cwd=self.directory,
@@ -95,10 +107,17 @@ class Scene:
         where = ["--server", url, "--output", str(self.output), "--poll-interval", "0.5"]
         return ["run", *where, *(["--template", str(self.template)] if self.template.exists() else [])]
 
+    def _generate_arguments(self, url: str) -> list[str]:
+        return ["generate", "--server", url, "--output", str(self.output)]
+
     def items(self) -> dict[str, Item]:
         """Every item as it stands, read without a lock, while a burst runs too."""
         with contextlib.closing(JsonStore.open(self.state, read_only=True)) as store:
             return {item.key: item for item in store.items()}
+
+    def batch(self, name: str) -> list[Item]:
+        """The items of a batch, by their numbers."""
+        return sorted((item for item in self.items().values() if item.batch == name), key=lambda item: item.key)
 
     def counts(self) -> Counter[Status]:
         return Counter(item.status for item in self.items().values())
@@ -142,21 +161,21 @@ def renders(url: str, scene: Scene) -> Counter[str]:
 
 def entries(url: str, scene: Scene) -> list[tuple[str, dict[str, Any]]]:
     """The scene's history entries with the item's key."""
-    found = []
+    own, found = scene.items(), []
     for entry in get(url, "/history").values():
         key = _item_of(entry["prompt"])
-        if key is not None and scene.tag in key:
+        if key is not None and key in own:
             found.append((key, entry))
     return found
 
 
 def queued(url: str, scene: Scene) -> tuple[list[str], list[str]]:
     """Keys of the scene's items that run, and that wait."""
-    queue = get(url, "/queue")
+    own, queue = scene.items(), get(url, "/queue")
 
     def keys(part: str) -> list[str]:
         named = [_item_of(entry) for entry in queue[part]]
-        return [key for key in named if key is not None and scene.tag in key]
+        return [key for key in named if key is not None and key in own]
 
     return keys("queue_running"), keys("queue_pending")
 
