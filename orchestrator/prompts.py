@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any
 
 import templates
 from orchestrator.errors import ItemError, PromptTextError, TemplateError
-from orchestrator.texts import decoded
+from orchestrator.texts import decoded, read_ordinary
 from state.item import Item
 from templates import Bindings, Graph, Workflow
 
@@ -39,15 +37,7 @@ def read_prompt(path: Path) -> str:
 
 
 def _read(path: Path) -> bytes:
-    # Not to wait for somebody who writes, where a named pipe stands in the file's place.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise PromptTextError(f"{path} is no ordinary file; put one there and say `burst retry`")
-        with open(descriptor, "rb", closefd=False) as stream:
-            data = stream.read(LARGEST_PROMPT_BYTES + 1)
-    finally:
-        os.close(descriptor)
+    data = read_ordinary(path, most_bytes=LARGEST_PROMPT_BYTES + 1)
     if len(data) > LARGEST_PROMPT_BYTES:
         raise PromptTextError(f"{path}: over {LARGEST_PROMPT_BYTES >> 20} MiB, too large for a prompt; shorten it")
     return data

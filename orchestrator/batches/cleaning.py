@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.batches import batch_info
+from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.batches.looking import BatchView, views_of
 from orchestrator.clock import Clock
 from orchestrator.errors import OutputRefused, UsageError
@@ -29,7 +31,6 @@ from state.store import change_all
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _DURATION = re.compile(r"([0-9]{1,6})([hdw])")
-_INFO = "batch_info.json"
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def clean_batches(
         others = {output.path for item in store.items() for output in item.outputs if item.batch not in old}
         found = _Files(output_dir)
         found.choose(theirs, sparing=others)
-        found.choose_infos(view for view in old.values() if view.record.layout == "batch")
+        found.choose_infos(view for view in old.values() if view.record.layout in WITH_INFO)
         if old and not dry_run:
             found.remove()
             change_all(store, theirs, lambda item: msgspec.structs.replace(item, outputs=()))
@@ -135,7 +136,7 @@ class _Files:
     def choose_infos(self, views: Iterable[BatchView]) -> None:
         for view in views:
             with contextlib.suppress(OutputRefused):
-                self._add(f"{view.record.directory}/{_INFO}")
+                self._add(f"{view.record.directory}/{batch_info.NAME}")
 
     def remove(self) -> None:
         """Errors: OSError. What is gone already is passed over."""

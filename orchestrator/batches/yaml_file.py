@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.batches.near import advice
 from orchestrator.errors import UsageError
+from orchestrator.texts import read_ordinary
 from orchestrator.wording import one_line
 
 if TYPE_CHECKING:
@@ -77,12 +78,12 @@ class Part:
 def read_yaml(path: Path) -> Part | None:
     """The whole file, None where there is none. Errors: UsageError."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_LARGEST_BYTES + 1)
+        data = read_ordinary(path, most_bytes=_LARGEST_BYTES + 1)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}; put a YAML file there, or nothing") from error
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise UsageError(f"{path}: {reason}; put a YAML file there, or nothing") from error
     if len(data) > _LARGEST_BYTES:
         raise UsageError(f"{path}: over {_LARGEST_BYTES >> 20} MiB; that is no file of settings, take it away")
     try:

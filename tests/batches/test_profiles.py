@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -145,10 +146,18 @@ def test_what_is_no_such_file_is_said(tmp_path: Path, content: bytes, said: str)
         load_profiles(tmp_path)
 
 
-def test_a_directory_in_its_place_is_said(tmp_path: Path) -> None:
-    (tmp_path / "profiles.yaml").mkdir()
-    with pytest.raises(UsageError, match=r"profiles\.yaml: Is a directory"):
-        load_profiles(tmp_path)
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["a directory", "a named pipe, waited for by nobody"])
+def test_what_stands_in_its_place_is_said(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """In a process of its own: to wait for a pipe would hold this one up."""
+    make(tmp_path / "profiles.yaml")
+    script = (
+        f"from pathlib import Path; from {load_profiles.__module__} import *; load_profiles(Path({str(tmp_path)!r}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30
+    )
+    assert "UsageError" in done.stderr
+    assert "profiles.yaml: no ordinary file; put a YAML file there, or nothing" in done.stderr
 
 
 def test_aliases_that_multiply_are_neither_written_out_nor_walked(tmp_path: Path) -> None:

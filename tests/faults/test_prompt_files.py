@@ -51,9 +51,9 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "UTF-16 with a mark": (content("a fox".encode("utf-16")), "not UTF-8 at byte 0; save it as UTF-8"),
     "UTF-16 without a mark": (content("a fox".encode("utf-16-le")), "a NUL at byte 1, as in UTF-16"),
     "too large": (enormous, "over 16 MiB"),
-    "a directory": (Path.mkdir, "is no ordinary file"),
-    "a named pipe": (os.mkfifo, "is no ordinary file"),
-    "a device without end": (endless, "is no ordinary file"),
+    "a directory": (Path.mkdir, "cannot be read: no ordinary file"),
+    "a named pipe": (os.mkfifo, "cannot be read: no ordinary file"),
+    "a device without end": (endless, "cannot be read: no ordinary file"),
     "a link in a circle": (circle, "Too many levels of symbolic links"),
     "a link to nowhere": (dangling, "is gone; restore it"),
 }
