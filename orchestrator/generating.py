@@ -44,6 +44,7 @@ _LOOK_SECONDS = 0.5
 class Generation:
     """One call of `burst generate`. `execute` may be called once; the others from another thread, as of a `Run`.
 
+    `ask_servers`: whether names are held against what servers have; without it, unless `queue_only`.
     `request` says how the bursts work; what it says of a batch, `--until-done` and `on_error` is the batch's to say.
     """
 
@@ -53,6 +54,7 @@ class Generation:
         request: Request,
         *,
         queue_only: bool = False,
+        ask_servers: bool | None = None,
         dry_run: bool = False,
         secret_env: str | None = None,
         stdin: BinaryIO | None = None,
@@ -64,6 +66,7 @@ class Generation:
         self._request = request.checked()
         self._state = request.state.resolve()
         self._queue_only = queue_only
+        self._asks = not queue_only if ask_servers is None else ask_servers
         self._dry_run = dry_run
         self._secret_env = secret_env
         self._stdin = stdin
@@ -82,7 +85,7 @@ class Generation:
         """Plan, add, and run bursts until it is done.
 
         Errors before anything is added: UsageError, TemplateError, SettingsError, StateError, ServerDown where the
-        servers cannot be asked for the names of models (not with `queue_only`), StopBurst when told to stop.
+        servers cannot be asked for the names of models, StopBurst when told to stop.
         """
         seen = self._seen()
         settings, plan = self._plan()
@@ -131,7 +134,7 @@ class Generation:
             return name in directories or (settings.output_dir / name).exists()
 
         with contextlib.ExitStack() as held:
-            clients: Sequence[ComfyUI] = () if self._queue_only else self._clients(settings, held)
+            clients: Sequence[ComfyUI] = self._clients(settings, held) if self._asks else ()
             planner = Planner(
                 settings=settings,
                 kept_template=(kept_settings(state) if settings_path(state).exists() else settings).template,

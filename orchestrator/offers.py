@@ -79,6 +79,16 @@ class Offer:
         needed = templates.needed_nodes(graph, outputs)
         return [lack for node_id, node in doubtful for lack in self._lacks(node, is_needed=node_id in needed)]
 
+    def choices(self, class_type: str, input_name: str) -> tuple[Any, ...]:
+        """What an input may be set to, in the server's order; empty where it takes anything. Errors: as `lacks`."""
+        known = self._class(class_type)
+        choices = known.choices.get(input_name) if known is not None else None
+        if choices is None:
+            return ()
+        if choices.values is None and choices.folder is not None:
+            return tuple(sorted(self.folder(choices.folder) or (), key=str.casefold))
+        return choices.values or ()
+
     def folder(self, name: str) -> Collection[str] | None:
         """The models in a folder, None where the server has no such folder. Errors: as `lacks`."""
         if name not in self._folders:

@@ -13,7 +13,7 @@ from state.item import Priority, UtcTime
 from state.line_log import LineLog
 from state.write_lock import WriteLock
 
-Layout = Literal["numbered", "batch", "mirror"]
+Layout = Literal["numbered", "batch", "mirror", "gallery"]
 End = Literal["done", "failed", "cancelled"]
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from orchestrator.batches.batch_info import NAME, batch_info, counts_of, write_batch_info
+from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.batches.notify import LAST_SECONDS, Notifier
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError
@@ -113,7 +114,7 @@ class Endings:
         if not items or (batch.ends and batch.ends[-1].mark == mark and not found.was_seen):
             return
         counts, at = counts_of(items), self._clock.now()
-        if batch.record.layout == "batch":
+        if batch.record.layout in WITH_INFO:
             self._write_info(batch.record, items, ended_at=at)
         end = EndRecord(
             batch=batch.id,
@@ -133,7 +134,7 @@ class Endings:
         if counts == self._counts or began < self._info_due_at:
             return
         for name, batch in self._open.items():
-            if self._batches[name].record.layout == "batch":
+            if self._batches[name].record.layout in WITH_INFO:
                 self._write_info(self._batches[name].record, self._items(batch.keys), ended_at=None)
         self._counts, now = counts, self._clock.monotonic()
         self._info_due_at = now + (now - began) / _INFO_SHARE

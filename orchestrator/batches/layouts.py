@@ -14,7 +14,9 @@ from state.batch import Layout
 if TYPE_CHECKING:
     from orchestrator.batches.variations import Variation
 
-_STEMS: dict[Layout, str] = {"numbered": "image", "batch": "sprite", "mirror": "image"}
+_STEMS: dict[Layout, str] = {"numbered": "image", "batch": "sprite", "mirror": "image", "gallery": "image"}
+WITH_INFO: frozenset[Layout] = frozenset({"batch", "gallery"})
+"""Layouts whose directories hold a batch_info.json."""
 _SIDECAR_STEM = "prompt"
 _LONGEST_ENDING = "_1000000_18446744073709551615_4096"
 """What a layout and further pictures of one prompt may add to a stem."""
@@ -42,6 +44,8 @@ def directory_name(
     stamp = f"{at:%Y%m%d_%H%M%S}"
     if layout == "mirror":
         return ""
+    if layout == "gallery":
+        return f"batches/{batch_id}"
     if layout == "batch":
         return f"batch_{stamp}_{batch_id.removeprefix(f'{stamp}_')}"
     name, number = stamp, 1
@@ -55,13 +59,14 @@ def place_of(layout: Layout, variation: Variation, *, directory: str, total: int
     """The place of one variation among `total`; the same whenever it is asked.
 
     numbered: `DIRECTORY/image_007.png` and `prompt_007.txt`, without numbers for a total of 1.
+    gallery: as numbered, with a number for a total of 1 too.
     batch: `DIRECTORY/images/sprite_0007_<seed>.png` and `metadata/sprite_0007.json`.
     mirror: `DIRECTORY/<subfolder>/<name>.png` and `<name>.json`, as the list of prompts names them; the second of a
     prompt's variations gets `_002` behind its name, and a prompt without a name is called as in a numbered directory.
     """
     stem = stem or _STEMS[layout]
-    if layout == "numbered":
-        number = "" if total == 1 else _number(variation.index, total, digits=3)
+    if layout in ("numbered", "gallery"):
+        number = "" if layout == "numbered" and total == 1 else _number(variation.index, total, digits=3)
         return Place(directory, f"{stem}{number}.png", _joined(directory, f"{_SIDECAR_STEM}{number}.txt"))
     if layout == "batch":
         numbered = stem + _number(variation.index, total, digits=4)
@@ -75,7 +80,7 @@ def place_of(layout: Layout, variation: Variation, *, directory: str, total: int
 
 def refuse_unsafe(stem: str, *, layout: Layout, subfolder: str = "", place: str) -> None:
     """Refuse a stem or subfolder with which no picture of any number could be saved. Errors: UsageError."""
-    if layout == "numbered" and stem.casefold() == _SIDECAR_STEM:
+    if layout in ("numbered", "gallery") and stem.casefold() == _SIDECAR_STEM:
         raise UsageError(f"{place}: what lies beside the pictures is called {stem} already; choose another")
     try:
         output_names(subfolder, f"{stem}.png", (".png",))

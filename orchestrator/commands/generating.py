@@ -44,7 +44,9 @@ def _batch_size(_ctx: click.Context, _param: click.Parameter, value: str | None)
 @click.option("--priority", type=click.Choice(["urgent", "high", "normal", "low"]), default="normal", show_default=True)
 @click.option("--set", "sets", multiple=True, metavar="NODE.INPUT=VALUE", help="Any input of the workflow. Repeatable.")
 @click.option("--sweep", "sweeps", multiple=True, metavar="KEY=A,B,C", help="Each value; several are crossed.")
-@click.option("--layout", type=click.Choice(["numbered", "batch", "mirror"]), default="numbered", show_default=True)
+@click.option(
+    "--layout", type=click.Choice(["numbered", "batch", "mirror", "gallery"]), default="numbered", show_default=True
+)
 @click.option("--stem", metavar="NAME", help="What the pictures are called, instead of image or sprite.")
 @click.option("--on-error", type=click.Choice(["stop", "continue"]), default="stop", show_default=True)
 @click.option("--queue-only", is_flag=True, help="Add it and leave it to the next burst, or to the one at work.")

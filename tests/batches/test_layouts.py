@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -32,6 +32,7 @@ def test_the_names_of_directories() -> None:
     assert directory_name("batch", AT, "20261121_050409_k3f9") == "batch_20261121_050409_k3f9"
     assert directory_name("batch", AT, "k3f9") == "batch_20261121_050409_k3f9"
     assert directory_name("mirror", AT, "k3f9") == ""
+    assert directory_name("gallery", AT, "20261121_050409_k3f9") == "batches/20261121_050409_k3f9"
 
 
 def test_two_batches_of_one_second_have_directories_of_their_own() -> None:
@@ -58,6 +59,11 @@ def test_one_picture_has_no_number() -> None:
 def test_a_batch_directory(index: int, total: int, number: str) -> None:
     expected = Place("D/images", f"sprite_{number}_42.png", f"D/metadata/sprite_{number}.json")
     assert place("batch", variation(index), total=total) == expected
+
+
+@pytest.mark.parametrize("total", [1, 20])
+def test_a_directory_for_the_gallery_always_counts(total: int) -> None:
+    assert place("gallery", variation(1), total=total) == Place("D", "image_001.png", "D/prompt_001.txt")
 
 
 def test_a_batch_without_seeds() -> None:
@@ -116,7 +122,7 @@ def test_a_stem_of_the_sidecars_own_is_refused() -> None:
     refuse_unsafe("prompt", layout="batch", place="--stem")
 
 
-@given(st.text(min_size=1), st.sampled_from(["numbered", "batch", "mirror"]), st.integers(1, LARGEST_BATCH))
+@given(st.text(min_size=1), st.sampled_from(get_args(Layout)), st.integers(1, LARGEST_BATCH))
 def test_what_is_not_refused_can_be_saved_with_any_number(stem: str, layout: Layout, index: int) -> None:
     try:
         refuse_unsafe(stem, layout=layout, place="--stem")
@@ -128,7 +134,7 @@ def test_what_is_not_refused_can_be_saved_with_any_number(stem: str, layout: Lay
     assert names[-1].name.startswith(stem)
 
 
-@given(st.sampled_from(["numbered", "batch", "mirror"]), st.integers(1, 1200), st.booleans(), st.booleans())
+@given(st.sampled_from(get_args(Layout)), st.integers(1, 1200), st.booleans(), st.booleans())
 def test_each_has_a_place_of_its_own_and_names_sort_as_numbers(
     layout: Layout, total: int, named: bool, has_seed: bool
 ) -> None:

@@ -1,0 +1,161 @@
+"""What the JSON API takes and answers, by the field names of the browser's contract."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+BatchStatus = Literal["queued", "generating", "complete", "failed", "cancelled"]
+SEED = Field(ge=0, le=2**64 - 1)
+Word = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+class _Body(BaseModel):
+    """What a caller sends: unknown fields are mistakes, and `"5"` is no number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class BaseParameters(_Body):
+    """What all pictures of a batch have in common; what is left out is the template's or the profile's."""
+
+    steps: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    cfg: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)] | None = None
+    width: Annotated[int, Field(ge=16, le=16_384)] | None = None
+    height: Annotated[int, Field(ge=16, le=16_384)] | None = None
+    sampler: Word | None = None
+    scheduler: Word | None = None
+    negative: Annotated[str, Field(max_length=10_000)] | None = None
+    template: Word | None = None
+    """The name of a shipped workflow; without it, the state's own."""
+    profile: Word | None = None
+
+
+class BatchRequest(_Body):
+    """One prompt, and how many variations of it."""
+
+    prompt: Annotated[str, Field(description="1 to 500 characters")]
+    batchCount: Annotated[int, Field(description="2 to 20 pictures")]
+    seedMode: Literal["random", "incremental"] = "random"
+    baseSeed: Annotated[int, SEED] | None = None
+    """Of the first picture, with `incremental`; random without it."""
+    model: Word | None = None
+    """Without it, the template's own."""
+    baseParameters: BaseParameters = BaseParameters()
+
+
+class StartBatch(_Body):
+    """`state`: which of the states that `burst serve` was started with, from 0."""
+
+    batchRequest: BatchRequest
+    state: Annotated[int, Field(ge=0)] = 0
+
+
+class Started(BaseModel):
+    """A batch was queued. Its pictures are rendered whether or not anybody looks on."""
+
+    batchId: str
+    queuedImages: int
+    estimatedTime: float
+    """Seconds until its last picture; 0 where no pace is known yet."""
+    estimateKnown: bool
+
+
+class Image(BaseModel):
+    """One picture of a batch, or the place of one that is not there yet."""
+
+    image: str
+    """Its name in addresses."""
+    number: int
+    """Of its prompt in the batch, from 1."""
+    status: Literal["pending", "submitted", "completed", "failed", "cancelled"]
+    seed: int | None = None
+    thumbnail: str | None = None
+    url: str | None = None
+    error: str | None = None
+
+
+class BatchProgress(BaseModel):
+    """Counts are of prompts, of which each makes one picture unless its batch size says otherwise."""
+
+    batchId: str
+    totalImages: int
+    completedImages: int
+    failedImages: list[int]
+    currentImage: int | None
+    status: BatchStatus
+    thumbnails: list[str]
+
+
+class Progress(BaseModel):
+    """How a batch stands."""
+
+    progress: BatchProgress
+    thumbnails: list[str]
+    images: list[Image]
+    estimatedSecondsRemaining: float | None
+    prompt: str
+    parameters: dict[str, Any]
+    directory: str
+    message: str | None
+    """Why it does not go on, where it does not."""
+
+
+class CompletedBatch(BaseModel):
+    """A batch with all that it is."""
+
+    batchId: str
+    prompt: str
+    images: list[Image]
+    parameters: dict[str, Any]
+    createdAt: datetime
+    completedAt: datetime | None
+    status: BatchStatus
+    totalImages: int
+    completedImages: int
+    failedImages: list[int]
+
+
+class Cancelled(BaseModel):
+    """Pictures that are finished stay."""
+
+    cancelled: Literal[True] = True
+    completedImages: int
+
+
+class Server(BaseModel):
+    """Whether ComfyUI answers."""
+
+    reachable: bool
+    message: str | None = None
+
+
+class Options(BaseModel):
+    """What the form offers."""
+
+    server: Server
+    templates: list[str]
+    template: str | None
+    takes: list[str]
+    """The bindings of this template."""
+    models: list[str]
+    samplers: list[str]
+    schedulers: list[str]
+    profiles: list[str]
+    defaults: dict[str, Any]
+    """What the template itself says, by binding."""
+
+
+class Problem(BaseModel):
+    """What was wrong, and with which field of the request."""
+
+    message: str
+    field: str | None = None
+
+
+class ErrorAnswer(BaseModel):
+    """Every error's body."""
+
+    error: Problem

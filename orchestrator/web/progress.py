@@ -1,0 +1,135 @@
+"""How a batch stands, in the words of the browser's contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from urllib.parse import quote
+
+from orchestrator.batches.batch_info import counts_of
+from orchestrator.figures import pictures_of
+from orchestrator.web.desk import WatchedBatch, WatchedState
+from orchestrator.web.models import BatchProgress, BatchStatus, CompletedBatch, Image, Progress
+from state.item import PRIORITIES, Item, Status, remaining
+
+
+def status_of(counts: Mapping[Status, int]) -> BatchStatus:
+    """Our items' five states as the contract's five of a batch.
+
+    | items | batch |
+    |---|---|
+    | all pending | queued |
+    | any left, any begun or ended | generating |
+    | none left, any cancelled | cancelled |
+    | none left, all failed | failed |
+    | none left, any completed, others failed or none | complete |
+    """
+    if remaining(counts):
+        return "generating" if sum(counts.values()) > counts[Status.PENDING] else "queued"
+    if counts[Status.CANCELLED]:
+        return "cancelled"
+    return "complete" if counts[Status.COMPLETED] else "failed"
+
+
+def progress_of(state: WatchedState, batch: WatchedBatch, *, message: str | None = None) -> Progress:
+    """`message`: why nothing goes on at the moment."""
+    items = batch.items
+    counts, images = counts_of(items), images_of(batch)
+    thumbnails = [image.thumbnail for image in images if image.thumbnail is not None]
+    return Progress(
+        progress=BatchProgress(
+            batchId=batch.id,
+            totalImages=len(items),
+            completedImages=counts[Status.COMPLETED],
+            failedImages=_numbers(items, Status.FAILED),
+            currentImage=next(iter(_numbers(items, Status.SUBMITTED)), None),
+            status=status_of(counts),
+            thumbnails=thumbnails,
+        ),
+        thumbnails=thumbnails,
+        images=images,
+        estimatedSecondsRemaining=seconds_left(state, batch),
+        prompt=_prompt(batch),
+        parameters=batch.record.parameters,
+        directory=str(state.settings.output_dir / batch.record.directory),
+        message=message if remaining(counts) else None,
+    )
+
+
+def completed_of(batch: WatchedBatch) -> CompletedBatch:
+    """The batch with all of its pictures, whether or not it is done."""
+    items = batch.items
+    counts = counts_of(items)
+    return CompletedBatch(
+        batchId=batch.id,
+        prompt=_prompt(batch),
+        images=images_of(batch),
+        parameters=batch.record.parameters,
+        createdAt=batch.record.created_at,
+        completedAt=None if remaining(counts) else _ended_at(batch, items),
+        status=status_of(counts),
+        totalImages=len(items),
+        completedImages=counts[Status.COMPLETED],
+        failedImages=_numbers(items, Status.FAILED),
+    )
+
+
+def images_of(batch: WatchedBatch) -> list[Image]:
+    """One for each picture that is there; one without addresses for a prompt that has none (yet)."""
+    return [image for item in batch.items for image in _images(batch.id, item)]
+
+
+def seconds_left(state: WatchedState, batch: WatchedBatch) -> float | None:
+    """Seconds until its last item is done, other batches that come before it included; None without a known pace."""
+    own = counts_of(batch.items)
+    if not remaining(own):
+        return 0.0
+    if state.pace is None:
+        return None
+    rank = PRIORITIES.index(batch.record.priority)
+    others = (other for other in state.batches().values() if other.id != batch.id)
+    before = [
+        counts_of(other.items)[Status.PENDING]
+        for other in others
+        if (PRIORITIES.index(other.record.priority), other.record.created_at) < (rank, batch.record.created_at)
+    ]
+    out = state.store.counts()[Status.SUBMITTED] if state.store is not None else 0
+    # What is out is rendered before anything pending is; where none of ours is pending, only ours count.
+    ahead = out + sum(before) if own[Status.PENDING] else own[Status.SUBMITTED]
+    return state.pace * (own[Status.PENDING] + ahead)
+
+
+def image_id(item: Item, number: int) -> str:
+    """The name of an item's picture in addresses: `7`, and `7-2` for its second."""
+    return f"{item.index or 0}" if number == 1 else f"{item.index or 0}-{number}"
+
+
+def _images(batch_id: str, item: Item) -> list[Image]:
+    said = Image(
+        image=image_id(item, 1),
+        number=item.index or 0,
+        status=str(item.status),  # type: ignore[arg-type]
+        seed=item.inputs.get("seed") if isinstance(item.inputs.get("seed"), int) else None,
+        error=item.error.message if item.error is not None and item.status is Status.FAILED else None,
+    )
+    pictures = pictures_of(item) if item.status is Status.COMPLETED else []
+    found = []
+    for number, picture in enumerate(pictures, 1):
+        name = image_id(item, number)
+        at, version = f"{quote(batch_id, safe='')}/{name}", f"?v={picture.sha256[:16]}"
+        addresses = {"thumbnail": f"/thumbnails/{at}{version}", "url": f"/images/{at}{version}"}
+        found.append(said.model_copy(update={"image": name, **addresses}))
+    return found or [said]
+
+
+def _numbers(items: Sequence[Item], status: Status) -> list[int]:
+    return [item.index or 0 for item in items if item.status is status]
+
+
+def _prompt(batch: WatchedBatch) -> str:
+    return batch.record.prompts[0] if batch.record.prompts else ""
+
+
+def _ended_at(batch: WatchedBatch, items: Sequence[Item]) -> datetime | None:
+    times = [item.completed_at for item in items if item.completed_at is not None]
+    return max([*times, *(end.at for end in batch.batch.ends)], default=None)
