@@ -150,9 +150,8 @@ def test_what_is_no_such_file_is_said(tmp_path: Path, content: bytes, said: str)
 def test_what_stands_in_its_place_is_said(tmp_path: Path, make: Callable[[Path], None]) -> None:
     """In a process of its own: to wait for a pipe would hold this one up."""
     make(tmp_path / "profiles.yaml")
-    script = (
-        f"from pathlib import Path; from {load_profiles.__module__} import *; load_profiles(Path({str(tmp_path)!r}))"
-    )
+    script = f"from pathlib import Path; from {load_profiles.__module__} import *; load_profiles(Path.cwd())"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30
     )
