@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from orchestrator.batches.near import advice
 from orchestrator.clock import Clock
@@ -16,7 +17,7 @@ from orchestrator.pacing import seconds_per_item
 from orchestrator.wording import in_lines, spoken_seconds
 from state.batch import Batch, BatchLog, BatchRecord
 from state.burst_log import BurstLog
-from state.item import Item, Status, remaining
+from state.item import Item, Status, UtcTime, remaining
 from state.json_store import JsonStore
 
 _PROMPT_SHOWN = 60
@@ -156,6 +157,14 @@ class BatchList:
         return in_lines(view.line() for view in self.batches) or "No batches. `burst generate` makes one."
 
 
+class _Part(msgspec.Struct, gc=False):
+    """What of an item's record is counted."""
+
+    status: Status
+    batch: str | None = None
+    completed_at: UtcTime | None = None
+
+
 @dataclass
 class _Tally:
     counts: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
@@ -164,12 +173,13 @@ class _Tally:
     due_by: int = 0
     """How many pending items are due up to its last one."""
 
-    def add(self, item: Item) -> None:
-        self.counts[item.status] += 1
-        if item.status is Status.FAILED and len(self.failed) < _FAILED_SHOWN:
-            self.failed.append(item)
-        if item.completed_at is not None and (self.last_at is None or item.completed_at > self.last_at):
-            self.last_at = item.completed_at
+    def add(self, store: JsonStore, key: str, part: _Part, place: int) -> None:
+        self.counts[part.status] += 1
+        self.due_by = max(self.due_by, place)
+        if part.status is Status.FAILED and len(self.failed) < _FAILED_SHOWN:
+            self.failed.append(store.get(key))
+        if part.completed_at is not None and (self.last_at is None or part.completed_at > self.last_at):
+            self.last_at = part.completed_at
 
 
 def find_batch(batches: Mapping[str, Batch], wanted: str) -> Batch:
@@ -188,7 +198,10 @@ def find_batch(batches: Mapping[str, Batch], wanted: str) -> Batch:
 
 
 def views_of(store: JsonStore, batches: Iterable[Batch]) -> list[BatchView]:
-    """How these batches stand in an open store. One pass over all items, none where there are no batches."""
+    """How these batches stand in an open store.
+
+    One pass over all items, of each of which little is read; none where there are no batches.
+    """
     chosen = list(batches)
     if not chosen:
         return []
@@ -224,13 +237,11 @@ def list_batches(state: Path) -> BatchList:
 
 
 def _tallies(store: JsonStore, chosen: set[str]) -> dict[str, _Tally]:
-    tallies: dict[str, _Tally] = defaultdict(_Tally)
-    for item in store.items():
-        if item.batch in chosen:
-            tallies[item.batch].add(item)
-    for place, item in enumerate(store.due(store.counts()[Status.PENDING]), 1):
-        if item.batch in chosen:
-            tallies[item.batch].due_by = place
+    tallies = {name: _Tally() for name in chosen}
+    places = {key: place for place, key in enumerate(store.due_keys(), 1)}
+    for key, part in store.parts(_Part):
+        if part.batch is not None and (tally := tallies.get(part.batch)) is not None:
+            tally.add(store, key, part, places.get(key, 0))
     return tallies
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from orchestrator.batches.looking import list_batches, read_batch
 from orchestrator.clock import Clock
 from orchestrator.errors import UsageError
 from orchestrator.redoing import verify_outputs
+from orchestrator.status import read_status
 from state.batch import EndRecord, GoneRecord
 from state.item import Item, Status
 from state.json_store import JsonStore
@@ -94,6 +96,30 @@ def test_one_that_waits_for_its_server_alone_waits_for_nothing_that_is_due(album
         album.submit(key)
     album.pace(2.0)
     assert read_batch(album.state, "out").seconds_left == 2.0
+
+
+def test_however_many_items_hardly_any_is_read_whole(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    album.add("a", [{}] * 40)
+    album.complete("a/001")
+    album.fail("a/002")
+    whole, looked = Item.from_record, []
+
+    def counting(key: str, raw: bytes) -> Item:
+        looked.append(key)
+        return whole(key, raw)
+
+    monkeypatch.setattr(Item, "from_record", counting)
+    read_status(album.state)
+    assert set(looked) <= {"a/002", *(f"a/{index:03d}" for index in range(3, 19))}, "what failed, and what is next"
+    monkeypatch.undo()
+
+
+def test_a_record_by_hand_that_names_no_batch(album: Album) -> None:
+    album.add("a", [{}])
+    album.store.settle(at_end=True)
+    by_hand = {"mine": {"status": "pending", "batch": None}, **json.loads(album.state.read_text())}
+    album.state.write_text(json.dumps(by_hand))
+    assert read_batch(album.state, "a").total == 1
 
 
 def test_the_beginning_of_an_id_is_enough(album: Album) -> None:
