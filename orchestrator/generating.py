@@ -7,7 +7,7 @@ import io
 import json
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -244,6 +244,14 @@ def _keep(graph: Graph, path: Path) -> None:
     disk.replace(temporary, path)
 
 
-def generate(asked: Asked, *, request: Request | None = None, **how: Any) -> Generated | Planned:
-    """`burst generate` for scripts: see `Generation` for `how`. Errors: as `Generation.execute`."""
+def generate(
+    asked: Asked, *, prompts: Iterable[str] | None = None, request: Request | None = None, **how: Any
+) -> Generated | Planned:
+    """`burst generate` for scripts: see `Generation` for `how`. Errors: as `Generation.execute`.
+
+    `prompts`: texts, where `asked` names no file of them.
+    """
+    if prompts is not None:
+        asked = replace(asked, jsonl=STANDARD_INPUT)
+        how["stdin"] = io.BytesIO("\n".join(map(json.dumps, prompts)).encode())
     return Generation(asked, request or Request(), **how).execute()

@@ -87,13 +87,21 @@ def test_several_servers_report_as_shown(project: tuple[Path, dict[str, str]]) -
 def test_the_agents_loop_and_the_script_work(project: tuple[Path, dict[str, str]]) -> None:
     directory, environment = project
     run("burst init prompts --template smoke", directory, environment)
-    (script,) = blocks("python")
+    script, _ = blocks("python")
     (directory / "script.py").write_text(script)
     assert run(f"{sys.executable} script.py", directory, environment).split() == ["6", "0", "None"]
     run("burst reset --yes", directory, environment)
     (loop,) = (block for block in blocks("sh") if block.startswith("until"))
     run(loop, directory, environment)
     run("burst status --check", directory, environment)
+
+
+def test_the_library_example_works(project: tuple[Path, dict[str, str]]) -> None:
+    directory, environment = project
+    _, script = blocks("python")
+    (directory / "script.py").write_text(script)
+    assert run(f"{sys.executable} script.py", directory, environment) == f"100 % in {directory / 'renders'}\n"
+    assert len(list((directory / "renders").rglob("*.png"))) == 8
 
 
 def test_the_demo_goes_as_shown(project: tuple[Path, dict[str, str]]) -> None:
