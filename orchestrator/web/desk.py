@@ -16,7 +16,7 @@ from orchestrator.settings import Overrides, Settings, load_settings, settings_p
 from state.batch import Batch, BatchLog, BatchRecord
 from state.burst_log import BurstLog
 from state.disk import Disk, Stamp
-from state.item import Item, Status
+from state.item import Item
 from state.json_store import JsonStore, burst_folder
 
 
@@ -115,7 +115,6 @@ class WatchedState:
         """Those that are not gone, oldest first."""
         with self._mutex:
             return {name: batch for name, batch in self._batches.items() if not batch.batch.gone}
-
 
     def close(self) -> None:
         with self._mutex:

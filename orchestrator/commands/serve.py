@@ -1,0 +1,62 @@
+"""`burst serve`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.commands.common import json_option, overrides, print_json, tool_options
+from orchestrator.errors import UsageError
+
+
+@click.command(short_help="Run batches from a browser.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    envvar="BURST_STATE",
+    help="A state file; new batches go to the first. Repeatable (default: re_render_state.json, or BURST_STATE).",
+)
+@tool_options
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", default=8189, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--allow-host", "allowed", multiple=True, metavar="NAME", help="A name it is reached by. Repeatable.")
+@click.option("--token-env", metavar="VARIABLE", help="The environment variable with the token that callers must have.")
+@json_option
+def serve(
+    states: tuple[Path, ...],
+    host: str,
+    port: int,
+    allowed: tuple[str, ...],
+    token_env: str | None,
+    as_json: bool,
+    **tools: Any,
+) -> None:
+    """Run batches from a browser: queue one, watch it arrive, compare, download; and all states at a glance.
+
+    Over the same state files as the other commands: what is begun here is finished by cron, and the other way round.
+    Runs bursts while work is due. Listens until SIGTERM or Ctrl-C. Bound elsewhere than to this machine, it asks for
+    the token in the address that it prints.
+    """
+    from orchestrator.settings import DEFAULT_STATE
+    from orchestrator.web.serving import Serving
+    from orchestrator.web.serving import serve as listen
+
+    token = None
+    if token_env is not None and not (token := os.environ.get(token_env)):
+        raise UsageError(f"--token-env {token_env}: this environment variable is not set")
+
+    def announce(url: str) -> None:
+        if as_json:
+            print_json({"schema": "burst.serve/1", "url": url})
+        else:
+            click.echo(f"Open {url}\nCtrl-C ends it; what is queued stays, and any burst goes on with it.")
+        sys.stdout.flush()
+
+    said = overrides(**tools)
+    listen(Serving(states or (Path(DEFAULT_STATE),), host, port, allowed, token, said), announce=announce)

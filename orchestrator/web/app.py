@@ -1,0 +1,45 @@
+"""The application: routes, pages, files, and the guard around them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+from orchestrator.web import answers, batches_api, pages
+from orchestrator.web.desk import Desk
+from orchestrator.web.options import OptionsDesk
+from orchestrator.web.security import LOOPBACK, Guard
+from orchestrator.web.workers import Workers
+
+_ROUTERS = (batches_api.router, pages.router)
+
+
+def create_app(desk: Desk, workers: Workers, *, hosts: Collection[str] = LOOPBACK, token: str | None = None) -> FastAPI:
+    """`hosts`: the names that it is reached by. `token`: asked of every call, if any. Starts and ends the workers."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        workers.start()
+        try:
+            yield
+        finally:
+            workers.stop()
+            desk.close()
+
+    app = FastAPI(
+        title="burst",
+        description="Batches of ComfyUI pictures, over the same state files as the command line.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.desk, app.state.workers, app.state.options = desk, workers, OptionsDesk()
+    answers.install(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    app.add_middleware(Guard, hosts=hosts, token=token)
+    return app

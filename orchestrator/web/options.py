@@ -1,0 +1,87 @@
+"""What the form offers: templates and profiles of ours, models and samplers as ComfyUI lists them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import templates
+from orchestrator.batches.profiles import load_profiles
+from orchestrator.clock import Clock
+from orchestrator.comfyui import ComfyUI
+from orchestrator.errors import TransientError, UnexpectedAnswer
+from orchestrator.offers import Offer
+from orchestrator.web.answers import NO_SERVER
+from orchestrator.web.desk import WatchedState
+from orchestrator.web.models import Options, Server
+from orchestrator.web.starting import templates_of, with_template
+
+_KEPT_SECONDS = 5.0
+_CHOSEN = {"model": "models", "sampler": "samplers", "scheduler": "schedulers"}
+_SHOWN = ("model", "steps", "cfg", "width", "height", "sampler", "scheduler", "negative")
+
+
+class OptionsDesk:
+    """What servers said is kept for a few seconds, however many pages ask."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or Clock()
+        self._mutex = threading.Lock()
+        self._kept: dict[tuple[int, str | None], tuple[float, Options]] = {}
+
+    def of(self, state: WatchedState, template: str | None) -> Options:
+        """Errors: Refused for a template that is not offered; TemplateError, SettingsError, UsageError."""
+        key, now = (state.number, template), self._clock.monotonic()
+        with self._mutex:
+            if key not in self._kept or now - self._kept[key][0] >= _KEPT_SECONDS:
+                self._kept[key] = now, _options(state, template)
+            return self._kept[key][1]
+
+
+def _options(state: WatchedState, template: str | None) -> Options:
+    settings, home = state.settings, state.path.parent
+    name = with_template(state, template).template or settings.template
+    bindings: Mapping[str, Any] = {}
+    graph: templates.Graph = {}
+    if name is not None:
+        graph = templates.load_workflow(name, relative_to=home).graph
+        bindings = templates.find_bindings(graph, settings.bindings)
+    lists, server = _asked(state, graph, bindings)
+    return Options(
+        server=server,
+        templates=templates_of(state),
+        template=name,
+        takes=[binding for binding, targets in bindings.items() if targets],
+        profiles=list(load_profiles(home)),
+        defaults={name: _value(graph, bindings[name][0]) for name in _SHOWN if bindings.get(name)},
+        **lists,
+    )
+
+
+def _asked(
+    state: WatchedState, graph: templates.Graph, bindings: Mapping[str, Any]
+) -> tuple[dict[str, list[str]], Server]:
+    """Of the first server."""
+    lists: dict[str, list[str]] = {name: [] for name in _CHOSEN.values()}
+    settings = state.settings
+    address = settings.servers[0]
+    try:
+        with ComfyUI(address, headers=settings.resolved_headers(address)) as client:
+            client.queue_remaining()
+            offer = Offer(client)
+            for binding, name in _CHOSEN.items():
+                if targets := bindings.get(binding):
+                    target = targets[0]
+                    lists[name] = list(map(str, offer.choices(graph[target.node_id]["class_type"], target.input_name)))
+    except UnexpectedAnswer as error:
+        return lists, Server(reachable=False, message=str(error))
+    except TransientError as error:
+        return lists, Server(reachable=False, message=f"{NO_SERVER}: {error}")
+    return lists, Server(reachable=True)
+
+
+def _value(graph: templates.Graph, target: templates.Target) -> Any:
+    """What the template itself says; None where another node gives it."""
+    value = graph[target.node_id]["inputs"].get(target.input_name)
+    return value if isinstance(value, str | int | float) else None

@@ -1,0 +1,117 @@
+"""Who may call: this machine's own browser pages, and whoever has the token.
+
+A page of any site may send requests to an address on this machine. So a request must name a host that is ours (a
+foreign name may have been made to lead here), and one that changes something must come from a page of this very origin.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from orchestrator.web.answers import answer
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_COOKIE = "burst-token"
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class Guard:
+    """Around the whole application."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str], token: str | None) -> None:
+        """`hosts`: names that this server is reached by, without ports. `token`: asked of every request, if any."""
+        self._app = app
+        self._hosts = {name.casefold() for name in hosts}
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                added = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    added.setdefault(name, value)
+                added.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        refusal = self._refusal(scope["method"], headers)
+        if refusal is not None:
+            await answer(403, refusal)(scope, receive, guarded)
+        elif self._token is not None and not self._knows_token(scope, headers):
+            await self._ask_for_token(scope, receive, guarded)
+        else:
+            await self._app(scope, receive, guarded)
+
+    def _refusal(self, method: str, headers: Headers) -> str | None:
+        host = headers.get("host", "")
+        if _name_of(host) not in self._hosts:
+            return f"this server is not called {host!r}; start it with --allow-host NAME if it is"
+        if method in _SAFE:
+            return None
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+        if origin is None and site is None:
+            return "a call that changes something must say its Origin, such as http://" + host
+        if site not in (None, "same-origin", "none"):
+            return "this call comes from a page of another site"
+        if origin is not None and urlsplit(origin).netloc.casefold() != host.casefold():
+            return f"this call comes from a page of {origin}"
+        return None
+
+    def _knows_token(self, scope: Scope, headers: Headers) -> bool:
+        kind, _, said = headers.get("authorization", "").partition(" ")
+        return (kind.casefold() == "bearer" and self._is_token(said.strip())) or self._is_token(_cookie(headers))
+
+    def _is_token(self, said: str) -> bool:
+        assert self._token is not None
+        return hmac.compare_digest(said.encode(), self._token.encode())
+
+    async def _ask_for_token(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The address that `burst serve` prints has the token in it; the browser keeps it as a cookie instead."""
+        query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        if scope["method"] == "GET" and self._is_token(query.pop("token", [""])[0]):
+            rest = urlencode(query, doseq=True)
+            response = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), status_code=303)
+            assert self._token is not None
+            response.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict", path="/")
+            await response(scope, receive, send)
+        else:
+            refused = answer(401, "open the address that burst serve printed: it has the token")
+            refused.headers["WWW-Authenticate"] = "Bearer"
+            await refused(scope, receive, send)
+
+
+def _cookie(headers: Headers) -> str:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found is not None else ""
+
+
+def _name_of(host: str) -> str:
+    """Without its port."""
+    name, colon, port = host.casefold().rpartition(":")
+    return name if colon and port.isdecimal() else host.casefold()

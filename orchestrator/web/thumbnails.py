@@ -1,0 +1,139 @@
+"""Thumbnails: WebP copies of at most 512 pixels a side, kept on the disk by the digest of the picture they show."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+import warnings
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import BurstError
+from orchestrator.outputs.ownership import sha256_of
+from orchestrator.outputs.pictures import LARGEST_DECODED_PIXELS, UNREADABLE, on_reading_thread, read_picture
+from state.disk import Disk
+from state.write_lock import WriteLock
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_log = logging.getLogger(__name__)
+
+LONGEST_SIDE = 512
+LARGEST_CACHE_BYTES = 1 << 30
+"""About 50,000 thumbnails. Beyond that the oldest go when the folder is swept."""
+_SWEPT_EVERY = 2000
+_QUALITY = 80
+_KEPT_NAME = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class Thumbnails:
+    """Those of one folder, which may be removed at any time. Any thread and any process may ask at once."""
+
+    def __init__(self, folder: Path, *, wanted: Callable[[], Collection[str]], disk: Disk | None = None) -> None:
+        """`wanted`: the digests of all pictures that are there, asked now and then; the thumbnails of others go."""
+        self._folder = folder
+        self._wanted = wanted
+        self._disk = disk or Disk()
+        self._made = 0
+
+    def get(self, picture: Path, digest: str) -> bytes | None:
+        """The thumbnail of this file, made where it is not kept yet; None where the file does not decode.
+
+        It is kept under `digest` only where that is the SHA-256 of the file, so that no other picture's is ever shown.
+        Errors: OSError where the file cannot be read.
+        """
+        if not _KEPT_NAME.match(digest):
+            return on_reading_thread(_shrunk, picture)
+        return self._kept(digest) or on_reading_thread(lambda _: self._make(picture, digest), picture)
+
+    def sweep(self, *, largest_bytes: int = LARGEST_CACHE_BYTES) -> None:
+        """Remove what a killed process left, the thumbnails of pictures that are gone, and the oldest if too much.
+
+        Errors: LockHeld, OSError.
+        """
+        wanted = self._wanted()
+        with self._lock():
+            for torn in self._folder.glob("*.part"):
+                torn.unlink(missing_ok=True)
+            kept = []
+            for path in self._folder.glob("*.webp"):
+                if path.stem in wanted:
+                    kept.append((path.stat(), path))
+                else:
+                    path.unlink(missing_ok=True)
+            excess = sum(stat.st_size for stat, _ in kept) - largest_bytes
+            for stat, path in sorted(kept, key=lambda one: (one[0].st_mtime_ns, one[1].name)):
+                if excess <= 0:
+                    break
+                path.unlink(missing_ok=True)
+                excess -= stat.st_size
+
+    def _lock(self) -> WriteLock:
+        return WriteLock(self._folder, disk=self._disk, name="making.lock")
+
+    def _kept(self, digest: str) -> bytes | None:
+        """One that a power loss left half is none."""
+        try:
+            data = (self._folder / f"{digest}.webp").read_bytes()
+        except FileNotFoundError:
+            return None
+        is_whole = data[:4] == b"RIFF" and len(data) == 8 + int.from_bytes(data[4:8], "little")
+        return data if is_whole else None
+
+    def _make(self, picture: Path, digest: str) -> bytes | None:
+        """On the one thread that reads pictures; other processes wait at the lock."""
+        if sha256_of(picture) != digest:
+            return _shrunk(picture)
+        try:
+            with self._lock():
+                data = self._kept(digest) or _shrunk(picture)
+                if data is not None:
+                    self._keep(digest, data)
+        except (BurstError, OSError) as error:
+            # A folder that takes nothing costs time, not the picture.
+            _log.warning("no thumbnails can be kept in %s: %s", self._folder, error)
+            return _shrunk(picture)
+        if self._made % _SWEPT_EVERY == 0:
+            with contextlib.suppress(BurstError, OSError):
+                self.sweep()
+        self._made += 1
+        return data
+
+    def _keep(self, digest: str, data: bytes) -> None:
+        temporary, target = self._folder / f"{digest}.part", self._folder / f"{digest}.webp"
+        temporary.write_bytes(data)
+        self._disk.replace(temporary, target)
+
+
+def _shrunk(picture: Path | bytes) -> bytes | None:
+    """The first frame, upright. Errors: OSError where the file cannot be opened."""
+    from PIL import ImageOps
+
+    stream = io.BytesIO(picture) if isinstance(picture, bytes) else picture.open("rb")
+    with stream, warnings.catch_warnings():
+        # Pillow warns of odd metadata, which a thumbnail does not have.
+        warnings.simplefilter("ignore")
+        try:
+            found = read_picture(stream)
+            if found is None or found.width * found.height > LARGEST_DECODED_PIXELS:
+                return None
+            image, target = _smooth(found), io.BytesIO()
+            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+            ImageOps.exif_transpose(image, in_place=True)
+            image.convert("RGBA" if image.has_transparency_data else "RGB").save(target, "WEBP", quality=_QUALITY)
+        except UNREADABLE:
+            return None
+    return target.getvalue()
+
+
+def _smooth(image: Image) -> Image:
+    """As it is, where its mode can be made smaller by averaging: a JPEG is then never decoded at its full size."""
+    if image.mode in ("1", "P", "PA"):
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode.startswith("I;16"):
+        return image.point(lambda value: value * (1 / 257)).convert("L")
+    return image
