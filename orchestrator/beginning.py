@@ -1,4 +1,4 @@
-"""`burst init`: prompt directories become items, and what a run needs is remembered beside the state."""
+"""`burst init`: directories of prompts or pictures become items, and what a run needs is remembered."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import ItemError
+import msgspec
+
+from orchestrator.errors import ItemError, TemplateError
 from orchestrator.prompts import Prompts
 from orchestrator.settings import Overrides, Settings, load_settings, refuse_secrets, save_settings
-from orchestrator.sources import DEFAULT_PATTERN, prompt_items, refuse_collisions
-from orchestrator.wording import in_lines
+from orchestrator.sources import PROMPT_PATTERNS, prompt_items, refuse_collisions
+from orchestrator.wording import counted, in_lines
 from state.item import Item, Status
 from state.json_store import JsonStore
 from state.store import change_all
@@ -29,6 +31,12 @@ class InitReport:
     added: int
     put_back: tuple[str, ...]
     counts: dict[Status, int]
+    noun: str = "prompt file"
+    """What was found."""
+    masks: int = 0
+    texts: int = 0
+    """So many pictures have a prompt text of the same name."""
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys under the schema name `burst.init/1`."""
@@ -36,19 +44,23 @@ class InitReport:
             "schema": SCHEMA,
             "state": str(self.state),
             "found": self.found,
+            "masks": self.masks,
+            "texts": self.texts,
             "added": self.added,
             "put_back": list(self.put_back),
             "counts": {str(status): count for status, count in self.counts.items()},
             "template": self.settings.template,
             "output_dir": str(self.settings.output_dir),
             "servers": list(self.settings.servers),
+            "notes": list(self.notes),
         }
 
     def as_text(self) -> str:
         """A few lines for a person, with what to type next."""
-        lines = [
-            f"{self.state}: {sum(self.counts.values())} items, {self.added} added now, {self.found} prompt files found"
-        ]
+        beside = [f"{number} with a {what}" for number, what in ((self.masks, "mask"), (self.texts, "text")) if number]
+        found = ", ".join([f"{counted(self.found, self.noun)} found", *beside])
+        lines = [f"{self.state}: {sum(self.counts.values())} items, {self.added} added now, {found}"]
+        lines += [f"Note: {note}" for note in self.notes]
         if self.put_back:
             lines.append(f"Put back, because prompt, inputs or workflow changed: {', '.join(self.put_back[:5])}")
         lines.append(f"Template: {self.settings.template or 'none yet; name one with --template'}")
@@ -62,33 +74,97 @@ def init_state(
     directories: Sequence[Path],
     *,
     overrides: Overrides,
-    pattern: str = DEFAULT_PATTERN,
+    patterns: Sequence[str] = (),
+    images: bool = False,
+    masks: str | None = None,
     rescan: bool = False,
 ) -> InitReport:
-    """Add the prompt files below `directories` to a state, begun where there is none. Safe to repeat.
+    """Add the files below `directories` to a state, begun where there is none. Safe to repeat.
 
-    What is done stays done; `rescan` puts completed items back whose prompt text, inputs or workflow changed since.
+    Prompt files, or with `images` pictures, whose `masks` are called by a rule such as `{stem}_mask.png`.
+    What is done stays done; `rescan` puts completed items back whose prompt text, pictures, inputs or workflow changed
+    since.
     Errors: UsageError, TemplateError, SettingsError, StateError, DiskFull; nothing was written then.
     """
     settings = load_settings(state, overrides)
     home = state.resolve().parent
     prompts = Prompts(template=settings.template, bindings=settings.bindings, home=home)
     prompts.check()
-    items = prompt_items(directories, home=home, pattern=pattern)
-    refuse_collisions(items)
+    found = _found(directories, settings, prompts, home=home, patterns=patterns, images=images, masks=masks)
+    refuse_collisions(found.items)
     refuse_secrets(settings)
     store = JsonStore.open(state, create=True)
     try:
-        refuse_collisions((item for item in items if item.key not in store), beside=store.items())
+        refuse_collisions((item for item in found.items if item.key not in store), beside=store.items())
         save_settings(state, settings)
-        added = store.add(items)
+        added = store.add(found.items)
+        _renew_uploads(store, found.items, rescan=rescan)
         put_back = _rescan(store, prompts) if rescan else ()
         store.settle(at_end=True)
         return InitReport(
-            state=state, settings=settings, found=len(items), added=len(added), put_back=put_back, counts=store.counts()
+            state=state,
+            settings=settings,
+            found=len(found.items),
+            added=len(added),
+            put_back=put_back,
+            counts=store.counts(),
+            noun="picture" if images else "prompt file",
+            masks=len(found.items) if masks is not None else 0,
+            texts=found.texts,
+            notes=found.notes,
         )
     finally:
         store.close()
+
+
+@dataclass(frozen=True)
+class _Found:
+    items: Sequence[Item]
+    texts: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def _found(
+    directories: Sequence[Path],
+    settings: Settings,
+    prompts: Prompts,
+    *,
+    home: Path,
+    patterns: Sequence[str],
+    images: bool,
+    masks: str | None,
+) -> _Found:
+    if not images:
+        return _Found(prompt_items(directories, home=home, patterns=patterns or PROMPT_PATTERNS))
+    from orchestrator.image_sources import MaskRule, picture_items
+
+    rule = MaskRule(masks) if masks is not None else None
+    bound = prompts.bound()
+    for name in ("image", "mask") if rule is not None else ("image",):
+        if bound is not None and name not in bound:
+            raise TemplateError(
+                f"{settings.template}: no input for the {name} was found; name one with --bind {name}=NODE.input "
+                "(see `burst template show`)"
+            )
+    pictures = picture_items(directories, home=home, output_dir=settings.output_dir, patterns=patterns, masks=rule)
+    notes = []
+    if pictures.lonely_masks:
+        named = ", ".join(pictures.lonely_masks[:3])
+        notes.append(f"{counted(len(pictures.lonely_masks), 'mask')} of no picture left out: {named}")
+    if pictures.texts and bound is not None and "prompt" not in bound:
+        notes.append(f"{settings.template} takes no prompt text: {counted(pictures.texts, 'text')} not used")
+        return _Found(pictures.items, notes=tuple(notes))
+    return _Found(pictures.items, pictures.texts, tuple(notes))
+
+
+def _renew_uploads(store: JsonStore, found: Sequence[Item], *, rescan: bool) -> None:
+    """Items that were there before take the masks of today: those due, and to be rescanned those that are done."""
+    today = {item.key: item.uploads for item in found if item.uploads}
+    if not today:
+        return
+    statuses = (Status.PENDING, Status.COMPLETED) if rescan else (Status.PENDING,)
+    changed = [item for item in store.items(*statuses) if item.uploads != today.get(item.key, item.uploads)]
+    change_all(store, changed, lambda now: msgspec.structs.replace(now, uploads=today[now.key]))
 
 
 def _rescan(store: JsonStore, prompts: Prompts) -> tuple[str, ...]:

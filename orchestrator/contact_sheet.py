@@ -15,7 +15,7 @@ import templates
 from orchestrator.errors import OutputRefused, PromptTextError, TemplateError
 from orchestrator.outputs import names
 from orchestrator.outputs.pictures import embedded_graph
-from orchestrator.prompts import read_prompt
+from orchestrator.prompts import prompt_file, read_prompt
 from orchestrator.sheet_style import STYLE
 from orchestrator.wording import spoken_seconds
 from state.item import Item, Status
@@ -102,11 +102,11 @@ def _cards(item: Item, output_dir: Path, home: Path) -> list[Card]:
 
 
 def _prompt_text(item: Item, home: Path) -> str:
-    """The record's text, the prompt file's, or the key when neither says anything."""
+    """The record's text, its file's, or the key when neither says anything."""
     text = item.prompt_text or item.inputs.get("prompt")
     if text is None:
         try:
-            text = read_prompt(home / item.key)
+            text = read_prompt(home / prompt_file(item))
         except (OSError, PromptTextError):
             text = ""
     return str(text).strip() or item.key

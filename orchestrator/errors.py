@@ -8,6 +8,7 @@ BurstError
 │       └── NotOnServer       /view knows no such file: it was deleted or never written
 ├── ItemError                 fail this item, go on with the others; `kind` is recorded
 │   ├── PromptTextError       the prompt file is missing, empty or not UTF-8
+│   ├── UploadError           a picture of the item's is missing, cut short, no picture, or refused by the server
 │   ├── PromptRejected        POST /prompt answered 400 because of this item's own inputs
 │   ├── ExecutionFailed       the history entry holds an execution_error
 │   ├── OutputRefused         a name that leaves the output directory, or a file there that is not this item's
@@ -104,6 +105,12 @@ class PromptTextError(ItemError):
     """The prompt file is missing, empty, or not UTF-8."""
 
     kind = "prompt_text"
+
+
+class UploadError(ItemError):
+    """A picture of the item's is missing, cut short, no picture, or the server refuses it."""
+
+    kind = "upload"
 
 
 class PromptRejected(ItemError):

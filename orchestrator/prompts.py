@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import templates
 from orchestrator.errors import ItemError, PromptTextError, TemplateError
 from orchestrator.texts import decoded, read_ordinary
 from state.item import Item
 from templates import Bindings, Graph, Workflow
+
+if TYPE_CHECKING:
+    from orchestrator.uploads import Given, Picture
 
 LARGEST_PROMPT_BYTES = 16 << 20
 """A larger file is a mistake, and would be held in memory several times over."""
@@ -41,6 +44,15 @@ def _read(path: Path) -> bytes:
     if len(data) > LARGEST_PROMPT_BYTES:
         raise PromptTextError(f"{path}: over {LARGEST_PROMPT_BYTES >> 20} MiB, too large for a prompt; shorten it")
     return data
+
+
+def prompt_file(item: Item) -> str:
+    """Where an item's prompt text is, unless its record says it: the key, or beside a picture the text of its name."""
+    return str(PurePosixPath(item.key).with_suffix(".txt")) if _is_picture(item) else item.key
+
+
+def _is_picture(item: Item) -> bool:
+    return item.key in item.uploads.values()
 
 
 class InputsError(ItemError):
@@ -106,10 +118,27 @@ class Prompts:
         """Load the default template. Errors: TemplateError, so that a bad one is found before anything is sent."""
         return self._load(self._template).workflow if self._template is not None else None
 
-    def prepare(self, item: Item) -> Prepared:
-        """Errors: PromptTextError, InputsError (this item's), TemplateError (everybody's)."""
+    def bound(self) -> Bindings | None:
+        """The bindings of the default template; None where there is none. Errors: TemplateError."""
+        return self._load(self._template).bindings if self._template is not None else None
+
+    def pictures(self, item: Item) -> dict[str, Picture]:
+        """What its server must have before its prompt is sent, by binding. Reads files. Errors: UploadError."""
+        if not item.uploads:
+            return {}
+        from orchestrator.uploads import read_uploads
+
+        return read_uploads(item.uploads, self._home)
+
+    def prepare(self, item: Item, given: Mapping[str, Given] | None = None) -> Prepared:
+        """`given`: what its server calls the item's pictures; without it their files are read for their own names.
+
+        Errors: PromptTextError, UploadError, InputsError (this item's), TemplateError (everybody's).
+        """
         loaded = self._loaded_for(item)
-        values = self._values(item)
+        if given is None:
+            given = self._as_if_given(item)
+        values = self._values(item, loaded) | {name: one.wanted for name, one in given.items()}
         if "prompt" in values and "prompt" not in loaded.bindings:
             raise TemplateError(
                 f"{loaded.workflow.name}: no input for the prompt text was found; name one with "
@@ -119,11 +148,13 @@ class Prompts:
             graph, values = filled(loaded.workflow.graph, loaded.bindings, values)
         except TemplateError as error:
             raise InputsError(f"{error} (template {loaded.workflow.name})") from error
+        digest = templates.fingerprint(graph)
+        graph = templates.bind(graph, loaded.bindings, {name: one.told for name, one in given.items()})
         saving = templates.save_nodes(graph)
         spliced = graph.keys() - loaded.workflow.graph.keys()
         return Prepared(
             graph=graph,
-            fingerprint=templates.fingerprint(graph),
+            fingerprint=digest,
             touched=frozenset(templates.touched_nodes(graph, loaded.bindings, values) | spliced),
             extensions=tuple(dict.fromkeys(node.extension for node in saving if node.extension and not node.temporary)),
         )
@@ -170,26 +201,34 @@ class Prompts:
         bindings = templates.find_bindings(workflow.graph, self._overrides)
         self._loaded[name] = _Loaded(workflow, bindings, tuple(templates.needs_exclusive_run(workflow.graph)))
 
-    def _values(self, item: Item) -> dict[str, Any]:
+    def _as_if_given(self, item: Item) -> Mapping[str, Given]:
+        if not item.uploads:
+            return {}
+        from orchestrator.uploads import names_of
+
+        return names_of(self.pictures(item))
+
+    def _values(self, item: Item, loaded: _Loaded) -> dict[str, Any]:
         values = dict(item.inputs)
-        if "prompt" not in values:
+        if "prompt" not in values and ("prompt" in loaded.bindings or not _is_picture(item)):
             text = self._text(item)
             if text is not None:
                 values["prompt"] = text
         return values
 
     def _text(self, item: Item) -> str | None:
-        """The prompt text: the record's own, or the file that the key names; None for an item of inputs alone."""
+        """The prompt text: the record's own, or that of its file; None for an item of inputs or pictures alone."""
         if item.prompt_text is not None:
             text = item.prompt_text
         else:
-            path = self._home / item.key
+            path = self._home / prompt_file(item)
             try:
                 text = read_prompt(path)
             except (FileNotFoundError, NotADirectoryError) as error:
-                if item.inputs:
+                if item.inputs or item.uploads:
                     return None
                 raise PromptTextError(f"the prompt file {path} is gone; restore it and say `burst retry`") from error
         if not text.strip():
-            raise PromptTextError(f"{item.key}: the prompt text is empty; write one and say `burst retry`")
+            where = item.key if item.prompt_text is not None else prompt_file(item)
+            raise PromptTextError(f"{where}: the prompt text is empty; write one and say `burst retry`")
         return text.strip()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.wording import folded
 from state.item import Item, Status
 
-DEFAULT_PATTERN = "*.txt"
+PROMPT_PATTERNS = ("*.txt",)
 
 
-def prompt_items(directories: Sequence[Path], *, home: Path, pattern: str = DEFAULT_PATTERN) -> list[Item]:
+def prompt_items(directories: Sequence[Path], *, home: Path, patterns: Sequence[str] = PROMPT_PATTERNS) -> list[Item]:
     """One pending item for each prompt file below `directories`, in natural order (prompt_2 before prompt_10).
 
     The key is the file's path, relative to `home` (the state file's directory) where it lies below it. The subfolder is
@@ -25,10 +25,12 @@ def prompt_items(directories: Sequence[Path], *, home: Path, pattern: str = DEFA
     """
     items: list[Item] = []
     for directory in directories:
-        found = sorted(_files(directory, pattern), key=natural_key)
+        matching = {path for pattern in patterns for path in _files(directory, pattern)}
+        found = sorted(matching, key=natural_key)
         if not found:
-            raise UsageError(f"{directory}: no file matches {pattern}; name another directory, or say --pattern '*.md'")
-        items += [_item(path, root=directory.absolute(), home=home) for path in found]
+            said = " or ".join(patterns)
+            raise UsageError(f"{directory}: no file matches {said}; name another directory, or say --pattern '*.md'")
+        items += [item_of(path, root=directory.absolute(), home=home) for path in found]
     return list({item.key: item for item in items}.values())
 
 
@@ -55,13 +57,54 @@ def _place(item: Item) -> tuple[str, str]:
     return folded(item.subfolder), folded(Path(item.name).stem)
 
 
+def item_of(path: Path, *, root: Path, home: Path) -> Item:
+    """The pending item of a file below `root`, the directory that was named."""
+    inside = path.parent.relative_to(root).as_posix()
+    subfolder = root.resolve().name if inside == "." else inside
+    return Item(key=key_of(path, home), status=Status.PENDING, subfolder=subfolder, filename=path.name)
+
+
+def key_of(path: Path, home: Path) -> str:
+    """How the state names a file: relative to `home` where it lies below it."""
+    resolved = Path(os.path.normpath(path))
+    return resolved.relative_to(home).as_posix() if resolved.is_relative_to(home) else str(resolved)
+
+
+def walk(root: Path, *, spared: Collection[Path] = ()) -> Iterator[Path]:
+    """Every file below a directory, but for what is hidden and what lies in a `spared` directory, which are resolved.
+
+    Errors: UsageError for what is no directory or holds one that cannot be read.
+    """
+    if not root.is_dir():
+        what = "a file, not a directory; name the directory that holds it" if root.exists() else "not there"
+        raise UsageError(f"{root}: {what}")
+
+    def refuse(error: OSError) -> None:
+        raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+    for folder, directories, names in os.walk(root.absolute(), onerror=refuse):
+        directories[:] = [name for name in directories if not name.startswith(".") and not _is_in(folder, name, spared)]
+        yield from (Path(folder, name) for name in names if not name.startswith("."))
+
+
+def refuse_undecodable(path: Path) -> None:
+    """Errors: UsageError for a name that is not Unicode text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{os.fsencode(path)!r}: the name is not UTF-8; rename it") from None
+
+
+def _is_in(folder: str, name: str, spared: Collection[Path]) -> bool:
+    return bool(spared) and Path(folder, name).resolve() in spared
+
+
 def _files(directory: Path, pattern: str) -> list[Path]:
-    if not directory.is_dir():
-        what = "a file, not a directory; name the directory that holds it" if directory.exists() else "not there"
-        raise UsageError(f"{directory}: {what}")
+    # `rglob` passes over directories that it may not read, and with them over their prompts.
+    for _ in walk(directory):
+        pass
     root = directory.absolute()
     try:
-        _refuse_unreadable(root)
         found = [path for path in root.rglob(pattern) if not path.is_dir()]
     except OSError as error:
         raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
@@ -69,33 +112,5 @@ def _files(directory: Path, pattern: str) -> list[Path]:
         raise UsageError(f"--pattern {pattern!r}: say which names below the directory, such as '*.md'") from error
     wanted = [path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts)]
     for path in wanted:
-        _refuse_undecodable(path)
+        refuse_undecodable(path)
     return wanted
-
-
-def _refuse_unreadable(root: Path) -> None:
-    """`rglob` passes over directories that it may not read, and with them over their prompts. Errors: OSError."""
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for _, directories, _ in os.walk(root, onerror=refuse):
-        directories[:] = [name for name in directories if not name.startswith(".")]
-
-
-def _refuse_undecodable(path: Path) -> None:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{os.fsencode(path)!r}: the name is not UTF-8; rename it") from None
-
-
-def _item(path: Path, *, root: Path, home: Path) -> Item:
-    inside = path.parent.relative_to(root).as_posix()
-    subfolder = root.resolve().name if inside == "." else inside
-    return Item(key=_key(path, home), status=Status.PENDING, subfolder=subfolder, filename=path.name)
-
-
-def _key(path: Path, home: Path) -> str:
-    resolved = Path(os.path.normpath(path))
-    return resolved.relative_to(home).as_posix() if resolved.is_relative_to(home) else str(resolved)

@@ -53,7 +53,7 @@ def test_numbers_sort_by_value(tmp_path: Path) -> None:
 def test_hidden_and_other_files_are_left_out(tmp_path: Path) -> None:
     root = prompts(tmp_path / "p", "a.txt", ".hidden.txt", ".git/b.txt", "note.md")
     assert [item.filename for item in prompt_items([root], home=tmp_path)] == ["a.txt"]
-    assert [item.filename for item in prompt_items([root], home=tmp_path, pattern="*.md")] == ["note.md"]
+    assert [item.filename for item in prompt_items([root], home=tmp_path, patterns=["*.md"])] == ["note.md"]
 
 
 def test_the_same_file_named_twice_is_one_item(tmp_path: Path) -> None:

@@ -14,18 +14,37 @@ from orchestrator.errors import UsageError
 from orchestrator.wording import one_line
 
 
-@click.command(short_help="Make prompt files items of a state.")
+@click.command(short_help="Make prompt files or pictures items of a state.")
 @click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
 @state_option
 @tool_options
-@click.option("--pattern", default="*.txt", show_default=True, help="Which files are prompts.")
-@click.option("--rescan", is_flag=True, help="Put back what was completed with another prompt, inputs or workflow.")
+@click.option("--images", is_flag=True, help="Every picture is an item, uploaded for the template's `image`.")
+@click.option("--masks", metavar="RULE", help="How a picture's mask is called: '{stem}_mask.png', 'masks/{stem}.png'.")
+@click.option("--pattern", "patterns", multiple=True, help="Which files; *.txt or all pictures without. Repeatable.")
+@click.option(
+    "--rescan", is_flag=True, help="Put back what was completed with another prompt, picture, inputs or workflow."
+)
 @json_option
-def init(directories: tuple[Path, ...], state: Path, pattern: str, rescan: bool, as_json: bool, **tools: Any) -> None:
-    """Make prompt files items of a state, and remember template, server and output directory. Safe to repeat."""
+def init(
+    directories: tuple[Path, ...],
+    state: Path,
+    images: bool,
+    masks: str | None,
+    patterns: tuple[str, ...],
+    rescan: bool,
+    as_json: bool,
+    **tools: Any,
+) -> None:
+    """Make files items of a state, and remember template, server and output directory. Safe to repeat."""
     from orchestrator.beginning import init_state
 
-    show(init_state(state, directories, overrides=overrides(**tools), pattern=pattern, rescan=rescan), as_json)
+    if masks is not None and not images:
+        raise UsageError("--masks: say it with --images")
+    given = overrides(**tools)
+    report = init_state(
+        state, directories, overrides=given, patterns=patterns, images=images, masks=masks, rescan=rescan
+    )
+    show(report, as_json)
 
 
 @click.command(short_help="Run one burst of N items.")

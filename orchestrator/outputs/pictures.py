@@ -24,8 +24,14 @@ _T = TypeVar("_T")
 EXTENSIONS = frozenset({".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif"})
 """Files of these names must decode before they are accepted."""
 
+WELL_KNOWN = EXTENSIONS | {".bmp", ".tif", ".tiff"}
+"""What Pillow reads wherever it is installed."""
+
 LARGEST_DECODED_PIXELS = 200_000_000
 """Above this a picture's chunks are checked but its pixels are not: decoding would take gigabytes."""
+
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error)
+"""What Pillow raises for a picture that does not decode."""
 
 
 class _Reading:
@@ -62,33 +68,29 @@ def decodes(source: Path | bytes) -> bool:
     return _READING.answer(_is_whole, source)
 
 
+def fault_of(data: bytes) -> str | None:
+    """Why Pillow, and so ComfyUI, cannot read a picture of any format to its last pixel; None where it can.
+
+    Laxer than `decodes`: what phones write behind a picture's end is no fault of it.
+    """
+    return _READING.answer(_fault, data)
+
+
 def embedded_graph(source: Path | bytes) -> dict[str, Any] | None:
     """The API-format graph that SaveImage writes into a PNG as the text `prompt`; None where there is none."""
     return _READING.answer(_graph, source)
 
 
-def _is_whole(source: Path | bytes) -> bool:
-    with _opened(source) as stream:
-        return _ends_well(stream) and _every_frame_loads(stream)
+def on_reading_thread(question: Callable[[Path | bytes], _T], source: Path | bytes) -> _T:
+    """The answer of the one thread that reads pictures for all; what `question` raises comes here."""
+    return _READING.answer(question, source)
 
 
-def _graph(source: Path | bytes) -> dict[str, Any] | None:
-    with _opened(source) as stream, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            image = _read(stream)
-            graph = json.loads(image.info["prompt"]) if image is not None and image.format == "PNG" else None
-        except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, RecursionError, struct.error):
-            return None
-    return graph if isinstance(graph, dict) else None
+def read_picture(stream: IO[bytes]) -> ImageFile | None:
+    """Pillow's reader by signature: `Image.open` would refuse large pictures and load every plugin.
 
-
-def _opened(source: Path | bytes) -> IO[bytes]:
-    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-
-
-def _read(stream: IO[bytes]) -> ImageFile | None:
-    """Pillow's reader by signature: `Image.open` would refuse large pictures and load every plugin."""
+    None for what is no PNG, JPEG, WebP or GIF. Errors: whatever Pillow raises, see `UNREADABLE`.
+    """
     stream.seek(0)
     start = stream.read(12)
     stream.seek(0)
@@ -100,12 +102,49 @@ def _read(stream: IO[bytes]) -> ImageFile | None:
     return None
 
 
+def _is_whole(source: Path | bytes) -> bool:
+    with _opened(source) as stream:
+        return _ends_well(stream) and _every_frame_loads(stream)
+
+
+def _fault(source: Path | bytes) -> str | None:
+    from PIL import Image, UnidentifiedImageError
+
+    with _opened(source) as stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(stream) as image:
+                image.load()
+        except UnidentifiedImageError:
+            return "no picture"
+        except Image.DecompressionBombError:
+            return None  # the server may take more pixels at once than Pillow does unasked
+        except (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error):
+            return "cut short or damaged"
+    return None
+
+
+def _graph(source: Path | bytes) -> dict[str, Any] | None:
+    with _opened(source) as stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            image = read_picture(stream)
+            graph = json.loads(image.info["prompt"]) if image is not None and image.format == "PNG" else None
+        except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, RecursionError, struct.error):
+            return None
+    return graph if isinstance(graph, dict) else None
+
+
+def _opened(source: Path | bytes) -> IO[bytes]:
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+
+
 def _every_frame_loads(stream: IO[bytes]) -> bool:
     with warnings.catch_warnings():
         # Pillow warns of odd metadata; whether pixels are there is all that counts here.
         warnings.simplefilter("ignore")
         try:
-            image = _read(stream)
+            image = read_picture(stream)
             if image is None:
                 return False
             if image.width * image.height > LARGEST_DECODED_PIXELS:
@@ -114,7 +153,7 @@ def _every_frame_loads(stream: IO[bytes]) -> bool:
             for frame in range(getattr(image, "n_frames", 1)):
                 image.seek(frame)
                 image.load()
-        except (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error):
+        except UNREADABLE:
             return False
     return True
 

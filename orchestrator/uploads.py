@@ -1,0 +1,74 @@
+"""An item's own pictures, as a server is given them: read, checked, and named after what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from orchestrator.errors import UploadError
+from orchestrator.outputs import pictures
+from orchestrator.outputs.names import server_extension
+from orchestrator.texts import read_ordinary
+
+LARGEST_UPLOAD_BYTES = 1 << 30
+"""A larger file is a mistake; it would be held in memory."""
+FOLDER = "burst"
+"""Of the server's input directory: nothing of anybody else's is there."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One file. Equal bytes have one name, other bytes another: no upload can ever overwrite something else."""
+
+    path: Path
+    sha256: str
+    data: bytes = field(repr=False)
+
+    @property
+    def subfolder(self) -> str:
+        return f"{FOLDER}/{self.sha256[:2]}"
+
+    @property
+    def filename(self) -> str:
+        return self.sha256 + server_extension(self.path.name)
+
+    @property
+    def as_input(self) -> str:
+        """The value of a LoadImage's `image`, unless the server gives it another name."""
+        return f"{self.subfolder}/{self.filename}"
+
+
+@dataclass(frozen=True)
+class Given:
+    """The name of a picture by its contents, and what the item's server calls it."""
+
+    wanted: str
+    told: str
+
+
+def read_uploads(uploads: Mapping[str, str], home: Path) -> dict[str, Picture]:
+    """An item's pictures by binding. Relative paths start at `home`. Errors: UploadError."""
+    return {name: _read(home / path) for name, path in uploads.items()}
+
+
+def names_of(found: Mapping[str, Picture]) -> dict[str, Given]:
+    """As if the server had them under their own names."""
+    return {name: Given(picture.as_input, picture.as_input) for name, picture in found.items()}
+
+
+def _read(path: Path) -> Picture:
+    try:
+        data = read_ordinary(path, most_bytes=LARGEST_UPLOAD_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UploadError(f"the picture {path} is gone; restore it and say `burst retry`") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UploadError(f"{path}: cannot be read: {reason}; mend it and say `burst retry`") from error
+    if len(data) > LARGEST_UPLOAD_BYTES:
+        raise UploadError(f"{path}: over {LARGEST_UPLOAD_BYTES >> 30} GiB, too large for a picture; make it smaller")
+    fault = pictures.fault_of(data)
+    if fault is not None and PurePath(path).suffix.lower() in pictures.WELL_KNOWN:
+        raise UploadError(f"{path}: {fault}; put a whole picture there and say `burst retry`")
+    return Picture(path, hashlib.sha256(data).hexdigest(), data)
