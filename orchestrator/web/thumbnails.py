@@ -79,7 +79,7 @@ class Thumbnails:
         """One that a power loss left half is none."""
         try:
             data = (self._folder / f"{digest}.webp").read_bytes()
-        except FileNotFoundError:
+        except OSError:
             return None
         is_whole = data[:4] == b"RIFF" and len(data) == 8 + int.from_bytes(data[4:8], "little")
         return data if is_whole else None
