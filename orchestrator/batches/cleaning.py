@@ -1,33 +1,21 @@
-"""Old batches' files: removed, and the batches marked as gone.
-
-The items stay completed, so nothing is rendered again; their records name no outputs any more, so `verify` misses none.
-"""
+"""`batches clean`: which batches are old, and what is said of removing their files."""
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from orchestrator.batches import batch_info
-from orchestrator.batches.layouts import WITH_INFO
-from orchestrator.batches.looking import BatchView, views_of
+from orchestrator.batches.looking import views_of
+from orchestrator.batches.removal import remove_batches
 from orchestrator.clock import Clock
-from orchestrator.errors import OutputRefused, UsageError
-from orchestrator.outputs import verify
-from orchestrator.outputs.names import inside
+from orchestrator.errors import UsageError
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.wording import counted, in_lines, spoken_bytes
-from state.batch import BatchLog, GoneRecord
-from state.item import Item, Status
+from state.batch import BatchLog
 from state.json_store import JsonStore
-from state.store import change_all
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _DURATION = re.compile(r"([0-9]{1,6})([hdw])")
@@ -92,67 +80,12 @@ def clean_batches(
     output_dir = load_settings(state, overrides).output_dir
     clock = clock or Clock()
     store = JsonStore.open(state, read_only=dry_run, clock=clock)
-    log = BatchLog(store.folder)
     try:
-        there = [batch for batch in log.read().values() if not batch.gone]
+        there = [batch for batch in BatchLog(store.folder).read().values() if not batch.gone]
         before = clock.now() - older_than
         old = {view.id: view for view in views_of(store, there) if not view.left and view.last_at < before}
-        theirs = [item for item in store.items(Status.COMPLETED) if item.batch in old] if old else []
-        others = {output.path for item in store.items() for output in item.outputs if item.batch not in old}
-        found = _Files(output_dir)
-        found.choose(theirs, sparing=others)
-        found.choose_infos(view for view in old.values() if view.record.layout in WITH_INFO)
-        if old and not dry_run:
-            found.remove()
-            change_all(store, theirs, lambda item: msgspec.structs.replace(item, outputs=()))
-            log.append(*(GoneRecord(batch=batch, at=clock.now()) for batch in old))
-            store.settle(at_end=True)
-        return Cleaned(tuple(old), tuple(found.chosen), found.bytes, tuple(found.kept), dry_run)
+        records = [view.record for view in old.values()]
+        gone = remove_batches(store, records, output_dir=output_dir, at=clock.now(), dry_run=dry_run)
+        return Cleaned(tuple(old), gone.files, gone.bytes, gone.kept, dry_run)
     finally:
         store.close()
-
-
-class _Files:
-    """Files to remove, by their paths relative to the output directory."""
-
-    def __init__(self, output_dir: Path) -> None:
-        self._output_dir = output_dir
-        self.chosen: dict[str, Path] = {}
-        self.bytes = 0
-        self.kept: list[str] = []
-        self._missing: list[str] = []
-
-    def choose(self, items: Iterable[Item], *, sparing: Collection[str]) -> None:
-        """All recorded outputs of these items that are there."""
-        for output in (output for item in items for output in item.outputs):
-            problems = verify(self._output_dir, [output], full=True)
-            if output.path in sparing or any(problem.kind != "missing" for problem in problems):
-                self.kept.append(output.path)
-            elif problems:
-                self._missing.append(output.path)
-            else:
-                self._add(output.path)
-
-    def choose_infos(self, views: Iterable[BatchView]) -> None:
-        for view in views:
-            with contextlib.suppress(OutputRefused):
-                self._add(f"{view.record.directory}/{batch_info.NAME}")
-
-    def remove(self) -> None:
-        """Errors: OSError. What is gone already is passed over."""
-        for path in self.chosen.values():
-            path.unlink(missing_ok=True)
-        for folder in sorted(set(self._folders()), key=lambda folder: len(folder.parts), reverse=True):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-
-    def _add(self, recorded: str) -> None:
-        path = inside(self._output_dir, recorded)
-        if path.is_file() and recorded not in self.chosen:
-            self.chosen[recorded] = path
-            self.bytes += path.stat().st_size
-
-    def _folders(self) -> Iterator[Path]:
-        """Those of the files that go, or went when this was killed before; the output directory stays."""
-        for recorded in (*self.chosen, *self._missing):
-            yield from (self._output_dir / folder for folder in PurePosixPath(recorded).parents[:-1])
