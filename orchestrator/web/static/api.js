@@ -1,0 +1,102 @@
+/** The JSON API, one function a call. Nothing here touches the document. */
+
+const PATIENCE_MILLISECONDS = 15_000;
+
+export const NO_SERVER = "Cannot connect to server";
+
+/** The API said no: `message` is its own, `field` the part of the request that was wrong, where it was one. */
+export class Refused extends Error {
+  /** @param {number} status @param {string} message @param {string | null} field */
+  constructor(status, message, field) {
+    super(message);
+    this.status = status;
+    this.field = field;
+  }
+}
+
+/** Nobody answered, or only to say that ComfyUI does not. Trying again may help. `detail`: what else is known. */
+export class Away extends Error {
+  /** @param {string} [said] */
+  constructor(said = "") {
+    super(NO_SERVER);
+    this.detail = said === NO_SERVER ? "" : said.replace(`${NO_SERVER}: `, "");
+  }
+}
+
+/**
+ * Seeds have up to 64 bits and JavaScript's numbers 53, so they stay texts on this side.
+ * A quotation mark inside a JSON text has a backslash before it: neither pattern can match inside a prompt.
+ * @param {string} text
+ */
+const withSeedsAsTexts = (text) => text.replace(/"(seed|baseSeed)":\s*(\d+)/g, '"$1":"$2"');
+/** @param {string} text */
+const withSeedsAsNumbers = (text) => text.replace(/"(seed|baseSeed)":"(\d+)"/g, '"$1":$2');
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {{body?: object, signal?: AbortSignal}} [options]
+ * @returns {Promise<any>} the answer's JSON. Errors: Away, Refused.
+ */
+async function call(method, path, { body, signal } = {}) {
+  const limit = AbortSignal.timeout(PATIENCE_MILLISECONDS);
+  let response, text;
+  try {
+    response = await fetch(path, {
+      method,
+      headers: body ? { "Content-Type": "application/json" } : {},
+      body: body && withSeedsAsNumbers(JSON.stringify(body)),
+      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      cache: "no-store",
+    });
+    text = await response.text();
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Away();
+  }
+  if (response.ok) return JSON.parse(withSeedsAsTexts(text));
+  throw refusal(response.status, text);
+}
+
+/** @param {number} status @param {string} text */
+function refusal(status, text) {
+  let said;
+  try {
+    said = JSON.parse(text).error;
+  } catch {
+    // A proxy's own page.
+  }
+  const message = said?.message ?? `The server answered with the status ${status}`;
+  if (status >= 502 && status <= 504) return new Away(said?.message);
+  return new Refused(status, message, said?.field ?? null);
+}
+
+/** @param {string} batchId */
+const at = (batchId) => `/api/batches/${encodeURIComponent(batchId)}`;
+
+/** @param {object} batchRequest @param {number} state */
+export const startBatch = (batchRequest, state) => call("POST", "/api/batches", { body: { batchRequest, state } });
+
+/** @param {string} batchId @param {AbortSignal} signal */
+export const progressOf = (batchId, signal) => call("GET", `${at(batchId)}/progress`, { signal });
+
+/** @param {string} batchId */
+export const cancelBatch = (batchId) => call("POST", `${at(batchId)}/cancel`);
+
+/** @param {string} batchId */
+export const regenerate = (batchId) => call("POST", `${at(batchId)}/regenerate`);
+
+/** @param {Record<string, string>} asked */
+export const optionsFor = (asked) => call("GET", `/api/options?${new URLSearchParams(asked)}`);
+
+export const recentBatches = () => call("GET", "/api/gallery/batches");
+
+/**
+ * Where a ZIP of these images is; of all that there are, where none are named.
+ * @param {string} batchId
+ * @param {string[]} images
+ */
+export function zipAddress(batchId, images) {
+  const query = new URLSearchParams(images.map((image) => ["image", image]));
+  return `${at(batchId)}/zip${images.length ? `?${query}` : ""}`;
+}

@@ -1,0 +1,151 @@
+/** One batch: its progress while it is made, its images once it has ended. */
+
+import { cancelBatch, progressOf, regenerate } from "./api.js";
+import { Comparison } from "./compare.js";
+import { byId, make, notify, onRetry, say } from "./dom.js";
+import { poll } from "./polling.js";
+import { ProgressCard } from "./progress.js";
+import { counted, parametersLine, summary } from "./words.js";
+
+const ENDED = ["complete", "failed", "cancelled"];
+
+/** The part of the page about one batch. `started(answer, prompt)` is called when it was made again. */
+export class BatchView {
+  /** @param {(answer: any, prompt: string) => void} started */
+  constructor(started) {
+    this.article = byId("batch");
+    this.alert = byId("batch-alert");
+    this.card = new ProgressCard(() => this.#cancel());
+    this.comparison = new Comparison();
+    this.started = started;
+    this.wake = new EventTarget();
+    this.closing = new AbortController();
+    this.batchId = "";
+    /** What a press of Retry does. */
+    this.retry = () => {};
+    onRetry(this.alert, () => this.retry());
+    byId("regenerate").addEventListener("click", () => this.#regenerate());
+  }
+
+  /**
+   * Show this batch and follow it to its end.
+   * @param {string} batchId
+   * @param {{started?: any, prompt?: string}} known of a batch that was begun just now
+   */
+  open(batchId, { started, prompt }) {
+    this.close();
+    this.closing = new AbortController();
+    this.batchId = batchId;
+    this.article.hidden = false;
+    say(byId("batch-title"), prompt ?? "");
+    say(byId("batch-parameters"), "");
+    this.card.begin(started);
+    byId("progress").hidden = !started;
+    // The button that had the focus is gone with the form.
+    if (started) byId("batch-title").focus();
+    this.#follow();
+  }
+
+  close() {
+    this.closing.abort();
+    this.article.hidden = true;
+    this.comparison.hide();
+    notify(this.alert, "");
+    for (const id of ["progress", "failure", "after"]) byId(id).hidden = true;
+  }
+
+  async #follow() {
+    const { signal } = this.closing;
+    try {
+      await poll(() => progressOf(this.batchId, signal), {
+        heard: (answer) => this.#heard(answer),
+        away: (error) => this.#alarm(error, () => this.wake.dispatchEvent(new Event("wake"))),
+        signal,
+        wake: this.wake,
+      });
+    } catch (error) {
+      if (!signal.aborted) this.#stopped(error);
+    }
+  }
+
+  /** @param {any} answer @returns {boolean} whether there is nothing more to hear */
+  #heard(answer) {
+    const { progress } = answer;
+    notify(this.alert, "");
+    say(byId("batch-title"), answer.prompt);
+    say(byId("batch-parameters"), parametersLine(answer.parameters));
+    const ended = ENDED.includes(progress.status);
+    const done = ended ? "" : `${progress.completedImages}/${progress.totalImages} · `;
+    document.title = `${done}${answer.prompt.slice(0, 60)} · Burst`;
+    if (ended) this.#ended(answer);
+    else {
+      byId("progress").hidden = false;
+      this.card.show(answer);
+    }
+    return ended;
+  }
+
+  /** @param {any} answer */
+  #ended({ progress, images }) {
+    const wasWatched = byId("progress").contains(document.activeElement);
+    byId("progress").hidden = true;
+    byId("after").hidden = false;
+    const failures = images.filter((/** @type {any} */ image) => image.status === "failed");
+    if (progress.status === "failed") {
+      byId("failure-details").replaceChildren(...reasons(failures));
+      byId("failure").hidden = false;
+      return;
+    }
+    say(byId("summary"), summary(progress));
+    byId("partial").hidden = !failures.length;
+    say(byId("partial").querySelector("summary"), `${counted(failures.length, "image")} failed`);
+    byId("partial-details").replaceChildren(...reasons(failures));
+    this.comparison.show(
+      this.batchId,
+      images.filter((/** @type {any} */ image) => image.url),
+    );
+    if (wasWatched) byId("summary").focus();
+  }
+
+  /** @param {any} error after which asking again is of no use */
+  #stopped(error) {
+    byId("progress").hidden = true;
+    say(byId("batch-title"), byId("batch-title").textContent || "Batch");
+    this.#alarm(error, () => this.#follow());
+  }
+
+  /** @param {any} error @param {() => void} retry */
+  #alarm(error, retry) {
+    this.retry = retry;
+    notify(this.alert, error.message, error.detail);
+  }
+
+  async #cancel() {
+    this.card.cancelling(true);
+    try {
+      await cancelBatch(this.batchId);
+      this.wake.dispatchEvent(new Event("wake"));
+    } catch (/** @type {any} */ error) {
+      this.card.cancelling(false);
+      this.#alarm(error, () => this.#cancel());
+    }
+  }
+
+  async #regenerate() {
+    const button = byId("regenerate");
+    button.disabled = true;
+    try {
+      const prompt = byId("batch-title").textContent;
+      this.started(await regenerate(this.batchId), prompt);
+    } catch (/** @type {any} */ error) {
+      this.#alarm(error, () => this.#regenerate());
+    } finally {
+      button.disabled = false;
+    }
+  }
+}
+
+/** @param {any[]} failures */
+function reasons(failures) {
+  return failures.map((image) => make("li", {}, `Image ${image.number}: ${image.error ?? "no reason is recorded"}`));
+}

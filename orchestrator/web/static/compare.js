@@ -1,0 +1,97 @@
+/** The images of a batch that has ended, in a grid: to be looked at, chosen, compared and downloaded. */
+
+import { zipAddress } from "./api.js";
+import { byId, make, say } from "./dom.js";
+import { PairView } from "./pair.js";
+import { counted, nameOf } from "./words.js";
+
+const AT_ONCE = 60;
+
+/** The grid, its check boxes and what can be done with the chosen ones. */
+export class Comparison {
+  constructor() {
+    this.section = byId("comparison");
+    this.grid = byId("grid");
+    this.pair = new PairView();
+    /** @type {Map<string, HTMLInputElement>} */
+    this.boxes = new Map();
+    /** @type {any[]} */
+    this.images = [];
+    this.batchId = "";
+    this.grid.addEventListener("change", () => this.#chosenChanged());
+    byId("choose-all").addEventListener("click", () => this.#chooseAll());
+    byId("compare").addEventListener("click", () => this.#compare());
+    byId("more").addEventListener("click", () => this.#more());
+  }
+
+  /** @param {string} batchId @param {any[]} images those that are there, in order */
+  show(batchId, images) {
+    this.batchId = batchId;
+    this.images = images;
+    this.boxes.clear();
+    this.grid.replaceChildren();
+    this.grid.className = `grid plain columns-${columns(images.length)}`;
+    this.#more();
+    this.section.hidden = false;
+  }
+
+  hide() {
+    this.section.hidden = true;
+    this.pair.close();
+  }
+
+  /** Those whose boxes are checked, in order. @returns {any[]} */
+  get chosen() {
+    return this.images.filter((image) => this.boxes.get(image.image)?.checked);
+  }
+
+  #more() {
+    const from = this.grid.children.length;
+    const next = this.images.slice(from, from + AT_ONCE);
+    this.grid.append(...next.map((image) => this.#card(image)));
+    byId("more").hidden = this.grid.children.length >= this.images.length;
+    this.#chosenChanged();
+    if (from && next.length) this.boxes.get(next[0].image)?.focus();
+  }
+
+  /** @param {any} image */
+  #card(image) {
+    const box = make("input", { type: "checkbox", value: image.image });
+    this.boxes.set(image.image, box);
+    const picture = make("img", { src: image.thumbnail, alt: nameOf(image), decoding: "async", loading: "lazy" });
+    const seed = image.seed === null || image.seed === undefined ? "" : `seed ${image.seed}`;
+    return make(
+      "li",
+      { className: "card tile" },
+      make("a", { href: image.url, target: "_blank", className: "tile-picture", title: "Open in full size" }, picture),
+      make("label", { className: "check" }, box, nameOf(image), make("span", { className: "soft small" }, seed)),
+    );
+  }
+
+  #chooseAll() {
+    const choose = this.chosen.length < this.boxes.size;
+    for (const box of this.boxes.values()) box.checked = choose;
+    this.#chosenChanged();
+  }
+
+  #chosenChanged() {
+    const chosen = this.chosen;
+    say(byId("chosen"), chosen.length ? `${counted(chosen.length, "image")} selected` : "Select two images to compare");
+    say(byId("choose-all"), chosen.length && chosen.length === this.boxes.size ? "Select none" : "Select all");
+    byId("compare").disabled = chosen.length !== 2;
+    const link = byId("download");
+    link.href = zipAddress(this.batchId, chosen.map((image) => image.image));
+    say(link, chosen.length ? `Download ZIP (${chosen.length})` : "Download all as ZIP");
+  }
+
+  #compare() {
+    const [first, second] = this.chosen;
+    this.pair.open(first, second);
+  }
+}
+
+/** Two to four, by how many images there are. @param {number} count */
+export function columns(count) {
+  if (count === 3 || count === 5 || count === 6) return 3;
+  return count <= 4 ? 2 : 4;
+}

@@ -1,0 +1,48 @@
+/** Which part of the page is shown: the form at `/`, a batch at `/?batch=ID`. */
+
+import { BatchView } from "./batch.js";
+import { byId } from "./dom.js";
+import { BatchForm } from "./form.js";
+import { showRecent } from "./recent.js";
+
+const entry = byId("entry");
+const view = new BatchView((started, prompt) => visit(started, prompt));
+const form = new BatchForm((started, prompt) => visit(started, prompt));
+
+/** Go to a batch that was just begun. @param {any} started @param {string} prompt */
+function visit(started, prompt) {
+  history.pushState(null, "", `/?${new URLSearchParams({ batch: started.batchId })}`);
+  show({ started, prompt });
+}
+
+/** Show what the address says. @param {{started?: any, prompt?: string}} [known] */
+function show({ started, prompt } = {}) {
+  const batchId = new URLSearchParams(location.search).get("batch");
+  entry.hidden = Boolean(batchId);
+  if (batchId) {
+    view.open(batchId, { started, prompt });
+    return;
+  }
+  view.close();
+  document.title = "Batch Generate · Burst";
+  showKind();
+  form.options.load();
+}
+
+function showKind() {
+  const kind = entry.querySelector("[name=kind]:checked").value;
+  byId("batch-form").hidden = kind !== "batch";
+  byId("recent").hidden = kind !== "recent";
+  if (kind === "recent") showRecent();
+}
+
+entry.querySelector(".kinds").addEventListener("change", showKind);
+byId("new-batch").addEventListener("click", (/** @type {MouseEvent} */ event) => {
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  history.pushState(null, "", "/");
+  show();
+  byId("prompt").focus();
+});
+addEventListener("popstate", () => show());
+show();

@@ -1,0 +1,45 @@
+/** Numbers and names as words. Pure. */
+
+/**
+ * How long, roughly: `12 s`, `4 min`, `2 h`.
+ * @param {number} seconds
+ */
+export function duration(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.ceil(seconds))} s`;
+  const minutes = Math.ceil(seconds / 60);
+  return minutes < 90 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
+}
+
+/** @param {number} count @param {string} noun */
+export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+/** @param {{image: string}} image */
+export const nameOf = (image) => `Image ${image.image}`;
+
+/**
+ * How a batch ended: `4 successful, 1 failed`.
+ * @param {{completedImages: number, failedImages: number[], totalImages: number, status: string}} progress
+ */
+export function summary(progress) {
+  const failed = progress.failedImages.length;
+  const counts = `${progress.completedImages} successful, ${failed} failed`;
+  if (progress.status !== "cancelled") return `Batch complete: ${counts}`;
+  const left = progress.totalImages - progress.completedImages - failed;
+  return `Batch cancelled: ${counts}, ${left} not made`;
+}
+
+const SHOWN = ["model", "steps", "cfg", "sampler", "scheduler", "width", "height", "template", "profile", "negative"];
+
+/**
+ * What a batch was made with, in one line.
+ * @param {Record<string, any>} parameters
+ */
+export function parametersLine(parameters) {
+  const { width, height, ...others } = parameters;
+  const size = width && height ? { size: `${width} × ${height}` } : {};
+  const said = { ...(width && height ? others : parameters), ...size };
+  return [...SHOWN, "size"]
+    .filter((name) => said[name] !== undefined && said[name] !== null && said[name] !== "")
+    .map((name) => `${name} ${said[name]}`)
+    .join(" · ");
+}

@@ -1,0 +1,155 @@
+"""`burst serve` as a process of its own that can be killed, and its API as a page of it would call it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import requests
+from projects import ROOT, Graph, small_template
+from waiting import wait_until
+
+from state.item import Item
+from state.json_store import JsonStore
+
+_ANSWER_SECONDS = 30.0
+ENDED = ("complete", "failed", "cancelled")
+
+
+class Served:
+    """`burst serve` on one port, over states in `home`. A context manager."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        servers: Sequence[str],
+        states: int = 1,
+        template: Graph | None = None,
+        options: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.home = home
+        self.output = home / "output"
+        self.states = [home / f"state-{number}.json" for number in range(states)]
+        self._template = home / "small.json"
+        self._template.write_text(json.dumps(template or small_template()))
+        self._options = [
+            *(word for state in self.states for word in ("--state", str(state))),
+            *(word for server in servers for word in ("--server", server)),
+            *("--template", str(self._template), "--output", str(self.output), *options),
+        ]
+        self._env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+        self._port = "0"
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def state(self) -> Path:
+        """The first."""
+        return self.states[0]
+
+    def start(self) -> None:
+        """Begin to listen, at the same place as ever."""
+        command = [sys.executable, "-m", "burst", "serve", "--json", "--port", self._port, *self._options]
+        with (self.home / "serve.err").open("ab") as errors:
+            self._child = subprocess.Popen(
+                command, cwd=self.home, env=self._env, stdout=subprocess.PIPE, stderr=errors, text=True
+            )
+        assert self._child.stdout is not None
+        said = self._child.stdout.readline()
+        assert said, (self.home / "serve.err").read_text()
+        self.url = json.loads(said)["url"].rstrip("/")
+        self._port = self.url.rpartition(":")[2]
+
+    def kill(self) -> None:
+        """SIGKILL. A burst that it started goes on."""
+        self._child.kill()
+        self._child.communicate()
+
+    def close(self) -> None:
+        """End it and its bursts, if it still runs."""
+        if self._child.poll() is None:
+            self._child.terminate()
+        self._child.communicate()
+
+    # Calls, as a page of this server makes them
+
+    def call(self, method: str, path: str, **options: Any) -> requests.Response:
+        """One call with the Origin of this server, whatever it is answered with."""
+        headers = {"Origin": self.url} | options.pop("headers", {})
+        return requests.request(method, self.url + path, headers=headers, timeout=_ANSWER_SECONDS, **options)
+
+    def answer(self, method: str, path: str, **options: Any) -> Any:
+        """The JSON of a call that is answered 200."""
+        response = self.call(method, path, **options)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def begin(self, prompt: str = "a lighthouse", *, count: int = 2, state: int = 0, **said: Any) -> str:
+        """Start a batch; its id. `said`: more of the BatchRequest."""
+        body = {"batchRequest": {"prompt": prompt, "batchCount": count, **said}, "state": state}
+        batch_id: str = self.answer("POST", "/api/batches", json=body)["batchId"]
+        return batch_id
+
+    def progress(self, batch_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.answer("GET", f"/api/batches/{batch_id}/progress")
+        return found
+
+    def wait_for_end(self, batch_id: str) -> dict[str, Any]:
+        """Until the batch has ended; its progress."""
+
+        def ended() -> dict[str, Any] | None:
+            found = self.progress(batch_id)
+            return found if found["progress"]["status"] in ENDED else None
+
+        found = wait_until(ended, what=f"the end of {batch_id}")
+        assert found is not None
+        return found
+
+    def wait_for_completed(self, batch_id: str, count: int) -> None:
+        """Until so many of its images are there."""
+        wait_until(
+            lambda: self.progress(batch_id)["progress"]["completedImages"] >= count, what=f"{count} of {batch_id}"
+        )
+
+    def made(self, prompt: str = "a lighthouse", **said: Any) -> str:
+        """A batch that has ended; its id."""
+        batch_id = self.begin(prompt, **said)
+        self.wait_for_end(batch_id)
+        return batch_id
+
+    # What is on disk
+
+    def items(self, batch_id: str, *, state: int = 0) -> list[Item]:
+        """The batch's items as any reader sees them, in order."""
+        store = JsonStore.open(self.states[state], read_only=True)
+        try:
+            found = [item for item in store.items() if item.batch == batch_id]
+        finally:
+            store.close()
+        return sorted(found, key=lambda item: item.index or 0)
+
+    def cancel_all(self) -> None:
+        """Cancel every batch that has not ended, and wait until it has."""
+        for state in self.states:
+            if not state.exists():
+                continue
+            store = JsonStore.open(state, read_only=True)
+            try:
+                left = {item.batch for item in store.items() if str(item.status) in ("pending", "submitted")}
+            finally:
+                store.close()
+            for batch_id in filter(None, left):
+                self.answer("POST", f"/api/batches/{batch_id}/cancel")
+                self.wait_for_end(batch_id)

@@ -1,0 +1,129 @@
+"""What the browser's tests share: a sandbox, `burst serve` before it as a real process, and pages of a headless Chromium.
+
+Sandbox, server and browser live for a module; every test gets a page of its own and makes batches of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from serving import Served
+
+
+from orchestrator.sandbox import Sandbox, SandboxSettings
+
+Serve = Callable[..., Served]
+"""The fixture `serve`."""
+
+_DEADLINE_MILLISECONDS = 30_000
+_PHONE = {"width": 360, "height": 740}
+
+
+@pytest.fixture(scope="module")
+def _sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox(directory=tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+def sandbox(_sandbox: Sandbox) -> Iterator[Sandbox]:
+    """As it is when it starts, whatever the test before did to it."""
+    _sandbox.change(**SandboxSettings().as_dict())
+    yield _sandbox
+    _sandbox.release()
+
+
+@pytest.fixture(scope="module")
+def _served(_sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with Served(tmp_path_factory.mktemp("served"), servers=[_sandbox.url]) as running:
+        yield running
+
+
+@pytest.fixture
+def served(_served: Served, sandbox: Sandbox) -> Iterator[Served]:
+    """One server for a module's tests. What a test leaves undone is cancelled after it."""
+    yield _served
+    sandbox.release()
+    _served.cancel_all()
+
+
+@pytest.fixture
+def serve(tmp_path: Path, sandbox: Sandbox) -> Iterator[Serve]:
+    """Servers of the test's own, that may be killed: `serve(states=2)`."""
+    running: list[Served] = []
+
+    def start(**parts: Any) -> Served:
+        home = tmp_path / f"served-{len(running)}"
+        home.mkdir()
+        running.append(Served(home, **{"servers": [sandbox.url]} | parts))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium. Tests of pages are skipped where there is none, and say so."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the browser's driver, playwright, is not installed")
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no Chromium is installed here, so no page was opened in a browser")
+    # Chromium's sandbox refuses to run as root; containers have little shared memory.
+    arguments = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=path, args=arguments)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
+    """`open_page("/", server=…, phone=True, away=True, …)`: a page; further words are Playwright's for a context.
+
+    After the test no page may have asked another host for anything, broken the content security policy, thrown, or,
+    but for `away=True`, complained on its console.
+    """
+    contexts: list[Any] = []
+    complaints: list[str] = []
+
+    def open_one(path: str = "/", *, server: Served | None = None, away: bool = False, **parts: Any) -> Any:
+        url = (server or served).url
+        if parts.pop("phone", False):
+            parts |= {"viewport": _PHONE, "has_touch": True}
+        context = browser.new_context(base_url=url, **parts)
+        contexts.append(context)
+        context.set_default_timeout(_DEADLINE_MILLISECONDS)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(f"thrown: {error}"))
+        page.on("console", lambda said: _hear(said, complaints, away=away))
+        page.on("request", lambda asked: None if asked.url.startswith((url, "blob:")) else complaints.append(asked.url))
+        page.goto(path)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Any]) -> Any:
+    """The page `/`."""
+    return open_page("/")
+
+
+def _hear(said: Any, complaints: list[str], *, away: bool) -> None:
+    policy = "Content Security Policy" in said.text
+    if said.type in ("error", "warning") and (policy or not away):
+        complaints.append(f"console: {said.text} ({said.location})")
