@@ -1,4 +1,4 @@
-"""What the browser's tests share: a sandbox, `burst serve` before it as a real process, and pages of a headless Chromium.
+"""What the browser's tests share: a sandbox, `burst serve` as a real process, and pages of a headless Chromium.
 
 Sandbox, server and browser live for a module; every test gets a page of its own and makes batches of its own.
 """
@@ -17,7 +17,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from serving import Served
-
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
 
