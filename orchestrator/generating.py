@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import templates
 from orchestrator.batches.asked import SOURCES, Asked
-from orchestrator.batches.outcomes import Generated, Planned
+from orchestrator.batches.outcomes import Generated, Planned, resuming
 from orchestrator.batches.planning import Plan, Planner
 from orchestrator.batches.prompt_sources import LARGEST_LIST_BYTES, STANDARD_INPUT
 from orchestrator.batches.sidecars import Recipe, read_recipe
@@ -221,6 +221,7 @@ class Generation:
             ended="queued" if self._queue_only else "stopped" if self._stop.is_set() and self._awaited else "done",
             output_dir=settings.output_dir,
             seconds=self._clock.monotonic() - self._started,
+            resume=resuming(self._request.overrides, kept_settings(self._state)),
         )
 
 

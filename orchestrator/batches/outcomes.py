@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.batches.planning import Plan
+from orchestrator.comfyui.address import parse_address
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.report import BurstReport
+from orchestrator.settings import Overrides, Settings, parse_servers
 from orchestrator.wording import counted, in_lines, spoken_seconds
 from state.batch import BatchRecord
 from state.item import Item, Status, remaining
@@ -35,6 +38,8 @@ class Generated:
     exit_code: int = EXIT_DONE
     notes: tuple[str, ...] = ()
     """What else its bursts have to say."""
+    resume: str = "burst run"
+    """What to type for the rest."""
 
     @classmethod
     def of(
@@ -86,6 +91,7 @@ class Generated:
             "ended": self.ended,
             "reason": self.reason,
             "notes": list(self.notes),
+            "next": self.resume if self.left else None,
             "exit_code": self.exit_code,
         }
 
@@ -103,7 +109,7 @@ class Generated:
         lines += [f"Note: {note}" for note in self.notes]
         lines.append(f"Pictures are in {self.directory}")
         if self.left:
-            lines.append(f"{counted(self.left)} left. Next: burst run")
+            lines.append(f"{counted(self.left)} left. Next: {self.resume}")
         return in_lines(lines)
 
 
@@ -133,6 +139,21 @@ class Planned:
             lines.append(f"  {place_of(item)}: {item.prompt_text} ({said})")
         graph = json.dumps(self.plan.first_graph, indent=2, ensure_ascii=False)
         return in_lines([*lines, "First graph:", *graph.split("\n")])
+
+
+def resuming(said: Overrides, kept: Settings) -> str:
+    """The command for what is left of a batch: what was said for it and is not remembered has to be said again."""
+    words = ["burst", "run"]
+    if said.output_dir is not None and said.output_dir.absolute() != kept.output_dir:
+        words += ["--output", str(said.output_dir)]
+    servers = (
+        [parse_address(text).url for text in parse_servers(said.servers, source="--server")] if said.servers else []
+    )
+    if servers and servers != [parse_address(text).url for text in kept.servers]:
+        words += [word for server in servers for word in ("--server", server)]
+    for name, address in said.bindings.items():
+        words += ["--bind", f"{name}={address}"] if kept.bindings.get(name) != address else []
+    return shlex.join(words)
 
 
 def place_of(item: Item) -> str:

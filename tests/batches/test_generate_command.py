@@ -1,0 +1,327 @@
+"""`burst generate` from the command line: what it refuses, what it reports, how it is stopped."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import hmac
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from projects import MakeProject
+from proxy import Proxy
+from studio import Place, said_error
+from test_notify import Receiver
+from waiting import wait_until
+
+from orchestrator.sandbox import Sandbox
+from state.item import Status
+
+CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
+both = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+
+
+@pytest.fixture
+def place(tmp_path: Path, sandbox: Sandbox) -> Place:
+    home = tmp_path / "studio"
+    home.mkdir()
+    return Place(home, sandbox.url)
+
+
+@pytest.fixture
+def proxy(sandbox: Sandbox) -> Iterator[Proxy]:
+    with Proxy(sandbox.url) as running:
+        yield running
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    for name in ("http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    made = Receiver()
+    with made.loopback:
+        yield made
+
+
+SWEPT = ",".join(map(str, range(1, 1001)))
+REFUSED = {
+    "no variation": (["--count", "0"], "--count 0: a prompt has from 1 to 999 variations"),
+    "a thousand": (["--count", "1000"], "--count 1000"),
+    "an empty prompt": (["--prompt", " \t"], "--prompt: the text is empty"),
+    "a model": (["--model", "tiny-rndom.safetensors"], "did you mean 'tiny-random.safetensors'"),
+    "a LoRA": (["--lora", "tiny-loar.safetensors:0.8"], "did you mean 'tiny-lora.safetensors'"),
+    "a sampler": (["--sampler", "eulr"], "did you mean 'euler'"),
+    "a scheduler": (["--scheduler", "karas"], "did you mean 'karras'"),
+    "a profile": (["--profile", "sped"], "did you mean 'speed'"),
+    "a negative seed": (["--seed", "-1"], "--seed"),
+    "a seed too large": (["--seed", str(2**64)], "--seed"),
+    "a last seed too large": (["--seed", str(2**64 - 2), "--count", "3"], "--seed"),
+    "a sweep of a million": (["--sweep", f"steps={SWEPT}", "--sweep", f"seed={SWEPT}"], "1000000 items"),
+    "a swept name that is not there": (["--sweep", "sampler=euler,eulr"], "did you mean 'euler'"),
+    "a size": (["--size", "64by64"], "--size 64by64"),
+    "an address": (["--set", "99.text=x"], "99"),
+    "a hook": (["--notify", "ftp://example.org"], "--notify"),
+    "two wishes": (["--queue-only", "--wait"], "--queue-only and --wait"),
+    "a template": (["--template", "txt2img-sd51"], "txt2img-sd15"),
+    "a secret header": (["--header", "Authorization: Bearer hunter2"], "env:VARIABLE"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused_adds_nothing_and_leaves_nothing(place: Place, sandbox: Sandbox, case: str) -> None:
+    arguments, word = REFUSED[case]
+    ended = place.generate(*arguments)
+    assert ended.code == 2
+    assert word in said_error(ended)
+    assert "hunter2" not in ended.err
+    assert place.files() == []
+    assert sandbox.counts()["posts"] == 0
+
+
+LISTS = {
+    "a column that nobody binds": ("--csv", "prompt,stepps\na fox,4\n", "did you mean 'steps'"),
+    "a seed in a row": ("--csv", "prompt,seed\na fox,-4\n", "line 2"),
+    "a sampler in a row": ("--csv", "prompt,sampler\na fox,euler\na cat,eulr\n", "did you mean 'euler'"),
+    "a key that nobody binds": ("--jsonl", '{"prompt": "a fox", "stepps": 4}\n', "did you mean 'steps'"),
+    "no prompt": ("--prompts-file", "# nothing\n\n", "there is no prompt in it"),
+    "an empty prompt file": ("--prompt-file", "\n", "there is no prompt in it"),
+    "a file that is no sidecar": ("--from", "a fox\n", "no sidecar of burst, and no PNG"),
+}
+
+
+@pytest.mark.parametrize("case", LISTS)
+def test_a_list_that_is_refused_adds_nothing_and_leaves_nothing(place: Place, sandbox: Sandbox, case: str) -> None:
+    flag, text, word = LISTS[case]
+    (place.home / "list").write_text(text)
+    ended = place.burst("generate", flag, "list", "--template", "txt2img-sd15", "--json")
+    assert ended.code == 2
+    assert word in said_error(ended)
+    assert place.files() == ["list"]
+    assert sandbox.counts()["posts"] == 0
+
+
+def test_refused_beside_a_state_nothing_of_it_changes(make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project()
+    before = project.state.read_bytes(), sorted(project.folder.iterdir())
+    ended = project.burst("generate", "--prompt", "a fox", "--sampler", "eulr")
+    assert (ended.code, "did you mean 'euler'" in ended.err) == (2, True)
+    assert (project.state.read_bytes(), sorted(project.folder.iterdir())) == before
+
+
+@pytest.mark.parametrize("source", ["--prompt", "--from"])
+def test_a_dry_run_writes_nothing(place: Place, sandbox: Sandbox, tmp_path: Path, source: str) -> None:
+    """Not even the graph that a picture brings."""
+    said = ["--prompt", "a fox", "--template", "txt2img-sd15"]
+    if source == "--from":
+        made = Place(tmp_path, sandbox.url)
+        assert made.generate().code == 0
+        said = ["--from", str(made.output / made.pictures()[0])]
+    posts = sandbox.counts()["posts"]
+    ended = place.burst("generate", *said, "--seed", "5", "--count", "2", "--dry-run", "--json")
+    assert ended.code == 0, ended.err
+    report = ended.report
+    assert (report["schema"], report["total"]) == ("burst.generate-dry-run/1", 2)
+    assert [item["inputs"]["seed"] for item in report["items"]] == [5, 6]
+    assert place.files() == []
+    assert sandbox.counts()["posts"] == posts
+
+
+@pytest.mark.parametrize("flag", ["--wait", "--monitor", "--json"])
+def test_it_stays_until_the_batch_is_done(place: Place, flag: str) -> None:
+    """`--wait` and `--monitor` say what it does anyway. The report's keys are a promise."""
+    ended = place.generate("--count", "2", "--seed", "7", flag)
+    assert ended.code == 0, ended.err
+    (batch,) = place.batches()
+    report = ended.report
+    assert report.pop("seconds") > 0
+    assert report == {
+        "schema": "burst.generate/1",
+        "batch": batch.id,
+        "directory": str(place.output / batch.record.directory),
+        "total": 2,
+        "counts": {"pending": 0, "submitted": 0, "completed": 2, "failed": 0, "cancelled": 0},
+        "left": 0,
+        "failures": [],
+        "seed": 7,
+        "ended": "done",
+        "reason": None,
+        "notes": [],
+        "next": None,
+        "exit_code": 0,
+    }
+    assert "[1/2] Generating with seed 7..." in ended.err
+
+
+def test_the_report_of_a_queued_one(place: Place, sandbox: Sandbox) -> None:
+    report = place.generate("--count", "2", "--queue-only").report
+    assert (report["ended"], report["left"], report["next"]) == ("queued", 2, "burst run")
+    assert place.burst("run").code == 0
+    place.check_done_once(sandbox.counts(), total=2)
+
+
+def test_the_report_of_a_failure_that_stops_it(place: Place, sandbox: Sandbox) -> None:
+    sandbox.change(seconds_per_prompt=0.2, failure_rate=1.0)
+    ended = place.generate("--count", "30")
+    assert ended.code == 1
+    report = ended.report
+    assert (report["ended"], report["exit_code"]) == ("failure", 1)
+    assert report["left"] > 0
+    assert "image_001.png failed, and --on-error is stop" in report["reason"]
+    assert report["failures"][0]["picture"].endswith("/image_001.png")
+    assert report["failures"][0]["message"]
+
+
+def test_the_report_of_failures_that_do_not_stop_it(place: Place, sandbox: Sandbox) -> None:
+    sandbox.change(failure_rate=1.0)
+    ended = place.burst(
+        "generate", "--prompt", "a fox", "--template", "txt2img-sd15", "--count", "12", "--on-error", "continue"
+    )
+    assert ended.code == 1
+    assert "0 of 12 done" in ended.out
+    assert ended.out.count("\n  failed: ") == 10 + 12
+    assert "… and 2 more failed" in ended.out
+    assert "Stopped" not in ended.out
+
+
+def test_cancelled_by_another_process_it_ends(place: Place, sandbox: Sandbox) -> None:
+    sandbox.hold("render")
+    with place.start_generate("--count", "3") as running:
+        wait_until(lambda: place.accepted() == 3, what="three accepted")
+        assert place.burst("cancel", "--all").code == 0
+        ended = running.end()
+    assert ended.code == 0, ended.err
+    assert (ended.report["counts"]["cancelled"], ended.report["ended"]) == (3, "done")
+
+
+def test_what_its_bursts_note_is_in_the_report(place: Place, sandbox: Sandbox) -> None:
+    assert place.generate("--queue-only").code == 0
+    document = json.loads(place.state.read_text())
+    (key,) = document
+    document[key] |= {"status": "submitted", "prompt_id": "1" * 32, "server": "http://10.9.9.9:8188"}
+    place.state.write_text(json.dumps(document))
+    report = place.generate().report
+    assert any("http://10.9.9.9:8188, which this run does not use" in note for note in report["notes"])
+
+
+@both
+def test_stopped_by_a_signal_while_it_renders(place: Place, sandbox: Sandbox, number: signal.Signals) -> None:
+    sandbox.hold("render")
+    with place.start_generate("--count", "4", "--seed", "9") as running:
+        wait_until(lambda: place.accepted() == 4, what="four accepted")
+        ended = running.stop(number)
+    assert (ended.code, ended.seconds <= 1.0) == (CODES[number], True)
+    report = ended.report
+    assert (report["ended"], report["left"], report["next"]) == ("stopped", 4, "burst run")
+    sandbox.release()
+    assert place.burst("run", "--until-done").code == 0
+    place.check_done_once(sandbox.counts(), total=4)
+    assert [item.inputs["seed"] for item in place.items()] == [9, 10, 11, 12]
+
+
+@both
+def test_stopped_by_a_signal_while_it_plans_nothing_is_added(
+    place: Place, proxy: Proxy, number: signal.Signals
+) -> None:
+    place.server = proxy.url
+    proxy.hold("GET /api/object_info")
+    with place.start_generate() as running:
+        proxy.wait_for_held()
+        ended = running.stop(number)
+    assert (ended.code, ended.seconds <= 1.0) == (CODES[number], True)
+    assert place.files() == []
+
+
+def test_told_to_stop_while_the_server_is_tried_again_it_exits_as_stopped(place: Place, proxy: Proxy) -> None:
+    place.server = proxy.url
+    proxy.reset("GET /api/object_info")
+    with place.start_generate() as running:
+        wait_until(lambda: len(proxy.requests) >= 2, what="the second try")
+        ended = running.stop(signal.SIGTERM)
+    assert (ended.code, ended.seconds <= 1.0) == (143, True)
+    assert place.files() == []
+
+
+def test_others_are_told_with_a_signature(place: Place, receiver: Receiver) -> None:
+    said = ["--count", "2", "--notify", receiver.url, "--notify-secret", "HOOK_KEY"]
+    report = place.generate(*said, HOOK_KEY="a key").report
+    (asked,) = receiver.loopback.asked
+    event = json.loads(asked.body)
+    assert (event["kind"], event["batch"], event["counts"]["completed"]) == ("batch.done", report["batch"], 2)
+    digest = hmac.new(b"a key", asked.body, hashlib.sha256).hexdigest()
+    assert asked.headers["X-Burst-Signature"] == f"sha256={digest}"
+    assert not any(b"a key" in path.read_bytes() for path in place.home.rglob("*") if path.is_file())
+
+
+def test_what_is_said_for_a_batch_and_not_remembered_is_in_the_command_for_the_rest(
+    make_project: MakeProject, sandbox: Sandbox
+) -> None:
+    project = make_project(count=1)
+    elsewhere = project.home / "else where"
+    said = ["--prompt", "a fox", "--queue-only", "--json"]
+    assert project.burst("generate", *said).report["next"] == "burst run"
+    told = ["--output", str(elsewhere), "--bind", "negative=7.text", "--server", "http://user:hunter2@127.0.0.1:9/"]
+    again = project.burst("generate", *said, *told)
+    assert again.report["next"] == (
+        f"burst run --output '{elsewhere}' --server http://127.0.0.1:9 --bind negative=7.text"
+    )
+    assert "hunter2" not in again.out
+    plain = project.burst("generate", *said[:-1], "--output", str(elsewhere))
+    assert f"1 item left. Next: burst run --output '{elsewhere}'" in plain.out
+
+
+def test_an_output_directory_of_its_own_in_a_new_state_is_remembered(place: Place, sandbox: Sandbox) -> None:
+    ended = place.generate("--count", "2", "--queue-only", "--output", "renders")
+    assert ended.report["next"] == "burst run"
+    assert ended.report["directory"] == str(place.home / "renders" / place.batches()[0].record.directory)
+    assert place.burst("run").code == 0
+    place.output = place.home / "renders"
+    place.check_done_once(sandbox.counts(), total=2)
+
+
+def test_in_a_state_whose_init_named_another_template_each_keeps_its_own(
+    make_project: MakeProject, sandbox: Sandbox
+) -> None:
+    project = make_project(count=2)
+    ended = project.burst("generate", "--prompt", "a fox", "--template", "smoke", "--queue-only", "--json")
+    assert ended.code == 0, ended.err
+    assert project.run("--until-done").code == 0
+    of_batch = project.items()[2:]
+    assert {item.status for item in project.items()} == {Status.COMPLETED}
+    assert [item.template for item in project.items()] == [None, None, "smoke"]
+    assert "template: smoke" in (project.output / str(of_batch[0].sidecar)).read_text()
+
+
+@pytest.mark.parametrize("file", ["batches.jsonl", "journal.jsonl", "settings.toml", "re_render_state.json"])
+def test_a_full_disk_while_adding(place: Place, sandbox: Sandbox, file: str) -> None:
+    ended = place.generate("--count", "3", launch=["--refuse", f"os.write:{errno.errorcode[28]}:{file}"])
+    assert ended.code == 2
+    assert "the disk is full; free some space and run again" in said_error(ended)
+    assert place.items() == []
+    assert sandbox.counts()["posts"] == 0
+    assert place.generate("--count", "3").code == 0
+    place.check_done_once(sandbox.counts(), total=3)
+    assert sorted(place.pictures())[0].endswith("/image_001.png")
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "before:state.json_store:JsonStore.add",
+        "after:state.batch:BatchLog.append",
+        "after:state.json_store:JsonStore.add",
+        "before:state.json_store:JsonStore.settle",
+    ],
+)
+def test_killed_while_adding_a_batch_is_there_whole_or_not_at_all(place: Place, sandbox: Sandbox, moment: str) -> None:
+    assert place.generate("--count", "3", launch=["--kill", moment]).code == 137
+    added = len(place.items())
+    assert added == (3 if "after:state.json_store" in moment or "settle" in moment else 0)
+    assert place.burst("batches", "list", "--json").code == 0
+    assert place.burst("status", "--json").code == 0
+    assert place.generate("--count", "3").code == 0
+    assert place.burst("run", "--until-done").code == 0
+    place.check_done_once(sandbox.counts(), total=3 + added)
+    assert len({Path(picture).parent for picture in place.pictures()}) == 1 + bool(added)
