@@ -28,39 +28,6 @@ class Fetcher(Protocol):
         """Run it soon. It must not raise."""
 
 
-class Downloads:
-    """A few threads, begun as they are needed; the rest waits its turn.
-
-    They are daemons, because a process that must end now does not wait for a slow server.
-    """
-
-    def __init__(self, threads: int = DOWNLOADS_AT_ONCE) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._most = threads
-        self._begun = self._unfinished = 0
-        self._lock = threading.Lock()
-
-    def start(self, job: Callable[[], None]) -> None:
-        with self._lock:
-            self._unfinished += 1
-            if self._begun < min(self._unfinished, self._most):
-                self._begun += 1
-                threading.Thread(target=self._work, name="download", daemon=True).start()
-        self._jobs.put(job)
-
-    def close(self) -> None:
-        """The threads end after what they are at. Safe to repeat."""
-        with self._lock:
-            for _ in range(self._begun):
-                self._jobs.put(None)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
-            with self._lock:
-                self._unfinished -= 1
-
-
 @dataclass(frozen=True)
 class _Arrival:
     find: Find

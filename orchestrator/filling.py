@@ -8,6 +8,7 @@ from orchestrator.outstanding import Outstanding
 from orchestrator.rhythm import Rhythm
 from orchestrator.submission import Submission
 from orchestrator.suiting import Suiting
+from orchestrator.uploading import Equipped, Uploading
 from orchestrator.work import Taker
 from orchestrator.workbench import Workbench
 from state.item import Item
@@ -21,6 +22,7 @@ class Filling:
         bench: Workbench,
         outstanding: Outstanding,
         collecting: Collecting,
+        uploading: Uploading,
         rhythm: Rhythm,
         *,
         suiting: Suiting | None,
@@ -28,33 +30,44 @@ class Filling:
         self._bench = bench
         self._outstanding = outstanding
         self._collecting = collecting
+        self._uploading = uploading
         self._rhythm = rhythm
         self._suiting = suiting
-        self._submission = Submission(bench)
+        self._submission = Submission(bench, forget_uploads=uploading.forget)
 
     def seconds_paused(self) -> float:
         """How much longer nothing is sent, because the server said that it takes no more."""
         return self._submission.seconds_paused()
 
     def fill(self, lane: Taker) -> bool:
-        """Send as many more as the lane may have out; whether there were any. Errors: those of `Submission.submit`."""
+        """Send as many more as the lane may have out; whether there were any. Errors: those of `Submission.submit`.
+
+        Items with pictures of their own are sent once the server has those, by a later call.
+        """
         if self.seconds_paused() > 0:
             return True
         due = self._bench.work.take(lane)
         if self._suiting is not None and self._suiting.learn():
             due += self._bench.work.take(lane)
-        if due and not self._outstanding:
-            self._rhythm.began()
+        through: list[str] = []
         try:
-            plain = [item for item in due if not self._is_out_already(item)]
-            for item in self._submission.submit(self._one_alone(plain)) if plain else ():
-                self._outstanding.take_in(item, doubted_seconds=self._bench.options.in_doubt_seconds)
+            plain = self._one_alone([item for item in due if not self._is_out_already(item)])
+            equipped, through = self._uploading.settle()
+            for item in plain:
+                if item.uploads:
+                    self._uploading.start(item)
+                else:
+                    equipped.append(Equipped(item, {}))
+            if equipped and not self._outstanding:
+                self._rhythm.began()
+            for sent in self._submission.submit(equipped) if equipped else ():
+                self._outstanding.take_in(sent, doubted_seconds=self._bench.options.in_doubt_seconds)
         except TemplateRejected as error:
             self._refused_by_server(error)
         finally:
-            for item in due:
-                if item.key not in self._outstanding:
-                    self._bench.work.let_go(item.key)
+            for key in (*through, *(item.key for item in due)):
+                if key not in self._outstanding and key not in self._uploading:
+                    self._bench.work.let_go(key)
         return bool(due)
 
     def _is_out_already(self, item: Item) -> bool:
@@ -77,7 +90,7 @@ class Filling:
 
     def _one_alone(self, due: list[Item]) -> list[Item]:
         """A template that overwrites what it saves runs one prompt at a time, with nothing else out."""
-        out = [*self._outstanding.items(), *self._collecting.items()]
+        out = [*self._outstanding.items(), *self._collecting.items(), *self._uploading.items()]
         alone = next((at for at, item in enumerate(due) if self._is_alone(item)), None)
         if alone is None:
             return [] if any(self._is_alone(item) for item in out) else due

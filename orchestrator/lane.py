@@ -27,6 +27,7 @@ from orchestrator.report import ServerReport
 from orchestrator.rhythm import Rhythm, Stillness
 from orchestrator.settling import Settling
 from orchestrator.suiting import Suiting
+from orchestrator.uploading import Uploading
 from orchestrator.workbench import Workbench
 from state.item import Item, Status
 
@@ -40,9 +41,16 @@ class Lane:
     """One server's part of a run. Only one thread calls it; `notice` and what `Work` asks may come from others."""
 
     def __init__(
-        self, bench: Workbench, fetcher: Fetcher, *, left: Sequence[Item], suiting: Suiting | None = None
+        self,
+        bench: Workbench,
+        fetcher: Fetcher,
+        uploader: Fetcher,
+        *,
+        left: Sequence[Item],
+        suiting: Suiting | None = None,
     ) -> None:
-        """`left`: what earlier bursts left submitted on this server. `suiting`: only where there are several."""
+        """`fetcher` runs downloads, `uploader` this lane's uploads. `left`: what earlier bursts left submitted on this
+        server. `suiting`: only where there are several."""
         self.wake = threading.Event()
         """Set to have the next step at once."""
         self.lost: BurstError | None = None
@@ -56,7 +64,10 @@ class Lane:
         self._rhythm = Rhythm(bench.clock, poll_seconds=bench.options.poll_seconds, pace=bench.pace)
         self._stillness = Stillness(bench.clock)
         self._outstanding = Outstanding(bench.clock, self._recovery.seconds_in_doubt)
-        self._filling = Filling(bench, self._outstanding, self._collecting, self._rhythm, suiting=suiting)
+        self._uploading = Uploading(bench, uploader, self.wake)
+        self._filling = Filling(
+            bench, self._outstanding, self._collecting, self._uploading, self._rhythm, suiting=suiting
+        )
         self._noticed: set[str] = set()
         self._begun = False
         self._oldest: str | None = None
@@ -82,7 +93,8 @@ class Lane:
         return self._suiting.refused if self._suiting is not None else set()
 
     def load(self) -> pacing.Load:
-        return pacing.Load(out=len(self._outstanding), seconds_per_item=self._rhythm.seconds_per_item)
+        out = len(self._outstanding) + len(self._uploading)
+        return pacing.Load(out=out, seconds_per_item=self._rhythm.seconds_per_item)
 
     def window(self, size: int) -> int:
         return self._rhythm.window(size)
@@ -123,6 +135,7 @@ class Lane:
                 raise
             self._losses += 1
             self.lost = error
+            self._uploading.abandon()
             self.bench.work.rest(self)
             return pacing.pause_before_retry(self._losses)
 
@@ -135,7 +148,7 @@ class Lane:
             self._settled(item)
         self._expire_doubts()
         took = self._filling.fill(self)
-        if not (self._outstanding or self._collecting):
+        if not (self._outstanding or self._collecting or self._uploading):
             return self._rest(took=took)
         waits = [self._watch(), self._collecting.seconds_left(), self._outstanding.seconds_in_doubt()]
         return min((seconds for seconds in waits if seconds is not None), default=_IDLE_SECONDS)
@@ -182,6 +195,7 @@ class Lane:
             self._sweep()
         if self._suiting is not None:
             self._suiting.forget()
+        self._uploading.forget()
         self.lost, self._losses = None, 0
 
     def _rest(self, *, took: bool) -> float:

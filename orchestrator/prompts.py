@@ -69,6 +69,8 @@ class Prepared:
     fingerprint: str
     touched: frozenset[str]
     """Ids of the nodes that take this item's text and inputs."""
+    loading: frozenset[str]
+    """Ids of those among them that load a picture of its own."""
     extensions: tuple[str, ...]
     """Of the files that its save nodes write, where they are known."""
 
@@ -156,6 +158,7 @@ class Prompts:
             graph=graph,
             fingerprint=digest,
             touched=frozenset(templates.touched_nodes(graph, loaded.bindings, values) | spliced),
+            loading=frozenset(templates.touched_nodes(graph, loaded.bindings, given)),
             extensions=tuple(dict.fromkeys(node.extension for node in saving if node.extension and not node.temporary)),
         )
 

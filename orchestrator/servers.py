@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.clock import Clock
-from orchestrator.collecting import Downloads
+from orchestrator.collecting import DOWNLOADS_AT_ONCE
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.address import parse_address
+from orchestrator.crew import Crew
 from orchestrator.lane import Lane
 from orchestrator.outputs import Outputs
 from orchestrator.prompts import Prompts
 from orchestrator.settings import Settings
 from orchestrator.suiting import Suiting
+from orchestrator.uploading import UPLOADS_AT_ONCE
 from orchestrator.wording import counted
 from orchestrator.work import Work
 from orchestrator.workbench import Options, Workbench
@@ -69,11 +71,23 @@ def open_lanes(
         if abandon is not None:
             _abandon(shared, parse_address(abandon).url)
         left = _left_on(shared, [bench.client.url for bench in benches])
-        downloads = Downloads()
-        held.callback(downloads.close)
+        downloads = _crew(held, "download", DOWNLOADS_AT_ONCE)
         yield [
-            Lane(bench, downloads, left=left[bench.client.url], suiting=_suiting(bench, benches)) for bench in benches
+            Lane(
+                bench,
+                downloads,
+                _crew(held, "upload", UPLOADS_AT_ONCE),
+                left=left[bench.client.url],
+                suiting=_suiting(bench, benches),
+            )
+            for bench in benches
         ]
+
+
+def _crew(held: contextlib.ExitStack, name: str, threads: int) -> Crew:
+    crew = Crew(name, threads=threads)
+    held.callback(crew.close)
+    return crew
 
 
 def _suiting(bench: Workbench, benches: Sequence[Workbench]) -> Suiting | None:

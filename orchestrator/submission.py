@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +20,7 @@ from orchestrator.errors import (
 )
 from orchestrator.lookup import withdraw
 from orchestrator.prompts import Prepared
+from orchestrator.uploading import Equipped
 from orchestrator.workbench import Workbench
 from state.item import ErrorRecord, Item, Priority, Status
 from state.store import Change
@@ -47,8 +48,12 @@ class _Intent:
 class Submission:
     """Sends items. What it returns is on the server, or may be."""
 
-    def __init__(self, bench: Workbench) -> None:
+    def __init__(self, bench: Workbench, *, forget_uploads: Callable[[], None]) -> None:
+        """`forget_uploads`: the server may not have any more what it was given."""
         self._bench = bench
+        self._forget_uploads = forget_uploads
+        self._missed: set[str] = set()
+        """Items whose prompts were refused for their pictures, and are tried once more."""
         self._last_numbers: dict[Priority, float] = {}
         self._paused_until = 0.0
 
@@ -56,7 +61,7 @@ class Submission:
         """How much longer nothing is sent, because the server said that it takes no more."""
         return max(0.0, self._paused_until - self._bench.clock.monotonic())
 
-    def submit(self, items: Sequence[Item]) -> list[Item]:
+    def submit(self, items: Sequence[Equipped]) -> list[Item]:
         """Submit these pending items; those that are now submitted, `in_doubt` where no answer came.
 
         An item that cannot be prepared fails alone. Errors: TemplateError, TemplateRejected, TransientError, DiskFull;
@@ -82,9 +87,10 @@ class Submission:
                 submitted.append(sent)
         return submitted
 
-    def _prepared(self, item: Item) -> _Intent | None:
+    def _prepared(self, equipped: Equipped) -> _Intent | None:
+        item = equipped.item
         try:
-            prepared = self._bench.prompts.prepare(item)
+            prepared = self._bench.prompts.prepare(item, equipped.given)
             self._refuse_occupied(item, prepared)
         except ItemError as error:
             self._bench.fail(item, ErrorRecord(kind=error.kind, message=str(error)), charge=False)
@@ -108,7 +114,7 @@ class Submission:
             )
 
     def _intend(self, ready: Sequence[_Intent]) -> list[_Intent]:
-        """Make all prompt_ids durable in one line; items that another process changed meanwhile are left out."""
+        """Make all prompt_ids durable in one line; items that were changed meanwhile are left out, and still due."""
         at = self._bench.clock.now()
         while ready:
             ids = {intent.item.key: str(uuid.uuid4()) for intent in ready}
@@ -118,16 +124,20 @@ class Submission:
             except StaleChange as stale:
                 ready = [intent for intent in ready if intent.item.key not in stale.keys]
                 continue
-            return [_Intent(item, intent.prepared) for item, intent in zip(items, ready, strict=True)]
+            sent = zip(items, ready, strict=True)
+            return [_Intent(item, intent.prepared) for item, intent in sent if item.status is Status.SUBMITTED]
         return []
 
     def _intent_change(self, intent: _Intent, prompt_id: str, at: datetime) -> Change:
         server, fingerprint = self._bench.client.url, intent.prepared.fingerprint
-        return Change(
-            intent.item.key,
-            Status.PENDING,
-            lambda item: item.submit(prompt_id=prompt_id, server=server, at=at, fingerprint=fingerprint),
-        )
+
+        def edit(now: Item) -> Item:
+            # Another lane may have made its batch smaller since the graph was filled, or a person its picture another.
+            if (now.inputs, now.uploads) != (intent.item.inputs, intent.item.uploads):
+                return now
+            return now.submit(prompt_id=prompt_id, server=server, at=at, fingerprint=fingerprint)
+
+        return Change(intent.item.key, Status.PENDING, edit)
 
     def _post(self, intent: _Intent) -> Item | None:
         """One POST. The submitted item (in doubt where no answer came), or None when it is over for now."""
@@ -184,17 +194,23 @@ class Submission:
     def _rejected(self, intent: _Intent, error: PromptRejected) -> None:
         """The item's own fault fails it; the template's stops the burst with every item still due."""
         own_fault = bool(error.node_errors) and set(error.node_errors) <= intent.prepared.touched
-        if own_fault:
+        key = intent.item.key
+        if own_fault and key not in self._missed and not intent.prepared.loading.isdisjoint(error.node_errors):
+            # Its pictures may have been removed from the server since they were given to it.
+            self._missed.add(key)
+            self._forget_uploads()
+            self._bench.unsend([intent.item])
+        elif own_fault:
             record = ErrorRecord(kind=error.kind, message=str(error), node_id=error.node_id)
             self._bench.fail(intent.item, record)
-            return
-        # Its prompt_id is forgotten: what was made of a part of the template must never be taken for the whole.
-        self._bench.unsend([intent.item])
-        raise TemplateRejected(
-            f"the server refuses the template: {error}. No item is to blame; mend the template or the server "
-            "(`burst template check --server` tells more), then run again.",
-            item_key=intent.item.key,
-        ) from error
+        else:
+            # Its prompt_id is forgotten: what was made of a part of the template must never be taken for the whole.
+            self._bench.unsend([intent.item])
+            raise TemplateRejected(
+                f"the server refuses the template: {error}. No item is to blame; mend the template or the server "
+                "(`burst template check --server` tells more), then run again.",
+                item_key=key,
+            ) from error
 
     def _take_back(self, intents: Sequence[_Intent]) -> None:
         """Intents whose POST was never sent are simply pending again."""

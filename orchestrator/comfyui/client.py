@@ -209,11 +209,14 @@ class ComfyUI:
         """`GET /features`: what the server can do."""
         return self._get("/features", answers.need_object_body)
 
-    def upload_image(self, name: str, data: bytes, *, subfolder: str = "", overwrite: bool = True) -> UploadedImage:
-        """`POST /upload/image` into the server's input directory. With `overwrite` it is repeated on errors."""
+    def upload_image(self, name: str, data: bytes, *, subfolder: str = "", overwrite: bool = False) -> UploadedImage:
+        """`POST /upload/image` into the server's input directory. Where other bytes have that name it gives another.
+
+        Repeated on errors: the same bytes under the same name stay one file.
+        """
         fields = {"subfolder": subfolder, "type": "input", "overwrite": "true" if overwrite else "false"}
         path = f"{self._decided_base()}/upload/image"
-        answer = self.transport.ask("POST", path, form=(fields, {"image": (name, data)}), patient=overwrite)
+        answer = self.transport.ask("POST", path, form={**fields, "image": (name, data)}, patient=True)
         self._expect_ok(answer)
         return self._read(answer, answers.read_uploaded)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import io
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import requests
+from urllib3 import encode_multipart_formdata
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError
 
 from orchestrator.clock import Clock
@@ -26,6 +28,13 @@ from orchestrator.comfyui.session import Session
 from orchestrator.errors import ServerBusy, ServerUnreachable, UnexpectedAnswer
 
 MAX_REDIRECTS = 5
+_HELD_BACK_BYTES = 4 << 20
+"""So much of a body at most is still in this machine's buffers when the last of it has been handed over."""
+_SLOWEST_BYTES_PER_SECOND = 100_000
+"""The slowest link on which a form is waited for without a try in vain."""
+
+Form = Mapping[str, str | tuple[str, bytes]]
+"""Fields of a form, a file as its name and bytes."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +101,26 @@ class Transport:
         *,
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        form: tuple[Mapping[str, str], Mapping[str, Any]] | None = None,
+        form: Form | None = None,
         patient: bool,
     ) -> Answer:
         """One whole answer; redirects are not followed. `patient` repeats it, so it must be safe to repeat.
 
         Errors: ServerUnreachable, ServerBusy (429 and 5xx).
         """
-        parts: dict[str, Any] = {"params": query, "data": body}
+        parts: dict[str, Any] = {"params": query, "data": body, "timeout": self._timeouts}
         if body is not None:
             parts["headers"] = {"Content-Type": "application/json"}
         if form is not None:
-            parts["data"], parts["files"] = form
+            body, content_type = encode_multipart_formdata(form)
+            parts["headers"] = {"Content-Type": content_type}
+            held_seconds = min(len(body), _HELD_BACK_BYTES) / _SLOWEST_BYTES_PER_SECOND
+            parts["timeout"] = (self._timeouts[0], self._timeouts[1] + held_seconds)
 
         def once() -> Answer:
+            if form is not None:
+                # As a stream: bytes would have to be through as a whole within the time of one connection.
+                parts["data"] = io.BytesIO(body or b"")
             with self._send(method, path, self.url + path, self._session, **parts) as response:
                 self._refuse_busy(method, path, response)
                 return Answer(method, path, response.status_code, response.headers, response.content)
@@ -133,7 +148,9 @@ class Transport:
     def _open(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> tuple[requests.Response, bool]:
         url, session, params = self.url + path, self._session, query
         for _ in range(MAX_REDIRECTS + 1):
-            response = self._send("GET", path, url, session, params=params, headers=headers, stream=True)
+            response = self._send(
+                "GET", path, url, session, params=params, headers=headers, timeout=self._timeouts, stream=True
+            )
             if not response.is_redirect:
                 with _closed_on_error(response):
                     self._refuse_busy("GET", path, response)
@@ -160,7 +177,7 @@ class Transport:
         with self._counting:
             self.requests_made += 1
         try:
-            return session.request(method, url, timeout=self._timeouts, allow_redirects=False, stream=stream, **parts)
+            return session.request(method, url, allow_redirects=False, stream=stream, **parts)
         except requests.RequestException as error:
             with self._counting:
                 self.failures += 1

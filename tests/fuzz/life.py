@@ -55,7 +55,7 @@ class Life:
             halt=threading.Event(),
         )
         left = [item for item in self._store.items(Status.SUBMITTED) if item.server == server.url]
-        return Lane(bench, AtOnce(), left=left, suiting=None if alone else TakesAll())
+        return Lane(bench, AtOnce(), AtOnce(), left=left, suiting=None if alone else TakesAll())
 
     def turn(self) -> None:
         """The next lane's step, and what the looking thread does after it; or the end of the burst."""

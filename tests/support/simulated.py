@@ -192,6 +192,7 @@ class Simulation:
                     halt=threading.Event(),
                 ),
                 AtOnce(),
+                AtOnce(),
                 left=(),
                 suiting=TakesAll() if len(servers) > 1 else None,
             )
