@@ -144,6 +144,21 @@ _ALL = (
         ("IMAGE",),
     ),
     NodeClass("LoadImage", {"image": ("@input", {"image_upload": True})}, ("IMAGE", "MASK"), display_name="Load Image"),
+    NodeClass(
+        "LoadImageMask",
+        {"image": ("@input", {"image_upload": True}), "channel": (["alpha", "red", "green", "blue"],)},
+        ("MASK",),
+        display_name="Load Image (as Mask)",
+        category="mask",
+    ),
+    NodeClass(
+        "MaskToImage",
+        {"mask": ("MASK",)},
+        ("IMAGE",),
+        display_name="Convert Mask to Image",
+        category="mask",
+        module="comfy_extras.nodes_mask",
+    ),
     NodeClass("ImageInvert", {"image": ("IMAGE",)}, ("IMAGE",), display_name="Invert Image"),
     NodeClass(
         "ImageScale",

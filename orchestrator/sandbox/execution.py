@@ -15,7 +15,7 @@ from orchestrator.sandbox.files import Files
 from orchestrator.sandbox.graph import run_order, signatures
 from orchestrator.sandbox.nodes import Catalogue
 from orchestrator.sandbox.queue import QueueEntry, Result
-from orchestrator.sandbox.validate import is_link
+from orchestrator.sandbox.validate import LOADERS, is_link
 
 Cache = dict[str, render.Computed]
 """What the previous prompt's nodes gave, by signature. Like ComfyUI's it holds no more than one prompt's worth."""
@@ -250,7 +250,7 @@ class Execution:
 
     def _fingerprint(self, node: dict[str, Any]) -> str:
         image = node["inputs"].get("image")
-        if node["class_type"] == "LoadImage" and isinstance(image, str):
+        if node["class_type"] in LOADERS and isinstance(image, str):
             return self._around.files.fingerprint(image)
         return ""
 

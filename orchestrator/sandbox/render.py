@@ -102,6 +102,14 @@ def _load_image(inputs: Inputs, context: Context) -> Computed:
     return Computed((frames, frames))
 
 
+def _load_mask(inputs: Inputs, context: Context) -> Computed:
+    return Computed(_load_image(inputs, context).values[:1])
+
+
+def _mask_to_image(inputs: Inputs, _: Context) -> Computed:
+    return Computed((inputs["mask"],))
+
+
 def _invert(inputs: Inputs, _: Context) -> Computed:
     frames: Frames = inputs["image"]
     return Computed((dataclasses.replace(frames, inverted=not frames.inverted),))
@@ -191,6 +199,8 @@ _NODES: dict[str, Callable[[Inputs, Context], Computed]] = {
     "VAEEncode": _encode,
     "EmptyImage": _empty_image,
     "LoadImage": _load_image,
+    "LoadImageMask": _load_mask,
+    "MaskToImage": _mask_to_image,
     "ImageInvert": _invert,
     "ImageScale": _scale,
     "ImageBlur": _blur,

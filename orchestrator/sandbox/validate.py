@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.sandbox.nodes import Catalogue, Options
 
 Problem = dict[str, Any]
+LOADERS = ("LoadImage", "LoadImageMask")
 _MODEL_INPUTS = ("ckpt_name", "lora_name", "vae_name")
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 
@@ -129,7 +130,7 @@ class Validation:
                 message = f"Failed to convert an input value to a {kind} value"
                 info["exception_message"] = str(error)
                 return _problem("invalid_input_type", message, f"{name}, {value}, {error}", info)
-        if node["class_type"] == "LoadImage":
+        if node["class_type"] in LOADERS and name == "image":
             if self._input_exists(str(value)):
                 return None
             details = f"{name} - Invalid image file: {value}"
