@@ -112,7 +112,15 @@ class Settling:
         return sidecar_of(find.item, self._bench.prompts, graph=find.graph, seconds=find.seconds)
 
     def _out_of_memory(self, item: Item, entry: HistoryEntry) -> None:
-        """Free the server's memory and try once more; a second time fails the item."""
+        """Free the server's memory and try again: with half the batch size that `auto` chose, while there is a half.
+
+        Any other item is tried once more, and a second time fails it.
+        """
+        batch_size = item.automatic_batch_size or 1
+        if batch_size > 1:
+            self._bench.client.free()
+            self._bench.shrink(item, batch_size=batch_size // 2)
+            return
         failure = _failure(entry)
         again = item.error is not None and item.error.kind == OUT_OF_MEMORY
         when = "out of memory twice, also after /free" if again else "out of memory"

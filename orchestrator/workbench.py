@@ -135,6 +135,29 @@ class Workbench:
         """Due again with no attempt charged, in this burst or a later one; or cancelled where that was wished for."""
         self._count(self.change(item, lambda now: now.cancel() if now.cancel_requested else now.put_back(charge=False)))
 
+    def shrink(self, item: Item, *, batch_size: int) -> None:
+        """Due again with no more than this batch size, with no attempt charged, or cancelled where that was wished for.
+
+        So is, in the same change set, what else of its batch is due with a larger one that `auto` chose: not each of
+        them has to run out of memory by itself. What is out is left as it was sent.
+        """
+
+        def edit(now: Item) -> Item:
+            if now.status is not Status.PENDING:
+                if now.cancel_requested:
+                    return now.cancel()
+                now = now.put_back(charge=False)
+            return now.shrink(batch_size=batch_size)
+
+        changed = {one.key: one for one in change_all(self.store, [item, *self._larger(item, batch_size)], edit)}
+        if changed:
+            whose = f"batch {item.batch}" if item.batch is not None else item.key
+            self.tally.note(
+                f"out of memory at batch_size {item.automatic_batch_size}: {whose} goes on with {batch_size}; "
+                "its prompts make fewer pictures each"
+            )
+        self._count(changed.get(item.key))
+
     def crashed(self, item: Item) -> None:
         """Its server went down, or forgot it, while it ran: due again like the others, or set aside as the reason."""
         import shlex
@@ -188,6 +211,18 @@ class Workbench:
     def cancel(self, item: Item) -> None:
         """Settle a wish to cancel."""
         self._count(self.change(item, lambda now: now.cancel()))
+
+    def _larger(self, item: Item, batch_size: int) -> list[Item]:
+        """Due items of its batch that `auto` gave more than this; none whose prompt may still be out."""
+        if item.batch is None:
+            return []
+        return [
+            other
+            for other in self.store.items(Status.PENDING)
+            if other.batch == item.batch
+            and (other.automatic_batch_size or 0) > batch_size
+            and not other.may_be_on_a_server
+        ]
 
     def _count(self, changed: Item | None) -> None:
         """Where an item stands now; None: another process has decided otherwise."""

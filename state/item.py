@@ -73,6 +73,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     filename: str = ""
     prompt_text: str | None = None
     inputs: dict[str, Any] = {}
+    batch_size_auto: bool = False
+    """Whether `--batch-size auto` chose the batch size in `inputs`, so that it may be made smaller."""
     uploads: dict[str, str] = {}
     """Binding → picture that its server is given first; the path is relative to the state file's directory."""
     template: str | None = None
@@ -140,6 +142,18 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         if self.status is Status.SUBMITTED:
             return True
         return self.status is Status.PENDING and self.prompt_id is not None and self.completed_at is None
+
+    @property
+    def automatic_batch_size(self) -> int | None:
+        """Pictures of one prompt where `--batch-size auto` chose how many; None where it did not, or is no number now."""
+        size = self.inputs.get("batch_size")
+        return size if self.batch_size_auto and type(size) is int else None
+
+    def shrink(self, *, batch_size: int) -> Self:
+        """No more than so many pictures of one prompt, where `--batch-size auto` chose how many. Safe to repeat."""
+        if (self.automatic_batch_size or 0) <= batch_size:
+            return self
+        return msgspec.structs.replace(self, inputs={**self.inputs, "batch_size": batch_size})
 
     def submit(self, *, prompt_id: str, server: str, at: datetime, fingerprint: str) -> Self:
         """The intent: made durable before the POST. A completed item that was set to pending by hand starts over."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,14 +81,18 @@ class Planner:
             raise UsageError(f"--template: none is set; name a workflow file or a shipped one ({shipped})")
         brought = recipe.graph if recipe is not None else None
         vocabulary = self._vocabulary(name, brought)
-        asked = self._with_batch_size(self._with_profile(asked, vocabulary), vocabulary).settled(vocabulary)
+        wanted = self._with_profile(asked, vocabulary)
+        asked = self._with_batch_size(wanted, vocabulary).settled(vocabulary)
+        automatic = {"batch_size": asked.batch_size} if wanted.batch_size == "auto" and asked.batch_size else {}
         if recipe is not None:
             wishes = [_wish(recipe, asked)]
         else:
             wishes = read_wishes(asked, vocabulary=vocabulary, stdin=stdin)
-        variations = vary(wishes, asked=asked, has_seed=vocabulary.binds("seed"))
+        said = replace(asked, batch_size=None) if automatic else asked
+        variations = vary(wishes, asked=said, has_seed=vocabulary.binds("seed"))
         record = self._record(asked, variations, at=at, taken=taken)
-        items = tuple(_items(record, variations, template=name if name != self.kept_template else None))
+        template = name if name != self.kept_template else None
+        items = tuple(_items(record, variations, template=template, automatic=automatic))
         return Plan(record, items, self._checked(items, template=name, brought=brought), brought)
 
     def _vocabulary(self, template: str, brought: Graph | None) -> Vocabulary:
@@ -176,7 +180,10 @@ def _choices(item: Item) -> list[tuple[str, Any]]:
     return sorted((name, value) for name, value in item.inputs.items() if name not in _FREE_INPUTS)
 
 
-def _items(record: BatchRecord, variations: Sequence[Variation], *, template: str | None) -> Iterable[Item]:
+def _items(
+    record: BatchRecord, variations: Sequence[Variation], *, template: str | None, automatic: Mapping[str, Any]
+) -> Iterable[Item]:
+    """`automatic`: the batch size, where `auto` chose it, of those whose row says none."""
     width = max(3, len(str(record.total)))
     for variation in variations:
         place = place_of(record.layout, variation, directory=record.directory, total=record.total, stem=record.stem)
@@ -184,7 +191,8 @@ def _items(record: BatchRecord, variations: Sequence[Variation], *, template: st
             key=f"{record.batch}/{variation.index:0{width}d}",
             status=Status.PENDING,
             prompt_text=variation.prompt or None,
-            inputs=dict(variation.inputs),
+            inputs={**automatic, **variation.inputs},
+            batch_size_auto=bool(automatic) and "batch_size" not in variation.inputs,
             template=template,
             batch=record.batch,
             index=variation.index,
