@@ -93,6 +93,15 @@ def read_recipe(path: Path, *, home: Path, template: str | None = None) -> Recip
     return _recipe(path, template, None, inputs)
 
 
+def read_sidecar(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a sidecar says: inputs by binding or address, and facts. Errors: OSError, ValueError for what is none."""
+    with path.open("rb") as stream:
+        try:
+            return _parted(decoded(stream.read(LARGEST_SIDECAR_BYTES)))
+        except RecursionError as error:
+            raise ValueError("nested too deep to be read") from error
+
+
 def _read_off(item: Item, prompts: Prompts, rendered: Graph) -> tuple[str | None, dict[str, Any], str | None]:
     """The template's name, the inputs in the graph, and the template's fingerprint where these belong together."""
     try:

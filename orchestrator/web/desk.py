@@ -116,6 +116,11 @@ class WatchedState:
         with self._mutex:
             return {name: batch for name, batch in self._batches.items() if not batch.batch.gone}
 
+    def knows(self, batch_id: str) -> bool:
+        """Also one that is gone."""
+        with self._mutex:
+            return batch_id in self._batches
+
     def close(self) -> None:
         with self._mutex:
             if self._store is not None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from urllib.parse import quote
 
 from orchestrator.batches.batch_info import counts_of
 from orchestrator.figures import pictures_of
 from orchestrator.web.desk import WatchedBatch, WatchedState
 from orchestrator.web.models import BatchProgress, BatchStatus, CompletedBatch, Image, Progress
+from orchestrator.web.picture import addresses_of, image_id, version_of
 from state.item import PRIORITIES, Item, Status, remaining
 
 
@@ -99,11 +99,6 @@ def seconds_left(state: WatchedState, batch: WatchedBatch) -> float | None:
     return state.pace * (own[Status.PENDING] + ahead)
 
 
-def image_id(item: Item, number: int) -> str:
-    """The name of an item's picture in addresses: `7`, and `7-2` for its second."""
-    return f"{item.index or 0}" if number == 1 else f"{item.index or 0}-{number}"
-
-
 def _images(batch_id: str, item: Item) -> list[Image]:
     said = Image(
         image=image_id(item, 1),
@@ -116,9 +111,8 @@ def _images(batch_id: str, item: Item) -> list[Image]:
     found = []
     for number, picture in enumerate(pictures, 1):
         name = image_id(item, number)
-        at, version = f"{quote(batch_id, safe='')}/{name}", f"?v={picture.sha256[:16]}"
-        addresses = {"thumbnail": f"/thumbnails/{at}{version}", "url": f"/images/{at}{version}"}
-        found.append(said.model_copy(update={"image": name, **addresses}))
+        url, thumbnail = addresses_of(batch_id, name, picture.path, version_of(picture.sha256))
+        found.append(said.model_copy(update={"image": name, "thumbnail": thumbnail, "url": url}))
     return found or [said]
 
 

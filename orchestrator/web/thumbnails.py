@@ -50,6 +50,12 @@ class Thumbnails:
             return on_reading_thread(_shrunk, picture)
         return self._kept(digest) or on_reading_thread(lambda _: self._make(picture, digest), picture)
 
+    def discard(self, digest: str) -> None:
+        """Remove one, where it is. Another picture of the same bytes has it made again."""
+        if _KEPT_NAME.match(digest):
+            with contextlib.suppress(OSError):
+                (self._folder / f"{digest}.webp").unlink(missing_ok=True)
+
     def sweep(self, *, largest_bytes: int = LARGEST_CACHE_BYTES) -> None:
         """Remove what a killed process left, the thumbnails of pictures that are gone, and the oldest if too much.
 

@@ -1,0 +1,73 @@
+"""Pictures of a batch as one ZIP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
+
+from orchestrator.batches.batch_info import NAME, batch_info, counts_of
+from orchestrator.web.albums import Albums
+from orchestrator.web.answers import Refused, errors
+from orchestrator.web.desk import WatchedBatch
+from orchestrator.web.leftovers import Leftover
+from orchestrator.web.picture import NOT_FOUND, disposition, file_inside
+from orchestrator.web.pictures import AlbumsOf
+from orchestrator.web.zipping import names_in_zip, zipped
+from state.item import remaining
+
+router = APIRouter(prefix="/api", tags=["pictures"])
+
+
+@router.get(
+    "/batches/{batchId}/zip",
+    operation_id="downloadBatch",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {}}}, **errors(404)},
+)
+def zip_of(batchId: str, albums: AlbumsOf, image: Annotated[list[str] | None, Query()] = None) -> StreamingResponse:
+    """The chosen pictures of a batch, all without `image`, and its batch_info.json.
+
+    A file that is not there any more is left out, and named in missing.txt.
+    """
+    batch = _found(albums, batchId)
+    pictures = albums.pictures(batchId)
+    if image:
+        if not pictures.keys() >= set(image):
+            raise Refused(404, NOT_FOUND, "image")
+        pictures = {name: picture for name, picture in pictures.items() if name in image}
+    if not pictures:
+        raise Refused(404, "This batch has no pictures", "batchId")
+    directory = batch.directory if isinstance(batch, Leftover) else batch.record.directory
+    names = names_in_zip((picture.path for picture in pictures.values()), directory)
+    files = (
+        (names[picture.path], file_inside(picture.state.settings.output_dir, picture.path))
+        for picture in pictures.values()
+    )
+    info = msgspec.json.format(msgspec.json.encode(_info(batch, names)), indent=2) + b"\n"
+    headers = {"Content-Disposition": disposition("attachment", f"{batchId}.zip")}
+    return StreamingResponse(zipped(files, beside={NAME: info}), media_type="application/zip", headers=headers)
+
+
+def _found(albums: Albums, batch_id: str) -> WatchedBatch | Leftover:
+    found = albums.desk.find(batch_id)
+    batch = found[1] if found is not None else albums.leftovers.batches().get(batch_id)
+    if batch is None:
+        raise Refused(404, "Batch not found", "batchId")
+    return batch
+
+
+def _info(batch: WatchedBatch | Leftover, names: Mapping[str, str]) -> dict[str, Any]:
+    """What is known of the batch now. Its files have the names that they have in the archive, if they are in it."""
+    if isinstance(batch, Leftover):
+        info: dict[str, Any] = batch.read_info()
+    else:
+        items, ends = batch.items, batch.batch.ends
+        ended_at = ends[-1].at if ends and not remaining(counts_of(items)) else None
+        info = batch_info(batch.record, items, ended_at=ended_at)
+    images = info.get("images")
+    listed = [image for image in images if isinstance(image, dict)] if isinstance(images, list) else []
+    return info | {"images": [image | {"file": names.get(str(image.get("file")))} for image in listed]}
