@@ -68,7 +68,7 @@ class Filling:
             for key in (*through, *(item.key for item in due)):
                 if key not in self._outstanding and key not in self._uploading:
                     self._bench.work.let_go(key)
-        return bool(due)
+        return bool(due or through)
 
     def _is_out_already(self, item: Item) -> bool:
         """Set to pending by hand while its prompt was out: looked up before it is sent again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -181,16 +181,26 @@ class Run:
             on_error=request.on_error,
             batch=request.batch,
         )
-        recorded = (output.path for item in store.items() for output in item.outputs) if request.overwrite else ()
+        spared = _spared(store, settings.output_dir) if request.overwrite else ()
         return Shared(
             store=store,
-            outputs=Outputs(settings.output_dir, overwrite=request.overwrite, spared=recorded),
+            outputs=Outputs(settings.output_dir, overwrite=request.overwrite, spared=spared),
             prompts=prompts,
             work=work,
             options=request.options(),
             clock=self._clock,
             note=self._notes.note,
         )
+
+
+def _spared(store: JsonStore, output_dir: Path) -> Iterator[str]:
+    """What no result may replace: other items' outputs, and the pictures that the items are made of."""
+    home = store.path.parent
+    for item in store.items():
+        yield from (output.path for output in item.outputs)
+        for upload in item.uploads.values():
+            if (original := home / upload).is_relative_to(output_dir):
+                yield original.relative_to(output_dir).as_posix()
 
 
 def _record_killed(log: BurstLog, holder: Holder, last_alive: datetime) -> None:
