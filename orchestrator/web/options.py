@@ -18,6 +18,8 @@ from orchestrator.web.models import Options, Server
 from orchestrator.web.starting import templates_of, with_template
 
 _KEPT_SECONDS = 5.0
+_PATIENCE_SECONDS = 2.0
+"""Of somebody who looks at a page: a server that is away is not waited for as a burst waits."""
 _CHOSEN = {"model": "models", "sampler": "samplers", "scheduler": "schedulers"}
 _SHOWN = ("model", "steps", "cfg", "width", "height", "sampler", "scheduler", "negative")
 
@@ -67,7 +69,7 @@ def _asked(
     settings = state.settings
     address = settings.servers[0]
     try:
-        with ComfyUI(address, headers=settings.resolved_headers(address)) as client:
+        with ComfyUI(address, headers=settings.resolved_headers(address), retry_seconds=_PATIENCE_SECONDS) as client:
             client.queue_remaining()
             offer = Offer(client)
             for binding, name in _CHOSEN.items():

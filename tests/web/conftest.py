@@ -5,14 +5,13 @@ Sandbox, server and browser live for a module; every test gets a page of its own
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import chromium_path, running_chromium
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
@@ -74,16 +73,12 @@ def serve(tmp_path: Path, sandbox: Sandbox) -> Iterator[Serve]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A headless Chromium. Tests of pages are skipped where there is none, and say so."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="the browser's driver, playwright, is not installed")
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    pytest.importorskip("playwright.sync_api", reason="the browser's driver, playwright, is not installed")
+    path = chromium_path()
     if path is None:
         pytest.skip("no Chromium is installed here, so no page was opened in a browser")
-    # Chromium's sandbox refuses to run as root; containers have little shared memory.
-    arguments = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=path, args=arguments)
+    with running_chromium(path) as running:
         yield running
-        running.close()
 
 
 @pytest.fixture

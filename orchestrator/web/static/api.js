@@ -1,6 +1,8 @@
 /** The JSON API, one function a call. Nothing here touches the document. */
 
 const PATIENCE_MILLISECONDS = 15_000;
+/** What changes something may have been done although its answer did not come in time. */
+const CHANGING_PATIENCE_MILLISECONDS = 120_000;
 
 export const NO_SERVER = "Cannot connect to server";
 
@@ -39,7 +41,7 @@ const withSeedsAsNumbers = (text) => text.replace(/"(seed|baseSeed)":"(\d+)"/g, 
  * @returns {Promise<any>} the answer's JSON. Errors: Away, Refused.
  */
 async function call(method, path, { body, signal } = {}) {
-  const limit = AbortSignal.timeout(PATIENCE_MILLISECONDS);
+  const limit = AbortSignal.timeout(method === "GET" ? PATIENCE_MILLISECONDS : CHANGING_PATIENCE_MILLISECONDS);
   let response, text;
   try {
     response = await fetch(path, {

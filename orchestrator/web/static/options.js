@@ -3,6 +3,7 @@
 import { Away, optionsFor } from "./api.js";
 import { byId, make, notify, onRetry } from "./dom.js";
 
+const AGAIN_MILLISECONDS = 5_000;
 const LISTS = { model: "models", sampler: "samplers", scheduler: "schedulers" };
 const NUMBERS = ["steps", "cfg", "width", "height"];
 const BY_PROFILE = ["steps", "cfg", "sampler", "scheduler"];
@@ -14,6 +15,7 @@ export class Options {
     this.form = form;
     this.away = byId("server-away");
     this.asked = 0;
+    this.timer = 0;
     for (const name of ["template", "state"]) {
       this.#field(name)?.addEventListener("change", () => this.load());
     }
@@ -39,15 +41,15 @@ export class Options {
       if (!options.template && options.templates.length) this.load();
     } catch (error) {
       if (turn !== this.asked) return;
-      const away = error instanceof Away;
-      notify(this.away, /** @type {Error} */ (error).message, away ? error.detail : "");
+      this.#isAway(/** @type {Error} */ (error), error instanceof Away ? error.detail : "");
     }
   }
 
   /** @param {any} options */
   #fill(options) {
     const away = new Away(options.server.message ?? "");
-    notify(this.away, options.server.reachable ? "" : away.message, away.detail);
+    if (options.server.reachable) notify(this.away, "");
+    else this.#isAway(away, away.detail);
     this.defaults = options.defaults;
     const takes = new Set(options.takes);
     for (const [name, list] of Object.entries(LISTS)) {
@@ -58,6 +60,13 @@ export class Options {
     this.#templates(options.templates, options.template);
     this.#choices("profile", options.profiles, "None");
     this.#placeholders();
+  }
+
+  /** Say so, and ask again by and by as long as somebody sees the form. @param {Error} error @param {string} detail */
+  #isAway(error, detail) {
+    notify(this.away, error.message, detail);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.form.checkVisibility() && this.load(), AGAIN_MILLISECONDS);
   }
 
   /** @param {string} name @param {string[]} values @param {string} none what leaving it out means */

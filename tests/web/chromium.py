@@ -1,0 +1,27 @@
+"""The headless Chromium of tests and screenshots."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+
+def chromium_path() -> str | None:
+    """Where a Chromium is: what CHROMIUM says, or the system's; None where there is none."""
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@contextlib.contextmanager
+def running_chromium(path: str) -> Iterator[Any]:
+    """Playwright's browser. Errors: ImportError where Playwright is not installed."""
+    from playwright.sync_api import sync_playwright
+
+    # Chromium's sandbox refuses to run as root; containers have little shared memory.
+    arguments = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=path, args=arguments)
+        yield running
+        running.close()

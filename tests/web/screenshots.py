@@ -1,0 +1,218 @@
+"""Screenshots of every view, in light, in dark and at a phone's width: `python -m tests.web.screenshots DIR`.
+
+To be looked at after a change of how the pages look. Needs Playwright and a Chromium.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from chromium import chromium_path, running_chromium
+from projects import small_template
+from serving import Served
+from waiting import wait_until
+
+from orchestrator.sandbox import Sandbox, SandboxSettings
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1280, "height": 860}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 360, "height": 740}, "has_touch": True, "device_scale_factor": 2},
+}
+PROMPT = "A lighthouse on a cliff at dusk, long shadows over the dunes, film grain"
+PACE_SECONDS = 0.8
+
+Scene = Callable[["Set", Any], Iterator[None]]
+"""Brings the page to where it is taken, yields, and clears up."""
+
+
+class Set:
+    """What the scenes are taken of."""
+
+    def __init__(self, sandbox: Sandbox, served: Served, picky: Served) -> None:
+        """`picky`: takes every seed for the number of steps, so that ComfyUI refuses 0 and large ones."""
+        self.sandbox, self.served, self.picky = sandbox, served, picky
+        self.complete = served.made(PROMPT, count=8)
+        self.partial = picky.made(PROMPT, count=4, seedMode="incremental", baseSeed=0)
+        self.failed = picky.made(PROMPT, count=3)
+
+    def under_way(self, page: Any, *, images: int, served: Served | None = None, **said: Any) -> str:
+        """A batch with so many images there; the page shows it."""
+        self.sandbox.change(seconds_per_prompt=PACE_SECONDS)
+        served = served or self.served
+        batch = served.begin(PROMPT, count=12, **said)
+        page.goto(f"{served.url}/?batch={batch}")
+        page.locator(".shot-picture img").nth(images - 1).wait_for()
+        return batch
+
+    def stop(self) -> None:
+        """Nothing is under way any more."""
+        self.sandbox.change(seconds_per_prompt=0.0)
+        for served in (self.served, self.picky):
+            served.cancel_all()
+
+
+def form(_: Set, page: Any) -> Iterator[None]:
+    page.goto("/")
+    page.get_by_label("Prompt", exact=True).fill(PROMPT)
+    page.get_by_text("More settings").click()
+    page.get_by_text("Randomise seeds").click()
+    yield
+
+
+def mistakes(_: Set, page: Any) -> Iterator[None]:
+    page.goto("/")
+    page.get_by_label("Number of images").fill("21")
+    page.get_by_role("button", name="Generate Batch").click()
+    yield
+
+
+def recent(_: Set, page: Any) -> Iterator[None]:
+    page.goto("/")
+    page.get_by_label("Recent batches").check()
+    page.locator("#recent-list li").first.wait_for()
+    yield
+
+
+def comfyui_away(scene: Set, page: Any) -> Iterator[None]:
+    scene.sandbox.change(unavailable_rate=1.0)
+    # What ComfyUI said is kept for a few seconds.
+    wait_until(lambda: not scene.served.answer("GET", "/api/options")["server"]["reachable"])
+    page.goto("/")
+    page.locator("#server-away").wait_for()
+    yield
+    scene.sandbox.change(unavailable_rate=0.0)
+
+
+def progress(scene: Set, page: Any) -> Iterator[None]:
+    scene.under_way(page, images=4)
+    yield
+    scene.stop()
+
+
+def cancelled(scene: Set, page: Any) -> Iterator[None]:
+    scene.under_way(page, images=2)
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Batch cancelled").wait_for()
+    yield
+    scene.stop()
+
+
+def failing(scene: Set, page: Any) -> Iterator[None]:
+    scene.under_way(page, images=2, served=scene.picky, seedMode="incremental", baseSeed=0)
+    yield
+    scene.stop()
+
+
+def partly_failed(scene: Set, page: Any) -> Iterator[None]:
+    page.goto(f"{scene.picky.url}/?batch={scene.partial}")
+    page.locator("#partial summary").click()
+    yield
+
+
+def all_failed(scene: Set, page: Any) -> Iterator[None]:
+    page.goto(f"{scene.picky.url}/?batch={scene.failed}")
+    page.locator("#failure").wait_for()
+    yield
+
+
+def comparison(scene: Set, page: Any) -> Iterator[None]:
+    page.goto(f"/?batch={scene.complete}")
+    boxes = page.locator("#grid").get_by_role("checkbox")
+    boxes.nth(1).check()
+    boxes.nth(4).check()
+    yield
+
+
+def pair(scene: Set, page: Any) -> Iterator[None]:
+    next(comparison(scene, page))
+    page.get_by_role("button", name="Compare side by side").click()
+    yield
+
+
+def slider(scene: Set, page: Any) -> Iterator[None]:
+    next(pair(scene, page))
+    page.get_by_label("Slider").check()
+    page.get_by_role("button", name="Zoom in").click()
+    yield
+
+
+def away(scene: Set, page: Any) -> Iterator[None]:
+    scene.under_way(page, images=1)
+    scene.served.kill()
+    page.locator("#batch-alert").wait_for()
+    yield
+    scene.served.start()
+    scene.stop()
+
+
+def gallery(_: Set, page: Any) -> Iterator[None]:
+    page.goto("/gallery")
+    page.wait_for_load_state("networkidle")
+    yield
+
+
+def states(_: Set, page: Any) -> Iterator[None]:
+    page.goto("/states")
+    page.wait_for_load_state("networkidle")
+    yield
+
+
+SCENES: tuple[Scene, ...] = (
+    form,
+    mistakes,
+    recent,
+    comfyui_away,
+    progress,
+    failing,
+    cancelled,
+    partly_failed,
+    all_failed,
+    comparison,
+    pair,
+    slider,
+    away,
+    gallery,
+    states,
+)
+
+
+def main(directory: Path, *names: str) -> None:
+    """Take all scenes, or those of these names."""
+    directory.mkdir(parents=True, exist_ok=True)
+    template = small_template()
+    template["5"]["inputs"] |= {"width": 768, "height": 768}
+    binding = ["--bind", "seed=3.seed,3.steps"]
+    with (
+        tempfile.TemporaryDirectory() as home,
+        tempfile.TemporaryDirectory() as other,
+        Sandbox(SandboxSettings()) as sandbox,
+        Served(Path(home), servers=[sandbox.url], template=template) as served,
+        Served(Path(other), servers=[sandbox.url], template=template, options=binding) as picky,
+        running_chromium(chromium_path() or "chromium") as browser,
+    ):
+        stage = Set(sandbox, served, picky)
+        for look, parts in LOOKS.items():
+            for scene in SCENES:
+                if not names or scene.__name__ in names:
+                    _take(scene, stage, browser.new_context(base_url=served.url, **parts), directory, look)
+
+
+def _take(scene: Scene, stage: Set, context: Any, directory: Path, look: str) -> None:
+    page = context.new_page()
+    path = directory / f"{scene.__name__}-{look}.png"
+    for _ in scene(stage, page):
+        page.screenshot(path=path, full_page=look == "phone")
+    context.close()
+    print(path)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])
