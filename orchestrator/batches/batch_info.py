@@ -15,7 +15,7 @@ from state.batch import BatchRecord
 from state.disk import Disk
 from state.item import Item, Status
 
-SCHEMA = "burst.batch/1"
+SCHEMA = "burst.batch-info/1"
 NAME = "batch_info.json"
 
 

@@ -143,7 +143,7 @@ def test_the_info_tells_of_every_picture_and_goes_with_the_batch(scene: Scene) -
         scene.end(1)
         scene.end(2, FAILED)
     told = info(scene)
-    assert (told["schema"], told["batch"], told["ended_at"]) == ("burst.batch/1", "b1", "2030-01-01T12:00:00Z")
+    assert (told["schema"], told["batch"], told["ended_at"]) == ("burst.batch-info/1", "b1", "2030-01-01T12:00:00Z")
     assert (told["prompts"], told["seeds"], told["parameters"]) == (["a fox"], [41, 42], {"cfg": 7.5})
     assert told["images"] == [
         {"file": "b1/001.png", "index": 1, "seed": 41, "status": "completed", "seconds": 3.0},
