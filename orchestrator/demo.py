@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator import itself
 from orchestrator.clock import Clock
 from orchestrator.contact_sheet import write_contact_sheet
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, UsageError
@@ -219,7 +219,7 @@ class _Command:
     def __init__(self, arguments: Sequence[str], *, directory: Path, say: Callable[[str], None]) -> None:
         self._say = say
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "burst", *arguments],
+            itself.command(*arguments),
             cwd=directory,
             env=_environment(),
             stdin=subprocess.DEVNULL,
@@ -284,11 +284,7 @@ def _prepared(directory: Path | None) -> Path:
 
 def _environment() -> dict[str, str]:
     """This process's, without what would lead the demo's bursts elsewhere."""
-    kept = {name: value for name, value in os.environ.items() if not _misleads(name)}
-    source = str(Path(__file__).resolve().parent.parent)
-    kept["PYTHONPATH"] = os.pathsep.join(filter(None, [source, kept.get("PYTHONPATH", "")]))
-    kept["PYTHONIOENCODING"] = "utf-8"
-    return kept
+    return itself.environment({name: value for name, value in os.environ.items() if not _misleads(name)})
 
 
 def _misleads(name: str) -> bool:

@@ -120,6 +120,14 @@ class JsonReader:
             news, self._news = list(self._news), {}
             return news
 
+    def is_edited(self) -> bool:
+        """Whether the JSON was edited by hand since it was read (or is being handed over): to be opened anew.
+
+        A writer takes such an edit in before it writes; who only reads does not see it before.
+        """
+        with self._mutex:
+            return self._json_changed()
+
     def close(self) -> None:
         with self._mutex:
             self._drop_journal()

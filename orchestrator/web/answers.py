@@ -44,6 +44,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return answer(400, "the body is not JSON")
         return answer(400, _said(first), _field(first["loc"]))
 
     @app.exception_handler(HTTPException)

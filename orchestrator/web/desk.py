@@ -42,8 +42,10 @@ class WatchedBatch:
 
 
 class WatchedState:
-    """One state file, followed. Any thread may use it; `refresh` first, which costs two looks at the disk when nothing
-    has changed, and what was changed otherwise."""
+    """One state file, followed. Any thread may use it; `refresh` first.
+
+    That costs a few looks at the disk when nothing has changed, and what was changed otherwise.
+    """
 
     def __init__(self, number: int, path: Path, overrides: Overrides) -> None:
         self.number = number
@@ -96,14 +98,11 @@ class WatchedState:
     def refresh(self) -> None:
         """Take in what others wrote. Errors: StateError."""
         with self._mutex:
-            if self._store is None:
-                if self._disk.stamp(self.path) is None:
-                    return
-                self._store = JsonStore.open(self.path, read_only=True)
-                self._take_in(self._store.items())
-            elif keys := self._store.refresh():
+            if self._store is not None and (keys := self._store.refresh()):
                 self._take_in(self._store.get(key) for key in keys if key in self._store)
                 self._forget(key for key in keys if key not in self._store)
+            elif self._store is None or self._store.is_edited():
+                self._open()
             if (stamp := self._disk.stamp(self._log.path)) != self._log_stamp:
                 self._log_stamp, self.version = stamp, self.version + 1
                 self._batches = {
@@ -126,6 +125,18 @@ class WatchedState:
             if self._store is not None:
                 self._store.close()
                 self._store = None
+
+    def _open(self) -> None:
+        """Read everything, anew after an edit by hand."""
+        if self._disk.stamp(self.path) is None:
+            return
+        opened = JsonStore.open(self.path, read_only=True)
+        self.close()
+        self._store = opened
+        self._batch_of.clear()
+        for items in self._items.values():
+            items.clear()
+        self._take_in(opened.items())
 
     def _take_in(self, items: Iterable[Item]) -> None:
         self.version += 1

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator import itself
 from orchestrator.clock import Clock
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
 from orchestrator.web.desk import Desk, WatchedState
@@ -25,7 +25,7 @@ from state.run_lock import RunLock
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.5
-_PAUSES_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0)
+_PAUSES_SECONDS = (1.0, 2.0, 5.0)
 """Before the next try, after runs in a row that could not work."""
 _END_SECONDS = 3.0
 _RUN = ("run", "--until-done", "--json", "--poll-interval", "1")
@@ -57,7 +57,7 @@ class Workers:
     ) -> None:
         """`arguments`: what `burst run` is told beside the state, such as the server. `environment`: all of it."""
         self._arguments = tuple(arguments)
-        self._environment = dict(os.environ if environment is None else environment)
+        self._environment = itself.environment(os.environ if environment is None else environment)
         self._clock = clock or Clock()
         self._stop = threading.Event()
         self._workers = [_Worker(state) for state in desk.states]
@@ -127,7 +127,7 @@ class Workers:
         # A file, not a pipe: a burst that outlives the front end must be able to go on speaking.
         with said.open("wb") as errors:
             worker.process = subprocess.Popen(
-                [sys.executable, "-m", "burst", *_RUN, "--state", str(state.path), *self._arguments],
+                itself.command(*_RUN, "--state", str(state.path), *self._arguments),
                 cwd=state.path.parent,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

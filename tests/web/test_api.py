@@ -1,0 +1,246 @@
+"""The browser's contract: three calls, their fields, their errors, and what becomes of a batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fronts import Front, front
+from waiting import wait_until
+
+from orchestrator.sandbox import Sandbox, SandboxSettings
+from orchestrator.web.progress import status_of
+from state.item import Status
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(SandboxSettings()) as running:
+        yield running
+
+
+@pytest.fixture
+def working(tmp_path: Path, sandbox: Sandbox) -> Iterator[Front]:
+    with front(tmp_path, sandbox) as found:
+        yield found
+
+
+@pytest.fixture
+def idle(tmp_path: Path, sandbox: Sandbox) -> Iterator[Front]:
+    with front(tmp_path, sandbox, works=False) as found:
+        yield found
+
+
+def test_a_batch_is_queued_rendered_and_told(working: Front) -> None:
+    started = working.start(batchCount=3)
+    assert started["queuedImages"] == 3
+    assert not started["estimateKnown"]
+    done = working.wait_for(started["batchId"], "complete")
+    assert done["progress"] | {"thumbnails": None} == {
+        "batchId": started["batchId"],
+        "totalImages": 3,
+        "completedImages": 3,
+        "failedImages": [],
+        "currentImage": None,
+        "status": "complete",
+        "thumbnails": None,
+    }
+    assert len(done["thumbnails"]) == 3
+    assert done["thumbnails"] == done["progress"]["thumbnails"]
+    assert done["estimatedSecondsRemaining"] == 0
+    folder = working.output / "batches" / started["batchId"]
+    assert sorted(path.name for path in folder.glob("*.png")) == ["image_001.png", "image_002.png", "image_003.png"]
+    info = json.loads((folder / "batch_info.json").read_text())
+    assert info["prompts"] == ["a fox"]
+    assert info["seeds"] == [image["seed"] for image in done["images"]]
+    assert working.start()["estimateKnown"]
+
+
+def test_random_seeds_are_independent_ones(idle: Front) -> None:
+    idle.start(batchCount=5)
+    seeds = [item.inputs["seed"] for item in idle.items()]
+    assert len(set(seeds)) == 5
+    assert seeds != list(range(seeds[0], seeds[0] + 5))
+
+
+def test_incremental_seeds_begin_at_the_base(idle: Front) -> None:
+    idle.start(batchCount=3, seedMode="incremental", baseSeed=41)
+    assert [item.inputs["seed"] for item in idle.items()] == [41, 42, 43]
+
+
+def test_parameters_reach_every_picture(idle: Front) -> None:
+    said = {"steps": 9, "cfg": 3.5, "width": 512, "sampler": "euler", "scheduler": "karras", "negative": "fog"}
+    started = idle.start(model="v1-5-pruned-emaonly-fp16.safetensors", baseParameters=said)
+    for item in idle.items():
+        assert {name: item.inputs[name] for name in said} == said
+        assert item.inputs["model"] == "v1-5-pruned-emaonly-fp16.safetensors"
+    assert idle.progress(started["batchId"])["parameters"]["steps"] == 9
+
+
+def test_a_profile_and_a_shipped_template(idle: Front) -> None:
+    idle.start()
+    idle.start(baseParameters={"template": "txt2img-sd15", "profile": "speed"})
+    assert idle.items()[0].template is None, "the state's own"
+    item = idle.items()[-1]
+    assert item.template == "txt2img-sd15"
+    assert (item.inputs["steps"], item.inputs["batch_size"]) == (15, 8)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"batchCount": 1}, "Minimum 2 images required for batch"),
+        ({"batchCount": 21}, "Maximum 20 images allowed per batch"),
+        ({"prompt": " \n"}, "Prompt cannot be empty"),
+        ({"prompt": "x" * 501}, "Prompt cannot be longer than 500 characters"),
+        ({"model": "sdxl"}, "did you mean 'sd_xl_base_1.0.safetensors'?"),
+        ({"baseParameters": {"sampler": "eulr"}}, "did you mean 'euler'?"),
+        ({"baseParameters": {"profile": "sped"}}, "speed"),
+        ({"baseParameters": {"template": "/etc/passwd"}}, "no template '/etc/passwd'"),
+        ({"baseParameters": {"template": "../workflow"}}, "no template '../workflow'"),
+        ({"baseParameters": {"stepz": 3}}, "stepz"),
+        ({"batchCount": "5"}, "batchCount"),
+        ({"seedMode": "incremental", "baseSeed": 2**64 - 1}, "ends over"),
+        ({"seedMode": "incremental", "baseSeed": 2**64}, "baseSeed"),
+        ({"seedMode": "other"}, "seedMode"),
+        ({"baseParameters": {"steps": 0}}, "steps"),
+    ],
+)
+def test_what_cannot_be_rendered_is_refused_and_nothing_is_added(
+    idle: Front, request_: dict[str, Any], message: str
+) -> None:
+    answer = idle.ask(**request_)
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]["message"]
+    assert not idle.states[0].exists()
+
+
+@pytest.mark.parametrize("body", [b"{", b"", b"[]", b'"x"', b"\xff", b'{"batchRequest": null}'])
+def test_a_body_that_is_none_is_refused(idle: Front, body: bytes) -> None:
+    answer = idle.http.post("/api/batches", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"]
+
+
+def test_no_comfyui_is_503_and_nothing_is_added(tmp_path: Path, sandbox: Sandbox) -> None:
+    with front(tmp_path, sandbox, works=False, server="http://127.0.0.1:9") as away:
+        answer = away.ask()
+        assert answer.status_code == 503
+        assert answer.json()["error"]["message"].startswith("Cannot connect to server")
+        assert not away.states[0].exists()
+        offered = away.http.get("/api/options").json()
+        assert not offered["server"]["reachable"]
+        assert offered["takes"], "the form can be filled in meanwhile"
+
+
+@pytest.mark.parametrize("call", ["GET {}/progress", "POST {}/cancel", "POST {}/regenerate", "GET {}"])
+def test_an_unknown_batch_is_404(idle: Front, call: str) -> None:
+    idle.start()
+    method, path = call.split()
+    # The beginning of an id is not the id.
+    for batch in ("nope", idle.items()[0].batch[:-1] if idle.items()[0].batch else ""):
+        answer = idle.http.request(method, f"/api/batches/{path.format(batch)}")
+        assert (answer.status_code, answer.json()["error"]["message"]) == (404, "Batch not found")
+
+
+def test_cancel_keeps_what_is_finished(working: Front, sandbox: Sandbox) -> None:
+    sandbox.change(seconds_per_prompt=0.3)
+    batch = working.start(batchCount=20)["batchId"]
+    wait_until(lambda: working.progress(batch)["progress"]["completedImages"], what="a first picture")
+    answer = working.http.post(f"/api/batches/{batch}/cancel")
+    assert answer.json()["cancelled"] is True
+    assert 1 <= answer.json()["completedImages"] < 20
+    ended = working.wait_for(batch, "cancelled")
+    kept = [image for image in ended["images"] if image["url"]]
+    assert len(kept) == ended["progress"]["completedImages"] >= answer.json()["completedImages"]
+    assert len(list((working.output / "batches" / batch).glob("*.png"))) == len(kept)
+    assert working.http.post(f"/api/batches/{batch}/cancel").json()["completedImages"] == len(kept), "safe to repeat"
+
+
+def test_a_failed_picture_is_named_and_the_others_go_on(working: Front, sandbox: Sandbox) -> None:
+    sandbox.change(fail_next=3)  # one item's three attempts, or one of each of three: whichever, all end
+    batch = working.start(batchCount=4)["batchId"]
+    done = working.wait_for(batch, "complete", "failed")
+    assert done["progress"]["completedImages"] + len(done["progress"]["failedImages"]) == 4
+    assert done["progress"]["completedImages"] >= 3
+
+
+def test_all_failed(tmp_path: Path) -> None:
+    with Sandbox(SandboxSettings(failure_rate=1.0)) as broken, front(tmp_path, broken) as found:
+        batch = found.start()["batchId"]
+        done = found.wait_for(batch, "failed")
+        assert done["progress"]["failedImages"] == [1, 2]
+        assert all(image["error"] for image in done["images"])
+
+
+def test_regenerate_makes_the_same_with_other_seeds(idle: Front) -> None:
+    first = idle.start(batchCount=3, seedMode="incremental", baseSeed=1, baseParameters={"steps": 9})["batchId"]
+    random = idle.start(batchCount=3, prompt="two foxes")["batchId"]
+    for batch, counts_up in ((first, True), (random, False)):
+        again = idle.http.post(f"/api/batches/{batch}/regenerate").json()["batchId"]
+        items = {name: [item for item in idle.items() if item.batch == name] for name in (batch, again)}
+        before, after = items[batch], items[again]
+        assert [item.prompt_text for item in after] == [item.prompt_text for item in before]
+        old, new = ([item.inputs.pop("seed") for item in some] for some in (before, after))
+        assert [item.inputs for item in after] == [item.inputs for item in before]
+        assert not set(old) & set(new)
+        assert (new == list(range(new[0], new[0] + 3))) is counts_up
+
+
+def test_batches_of_the_command_line_are_shown_too(idle: Front) -> None:
+    from orchestrator.batches.asked import Asked
+    from orchestrator.generating import Generation
+    from orchestrator.request import Request
+
+    idle.start()
+    made = Generation(
+        Asked(prompt="an owl", count=3),
+        Request(state=idle.states[0], overrides=idle.desk.states[0].overrides),
+        queue_only=True,
+    ).execute()
+    found = idle.progress(made.record.batch)  # type: ignore[union-attr]
+    assert (found["prompt"], found["progress"]["totalImages"]) == ("an owl", 3)
+
+
+def test_several_states_are_each_their_own(tmp_path: Path, sandbox: Sandbox) -> None:
+    with front(tmp_path, sandbox, states=2) as two:
+        batches = [two.start(state=number)["batchId"] for number in (0, 1)]
+        for batch in batches:
+            two.wait_for(batch, "complete")
+        assert [len(two.items(number)) for number in (0, 1)] == [2, 2]
+        assert two.ask(state=2).status_code == 404
+
+
+def test_several_pictures_of_one_prompt_have_names_of_their_own(working: Front) -> None:
+    batch = working.start(baseParameters={"profile": "balanced", "width": 64, "height": 64})["batchId"]
+    done = working.wait_for(batch, "complete")
+    assert [image["image"] for image in done["images"][:5]] == ["1", "1-2", "1-3", "1-4", "2"]
+    assert done["progress"]["totalImages"] == 2
+
+
+def test_an_estimate_counts_what_comes_before(idle: Front, tmp_path: Path, sandbox: Sandbox) -> None:
+    with front(tmp_path, sandbox) as working:
+        working.wait_for(working.start()["batchId"], "complete")
+    first, second = idle.start(batchCount=4), idle.start(batchCount=2)
+    assert second["estimatedTime"] == pytest.approx(first["estimatedTime"] * 6 / 4, rel=0.1, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("counts", "status"),
+    [
+        ({"pending": 3}, "queued"),
+        ({"pending": 2, "submitted": 1}, "generating"),
+        ({"pending": 2, "completed": 1}, "generating"),
+        ({"submitted": 1, "cancelled": 2}, "generating"),
+        ({"completed": 3}, "complete"),
+        ({"completed": 2, "failed": 1}, "complete"),
+        ({"failed": 3}, "failed"),
+        ({"completed": 1, "cancelled": 2}, "cancelled"),
+        ({"failed": 1, "cancelled": 2}, "cancelled"),
+    ],
+)
+def test_the_five_states_of_a_batch(counts: dict[str, int], status: str) -> None:
+    assert status_of({one: counts.get(one, 0) for one in Status}) == status

@@ -1,0 +1,153 @@
+"""Following states: what is seen of what others write, and what a look costs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from fronts import front
+
+from orchestrator.sandbox import Sandbox
+from orchestrator.web.desk import Desk
+from state.batch import BatchLog, BatchRecord, GoneRecord
+from state.item import Item, Status
+from state.json_store import JsonStore
+from state.store import Change
+
+EACH = 20
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        yield running
+
+
+def add_batch(store: JsonStore, name: str, *, total: int = EACH) -> None:
+    at = datetime(2026, 11, 21, 5, tzinfo=UTC)
+    BatchLog(store.folder).append(
+        BatchRecord(batch=name, created_at=at, total=total, layout="gallery", directory=f"batches/{name}")
+    )
+    # Backwards: the order of the state is not the batch's.
+    store.add(
+        [
+            Item(key=f"{name}/{index}", status=Status.PENDING, batch=name, index=index, prompt_text="a fox")
+            for index in range(total, 0, -1)
+        ]
+    )
+
+
+def fail(store: JsonStore, key: str) -> None:
+    store.apply([Change(key, Status.PENDING, lambda item: msgspec.structs.replace(item, status=Status.FAILED))])
+
+
+def statuses(desk: Desk, name: str) -> list[str]:
+    found = desk.find(name)
+    assert found is not None
+    return [str(item.status) for item in found[1].items]
+
+
+def test_what_others_write_is_seen_at_the_next_look(tmp_path: Path) -> None:
+    desk = Desk([tmp_path / "state.json"])
+    assert desk.find("b1") is None, "there is no file yet"
+    store = JsonStore.open(tmp_path / "state.json", create=True)
+    add_batch(store, "b1", total=3)
+    assert statuses(desk, "b1") == ["pending"] * 3
+    fail(store, "b1/2")
+    assert statuses(desk, "b1") == ["pending", "failed", "pending"], "in the batch's order"
+    store.settle(at_end=True)
+    add_batch(store, "b2", total=1)
+    assert statuses(desk, "b2") == ["pending"]
+    assert statuses(desk, "b1") == ["pending", "failed", "pending"]
+    BatchLog(store.folder).append(GoneRecord(batch="b1", at=datetime.now(UTC)))
+    assert desk.find("b1") is None
+    desk.close()
+
+
+def test_items_that_are_taken_out_by_hand_are_gone_and_those_that_change_their_batch_too(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    store = JsonStore.open(path, create=True)
+    add_batch(store, "b1", total=3)
+    add_batch(store, "b2", total=1)
+    store.settle(at_end=True)
+    desk = Desk([path])
+    assert len(statuses(desk, "b1")) == 3
+    records = msgspec.json.decode(path.read_bytes())
+    del records["b1/1"]
+    records["b1/2"]["batch"] = "b2"
+    path.write_bytes(msgspec.json.encode(records))
+    assert len(statuses(desk, "b1")) == 1
+    assert len(statuses(desk, "b2")) == 2
+    desk.close()
+
+
+def test_an_id_is_meant_as_it_stands(tmp_path: Path) -> None:
+    store = JsonStore.open(tmp_path / "state.json", create=True)
+    add_batch(store, "b10", total=1)
+    desk = Desk([tmp_path / "state.json"])
+    assert desk.find("b1") is None
+    assert desk.find("b10") is not None
+    desk.close()
+
+
+def test_one_state_that_is_named_twice_is_one(tmp_path: Path) -> None:
+    (tmp_path / "link.json").symlink_to(tmp_path / "state.json")
+    assert len(Desk([tmp_path / "state.json", tmp_path / "link.json"]).states) == 1
+
+
+class Costs:
+    """What is done from now on: items read out of their records, syncs, files opened to be written."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.items = self.syncs = self.written = 0
+        decode, sync, opened = Item.from_record.__func__, os.fsync, os.open  # type: ignore[attr-defined]
+
+        def decoding(kind: type[Item], key: str, raw: bytes) -> Item:
+            self.items += 1
+            return decode(kind, key, raw)  # type: ignore[no-any-return]
+
+        def syncing(number: int) -> None:
+            self.syncs += 1
+            sync(number)
+
+        def opening(path: str, flags: int, *more: int, **named: int) -> int:
+            self.written += bool(flags & (os.O_WRONLY | os.O_RDWR))
+            return opened(path, flags, *more, **named)
+
+        monkeypatch.setattr(Item, "from_record", classmethod(decoding))
+        monkeypatch.setattr(os, "fsync", syncing)
+        monkeypatch.setattr(os, "open", opening)
+
+
+def test_pages_that_look_on_cost_neither_requests_nor_syncs_nor_a_pass_over_the_items(
+    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with front(tmp_path, sandbox, works=False) as shown:
+        store = JsonStore.open(shown.states[0], create=True)
+        for number in range(50):
+            add_batch(store, f"b{number}")
+        shown.progress("b7")
+        before, costs = sandbox.counts()["requests"], Costs(monkeypatch)
+        for _ in range(20):
+            shown.progress("b7")
+        assert (costs.items, costs.syncs, costs.written) == (0, 0, 0)
+        fail(store, "b7/3")
+        mine = Costs(monkeypatch)
+        for _ in range(20):
+            found = shown.progress("b7")
+        assert found["progress"]["failedImages"] == [3]
+        assert mine.items <= 2, "what has changed, and nothing else"
+        assert (mine.syncs, mine.written) == (0, 0)
+        assert sandbox.counts()["requests"] == before
+
+
+def test_the_form_asks_comfyui_once_for_all_pages(tmp_path: Path, sandbox: Sandbox) -> None:
+    with front(tmp_path, sandbox, works=False) as shown:
+        first = shown.http.get("/api/options").json()
+        before = sandbox.counts()["requests"]
+        assert [shown.http.get("/api/options").json() for _ in range(20)] == [first] * 20
+        assert sandbox.counts()["requests"] == before

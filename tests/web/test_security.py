@@ -1,0 +1,159 @@
+"""Who may call, and what every answer says to a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fronts import ORIGIN, Front, front
+
+from orchestrator.sandbox import Sandbox
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def local(tmp_path: Path, sandbox: Sandbox) -> Iterator[Front]:
+    with front(tmp_path, sandbox, works=False) as found:
+        yield found
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, sandbox: Sandbox) -> Iterator[Front]:
+    with front(tmp_path, sandbox, works=False, token="open-sesame") as found:
+        yield found
+
+
+BODY = {"batchRequest": {"prompt": "a fox", "batchCount": 2}}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8189", "localhost:1", "LOCALHOST", "[::1]:8189", "[::1]"])
+def test_own_names_are_answered(local: Front, host: str) -> None:
+    assert local.http.get("/api/options", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8189", "", "127.0.0.1@evil.example", "::1"],
+)
+@pytest.mark.parametrize("path", ["/", "/api/options", "/static/style.css", "/openapi.json"])
+def test_a_foreign_name_that_leads_here_is_refused(local: Front, host: str, path: str) -> None:
+    assert local.http.get(path, headers={"Host": host}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": ORIGIN},
+        {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+    ],
+    ids=str,
+)
+def test_own_pages_may_change_things(local: Front, headers: dict[str, str]) -> None:
+    del local.http.headers["Origin"]
+    assert local.http.post("/api/batches", json=BODY, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:8190"},
+        {"Origin": "http://127.0.0.1:8189.evil.example"},
+        {"Origin": ORIGIN, "Sec-Fetch-Site": "cross-site"},
+        {"Origin": ORIGIN, "Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://127.0.0.1:8190", "Sec-Fetch-Site": "same-origin"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("call", ["POST /api/batches", "DELETE /api/batches/x", "PUT /api/batches", "POST /nowhere"])
+def test_pages_of_others_may_not(local: Front, headers: dict[str, str], call: str) -> None:
+    del local.http.headers["Origin"]
+    method, path = call.split()
+    assert local.http.request(method, path, json=BODY, headers=headers).status_code == 403
+    assert not local.states[0].exists()
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/api/options", "/api/batches/nope", "/static/nope.js", "/nowhere", "/static/style.css"]
+)
+def test_every_answer_tells_the_browser_to_be_careful(local: Front, path: str) -> None:
+    headers = local.http.get(path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "access-control-allow-origin" not in headers
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_a_refusal_tells_it_too(local: Front) -> None:
+    assert "content-security-policy" in local.http.get("/", headers={"Host": "evil.example"}).headers
+
+
+@pytest.mark.parametrize("path", ["/", "/api/options", "/static/style.css", "/openapi.json"])
+def test_without_the_token_nothing_is_shown(guarded: Front, path: str) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic open-sesame"}):
+        answer = guarded.http.get(path, headers=headers)
+        assert answer.status_code == 401
+        assert "sesame" not in answer.text
+    assert guarded.http.get(f"{path}?token=wrong").status_code == 401
+
+
+def test_a_script_says_the_token_with_each_call(guarded: Front) -> None:
+    said = {"Authorization": "Bearer open-sesame"}
+    assert guarded.http.post("/api/batches", json=BODY, headers=said).status_code == 200
+    assert guarded.http.get("/api/options").status_code == 401, "and has to again"
+
+
+def test_a_browser_says_it_once_and_it_leaves_the_address(guarded: Front) -> None:
+    answer = guarded.http.get("/gallery?page=2&token=open-sesame", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/gallery?page=2")
+    kept = answer.headers["set-cookie"]
+    assert "HttpOnly" in kept
+    assert "SameSite=strict" in kept
+    assert guarded.http.get("/api/options").status_code == 200, "the cookie does"
+
+
+def test_the_token_is_not_taken_from_the_address_of_a_call_that_changes_something(guarded: Front) -> None:
+    assert guarded.http.post("/api/batches?token=open-sesame", json=BODY).status_code == 401
+
+
+def test_the_token_alone_lets_no_foreign_page_in(guarded: Front) -> None:
+    said = {"Authorization": "Bearer open-sesame", "Origin": "https://evil.example"}
+    assert guarded.http.post("/api/batches", json=BODY, headers=said).status_code == 403
+
+
+def test_no_method_gets_around_the_guard(local: Front) -> None:
+    for method in ("TRACE", "CONNECT", "PATCH", "x"):
+        answer = local.http.request(method, "/api/options", headers={"Origin": "https://evil.example"})
+        assert answer.status_code in (403, 405)
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static//etc/passwd", "/static/..%2fapp.py"]
+)
+def test_static_files_are_those_of_the_folder_alone(local: Front, path: str) -> None:
+    assert local.http.get(path).status_code == 404
+
+
+def test_a_prompt_is_text_wherever_it_is_shown(local: Front) -> None:
+    batch = local.start(prompt="<script>alert(1)</script>")["batchId"]
+    answer = local.http.get(f"/api/batches/{batch}/progress")
+    assert answer.headers["content-type"] == "application/json"
+    page = local.http.get(f"/?batch={batch}%22%3E%3Cscript%3E")
+    assert "<script>alert" not in page.text
+    assert '"><script>' not in page.text
