@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from orchestrator.batches.batch_info import NAME, batch_info, counts_of
 from orchestrator.web.albums import Albums
@@ -49,7 +50,23 @@ def zip_of(batchId: str, albums: AlbumsOf, image: Annotated[list[str] | None, Qu
     )
     info = msgspec.json.format(msgspec.json.encode(_info(batch, names)), indent=2) + b"\n"
     headers = {"Content-Disposition": disposition("attachment", f"{batchId}.zip")}
-    return StreamingResponse(zipped(files, beside={NAME: info}), media_type="application/zip", headers=headers)
+    return _Streamed(zipped(files, beside={NAME: info}), headers=headers)
+
+
+class _Streamed(StreamingResponse):
+    """Lets go of the file that is being read as soon as the client has left, not when memory is tidied."""
+
+    media_type = "application/zip"
+
+    def __init__(self, parts: Generator[bytes, None, None], *, headers: Mapping[str, str]) -> None:
+        super().__init__(parts, headers=headers)
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._parts.close()
 
 
 def _found(albums: Albums, batch_id: str) -> WatchedBatch | Leftover:

@@ -78,7 +78,8 @@ def thumbnail(request: Request, found: Found, albums: AlbumsOf, v: Version = Non
     if is_known(request.headers.getlist("if-none-match"), tag):
         return Response(status_code=304, headers=headers)
     try:
-        data = albums.thumbnails(found.state).get(path, found.digest or sha256_of(path))
+        digest = found.digest if _is_unchanged(found, stat) else None
+        data = albums.thumbnails(found.state).get(path, digest or sha256_of(path))
     except OSError as error:
         raise Refused(404, NOT_FOUND, "image") from error
     if data is None:
@@ -88,14 +89,19 @@ def thumbnail(request: Request, found: Found, albums: AlbumsOf, v: Version = Non
 
 def _tag(picture: Picture, stat: os.stat_result) -> str:
     """The recorded digest; another where the file has visibly been changed since, or where none is on record."""
-    if picture.digest is not None and stat.st_size == picture.bytes:
+    if _is_unchanged(picture, stat):
         return f'"{picture.digest}"'
     return f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
 
 
 def _keeping(picture: Picture, stat: os.stat_result, version: str | None) -> str:
-    is_right = version is not None and version == picture.version and stat.st_size == picture.bytes
-    return _FOREVER if is_right else _EACH_TIME
+    is_right = version is not None and version == picture.version
+    return _FOREVER if is_right and _is_unchanged(picture, stat) else _EACH_TIME
+
+
+def _is_unchanged(picture: Picture, stat: os.stat_result) -> bool:
+    """As far as it can be seen at no cost."""
+    return picture.digest is not None and stat.st_size == picture.bytes
 
 
 def _stat(path: Path) -> os.stat_result:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -15,7 +15,7 @@ MISSING = "missing.txt"
 _CHUNK_BYTES = 256 << 10
 
 
-def zipped(files: Iterable[tuple[str, Path | None]], *, beside: Mapping[str, bytes]) -> Iterator[bytes]:
+def zipped(files: Iterable[tuple[str, Path | None]], *, beside: Mapping[str, bytes]) -> Generator[bytes, None, None]:
     """The archive's bytes, of files by their names in it; then what is to be `beside` them.
 
     Each file is opened when it is its turn, one at a time. One that is not there then (None: or is no file of ours) is

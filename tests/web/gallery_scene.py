@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
+from batches.album import NOON, Album
 from PIL import Image
 from starlette.testclient import TestClient
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "batches"))
-
-from album import NOON, Album
 
 from orchestrator.settings import Overrides
 from orchestrator.web.app import create_app
