@@ -57,6 +57,8 @@ class Uploading:
         self._wake = wake
         self._server = _Server(bench)
         self._under_way: dict[str, Item] = {}
+        self._tried: dict[str, int] = {}
+        """Of items that did not get through: how often the server had taken a picture before their first try."""
         self._arrived: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
 
     def __contains__(self, key: str) -> bool:
@@ -124,7 +126,10 @@ class Uploading:
         self._server.forget()
 
     def _not_given(self, arrival: _Arrival, error: BaseException) -> None:
-        """Fail the item for its own fault; charge an attempt where the server takes others' pictures, but not its."""
+        """Fail the item for its own fault; charge an attempt where the server takes others' pictures, but not its.
+
+        Errors: the error itself, where it says nothing of this item.
+        """
         match error:
             case UploadError():
                 self._bench.fail(arrival.item, ErrorRecord(kind=error.kind, message=str(error)), charge=False)
@@ -132,7 +137,8 @@ class Uploading:
                 message = f"the server refuses the picture: {error}"
                 self._bench.fail(arrival.item, ErrorRecord(kind=UploadError.kind, message=message), charge=False)
             case ServerUnreachable() | ServerBusy() if not _is_pushed_back(error):
-                if self._bench.halt.is_set() or self._server.taken == arrival.taken_before:
+                before = self._tried.setdefault(arrival.item.key, arrival.taken_before)
+                if self._bench.halt.is_set() or self._server.taken == before:
                     raise error
                 self._bench.client.queue_remaining()
                 self._bench.charge(arrival.item, ErrorRecord(kind=UploadError.kind, message=str(error)))

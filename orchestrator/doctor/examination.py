@@ -107,11 +107,13 @@ def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: 
         },
     )
     wanted = seen.templates if seen is not None else {}
-    loaded = workflows.load_workflows(settings, wanted, home=state.resolve().parent)
+    uploaded = seen.uploaded if seen is not None else {}
+    loaded = workflows.load_workflows(settings, wanted, uploaded, home=state.resolve().parent)
     yield from workflows.check_workflows(state, loaded)
     own = seen.prompt_ids if seen is not None else frozenset()
     yield from servers.check_servers(state, settings, loaded, own=own, clock=clock)
     if seen is not None:
+        yield from host.check_pictures(state, seen)
         yield from host.check_elsewhere(state, seen, settings.servers)
     yield from host.check_output(state, settings.output_dir, seen)
 

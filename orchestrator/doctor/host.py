@@ -112,6 +112,17 @@ def check_history(state: Path, seen: Survey) -> Iterator[Check]:
     yield from _failed(state, seen)
 
 
+def check_pictures(state: Path, seen: Survey) -> Iterator[Check]:
+    """The files that due items upload."""
+    missing, facts = len(seen.missing_pictures), {"pictures": seen.pictures, "missing": len(seen.missing_pictures)}
+    if missing:
+        named = ", ".join(seen.missing_pictures[:3])
+        message = f"{missing} of {counted(seen.pictures, 'picture')} of due items not there: {named}; restore them"
+        yield Check("pictures", "problem", message, command("doctor", state), facts)
+    elif seen.pictures:
+        yield Check("pictures", "ok", f"{counted(seen.pictures, 'picture')} to be uploaded, all there", facts=facts)
+
+
 def check_elsewhere(state: Path, seen: Survey, servers: tuple[str, ...]) -> Iterator[Check]:
     """Items submitted to servers that a run of today would not ask."""
     asked = {parse_address(server).url for server in servers}

@@ -128,11 +128,13 @@ def _findings(client: ComfyUI, workflows: Sequence[Loaded]) -> dict[str, tuple[F
         return {}
     catalogue, folders = client.object_info(), Offer(client).folder
     known = {loaded.name: {finding.message for finding in loaded.findings} for loaded in workflows}
+    loading = {loaded.name: loaded.loading for loaded in workflows}
     return {
         name: tuple(
             finding
             for finding in templates.check_against(graph, catalogue, folders=folders)
             if finding.message not in known[name]
+            and not (finding.severity == "warning" and finding.node_id in loading[name])
         )
         for name, graph in graphs.items()
     }

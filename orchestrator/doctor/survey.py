@@ -31,6 +31,12 @@ class Survey:
     folder: Path
     templates: dict[str | None, int]
     """Template named by due items (None: the default one) -> how many of them."""
+    uploaded: dict[str | None, frozenset[str]]
+    """The same -> the bindings that each of them has a picture of its own for."""
+    pictures: int
+    """Pictures that due items upload."""
+    missing_pictures: tuple[str, ...]
+    """Those of them that are not there."""
     servers: Counter[str]
     """Server -> items submitted to it."""
     prompt_ids: frozenset[str]
@@ -64,10 +70,14 @@ def _survey(store: JsonStore) -> Survey:
     prompt_ids: set[str] = set()
     failures: dict[str, Failures] = {}
     sizes: list[int] = []
+    uploaded: dict[str | None, frozenset[str]] = {}
+    pictures: list[str] = []
     for item in store.items():
         match item.status:
             case Status.PENDING:
                 templates[item.template] += 1
+                uploaded[item.template] = uploaded.get(item.template, frozenset(item.uploads)) & item.uploads.keys()
+                pictures += item.uploads.values()
             case Status.SUBMITTED:
                 templates[item.template] += 1
                 servers[item.server or "?"] += 1
@@ -81,6 +91,9 @@ def _survey(store: JsonStore) -> Survey:
         status=status_of(store),
         folder=store.folder,
         templates=dict(templates),
+        uploaded=uploaded,
+        pictures=len(pictures),
+        missing_pictures=tuple(path for path in dict.fromkeys(pictures) if not (store.path.parent / path).exists()),
         servers=servers,
         prompt_ids=frozenset(prompt_ids),
         failures=failures,

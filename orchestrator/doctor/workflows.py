@@ -26,18 +26,37 @@ class Loaded:
     workflow: Workflow | None
     findings: tuple[Finding, ...]
     error: str | None = None
+    loading: frozenset[str] = frozenset()
+    """Ids of the nodes whose picture every due item brings along."""
 
 
-def load_workflows(settings: Settings, wanted: Mapping[str | None, int], *, home: Path) -> list[Loaded]:
-    """The workflows that the due items need; the default one also when none does. Relative paths start at `home`."""
+def load_workflows(
+    settings: Settings,
+    wanted: Mapping[str | None, int],
+    uploaded: Mapping[str | None, frozenset[str]],
+    *,
+    home: Path,
+) -> list[Loaded]:
+    """The workflows that the due items need; the default one also when none does. Relative paths start at `home`.
+
+    `uploaded`: by template, the bindings that each due item has a picture of its own for.
+    """
     named: dict[str, int] = {}
+    brought: dict[str, frozenset[str]] = {}
     for template, count in {None: 0, **wanted}.items():
         name = template or settings.template or ""
         named[name] = named.get(name, 0) + count
-    return [_load(name, count, settings, home) for name, count in named.items() if name or count]
+        if count:
+            own = uploaded.get(template, frozenset())
+            brought[name] = brought.get(name, own) & own
+    return [
+        _load(name, count, brought.get(name, frozenset()), settings, home)
+        for name, count in named.items()
+        if name or count
+    ]
 
 
-def _load(name: str, items: int, settings: Settings, home: Path) -> Loaded:
+def _load(name: str, items: int, brought: frozenset[str], settings: Settings, home: Path) -> Loaded:
     if not name:
         message = f"none is set for {counted(items, 'item')}; shipped: {', '.join(templates.shipped_workflows())}"
         return Loaded(name, items, None, (), message)
@@ -46,7 +65,9 @@ def _load(name: str, items: int, settings: Settings, home: Path) -> Loaded:
         bindings = templates.find_bindings(workflow.graph, settings.bindings)
     except BurstError as error:
         return Loaded(name, items, None, (), str(error))
-    return Loaded(name, items, workflow, tuple(templates.check_offline(workflow, bindings)))
+    findings = tuple(templates.check_offline(workflow, bindings))
+    loading = frozenset(target.node_id for binding in brought for target in bindings.get(binding, ()))
+    return Loaded(name, items, workflow, findings, loading=loading)
 
 
 def check_workflows(state: Path, workflows: Sequence[Loaded]) -> Iterator[Check]:

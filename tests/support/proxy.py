@@ -30,6 +30,7 @@ class _Hold:
     after_bytes: int
     times: int
     let_through: threading.Event
+    containing: bytes = b""
 
 
 @dataclass
@@ -81,9 +82,9 @@ class Proxy:
         for thread in self._threads:
             thread.join()
 
-    def hold(self, request: str, *, times: int = ALWAYS) -> None:
-        """Keep the next such requests from the server until `release`."""
-        self._add(request, answer=False, after_bytes=0, times=times)
+    def hold(self, request: str, *, containing: str = "", times: int = ALWAYS) -> None:
+        """Keep the next such requests, where they hold that text, from the server until `release`."""
+        self._add(request, answer=False, after_bytes=0, times=times, containing=containing)
 
     def hold_answers(self, request: str, *, after_bytes: int = 0, times: int = ALWAYS) -> None:
         """Let such requests reach the server, and keep its answers back, from that many bytes on, until `release`."""
@@ -148,9 +149,11 @@ class Proxy:
     def wait_for_held(self, count: int = 1) -> None:
         wait_until(lambda: self.held >= count, what=f"{count} held")
 
-    def _add(self, request: str, *, answer: bool, after_bytes: int, times: int) -> None:
+    def _add(self, request: str, *, answer: bool, after_bytes: int, times: int, containing: str = "") -> None:
         with self._guard:
-            self._holds.append(_Hold(request.encode(), answer, after_bytes, times, threading.Event()))
+            self._holds.append(
+                _Hold(request.encode(), answer, after_bytes, times, threading.Event(), containing.encode())
+            )
 
     def _accept(self) -> None:
         while not self._closing:
@@ -164,7 +167,8 @@ class Proxy:
         """The hold that takes this request, used up by one."""
         with self._guard:
             for hold in self._holds:
-                if hold.answer is answer and hold.times > 0 and request.startswith(hold.request):
+                meets = request.startswith(hold.request) and hold.containing in request
+                if hold.answer is answer and hold.times > 0 and meets:
                     hold.times -= 1
                     return hold
         return None
