@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import templates
 from orchestrator.batches.asked import SOURCES, Asked
+from orchestrator.batches.kept_graphs import keep_graph, name_beside
 from orchestrator.batches.outcomes import Generated, Planned, resuming
 from orchestrator.batches.planning import Plan, Planner
 from orchestrator.batches.prompt_sources import LARGEST_LIST_BYTES, STANDARD_INPUT
-from orchestrator.batches.sidecars import Recipe, read_recipe
+from orchestrator.batches.sidecars import read_recipe
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import LockHeld, StopBurst, UsageError
@@ -34,7 +34,6 @@ from state.item import Status
 from state.json_store import JsonStore, burst_folder
 from state.run_lock import RunLock
 from state.write_lock import WriteLock
-from templates import Graph
 
 _DUE = (Status.PENDING, Status.SUBMITTED)
 _LOOK_SECONDS = 0.5
@@ -90,10 +89,12 @@ class Generation:
         seen = self._seen()
         settings, plan = self._plan()
         if self._dry_run:
+            self._refuse_collisions(plan)
             return Planned(plan)
         with WriteLock(burst_folder(self._state), disk=Disk(), name="adding.lock"):
             if self._seen() != seen:
                 settings, plan = self._plan()
+            self._refuse_collisions(plan)
             if self._stop.is_set():
                 raise StopBurst("told to stop before anything was added")
             self._add(plan, settings)
@@ -125,7 +126,7 @@ class Generation:
         if self._asked.from_file is not None:
             path, template = Path(self._asked.from_file), self._request.overrides.template
             recipe = read_recipe(path, home=state.parent, template=template)
-            settings = replace(settings, template=template or recipe.template or _name_of(recipe, state))
+            settings = replace(settings, template=template or recipe.template or name_beside(state, recipe.graph))
         if not settings_path(state).exists():
             refuse_secrets(settings)
         directories = {batch.record.directory for batch in BatchLog(burst_folder(state)).read().values()}
@@ -144,10 +145,13 @@ class Generation:
             )
             at, stdin = self._clock.now().astimezone(), self._stdin_again()
             plan = planner.plan(self._asked, at=at, taken=taken, recipe=recipe, stdin=stdin)
-        if state.exists():
-            with contextlib.closing(JsonStore.open(state, read_only=True)) as store:
-                refuse_collisions(plan.items, beside=store.items())
         return settings, plan
+
+    def _refuse_collisions(self, plan: Plan) -> None:
+        """Errors: UsageError."""
+        if self._state.exists():
+            with contextlib.closing(JsonStore.open(self._state, read_only=True)) as store:
+                refuse_collisions(plan.items, beside=store.items())
 
     def _stdin_again(self) -> BinaryIO | None:
         """Standard input from its beginning, however often."""
@@ -175,7 +179,7 @@ class Generation:
             if is_new:
                 save_settings(self._state, settings)
             if plan.brought is not None:
-                _keep(plan.brought, self._state.parent / str(plan.record.template))
+                keep_graph(plan.brought, self._state.parent / str(plan.record.template))
             BatchLog(store.folder).append(plan.record)
             store.add(plan.items)
             store.settle(at_end=True)
@@ -223,26 +227,6 @@ class Generation:
             seconds=self._clock.monotonic() - self._started,
             resume=resuming(self._request.overrides, kept_settings(self._state)),
         )
-
-
-def _name_of(recipe: Recipe, state: Path) -> str:
-    """What a picture's graph is called, which it brought instead of a template's name: a place beside the state."""
-    assert recipe.graph is not None
-    path = burst_folder(state) / "templates" / f"{templates.fingerprint(recipe.graph)[:16]}.json"
-    return path.relative_to(state.parent).as_posix()
-
-
-def _keep(graph: Graph, path: Path) -> None:
-    """Whole and durable on return, before any item names it. Errors: DiskFull."""
-    disk = Disk()
-    if disk.stamp(path) is not None:
-        return
-    disk.make_directory(path.parent)
-    temporary = path.with_suffix(".tmp")
-    with disk.create(temporary) as handle:
-        handle.write(json.dumps(graph, indent=1, ensure_ascii=False).encode())
-        handle.sync()
-    disk.replace(temporary, path)
 
 
 def generate(

@@ -77,7 +77,7 @@ class Place:
         assert [item.status for item in items] == [Status.COMPLETED] * total
         assert counts["rendered_by_item"] == {item.key: 1 for item in items}
         recorded = [output.path for item in items for output in item.outputs]
-        assert len(set(recorded)) == len(recorded) == 2 * total
+        assert len(set(recorded)) == len(recorded) >= 2 * total
         assert all((self.output / path).is_file() for path in recorded)
 
 

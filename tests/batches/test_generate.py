@@ -134,6 +134,36 @@ def test_what_is_said_beside_a_sidecar_wins(make: Make) -> None:
     assert again.inputs("steps") == [6, 6]
 
 
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({"sweeps": {"steps": (4, 5)}}, {"steps": [4, 5], "seed": [70, 70], "cfg": [6.5, 6.5]}),
+        ({"sweeps": {"seed": (1, 2)}}, {"seed": [1, 2], "steps": [6, 6]}),
+        ({"sweeps": {"size": ("64x64", "72x64")}}, {"width": [64, 72], "height": [64, 64], "seed": [70, 70]}),
+        ({"count": 2}, {"seed": [70, 71], "steps": [6, 6]}),
+        ({"count": 2, "seed_mode": "fixed"}, {"seed": [70, 70]}),
+        ({"sets": {"3.cfg": 2.5}}, {"cfg": [2.5], "steps": [6]}),
+        ({"profile": "quality"}, {"sampler": ["dpmpp_2m"], "steps": [30], "seed": [70]}),
+        ({"negative": "fog"}, {"negative": ["fog"], "seed": [70]}),
+    ],
+)
+def test_what_is_said_beside_a_sidecar_wins_and_the_rest_stays(
+    make: Make, said: dict[str, Any], found: dict[str, list[Any]]
+) -> None:
+    first = make(seed=70, steps=6, cfg=6.5, sampler="euler", size=(64, 64))
+    again = make(prompt=None, from_file=str(first.generated.directory / "prompt.txt"), queue_only=True, **said)
+    assert {name: again.inputs(name) for name in found} == found
+    assert {item.prompt_text for item in again.items} == {"a lighthouse"}
+
+
+def test_made_again_at_random_its_seed_is_another(make: Make) -> None:
+    first = make(seed=70, size=(64, 64))
+    sidecar = str(first.generated.directory / "prompt.txt")
+    again = make(prompt=None, from_file=sidecar, queue_only=True, count=2, seed_mode="random")
+    assert 70 not in again.inputs("seed")
+    assert len(set(again.inputs("seed"))) == 2
+
+
 def test_005_009_seeds_go_up_by_one_from_the_one_that_was_said(make: Make) -> None:
     assert make(count=4, seed=41).inputs("seed") == [41, 42, 43, 44]
 
@@ -292,10 +322,14 @@ def test_an_urgent_batch_overtakes_what_waits_on_the_server(make: Make, sandbox:
     with ThreadPoolExecutor(1) as beside:
         run = beside.submit(run_burst, first.home / "state.json", size=size, until_done=True)
         wait_until(lambda: sum(item.status is Status.COMPLETED for item in first.items) >= 2)
+        sandbox.hold("next")
+        done = len(sandbox.counts()["rendered"])
         urgent = make(count=2, queue_only=True, priority="urgent")
+        wait_until(lambda: all(item.accepted for item in urgent.items), what="the urgent ones on the server")
+        sandbox.release()
         run.result()
-    ended = sorted([*first.items, *urgent.items], key=lambda item: item.completed_at or BEGINNING)
-    overtaken = [item.batch for item in ended].index(urgent.generated.record.batch)
-    assert overtaken <= 5
-    assert [item.priority for item in ended[overtaken : overtaken + 2]] == ["urgent", "urgent"]
+    rendered = list(sandbox.counts()["rendered_by_item"])
+    overtaken = rendered.index(urgent.items[0].key)
+    assert overtaken <= done + 1, "one may have been rendering"
+    assert rendered[overtaken + 1] == urgent.items[1].key
     assert set(sandbox.counts()["rendered"].values()) == {1}

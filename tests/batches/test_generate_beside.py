@@ -1,0 +1,263 @@
+"""`burst generate` beside others on the same state: following them, taking over from them, adding at the same time."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from beside import beside
+from projects import MakeProject
+from proxy import Proxy
+from studio import Place
+from waiting import wait_until
+
+from orchestrator.batches.asked import Asked
+from orchestrator.batches.outcomes import Generated
+from orchestrator.clock import Clock
+from orchestrator.errors import StopBurst, UsageError
+from orchestrator.generating import Generation, generate
+from orchestrator.request import Request
+from orchestrator.run import run_burst
+from orchestrator.sandbox import Sandbox
+from orchestrator.settings import Overrides, settings_path
+from state.batch import BatchLog
+from state.item import Status
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+class Noon(Clock):
+    """It is always the same second; waiting is real."""
+
+    def now(self) -> datetime:
+        return NOON
+
+
+@pytest.fixture
+def place(tmp_path: Path, sandbox: Sandbox) -> Place:
+    home = tmp_path / "studio"
+    home.mkdir()
+    return Place(home, sandbox.url)
+
+
+@pytest.fixture
+def proxy(sandbox: Sandbox) -> Iterator[Proxy]:
+    with Proxy(sandbox.url) as running:
+        yield running
+
+
+def test_what_another_process_works_off_is_followed_to_its_end(place: Place, sandbox: Sandbox) -> None:
+    sandbox.hold("render")
+    with place.start_generate("--count", "3", "--seed", "1", "--priority", "low") as first:
+        wait_until(lambda: place.accepted() == 3, what="the first at work")
+        with place.start_generate("--count", "3", "--seed", "11", "--priority", "urgent") as second:
+            wait_until(lambda: len(place.items()) == 6, what="the second added")
+            sandbox.release()
+            followed, worked = second.end(), first.end()
+    assert (worked.code, followed.code) == (0, 0), followed.err
+    for ended in (worked, followed):
+        assert (ended.report["ended"], ended.report["left"]) == ("done", 0)
+    begun = [line for line in followed.err.splitlines() if line.startswith("[")]
+    assert begun == [f"[{number}/3] Generating with seed {10 + number}..." for number in (1, 2, 3)]
+    place.check_done_once(sandbox.counts(), total=6)
+
+
+def test_it_goes_on_where_a_process_was_killed_that_it_followed(place: Place, sandbox: Sandbox) -> None:
+    sandbox.hold("render")
+    with place.start_generate("--count", "2") as first:
+        wait_until(lambda: place.accepted() == 2, what="the first at work")
+        with place.start_generate("--count", "3", "--seed", "11") as second:
+            wait_until(lambda: len(place.items()) == 5, what="the second added")
+            wait_until(lambda: second.has_open(place.folder / "journal.jsonl"), what="the second follows")
+            first.kill()
+            wait_until(lambda: place.accepted() == 5, what="the second at work")
+            sandbox.release()
+            ended = second.end()
+    assert (ended.code, ended.report["ended"], ended.report["left"]) == (0, "done", 0)
+    assert place.burst("run", "--until-done").code == 0
+    place.check_done_once(sandbox.counts(), total=5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_stopped_while_it_follows_the_other_goes_on(place: Place, sandbox: Sandbox, number: signal.Signals) -> None:
+    sandbox.hold("render")
+    with place.start_generate("--count", "2") as first:
+        wait_until(lambda: place.accepted() == 2, what="the first at work")
+        with place.start_generate("--count", "2") as second:
+            wait_until(lambda: len(place.items()) == 4, what="the second added")
+            wait_until(lambda: second.has_open(place.folder / "journal.jsonl"), what="the second follows")
+            ended = second.stop(number)
+        assert (ended.code, ended.seconds <= 1.0) == (128 + number, True)
+        assert (ended.report["ended"], ended.report["left"], ended.report["next"]) == ("stopped", 2, "burst run")
+        sandbox.release()
+        assert first.end().code == 0
+    assert place.burst("run", "--until-done").code == 0
+    place.check_done_once(sandbox.counts(), total=4)
+
+
+@pytest.mark.parametrize("on_error", ["stop", "continue"])
+def test_a_failure_in_another_process_ends_it_as_it_was_told(
+    make_project: MakeProject, sandbox: Sandbox, on_error: str
+) -> None:
+    project = make_project(count=1)
+    sandbox.hold("render")
+    said = ["--prompt", "a fox", "--count", "2", "--on-error", on_error, "--json", "--priority", "urgent"]
+    with project.start_run("--until-done", "--max-attempts", "1", "--on-error", "continue") as running:
+        wait_until(lambda: project.count(Status.SUBMITTED) == 1, what="the run at work")
+        with project.start("generate", *said) as following:
+            wait_until(lambda: sum(item.accepted for item in project.items()) == 3, what="all on the server")
+            sandbox.change(failure_rate=1.0)
+            sandbox.release()
+            ended = following.end()
+        running.end()
+    assert ended.code == 1
+    report = ended.report
+    if on_error == "continue":
+        assert (report["ended"], report["counts"]["failed"], report["reason"]) == ("done", 2, None)
+    else:
+        assert report["counts"]["failed"] >= 1
+        assert report["failures"][0]["picture"].endswith("/image_001.png")
+    assert project.count(Status.FAILED) == 3
+
+
+def test_a_failure_in_another_process_is_not_waited_past(make_project: MakeProject, sandbox: Sandbox) -> None:
+    """It ends although the other one goes on with the second picture."""
+    project = make_project(count=1)
+    sandbox.hold("render")
+    said = ["--prompt", "a fox", "--count", "2", "--json", "--priority", "urgent"]
+    with project.start_run("--until-done", "--max-attempts", "1", "--on-error", "continue") as running:
+        wait_until(lambda: project.count(Status.SUBMITTED) == 1, what="the run at work")
+        with project.start("generate", *said) as following:
+            wait_until(lambda: sum(item.accepted for item in project.items()) == 3, what="all on the server")
+            sandbox.change(fail_next=2, seconds_per_prompt=3.0)
+            sandbox.release()
+            ended = following.end()
+        assert running.lives()
+        assert project.burst("cancel", "--all").code == 0
+    assert (ended.code, ended.report["ended"], ended.report["left"]) == (1, "failure", 1)
+    assert "image_001.png failed, and --on-error is stop" in ended.report["reason"]
+
+
+def adding(place: Place, *, server: str | None = None, template: str, **said: Any) -> Generation:
+    """A batch of two that is queued, in the same second as every other."""
+    ask = server is not None
+    overrides = Overrides(template=template, output_dir=place.output, servers=(server or place.server,))
+    wish = {"prompt": "a fox", "count": 2} | said
+    request = Request(state=place.state, overrides=overrides)
+    return Generation(Asked(**wish), request, queue_only=True, ask_servers=ask, clock=Noon())
+
+
+def add_between(proxy: Proxy, place: Place, first: Generation, between: Callable[[], None]) -> Generated:
+    """`first` has planned and asks the server for names; then comes `between`; then it goes on."""
+    with beside(first.execute) as end:
+        proxy.wait_for_held()
+        between()
+        proxy.release()
+        outcome = end()
+    assert isinstance(outcome, Generated)
+    return outcome
+
+
+def test_two_at_once_have_directories_and_templates_of_their_own(place: Place, sandbox: Sandbox, proxy: Proxy) -> None:
+    proxy.hold("GET /api/object_info")
+    first = adding(place, server=proxy.url, template="txt2img-sd15", size=(64, 64))
+    second = adding(place, template="smoke")
+    add_between(proxy, place, first, second.execute)
+    assert [batch.record.directory.rpartition("_")[2] for batch in place.batches()] == ["120000", "2"]
+    assert run_burst(place.state, until_done=True, server=sandbox.url).exit_code == 0
+    place.check_done_once(sandbox.counts(), total=4)
+    for item, template in zip(place.items(), ["smoke"] * 2 + ["txt2img-sd15"] * 2, strict=True):
+        assert f"template: {template}" in (place.output / str(item.sidecar)).read_text()
+
+
+def test_what_came_between_and_would_be_overwritten_is_refused(place: Place, proxy: Proxy) -> None:
+    listed = place.home / "list.csv"
+    listed.write_text("prompt,name\na fox,fox\na cat,cat\n")
+    said: dict[str, Any] = {"prompt": None, "csv": str(listed), "layout": "mirror", "count": 1}
+    proxy.hold("GET /api/object_info")
+    first = adding(place, server=proxy.url, template="txt2img-sd15", **said)
+    second = adding(place, template="txt2img-sd15", **said)
+    with pytest.raises(UsageError, match="would both be saved as list/"):
+        add_between(proxy, place, first, second.execute)
+    assert len(place.items()) == 2
+    assert len(place.batches()) == 1
+
+
+def test_planned_once_more_it_reads_standard_input_again(place: Place, proxy: Proxy) -> None:
+    proxy.hold("GET /api/object_info")
+    overrides = Overrides(template="txt2img-sd15", servers=(proxy.url,))
+    asked = Asked(prompts_file="-")
+    first = Generation(
+        asked,
+        Request(state=place.state, overrides=overrides),
+        queue_only=True,
+        ask_servers=True,
+        stdin=io.BytesIO(b"a fox\na cat\n"),
+    )
+    outcome = add_between(proxy, place, first, adding(place, template="smoke").execute)
+    assert [item.prompt_text for item in place.items(outcome.record.batch)] == ["a fox", "a cat"]
+
+
+def test_told_to_stop_before_it_adds_it_does_not(place: Place) -> None:
+    first = adding(place, server=place.server, template="smoke")
+    first.request_stop()
+    with pytest.raises(StopBurst):
+        first.execute()
+    assert not place.state.exists()
+
+
+def test_the_lock_of_another_host_is_not_asked_without_a_pause(
+    place: Place, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its holder lives, and the lock itself is to be had: as on a disk that locks for one host only."""
+    adding(place, template="smoke").execute()
+    holder = place.folder / "holder.json"
+    elsewhere = {"host": "elsewhere", "boot_id": "another", "pid": 1, "burst": "b", "started_at": NOON.isoformat()}
+    holder.write_text(json.dumps({**elsewhere, "size": 15}))
+    waits: list[float] = []
+
+    class Waiting(Clock):
+        def wait(self, stop: threading.Event, seconds: float) -> bool:
+            waits.append(seconds)
+            if len(waits) == 3:
+                holder.unlink()
+            return False
+
+    overrides = Overrides(template="smoke", servers=(sandbox.url,))
+    request = Request(state=place.state, overrides=overrides)
+    outcome = generate(Asked(prompt="a cat"), request=request, clock=Waiting())
+    assert isinstance(outcome, Generated)
+    assert (outcome.left, outcome.ended) == (0, "done")
+
+
+def test_what_it_makes_of_a_picture_goes_on_where_the_state_was_moved(
+    place: Place, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """The picture's graph lies beside the state, whole, and is found from there."""
+    request = Request(state=place.state, overrides=Overrides(template="txt2img-sd15", servers=(sandbox.url,)))
+    first = generate(Asked(prompt="a lighthouse", size=(64, 64), seed=5), request=request)
+    assert isinstance(first, Generated)
+    picture = first.directory / "image.png"
+    aside = tmp_path / "other"
+    aside.mkdir()
+    for state in (place.state, aside / "state.json"):
+        own = Request(state=state, overrides=Overrides(servers=(sandbox.url,)))
+        again = generate(Asked(from_file=str(picture)), request=own, queue_only=True)
+        assert isinstance(again, Generated)
+        kept = state.with_suffix(".burst") / str(again.record.template).partition("/")[2]
+        assert json.loads(kept.read_text())
+    picture.unlink()
+    for home, name in ((place.home, place.state.name), (aside, "state.json")):
+        moved = home.rename(home.with_name(f"{home.name} moved"))
+        report = run_burst(moved / name, server=sandbox.url)
+        assert (report.exit_code, report.completed) == (0, 1)
+        assert len(list(moved.rglob("image.png"))) == 1
+    assert settings_path(tmp_path / "other moved" / "state.json").exists()
+    assert BatchLog(tmp_path / "other moved" / "state.burst").read()
