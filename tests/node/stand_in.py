@@ -1,8 +1,8 @@
 """A small stand-in for ComfyUI: its `server`, `folder_paths`, cache and executor, as far as a node can see them.
 
-It follows ComfyUI 0.3.64 where that decides what a node meets: a prompt that runs is a copy made before it was executed,
-what `IS_CHANGED` answered is written into the graph, cached nodes are not executed again, and a prompt is in the history
-before the next one leaves the queue.
+It follows ComfyUI 0.3.64 where that decides what a node meets: a prompt that runs is a copy made before it was
+executed, what `IS_CHANGED` answered is written into the graph, cached nodes are not executed again, and a prompt is in
+the history before the next one leaves the queue.
 """
 
 from __future__ import annotations
@@ -63,7 +63,6 @@ class PromptQueue:
         self.queue: list[tuple[Any, ...]] = []
         self.currently_running: dict[int, tuple[Any, ...]] = {}
         self.history: dict[str, dict[str, Any]] = {}
-        self.dead = False
         self._counter = itertools.count()
 
     def put(self, item: tuple[Any, ...]) -> None:
@@ -84,25 +83,12 @@ class PromptQueue:
             self.history[prompt[1]] = {"prompt": prompt, "outputs": {}, "status": status}
 
     def get_current_queue(self) -> tuple[list[Any], list[Any]]:
-        self._check_alive()
         with self.mutex:
             return list(self.currently_running.values()), copy.deepcopy(self.queue)
 
     def get_history(self, prompt_id: str) -> dict[str, Any]:
-        self._check_alive()
         with self.mutex:
             return {prompt_id: copy.deepcopy(self.history[prompt_id])} if prompt_id in self.history else {}
-
-    def delete(self, prompt_id: str) -> None:
-        """What `POST /queue` with `delete` and `POST /history` with `delete` do."""
-        with self.mutex:
-            self.queue = [item for item in self.queue if item[1] != prompt_id]
-            heapq.heapify(self.queue)
-            self.history.pop(prompt_id, None)
-
-    def _check_alive(self) -> None:
-        if self.dead:
-            raise SystemExit
 
 
 class Invert:
@@ -157,9 +143,9 @@ class ComfyUI:
 
     def stop(self) -> None:
         """The process is gone, with its queue, its history, its threads and what its modules remembered."""
-        self.queue.dead = True
-        for thread in self._watchers():
-            thread.join()
+        self.part("chain")._runs.clear()
+        del sys.modules["server"]
+        self.settle()
         for name in [*MODULES, *(name for name in sys.modules if name.split(".")[0] == self._package)]:
             sys.modules.pop(name, None)
 
@@ -197,6 +183,10 @@ class ComfyUI:
             self.step()
         raise AssertionError(f"the queue is not empty after {at_most} runs")
 
+    def outputs(self, key: str) -> Any:
+        """What the node gave when it was last executed."""
+        return self.cache[key][1]
+
     def settle(self) -> None:
         """Until the threads that watch prompts have noticed every end."""
         for thread in self._watchers():
@@ -214,7 +204,7 @@ class ComfyUI:
             self._execute(graph, extra, outputs)
         except Interrupted:
             messages.append(("execution_interrupted", {}))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a node may raise anything
             self.said[prompt_id] = str(error)
             messages.append(("execution_error", {"exception_message": f"{error}\n", "node_id": "1"}))
         else:
