@@ -184,7 +184,9 @@ def _moment(said: str, field: str, *, days: int = 0) -> datetime | None:
         if _DAY.fullmatch(said):
             return datetime.combine(date.fromisoformat(said), time(), UTC) + timedelta(days=days)
         moment = datetime.fromisoformat(said)
-    except (ValueError, OverflowError):
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+    except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise Refused(400, f"{field}: write a day such as 2030-01-31, or a moment such as 2030-01-31T12:00Z", field)
