@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
@@ -146,7 +147,7 @@ def _batch(shelf: Shelf, entries: Sequence[Entry]) -> GalleryBatch:
     source = shelf.source
     is_left = isinstance(source, Leftover)
     record = source if isinstance(source, Leftover) else source.record
-    addresses = (image_of(entry).thumbnail for entry in entries)
+    addresses = (address for entry in entries if (address := image_of(entry).thumbnail) is not None)
     return GalleryBatch(
         batchId=shelf.id,
         state=shelf.state.number,
@@ -160,7 +161,7 @@ def _batch(shelf: Shelf, entries: Sequence[Entry]) -> GalleryBatch:
         directory=record.directory,
         template=record.template,
         model=shelf.model or next((entry.model for entry in entries), None),
-        thumbnails=[address for address in addresses if address is not None][:_SHOWN_THUMBNAILS],
+        thumbnails=list(islice(addresses, _SHOWN_THUMBNAILS)),
         readOnly=is_left,
     )
 
