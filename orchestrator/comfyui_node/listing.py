@@ -54,10 +54,11 @@ def images(directory: Path, wanted: tuple[str, ...]) -> list[str]:
     return sorted((name for name in found if _matches(name, wanted)), key=natural)
 
 
-def natural(name: str) -> tuple[list[str | int], str]:
-    """A sort key: runs of digits count as numbers, case does not count unless all else is equal."""
-    parts = re.split("([0-9]+)", name.casefold())
-    return [int(part) if number % 2 else part for number, part in enumerate(parts)], name
+def natural(name: str) -> tuple[list[str | int], str, str]:
+    """A sort key: runs of digits count as numbers, case and the ending count only where all else is equal."""
+    stem, extension = os.path.splitext(name)
+    parts = re.split("([0-9]+)", stem.casefold())
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)], extension.casefold(), name
 
 
 def _is_image(name: str) -> bool:

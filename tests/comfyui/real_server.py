@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,10 +26,12 @@ _START_SECONDS = 120.0
 class RealServer:
     """Keeps port and directories over its lives; `kill` is a kill -9."""
 
-    def __init__(self, checkout: Path, *, interpreter: str, directory: Path) -> None:
+    def __init__(self, checkout: Path, *, interpreter: str, directory: Path, nodes: Sequence[str] = ()) -> None:
+        """`nodes`: directories below `directory/custom_nodes` that it loads; no others are."""
         self._checkout = checkout
         self._interpreter = interpreter
         self._directory = directory
+        self._nodes = nodes
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://127.0.0.1:{self._port}"
@@ -51,6 +54,8 @@ class RealServer:
         folders = [part for name in _DIRECTORIES for part in (f"--{name}-directory", str(self._directory / name))]
         command = [self._interpreter, "main.py", "--cpu", "--port", str(self._port), "--disable-api-nodes"]
         command += ["--disable-all-custom-nodes", "--database-url", "sqlite:///:memory:", *folders]
+        if self._nodes:
+            command += ["--base-directory", str(self._directory), "--whitelist-custom-nodes", *self._nodes]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self._checkout, stdout=log, stderr=subprocess.STDOUT)
         wait_until(self._answers, what="the server answers", seconds=_START_SECONDS)
