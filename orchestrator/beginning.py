@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def init_state(
             noun="picture" if images else "prompt file",
             masks=len(found.items) if masks is not None else 0,
             texts=found.texts,
-            notes=found.notes,
+            notes=(*found.notes, *_masks_that_are_items(store, found.items)),
         )
     finally:
         store.close()
@@ -165,6 +166,15 @@ def _renew_uploads(store: JsonStore, found: Sequence[Item], *, rescan: bool) -> 
     statuses = (Status.PENDING, Status.COMPLETED) if rescan else (Status.PENDING,)
     changed = [item for item in store.items(*statuses) if item.uploads != today.get(item.key, item.uploads)]
     change_all(store, changed, lambda now: msgspec.structs.replace(now, uploads=today[now.key]))
+
+
+def _masks_that_are_items(store: JsonStore, found: Sequence[Item]) -> Iterator[str]:
+    """What was taken in before it was said to be a mask."""
+    masks = {item.uploads["mask"] for item in found if "mask" in item.uploads}
+    keys = [item.key for item in store.items(Status.PENDING) if item.key in masks] if masks else []
+    if keys:
+        what = "1 due item is a mask" if len(keys) == 1 else f"{len(keys)} due items are masks"
+        yield f"{what} by this rule: `burst cancel {shlex.join(keys[:3])}`" + (" …" if len(keys) > 3 else "")
 
 
 def _rescan(store: JsonStore, prompts: Prompts) -> tuple[str, ...]:

@@ -285,6 +285,8 @@ def reason_of(error: BaseException, timeouts: tuple[float, float]) -> str:
             return f"no answer within {timeouts[1]:g} s"
         if isinstance(cause, OSError) and not isinstance(cause, requests.RequestException) and cause.strerror:
             return cause.strerror
+        if isinstance(cause, TimeoutError):
+            return f"nothing went through within {timeouts[0]:g} s"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the answer broke off"
     return (
