@@ -76,7 +76,7 @@ def mistakes(_: Set, page: Any) -> Iterator[None]:
 
 def recent(_: Set, page: Any) -> Iterator[None]:
     page.goto("/")
-    page.get_by_label("Recent batches").check()
+    page.get_by_role("radio", name="Recent batches").check()
     page.locator("#recent-list li").first.wait_for()
     yield
 
@@ -139,7 +139,7 @@ def pair(scene: Set, page: Any) -> Iterator[None]:
 
 def slider(scene: Set, page: Any) -> Iterator[None]:
     next(pair(scene, page))
-    page.get_by_label("Slider").check()
+    page.get_by_role("radio", name="Slider").check()
     page.get_by_role("button", name="Zoom in").click()
     yield
 
@@ -209,6 +209,7 @@ def _take(scene: Scene, stage: Set, context: Any, directory: Path, look: str) ->
     page = context.new_page()
     path = directory / f"{scene.__name__}-{look}.png"
     for _ in scene(stage, page):
+        page.locator("img").evaluate_all("all => Promise.all(all.map(one => one.src && one.decode().catch(() => {})))")
         page.screenshot(path=path, full_page=look == "phone")
     context.close()
     print(path)

@@ -51,7 +51,7 @@ export class BatchView {
     this.article.hidden = true;
     this.comparison.hide();
     notify(this.alert, "");
-    for (const id of ["progress", "failure", "after"]) byId(id).hidden = true;
+    for (const id of ["progress", "failure", "partial", "after"]) byId(id).hidden = true;
   }
 
   async #follow() {
@@ -87,24 +87,17 @@ export class BatchView {
 
   /** @param {any} answer */
   #ended({ progress, images }) {
-    const wasWatched = byId("progress").contains(document.activeElement);
+    const hadFocus = byId("progress").contains(document.activeElement);
     byId("progress").hidden = true;
     byId("after").hidden = false;
-    const failures = images.filter((/** @type {any} */ image) => image.status === "failed");
-    if (progress.status === "failed") {
-      byId("failure-details").replaceChildren(...reasons(failures));
-      byId("failure").hidden = false;
-      return;
-    }
     say(byId("summary"), summary(progress));
-    byId("partial").hidden = !failures.length;
+    if (hadFocus) byId("summary").focus();
+    const failures = images.filter((/** @type {any} */ image) => image.status === "failed");
+    const made = images.filter((/** @type {any} */ image) => image.url);
+    if (progress.status === "failed") tell("failure", failures);
+    else if (failures.length) tell("partial", failures);
     say(byId("partial").querySelector("summary"), `${counted(failures.length, "image")} failed`);
-    byId("partial-details").replaceChildren(...reasons(failures));
-    this.comparison.show(
-      this.batchId,
-      images.filter((/** @type {any} */ image) => image.url),
-    );
-    if (wasWatched) byId("summary").focus();
+    if (made.length) this.comparison.show(this.batchId, made);
   }
 
   /** @param {any} error after which asking again is of no use */
@@ -145,7 +138,13 @@ export class BatchView {
   }
 }
 
-/** @param {any[]} failures */
-function reasons(failures) {
-  return failures.map((image) => make("li", {}, `Image ${image.number}: ${image.error ?? "no reason is recorded"}`));
+/**
+ * Show why images failed.
+ * @param {string} id of the section
+ * @param {any[]} failures
+ */
+function tell(id, failures) {
+  const reasons = failures.map((image) => `Image ${image.number}: ${image.error ?? "no reason is recorded"}`);
+  byId(`${id}-details`).replaceChildren(...reasons.map((reason) => make("li", {}, reason)));
+  byId(id).hidden = false;
 }

@@ -19,6 +19,8 @@ export class Comparison {
     this.images = [];
     this.batchId = "";
     this.grid.addEventListener("change", () => this.#chosenChanged());
+    // Those that are not loaded yet are as large as the first one that is.
+    this.grid.addEventListener("load", (/** @type {any} */ event) => this.#shape(event.target), true);
     byId("choose-all").addEventListener("click", () => this.#chooseAll());
     byId("compare").addEventListener("click", () => this.#compare());
     byId("more").addEventListener("click", () => this.#more());
@@ -66,6 +68,11 @@ export class Comparison {
       make("a", { href: image.url, target: "_blank", className: "tile-picture", title: "Open in full size" }, picture),
       make("label", { className: "check" }, box, nameOf(image), make("span", { className: "soft small" }, seed)),
     );
+  }
+
+  /** @param {HTMLImageElement} picture */
+  #shape(picture) {
+    this.grid.style.setProperty("--shape", `${picture.naturalWidth} / ${picture.naturalHeight}`);
   }
 
   #chooseAll() {

@@ -10,14 +10,30 @@ export async function showRecent() {
   try {
     const { batches } = await recentBatches();
     byId("recent-list").replaceChildren(...batches.map(entry));
+    note.hidden = batches.length > 0;
     say(note, batches.length ? "" : "There is no batch yet.");
   } catch (/** @type {any} */ error) {
     say(note, error.message);
   }
 }
 
+/** @type {Record<string, string>} */
+const LOOKS = { queued: "busy", generating: "busy", complete: "good", failed: "bad", cancelled: "" };
+
 /** @param {any} batch */
 function entry(batch) {
   const address = `/?${new URLSearchParams({ batch: batch.batchId })}`;
-  return make("li", { className: "row apart" }, make("a", { href: address }, batch.prompt || batch.batchId));
+  const failed = batch.failedImages ? `, ${batch.failedImages} failed` : "";
+  const began = new Date(batch.createdAt).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  return make(
+    "li",
+    {},
+    make("a", { href: address }, batch.prompt || batch.batchId),
+    make(
+      "p",
+      { className: "row small soft" },
+      make("span", { className: `badge ${LOOKS[batch.status] ?? ""}` }, batch.status),
+      `${batch.completedImages} of ${batch.totalImages} images${failed} · ${began}`,
+    ),
+  );
 }

@@ -17,15 +17,13 @@ export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s
 export const nameOf = (image) => `Image ${image.image}`;
 
 /**
- * How a batch ended: `4 successful, 1 failed`.
+ * How a batch ended: `Batch complete: 4 successful, 1 failed`.
  * @param {{completedImages: number, failedImages: number[], totalImages: number, status: string}} progress
  */
-export function summary(progress) {
-  const failed = progress.failedImages.length;
-  const counts = `${progress.completedImages} successful, ${failed} failed`;
-  if (progress.status !== "cancelled") return `Batch complete: ${counts}`;
-  const left = progress.totalImages - progress.completedImages - failed;
-  return `Batch cancelled: ${counts}, ${left} not made`;
+export function summary({ completedImages, failedImages, totalImages, status }) {
+  const failed = failedImages.length;
+  const left = totalImages - completedImages - failed;
+  return `Batch ${status}: ${completedImages} successful, ${failed} failed${left ? `, ${left} not made` : ""}`;
 }
 
 const SHOWN = ["model", "steps", "cfg", "sampler", "scheduler", "width", "height", "template", "profile", "negative"];
