@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from orchestrator.batches.near import near_matches
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import BurstError, LockHeld, StaleChange, UsageError
 from orchestrator.lookup import Absent, Fate, Finished, Queued, Unclear, look_up, withdraw
-from orchestrator.redoing import Changed, keys_of, named
+from orchestrator.redoing import Changed, keys_of
 from orchestrator.settings import Overrides, load_settings
 from state.batch import BatchLog
 from state.item import Item, Status
@@ -98,10 +99,9 @@ def _wanted(store: JsonStore, names: Collection[str]) -> list[str]:
 
 
 def _refuse(store: JsonStore, name: str, batches: Sequence[str]) -> None:
-    near = near_matches(name, batches)
-    if near:
-        raise UsageError(f"neither an item nor a batch is called {name!r}; near it: {', '.join(near)}")
-    named(store, [name])
+    near = near_matches(name, batches) or get_close_matches(name, [item.key for item in store.items()])
+    advice = f"near it: {', '.join(near)}" if near else "`burst batches list` and `burst status --json` list some"
+    raise UsageError(f"neither an item nor a batch is called {name!r} in {store.path}; {advice}")
 
 
 def _is_pending(item: Item) -> bool:

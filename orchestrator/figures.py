@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
+from orchestrator.pacing import seconds_per_item
 from orchestrator.wording import counted, in_lines, spoken_seconds
+from state.burst_log import BurstRecord
 from state.item import Item, OutputRecord, Status, remaining
 from state.json_store import JsonStore
 
@@ -25,7 +28,7 @@ class Figures:
     mean_seconds: float | None
     """What the server took for one of the last 100 completed items."""
     pictures_per_minute: float | None
-    """At the pace of the last bursts, idle time between them left out."""
+    """At the pace of the last bursts, idle time between them left out; see `pace_of`."""
     queue_length: int
     """Pending and submitted items."""
     counts: Mapping[Status, int]
@@ -54,6 +57,15 @@ class Figures:
                 f"{', '.join(ended)}; queue length {self.queue_length}",
             ]
         )
+
+
+def pace_of(store: JsonStore, records: Sequence[BurstRecord]) -> float | None:
+    """Seconds per item of the last bursts; before any has ended, of the first items that the server finished."""
+    if (pace := seconds_per_item(records)) is not None:
+        return pace
+    first = islice(store.items(Status.COMPLETED), _RECENT_COUNT)
+    took = [item.seconds for item in first if item.seconds is not None]
+    return sum(took) / len(took) if took else None
 
 
 def figures_of(store: JsonStore, *, seconds_per_item: float | None) -> Figures:

@@ -200,6 +200,8 @@ class Generation:
         """Look on while another process holds run.lock. False when it is our turn to try."""
         with contextlib.closing(JsonStore.open(self._state, read_only=True)) as store:
             lock, news = RunLock(store.folder), list(self._awaited)
+            holder = lock.living_holder()
+            self._progress.waits(holder.describe() if holder else "another process")
             while True:
                 ended = [store.get(key) for key in news if key in self._awaited and key in store]
                 for item in [item for item in ended if item.status not in _DUE]:

@@ -30,6 +30,9 @@ class Silent:
     def ended(self, item: Item, *, number: int, size: int) -> None:
         pass
 
+    def waits(self, who: str) -> None:
+        pass
+
 
 class Lines(Silent):
     """`[3/15] EP01/prompt_3.txt → EP01/prompt_3.png (2.1 s)`, one line an item."""
@@ -42,12 +45,13 @@ class Lines(Silent):
 
 
 class Generating(Silent):
-    """`[3/15] Generating with seed 44...`, and what became of it; other items that end on the way as in `Lines`."""
+    """`[3/15] Generating with seed 44...`, and what became of it; other items that end on the way without a number."""
 
     def __init__(self, stream: TextIO, *, batch: str, total: int) -> None:
         self._stream = stream
         self._batch, self._total = batch, total
         self._begun: set[str] = set()
+        self._waits = False
 
     def began(self, item: Item) -> None:
         if item.batch == self._batch and item.key not in self._begun:
@@ -57,10 +61,17 @@ class Generating(Silent):
 
     def ended(self, item: Item, *, number: int, size: int) -> None:
         if item.batch != self._batch:
-            self._say(f"[{number}/{size}] {line_of(item)}")
+            self._say(f"Also: {line_of(item)}")
             return
         self.began(item)
-        self._say(f"  {one_line(_fate(item))}")
+        # Where it went names it; what has no picture is named by its number.
+        which = "" if item.status is Status.COMPLETED else f"[{item.index}/{self._total}] "
+        self._say(f"  {which}{one_line(_fate(item))}")
+
+    def waits(self, who: str) -> None:
+        if not self._waits:
+            self._say(f"Waiting for the burst that is at work, {who}; it may make this batch too")
+        self._waits = True
 
     def _say(self, line: str) -> None:
         print(line, file=self._stream, flush=True)

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from orchestrator.batches.looking import BatchView, view_of, views_of
 from orchestrator.clock import Clock
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
-from orchestrator.figures import Figures, figures_of
-from orchestrator.pacing import LearnedLimit, learned_limit, seconds_per_item
+from orchestrator.figures import Figures, figures_of, pace_of
+from orchestrator.pacing import LearnedLimit, learned_limit
 from orchestrator.wording import in_lines, spoken_seconds
 from state.batch import BatchLog
 from state.burst_log import BurstLog, BurstRecord
@@ -130,7 +130,7 @@ class StatusReport:
             failed = self.counts[Status.FAILED]
             return f"Nothing is left to do; `burst retry` tries the {failed} failed again." if failed else "All done."
         left = f", about {spoken_seconds(self.seconds_left)}" if self.seconds_left is not None else ""
-        return f"{self.remaining} left{left}. Next: burst run"
+        return f"{self.remaining} left{left}." + ("" if self.holder else " Next: burst run")
 
     def _last(self) -> dict[str, Any] | None:
         if self.killed is not None:
@@ -171,7 +171,7 @@ def status_of(store: JsonStore, *, stats: bool = False, ended: bool = False) -> 
     # Where the next burst has noted it already, these are two records of one run, which count once.
     known = records if killed is None else [*records, killed[0].killed_record(killed[1])]
     failed = [item for _, item in zip(range(_SHOWN), store.items(Status.FAILED), strict=False)]
-    pace = seconds_per_item(records)
+    pace = pace_of(store, records)
     there = [batch for batch in BatchLog(store.folder).read().values() if not batch.gone]
     batches = views_of(store, there) if ended or remaining(store.counts()) else []
     return StatusReport(

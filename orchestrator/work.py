@@ -28,6 +28,9 @@ class Progress(Protocol):
     def ended(self, item: Item, *, number: int, size: int) -> None:
         """`number` of `size` in this burst."""
 
+    def waits(self, who: str) -> None:
+        """Another burst is at work, and nothing can be done before it ends; may be said again."""
+
 
 class Taker(Protocol):
     """A lane, as far as sharing out concerns it."""

@@ -75,9 +75,11 @@ def test_status_takes_no_lock_and_says_who_works(state: Path) -> None:
         assert report.holder is not None
         assert "b1" in report.as_text()
         assert report.as_json()["running"] == report.holder.describe()
+        assert report.as_text().endswith("3 left."), "no other burst can be run now"
     finally:
         lock.release()
     assert read_status(state).holder is None
+    assert read_status(state).as_text().endswith("3 left. Next: burst run")
 
 
 def leave_killed(state: Path, *, lived_seconds: float) -> Holder:
@@ -183,7 +185,8 @@ def test_the_figures_are_of_the_last_hundred_and_count_pictures_alone(state: Pat
     record = BurstRecord(
         burst="b", started_at=MOMENT, ended_at=MOMENT, ended="done", size=15, completed=2, seconds=10.0
     )
-    assert read_status(state, stats=True).as_json()["stats"]["images_per_minute"] is None
+    before = read_status(state, stats=True).as_json()["stats"]["images_per_minute"]
+    assert before == pytest.approx(2 * 60 * 100 / (99 * 4.0 + 1000.0)), "of the first hundred, while no burst has ended"
     BurstLog(state.with_suffix(".burst")).append(record)
     report = read_status(state, stats=True)
     assert report.as_json()["stats"] == {

@@ -13,7 +13,7 @@ import msgspec
 from orchestrator.batches.near import advice
 from orchestrator.clock import Clock
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, UsageError
-from orchestrator.pacing import seconds_per_item
+from orchestrator.figures import pace_of
 from orchestrator.wording import in_lines, spoken_seconds
 from state.batch import Batch, BatchLog, BatchRecord
 from state.burst_log import BurstLog
@@ -206,7 +206,7 @@ def views_of(store: JsonStore, batches: Iterable[Batch]) -> list[BatchView]:
     if not chosen:
         return []
     tallies = _tallies(store, {batch.id for batch in chosen})
-    pace = seconds_per_item(BurstLog(store.folder).read())
+    pace = pace_of(store, BurstLog(store.folder).read())
     out = store.counts()[Status.SUBMITTED]
     return [_view(batch, tallies[batch.id], pace=pace, out=out) for batch in chosen]
 

@@ -97,6 +97,8 @@ class Generated:
 
     def as_text(self) -> str:
         """The summary: how many, what failed, where they are, and what to type next."""
+        if self.ended == "queued":
+            return self._queued()
         done, failed = self.counts[Status.COMPLETED], self.counts[Status.FAILED]
         lines = [f"Batch {self.record.batch}: {done} of {self.record.total} done in {spoken_seconds(self.seconds)}"]
         lines[0] += f", {failed} failed" if failed else ""
@@ -111,6 +113,15 @@ class Generated:
         if self.left:
             lines.append(f"{counted(self.left)} left. Next: {self.resume}")
         return in_lines(lines)
+
+    def _queued(self) -> str:
+        return in_lines(
+            [
+                f"Batch {self.record.batch}: {counted(self.record.total)} added",
+                f"Pictures will be in {self.directory}",
+                f"The next burst makes them, or the one that is at work. Next: {self.resume}",
+            ]
+        )
 
 
 @dataclass(frozen=True)

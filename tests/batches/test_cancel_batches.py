@@ -168,6 +168,8 @@ def test_a_name_of_neither_changes_nothing(project: Project) -> None:
     ):
         with pytest.raises(UsageError, match=near):
             cancel(project.state, [NAMES[2], wrong])
+    with pytest.raises(UsageError, match=r"neither an item nor a batch is called 'zzz' .*`burst batches list`"):
+        cancel(project.state, ["zzz"])
     assert project.count(Status.PENDING) == 9
 
 

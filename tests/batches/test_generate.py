@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,8 @@ from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.settings import Overrides
 from state.batch import BatchLog
 from state.item import Item, Status
-from state.json_store import JsonStore
+from state.json_store import JsonStore, burst_folder
+from state.run_lock import RunLock
 
 Make = Callable[..., "Made"]
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
@@ -212,6 +214,39 @@ def test_013_with_continue_the_others_are_made(make: Make, sandbox: Sandbox) -> 
     assert made.generated.counts[Status.COMPLETED] == 3
     assert made.generated.exit_code == 1
     assert made.generated.left == 0
+    (bad,) = (item for item in made.items if item.status is Status.FAILED)
+    assert f"  [{bad.index}/4] failed: " in made.said
+
+
+def test_items_of_others_that_end_on_the_way_have_no_number_of_this_batch(make: Make) -> None:
+    other = make(count=1, queue_only=True)
+    made = make(count=1)
+    assert f"Also: {other.items[0].key} → " in made.said
+    assert [line for line in made.said.splitlines() if line.startswith("[")] == [
+        f"[1/1] Generating with seed {made.items[0].inputs['seed']}..."
+    ]
+
+
+def test_while_another_burst_is_at_work_it_says_for_whom_it_waits(make: Make, sandbox: Sandbox) -> None:
+    class Told(Generating):
+        def waits(self, who: str) -> None:
+            super().waits(who)
+            lock.release()
+
+    state = make(count=1).home / "state.json"
+    lock = RunLock(burst_folder(state))
+    lock.acquire()
+    lock.hold(burst="b7", started_at=BEGINNING, size=15)
+    stream = io.StringIO()
+    generation = Generation(
+        Asked(prompt="a lighthouse"),
+        Request(state=state),
+        progress=lambda record: Told(stream, batch=record.batch, total=record.total),
+    )
+    assert generation.execute().exit_code == 0
+    said = stream.getvalue().splitlines()
+    assert [line for line in said if "is at work" in line] == said[:1]
+    assert f"pid {os.getpid()} " in said[0]
 
 
 @pytest.mark.parametrize("count", [0, 1000])
@@ -253,6 +288,11 @@ def test_queued_only_it_waits_for_the_next_burst(make: Make, sandbox: Sandbox) -
     made = make(count=2, queue_only=True)
     assert posted(sandbox) == 0
     assert made.generated.left == 2
+    assert made.outcome.as_text().splitlines() == [
+        f"Batch {made.generated.record.batch}: 2 items added",
+        f"Pictures will be in {made.generated.directory}",
+        "The next burst makes them, or the one that is at work. Next: burst run",
+    ]
     run_burst(made.home / "state.json")
     assert len(made.pictures) == 2
 

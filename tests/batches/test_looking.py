@@ -89,6 +89,16 @@ def test_what_is_due_before_a_batch_counts_into_its_time(album: Album) -> None:
     assert "about 18.0 s" in read_batch(album.state, "later").as_text()
 
 
+def test_before_any_burst_has_ended_the_pace_is_that_of_what_is_completed(album: Album) -> None:
+    album.add("b1", [{}] * 5)
+    for number, seconds in ((1, 2.0), (2, 4.0)):
+        album.complete(f"b1/{number:03d}", seconds=seconds)
+    assert read_batch(album.state, "b1").seconds_left == 9.0
+    assert read_status(album.state).seconds_left == 9.0
+    album.pace(1.0)
+    assert read_batch(album.state, "b1").seconds_left == 3.0
+
+
 def test_one_that_waits_for_its_server_alone_waits_for_nothing_that_is_due(album: Album) -> None:
     album.add("other", [{}] * 5)
     album.add("out", [{}])
@@ -102,6 +112,7 @@ def test_however_many_items_hardly_any_is_read_whole(album: Album, monkeypatch: 
     album.add("a", [{}] * 40)
     album.complete("a/001")
     album.fail("a/002")
+    album.pace(2.0)
     whole, looked = Item.from_record, []
 
     def counting(key: str, raw: bytes) -> Item:
