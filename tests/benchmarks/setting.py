@@ -31,7 +31,7 @@ class Scale:
     protocol_poll_seconds: float = 5.0
     generated_count: int = 50
     generated_prompt_seconds: float = 0.2
-    sustained_count: int = 10
+    sustained_count: int = 20
     sustained_prompt_seconds: float = 2.84
     held_prompt_seconds: float = 60.0
 
