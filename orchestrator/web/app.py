@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
-from orchestrator.web import answers, batches_api, downloads, gallery, pages, pictures
+from orchestrator.web import answers, batches_api, downloads, gallery, pages, pictures, state_page
 from orchestrator.web.albums import Albums
 from orchestrator.web.desk import Desk
 from orchestrator.web.options import OptionsDesk
 from orchestrator.web.security import LOOPBACK, Guard
 from orchestrator.web.workers import Workers
 
-_ROUTERS = (batches_api.router, pictures.router, downloads.router, gallery.router, pages.router)
+_ROUTERS = (batches_api.router, pictures.router, downloads.router, gallery.router, state_page.router, pages.router)
 
 
 def create_app(desk: Desk, workers: Workers, *, hosts: Collection[str] = LOOPBACK, token: str | None = None) -> FastAPI:
@@ -38,6 +38,7 @@ def create_app(desk: Desk, workers: Workers, *, hosts: Collection[str] = LOOPBAC
         redoc_url=None,
     )
     app.state.desk, app.state.workers, app.state.options = desk, workers, OptionsDesk()
+    app.state.servers = state_page.ServerDesk()
     app.state.albums = Albums(desk)
     answers.install(app)
     for router in _ROUTERS:

@@ -12,13 +12,13 @@ SEED = Field(ge=0, le=2**64 - 1)
 Word = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
-class _Body(BaseModel):
+class Asking(BaseModel):
     """What a caller sends: unknown fields are mistakes, and `"5"` is no number."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class BaseParameters(_Body):
+class BaseParameters(Asking):
     """What all pictures of a batch have in common; what is left out is the template's or the profile's."""
 
     steps: Annotated[int, Field(ge=1, le=10_000)] | None = None
@@ -33,7 +33,7 @@ class BaseParameters(_Body):
     profile: Word | None = None
 
 
-class BatchRequest(_Body):
+class BatchRequest(Asking):
     """One prompt, and how many variations of it."""
 
     prompt: Annotated[str, Field(description="1 to 500 characters")]
@@ -46,7 +46,7 @@ class BatchRequest(_Body):
     baseParameters: BaseParameters = BaseParameters()
 
 
-class StartBatch(_Body):
+class StartBatch(Asking):
     """`state`: which of the states that `burst serve` was started with, from 0."""
 
     batchRequest: BatchRequest

@@ -93,6 +93,15 @@ export const optionsFor = (asked) => call("GET", `/api/options?${new URLSearchPa
 
 export const recentBatches = () => call("GET", "/api/gallery/batches");
 
+/** @param {number} number @param {AbortSignal} signal */
+export const stateOf = (number, signal) => call("GET", `/api/states/${number}`, { signal });
+
+/** @param {number} number @param {AbortSignal} signal */
+export const serversOf = (number, signal) => call("GET", `/api/states/${number}/servers`, { signal });
+
+/** @param {number} number @param {string[]} items none: all that failed */
+export const retryItems = (number, items) => call("POST", `/api/states/${number}/retry`, { body: { items } });
+
 /**
  * Where a ZIP of these images is; of all that there are, where none are named.
  * @param {string} batchId

@@ -1,0 +1,189 @@
+"""The states at a glance, over HTTP: counts, bursts, failures and their retry, the learned limit, servers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from fronts import Front, front
+from waiting import wait_until
+
+from orchestrator.sandbox import Sandbox
+from state.burst_log import BurstLog, BurstRecord
+from state.item import ErrorRecord, Item, Status
+from state.json_store import JsonStore, burst_folder
+from state.run_lock import RunLock
+from state.store import Change
+
+AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def idle(tmp_path: Path, sandbox: Sandbox) -> Iterator[Front]:
+    with front(tmp_path, sandbox, works=False) as found:
+        yield found
+
+
+def state(shown: Front, number: int = 0) -> dict[str, Any]:
+    answer = shown.http.get(f"/api/states/{number}")
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def fill(shown: Front, *failed: str, pending: int = 0) -> None:
+    """A state with these failed items and so many pending ones."""
+    store = JsonStore.open(shown.states[0], create=True)
+    due = [Item(key=f"due{number}", status=Status.PENDING, prompt_text="a fox") for number in range(pending)]
+    store.add([*(Item(key=key, status=Status.PENDING, prompt_text="an owl") for key in failed), *due])
+    error = ErrorRecord(kind="execution_error", message="it broke")
+    edit = lambda item: msgspec.structs.replace(item, status=Status.FAILED, error=error)  # noqa: E731
+    store.apply([Change(key, Status.PENDING, edit) for key in failed])
+    store.close()
+
+
+def test_a_state_that_is_not_there_yet(idle: Front) -> None:
+    found = state(idle)
+    assert not found["exists"]
+    assert set(found["counts"].values()) == {0}
+    assert (found["bursts"], found["failed"], found["limit"], found["secondsPerItem"]) == ([], [], None, None)
+    assert idle.http.post("/api/states/0/retry", json={}).json() == {"items": []}
+    assert not idle.states[0].exists()
+
+
+def test_counts_and_failed_items_with_their_reasons(idle: Front) -> None:
+    fill(idle, "x", pending=2)
+    found = state(idle)
+    assert found["counts"] == {"pending": 2, "submitted": 0, "completed": 0, "failed": 1, "cancelled": 0}
+    assert found["failed"] == [
+        {"item": "x", "batchId": None, "prompt": "an owl", "kind": "execution_error", "message": "it broke"}
+    ]
+
+
+def test_failed_items_are_retried_one_or_all(idle: Front) -> None:
+    fill(idle, "x", "y", "z")
+    assert idle.http.post("/api/states/0/retry", json={"items": ["y"]}).json() == {"items": ["y"]}
+    assert state(idle)["counts"]["pending"] == 1
+    assert idle.http.post("/api/states/0/retry", json={"items": []}).json() == {"items": ["x", "z"]}
+    assert state(idle)["counts"]["pending"] == 3
+    assert idle.http.post("/api/states/0/retry", json={"items": ["nope"]}).status_code == 400
+    assert idle.http.post("/api/states/0/retry", json={"things": []}).status_code == 400
+
+
+def test_what_is_retried_is_worked_off(tmp_path: Path, sandbox: Sandbox) -> None:
+    with front(tmp_path, sandbox, template="smoke") as working:
+        # The first batch makes the state and its settings.
+        working.wait_for(working.start()["batchId"], "complete")
+        fill(working, "x")
+        assert working.http.post("/api/states/0/retry", json={}).json() == {"items": ["x"]}
+        wait_until(lambda: state(working)["counts"]["completed"] == 3, what="it to be rendered")
+
+
+def test_bursts_as_they_went_killed_ones_too(idle: Front) -> None:
+    fill(idle, "x")
+    log = BurstLog(burst_folder(idle.states[0]))
+    for number, ended in enumerate(("done", "killed", "error")):
+        began = AT + timedelta(minutes=number)
+        log.append(
+            BurstRecord(
+                burst=f"b{number}",
+                started_at=began,
+                ended_at=began + timedelta(seconds=20),
+                ended=ended,  # type: ignore[arg-type]
+                size=15,
+                completed=7,
+                seconds=20.0,
+                reason="the disk is full" if ended == "error" else None,
+            )
+        )
+    found = state(idle)["bursts"]
+    assert [(burst["burst"], burst["ended"], burst["completed"]) for burst in found] == [
+        ("b0", "done", 7),
+        ("b1", "killed", None),
+        ("b2", "error", 7),
+    ]
+    assert found[2]["reason"] == "the disk is full"
+
+
+def test_the_burst_at_work_is_shown_and_one_that_nobody_recorded(idle: Front) -> None:
+    fill(idle, "x")
+    folder = burst_folder(idle.states[0])
+    lock = RunLock(folder)
+    lock.acquire()
+    lock.hold(burst="now", started_at=AT, size=15)
+    found = state(idle)
+    assert found["working"]
+    assert [(burst["burst"], burst["ended"], burst["endedAt"]) for burst in found["bursts"]] == [
+        ("now", "running", None)
+    ]
+    left = (folder / "holder.json").read_bytes()
+    lock.release()
+    (folder / "holder.json").write_bytes(left)
+    os.utime(folder / "holder.json", (1, 1))
+    found = state(idle)
+    assert not found["working"]
+    assert [(burst["burst"], burst["ended"]) for burst in found["bursts"]] == [("now", "killed")]
+
+
+def test_the_learned_limit(idle: Front) -> None:
+    fill(idle, "x")
+    log = BurstLog(burst_folder(idle.states[0]))
+    for number in range(2):
+        began = AT + timedelta(hours=number)
+        ended = began + timedelta(seconds=60)
+        log.append(
+            BurstRecord(
+                burst=str(number),
+                started_at=began,
+                ended_at=ended,
+                ended="killed",
+                size=5,
+                seconds=60,
+                alive_seconds=60,
+            )
+        )
+    assert state(idle)["limit"] == {"seconds": 60.0, "usableSeconds": 54.0, "kills": 2}
+
+
+def test_a_servers_queue_is_asked_for_once_in_a_while(idle: Front, sandbox: Sandbox) -> None:
+    sandbox.hold("next")
+    first = idle.http.get("/api/states/0/servers").json()
+    assert first[0] | {"devices": []} == {
+        "url": sandbox.url,
+        "reachable": True,
+        "message": None,
+        "version": "0.3.64",
+        "devices": [],
+        "running": 0,
+        "pending": 0,
+    }
+    assert "GiB free" in first[0]["devices"][0]
+    before = sandbox.counts()["requests"]
+    assert [idle.http.get("/api/states/0/servers").json() for _ in range(20)] == [first] * 20
+    [state(idle) for _ in range(20)]
+    assert sandbox.counts()["requests"] == before
+
+
+def test_a_server_that_does_not_answer_is_said(tmp_path: Path, sandbox: Sandbox) -> None:
+    with front(tmp_path, sandbox, works=False, server="http://127.0.0.1:9") as away:
+        (found,) = away.http.get("/api/states/0/servers").json()
+        assert not found["reachable"]
+        assert "127.0.0.1:9" in found["message"]
+
+
+def test_every_state_is_listed_and_an_unknown_one_is_404(tmp_path: Path, sandbox: Sandbox) -> None:
+    with front(tmp_path, sandbox, works=False, states=2) as two:
+        assert [one["path"] for one in two.http.get("/api/states").json()] == [str(path) for path in two.states]
+        for path in ("/api/states/2", "/api/states/-1", "/api/states/2/servers"):
+            assert two.http.get(path).status_code == 404
+        assert two.http.post("/api/states/2/retry", json={}).status_code == 404
