@@ -237,7 +237,7 @@ def _title(node: Mapping[str, Any]) -> str | None:
 
 def _saving(save: templates.SaveNode) -> str:
     if save.temporary:
-        return "shown only, not kept"
+        return "shown: a text is kept as .txt, a picture only where nothing is saved"
     what = (
         f"{save.extension or 'files'}, {_count(save.count, 'file') if save.count else 'any number of files'} a prompt"
     )

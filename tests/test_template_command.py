@@ -74,6 +74,7 @@ def test_show_in_words() -> None:
     assert "6  CLIPTextEncode          Positive Prompt" in text
     assert "→ 6.text" in text
     assert "SaveImage  .png, 1 file a prompt" in text
+    assert "PreviewAny  shown: a text is kept as .txt" in template("show", "smoke").stdout
 
 
 def test_a_binding_can_be_added() -> None:
