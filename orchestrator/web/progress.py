@@ -84,7 +84,8 @@ def seconds_left(state: WatchedState, batch: WatchedBatch) -> float | None:
     own = counts_of(batch.items)
     if not remaining(own):
         return 0.0
-    if state.pace is None:
+    pace = _pace(state, batch)
+    if pace is None:
         return None
     rank = PRIORITIES.index(batch.record.priority)
     others = (other for other in state.batches().values() if other.id != batch.id)
@@ -96,7 +97,15 @@ def seconds_left(state: WatchedState, batch: WatchedBatch) -> float | None:
     out = state.store.counts()[Status.SUBMITTED] if state.store is not None else 0
     # What is out is rendered before anything pending is; where none of ours is pending, only ours count.
     ahead = out + sum(before) if own[Status.PENDING] else own[Status.SUBMITTED]
-    return state.pace * (own[Status.PENDING] + ahead)
+    return pace * (own[Status.PENDING] + ahead)
+
+
+def _pace(state: WatchedState, batch: WatchedBatch) -> float | None:
+    """Seconds for an item: as this batch's own took so far, else as those of the last bursts did."""
+    timed = [item for item in batch.items if item.status is Status.COMPLETED and item.seconds]
+    if not timed:
+        return state.pace
+    return sum(item.seconds or 0.0 for item in timed) / len(timed) / len({item.server for item in timed})
 
 
 def _images(batch_id: str, item: Item) -> list[Image]:
