@@ -102,6 +102,22 @@ export const serversOf = (number, signal) => call("GET", `/api/states/${number}/
 /** @param {number} number @param {string[]} items none: all that failed */
 export const retryItems = (number, items) => call("POST", `/api/states/${number}/retry`, { body: { items } });
 
+/** @param {URLSearchParams} query @param {AbortSignal} signal */
+export const galleryImages = (query, signal) => call("GET", `/api/gallery?${query}`, { signal });
+
+/** @param {URLSearchParams} query @param {AbortSignal} signal */
+export const galleryBatches = (query, signal) => call("GET", `/api/gallery/batches?${query}`, { signal });
+
+/** @param {string} batchId @param {string} image @param {AbortSignal} signal */
+export const imageDetails = (batchId, image, signal) => call("GET", `${at(batchId)}/images/${image}`, { signal });
+
+/** This picture, and no other that has its place by now. @param {any} image */
+export const deleteImage = ({ batchId, image, version }) =>
+  call("DELETE", `${at(batchId)}/images/${image}?${new URLSearchParams({ v: version })}`);
+
+/** @param {string} batchId */
+export const deleteBatch = (batchId) => call("DELETE", at(batchId));
+
 /**
  * Where a ZIP of these images is; of all that there are, where none are named.
  * @param {string} batchId

@@ -1,0 +1,60 @@
+/** The question before something is deleted. */
+
+import { byId, say } from "./dom.js";
+
+const dialog = byId("confirm");
+const [yes, no, wrong] = ["yes", "no", "wrong"].map((name) => byId(`confirm-${name}`));
+
+/**
+ * Ask, and do it where the answer is yes. What goes wrong is said in the dialog, which then stays.
+ * @template T
+ * @param {string} title
+ * @param {string} text
+ * @param {() => Promise<T>} act
+ * @returns {Promise<T | undefined>} what `act` returned; undefined where it was not done
+ */
+export function confirmed(title, text, act) {
+  say(byId("confirm-title"), title);
+  say(byId("confirm-text"), text);
+  hear("");
+  yes.disabled = false;
+  dialog.showModal();
+  return new Promise((resolve) => {
+    /** @type {T | undefined} */
+    let done;
+    const over = new AbortController();
+    const { signal } = over;
+    no.addEventListener("click", () => dialog.close(), { signal });
+    yes.addEventListener("click", async () => (done = await attempt(act)), { signal });
+    dialog.addEventListener(
+      "close",
+      () => {
+        over.abort();
+        resolve(done);
+      },
+      { signal },
+    );
+  });
+}
+
+/** @template T @param {() => Promise<T>} act @returns {Promise<T | undefined>} */
+async function attempt(act) {
+  yes.disabled = true;
+  hear("");
+  try {
+    const done = await act();
+    // The dialog is told after what was done is known.
+    queueMicrotask(() => dialog.close());
+    return done;
+  } catch (error) {
+    hear(error instanceof Error ? error.message : String(error));
+    yes.disabled = false;
+    return undefined;
+  }
+}
+
+/** @param {string} text */
+function hear(text) {
+  wrong.hidden = !text;
+  say(wrong, text);
+}

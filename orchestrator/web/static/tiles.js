@@ -1,0 +1,87 @@
+/** Pictures and batches as the gallery lists them. */
+
+import { make } from "./dom.js";
+import { counted } from "./words.js";
+
+const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+/** @param {string} moment */
+export const when = (moment) => WHEN.format(new Date(moment));
+
+/** @param {any} image */
+export const keyOfImage = (image) => `${image.batchId}/${image.image}`;
+
+/** What a screen reader says of a picture. @param {any} image */
+export const described = (image) => image.prompt || `Picture ${image.image} of batch ${image.batchId}`;
+
+/**
+ * One picture, which opens when it is clicked.
+ * @param {any} image
+ * @param {(image: any) => void} open
+ */
+export function pictureTile(image, open) {
+  const link = make("a", { className: "tile-picture", href: image.url }, shown(image, image.thumbnail));
+  link.addEventListener("click", (/** @type {MouseEvent} */ event) => {
+    // A new tab is the browser's own affair.
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    open(image);
+  });
+  const facts = [image.seed === null ? "" : `seed ${image.seed}`, image.model ?? ""].filter(Boolean).join(" · ");
+  return make(
+    "li",
+    { className: "tile" },
+    link,
+    make("p", { className: "tile-prompt" }, image.prompt),
+    make("p", { className: "tile-facts" }, facts),
+  );
+}
+
+/**
+ * The picture itself, or what there is to say where a browser cannot show it.
+ * @param {any} image
+ * @param {string | null} address
+ */
+export function shown(image, address) {
+  if (!address) return make("span", { className: "blank" }, image.file.split(".").pop());
+  const picture = make("img", { src: address, alt: described(image), loading: "lazy", decoding: "async" });
+  picture.addEventListener("error", () => picture.replaceWith(make("span", { className: "blank" }, "cannot be shown")));
+  return picture;
+}
+
+/**
+ * One batch, with its first few pictures.
+ * @param {any} batch
+ * @param {(batch: any) => void} remove
+ */
+export function batchRow(batch, remove) {
+  const name = batch.prompt || batch.batchId;
+  const title = batch.readOnly
+    ? make("span", { className: "batch-prompt" }, name)
+    : make("a", { className: "batch-prompt", href: `/?${new URLSearchParams({ batch: batch.batchId })}` }, name);
+  const strip = batch.thumbnails.map((/** @type {string} */ address) =>
+    make("img", { src: address, alt: "", loading: "lazy", decoding: "async" }),
+  );
+  const row = make("div", { className: "row apart" }, make("div", { className: "row" }, ...badges(batch)));
+  if (!batch.readOnly) {
+    const button = make("button", { type: "button", className: "danger", "aria-label": `Delete ${name}` }, "Delete");
+    button.addEventListener("click", () => remove(batch));
+    row.append(button);
+  }
+  return make("li", { className: "card batch" }, title, make("div", { className: "strip" }, ...strip), row);
+}
+
+/** @param {any} batch */
+function badges(batch) {
+  const tone = { complete: "good", failed: "bad", generating: "busy", queued: "busy" }[String(batch.status)] ?? "";
+  const said = [
+    make("span", { className: `badge ${tone}` }, batch.status),
+    make("span", { className: "soft small" }, counted(batch.pictures, "picture")),
+    make("span", { className: "soft small" }, when(batch.createdAt)),
+  ];
+  if (batch.failedImages) said.splice(1, 0, make("span", { className: "badge bad" }, `${batch.failedImages} failed`));
+  if (batch.readOnly) said.push(make("span", { className: "badge", title: LEFT }, "read only"));
+  return said;
+}
+
+const LEFT = "No state knows this batch any more; it is shown from its own directory";

@@ -1,0 +1,140 @@
+/** One picture large, with all that is known of it. */
+
+import { deleteImage, imageDetails } from "./api.js";
+import { confirmed } from "./confirm.js";
+import { byId, make, say } from "./dom.js";
+import { keyOfImage, shown, when } from "./tiles.js";
+
+const dialog = byId("viewer");
+const ORDER = ["steps", "cfg", "sampler", "scheduler"];
+
+/** The dialog, over the pictures of a list. */
+export class Viewer {
+  /**
+   * @param {{items: () => any[], more: () => Promise<void>, gone: (image: any) => void, left: (image: any) => void}} told
+   *   `more`: fetch what comes after the last. `gone`: a picture was deleted. `left`: the dialog is closed.
+   */
+  constructor(told) {
+    this.told = told;
+    /** @type {any} */
+    this.image = null;
+    this.asking = new AbortController();
+    byId("previous").addEventListener("click", () => this.#go(-1));
+    byId("next").addEventListener("click", () => this.#go(1));
+    byId("viewer-close").addEventListener("click", () => dialog.close());
+    byId("viewer-delete").addEventListener("click", () => this.#delete());
+    byId("copy-prompt").addEventListener("click", () => copy(this.image.prompt, "Prompt copied"));
+    byId("copy-command").addEventListener("click", () => copy(byId("viewer-command").textContent, "Command copied"));
+    dialog.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#key(event));
+    dialog.addEventListener("click", (/** @type {Event} */ event) => {
+      // Only the backdrop is the dialog itself: what is on it is in a box of its own.
+      if (event.target === dialog) dialog.close();
+    });
+    dialog.addEventListener("close", () => {
+      this.asking.abort();
+      this.told.left(this.image);
+    });
+  }
+
+  /** @param {any} image */
+  open(image) {
+    this.#show(image);
+    if (!dialog.open) dialog.showModal();
+    byId("viewer-close").focus();
+  }
+
+  /** @param {any} image */
+  async #show(image) {
+    this.image = image;
+    this.asking.abort();
+    this.asking = new AbortController();
+    say(byId("viewer-title"), `Picture ${image.image} · ${image.batchId}`);
+    byId("viewer-picture").href = image.url;
+    byId("viewer-picture").replaceChildren(shown(image, image.thumbnail && image.url));
+    say(byId("viewer-prompt"), image.prompt || "No prompt is known");
+    say(byId("viewer-status"), "");
+    byId("copy-prompt").hidden = !image.prompt;
+    byId("viewer-batch").href = `/?${new URLSearchParams({ batch: image.batchId })}`;
+    byId("viewer-batch").hidden = byId("viewer-delete").hidden = image.readOnly;
+    byId("viewer-download").href = `${image.url}${image.url.includes("?") ? "&" : "?"}download=1`;
+    const items = this.told.items().map(keyOfImage);
+    byId("previous").disabled = items[0] === keyOfImage(image);
+    byId("next").disabled = items.at(-1) === keyOfImage(image);
+    tell(image);
+    try {
+      tell(await imageDetails(image.batchId, image.image, this.asking.signal));
+    } catch (error) {
+      if (this.image === image && dialog.open && error instanceof Error) say(byId("viewer-status"), error.message);
+    }
+  }
+
+  /** @param {number} step */
+  async #go(step) {
+    const items = this.told.items();
+    const at = items.findIndex((item) => keyOfImage(item) === keyOfImage(this.image)) + step;
+    if (!items[at]) return;
+    if (at >= items.length - 2) this.told.more();
+    this.#show(items[at]);
+  }
+
+  async #delete() {
+    const { image } = this;
+    const items = this.told.items();
+    const at = items.findIndex((item) => keyOfImage(item) === keyOfImage(image));
+    const next = items[at + 1] ?? items[at - 1];
+    const text = `${image.file} is removed from the disk. It is not made again unless you ask for it.`;
+    const done = await confirmed("Delete this picture?", text, () => deleteImage(image));
+    if (!done) return;
+    this.told.gone(image);
+    if (next) this.#show(next);
+    else dialog.close();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "ArrowLeft") this.#go(-1);
+    else if (event.key === "ArrowRight") this.#go(1);
+    else if (event.key === "Delete" && !byId("viewer-delete").hidden) this.#delete();
+    else return;
+    event.preventDefault();
+  }
+}
+
+/** What is known of a picture: that of the list first, then all of it. @param {any} image */
+function tell(image) {
+  const { width, height, model, negative, ...others } = image.parameters;
+  const size = image.width ? [image.width, image.height] : [width, height];
+  const named = { ...Object.fromEntries(ORDER.map((name) => [name, others[name]])), ...others };
+  /** @type {[string, any][]} */
+  const facts = [
+    ["seed", image.seed],
+    ["model", image.model ?? model],
+    ["size", size[0] && size[1] ? `${size[0]} × ${size[1]}` : null],
+    ...Object.entries(named),
+    ["negative", negative],
+    ["template", image.template],
+    ["made", when(image.completedAt)],
+    ["on the server", image.seconds === null ? null : `${image.seconds.toFixed(1)} s`],
+    ["server", image.server],
+    ["file", image.path ?? image.file],
+  ];
+  const known = facts.filter(([, value]) => value !== undefined && value !== null && value !== "");
+  byId("viewer-parameters").replaceChildren(
+    ...known.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value)))),
+  );
+  say(byId("viewer-command"), image.command ?? "");
+  byId("viewer-again").hidden = byId("copy-command").hidden = !image.command;
+}
+
+/** @param {string} text @param {string} done */
+async function copy(text, done) {
+  try {
+    // Only what comes from this machine, or by TLS, may use the clipboard.
+    await navigator.clipboard.writeText(text);
+    say(byId("viewer-status"), done);
+  } catch {
+    say(byId("viewer-status"), "This browser does not let a page copy: select the text and copy it");
+  }
+}
+
