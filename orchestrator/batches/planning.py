@@ -90,7 +90,7 @@ class Planner:
             wishes = read_wishes(asked, vocabulary=vocabulary, stdin=stdin)
         said = replace(asked, batch_size=None) if automatic else asked
         variations = vary(wishes, asked=said, has_seed=vocabulary.binds("seed"))
-        record = self._record(asked, variations, at=at, taken=taken)
+        record = self._record(asked, variations, automatic=bool(automatic), at=at, taken=taken)
         template = name if name != self.kept_template else None
         items = tuple(_items(record, variations, template=template, automatic=automatic))
         return Plan(record, items, self._checked(items, template=name, brought=brought), brought)
@@ -126,11 +126,20 @@ class Planner:
         return replace(asked, batch_size=automatic_batch_size(stats, load_model_notes(self.home), model))
 
     def _record(
-        self, asked: Asked, variations: Sequence[Variation], *, at: datetime, taken: Callable[[str], bool]
+        self,
+        asked: Asked,
+        variations: Sequence[Variation],
+        *,
+        automatic: bool,
+        at: datetime,
+        taken: Callable[[str], bool],
     ) -> BatchRecord:
         batch = f"{at:%Y%m%d_%H%M%S}_{''.join(secrets.choice(_ALPHABET) for _ in range(4))}"
         prompts = dict.fromkeys(variation.prompt for variation in variations)
         parameters = asked.inputs()
+        if automatic:
+            # Not the number: it may become smaller, and each picture's own record says what it was.
+            parameters["batch_size"] = "auto"
         if (seed := variations[0].inputs.get("seed")) is not None:
             parameters["seed"] = seed
         return BatchRecord(

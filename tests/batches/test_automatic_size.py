@@ -28,6 +28,8 @@ from orchestrator.request import Request
 from orchestrator.sandbox import Sandbox
 from orchestrator.submission import Submission
 from orchestrator.uploading import Equipped
+from orchestrator.web.desk import Desk
+from orchestrator.web.starting import again
 from orchestrator.work import Work
 from orchestrator.workbench import Options, Workbench
 from state.item import Item, Status
@@ -344,6 +346,26 @@ class TestGenerate:
             (8, False),
             (8, True),
         ]
+
+    def test_the_batch_says_auto_and_is_made_anew_so(
+        self, project: Project, sandbox: Sandbox, generate: Callable[..., Generated]
+    ) -> None:
+        """No number is true of all of its pictures; made anew by the browser it chooses again."""
+        sandbox.change(out_of_memory_above=4)
+        made = generate(batch_size="auto").record
+        assert made.parameters["batch_size"] == "auto"
+        with contextlib.closing(Desk([project.state])) as desk:
+            found = desk.find(made.batch)
+            assert found is not None
+            again(*found)
+        assert [(item.inputs["batch_size"], item.batch_size_auto) for item in project.items()] == [(4, True), (8, True)]
+        said = generate(batch_size=3).record
+        assert said.parameters["batch_size"] == 3
+        with contextlib.closing(Desk([project.state])) as desk:
+            found = desk.find(said.batch)
+            assert found is not None
+            assert again(*found).record.parameters["batch_size"] == 3
+        assert not project.items()[-1].batch_size_auto
 
     def test_what_a_row_or_a_flag_says_is_not_auto_s_choice(
         self, project: Project, generate: Callable[..., Generated | Planned]
