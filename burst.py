@@ -27,6 +27,7 @@ _COMMANDS = {
     "verify": "items",
     "doctor": "items",
     "template": "template",
+    "node": "node",
     "serve": "serve",
     "sandbox": "sandbox",
     "demo": "sandbox",
