@@ -28,7 +28,7 @@ def batches_list(state: Path, as_json: bool) -> None:
 @click.argument("batch")
 @state_option
 @json_option
-def batchesshow(batch: str, state: Path, as_json: bool) -> None:
+def batches_show(batch: str, state: Path, as_json: bool) -> None:
     """What a batch was asked to be, and how far it is. BATCH is its id, or enough of its beginning."""
     from orchestrator.batches.looking import read_batch
 
