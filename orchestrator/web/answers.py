@@ -14,6 +14,10 @@ from orchestrator.errors import BurstError, ServerDown, TransientError, UsageErr
 from orchestrator.web.models import ErrorAnswer
 
 NO_SERVER = "Cannot connect to server"
+_DESCRIBED = {
+    "description": "Bad Request",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}},
+}
 _BODY = ("body", "query", "path", "header")
 
 
@@ -35,7 +39,21 @@ def answer(status: int, message: str, field: str | None = None) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
-    """Every error that a route raises becomes such an answer."""
+    """Every error that a route raises becomes such an answer, and OpenAPI says so."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = described()
+        for calls in document["paths"].values():
+            for call in calls.values():
+                # What FastAPI would answer itself to what does not fit its types.
+                if call["responses"].pop("422", None) is not None:
+                    call["responses"].setdefault("400", _DESCRIBED)
+        for name in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(name, None)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
     @app.exception_handler(Refused)
     async def refused(_request: Request, error: Refused) -> JSONResponse:

@@ -36,8 +36,9 @@ class BaseParameters(Asking):
 class BatchRequest(Asking):
     """One prompt, and how many variations of it."""
 
-    prompt: Annotated[str, Field(description="1 to 500 characters")]
-    batchCount: Annotated[int, Field(description="2 to 20 pictures")]
+    # These two are held against their bounds in `starting`, in the words of the form.
+    prompt: Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": 500})]
+    batchCount: Annotated[int, Field(json_schema_extra={"minimum": 2, "maximum": 20})]
     seedMode: Literal["random", "incremental"] = "random"
     baseSeed: Annotated[int, SEED] | None = None
     """Of the first picture, with `incremental`; random without it."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
@@ -113,7 +113,7 @@ class Retried(BaseModel):
 class RetryItems(Asking):
     """Which failed items; none named: all."""
 
-    items: list[str] = []
+    items: list[str] = Field(default_factory=list)
 
 
 class ServerDesk:
