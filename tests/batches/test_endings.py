@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches.batch_scene import NOON, Scene
+from batches.batch_scene import NOON, Scene, SetClock
 
 from state.batch import BatchLog, BatchRecord, GoneRecord
 from state.item import Item, Status
@@ -135,6 +135,27 @@ def test_a_batch_that_was_cleaned_away_does_not_end(scene: Scene) -> None:
     assert scene.batch().ends == []
 
 
+def test_one_that_is_cleaned_away_meanwhile_does_not_end(scene: Scene) -> None:
+    with scene.run() as endings:
+        scene.log.append(GoneRecord(batch="b1", at=NOON))
+        scene.end_all()
+        endings.look()
+    assert scene.batch().ends == []
+    assert scene.notes == []
+
+
+def test_items_that_are_taken_out_by_hand_end_nothing_and_hinder_nothing(scene: Scene) -> None:
+    with scene.run() as endings:
+        scene.store.settle(at_end=True)
+        scene.store.path.write_text("{}")
+        scene.add("b2")
+        scene.store.settle(at_end=True)
+        assert [item.batch for item in scene.store.items()] == ["b2"]
+        endings.look()
+    assert scene.batch().ends == []
+    assert scene.notes == []
+
+
 def test_the_info_tells_of_every_picture_and_goes_with_the_batch(scene: Scene) -> None:
     with scene.run():
         begun = info(scene)
@@ -168,6 +189,38 @@ def test_the_info_of_a_batch_under_way_is_kept_in_step(scene: Scene) -> None:
     scene.end(1)
     with scene.run():
         assert [image["status"] for image in info(scene)["images"]] == ["completed", "pending"]
+
+
+class Ticking(SetClock):
+    """Every look at it takes a second, as where the info is large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ticks = 0.0
+
+    def monotonic(self) -> float:
+        self.ticks += 1.0
+        return self.ticks
+
+
+def test_the_info_takes_a_small_share_of_the_time(tmp_path: Path) -> None:
+    clock = Ticking()
+    scene = Scene(tmp_path, count=4, clock=clock)
+    with scene.run() as endings:
+        scene.end(1)
+        endings.look()
+        assert info(scene)["totals"]["completed"] == 0, "it was written a moment ago"
+        clock.ticks += 20
+        endings.look()
+        assert info(scene)["totals"]["completed"] == 1
+        scene.end(2)
+        clock.ticks += 10
+        endings.look()
+        assert info(scene)["totals"]["completed"] == 1
+        scene.end_all()
+        endings.look()
+        assert info(scene)["totals"]["completed"] == 4, "a batch that has ended is told of at once"
+    scene.store.close()
 
 
 def test_other_layouts_have_no_info(tmp_path: Path) -> None:
@@ -209,6 +262,7 @@ def test_a_look_at_a_batch_under_way_costs_the_same_however_many_items(
 
         scene.end(1)
         monkeypatch.setattr(Item, "from_record", counting)
+        monkeypatch.setattr(BatchLog, "read", lambda log: pytest.fail("nothing was noted since"))
         endings.look()
         assert len(looked) < 5
         monkeypatch.undo()

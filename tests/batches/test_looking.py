@@ -99,6 +99,22 @@ def test_before_any_burst_has_ended_the_pace_is_that_of_what_is_completed(album:
     assert read_batch(album.state, "b1").seconds_left == 3.0
 
 
+def test_a_few_of_many_failures_are_shown(album: Album) -> None:
+    album.add("a", [{}] * 12)
+    for index in range(1, 13):
+        album.fail(f"a/{index:03d}")
+    view = read_batch(album.state, "a")
+    assert [item.key for item in view.failed] == [f"a/{index:03d}" for index in range(1, 11)]
+    assert view.counts[Status.FAILED] == 12
+
+
+def test_it_was_last_heard_of_when_the_last_of_its_items_was_completed(album: Album) -> None:
+    album.add("a", [{}] * 3)
+    for index, hours in ((1, 2), (2, 5), (3, 3)):
+        album.complete(f"a/{index:03d}", at=NOON + timedelta(hours=hours))
+    assert read_batch(album.state, "a").last_at == NOON + timedelta(hours=5)
+
+
 def test_one_that_waits_for_its_server_alone_waits_for_nothing_that_is_due(album: Album) -> None:
     album.add("other", [{}] * 5)
     album.add("out", [{}])
