@@ -105,6 +105,20 @@ class Invert:
         return (Tensor(1 - image.array),)
 
 
+class Text:
+    """Somebody else's node that gives a text."""
+
+    FUNCTION = "give"
+    RETURN_TYPES = ("STRING",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"text": ("STRING", {})}}
+
+    def give(self, text: str) -> tuple[str]:
+        return (text,)
+
+
 class ComfyUI:
     """One server process with its directories; `restart` is what comes after a kill -9."""
 
@@ -137,6 +151,7 @@ class ComfyUI:
         self.classes: dict[str, Any] = {
             **self.node.NODE_CLASS_MAPPINGS,
             "Invert": Invert,
+            "Text": Text,
             "SaveImage": _recorder(self.seen),
             "PreviewImage": _recorder([]),
         }

@@ -393,6 +393,42 @@ class TestSeveralPrompts:
         assert sorted(comfy.seen) == sorted([*ALL, "a.jpg", "b.jpg"])
         assert len(comfy.runs) == 5
 
+    def test_another_spelling_of_the_same_directory_waits(self, comfy: ComfyUI, album: Album) -> None:
+        """It joins the walk: no third run is queued between the two."""
+        comfy.post(album.graph(saver="SaveImage", directory=f"{album.directory}/"))
+        comfy.post(album.graph(saver="SaveImage", directory=f" {album.directory}/../{album.directory.name}"))
+        comfy.step()
+        comfy.settle()
+        assert len(comfy.queue.queue) == 1
+        comfy.work()
+
+        assert comfy.seen == ALL
+
+    def test_directories_that_other_nodes_say(self, comfy: ComfyUI, album: Album, tmp_path: Path) -> None:
+        """Two graphs whose Loaders are told alike, by nodes that say different directories: both are done."""
+        other = Album(tmp_path / "other", comfy)
+        other.add("x.png", "y.png")
+        for each in (album, other):
+            graph = each.graph(saver="SaveImage", directory=["4", 0])
+            graph["4"] = {"class_type": "Text", "inputs": {"text": str(each.directory)}}
+            comfy.post(graph)
+        comfy.work()
+
+        assert comfy.seen == ["img1.png", "x.png", "img2.png", "y.png", "img10.png"]
+
+    def test_a_prompt_that_ends_between_two_questions(self, comfy: ComfyUI, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It was not in the history yet, and is not in the queue any more: it ended, and how is known."""
+
+        def look() -> tuple[list[object], list[object]]:
+            status = {"completed": True, "messages": [("execution_success", {})]}
+            comfy.queue.history["X"] = {"status": status}
+            return [], []
+
+        monkeypatch.setattr(comfy.queue, "get_current_queue", look)
+        part = comfy.part("queue")
+
+        assert part.ending("X") == part.Ending(part.How.WELL)
+
     def test_the_next_run_is_the_same_prompt_for_the_same_browser(self, comfy: ComfyUI, album: Album) -> None:
         """With what newer servers add to a queue's entry; but not with the mark of a burst's item."""
         graph = album.graph()
