@@ -63,7 +63,8 @@ class Generating(Silent):
         if item.batch != self._batch:
             self._say(f"Also: {line_of(item)}")
             return
-        self.began(item)
+        if item.status is not Status.CANCELLED:
+            self.began(item)
         # Where it went names it; what has no picture is named by its number.
         which = "" if item.status is Status.COMPLETED else f"[{item.index}/{self._total}] "
         self._say(f"  {which}{one_line(_fate(item))}")

@@ -109,7 +109,8 @@ class Generated:
         if self.reason is not None:
             lines.append(f"Stopped: {self.reason}")
         lines += [f"Note: {note}" for note in self.notes]
-        lines.append(f"Pictures are in {self.directory}")
+        if done:
+            lines.append(f"Pictures are in {self.directory}")
         if self.left:
             lines.append(f"{counted(self.left)} left. Next: {self.resume}")
         return in_lines(lines)

@@ -170,7 +170,7 @@ class _Page:
     def _of_one(self, item: Item, known: set[str]) -> list[str]:
         shown = [output for output in item.outputs if _suffix(output) in PICTURES]
         beside = [output for output in item.outputs if output not in shown]
-        caption = _caption(item, known, "".join(self._link(output) for output in beside))
+        caption = _caption(item, known, " · ".join(self._link(output) for output in beside))
         pictures = [self._picture(item, output) for output in shown]
         if not pictures:
             word = "no picture" if item.status is Status.COMPLETED else item.status

@@ -194,7 +194,12 @@ def test_012_a_summary_says_how_many_and_where(make: Make) -> None:
     made = make(count=3)
     said = made.generated.as_text()
     assert "3 of 3 done" in said
-    assert str(made.generated.directory) in said
+    assert f"Pictures are in {made.generated.directory}" in said
+
+
+def test_where_nothing_was_made_no_directory_is_named(make: Make, sandbox: Sandbox) -> None:
+    sandbox.change(fail_next=1)
+    assert "Pictures" not in make(count=1, max_attempts=1).generated.as_text()
 
 
 def test_013_a_failure_ends_it_with_an_error_that_names_the_image(make: Make, sandbox: Sandbox) -> None:
@@ -216,6 +221,13 @@ def test_013_with_continue_the_others_are_made(make: Make, sandbox: Sandbox) -> 
     assert made.generated.left == 0
     (bad,) = (item for item in made.items if item.status is Status.FAILED)
     assert f"  [{bad.index}/4] failed: " in made.said
+
+
+def test_what_is_cancelled_before_it_was_sent_is_said_not_to_be_generated() -> None:
+    stream = io.StringIO()
+    display = Generating(stream, batch="b1", total=2)
+    display.ended(Item(key="b1/2", status=Status.CANCELLED, batch="b1", index=2), number=1, size=2)
+    assert stream.getvalue() == "  [2/2] cancelled\n"
 
 
 def test_items_of_others_that_end_on_the_way_have_no_number_of_this_batch(make: Make) -> None:

@@ -83,13 +83,24 @@ def cells(table: list[list[str]]) -> list[list[str | None]]:
 
 def test_each_picture_with_its_seed_and_parameters(album: Album) -> None:
     album.add("b1", [{"seed": 40, "cfg": 7.5, "3.denoise": 0.8}, {"seed": 41, "cfg": 7.5}], parameters={"steps": 20})
-    album.complete("b1/001", "b1/image_001.png", "b1/image_001_002.png", "b1/prompt_001.txt", seconds=2.5)
+    album.complete(
+        "b1/001", "b1/image_001.png", "b1/image_001_002.png", "b1/text.txt", "b1/prompt_001.txt", seconds=2.5
+    )
     album.complete("b1/002", "b1/image_002.png")
     found = page(album, "b1")
     sources = [image["src"] for image in found.attributes("img")]
     assert sources == ["./output/b1/image_001.png", "./output/b1/image_001_002.png", "./output/b1/image_002.png"]
     assert {image["alt"] for image in found.attributes("img")} == {"a fox"}
-    for said in ("seed 40", "seed 41", "cfg 7.5", "3.denoise 0.8", "2.5 s", "steps 20", "2 done"):
+    for said in (
+        "seed 40",
+        "seed 41",
+        "cfg 7.5",
+        "3.denoise 0.8",
+        "2.5 s",
+        "steps 20",
+        "2 done",
+        "text.txt · prompt_001.txt",
+    ):
         assert said in found.text
     assert "./output/b1/prompt_001.txt" in [link["href"] for link in found.attributes("a")]
     assert found.tables == []
