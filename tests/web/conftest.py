@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from chromium import chromium_path, running_chromium
+from playwright.sync_api import expect
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
@@ -23,6 +24,7 @@ Serve = Callable[..., Served]
 """The fixture `serve`."""
 
 _DEADLINE_MILLISECONDS = 30_000
+expect.set_options(timeout=_DEADLINE_MILLISECONDS)
 _PHONE = {"width": 360, "height": 740}
 
 
@@ -73,7 +75,6 @@ def serve(tmp_path: Path, sandbox: Sandbox) -> Iterator[Serve]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A headless Chromium. Tests of pages are skipped where there is none, and say so."""
-    pytest.importorskip("playwright.sync_api", reason="the browser's driver, playwright, is not installed")
     path = chromium_path()
     if path is None:
         pytest.skip("no Chromium is installed here, so no page was opened in a browser")
@@ -82,7 +83,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(browser: Any, served: Served) -> Iterator[Callable[..., Any]]:
+def open_page(browser: Any, served: Served, serve: Serve) -> Iterator[Callable[..., Any]]:
     """`open_page("/", server=…, phone=True, away=True, …)`: a page; further words are Playwright's for a context.
 
     After the test no page may have asked another host for anything, broken the content security policy, thrown, or,
