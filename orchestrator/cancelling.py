@@ -111,13 +111,19 @@ def _is_pending(item: Item) -> bool:
 def _cancel_or_wish(
     store: JsonStore, keys: Sequence[str], accept: Callable[[Item], bool] = lambda item: True
 ) -> list[Item]:
-    """All in one change set, decided anew where a burst has just submitted or ended one of them."""
+    """All in one change set, decided anew where a burst has just submitted or ended one of them, or sent it again."""
+
+    def taken_back(now: Item) -> Item:
+        return _CANCELLABLE[now.status](now) if accept(now) else now
+
     while True:
         items = [item for item in map(store.get, keys) if item.status in _CANCELLABLE and accept(item)]
         try:
-            return store.apply([Change(item.key, item.status, _CANCELLABLE[item.status]) for item in items])
+            changed = store.apply([Change(item.key, item.status, taken_back) for item in items])
         except StaleChange:
             store.refresh()
+        else:
+            return [item for item in changed if item.status is Status.CANCELLED or accept(item)]
 
 
 def _by_server(items: Iterable[Item]) -> list[tuple[str, list[Item]]]:

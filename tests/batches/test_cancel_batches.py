@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from orchestrator.sandbox import Sandbox
 from state.batch import BatchLog, BatchRecord
 from state.item import Item, Status
 from state.json_store import JsonStore
+from state.store import change_all
 
 NAMES = ("20300101_120000_aaaa", "20300101_120000_bbbb", "20300102_120000_cccc")
 
@@ -76,6 +78,7 @@ def test_a_pending_batch_is_cancelled_and_its_neighbours_are_not(project: Projec
     assert statuses(project, NAMES[1]) == ["completed", "cancelled", "cancelled"]
     assert statuses(project, NAMES[2]) == ["pending"] * 3
     assert len(list(project.output.rglob("*.png"))) == 4
+    assert cancel(project.state, [f"{NAMES[0]}/001"]).keys == (), "what is finished stays"
     assert project.run().report["completed"] == 3
     assert len(sandbox.counts()["rendered"]) == 7
 
@@ -151,6 +154,31 @@ def test_what_waits_on_a_server_that_does_not_answer_stays(
     assert len(changed.keys) == 7
     assert "What waits there stays." in changed.notes[0]
     assert statuses(project, NAMES[0]) == ["submitted", "submitted", "cancelled"]
+
+
+def test_what_a_burst_has_sent_anew_meanwhile_is_left_alone(
+    project: Project, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the deletion of its prompt and the change of its record, its burst finds it gone and sends another."""
+    sandbox.hold("render")
+    assert project.run("-n", "2", "--max-seconds", "0.5").code == 0
+    wait_until(lambda: len(queue(sandbox)["running"]) == 1, what="one runs")
+    anew = f"{NAMES[0]}/002"
+    delete = ComfyUI.delete_from_queue
+
+    def delete_and_send(client: ComfyUI, prompt_ids: Any) -> None:
+        delete(client, prompt_ids)
+        store = JsonStore.open(project.state)
+        (back,) = change_all(store, [store.get(anew)], lambda now: now.put_back(charge=False))
+        sent = {"prompt_id": str(uuid.uuid4()), "server": sandbox.url, "at": NOON, "fingerprint": "f"}
+        change_all(store, [back], lambda now: now.submit(**sent))
+        store.close()
+
+    monkeypatch.setattr(ComfyUI, "delete_from_queue", delete_and_send)
+    changed = cancel(project.state, queued_only=True)
+    assert anew not in changed.keys
+    (item,) = (item for item in project.items() if item.key == anew)
+    assert (item.status, item.cancel_requested) == (Status.SUBMITTED, False)
 
 
 def test_items_and_batches_by_name_each_once(project: Project) -> None:

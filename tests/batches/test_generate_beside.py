@@ -145,13 +145,13 @@ def test_a_failure_in_another_process_is_not_waited_past(make_project: MakeProje
     assert "image_001.png failed, and --on-error is stop" in ended.report["reason"]
 
 
-def adding(place: Place, *, server: str | None = None, template: str, **said: Any) -> Generation:
+def adding(place: Place, *, server: str | None = None, template: str, dry_run: bool = False, **said: Any) -> Generation:
     """A batch of two that is queued, in the same second as every other."""
     ask = server is not None
     overrides = Overrides(template=template, output_dir=place.output, servers=(server or place.server,))
     wish = {"prompt": "a fox", "count": 2} | said
     request = Request(state=place.state, overrides=overrides)
-    return Generation(Asked(**wish), request, queue_only=True, ask_servers=ask, clock=Noon())
+    return Generation(Asked(**wish), request, queue_only=True, dry_run=dry_run, ask_servers=ask, clock=Noon())
 
 
 def add_between(proxy: Proxy, place: Place, first: Generation, between: Callable[[], None]) -> Generated:
@@ -165,15 +165,22 @@ def add_between(proxy: Proxy, place: Place, first: Generation, between: Callable
     return outcome
 
 
-def test_two_at_once_have_directories_and_templates_of_their_own(place: Place, sandbox: Sandbox, proxy: Proxy) -> None:
+@pytest.mark.parametrize("there", [0, 1], ids=["a new state", "a state that is there"])
+def test_two_at_once_have_directories_and_templates_of_their_own(
+    place: Place, sandbox: Sandbox, proxy: Proxy, there: int
+) -> None:
+    for _ in range(there):
+        adding(place, template="smoke").execute()
     proxy.hold("GET /api/object_info")
     first = adding(place, server=proxy.url, template="txt2img-sd15", size=(64, 64))
     second = adding(place, template="smoke")
     add_between(proxy, place, first, second.execute)
-    assert [batch.record.directory.rpartition("_")[2] for batch in place.batches()] == ["120000", "2"]
+    directories = [batch.record.directory.rpartition("_")[2] for batch in place.batches()]
+    assert directories == ["120000", "2", "3"][: 2 + there]
     assert run_burst(place.state, until_done=True, server=sandbox.url).exit_code == 0
-    place.check_done_once(sandbox.counts(), total=4)
-    for item, template in zip(place.items(), ["smoke"] * 2 + ["txt2img-sd15"] * 2, strict=True):
+    place.check_done_once(sandbox.counts(), total=4 + 2 * there)
+    templates = ["smoke"] * (2 + 2 * there) + ["txt2img-sd15"] * 2
+    for item, template in zip(place.items(), templates, strict=True):
         assert f"template: {template}" in (place.output / str(item.sidecar)).read_text()
 
 
@@ -186,6 +193,8 @@ def test_what_came_between_and_would_be_overwritten_is_refused(place: Place, pro
     second = adding(place, template="txt2img-sd15", **said)
     with pytest.raises(UsageError, match="would both be saved as list/"):
         add_between(proxy, place, first, second.execute)
+    with pytest.raises(UsageError, match="would both be saved as list/"):
+        adding(place, template="txt2img-sd15", dry_run=True, **said).execute()
     assert len(place.items()) == 2
     assert len(place.batches()) == 1
 
