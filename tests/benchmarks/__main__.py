@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import batch_rows, client_rows, machine, server_rows, state_rows, table
+from tests.benchmarks import batch_rows, client_rows, machine, server_rows, state_rows, table, web_rows
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.setting import SHORT, Scale, Setting
 
@@ -29,6 +29,7 @@ ROWS: dict[str, Callable[[Setting], list[Figure]]] = {
     "generate": batch_rows.generate,
     "throughput": batch_rows.throughput,
     "latency": batch_rows.latency,
+    "pages": web_rows.pages,
 }
 _ROUNDS = 5
 _EPILOG = """

@@ -34,6 +34,8 @@ class Scale:
     sustained_count: int = 20
     sustained_prompt_seconds: float = 2.84
     held_prompt_seconds: float = 60.0
+    pictures: int = 10_000
+    page_calls: int = 200
 
 
 SHORT = Scale(
@@ -57,6 +59,8 @@ SHORT = Scale(
     generated_prompt_seconds=0.05,
     sustained_count=2,
     sustained_prompt_seconds=0.1,
+    pictures=100,
+    page_calls=20,
 )
 
 

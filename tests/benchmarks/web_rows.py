@@ -1,0 +1,140 @@
+"""What looking on from a browser costs the front end's process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import requests
+
+from state.batch import BatchLog, BatchRecord
+from state.item import Item, OutputRecord, Status
+from state.json_store import JsonStore
+from state.store import Change
+from tests.benchmarks.child import burst_command, environment
+from tests.benchmarks.figures import Figure, Target
+from tests.benchmarks.project import STATE
+from tests.benchmarks.setting import Setting
+
+_EACH = 20
+_MILLISECONDS = 1000.0
+_AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
+
+
+def pages(setting: Setting) -> list[Figure]:
+    """CPU of `burst serve` for one call, over a state of many pictures in batches of 20.
+
+    Progress: of one batch; before every tenth call another process completes an item of it. Gallery: the first page of
+    60 pictures, and of those that a filter leaves.
+    """
+    count, calls = setting.scale.pictures, setting.scale.page_calls
+    progress, first, filtered = [], [], []
+    for _, place in setting.each_round("pages"):
+        store, batch = _state(place, count)
+        with contextlib.closing(store), _served(place) as served:
+            served.get(f"/api/batches/{batch}/progress")
+            served.get("/api/gallery")
+            progress.append(served.milliseconds_a_call(_progress_calls(served, store, batch, calls)))
+            first.append(served.milliseconds_a_call(served.get("/api/gallery") for _ in range(calls)))
+            filtered.append(served.milliseconds_a_call(served.get("/api/gallery?text=owl+7") for _ in range(calls)))
+    about = f"CPU of one call, {count:,} pictures"
+    return [
+        Figure(f"{about}: progress of a batch of {_EACH}", tuple(progress), Target("at most", 5.0), unit="ms"),
+        Figure(f"{about}: the gallery's first page", tuple(first), Target("at most", 100.0), unit="ms"),
+        Figure(f"{about}: the gallery, filtered by text", tuple(filtered), Target("at most", 100.0), unit="ms"),
+    ]
+
+
+@dataclass(frozen=True)
+class _Served:
+    url: str
+    pid: int
+    session: requests.Session
+
+    def get(self, path: str) -> None:
+        """Errors: HTTPError."""
+        self.session.get(self.url + path, timeout=60).raise_for_status()
+
+    def milliseconds_a_call(self, calls: Iterator[None]) -> float:
+        before, made = self._cpu_seconds(), sum(1 for _ in calls)
+        return _MILLISECONDS * (self._cpu_seconds() - before) / made
+
+    def _cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _progress_calls(served: _Served, store: JsonStore, batch: str, calls: int) -> Iterator[None]:
+    for number in range(calls):
+        if number % 10 == 0 and number // 10 < _EACH:
+            _complete(store, [f"{batch}/{number // 10 + 1}"])
+        yield served.get(f"/api/batches/{batch}/progress")
+
+
+def _state(place: Path, count: int) -> tuple[JsonStore, str]:
+    """So many completed items, and one batch that is under way."""
+    store = JsonStore.open(place / STATE, create=True)
+    names = [f"20261121_{number:06d}" for number in range(count // _EACH + 1)]
+    log = BatchLog(store.folder)
+    log.append(
+        *(
+            BatchRecord(
+                batch=name, created_at=_AT, total=_EACH, layout="gallery", directory=name, prompts=(f"an owl {number}",)
+            )
+            for number, name in enumerate(names)
+        )
+    )
+    keys = [f"{name}/{index}" for name in names for index in range(1, _EACH + 1)]
+    store.add([_item(key) for key in keys])
+    _complete(store, keys[:-_EACH])
+    store.settle(at_end=True)
+    return store, names[-1]
+
+
+def _item(key: str) -> Item:
+    batch, _, index = key.partition("/")
+    inputs = {"seed": int(index), "steps": 20, "cfg": 7.0, "sampler": "euler", "scheduler": "karras"}
+    return Item(
+        key=key,
+        status=Status.PENDING,
+        batch=batch,
+        index=int(index),
+        prompt_text=f"an owl {int(batch[9:])}",
+        inputs=inputs,
+    )
+
+
+def _complete(store: JsonStore, keys: list[str]) -> None:
+    def submit(item: Item) -> Item:
+        return msgspec.structs.replace(item, status=Status.SUBMITTED, prompt_id=item.key)
+
+    def complete(item: Item) -> Item:
+        output = OutputRecord(path=f"{item.key}.png", bytes=1000, sha256=f"{hash(item.key) & (2**64 - 1):064x}")
+        return msgspec.structs.replace(
+            item, status=Status.COMPLETED, outputs=(output,), seconds=2.0, completed_at=datetime.now(UTC)
+        )
+
+    store.apply([Change(key, Status.PENDING, submit) for key in keys])
+    store.apply([Change(key, Status.SUBMITTED, complete) for key in keys])
+
+
+@contextlib.contextmanager
+def _served(place: Path) -> Iterator[_Served]:
+    """Before a server that is not there: nothing goes on while it is looked at."""
+    command = burst_command("serve", "--json", "--port", "0", "--state", STATE, "--server", "http://127.0.0.1:9")
+    child = subprocess.Popen(command, cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert child.stdout is not None
+        url = json.loads(child.stdout.readline())["url"].rstrip("/")
+        with requests.Session() as session:
+            yield _Served(url, child.pid, session)
+    finally:
+        child.terminate()
+        child.communicate()
