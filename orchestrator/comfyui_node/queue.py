@@ -62,7 +62,8 @@ def running() -> Prompt | None:
     server = _server()
     if server is None:
         return None
-    prompts = [Prompt(entry) for entry in _entries(server)[0]]
+    # With an extra_data of its own: when the prompt ends, the server takes its secrets out of the one that it holds.
+    prompts = [Prompt((*entry[:3], dict(entry[3]), *entry[4:])) for entry in _entries(server)[0]]
     named = [prompt for prompt in prompts if prompt.prompt_id == getattr(server, "last_prompt_id", None)]
     return next(iter(named or prompts), None)
 

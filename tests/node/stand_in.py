@@ -1,8 +1,8 @@
 """A small stand-in for ComfyUI: its `server`, `folder_paths`, cache and executor, as far as a node can see them.
 
 It follows ComfyUI 0.3.64 where that decides what a node meets: a prompt that runs is a copy made before it was
-executed, what `IS_CHANGED` answered is written into the graph, cached nodes are not executed again, and a prompt is in
-the history before the next one leaves the queue.
+executed, what `IS_CHANGED` answered is written into the graph, cached nodes are not executed again, a prompt loses its
+secrets when it ends, and it is in the history before the next one leaves the queue.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ class PromptQueue:
     def task_done(self, number: int, messages: list[tuple[str, dict[str, Any]]], *, well: bool) -> None:
         with self.mutex:
             prompt = self.currently_running.pop(number)
+            prompt[3].pop("api_key_comfy_org", None)
             status = {"status_str": "success" if well else "error", "completed": well, "messages": messages}
             self.history[prompt[1]] = {"prompt": prompt, "outputs": {}, "status": status}
 

@@ -432,7 +432,7 @@ class TestSeveralPrompts:
     def test_the_next_run_is_the_same_prompt_for_the_same_browser(self, comfy: ComfyUI, album: Album) -> None:
         """With what newer servers add to a queue's entry; but not with the mark of a burst's item."""
         graph = album.graph()
-        first = comfy.post(graph, client_id="browser", burst={"item": "a"})
+        first = comfy.post(graph, client_id="browser", api_key_comfy_org="key", burst={"item": "a"})
         comfy.step()
         comfy.settle()
 
@@ -440,7 +440,7 @@ class TestSeveralPrompts:
         assert number == 1
         assert prompt_id != first
         assert queued == graph
-        assert extra == {"client_id": "browser", "burst_node": {"after": first}}
+        assert extra == {"client_id": "browser", "api_key_comfy_org": "key", "burst_node": {"after": first}}
         assert outputs == ["3"]
         assert secret == {"secret": "key"}
 
