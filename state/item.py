@@ -145,7 +145,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def automatic_batch_size(self) -> int | None:
-        """Pictures of one prompt where `--batch-size auto` chose how many; None where it did not, or is no number now."""
+        """How many pictures `--batch-size auto` chose for one prompt; None where it did not, or no number is left."""
         size = self.inputs.get("batch_size")
         return size if self.batch_size_auto and type(size) is int else None
 
