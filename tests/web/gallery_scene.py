@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+import socket
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import uvicorn
 from batches.album import NOON, Album
 from PIL import Image
 from starlette.testclient import TestClient
+from waiting import wait_until
 
 from orchestrator.settings import Overrides
 from orchestrator.web.app import create_app
@@ -63,6 +67,29 @@ def gallery_over(*albums: Album) -> Iterator[Gallery]:
     app = create_app(desk, Idle(desk, arguments=[], environment={}))
     with TestClient(app, base_url=ORIGIN, headers={"Origin": ORIGIN}) as http:
         yield Gallery(albums, http, desk)
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where a gallery answers to browsers."""
+
+    url: str
+
+
+@contextlib.contextmanager
+def listening(gallery: Gallery, *, port: int = 0) -> Iterator[Listening]:
+    """A real server in front of it: only there can a client leave, and a browser come."""
+    config = uvicorn.Config(gallery.http.app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            wait_until(lambda: server.started, what="the server")
+            yield Listening(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def png(colour: tuple[int, int, int] = (200, 60, 20), size: tuple[int, int] = (64, 48)) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import socket
@@ -14,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from batches.album import Album
-from gallery_scene import ORIGIN, Gallery, fill, gallery_over, png
-from waiting import wait_until
+from gallery_scene import Gallery, fill, gallery_over, listening, png
 
 from orchestrator.batches.batch_info import SCHEMA
 from orchestrator.web import zipping
@@ -163,22 +160,6 @@ def test_one_file_at_a_time_is_open_and_none_when_it_is_closed(tmp_path: Path, m
     assert [handle.closed for handle in handles] == [True, True]
 
 
-@contextlib.contextmanager
-def listening(gallery: Gallery) -> Iterator[int]:
-    """Its port. A real server: only there can a client leave."""
-    config = uvicorn.Config(gallery.http.app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            wait_until(lambda: server.started, what="the server")
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
 def test_a_client_that_leaves_ends_the_reading(shown: Gallery, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
     size = 1 << 30
     sparse(album.output / "batches/b1/image_001.png", size)
@@ -194,9 +175,9 @@ def test_a_client_that_leaves_ends_the_reading(shown: Gallery, album: Album, mon
             ended.set()
 
     monkeypatch.setattr(zipping, "_chunks", counted)
-    with listening(shown) as port:
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
-            host = ORIGIN.removeprefix("http://")
+    with listening(shown) as served:
+        host = served.url.removeprefix("http://")
+        with socket.create_connection(("127.0.0.1", int(host.rpartition(":")[2])), timeout=30) as client:
             client.sendall(f"GET /api/batches/b1/zip HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
             got = 0
             while got < 4 << 20:

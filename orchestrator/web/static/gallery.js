@@ -103,7 +103,7 @@ function count() {
   const batches = `${total} ${total === 1 ? "batch" : "batches"}`;
   say(byId("found"), view() === "batches" ? batches : counted(total, "picture"));
   byId("empty").hidden = total > 0;
-  const nothing = query().size ? "Nothing is like that." : "No pictures yet. Batch Generate makes some.";
+  const nothing = query().size ? "Nothing matches." : "No pictures yet. Batch Generate makes some.";
   say(byId("empty"), total ? "" : nothing);
 }
 

@@ -20,7 +20,7 @@ export const described = (image) => image.prompt || `Picture ${image.image} of b
  * @param {(image: any) => void} open
  */
 export function pictureTile(image, open) {
-  const link = make("a", { className: "tile-picture", href: image.url }, shown(image, image.thumbnail));
+  const link = make("a", { className: "tile-picture", href: image.url }, shown(image, image.thumbnail, "lazy"));
   link.addEventListener("click", (/** @type {MouseEvent} */ event) => {
     // A new tab is the browser's own affair.
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -41,10 +41,11 @@ export function pictureTile(image, open) {
  * The picture itself, or what there is to say where a browser cannot show it.
  * @param {any} image
  * @param {string | null} address
+ * @param {"lazy" | "eager"} loading
  */
-export function shown(image, address) {
+export function shown(image, address, loading) {
   if (!address) return make("span", { className: "blank" }, image.file.split(".").pop());
-  const picture = make("img", { src: address, alt: described(image), loading: "lazy", decoding: "async" });
+  const picture = make("img", { src: address, alt: described(image), loading, decoding: "async" });
   picture.addEventListener("error", () => picture.replaceWith(make("span", { className: "blank" }, "cannot be shown")));
   return picture;
 }

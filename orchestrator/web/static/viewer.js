@@ -50,7 +50,7 @@ export class Viewer {
     this.asking = new AbortController();
     say(byId("viewer-title"), `Picture ${image.image} · ${image.batchId}`);
     byId("viewer-picture").href = image.url;
-    byId("viewer-picture").replaceChildren(shown(image, image.thumbnail && image.url));
+    byId("viewer-picture").replaceChildren(shown(image, image.thumbnail && image.url, "eager"));
     say(byId("viewer-prompt"), image.prompt || "No prompt is known");
     say(byId("viewer-status"), "");
     byId("copy-prompt").hidden = !image.prompt;

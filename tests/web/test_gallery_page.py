@@ -1,0 +1,378 @@
+"""The gallery in a browser: found, looked at, copied, deleted; by mouse, by keys, on a phone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from batches.album import NOON, Album
+from gallery_scene import Gallery, Listening, fill, finish, gallery_over, listening, png
+from waiting import wait_until
+
+from orchestrator.batches import batch_info
+from state.item import Item, Status
+
+expect = pytest.importorskip(
+    "playwright.sync_api", reason="the driver of browsers, playwright, is not installed"
+).expect
+
+HOUR = timedelta(hours=1)
+HOSTILE = '<img src=x onerror=alert(1)><script>alert(2)</script> & "quotes" \''
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Album:
+    return Album(tmp_path)
+
+
+@pytest.fixture
+def gallery(album: Album) -> Iterator[Gallery]:
+    with gallery_over(album) as found:
+        yield found
+
+
+@pytest.fixture
+def server(gallery: Gallery) -> Iterator[Listening]:
+    with listening(gallery) as found:
+        yield found
+
+
+@pytest.fixture
+def visit(server: Listening, open_page: Callable[..., Any]) -> Callable[..., Any]:
+    """`visit("?text=fox", …)`: the gallery's page, once it has found what there is."""
+
+    def go(query: str = "", **parts: Any) -> Any:
+        page = open_page(f"/gallery{query}", server=server, **parts)
+        expect(page.locator("#found")).not_to_be_empty()
+        return page
+
+    return go
+
+
+def tiles(page: Any) -> Any:
+    return page.locator("#pictures > li")
+
+
+def seeds(page: Any) -> list[str]:
+    """Of the pictures in sight or out of it, in their order."""
+    facts = page.locator(".tile-facts").all_text_contents()
+    return [str(re.sub(r"seed (\d+).*", r"\1", fact)) for fact in facts]
+
+
+def is_drawn(image: Any) -> bool:
+    return bool(image.evaluate("image => image.complete && image.naturalWidth > 0"))
+
+
+def opened(page: Any, number: int = 0) -> Any:
+    """The dialog of the picture in this place."""
+    tiles(page).nth(number).get_by_role("link").click()
+    dialog = page.locator("#viewer")
+    expect(dialog).to_be_visible()
+    return dialog
+
+
+# Looking
+
+
+def test_the_newest_picture_is_first_and_each_says_what_it_is(visit: Callable[..., Any], album: Album) -> None:
+    fill(album, "b1", count=2, model="sdxl.safetensors")
+    fill(album, "b2", count=1, after=HOUR, prompt="an owl")
+    page = visit()
+    expect(page.locator("#found")).to_have_text("3 pictures")
+    expect(tiles(page)).to_have_count(3)
+    expect(tiles(page).first).to_contain_text("an owl")
+    expect(tiles(page).nth(1)).to_contain_text("seed 42 · sdxl.safetensors")
+    image = tiles(page).first.get_by_role("img", name="an owl")
+    assert image.get_attribute("loading") == "lazy"
+    wait_until(lambda: is_drawn(image))
+
+
+def test_a_long_gallery_comes_as_it_is_scrolled_each_picture_once(
+    visit: Callable[..., Any], album: Album, gallery: Gallery
+) -> None:
+    fill(album, count=130)
+    page = visit(viewport={"width": 800, "height": 600})
+    expect(page.locator("#found")).to_have_text("130 pictures")
+    assert tiles(page).count() < 130
+    fill(album, "late", count=3, after=timedelta(days=1))
+    for _ in range(40):
+        if tiles(page).count() > 129:
+            break
+        tiles(page).last.scroll_into_view_if_needed()
+        page.wait_for_timeout(50)
+    expect(tiles(page)).to_have_count(130)
+    assert seeds(page) == [str(40 + index) for index in range(130, 0, -1)]
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+    assert gallery.http.get("/api/gallery").json()["total"] == 133
+
+
+def test_a_seed_of_64_bits_is_shown_to_its_last_digit(visit: Callable[..., Any], album: Album) -> None:
+    album.add("b1", [{"seed": 2**64 - 1}], directory="batches/b1")
+    finish(album, "b1", 1)
+    page = visit()
+    expect(tiles(page)).to_contain_text("seed 18446744073709551615")
+    expect(opened(page)).to_contain_text("18446744073709551615")
+
+
+def test_words_from_a_prompt_are_shown_never_obeyed(visit: Callable[..., Any], album: Album) -> None:
+    fill(album, count=1, prompt=HOSTILE, model=HOSTILE, negative=HOSTILE)
+    page = visit()
+    expect(tiles(page).locator(".tile-prompt")).to_have_text(HOSTILE)
+    dialog = opened(page)
+    expect(dialog.locator("#viewer-prompt")).to_have_text(HOSTILE)
+    expect(dialog.locator("dd").filter(has_text=HOSTILE)).to_have_count(2)
+    page.goto(page.url.split("?")[0] + "?view=batches")
+    expect(page.locator(".batch-prompt")).to_have_text(HOSTILE)
+    assert page.locator("img[src=x], #pictures script, .batch script").count() == 0
+
+
+def test_what_no_browser_shows_says_so(visit: Callable[..., Any], album: Album) -> None:
+    album.add("b1", [{}, {}], directory="b1")
+    album.complete("b1/001", "b1/film.mp4", data=b"film")
+    album.complete("b1/002", "b1/cut.png", data=png()[:40], at=NOON + HOUR)
+    page = visit(away=True)
+    expect(tiles(page).nth(0)).to_contain_text("cannot be shown")
+    expect(tiles(page).nth(1)).to_contain_text("mp4")
+
+
+def test_nothing_there(visit: Callable[..., Any]) -> None:
+    page = visit()
+    expect(page.locator("#empty")).to_have_text("No pictures yet. Batch Generate makes some.")
+    expect(page.locator("#found")).to_have_text("0 pictures")
+
+
+# Looking for some
+
+
+def test_a_filter_is_in_the_address_and_survives_a_reload(visit: Callable[..., Any], album: Album) -> None:
+    fill(album, "b1", count=1, model="sdxl.safetensors")
+    fill(album, "b2", count=1, prompt="an owl", model="flux.gguf")
+    page = visit()
+    page.get_by_role("searchbox", name="Prompt").fill("OWL")
+    expect(tiles(page)).to_have_count(1)
+    assert page.url.endswith("/gallery?text=OWL")
+    page.get_by_role("combobox", name="Model").select_option("sdxl.safetensors")
+    expect(page.locator("#empty")).to_have_text("Nothing matches.")
+    page.get_by_role("combobox", name="Model").select_option("flux.gguf")
+    expect(tiles(page)).to_have_count(1)
+    page.reload()
+    expect(tiles(page)).to_have_count(1)
+    expect(page.get_by_role("combobox", name="Model")).to_have_value("flux.gguf")
+    page.get_by_role("button", name="Clear").click()
+    expect(tiles(page)).to_have_count(2)
+    assert page.url.endswith("/gallery")
+
+
+def test_a_day_is_the_readers_own(visit: Callable[..., Any], album: Album) -> None:
+    """Noon of the first in UTC is the second in Kiritimati."""
+    fill(album, "b1", count=1)
+    page = visit("?from=2030-01-02&to=2030-01-02", timezone_id="Pacific/Kiritimati")
+    expect(tiles(page)).to_have_count(1)
+    page = visit("?from=2030-01-02", timezone_id="Europe/London")
+    expect(page.locator("#empty")).to_be_visible()
+
+
+# One picture
+
+
+def test_a_picture_large_with_all_that_is_known(visit: Callable[..., Any], album: Album) -> None:
+    fill(album, count=1, steps=20, cfg=7.5, negative="blurry", model="sdxl.safetensors")
+    dialog = opened(visit())
+    wait_until(lambda: is_drawn(dialog.locator("#viewer-picture img")))
+    facts = dict(zip(dialog.locator("dt").all_text_contents(), dialog.locator("dd").all_text_contents(), strict=True))
+    said = {"seed": "41", "model": "sdxl.safetensors", "steps": "20", "cfg": "7.5", "negative": "blurry"}
+    assert facts.items() >= said.items()
+    expect(dialog.locator("dd").filter(has_text="64 × 48")).to_be_visible()
+    expect(dialog.locator("#viewer-command")).to_contain_text("burst generate --from")
+    assert dialog.get_by_role("link", name="Batch", exact=True).get_attribute("href") == "/?batch=b1"
+
+
+def test_keys_go_from_picture_to_picture_and_back_to_its_place(visit: Callable[..., Any], album: Album) -> None:
+    fill(album, count=3)
+    page = visit()
+    tiles(page).first.get_by_role("link").focus()
+    page.keyboard.press("Enter")
+    title = page.locator("#viewer-title")
+    expect(title).to_have_text("Picture 3 · b1")
+    expect(page.get_by_role("button", name="Previous picture")).to_be_disabled()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(title).to_have_text("Picture 1 · b1")
+    expect(page.get_by_role("button", name="Next picture")).to_be_disabled()
+    page.keyboard.press("ArrowLeft")
+    expect(title).to_have_text("Picture 2 · b1")
+    page.keyboard.press("Escape")
+    expect(page.locator("#viewer")).to_be_hidden()
+    expect(tiles(page).nth(1).get_by_role("link")).to_be_focused()
+
+
+def test_prompt_and_command_are_copied(visit: Callable[..., Any], album: Album) -> None:
+    fill(album, count=1, prompt="a fox, very red")
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    dialog = opened(page)
+    dialog.get_by_role("button", name="Copy prompt").click()
+    expect(dialog.get_by_role("status")).to_have_text("Prompt copied")
+    assert page.evaluate("navigator.clipboard.readText()") == "a fox, very red"
+    dialog.get_by_role("button", name="Copy command").click()
+    expect(dialog.get_by_role("status")).to_have_text("Command copied")
+    assert page.evaluate("navigator.clipboard.readText()").startswith("burst generate --from")
+
+
+def test_a_download_has_the_files_name(visit: Callable[..., Any], album: Album) -> None:
+    fill(album, count=1)
+    page = visit()
+    dialog = opened(page)
+    with page.expect_download() as coming:
+        dialog.get_by_role("link", name="Download").click()
+    assert coming.value.suggested_filename == "image_001.png"
+    assert Path(coming.value.path()).read_bytes() == (album.output / "batches/b1/image_001.png").read_bytes()
+
+
+# Deleting
+
+
+def test_a_picture_is_deleted_by_keys_alone_after_a_question(visit: Callable[..., Any], album: Album) -> None:
+    fill(album, count=3)
+    page = visit()
+    tiles(page).nth(1).get_by_role("link").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#viewer")).to_be_visible()
+    page.keyboard.press("Delete")
+    question = page.get_by_role("dialog", name="Delete this picture?")
+    expect(question.get_by_role("button", name="Keep")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(question).to_be_hidden()
+    expect(page.locator("#viewer")).to_be_visible()
+    assert (album.output / "batches/b1/image_002.png").exists()
+    page.keyboard.press("Delete")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#viewer-title")).to_have_text("Picture 1 · b1")
+    page.keyboard.press("Escape")
+    expect(tiles(page)).to_have_count(2)
+    expect(page.locator("#found")).to_have_text("2 pictures")
+    assert album.files() == ["batches", "batches/b1", "batches/b1/image_001.png", "batches/b1/image_003.png"]
+
+
+def test_the_last_picture_deleted_closes_the_dialog(visit: Callable[..., Any], album: Album) -> None:
+    fill(album, count=1)
+    page = visit()
+    opened(page).get_by_role("button", name="Delete").click()
+    page.locator("#confirm").get_by_role("button", name="Delete").click()
+    expect(page.locator("#viewer")).to_be_hidden()
+    expect(page.locator("#empty")).to_be_visible()
+
+
+def test_what_may_not_be_deleted_says_why_and_stays(visit: Callable[..., Any], album: Album) -> None:
+    fill(album, count=1)
+    page = visit(away=True)
+    (album.output / "batches/b1/image_001.png").write_bytes(png((1, 2, 3)))
+    opened(page).get_by_role("button", name="Delete").click()
+    question = page.locator("#confirm")
+    question.get_by_role("button", name="Delete").click()
+    expect(question.get_by_role("alert")).to_contain_text("is not as it was saved any more")
+    question.get_by_role("button", name="Keep").click()
+    expect(page.locator("#viewer")).to_be_visible()
+    expect(tiles(page)).to_have_count(1)
+
+
+def test_batches_with_a_way_to_each_and_a_way_to_be_rid_of_it(visit: Callable[..., Any], album: Album) -> None:
+    fill(album, "b1", count=2, prompt="a fox")
+    fill(album, "b2", count=1, after=HOUR, prompt="an owl")
+    album.store.add([Item(key="b2/002", status=Status.PENDING, batch="b2", index=2)])
+    page = visit(away=True)
+    page.get_by_role("radio", name="Batches").check()
+    expect(page.locator("#found")).to_have_text("2 batches")
+    assert page.url.endswith("?view=batches")
+    assert page.get_by_role("link", name="an owl").get_attribute("href") == "/?batch=b2"
+    page.get_by_role("button", name="Delete an owl").click()
+    question = page.locator("#confirm")
+    question.get_by_role("button", name="Delete").click()
+    expect(question.get_by_role("alert")).to_contain_text("cancel it first")
+    question.get_by_role("button", name="Keep").click()
+    page.get_by_role("button", name="Delete a fox").click()
+    question.get_by_role("button", name="Delete").click()
+    expect(page.locator("#found")).to_have_text("1 batch")
+    page.get_by_role("radio", name="Pictures").check()
+    expect(tiles(page)).to_have_count(1)
+    assert album.files() == ["batches", "batches/b2", "batches/b2/image_001.png"]
+
+
+def test_what_no_state_knows_is_looked_at_and_not_deleted(open_page: Callable[..., Any], album: Album) -> None:
+    fill(album, "old", count=1)
+    record = album.log.read()["old"].record
+    info = batch_info.batch_info(record, list(album.store.items()), ended_at=NOON)
+    (album.output / "batches/old" / batch_info.NAME).write_bytes(msgspec.json.encode(info))
+    shutil.rmtree(album.store.folder)
+    album.state.unlink()
+    with gallery_over(Album(album.home)) as gallery, listening(gallery) as server:
+        page = open_page("/gallery", server=server)
+        dialog = opened(page)
+        expect(dialog.locator("dd").filter(has_text="64 × 48")).to_be_visible()
+        expect(dialog.get_by_role("button", name="Delete")).to_be_hidden()
+        page.keyboard.press("Delete")
+        expect(page.locator("#confirm")).to_be_hidden()
+        page.keyboard.press("Escape")
+        page.get_by_role("radio", name="Batches").check()
+        expect(page.locator(".batch")).to_contain_text("read only")
+        expect(page.get_by_role("button", name=re.compile("^Delete"))).to_have_count(0)
+
+
+# Where it is read
+
+
+def test_the_server_goes_and_comes_back(open_page: Callable[..., Any], album: Album, gallery: Gallery) -> None:
+    fill(album, count=1)
+    with listening(gallery) as server:
+        page = open_page("/gallery", server=server, away=True)
+        expect(tiles(page)).to_have_count(1)
+    page.get_by_role("searchbox", name="Prompt").fill("fox")
+    alert = page.get_by_role("alert").filter(has_text="Cannot connect to server")
+    expect(alert).to_be_visible()
+    expect(tiles(page)).to_have_count(1)
+    with listening(gallery, port=int(server.url.rpartition(":")[2])):
+        alert.get_by_role("button", name="Retry").click()
+        expect(alert).to_be_hidden()
+        page.goto("about:blank")
+
+
+def test_a_phone_needs_no_scrolling_sideways(visit: Callable[..., Any], album: Album) -> None:
+    fill(album, count=5, prompt="x" * 300, model="a-very-long-name-of-a-model-" * 4)
+    page = visit(phone=True)
+    wide = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(wide) == 0
+    dialog = opened(page)
+    wait_until(lambda: is_drawn(dialog.locator("#viewer-picture img")))
+    box, image = dialog.bounding_box(), dialog.locator("#viewer-picture img").bounding_box()
+    assert image["x"] >= box["x"]
+    assert image["x"] + image["width"] <= box["x"] + box["width"]
+    assert page.locator(".viewer-body").evaluate("body => body.scrollWidth - body.clientWidth") == 0
+    page.keyboard.press("Escape")
+    page.get_by_role("radio", name="Batches").check()
+    expect(page.locator(".batch")).to_be_visible()
+    assert page.evaluate(wide) == 0
+
+
+def test_every_field_has_a_name_and_every_dialog_too(visit: Callable[..., Any], album: Album) -> None:
+    fill(album, count=1)
+    page = visit()
+    nameless = """() => [...document.querySelectorAll("input, select, button, dialog, a[href]")]
+        .filter(one => !one.labels?.length && !one.getAttribute("aria-label") && !one.textContent.trim()
+            && !one.querySelector("img[alt]:not([alt=''])") && !one.hasAttribute("aria-labelledby"))
+        .map(one => one.outerHTML)"""
+    assert page.evaluate(nameless) == []
+
+
+def test_a_moment_is_told_in_the_readers_own_time(visit: Callable[..., Any], album: Album) -> None:
+    at = datetime(2030, 1, 1, 12, 1, tzinfo=UTC)
+    fill(album, count=1)
+    assert album.store.get("b1/001").completed_at == at
+    dialog = opened(visit(timezone_id="Asia/Tokyo", locale="en-GB"))
+    expect(dialog).to_contain_text("1 Jan 2030, 21:01")
