@@ -94,9 +94,10 @@ class TestErrors:
         project.check_all_done(sandbox.counts())
 
     def test_on_error_stop_leaves_the_rest(self, make_project: MakeProject, sandbox: Sandbox) -> None:
-        sandbox.change(fail_next=1, seconds_per_prompt=0.1)
+        sandbox.change(fail_next=1, seconds_per_prompt=1.5)
         project = make_project(count=4)
         ended = project.run("--max-attempts", "1", "--on-error", "stop")
+        sandbox.change(seconds_per_prompt=0.0)
         assert (ended.code, ended.report["ended"]) == (1, "failure")
         assert project.count(Status.FAILED) == 1
         assert project.count(Status.COMPLETED) == 0
