@@ -207,9 +207,9 @@ class Prompts:
     def _as_if_given(self, item: Item) -> Mapping[str, Given]:
         if not item.uploads:
             return {}
-        from orchestrator.uploads import names_of
+        from orchestrator.uploads import name_uploads
 
-        return names_of(self.pictures(item))
+        return name_uploads(item.uploads, self._home)
 
     def _values(self, item: Item, loaded: _Loaded) -> dict[str, Any]:
         values = dict(item.inputs)

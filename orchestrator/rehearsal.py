@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import templates
 from orchestrator.errors import ItemError
@@ -14,8 +14,11 @@ from orchestrator.request import Request
 from orchestrator.settings import load_settings
 from orchestrator.wording import in_lines
 from state.burst_log import BurstLog
-from state.item import Status
+from state.item import Item, Status
 from state.json_store import JsonStore
+
+if TYPE_CHECKING:
+    from orchestrator.uploads import Given
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def rehearse(request: Request) -> Rehearsal:
         keys, problems, graph = [], [], None
         for item in store.due(max(0, size + request.ahead - submitted)):
             try:
-                prepared = prompts.prepare(item)
+                prepared = prompts.prepare(item, _given(prompts, item) if item.uploads else {})
             except ItemError as error:
                 problems.append((item.key, str(error)))
                 continue
@@ -71,3 +74,10 @@ def rehearse(request: Request) -> Rehearsal:
         return Rehearsal(keys=tuple(keys), problems=tuple(problems), graph=graph, submitted=submitted)
     finally:
         store.close()
+
+
+def _given(prompts: Prompts, item: Item) -> dict[str, Given]:
+    """As if the server had its pictures. Errors: UploadError."""
+    from orchestrator.uploads import names_of
+
+    return names_of(prompts.pictures(item))

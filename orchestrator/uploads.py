@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from orchestrator.errors import UploadError
 from orchestrator.outputs import pictures
@@ -49,12 +49,20 @@ class Given:
 
 
 def read_uploads(uploads: Mapping[str, str], home: Path) -> dict[str, Picture]:
-    """An item's pictures by binding. Relative paths start at `home`. Errors: UploadError."""
-    return {name: _read(home / path) for name, path in uploads.items()}
+    """An item's pictures by binding, each whole. Relative paths start at `home`. Errors: UploadError."""
+    found = {name: _read(home / path) for name, path in uploads.items()}
+    for picture in found.values():
+        _refuse_damaged(picture)
+    return found
+
+
+def name_uploads(uploads: Mapping[str, str], home: Path) -> dict[str, Given]:
+    """As if a server had them under their own names, whether they are whole or not. Errors: UploadError."""
+    return names_of({name: _read(home / path) for name, path in uploads.items()})
 
 
 def names_of(found: Mapping[str, Picture]) -> dict[str, Given]:
-    """As if the server had them under their own names."""
+    """The pictures' own names."""
     return {name: Given(picture.as_input, picture.as_input) for name, picture in found.items()}
 
 
@@ -68,7 +76,11 @@ def _read(path: Path) -> Picture:
         raise UploadError(f"{path}: cannot be read: {reason}; mend it and say `burst retry`") from error
     if len(data) > LARGEST_UPLOAD_BYTES:
         raise UploadError(f"{path}: over {LARGEST_UPLOAD_BYTES >> 30} GiB, too large for a picture; make it smaller")
-    fault = pictures.fault_of(data)
-    if fault is not None and PurePath(path).suffix.lower() in pictures.WELL_KNOWN:
-        raise UploadError(f"{path}: {fault}; put a whole picture there and say `burst retry`")
     return Picture(path, hashlib.sha256(data).hexdigest(), data)
+
+
+def _refuse_damaged(picture: Picture) -> None:
+    """A server may know formats that are not known here; what has a well-known name must be whole."""
+    fault = pictures.fault_of(picture.data)
+    if fault is not None and picture.path.suffix.lower() in pictures.WELL_KNOWN:
+        raise UploadError(f"{picture.path}: {fault}; put a whole picture there and say `burst retry`")

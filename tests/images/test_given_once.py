@@ -137,13 +137,12 @@ def test_as_many_wrong_bytes_are_seen_by_their_hash(make_project: MakeProject, s
     check_given_once(project, sandbox)
 
 
+@pytest.mark.parametrize("names", [["a.png"], ["a.png", "b.png"]], ids=["one item", "two of one picture"])
 def test_what_the_server_lost_meanwhile_is_given_to_it_again(
-    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy
+    names: list[str], make_project: MakeProject, sandbox: Sandbox, proxy: Proxy
 ) -> None:
-    """Its input folder is emptied between two items of one burst with the same picture."""
-    project = make_project(
-        count=0, server=proxy.url, prepare=lambda photos: [draw(photos / n, 7) for n in ("a.png", "b.png")]
-    )
+    """Its input folder is emptied between an upload and the prompts that load it."""
+    project = make_project(count=0, server=proxy.url, prepare=lambda photos: [draw(photos / name, 7) for name in names])
     proxy.hold("POST /api/prompt", times=1)
     with project.start_run("-n", "2") as run:
         proxy.wait_for_held()
@@ -167,6 +166,17 @@ def test_a_changed_picture_has_another_name_and_rescan_does_it_again(
     assert after == before | {wanted_name(project.picture(2)): project.picture(2).read_bytes()}
     assert loaded_by(project, sandbox, 2) == wanted_name(project.picture(2))
     assert {item.status for item in project.items()} == {Status.COMPLETED}
+
+
+def test_a_picture_that_was_damaged_since_is_put_back_and_says_so(
+    make_project: MakeProject, sandbox: Sandbox, burst: Burst
+) -> None:
+    project = make_project(count=2)
+    assert burst(project).exit_code == 0
+    project.picture(1).unlink()
+    project.picture(2).write_text("a fox in the snow")
+    assert project.init(rescan=True).put_back == (project.item(2).key,), "one that is gone is left as it is done"
+    assert "no picture" in burst(project).failures[0][1]
 
 
 def with_masks(photos: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,19 @@ def test_an_item_that_is_cancelled_while_its_picture_is_on_its_way_is_not_sent(
         assert result().completed == 1
     assert project.statuses() == ["completed", "cancelled"]
     assert sandbox.counts()["posts"] == 1
+
+
+def test_a_signal_does_not_wait_for_an_upload(make_project: MakeProject, sandbox: Sandbox, proxy: Proxy) -> None:
+    project = make_project(count=3, server=proxy.url)
+    proxy.hold(UPLOAD)
+    with project.start_run() as run:
+        proxy.wait_for_held(2)
+        ended = run.stop(signal.SIGTERM)
+    assert (ended.code, project.statuses()) == (143, ["pending"] * 3)
+    assert ended.seconds < 5.0, "the read time-out is 30 s"
+    proxy.release()
+    assert project.run().code == 0
+    project.check_all_done(sandbox.counts())
 
 
 SAVES_ALONE: Graph = {**INVERT, "3": {"class_type": "SaveWithoutPrefix", "inputs": {"images": ["2", 0]}}}
@@ -184,10 +198,11 @@ def test_a_template_without_a_prompt_says_that_texts_are_not_used(
 
 
 def test_a_dry_run_reads_pictures_and_gives_none(make_project: MakeProject, sandbox: Sandbox) -> None:
-    project = make_project(count=3)
+    project = make_project(count=4)
     project.picture(2).unlink()
+    project.picture(3).write_text("a fox in the snow")
     said: dict[str, Any] = project.run("--dry-run").report
-    assert [problem["item"] for problem in said["problems"]] == [project.item(2).key]
+    assert [problem["item"] for problem in said["problems"]] == [project.item(number).key for number in (2, 3)]
     assert said["graph"]["1"]["inputs"]["image"] == wanted_name(project.picture(1))
     assert sandbox.counts()["requests"] == {}
 
