@@ -95,6 +95,11 @@ def test_001_one_count_makes_that_many_images(make: Make) -> None:
     assert made.generated.counts[Status.COMPLETED] == len(made.pictures) == 4
 
 
+def test_001_more_images_than_a_burst_has_items_take_several_bursts(make: Make) -> None:
+    made = make(count=17, size=(64, 64))
+    assert (made.generated.left, len(made.pictures)) == (0, 17)
+
+
 def test_002_one_directory_named_by_the_time_holds_the_whole_batch(make: Make) -> None:
     made = make(count=3)
     (directory,) = {picture.split("/")[0] for picture in made.pictures}

@@ -184,6 +184,12 @@ def test_two_at_once_have_directories_and_templates_of_their_own(
         assert f"template: {template}" in (place.output / str(item.sidecar)).read_text()
 
 
+def test_the_directory_of_another_state_in_the_same_output_directory_is_left_alone(place: Place) -> None:
+    (place.output / "20300101_120000").mkdir(parents=True)
+    adding(place, template="smoke").execute()
+    assert [batch.record.directory for batch in place.batches()] == ["20300101_120000_2"]
+
+
 def test_what_came_between_and_would_be_overwritten_is_refused(place: Place, proxy: Proxy) -> None:
     listed = place.home / "list.csv"
     listed.write_text("prompt,name\na fox,fox\na cat,cat\n")

@@ -285,8 +285,10 @@ def test_in_a_state_whose_init_named_another_template_each_keeps_its_own(
     make_project: MakeProject, sandbox: Sandbox
 ) -> None:
     project = make_project(count=2)
+    remembered = (project.folder / "settings.toml").read_bytes()
     ended = project.burst("generate", "--prompt", "a fox", "--template", "smoke", "--queue-only", "--json")
     assert ended.code == 0, ended.err
+    assert (project.folder / "settings.toml").read_bytes() == remembered
     assert project.run("--until-done").code == 0
     of_batch = project.items()[2:]
     assert {item.status for item in project.items()} == {Status.COMPLETED}
@@ -318,6 +320,7 @@ def test_a_full_disk_while_adding(place: Place, sandbox: Sandbox, file: str) -> 
 def test_killed_while_adding_a_batch_is_there_whole_or_not_at_all(place: Place, sandbox: Sandbox, moment: str) -> None:
     assert place.generate("--count", "3", launch=["--kill", moment]).code == 137
     added = len(place.items())
+    assert {item.batch for item in place.items()} <= {batch.id for batch in place.batches()}
     assert added == (3 if "after:state.json_store" in moment or "settle" in moment else 0)
     assert place.burst("batches", "list", "--json").code == 0
     assert place.burst("status", "--json").code == 0
