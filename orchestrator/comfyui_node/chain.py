@@ -2,7 +2,7 @@
 prompt is queued once more.
 
 All that follows from a prompt's end happens in `_finish`, once, whoever notices the end first: the thread that watches
-the prompt, or the next prompt's Loader, which must not take an image whose run has ended well but is not noted yet.
+the prompt, or the next prompt's Loader, which is to find the place as that end leaves it.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Position:
         before = {name: dict(record) for name, record in records.items()}
         yield records
         if records != before:
-            # A line an image, for people; and the encoder that indents takes ten times as long.
+            # A line an image, for people to read.
             lines = [f"{_encode(str(self.directory / name))}: {_encode(record)}" for name, record in records.items()]
             self.path.parent.mkdir(parents=True, exist_ok=True)
             replace(self.path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())

@@ -21,9 +21,10 @@ from real_server import RealServer
 from scene import get
 from waiting import wait_until
 
+from orchestrator.node_installation import install_node
+
 pytestmark = pytest.mark.timeout(300)
 
-NODE = Path(__file__).parents[2] / "orchestrator" / "comfyui_node"
 COUNT = 25
 STEP = 8
 """Between the colours of two images: some save nodes and formats shift a colour by one."""
@@ -32,10 +33,11 @@ NAMES = [f"img_{number}.{'jpg' if number % 5 == 0 else 'png'}" for number in ran
 
 
 class Studio:
-    """A ComfyUI with the nodes in its `custom_nodes`, and a directory of images."""
+    """A ComfyUI into which `burst node install` has put the nodes, and a directory of images."""
 
     def __init__(self, directory: Path) -> None:
-        shutil.copytree(NODE, directory / "custom_nodes" / "burst", ignore=shutil.ignore_patterns("__pycache__"))
+        (directory / "custom_nodes").mkdir(parents=True)
+        install_node(directory, link=False, force=False)
         self.server = RealServer(Path(CHECKOUT), interpreter=INTERPRETER, directory=directory, nodes=["burst"])
         self.album = directory / "album"
         self.begin_anew()

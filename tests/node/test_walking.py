@@ -151,6 +151,15 @@ class TestStopped:
         comfy.step()
         assert comfy.outputs("1")[3:6] == (1, 2, "img2.png")
 
+    def test_cancelled_while_another_press_waits(self, comfy: ComfyUI, album: Album) -> None:
+        """Its run begins before any thread could see how the cancelled one ended, and takes that very image."""
+        at_run(comfy, 1, interrupt)
+        comfy.post(album.graph(saver="SaveImage"))
+        comfy.post(album.graph(saver="SaveImage"))
+        comfy.work(hurried=True)
+
+        assert comfy.seen == ALL
+
     def test_skipping_errors_does_not_skip_a_cancelled_image(self, comfy: ComfyUI, album: Album) -> None:
         at_run(comfy, 2, interrupt)
         comfy.post(album.graph(error_handling="Skip on error"))
