@@ -44,6 +44,7 @@ class Generation:
     """One call of `burst generate`. `execute` may be called once; the others from another thread, as of a `Run`.
 
     `ask_servers`: whether names are held against what servers have; without it, unless `queue_only`.
+    `patience_seconds`: how long a server that does not answer is asked for them again.
     `request` says how the bursts work; what it says of a batch, `--until-done` and `on_error` is the batch's to say.
     """
 
@@ -60,11 +61,13 @@ class Generation:
         stop: threading.Event | None = None,
         progress: Callable[[BatchRecord], Progress] | None = None,
         clock: Clock | None = None,
+        patience_seconds: float = 20.0,
     ) -> None:
         self._asked = asked
         self._request = request.checked()
         self._state = request.state.resolve()
         self._queue_only = queue_only
+        self._patience_seconds = patience_seconds
         self._asks = not queue_only if ask_servers is None else ask_servers
         self._dry_run = dry_run
         self._secret_env = secret_env
@@ -167,7 +170,13 @@ class Generation:
 
     def _clients(self, settings: Settings, held: contextlib.ExitStack) -> list[ComfyUI]:
         clients = (
-            ComfyUI(server, headers=settings.resolved_headers(server), stop=self._stop, clock=self._clock)
+            ComfyUI(
+                server,
+                headers=settings.resolved_headers(server),
+                retry_seconds=self._patience_seconds,
+                stop=self._stop,
+                clock=self._clock,
+            )
             for server in settings.servers
         )
         return [held.enter_context(client) for client in clients]

@@ -15,11 +15,11 @@ from orchestrator.offers import Offer
 from orchestrator.web.answers import NO_SERVER
 from orchestrator.web.desk import WatchedState
 from orchestrator.web.models import Options, Server
-from orchestrator.web.starting import templates_of, with_template
+from orchestrator.web.starting import PATIENCE_SECONDS, templates_of, with_template
 
 _KEPT_SECONDS = 5.0
-_PATIENCE_SECONDS = 2.0
-"""Of somebody who looks at a page: a server that is away is not waited for as a burst waits."""
+_KEPT_AWAY_SECONDS = 0.5
+"""That a server does not answer: somebody who presses Retry wants to know anew."""
 _CHOSEN = {"model": "models", "sampler": "samplers", "scheduler": "schedulers"}
 _SHOWN = ("model", "steps", "cfg", "width", "height", "sampler", "scheduler", "negative")
 
@@ -31,14 +31,19 @@ class OptionsDesk:
         self._clock = clock or Clock()
         self._mutex = threading.Lock()
         self._kept: dict[tuple[int, str | None], tuple[float, Options]] = {}
+        """What was said, and until when it holds."""
 
     def of(self, state: WatchedState, template: str | None) -> Options:
         """Errors: Refused for a template that is not offered; TemplateError, SettingsError, UsageError."""
-        key, now = (state.number, template), self._clock.monotonic()
+        key = (state.number, template)
         with self._mutex:
-            if key not in self._kept or now - self._kept[key][0] >= _KEPT_SECONDS:
-                self._kept[key] = now, _options(state, template)
-            return self._kept[key][1]
+            until, kept = self._kept.get(key, (0.0, None))
+            if kept is None or self._clock.monotonic() >= until:
+                kept = _options(state, template)
+                # From now on, not from before: a server that is away was asked for some seconds.
+                holds = _KEPT_SECONDS if kept.server.reachable else _KEPT_AWAY_SECONDS
+                self._kept[key] = self._clock.monotonic() + holds, kept
+            return kept
 
 
 def _options(state: WatchedState, template: str | None) -> Options:
@@ -69,7 +74,7 @@ def _asked(
     settings = state.settings
     address = settings.servers[0]
     try:
-        with ComfyUI(address, headers=settings.resolved_headers(address), retry_seconds=_PATIENCE_SECONDS) as client:
+        with ComfyUI(address, headers=settings.resolved_headers(address), retry_seconds=PATIENCE_SECONDS) as client:
             client.queue_remaining()
             offer = Offer(client)
             for binding, name in _CHOSEN.items():

@@ -19,6 +19,8 @@ from orchestrator.web.models import BatchRequest
 
 LEAST_COUNT, LARGEST_COUNT = 2, 20
 LONGEST_PROMPT = 500
+PATIENCE_SECONDS = 2.0
+"""Of somebody who looks at a page: a server that is away is not waited for as a burst waits."""
 _SETS = ("steps", "cfg", "width", "height", "sampler", "scheduler", "negative")
 
 
@@ -93,7 +95,9 @@ def templates_of(state: WatchedState) -> list[str]:
 def _add(state: WatchedState, asked: Asked, overrides: Overrides) -> Generated:
     request = Request(state=state.path, overrides=overrides)
     try:
-        made = Generation(asked, request, queue_only=True, ask_servers=True).execute()
+        made = Generation(
+            asked, request, queue_only=True, ask_servers=True, patience_seconds=PATIENCE_SECONDS
+        ).execute()
     except (TransientError, ServerDown) as error:
         raise Refused(503, f"{NO_SERVER}: {error}") from error
     assert isinstance(made, Generated)

@@ -1,0 +1,257 @@
+"""The form in a browser: what it checks, what it sends, and what it says when that is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+from projects import small_template
+from serving import Served
+
+from orchestrator.sandbox import Sandbox
+from state.batch import BatchLog
+from state.json_store import burst_folder
+
+OpenPage = Callable[..., Any]
+AWAY = "Cannot connect to server"
+
+
+def send(page: Any) -> None:
+    page.get_by_role("button", name="Generate Batch").click()
+
+
+def write(page: Any, prompt: str = "a lighthouse") -> None:
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+
+
+def begun(page: Any) -> str:
+    """The batch that the page went to."""
+    expect(page).to_have_url(re.compile(r"\?batch=."))
+    return str(page.url).partition("?batch=")[2]
+
+
+def parameters(served: Served, batch: str, *, state: int = 0) -> dict[str, Any]:
+    """As the batch's record has them, but for the seed."""
+    found = BatchLog(burst_folder(served.states[state])).read()[batch].record.parameters
+    return {name: value for name, value in found.items() if name != "seed"}
+
+
+def test_the_prompt_is_counted_and_held_to_500_characters(page: Any) -> None:
+    prompt = page.get_by_label("Prompt", exact=True)
+    prompt.press_sequentially("héllo")
+    expect(page.get_by_text("5 of 500 characters")).to_be_visible()
+    assert prompt.get_attribute("maxlength") == "500"
+    # A text that an extension put there is not held by the attribute.
+    prompt.evaluate("field => { field.value = 'x'.repeat(501); }")
+    send(page)
+    expect(page.get_by_text("Prompt cannot be longer than 500 characters")).to_be_visible()
+
+
+def test_the_first_wrong_field_has_the_focus_and_its_message(page: Any) -> None:
+    page.get_by_label("Number of images").fill("1")
+    send(page)
+    prompt = page.get_by_label("Prompt", exact=True)
+    expect(prompt).to_be_focused()
+    expect(prompt).to_have_attribute("aria-invalid", "true")
+    expect(prompt).to_have_accessible_description(re.compile("Prompt cannot be empty"))
+    expect(page.get_by_text("Minimum 2 images required for batch")).to_be_visible()
+
+
+def test_a_message_goes_when_its_field_is_mended(page: Any) -> None:
+    send(page)
+    write(page, "a")
+    expect(page.get_by_text("Prompt cannot be empty")).to_be_hidden()
+    expect(page.get_by_label("Prompt", exact=True)).not_to_have_attribute("aria-invalid", "true")
+
+
+@pytest.mark.parametrize("seed", ["-1", "1.5", "seven", str(2**64)])
+def test_a_base_seed_is_a_whole_number_of_64_bits(page: Any, seed: str) -> None:
+    write(page)
+    page.get_by_label("Randomise seeds").uncheck()
+    page.get_by_label("Base seed").fill(seed)
+    send(page)
+    expect(page.get_by_text(f"Base seed is a whole number from 0 to {2**64 - 1}")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "message"),
+    [
+        ("Steps", "0", "Steps is a whole number from 1 to 10000"),
+        ("Steps", "2.5", "Steps is a whole number from 1 to 10000"),
+        ("CFG", "-1", "CFG is a number from 0 to 1000"),
+        ("Width", "8", "Width is a whole number from 16 to 16384"),
+    ],
+)
+def test_numbers_are_held_to_their_range(page: Any, label: str, value: str, message: str) -> None:
+    write(page)
+    field = page.get_by_label(label, exact=True)
+    expect(field).not_to_have_attribute("placeholder", "")
+    field.fill(value)
+    send(page)
+    expect(page.get_by_text(message)).to_be_visible()
+
+
+def test_all_that_is_said_arrives(page: Any, served: Served, sandbox: Sandbox) -> None:
+    sandbox.hold()
+    write(page)
+    page.get_by_text("More settings").click()
+    said = {"Steps": "7", "CFG": "4.5", "Width": "128", "Height": "96", "Negative prompt": "fog"}
+    for label, value in said.items():
+        page.get_by_label(label, exact=True).fill(value)
+    chosen = {"Model": "sd_xl_base_1.0.safetensors", "Sampler": "dpmpp_2m", "Scheduler": "karras"}
+    for label, value in chosen.items():
+        page.get_by_label(label, exact=True).select_option(value)
+    send(page)
+    assert parameters(served, begun(page)) == {
+        "steps": 7,
+        "cfg": 4.5,
+        "width": 128,
+        "height": 96,
+        "negative": "fog",
+        "model": "sd_xl_base_1.0.safetensors",
+        "sampler": "dpmpp_2m",
+        "scheduler": "karras",
+    }
+
+
+def test_what_is_left_empty_is_the_templates(page: Any, served: Served, sandbox: Sandbox) -> None:
+    sandbox.hold()
+    for label, value in (("Steps", "2"), ("CFG", "7"), ("Width", "64"), ("Height", "64")):
+        expect(page.get_by_label(label, exact=True)).to_have_attribute("placeholder", value)
+    expect(page.get_by_label("Model")).to_have_value("")
+    expect(page.get_by_label("Model")).to_contain_text("tiny-random.safetensors (the template's)")
+    write(page)
+    send(page)
+    assert parameters(served, begun(page)) == {}
+
+
+def test_a_profile_decides_what_is_left_empty(page: Any, served: Served, sandbox: Sandbox) -> None:
+    sandbox.hold()
+    write(page)
+    page.get_by_text("More settings").click()
+    page.get_by_label("Profile").select_option("quality")
+    expect(page.get_by_label("Steps")).to_have_attribute("placeholder", "by profile")
+    page.get_by_label("CFG").fill("3")
+    send(page)
+    found = parameters(served, begun(page))
+    assert (found["steps"], found["cfg"], found["sampler"]) == (30, 3, "dpmpp_2m")
+
+
+def test_another_template_has_other_fields(open_page: OpenPage, serve: Callable[..., Served], sandbox: Sandbox) -> None:
+    sampled = small_template()
+    plain = {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+        "6": sampled["6"],
+        "4": sampled["4"],
+    }
+    page = open_page("/", server=serve(template=plain))
+    for label in ("Steps", "CFG"):
+        expect(page.get_by_label(label, exact=True)).to_be_hidden()
+    page.get_by_text("More settings").click()
+    page.get_by_label("Template").select_option("txt2img-sdxl")
+    for label in ("Steps", "CFG", "Model", "Negative prompt", "Sampler"):
+        expect(page.get_by_label(label, exact=True)).to_be_visible()
+
+
+def test_with_several_states_one_is_chosen(open_page: OpenPage, serve: Callable[..., Served], sandbox: Sandbox) -> None:
+    sandbox.hold()
+    served = serve(states=2)
+    page = open_page("/", server=served)
+    write(page)
+    page.get_by_text("More settings").click()
+    page.get_by_label("State", exact=True).select_option(str(served.states[1]))
+    send(page)
+    assert len(served.items(begun(page), state=1)) == 5
+    assert not served.states[0].exists()
+
+
+def test_a_prompt_is_text_whatever_it_looks_like(page: Any, served: Served, sandbox: Sandbox) -> None:
+    sandbox.hold()
+    prompt = """<img src=x onerror=alert(1)><script>alert(2)</script> {{7*7}} "seed":"12" & 'so' \\" on"""
+    write(page, prompt)
+    send(page)
+    batch = begun(page)
+    expect(page.get_by_role("heading", level=1)).to_have_text(prompt)
+    assert {item.prompt_text for item in served.items(batch)} == {prompt}
+    expect(page.locator("h1 *")).to_have_count(0)
+
+
+def test_two_quick_presses_queue_one_batch(page: Any, served: Served, sandbox: Sandbox) -> None:
+    sandbox.hold()
+    before = len(BatchLog(burst_folder(served.state)).read())
+    write(page)
+    page.get_by_role("button", name="Generate Batch").dblclick()
+    begun(page)
+    assert len(BatchLog(burst_folder(served.state)).read()) == before + 1
+
+
+def test_a_refusal_of_the_api_is_shown(open_page: OpenPage, sandbox: Sandbox) -> None:
+    page = open_page("/", away=True)
+    write(page)
+    page.get_by_label("Model").select_option("sd_xl_base_1.0.safetensors")
+    sandbox.change(checkpoints=("tiny-random.safetensors",))
+    send(page)
+    expect(page.locator("#form-alert")).to_contain_text("sd_xl_base_1.0.safetensors")
+    expect(page.get_by_role("button", name="Generate Batch")).to_be_enabled()
+
+
+def test_comfyui_away_is_said_and_retry_sends_again(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
+    page = open_page("/", away=True)
+    write(page, "a lighthouse that was sent twice")
+    expect(page.get_by_label("Steps")).to_have_attribute("placeholder", "2")
+    asked = asked_of(sandbox)
+    sandbox.change(unavailable_rate=1.0)
+    send(page)
+    alert = page.get_by_role("alert").filter(has=page.get_by_text(AWAY, exact=True))
+    expect(alert).to_be_visible()
+    # A burst would go on trying for twenty seconds; nobody looks at a page for so long.
+    assert asked_of(sandbox) - asked <= 6
+    sandbox.change(unavailable_rate=0.0)
+    sandbox.hold()
+    alert.get_by_role("button", name="Retry").click()
+    assert {item.prompt_text for item in served.items(begun(page))} == {"a lighthouse that was sent twice"}
+
+
+def asked_of(sandbox: Sandbox) -> int:
+    return sum(sandbox.counts()["requests"].values())
+
+
+def test_the_form_says_that_comfyui_is_away_and_mends_itself(
+    open_page: OpenPage, serve: Callable[..., Served], sandbox: Sandbox
+) -> None:
+    sandbox.change(unavailable_rate=1.0)
+    page = open_page("about:blank", server=serve(), away=True)
+    page.clock.install()
+    page.goto("/")
+    expect(page.locator("#server-away")).to_contain_text(AWAY)
+    expect(page.get_by_label("Steps")).to_have_attribute("placeholder", "2")
+    sandbox.change(unavailable_rate=0.0)
+    page.clock.run_for(5_000)
+    expect(page.get_by_label("Model")).to_contain_text("sd_xl_base_1.0.safetensors")
+    expect(page.locator("#server-away")).to_be_hidden()
+
+
+def test_recent_batches_lead_to_their_pages(page: Any, served: Served) -> None:
+    batch = served.made("a lighthouse among the recent ones")
+    page.get_by_role("radio", name="Recent batches").check()
+    entry = page.get_by_role("listitem").filter(has_text="a lighthouse among the recent ones")
+    expect(entry).to_contain_text("complete")
+    expect(entry).to_contain_text("2 of 2 images")
+    entry.get_by_role("link").click()
+    assert begun(page) == batch
+    expect(page.locator("#grid img")).to_have_count(2)
+
+
+def test_pages_that_wait_for_comfyui_share_one_answer(serve: Callable[..., Served], sandbox: Sandbox) -> None:
+    sandbox.change(unavailable_rate=1.0)
+    served, asked = serve(), asked_of(sandbox)
+    with ThreadPoolExecutor(max_workers=6) as pages:
+        answers = list(pages.map(lambda _: served.answer("GET", "/api/options"), range(6)))
+    assert not any(answer["server"]["reachable"] for answer in answers)
+    # Two seconds of trying, with pauses that grow: five requests, once.
+    assert asked_of(sandbox) - asked <= 10
