@@ -100,7 +100,7 @@ def numbers_of(image: str) -> tuple[int, int]:
     """The item's index in its batch, and which of its pictures. Errors: Refused with 404."""
     index, dash, number = image.partition("-")
     is_number = all(part.isascii() and part.isdecimal() and len(part) <= 9 for part in (index, number or "1"))
-    if not is_number or (dash and not int(number or 0) >= 2):
+    if not is_number or (dash and int(number or 0) < 2):
         raise Refused(404, NOT_FOUND, "image")
     return int(index), int(number or 1)
 

@@ -7,7 +7,9 @@ import io
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +114,12 @@ def test_a_picture_that_was_changed_shows_as_it_is_and_nothing_is_kept(folder: F
 @pytest.mark.parametrize("digest", ["../../escaped", "", "AB" * 32, "ab" * 31, "ab" * 32 + "\n", "/tmp/x"])
 def test_a_digest_that_is_none_names_no_file(folder: Folder, digest: str) -> None:
     path, _ = folder.put(encoded(plain()))
-    assert folder.thumbnails.get(path, digest) is not None
-    assert [found.name for found in folder.home.rglob("*") if found.is_file()] == ["picture.png"]
+    folder.cache.mkdir(parents=True)
+    (folder.home / "escaped.webp").write_bytes(encoded(plain(BLUE), "WEBP"))
+    made = folder.thumbnails.get(path, digest)
+    assert made is not None
+    assert near(Image.open(io.BytesIO(made)), (5, 5), RED)
+    assert sorted(found.name for found in folder.home.rglob("*") if found.is_file()) == ["escaped.webp", "picture.png"]
 
 
 EXIF_TURNS = {1: (RED, GREEN), 3: (GREEN, RED), 6: (RED, RED), 8: (GREEN, GREEN)}
@@ -253,6 +259,22 @@ def test_twenty_threads_of_two_processes_have_it_made_once(folder: Folder) -> No
             process.wait()
     assert made.read_bytes() == b"."
     assert folder.kept() == [f"{digest}.webp"]
+
+
+def test_one_thread_decodes_for_all(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So memory holds one decoded picture, however many pages ask."""
+    seen: list[str] = []
+    original = thumbnails._shrunk
+
+    def noted(picture: Path | bytes) -> bytes | None:
+        seen.append(threading.current_thread().name)
+        return original(picture)
+
+    monkeypatch.setattr(thumbnails, "_shrunk", noted)
+    asked = [folder.put(encoded(plain((number, 0, 0))), f"{number}.png") for number in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        assert None not in list(threads.map(lambda one: folder.thumbnails.get(*one), asked))
+    assert (len(seen), len(set(seen))) == (6, 1)
 
 
 def made_of(folder: Folder, count: int) -> list[str]:
