@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -39,8 +40,7 @@ class Served:
         self.states = [home / f"state-{number}.json" for number in range(states)]
         self._template = home / "small.json"
         self._template.write_text(json.dumps(template or small_template()))
-        self._options = [
-            *(word for state in self.states for word in ("--state", str(state))),
+        self._tools = [
             *(word for server in servers for word in ("--server", server)),
             *("--template", str(self._template), "--output", str(self.output), *options),
         ]
@@ -61,7 +61,8 @@ class Served:
 
     def start(self) -> None:
         """Begin to listen, at the same place as ever."""
-        command = [sys.executable, "-m", "burst", "serve", "--json", "--port", self._port, *self._options]
+        command = [sys.executable, "-m", "burst", "serve", "--json", "--port", self._port, *self._tools]
+        command += [word for state in self.states for word in ("--state", str(state))]
         with (self.home / "serve.err").open("ab") as errors:
             self._child = subprocess.Popen(
                 command, cwd=self.home, env=self._env, stdout=subprocess.PIPE, stderr=errors, text=True
@@ -69,19 +70,33 @@ class Served:
         assert self._child.stdout is not None
         said = self._child.stdout.readline()
         assert said, (self.home / "serve.err").read_text()
-        self.url = json.loads(said)["url"].rstrip("/")
+        self.printed_url: str = json.loads(said)["url"]
+        self.url = self.printed_url.partition("?")[0].rstrip("/")
         self._port = self.url.rpartition(":")[2]
 
     def kill(self) -> None:
         """SIGKILL. A burst that it started goes on."""
-        self._child.kill()
-        self._child.communicate()
+        self.end(signal.SIGKILL)
+
+    def end(self, number: signal.Signals) -> int:
+        """Send it a signal; what it ends with."""
+        if self._child.poll() is None:
+            self._child.send_signal(number)
+        code = self._child.wait()
+        assert self._child.stdout is not None
+        self._child.stdout.close()
+        return code
 
     def close(self) -> None:
         """End it and its bursts, if it still runs."""
-        if self._child.poll() is None:
-            self._child.terminate()
-        self._child.communicate()
+        self.end(signal.SIGTERM)
+
+    def burst(self, command: str, *words: str) -> dict[str, Any]:
+        """`burst COMMAND WORDS` beside it, on its first state and with its tools; what it prints as JSON."""
+        line = [sys.executable, "-m", "burst", command, *words, "--json", "--state", str(self.state), *self._tools]
+        out = subprocess.run(line, cwd=self.home, env=self._env, check=True, stdout=subprocess.PIPE, text=True).stdout
+        found: dict[str, Any] = json.loads(out)
+        return found
 
     # Calls, as a page of this server makes them
 
