@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import requests
+from clockwork import Clockwork
 from playwright.sync_api import expect
 from serving import Served
 from steps import finish_one
@@ -237,23 +238,11 @@ def test_014_progress_is_asked_for_every_500_ms(open_page: OpenPage, served: Ser
     sandbox.hold()
     batch = served.begin(count=2)
     page = open_page("about:blank")
-    page.clock.install()
-    calls = calls_of(page, "GET")
-    with page.expect_response("**/progress"):
-        page.goto(f"{served.url}/?batch={batch}")
-    page.clock.pause_at(page.evaluate("Date.now()") + 10_000)
-
-    def asked() -> int:
-        page.wait_for_load_state("networkidle")
-        return sum(call.endswith("/progress") for call in calls)
-
-    before = asked()
-    for number in (1, 2, 3):
-        page.clock.run_for(490)
-        assert asked() == before + number - 1
-        with page.expect_response("**/progress"):
-            page.clock.run_for(10)
-        assert asked() == before + number
+    clockwork = Clockwork(page)
+    clockwork.open(f"{served.url}/?batch={batch}")
+    clockwork.advance(2_600)
+    *_, first, second, third, fourth = clockwork.asked()
+    assert [second - first, third - second, fourth - third] == [500, 500, 500]
 
 
 def test_015_there_is_a_cancel_button_while_images_are_made(page: Any, sandbox: Sandbox) -> None:

@@ -1,0 +1,186 @@
+"""A batch's page in a browser: reloads, servers that go and come back, batches that fail, are unknown, or come from
+the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+from clockwork import Clockwork
+from playwright.sync_api import expect
+from serving import Served
+from steps import finish_one
+from waiting import wait_until
+
+from orchestrator.sandbox import Sandbox
+
+OpenPage = Callable[..., Any]
+Serve = Callable[..., Served]
+AWAY = "Cannot connect to server"
+
+
+def alert_of(page: Any, text: str = AWAY) -> Any:
+    return page.get_by_role("alert").filter(has=page.get_by_text(text, exact=True))
+
+
+def ended(page: Any, text: str) -> None:
+    expect(page.get_by_role("heading", name=f"Batch {text}")).to_be_visible()
+
+
+def test_a_reload_goes_on_where_the_batch_is(page: Any, sandbox: Sandbox) -> None:
+    sandbox.hold()
+    page.get_by_label("Prompt", exact=True).fill("a lighthouse")
+    page.get_by_role("button", name="Generate Batch").click()
+    finish_one(sandbox)
+    expect(page.locator("#shots img")).to_have_count(1)
+    page.reload()
+    expect(page.get_by_text("Image 2 of 5", exact=True)).to_be_visible()
+    expect(page.locator("#shots img")).to_have_count(1)
+    sandbox.release()
+    ended(page, "complete: 5 successful, 0 failed")
+
+
+def test_a_batch_survives_a_kill_of_the_server_and_the_page_goes_on(
+    open_page: OpenPage, serve: Serve, sandbox: Sandbox
+) -> None:
+    sandbox.hold()
+    served = serve()
+    batch = served.begin(count=4)
+    page = open_page(f"/?batch={batch}", server=served, away=True)
+    finish_one(sandbox)
+    expect(page.locator("#shots img")).to_have_count(1)
+    served.kill()
+    expect(alert_of(page)).to_be_visible()
+    expect(page.locator("#shots img")).to_have_count(1)
+    served.start()
+    expect(alert_of(page)).to_be_hidden()
+    sandbox.release()
+    ended(page, "complete: 4 successful, 0 failed")
+    expect(page.locator("#grid img")).to_have_count(4)
+    rendered = sandbox.counts()["rendered_by_item"]
+    assert [rendered[item.key] for item in served.items(batch)] == [1, 1, 1, 1]
+
+
+def test_retry_asks_at_once(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
+    sandbox.hold()
+    page = open_page("about:blank", away=True)
+    clockwork = Clockwork(page)
+    clockwork.open(f"{served.url}/?batch={served.begin()}")
+    page.route("**/progress", lambda route: route.abort())
+    clockwork.advance(500)
+    expect(alert_of(page)).to_be_visible()
+    page.unroute("**/progress")
+    before = len(clockwork.asked())
+    # Time stands still: nothing but the button makes it ask.
+    alert_of(page).get_by_role("button", name="Retry").click()
+    expect(alert_of(page)).to_be_hidden()
+    assert len(clockwork.asked()) == before + 1
+
+
+def test_a_server_that_is_away_is_asked_less_and_less_often(
+    open_page: OpenPage, served: Served, sandbox: Sandbox
+) -> None:
+    sandbox.hold()
+    page = open_page("about:blank", away=True)
+    clockwork = Clockwork(page)
+    clockwork.open(f"{served.url}/?batch={served.begin()}")
+    page.route("**/progress", lambda route: route.abort())
+    before = len(clockwork.asked())
+    clockwork.advance(20_000)
+    times = clockwork.asked()[before:]
+    assert [later - earlier for earlier, later in pairwise(times)] == [1_000, 2_000, 4_000, 5_000, 5_000]
+
+
+def test_a_slow_answer_is_waited_for_before_asking_again(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
+    sandbox.hold()
+    page = open_page("about:blank")
+    clockwork = Clockwork(page)
+    clockwork.open(f"{served.url}/?batch={served.begin()}")
+    held: list[Any] = []
+    page.route("**/progress", lambda route: held.append(route))
+    before = len(clockwork.asked())
+    page.clock.run_for(5_000)
+    assert len(clockwork.asked()) == before + 1
+    wait_until(lambda: (clockwork.asked(), held)[1])
+    held[0].continue_()
+    clockwork.settle()
+    page.clock.run_for(500)
+    assert len(clockwork.asked()) == before + 2
+    page.unroute_all()
+
+
+def test_a_hidden_tab_asks_less_often(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
+    sandbox.hold()
+    page = open_page("about:blank")
+    clockwork = Clockwork(page)
+    clockwork.open(f"{served.url}/?batch={served.begin()}")
+    page.evaluate("Object.defineProperty(document, 'hidden', {configurable: true, get: () => true})")
+    before = len(clockwork.asked())
+    clockwork.advance(11_000)
+    first, second, third = clockwork.asked()[before:]
+    assert [second - first, third - second] == [5_000, 5_000]
+    page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+    assert len(clockwork.asked()) == before + 4
+
+
+def test_all_failed_is_said_with_the_details(open_page: OpenPage, serve: Serve, sandbox: Sandbox) -> None:
+    sandbox.change(failure_rate=1.0)
+    served = serve()
+    page = open_page("/", server=served)
+    page.get_by_label("Number of images").fill("2")
+    page.get_by_label("Prompt", exact=True).fill("a lighthouse")
+    page.get_by_role("button", name="Generate Batch").click()
+    alert = page.get_by_role("alert").filter(has_text="Batch generation failed")
+    expect(alert.get_by_role("listitem")).to_have_count(2)
+    for number in (1, 2):
+        expect(alert).to_contain_text(re.compile(f"Image {number}: .*KSampler"))
+    expect(page.locator("#comparison")).to_be_hidden()
+    sandbox.change(failure_rate=0.0)
+    page.get_by_role("button", name="Regenerate").click()
+    ended(page, "complete: 2 successful, 0 failed")
+
+
+def test_an_unknown_batch_is_said_to_be_unknown(open_page: OpenPage) -> None:
+    page = open_page("/?batch=20000101_000000_none", away=True)
+    expect(alert_of(page, "Batch not found")).to_be_visible()
+    expect(page.get_by_role("region", name="Progress")).to_be_hidden()
+
+
+def test_back_leads_to_the_form_as_it_was_left(page: Any, sandbox: Sandbox) -> None:
+    sandbox.hold()
+    page.get_by_label("Prompt", exact=True).fill("a lighthouse to come back to")
+    page.get_by_role("button", name="Generate Batch").click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a lighthouse to come back to")
+    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+    page.go_forward()
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(page).to_have_title(re.compile("^0/5 · a lighthouse to come back to"))
+
+
+def test_why_nothing_goes_on_is_said(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
+    sandbox.hold()
+    batch = served.begin()
+    page = open_page(f"/?batch={batch}")
+    page.route("**/progress", lambda route: with_message(route, "ComfyUI has been away since noon"))
+    expect(page.get_by_text("ComfyUI has been away since noon")).to_be_visible()
+    page.unroute("**/progress")
+    expect(page.get_by_text("ComfyUI has been away since noon")).to_be_hidden()
+
+
+def with_message(route: Any, message: str) -> None:
+    response = route.fetch()
+    route.fulfill(response=response, json=response.json() | {"message": message})
+
+
+def test_a_batch_of_the_command_line_is_followed_too(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
+    sandbox.hold()
+    said = ("--prompt", "a lighthouse by hand", "--count", "3", "--queue-only")
+    batch = served.burst("generate", *said)["batch"]
+    page = open_page(f"/?batch={batch}")
+    expect(page.get_by_role("heading", name="a lighthouse by hand")).to_be_visible()
+    sandbox.release()
+    ended(page, "complete: 3 successful, 0 failed")
