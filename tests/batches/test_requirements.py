@@ -3,11 +3,12 @@ line. Those of speed are rows of the benchmarks, whose figures stand in the READ
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from click.testing import CliRunner, Result
@@ -21,7 +22,10 @@ from orchestrator.outputs import decodes
 from orchestrator.sandbox import Sandbox
 from state.item import Item, Status
 from state.json_store import JsonStore
+from tests.benchmarks.__main__ import ROWS
+from tests.benchmarks.figures import Target
 
+README = (Path(__file__).parents[2] / "README.md").read_text()
 SMALL = ("--size", "64x64", "--steps", "2")
 
 
@@ -228,3 +232,23 @@ def test_performance_3_no_batch_is_lost_for_want_of_memory(home: Path, sandbox: 
     assert made["counts"]["completed"] == 2
     assert sandbox.settings.out_of_memory_next == 0
     assert sandbox.counts()["requests"]["POST /free"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("row", "measure", "target"),
+    [
+        pytest.param("throughput", "pictures a minute", "≥ 20", id="1: over 20 a minute"),
+        pytest.param("throughput", "server busy share of the whole command", "≥ 0.8", id="2: busy over 80 %"),
+        pytest.param("latency", "burst generate --queue-only", "≤ 1 s", id="4: queued within a second"),
+        pytest.param("latency", "what it added", "≤ 1 s", id="4: sent within a second"),
+        pytest.param("generate", "what burst generate --count", "≤ 0.1 s", id="BUS-BATCH-IMG-008: adds 0.1 s at most"),
+    ],
+)
+def test_performance_is_a_row_of_the_benchmarks(row: str, measure: str, target: str) -> None:
+    """Requirements 1, 2 and 4, and BUS-BATCH-IMG-008: the rows `throughput`, `latency` and `generate`, as measured."""
+    assert measure in inspect.getsource(ROWS[row])
+    ((median, asked),) = re.findall(rf"^\| {measure}[^|]*\| ([\d.]+)[^|]*\|[^|]*\| ([^|]*) \|$", README, re.MULTILINE)
+    assert asked == target
+    sign, limit = target.split()[:2]
+    kind: Literal["at most", "at least"] = "at most" if sign == "≤" else "at least"
+    assert Target(kind, float(limit)).reached_by([float(median)])
