@@ -246,7 +246,7 @@ def test_performance_3_no_batch_is_lost_for_want_of_memory(home: Path, sandbox: 
 )
 def test_performance_is_a_row_of_the_benchmarks(row: str, measure: str, target: str) -> None:
     """Requirements 1, 2 and 4, and BUS-BATCH-IMG-008: the rows `throughput`, `latency` and `generate`, as measured."""
-    assert measure in inspect.getsource(ROWS[row])
+    assert f'f"{measure}' in inspect.getsource(ROWS[row])
     ((median, asked),) = re.findall(rf"^\| {measure}[^|]*\| ([\d.]+)[^|]*\|[^|]*\| ([^|]*) \|$", README, re.MULTILINE)
     assert asked == target
     sign, limit = target.split()[:2]
