@@ -161,7 +161,7 @@ def resuming(said: Overrides, kept: Settings) -> str:
     servers = (
         [parse_address(text).url for text in parse_servers(said.servers, source="--server")] if said.servers else []
     )
-    if servers and servers != [parse_address(text).url for text in kept.servers]:
+    if servers and servers != list(kept.server_urls):
         words += [word for server in servers for word in ("--server", server)]
     for name, address in said.bindings.items():
         words += ["--bind", f"{name}={address}"] if kept.bindings.get(name) != address else []

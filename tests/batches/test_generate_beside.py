@@ -69,19 +69,32 @@ def test_what_another_process_works_off_is_followed_to_its_end(place: Place, san
     place.check_done_once(sandbox.counts(), total=6)
 
 
+class Following(Clock):
+    """Says when it waits for another process; waiting is real."""
+
+    def __init__(self) -> None:
+        self.follows = threading.Event()
+
+    def wait(self, stop: threading.Event, seconds: float) -> bool:
+        if seconds >= 0.5:
+            self.follows.set()
+        return super().wait(stop, seconds)
+
+
 def test_it_goes_on_where_a_process_was_killed_that_it_followed(place: Place, sandbox: Sandbox) -> None:
     sandbox.hold("render")
+    clock, request = Following(), Request(state=place.state, overrides=Overrides(servers=(sandbox.url,)))
     with place.start_generate("--count", "2") as first:
         wait_until(lambda: place.accepted() == 2, what="the first at work")
-        with place.start_generate("--count", "3", "--seed", "11") as second:
-            wait_until(lambda: len(place.items()) == 5, what="the second added")
-            wait_until(lambda: second.has_open(place.folder / "journal.jsonl"), what="the second follows")
+        with beside(generate, Asked(prompt="a cat", count=3), request=request, clock=clock) as end:
+            wait_until(clock.follows.is_set, what="the second follows")
             first.kill()
             wait_until(lambda: place.accepted() == 5, what="the second at work")
             sandbox.release()
-            ended = second.end()
-    assert (ended.code, ended.report["ended"], ended.report["left"]) == (0, "done", 0)
-    assert place.burst("run", "--until-done").code == 0
+            outcome = end()
+    assert isinstance(outcome, Generated)
+    assert (outcome.ended, outcome.left) == ("done", 0)
+    assert run_burst(place.state, until_done=True, server=sandbox.url).exit_code == 0
     place.check_done_once(sandbox.counts(), total=5)
 
 
@@ -103,35 +116,13 @@ def test_stopped_while_it_follows_the_other_goes_on(place: Place, sandbox: Sandb
 
 
 @pytest.mark.parametrize("on_error", ["stop", "continue"])
-def test_a_failure_in_another_process_ends_it_as_it_was_told(
+def test_a_failure_in_another_process_is_waited_past_where_that_was_said(
     make_project: MakeProject, sandbox: Sandbox, on_error: str
 ) -> None:
+    """The other one goes on with the second picture in any case."""
     project = make_project(count=1)
     sandbox.hold("render")
-    said = ["--prompt", "a fox", "--count", "2", "--on-error", on_error, "--json", "--priority", "urgent"]
-    with project.start_run("--until-done", "--max-attempts", "1", "--on-error", "continue") as running:
-        wait_until(lambda: project.count(Status.SUBMITTED) == 1, what="the run at work")
-        with project.start("generate", *said) as following:
-            wait_until(lambda: sum(item.accepted for item in project.items()) == 3, what="all on the server")
-            sandbox.change(failure_rate=1.0)
-            sandbox.release()
-            ended = following.end()
-        running.end()
-    assert ended.code == 1
-    report = ended.report
-    if on_error == "continue":
-        assert (report["ended"], report["counts"]["failed"], report["reason"]) == ("done", 2, None)
-    else:
-        assert report["counts"]["failed"] >= 1
-        assert report["failures"][0]["picture"].endswith("/image_001.png")
-    assert project.count(Status.FAILED) == 3
-
-
-def test_a_failure_in_another_process_is_not_waited_past(make_project: MakeProject, sandbox: Sandbox) -> None:
-    """It ends although the other one goes on with the second picture."""
-    project = make_project(count=1)
-    sandbox.hold("render")
-    said = ["--prompt", "a fox", "--count", "2", "--json", "--priority", "urgent"]
+    said = ["--prompt", "a fox", "--count", "2", "--json", "--priority", "urgent", "--on-error", on_error]
     with project.start_run("--until-done", "--max-attempts", "1", "--on-error", "continue") as running:
         wait_until(lambda: project.count(Status.SUBMITTED) == 1, what="the run at work")
         with project.start("generate", *said) as following:
@@ -139,10 +130,18 @@ def test_a_failure_in_another_process_is_not_waited_past(make_project: MakeProje
             sandbox.change(fail_next=2, seconds_per_prompt=3.0)
             sandbox.release()
             ended = following.end()
-        assert running.lives()
-        assert project.burst("cancel", "--all").code == 0
-    assert (ended.code, ended.report["ended"], ended.report["left"]) == (1, "failure", 1)
-    assert "image_001.png failed, and --on-error is stop" in ended.report["reason"]
+        if on_error == "continue":
+            assert running.end().code == 1
+        else:
+            assert running.lives()
+            assert project.burst("cancel", "--all").code == 0
+    assert ended.code == 1
+    report = ended.report
+    if on_error == "continue":
+        assert (report["ended"], report["left"], report["counts"]["completed"]) == ("done", 0, 1)
+    else:
+        assert (report["ended"], report["left"]) == ("failure", 1)
+        assert "image_001.png failed, and --on-error is stop" in report["reason"]
 
 
 def adding(place: Place, *, server: str | None = None, template: str, dry_run: bool = False, **said: Any) -> Generation:
@@ -250,6 +249,7 @@ def test_the_lock_of_another_host_is_not_asked_without_a_pause(
     outcome = generate(Asked(prompt="a cat"), request=request, clock=Waiting())
     assert isinstance(outcome, Generated)
     assert (outcome.left, outcome.ended) == (0, "done")
+    assert waits[0] >= 0.5
 
 
 def test_what_it_makes_of_a_picture_goes_on_where_the_state_was_moved(

@@ -16,7 +16,9 @@ from orchestrator.batches.planning import Plan, Planner
 from orchestrator.batches.sidecars import Recipe
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import UsageError
+from orchestrator.prompts import Prepared, Prompts
 from orchestrator.settings import load_settings
+from state.item import Item
 
 EVENING = datetime(2030, 1, 1, 23, 30, tzinfo=timezone(timedelta(hours=2)))
 NAME = "txt2img-sd15"
@@ -68,7 +70,8 @@ def test_the_record_says_what_was_asked(tmp_path: Path) -> None:
 
 
 def test_the_items_are_keyed_in_their_order_and_know_their_batch(tmp_path: Path) -> None:
-    made = plan(tmp_path, count=2, sweeps={"steps": tuple(range(1, 601))}, priority="low")
+    prompts = lines(tmp_path, "a fox", "a cat")
+    made = plan(tmp_path, prompt=None, prompts_file=prompts, count=600, priority="low")
     keys = [item.key for item in made.items]
     assert (keys[0], keys[-1], len(keys)) == (f"{made.record.batch}/0001", f"{made.record.batch}/1200", 1200)
     assert keys == sorted(keys)
@@ -109,6 +112,20 @@ def test_what_does_not_fit_the_template_is_a_fault_of_usage(tmp_path: Path) -> N
 def test_no_template_says_which_come_with_burst(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"--template: none is set; .*{NAME}"):
         plan(tmp_path, template=None)
+
+
+def test_one_of_those_that_differ_in_texts_and_seeds_is_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare, prepared = Prompts.prepare, []
+
+    def counting(prompts: Prompts, item: Item) -> Prepared:
+        prepared.append(item.inputs["steps"])
+        return prepare(prompts, item)
+
+    monkeypatch.setattr(Prompts, "prepare", counting)
+    plan(tmp_path, count=200, sweeps={"steps": (4, 6)}, negative="fog")
+    assert prepared == [4, 6]
 
 
 def test_the_servers_are_asked_once_for_many_that_differ_in_texts_and_seeds(tmp_path: Path) -> None:
