@@ -45,7 +45,6 @@ class Picture:
 def read(path: Path) -> Picture:
     """The picture as LoadImage would give it: upright, RGB, the first of several frames. Errors: UNREADABLE."""
     with Image.open(path) as opened:
-        opened.load()
         image = ImageOps.exif_transpose(opened)
     if image.mode.startswith("I"):
         # Sixteen bits a pixel: converting to RGB would cut them off at 255, not scale them.
