@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 from album import NOON
+from beside import wait_for_renders
 from projects import MakeProject, Process, Project
 from waiting import wait_until
 
@@ -19,6 +20,7 @@ from orchestrator.sandbox import Sandbox
 from state.batch import BatchLog, BatchRecord
 from state.item import Item, Status
 from state.json_store import JsonStore
+from state.run_lock import RunLock
 from state.store import change_all
 
 NAMES = ("20300101_120000_aaaa", "20300101_120000_bbbb", "20300102_120000_cccc")
@@ -179,6 +181,36 @@ def test_what_a_burst_has_sent_anew_meanwhile_is_left_alone(
     assert anew not in changed.keys
     (item,) = (item for item in project.items() if item.key == anew)
     assert (item.status, item.cancel_requested) == (Status.SUBMITTED, False)
+
+
+def test_a_picture_that_the_server_had_finished_stays(project: Project, sandbox: Sandbox) -> None:
+    sandbox.hold("render")
+    assert project.run("-n", "1", "--max-seconds", "0.5").code == 0
+    sandbox.release()
+    wait_for_renders(sandbox, 1)
+    cancel(project.state, [NAMES[0]])
+    assert statuses(project, NAMES[0]) == ["submitted", "cancelled", "cancelled"]
+    assert project.run("-n", "1").code == 0
+    assert statuses(project, NAMES[0]) == ["completed", "cancelled", "cancelled"]
+    assert sandbox.counts()["rendered_by_item"][f"{NAMES[0]}/001"] == 1
+
+
+def test_what_a_burst_at_work_has_out_is_its_own_to_settle(project: Project, sandbox: Sandbox) -> None:
+    """Whoever holds the lock may be taking it in at this moment."""
+    sandbox.hold("render")
+    assert project.run("-n", "2", "--max-seconds", "0.5").code == 0
+    lock = RunLock(project.folder)
+    lock.acquire()
+    cancel(project.state, [NAMES[0]])
+    lock.release()
+    found = [item for item in project.items() if item.batch == NAMES[0]]
+    assert [(str(item.status), item.cancel_requested) for item in found] == [
+        ("submitted", True),
+        ("submitted", True),
+        ("cancelled", False),
+    ]
+    cancel(project.state, [NAMES[0]])
+    assert statuses(project, NAMES[0])[1] == "cancelled", "nobody is at work now"
 
 
 def test_items_and_batches_by_name_each_once(project: Project) -> None:
