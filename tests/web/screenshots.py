@@ -1,15 +1,19 @@
-"""Screenshots of every view, in light, in dark and at a phone's width: `python -m tests.web.screenshots DIR`.
+"""Screenshots of every view, in light, in dark and at a phone's width: `python -m tests.web.screenshots DIR [VIEW…]`.
 
-To be looked at after a change of how the pages look. Needs Playwright and a Chromium.
+To be looked at after a change of how the pages look. `python -m tests.web.screenshots --docs` takes those of the
+README anew. Needs Playwright and a Chromium.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
@@ -128,6 +132,7 @@ def comparison(scene: Set, page: Any) -> Iterator[None]:
     boxes = page.locator("#grid").get_by_role("checkbox")
     boxes.nth(1).check()
     boxes.nth(4).check()
+    page.evaluate("scrollTo(0, 0)")
     yield
 
 
@@ -184,9 +189,16 @@ SCENES: tuple[Scene, ...] = (
 )
 
 
-def main(directory: Path, *names: str) -> None:
-    """Take all scenes, or those of these names."""
-    directory.mkdir(parents=True, exist_ok=True)
+DOCS: dict[str, tuple[Scene, dict[str, Any]]] = {
+    "browser-progress.png": (progress, {"viewport": {"width": 1040, "height": 550}}),
+    "browser-comparison.png": (slider, {"viewport": {"width": 1040, "height": 620}}),
+}
+"""What the README shows."""
+
+
+@contextlib.contextmanager
+def staged() -> Iterator[tuple[Set, Callable[..., Any]]]:
+    """The stage, and what opens a page on it: `visit(color_scheme="dark")`."""
     template = small_template()
     template["5"]["inputs"] |= {"width": 768, "height": 768}
     binding = ["--bind", "seed=3.seed,3.steps"]
@@ -199,21 +211,40 @@ def main(directory: Path, *names: str) -> None:
         running_chromium(chromium_path() or "chromium") as browser,
     ):
         stage = Set(sandbox, served, picky)
-        for look, parts in LOOKS.items():
-            for scene in SCENES:
-                if not names or scene.__name__ in names:
-                    _take(scene, stage, browser.new_context(base_url=served.url, **parts), directory, look)
+        yield stage, lambda **look: browser.new_context(base_url=served.url, **look).new_page()
 
 
-def _take(scene: Scene, stage: Set, context: Any, directory: Path, look: str) -> None:
-    page = context.new_page()
-    path = directory / f"{scene.__name__}-{look}.png"
+def take(scene: Scene, stage: Set, page: Any, path: Path, *, whole: bool) -> None:
+    """`whole`: all of the page, however far down it goes."""
     for _ in scene(stage, page):
         page.locator("img").evaluate_all("all => Promise.all(all.map(one => one.src && one.decode().catch(() => {})))")
-        page.screenshot(path=path, full_page=look == "phone")
-    context.close()
+        page.screenshot(path=path, full_page=whole)
+    page.context.close()
     print(path)
 
 
+def take_all(directory: Path, names: Collection[str]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    with staged() as (stage, visit):
+        for look, parts in LOOKS.items():
+            for scene in SCENES:
+                if not names or scene.__name__ in names:
+                    path = directory / f"{scene.__name__}-{look}.png"
+                    take(scene, stage, visit(**parts), path, whole=look == "phone")
+
+
+def take_docs() -> None:
+    """As small files: a page has few colours."""
+    with staged() as (stage, visit):
+        for name, (scene, look) in DOCS.items():
+            path = Path(__file__).resolve().parents[2] / "docs" / name
+            take(scene, stage, visit(**look), path, whole=False)
+            Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    first, *rest = sys.argv[1:]
+    if first == "--docs":
+        take_docs()
+    else:
+        take_all(Path(first), rest)
