@@ -18,7 +18,8 @@ from gallery_scene import Gallery, fill, finish, gallery_over, png
 from orchestrator.batches import batch_info
 from orchestrator.batches.sidecars import read_recipe
 from orchestrator.redoing import verify_outputs
-from orchestrator.web import leftovers
+from orchestrator.web import gallery_index, leftovers
+from orchestrator.web.gallery_index import GalleryIndex
 from state.batch import EndRecord
 from state.item import Item, OutputRecord, Status
 from state.json_store import JsonStore
@@ -112,6 +113,7 @@ def test_what_one_row_of_a_list_was_told_is_not_said_of_the_others(shown: Galler
 
 def test_one_picture_opened_tells_what_its_own_sidecar_says(shown: Gallery, album: Album) -> None:
     fill(album, count=2)
+    with_sidecar(album, "b1", 1)
     with_sidecar(album, "b1", 2, text=SIDECAR.replace("steps: 20", "steps: 33"))
     found = shown.get("/api/batches/b1/images/2")
     assert found["parameters"] == {"negative": "blurry", "steps": 33, "cfg": 7.5, "model": "sdxl.safetensors"}
@@ -311,7 +313,8 @@ def test_one_that_comes_later_is_seen(album: Album, monkeypatch: pytest.MonkeyPa
         b"[]",
         b'{"schema": "burst.batch/1"}',
         b"{" * 100_000,
-        json.dumps({"schema": "other/1", "batch": "old", "created_at": "2030-01-01T00:00:00Z"}).encode(),
+        b'{"schema": "other/1", "batch": "old", "created_at": "2030-01-01T00:00:00Z", "images": '
+        b'[{"file": "batches/old/image_001.png", "index": 1}]}',
     ],
 )
 def test_a_batch_info_that_is_none_is_passed_over(album: Album, info: bytes) -> None:
@@ -381,6 +384,8 @@ def test_a_page_that_is_out_of_date_deletes_no_other_picture(shown: Gallery, alb
     again = shown.delete("/api/batches/b1/images/1", v=version)
     assert again.status_code == 409
     assert album.files() == ["b1", "b1/image_002.png"]
+    (left,) = shown.get("/api/gallery")["images"]
+    assert (left["image"], left["file"], left["version"]) == ("1", paths[1], outputs[1].sha256[:16])
 
 
 def complete(album: Album, key: str, outputs: tuple[OutputRecord, ...]) -> None:
@@ -488,15 +493,15 @@ def test_ten_thousand_pictures_are_looked_at_once(tmp_path: Path, monkeypatch: p
     album = Album(tmp_path)
     for number in range(10):
         thousand(album, f"b{number}", after=number * HOUR)
-    looked_at = {"decoded": 0, "made": 0}
+    looked_at = {"decoded": 0, "made": 0, "arranged": 0}
     count(monkeypatch, looked_at)
     with gallery_over(album) as shown:
         assert shown.get("/api/gallery")["total"] == 10_000
-        assert looked_at == {"decoded": 10_000, "made": 10_000}
-        looked_at.update(decoded=0, made=0)
+        assert looked_at == {"decoded": 10_000, "made": 10_000, "arranged": 1}
+        looked_at.update(decoded=0, made=0, arranged=0)
         for query in ({}, {"text": "fox", "page": 100}, {"model": "m.safetensors"}, {"from": "2030-01-01"}):
             assert len(shown.pictures(**query)) == 60
-        assert looked_at == {"decoded": 0, "made": 0}
+        assert looked_at == {"decoded": 0, "made": 0, "arranged": 0}
         album.add("new", [{"seed": 1}], directory="new")
         album.complete("new/001", "new/image.png", data=png(), at=NOON + 99 * HOUR)
         assert shown.pictures()[0] == "new/1"
@@ -521,10 +526,8 @@ def thousand(album: Album, name: str, *, after: timedelta) -> None:
 
 
 def count(monkeypatch: pytest.MonkeyPatch, looked_at: dict[str, int]) -> None:
-    """How many items are decoded from their records, and how many entries are made of them."""
-    from orchestrator.web import gallery_index
-
-    decode, make = Item.from_record.__func__, gallery_index._entries  # type: ignore[attr-defined]
+    """How many items are decoded from their records and made entries of, and how often all of them are arranged."""
+    decode, make, arrange = Item.from_record.__func__, gallery_index._entries, GalleryIndex._arranged  # type: ignore[attr-defined]
 
     def decoded(cls: type[Item], key: str, raw: bytes) -> Item:
         looked_at["decoded"] += 1
@@ -536,5 +539,10 @@ def count(monkeypatch: pytest.MonkeyPatch, looked_at: dict[str, int]) -> None:
         looked_at["made"] += 1
         return make(*arguments)
 
+    def arranged(*arguments: Any) -> Any:
+        looked_at["arranged"] += 1
+        return arrange(*arguments)
+
+    monkeypatch.setattr(GalleryIndex, "_arranged", arranged)
     monkeypatch.setattr(Item, "from_record", classmethod(decoded))
     monkeypatch.setattr(gallery_index, "_entries", made)
