@@ -59,7 +59,7 @@ class Run:
             return True
         classes = {node_id: self.prompt.graph[node_id]["class_type"] for node_id in self.prompt.outputs}
         saving = {node_id for node_id, name in classes.items() if not name.startswith("Preview")}
-        return bool(saving) and saving <= self.savers and all(classes[node_id] == SAVER for node_id in saving)
+        return bool(saving) and saving <= self.savers
 
 
 _lock = threading.RLock()
