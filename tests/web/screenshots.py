@@ -160,13 +160,13 @@ def away(scene: Set, page: Any) -> Iterator[None]:
 
 def gallery(_: Set, page: Any) -> Iterator[None]:
     page.goto("/gallery")
-    page.wait_for_load_state("networkidle")
+    page.locator("main img").first.wait_for()
     yield
 
 
-def states(_: Set, page: Any) -> Iterator[None]:
-    page.goto("/states")
-    page.wait_for_load_state("networkidle")
+def states(scene: Set, page: Any) -> Iterator[None]:
+    page.goto(f"{scene.picky.url}/states")
+    page.get_by_text("the server rejected the prompt").first.wait_for()
     yield
 
 
