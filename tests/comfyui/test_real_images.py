@@ -17,6 +17,7 @@ from real_server import RealServer
 from scene import Scene, get, renders
 from waiting import wait_until
 
+from orchestrator.sandbox import Sandbox
 from state.item import Status
 
 COUNT = 25
@@ -185,13 +186,43 @@ def test_a_picture_that_the_server_lost_is_given_again(scene: Scene, own_server:
     assert not [name for name in inputs_of(own_server) if "(1)" in name]
 
 
-def test_the_server_refuses_a_name_that_it_does_not_have(scene: Scene, server_url: str) -> None:
-    """What makes burst give a picture again is what a real server says when it is gone."""
-    graph = {**SLOWED, "1": node("LoadImage", image="burst/00/gone.png")}
-    answer = requests.post(f"{server_url}/prompt", json={"prompt": graph}, timeout=30)
-    assert answer.status_code == 400
-    assert "1" in answer.json()["node_errors"]
-    assert get(server_url, "/prompt")["exec_info"]["queue_remaining"] >= 0
+REFUSED: dict[str, Graph] = {
+    "a picture that is not there": {**COMPOSED, "1": node("LoadImage", image="burst/00/gone.png")},
+    "a mask that is not there": {**COMPOSED, "3": node("LoadImageMask", image="burst/00/gone.png", channel="red")},
+    "a channel that there is not": {**COMPOSED, "3": node("LoadImageMask", image="example.png", channel="x")},
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_sandbox_refuses_in_the_same_words(server_url: str, name: str) -> None:
+    """What makes burst give a picture again is what a server says when it is gone."""
+    said = []
+    # The sandbox knows no ImageCompositeMasked; what is wrong is wrong without it, too.
+    graph = {key: REFUSED[name][key] for key in ("1", "2", "3")} | {
+        "5": node("SaveImage", images=["2", 0], filename_prefix="p"),
+        "6": node("MaskToImage", mask=["3", 0]),
+        "7": node("SaveImage", images=["6", 0], filename_prefix="p"),
+    }
+    kept = ("5",) if name.startswith("a picture") else ("6", "7")
+    only = {key: one for key, one in graph.items() if key in ("1", "2", "3", *kept)}
+    with Sandbox() as sandbox:
+        for url in (server_url, sandbox.url):
+            answer = requests.post(f"{url}/prompt", json={"prompt": only}, timeout=30)
+            assert answer.status_code == 400
+            said.append(answer.json()["node_errors"])
+            for error in (one for errors in said[-1].values() for one in errors["errors"]):
+                error["extra_info"].pop("input_config", None)
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("class_type", ["LoadImageMask", "MaskToImage"])
+def test_the_sandbox_offers_the_same_nodes_for_masks(server_url: str, class_type: str) -> None:
+    with Sandbox() as sandbox:
+        theirs, ours = (get(url, f"/object_info/{class_type}")[class_type] for url in (server_url, sandbox.url))
+    for offered in (theirs, ours):
+        if class_type == "LoadImageMask":
+            offered["input"]["required"]["image"][0] = ["what is there"]
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("name", ["text.png", "cut.png"])
