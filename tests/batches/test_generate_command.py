@@ -18,6 +18,7 @@ from test_notify import Receiver
 from waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
+from state.burst_log import BurstLog
 from state.item import Status
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
@@ -215,6 +216,7 @@ def test_stopped_by_a_signal_while_it_renders(place: Place, sandbox: Sandbox, nu
     assert (ended.code, ended.seconds <= 1.0) == (CODES[number], True)
     report = ended.report
     assert (report["ended"], report["left"], report["next"]) == ("stopped", 4, "burst run")
+    assert BurstLog(place.folder).read()[-1].signal == number.name
     sandbox.release()
     assert place.burst("run", "--until-done").code == 0
     place.check_done_once(sandbox.counts(), total=4)
