@@ -32,12 +32,22 @@ class Picture:
 
     @property
     def filename(self) -> str:
-        return self.sha256 + server_extension(self.path.name)
+        extension = server_extension(self.path.name)
+        # By these names a prompt is taken to make one picture, and a forgotten one is rescued as one.
+        if extension in (".png", ".jpg", ".jpeg") and not self._is_single:
+            extension = ".frames"
+        return self.sha256 + extension
 
     @property
     def as_input(self) -> str:
         """The value of a LoadImage's `image`, unless the server gives it another name."""
         return f"{self.subfolder}/{self.filename}"
+
+    @property
+    def _is_single(self) -> bool:
+        """A PNG that does not move, or a JPEG; what else may hide behind their names may hold many pictures."""
+        is_png = self.data.startswith(b"\x89PNG") and b"acTL" not in self.data
+        return is_png or self.data.startswith(b"\xff\xd8\xff")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ from PIL import Image, ImageChops
 from proxy import Proxy
 from waiting import wait_until
 
+import templates
 from orchestrator.comfyui import ComfyUI
+from orchestrator.prompts import Prompts
 from orchestrator.report import BurstReport
 from orchestrator.sandbox import Sandbox
 from orchestrator.uploading import UPLOADS_AT_ONCE
@@ -177,6 +179,23 @@ def test_a_picture_that_was_damaged_since_is_put_back_and_says_so(
     project.picture(2).write_text("a fox in the snow")
     assert project.init(rescan=True).put_back == (project.item(2).key,), "one that is gone is left as it is done"
     assert "no picture" in burst(project).failures[0][1]
+
+
+def moving(path: Path, form: str) -> None:
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "green", "blue")]
+    frames[0].save(path, format=form, save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF"])
+def test_a_moving_picture_under_the_name_of_a_plain_one_is_never_rescued_as_one(
+    form: str, make_project: MakeProject, sandbox: Sandbox, burst: Burst
+) -> None:
+    project = make_project(count=1, prepare=lambda photos: moving(photos / "a.png", form))
+    prompts = Prompts(template=str(project.home / "template.json"), bindings={}, home=project.home)
+    moves, plain = (prompts.prepare(item).graph for item in project.items())
+    assert templates.expected_files(plain, "1" * 36) is not None
+    assert templates.expected_files(moves, "1" * 36) is None
+    assert burst(project).completed == 2
 
 
 def with_masks(photos: Path) -> None:
