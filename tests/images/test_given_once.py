@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from beside import wait_for_renders
 from killing import Killing
 from picture_project import (
     MASKED,
@@ -179,6 +180,23 @@ def test_a_picture_that_was_damaged_since_is_put_back_and_says_so(
     project.picture(2).write_text("a fox in the snow")
     assert project.init(rescan=True).put_back == (project.item(2).key,), "one that is gone is left as it is done"
     assert "no picture" in burst(project).failures[0][1]
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["the same picture", "another picture by now"])
+def test_a_server_that_was_restarted_gives_its_results_by_name(
+    changed: bool, make_project: MakeProject, sandbox: Sandbox
+) -> None:
+    """A result of other bytes than the picture's of today is not taken for its own."""
+    project = make_project(count=3)
+    project.run(launch=["--kill", "after:orchestrator.comfyui.client:ComfyUI.submit:3"])
+    wait_for_renders(sandbox, 3)
+    sandbox.restart(keep_outputs=True)
+    if changed:
+        draw(project.picture(2), 60)
+    report = project.run(launch=NEXT).report
+    assert (report["rescued"], report["completed"]) == (3 - changed, 3)
+    assert sandbox.counts()["posts"] == 3 + changed
+    assert project.statuses() == ["completed"] * 3
 
 
 def moving(path: Path, form: str) -> None:
