@@ -176,6 +176,25 @@ def with_message(route: Any, message: str) -> None:
     route.fulfill(response=response, json=response.json() | {"message": message})
 
 
+def test_a_cancel_that_failed_stays_said_until_it_works(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
+    sandbox.hold()
+    page = open_page("about:blank", away=True)
+    clockwork = Clockwork(page)
+    clockwork.open(f"{served.url}/?batch={served.begin()}")
+    page.route("**/cancel", lambda route: route.abort())
+    page.get_by_role("button", name="Cancel").click()
+    expect(alert_of(page)).to_be_visible()
+    clockwork.advance(2_000)
+    expect(alert_of(page)).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel")).to_be_enabled()
+    page.unroute("**/cancel")
+    alert_of(page).get_by_role("button", name="Retry").click()
+    expect(page.get_by_role("button", name="Cancelling…")).to_be_disabled()
+    expect(alert_of(page)).to_be_hidden()
+    page.clock.resume()
+    ended(page, "cancelled: 0 successful, 0 failed, 2 not made")
+
+
 def test_a_batch_of_the_command_line_is_followed_too(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
     sandbox.hold()
     said = ("--prompt", "a lighthouse by hand", "--count", "3", "--queue-only")

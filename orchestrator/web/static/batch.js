@@ -21,6 +21,7 @@ export class BatchView {
     this.wake = new EventTarget();
     this.closing = new AbortController();
     this.batchId = "";
+    this.isAway = false;
     /** What a press of Retry does. */
     this.retry = () => {};
     onRetry(this.alert, () => this.retry());
@@ -59,7 +60,10 @@ export class BatchView {
     try {
       await poll(() => progressOf(this.batchId, signal), {
         heard: (answer) => this.#heard(answer),
-        away: (error) => this.#alarm(error, () => this.wake.dispatchEvent(new Event("wake"))),
+        away: (error) => {
+          this.isAway = true;
+          this.#alarm(error, () => this.wake.dispatchEvent(new Event("wake")));
+        },
         signal,
         wake: this.wake,
       });
@@ -71,7 +75,9 @@ export class BatchView {
   /** @param {any} answer @returns {boolean} whether there is nothing more to hear */
   #heard(answer) {
     const { progress } = answer;
-    notify(this.alert, "");
+    // What went wrong with something else, such as a cancel, stays said.
+    if (this.isAway) notify(this.alert, "");
+    this.isAway = false;
     say(byId("batch-title"), answer.prompt);
     say(byId("batch-parameters"), parametersLine(answer.parameters));
     const ended = ENDED.includes(progress.status);
@@ -117,6 +123,7 @@ export class BatchView {
     this.card.cancelling(true);
     try {
       await cancelBatch(this.batchId);
+      notify(this.alert, "");
       this.wake.dispatchEvent(new Event("wake"));
     } catch (/** @type {any} */ error) {
       this.card.cancelling(false);
