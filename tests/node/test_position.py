@@ -127,3 +127,19 @@ def test_a_hand_edit_counts(comfy: ComfyUI, album: Album) -> None:
 
     assert comfy.seen == ["img2.png"]
     assert album.records()["img2.png"]["mine"] == 1
+
+
+def test_a_hand_edit_while_its_image_is_rendered_stands(comfy: ComfyUI, album: Album) -> None:
+    """Somebody wants it once more: the run that is at work does not note it as done."""
+
+    def edit(class_type: str) -> None:
+        if class_type == "Invert" and len(comfy.runs) == 2:
+            document = json.loads(album.state.read_text())
+            document[str(album.directory / "img2.png")] = {"status": "pending"}
+            album.state.write_text(json.dumps(document))
+
+    comfy.before = edit
+    comfy.post(album.graph(saver="SaveImage"))
+    comfy.work()
+
+    assert comfy.seen == ["img1.png", "img2.png", "img2.png", "img10.png"]

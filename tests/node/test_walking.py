@@ -136,6 +136,7 @@ def test_start_index(comfy: ComfyUI, album: Album, mode: str) -> None:
     comfy.post(album.graph(saver="SaveImage"))
     comfy.work()
     assert comfy.seen == ["img2.png", "img10.png", "img1.png"]
+    assert comfy.outputs("1")[7:] == ("1 of 3: img1.png, the last", True)
 
 
 class TestStopped:
