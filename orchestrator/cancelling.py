@@ -29,19 +29,25 @@ _CANCELLABLE: dict[Status, Callable[[Item], Item]] = {
 
 
 def cancel(
-    state: Path, names: Collection[str] = (), *, queued_only: bool = False, overrides: Overrides | None = None
+    state: Path,
+    names: Collection[str] = (),
+    *,
+    queued_only: bool = False,
+    overrides: Overrides | None = None,
+    patience_seconds: float = 20.0,
 ) -> Changed:
     """Take back items and batches: pending items at once; for submitted ones the wish is journalled and the server is
     told. Without names, everything. Pictures that are finished stay.
 
     Whoever holds run.lock settles the wish; when nobody does, it is settled here as far as the server's answer goes,
     and the rest by the next burst. `queued_only` leaves alone what a server is rendering, and what may still be on its
-    way to one. Errors: UsageError for a name that is neither an item nor the beginning of one batch's id; StateError.
+    way to one. `patience_seconds`: how long a server that does not answer is asked again. Errors: UsageError for a name
+    that is neither an item nor the beginning of one batch's id; StateError.
     """
     store = JsonStore.open(state)
     try:
         wanted = _wanted(store, names)
-        servers = _Servers(state, overrides or Overrides())
+        servers = _Servers(state, overrides or Overrides(), patience_seconds)
         if queued_only:
             # Pending ones first, so that a burst at work submits none of them meanwhile.
             changed = _cancel_or_wish(store, wanted, _is_pending)
@@ -64,8 +70,9 @@ def cancel(
 class _Servers:
     """The servers of submitted items, as the settings say to reach them. What fails with one becomes a note."""
 
-    def __init__(self, state: Path, overrides: Overrides) -> None:
+    def __init__(self, state: Path, overrides: Overrides, patience_seconds: float) -> None:
         self.notes: list[str] = []
+        self._patience_seconds = patience_seconds
         self._load = cache(lambda: load_settings(state, overrides))
 
     @contextmanager
@@ -74,7 +81,8 @@ class _Servers:
         settings = self._load()
         try:
             known = settings.server_at(server)
-            with ComfyUI(known or server, headers=settings.resolved_headers(known) if known else {}) as client:
+            headers = settings.resolved_headers(known) if known else {}
+            with ComfyUI(known or server, headers=headers, retry_seconds=self._patience_seconds) as client:
                 yield client
         except BurstError as error:
             self.notes.append(f"{error} {otherwise}")

@@ -13,7 +13,7 @@ from orchestrator.web.desk import Desk, WatchedBatch, WatchedState
 from orchestrator.web.models import Cancelled, CompletedBatch, Options, Progress, StartBatch, Started
 from orchestrator.web.options import OptionsDesk
 from orchestrator.web.progress import completed_of, progress_of, seconds_left
-from orchestrator.web.starting import again, start
+from orchestrator.web.starting import PATIENCE_SECONDS, again, start
 from orchestrator.web.workers import Workers
 from state.item import Status
 
@@ -69,10 +69,11 @@ def batch_progress(found: Found, workers: WorkersOf) -> Progress:
 
 
 @router.post("/batches/{batchId}/cancel", operation_id="cancelBatch", responses=errors(403, 404))
-def cancel_batch(found: Found) -> Cancelled:
+def cancel_batch(found: Found, workers: WorkersOf) -> Cancelled:
     """Stop it; finished pictures stay."""
     state, batch = found
-    cancel(state.path, [batch.id], overrides=state.overrides)
+    cancel(state.path, [batch.id], overrides=state.overrides, patience_seconds=PATIENCE_SECONDS)
+    workers.wake(state.number)
     state.refresh()
     return Cancelled(completedImages=counts_of(state.batches()[batch.id].items)[Status.COMPLETED])
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.errors import StateError
 from orchestrator.pacing import seconds_per_item
 from orchestrator.settings import Overrides, Settings, load_settings, settings_path
 from state.batch import Batch, BatchLog, BatchRecord
@@ -98,10 +99,12 @@ class WatchedState:
     def refresh(self) -> None:
         """Take in what others wrote. Errors: StateError."""
         with self._mutex:
-            if self._store is not None and (keys := self._store.refresh()):
+            if self._store is None or not self.path.exists():
+                self._open()
+            elif keys := self._store.refresh():
                 self._take_in(self._store.get(key) for key in keys if key in self._store)
                 self._forget(key for key in keys if key not in self._store)
-            elif self._store is None or self._store.is_edited():
+            elif self._store.is_edited():
                 self._open()
             if (stamp := self._disk.stamp(self._log.path)) != self._log_stamp:
                 self._log_stamp, self.version = stamp, self.version + 1
@@ -111,9 +114,9 @@ class WatchedState:
                 }
 
     def batches(self) -> dict[str, WatchedBatch]:
-        """Those that are not gone, oldest first."""
+        """Those that are not gone, oldest first. A record without items is none: the disk was full after it."""
         with self._mutex:
-            return {name: batch for name, batch in self._batches.items() if not batch.batch.gone}
+            return {name: batch for name, batch in self._batches.items() if batch.by_key and not batch.batch.gone}
 
     def knows(self, batch_id: str) -> bool:
         """Also one that is gone."""
@@ -127,16 +130,18 @@ class WatchedState:
                 self._store = None
 
     def _open(self) -> None:
-        """Read everything, anew after an edit by hand."""
-        if self._disk.stamp(self.path) is None:
+        """Read everything, anew after an edit by hand. No file is no state, unless its journal is there."""
+        is_there = self.path.exists() or (burst_folder(self.path) / "journal.jsonl").exists()
+        opened = JsonStore.open(self.path, read_only=True) if is_there else None
+        if opened is None and self._store is None:
             return
-        opened = JsonStore.open(self.path, read_only=True)
         self.close()
         self._store = opened
-        self._batch_of.clear()
-        for items in self._items.values():
-            items.clear()
-        self._take_in(opened.items())
+        # Filled before it is shown: other threads read what they found without waiting for us.
+        self._batch_of, self._items = {}, {}
+        self._take_in(opened.items() if opened is not None else ())
+        for name, batch in self._batches.items():
+            batch.by_key = self._items.setdefault(name, {})
 
     def _take_in(self, items: Iterable[Item]) -> None:
         self.version += 1
@@ -165,11 +170,21 @@ class Desk:
         self.states = tuple(WatchedState(number, path, overrides or Overrides()) for number, path in enumerate(unique))
 
     def find(self, batch_id: str) -> tuple[WatchedState, WatchedBatch] | None:
-        """The batch of exactly this id, refreshed, and where it is. Errors: StateError."""
+        """The batch of exactly this id, refreshed, and where it is.
+
+        Errors: StateError of a state that cannot be read, where no other has the batch.
+        """
+        unreadable = None
         for state in self.states:
-            state.refresh()
+            try:
+                state.refresh()
+            except StateError as error:
+                unreadable = unreadable or error
+                continue
             if (batch := state.batches().get(batch_id)) is not None:
                 return state, batch
+        if unreadable is not None:
+            raise unreadable
         return None
 
     def close(self) -> None:

@@ -29,14 +29,14 @@ class OptionsDesk:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or Clock()
-        self._mutex = threading.Lock()
+        self._mutexes: dict[tuple[int, str | None], threading.Lock] = {}
         self._kept: dict[tuple[int, str | None], tuple[float, Options]] = {}
         """What was said, and until when it holds."""
 
     def of(self, state: WatchedState, template: str | None) -> Options:
         """Errors: Refused for a template that is not offered; TemplateError, SettingsError, UsageError."""
         key = (state.number, template)
-        with self._mutex:
+        with self._mutexes.setdefault(key, threading.Lock()):
             until, kept = self._kept.get(key, (0.0, None))
             if kept is None or self._clock.monotonic() >= until:
                 kept = _options(state, template)

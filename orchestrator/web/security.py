@@ -7,9 +7,8 @@ foreign name may have been made to lead here), and one that changes something mu
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlencode, urlsplit
+from collections.abc import Collection, Mapping, Sequence
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse
@@ -20,7 +19,7 @@ from orchestrator.web.answers import answer
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _COOKIE = "burst-token"
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -52,7 +51,7 @@ class Guard:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 added = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in HEADERS.items():
                     added.setdefault(name, value)
                 added.setdefault("Cache-Control", "no-store")
             await send(message)
@@ -60,10 +59,16 @@ class Guard:
         refusal = self._refusal(scope["method"], headers)
         if refusal is not None:
             await answer(403, refusal)(scope, receive, guarded)
-        elif self._token is not None and not self._knows_token(scope, headers):
-            await self._ask_for_token(scope, receive, guarded)
-        else:
+        elif self._token is None:
             await self._app(scope, receive, guarded)
+        elif scope["method"] == "GET" and self._is_token((query := _query(scope)).pop("token", [""])[0]):
+            await self._kept_as_cookie(scope["path"], query)(scope, receive, guarded)
+        elif self._knows_token(headers):
+            await self._app(scope, receive, guarded)
+        else:
+            refused = answer(401, "open the address that burst serve printed: it has the token")
+            refused.headers["WWW-Authenticate"] = "Bearer"
+            await refused(scope, receive, guarded)
 
     def _refusal(self, method: str, headers: Headers) -> str | None:
         host = headers.get("host", "")
@@ -76,11 +81,11 @@ class Guard:
             return "a call that changes something must say its Origin, such as http://" + host
         if site not in (None, "same-origin", "none"):
             return "this call comes from a page of another site"
-        if origin is not None and urlsplit(origin).netloc.casefold() != host.casefold():
+        if origin is not None and origin.casefold() not in (f"http://{host}".casefold(), f"https://{host}".casefold()):
             return f"this call comes from a page of {origin}"
         return None
 
-    def _knows_token(self, scope: Scope, headers: Headers) -> bool:
+    def _knows_token(self, headers: Headers) -> bool:
         kind, _, said = headers.get("authorization", "").partition(" ")
         return (kind.casefold() == "bearer" and self._is_token(said.strip())) or self._is_token(_cookie(headers))
 
@@ -88,27 +93,27 @@ class Guard:
         assert self._token is not None
         return hmac.compare_digest(said.encode(), self._token.encode())
 
-    async def _ask_for_token(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _kept_as_cookie(self, path: str, query: Mapping[str, Sequence[str]]) -> RedirectResponse:
         """The address that `burst serve` prints has the token in it; the browser keeps it as a cookie instead."""
-        query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        if scope["method"] == "GET" and self._is_token(query.pop("token", [""])[0]):
-            rest = urlencode(query, doseq=True)
-            response = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), status_code=303)
-            assert self._token is not None
-            response.set_cookie(_COOKIE, self._token, httponly=True, samesite="strict", path="/")
-            await response(scope, receive, send)
-        else:
-            refused = answer(401, "open the address that burst serve printed: it has the token")
-            refused.headers["WWW-Authenticate"] = "Bearer"
-            await refused(scope, receive, send)
+        assert self._token is not None
+        rest = urlencode(query, doseq=True)
+        # Two slashes would begin the name of a host.
+        response = RedirectResponse("/" + path.lstrip("/") + (f"?{rest}" if rest else ""), status_code=303)
+        response.set_cookie(_COOKIE, quote(self._token, safe=""), httponly=True, samesite="strict", path="/")
+        return response
+
+
+def _query(scope: Scope) -> dict[str, list[str]]:
+    try:
+        return parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    except ValueError:  # more fields than anybody has
+        return {}
 
 
 def _cookie(headers: Headers) -> str:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found is not None else ""
+    """Ours among those of every server on this host, whatever they look like."""
+    said = (one.strip().partition("=") for line in headers.getlist("cookie") for one in line.split(";"))
+    return next((unquote(value) for name, _, value in said if name == _COOKIE), "")
 
 
 def _name_of(host: str) -> str:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import uvicorn
 
@@ -117,4 +118,4 @@ def _own_addresses() -> set[str]:
 def _address(serving: Serving, port: int, token: str | None) -> str:
     name = socket.gethostname() if serving.host in ("0.0.0.0", "::") else serving.host
     shown = f"[{name}]" if ":" in name else name
-    return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+    return f"http://{shown}:{port}/" + (f"?token={quote(token, safe='')}" if token else "")

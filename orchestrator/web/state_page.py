@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.address import parse_address
-from orchestrator.errors import BurstError
+from orchestrator.errors import BurstError, StateError
 from orchestrator.pacing import LearnedLimit, learned_limit
 from orchestrator.redoing import retry
 from orchestrator.settings import Settings
@@ -20,6 +20,7 @@ from orchestrator.web.answers import errors
 from orchestrator.web.batches_api import DeskOf, WorkersOf, state_numbered
 from orchestrator.web.desk import WatchedState
 from orchestrator.web.models import Asking
+from orchestrator.web.starting import PATIENCE_SECONDS
 from orchestrator.web.workers import Workers
 from state.burst_log import BurstLog, BurstRecord
 from state.item import Item, Status
@@ -121,12 +122,13 @@ class ServerDesk:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or Clock()
-        self._mutex = threading.Lock()
+        self._mutexes: dict[int, threading.Lock] = {}
+        """One a state: a server that is away keeps nobody waiting who looks at another state."""
         self._kept: dict[int, tuple[float, list[ServerQueue]]] = {}
 
     def of(self, state: WatchedState) -> list[ServerQueue]:
         """Errors: SettingsError."""
-        with self._mutex:
+        with self._mutexes.setdefault(state.number, threading.Lock()):
             now = self._clock.monotonic()
             if state.number not in self._kept or now - self._kept[state.number][0] >= _KEPT_SECONDS:
                 settings = state.settings
@@ -183,15 +185,20 @@ def retry_items(number: int, body: RetryItems, desk: DeskOf, workers: WorkersOf)
 
 
 def _summary(state: WatchedState, workers: Workers) -> StateSummary:
-    state.refresh()
+    """Of a state that cannot be read: why, and what was read of it before."""
+    unreadable = None
+    try:
+        state.refresh()
+    except StateError as error:
+        unreadable = str(error)
     store = state.store
     return StateSummary(
         state=state.number,
         path=str(state.path),
-        exists=store is not None,
+        exists=store is not None or unreadable is not None,
         counts={str(one): store.counts()[one] if store is not None else 0 for one in Status},
         working=RunLock(burst_folder(state.path)).living_holder() is not None,
-        message=workers.message(state.number),
+        message=unreadable or workers.message(state.number),
     )
 
 
@@ -238,7 +245,8 @@ def _failed(item: Item) -> FailedItem:
 def _queue_of(server: str, settings: Settings) -> ServerQueue:
     url = parse_address(server).url
     try:
-        with ComfyUI(server, headers=settings.resolved_headers(server)) as client:
+        headers = settings.resolved_headers(server)
+        with ComfyUI(server, headers=headers, retry_seconds=PATIENCE_SECONDS) as client:
             queue, stats = client.queue(), client.system_stats()
     except BurstError as error:
         return ServerQueue(url=url, reachable=False, message=str(error))

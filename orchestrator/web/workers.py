@@ -42,6 +42,8 @@ class _Worker:
     message: str | None = None
     failures: int = 0
     try_at: float = 0.0
+    began_with: int | None = None
+    """How many items were completed when the process at work began."""
 
 
 class Workers:
@@ -78,7 +80,9 @@ class Workers:
 
     def message(self, number: int) -> str | None:
         """Why this state's work does not go on at the moment; None while it does, or before anything is known."""
-        return self._workers[number].message
+        worker = self._workers[number]
+        goes_on = worker.began_with is not None and _completed(worker.state) != worker.began_with
+        return None if goes_on else worker.message
 
     def is_working(self, number: int) -> bool:
         """Whether a process of ours is at work on this state."""
@@ -99,7 +103,7 @@ class Workers:
         while not self._stop.is_set():
             worker.wakened.clear()
             try:
-                if self._is_due(worker):
+                if self._clock.monotonic() >= worker.try_at and self._is_due(worker):
                     self._run(worker)
             except (BurstError, OSError) as error:
                 self._failed(worker, str(error))
@@ -112,8 +116,6 @@ class Workers:
         if state.store is None or not remaining(state.store.counts()):
             worker.message, worker.failures, worker.try_at = None, 0, 0.0
             return False
-        if self._clock.monotonic() < worker.try_at:
-            return False
         if RunLock(burst_folder(state.path)).is_held():
             worker.message = None
             return False
@@ -122,7 +124,7 @@ class Workers:
     def _run(self, worker: _Worker) -> None:
         """One run, to its end."""
         state = worker.state
-        completed = _completed(state)
+        completed = worker.began_with = _completed(state)
         said = burst_folder(state.path) / LOG_NAME
         # A file, not a pipe: a burst that outlives the front end must be able to go on speaking.
         with said.open("wb") as errors:
@@ -138,6 +140,7 @@ class Workers:
         if self._stop.is_set():
             worker.process.terminate()
         code = worker.process.wait()
+        worker.began_with = None
         state.refresh()
         if _completed(state) != completed:
             worker.failures = 0
@@ -149,7 +152,8 @@ class Workers:
             self._failed(worker, _last_line(said) or f"burst run ended with exit code {code}")
 
     def _failed(self, worker: _Worker, reason: str) -> None:
-        _log.warning("%s: %s", worker.state.path, reason)
+        if reason != worker.message:
+            _log.warning("%s: %s", worker.state.path, reason)
         worker.message = reason
         pause = _PAUSES_SECONDS[min(worker.failures, len(_PAUSES_SECONDS) - 1)]
         worker.failures += 1

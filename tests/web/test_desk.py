@@ -11,14 +11,17 @@ import msgspec
 import pytest
 from fronts import front
 
+from orchestrator.errors import StateError
 from orchestrator.sandbox import Sandbox
 from orchestrator.web.desk import Desk
 from state.batch import BatchLog, BatchRecord, GoneRecord
+from state.burst_log import BurstLog, BurstRecord
 from state.item import Item, Status
-from state.json_store import JsonStore
+from state.json_store import JsonStore, burst_folder
 from state.store import Change
 
 EACH = 20
+AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -28,9 +31,8 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def add_batch(store: JsonStore, name: str, *, total: int = EACH) -> None:
-    at = datetime(2026, 11, 21, 5, tzinfo=UTC)
     BatchLog(store.folder).append(
-        BatchRecord(batch=name, created_at=at, total=total, layout="gallery", directory=f"batches/{name}")
+        BatchRecord(batch=name, created_at=AT, total=total, layout="gallery", directory=f"batches/{name}")
     )
     # Backwards: the order of the state is not the batch's.
     store.add(
@@ -85,6 +87,101 @@ def test_items_that_are_taken_out_by_hand_are_gone_and_those_that_change_their_b
     desk.close()
 
 
+def test_while_an_edit_is_taken_in_nobody_sees_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.json"
+    store = JsonStore.open(path, create=True)
+    add_batch(store, "b1", total=5)
+    store.settle(at_end=True)
+    desk = Desk([path])
+    found = desk.find("b1")
+    assert found is not None
+    records = msgspec.json.decode(path.read_bytes())
+    del records["b1/1"]
+    path.write_bytes(msgspec.json.encode(records))
+    decode, seen = Item.from_record.__func__, []  # type: ignore[attr-defined]
+
+    def decoding(kind: type[Item], key: str, raw: bytes) -> Item:
+        seen.append(len(found[1].items))
+        return decode(kind, key, raw)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Item, "from_record", classmethod(decoding))
+    assert len(statuses(desk, "b1")) == 4
+    assert set(seen) == {5}, "what another thread finds in its hands meanwhile"
+    assert len(found[1].items) == 4
+    desk.close()
+
+
+def test_a_state_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    paths = [tmp_path / "one.json", tmp_path / "two.json"]
+    for path in paths:
+        store = JsonStore.open(path, create=True)
+        add_batch(store, path.stem, total=1)
+        store.settle(at_end=True)
+        store.close()
+    desk = Desk(paths)
+    whole = paths[0].read_bytes()
+    paths[0].write_text("{broken")
+    assert statuses(desk, "two") == ["pending"]
+    with pytest.raises(StateError, match=r"one\.json: not JSON at line 1"):
+        desk.find("one")
+    with pytest.raises(StateError):
+        desk.find("nowhere")  # who knows
+    paths[0].write_bytes(whole)
+    assert statuses(desk, "one") == ["pending"]
+    desk.close()
+
+
+def test_a_state_that_is_taken_away_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    store = JsonStore.open(path, create=True)
+    add_batch(store, "b1", total=1)
+    store.close()
+    desk = Desk([path])
+    assert statuses(desk, "b1") == ["pending"]
+    path.unlink()
+    with pytest.raises(StateError, match="it is gone, but its journal"):
+        desk.find("b1")
+    for left in ("journal.jsonl", "batches.jsonl"):
+        (store.folder / left).unlink()
+        assert desk.find("b1") is None
+        assert desk.states[0].store is None
+    again = JsonStore.open(path, create=True)
+    add_batch(again, "b2", total=1)
+    assert desk.find("b1") is None
+    assert statuses(desk, "b2") == ["pending"]
+    desk.close()
+
+
+def test_a_batch_of_which_only_the_record_came_is_none(tmp_path: Path) -> None:
+    store = JsonStore.open(tmp_path / "state.json", create=True)
+    add_batch(store, "b1", total=0)
+    desk = Desk([tmp_path / "state.json"])
+    assert desk.find("b1") is None
+    add_batch(store, "b1", total=2)
+    assert statuses(desk, "b1") == ["pending"] * 2
+    desk.close()
+
+
+def test_settings_and_pace_are_those_of_now_and_read_again_only_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    JsonStore.open(tmp_path / "state.json", create=True).close()
+    (state,) = Desk([tmp_path / "state.json"]).states
+    folder, reads = burst_folder(state.path), []
+    log = BurstLog(folder)
+    assert (state.settings.template, state.pace) == (None, None)
+    for number, template in enumerate(("one", "two"), 1):
+        (folder / "settings.toml").write_text(f'version = 1\ntemplate = "{template}"\n')
+        ended = {"ended_at": AT, "ended": "done", "size": 1}
+        log.append(BurstRecord(burst=template, started_at=AT, completed=1, seconds=3.0 * number, **ended))
+        assert state.settings.template == template
+        assert state.pace == pytest.approx((3.0, 4.5)[number - 1])
+    monkeypatch.setattr(BurstLog, "read", lambda _log: reads.append("bursts"))
+    monkeypatch.setattr("orchestrator.web.desk.load_settings", lambda *_said: reads.append("settings"))
+    assert (state.settings.template, state.pace) == ("two", pytest.approx(4.5))
+    assert reads == []
+
+
 def test_an_id_is_meant_as_it_stands(tmp_path: Path) -> None:
     store = JsonStore.open(tmp_path / "state.json", create=True)
     add_batch(store, "b10", total=1)
@@ -132,9 +229,12 @@ def test_pages_that_look_on_cost_neither_requests_nor_syncs_nor_a_pass_over_the_
             add_batch(store, f"b{number}")
         shown.progress("b7")
         before, costs = sandbox.counts()["requests"], Costs(monkeypatch)
+        logs: list[object] = []
+        read = BatchLog.read
+        monkeypatch.setattr(BatchLog, "read", lambda log: logs.append(log) or read(log))
         for _ in range(20):
             shown.progress("b7")
-        assert (costs.items, costs.syncs, costs.written) == (0, 0, 0)
+        assert (costs.items, costs.syncs, costs.written, logs) == (0, 0, 0, [])
         fail(store, "b7/3")
         mine = Costs(monkeypatch)
         for _ in range(20):

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from fronts import ORIGIN, Front, front
+from starlette.testclient import TestClient
 
 from orchestrator.sandbox import Sandbox
+from orchestrator.web.app import create_app
+from orchestrator.web.desk import Desk
+from orchestrator.web.workers import Workers
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +44,17 @@ def test_own_names_are_answered(local: Front, host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8189", "", "127.0.0.1@evil.example", "::1"],
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:8189",
+        "evil-localhost",
+        "",
+        "127.0.0.1@evil.example",
+        "evil.example@127.0.0.1",
+        "127.0.0.1:8189:8189",
+        "::1",
+    ],
 )
 @pytest.mark.parametrize("path", ["/", "/api/options", "/static/style.css", "/openapi.json"])
 def test_a_foreign_name_that_leads_here_is_refused(local: Front, host: str, path: str) -> None:
@@ -50,6 +65,7 @@ def test_a_foreign_name_that_leads_here_is_refused(local: Front, host: str, path
     "headers",
     [
         {"Origin": ORIGIN},
+        {"Origin": ORIGIN.replace("127.0.0.1", "LocalHost"), "Host": "localhost:8189"},
         {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"},
         {"Sec-Fetch-Site": "same-origin"},
         {"Sec-Fetch-Site": "none"},
@@ -69,6 +85,10 @@ def test_own_pages_may_change_things(local: Front, headers: dict[str, str]) -> N
         {"Origin": "null"},
         {"Origin": "http://127.0.0.1:8190"},
         {"Origin": "http://127.0.0.1:8189.evil.example"},
+        {"Origin": "http://127.0.0.1"},
+        {"Origin": "http://[127.0.0.1:8189"},
+        {"Origin": "evil://127.0.0.1:8189"},
+        {"Origin": ""},
         {"Origin": ORIGIN, "Sec-Fetch-Site": "cross-site"},
         {"Origin": ORIGIN, "Sec-Fetch-Site": "same-site"},
         {"Sec-Fetch-Site": "cross-site"},
@@ -91,31 +111,71 @@ def test_pages_of_others_may_not(local: Front, headers: dict[str, str], call: st
 def test_every_answer_tells_the_browser_to_be_careful(local: Front, path: str) -> None:
     headers = local.http.get(path).headers
     policy = headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert "frame-ancestors 'none'" in policy
+    said = dict(part.strip().split(" ", 1) for part in policy.split(";"))
+    assert said == {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self' blob:",
+        "connect-src": "'self'",
+        "form-action": "'self'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert "cache-control" in headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
     assert "access-control-allow-origin" not in headers
     assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
-def test_a_refusal_tells_it_too(local: Front) -> None:
-    assert "content-security-policy" in local.http.get("/", headers={"Host": "evil.example"}).headers
+def test_a_refusal_tells_it_too(local: Front, guarded: Front) -> None:
+    for answer in (local.http.get("/", headers={"Host": "evil.example"}), guarded.http.get("/")):
+        assert answer.status_code in (401, 403)
+        assert "content-security-policy" in answer.headers
+        assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_mistake_of_ours_is_an_answer_like_any_other(local: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(batch_id: str) -> None:
+        raise ZeroDivisionError("its text is for the log")
+
+    monkeypatch.setattr(local.desk, "find", broken)
+    answer = local.http.get("/api/batches/x")
+    assert answer.status_code == 500
+    assert "ZeroDivisionError" in answer.json()["error"]["message"]
+    assert "for the log" not in answer.text
+    assert "content-security-policy" in answer.headers
+
+
+def test_asking_for_the_head_alone_changes_nothing(local: Front) -> None:
+    del local.http.headers["Origin"]
+    assert local.http.head("/static/style.css").status_code == 200
+
+
+def test_names_are_allowed_in_any_spelling(tmp_path: Path) -> None:
+    guard = create_app(Desk([]), Workers(Desk([])), hosts=("Burst.Example",))
+    with TestClient(guard, base_url="http://burst.example") as http:
+        assert http.get("/api/states").status_code == 200
+        assert http.get("/api/states", headers={"Host": "127.0.0.1"}).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/", "/api/options", "/static/style.css", "/openapi.json"])
 def test_without_the_token_nothing_is_shown(guarded: Front, path: str) -> None:
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic open-sesame"}):
-        answer = guarded.http.get(path, headers=headers)
-        assert answer.status_code == 401
+    for said in ("Bearer wrong", "Basic open-sesame", "Bearer", "Bearer open", "Bearer OPEN-SESAME", "Bearer é", ""):
+        answer = guarded.http.get(path, headers={"Authorization": said.encode()})
+        assert answer.status_code == 401, said
+        assert answer.headers["www-authenticate"] == "Bearer"
         assert "sesame" not in answer.text
     assert guarded.http.get(f"{path}?token=wrong").status_code == 401
 
 
 def test_a_script_says_the_token_with_each_call(guarded: Front) -> None:
-    said = {"Authorization": "Bearer open-sesame"}
-    assert guarded.http.post("/api/batches", json=BODY, headers=said).status_code == 200
+    for word in ("Bearer", "bearer"):
+        said = {"Authorization": f"{word} open-sesame"}
+        assert guarded.http.post("/api/batches", json=BODY, headers=said).status_code == 200
     assert guarded.http.get("/api/options").status_code == 401, "and has to again"
 
 
@@ -126,6 +186,33 @@ def test_a_browser_says_it_once_and_it_leaves_the_address(guarded: Front) -> Non
     assert "HttpOnly" in kept
     assert "SameSite=strict" in kept
     assert guarded.http.get("/api/options").status_code == 200, "the cookie does"
+    again = guarded.http.get("/?token=open-sesame", follow_redirects=False)
+    assert (again.status_code, again.headers["location"]) == (303, "/"), "also of somebody who has the cookie"
+
+
+def test_cookies_of_other_servers_of_this_host_do_no_harm(guarded: Front) -> None:
+    """They are not kept apart by port, and not all are well made."""
+    for said, status in (
+        ("a@b=1; burst-token=open-sesame; {x}", 200),
+        ("burst-token=open", 401),
+        ("burst-token=", 401),
+        ("xburst-token=open-sesame", 401),
+        (";=;burst-token", 401),
+    ):
+        assert guarded.http.get("/api/options", headers={"Cookie": said}).status_code == status, said
+
+
+def test_a_token_may_have_any_characters(tmp_path: Path, sandbox: Sandbox) -> None:
+    token = 'a b+c&d="e;%é'
+    with front(tmp_path, sandbox, works=False, token=token) as guarded:
+        answer = guarded.http.get(f"/api/options?token={quote(token, safe='')}", follow_redirects=False)
+        assert answer.status_code == 303
+        assert guarded.http.get("/api/options").status_code == 200
+
+
+def test_the_token_leads_to_no_other_host(guarded: Front) -> None:
+    answer = guarded.http.get(f"{ORIGIN}//evil.example/x?token=open-sesame", follow_redirects=False)
+    assert answer.headers["location"] == "/evil.example/x"
 
 
 def test_the_token_is_not_taken_from_the_address_of_a_call_that_changes_something(guarded: Front) -> None:
