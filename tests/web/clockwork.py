@@ -42,7 +42,7 @@ class Clockwork:
         self._page.goto(url)
         wait_until(self.asked, what="the first question")
         # A leap over the page's patience would be the end of a question that is on its way.
-        self._page.clock.pause_at(self._page.evaluate("Date.now()") + 5_000)
+        self._page.clock.pause_at(self._page.evaluate("Date.now()") / 1000 + 5)
         self.settle()
 
     def asked(self) -> list[int]:

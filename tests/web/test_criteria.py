@@ -23,7 +23,9 @@ from waiting import wait_until
 from orchestrator.outputs.pictures import decodes, embedded_graph
 from orchestrator.pacing import seconds_per_item
 from orchestrator.sandbox import Sandbox
+from state.batch import BatchLog
 from state.burst_log import BurstLog
+from state.json_store import burst_folder
 
 OpenPage = Callable[..., Any]
 SEED_FOR_STEPS = ("--bind", "seed=3.seed,3.steps")
@@ -368,7 +370,7 @@ def test_024_a_batch_is_made_again_with_other_seeds(open_page: OpenPage, served:
 
 def test_025_the_estimate_is_the_count_times_the_usual_time(served: Served, made: str, sandbox: Sandbox) -> None:
     wait_until(lambda: not is_under_way(served), what="the end of the burst")
-    pace = seconds_per_item(BurstLog(served.state.with_suffix(".burst")).read())
+    pace = seconds_per_item(BurstLog(burst_folder(served.state)).read())
     assert pace is not None
     sandbox.hold()
     body = {"batchRequest": {"prompt": "a lighthouse", "batchCount": 7}}
@@ -378,7 +380,7 @@ def test_025_the_estimate_is_the_count_times_the_usual_time(served: Served, made
 
 def is_under_way(served: Served) -> bool:
     """Whether the last burst has no end yet."""
-    return BurstLog(served.state.with_suffix(".burst")).read()[-1].ended is None
+    return BurstLog(burst_folder(served.state)).read()[-1].ended is None
 
 
 def test_026_the_time_left_is_shown_while_images_are_made(
@@ -419,6 +421,7 @@ def test_028_its_metadata_has_the_prompt_and_the_seeds(served: Served, made: str
 
 def test_029_a_batch_that_fails_in_part_is_shown_with_what_is_there(open_page: OpenPage, picky: Served) -> None:
     batch = picky.made(count=3, seedMode="incremental", baseSeed=0)
+    assert BatchLog(burst_folder(picky.state)).read()[batch].record.on_error == "continue"
     page = open_page(f"/?batch={batch}", server=picky)
     expect(page.locator("#grid img")).to_have_count(2)
     page.get_by_text("1 image failed").click()

@@ -142,10 +142,15 @@ def test_all_failed_is_said_with_the_details(open_page: OpenPage, serve: Serve, 
     ended(page, "complete: 2 successful, 0 failed")
 
 
-def test_an_unknown_batch_is_said_to_be_unknown(open_page: OpenPage) -> None:
-    page = open_page("/?batch=20000101_000000_none", away=True)
+def test_an_unknown_batch_is_said_to_be_unknown(open_page: OpenPage, served: Served) -> None:
+    page = open_page("about:blank", away=True)
+    clockwork = Clockwork(page)
+    clockwork.open(f"{served.url}/?batch=20000101_000000_none")
     expect(alert_of(page, "Batch not found")).to_be_visible()
+    expect(page.get_by_text(AWAY)).to_be_hidden()
     expect(page.get_by_role("region", name="Progress")).to_be_hidden()
+    clockwork.advance(10_000)
+    assert len(clockwork.asked()) == 1
 
 
 def test_back_leads_to_the_form_as_it_was_left(page: Any, sandbox: Sandbox) -> None:
