@@ -380,7 +380,8 @@ def test_025_the_estimate_is_the_count_times_the_usual_time(served: Served, made
 
 def is_under_way(served: Served) -> bool:
     """Whether the last burst has no end yet."""
-    return BurstLog(burst_folder(served.state)).read()[-1].ended is None
+    bursts = BurstLog(burst_folder(served.state)).read()
+    return not bursts or bursts[-1].ended is None
 
 
 def test_026_the_time_left_is_shown_while_images_are_made(
