@@ -26,6 +26,7 @@ from orchestrator.sandbox import Sandbox
 from state.batch import BatchLog
 from state.burst_log import BurstLog
 from state.json_store import burst_folder
+from state.run_lock import RunLock
 
 OpenPage = Callable[..., Any]
 SEED_FOR_STEPS = ("--bind", "seed=3.seed,3.steps")
@@ -369,19 +370,13 @@ def test_024_a_batch_is_made_again_with_other_seeds(open_page: OpenPage, served:
 
 
 def test_025_the_estimate_is_the_count_times_the_usual_time(served: Served, made: str, sandbox: Sandbox) -> None:
-    wait_until(lambda: not is_under_way(served), what="the end of the burst")
+    wait_until(lambda: not RunLock(burst_folder(served.state)).is_held(), what="the end of the burst")
     pace = seconds_per_item(BurstLog(burst_folder(served.state)).read())
     assert pace is not None
     sandbox.hold()
     body = {"batchRequest": {"prompt": "a lighthouse", "batchCount": 7}}
     answer = served.answer("POST", "/api/batches", json=body)
     assert answer["estimatedTime"] == pytest.approx(7 * pace, abs=0.1)
-
-
-def is_under_way(served: Served) -> bool:
-    """Whether the last burst has no end yet."""
-    bursts = BurstLog(burst_folder(served.state)).read()
-    return not bursts or bursts[-1].ended is None
 
 
 def test_026_the_time_left_is_shown_while_images_are_made(
