@@ -409,7 +409,10 @@ def test_027_a_batch_has_a_folder_of_its_own(served: Served, made: str) -> None:
 
 
 def test_028_its_metadata_has_the_prompt_and_the_seeds(served: Served, made: str) -> None:
-    info = json.loads((folder_of(served, made) / "batch_info.json").read_text())
+    path = folder_of(served, made) / "batch_info.json"
+    # It is brought up to date a little after the last image.
+    wait_until(lambda: json.loads(path.read_text())["ended_at"], what="the end in batch_info.json")
+    info = json.loads(path.read_text())
     assert info["prompts"] == ["a lighthouse that was made"]
     assert info["seeds"] == [item.inputs["seed"] for item in served.items(made)]
     assert info["totals"]["completed"] == 3
