@@ -75,8 +75,8 @@ class Workers:
     def wake(self, number: int) -> None:
         """Work was added to this state: look at once."""
         worker = self._workers[number]
-        worker.try_at = 0.0
         worker.wakened.set()
+        worker.try_at = 0.0
 
     def message(self, number: int) -> str | None:
         """Why this state's work does not go on at the moment; None while it does, or before anything is known."""
@@ -158,6 +158,8 @@ class Workers:
         pause = _PAUSES_SECONDS[min(worker.failures, len(_PAUSES_SECONDS) - 1)]
         worker.failures += 1
         worker.try_at = self._clock.monotonic() + pause
+        if worker.wakened.is_set():  # by somebody who added work meanwhile
+            worker.try_at = 0.0
 
 
 def _completed(state: WatchedState) -> int:

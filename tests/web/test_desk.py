@@ -59,12 +59,12 @@ def test_what_others_write_is_seen_at_the_next_look(tmp_path: Path) -> None:
     store = JsonStore.open(tmp_path / "state.json", create=True)
     add_batch(store, "b1", total=3)
     assert statuses(desk, "b1") == ["pending"] * 3
-    fail(store, "b1/2")
-    assert statuses(desk, "b1") == ["pending", "failed", "pending"], "in the batch's order"
+    fail(store, "b1/1")
+    assert statuses(desk, "b1") == ["failed", "pending", "pending"], "in the batch's order"
     store.settle(at_end=True)
     add_batch(store, "b2", total=1)
     assert statuses(desk, "b2") == ["pending"]
-    assert statuses(desk, "b1") == ["pending", "failed", "pending"]
+    assert statuses(desk, "b1") == ["failed", "pending", "pending"]
     BatchLog(store.folder).append(GoneRecord(batch="b1", at=datetime.now(UTC)))
     assert desk.find("b1") is None
     desk.close()
