@@ -97,13 +97,14 @@ def _without(outputs: Sequence[OutputRecord], going: Collection[OutputRecord]) -
 
 
 def _tell(store: JsonStore, batch: Batch, output_dir: Path) -> None:
-    """Write batch_info.json anew where it is. Two processes never do: a burst does while work is left."""
+    """Write batch_info.json anew where it is. Two processes never do: until its end is noted, bursts write it."""
     items = sorted((item for item in store.items() if item.batch == batch.id), key=lambda item: item.index or 0)
+    if not batch.ends or remaining(counts_of(items)):
+        return
     with contextlib.suppress(OutputRefused):
         path = inside(output_dir, f"{batch.record.directory}/{NAME}")
-        if path.is_file() and not remaining(counts_of(items)):
-            ended_at = batch.ends[-1].at if batch.ends else None
-            write_batch_info(path, batch_info(batch.record, items, ended_at=ended_at), disk=Disk())
+        if path.is_file():
+            write_batch_info(path, batch_info(batch.record, items, ended_at=batch.ends[-1].at), disk=Disk())
 
 
 class _Files:

@@ -14,10 +14,13 @@ import msgspec
 import pytest
 from batches.album import NOON, Album
 from gallery_scene import Gallery, fill, finish, gallery_over, png
+from serving import Served
+from waiting import wait_until
 
 from orchestrator.batches import batch_info
 from orchestrator.batches.sidecars import read_recipe
 from orchestrator.redoing import verify_outputs
+from orchestrator.sandbox import Sandbox
 from orchestrator.web import gallery_index, leftovers
 from orchestrator.web.gallery_index import GalleryIndex
 from state.batch import EndRecord
@@ -405,9 +408,12 @@ def test_batch_info_tells_of_a_deleted_picture(shown: Gallery, album: Album) -> 
     assert info["ended_at"] == "2030-01-01T13:00:00Z"
 
 
-def test_while_work_is_left_the_bursts_alone_write_batch_info(shown: Gallery, album: Album) -> None:
+@pytest.mark.parametrize("why", ["work is left", "its end is not noted"])
+def test_until_a_batch_has_ended_bursts_alone_write_batch_info(shown: Gallery, album: Album, why: str) -> None:
     folder = left_behind(album)
-    album.store.add([Item(key="old/003", status=Status.PENDING, batch="old", index=3)])
+    if why == "work is left":
+        album.log.append(EndRecord(batch="old", event="e", at=NOON + HOUR, how="done"))
+        album.store.add([Item(key="old/003", status=Status.PENDING, batch="old", index=3)])
     before = (folder / batch_info.NAME).read_bytes()
     assert shown.delete("/api/batches/old/images/1").status_code == 200
     assert (folder / batch_info.NAME).read_bytes() == before
@@ -437,6 +443,28 @@ def test_a_batch_with_work_left_stays(shown: Gallery, album: Album, status: Stat
     assert answer.status_code == 409
     assert "cancel it first" in answer.json()["error"]["message"]
     assert (album.files(), album.log.read()["b1"].gone) == (before, False)
+
+
+def test_a_picture_and_a_batch_are_deleted_beside_a_burst(served: Served, sandbox: Sandbox) -> None:
+    """It goes on, renders nothing again, and its end is told without what is gone."""
+    done = served.made(count=2)
+    sandbox.change(seconds_per_prompt=0.3)
+    batch = served.begin(count=4)
+    served.wait_for_completed(batch, 1)
+    gone = served.answer("DELETE", f"/api/batches/{batch}/images/1")["deleted"]
+    served.answer("DELETE", f"/api/batches/{done}")
+    assert served.call("DELETE", f"/api/batches/{batch}").status_code == 409
+    served.wait_for_end(batch)
+    found = served.items(batch)
+    assert [item.status for item in found] == [Status.COMPLETED] * 4
+    assert [len(item.outputs) for item in found] == [0, 2, 2, 2]
+    assert [(item.status, item.outputs) for item in served.items(done)] == [(Status.COMPLETED, ())] * 2
+    assert sandbox.counts()["rendered_by_item"] == {item.key: 1 for item in (*served.items(done), *found)}
+    assert not any((served.output / path).exists() for path in gone)
+    info = served.output / "batches" / batch / batch_info.NAME
+    wait_until(lambda: json.loads(info.read_text())["ended_at"], what="the end of the batch in its directory")
+    files = [image["file"] for image in json.loads(info.read_text())["images"]]
+    assert [file is None for file in files] == [True, False, False, False]
 
 
 def test_a_file_that_was_changed_since_stays(shown: Gallery, album: Album) -> None:
