@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.errors import StateError
+from orchestrator.errors import BurstError
 from orchestrator.pacing import seconds_per_item
 from orchestrator.settings import Overrides, Settings, load_settings, settings_path
 from state.batch import Batch, BatchLog, BatchRecord
@@ -172,13 +172,13 @@ class Desk:
     def find(self, batch_id: str) -> tuple[WatchedState, WatchedBatch] | None:
         """The batch of exactly this id, refreshed, and where it is.
 
-        Errors: StateError of a state that cannot be read, where no other has the batch.
+        Errors: StateError or DiskFull of a state that cannot be read, where no other has the batch.
         """
         unreadable = None
         for state in self.states:
             try:
                 state.refresh()
-            except StateError as error:
+            except BurstError as error:
                 unreadable = unreadable or error
                 continue
             if (batch := state.batches().get(batch_id)) is not None:

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from orchestrator.batches.sidecars import read_sidecar
-from orchestrator.errors import StateError
+from orchestrator.errors import BurstError
 from orchestrator.figures import pictures_of
 from orchestrator.web.desk import Desk, WatchedBatch, WatchedState
 from orchestrator.web.leftovers import Leftover, Leftovers
@@ -181,7 +181,7 @@ def _refresh(state: WatchedState) -> str | None:
     """What is wrong with a state that cannot be read; what was read of it before is shown."""
     try:
         state.refresh()
-    except StateError as error:
+    except BurstError as error:
         return str(error)
     return None
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.address import parse_address
-from orchestrator.errors import BurstError, StateError
+from orchestrator.errors import BurstError
 from orchestrator.pacing import LearnedLimit, learned_limit
 from orchestrator.redoing import retry
 from orchestrator.settings import Settings
@@ -189,7 +189,7 @@ def _summary(state: WatchedState, workers: Workers) -> StateSummary:
     unreadable = None
     try:
         state.refresh()
-    except StateError as error:
+    except BurstError as error:
         unreadable = str(error)
     store = state.store
     return StateSummary(

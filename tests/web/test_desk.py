@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from fronts import front
 
-from orchestrator.errors import StateError
+from orchestrator.errors import BurstError, StateError
 from orchestrator.sandbox import Sandbox
 from orchestrator.web.desk import Desk
 from state.batch import BatchLog, BatchRecord, GoneRecord
@@ -126,6 +126,12 @@ def test_a_state_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
         desk.find("one")
     with pytest.raises(StateError):
         desk.find("nowhere")  # who knows
+    paths[0].unlink()
+    paths[0].mkdir()
+    assert statuses(desk, "two") == ["pending"]
+    with pytest.raises(BurstError, match=r"one\.json"):
+        desk.find("one")
+    paths[0].rmdir()
     paths[0].write_bytes(whole)
     assert statuses(desk, "one") == ["pending"]
     desk.close()

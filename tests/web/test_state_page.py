@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,12 @@ import pytest
 from fronts import Front, front
 from waiting import wait_until
 
+from orchestrator.clock import Clock
 from orchestrator.sandbox import Sandbox
+from orchestrator.settings import Overrides, Settings
+from orchestrator.web import state_page
+from orchestrator.web.desk import Desk
+from orchestrator.web.state_page import ServerDesk
 from state.burst_log import BurstLog, BurstRecord
 from state.item import ErrorRecord, Item, Status
 from state.json_store import JsonStore, burst_folder
@@ -174,11 +182,127 @@ def test_a_servers_queue_is_asked_for_once_in_a_while(idle: Front, sandbox: Sand
     assert sandbox.counts()["requests"] == before
 
 
-def test_a_server_that_does_not_answer_is_said(tmp_path: Path, sandbox: Sandbox) -> None:
+def test_a_server_that_does_not_answer_is_said_soon_and_asked_again_later(tmp_path: Path, sandbox: Sandbox) -> None:
+    """One that is waited for as a burst waits would take 20 s, of each page that asks."""
     with front(tmp_path, sandbox, works=False, server="http://127.0.0.1:9") as away:
+        began = time.monotonic()
         (found,) = away.http.get("/api/states/0/servers").json()
+        assert time.monotonic() - began < 12
         assert not found["reachable"]
         assert "127.0.0.1:9" in found["message"]
+
+
+def test_what_servers_said_is_each_states_own_and_kept_for_three_seconds(tmp_path: Path, sandbox: Sandbox) -> None:
+    class Moved(Clock):
+        seconds = 0.0
+
+        def monotonic(self) -> float:
+            return self.seconds
+
+    clock = Moved()
+    with Sandbox() as other:
+        (one,), (two,) = (
+            Desk([tmp_path / name], Overrides(servers=(server.url,))).states
+            for name, server in (("one.json", sandbox), ("two.json", other))
+        )
+        two.number = 1
+        servers = ServerDesk(clock)
+        for seconds, asked in ((0.0, 1), (2.9, 1), (3.1, 2)):
+            clock.seconds = seconds
+            assert [queue.url for state in (one, two) for queue in servers.of(state)] == [sandbox.url, other.url]
+            assert sandbox.counts()["requests"]["GET /queue"] == asked
+
+
+def test_a_server_that_is_waited_for_keeps_no_other_state_waiting(
+    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, first, go_on = state_page._queue_of, threading.Event(), threading.Event()
+
+    def slow(server: str, settings: Settings) -> state_page.ServerQueue:
+        if not first.is_set():
+            first.set()
+            assert go_on.wait(30)
+        return ask(server, settings)
+
+    monkeypatch.setattr(state_page, "_queue_of", slow)
+    with front(tmp_path, sandbox, works=False, states=2) as two, ThreadPoolExecutor() as pool:
+        try:
+            waiting = pool.submit(two.http.get, "/api/states/0/servers")
+            assert first.wait(30)
+            assert pool.submit(two.http.get, "/api/states/1/servers").result(10).json()[0]["reachable"]
+        finally:
+            go_on.set()
+        assert waiting.result().status_code == 200
+
+
+def test_a_state_that_cannot_be_read_says_why_and_the_others_are_shown(tmp_path: Path, sandbox: Sandbox) -> None:
+    with front(tmp_path, sandbox, works=False, states=2) as two:
+        two.start()
+        two.start(state=1)
+        two.states[0].write_text("{broken")
+        one, other = two.http.get("/api/states").json()
+        assert "not JSON at line 1" in one["message"]
+        assert one["exists"]
+        assert (other["message"], other["counts"]["pending"]) == (None, 2)
+        assert state(two)["message"] == one["message"]
+        assert state(two, 1)["message"] is None
+        answer = two.http.post("/api/states/0/retry", json={})
+        assert answer.status_code == 500
+        assert "not JSON" in answer.json()["error"]["message"]
+
+
+def test_settings_that_cannot_be_read_are_said_and_mended_while_it_runs(idle: Front) -> None:
+    batch = idle.start()["batchId"]
+    path = burst_folder(idle.states[0]) / "settings.toml"
+    whole = path.read_text()
+    path.write_text("template = [")
+    for call in ("/api/states/0", f"/api/batches/{batch}/progress"):
+        answer = idle.http.get(call)
+        assert answer.status_code == 500
+        assert str(path) in answer.json()["error"]["message"]
+    path.write_text(whole)
+    assert state(idle)["counts"]["pending"] == 2
+    idle.progress(batch)
+
+
+def test_the_last_hundred_bursts_and_the_first_hundred_failures(idle: Front) -> None:
+    fill(idle, *(f"x{number:03}" for number in range(120)), pending=3)
+    log = BurstLog(burst_folder(idle.states[0]))
+    said = {"started_at": AT, "ended_at": AT, "ended": "done", "size": 1, "completed": 1, "seconds": 4.0}
+    for number in range(120):
+        log.append(BurstRecord(burst=f"b{number}", **said))  # type: ignore[arg-type]
+    store = JsonStore.open(idle.states[0])
+    store.apply([Change("due0", Status.PENDING, lambda item: msgspec.structs.replace(item, status=Status.SUBMITTED))])
+    store.close()
+    found = state(idle)
+    assert [one["burst"] for one in found["bursts"]] == [f"b{number}" for number in range(20, 120)]
+    assert (len(found["failed"]), found["failed"][0]["item"]) == (100, "x000")
+    assert (found["secondsPerItem"], found["secondsLeft"]) == (4.0, 12.0), "what is out is left too"
+
+
+def test_a_killed_burst_that_is_recorded_is_shown_once(idle: Front) -> None:
+    fill(idle, "x")
+    folder = burst_folder(idle.states[0])
+    lock = RunLock(folder)
+    lock.acquire()
+    lock.hold(burst="b0", started_at=AT, size=15)
+    left = (folder / "holder.json").read_bytes()
+    lock.release()
+    (folder / "holder.json").write_bytes(left)
+    os.utime(folder / "holder.json", (1, 1))
+    killed = {"started_at": AT, "ended_at": AT, "ended": "killed", "size": 1, "completed": 1, "seconds": 4.0}
+    BurstLog(folder).append(BurstRecord(burst="b0", **killed))  # type: ignore[arg-type]
+    assert [(one["burst"], one["ended"]) for one in state(idle)["bursts"]] == [("b0", "killed")]
+
+
+def test_retrying_is_of_the_state_that_is_named(tmp_path: Path, sandbox: Sandbox) -> None:
+    with front(tmp_path, sandbox, works=False, states=2) as two:
+        fill(two, "x")
+        store = JsonStore.open(two.states[1], create=True)
+        store.close()
+        assert two.http.post("/api/states/1/retry", json={}).json() == {"items": []}
+        assert two.http.post("/api/states/1/retry", json={"items": ["x"]}).status_code == 400
+        assert state(two)["counts"]["failed"] == 1
 
 
 def test_every_state_is_listed_and_an_unknown_one_is_404(tmp_path: Path, sandbox: Sandbox) -> None:
