@@ -1,0 +1,173 @@
+"""How a batch is told: its counts, its pictures, and how long it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from orchestrator.web.desk import Desk, WatchedBatch, WatchedState
+from orchestrator.web.progress import completed_of, progress_of, seconds_left
+from state.batch import BatchLog, BatchRecord
+from state.burst_log import BurstLog, BurstRecord
+from state.item import ErrorRecord, Item, OutputRecord, Status
+from state.json_store import JsonStore
+from state.store import Change
+
+AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
+ERROR = ErrorRecord(kind="execution_error", message="it broke")
+
+
+def picture(name: str) -> OutputRecord:
+    return OutputRecord(path=f"{name}.png", bytes=5, sha256="ab" * 32)
+
+
+class Scene:
+    """One state with batches of items that stand as they are said to, such as `Pfc`: pending, failed, completed."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store = JsonStore.open(directory / "state.json", create=True)
+        self._desk = Desk([directory / "state.json"])
+        self._count = 0
+
+    def add(self, name: str, statuses: str, *, priority: Any = "normal", **of_completed: Any) -> None:
+        """`of_completed`: fields of all of its completed items."""
+        self._count += 1
+        record = BatchRecord(
+            batch=name,
+            created_at=AT + timedelta(minutes=self._count),
+            total=len(statuses),
+            layout="gallery",
+            directory=name,
+            prompts=("a fox",),
+            priority=priority,
+        )
+        BatchLog(self.store.folder).append(record)
+        # Backwards: the order of the state is not the batch's.
+        numbered = list(enumerate(statuses, 1))[::-1]
+        self.store.add([Item(key=f"{name}/{n}", status=Status.PENDING, batch=name, index=n) for n, _ in numbered])
+        for number, letter in numbered:
+            self._bring(f"{name}/{number}", letter, of_completed)
+
+    def pace(self, seconds: float) -> None:
+        """What an item took in the burst before."""
+        BurstLog(self.store.folder).append(
+            BurstRecord(
+                burst=str(seconds), started_at=AT, ended_at=AT, ended="done", size=1, completed=1, seconds=seconds
+            )
+        )
+
+    def found(self, name: str) -> tuple[WatchedState, WatchedBatch]:
+        found = self._desk.find(name)
+        assert found is not None
+        return found
+
+    def left(self, name: str) -> float | None:
+        return seconds_left(*self.found(name))
+
+    def _bring(self, key: str, letter: str, of_completed: dict[str, Any]) -> None:
+        number = int(key.rpartition("/")[2])
+        ended = {"outputs": (picture(key),), "completed_at": AT + timedelta(hours=number), **of_completed}
+        steps: dict[str, Sequence[tuple[Status, dict[str, Any]]]] = {
+            "p": (),
+            "s": ((Status.SUBMITTED, {"error": ERROR, "prompt_id": key}),),  # an attempt before failed
+            "c": ((Status.SUBMITTED, {"prompt_id": key}), (Status.COMPLETED, ended)),
+            "f": ((Status.FAILED, {"error": ERROR}),),
+            "x": ((Status.CANCELLED, {}),),
+        }
+        for status, fields in steps[letter]:
+            was = self.store.get(key).status
+
+            def edit(item: Item, status: Status = status, fields: dict[str, Any] = fields) -> Item:
+                return msgspec.structs.replace(item, status=status, **fields)
+
+            self.store.apply([Change(key, was, edit)])
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_what_is_counted_and_what_is_named(scene: Scene) -> None:
+    scene.add("b", "fcsspxf", outputs=(picture("one"), picture("two")))
+    found = progress_of(*scene.found("b"), message="the server is away")
+    assert found.progress.model_dump(exclude={"thumbnails"}) == {
+        "batchId": "b",
+        "totalImages": 7,
+        "completedImages": 1,
+        "failedImages": [1, 7],
+        "currentImage": 3,
+        "status": "generating",
+    }
+    assert [image.image for image in found.images] == ["1", "2", "2-2", "3", "4", "5", "6", "7"]
+    assert [image.number for image in found.images if image.url] == [2, 2]
+    assert len(found.thumbnails) == 2
+    assert [image.error for image in found.images if image.error] == ["it broke"] * 2, "not of an attempt before"
+    assert found.message == "the server is away"
+
+
+@pytest.mark.parametrize(("statuses", "status"), [("pp", "queued"), ("cc", "complete"), ("cx", "cancelled")])
+def test_a_reason_is_said_while_work_is_left(scene: Scene, statuses: str, status: str) -> None:
+    scene.add("b", statuses)
+    found = progress_of(*scene.found("b"), message="the server is away")
+    assert found.progress.status == status
+    assert found.progress.currentImage is None
+    assert (found.message is None) is (status != "queued")
+
+
+def test_a_batch_is_completed_when_its_last_picture_is(scene: Scene) -> None:
+    scene.add("b", "ccp")
+    assert completed_of(scene.found("b")[1]).completedAt is None
+    scene.store.apply([Change("b/3", Status.PENDING, lambda item: item.cancel())])
+    whole = completed_of(scene.found("b")[1])
+    assert (whole.completedAt, whole.status) == (AT + timedelta(hours=2), "cancelled")
+    assert (whole.totalImages, whole.completedImages, whole.failedImages) == (3, 2, [])
+
+
+def test_without_a_pace_nothing_is_foretold_but_the_end(scene: Scene) -> None:
+    scene.add("b", "pp")
+    scene.add("done", "cf")
+    assert scene.left("b") is None
+    assert scene.left("done") == 0
+
+
+def test_the_pace_is_the_last_bursts_until_the_batch_has_one_of_its_own(scene: Scene) -> None:
+    scene.pace(10.0)
+    scene.add("b", "pppp")
+    assert scene.left("b") == 40
+    scene.add("own", "ccpp", seconds=3.0, server="http://one:1")
+    assert scene.left("own") == 3.0 * (2 + 4), "and those before it"
+    scene.pace(20.0)
+    assert scene.left("b") == 60, "of now: both bursts' mean"
+
+
+def test_two_servers_take_half_as_long(scene: Scene) -> None:
+    scene.add("b", "ccpp", seconds=3.0)
+    for key, server in (("b/1", "http://one:1"), ("b/2", "http://two:1")):
+        raised = lambda item, to=server: msgspec.structs.replace(item, server=to)  # noqa: E731
+        scene.store.apply([Change(key, Status.COMPLETED, raised)])
+    assert scene.left("b") == 3.0
+
+
+def test_what_comes_before_is_waited_for_and_what_comes_after_is_not(scene: Scene) -> None:
+    scene.pace(1.0)
+    scene.add("old", "pppp", priority="low")
+    scene.add("own", "pp")
+    scene.add("new", "ppp")
+    assert [scene.left(name) for name in ("own", "new", "old")] == [2, 5, 9]
+    scene.add("urgent", "p", priority="urgent")
+    assert [scene.left(name) for name in ("urgent", "own", "new", "old")] == [1, 3, 6, 10]
+
+
+def test_what_is_out_comes_first_whosever_it_is(scene: Scene) -> None:
+    scene.pace(1.0)
+    scene.add("old", "sspp")
+    scene.add("own", "pp")
+    scene.add("all-out", "ss")
+    assert scene.left("own") == 2 + 2 + 4, "its own, those before it, all that is out"
+    assert scene.left("all-out") == 2, "nobody knows in which order; its own at least"
