@@ -158,6 +158,17 @@ def test_the_slider_uncovers_the_second_image_by_keys(pair: Any) -> None:
     assert clip(pair) == "inset(0px 0px 0px 45%)"
 
 
+def test_the_slider_uncovers_while_it_is_held(pair: Any) -> None:
+    box = slider(pair).bounding_box()
+    middle = box["y"] + box["height"] / 2
+    pair.mouse.move(box["x"] + box["width"] / 2, middle)
+    pair.mouse.down()
+    pair.mouse.move(box["x"] + box["width"] / 4, middle, steps=4)
+    assert clip(pair) != "inset(0px 0px 0px 50%)"
+    assert clip(pair) == f"inset(0px 0px 0px {part(pair)}%)"
+    pair.mouse.up()
+
+
 def test_the_line_is_dragged_across_the_images(pair: Any) -> None:
     slider(pair)
     stage = pair.locator("#stage").bounding_box()

@@ -176,6 +176,7 @@ def test_a_prompt_is_text_whatever_it_looks_like(page: Any, served: Served, sand
     write(page, prompt)
     send(page)
     batch = begun(page)
+    page.reload()
     expect(page.get_by_role("heading", level=1)).to_have_text(prompt)
     assert {item.prompt_text for item in served.items(batch)} == {prompt}
     expect(page.locator("h1 *")).to_have_count(0)
