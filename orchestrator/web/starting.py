@@ -9,11 +9,10 @@ from itertools import pairwise
 import templates
 from orchestrator.batches.asked import Asked
 from orchestrator.batches.outcomes import Generated
-from orchestrator.errors import ServerDown, TransientError
 from orchestrator.generating import Generation
 from orchestrator.request import Request
 from orchestrator.settings import Overrides
-from orchestrator.web.answers import NO_SERVER, Refused
+from orchestrator.web.answers import Refused
 from orchestrator.web.desk import WatchedBatch, WatchedState
 from orchestrator.web.models import BatchRequest
 
@@ -27,7 +26,7 @@ _SETS = ("steps", "cfg", "width", "height", "sampler", "scheduler", "negative")
 def start(state: WatchedState, request: BatchRequest) -> Generated:
     """Add the batch that the form asks for.
 
-    Errors: Refused with 400 or 503; ConfigurationError for what the template or its server does not take.
+    Errors: Refused; ConfigurationError for what the template or its server does not take; TransientError, ServerDown.
     """
     _check(request)
     base, is_random = request.baseParameters, request.seedMode == "random"
@@ -94,12 +93,7 @@ def templates_of(state: WatchedState) -> list[str]:
 
 def _add(state: WatchedState, asked: Asked, overrides: Overrides) -> Generated:
     request = Request(state=state.path, overrides=overrides)
-    try:
-        made = Generation(
-            asked, request, queue_only=True, ask_servers=True, patience_seconds=PATIENCE_SECONDS
-        ).execute()
-    except (TransientError, ServerDown) as error:
-        raise Refused(503, f"{NO_SERVER}: {error}") from error
+    made = Generation(asked, request, queue_only=True, ask_servers=True, patience_seconds=PATIENCE_SECONDS).execute()
     assert isinstance(made, Generated)
     return made
 

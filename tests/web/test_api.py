@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import os
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from fronts import Front, front
 from waiting import wait_until
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
+from orchestrator.web import batches_api
 from orchestrator.web.progress import status_of
 from state.item import Status
+from state.json_store import JsonStore
+from state.store import Change
 
 
 @pytest.fixture
@@ -118,6 +128,46 @@ def test_what_cannot_be_rendered_is_refused_and_nothing_is_added(
     assert not idle.states[0].exists()
 
 
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        ({"batchCount": 1}, "batchCount"),
+        ({"batchCount": 2.5}, "batchCount"),
+        ({"prompt": ""}, "prompt"),
+        ({"baseParameters": {"steps": 0}}, "steps"),
+        ({"baseParameters": {"template": "/etc/passwd"}}, "template"),
+    ],
+    ids=str,
+)
+def test_the_form_is_told_which_field_is_wrong(idle: Front, request_: dict[str, Any], field: str) -> None:
+    assert idle.ask(**request_).json()["error"]["field"] == field
+
+
+def test_the_bounds_themselves_are_taken(idle: Front) -> None:
+    assert idle.start(batchCount=20, prompt="x" * 500)["queuedImages"] == 20
+
+
+@pytest.mark.parametrize("full", ["settings.toml.tmp", "batches.jsonl", "journal.jsonl", "state0.json.tmp"])
+def test_a_full_disk_is_said_and_leaves_no_half_batch(idle: Front, full: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, refused = os.write, []
+
+    def writing(number: int, data: bytes) -> int:
+        if os.readlink(f"/proc/self/fd/{number}").endswith(full):
+            refused.append(full)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(number, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", writing)
+        answer = idle.ask()
+    assert refused
+    assert answer.status_code == 500
+    assert "the disk is full" in answer.json()["error"]["message"]
+    assert idle.http.get("/api/gallery/batches").json()["batches"] == []
+    assert idle.start()["queuedImages"] == 2
+    assert len(idle.items()) == 2
+
+
 @pytest.mark.parametrize("body", [b"{", b"", b"[]", b'"x"', b"\xff", b'{"batchRequest": null}'])
 def test_a_body_that_is_none_is_refused(idle: Front, body: bytes) -> None:
     answer = idle.http.post("/api/batches", content=body, headers={"Content-Type": "application/json"})
@@ -144,6 +194,80 @@ def test_an_unknown_batch_is_404(idle: Front, call: str) -> None:
     for batch in ("nope", idle.items()[0].batch[:-1] if idle.items()[0].batch else ""):
         answer = idle.http.request(method, f"/api/batches/{path.format(batch)}")
         assert (answer.status_code, answer.json()["error"]["message"]) == (404, "Batch not found")
+
+
+def test_a_method_that_is_none_says_which_are(idle: Front) -> None:
+    answer = idle.http.put("/api/batches")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.json()["error"]["message"] == "Method Not Allowed"
+
+
+def test_cancelling_takes_no_other_batch_and_does_not_wait_long_for_a_server_that_is_away(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    with front(tmp_path, sandbox, works=False) as idle:
+        batch, other = (idle.start()["batchId"] for _ in range(2))
+        with contextlib.closing(JsonStore.open(idle.states[0])) as store:
+            (key,) = (item.key for item in store.items() if item.batch == batch and item.index == 1)
+            out = {"status": Status.SUBMITTED, "prompt_id": "p", "server": "http://127.0.0.1:9"}
+            store.apply([Change(key, Status.PENDING, lambda item: msgspec.structs.replace(item, **out))])
+        began = time.monotonic()
+        assert idle.http.post(f"/api/batches/{batch}/cancel").json() == {"cancelled": True, "completedImages": 0}
+        assert time.monotonic() - began < 12, "a burst would ask for 20 s"
+        found = idle.progress(batch)
+        assert [image["status"] for image in found["images"]] == ["submitted", "cancelled"]
+        assert idle.progress(other)["progress"]["status"] == "queued"
+
+
+def test_what_becomes_of_a_batch_while_it_is_cancelled_is_counted(idle: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer says what stands in the state then, not what was seen before."""
+    batch = idle.start()["batchId"]
+    cancel = batches_api.cancel
+
+    def late(state: Path, *said: Any, **more: Any) -> Any:
+        with contextlib.closing(JsonStore.open(state)) as store:
+            key = next(store.items()).key
+            for was, status in ((Status.PENDING, Status.SUBMITTED), (Status.SUBMITTED, Status.COMPLETED)):
+                edit = lambda item, to=status: msgspec.structs.replace(item, status=to, prompt_id="p")  # noqa: E731
+                store.apply([Change(key, was, edit)])
+        return cancel(state, *said, **more)
+
+    monkeypatch.setattr(batches_api, "cancel", late)
+    assert idle.http.post(f"/api/batches/{batch}/cancel").json()["completedImages"] == 1
+
+
+def test_pages_may_ask_while_others_write(idle: Front) -> None:
+    """Twenty at once, of a state that another store appends to, hands over, and that is edited by hand."""
+    batch = idle.start(batchCount=20)["batchId"]
+    done = threading.Event()
+
+    def poll() -> list[dict[str, Any]]:
+        found = []
+        while not done.is_set():
+            found.append(idle.progress(batch)["progress"])
+            assert idle.http.get("/api/states").status_code == 200
+        return found
+
+    with ThreadPoolExecutor(20) as pool:
+        polls = [pool.submit(poll) for _ in range(20)]
+        try:
+            with contextlib.closing(JsonStore.open(idle.states[0])) as store:
+                for number, item in enumerate(list(store.items())):
+                    fail = lambda item: msgspec.structs.replace(item, status=Status.FAILED)  # noqa: E731
+                    store.apply([Change(item.key, Status.PENDING, fail)])
+                    store.settle(at_end=number % 3 == 0)
+                    if number % 5 == 0:
+                        whole = json.loads(idle.states[0].read_bytes())
+                        replaced = idle.states[0].with_suffix(".edited")
+                        replaced.write_text(json.dumps(whole, indent=number % 4))
+                        replaced.replace(idle.states[0])
+        finally:
+            done.set()
+    for found in (one.result() for one in polls):
+        counts = [len(one["failedImages"]) for one in found]
+        assert {one["totalImages"] for one in found} == {20}
+        assert counts == sorted(counts)
+    assert idle.progress(batch)["progress"]["status"] == "failed"
 
 
 def test_cancel_keeps_what_is_finished(working: Front, sandbox: Sandbox) -> None:
@@ -179,6 +303,9 @@ def test_all_failed(tmp_path: Path) -> None:
 def test_regenerate_makes_the_same_with_other_seeds(idle: Front) -> None:
     first = idle.start(batchCount=3, seedMode="incremental", baseSeed=1, baseParameters={"steps": 9})["batchId"]
     random = idle.start(batchCount=3, prompt="two foxes")["batchId"]
+    elsewhere = idle.start(batchCount=2, baseParameters={"template": "txt2img-sd15"})["batchId"]
+    again = idle.http.post(f"/api/batches/{elsewhere}/regenerate").json()["batchId"]
+    assert {item.template for item in idle.items() if item.batch == again} == {"txt2img-sd15"}
     for batch, counts_up in ((first, True), (random, False)):
         again = idle.http.post(f"/api/batches/{batch}/regenerate").json()["batchId"]
         items = {name: [item for item in idle.items() if item.batch == name] for name in (batch, again)}
