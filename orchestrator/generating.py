@@ -20,7 +20,7 @@ from orchestrator.batches.prompt_sources import LARGEST_LIST_BYTES, STANDARD_INP
 from orchestrator.batches.sidecars import read_recipe
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
-from orchestrator.errors import LockHeld, StopBurst, UsageError
+from orchestrator.errors import DiskFull, LockHeld, StopBurst, UsageError
 from orchestrator.progress import Silent
 from orchestrator.report import BurstReport
 from orchestrator.request import Request
@@ -191,7 +191,9 @@ class Generation:
                 keep_graph(plan.brought, self._state.parent / str(plan.record.template))
             BatchLog(store.folder).append(plan.record)
             store.add(plan.items)
-            store.settle(at_end=True)
+            # The journal has them: who is told of an error now would add them again.
+            with contextlib.suppress(DiskFull):
+                store.settle(at_end=True)
 
     def _work(self, record: BatchRecord) -> BurstReport | None:
         """Bursts until it is done. None where another process did the last of it."""

@@ -147,25 +147,42 @@ def test_the_bounds_themselves_are_taken(idle: Front) -> None:
     assert idle.start(batchCount=20, prompt="x" * 500)["queuedImages"] == 20
 
 
-@pytest.mark.parametrize("full", ["settings.toml.tmp", "batches.jsonl", "journal.jsonl", "state0.json.tmp"])
-def test_a_full_disk_is_said_and_leaves_no_half_batch(idle: Front, full: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextlib.contextmanager
+def full_for(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The disk is full for files of this name, and one was written to."""
     write, refused = os.write, []
 
     def writing(number: int, data: bytes) -> int:
-        if os.readlink(f"/proc/self/fd/{number}").endswith(full):
-            refused.append(full)
+        if os.readlink(f"/proc/self/fd/{number}").endswith(name):
+            refused.append(name)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(number, data)
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", writing)
-        answer = idle.ask()
+        yield
     assert refused
+
+
+@pytest.mark.parametrize("full", ["settings.toml.tmp", "batches.jsonl", "journal.jsonl", "state0.json.tmp"])
+def test_a_full_disk_is_said_and_leaves_no_half_batch(idle: Front, full: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with full_for(full, monkeypatch):
+        answer = idle.ask()
     assert answer.status_code == 500
     assert "the disk is full" in answer.json()["error"]["message"]
     assert idle.http.get("/api/gallery/batches").json()["batches"] == []
     assert idle.start()["queuedImages"] == 2
     assert len(idle.items()) == 2
+
+
+def test_a_batch_that_the_journal_has_was_started_whatever_becomes_of_the_state_file(
+    idle: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told that it was not, somebody would start it again."""
+    idle.start()
+    with full_for("state0.json.tmp", monkeypatch):
+        assert idle.start()["queuedImages"] == 2
+    assert len(idle.items()) == 4
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"[]", b'"x"', b"\xff", b'{"batchRequest": null}'])
