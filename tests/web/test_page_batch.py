@@ -168,17 +168,14 @@ def test_back_leads_to_the_form_as_it_was_left(page: Any, sandbox: Sandbox) -> N
 
 def test_why_nothing_goes_on_is_said(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
     sandbox.hold()
-    batch = served.begin()
-    page = open_page(f"/?batch={batch}")
-    page.route("**/progress", lambda route: with_message(route, "ComfyUI has been away since noon"))
+    answer = served.progress(served.begin())
+    page = open_page("about:blank")
+    page.route("**/progress", lambda route: route.fulfill(json=answer))
+    answer["message"] = "ComfyUI has been away since noon"
+    page.goto(f"/?batch={answer['progress']['batchId']}")
     expect(page.get_by_text("ComfyUI has been away since noon")).to_be_visible()
-    page.unroute("**/progress")
+    answer["message"] = None
     expect(page.get_by_text("ComfyUI has been away since noon")).to_be_hidden()
-
-
-def with_message(route: Any, message: str) -> None:
-    response = route.fetch()
-    route.fulfill(response=response, json=response.json() | {"message": message})
 
 
 def test_a_cancel_that_failed_stays_said_until_it_works(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
