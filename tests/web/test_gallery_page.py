@@ -13,14 +13,11 @@ import msgspec
 import pytest
 from batches.album import NOON, Album
 from gallery_scene import Gallery, Listening, fill, finish, gallery_over, listening, png
+from playwright.sync_api import expect
 from waiting import wait_until
 
 from orchestrator.batches import batch_info
 from state.item import Item, Status
-
-expect = pytest.importorskip(
-    "playwright.sync_api", reason="the driver of browsers, playwright, is not installed"
-).expect
 
 HOUR = timedelta(hours=1)
 HOSTILE = '<img src=x onerror=alert(1)><script>alert(2)</script> & "quotes" \''
@@ -70,10 +67,17 @@ def is_drawn(image: Any) -> bool:
 
 
 def opened(page: Any, number: int = 0) -> Any:
-    """The dialog of the picture in this place."""
+    """The dialog of the picture in this place, with everything in it."""
     tiles(page).nth(number).get_by_role("link").click()
+    return whole(page)
+
+
+def whole(page: Any) -> Any:
+    """The dialog that is open, once nothing is being fetched any more: what is deleted then is missed by nobody."""
     dialog = page.locator("#viewer")
-    expect(dialog).to_be_visible()
+    expect(dialog.locator("#viewer-command")).to_contain_text("burst generate")
+    wait_until(lambda: is_drawn(dialog.locator("#viewer-picture img")))
+    wait_until(lambda: page.locator("#pictures img").evaluate_all("all => all.every(one => one.complete)"))
     return dialog
 
 
@@ -191,7 +195,6 @@ def test_a_day_is_the_readers_own(visit: Callable[..., Any], album: Album) -> No
 def test_a_picture_large_with_all_that_is_known(visit: Callable[..., Any], album: Album) -> None:
     fill(album, count=1, steps=20, cfg=7.5, negative="blurry", model="sdxl.safetensors")
     dialog = opened(visit())
-    wait_until(lambda: is_drawn(dialog.locator("#viewer-picture img")))
     facts = dict(zip(dialog.locator("dt").all_text_contents(), dialog.locator("dd").all_text_contents(), strict=True))
     said = {"seed": "41", "model": "sdxl.safetensors", "steps": "20", "cfg": "7.5", "negative": "blurry"}
     assert facts.items() >= said.items()
@@ -250,7 +253,7 @@ def test_a_picture_is_deleted_by_keys_alone_after_a_question(visit: Callable[...
     page = visit()
     tiles(page).nth(1).get_by_role("link").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#viewer")).to_be_visible()
+    whole(page)
     page.keyboard.press("Delete")
     question = page.get_by_role("dialog", name="Delete this picture?")
     expect(question.get_by_role("button", name="Keep")).to_be_focused()
@@ -266,6 +269,23 @@ def test_a_picture_is_deleted_by_keys_alone_after_a_question(visit: Callable[...
     expect(tiles(page)).to_have_count(2)
     expect(page.locator("#found")).to_have_text("2 pictures")
     assert album.files() == ["batches", "batches/b1", "batches/b1/image_001.png", "batches/b1/image_003.png"]
+
+
+def test_a_question_asked_again_at_once_is_a_new_one(visit: Callable[..., Any], album: Album) -> None:
+    """The event that the first was closed comes when the second is open already."""
+    fill(album, count=2)
+    page = visit()
+    opened(page)
+    page.keyboard.press("Delete")
+    page.evaluate("""() => {
+        document.getElementById("confirm").close();
+        document.getElementById("viewer").dispatchEvent(new KeyboardEvent("keydown", { key: "Delete" }));
+    }""")
+    question = page.locator("#confirm")
+    question.get_by_role("button", name="Delete").click()
+    expect(question).to_be_hidden()
+    expect(page.locator("#viewer-title")).to_have_text("Picture 1 · b1")
+    assert album.files() == ["batches", "batches/b1", "batches/b1/image_001.png"]
 
 
 def test_the_last_picture_deleted_closes_the_dialog(visit: Callable[..., Any], album: Album) -> None:
@@ -360,7 +380,6 @@ def test_a_phone_needs_no_scrolling_sideways(visit: Callable[..., Any], album: A
     assert page.evaluate(wide) == 0
     for number in (0, 1):
         picture = opened(page, number).locator("#viewer-picture img")
-        wait_until(lambda picture=picture: is_drawn(picture))
         assert_within(picture.bounding_box(), page.locator("#viewer-picture").bounding_box())
         page.keyboard.press("Escape")
     opened(page)

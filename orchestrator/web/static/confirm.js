@@ -5,6 +5,9 @@ import { byId, say } from "./dom.js";
 const dialog = byId("confirm");
 const [yes, no, wrong] = ["yes", "no", "wrong"].map((name) => byId(`confirm-${name}`));
 
+/** Ends the question that is asked. */
+let end = () => {};
+
 /**
  * Ask, and do it where the answer is yes. What goes wrong is said in the dialog, which then stays.
  * @template T
@@ -14,6 +17,7 @@ const [yes, no, wrong] = ["yes", "no", "wrong"].map((name) => byId(`confirm-${na
  * @returns {Promise<T | undefined>} what `act` returned; undefined where it was not done
  */
 export function confirmed(title, text, act) {
+  end();
   say(byId("confirm-title"), title);
   say(byId("confirm-text"), text);
   hear("");
@@ -24,16 +28,14 @@ export function confirmed(title, text, act) {
     let done;
     const over = new AbortController();
     const { signal } = over;
+    end = () => {
+      over.abort();
+      resolve(done);
+    };
     no.addEventListener("click", () => dialog.close(), { signal });
     yes.addEventListener("click", async () => (done = await attempt(act)), { signal });
-    dialog.addEventListener(
-      "close",
-      () => {
-        over.abort();
-        resolve(done);
-      },
-      { signal },
-    );
+    // The event comes late: by then the next question may be asked.
+    dialog.addEventListener("close", () => dialog.open || end(), { signal });
   });
 }
 
