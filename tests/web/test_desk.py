@@ -87,6 +87,25 @@ def test_items_that_are_taken_out_by_hand_are_gone_and_those_that_change_their_b
     desk.close()
 
 
+def test_so_are_those_whose_edit_a_writer_took_in_before_we_looked(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    store = JsonStore.open(path, create=True)
+    add_batch(store, "b1", total=3)
+    add_batch(store, "b2", total=1)
+    store.settle(at_end=True)
+    desk = Desk([path])
+    assert len(statuses(desk, "b1")) == 3
+    records = msgspec.json.decode(path.read_bytes())
+    del records["b1/1"]
+    records["b1/2"]["batch"] = "b2"
+    path.write_bytes(msgspec.json.encode(records))
+    fail(store, "b1/3")
+    store.settle(at_end=True)
+    assert statuses(desk, "b1") == ["failed"]
+    assert len(statuses(desk, "b2")) == 2
+    desk.close()
+
+
 def test_while_an_edit_is_taken_in_nobody_sees_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "state.json"
     store = JsonStore.open(path, create=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -134,7 +136,12 @@ def test_a_server_that_is_away_is_said_and_waited_for(tmp_path: Path) -> None:
         server.kill()
         said = wait_until(lambda: served.progress(batch)["message"], what="the reason to be shown")
         assert server.url in said
+        had = served.progress(batch)["progress"]["completedImages"]
         server.start()
+        served.wait_for_completed(batch, had + 1)
+        found = served.progress(batch)
+        assert found["progress"]["status"] == "generating"
+        assert found["message"] is None, "it goes on"
         assert served.wait_for_end(batch)["progress"]["status"] == "complete"
 
 
@@ -152,6 +159,74 @@ def test_the_token_may_be_chosen(tmp_path: Path, sandbox: Sandbox) -> None:
         assert served.printed_url.endswith("/?token=sesame")
         assert served.call("GET", "/api/options").status_code == 401
         assert served.call("GET", "/api/options", headers={"Authorization": "Bearer sesame"}).status_code == 200
+
+
+def test_the_other_loopback_address(tmp_path: Path, sandbox: Sandbox) -> None:
+    with serving(tmp_path, sandbox.url, "--host", "::1") as served:
+        assert re.fullmatch(r"http://\[::1\]:\d+/", served.printed_url), "no token is needed here"
+        assert served.call("GET", "/api/options").status_code == 200
+        batch = served.begin()
+        assert served.wait_for_end(batch)["progress"]["completedImages"] == 2
+
+
+def test_bound_to_all_addresses_it_is_reached_by_its_own_names_and_those_that_are_allowed(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    options = ("--host", "0.0.0.0", "--allow-host", "Pictures.example", "--token-env", "MY_TOKEN")
+    with serving(tmp_path, sandbox.url, *options, MY_TOKEN="a+b&c") as served:
+        assert served.printed_url.endswith("/?token=a%2Bb%26c"), "as an address has to have it"
+        local = f"http://127.0.0.1:{served.url.rpartition(':')[2]}"
+        port = local.rpartition(":")[2]
+        for name, status in (
+            (socket.gethostname(), 200),
+            (socket.gethostbyname(socket.gethostname()), 200),
+            ("pictures.example", 200),
+            ("evil.example", 403),
+        ):
+            headers = {"Host": f"{name}:{port}", "Authorization": "Bearer a+b&c"}
+            assert requests.get(f"{local}/api/options", headers=headers, timeout=30).status_code == status, name
+        with requests.Session() as browser:
+            query = served.printed_url.partition("?")[2]
+            assert browser.get(f"{local}/api/options?{query}", timeout=30).url == f"{local}/api/options"
+
+
+def test_two_of_them_on_one_state_both_show_it_and_one_works_at_a_time(tmp_path: Path, sandbox: Sandbox) -> None:
+    with serving(tmp_path, sandbox.url) as one, serving(tmp_path, sandbox.url) as other:
+        assert one.url != other.url
+        batches = [served.begin(count=4) for served in (one, other, one)]
+        for batch in batches:
+            for served in (one, other):
+                assert served.wait_for_end(batch)["progress"]["completedImages"] == 4
+    check_rendered_once(sandbox, 12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "names"),
+    [
+        ((), {}, ["re_render_state.json"]),
+        ((), {"BURST_STATE": "said.json"}, ["said.json"]),
+        (("--state", "b.json", "--state", "a.json"), {"BURST_STATE": "said.json"}, ["b.json", "a.json"]),
+    ],
+    ids=["default", "variable", "flags"],
+)
+def test_which_states_it_shows(
+    tmp_path: Path, arguments: tuple[str, ...], variables: dict[str, str], names: list[str]
+) -> None:
+    plain = {name: value for name, value in os.environ.items() if name != "BURST_STATE"}
+    child = subprocess.Popen(
+        itself.command("serve", "--json", "--port", "0", *arguments),
+        cwd=tmp_path,
+        env=itself.environment({**plain, **variables}),
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert child.stdout is not None
+        url = json.loads(child.stdout.readline())["url"]
+        shown = requests.get(f"{url}api/states", timeout=30).json()
+    finally:
+        child.terminate()
+        child.communicate()
+    assert [one["path"] for one in shown] == [str(tmp_path / name) for name in names]
 
 
 def refused(directory: Path, *arguments: str) -> str:
@@ -177,5 +252,7 @@ def test_a_port_that_is_taken_is_one_clear_message(tmp_path: Path) -> None:
     assert said == f"burst: cannot listen on 127.0.0.1:{port}: Address already in use; try --port 0"
 
 
-def test_a_token_variable_that_is_not_set_is_refused(tmp_path: Path) -> None:
+def test_a_token_variable_that_is_not_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "NO_SUCH_VARIABLE" in refused(tmp_path, "--token-env", "NO_SUCH_VARIABLE")
+    monkeypatch.setenv("EMPTY_VARIABLE", "")
+    assert "EMPTY_VARIABLE" in refused(tmp_path, "--token-env", "EMPTY_VARIABLE")

@@ -198,6 +198,16 @@ def test_while_somebody_else_works_none_is_started(stand_in: StandIn, path: Path
         stand_in.wait_for_starts(1)
 
 
+def test_while_somebody_else_works_there_is_nothing_to_say(stand_in: StandIn, path: Path) -> None:
+    stand_in.end_with(75, "away")
+    with Working(stand_in, path) as workers:
+        wait_until(lambda: workers.message(0), what="a reason")
+        lock = RunLock(burst_folder(path))
+        lock.acquire(wait_seconds=5)
+        wait_until(lambda: workers.message(0) is None, what="the reason to be gone")
+        lock.release()
+
+
 def test_where_nothing_is_due_none_is_started(stand_in: StandIn, path: Path, tmp_path: Path) -> None:
     put(path, "x", Status.FAILED)
     put(path, "y", Status.CANCELLED)
@@ -268,6 +278,15 @@ def test_once_a_picture_is_there_the_reason_is_a_thing_of_the_past(stand_in: Sta
         assert workers.message(0) is None
 
 
+def test_what_a_good_run_left_is_tried_again_a_second_later(stand_in: StandIn, path: Path) -> None:
+    """It waits for a time of doubt, or for a server; runs on end would keep a core busy."""
+    stand_in.end_with(0)
+    with Working(stand_in, path):
+        stand_in.wait_for_starts(3)
+    pauses = [after - before for before, after in zip(stand_in.begun_at, stand_in.begun_at[1:], strict=False)]
+    assert min(pauses) >= 1.0
+
+
 def test_a_reason_goes_with_the_work(stand_in: StandIn, path: Path) -> None:
     stand_in.end_with(75, "away")
     with Working(stand_in, path) as workers:
@@ -321,10 +340,11 @@ def test_a_stop_while_a_burst_is_being_started_ends_that_one_too(
         return command(*arguments)
 
     monkeypatch.setattr(itself, "command", stopping)
-    with working:
-        wait_until(lambda: stand_in.begun_at, what="a start")
+    working.workers.start()
+    wait_until(lambda: not any(thread.is_alive() for thread in working.workers._threads), what="the end")
+    assert stand_in.begun_at
     assert not any(is_alive(start["pid"]) for start in stand_in.starts())
-    assert not any(thread.is_alive() for thread in working.workers._threads)
+    working.desk.close()
 
 
 def test_a_burst_whose_front_end_is_killed_can_go_on_speaking(stand_in: StandIn, path: Path) -> None:
