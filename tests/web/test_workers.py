@@ -242,6 +242,18 @@ def test_work_that_is_added_is_not_kept_waiting_by_a_pause(stand_in: StandIn, pa
         assert stand_in.begun_at[tried] - before < 2
 
 
+def test_nor_is_what_is_added_while_a_run_fails(stand_in: StandIn, path: Path) -> None:
+    stand_in.end_with(75, "away")
+    with Working(stand_in, path) as workers:
+        stand_in.wait_for_starts(4)
+        (stand_in.home / "ends").unlink()
+        long = len(stand_in.wait_for_starts(len(stand_in.starts()) + 1))
+        workers.wake(0)
+        stand_in.end_with(75, "away")
+        wait_until(lambda: len(stand_in.begun_at) > long, what="another try")
+    assert stand_in.begun_at[long] - stand_in.begun_at[long - 1] < 2
+
+
 def test_a_run_that_got_something_done_begins_the_pauses_anew(stand_in: StandIn, path: Path) -> None:
     stand_in.end_with(75, "away")
     with Working(stand_in, path):
