@@ -64,7 +64,10 @@ def test_killed_in_mid_batch_its_burst_goes_on_and_the_next_one_shows_it(tmp_pat
     with serving(tmp_path, sandbox.url) as served:
         batch = served.begin(count=10)
         served.wait_for_completed(batch, 1)
-        served.kill()
+        with requests.Session() as page:
+            # Its connection ends with the server, whose port is to be had again all the same.
+            page.get(f"{served.url}/api/states", timeout=30)
+            served.kill()
         served.start()
         assert served.wait_for_end(batch)["progress"]["status"] == "complete"
     check_rendered_once(sandbox, 10)
