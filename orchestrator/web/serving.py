@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from urllib.parse import quote
 
 import uvicorn
@@ -55,6 +57,9 @@ def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
     server = _Server(config, lambda: announce(_address(serving, port, token)))
     with listening:
         server.run(sockets=[listening])
+    # asyncio may have taken it for itself on the way out.
+    if server.ended_by == signal.SIGINT:
+        raise KeyboardInterrupt
 
 
 def arguments_of(overrides: Overrides) -> list[str]:
@@ -79,6 +84,12 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = announce
+        self.ended_by: int | None = None
+        """The signal."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.ended_by = sig
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

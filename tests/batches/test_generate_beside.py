@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from beside import beside
-from projects import MakeProject
+from projects import AT_ONCE_SECONDS, MakeProject
 from proxy import Proxy
 from studio import Place
 from waiting import wait_until
@@ -107,7 +107,7 @@ def test_stopped_while_it_follows_the_other_goes_on(place: Place, sandbox: Sandb
             wait_until(lambda: len(place.items()) == 4, what="the second added")
             wait_until(lambda: second.has_open(place.folder / "journal.jsonl"), what="the second follows")
             ended = second.stop(number)
-        assert (ended.code, ended.seconds <= 1.0) == (128 + number, True)
+        assert (ended.code, ended.seconds <= AT_ONCE_SECONDS) == (128 + number, True)
         assert (ended.report["ended"], ended.report["left"], ended.report["next"]) == ("stopped", 2, "burst run")
         sandbox.release()
         assert first.end().code == 0

@@ -220,7 +220,7 @@ class TestNoAnswer:
         assert project.run(launch=["--kill", "after:orchestrator.comfyui:ComfyUI.submit:2"]).code == 137
         before = project.items()
         sandbox.change(unavailable_rate=1.0)
-        ended = project.run("--max-seconds", "1.5")
+        ended = project.run("--max-seconds", "6")
         assert ended.code == 75
         assert "answered 503" in ended.report["reason"]
         assert project.items() == before

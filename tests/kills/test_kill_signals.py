@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from projects import Ended, MakeProject, Process, Project
+from projects import AT_ONCE_SECONDS, Ended, MakeProject, Process, Project
 from proxy import Proxy
 from waiting import wait_until
 
@@ -21,7 +21,6 @@ from state.item import Status
 
 ROOT = Path(__file__).parents[2]
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
-ONE_SECOND = 1.0
 
 both = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 
@@ -29,7 +28,7 @@ both = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 def stop(project: Project, run: Process, number: signal.Signals) -> Ended:
     ended = run.stop(number)
     assert ended.code == CODES[number], ended.err
-    assert ended.seconds <= ONE_SECOND
+    assert ended.seconds <= AT_ONCE_SECONDS
     project.check_at_rest()
     return ended
 
@@ -167,7 +166,7 @@ def test_again_and_again_until_all_is_done(make_project: MakeProject, sandbox: S
             ended = run.stop(signal.SIGTERM)
         stopped.append(ended.code)
         # 0: it had done everything before the signal came.
-        assert ended.seconds <= ONE_SECOND or ended.code == 0
+        assert ended.seconds <= AT_ONCE_SECONDS or ended.code == 0
         project.check_at_rest()
     assert set(stopped) <= {0, 143}
     assert stopped.count(143) >= 3
