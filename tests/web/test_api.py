@@ -18,11 +18,15 @@ import pytest
 from fronts import Front, front
 from waiting import wait_until
 
+from orchestrator.batches.asked import Asked
+from orchestrator.generating import Generation
+from orchestrator.request import Request
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.web import batches_api
 from orchestrator.web.progress import status_of
+from state.batch import BatchLog
 from state.item import Status
-from state.json_store import JsonStore
+from state.json_store import JsonStore, burst_folder
 from state.store import Change
 
 
@@ -74,6 +78,28 @@ def test_random_seeds_are_independent_ones(idle: Front) -> None:
     seeds = [item.inputs["seed"] for item in idle.items()]
     assert len(set(seeds)) == 5
     assert seeds != list(range(seeds[0], seeds[0] + 5))
+
+
+def test_a_base_is_for_incremental_seeds_alone(idle: Front) -> None:
+    idle.start(batchCount=3, seedMode="random", baseSeed=41)
+    assert 41 not in [item.inputs["seed"] for item in idle.items()]
+
+
+def test_one_failed_picture_does_not_stop_the_others(idle: Front) -> None:
+    first = idle.start()["batchId"]
+    again = idle.http.post(f"/api/batches/{first}/regenerate").json()["batchId"]
+    records = BatchLog(burst_folder(idle.states[0])).read()
+    assert {records[batch].record.on_error for batch in (first, again)} == {"continue"}
+
+
+def test_bursts_are_told_of_what_was_added_and_taken_back(idle: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[int] = []
+    monkeypatch.setattr(idle.workers, "wake", woken.append)
+    batch = idle.start()["batchId"]
+    assert woken == [0]
+    for call in ("regenerate", "cancel"):
+        assert idle.http.post(f"/api/batches/{batch}/{call}").status_code == 200
+    assert woken == [0, 0, 0]
 
 
 def test_incremental_seeds_begin_at_the_base(idle: Front) -> None:
@@ -337,10 +363,6 @@ def test_regenerate_makes_the_same_with_other_seeds(idle: Front) -> None:
 
 
 def test_batches_of_the_command_line_are_shown_too(idle: Front) -> None:
-    from orchestrator.batches.asked import Asked
-    from orchestrator.generating import Generation
-    from orchestrator.request import Request
-
     idle.start()
     made = Generation(
         Asked(prompt="an owl", count=3),
@@ -349,6 +371,20 @@ def test_batches_of_the_command_line_are_shown_too(idle: Front) -> None:
     ).execute()
     found = idle.progress(made.record.batch)  # type: ignore[union-attr]
     assert (found["prompt"], found["progress"]["totalImages"]) == ("an owl", 3)
+
+
+def test_a_batch_of_several_prompts_is_made_again_by_the_command_line(idle: Front, tmp_path: Path) -> None:
+    idle.start()
+    (tmp_path / "list.txt").write_text("an owl\na fox\n")
+    made = Generation(
+        Asked(prompts_file=str(tmp_path / "list.txt")),
+        Request(state=idle.states[0], overrides=idle.desk.states[0].overrides),
+        queue_only=True,
+    ).execute()
+    answer = idle.http.post(f"/api/batches/{made.record.batch}/regenerate")  # type: ignore[union-attr]
+    assert answer.status_code == 400
+    assert "several prompts" in answer.json()["error"]["message"]
+    assert len(idle.items()) == 4
 
 
 def test_several_states_are_each_their_own(tmp_path: Path, sandbox: Sandbox) -> None:
