@@ -78,9 +78,12 @@ def test_counts_and_failed_items_with_their_reasons(idle: Front) -> None:
     ]
 
 
-def test_failed_items_are_retried_one_or_all(idle: Front) -> None:
+def test_failed_items_are_retried_one_or_all(idle: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[int] = []
+    monkeypatch.setattr(idle.workers, "wake", woken.append)
     fill(idle, "x", "y", "z")
     assert idle.http.post("/api/states/0/retry", json={"items": ["y"]}).json() == {"items": ["y"]}
+    assert woken == [0]
     assert state(idle)["counts"]["pending"] == 1
     assert idle.http.post("/api/states/0/retry", json={"items": []}).json() == {"items": ["x", "z"]}
     assert state(idle)["counts"]["pending"] == 3
