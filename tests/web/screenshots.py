@@ -32,6 +32,8 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 PROMPT = "A lighthouse on a cliff at dusk, long shadows over the dunes, film grain"
 PACE_SECONDS = 0.8
+# An image that is to be loaded when it comes into sight would be waited for without end.
+LOADED = "all => Promise.all(all.map(one => { one.loading = 'eager'; return one.decode().catch(() => {}); }))"
 
 Scene = Callable[["Set", Any], Iterator[None]]
 """Brings the page to where it is taken, yields, and clears up."""
@@ -217,7 +219,7 @@ def staged() -> Iterator[tuple[Set, Callable[..., Any]]]:
 def take(scene: Scene, stage: Set, page: Any, path: Path, *, whole: bool) -> None:
     """`whole`: all of the page, however far down it goes."""
     for _ in scene(stage, page):
-        page.locator("img").evaluate_all("all => Promise.all(all.map(one => one.src && one.decode().catch(() => {})))")
+        page.locator("img[src]").evaluate_all(LOADED)
         page.screenshot(path=path, full_page=whole)
     page.context.close()
     print(path)

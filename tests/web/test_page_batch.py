@@ -153,6 +153,21 @@ def test_an_unknown_batch_is_said_to_be_unknown(open_page: OpenPage, served: Ser
     assert len(clockwork.asked()) == 1
 
 
+def test_a_state_that_cannot_be_read_is_said_until_it_can(
+    open_page: OpenPage, served: Served, sandbox: Sandbox
+) -> None:
+    sandbox.hold()
+    batch = served.begin()
+    page = open_page("about:blank", away=True)
+    page.route("**/progress", lambda route: route.fulfill(status=500, json={"error": {"message": "byte 7 is torn"}}))
+    page.goto(f"/?batch={batch}")
+    expect(alert_of(page, "byte 7 is torn")).to_be_visible()
+    page.unroute("**/progress")
+    alert_of(page, "byte 7 is torn").get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("byte 7 is torn")).to_be_hidden()
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+
+
 def test_back_leads_to_the_form_as_it_was_left(page: Any, sandbox: Sandbox) -> None:
     sandbox.hold()
     page.get_by_label("Prompt", exact=True).fill("a lighthouse to come back to")

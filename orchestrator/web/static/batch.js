@@ -21,7 +21,8 @@ export class BatchView {
     this.wake = new EventTarget();
     this.closing = new AbortController();
     this.batchId = "";
-    this.isAway = false;
+    /** Whether the alert is about the last question. */
+    this.unheard = false;
     /** What a press of Retry does. */
     this.retry = () => {};
     onRetry(this.alert, () => this.retry());
@@ -61,7 +62,7 @@ export class BatchView {
       await poll(() => progressOf(this.batchId, signal), {
         heard: (answer) => this.#heard(answer),
         away: (error) => {
-          this.isAway = true;
+          this.unheard = true;
           this.#alarm(error, () => this.wake.dispatchEvent(new Event("wake")));
         },
         signal,
@@ -76,8 +77,8 @@ export class BatchView {
   #heard(answer) {
     const { progress } = answer;
     // What went wrong with something else, such as a cancel, stays said.
-    if (this.isAway) notify(this.alert, "");
-    this.isAway = false;
+    if (this.unheard) notify(this.alert, "");
+    this.unheard = false;
     say(byId("batch-title"), answer.prompt);
     say(byId("batch-parameters"), parametersLine(answer.parameters));
     const ended = ENDED.includes(progress.status);
@@ -108,6 +109,7 @@ export class BatchView {
 
   /** @param {any} error after which asking again is of no use */
   #stopped(error) {
+    this.unheard = true;
     byId("progress").hidden = true;
     say(byId("batch-title"), byId("batch-title").textContent || "Batch");
     this.#alarm(error, () => this.#follow());
