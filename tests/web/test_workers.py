@@ -33,13 +33,21 @@ from state.store import Change
 _PROGRAM = """
 import json, os, signal, sys, time
 home = os.environ["STAND_IN"]
+ends = os.path.join(home, "ends")
+def told():
+    try:
+        return json.load(open(ends))
+    except FileNotFoundError:
+        return None
+end = told()
 said = {"argv": sys.argv[1:], "cwd": os.getcwd(), "pid": os.getpid(), "session": os.getsid(0), "env": dict(os.environ)}
+said["waits"] = end is None
 with open(os.path.join(home, "starts"), "a") as out:
     out.write(json.dumps(said) + "\\n")
-ends = os.path.join(home, "ends")
-while not os.path.exists(ends):
+while end is None:
     time.sleep(0.01)
-reason, code = json.load(open(ends))
+    end = told()
+reason, code = end
 sys.stderr.write("burst: a line before\\nburst: " + reason + "\\n" if reason else "")
 sys.exit(code)
 """
@@ -75,6 +83,12 @@ class StandIn:
         """Those that run and those that come."""
         (self.home / "new").write_text(json.dumps([reason, code]))
         (self.home / "new").replace(self.home / "ends")
+
+    def wait_for_long_run(self) -> int:
+        """One that goes on until `end_with`; how many there were with it."""
+        (self.home / "ends").unlink()
+        wait_until(lambda: self.starts()[-1]["waits"], what="a long run")
+        return len(self.starts())
 
     def command(self, *arguments: str) -> list[str]:
         self.begun_at.append(self.clock.seconds)
@@ -246,8 +260,7 @@ def test_nor_is_what_is_added_while_a_run_fails(stand_in: StandIn, path: Path) -
     stand_in.end_with(75, "away")
     with Working(stand_in, path) as workers:
         stand_in.wait_for_starts(4)
-        (stand_in.home / "ends").unlink()
-        long = len(stand_in.wait_for_starts(len(stand_in.starts()) + 1))
+        long = stand_in.wait_for_long_run()
         workers.wake(0)
         stand_in.end_with(75, "away")
         wait_until(lambda: len(stand_in.begun_at) > long, what="another try")
@@ -258,8 +271,7 @@ def test_a_run_that_got_something_done_begins_the_pauses_anew(stand_in: StandIn,
     stand_in.end_with(75, "away")
     with Working(stand_in, path):
         stand_in.wait_for_starts(4)
-        (stand_in.home / "ends").unlink()
-        long = len(stand_in.wait_for_starts(len(stand_in.starts()) + 1))
+        long = stand_in.wait_for_long_run()
         put(path, "x", Status.COMPLETED)
         stand_in.end_with(75, "away")
         wait_until(lambda: len(stand_in.begun_at) > long, what="another try")
@@ -281,9 +293,7 @@ def test_once_a_picture_is_there_the_reason_is_a_thing_of_the_past(stand_in: Sta
     working = Working(stand_in, path)
     with working as workers:
         wait_until(lambda: workers.message(0), what="a reason")
-        (stand_in.home / "ends").unlink()
-        runs = len(stand_in.starts())
-        wait_until(lambda: workers.is_working(0) and len(stand_in.starts()) > runs, what="a long run")
+        stand_in.wait_for_long_run()
         assert workers.message(0) == "away", "nothing is known to be better yet"
         put(path, "x", Status.COMPLETED)
         working.desk.states[0].refresh()
