@@ -85,7 +85,8 @@ class RealServer:
         for path in self.pictures():
             graph = embedded(path.read_bytes())
             assert graph is not None
-            found[seed_of(graph)].add(path.name[:36])
+            if (seed := seed_of(graph)) is not None:
+                found[seed].add(path.name[:36])
         return dict(found)
 
     @property
@@ -112,9 +113,9 @@ def embedded(data: bytes) -> dict[str, Any] | None:
     return json.loads(text) if text else None
 
 
-def seed_of(graph: dict[str, Any]) -> int:
-    seed: int = next(node["inputs"]["seed"] for node in graph.values() if "seed" in node["inputs"])
-    return seed
+def seed_of(graph: dict[str, Any]) -> int | None:
+    """None for a graph that takes no seed."""
+    return next((node["inputs"]["seed"] for node in graph.values() if "seed" in node["inputs"]), None)
 
 
 def _free_port() -> int:
