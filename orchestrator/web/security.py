@@ -53,7 +53,8 @@ class Guard:
                 added = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     added.setdefault(name, value)
-                added.setdefault("Cache-Control", "no-store")
+                is_file = scope["path"].startswith("/static/")
+                added.setdefault("Cache-Control", "no-cache" if is_file else "no-store")
             await send(message)
 
         refusal = self._refusal(scope["method"], headers)

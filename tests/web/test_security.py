@@ -131,6 +131,13 @@ def test_every_answer_tells_the_browser_to_be_careful(local: Front, path: str) -
     assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
+def test_files_of_the_pages_are_kept_and_asked_for_again(local: Front) -> None:
+    first = local.http.get("/static/style.css")
+    assert first.headers["cache-control"] == "no-cache"
+    again = local.http.get("/static/style.css", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304
+
+
 def test_a_refusal_tells_it_too(local: Front, guarded: Front) -> None:
     for answer in (local.http.get("/", headers={"Host": "evil.example"}), guarded.http.get("/")):
         assert answer.status_code in (401, 403)
