@@ -134,8 +134,10 @@ class Lane:
             if self._suiting is None or self.bench.halt.is_set():
                 raise
             self._losses += 1
-            self.lost = error
             self._uploading.abandon()
+            # Those that rest look again, for what this one has let go of, before it counts as lost.
+            self.bench.work.stir()
+            self.lost = error
             self.bench.work.rest(self)
             return pacing.pause_before_retry(self._losses)
 

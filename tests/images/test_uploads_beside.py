@@ -18,6 +18,7 @@ from waiting import wait_until
 from orchestrator.comfyui import ComfyUI
 from orchestrator.report import BurstReport
 from orchestrator.sandbox import Sandbox
+from orchestrator.uploading import Uploading
 from state.item import Status
 
 MakeProject = Callable[..., PictureProject]
@@ -169,6 +170,27 @@ def test_a_server_of_several_that_takes_no_picture_leaves_all_to_the_others(
     report = run_quickly(project, server=[proxy.url, other.url])
     assert report.completed == 8, report.as_text()
     assert sandbox.counts()["posts"] == 0
+
+
+def test_a_server_at_rest_looks_again_for_what_a_lost_one_lets_go_of(
+    make_project: MakeProject,
+    other: Sandbox,
+    proxy: Proxy,
+    set_times: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_times(retry_seconds=0.2)
+    project = make_project(count=4)
+    proxy.answer(UPLOAD, http_answer(503, b"no"))
+    abandon = Uploading.abandon
+
+    def late(uploading: Uploading) -> None:
+        wait_until(lambda: uploading._bench.work._resting, what="the other one to have found nothing")
+        abandon(uploading)
+
+    monkeypatch.setattr(Uploading, "abandon", late)
+    report = run_quickly(project, server=[proxy.url, other.url])
+    assert report.completed == 4, report.as_text()
 
 
 def test_no_more_are_taken_than_a_server_of_several_can_use(
