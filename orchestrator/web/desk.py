@@ -17,7 +17,7 @@ from orchestrator.settings import Overrides, Settings, load_settings, settings_p
 from state.batch import Batch, BatchLog, BatchRecord
 from state.burst_log import BurstLog
 from state.disk import Disk, Stamp
-from state.item import Item
+from state.item import Item, Status
 from state.json_store import JsonStore, burst_folder
 
 
@@ -62,6 +62,8 @@ class WatchedState:
         self._items: dict[str, dict[str, Item]] = {}
         """The items of each batch, by its id, whether it is recorded or not."""
         self._batch_of: dict[str, str] = {}
+        self._pending: dict[str, set[str]] = {}
+        """The keys of pending items of each batch."""
         self._settings: tuple[Stamp | None, Settings] | None = None
         self._pace: tuple[Stamp | None, float | None] = (None, None)
         self.version = 0
@@ -118,6 +120,11 @@ class WatchedState:
         with self._mutex:
             return {name: batch for name, batch in self._batches.items() if batch.by_key and not batch.batch.gone}
 
+    def pending(self) -> dict[str, int]:
+        """How many items of each batch are pending, where any is: no look at all the others."""
+        with self._mutex:
+            return {name: len(keys) for name, keys in self._pending.items() if keys}
+
     def knows(self, batch_id: str) -> bool:
         """Also one that is gone."""
         with self._mutex:
@@ -138,7 +145,7 @@ class WatchedState:
         self.close()
         self._store = opened
         # Filled before it is shown: other threads read what they found without waiting for us.
-        self._batch_of, self._items = {}, {}
+        self._batch_of, self._items, self._pending = {}, {}, {}
         self._take_in(opened.items() if opened is not None else ())
         for name, batch in self._batches.items():
             batch.by_key = self._items.setdefault(name, {})
@@ -147,18 +154,24 @@ class WatchedState:
         self.version += 1
         for item in items:
             before = self._batch_of.get(item.key)
-            if before is not None and before != item.batch:
-                self._items[before].pop(item.key, None)
-                del self._batch_of[item.key]
+            if before is not None:
+                self._pending[before].discard(item.key)
+                if before != item.batch:
+                    self._items[before].pop(item.key, None)
+                    del self._batch_of[item.key]
             if item.batch is not None:
                 self._items.setdefault(item.batch, {})[item.key] = item
                 self._batch_of[item.key] = item.batch
+                pending = self._pending.setdefault(item.batch, set())
+                if item.status is Status.PENDING:
+                    pending.add(item.key)
 
     def _forget(self, keys: Iterable[str]) -> None:
         for key in keys:
             batch = self._batch_of.pop(key, None)
             if batch is not None:
                 self._items[batch].pop(key, None)
+                self._pending[batch].discard(key)
 
 
 class Desk:

@@ -87,17 +87,21 @@ def seconds_left(state: WatchedState, batch: WatchedBatch) -> float | None:
     pace = _pace(state, batch)
     if pace is None:
         return None
-    rank = PRIORITIES.index(batch.record.priority)
-    others = (other for other in state.batches().values() if other.id != batch.id)
+    others = state.batches()
     before = [
-        counts_of(other.items)[Status.PENDING]
-        for other in others
-        if (PRIORITIES.index(other.record.priority), other.record.created_at) < (rank, batch.record.created_at)
+        count
+        for name, count in state.pending().items()
+        if name != batch.id and name in others and _turn(others[name]) < _turn(batch)
     ]
     out = state.store.counts()[Status.SUBMITTED] if state.store is not None else 0
     # What is out is rendered before anything pending is; where none of ours is pending, only ours count.
     ahead = out + sum(before) if own[Status.PENDING] else own[Status.SUBMITTED]
     return pace * (own[Status.PENDING] + ahead)
+
+
+def _turn(batch: WatchedBatch) -> tuple[int, datetime]:
+    """What is lower comes before."""
+    return PRIORITIES.index(batch.record.priority), batch.record.created_at
 
 
 def _pace(state: WatchedState, batch: WatchedBatch) -> float | None:

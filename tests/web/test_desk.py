@@ -276,3 +276,27 @@ def test_the_form_asks_comfyui_once_for_all_pages(tmp_path: Path, sandbox: Sandb
         before = sandbox.counts()["requests"]
         assert [shown.http.get("/api/options").json() for _ in range(20)] == [first] * 20
         assert sandbox.counts()["requests"] == before
+
+
+def test_what_is_pending_is_known_without_a_look_at_all_others(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    store = JsonStore.open(path, create=True)
+    add_batch(store, "b1", total=3)
+    add_batch(store, "b2", total=2)
+    desk = Desk([path])
+    (state,) = desk.states
+    state.refresh()
+    assert state.pending() == {"b1": 3, "b2": 2}
+    fail(store, "b1/2")
+    [fail(store, f"b2/{index}") for index in (1, 2)]
+    state.refresh()
+    assert state.pending() == {"b1": 2}
+    store.settle(at_end=True)
+    records = msgspec.json.decode(path.read_bytes())
+    del records["b1/1"]
+    records["b1/3"]["batch"] = "b2"
+    records["b2/1"]["status"] = "pending"
+    path.write_bytes(msgspec.json.encode(records))
+    state.refresh()
+    assert state.pending() == {"b2": 2}
+    desk.close()
