@@ -15,7 +15,7 @@ from orchestrator.errors import BurstError
 from orchestrator.pacing import seconds_per_item
 from orchestrator.settings import Overrides, Settings, load_settings, settings_path
 from state.batch import Batch, BatchLog, BatchRecord
-from state.burst_log import BurstLog
+from state.burst_log import BurstLog, BurstRecord
 from state.disk import Disk, Stamp
 from state.item import Item, Status
 from state.json_store import JsonStore, burst_folder
@@ -65,7 +65,10 @@ class WatchedState:
         self._pending: dict[str, set[str]] = {}
         """The keys of pending items of each batch."""
         self._settings: tuple[Stamp | None, Settings] | None = None
-        self._pace: tuple[Stamp | None, float | None] = (None, None)
+        self._burst_log = BurstLog(burst_folder(self.path))
+        self._bursts_stamp: Stamp | None = None
+        self._bursts: list[BurstRecord] = []
+        self._pace: float | None = None
         self.version = 0
         """Another number after every refresh that brought something."""
 
@@ -89,14 +92,18 @@ class WatchedState:
             return self._settings[1]
 
     @property
+    def bursts(self) -> list[BurstRecord]:
+        """The records of the last bursts, oldest first."""
+        with self._mutex:
+            self._read_bursts()
+            return self._bursts
+
+    @property
     def pace(self) -> float | None:
         """Seconds per item of the last bursts; None where none is known."""
         with self._mutex:
-            log = BurstLog(burst_folder(self.path))
-            stamp = self._disk.stamp(log.path)
-            if stamp != self._pace[0]:
-                self._pace = stamp, seconds_per_item(log.read())
-            return self._pace[1]
+            self._read_bursts()
+            return self._pace
 
     def refresh(self) -> None:
         """Take in what others wrote. Errors: StateError."""
@@ -135,6 +142,11 @@ class WatchedState:
             if self._store is not None:
                 self._store.close()
                 self._store = None
+
+    def _read_bursts(self) -> None:
+        if (stamp := self._disk.stamp(self._burst_log.path)) != self._bursts_stamp:
+            self._bursts = self._burst_log.read()
+            self._bursts_stamp, self._pace = stamp, seconds_per_item(self._bursts)
 
     def _open(self) -> None:
         """Read everything, anew after an edit by hand. No file is no state, unless its journal is there."""

@@ -214,7 +214,7 @@ def _entries(state: WatchedState, record: BatchRecord, item: Item, common: Mappi
     prompt = str(item.prompt_text or parameters.pop("prompt", None) or "")
     seed = parameters.pop("seed", None)
     for number, output in enumerate(pictures_of(item), 1):
-        name = image_id(item, number)
+        name = image_id(item.index, number)
         picture = Picture(state, record.batch, name, output.path, output.sha256, output.bytes)
         yield Entry(
             picture=picture,

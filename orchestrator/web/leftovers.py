@@ -16,7 +16,7 @@ from orchestrator.batches.batch_info import NAME, SCHEMA
 from orchestrator.clock import Clock
 from orchestrator.errors import SettingsError
 from orchestrator.web.desk import Desk, WatchedState
-from orchestrator.web.picture import Picture, file_inside
+from orchestrator.web.picture import Picture, file_inside, image_id
 from state.item import UtcTime
 
 _LOOK_SECONDS = 2.0
@@ -187,6 +187,6 @@ def _pictures(state: WatchedState, folder: str, info: _Info) -> Iterator[LeftPic
             continue
         index = max(0, image.index or 0)
         number = counts[index] = counts.get(index, 0) + 1
-        name = f"{index}" if number == 1 else f"{index}-{number}"
+        name = image_id(index, number)
         seed = image.seed if isinstance(image.seed, int) else None
         yield LeftPicture(Picture(state, info.batch, name, image.file, None), index, seed, image.seconds)

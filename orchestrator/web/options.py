@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from orchestrator.errors import TransientError, UnexpectedAnswer
 from orchestrator.offers import Offer
 from orchestrator.web.answers import NO_SERVER
 from orchestrator.web.desk import WatchedState
+from orchestrator.web.kept import Kept
 from orchestrator.web.models import Options, Server
 from orchestrator.web.starting import PATIENCE_SECONDS, templates_of, with_template
 
@@ -28,22 +28,15 @@ class OptionsDesk:
     """What servers said is kept for a few seconds, however many pages ask."""
 
     def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock or Clock()
-        self._mutexes: dict[tuple[int, str | None], threading.Lock] = {}
-        self._kept: dict[tuple[int, str | None], tuple[float, Options]] = {}
-        """What was said, and until when it holds."""
+        self._kept: Kept[Options] = Kept(clock)
 
     def of(self, state: WatchedState, template: str | None) -> Options:
         """Errors: Refused for a template that is not offered; TemplateError, SettingsError, UsageError."""
-        key = (state.number, template)
-        with self._mutexes.setdefault(key, threading.Lock()):
-            until, kept = self._kept.get(key, (0.0, None))
-            if kept is None or self._clock.monotonic() >= until:
-                kept = _options(state, template)
-                # From now on, not from before: a server that is away was asked for some seconds.
-                holds = _KEPT_SECONDS if kept.server.reachable else _KEPT_AWAY_SECONDS
-                self._kept[key] = self._clock.monotonic() + holds, kept
-            return kept
+        return self._kept.of((state.number, template), lambda: _options(state, template), seconds=_kept_seconds)
+
+
+def _kept_seconds(options: Options) -> float:
+    return _KEPT_SECONDS if options.server.reachable else _KEPT_AWAY_SECONDS
 
 
 def _options(state: WatchedState, template: str | None) -> Options:

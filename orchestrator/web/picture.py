@@ -74,7 +74,7 @@ def picture_in(state: WatchedState, batch: WatchedBatch, image: str) -> Picture 
 def pictures_of_batch(state: WatchedState, batch: WatchedBatch) -> list[Picture]:
     """Every picture of its finished items, in the batch's order."""
     return [
-        Picture(state, batch.id, image_id(item, number), output.path, output.sha256, output.bytes)
+        Picture(state, batch.id, image_id(item.index, number), output.path, output.sha256, output.bytes)
         for item in batch.items
         if item.status is Status.COMPLETED
         for number, output in enumerate(pictures_of(item), 1)
@@ -91,9 +91,9 @@ def output_in(batch: WatchedBatch, image: str) -> tuple[Item, OutputRecord] | No
     return None
 
 
-def image_id(item: Item, number: int) -> str:
-    """The name of an item's picture in addresses: `7`, and `7-2` for its second."""
-    return f"{item.index or 0}" if number == 1 else f"{item.index or 0}-{number}"
+def image_id(index: int | None, number: int) -> str:
+    """The name of the picture of an item with this index in addresses: `7`, and `7-2` for its second."""
+    return f"{index or 0}" if number == 1 else f"{index or 0}-{number}"
 
 
 def numbers_of(image: str) -> tuple[int, int]:

@@ -114,7 +114,7 @@ def _pace(state: WatchedState, batch: WatchedBatch) -> float | None:
 
 def _images(batch_id: str, item: Item) -> list[Image]:
     said = Image(
-        image=image_id(item, 1),
+        image=image_id(item.index, 1),
         number=item.index or 0,
         status=str(item.status),  # type: ignore[arg-type]
         seed=item.inputs.get("seed") if isinstance(item.inputs.get("seed"), int) else None,
@@ -123,7 +123,7 @@ def _images(batch_id: str, item: Item) -> list[Image]:
     pictures = pictures_of(item) if item.status is Status.COMPLETED else []
     found = []
     for number, picture in enumerate(pictures, 1):
-        name = image_id(item, number)
+        name = image_id(item.index, number)
         url, thumbnail = addresses_of(batch_id, name, picture.path, version_of(picture.sha256))
         found.append(said.model_copy(update={"image": name, "thumbnail": thumbnail, "url": url}))
     return found or [said]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import datetime
 from typing import Literal
 
@@ -19,10 +18,11 @@ from orchestrator.settings import Settings
 from orchestrator.web.answers import errors
 from orchestrator.web.batches_api import DeskOf, WorkersOf, state_numbered
 from orchestrator.web.desk import WatchedState
+from orchestrator.web.kept import Kept
 from orchestrator.web.models import Asking
 from orchestrator.web.starting import PATIENCE_SECONDS
 from orchestrator.web.workers import Workers
-from state.burst_log import BurstLog, BurstRecord
+from state.burst_log import BurstRecord
 from state.item import Item, Status
 from state.json_store import burst_folder
 from state.run_lock import RunLock
@@ -121,20 +121,11 @@ class ServerDesk:
     """What servers said of their queues is kept for a few seconds, however many pages ask."""
 
     def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock or Clock()
-        self._mutexes: dict[int, threading.Lock] = {}
-        """One a state: a server that is away keeps nobody waiting who looks at another state."""
-        self._kept: dict[int, tuple[float, list[ServerQueue]]] = {}
+        self._kept: Kept[list[ServerQueue]] = Kept(clock)
 
     def of(self, state: WatchedState) -> list[ServerQueue]:
         """Errors: SettingsError."""
-        with self._mutexes.setdefault(state.number, threading.Lock()):
-            now = self._clock.monotonic()
-            if state.number not in self._kept or now - self._kept[state.number][0] >= _KEPT_SECONDS:
-                settings = state.settings
-                found = [_queue_of(server, settings) for server in settings.servers]
-                self._kept[state.number] = self._clock.monotonic(), found
-            return self._kept[state.number][1]
+        return self._kept.of(state.number, lambda: _queues_of(state.settings), seconds=lambda _: _KEPT_SECONDS)
 
 
 @router.get("/states", operation_id="listStates")
@@ -148,15 +139,14 @@ def get_state(number: int, desk: DeskOf, workers: WorkersOf) -> StateDetails:
     """One state. Reads what bursts have written; asks ComfyUI nothing."""
     state = state_numbered(desk, number)
     summary = _summary(state, workers)
-    folder = burst_folder(state.path)
-    records = BurstLog(folder).read()
+    records = state.bursts
     left = summary.counts[Status.PENDING] + summary.counts[Status.SUBMITTED]
     failed = state.store.items(Status.FAILED) if state.store is not None else ()
     return StateDetails(
         **summary.model_dump(),
         secondsPerItem=state.pace,
         secondsLeft=None if state.pace is None else state.pace * left,
-        bursts=[*map(_burst, records[-_BURSTS_SHOWN:]), *_unrecorded(RunLock(folder), records)],
+        bursts=[*map(_burst, records[-_BURSTS_SHOWN:]), *_unrecorded(RunLock(burst_folder(state.path)), records)],
         failed=[_failed(item) for _, item in zip(range(_FAILED_SHOWN), failed, strict=False)],
         limit=_limit(learned_limit(records)),
         outputDirectory=str(state.settings.output_dir),
@@ -240,6 +230,10 @@ def _failed(item: Item) -> FailedItem:
         kind=item.error.kind if item.error else "unknown",
         message=item.error.message if item.error else "",
     )
+
+
+def _queues_of(settings: Settings) -> list[ServerQueue]:
+    return [_queue_of(server, settings) for server in settings.servers]
 
 
 def _queue_of(server: str, settings: Settings) -> ServerQueue:

@@ -70,8 +70,8 @@ def test_what_others_write_is_seen_at_the_next_look(tmp_path: Path) -> None:
     desk.close()
 
 
-def test_items_that_are_taken_out_by_hand_are_gone_and_those_that_change_their_batch_too(tmp_path: Path) -> None:
-    path = tmp_path / "state.json"
+def edited_while_followed(path: Path) -> tuple[JsonStore, Desk]:
+    """Three items in b1 and one in b2 were seen; since then one of b1 was taken out by hand, another put into b2."""
     store = JsonStore.open(path, create=True)
     add_batch(store, "b1", total=3)
     add_batch(store, "b2", total=1)
@@ -82,23 +82,18 @@ def test_items_that_are_taken_out_by_hand_are_gone_and_those_that_change_their_b
     del records["b1/1"]
     records["b1/2"]["batch"] = "b2"
     path.write_bytes(msgspec.json.encode(records))
+    return store, desk
+
+
+def test_items_that_are_taken_out_by_hand_are_gone_and_those_that_change_their_batch_too(tmp_path: Path) -> None:
+    _, desk = edited_while_followed(tmp_path / "state.json")
     assert len(statuses(desk, "b1")) == 1
     assert len(statuses(desk, "b2")) == 2
     desk.close()
 
 
 def test_so_are_those_whose_edit_a_writer_took_in_before_we_looked(tmp_path: Path) -> None:
-    path = tmp_path / "state.json"
-    store = JsonStore.open(path, create=True)
-    add_batch(store, "b1", total=3)
-    add_batch(store, "b2", total=1)
-    store.settle(at_end=True)
-    desk = Desk([path])
-    assert len(statuses(desk, "b1")) == 3
-    records = msgspec.json.decode(path.read_bytes())
-    del records["b1/1"]
-    records["b1/2"]["batch"] = "b2"
-    path.write_bytes(msgspec.json.encode(records))
+    store, desk = edited_while_followed(tmp_path / "state.json")
     fail(store, "b1/3")
     store.settle(at_end=True)
     assert statuses(desk, "b1") == ["failed"]
