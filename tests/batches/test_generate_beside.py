@@ -6,7 +6,7 @@ import io
 import json
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,19 +38,6 @@ class Noon(Clock):
 
     def now(self) -> datetime:
         return NOON
-
-
-@pytest.fixture
-def place(tmp_path: Path, sandbox: Sandbox) -> Place:
-    home = tmp_path / "studio"
-    home.mkdir()
-    return Place(home, sandbox.url)
-
-
-@pytest.fixture
-def proxy(sandbox: Sandbox) -> Iterator[Proxy]:
-    with Proxy(sandbox.url) as running:
-        yield running
 
 
 def test_what_another_process_works_off_is_followed_to_its_end(place: Place, sandbox: Sandbox) -> None:

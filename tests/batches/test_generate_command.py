@@ -26,19 +26,6 @@ both = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 
 
 @pytest.fixture
-def place(tmp_path: Path, sandbox: Sandbox) -> Place:
-    home = tmp_path / "studio"
-    home.mkdir()
-    return Place(home, sandbox.url)
-
-
-@pytest.fixture
-def proxy(sandbox: Sandbox) -> Iterator[Proxy]:
-    with Proxy(sandbox.url) as running:
-        yield running
-
-
-@pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     for name in ("http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
