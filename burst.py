@@ -12,27 +12,27 @@ import click
 
 from orchestrator.commands.common import print_json
 from orchestrator.errors import EXIT_SIGINT, BurstError
-from orchestrator.wording import one_line
+from orchestrator.formatting import one_line
 
-_COMMANDS = {
-    "init": "bursts",
-    "run": "bursts",
-    "generate": "generating",
-    "status": "items",
-    "retry": "items",
-    "reset": "items",
-    "cancel": "items",
-    "batches": "batches",
-    "report": "batches",
-    "verify": "items",
-    "doctor": "items",
-    "template": "template",
-    "node": "node",
-    "serve": "serve",
-    "sandbox": "sandbox",
-    "demo": "sandbox",
-}
-"""Each command's module in `orchestrator.commands`, in the order of their use."""
+_COMMANDS = (
+    "init",
+    "run",
+    "generate",
+    "status",
+    "retry",
+    "reset",
+    "cancel",
+    "batches",
+    "report",
+    "verify",
+    "doctor",
+    "template",
+    "node",
+    "serve",
+    "sandbox",
+    "demo",
+)
+"""Each is the module of that name in `orchestrator.commands`; in the order of their use."""
 
 
 class OneLine(logging.Formatter):
@@ -51,7 +51,7 @@ class BurstGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"orchestrator.commands.{_COMMANDS[cmd_name]}"), cmd_name)
+        command = getattr(importlib.import_module(f"orchestrator.commands.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
 

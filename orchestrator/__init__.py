@@ -9,24 +9,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.batches.asked import Asked
+    from orchestrator.batches.batch_status import list_batches, read_batch
     from orchestrator.batches.cleaning import clean_batches
-    from orchestrator.batches.looking import list_batches, read_batch
     from orchestrator.batches.report_html import write_report
-    from orchestrator.batches.sidecars import read_recipe
-    from orchestrator.cancelling import cancel
+    from orchestrator.batches.sidecars import read_reproduction
+    from orchestrator.batches.spec import BatchSpec
+    from orchestrator.cancellation import cancel
     from orchestrator.comfyui import ComfyUI
-    from orchestrator.generating import generate
+    from orchestrator.cycle.report import BurstReport
+    from orchestrator.cycle.request import Request
+    from orchestrator.cycle.run import run_burst
+    from orchestrator.generation import generate
     from orchestrator.outputs import Outputs
-    from orchestrator.redoing import retry, verify_outputs
-    from orchestrator.report import BurstReport
-    from orchestrator.request import Request
-    from orchestrator.run import run_burst
+    from orchestrator.retries import retry
     from orchestrator.settings import Overrides
     from orchestrator.status import read_status, watch_batch
+    from orchestrator.verify import verify_outputs
 
 __all__ = [
-    "Asked",
+    "BatchSpec",
     "BurstReport",
     "ComfyUI",
     "Outputs",
@@ -37,7 +38,7 @@ __all__ = [
     "generate",
     "list_batches",
     "read_batch",
-    "read_recipe",
+    "read_reproduction",
     "read_status",
     "retry",
     "run_burst",
@@ -47,21 +48,22 @@ __all__ = [
 ]
 
 _HOMES = {
-    "batches.asked": ("Asked",),
+    "batches.spec": ("BatchSpec",),
     "batches.cleaning": ("clean_batches",),
-    "batches.looking": ("list_batches", "read_batch"),
+    "batches.batch_status": ("list_batches", "read_batch"),
     "batches.report_html": ("write_report",),
-    "batches.sidecars": ("read_recipe",),
-    "cancelling": ("cancel",),
+    "batches.sidecars": ("read_reproduction",),
+    "cancellation": ("cancel",),
     "comfyui": ("ComfyUI",),
-    "generating": ("generate",),
+    "generation": ("generate",),
     "outputs": ("Outputs",),
-    "redoing": ("retry", "verify_outputs"),
-    "report": ("BurstReport",),
-    "request": ("Request",),
-    "run": ("run_burst",),
+    "retries": ("retry",),
+    "cycle.report": ("BurstReport",),
+    "cycle.request": ("Request",),
+    "cycle.run": ("run_burst",),
     "settings": ("Overrides",),
     "status": ("read_status", "watch_batch"),
+    "verify": ("verify_outputs",),
 }
 
 

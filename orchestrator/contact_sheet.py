@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 import templates
 from orchestrator.errors import OutputRefused, PromptTextError, TemplateError
+from orchestrator.formatting import spoken_seconds
 from orchestrator.outputs import names
 from orchestrator.outputs.pictures import embedded_graph
-from orchestrator.prompts import prompt_file, read_prompt
+from orchestrator.preparation import prompt_file, read_prompt
 from orchestrator.sheet_style import STYLE
-from orchestrator.wording import spoken_seconds
 from state.item import Item, Status
 
 PICTURES = {".png": "png", ".apng": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}

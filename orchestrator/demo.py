@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator import itself
+from orchestrator import subprocesses
 from orchestrator.clock import Clock
 from orchestrator.contact_sheet import write_contact_sheet
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, UsageError
 from orchestrator.outputs.pictures import decodes
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.settings import DEFAULT_STATE, HEADERS_VARIABLE, SERVER_VARIABLE
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 SCHEMA = "burst.demo/1"
 TEMPLATE = "txt2img-sd15"
@@ -219,7 +219,7 @@ class _Command:
     def __init__(self, arguments: Sequence[str], *, directory: Path, say: Callable[[str], None]) -> None:
         self._say = say
         self._process = subprocess.Popen(
-            itself.command(*arguments),
+            subprocesses.command(*arguments),
             cwd=directory,
             env=_environment(),
             stdin=subprocess.DEVNULL,
@@ -284,7 +284,7 @@ def _prepared(directory: Path | None) -> Path:
 
 def _environment() -> dict[str, str]:
     """This process's, without what would lead the demo's bursts elsewhere."""
-    return itself.environment({name: value for name, value in os.environ.items() if not _misleads(name)})
+    return subprocesses.environment({name: value for name, value in os.environ.items() if not _misleads(name)})
 
 
 def _misleads(name: str) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, ConfigurationError, UsageError
-from orchestrator.wording import counted, in_lines
+from orchestrator.formatting import counted, in_lines
 from state.disk import refusals
 
 SOURCE = Path(__file__).parent / "comfyui_node"

@@ -180,7 +180,7 @@ def save_settings(state_file: Path, settings: Settings) -> None:
 
 
 def settings_path(state_file: Path) -> Path:
-    from state.json_store import burst_folder
+    from state.json.store import burst_folder
 
     return burst_folder(state_file.resolve()) / "settings.toml"
 

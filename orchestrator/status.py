@@ -9,18 +9,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.batches.looking import BatchView, view_of, views_of
+from orchestrator.batches.batch_status import BatchView, view_of, views_of
 from orchestrator.clock import Clock
+from orchestrator.cycle.pacing import LearnedLimit, learned_limit
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
-from orchestrator.figures import Figures, figures_of, pace_of
-from orchestrator.pacing import LearnedLimit, learned_limit
-from orchestrator.wording import in_lines, spoken_seconds
+from orchestrator.formatting import in_lines, spoken_seconds
+from orchestrator.statistics import Statistics, pace_of, statistics_of
 from state.batch import BatchLog
-from state.burst_log import BurstLog, BurstRecord
-from state.holder import Holder
 from state.item import Item, Status, remaining
-from state.json_store import JsonStore
-from state.run_lock import RunLock
+from state.json.burst_log import BurstLog, BurstRecord
+from state.json.holder import Holder
+from state.json.run_lock import RunLock
+from state.json.store import JsonStore
 
 SCHEMA = "burst.status/1"
 _SHOWN = 10
@@ -47,7 +47,7 @@ class StatusReport:
     hand_edits: tuple[str, ...]
     batches: tuple[BatchView, ...] = ()
     """The active ones, or all that were not cleaned away."""
-    figures: Figures | None = None
+    figures: Statistics | None = None
 
     @property
     def total(self) -> int:
@@ -186,7 +186,7 @@ def status_of(store: JsonStore, *, stats: bool = False, ended: bool = False) -> 
         failed=tuple(failed),
         hand_edits=tuple(store.hand_edits),
         batches=tuple(batch for batch in batches if ended or batch.left),
-        figures=figures_of(store, seconds_per_item=pace) if stats else None,
+        figures=statistics_of(store, seconds_per_item=pace) if stats else None,
     )
 
 

@@ -10,8 +10,8 @@ import msgspec
 
 from state.disk import Disk
 from state.item import Priority, UtcTime
-from state.line_log import LineLog
-from state.write_lock import WriteLock
+from state.json.line_log import LineLog
+from state.json.write_lock import WriteLock
 
 Layout = Literal["numbered", "batch", "mirror", "gallery"]
 End = Literal["done", "failed", "cancelled"]

@@ -20,7 +20,7 @@ from templates.saving import (
 from templates.workflow import Workflow, load_workflow, parse_graph, shipped_workflows
 
 if TYPE_CHECKING:
-    from templates.check import Finding, check_against, check_offline, declared_inputs
+    from templates.checks import Finding, check_against, check_offline, declared_inputs
     from templates.choices import MODEL_INPUTS, Choices, Folders, choices_of
     from templates.lora import parse_lora, splice_lora, with_loras
 

@@ -16,7 +16,7 @@ from typing import Any
 from orchestrator.clock import Clock
 
 
-class Asked:
+class BatchSpec:
     """One request as it arrived."""
 
     def __init__(self, handler: BaseHTTPRequestHandler) -> None:
@@ -67,16 +67,16 @@ class _Quiet(ThreadingHTTPServer):
 class Loopback:
     """`answer` is called for each request, on a thread of the server's; `asked` keeps them all."""
 
-    def __init__(self, answer: Callable[[Asked], None]) -> None:
+    def __init__(self, answer: Callable[[BatchSpec], None]) -> None:
         self.answer = answer
-        self.asked: list[Asked] = []
+        self.asked: list[BatchSpec] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                request = Asked(self)
+                request = BatchSpec(self)
                 outer.asked.append(request)
                 outer.answer(request)
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from comfyui_loopback import Asked
+from comfyui_loopback import BatchSpec
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -40,10 +40,10 @@ class Server:
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.faults: list[Callable[[Asked, bytes], None]] = []
+        self.faults: list[Callable[[BatchSpec, bytes], None]] = []
         self.ranges: list[int | None] = []
 
-    def answer(self, asked: Asked) -> None:
+    def answer(self, asked: BatchSpec) -> None:
         if asked.path == "/api/prompt":
             asked.json({"exec_info": {"queue_remaining": 0}})
             return
@@ -57,7 +57,7 @@ class Server:
             serve(asked, data)
 
 
-def serve(asked: Asked, data: bytes) -> None:
+def serve(asked: BatchSpec, data: bytes) -> None:
     if asked.start is None:
         asked.reply(200, data)
     else:

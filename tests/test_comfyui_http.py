@@ -16,7 +16,7 @@ import pytest
 import requests
 import responses
 import urllib3
-from comfyui_loopback import Asked, Loopback, MovedClock, closed_port
+from comfyui_loopback import BatchSpec, Loopback, MovedClock, closed_port
 
 from orchestrator.comfyui import ComfyUI, OutputFile
 from orchestrator.comfyui.address import parse_address
@@ -42,10 +42,10 @@ def clock() -> MovedClock:
     return MovedClock()
 
 
-def info_or(answer: Callable[[Asked], None]) -> Callable[[Asked], None]:
+def info_or(answer: Callable[[BatchSpec], None]) -> Callable[[BatchSpec], None]:
     """Lets the first small question pass, and gives everything else to `answer`."""
 
-    def both(asked: Asked) -> None:
+    def both(asked: BatchSpec) -> None:
         if asked.method == "GET" and asked.path == "/api/prompt":
             asked.json(INFO)
         else:
@@ -68,7 +68,7 @@ def read(client: ComfyUI, *, offset: int = 0) -> bytes:
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_a_get_is_repeated_until_the_server_recovers(status: int, clock: MovedClock) -> None:
-    def answer(asked: Asked) -> None:
+    def answer(asked: BatchSpec) -> None:
         asked.json(INFO) if len(server.asked) == 4 else asked.reply(status)
 
     with Loopback(answer) as server, ComfyUI(server.url, clock=clock) as client:
@@ -99,7 +99,7 @@ def test_patience_ends_after_retry_seconds(clock: MovedClock) -> None:
     ],
 )
 def test_retry_after_is_honoured(headers: dict[str, str], clock: MovedClock) -> None:
-    def answer(asked: Asked) -> None:
+    def answer(asked: BatchSpec) -> None:
         asked.json(INFO) if len(server.asked) > 1 else asked.reply(429, **headers)
 
     with Loopback(answer) as server, ComfyUI(server.url, clock=clock) as client:
@@ -141,7 +141,7 @@ def test_nothing_is_waited_for_once_stopped(clock: MovedClock) -> None:
 
 @pytest.mark.parametrize("fault", ["reset", "503", "429"])
 def test_a_prompt_is_never_sent_twice(fault: str, clock: MovedClock) -> None:
-    def answer(asked: Asked) -> None:
+    def answer(asked: BatchSpec) -> None:
         asked.reset() if fault == "reset" else asked.reply(int(fault))
 
     with Loopback(info_or(answer)) as server, ComfyUI(server.url, clock=clock) as client:
@@ -169,7 +169,7 @@ def test_a_prompt_is_interrupted_by_its_own_id() -> None:
     ],
 )
 def test_commands_that_are_safe_to_repeat_are_repeated(command: Callable[[ComfyUI], None], clock: MovedClock) -> None:
-    def answer(asked: Asked) -> None:
+    def answer(asked: BatchSpec) -> None:
         posts = [one for one in server.asked if one.method == "POST"]
         if len(posts) < 3:
             asked.reset()
@@ -213,7 +213,7 @@ def test_an_older_refusal_does_not_make_a_lost_request_unsent(clock: MovedClock)
 def test_a_server_that_is_silent_may_have_it(clock: MovedClock) -> None:
     silence = threading.Event()
 
-    def hold(asked: Asked) -> None:
+    def hold(asked: BatchSpec) -> None:
         silence.wait(10)
 
     with Loopback(info_or(hold)) as server, ComfyUI(server.url, clock=clock, read_timeout_seconds=0.1) as client:
@@ -407,7 +407,7 @@ def secret_headers() -> dict[str, str]:
 def test_another_server_gets_no_header_of_ours(secret_headers: dict[str, str]) -> None:
     with Loopback(lambda asked: asked.reply(200, b"picture", Set_Cookie="theirs=1")) as stranger:
 
-        def answer(asked: Asked) -> None:
+        def answer(asked: BatchSpec) -> None:
             asked.reply(302, Location=f"{stranger.url}/signed?sig=1", Set_Cookie="ours=1")
 
         with Loopback(info_or(answer)) as server, ComfyUI(server.url, headers=secret_headers) as client:
@@ -423,7 +423,7 @@ def test_another_server_gets_no_header_of_ours(secret_headers: dict[str, str]) -
 def test_a_redirect_back_does_not_regain_the_headers(secret_headers: dict[str, str]) -> None:
     with Loopback(lambda asked: asked.reply(302, Location=f"{server.url}/free-lunch")) as stranger:
 
-        def answer(asked: Asked) -> None:
+        def answer(asked: BatchSpec) -> None:
             if asked.path == "/free-lunch":
                 asked.reply(200, b"x")
             else:
@@ -435,7 +435,7 @@ def test_a_redirect_back_does_not_regain_the_headers(secret_headers: dict[str, s
 
 
 def test_a_redirect_on_the_same_server_keeps_them(secret_headers: dict[str, str]) -> None:
-    def answer(asked: Asked) -> None:
+    def answer(asked: BatchSpec) -> None:
         asked.reply(200, b"x") if asked.path == "/elsewhere" else asked.reply(302, Location="/elsewhere")
 
     with Loopback(info_or(answer)) as server, ComfyUI(server.url, headers=secret_headers) as client:
@@ -451,7 +451,7 @@ def test_a_redirect_that_leads_nowhere(location: str) -> None:
         assert client.requests_made < 10
 
 
-def _echo(asked: Asked, status: int) -> None:
+def _echo(asked: BatchSpec, status: int) -> None:
     """A server that shows everybody what it was sent."""
     body = f"<html> {asked.headers['X-API-Key']}, you sent\n{asked.headers}".encode()
     asked.reply(status, body, Content_Type="text/html", Location=f"http://u:{TOKEN}@127.0.0.1:1/{TOKEN}")
@@ -513,7 +513,7 @@ def test_no_message_log_or_repr_holds_a_secret(
 def test_view_resumes_where_it_is_asked_to() -> None:
     data = bytes(range(256)) * 4000
 
-    def answer(asked: Asked) -> None:
+    def answer(asked: BatchSpec) -> None:
         start = asked.start or 0
         asked.reply(206 if start else 200, data[start:], Content_Range=f"bytes {start}-{len(data) - 1}/{len(data)}")
 
@@ -532,7 +532,7 @@ def test_view_says_when_the_server_does_not_resume() -> None:
 
 
 def test_another_range_than_the_one_asked_for() -> None:
-    def answer(asked: Asked) -> None:
+    def answer(asked: BatchSpec) -> None:
         asked.reply(206, b"le", Content_Range="bytes 3-4/5")
 
     with Loopback(info_or(answer)) as server, ComfyUI(server.url) as client, pytest.raises(UnexpectedAnswer):
@@ -559,7 +559,7 @@ def test_a_file_that_is_gone(body: bytes, gone: bool) -> None:
 
 
 def test_a_sign_in_page_is_no_file() -> None:
-    def answer(asked: Asked) -> None:
+    def answer(asked: BatchSpec) -> None:
         asked.reply(200, b"<html>sign in</html>", Content_Type="text/html; charset=utf-8")
 
     with (
@@ -574,7 +574,7 @@ def test_a_sign_in_page_is_no_file() -> None:
 
 
 def test_six_threads_share_one_client() -> None:
-    def answer(asked: Asked) -> None:
+    def answer(asked: BatchSpec) -> None:
         asked.json(INFO, Set_Cookie=f"seen{next(numbers)}=1")
 
     numbers = itertools.count()
@@ -609,7 +609,7 @@ def test_pushbacks_count_429_and_time_outs(clock: MovedClock) -> None:
 def test_a_body_that_stops_coming_is_a_pushback() -> None:
     silence = threading.Event()
 
-    def hold(asked: Asked) -> None:
+    def hold(asked: BatchSpec) -> None:
         asked.reply(200, b"half", announced=8)
         silence.wait(10)
 

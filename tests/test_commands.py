@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from burst import cli
 from orchestrator.comfyui import ComfyUI
 from orchestrator.sandbox import Sandbox, SandboxSettings
-from state.burst_log import BurstRecord
+from state.json.burst_log import BurstRecord
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import requests
 import templates
 from orchestrator import run_burst
 from orchestrator.comfyui import ComfyUI
-from orchestrator.lookup import Absent, Queued, look_up, withdraw
+from orchestrator.comfyui.lookup import Absent, Queued, look_up, withdraw
 from orchestrator.sandbox import Sandbox, SandboxSettings
 
 Answer = tuple[int, dict[str, str], bytes]

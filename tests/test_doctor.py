@@ -19,9 +19,9 @@ from burst import cli
 from orchestrator.clock import Clock
 from orchestrator.doctor import examine
 from orchestrator.sandbox import Sandbox, SandboxSettings
-from state.burst_log import BurstLog, BurstRecord
-from state.json_store import JsonStore
-from state.run_lock import RunLock, can_lock
+from state.json.burst_log import BurstLog, BurstRecord
+from state.json.run_lock import RunLock, can_lock
+from state.json.store import JsonStore
 from state.store import Change
 
 NOBODY = "http://127.0.0.1:9"

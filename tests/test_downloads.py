@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfyui_loopback import Asked, Loopback
+from comfyui_loopback import BatchSpec, Loopback
 from served_outputs import png
 from support.waiting import wait_until
 
 from orchestrator import run_burst
-from orchestrator.collecting import DOWNLOADS_AT_ONCE
+from orchestrator.cycle.downloads import DOWNLOADS_AT_ONCE
 from state.item import Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 MIB = 1 << 20
 LARGE_BYTES = 128 * MIB
@@ -28,13 +28,13 @@ LARGE_BYTES = 128 * MIB
 class Gallery:
     """A ComfyUI that renders at once. `view` answers the requests for its files."""
 
-    def __init__(self, view: Callable[[Asked], None], *, extension: str = ".png") -> None:
+    def __init__(self, view: Callable[[BatchSpec], None], *, extension: str = ".png") -> None:
         self._view = view
         self._extension = extension
         self.seen_finished: set[str] = set()
         """The prompts whose end was asked for and told."""
 
-    def answer(self, asked: Asked) -> None:
+    def answer(self, asked: BatchSpec) -> None:
         path = asked.path.partition("?")[0].removeprefix("/api")
         if path == "/view":
             self._view(asked)
@@ -69,7 +69,7 @@ class Gate:
         self._left = most
         self._guard = threading.Lock()
 
-    def view(self, asked: Asked) -> None:
+    def view(self, asked: BatchSpec) -> None:
         with self._guard:
             holds, self._left = self._left > 0, self._left - 1
             self.held += holds

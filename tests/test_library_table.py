@@ -68,10 +68,10 @@ def test_the_batch_processors_example(tmp_path: Path, sandbox: Sandbox, graph: t
     )
     request = orchestrator.Request(state=there, overrides=tools)
     assert "high" in state.item.Priority.__args__
-    wish = orchestrator.Asked(batch_size=4, priority="high", model="sd_xl_base_1.0.safetensors", steps=2, cfg=8.0)
+    wish = orchestrator.BatchSpec(batch_size=4, priority="high", model="sd_xl_base_1.0.safetensors", steps=2, cfg=8.0)
     prompts = ["pixel art warrior", "pixel art mage,\nfront view"]
     job = orchestrator.generate(wish, prompts=prompts, request=request, queue_only=True)
-    other = orchestrator.generate(orchestrator.Asked(prompt="a fox"), request=request, queue_only=True)
+    other = orchestrator.generate(orchestrator.BatchSpec(prompt="a fox"), request=request, queue_only=True)
     assert len(orchestrator.list_batches(there).batches) == 2
     assert orchestrator.read_batch(there, job.record.batch).percent == 0
     orchestrator.cancel(there, [other.record.batch])
@@ -123,12 +123,12 @@ def test_the_output_managers_example(tmp_path: Path, sandbox: Sandbox) -> None:
     """A directory for the batch, what made each picture beside it, a list of batches, figures of one, and cleaning."""
     there = tmp_path / "re_render_state.json"
     tools = orchestrator.Overrides(servers=(sandbox.url,), template="smoke", output_dir=tmp_path / "outputs")
-    wish = orchestrator.Asked(prompt="pixel art warrior", seed=42, layout="batch")
+    wish = orchestrator.BatchSpec(prompt="pixel art warrior", seed=42, layout="batch")
     made = orchestrator.generate(wish, request=orchestrator.Request(state=there, overrides=tools))
     record = made.record
     named = orchestrator.batches.layouts.directory_name("batch", record.created_at.astimezone(), record.batch)
     assert made.directory == tmp_path / "outputs" / named
-    recipe = orchestrator.read_recipe(made.directory / "metadata" / "sprite_0001.json", home=tmp_path)
+    recipe = orchestrator.read_reproduction(made.directory / "metadata" / "sprite_0001.json", home=tmp_path)
     assert (recipe.prompt, recipe.seed, recipe.template) == ("pixel art warrior", 42, "smoke")
     assert json.loads((made.directory / "batch_info.json").read_text())["totals"]["completed"] == 1
 

@@ -15,8 +15,8 @@ import requests
 import responses
 
 from orchestrator.comfyui import ComfyUI
+from orchestrator.comfyui.capabilities import Capabilities
 from orchestrator.errors import ServerBusy
-from orchestrator.offers import Offer
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from templates import Graph, load_workflow, shipped_workflows
 
@@ -31,8 +31,8 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-def offer(sandbox: Sandbox) -> Offer:
-    return Offer(ComfyUI(sandbox.url, retry_seconds=0))
+def offer(sandbox: Sandbox) -> Capabilities:
+    return Capabilities(ComfyUI(sandbox.url, retry_seconds=0))
 
 
 def node(class_type: str, **inputs: Any) -> dict[str, Any]:
@@ -152,14 +152,14 @@ def test_an_item_costs_microseconds(lacking: bool) -> None:
     assert best / len(graphs) < 30e-6
 
 
-def answering(infos: dict[str, Any], **folders: list[str]) -> Offer:
+def answering(infos: dict[str, Any], **folders: list[str]) -> Capabilities:
     """A server of these node classes, each with one input `name` -> its entry; a folder that is not named is a 404."""
     for class_type, spec in infos.items():
         info = {class_type: {"input": {"required": {"image": ["IMAGE"]}, "optional": spec}, "output_node": True}}
         responses.add("GET", f"{URL}/api/object_info/{class_type}", json=info)
     for folder, names in folders.items():
         responses.add("GET", f"{URL}/api/models/{folder}", json=names)
-    return Offer(ComfyUI(URL, retry_seconds=0))
+    return Capabilities(ComfyUI(URL, retry_seconds=0))
 
 
 def one(class_type: str, **inputs: Any) -> Graph:
@@ -223,7 +223,7 @@ def test_a_server_without_the_endpoint_for_one_class_is_asked_for_all_once() -> 
     responses.add("GET", f"{URL}/api/object_info", json=everything)
     for path in ("/api/object_info/A", "/object_info/A"):
         responses.add("GET", URL + path, status=404)
-    server = Offer(ComfyUI(URL, retry_seconds=0))
+    server = Capabilities(ComfyUI(URL, retry_seconds=0))
     assert server.missing({"1": node("A"), "2": node("B")}) == ()
     assert server.missing({"1": node("C")}) == ('node class "C" is not there',)
     assert sum(call.request.url == f"{URL}/api/object_info" for call in responses.calls) == 1
@@ -247,7 +247,7 @@ def test_what_a_real_server_answered(case: str, missing: tuple[str, ...]) -> Non
             {class_type: {"input": {}, "output_node": False}} if class_type in ("VAEDecode", "EmptyLatentImage") else {}
         )
         responses.add("GET", f"{URL}/api/object_info/{class_type}", json=infos.get(class_type, known))
-    assert Offer(ComfyUI(URL)).missing(graph) == missing
+    assert Capabilities(ComfyUI(URL)).missing(graph) == missing
 
 
 def recorded_infos() -> Iterator[tuple[str, Any]]:

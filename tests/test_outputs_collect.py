@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from comfyui_loopback import Asked, Loopback, MovedClock
+from comfyui_loopback import BatchSpec, Loopback, MovedClock
 from served_outputs import ID, Recorder, Server, file, png, serve, there
 
 from orchestrator import outputs as outputs_module
@@ -24,7 +24,7 @@ from state.item import OutputRecord
 LARGE = random.Random(1).randbytes(1 << 20)
 
 
-def half(asked: Asked, data: bytes) -> None:
+def half(asked: BatchSpec, data: bytes) -> None:
     start = asked.start or 0
     part = data[start : start + (len(data) - start) // 2]
     if start:
@@ -33,23 +33,23 @@ def half(asked: Asked, data: bytes) -> None:
         asked.reply(200, part, announced=len(data))
 
 
-def reset(asked: Asked, data: bytes) -> None:
+def reset(asked: BatchSpec, data: bytes) -> None:
     asked.reset()
 
 
-def without_range(asked: Asked, data: bytes) -> None:
+def without_range(asked: BatchSpec, data: bytes) -> None:
     asked.reply(200, data)
 
 
-def wrong_range(asked: Asked, data: bytes) -> None:
+def wrong_range(asked: BatchSpec, data: bytes) -> None:
     asked.reply(206, data, Content_Range=f"bytes 0-{len(data) - 1}/{len(data)}")
 
 
-def not_satisfiable(asked: Asked, data: bytes) -> None:
+def not_satisfiable(asked: BatchSpec, data: bytes) -> None:
     asked.reply(416)
 
 
-def flipped(asked: Asked, data: bytes) -> None:
+def flipped(asked: BatchSpec, data: bytes) -> None:
     serve(asked, bytes([*data[:100], data[100] ^ 1, *data[101:]]))
 
 
@@ -145,7 +145,7 @@ def test_a_break_is_resumed_where_it_was(outputs: Outputs, client: ComfyUI, serv
 
 @pytest.mark.parametrize("second", [without_range, wrong_range, not_satisfiable])
 def test_a_server_that_cannot_resume_begins_again(
-    second: Callable[[Asked, bytes], None], outputs: Outputs, client: ComfyUI, server: Server
+    second: Callable[[BatchSpec, bytes], None], outputs: Outputs, client: ComfyUI, server: Server
 ) -> None:
     server.files["v.mp4"] = LARGE
     server.faults = [half, second]
@@ -155,7 +155,7 @@ def test_a_server_that_cannot_resume_begins_again(
 
 
 def test_a_file_that_changes_between_two_tries_is_not_mixed(outputs: Outputs, client: ComfyUI, server: Server) -> None:
-    def changes(asked: Asked, data: bytes) -> None:
+    def changes(asked: BatchSpec, data: bytes) -> None:
         server.files["v.mp4"] = b"new" * (1 << 18)
         half(asked, data)
 
@@ -166,7 +166,7 @@ def test_a_file_that_changes_between_two_tries_is_not_mixed(outputs: Outputs, cl
 
 
 def test_a_server_that_gives_ranges_in_pieces(outputs: Outputs, client: ComfyUI, server: Server) -> None:
-    def piece(asked: Asked, data: bytes) -> None:
+    def piece(asked: BatchSpec, data: bytes) -> None:
         assert asked.start is not None
         part = data[asked.start : asked.start + (1 << 18)]
         whole = f"bytes {asked.start}-{asked.start + len(part) - 1}/{len(data)}"
@@ -198,7 +198,7 @@ def test_a_reset_before_the_body_is_the_client_s_to_repeat(outputs: Outputs, cli
     [(png()[:-30], None), (b"", None), (b"<html>no picture</html>", None), (png(), flipped)],
 )
 def test_a_half_or_undecodable_file_never_gets_its_name(
-    content: bytes, fault: Callable[[Asked, bytes], None] | None, outputs: Outputs, client: ComfyUI, server: Server
+    content: bytes, fault: Callable[[BatchSpec, bytes], None] | None, outputs: Outputs, client: ComfyUI, server: Server
 ) -> None:
     server.files = {"ok.png": png(5), "a.png": content}
     server.faults = [serve, *[fault] * 20] if fault else []
@@ -221,7 +221,7 @@ def test_a_connection_that_always_breaks_says_nothing_about_the_file(
 
 
 def test_breaks_that_get_further_each_time_are_not_counted(outputs: Outputs, client: ComfyUI, server: Server) -> None:
-    def part(asked: Asked, data: bytes) -> None:
+    def part(asked: BatchSpec, data: bytes) -> None:
         rest = data[asked.start or 0 :]
         whole = f"bytes {asked.start or 0}-{len(data) - 1}/{len(data)}"
         asked.reply(206 if asked.start else 200, rest[: len(data) // 8], announced=len(rest), Content_Range=whole)
@@ -426,7 +426,7 @@ def test_abandon_removes_what_is_in_flight_and_nothing_is_placed_after(
 ) -> None:
     reached, go_on = threading.Event(), threading.Event()
 
-    def slow(asked: Asked, data: bytes) -> None:
+    def slow(asked: BatchSpec, data: bytes) -> None:
         reached.set()
         go_on.wait(10)
         serve(asked, data)

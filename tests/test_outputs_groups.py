@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from comfyui_loopback import Asked, Loopback, MovedClock
+from comfyui_loopback import BatchSpec, Loopback, MovedClock
 from served_outputs import Recorder, Server, file, png, serve, there
 
 from orchestrator.comfyui import ComfyUI
@@ -54,7 +54,7 @@ class Barrier:
     def __init__(self, count: int) -> None:
         self._barrier = threading.Barrier(count)
 
-    def __call__(self, asked: Asked, data: bytes) -> None:
+    def __call__(self, asked: BatchSpec, data: bytes) -> None:
         self._barrier.wait(10)
         serve(asked, data)
 
@@ -66,7 +66,7 @@ class Gate:
         self._open = threading.Event()
         self._reached = threading.Barrier(count + 1)
 
-    def __call__(self, asked: Asked, data: bytes) -> None:
+    def __call__(self, asked: BatchSpec, data: bytes) -> None:
         self._reached.wait(10)
         self._open.wait(10)
         serve(asked, data)

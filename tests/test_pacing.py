@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.pacing import (
+from orchestrator.cycle.pacing import (
     FIRST_TICK_SECONDS,
     LADDER,
     LearnedLimit,
@@ -27,7 +27,7 @@ from orchestrator.pacing import (
     takes_another,
     window,
 )
-from state.burst_log import BurstRecord, Ending
+from state.json.burst_log import BurstRecord, Ending
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 import pytest
 from support.waiting import wait_until
 
-from orchestrator import pacing, run_burst
+from orchestrator import run_burst
 from orchestrator.comfyui import ComfyUI
+from orchestrator.cycle import pacing
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.item import Item, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 PROMPT_SECONDS = 0.1
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from comfyui_loopback import Loopback
 
-from orchestrator.cancelling import cancel
+from orchestrator.cancellation import cancel
 from orchestrator.errors import SettingsError, StateVersionError, UsageError
 from orchestrator.settings import (
     DEFAULT_SERVER,

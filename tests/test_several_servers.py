@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.simulated import HandClock, SimulatedServer, Simulation, best_seconds
 
+from orchestrator.cycle.context import Options
+from orchestrator.cycle.pacing import DEFAULT_POLL_SECONDS, LONGEST_STRETCH_SECONDS
 from orchestrator.errors import ServerStalled
-from orchestrator.pacing import DEFAULT_POLL_SECONDS, LONGEST_STRETCH_SECONDS
-from orchestrator.workbench import Options
 from state.item import PRIORITIES, Status
 
 
@@ -101,11 +101,11 @@ def test_a_server_that_stops_answering_keeps_its_items_and_comes_back(tmp_path: 
     simulation = Simulation(tmp_path, clock, [good, flaky], items=100)
     simulation.burst(25)
     theirs = [item for item in simulation.store.items(Status.SUBMITTED) if item.server == flaky.url]
-    assert simulation.lanes[1].is_lost
+    assert simulation.workers[1].is_lost
     assert 1 <= len(theirs) <= 2
     assert all(item.prompt_id in flaky.ends for item in theirs)
     simulation.burst(75)
-    assert not simulation.lanes[1].is_lost
+    assert not simulation.workers[1].is_lost
     ids = [item.prompt_id for item in simulation.store.items(Status.COMPLETED)]
     assert {item.prompt_id for item in theirs} <= set(ids)
     assert len(ids) == 100 == len(good.ends) + len(flaky.ends)
@@ -119,7 +119,7 @@ def test_what_only_a_lost_server_holds_ends_the_burst_and_is_said(tmp_path: Path
     simulation.burst(10)
     assert simulation.work.is_at_rest
     assert simulation.work.has_more()
-    assert "flaky" in str(simulation.lanes[1].lost)
+    assert "flaky" in str(simulation.workers[1].lost)
     assert simulation.store.counts()[Status.COMPLETED] == 9
 
 
@@ -156,7 +156,7 @@ def test_a_stalled_server_keeps_its_items_and_the_others_go_on(tmp_path: Path) -
     simulation = Simulation(tmp_path, clock, [good, stuck], items=60, options=Options(stall_seconds=60.0))
     simulation.burst(60)
     theirs = list(simulation.store.items(Status.SUBMITTED))
-    assert isinstance(simulation.lanes[1].lost, ServerStalled)
+    assert isinstance(simulation.workers[1].lost, ServerStalled)
     assert {item.server for item in theirs} == {stuck.url}
     assert len(stuck.ends) == 3 + len(theirs)
     assert simulation.store.counts()[Status.COMPLETED] == 60 - len(theirs)

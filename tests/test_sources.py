@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import UsageError
-from orchestrator.sources import natural_key, prompt_items, refuse_collisions
+from orchestrator.prompt_directories import natural_key, prompt_items, refuse_collisions
 from state.item import Item, Status
 
 

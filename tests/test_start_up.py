@@ -24,14 +24,14 @@ OTHER_COMMANDS = {
     for name in (
         *(
             "batches.cleaning",
-            "batches.looking",
+            "batches.batch_status",
             "batches.report_html",
-            "cancelling",
+            "cancellation",
             "contact_sheet",
             "demo",
             "doctor",
         ),
-        *("fleet", "inspection", "redoing", "rehearsal", "sandbox", "web"),
+        *("fleet", "template_inspection", "retries", "verify", "cycle.dry_run", "sandbox", "web"),
     )
 }
 READERS = {"PIL", "PIL.Image", "PIL.ImageFile", "PIL.PngImagePlugin"}
@@ -67,7 +67,7 @@ def test_help_loads_the_command_line_and_nothing_behind_it(tmp_path: Path, argum
     loaded = loaded_by(*arguments, cwd=tmp_path)
     loaded_commands = {name for name in loaded if name.startswith("orchestrator.commands.")}
     if arguments == ["run", "--help"]:
-        assert loaded_commands == {f"orchestrator.commands.{name}" for name in ("bursts", "common", "signals")}
+        assert loaded_commands == {f"orchestrator.commands.{name}" for name in ("run", "common", "signals")}
     assert "click" in loaded
     assert not loaded & (HEAVY | OTHER_COMMANDS | READERS)
     assert not loaded & {"requests", "urllib3", "ssl", "msgspec", "filelock", "tenacity"}
@@ -76,7 +76,7 @@ def test_help_loads_the_command_line_and_nothing_behind_it(tmp_path: Path, argum
         "orchestrator",
         "orchestrator.commands",
         "orchestrator.errors",
-        "orchestrator.wording",
+        "orchestrator.formatting",
     }
 
 
@@ -87,9 +87,9 @@ def test_a_run_loads_neither_web_nor_fleet_nor_sql_and_of_pictures_what_it_reads
         run = ["run", "--template", "smoke", "--server", sandbox.url, "--poll-interval", "0.2"]
         loaded = loaded_by(*run, cwd=tmp_path)
         again = loaded_by(*run, cwd=tmp_path)
-    assert "orchestrator.run" in loaded
+    assert "orchestrator.cycle.run" in loaded
     assert not loaded & (HEAVY | OTHER_COMMANDS)
-    assert not {"state.batch", "orchestrator.batches.endings"} & loaded, "there is no batch"
+    assert not {"state.batch", "orchestrator.batches.completion"} & loaded, "there is no batch"
     assert "tenacity" not in loaded, "only a request that failed needs it"
     assert loaded >= READERS
     assert not {name for name in loaded if name.endswith("ImagePlugin")} - READERS, "the picture is a PNG"

@@ -15,11 +15,11 @@ import pytest
 from orchestrator.clock import Clock
 from orchestrator.status import read_status, watch_batch, watch_status
 from state.batch import BatchLog, BatchRecord
-from state.burst_log import BurstLog, BurstRecord
-from state.holder import Holder
 from state.item import Item, OutputRecord, Status
-from state.json_store import JsonStore
-from state.run_lock import RunLock
+from state.json.burst_log import BurstLog, BurstRecord
+from state.json.holder import Holder
+from state.json.run_lock import RunLock
+from state.json.store import JsonStore
 from state.store import Change
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 
 import templates
 from burst import cli
-from orchestrator.inspection import PURPOSES
 from orchestrator.sandbox import Sandbox, SandboxSettings
+from orchestrator.template_inspection import PURPOSES
 
 
 @pytest.fixture(autouse=True)

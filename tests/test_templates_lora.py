@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from orchestrator.errors import TemplateError
-from orchestrator.prompts import InputsError, Prompts
+from orchestrator.preparation import InputsError, Preparation
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.item import Item, Status
 from templates import (
@@ -266,7 +266,7 @@ def test_where_there_is_a_lora_node_it_is_set_and_the_others_are_spliced_in(
     tmp_path: Path, values: dict[str, Any], expected: dict[str, list[float]]
 ) -> None:
     (tmp_path / "hires.json").write_text(json.dumps(FILES["hires"]))
-    prompts = Prompts(template="hires.json", bindings={}, home=tmp_path)
+    prompts = Preparation(template="hires.json", bindings={}, home=tmp_path)
     prepared = prompts.prepare(Item(key="a", status=Status.PENDING, prompt_text="a cat", inputs=values))
     assert strengths(prepared.graph) == expected
     assert prepared.graph["3"]["inputs"]["model"] == ["12", 0]
@@ -287,14 +287,14 @@ def test_where_there_is_a_lora_node_it_is_set_and_the_others_are_spliced_in(
     ],
 )
 def test_what_does_not_fit_fails_the_item_alone(tmp_path: Path, values: dict[str, Any], said: str) -> None:
-    prompts = Prompts(template="txt2img-sd15", bindings={}, home=tmp_path)
+    prompts = Preparation(template="txt2img-sd15", bindings={}, home=tmp_path)
     with pytest.raises(InputsError, match=said):
         prompts.prepare(Item(key="a", status=Status.PENDING, prompt_text="a cat", inputs=values))
 
 
 def test_an_item_touches_the_nodes_that_its_lora_brought_and_those_it_names(tmp_path: Path) -> None:
     """So that a LoRA that a server does not have fails its item, not the burst."""
-    prompts = Prompts(template="txt2img-sd15", bindings={}, home=tmp_path)
+    prompts = Preparation(template="txt2img-sd15", bindings={}, home=tmp_path)
     plain = prompts.prepare(Item(key="a", status=Status.PENDING, prompt_text="a cat"))
     prepared = prompts.prepare(
         Item(key="b", status=Status.PENDING, prompt_text="a cat", inputs={"lora": "a.pt", "5.width": 640})
@@ -308,7 +308,7 @@ def test_an_item_touches_the_nodes_that_its_lora_brought_and_those_it_names(tmp_
 
 @pytest.mark.parametrize(("lora", "status"), [(f"{LORA}:0.5", 200), ("no.pt", 400)])
 def test_a_server_queues_it_or_names_the_spliced_node(sandbox: Sandbox, tmp_path: Path, lora: str, status: int) -> None:
-    prompts = Prompts(template="txt2img-sd15", bindings={}, home=tmp_path)
+    prompts = Preparation(template="txt2img-sd15", bindings={}, home=tmp_path)
     prepared = prompts.prepare(
         Item(key="a", status=Status.PENDING, prompt_text="a cat", inputs={"lora": lora, "width": 64, "height": 64})
     )

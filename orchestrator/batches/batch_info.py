@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.figures import pictures_of
+from orchestrator.statistics import pictures_of
 from state.batch import BatchRecord
 from state.disk import Disk
 from state.item import Item, Status

@@ -8,14 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from orchestrator.batches.looking import views_of
+from orchestrator.batches.batch_status import views_of
 from orchestrator.batches.removal import remove_batches
 from orchestrator.clock import Clock
 from orchestrator.errors import UsageError
+from orchestrator.formatting import counted, in_lines, spoken_bytes
 from orchestrator.settings import Overrides, load_settings
-from orchestrator.wording import counted, in_lines, spoken_bytes
 from state.batch import BatchLog
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _DURATION = re.compile(r"([0-9]{1,6})([hdw])")

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import templates
-from orchestrator.batches.asked import Asked, Wish
 from orchestrator.batches.batch_sizes import automatic_batch_size
-from orchestrator.batches.knowing import unknown_names
 from orchestrator.batches.layouts import directory_name, place_of
+from orchestrator.batches.name_check import unknown_names
 from orchestrator.batches.profiles import load_model_notes, load_profiles, profile_named
-from orchestrator.batches.prompt_sources import read_wishes
-from orchestrator.batches.sidecars import Recipe
+from orchestrator.batches.sidecars import Reproduction
+from orchestrator.batches.sources import read_entries
+from orchestrator.batches.spec import BatchSpec, PromptEntry
 from orchestrator.batches.values import parts_of
 from orchestrator.batches.variations import Variation, vary
 from orchestrator.batches.vocabulary import Vocabulary
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import ItemError, UsageError
-from orchestrator.prompts import Prompts
+from orchestrator.preparation import Preparation
 from orchestrator.settings import Settings
 from state.batch import BatchRecord, Notify
 from state.item import Item, Status
@@ -62,35 +62,36 @@ class Planner:
 
     def plan(
         self,
-        asked: Asked,
+        spec: BatchSpec,
         *,
         at: datetime,
         taken: Callable[[str], bool],
-        recipe: Recipe | None = None,
+        reproduction: Reproduction | None = None,
         stdin: BinaryIO | None = None,
     ) -> Plan:
         """`at`: local time, for the names. `taken`: whether a directory of this name is there.
 
-        `recipe` is what `--from` named; what is said beside it wins. A graph that it brings goes by the settings' name.
+        `reproduction` is what `--from` named; what is said beside it wins. A graph that it brings goes by the settings'
+        name.
         Errors: UsageError and TemplateError for what cannot be rendered as it is asked for; those of the servers.
         """
-        asked = asked.checked()
+        spec = spec.checked()
         name = self.settings.template
         if name is None:
             shipped = ", ".join(templates.shipped_workflows())
             raise UsageError(f"--template: none is set; name a workflow file or a shipped one ({shipped})")
-        brought = recipe.graph if recipe is not None else None
+        brought = reproduction.graph if reproduction is not None else None
         vocabulary = self._vocabulary(name, brought)
-        wanted = self._with_profile(asked, vocabulary)
-        asked = self._with_batch_size(wanted, vocabulary).settled(vocabulary)
-        automatic = {"batch_size": asked.batch_size} if wanted.batch_size == "auto" and asked.batch_size else {}
-        if recipe is not None:
-            wishes = [_wish(recipe, asked)]
+        wanted = self._with_profile(spec, vocabulary)
+        spec = self._with_batch_size(wanted, vocabulary).settled(vocabulary)
+        automatic = {"batch_size": spec.batch_size} if wanted.batch_size == "auto" and spec.batch_size else {}
+        if reproduction is not None:
+            entries = [_wish(reproduction, spec)]
         else:
-            wishes = read_wishes(asked, vocabulary=vocabulary, stdin=stdin)
-        said = replace(asked, batch_size=None) if automatic else asked
-        variations = vary(wishes, asked=said, has_seed=vocabulary.binds("seed"))
-        record = self._record(asked, variations, automatic=bool(automatic), at=at, taken=taken)
+            entries = read_entries(spec, vocabulary=vocabulary, stdin=stdin)
+        said = replace(spec, batch_size=None) if automatic else spec
+        variations = vary(entries, spec=said, has_seed=vocabulary.binds("seed"))
+        record = self._record(spec, variations, automatic=bool(automatic), at=at, taken=taken)
         template = name if name != self.kept_template else None
         items = tuple(_items(record, variations, template=template, automatic=automatic))
         return Plan(record, items, self._checked(items, template=name, brought=brought), brought)
@@ -99,35 +100,35 @@ class Planner:
         graph = brought or templates.load_workflow(template, relative_to=self.home).graph
         return Vocabulary(graph, templates.find_bindings(graph, self.settings.bindings))
 
-    def _with_profile(self, asked: Asked, vocabulary: Vocabulary) -> Asked:
+    def _with_profile(self, spec: BatchSpec, vocabulary: Vocabulary) -> BatchSpec:
         """What nothing else says and the template takes."""
-        if asked.profile is None:
-            return asked
-        profile = profile_named(asked.profile, load_profiles(self.home))
-        said = {vocabulary.meaning(name) for name in (*asked.sets, *asked.sweeps)} | asked.flagged().keys()
+        if spec.profile is None:
+            return spec
+        profile = profile_named(spec.profile, load_profiles(self.home))
+        said = {vocabulary.meaning(name) for name in (*spec.sets, *spec.sweeps)} | spec.flagged().keys()
         free = {name: value for name, value in profile.inputs().items() if name not in said and vocabulary.binds(name)}
-        if profile.batch_size == "auto" and asked.batch_size is None and "batch_size" not in said:
+        if profile.batch_size == "auto" and spec.batch_size is None and "batch_size" not in said:
             free["batch_size"] = "auto"
-        if profile.seed_mode is not None and asked.seed_mode == "increment":
+        if profile.seed_mode is not None and spec.seed_mode == "increment":
             free["seed_mode"] = profile.seed_mode
-        return replace(asked, **free)
+        return replace(spec, **free)
 
-    def _with_batch_size(self, asked: Asked, vocabulary: Vocabulary) -> Asked:
+    def _with_batch_size(self, spec: BatchSpec, vocabulary: Vocabulary) -> BatchSpec:
         """`auto` becomes what the first server has memory for."""
-        if asked.batch_size != "auto":
-            return asked
+        if spec.batch_size != "auto":
+            return spec
         if not vocabulary.binds("batch_size"):
-            return replace(asked, batch_size=None)
-        model = asked.model
+            return replace(spec, batch_size=None)
+        model = spec.model
         if model is None and vocabulary.binds("model"):
             target = vocabulary.bindings["model"][0]
             model = str(vocabulary.graph[target.node_id]["inputs"][target.input_name])
         stats = self.servers[0].system_stats() if self.servers else {}
-        return replace(asked, batch_size=automatic_batch_size(stats, load_model_notes(self.home), model))
+        return replace(spec, batch_size=automatic_batch_size(stats, load_model_notes(self.home), model))
 
     def _record(
         self,
-        asked: Asked,
+        spec: BatchSpec,
         variations: Sequence[Variation],
         *,
         automatic: bool,
@@ -136,7 +137,7 @@ class Planner:
     ) -> BatchRecord:
         batch = f"{at:%Y%m%d_%H%M%S}_{''.join(secrets.choice(_ALPHABET) for _ in range(4))}"
         prompts = dict.fromkeys(variation.prompt for variation in variations)
-        parameters = asked.inputs()
+        parameters = spec.inputs()
         if automatic:
             # Not the number: it may become smaller, and each picture's own record says what it was.
             parameters["batch_size"] = "auto"
@@ -146,21 +147,21 @@ class Planner:
             batch=batch,
             created_at=at.astimezone(UTC),
             total=len(variations),
-            layout=asked.layout,
-            directory=directory_name(asked.layout, at, batch, taken=taken),
-            stem=asked.stem,
+            layout=spec.layout,
+            directory=directory_name(spec.layout, at, batch, taken=taken),
+            stem=spec.stem,
             prompts=tuple(prompts)[:_SHOWN_PROMPTS],
             parameters=parameters,
-            axes={name: list(values) for name, values in asked.sweeps.items()},
+            axes={name: list(values) for name, values in spec.sweeps.items()},
             template=self.settings.template,
-            priority=asked.priority,
-            on_error=asked.on_error,
-            notify=tuple(Notify(url=url, secret_env=self.secret_env) for url in asked.notify),
+            priority=spec.priority,
+            on_error=spec.on_error,
+            notify=tuple(Notify(url=url, secret_env=self.secret_env) for url in spec.notify),
         )
 
     def _checked(self, items: Iterable[Item], *, template: str, brought: Graph | None) -> Graph:
         """The first item's graph. Errors: UsageError for items that cannot be made, or name what no server has."""
-        prompts = Prompts(template=template, bindings=self.settings.bindings, home=self.home)
+        prompts = Preparation(template=template, bindings=self.settings.bindings, home=self.home)
         if brought is not None:
             prompts.bring(template, brought)
         kinds: dict[object, Item] = {}
@@ -176,13 +177,13 @@ class Planner:
         return graphs[0]
 
 
-def _wish(recipe: Recipe, asked: Asked) -> Wish:
+def _wish(reproduction: Reproduction, spec: BatchSpec) -> PromptEntry:
     """What is to be made again, but for what is said now."""
-    said = asked.inputs().keys() | {part for name in asked.sweeps for part in parts_of(name)}
-    inputs = {name: value for name, value in recipe.inputs.items() if name not in said}
-    if recipe.seed is not None and asked.seed is None and asked.seed_mode != "random" and "seed" not in said:
-        inputs["seed"] = recipe.seed
-    return Wish(prompt=recipe.prompt or "", inputs=inputs, where=str(asked.from_file))
+    said = spec.inputs().keys() | {part for name in spec.sweeps for part in parts_of(name)}
+    inputs = {name: value for name, value in reproduction.inputs.items() if name not in said}
+    if reproduction.seed is not None and spec.seed is None and spec.seed_mode != "random" and "seed" not in said:
+        inputs["seed"] = reproduction.seed
+    return PromptEntry(prompt=reproduction.prompt or "", inputs=inputs, where=str(spec.from_file))
 
 
 def _choices(item: Item) -> list[tuple[str, Any]]:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import templates
-from orchestrator.batches.asked import SeedMode
 from orchestrator.batches.batch_sizes import ModelNote
-from orchestrator.batches.near import advice
+from orchestrator.batches.spec import SeedMode
+from orchestrator.batches.suggestions import advice
 from orchestrator.batches.values import fitted
 from orchestrator.batches.yaml_file import Part, read_yaml
 from orchestrator.errors import UsageError

@@ -17,13 +17,13 @@ import msgspec
 from orchestrator.batches.batch_info import NAME, batch_info, counts_of, write_batch_info
 from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.errors import OutputRefused
-from orchestrator.figures import pictures_of
 from orchestrator.outputs import verify
 from orchestrator.outputs.names import inside
+from orchestrator.statistics import pictures_of
 from state.batch import Batch, BatchLog, BatchRecord, GoneRecord
 from state.disk import Disk
 from state.item import Item, OutputRecord, Status, remaining
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import change_all
 
 

@@ -11,17 +11,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from orchestrator.batches.looking import BatchView, view_of
+from orchestrator.batches.batch_status import BatchView, view_of
 from orchestrator.batches.report_style import GRID_STYLE
 from orchestrator.batches.values import parted, parts_of
 from orchestrator.contact_sheet import PICTURES, embedded_picture
 from orchestrator.errors import OutputRefused, UsageError
+from orchestrator.formatting import counted, spoken_seconds
 from orchestrator.outputs.names import inside
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.sheet_style import STYLE
-from orchestrator.wording import counted, spoken_seconds
 from state.item import Item, OutputRecord, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 Axes = Mapping[str, Sequence[Any]]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.batches.asked import Wish
 from orchestrator.batches.layouts import refuse_unsafe
+from orchestrator.batches.spec import PromptEntry
 from orchestrator.batches.values import clean, fitted, parted, parts_of
 from orchestrator.batches.vocabulary import PLACES, Vocabulary, spelled
 from orchestrator.errors import UsageError
@@ -41,7 +41,7 @@ class Heading:
             raise UsageError(f"{where}: no column is called `prompt`, only {', '.join(map(repr, said)) or 'nothing'}")
         return cls(tuple(said), names, subfolder)
 
-    def wish(self, values: Sequence[Any], where: str) -> Wish:
+    def entry(self, values: Sequence[Any], where: str) -> PromptEntry:
         """What one row wishes; None is not said. Errors: UsageError that names the column."""
         inputs: dict[str, Any] = {}
         for written, name, value in zip(self.said, self.names, values, strict=True):
@@ -58,11 +58,11 @@ class Heading:
         if not prompt:
             raise UsageError(f"{where}: the prompt is empty; write one, or take the row out")
         if self.subfolder is None:
-            return Wish(prompt, inputs, where)
+            return PromptEntry(prompt, inputs, where)
         inside, slash, stem = _FILE_EXTENSION.sub("", name).rpartition("/")
         place = "/".join(part for part in (subfolder or ("" if slash else self.subfolder), inside) if part)
         refuse_unsafe(stem or "image", layout="mirror", subfolder=place, place=where)
-        return Wish(prompt, inputs, where, name=stem, subfolder=place)
+        return PromptEntry(prompt, inputs, where, name=stem, subfolder=place)
 
 
 def _meaning(said: str, place: str, vocabulary: Vocabulary, subfolder: str | None) -> str | None:

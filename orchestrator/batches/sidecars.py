@@ -19,8 +19,8 @@ from orchestrator.batches.sidecar_text import as_text, from_text
 from orchestrator.batches.values import fitted
 from orchestrator.errors import TemplateError, UsageError
 from orchestrator.outputs import Sidecar, embedded_graph
-from orchestrator.prompts import Prompts, filled
-from orchestrator.texts import decoded
+from orchestrator.preparation import Preparation, filled
+from orchestrator.text_files import decoded
 from state.item import Item, OutputRecord
 from templates import Graph, Target
 
@@ -30,7 +30,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _ORDER = {name: number for number, name in enumerate(templates.NAMES)}
 
 
-def sidecar_of(item: Item, prompts: Prompts, *, graph: Mapping[str, Any] | None, seconds: float | None) -> Sidecar:
+def sidecar_of(item: Item, prompts: Preparation, *, graph: Mapping[str, Any] | None, seconds: float | None) -> Sidecar:
     """What to say of an item whose prompt has finished; the same whenever it is collected.
 
     `graph`: what the server says it rendered; where it says nothing of use, the item is prepared once more.
@@ -58,7 +58,7 @@ def sidecar_of(item: Item, prompts: Prompts, *, graph: Mapping[str, Any] | None,
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Reproduction:
     """What makes pictures again."""
 
     template: str | None
@@ -71,7 +71,7 @@ class Recipe:
     """All others, by binding or address."""
 
 
-def read_recipe(path: Path, *, home: Path, template: str | None = None) -> Recipe:
+def read_reproduction(path: Path, *, home: Path, template: str | None = None) -> Reproduction:
     """What a sidecar says, or a PNG with the graph that ComfyUI put into it. The format is told by the contents.
 
     `home`: where a relative template starts. `template`: to be used whatever the file says.
@@ -90,7 +90,7 @@ def read_recipe(path: Path, *, home: Path, template: str | None = None) -> Recip
         raise UsageError(f"{path}: no sidecar of burst, and no PNG: {error}") from error
     if template is None:
         template = _unchanged(path, facts, home)
-    return _recipe(path, template, None, inputs)
+    return _reproduction(path, template, None, inputs)
 
 
 def read_sidecar(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -102,7 +102,7 @@ def read_sidecar(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ValueError("nested too deep to be read") from error
 
 
-def _read_off(item: Item, prompts: Prompts, rendered: Graph) -> tuple[str | None, dict[str, Any], str | None]:
+def _read_off(item: Item, prompts: Preparation, rendered: Graph) -> tuple[str | None, dict[str, Any], str | None]:
     """The template's name, the inputs in the graph, and the template's fingerprint where these belong together."""
     try:
         found = prompts.template_of(item)
@@ -133,8 +133,8 @@ def _inputs(template: Graph, said: Mapping[str, Any], bindings: templates.Bindin
         else:
             inputs |= {f"{target.node_id}.{target.input_name}": value for target, value in values.items()}
     inputs |= {name: said[name] for name in as_said if name in said}
-    asked = [Target(*templates.resolve(template, name)) for name in said if name not in bindings and "." in name]
-    others = _literals(rendered, [target for target in asked if target not in told])
+    spec = [Target(*templates.resolve(template, name)) for name in said if name not in bindings and "." in name]
+    others = _literals(rendered, [target for target in spec if target not in told])
     return inputs | {f"{target.node_id}.{target.input_name}": value for target, value in others}
 
 
@@ -187,7 +187,7 @@ def _unchanged(path: Path, facts: Mapping[str, Any], home: Path) -> str:
     return name
 
 
-def _of_picture(path: Path, template: str | None) -> Recipe:
+def _of_picture(path: Path, template: str | None) -> Reproduction:
     """The graph itself is the template, unless another is named: that one gets what the graph's bindings hold."""
     try:
         graph = templates.parse_graph(embedded_graph(path), where=str(path))
@@ -197,11 +197,13 @@ def _of_picture(path: Path, template: str | None) -> Recipe:
         ) from error
     inputs = _inputs(graph, {}, templates.find_bindings(graph), graph)
     if template is None:
-        return _recipe(path, None, graph, {name: inputs[name] for name in ("prompt", "seed") if name in inputs})
-    return _recipe(path, template, None, {name: value for name, value in inputs.items() if name in templates.NAMES})
+        return _reproduction(path, None, graph, {name: inputs[name] for name in ("prompt", "seed") if name in inputs})
+    return _reproduction(
+        path, template, None, {name: value for name, value in inputs.items() if name in templates.NAMES}
+    )
 
 
-def _recipe(path: Path, template: str | None, graph: Graph | None, inputs: Mapping[str, Any]) -> Recipe:
+def _reproduction(path: Path, template: str | None, graph: Graph | None, inputs: Mapping[str, Any]) -> Reproduction:
     others = dict(inputs)
     prompt, seed = others.pop("prompt", None), others.pop("seed", None)
     if prompt is not None and not isinstance(prompt, str):
@@ -211,4 +213,4 @@ def _recipe(path: Path, template: str | None, graph: Graph | None, inputs: Mappi
             seed = fitted("seed", seed)
         except UsageError as error:
             raise UsageError(f"{path}: {error}") from error
-    return Recipe(template, graph, prompt, seed, others)
+    return Reproduction(template, graph, prompt, seed, others)

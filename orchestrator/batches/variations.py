@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from orchestrator.batches.asked import Asked, Wish, last_seed
+from orchestrator.batches.spec import BatchSpec, PromptEntry, last_seed
 from orchestrator.batches.values import parted, parts_of
 from orchestrator.errors import UsageError
-from orchestrator.wording import counted
+from orchestrator.formatting import counted
 
 LARGEST_BATCH = 100_000
 """Items. More than these are asked for in several calls."""
@@ -44,21 +44,21 @@ def drawn_seed() -> int:
     return secrets.randbelow(_DRAWN_BELOW)
 
 
-def count_of(wish_count: int, asked: Asked) -> int:
+def count_of(wish_count: int, spec: BatchSpec) -> int:
     """How many variations so many prompts have. Errors: UsageError for more than a batch takes."""
-    total = wish_count * asked.cells * asked.count
+    total = wish_count * spec.cells * spec.count
     if total > LARGEST_BATCH:
         factors = [counted(wish_count, "prompt")]
-        factors += [f"{len(values)} of {name}" for name, values in asked.sweeps.items()]
+        factors += [f"{len(values)} of {name}" for name, values in spec.sweeps.items()]
         raise UsageError(
-            f"{' × '.join([*factors, counted(asked.count, 'variation')])} are {total} items, and one batch takes up to "
+            f"{' × '.join([*factors, counted(spec.count, 'variation')])} are {total} items, and one batch takes up to "
             f"{LARGEST_BATCH}; split the prompts or a sweep's values over several calls"
         )
     return total
 
 
 def vary(
-    wishes: Sequence[Wish], *, asked: Asked, has_seed: bool, draw: Callable[[], int] = drawn_seed
+    entries: Sequence[PromptEntry], *, spec: BatchSpec, has_seed: bool, draw: Callable[[], int] = drawn_seed
 ) -> list[Variation]:
     """All variations: by prompt, then by the sweeps' cells, then by seed.
 
@@ -66,27 +66,27 @@ def vary(
     sweep share them, so that what stands side by side differs in one thing alone; `random` draws others for each
     prompt. `draw` gives a random seed. Errors: UsageError for too many, and for a row that says what a sweep says.
     """
-    count_of(len(wishes), asked)
-    base = asked.seed if asked.seed is not None else draw()
+    count_of(len(entries), spec)
+    base = spec.seed if spec.seed is not None else draw()
     variations: list[Variation] = []
-    for wish in wishes:
-        seeds = _seeds(wish, asked, base=base, draw=draw) if has_seed else [None] * asked.count
-        variations += _of_one(wish, asked, seeds, start=len(variations))
+    for entry in entries:
+        seeds = _seeds(entry, spec, base=base, draw=draw) if has_seed else [None] * spec.count
+        variations += _of_one(entry, spec, seeds, start=len(variations))
     return variations
 
 
-def _seeds(wish: Wish, asked: Asked, *, base: int, draw: Callable[[], int]) -> list[int]:
-    own = wish.inputs.get("seed")
-    if asked.seed_mode == "random":
+def _seeds(entry: PromptEntry, spec: BatchSpec, *, base: int, draw: Callable[[], int]) -> list[int]:
+    own = entry.inputs.get("seed")
+    if spec.seed_mode == "random":
         if own is not None:
-            raise UsageError(f"{wish.where}: it says its seed, and --seed-mode random draws them; leave one out")
-        return _drawn(asked.count, draw)
+            raise UsageError(f"{entry.where}: it says its seed, and --seed-mode random draws them; leave one out")
+        return _drawn(spec.count, draw)
     first = base if own is None else own
     try:
-        last = last_seed(first, asked)
+        last = last_seed(first, spec)
     except UsageError as error:
-        raise UsageError(f"{wish.where}: the seed {error}") from error
-    return [first] * asked.count if asked.seed_mode == "fixed" else list(range(first, last + 1))
+        raise UsageError(f"{entry.where}: the seed {error}") from error
+    return [first] * spec.count if spec.seed_mode == "fixed" else list(range(first, last + 1))
 
 
 def _drawn(count: int, draw: Callable[[], int]) -> list[int]:
@@ -100,26 +100,26 @@ def _drawn(count: int, draw: Callable[[], int]) -> list[int]:
     return list(seeds)
 
 
-def _of_one(wish: Wish, asked: Asked, seeds: Sequence[int | None], *, start: int) -> Iterator[Variation]:
-    swept = {part for name in asked.sweeps for part in parts_of(name)}
-    for name in wish.inputs:
+def _of_one(entry: PromptEntry, spec: BatchSpec, seeds: Sequence[int | None], *, start: int) -> Iterator[Variation]:
+    swept = {part for name in spec.sweeps for part in parts_of(name)}
+    for name in entry.inputs:
         if name in swept:
-            raise UsageError(f"{wish.where}: it says {name}, and --sweep says it too; leave one out")
-    common = asked.inputs() | dict(wish.inputs)
-    total = asked.cells * asked.count
-    sent = product(product(*asked.sweeps.values()), seeds)
+            raise UsageError(f"{entry.where}: it says {name}, and --sweep says it too; leave one out")
+    common = spec.inputs() | dict(entry.inputs)
+    total = spec.cells * spec.count
+    sent = product(product(*spec.sweeps.values()), seeds)
     for number, (values, seed) in enumerate(sent, 1):
-        axes = dict(zip(asked.sweeps, values, strict=True))
+        axes = dict(zip(spec.sweeps, values, strict=True))
         inputs = common | ({} if seed is None else {"seed": seed})
         for name, value in axes.items():
             inputs |= parted(name, value)
         yield Variation(
             index=start + number,
-            prompt=wish.prompt,
+            prompt=entry.prompt,
             inputs=inputs,
             axes=axes,
             number=number,
             of=total,
-            name=wish.name,
-            subfolder=wish.subfolder,
+            name=entry.name,
+            subfolder=entry.subfolder,
         )

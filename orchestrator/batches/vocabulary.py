@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 import templates
-from orchestrator.batches.near import near_matches
+from orchestrator.batches.suggestions import near_matches
 from orchestrator.batches.values import parts_of
 from orchestrator.errors import TemplateError, UsageError
 from templates import Bindings, Graph, Target

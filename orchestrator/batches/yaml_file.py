@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.batches.near import advice
+from orchestrator.batches.suggestions import advice
 from orchestrator.errors import UsageError
-from orchestrator.texts import read_ordinary
-from orchestrator.wording import one_line
+from orchestrator.formatting import one_line
+from orchestrator.text_files import read_ordinary
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.comfyui.answers import (
+    from orchestrator.comfyui.client import ComfyUI
+    from orchestrator.comfyui.download import Download
+    from orchestrator.comfyui.responses import (
         HistoryEntry,
         JobStatus,
         OutputFile,
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
         Submitted,
         UploadedImage,
     )
-    from orchestrator.comfyui.client import ComfyUI
-    from orchestrator.comfyui.download import Download
 
 __all__ = [
     "ComfyUI",
@@ -43,4 +43,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'answers')}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'responses')}"), name)

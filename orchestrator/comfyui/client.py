@@ -15,9 +15,11 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from orchestrator.clock import Clock
-from orchestrator.comfyui import answers
+from orchestrator.comfyui import responses
 from orchestrator.comfyui.address import shown
-from orchestrator.comfyui.answers import (
+from orchestrator.comfyui.download import Download
+from orchestrator.comfyui.http import Answer, Transport
+from orchestrator.comfyui.responses import (
     HistoryEntry,
     JobStatus,
     OutputFile,
@@ -26,8 +28,6 @@ from orchestrator.comfyui.answers import (
     UploadedImage,
     WrongShape,
 )
-from orchestrator.comfyui.download import Download
-from orchestrator.comfyui.http import Answer, Transport
 from orchestrator.errors import NotOnServer, PromptRejected, UnexpectedAnswer
 
 _NO_PROMPT = "00000000-0000-4000-8000-000000000000"
@@ -128,26 +128,26 @@ class ComfyUI:
         if answer.status == 400:
             raise self._read(answer, self._rejection)
         self._expect_ok(answer)
-        return self._read(answer, answers.read_submitted)
+        return self._read(answer, responses.read_submitted)
 
     def left_out(self, submitted: Submitted) -> PromptRejected:
         """What the server said of the outputs that it left out of a queued prompt."""
-        return answers.partly_rejected(submitted.node_errors, self.transport.secrets.hidden)
+        return responses.partly_rejected(submitted.node_errors, self.transport.secrets.hidden)
 
     def history(self, prompt_id: str) -> HistoryEntry | None:
         """`GET /history/{id}`. None while the prompt waits or runs, and when the server does not know it."""
         hide = self.transport.secrets.hidden
         return self._get(
-            f"/history/{quote(prompt_id, safe='')}", lambda body: answers.read_history(prompt_id, body, hide)
+            f"/history/{quote(prompt_id, safe='')}", lambda body: responses.read_history(prompt_id, body, hide)
         )
 
     def queue(self) -> Queue:
         """`GET /queue`. Large: every waiting graph comes with it."""
-        return self._get("/queue", answers.read_queue)
+        return self._get("/queue", responses.read_queue)
 
     def queue_remaining(self) -> int:
         """`GET /prompt`: how many prompts wait or run. The cheapest question there is."""
-        return self._get("/prompt", answers.read_queue_remaining)
+        return self._get("/prompt", responses.read_queue_remaining)
 
     def delete_from_queue(self, prompt_ids: Iterable[str]) -> None:
         """`POST /queue`: drop waiting prompts. One that runs, or that nobody knows, is left as it is."""
@@ -181,7 +181,7 @@ class ComfyUI:
         """`POST /api/jobs/{id}/cancel`: True when it waited or ran. Only where `has_jobs`."""
         answer = self._post(f"/api/jobs/{quote(prompt_id, safe='')}/cancel", {}, patient=True)
         self._expect_ok(answer)
-        return self._read(answer, answers.need_object_body).get("cancelled") is True
+        return self._read(answer, responses.need_object_body).get("cancelled") is True
 
     @contextlib.contextmanager
     def view(self, file: OutputFile, *, offset: int = 0) -> Iterator[Download]:
@@ -195,19 +195,19 @@ class ComfyUI:
     def object_info(self, class_type: str | None = None) -> dict[str, Any]:
         """`GET /object_info[/{class}]`: what each node class takes; `{}` for a class that the server does not have."""
         path = "/object_info" if class_type is None else f"/object_info/{quote(class_type, safe='')}"
-        return self._get(path, answers.need_object_body)
+        return self._get(path, responses.need_object_body)
 
     def models(self, folder: str) -> list[str]:
         """`GET /models/{folder}`: names such as a loader node takes them."""
-        return self._get(f"/models/{quote(folder, safe='')}", answers.read_names)
+        return self._get(f"/models/{quote(folder, safe='')}", responses.read_names)
 
     def system_stats(self) -> dict[str, Any]:
         """`GET /system_stats`: versions, devices, memory."""
-        return self._get("/system_stats", answers.need_object_body)
+        return self._get("/system_stats", responses.need_object_body)
 
     def features(self) -> dict[str, Any]:
         """`GET /features`: what the server can do."""
-        return self._get("/features", answers.need_object_body)
+        return self._get("/features", responses.need_object_body)
 
     def upload_image(self, name: str, data: bytes, *, subfolder: str = "", overwrite: bool = False) -> UploadedImage:
         """`POST /upload/image` into the server's input directory. Where other bytes have that name it gives another.
@@ -218,7 +218,7 @@ class ComfyUI:
         path = f"{self._decided_base()}/upload/image"
         answer = self.transport.ask("POST", path, form={**fields, "image": (name, data)}, patient=True)
         self._expect_ok(answer)
-        return self._read(answer, answers.read_uploaded)
+        return self._read(answer, responses.read_uploaded)
 
     def _get(self, path: str, read: Callable[[object], _T]) -> _T:
         if self._base is not None:
@@ -258,14 +258,14 @@ class ComfyUI:
         answer = self.transport.ask("GET", f"/api/jobs/{quote(prompt_id, safe='')}", patient=True)
         if answer.status not in (404, 405):
             self._expect_ok(answer)
-            status = self._read(answer, answers.read_job)
+            status = self._read(answer, responses.read_job)
             self._has_jobs = True
             return status
-        self._has_jobs = answers.says_no_such_job(_json_or_none(answer.body))
+        self._has_jobs = responses.says_no_such_job(_json_or_none(answer.body))
         return None
 
     def _rejection(self, body: object) -> PromptRejected:
-        return answers.read_rejection(body, self.transport.secrets.hidden)
+        return responses.read_rejection(body, self.transport.secrets.hidden)
 
     def _read(self, answer: Answer, read: Callable[[object], _T]) -> _T:
         try:

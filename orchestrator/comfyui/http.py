@@ -23,7 +23,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from orchestrator.clock import Clock
 from orchestrator.comfyui.address import DEFAULT_PORTS, Secrets, checked_headers, origin, parse_address, shown_origin
 from orchestrator.comfyui.download import Download, first_bytes
-from orchestrator.comfyui.patience import Patience
+from orchestrator.comfyui.retrying import RetryPolicy
 from orchestrator.comfyui.session import Session
 from orchestrator.errors import ServerBusy, ServerUnreachable, UnexpectedAnswer
 
@@ -78,7 +78,7 @@ class Transport:
         self._timeouts = (connect_timeout_seconds, read_timeout_seconds)
         self._clock = clock
         self._counting = threading.Lock()
-        self._patience = Patience(self.url, retry_seconds=retry_seconds, deadline=deadline, stop=stop, clock=clock)
+        self._patience = RetryPolicy(self.url, retry_seconds=retry_seconds, deadline=deadline, stop=stop, clock=clock)
         self._session = Session(self._headers)
         self._stranger_session = Session({})
 

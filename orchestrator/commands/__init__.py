@@ -1,1 +1,1 @@
-"""The commands, one module for those that belong together. Each is loaded when it is called."""
+"""The commands, one module each, loaded when it is called."""

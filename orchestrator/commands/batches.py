@@ -1,4 +1,4 @@
-"""`burst batches` and `burst report`."""
+"""`burst batches`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def batches() -> None:
 @json_option
 def batches_list(state: Path, as_json: bool) -> None:
     """Every batch, how far it is and how long it will take."""
-    from orchestrator.batches.looking import list_batches
+    from orchestrator.batches.batch_status import list_batches
 
     show(list_batches(state), as_json)
 
@@ -30,7 +30,7 @@ def batches_list(state: Path, as_json: bool) -> None:
 @json_option
 def batches_show(batch: str, state: Path, as_json: bool) -> None:
     """What a batch was asked to be, and how far it is. BATCH is its id, or enough of its beginning."""
-    from orchestrator.batches.looking import read_batch
+    from orchestrator.batches.batch_status import read_batch
 
     show(read_batch(state, batch), as_json)
 
@@ -50,28 +50,3 @@ def batches_clean(older_than: str, dry_run: bool, output_dir: Path | None, state
 
     age, said = parse_duration(older_than), overrides(output_dir=output_dir)
     show(clean_batches(state, older_than=age, dry_run=dry_run, overrides=said), as_json)
-
-
-@click.command("report", short_help="Write a batch's page of pictures.")
-@click.argument("batch")
-@click.option(
-    "--html",
-    "target",
-    is_flag=False,
-    flag_value="",
-    metavar="[FILE]",
-    help="Where to (default: report_BATCH.html beside the state).",
-)
-@click.option("--embed", is_flag=True, help="Put the pictures into the page, large ones as smaller copies.")
-@click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where the pictures are.")
-@state_option
-@json_option
-def report(batch: str, target: str | None, embed: bool, output_dir: Path | None, state: Path, as_json: bool) -> None:
-    """Write one HTML page with every picture of a batch, its seed and parameters; a sweep becomes a grid.
-
-    BATCH is a batch's id, or enough of its beginning.
-    """
-    from orchestrator.batches.report_html import write_report
-
-    path, said = Path(target) if target else None, overrides(output_dir=output_dir)
-    show(write_report(state, batch, path, embed=embed, overrides=said), as_json)

@@ -1,4 +1,4 @@
-"""`burst sandbox` and `burst demo`."""
+"""`burst sandbox`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.common import json_option, print_json, show
+from orchestrator.commands.common import json_option, print_json
 from orchestrator.errors import UsageError
 
 SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
@@ -80,19 +80,3 @@ def sandbox(host: str, port: int, directory: Path | None, as_json: bool, **setti
         serve(SandboxSettings(**said), host=host, port=port, directory=directory, announce=announce)
     except OSError as error:
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}; try --port 0") from error
-
-
-@click.command(short_help="See a burst killed and resumed.")
-@click.option("--directory", type=click.Path(path_type=Path), help="An empty or new one (default: temporary, kept).")
-@json_option
-def demo(directory: Path | None, as_json: bool) -> None:
-    """A burst is killed with SIGKILL and resumed, on a sandbox; the sandbox counts what was rendered.
-
-    Takes a few seconds and needs no ComfyUI. Ends with a contact sheet. Exits 1 unless every prompt was
-    rendered exactly once.
-    """
-    from orchestrator.demo import run_demo
-
-    report = run_demo(directory, say=lambda line: click.echo(line, err=as_json))
-    show(report, as_json)
-    sys.exit(report.exit_code)

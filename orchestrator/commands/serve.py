@@ -44,8 +44,8 @@ def serve(
     the token in the address that it prints.
     """
     from orchestrator.settings import DEFAULT_STATE
-    from orchestrator.web.serving import Serving
-    from orchestrator.web.serving import serve as listen
+    from orchestrator.web.server import Serving
+    from orchestrator.web.server import serve as listen
 
     token = None
     if token_env is not None and not (token := os.environ.get(token_env)):

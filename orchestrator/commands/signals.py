@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.errors import EXIT_SIGINT, EXIT_SIGTERM, BurstError
-from orchestrator.wording import one_line
+from orchestrator.formatting import one_line
 
 if TYPE_CHECKING:
-    from orchestrator.generating import Generation
-    from orchestrator.run import Run
+    from orchestrator.cycle.run import Run
+    from orchestrator.generation import Generation
 
 _REST_SECONDS = 0.5
 _ABANDON_SECONDS = 0.3

@@ -19,7 +19,7 @@ def template() -> None:
 @json_option
 def template_list(as_json: bool) -> None:
     """The workflows that come with burst."""
-    from orchestrator.inspection import list_templates
+    from orchestrator.template_inspection import list_templates
 
     show(list_templates(), as_json)
 
@@ -36,7 +36,7 @@ bind_option = click.option(
 @json_option
 def templateshow(name: str | None, bindings: tuple[str, ...], state: Path, as_json: bool) -> None:
     """Nodes, bindings and save nodes of a workflow; without a name, of the one that the state uses."""
-    from orchestrator.inspection import show_template
+    from orchestrator.template_inspection import show_template
 
     show(show_template(name, state=state, overrides=overrides(bindings=bindings)), as_json)
 
@@ -74,7 +74,7 @@ def template_check(
 
     Without a name, the workflow that the state uses. Exits 1 when there are errors.
     """
-    from orchestrator.inspection import check_template
+    from orchestrator.template_inspection import check_template
 
     said = overrides(server=tuple(filter(None, server)), bindings=bindings, headers=headers)
     report = check_template(name, state=state, overrides=said, ask_server=bool(server))

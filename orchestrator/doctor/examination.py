@@ -12,8 +12,8 @@ from orchestrator.doctor import host, servers, workflows
 from orchestrator.doctor.diagnosis import Check, command, count_of
 from orchestrator.doctor.survey import Survey, survey
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
+from orchestrator.formatting import counted, in_lines
 from orchestrator.settings import Overrides, Settings, load_settings, settings_path
-from orchestrator.wording import counted, in_lines
 from state.item import Status
 
 SCHEMA = "burst.doctor/1"

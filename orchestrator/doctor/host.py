@@ -12,12 +12,12 @@ from orchestrator.comfyui.address import parse_address
 from orchestrator.doctor.diagnosis import Check, command
 from orchestrator.doctor.survey import Survey
 from orchestrator.errors import BurstError
+from orchestrator.formatting import counted, spoken_bytes, spoken_seconds
 from orchestrator.status import watchdog_line
-from orchestrator.wording import counted, spoken_bytes, spoken_seconds
-from state.holder import TOUCH_SECONDS
 from state.item import Status
-from state.json_store import burst_folder
-from state.run_lock import RunLock, can_lock
+from state.json.holder import TOUCH_SECONDS
+from state.json.run_lock import RunLock, can_lock
+from state.json.store import burst_folder
 
 _SCARCE_BYTES = 500_000_000
 _PROBE_BYTES = 4096

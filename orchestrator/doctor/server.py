@@ -12,12 +12,12 @@ import templates
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI, Queue
 from orchestrator.comfyui.address import parse_address
+from orchestrator.comfyui.capabilities import Capabilities
 from orchestrator.doctor.diagnosis import Check, command
 from orchestrator.doctor.workflows import Loaded
 from orchestrator.errors import BurstError
-from orchestrator.offers import Offer
+from orchestrator.formatting import counted, spoken_bytes
 from orchestrator.settings import Settings
-from orchestrator.wording import counted, spoken_bytes
 from templates import Finding
 
 _CONNECT_SECONDS = 2.0
@@ -126,7 +126,7 @@ def _findings(client: ComfyUI, workflows: Sequence[Loaded]) -> dict[str, tuple[F
     graphs = {loaded.name: loaded.workflow.graph for loaded in workflows if loaded.workflow is not None}
     if not graphs:
         return {}
-    catalogue, folders = client.object_info(), Offer(client).folder
+    catalogue, folders = client.object_info(), Capabilities(client).folder
     known = {loaded.name: {finding.message for finding in loaded.findings} for loaded in workflows}
     loading = {loaded.name: loaded.loading for loaded in workflows}
     return {

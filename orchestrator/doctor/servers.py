@@ -11,8 +11,8 @@ from orchestrator.clock import Clock
 from orchestrator.doctor.diagnosis import Check, Verdict, command
 from orchestrator.doctor.server import Seen, look_at
 from orchestrator.doctor.workflows import Loaded, findings_checks
+from orchestrator.formatting import counted
 from orchestrator.settings import Settings
-from orchestrator.wording import counted
 from templates import Finding
 
 _AT_ONCE = 16

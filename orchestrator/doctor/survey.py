@@ -10,8 +10,8 @@ from orchestrator.clock import Clock
 from orchestrator.errors import BurstError
 from orchestrator.status import StatusReport, status_of
 from state.item import Item, Status
-from state.journal_lines import read_lines
-from state.json_store import JsonStore
+from state.json.journal_lines import read_lines
+from state.json.store import JsonStore
 
 
 @dataclass(frozen=True)

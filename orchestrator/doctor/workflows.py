@@ -9,8 +9,8 @@ from pathlib import Path
 import templates
 from orchestrator.doctor.diagnosis import Check, Verdict, command
 from orchestrator.errors import BurstError
+from orchestrator.formatting import counted
 from orchestrator.settings import Settings
-from orchestrator.wording import counted
 from templates import Finding, Workflow
 
 _FINDINGS_SHOWN = 6

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import DiskFull, OutputRefused, StopBurst
+from orchestrator.formatting import folded
 from orchestrator.outputs import names
 from orchestrator.outputs.fetched import Fetched, Own, Placed, Sidecar, Waiting
 from orchestrator.outputs.ownership import is_there, refuse_foreign, saved_by, sha256_of, what_blocks
 from orchestrator.outputs.writers import Writer, download_of, worth_keeping, writer_beside, writer_of
-from orchestrator.wording import folded
 from state.disk import Disk, Handle, refusals
 
 if TYPE_CHECKING:

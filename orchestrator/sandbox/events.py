@@ -8,7 +8,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.sandbox.answers import FEATURES
+from orchestrator.sandbox.responses import FEATURES
 
 if TYPE_CHECKING:
     from aiohttp import web

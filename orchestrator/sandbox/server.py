@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from orchestrator.sandbox import answers, control, jobs, transfers
+from orchestrator.sandbox import control, jobs, responses, transfers
 from orchestrator.sandbox.events import status_data
 from orchestrator.sandbox.faults import Fault
 from orchestrator.sandbox.machine import Machine
@@ -25,7 +25,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 def application(machine: Machine) -> web.Application:
     """Everything that the sandbox answers."""
-    app = web.Application(client_max_size=answers.FEATURES["max_upload_size"], middlewares=[_gatekeeper(machine)])
+    app = web.Application(client_max_size=responses.FEATURES["max_upload_size"], middlewares=[_gatekeeper(machine)])
     endpoints = Endpoints(machine)
     for prefix in ("", "/api"):
         app.add_routes([*endpoints.routes(prefix), *transfers.routes(machine, prefix)])
@@ -173,11 +173,11 @@ class Endpoints:
         return web.json_response({} if info is None else {name: info})
 
     async def models(self, _: web.Request) -> web.Response:
-        return web.json_response(answers.MODEL_FOLDERS)
+        return web.json_response(responses.MODEL_FOLDERS)
 
     async def models_in(self, request: web.Request) -> web.Response:
         folder = request.match_info["folder"]
-        if folder not in answers.MODEL_FOLDERS:
+        if folder not in responses.MODEL_FOLDERS:
             return web.Response(status=404)
         return web.json_response(self._machine.choices(folder))
 
@@ -185,10 +185,10 @@ class Endpoints:
         return web.json_response([Path(name).stem for name in self._machine.choices("embeddings")])
 
     async def system_stats(self, _: web.Request) -> web.Response:
-        return web.json_response(answers.system_stats())
+        return web.json_response(responses.system_stats())
 
     async def features(self, _: web.Request) -> web.Response:
-        return web.json_response(answers.FEATURES)
+        return web.json_response(responses.FEATURES)
 
     async def free(self, request: web.Request) -> web.Response:
         body = await json_body(request)
@@ -204,7 +204,7 @@ async def json_body(request: web.Request, *, may_be_empty: bool = False) -> dict
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         if may_be_empty:
             return {}
-        raise web.HTTPInternalServerError(text=answers.TROUBLE) from error
+        raise web.HTTPInternalServerError(text=responses.TROUBLE) from error
     return body if isinstance(body, dict) else {}
 
 
@@ -234,7 +234,7 @@ def _gatekeeper(machine: Machine) -> Middleware:
         if delay_seconds := machine.faults.settings.answer_delay_seconds:
             await control.wait(delay_seconds)
         if machine.faults.strikes(Fault.UNAVAILABLE):
-            return web.Response(status=503, text=answers.UNAVAILABLE_PAGE, content_type="text/html")
+            return web.Response(status=503, text=responses.UNAVAILABLE_PAGE, content_type="text/html")
         try:
             return await handler(request)
         except ConnectionError:

@@ -9,27 +9,44 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.staticfiles import StaticFiles
 
-from orchestrator.web import answers, batches_api, downloads, gallery, pages, pictures, state_page
-from orchestrator.web.albums import Albums
-from orchestrator.web.desk import Desk
-from orchestrator.web.options import OptionsDesk
+from orchestrator.web import (
+    batch_routes,
+    error_responses,
+    gallery_routes,
+    image_routes,
+    page_routes,
+    state_routes,
+    zip_routes,
+)
+from orchestrator.web.form_options import FormOptions
+from orchestrator.web.library import Library
 from orchestrator.web.security import HEADERS, LOOPBACK, Guard
-from orchestrator.web.workers import Workers
+from orchestrator.web.states import WatchedStates
+from orchestrator.web.supervisor import Supervisor
 
-_ROUTERS = (batches_api.router, pictures.router, downloads.router, gallery.router, state_page.router, pages.router)
+_ROUTERS = (
+    batch_routes.router,
+    image_routes.router,
+    zip_routes.router,
+    gallery_routes.router,
+    state_routes.router,
+    page_routes.router,
+)
 
 
-def create_app(desk: Desk, workers: Workers, *, hosts: Collection[str] = LOOPBACK, token: str | None = None) -> FastAPI:
+def create_app(
+    watched: WatchedStates, supervisor: Supervisor, *, hosts: Collection[str] = LOOPBACK, token: str | None = None
+) -> FastAPI:
     """`hosts`: the names that it is reached by. `token`: asked of every call, if any. Starts and ends the workers."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        workers.start()
+        supervisor.start()
         try:
             yield
         finally:
-            workers.stop()
-            desk.close()
+            supervisor.stop()
+            watched.close()
 
     app = FastAPI(
         title="burst",
@@ -38,20 +55,22 @@ def create_app(desk: Desk, workers: Workers, *, hosts: Collection[str] = LOOPBAC
         docs_url=None,
         redoc_url=None,
     )
-    app.state.desk, app.state.workers, app.state.options = desk, workers, OptionsDesk()
-    app.state.servers = state_page.ServerDesk()
-    app.state.albums = Albums(desk)
-    answers.install(app)
+    app.state.watched, app.state.supervisor, app.state.options = watched, supervisor, FormOptions()
+    app.state.servers = state_routes.ServerQueues()
+    app.state.library = Library(watched)
+    error_responses.install(app)
     app.add_exception_handler(Exception, _broken)
     for router in _ROUTERS:
         app.include_router(router)
-    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    app.mount("/static", StaticFiles(directory=page_routes.STATIC), name="static")
     app.add_middleware(Guard, hosts=hosts, token=token)
     return app
 
 
 async def _broken(_request: Request, error: Exception) -> JSONResponse:
     """A mistake of ours. What answers it is around the guard; the log gets the rest."""
-    response = answers.answer(500, f"this call failed: {type(error).__name__}; the log of burst serve says where")
+    response = error_responses.answer(
+        500, f"this call failed: {type(error).__name__}; the log of burst serve says where"
+    )
     response.headers.update(HEADERS)
     return response

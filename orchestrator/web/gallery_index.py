@@ -15,10 +15,10 @@ from typing import Any
 
 from orchestrator.batches.sidecars import read_sidecar
 from orchestrator.errors import BurstError
-from orchestrator.figures import pictures_of
-from orchestrator.web.desk import Desk, WatchedBatch, WatchedState
-from orchestrator.web.leftovers import Leftover, Leftovers
-from orchestrator.web.picture import Picture, file_inside, image_id
+from orchestrator.statistics import pictures_of
+from orchestrator.web.image_files import Picture, file_inside, image_id
+from orchestrator.web.orphaned_batches import OrphanedBatch, OrphanedBatches
+from orchestrator.web.states import WatchedBatch, WatchedState, WatchedStates
 from state.batch import BatchRecord
 from state.item import Item, Status
 
@@ -58,7 +58,7 @@ class Shelf:
     state: WatchedState
     at: datetime
     """When it was asked for."""
-    source: WatchedBatch | Leftover
+    source: WatchedBatch | OrphanedBatch
     entries: Sequence[Entry]
     words: str
     """As of an entry: its first few prompts."""
@@ -131,9 +131,9 @@ class _Known:
 class GalleryIndex:
     """Of all states of a desk. Any thread may ask."""
 
-    def __init__(self, desk: Desk, leftovers: Leftovers) -> None:
-        self._desk = desk
-        self._leftovers = leftovers
+    def __init__(self, watched: WatchedStates, orphaned_batches: OrphanedBatches) -> None:
+        self._watched = watched
+        self._orphaned_batches = orphaned_batches
         self._mutex = threading.Lock()
         self._known: dict[tuple[int, str], _Known] = {}
         self._versions: tuple[object, ...] = ()
@@ -142,16 +142,21 @@ class GalleryIndex:
     def look(self) -> Gallery:
         """The gallery as it is now."""
         with self._mutex:
-            notes = [note for state in self._desk.states if (note := _refresh(state)) is not None]
-            left = self._leftovers.batches()
-            versions = (*(state.version for state in self._desk.states), self._leftovers.version, *left, *notes)
+            notes = [note for state in self._watched.states if (note := _refresh(state)) is not None]
+            left = self._orphaned_batches.batches()
+            versions = (
+                *(state.version for state in self._watched.states),
+                self._orphaned_batches.version,
+                *left,
+                *notes,
+            )
             if versions != self._versions:
                 self._gallery = self._arranged(left.values(), notes)
                 self._versions = versions
             return self._gallery
 
-    def _arranged(self, left: Iterable[Leftover], notes: Sequence[str]) -> Gallery:
-        batches = [(state, batch) for state in self._desk.states for batch in state.batches().values()]
+    def _arranged(self, left: Iterable[OrphanedBatch], notes: Sequence[str]) -> Gallery:
+        batches = [(state, batch) for state in self._watched.states for batch in state.batches().values()]
         there = {(state.number, batch.id) for state, batch in batches}
         self._known = {place: known for place, known in self._known.items() if place in there}
         shelves = [self._shelf(state, batch) for state, batch in batches] + [_left_shelf(one) for one in left]
@@ -230,7 +235,7 @@ def _entries(state: WatchedState, record: BatchRecord, item: Item, common: Mappi
         )
 
 
-def _left_shelf(left: Leftover) -> Shelf:
+def _left_shelf(left: OrphanedBatch) -> Shelf:
     parameters = {name: value for name, value in left.parameters.items() if name not in ("prompt", "seed")}
     prompt, model = "\n".join(left.prompts), _text(parameters.get("model"))
     words = _words(prompt, parameters)

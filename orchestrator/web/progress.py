@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from orchestrator.batches.batch_info import counts_of
-from orchestrator.figures import pictures_of
-from orchestrator.web.desk import WatchedBatch, WatchedState
-from orchestrator.web.models import BatchProgress, BatchStatus, CompletedBatch, Image, Progress
-from orchestrator.web.picture import addresses_of, image_id, version_of
+from orchestrator.statistics import pictures_of
+from orchestrator.web.batch_schemas import BatchProgress, BatchStatus, CompletedBatch, Image, Progress
+from orchestrator.web.image_files import addresses_of, image_id, version_of
+from orchestrator.web.states import WatchedBatch, WatchedState
 from state.item import PRIORITIES, Item, Status, remaining
 
 

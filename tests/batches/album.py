@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from state.batch import BatchLog, BatchRecord
-from state.burst_log import BurstLog, BurstRecord
 from state.item import ErrorRecord, Item, OutputRecord, Status
-from state.json_store import JsonStore
+from state.json.burst_log import BurstLog, BurstRecord
+from state.json.store import JsonStore
 from state.store import Change
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator.batches.endings import Endings
+from orchestrator.batches.completion import BatchCompletion
 from orchestrator.clock import Clock
 from state.batch import Batch, BatchLog, BatchRecord
 from state.item import ErrorRecord, Item, OutputRecord, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import Change
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -88,9 +88,9 @@ class Scene:
             self._end(item.key, status)
 
     @contextmanager
-    def run(self) -> Iterator[Endings]:
+    def run(self) -> Iterator[BatchCompletion]:
         """What a run does about batches: a look at its beginning, those of the test, and its end."""
-        endings = Endings(self.store, self.output, clock=self.clock, note=self.notes.append)
+        endings = BatchCompletion(self.store, self.output, clock=self.clock, note=self.notes.append)
         endings.look()
         yield endings
         endings.look(anew=True)

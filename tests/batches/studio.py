@@ -14,7 +14,7 @@ from support.launch import __file__ as LAUNCHER
 
 from state.batch import Batch, BatchLog
 from state.item import Item, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 Studio = Callable[..., "Place"]
 

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vocabularies import vocabulary
 
-from orchestrator.batches.asked import SOURCES, Asked, flag_of
 from orchestrator.batches.flags import parse_set, parse_sets, parse_size, parse_sweep, parse_sweeps
+from orchestrator.batches.spec import SOURCES, BatchSpec, flag_of
 from orchestrator.batches.values import LARGEST_SEED, fitted
 from orchestrator.errors import UsageError
 
 
-def asked(**said: Any) -> Asked:
-    return Asked(prompt="a house", **said)
+def asked(**said: Any) -> BatchSpec:
+    return BatchSpec(prompt="a house", **said)
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ def test_what_does_not_fit_is_refused_by_its_flag(said: dict[str, Any], message:
 
 def test_one_source_is_said() -> None:
     with pytest.raises(UsageError, match=r"say one source of prompts, --prompt, .*--from; none is said"):
-        Asked().checked()
+        BatchSpec().checked()
     with pytest.raises(UsageError, match="--prompt and --csv are several"):
         asked(csv="x.csv").checked()
-    assert [Asked(**{source: "x"}).checked().source for source in SOURCES] == list(SOURCES)
+    assert [BatchSpec(**{source: "x"}).checked().source for source in SOURCES] == list(SOURCES)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_one_source_is_said() -> None:
 )
 def test_a_prompt_that_cannot_be_sent_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=f"--prompt.* {message}"):
-        Asked(prompt=text).checked()
+        BatchSpec(prompt=text).checked()
 
 
 def test_a_secret_in_an_address_is_not_repeated() -> None:

@@ -15,31 +15,31 @@ from bursting import run_quickly
 from projects import MakeProject, Project, small_template
 from waiting import wait_until
 
-from orchestrator.batches.asked import Asked
-from orchestrator.batches.sidecars import read_recipe
+from orchestrator.batches.sidecars import read_reproduction
+from orchestrator.batches.spec import BatchSpec
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
+from orchestrator.cycle.context import Options, WorkerContext
+from orchestrator.cycle.dispatch import Dispatch
+from orchestrator.cycle.progress import Silent
+from orchestrator.cycle.request import Request
+from orchestrator.cycle.submission import Submission
+from orchestrator.cycle.uploads import ReadyItem
 from orchestrator.errors import UsageError
-from orchestrator.generating import Generated, Generation, Planned
+from orchestrator.generation import Generated, Generation, Planned
 from orchestrator.outputs import Outputs
-from orchestrator.progress import Silent
-from orchestrator.prompts import Prompts
-from orchestrator.request import Request
+from orchestrator.preparation import Preparation
 from orchestrator.sandbox import Sandbox
-from orchestrator.submission import Submission
-from orchestrator.uploading import Equipped
-from orchestrator.web.desk import Desk
-from orchestrator.web.starting import again
-from orchestrator.work import Work
-from orchestrator.workbench import Options, Workbench
+from orchestrator.web.batch_start import again
+from orchestrator.web.states import WatchedStates
 from state.item import Item, Status
-from state.journal_lines import read_lines
-from state.json_store import JsonStore
+from state.json.journal_lines import read_lines
+from state.json.store import JsonStore
 from state.store import Change
 
 NOTE = "out of memory at batch_size 8: batch b1 goes on with 4; its prompts make fewer pictures each"
-KILLED_BEFORE = ("--kill", "before:orchestrator.workbench:Workbench.shrink")
-KILLED_AFTER = ("--kill", "after:orchestrator.workbench:Workbench.shrink")
+KILLED_BEFORE = ("--kill", "before:orchestrator.cycle.context:WorkerContext.shrink")
+KILLED_AFTER = ("--kill", "after:orchestrator.cycle.context:WorkerContext.shrink")
 
 
 def batch(name: str | None = "b1", *, count: int = 3, size: int = 8, auto: bool = True, stem: str = "") -> list[Item]:
@@ -282,24 +282,24 @@ def test_a_graph_that_was_filled_before_the_halving_is_not_sent(project: Project
     (item,) = batch(count=1)
     hold(project, item)
     with contextlib.closing(JsonStore.open(project.state)) as store, ComfyUI(sandbox.url) as client:
-        bench = Workbench(
+        context = WorkerContext(
             store=store,
             client=client,
             outputs=Outputs(project.output),
-            prompts=Prompts(template=str(project.home / "template.json"), bindings={}, home=project.home),
-            work=Work(store, progress=Silent(), on_error="continue"),
+            preparation=Preparation(template=str(project.home / "template.json"), bindings={}, home=project.home),
+            dispatch=Dispatch(store, progress=Silent(), on_error="continue"),
             options=Options(),
             clock=Clock(),
             halt=threading.Event(),
         )
         taken = store.get(item.key)
         change(project, item.key, lambda now: now.shrink(batch_size=4))
-        submission = Submission(bench, forget_uploads=lambda: None)
-        assert submission.submit([Equipped(taken, {})]) == []
+        submission = Submission(context, forget_uploads=lambda: None)
+        assert submission.submit([ReadyItem(taken, {})]) == []
         (due,) = store.due(1)
         assert (due.status, due.automatic_batch_size, due.prompt_id) == (Status.PENDING, 4, None)
         assert sandbox.counts()["posts"] == 0
-        assert len(submission.submit([Equipped(due, {})])) == 1
+        assert len(submission.submit([ReadyItem(due, {})])) == 1
 
 
 class TestGenerate:
@@ -314,7 +314,7 @@ class TestGenerate:
 
         def call(**said: Any) -> Generated | Planned:
             dry_run = said.pop("dry_run", False)
-            asked = Asked(**{"prompt": "a lighthouse", "layout": "batch"} | said)
+            asked = BatchSpec(**{"prompt": "a lighthouse", "layout": "batch"} | said)
             return Generation(asked, Request(state=project.state, poll_seconds=0.2), dry_run=dry_run).execute()
 
         return call
@@ -331,7 +331,7 @@ class TestGenerate:
             assert item.batch_size_auto
             assert item.sidecar is not None
             assert sum(output.path.endswith(".png") for output in item.outputs) == 2
-            recipe = read_recipe(project.output / item.sidecar, home=project.home)
+            recipe = read_reproduction(project.output / item.sidecar, home=project.home)
             assert recipe.inputs["batch_size"] == 2
 
     def test_a_sidecar_s_size_is_a_size_that_somebody_said(
@@ -354,14 +354,14 @@ class TestGenerate:
         sandbox.change(out_of_memory_above=4)
         made = generate(batch_size="auto").record
         assert made.parameters["batch_size"] == "auto"
-        with contextlib.closing(Desk([project.state])) as desk:
+        with contextlib.closing(WatchedStates([project.state])) as desk:
             found = desk.find(made.batch)
             assert found is not None
             again(*found)
         assert [(item.inputs["batch_size"], item.batch_size_auto) for item in project.items()] == [(4, True), (8, True)]
         said = generate(batch_size=3).record
         assert said.parameters["batch_size"] == 3
-        with contextlib.closing(Desk([project.state])) as desk:
+        with contextlib.closing(WatchedStates([project.state])) as desk:
             found = desk.find(said.batch)
             assert found is not None
             assert again(*found).record.parameters["batch_size"] == 3

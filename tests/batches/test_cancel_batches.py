@@ -13,14 +13,14 @@ from beside import wait_for_renders
 from projects import MakeProject, Process, Project
 from waiting import wait_until
 
-from orchestrator.cancelling import cancel
+from orchestrator.cancellation import cancel
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import UsageError
 from orchestrator.sandbox import Sandbox
 from state.batch import BatchLog, BatchRecord
 from state.item import Item, Status
-from state.json_store import JsonStore
-from state.run_lock import RunLock
+from state.json.run_lock import RunLock
+from state.json.store import JsonStore
 from state.store import change_all
 
 NAMES = ("20300101_120000_aaaa", "20300101_120000_bbbb", "20300102_120000_cccc")

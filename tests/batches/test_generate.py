@@ -16,19 +16,19 @@ import pytest
 from PIL import Image
 from support.waiting import wait_until
 
-from orchestrator.batches.asked import Asked
-from orchestrator.batches.outcomes import Generated, Planned
+from orchestrator.batches.generate_report import Generated, Planned
+from orchestrator.batches.spec import BatchSpec
+from orchestrator.cycle.progress import Generating
+from orchestrator.cycle.request import Request
+from orchestrator.cycle.run import run_burst
 from orchestrator.errors import BurstError, UsageError
-from orchestrator.generating import Generation
-from orchestrator.progress import Generating
-from orchestrator.request import Request
-from orchestrator.run import run_burst
+from orchestrator.generation import Generation
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.settings import Overrides
 from state.batch import BatchLog
 from state.item import Item, Status
-from state.json_store import JsonStore, burst_folder
-from state.run_lock import RunLock
+from state.json.run_lock import RunLock
+from state.json.store import JsonStore, burst_folder
 
 Make = Callable[..., "Made"]
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
@@ -76,7 +76,7 @@ def make(tmp_path: Path, sandbox: Sandbox) -> Make:
         overrides = Overrides(template=template, output_dir=tmp_path / "renders", servers=servers or (sandbox.url,))
         stream = io.StringIO()
         generation = Generation(
-            Asked(**{"prompt": "a lighthouse"} | said),
+            BatchSpec(**{"prompt": "a lighthouse"} | said),
             Request(state=tmp_path / "state.json", overrides=overrides, max_attempts=attempts),
             progress=lambda record: Generating(stream, batch=record.batch, total=record.total),
             **how,
@@ -256,7 +256,7 @@ def test_while_another_burst_is_at_work_it_says_for_whom_it_waits(make: Make, sa
     lock.hold(burst="b7", started_at=BEGINNING, size=15)
     stream = io.StringIO()
     generation = Generation(
-        Asked(prompt="a lighthouse"),
+        BatchSpec(prompt="a lighthouse"),
         Request(state=state),
         progress=lambda record: Told(stream, batch=record.batch, total=record.total),
     )

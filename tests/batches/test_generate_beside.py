@@ -18,13 +18,13 @@ from proxy import Proxy
 from studio import Place
 from waiting import wait_until
 
-from orchestrator.batches.asked import Asked
-from orchestrator.batches.outcomes import Generated
+from orchestrator.batches.generate_report import Generated
+from orchestrator.batches.spec import BatchSpec
 from orchestrator.clock import Clock
+from orchestrator.cycle.request import Request
+from orchestrator.cycle.run import run_burst
 from orchestrator.errors import StopBurst, UsageError
-from orchestrator.generating import Generation, generate
-from orchestrator.request import Request
-from orchestrator.run import run_burst
+from orchestrator.generation import Generation, generate
 from orchestrator.sandbox import Sandbox
 from orchestrator.settings import Overrides, settings_path
 from state.batch import BatchLog
@@ -73,7 +73,7 @@ def test_it_goes_on_where_a_process_was_killed_that_it_followed(place: Place, sa
     clock, request = Following(), Request(state=place.state, overrides=Overrides(servers=(sandbox.url,)))
     with place.start_generate("--count", "2") as first:
         wait_until(lambda: place.accepted() == 2, what="the first at work")
-        with beside(generate, Asked(prompt="a cat", count=3), request=request, clock=clock) as end:
+        with beside(generate, BatchSpec(prompt="a cat", count=3), request=request, clock=clock) as end:
             wait_until(clock.follows.is_set, what="the second follows")
             first.kill()
             wait_until(lambda: place.accepted() == 5, what="the second at work")
@@ -137,7 +137,7 @@ def adding(place: Place, *, server: str | None = None, template: str, dry_run: b
     overrides = Overrides(template=template, output_dir=place.output, servers=(server or place.server,))
     wish = {"prompt": "a fox", "count": 2} | said
     request = Request(state=place.state, overrides=overrides)
-    return Generation(Asked(**wish), request, queue_only=True, dry_run=dry_run, ask_servers=ask, clock=Noon())
+    return Generation(BatchSpec(**wish), request, queue_only=True, dry_run=dry_run, ask_servers=ask, clock=Noon())
 
 
 def add_between(proxy: Proxy, place: Place, first: Generation, between: Callable[[], None]) -> Generated:
@@ -194,7 +194,7 @@ def test_what_came_between_and_would_be_overwritten_is_refused(place: Place, pro
 def test_planned_once_more_it_reads_standard_input_again(place: Place, proxy: Proxy) -> None:
     proxy.hold("GET /api/object_info")
     overrides = Overrides(template="txt2img-sd15", servers=(proxy.url,))
-    asked = Asked(prompts_file="-")
+    asked = BatchSpec(prompts_file="-")
     first = Generation(
         asked,
         Request(state=place.state, overrides=overrides),
@@ -233,7 +233,7 @@ def test_the_lock_of_another_host_is_not_asked_without_a_pause(
 
     overrides = Overrides(template="smoke", servers=(sandbox.url,))
     request = Request(state=place.state, overrides=overrides)
-    outcome = generate(Asked(prompt="a cat"), request=request, clock=Waiting())
+    outcome = generate(BatchSpec(prompt="a cat"), request=request, clock=Waiting())
     assert isinstance(outcome, Generated)
     assert (outcome.left, outcome.ended) == (0, "done")
     assert waits[0] >= 0.5
@@ -244,14 +244,14 @@ def test_what_it_makes_of_a_picture_goes_on_where_the_state_was_moved(
 ) -> None:
     """The picture's graph lies beside the state, whole, and is found from there."""
     request = Request(state=place.state, overrides=Overrides(template="txt2img-sd15", servers=(sandbox.url,)))
-    first = generate(Asked(prompt="a lighthouse", size=(64, 64), seed=5), request=request)
+    first = generate(BatchSpec(prompt="a lighthouse", size=(64, 64), seed=5), request=request)
     assert isinstance(first, Generated)
     picture = first.directory / "image.png"
     aside = tmp_path / "other"
     aside.mkdir()
     for state in (place.state, aside / "state.json"):
         own = Request(state=state, overrides=Overrides(servers=(sandbox.url,)))
-        again = generate(Asked(from_file=str(picture)), request=own, queue_only=True)
+        again = generate(BatchSpec(from_file=str(picture)), request=own, queue_only=True)
         assert isinstance(again, Generated)
         kept = state.with_suffix(".burst") / str(again.record.template).partition("/")[2]
         assert json.loads(kept.read_text())

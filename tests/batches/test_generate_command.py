@@ -18,8 +18,8 @@ from test_notify import Receiver
 from waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
-from state.burst_log import BurstLog
 from state.item import Status
+from state.json.burst_log import BurstLog
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 both = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
@@ -300,17 +300,17 @@ def test_a_full_disk_while_adding(place: Place, sandbox: Sandbox, file: str) -> 
 @pytest.mark.parametrize(
     "moment",
     [
-        "before:state.json_store:JsonStore.add",
+        "before:state.json.store:JsonStore.add",
         "after:state.batch:BatchLog.append",
-        "after:state.json_store:JsonStore.add",
-        "before:state.json_store:JsonStore.settle",
+        "after:state.json.store:JsonStore.add",
+        "before:state.json.store:JsonStore.settle",
     ],
 )
 def test_killed_while_adding_a_batch_is_there_whole_or_not_at_all(place: Place, sandbox: Sandbox, moment: str) -> None:
     assert place.generate("--count", "3", launch=["--kill", moment]).code == 137
     added = len(place.items())
     assert {item.batch for item in place.items()} <= {batch.id for batch in place.batches()}
-    assert added == (3 if "after:state.json_store" in moment or "settle" in moment else 0)
+    assert added == (3 if "after:state.json.store" in moment or "settle" in moment else 0)
     assert place.burst("batches", "list", "--json").code == 0
     assert place.burst("status", "--json").code == 0
     assert place.generate("--count", "3").code == 0

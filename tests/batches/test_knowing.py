@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.batches.knowing import unknown_names
-from orchestrator.batches.near import advice, near_matches
+from orchestrator.batches.name_check import unknown_names
+from orchestrator.batches.suggestions import advice, near_matches
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import ServerBusy, ServerUnreachable
-from orchestrator.prompts import Prompts
+from orchestrator.preparation import Preparation
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.item import Item, Status
 from templates import Graph, load_workflow
@@ -42,7 +42,7 @@ Make = Callable[..., Graph]
 @pytest.fixture
 def made(tmp_path: Path) -> Make:
     """The graph of an item with these inputs; its model is there unless they say another."""
-    prompts = Prompts(template="txt2img-sdxl", bindings={}, home=tmp_path)
+    prompts = Preparation(template="txt2img-sdxl", bindings={}, home=tmp_path)
 
     def make(**inputs: Any) -> Graph:
         item = Item(key="a", status=Status.PENDING, prompt_text="a cat", inputs={"model": XL} | inputs)

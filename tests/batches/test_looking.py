@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from album import NOON, Album
 
+from orchestrator.batches.batch_status import list_batches, read_batch
 from orchestrator.batches.cleaning import Cleaned, clean_batches, parse_duration
-from orchestrator.batches.looking import list_batches, read_batch
 from orchestrator.clock import Clock
 from orchestrator.errors import UsageError
-from orchestrator.redoing import verify_outputs
 from orchestrator.status import read_status
+from orchestrator.verify import verify_outputs
 from state.batch import EndRecord, GoneRecord
 from state.item import Item, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from batches.batch_scene import NOON, Scene, SetClock
-from comfyui_loopback import Asked, Loopback, MovedClock, closed_port
+from comfyui_loopback import BatchSpec, Loopback, MovedClock, closed_port
 from support.waiting import wait_until
 
 from orchestrator.batches import notify
@@ -31,10 +31,10 @@ class Receiver:
     """Answers with the next of `answers`, the last one again and again; `told` is what came."""
 
     def __init__(self) -> None:
-        self.answers: list[Callable[[Asked], None]] = [lambda asked: asked.reply(204)]
+        self.answers: list[Callable[[BatchSpec], None]] = [lambda asked: asked.reply(204)]
         self.loopback = Loopback(self._answer)
 
-    def _answer(self, asked: Asked) -> None:
+    def _answer(self, asked: BatchSpec) -> None:
         (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])(asked)
 
     @property
@@ -73,7 +73,7 @@ def at(scene: Scene, **later: float) -> None:
     scene.clock.at = NOON + timedelta(**later)
 
 
-def answering(status: int, **headers: str) -> Callable[[Asked], None]:
+def answering(status: int, **headers: str) -> Callable[[BatchSpec], None]:
     return lambda asked: asked.reply(status, b"hm", announced=None, **headers)
 
 

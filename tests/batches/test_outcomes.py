@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from album import NOON
 
-from orchestrator.batches.outcomes import Generated, resuming
-from orchestrator.report import BurstReport
+from orchestrator.batches.generate_report import Generated, resuming
+from orchestrator.cycle.report import BurstReport
 from orchestrator.settings import Overrides, load_settings
 from state.batch import BatchRecord
 from state.item import ErrorRecord, Item, Status

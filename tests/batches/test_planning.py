@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfyui_loopback import Asked as Request
+from comfyui_loopback import BatchSpec as Request
 from comfyui_loopback import Loopback
 
 import templates
-from orchestrator.batches.asked import Asked
 from orchestrator.batches.planning import Plan, Planner
 from orchestrator.batches.sidecars import Recipe
+from orchestrator.batches.spec import BatchSpec
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import UsageError
-from orchestrator.prompts import Prepared, Prompts
+from orchestrator.preparation import Preparation, Prepared
 from orchestrator.settings import load_settings
 from state.item import Item
 
@@ -36,7 +36,7 @@ def plan(home: Path, *, kept: str | None = NAME, template: str = NAME, **said: A
         secret_env="HOOK_KEY",
     )
     wish = {"prompt": "a fox"} | said if "recipe" not in how else said
-    return planner.plan(Asked(**wish), at=EVENING, **{"taken": lambda name: False} | how)
+    return planner.plan(BatchSpec(**wish), at=EVENING, **{"taken": lambda name: False} | how)
 
 
 def lines(home: Path, *prompts: str) -> str:
@@ -117,13 +117,13 @@ def test_no_template_says_which_come_with_burst(tmp_path: Path) -> None:
 def test_one_of_those_that_differ_in_texts_and_seeds_is_prepared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare, prepared = Prompts.prepare, []
+    prepare, prepared = Preparation.prepare, []
 
-    def counting(prompts: Prompts, item: Item) -> Prepared:
+    def counting(prompts: Preparation, item: Item) -> Prepared:
         prepared.append(item.inputs["steps"])
         return prepare(prompts, item)
 
-    monkeypatch.setattr(Prompts, "prepare", counting)
+    monkeypatch.setattr(Preparation, "prepare", counting)
     plan(tmp_path, count=200, sweeps={"steps": (4, 6)}, negative="fog")
     assert prepared == [4, 6]
 

@@ -14,19 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vocabularies import vocabulary
 
-from orchestrator.batches import prompt_sources
-from orchestrator.batches.asked import Asked, Wish
-from orchestrator.batches.prompt_sources import read_wishes
+from orchestrator.batches import sources as prompt_sources
+from orchestrator.batches.sources import read_entries
+from orchestrator.batches.spec import BatchSpec, PromptEntry
 from orchestrator.errors import UsageError
 
 FILE_KINDS = ("prompt_file", "prompts_file", "csv", "jsonl")
 WORDS = vocabulary(strength="3.denoise")
 
 
-def read(kind: str, text: str | bytes, **said: Any) -> list[Wish]:
+def read(kind: str, text: str | bytes, **said: Any) -> list[PromptEntry]:
     """The wishes in what stands on standard input."""
     data = text if isinstance(text, bytes) else text.encode()
-    return read_wishes(Asked(**{kind: "-"}, **said), vocabulary=WORDS, stdin=io.BytesIO(data))
+    return read_entries(BatchSpec(**{kind: "-"}, **said), vocabulary=WORDS, stdin=io.BytesIO(data))
 
 
 def rows(kind: str, text: str | bytes, **said: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -40,21 +40,23 @@ def written(path: Path, text: str) -> str:
 
 
 def test_a_prompt_on_the_command_line() -> None:
-    (wish,) = read_wishes(Asked(prompt=" a house \n"), vocabulary=WORDS)
-    assert wish == Wish("a house", {}, "--prompt")
+    (wish,) = read_entries(BatchSpec(prompt=" a house \n"), vocabulary=WORDS)
+    assert wish == PromptEntry("a house", {}, "--prompt")
 
 
 def test_a_file_is_one_prompt(tmp_path: Path) -> None:
     path = written(tmp_path / "EP01" / "hero.txt", "# a house,\n\nby the sea\n")
-    assert read_wishes(Asked(prompt_file=path), vocabulary=WORDS) == [Wish("# a house,\n\nby the sea", {}, path)]
+    assert read_entries(BatchSpec(prompt_file=path), vocabulary=WORDS) == [
+        PromptEntry("# a house,\n\nby the sea", {}, path)
+    ]
 
 
 def test_a_prompt_a_line(tmp_path: Path) -> None:
     path = written(tmp_path / "ideas.txt", "# ideas\n\n  a cat \n\t# not this one\na\x0bdog\u2028 #1\n   \na bird")
-    assert read_wishes(Asked(prompts_file=path), vocabulary=WORDS) == [
-        Wish("a cat", {}, f"{path} line 3"),
-        Wish("a\x0bdog\u2028 #1", {}, f"{path} line 5"),
-        Wish("a bird", {}, f"{path} line 7"),
+    assert read_entries(BatchSpec(prompts_file=path), vocabulary=WORDS) == [
+        PromptEntry("a cat", {}, f"{path} line 3"),
+        PromptEntry("a\x0bdog\u2028 #1", {}, f"{path} line 5"),
+        PromptEntry("a bird", {}, f"{path} line 7"),
     ]
 
 
@@ -67,7 +69,7 @@ def test_csv_columns_are_bindings_and_addresses(tmp_path: Path) -> None:
         " a dog ,,,,,,,\n"
         "a bird,8\n",
     )
-    cat, dog, bird = read_wishes(Asked(csv=path), vocabulary=WORDS)
+    cat, dog, bird = read_entries(BatchSpec(csv=path), vocabulary=WORDS)
     assert cat.prompt == 'a cat,\non a "mat"'
     assert cat.inputs == {
         "cfg": 7.5,
@@ -80,7 +82,7 @@ def test_csv_columns_are_bindings_and_addresses(tmp_path: Path) -> None:
         "sampler": "euler",
         "lora": "a:0.5",
     }
-    assert dog == Wish("a dog", {}, f"{path} line 5")
+    assert dog == PromptEntry("a dog", {}, f"{path} line 5")
     assert (bird.inputs, bird.where) == ({"cfg": 8}, f"{path} line 6")
 
 
@@ -121,7 +123,7 @@ def test_a_pipe_is_read_to_its_end(tmp_path: Path, kind: str) -> None:
     os.mkfifo(path)
     writer = threading.Thread(target=path.write_text, args=(SOUND[kind],), daemon=True)
     writer.start()
-    wishes = read_wishes(Asked(**{kind: str(path)}), vocabulary=WORDS)
+    wishes = read_entries(BatchSpec(**{kind: str(path)}), vocabulary=WORDS)
     writer.join()
     assert [wish.prompt for wish in wishes] == ["größe"]
 
@@ -146,7 +148,7 @@ def test_a_file_that_cannot_be_read_is_named_with_its_flag(tmp_path: Path, kind:
     flag = f"--{kind.replace('_', '-')}"
     for path, reason in ((tmp_path / "absent", "No such file"), (tmp_path, "Is a directory"), ("a\0b", "null")):
         with pytest.raises(UsageError, match=f"{flag} .*: cannot be read: .*{reason}"):
-            read_wishes(Asked(**{kind: str(path)}), vocabulary=WORDS)
+            read_entries(BatchSpec(**{kind: str(path)}), vocabulary=WORDS)
 
 
 def test_a_list_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +213,7 @@ def test_blank_columns_and_cells_without_a_heading_are_passed_over() -> None:
 
 
 def named(kind: str, path: str) -> list[tuple[str, str]]:
-    wishes = read_wishes(Asked(**{kind: path}, layout="mirror"), vocabulary=WORDS)
+    wishes = read_entries(BatchSpec(**{kind: path}, layout="mirror"), vocabulary=WORDS)
     return [(wish.subfolder, wish.name) for wish in wishes]
 
 
@@ -245,7 +247,7 @@ def test_standard_input_has_no_name_for_a_mirror() -> None:
 def test_other_layouts_ask_for_no_names(tmp_path: Path, layout: Any) -> None:
     path = written(tmp_path / "con" / "aux.txt", "a house")
     for kind in ("prompt_file", "prompts_file"):
-        (wish,) = read_wishes(Asked(**{kind: path}, layout=layout), vocabulary=WORDS)
+        (wish,) = read_entries(BatchSpec(**{kind: path}, layout=layout), vocabulary=WORDS)
         assert (wish.subfolder, wish.name) == ("", "")
 
 

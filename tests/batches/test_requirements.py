@@ -21,7 +21,7 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.outputs import decodes
 from orchestrator.sandbox import Sandbox
 from state.item import Item, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from tests.benchmarks.__main__ import ROWS
 from tests.benchmarks.figures import Target
 

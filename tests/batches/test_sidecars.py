@@ -17,15 +17,15 @@ from PIL import Image
 import templates
 from orchestrator import run_burst
 from orchestrator.batches.sidecar_text import as_text, from_text
-from orchestrator.batches.sidecars import Recipe, read_recipe, sidecar_of
+from orchestrator.batches.sidecars import Recipe, read_reproduction, sidecar_of
+from orchestrator.cycle.report import BurstReport
 from orchestrator.errors import UsageError
 from orchestrator.outputs import embedded_graph
-from orchestrator.prompts import Prompts, filled
-from orchestrator.redoing import verify_outputs
-from orchestrator.report import BurstReport
+from orchestrator.preparation import Preparation, filled
 from orchestrator.sandbox import Sandbox, SandboxSettings
+from orchestrator.verify import verify_outputs
 from state.item import Item, OutputRecord, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 SD15 = templates.load_workflow("txt2img-sd15")
 FILES = [OutputRecord(path="a/b.png", bytes=7, sha256="0" * 64)]
@@ -95,7 +95,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 def written(inputs: dict[str, Any], form: str, *, name: str = "txt2img-sd15", home: Path = Path()) -> str:
     """The sidecar of an item whose graph is what the server rendered."""
     item = Item(key="b/001", status=Status.SUBMITTED, inputs=inputs, sidecar=form, prompt_id="id", template=name)
-    prompts = Prompts(template=None, bindings={}, home=home)
+    prompts = Preparation(template=None, bindings={}, home=home)
     graph = templates.set_prefixes(prompts.prepare(item).graph, "id")
     return sidecar_of(item, prompts, graph=graph, seconds=1.5).told(FILES)
 
@@ -125,7 +125,9 @@ def test_what_was_asked_for_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, form: str, prompt: str, negative: str, **numbers: Any
 ) -> None:
     home = tmp_path_factory.getbasetemp()
-    recipe = read_recipe(saved(home, written({"prompt": prompt, "negative": negative} | numbers, form)), home=home)
+    recipe = read_reproduction(
+        saved(home, written({"prompt": prompt, "negative": negative} | numbers, form)), home=home
+    )
     assert (recipe.template, recipe.graph, recipe.prompt) == ("txt2img-sd15", None, prompt)
     assert recipe.seed == numbers["seed"]
     assert (recipe.inputs["negative"], recipe.inputs["cfg"], recipe.inputs["steps"]) == (
@@ -149,7 +151,7 @@ def test_what_was_asked_for_is_read_back(
 )
 def test_the_recipe_makes_the_same_graph(tmp_path: Path, form: str, inputs: dict[str, Any]) -> None:
     asked = {"prompt": "a fox", "seed": 5} | inputs
-    recipe = read_recipe(saved(tmp_path, written(asked, form)), home=tmp_path)
+    recipe = read_reproduction(saved(tmp_path, written(asked, form)), home=tmp_path)
     bindings = templates.find_bindings(SD15.graph)
     again, _ = filled(SD15.graph, bindings, {"prompt": recipe.prompt, "seed": recipe.seed, **recipe.inputs})
     before, _ = filled(SD15.graph, bindings, asked)
@@ -174,7 +176,7 @@ def test_inputs_of_one_name_that_differ_are_told_one_by_one(tmp_path: Path) -> N
     assert {target.node_id for target in bindings["steps"]} == {"3", "11"}
     (tmp_path / "t.json").write_text(json.dumps(graph))
     asked = {"prompt": "a fox", "seed": 5, "11.steps": 4}
-    recipe = read_recipe(saved(tmp_path, written(asked, "a/b.json", name="t.json", home=tmp_path)), home=tmp_path)
+    recipe = read_reproduction(saved(tmp_path, written(asked, "a/b.json", name="t.json", home=tmp_path)), home=tmp_path)
     assert "steps" not in recipe.inputs
     assert recipe.inputs["11.steps"] == 4
     again, _ = filled(graph, bindings, {"prompt": recipe.prompt, "seed": recipe.seed, **recipe.inputs})
@@ -199,7 +201,7 @@ def test_it_is_placed_and_recorded_with_the_picture(place: Place, form: str) -> 
     assert (facts["prompt_id"], facts["server"]) == (place.item().prompt_id, place.sandbox.url)
     assert facts["seconds"] == place.item().seconds
     assert facts["files"] == [{"path": picture.path, "bytes": picture.bytes, "sha256": picture.sha256}]
-    assert read_recipe(place.output / form, home=place.home).seed == 11
+    assert read_reproduction(place.output / form, home=place.home).seed == 11
 
 
 @pytest.mark.parametrize("forgotten", [False, True], ids=["collected again", "rescued by name"])
@@ -277,14 +279,14 @@ def test_a_template_changed_before_collecting_is_not_taken_for_the_one_that_was_
     Path(place.template).write_text(json.dumps(graph))
     place.hold(a={"prompt_text": "a fox", "inputs": {"seed": 11}, "sidecar": "a.txt"})
     place.run()
-    assert read_recipe(place.output / "a.txt", home=place.home).template == "mine.json"
+    assert read_reproduction(place.output / "a.txt", home=place.home).template == "mine.json"
     place.killed_before_the_checkpoint()
     sampler = next(node["inputs"] for node in graph.values() if node["class_type"] == "KSampler")
     sampler["denoise"] = 0.25
     Path(place.template).write_text(json.dumps(graph))
     place.run()
     with pytest.raises(UsageError, match=r"mine\.json had been changed before the picture was saved"):
-        read_recipe(place.output / "a.txt", home=place.home)
+        read_reproduction(place.output / "a.txt", home=place.home)
 
 
 # Read back.
@@ -294,17 +296,17 @@ def test_a_template_that_is_gone_or_another_is_refused_unless_one_is_named(tmp_p
     template = tmp_path / "mine.json"
     template.write_text(json.dumps(SD15.graph))
     path = saved(tmp_path, written({"prompt": "a fox", "seed": 5}, "a/b.txt", name="mine.json", home=tmp_path))
-    assert read_recipe(path, home=tmp_path).template == "mine.json"
+    assert read_reproduction(path, home=tmp_path).template == "mine.json"
     then = templates.fingerprint(SD15.graph)
     other = templates.load_workflow("smoke").graph
     template.write_text(json.dumps(other))
     now = templates.fingerprint(other)
     with pytest.raises(UsageError, match=rf"mine\.json was {then[:12]}… and is {now[:12]}… now; .*--template"):
-        read_recipe(path, home=tmp_path)
+        read_reproduction(path, home=tmp_path)
     template.unlink()
     with pytest.raises(UsageError, match=r"mine\.json cannot be had any more .*--template"):
-        read_recipe(path, home=tmp_path)
-    recipe = read_recipe(path, home=tmp_path, template="smoke")
+        read_reproduction(path, home=tmp_path)
+    recipe = read_reproduction(path, home=tmp_path, template="smoke")
     assert (recipe.template, recipe.prompt, recipe.seed) == ("smoke", "a fox", 5)
 
 
@@ -313,8 +315,8 @@ def test_a_picture_is_made_again_from_its_own_graph(place: Place) -> None:
     place.run()
     picture = place.output / "a.png"
     graph = templates.parse_graph(embedded_graph(picture), where="a.png")
-    assert read_recipe(picture, home=place.home) == Recipe(None, graph, "a fox", 11, {})
-    recipe = read_recipe(picture, home=place.home, template="smoke")
+    assert read_reproduction(picture, home=place.home) == Recipe(None, graph, "a fox", 11, {})
+    recipe = read_reproduction(picture, home=place.home, template="smoke")
     assert (recipe.template, recipe.graph, recipe.seed, recipe.inputs["steps"]) == ("smoke", None, 11, 2)
 
 
@@ -342,7 +344,7 @@ def test_what_is_no_sidecar_is_refused(tmp_path: Path, data: bytes, said: str) -
     path = tmp_path / "given"
     path.write_bytes(data)
     with pytest.raises(UsageError) as refused:
-        read_recipe(path, home=tmp_path)
+        read_reproduction(path, home=tmp_path)
     assert said in str(refused.value)
     assert str(path) in str(refused.value)
 
@@ -351,9 +353,9 @@ def test_what_is_no_sidecar_is_refused(tmp_path: Path, data: bytes, said: str) -
 def test_values_that_are_none_are_refused(tmp_path: Path, wrong: str) -> None:
     path = saved(tmp_path, f"{wrong}\n---\nschema: burst.sidecar/1\n")
     with pytest.raises(UsageError, match=wrong.partition(":")[0]):
-        read_recipe(path, home=tmp_path, template="smoke")
+        read_reproduction(path, home=tmp_path, template="smoke")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read: No such file"):
-        read_recipe(tmp_path / "none.txt", home=tmp_path)
+        read_reproduction(tmp_path / "none.txt", home=tmp_path)

@@ -11,18 +11,20 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from orchestrator.batches.asked import Asked, Wish
+from orchestrator.batches.spec import BatchSpec, PromptEntry
 from orchestrator.batches.values import LARGEST_SEED
 from orchestrator.batches.variations import LARGEST_BATCH, Variation, count_of, drawn_seed, vary
 from orchestrator.errors import UsageError
 
 
-def wish(prompt: str = "a house", **inputs: Any) -> Wish:
-    return Wish(prompt, inputs, "prompts.csv line 7")
+def wish(prompt: str = "a house", **inputs: Any) -> PromptEntry:
+    return PromptEntry(prompt, inputs, "prompts.csv line 7")
 
 
-def varied(*wishes: Wish, has_seed: bool = True, draw: Callable[[], int] = drawn_seed, **said: Any) -> list[Variation]:
-    return vary(wishes or [wish()], asked=Asked(prompt="-", **said), has_seed=has_seed, draw=draw)
+def varied(
+    *wishes: PromptEntry, has_seed: bool = True, draw: Callable[[], int] = drawn_seed, **said: Any
+) -> list[Variation]:
+    return vary(wishes or [wish()], asked=BatchSpec(prompt="-", **said), has_seed=has_seed, draw=draw)
 
 
 def seeds(variations: Sequence[Variation]) -> list[int]:
@@ -117,7 +119,7 @@ def test_a_sweep_may_be_of_seeds() -> None:
 
 
 def test_names_go_with_their_prompt() -> None:
-    (found,) = varied(Wish("a", {}, "x", name="hero", subfolder="EP01"))
+    (found,) = varied(PromptEntry("a", {}, "x", name="hero", subfolder="EP01"))
     assert (found.name, found.subfolder) == ("hero", "EP01")
 
 
@@ -137,7 +139,7 @@ def test_a_row_against_a_flag_is_refused(row: dict[str, Any], said: dict[str, An
 
 
 def test_a_batch_takes_100_000_and_refuses_more_before_it_makes_any() -> None:
-    most = Asked(prompt="a", count=10, sweeps={"cfg": tuple(range(10)), "steps": tuple(range(10))})
+    most = BatchSpec(prompt="a", count=10, sweeps={"cfg": tuple(range(10)), "steps": tuple(range(10))})
     assert count_of(100, most) == LARGEST_BATCH
     with pytest.raises(UsageError, match=r"^101 prompts × 10 of cfg × 10 of steps × 10 variations are 101000"):
         count_of(101, most)
@@ -175,7 +177,7 @@ def test_nothing_is_lost_and_nothing_is_made_twice(
 ) -> None:
     assume(mode != "random" or not any("seed" in row for row in rows))
     draws = count()
-    asked = Asked(prompt="-", count=variations, sweeps=sweeps, seed_mode=mode)
+    asked = BatchSpec(prompt="-", count=variations, sweeps=sweeps, seed_mode=mode)
     wishes = [wish(str(number), **row) for number, row in enumerate(rows)]
     found = vary(wishes, asked=asked, has_seed=True, draw=lambda: next(draws) % (drawn + 1))
 

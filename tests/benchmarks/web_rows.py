@@ -16,7 +16,7 @@ import requests
 
 from state.batch import BatchLog, BatchRecord
 from state.item import Item, OutputRecord, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import Change
 from tests.benchmarks.child import burst_command, environment
 from tests.benchmarks.figures import Figure, Target

@@ -16,9 +16,9 @@ from typing import Any
 
 import requests
 
-from orchestrator.prompts import Prompts
+from orchestrator.preparation import Preparation
 from state.item import Item, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 ROOT = Path(__file__).parents[2]
 Inputs = Mapping[str, Any]
@@ -124,7 +124,7 @@ class Scene:
 
     def prepared(self, key: str) -> dict[str, Any]:
         """The graph of an item, as a burst makes it but for the prefixes."""
-        prompts = Prompts(template=str(self.template), bindings={}, home=self.directory)
+        prompts = Preparation(template=str(self.template), bindings={}, home=self.directory)
         return prompts.prepare(self.items()[key]).graph
 
     def pictures(self) -> list[Path]:

@@ -12,7 +12,7 @@ from scene import Scene, get, renders
 
 import templates
 from orchestrator.comfyui import ComfyUI
-from orchestrator.offers import Offer
+from orchestrator.comfyui.capabilities import Capabilities
 from state.item import Status
 
 
@@ -155,7 +155,7 @@ def test_an_offer_says_beforehand_what_the_server_takes(
 ) -> None:
     graph = quick() | nodes
     with ComfyUI(server_url) as client:
-        assert (Offer(client).missing(graph) == ()) == can_run
+        assert (Capabilities(client).missing(graph) == ()) == can_run
     answer = requests.post(f"{server_url}/prompt", json={"prompt": graph}, timeout=30)
     assert (answer.status_code == 200 and not answer.json()["node_errors"]) == can_run
 

@@ -21,10 +21,10 @@ from waiting import wait_until
 
 import templates
 from orchestrator.comfyui import ComfyUI
-from orchestrator.lookup import Absent, Finished, look_up
-from orchestrator.pacing import IN_DOUBT_SECONDS
-from orchestrator.request import Request
-from orchestrator.run import Run
+from orchestrator.comfyui.lookup import Absent, Finished, look_up
+from orchestrator.cycle.pacing import IN_DOUBT_SECONDS
+from orchestrator.cycle.request import Request
+from orchestrator.cycle.run import Run
 from orchestrator.settings import Overrides
 from state.item import Status
 

@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from bursting import Burst, SetTimes, run_quickly
 from kills.conftest import make_project, proxy, sandbox
 
-from orchestrator.comfyui import ComfyUI, patience
+from orchestrator.comfyui import ComfyUI
+from orchestrator.comfyui import retrying as patience
 
 __all__ = ["Burst", "SetTimes", "make_project", "proxy", "sandbox"]
 

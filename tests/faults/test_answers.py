@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from bursting import Burst, SetTimes, check_done_once, check_next_run, check_untouched
-from comfyui_loopback import Asked, Loopback
+from comfyui_loopback import BatchSpec, Loopback
 from projects import MakeProject
 from proxy import ALWAYS, Proxy, http_answer
 from waiting import wait_until
@@ -275,7 +275,7 @@ def assert_nowhere(secret: str, home: Path, *said: str) -> None:
 def test_files_at_another_host_are_fetched_without_our_headers(
     make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, burst: Burst
 ) -> None:
-    def give(asked: Asked) -> None:
+    def give(asked: BatchSpec) -> None:
         (picture,) = sandbox.output_directory.rglob("*.png")
         asked.reply(200, picture.read_bytes(), Content_Type="image/png")
 

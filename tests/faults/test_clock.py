@@ -20,18 +20,18 @@ from proxy import Proxy
 from waiting import wait_until
 
 from orchestrator.clock import Clock
+from orchestrator.cycle.in_flight import InFlight
+from orchestrator.cycle.pacing import learned_limit
+from orchestrator.cycle.report import BurstReport
+from orchestrator.cycle.request import Request
+from orchestrator.cycle.run import Run
 from orchestrator.doctor import examine
-from orchestrator.outstanding import Outstanding
-from orchestrator.pacing import learned_limit
-from orchestrator.report import BurstReport
-from orchestrator.request import Request
-from orchestrator.run import Run
 from orchestrator.sandbox import Sandbox
 from orchestrator.status import read_status
-from state.burst_log import BurstRecord
-from state.holder import Holder
 from state.item import Item, Status
-from state.run_lock import RunLock
+from state.json.burst_log import BurstRecord
+from state.json.holder import Holder
+from state.json.run_lock import RunLock
 
 JUMPS = [pytest.param(timedelta(hours=-1), id="an hour back"), pytest.param(timedelta(days=1), id="a day forward")]
 
@@ -156,15 +156,15 @@ def test_the_end_of_a_doubt_stays_when_the_record_changes() -> None:
             return self.seconds
 
     clock = HandClock()
-    outstanding = Outstanding(clock, lambda item: waits.pop(0))
+    in_flight = InFlight(clock, lambda item: waits.pop(0))
     item = Item(key="a", status=Status.SUBMITTED, prompt_id="one")
-    outstanding.take_in(item)
+    in_flight.take_in(item)
     clock.seconds = 4.0
-    outstanding.take_in(item.request_cancel())
-    assert outstanding.seconds_in_doubt() == 6.0
-    assert outstanding.items() == [item.request_cancel()]
-    outstanding.take_in(msgspec.structs.replace(item, prompt_id="two"))
-    assert outstanding.seconds_in_doubt() == 3600.0
+    in_flight.take_in(item.request_cancel())
+    assert in_flight.seconds_in_doubt() == 6.0
+    assert in_flight.items() == [item.request_cancel()]
+    in_flight.take_in(msgspec.structs.replace(item, prompt_id="two"))
+    assert in_flight.seconds_in_doubt() == 3600.0
 
 
 # What killed bursts teach
@@ -194,7 +194,7 @@ def test_the_learned_limit_is_not_fooled(
     tmp_path: Path, clock: SetClock, monkeypatch: pytest.MonkeyPatch, jump: timedelta
 ) -> None:
     """Two runs were killed after a minute, and then a third whose clock was set meanwhile."""
-    monkeypatch.setattr("state.holder.TOUCH_SECONDS", 0.01)
+    monkeypatch.setattr("state.json.holder.TOUCH_SECONDS", 0.01)
     holder = killed_after_the_clock_was_set(tmp_path, clock, lived=timedelta(seconds=60), jump=jump)
     record = holder.killed_record(clock.now())
     assert record.seconds == pytest.approx(60, abs=10)

@@ -15,9 +15,10 @@ from disks import run_without_rights
 from projects import Ended, MakeProject, Project, small_template
 from waiting import wait_until
 
-from orchestrator.redoing import retry, verify_outputs
-from orchestrator.report import BurstReport
+from orchestrator.cycle.report import BurstReport
+from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
+from orchestrator.verify import verify_outputs
 from state.item import Status
 
 Burst = Callable[..., BurstReport]

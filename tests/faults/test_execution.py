@@ -15,7 +15,7 @@ from waiting import wait_until
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.outputs import decodes
-from orchestrator.redoing import retry
+from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox, catalogue, render
 from orchestrator.sandbox.nodes import NodeClass
 from state.item import Item, Status

@@ -12,10 +12,11 @@ import pytest
 from disks import FoldingDisk
 from projects import Ended, MakeProject, Project
 
+from orchestrator.cycle.report import BurstReport
 from orchestrator.outputs import decodes
-from orchestrator.redoing import retry, verify_outputs
-from orchestrator.report import BurstReport
+from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
+from orchestrator.verify import verify_outputs
 from state.item import Status
 
 Burst = Callable[..., BurstReport]

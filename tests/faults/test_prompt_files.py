@@ -11,9 +11,9 @@ from disks import run_without_rights
 from projects import MakeProject, Project
 
 from orchestrator.comfyui import ComfyUI
-from orchestrator.prompts import LARGEST_PROMPT_BYTES
-from orchestrator.redoing import retry
-from orchestrator.report import BurstReport
+from orchestrator.cycle.report import BurstReport
+from orchestrator.preparation import LARGEST_PROMPT_BYTES
+from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
 from state.item import Status
 

@@ -16,12 +16,12 @@ from waiting import wait_until
 
 import templates
 from orchestrator.comfyui import ComfyUI, Queue
-from orchestrator.comfyui.answers import QueuedPrompt
+from orchestrator.comfyui.responses import QueuedPrompt
+from orchestrator.cycle.pacing import STALL_SECONDS
+from orchestrator.cycle.report import BurstReport
+from orchestrator.cycle.request import Request
+from orchestrator.cycle.run import Run
 from orchestrator.errors import ServerStalled
-from orchestrator.pacing import STALL_SECONDS
-from orchestrator.report import BurstReport
-from orchestrator.request import Request
-from orchestrator.run import Run
 from orchestrator.sandbox import Sandbox
 from orchestrator.settings import Overrides
 from state.item import Status

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from comfyui_loopback import Asked, Loopback, closed_port
+from comfyui_loopback import BatchSpec, Loopback, closed_port
 from projects import Ended, MakeProject, Process, Project
 from waiting import wait_until
 
@@ -45,7 +45,7 @@ class Gossip(Loopback):
         heads = "; ".join(f"{name}={value}" for name, value in self.asked[-1].headers.items())
         return f"you are {USER}:{PASSWORD} or {quote(PASSWORD, safe='')}, and sent {heads}"
 
-    def _pass_on(self, asked: Asked) -> None:
+    def _pass_on(self, asked: BatchSpec) -> None:
         if asked.method == "POST" and REFUSED_TEXT.encode() in asked.body:
             fault = {"type": "x", "message": "no", "details": self.told(), "extra_info": {}}
             node = {"errors": [fault], "dependent_outputs": ["9"], "class_type": "CLIPTextEncode"}
@@ -60,26 +60,26 @@ class Gossip(Loopback):
 
     # Ways to answer that help nobody
 
-    def refuse_access(self, asked: Asked) -> None:
+    def refuse_access(self, asked: BatchSpec) -> None:
         asked.json({"error": self.told()}, 401)
 
-    def redirect(self, asked: Asked) -> None:
+    def redirect(self, asked: BatchSpec) -> None:
         place = f"http://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:1/{HEADERS['X-Flag-Key']}?key={BASIC}"
         asked.reply(302, self.told().encode(), Location=place)
 
-    def fail(self, asked: Asked) -> None:
+    def fail(self, asked: BatchSpec) -> None:
         asked.reply(500, f"<pre>Traceback: {self.told()}</pre>".encode(), Content_Type="text/html")
 
-    def push_back(self, asked: Asked) -> None:
+    def push_back(self, asked: BatchSpec) -> None:
         asked.reply(429, self.told().encode(), Retry_After="0")
 
-    def chat(self, asked: Asked) -> None:
+    def chat(self, asked: BatchSpec) -> None:
         asked.reply(200, f"<html>{self.told()}</html>".encode(), Content_Type="text/html")
 
-    def cut(self, asked: Asked) -> None:
+    def cut(self, asked: BatchSpec) -> None:
         asked.reply(200, json.dumps({"exec_info": self.told()})[:-2].encode(), Content_Type="application/json")
 
-    def reset(self, asked: Asked) -> None:
+    def reset(self, asked: BatchSpec) -> None:
         asked.reset()
 
 
@@ -258,7 +258,7 @@ CRASH = """
 import logging, sys
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 from orchestrator import run_burst
-from orchestrator.progress import Silent
+from orchestrator.cycle.progress import Silent
 
 class Broken(Silent):
     def ended(self, item, *, number, size):

@@ -12,9 +12,9 @@ from proxy import Proxy
 from waiting import wait_until
 
 from orchestrator import run_burst
+from orchestrator.cycle.report import BurstReport
 from orchestrator.errors import UsageError
-from orchestrator.redoing import retry
-from orchestrator.report import BurstReport
+from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
 from orchestrator.settings import kept_settings
 

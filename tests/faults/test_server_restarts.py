@@ -16,8 +16,8 @@ from proxy import Proxy
 from waiting import wait_until
 
 from orchestrator.comfyui import ComfyUI
-from orchestrator.redoing import retry
-from orchestrator.report import BurstReport
+from orchestrator.cycle.report import BurstReport
+from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
 from state.item import Item, Status
 

@@ -23,17 +23,17 @@ from projects import ROOT, MakeProject, Project
 from waiting import wait_until
 
 from orchestrator import BurstReport, run_burst
+from orchestrator.cycle.progress import Silent
+from orchestrator.cycle.request import Request
+from orchestrator.cycle.run import Run
 from orchestrator.doctor import examine
 from orchestrator.errors import LockHeld
-from orchestrator.progress import Silent
-from orchestrator.redoing import verify_outputs
-from orchestrator.request import Request
-from orchestrator.run import Run
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.status import read_status
+from orchestrator.verify import verify_outputs
 from state.item import Item, Status
-from state.json_store import JsonStore
-from state.run_lock import RunLock
+from state.json.run_lock import RunLock
+from state.json.store import JsonStore
 from state.store import Change
 
 
@@ -224,7 +224,7 @@ def test_a_forked_child_lets_go_of_nothing_that_the_parent_holds(tmp_path: Path)
 FORKING_BURST = """
 import os, sys
 from pathlib import Path
-from state.run_lock import RunLock
+from state.json.run_lock import RunLock
 lock = RunLock(Path(sys.argv[1]))
 lock.acquire()
 child = os.fork()

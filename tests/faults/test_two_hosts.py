@@ -22,13 +22,13 @@ from orchestrator.doctor import examine
 from orchestrator.errors import LockHeld, StateError
 from orchestrator.sandbox import Sandbox
 from state.item import Status
-from state.run_lock import RunLock
+from state.json.run_lock import RunLock
 
 OTHER_HOST = """
 import socket, sys
 from datetime import UTC, datetime
 from pathlib import Path
-import state.run_lock as run_lock
+import state.json.run_lock as run_lock
 file_lock = run_lock._file_lock
 socket.gethostname = lambda: "elsewhere"
 run_lock.boot_id = lambda: "another"
@@ -135,7 +135,7 @@ def test_one_that_took_the_lock_at_the_same_moment_is_noticed_before_any_work(tm
 def test_of_two_at_work_the_one_that_wrote_itself_in_first_leaves(
     make_project: MakeProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("state.holder.TOUCH_SECONDS", 0.05)
+    monkeypatch.setattr("state.json.holder.TOUCH_SECONDS", 0.05)
     project = make_project()
     sandbox.hold("render")
     with beside(run_quickly, project) as end:
@@ -208,7 +208,7 @@ def test_a_living_burst_on_a_host_whose_clock_is_wrong_is_seen_by_its_touches(
 def test_a_killed_burst_on_a_host_whose_clock_was_wrong_is_in_nobody_s_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds_off: float
 ) -> None:
-    monkeypatch.setattr("state.run_lock._WATCH_SECONDS", 0.2)
+    monkeypatch.setattr("state.json.run_lock._WATCH_SECONDS", 0.2)
     holder = leave_holder(tmp_path)
     then = time.time() + seconds_off
     os.utime(holder, (then, then))
@@ -218,7 +218,7 @@ def test_a_killed_burst_on_a_host_whose_clock_was_wrong_is_in_nobody_s_way(
     assert left is not None
     assert (left[0].host, left[0].burst) == ("elsewhere", "theirs")
     # The same holder is not watched a second time.
-    monkeypatch.setattr("state.run_lock._WATCH_SECONDS", 1000.0)
+    monkeypatch.setattr("state.json.run_lock._WATCH_SECONDS", 1000.0)
     lock.hold(burst="ours", started_at=datetime.now(UTC), size=1)
     lock.release()
     assert not holder.exists()

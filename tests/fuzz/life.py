@@ -11,15 +11,15 @@ from fuzzed_server import FuzzedServer
 from mortal import Fuse, Killed, MortalDisk
 from support.simulated import AtOnce, HandClock, TakesAll
 
+from orchestrator.cycle.context import Options, WorkerContext
+from orchestrator.cycle.dispatch import Dispatch
+from orchestrator.cycle.progress import Silent
+from orchestrator.cycle.worker import Worker
 from orchestrator.errors import BurstError
-from orchestrator.lane import Lane
 from orchestrator.outputs import Outputs
-from orchestrator.progress import Silent
-from orchestrator.prompts import Prompts
-from orchestrator.work import Work
-from orchestrator.workbench import Options, Workbench
+from orchestrator.preparation import Preparation
 from state.item import Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 
 class Life:
@@ -36,33 +36,33 @@ class Life:
         self._clock = clock
         disk = MortalDisk(self.fuse)
         self._store = JsonStore.open(home / "state.json", disk=disk, clock=clock)
-        self._work = Work(self._store, progress=Silent(), ahead=ahead, on_error="continue")
+        self._dispatch = Dispatch(self._store, progress=Silent(), ahead=ahead, on_error="continue")
         outputs = Outputs(home / "output", disk=disk)
-        prompts = Prompts(template="smoke", bindings={}, home=home)
-        self._lanes = [self._lane(server, outputs, prompts, alone=len(servers) == 1) for server in servers]
+        prompts = Preparation(template="smoke", bindings={}, home=home)
+        self._workers = [self._lane(server, outputs, prompts, alone=len(servers) == 1) for server in servers]
         self._due = [(clock.seconds, at) for at in range(len(servers))]
-        self._work.begin(size)
+        self._dispatch.begin(size)
 
-    def _lane(self, server: FuzzedServer, outputs: Outputs, prompts: Prompts, *, alone: bool) -> Lane:
-        bench = Workbench(
+    def _lane(self, server: FuzzedServer, outputs: Outputs, prompts: Preparation, *, alone: bool) -> Worker:
+        context = WorkerContext(
             store=self._store,
             client=server,  # type: ignore[arg-type]
             outputs=outputs,
-            prompts=prompts,
-            work=self._work,
+            preparation=prompts,
+            dispatch=self._dispatch,
             options=Options(),
             clock=self._clock,
             halt=threading.Event(),
         )
         left = [item for item in self._store.items(Status.SUBMITTED) if item.server == server.url]
-        return Lane(bench, AtOnce(), AtOnce(), left=left, suiting=None if alone else TakesAll())
+        return Worker(context, AtOnce(), AtOnce(), left=left, routing=None if alone else TakesAll())
 
     def turn(self) -> None:
         """The next lane's step, and what the looking thread does after it; or the end of the burst."""
         try:
-            if self._work.is_full or self._work.is_at_rest:
-                for lane in self._lanes:
-                    lane.finish(fill=True)
+            if self._dispatch.is_full or self._dispatch.is_at_rest:
+                for worker in self._workers:
+                    worker.finish(fill=True)
                 self._end()
             else:
                 self._step()
@@ -81,11 +81,11 @@ class Life:
     def _step(self) -> None:
         due, at = heapq.heappop(self._due)
         self._clock.seconds = max(self._clock.seconds, due)
-        wait = self._lanes[at].turn()
+        wait = self._workers[at].turn()
         heapq.heappush(self._due, (self._clock.seconds + max(wait, 0.002), at))
         for key in self._store.refresh():
-            holder = self._work.holder(key)
-            if isinstance(holder, Lane):
+            holder = self._dispatch.holder(key)
+            if isinstance(holder, Worker):
                 holder.notice(key)
         self._store.settle()
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import requests
-from comfyui_loopback import Asked
+from comfyui_loopback import BatchSpec
 from damage import part, places
 
-from orchestrator.comfyui import answers
-from orchestrator.comfyui.answers import WrongShape
+from orchestrator.comfyui import responses as answers
+from orchestrator.comfyui.responses import WrongShape
 
 INSTEAD = (301, 404, 429, 500, 503)
 """Answered in the server's stead: it never hears of the request."""
@@ -38,7 +38,7 @@ class Spoiler:
     def close(self) -> None:
         self._session.close()
 
-    def answer(self, asked: Asked) -> None:
+    def answer(self, asked: BatchSpec) -> None:
         number, self._seen = self._seen, self._seen + 1
         way = self._chance.choice(
             ("instead", "reset before", "reset after", "500 after", "html", "cut", "part", "part")
@@ -72,13 +72,13 @@ class Spoiler:
                 body = self._damaged(asked, body)
         asked.reply(found.status_code, body, Content_Type=found.headers.get("Content-Type", ""))
 
-    def _passed_on(self, asked: Asked) -> requests.Response:
+    def _passed_on(self, asked: BatchSpec) -> requests.Response:
         headers = {"Content-Type": asked.headers.get("Content-Type", "")}
         return self._session.request(
             asked.method, self._target + asked.path, data=asked.body, headers=headers, timeout=30
         )
 
-    def _damaged(self, asked: Asked, body: bytes) -> bytes:
+    def _damaged(self, asked: BatchSpec, body: bytes) -> bytes:
         """The answer with one part gone or another. What is no JSON is left as it is."""
         read = _reader(asked)
         try:
@@ -97,7 +97,7 @@ class Spoiler:
         return json.dumps(document).encode()
 
 
-def _reader(asked: Asked) -> Reader | None:
+def _reader(asked: BatchSpec) -> Reader | None:
     path = asked.path.partition("?")[0].removeprefix("/api")
     if path.startswith("/history/"):
         return lambda body: answers.read_history(path.rpartition("/")[2], body, str)

@@ -16,8 +16,9 @@ from damage import HALF_A_CHARACTER, JSON, damaged, damaged_bytes, nested
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestrator.comfyui import ComfyUI, answers
-from orchestrator.comfyui.answers import HistoryEntry, WrongShape
+from orchestrator.comfyui import ComfyUI
+from orchestrator.comfyui import responses as answers
+from orchestrator.comfyui.responses import HistoryEntry, WrongShape
 from orchestrator.errors import BurstError, ItemError, ServerUnreachable, TransientError
 
 URL = "http://comfy.test:8188"

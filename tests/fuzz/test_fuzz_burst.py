@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from spoiling import Spoiler
 
 from orchestrator.clock import Clock
-from orchestrator.redoing import verify_outputs
-from orchestrator.report import BurstReport
-from orchestrator.request import Request
-from orchestrator.run import Run
+from orchestrator.cycle.report import BurstReport
+from orchestrator.cycle.request import Request
+from orchestrator.cycle.run import Run
 from orchestrator.sandbox import Sandbox
 from orchestrator.settings import Overrides
+from orchestrator.verify import verify_outputs
 from state.item import Status
 
 ITEMS = 4

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import StateError
 from state.item import OutputRecord, Status
-from state.journal_lines import snapshot_line
-from state.json_store import JsonStore
+from state.json.journal_lines import snapshot_line
+from state.json.store import JsonStore
 from state.store import Change
 
 STATE = {"a": {"status": "pending", "mine": {"crc": "00000000"}}, "b": {"status": "pending"}}

@@ -19,12 +19,12 @@ from hasty import HastyDisk, contents
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestrator import pacing
+from orchestrator.cycle import pacing
 from orchestrator.errors import StateError
-from state.burst_log import BurstLog
 from state.item import KNOWN_FIELDS
-from state.json_store import JsonStore
-from state.run_lock import RunLock
+from state.json.burst_log import BurstLog
+from state.json.run_lock import RunLock
+from state.json.store import JsonStore
 from state.store import Change
 
 RECORD = {

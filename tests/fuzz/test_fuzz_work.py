@@ -19,7 +19,7 @@ from support.simulated import HandClock
 
 from orchestrator.outputs import verify
 from state.item import ErrorRecord, Item, Status, remaining
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import change_all
 
 MOST_TURNS = 3000

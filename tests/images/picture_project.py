@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 from projects import Graph, Project
 
-from orchestrator.beginning import InitReport, init_state
+from orchestrator.init_state import InitReport, init_state
 from orchestrator.sandbox import Sandbox
 
 INVERT: Graph = {

@@ -24,10 +24,10 @@ from waiting import wait_until
 
 import templates
 from orchestrator.comfyui import ComfyUI
-from orchestrator.prompts import Prompts
-from orchestrator.report import BurstReport
+from orchestrator.cycle.report import BurstReport
+from orchestrator.cycle.uploads import UPLOADS_AT_ONCE
+from orchestrator.preparation import Preparation
 from orchestrator.sandbox import Sandbox
-from orchestrator.uploading import UPLOADS_AT_ONCE
 from state.item import Status
 
 MakeProject = Callable[..., PictureProject]
@@ -80,10 +80,10 @@ def test_unusual_names_reach_nobody_but_the_result(make_project: MakeProject, sa
 @pytest.mark.parametrize(
     "place",
     [
-        "before:orchestrator.uploading:_Server._upload:2",
-        "after:orchestrator.uploading:_Server._upload:2",
-        "before:orchestrator.workbench:Workbench.change",
-        "after:orchestrator.submission:Submission._intend",
+        "before:orchestrator.cycle.uploads:_Server._upload:2",
+        "after:orchestrator.cycle.uploads:_Server._upload:2",
+        "before:orchestrator.cycle.context:WorkerContext.change",
+        "after:orchestrator.cycle.submission:Submission._intend",
         "after:orchestrator.comfyui.client:ComfyUI.submit:2",
     ],
 )
@@ -209,7 +209,7 @@ def test_a_moving_picture_under_the_name_of_a_plain_one_is_never_rescued_as_one(
     form: str, make_project: MakeProject, sandbox: Sandbox, burst: Burst
 ) -> None:
     project = make_project(count=1, prepare=lambda photos: moving(photos / "a.png", form))
-    prompts = Prompts(template=str(project.home / "template.json"), bindings={}, home=project.home)
+    prompts = Preparation(template=str(project.home / "template.json"), bindings={}, home=project.home)
     moves, plain = (prompts.prepare(item).graph for item in project.items())
     assert templates.expected_files(plain, "1" * 36) is not None
     assert templates.expected_files(moves, "1" * 36) is None

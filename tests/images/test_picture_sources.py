@@ -11,12 +11,12 @@ import pytest
 from disks import run_without_rights
 from picture_project import INVERT, MASKED, PictureProject, draw
 
-from orchestrator.beginning import init_state
 from orchestrator.errors import TemplateError, UsageError
-from orchestrator.image_sources import MaskRule, Pictures, picture_items
+from orchestrator.image_directories import MaskRule, Pictures, picture_items
+from orchestrator.init_state import init_state
 from orchestrator.settings import Overrides
 from state.item import Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 
 def pictures(root: Path, *names: str) -> Path:

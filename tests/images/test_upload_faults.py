@@ -14,10 +14,10 @@ from picture_project import PictureProject, check_given_once, draw, uploads, wan
 from proxy import Proxy, http_answer
 
 from orchestrator.comfyui import ComfyUI
-from orchestrator.redoing import retry
-from orchestrator.report import BurstReport
+from orchestrator.cycle.report import BurstReport
+from orchestrator.input_files import LARGEST_UPLOAD_BYTES
+from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
-from orchestrator.uploads import LARGEST_UPLOAD_BYTES
 from state.item import Status
 
 MakeProject = Callable[..., PictureProject]
@@ -191,7 +191,7 @@ def test_a_bad_picture_fails_its_item_alone_and_is_done_when_it_is_mended(
 
 def test_a_picture_may_be_too_large(make_project: MakeProject, burst: Burst, monkeypatch: pytest.MonkeyPatch) -> None:
     project = make_project(count=1)
-    monkeypatch.setattr("orchestrator.uploads.LARGEST_UPLOAD_BYTES", project.picture(1).stat().st_size - 1)
+    monkeypatch.setattr("orchestrator.input_files.LARGEST_UPLOAD_BYTES", project.picture(1).stat().st_size - 1)
     report = burst(project)
     assert "too large for a picture" in report.failures[0][1]
 

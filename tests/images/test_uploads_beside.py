@@ -16,9 +16,9 @@ from proxy import Proxy, http_answer
 from waiting import wait_until
 
 from orchestrator.comfyui import ComfyUI
-from orchestrator.report import BurstReport
+from orchestrator.cycle.report import BurstReport
+from orchestrator.cycle.uploads import Uploads
 from orchestrator.sandbox import Sandbox
-from orchestrator.uploading import Uploading
 from state.item import Status
 
 MakeProject = Callable[..., PictureProject]
@@ -182,13 +182,13 @@ def test_a_server_at_rest_looks_again_for_what_a_lost_one_lets_go_of(
     set_times(retry_seconds=0.2)
     project = make_project(count=4)
     proxy.answer(UPLOAD, http_answer(503, b"no"))
-    abandon = Uploading.abandon
+    abandon = Uploads.abandon
 
-    def late(uploading: Uploading) -> None:
-        wait_until(lambda: uploading._bench.work._resting, what="the other one to have found nothing")
-        abandon(uploading)
+    def late(uploads: Uploads) -> None:
+        wait_until(lambda: uploads._context.work._resting, what="the other one to have found nothing")
+        abandon(uploads)
 
-    monkeypatch.setattr(Uploading, "abandon", late)
+    monkeypatch.setattr(Uploads, "abandon", late)
     report = run_quickly(project, server=[proxy.url, other.url])
     assert report.completed == 4, report.as_text()
 

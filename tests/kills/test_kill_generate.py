@@ -13,7 +13,7 @@ from waiting import wait_until
 from orchestrator.outputs import verify
 from orchestrator.sandbox import Sandbox
 from state.item import Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 ROOT = Path(__file__).parents[2]
 COUNT, KILLS, FIRST_SEED = 100, 9, 1000

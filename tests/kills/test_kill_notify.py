@@ -15,12 +15,12 @@ from waiting import wait_until
 
 from orchestrator.batches import notify
 from orchestrator.clock import Clock
-from orchestrator.request import Request
-from orchestrator.run import Run
+from orchestrator.cycle.request import Request
+from orchestrator.cycle.run import Run
 from orchestrator.sandbox import Sandbox
 from state.batch import Batch, BatchLog, BatchRecord, Notify
 from state.item import Item, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import Change
 
 

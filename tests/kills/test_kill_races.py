@@ -16,7 +16,7 @@ from waiting import wait_until
 
 import templates
 from orchestrator.comfyui import ComfyUI
-from orchestrator.lookup import Absent, Finished, look_up
+from orchestrator.comfyui.lookup import Absent, Finished, look_up
 from orchestrator.sandbox import Sandbox
 from state.item import Status
 
@@ -96,7 +96,7 @@ class TestMovedFromQueueToHistoryBetweenTwoQuestions:
         """A client that calls it lost could still find its files by name: that it was not rescued is what counts."""
         project = make_project(server=proxy.url, count=1)
         sandbox.hold("render")
-        project.run(launch=["--kill", "after:orchestrator.workbench:Workbench.change"])
+        project.run(launch=["--kill", "after:orchestrator.cycle.context:WorkerContext.change"])
         assert project.item().accepted
         wait_until(lambda: sandbox.counts()["posts"])
         proxy.hold("GET /api/queue", times=1)

@@ -11,7 +11,7 @@ from killing import Killing
 from projects import MakeProject, Project
 
 import templates
-from orchestrator.batches.sidecars import read_recipe
+from orchestrator.batches.sidecars import read_reproduction
 from orchestrator.outputs import embedded_graph
 from orchestrator.sandbox import Sandbox
 from state.item import Item, Status
@@ -44,7 +44,7 @@ def check_sidecar(project: Project, item: Item) -> None:
     assert item.index is not None
     picture, sidecar = item.outputs
     assert sidecar.path == item.sidecar
-    recipe = read_recipe(project.output / sidecar.path, home=project.home)
+    recipe = read_reproduction(project.output / sidecar.path, home=project.home)
     assert (recipe.prompt, recipe.seed) == (f"a lighthouse,\nview {item.index}", FIRST_SEED + item.index)
     graph = templates.parse_graph(embedded_graph(project.output / picture.path), where=picture.path)
     (seed,) = templates.find_bindings(graph)["seed"]

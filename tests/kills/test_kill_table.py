@@ -9,16 +9,16 @@ from projects import MakeProject, Project, small_template
 from proxy import Proxy
 from waiting import wait_until
 
-from orchestrator.redoing import verify_outputs
 from orchestrator.sandbox import Sandbox
+from orchestrator.verify import verify_outputs
 from state.item import Status
 
 KILLED = 137
-BEFORE_INTENT = "before:orchestrator.submission:Submission._intend"
+BEFORE_INTENT = "before:orchestrator.cycle.submission:Submission._intend"
 BEFORE_POST = "before:orchestrator.comfyui:ComfyUI.submit"
 AFTER_POST = "after:orchestrator.comfyui:ComfyUI.submit"
 BEFORE_DOWNLOAD = "before:orchestrator.outputs:Outputs.fetch"
-AFTER_CHECKPOINT = "after:orchestrator.workbench:Workbench.complete"
+AFTER_CHECKPOINT = "after:orchestrator.cycle.context:WorkerContext.complete"
 AFTER_PLACING = "after:orchestrator.outputs:Outputs.place"
 
 

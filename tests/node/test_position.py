@@ -12,7 +12,7 @@ from stand_in import ComfyUI
 
 from orchestrator.comfyui_node.position import Position, PositionUnreadable
 from state.item import Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 
 @pytest.fixture

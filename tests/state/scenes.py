@@ -12,7 +12,7 @@ import msgspec
 
 from orchestrator.clock import Clock
 from state.item import ErrorRecord, Item, OutputRecord, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import Change
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -31,7 +31,7 @@ from simulated_disk import SimulatedDisk
 
 from orchestrator.errors import DiskFull, StateError, StateVersionError
 from state.disk import Disk, SyncFailed, refusals
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import Change
 
 
@@ -151,7 +151,7 @@ def test_a_file_where_the_folder_should_be(path: Path) -> None:
 
 
 def test_a_journal_of_another_version_is_refused_naming_both(path: Path, journal: Path) -> None:
-    from state.journal_lines import _framed
+    from state.json.journal_lines import _framed
 
     body = journal.read_bytes().splitlines()[0].split(b",", 1)[1].replace(b'"version":1', b'"version":7')
     journal.write_bytes(_framed(body))

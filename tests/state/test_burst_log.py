@@ -11,8 +11,8 @@ import pytest
 from scenes import NOON
 from simulated_disk import SimulatedDisk
 
-from state.burst_log import BurstLog, BurstRecord
 from state.disk import Disk, Handle
+from state.json.burst_log import BurstLog, BurstRecord
 
 
 def record(name: str) -> BurstRecord:

@@ -29,7 +29,7 @@ from scenes import (
 from simulated_disk import Crash, SimulatedDisk
 
 from orchestrator.errors import StateError
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import Change
 
 
@@ -125,7 +125,7 @@ def seeded(root: Path) -> SimulatedDisk:
     return disk
 
 
-def rehearse(scene: Scene, script: list[Step]) -> list[list[Any]]:
+def dry_run(scene: Scene, script: list[Step]) -> list[list[Any]]:
     """What is to be read before the script, and after each of its steps."""
     readings = [scene.reading()]
     for step in script:
@@ -186,7 +186,7 @@ def test_crash_before_each_operation(
     script: list[Step], start: Callable[[Path], SimulatedDisk], tmp_path: Path
 ) -> None:
     rehearsed = Scene(start(tmp_path))
-    readings = rehearse(rehearsed, script)
+    readings = dry_run(rehearsed, script)
     operations = len(rehearsed.disk.log)
     kinds = {operation.kind for operation in rehearsed.disk.log}
     assert kinds >= {"write", "sync", "rename", "sync_directory", "create"}

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scenes import COMPLETED, PENDING, FastClock, cancel, change, put_back, seed, start_over, submit, write_json
 
 from state.item import PRIORITIES, Item, Record, Status
-from state.json_store import JsonStore
-from state.records import Records
+from state.json.records import Records
+from state.json.store import JsonStore
 from state.store import Change
 
 RECORD = b"{}"

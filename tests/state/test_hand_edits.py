@@ -31,7 +31,7 @@ from simulated_disk import SimulatedDisk
 
 from orchestrator.errors import StaleChange, StateError
 from state.item import Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import Change
 
 

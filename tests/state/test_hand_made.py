@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.errors import StateError
-from state.hand_made import may_hide_a_fault
-from state.json_store import JsonStore
+from state.json.hand_made import may_hide_a_fault
+from state.json.store import JsonStore
 
 NAMES = st.sampled_from(["a", "b", "status", "a:b", ":", "\\u0061", "\\u003a", "a\\u003Ab", "\\\\u003a", "ä", ""])
 STRINGS = st.sampled_from(["", ":", "http://a:1", "\\u003a", "\\\\u003a", '\\":', "{", "ä", "(fox:1.2)"])

@@ -12,7 +12,7 @@ from filelock import FileLock
 from scenes import change, dump, item, seed, start_over, submit, write_json
 from workers import Worker
 
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 
 @pytest.fixture

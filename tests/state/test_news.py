@@ -24,7 +24,7 @@ from scenes import (
 
 from orchestrator.errors import StaleChange
 from state.item import Item
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import Change, change_all
 
 

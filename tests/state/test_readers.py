@@ -29,7 +29,7 @@ from scenes import (
 from simulated_disk import SimulatedDisk, SimulatedHandle
 from workers import Worker
 
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import Change
 
 KEYS = [f"k{number}" for number in range(8)]

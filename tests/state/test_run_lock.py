@@ -19,14 +19,14 @@ from workers import ROOT
 
 from orchestrator.errors import LockHeld
 from state.disk import Disk
-from state.holder import Holder
-from state.run_lock import RunLock
+from state.json.holder import Holder
+from state.json.run_lock import RunLock
 
 HOLD = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from state.run_lock import RunLock
+from state.json.run_lock import RunLock
 lock = RunLock(Path(sys.argv[1]))
 lock.acquire()
 lock.hold(burst="b1", started_at=datetime(2026, 1, 1, 12, tzinfo=UTC), size=15)
@@ -189,7 +189,7 @@ def test_the_holder_knows_that_it_holds_the_lock(folder: Path) -> None:
 
 
 def test_one_that_only_looks_does_not_keep_a_burst_from_starting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("state.run_lock._GLANCE_SECONDS", 30)
+    monkeypatch.setattr("state.json.run_lock._GLANCE_SECONDS", 30)
     looker, lock = RunLock(folder), RunLock(folder)
     looker.acquire()
     threading.Timer(0.05, looker.release).start()
@@ -225,7 +225,7 @@ def test_a_holder_of_before_runs_had_a_beginning_is_read(folder: Path) -> None:
 
 
 def test_holder_json_is_touched_while_the_lock_is_held(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("state.holder.TOUCH_SECONDS", 0.01)
+    monkeypatch.setattr("state.json.holder.TOUCH_SECONDS", 0.01)
     lock = RunLock(folder)
     lock.acquire()
     lock.hold(burst="b", started_at=NOON, size=1)

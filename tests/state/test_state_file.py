@@ -11,7 +11,7 @@ from scenes import PENDING, FastClock, accept, change, complete, dump, item, see
 
 from orchestrator.errors import StaleChange, StateError
 from state.item import TRANSITIONS, Item, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import Change
 
 STRANGE = {

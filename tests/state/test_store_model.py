@@ -41,7 +41,7 @@ from simulated_disk import Crash, SimulatedDisk
 
 from orchestrator.errors import StaleChange
 from state.item import PRIORITIES, TRANSITIONS, Item, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import Change
 
 KEYS = st.sampled_from(["a", "b", "dir/c.txt", "ä\n", ""])

@@ -32,9 +32,9 @@ from scenes import (
 from workers import Worker, _marked
 
 from orchestrator.errors import StaleChange
-from state import reader
 from state.item import Item, Status
-from state.json_store import JsonStore
+from state.json import reader
+from state.json.store import JsonStore
 from state.store import Change
 
 

@@ -80,7 +80,7 @@ class Worker:
 def _work(task: str, path: Path, name: str, count: int) -> None:
     from scenes import FastClock
 
-    from state.json_store import JsonStore
+    from state.json.store import JsonStore
 
     store = JsonStore.open(path, clock=FastClock())
     marks = (f"{name}.{number}" for number in itertools.count())

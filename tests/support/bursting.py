@@ -7,9 +7,9 @@ from typing import Any
 
 from projects import Project
 
-from orchestrator.report import BurstReport
-from orchestrator.request import Request
-from orchestrator.run import Run
+from orchestrator.cycle.report import BurstReport
+from orchestrator.cycle.request import Request
+from orchestrator.cycle.run import Run
 from orchestrator.sandbox import Sandbox
 from orchestrator.settings import Overrides
 from state.item import Status

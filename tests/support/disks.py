@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from projects import Ended, Process, Project
 
-from orchestrator.wording import folded
+from orchestrator.formatting import folded
 
 
 def run_without_rights(project: Project, *arguments: str) -> Ended:

@@ -42,7 +42,7 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def _shorten(*, in_doubt: float | None, sweep: float | None) -> None:
     # Before anything else is imported: dataclass defaults are taken from these.
-    pacing: Any = importlib.import_module("orchestrator.pacing")
+    pacing: Any = importlib.import_module("orchestrator.cycle.pacing")
     if in_doubt is not None:
         pacing.IN_DOUBT_SECONDS = in_doubt
     if sweep is not None:

@@ -17,14 +17,14 @@ from typing import Any
 from launch import __file__ as LAUNCHER
 from waiting import wait_until
 
-from orchestrator.beginning import init_state
+from orchestrator.init_state import init_state
 from orchestrator.outputs import decodes
-from orchestrator.redoing import verify_outputs
 from orchestrator.settings import Overrides
-from state.burst_log import BurstLog, BurstRecord
+from orchestrator.verify import verify_outputs
 from state.item import Item, Status
-from state.journal_lines import read_lines
-from state.json_store import JsonStore
+from state.json.burst_log import BurstLog, BurstRecord
+from state.json.journal_lines import read_lines
+from state.json.store import JsonStore
 
 ROOT = Path(__file__).resolve().parents[2]
 _END_SECONDS = 60.0

@@ -16,7 +16,7 @@ from projects import ROOT, Graph, small_template
 from waiting import wait_until
 
 from state.item import Item
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 _ANSWER_SECONDS = 30.0
 ENDED = ("complete", "failed", "cancelled")

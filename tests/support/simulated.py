@@ -15,17 +15,17 @@ from fuzz.hasty import HastyDisk
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import HistoryEntry, OutputText, Queue, Submitted
-from orchestrator.comfyui.answers import QueuedPrompt
+from orchestrator.comfyui.responses import QueuedPrompt
+from orchestrator.cycle.context import Options, WorkerContext
+from orchestrator.cycle.dispatch import Dispatch
+from orchestrator.cycle.progress import Silent
+from orchestrator.cycle.routing import Routing
+from orchestrator.cycle.worker import Worker
 from orchestrator.errors import ServerUnreachable
-from orchestrator.lane import Lane
 from orchestrator.outputs import Outputs
-from orchestrator.progress import Silent
-from orchestrator.prompts import Prompts
-from orchestrator.suiting import Suiting
-from orchestrator.work import Work
-from orchestrator.workbench import Options, Workbench
+from orchestrator.preparation import Preparation
 from state.item import Item, Priority, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 TIME_OUT_SECONDS = 5.0
@@ -134,7 +134,7 @@ class SimulatedServer:
         return sum(max(0.0, after[0] - before[1]) for before, after in itertools.pairwise(spans))
 
 
-class TakesAll(Suiting):
+class TakesAll(Routing):
     """A server that can run everything."""
 
     def __init__(self) -> None:
@@ -176,17 +176,17 @@ class Simulation:
         self.clock, self.servers = clock, servers
         self.store = JsonStore.open(state, clock=clock, disk=HastyDisk())
         self.add([f"{number:04}.txt" for number in range(items)], priorities=priorities)
-        self.work = Work(self.store, progress=Silent(), on_error="continue", **asked)
+        self.work = Dispatch(self.store, progress=Silent(), on_error="continue", **asked)
         outputs = Outputs(folder / "output", disk=HastyDisk())
-        prompts = Prompts(template="smoke", bindings={}, home=folder)
-        self.lanes = [
-            Lane(
-                Workbench(
+        prompts = Preparation(template="smoke", bindings={}, home=folder)
+        self.workers = [
+            Worker(
+                WorkerContext(
                     store=self.store,
                     client=server,  # type: ignore[arg-type]
                     outputs=outputs,
-                    prompts=prompts,
-                    work=self.work,
+                    preparation=prompts,
+                    dispatch=self.work,
                     options=options or Options(),
                     clock=clock,
                     halt=threading.Event(),
@@ -194,7 +194,7 @@ class Simulation:
                 AtOnce(),
                 AtOnce(),
                 left=(),
-                suiting=TakesAll() if len(servers) > 1 else None,
+                routing=TakesAll() if len(servers) > 1 else None,
             )
             for server in servers
         ]
@@ -216,11 +216,11 @@ class Simulation:
     def burst(self, size: int) -> float:
         """Drive all lanes until the burst is full or all are at rest; the time then."""
         self.work.begin(size)
-        due = [(self.clock.seconds, at) for at in range(len(self.lanes))]
+        due = [(self.clock.seconds, at) for at in range(len(self.workers))]
         heapq.heapify(due)
         while not (self.work.is_full or self.work.is_at_rest):
             self.clock.seconds, at = heapq.heappop(due)
-            wait = self.lanes[at].turn()
+            wait = self.workers[at].turn()
             heapq.heappush(due, (self.clock.seconds + max(wait, 0.002), at))
         return self.clock.seconds
 

@@ -14,11 +14,11 @@ from waiting import wait_until
 from orchestrator.sandbox import Sandbox
 from orchestrator.settings import Overrides
 from orchestrator.web.app import create_app
-from orchestrator.web.desk import Desk
-from orchestrator.web.serving import arguments_of, environment_of
-from orchestrator.web.workers import Workers
+from orchestrator.web.server import arguments_of, environment_of
+from orchestrator.web.states import WatchedStates
+from orchestrator.web.supervisor import Supervisor
 from state.item import Item
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 
 ORIGIN = "http://127.0.0.1:8189"
 
@@ -28,8 +28,8 @@ class Front:
     """A front end that listens to nobody but this test."""
 
     http: TestClient
-    desk: Desk
-    workers: Workers
+    watched: WatchedStates
+    supervisor: Supervisor
     states: tuple[Path, ...]
     output: Path
 
@@ -79,15 +79,15 @@ def front(
     paths = tuple(directory / f"state{number}.json" for number in range(states))
     output = directory / "renders"
     said = Overrides(template=template, output_dir=output, servers=(server or sandbox.url,))
-    desk = Desk(paths, said)
-    kind = Workers if works else Idle
-    workers = kind(desk, arguments=arguments_of(said), environment=environment_of(said))
-    app = create_app(desk, workers, token=token)
+    watched = WatchedStates(paths, said)
+    kind = Supervisor if works else Idle
+    supervisor = kind(watched, arguments=arguments_of(said), environment=environment_of(said))
+    app = create_app(watched, supervisor, token=token)
     with TestClient(app, base_url=ORIGIN, headers={"Origin": ORIGIN}, raise_server_exceptions=False) as http:
-        yield Front(http, desk, workers, paths, output)
+        yield Front(http, watched, supervisor, paths, output)
 
 
-class Idle(Workers):
+class Idle(Supervisor):
     """Runs nothing."""
 
     def start(self) -> None:

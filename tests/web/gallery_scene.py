@@ -19,14 +19,14 @@ from waiting import wait_until
 
 from orchestrator.settings import Overrides
 from orchestrator.web.app import create_app
-from orchestrator.web.desk import Desk
-from orchestrator.web.workers import Workers
+from orchestrator.web.states import WatchedStates
+from orchestrator.web.supervisor import Supervisor
 
 ORIGIN = "http://127.0.0.1:8189"
 PROMPT = "a fox in the snow"
 
 
-class Idle(Workers):
+class Idle(Supervisor):
     """Runs nothing."""
 
     def start(self) -> None:
@@ -37,13 +37,13 @@ class Idle(Workers):
 class Gallery:
     """One front end over these albums, which share an output directory unless they say otherwise."""
 
-    albums: Sequence[Album]
+    library: Sequence[Album]
     http: TestClient
-    desk: Desk
+    watched: WatchedStates
 
     @property
     def album(self) -> Album:
-        return self.albums[0]
+        return self.library[0]
 
     def get(self, path: str, **query: Any) -> Any:
         """The answer of a call that worked, as JSON."""
@@ -60,13 +60,13 @@ class Gallery:
 
 
 @contextlib.contextmanager
-def gallery_over(*albums: Album) -> Iterator[Gallery]:
+def gallery_over(*library: Album) -> Iterator[Gallery]:
     """Nothing is run: what is there is all that there will be."""
-    overrides = Overrides(output_dir=albums[0].output, servers=("http://127.0.0.1:9",))
-    desk = Desk([album.state for album in albums], overrides)
-    app = create_app(desk, Idle(desk, arguments=[], environment={}))
+    overrides = Overrides(output_dir=library[0].output, servers=("http://127.0.0.1:9",))
+    watched = WatchedStates([album.state for album in library], overrides)
+    app = create_app(watched, Idle(watched, arguments=[], environment={}))
     with TestClient(app, base_url=ORIGIN, headers={"Origin": ORIGIN}) as http:
-        yield Gallery(albums, http, desk)
+        yield Gallery(library, http, watched)
 
 
 @dataclass(frozen=True)

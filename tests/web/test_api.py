@@ -18,15 +18,15 @@ import pytest
 from fronts import Front, front
 from waiting import wait_until
 
-from orchestrator.batches.asked import Asked
-from orchestrator.generating import Generation
-from orchestrator.request import Request
+from orchestrator.batches.spec import BatchSpec
+from orchestrator.cycle.request import Request
+from orchestrator.generation import Generation
 from orchestrator.sandbox import Sandbox, SandboxSettings
-from orchestrator.web import batches_api
+from orchestrator.web import batch_routes
 from orchestrator.web.progress import status_of
 from state.batch import BatchLog
 from state.item import Status
-from state.json_store import JsonStore, burst_folder
+from state.json.store import JsonStore, burst_folder
 from state.store import Change
 
 
@@ -94,7 +94,7 @@ def test_one_failed_picture_does_not_stop_the_others(idle: Front) -> None:
 
 def test_bursts_are_told_of_what_was_added_and_taken_back(idle: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     woken: list[int] = []
-    monkeypatch.setattr(idle.workers, "wake", woken.append)
+    monkeypatch.setattr(idle.supervisor, "wake", woken.append)
     batch = idle.start()["batchId"]
     assert woken == [0]
     for call in ("regenerate", "cancel"):
@@ -267,7 +267,7 @@ def test_cancelling_takes_no_other_batch_and_does_not_wait_long_for_a_server_tha
 def test_what_becomes_of_a_batch_while_it_is_cancelled_is_counted(idle: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer says what stands in the state then, not what was seen before."""
     batch = idle.start()["batchId"]
-    cancel = batches_api.cancel
+    cancel = batch_routes.cancel
 
     def late(state: Path, *said: Any, **more: Any) -> Any:
         with contextlib.closing(JsonStore.open(state)) as store:
@@ -277,7 +277,7 @@ def test_what_becomes_of_a_batch_while_it_is_cancelled_is_counted(idle: Front, m
                 store.apply([Change(key, was, edit)])
         return cancel(state, *said, **more)
 
-    monkeypatch.setattr(batches_api, "cancel", late)
+    monkeypatch.setattr(batch_routes, "cancel", late)
     assert idle.http.post(f"/api/batches/{batch}/cancel").json()["completedImages"] == 1
 
 
@@ -365,8 +365,8 @@ def test_regenerate_makes_the_same_with_other_seeds(idle: Front) -> None:
 def test_batches_of_the_command_line_are_shown_too(idle: Front) -> None:
     idle.start()
     made = Generation(
-        Asked(prompt="an owl", count=3),
-        Request(state=idle.states[0], overrides=idle.desk.states[0].overrides),
+        BatchSpec(prompt="an owl", count=3),
+        Request(state=idle.states[0], overrides=idle.watched.states[0].overrides),
         queue_only=True,
     ).execute()
     found = idle.progress(made.record.batch)  # type: ignore[union-attr]
@@ -377,8 +377,8 @@ def test_a_batch_of_several_prompts_is_made_again_by_the_command_line(idle: Fron
     idle.start()
     (tmp_path / "list.txt").write_text("an owl\na fox\n")
     made = Generation(
-        Asked(prompts_file=str(tmp_path / "list.txt")),
-        Request(state=idle.states[0], overrides=idle.desk.states[0].overrides),
+        BatchSpec(prompts_file=str(tmp_path / "list.txt")),
+        Request(state=idle.states[0], overrides=idle.watched.states[0].overrides),
         queue_only=True,
     ).execute()
     answer = idle.http.post(f"/api/batches/{made.record.batch}/regenerate")  # type: ignore[union-attr]

@@ -20,13 +20,13 @@ from serving import Served
 from steps import finish_one
 from waiting import wait_until
 
+from orchestrator.cycle.pacing import seconds_per_item
 from orchestrator.outputs.pictures import decodes, embedded_graph
-from orchestrator.pacing import seconds_per_item
 from orchestrator.sandbox import Sandbox
 from state.batch import BatchLog
-from state.burst_log import BurstLog
-from state.json_store import burst_folder
-from state.run_lock import RunLock
+from state.json.burst_log import BurstLog
+from state.json.run_lock import RunLock
+from state.json.store import burst_folder
 
 OpenPage = Callable[..., Any]
 SEED_FOR_STEPS = ("--bind", "seed=3.seed,3.steps")

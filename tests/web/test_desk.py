@@ -13,11 +13,11 @@ from fronts import front
 
 from orchestrator.errors import BurstError, StateError
 from orchestrator.sandbox import Sandbox
-from orchestrator.web.desk import Desk
+from orchestrator.web.states import WatchedStates
 from state.batch import BatchLog, BatchRecord, GoneRecord
-from state.burst_log import BurstLog, BurstRecord
 from state.item import Item, Status
-from state.json_store import JsonStore, burst_folder
+from state.json.burst_log import BurstLog, BurstRecord
+from state.json.store import JsonStore, burst_folder
 from state.store import Change
 
 EACH = 20
@@ -47,58 +47,58 @@ def fail(store: JsonStore, key: str) -> None:
     store.apply([Change(key, Status.PENDING, lambda item: msgspec.structs.replace(item, status=Status.FAILED))])
 
 
-def statuses(desk: Desk, name: str) -> list[str]:
-    found = desk.find(name)
+def statuses(watched: WatchedStates, name: str) -> list[str]:
+    found = watched.find(name)
     assert found is not None
     return [str(item.status) for item in found[1].items]
 
 
 def test_what_others_write_is_seen_at_the_next_look(tmp_path: Path) -> None:
-    desk = Desk([tmp_path / "state.json"])
-    assert desk.find("b1") is None, "there is no file yet"
+    watched = WatchedStates([tmp_path / "state.json"])
+    assert watched.find("b1") is None, "there is no file yet"
     store = JsonStore.open(tmp_path / "state.json", create=True)
     add_batch(store, "b1", total=3)
-    assert statuses(desk, "b1") == ["pending"] * 3
+    assert statuses(watched, "b1") == ["pending"] * 3
     fail(store, "b1/1")
-    assert statuses(desk, "b1") == ["failed", "pending", "pending"], "in the batch's order"
+    assert statuses(watched, "b1") == ["failed", "pending", "pending"], "in the batch's order"
     store.settle(at_end=True)
     add_batch(store, "b2", total=1)
-    assert statuses(desk, "b2") == ["pending"]
-    assert statuses(desk, "b1") == ["failed", "pending", "pending"]
+    assert statuses(watched, "b2") == ["pending"]
+    assert statuses(watched, "b1") == ["failed", "pending", "pending"]
     BatchLog(store.folder).append(GoneRecord(batch="b1", at=datetime.now(UTC)))
-    assert desk.find("b1") is None
-    desk.close()
+    assert watched.find("b1") is None
+    watched.close()
 
 
-def edited_while_followed(path: Path) -> tuple[JsonStore, Desk]:
+def edited_while_followed(path: Path) -> tuple[JsonStore, WatchedStates]:
     """Three items in b1 and one in b2 were seen; since then one of b1 was taken out by hand, another put into b2."""
     store = JsonStore.open(path, create=True)
     add_batch(store, "b1", total=3)
     add_batch(store, "b2", total=1)
     store.settle(at_end=True)
-    desk = Desk([path])
-    assert len(statuses(desk, "b1")) == 3
+    watched = WatchedStates([path])
+    assert len(statuses(watched, "b1")) == 3
     records = msgspec.json.decode(path.read_bytes())
     del records["b1/1"]
     records["b1/2"]["batch"] = "b2"
     path.write_bytes(msgspec.json.encode(records))
-    return store, desk
+    return store, watched
 
 
 def test_items_that_are_taken_out_by_hand_are_gone_and_those_that_change_their_batch_too(tmp_path: Path) -> None:
-    _, desk = edited_while_followed(tmp_path / "state.json")
-    assert len(statuses(desk, "b1")) == 1
-    assert len(statuses(desk, "b2")) == 2
-    desk.close()
+    _, watched = edited_while_followed(tmp_path / "state.json")
+    assert len(statuses(watched, "b1")) == 1
+    assert len(statuses(watched, "b2")) == 2
+    watched.close()
 
 
 def test_so_are_those_whose_edit_a_writer_took_in_before_we_looked(tmp_path: Path) -> None:
-    store, desk = edited_while_followed(tmp_path / "state.json")
+    store, watched = edited_while_followed(tmp_path / "state.json")
     fail(store, "b1/3")
     store.settle(at_end=True)
-    assert statuses(desk, "b1") == ["failed"]
-    assert len(statuses(desk, "b2")) == 2
-    desk.close()
+    assert statuses(watched, "b1") == ["failed"]
+    assert len(statuses(watched, "b2")) == 2
+    watched.close()
 
 
 def test_while_an_edit_is_taken_in_nobody_sees_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,8 +106,8 @@ def test_while_an_edit_is_taken_in_nobody_sees_half_of_it(tmp_path: Path, monkey
     store = JsonStore.open(path, create=True)
     add_batch(store, "b1", total=5)
     store.settle(at_end=True)
-    desk = Desk([path])
-    found = desk.find("b1")
+    watched = WatchedStates([path])
+    found = watched.find("b1")
     assert found is not None
     records = msgspec.json.decode(path.read_bytes())
     del records["b1/1"]
@@ -119,10 +119,10 @@ def test_while_an_edit_is_taken_in_nobody_sees_half_of_it(tmp_path: Path, monkey
         return decode(kind, key, raw)  # type: ignore[no-any-return]
 
     monkeypatch.setattr(Item, "from_record", classmethod(decoding))
-    assert len(statuses(desk, "b1")) == 4
+    assert len(statuses(watched, "b1")) == 4
     assert set(seen) == {5}, "what another thread finds in its hands meanwhile"
     assert len(found[1].items) == 4
-    desk.close()
+    watched.close()
 
 
 def test_a_state_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
@@ -132,23 +132,23 @@ def test_a_state_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
         add_batch(store, path.stem, total=1)
         store.settle(at_end=True)
         store.close()
-    desk = Desk(paths)
+    watched = WatchedStates(paths)
     whole = paths[0].read_bytes()
     paths[0].write_text("{broken")
-    assert statuses(desk, "two") == ["pending"]
+    assert statuses(watched, "two") == ["pending"]
     with pytest.raises(StateError, match=r"one\.json: not JSON at line 1"):
-        desk.find("one")
+        watched.find("one")
     with pytest.raises(StateError):
-        desk.find("nowhere")  # who knows
+        watched.find("nowhere")  # who knows
     paths[0].unlink()
     paths[0].mkdir()
-    assert statuses(desk, "two") == ["pending"]
+    assert statuses(watched, "two") == ["pending"]
     with pytest.raises(BurstError, match=r"one\.json"):
-        desk.find("one")
+        watched.find("one")
     paths[0].rmdir()
     paths[0].write_bytes(whole)
-    assert statuses(desk, "one") == ["pending"]
-    desk.close()
+    assert statuses(watched, "one") == ["pending"]
+    watched.close()
 
 
 def test_a_state_that_is_taken_away_is_none(tmp_path: Path) -> None:
@@ -156,37 +156,37 @@ def test_a_state_that_is_taken_away_is_none(tmp_path: Path) -> None:
     store = JsonStore.open(path, create=True)
     add_batch(store, "b1", total=1)
     store.close()
-    desk = Desk([path])
-    assert statuses(desk, "b1") == ["pending"]
+    watched = WatchedStates([path])
+    assert statuses(watched, "b1") == ["pending"]
     path.unlink()
     with pytest.raises(StateError, match="it is gone, but its journal"):
-        desk.find("b1")
+        watched.find("b1")
     for left in ("journal.jsonl", "batches.jsonl"):
         (store.folder / left).unlink()
-        assert desk.find("b1") is None
-        assert desk.states[0].store is None
+        assert watched.find("b1") is None
+        assert watched.states[0].store is None
     again = JsonStore.open(path, create=True)
     add_batch(again, "b2", total=1)
-    assert desk.find("b1") is None
-    assert statuses(desk, "b2") == ["pending"]
-    desk.close()
+    assert watched.find("b1") is None
+    assert statuses(watched, "b2") == ["pending"]
+    watched.close()
 
 
 def test_a_batch_of_which_only_the_record_came_is_none(tmp_path: Path) -> None:
     store = JsonStore.open(tmp_path / "state.json", create=True)
     add_batch(store, "b1", total=0)
-    desk = Desk([tmp_path / "state.json"])
-    assert desk.find("b1") is None
+    watched = WatchedStates([tmp_path / "state.json"])
+    assert watched.find("b1") is None
     add_batch(store, "b1", total=2)
-    assert statuses(desk, "b1") == ["pending"] * 2
-    desk.close()
+    assert statuses(watched, "b1") == ["pending"] * 2
+    watched.close()
 
 
 def test_settings_and_pace_are_those_of_now_and_read_again_only_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     JsonStore.open(tmp_path / "state.json", create=True).close()
-    (state,) = Desk([tmp_path / "state.json"]).states
+    (state,) = WatchedStates([tmp_path / "state.json"]).states
     folder, reads = burst_folder(state.path), []
     log = BurstLog(folder)
     assert (state.settings.template, state.pace) == (None, None)
@@ -197,7 +197,7 @@ def test_settings_and_pace_are_those_of_now_and_read_again_only_then(
         assert state.settings.template == template
         assert state.pace == pytest.approx((3.0, 4.5)[number - 1])
     monkeypatch.setattr(BurstLog, "read", lambda _log: reads.append("bursts"))
-    monkeypatch.setattr("orchestrator.web.desk.load_settings", lambda *_said: reads.append("settings"))
+    monkeypatch.setattr("orchestrator.web.states.load_settings", lambda *_said: reads.append("settings"))
     assert (state.settings.template, state.pace) == ("two", pytest.approx(4.5))
     assert reads == []
 
@@ -205,15 +205,15 @@ def test_settings_and_pace_are_those_of_now_and_read_again_only_then(
 def test_an_id_is_meant_as_it_stands(tmp_path: Path) -> None:
     store = JsonStore.open(tmp_path / "state.json", create=True)
     add_batch(store, "b10", total=1)
-    desk = Desk([tmp_path / "state.json"])
-    assert desk.find("b1") is None
-    assert desk.find("b10") is not None
-    desk.close()
+    watched = WatchedStates([tmp_path / "state.json"])
+    assert watched.find("b1") is None
+    assert watched.find("b10") is not None
+    watched.close()
 
 
 def test_one_state_that_is_named_twice_is_one(tmp_path: Path) -> None:
     (tmp_path / "link.json").symlink_to(tmp_path / "state.json")
-    assert len(Desk([tmp_path / "state.json", tmp_path / "link.json"]).states) == 1
+    assert len(WatchedStates([tmp_path / "state.json", tmp_path / "link.json"]).states) == 1
 
 
 class Costs:
@@ -278,8 +278,8 @@ def test_what_is_pending_is_known_without_a_look_at_all_others(tmp_path: Path) -
     store = JsonStore.open(path, create=True)
     add_batch(store, "b1", total=3)
     add_batch(store, "b2", total=2)
-    desk = Desk([path])
-    (state,) = desk.states
+    watched = WatchedStates([path])
+    (state,) = watched.states
     state.refresh()
     assert state.pending() == {"b1": 3, "b2": 2}
     fail(store, "b1/2")
@@ -294,4 +294,4 @@ def test_what_is_pending_is_known_without_a_look_at_all_others(tmp_path: Path) -
     path.write_bytes(msgspec.json.encode(records))
     state.refresh()
     assert state.pending() == {"b2": 2}
-    desk.close()
+    watched.close()

@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 
 from orchestrator.sandbox import Sandbox
 from orchestrator.web.app import create_app
-from orchestrator.web.desk import Desk
-from orchestrator.web.workers import Workers
+from orchestrator.web.states import WatchedStates
+from orchestrator.web.supervisor import Supervisor
 
 _MANY = settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
 _OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?", re.IGNORECASE)
@@ -85,7 +85,9 @@ def _json(body: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[TestClient]:
-    with TestClient(create_app(Desk([]), Workers(Desk([]))), base_url="http://127.0.0.1:8189") as http:
+    with TestClient(
+        create_app(WatchedStates([]), Supervisor(WatchedStates([]))), base_url="http://127.0.0.1:8189"
+    ) as http:
         yield http
 
 

@@ -18,14 +18,15 @@ from serving import Served
 from waiting import wait_until
 
 from orchestrator.batches import batch_info
-from orchestrator.batches.sidecars import read_recipe
-from orchestrator.redoing import verify_outputs
+from orchestrator.batches.sidecars import read_reproduction
 from orchestrator.sandbox import Sandbox
-from orchestrator.web import gallery_index, leftovers
+from orchestrator.verify import verify_outputs
+from orchestrator.web import gallery_index
+from orchestrator.web import orphaned_batches as orphaned_batches
 from orchestrator.web.gallery_index import GalleryIndex
 from state.batch import EndRecord
 from state.item import Item, OutputRecord, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import Change
 
 HOUR = timedelta(hours=1)
@@ -125,7 +126,7 @@ def test_one_picture_opened_tells_what_its_own_sidecar_says(shown: Gallery, albu
     words = shlex.split(found["command"])
     sidecar = album.output / "batches/b1/prompt_002.txt"
     assert words == ["burst", "generate", "--from", str(sidecar), "--state", str(album.state)]
-    assert read_recipe(sidecar, home=album.home, template="txt2img-sdxl").seed == 42
+    assert read_reproduction(sidecar, home=album.home, template="txt2img-sdxl").seed == 42
 
 
 def test_one_without_a_sidecar_is_made_again_from_the_picture(shown: Gallery, album: Album) -> None:
@@ -151,24 +152,24 @@ def test_batches_with_their_counts_and_first_pictures(shown: Gallery, album: Alb
 
 
 def test_pictures_of_several_states(tmp_path: Path) -> None:
-    albums = []
+    library = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        albums.append(Album(tmp_path / name))
-        albums[-1].output = tmp_path / "output"
-    fill(albums[0], "b1", count=1)
-    fill(albums[1], "b2", count=1, after=HOUR)
-    with gallery_over(*albums) as gallery:
+        library.append(Album(tmp_path / name))
+        library[-1].output = tmp_path / "output"
+    fill(library[0], "b1", count=1)
+    fill(library[1], "b2", count=1, after=HOUR)
+    with gallery_over(*library) as gallery:
         assert gallery.pictures() == ["b2/1", "b1/1"]
         assert gallery.pictures(state=0) == ["b1/1"]
         assert gallery.http.get("/api/gallery?state=2").status_code == 404
         for address in ("/images/b1/1", "/images/b2/1", "/thumbnails/b2/1"):
             assert gallery.http.get(address).status_code == 200
         assert list((tmp_path / "two").glob("*.burst/thumbnails/*.webp"))
-        albums[1].state.write_text("{")
+        library[1].state.write_text("{")
         found = gallery.get("/api/gallery")
         assert len(found["images"]) == 2
-        fill(albums[0], "b3", count=1, after=2 * HOUR)
+        fill(library[0], "b3", count=1, after=2 * HOUR)
         assert gallery.pictures() == ["b3/1", "b2/1", "b1/1"]
 
 
@@ -294,7 +295,7 @@ def test_one_that_is_known_or_was_cleaned_away_is_not_shown_twice(shown: Gallery
 
 
 def test_one_that_comes_later_is_seen(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leftovers, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(orphaned_batches, "_LOOK_SECONDS", 0.0)
     folder = left_behind(album)
     aside = album.home / "aside"
     shutil.move(folder, aside)

@@ -14,8 +14,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from orchestrator.sandbox import Sandbox
 from orchestrator.web.app import create_app
-from orchestrator.web.desk import Desk
-from orchestrator.web.workers import Workers
+from orchestrator.web.states import WatchedStates
+from orchestrator.web.supervisor import Supervisor
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 
 def operations() -> list[Any]:
     """Every call that the application describes."""
-    app = create_app(Desk([]), Workers(Desk([])))
+    app = create_app(WatchedStates([]), Supervisor(WatchedStates([])))
     return [found.ok() for found in schemathesis.openapi.from_dict(app.openapi()).get_all_operations()]
 
 

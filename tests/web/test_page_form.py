@@ -14,7 +14,7 @@ from serving import Served
 
 from orchestrator.sandbox import Sandbox
 from state.batch import BatchLog
-from state.json_store import burst_folder
+from state.json.store import burst_folder
 
 OpenPage = Callable[..., Any]
 AWAY = "Cannot connect to server"

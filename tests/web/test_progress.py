@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from orchestrator.web.desk import Desk, WatchedBatch, WatchedState
 from orchestrator.web.progress import completed_of, progress_of, seconds_left
+from orchestrator.web.states import WatchedBatch, WatchedState, WatchedStates
 from state.batch import BatchLog, BatchRecord
-from state.burst_log import BurstLog, BurstRecord
 from state.item import ErrorRecord, Item, OutputRecord, Status
-from state.json_store import JsonStore
+from state.json.burst_log import BurstLog, BurstRecord
+from state.json.store import JsonStore
 from state.store import Change
 
 AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
@@ -31,7 +31,7 @@ class Scene:
 
     def __init__(self, directory: Path) -> None:
         self.store = JsonStore.open(directory / "state.json", create=True)
-        self._desk = Desk([directory / "state.json"])
+        self._watched = WatchedStates([directory / "state.json"])
         self._count = 0
 
     def add(self, name: str, statuses: str, *, priority: Any = "normal", **of_completed: Any) -> None:
@@ -62,7 +62,7 @@ class Scene:
         )
 
     def found(self, name: str) -> tuple[WatchedState, WatchedBatch]:
-        found = self._desk.find(name)
+        found = self._watched.find(name)
         assert found is not None
         return found
 

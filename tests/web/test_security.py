@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 
 from orchestrator.sandbox import Sandbox
 from orchestrator.web.app import create_app
-from orchestrator.web.desk import Desk
-from orchestrator.web.workers import Workers
+from orchestrator.web.states import WatchedStates
+from orchestrator.web.supervisor import Supervisor
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_a_mistake_of_ours_is_an_answer_like_any_other(local: Front, monkeypatch
     def broken(batch_id: str) -> None:
         raise ZeroDivisionError("its text is for the log")
 
-    monkeypatch.setattr(local.desk, "find", broken)
+    monkeypatch.setattr(local.watched, "find", broken)
     answer = local.http.get("/api/batches/x")
     assert answer.status_code == 500
     assert "ZeroDivisionError" in answer.json()["error"]["message"]
@@ -163,7 +163,7 @@ def test_asking_for_the_head_alone_changes_nothing(local: Front) -> None:
 
 
 def test_names_are_allowed_in_any_spelling(tmp_path: Path) -> None:
-    guard = create_app(Desk([]), Workers(Desk([])), hosts=("Burst.Example",))
+    guard = create_app(WatchedStates([]), Supervisor(WatchedStates([])), hosts=("Burst.Example",))
     with TestClient(guard, base_url="http://burst.example") as http:
         assert http.get("/api/states").status_code == 200
         assert http.get("/api/states", headers={"Host": "127.0.0.1"}).status_code == 403

@@ -18,11 +18,11 @@ from server_process import ServerProcess
 from serving import Served
 from waiting import wait_until
 
-from orchestrator import itself
+from orchestrator import subprocesses
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.item import Status
-from state.json_store import JsonStore, burst_folder
-from state.run_lock import RunLock
+from state.json.run_lock import RunLock
+from state.json.store import JsonStore, burst_folder
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def check_rendered_once(sandbox: Sandbox, count: int) -> None:
 
 def generate(served: Served, server: str, *more: str) -> list[str]:
     said = ("--prompt", "an owl", "--template", "smoke", "--server", server, "--output", str(served.output))
-    return itself.command("generate", "--state", str(served.state), *said, *more)
+    return subprocesses.command("generate", "--state", str(served.state), *said, *more)
 
 
 def test_killed_in_mid_batch_its_burst_goes_on_and_the_next_one_shows_it(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -108,7 +108,7 @@ def test_another_bursts_work_is_left_to_it(tmp_path: Path, sandbox: Sandbox) -> 
         other = subprocess.Popen(
             generate(served, sandbox.url, "--count", "8"),
             cwd=tmp_path,
-            env=itself.environment(os.environ),
+            env=subprocesses.environment(os.environ),
             stdout=subprocess.DEVNULL,
         )
         wait_until(served.state.exists, what="the other one to begin")
@@ -123,7 +123,7 @@ def test_what_a_person_queues_is_worked_off_too(tmp_path: Path, sandbox: Sandbox
         subprocess.run(
             generate(served, sandbox.url, "--queue-only"),
             cwd=tmp_path,
-            env=itself.environment(os.environ),
+            env=subprocesses.environment(os.environ),
             stdout=subprocess.DEVNULL,
             check=True,
         )
@@ -217,9 +217,9 @@ def test_which_states_it_shows(
 ) -> None:
     plain = {name: value for name, value in os.environ.items() if name != "BURST_STATE"}
     child = subprocess.Popen(
-        itself.command("serve", "--json", "--port", "0", *arguments),
+        subprocesses.command("serve", "--json", "--port", "0", *arguments),
         cwd=tmp_path,
-        env=itself.environment({**plain, **variables}),
+        env=subprocesses.environment({**plain, **variables}),
         stdout=subprocess.PIPE,
     )
     try:
@@ -235,9 +235,9 @@ def test_which_states_it_shows(
 def refused(directory: Path, *arguments: str) -> str:
     """What `burst serve` says to this."""
     done = subprocess.run(
-        itself.command("serve", *arguments),
+        subprocesses.command("serve", *arguments),
         cwd=directory,
-        env=itself.environment(os.environ),
+        env=subprocesses.environment(os.environ),
         capture_output=True,
         text=True,
         check=False,

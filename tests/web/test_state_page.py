@@ -19,13 +19,13 @@ from waiting import wait_until
 from orchestrator.clock import Clock
 from orchestrator.sandbox import Sandbox
 from orchestrator.settings import Overrides, Settings
-from orchestrator.web import state_page
-from orchestrator.web.desk import Desk
-from orchestrator.web.state_page import ServerDesk
-from state.burst_log import BurstLog, BurstRecord
+from orchestrator.web import state_routes
+from orchestrator.web.state_routes import ServerQueues
+from orchestrator.web.states import WatchedStates
 from state.item import ErrorRecord, Item, Status
-from state.json_store import JsonStore, burst_folder
-from state.run_lock import RunLock
+from state.json.burst_log import BurstLog, BurstRecord
+from state.json.run_lock import RunLock
+from state.json.store import JsonStore, burst_folder
 from state.store import Change
 
 AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
@@ -80,7 +80,7 @@ def test_counts_and_failed_items_with_their_reasons(idle: Front) -> None:
 
 def test_failed_items_are_retried_one_or_all(idle: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     woken: list[int] = []
-    monkeypatch.setattr(idle.workers, "wake", woken.append)
+    monkeypatch.setattr(idle.supervisor, "wake", woken.append)
     fill(idle, "x", "y", "z")
     assert idle.http.post("/api/states/0/retry", json={"items": ["y"]}).json() == {"items": ["y"]}
     assert woken == [0]
@@ -205,11 +205,11 @@ def test_what_servers_said_is_each_states_own_and_kept_for_three_seconds(tmp_pat
     clock = Moved()
     with Sandbox() as other:
         (one,), (two,) = (
-            Desk([tmp_path / name], Overrides(servers=(server.url,))).states
+            WatchedStates([tmp_path / name], Overrides(servers=(server.url,))).states
             for name, server in (("one.json", sandbox), ("two.json", other))
         )
         two.number = 1
-        servers = ServerDesk(clock)
+        servers = ServerQueues(clock)
         for seconds, asked in ((0.0, 1), (2.9, 1), (3.1, 2)):
             clock.seconds = seconds
             assert [queue.url for state in (one, two) for queue in servers.of(state)] == [sandbox.url, other.url]
@@ -219,15 +219,15 @@ def test_what_servers_said_is_each_states_own_and_kept_for_three_seconds(tmp_pat
 def test_a_server_that_is_waited_for_keeps_no_other_state_waiting(
     tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask, first, go_on = state_page._queue_of, threading.Event(), threading.Event()
+    ask, first, go_on = state_routes._queue_of, threading.Event(), threading.Event()
 
-    def slow(server: str, settings: Settings) -> state_page.ServerQueue:
+    def slow(server: str, settings: Settings) -> state_routes.ServerQueue:
         if not first.is_set():
             first.set()
             assert go_on.wait(30)
         return ask(server, settings)
 
-    monkeypatch.setattr(state_page, "_queue_of", slow)
+    monkeypatch.setattr(state_routes, "_queue_of", slow)
     with front(tmp_path, sandbox, works=False, states=2) as two, ThreadPoolExecutor() as pool:
         try:
             waiting = pool.submit(two.http.get, "/api/states/0/servers")

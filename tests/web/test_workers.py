@@ -19,15 +19,15 @@ import msgspec
 import pytest
 from waiting import wait_until
 
-from orchestrator import itself
+from orchestrator import subprocesses
 from orchestrator.clock import Clock
 from orchestrator.settings import HEADERS_VARIABLE, Overrides
-from orchestrator.web.desk import Desk
-from orchestrator.web.serving import arguments_of, environment_of
-from orchestrator.web.workers import Workers
+from orchestrator.web.server import arguments_of, environment_of
+from orchestrator.web.states import WatchedStates
+from orchestrator.web.supervisor import Supervisor
 from state.item import Item, Status
-from state.json_store import JsonStore, burst_folder
-from state.run_lock import RunLock
+from state.json.run_lock import RunLock
+from state.json.store import JsonStore, burst_folder
 from state.store import Change
 
 _PROGRAM = """
@@ -102,7 +102,7 @@ class StandIn:
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     found = StandIn(tmp_path)
     monkeypatch.setenv("STAND_IN", str(tmp_path))
-    monkeypatch.setattr(itself, "command", found.command)
+    monkeypatch.setattr(subprocesses, "command", found.command)
     yield found
     found.end_with(0)
 
@@ -122,19 +122,19 @@ class Working:
     """Workers over these states until the end of the block."""
 
     def __init__(self, stand_in: StandIn, *paths: Path, said: Overrides | None = None) -> None:
-        self.desk = Desk(paths)
+        self.watched = WatchedStates(paths)
         overrides = said or Overrides()
-        self.workers = Workers(
-            self.desk, arguments=arguments_of(overrides), environment=environment_of(overrides), clock=stand_in.clock
+        self.supervisor = Supervisor(
+            self.watched, arguments=arguments_of(overrides), environment=environment_of(overrides), clock=stand_in.clock
         )
 
-    def __enter__(self) -> Workers:
-        self.workers.start()
-        return self.workers
+    def __enter__(self) -> Supervisor:
+        self.supervisor.start()
+        return self.supervisor
 
     def __exit__(self, *error: object) -> None:
-        self.workers.stop()
-        self.desk.close()
+        self.supervisor.stop()
+        self.watched.close()
 
 
 def put(path: Path, key: str, status: Status) -> None:
@@ -191,11 +191,11 @@ def test_a_burst_is_told_what_the_front_end_was_told_and_its_secrets_are_not_for
 
 
 def test_one_burst_a_state_at_a_time(stand_in: StandIn, path: Path) -> None:
-    with Working(stand_in, path) as workers:
+    with Working(stand_in, path) as supervisor:
         stand_in.wait_for_starts(1)
         for _ in range(5):
-            workers.wake(0)
-        assert workers.is_working(0)
+            supervisor.wake(0)
+        assert supervisor.is_working(0)
         assert len(stand_in.starts()) == 1
         stand_in.end_with(0)
         stand_in.wait_for_starts(2)
@@ -204,21 +204,21 @@ def test_one_burst_a_state_at_a_time(stand_in: StandIn, path: Path) -> None:
 def test_while_somebody_else_works_none_is_started(stand_in: StandIn, path: Path) -> None:
     lock = RunLock(burst_folder(path))
     lock.acquire()
-    with Working(stand_in, path) as workers:
+    with Working(stand_in, path) as supervisor:
         looks(stand_in)
         assert stand_in.starts() == []
-        assert workers.message(0) is None
+        assert supervisor.message(0) is None
         lock.release()
         stand_in.wait_for_starts(1)
 
 
 def test_while_somebody_else_works_there_is_nothing_to_say(stand_in: StandIn, path: Path) -> None:
     stand_in.end_with(75, "away")
-    with Working(stand_in, path) as workers:
-        wait_until(lambda: workers.message(0), what="a reason")
+    with Working(stand_in, path) as supervisor:
+        wait_until(lambda: supervisor.message(0), what="a reason")
         lock = RunLock(burst_folder(path))
         lock.acquire(wait_seconds=5)
-        wait_until(lambda: workers.message(0) is None, what="the reason to be gone")
+        wait_until(lambda: supervisor.message(0) is None, what="the reason to be gone")
         lock.release()
 
 
@@ -236,9 +236,9 @@ def test_what_cannot_work_is_said_and_tried_again_after_growing_pauses(
     stand_in: StandIn, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stand_in.end_with(75, "http://one:1 does not answer")
-    with Working(stand_in, path) as workers:
+    with Working(stand_in, path) as supervisor:
         stand_in.wait_for_starts(6)
-        assert workers.message(0) == "http://one:1 does not answer"
+        assert supervisor.message(0) == "http://one:1 does not answer"
     pauses = [after - before for before, after in zip(stand_in.begun_at, stand_in.begun_at[1:], strict=False)]
     assert pauses[:5] == [pytest.approx(pause, abs=0.6) for pause in (1.0, 2.0, 5.0, 5.0, 5.0)]
     said = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -247,21 +247,21 @@ def test_what_cannot_work_is_said_and_tried_again_after_growing_pauses(
 
 def test_work_that_is_added_is_not_kept_waiting_by_a_pause(stand_in: StandIn, path: Path) -> None:
     stand_in.end_with(75, "away")
-    with Working(stand_in, path) as workers:
+    with Working(stand_in, path) as supervisor:
         stand_in.wait_for_starts(5)
         tried = len(stand_in.begun_at)
         before = stand_in.clock.seconds
-        workers.wake(0)
+        supervisor.wake(0)
         wait_until(lambda: len(stand_in.begun_at) > tried, what="another try")
         assert stand_in.begun_at[tried] - before < 2
 
 
 def test_nor_is_what_is_added_while_a_run_fails(stand_in: StandIn, path: Path) -> None:
     stand_in.end_with(75, "away")
-    with Working(stand_in, path) as workers:
+    with Working(stand_in, path) as supervisor:
         stand_in.wait_for_starts(4)
         long = stand_in.wait_for_long_run()
-        workers.wake(0)
+        supervisor.wake(0)
         stand_in.end_with(75, "away")
         wait_until(lambda: len(stand_in.begun_at) > long, what="another try")
     assert stand_in.begun_at[long] - stand_in.begun_at[long - 1] < 2
@@ -280,24 +280,24 @@ def test_a_run_that_got_something_done_begins_the_pauses_anew(stand_in: StandIn,
 
 def test_an_end_without_a_word_is_said_by_its_code_and_a_good_one_not_at_all(stand_in: StandIn, path: Path) -> None:
     stand_in.end_with(2)
-    with Working(stand_in, path) as workers:
-        assert wait_until(lambda: workers.message(0)) == "burst run ended with exit code 2"
+    with Working(stand_in, path) as supervisor:
+        assert wait_until(lambda: supervisor.message(0)) == "burst run ended with exit code 2"
         stand_in.end_with(1)  # items failed: it has worked
-        wait_until(lambda: workers.message(0) is None, what="the reason to be gone")
+        wait_until(lambda: supervisor.message(0) is None, what="the reason to be gone")
         looks(stand_in, 3)
-        assert workers.message(0) is None
+        assert supervisor.message(0) is None
 
 
 def test_once_a_picture_is_there_the_reason_is_a_thing_of_the_past(stand_in: StandIn, path: Path) -> None:
     stand_in.end_with(75, "away")
     working = Working(stand_in, path)
-    with working as workers:
-        wait_until(lambda: workers.message(0), what="a reason")
+    with working as supervisor:
+        wait_until(lambda: supervisor.message(0), what="a reason")
         stand_in.wait_for_long_run()
-        assert workers.message(0) == "away", "nothing is known to be better yet"
+        assert supervisor.message(0) == "away", "nothing is known to be better yet"
         put(path, "x", Status.COMPLETED)
-        working.desk.states[0].refresh()
-        assert workers.message(0) is None
+        working.watched.states[0].refresh()
+        assert supervisor.message(0) is None
 
 
 def test_what_a_good_run_left_is_tried_again_a_second_later(stand_in: StandIn, path: Path) -> None:
@@ -311,11 +311,11 @@ def test_what_a_good_run_left_is_tried_again_a_second_later(stand_in: StandIn, p
 
 def test_a_reason_goes_with_the_work(stand_in: StandIn, path: Path) -> None:
     stand_in.end_with(75, "away")
-    with Working(stand_in, path) as workers:
-        wait_until(lambda: workers.message(0), what="a reason")
+    with Working(stand_in, path) as supervisor:
+        wait_until(lambda: supervisor.message(0), what="a reason")
         for key in ("x", "y"):
             put(path, key, Status.CANCELLED)
-        wait_until(lambda: workers.message(0) is None, what="the reason to be gone")
+        wait_until(lambda: supervisor.message(0) is None, what="the reason to be gone")
 
 
 def test_a_state_that_cannot_be_read_is_said_once_and_looked_at_now_and_then(
@@ -332,15 +332,15 @@ def test_a_state_that_cannot_be_read_is_said_once_and_looked_at_now_and_then(
         return read(kind, *said, **more)  # type: ignore[no-any-return]
 
     monkeypatch.setattr(JsonStore, "open", classmethod(noting))
-    with Working(stand_in, path) as workers:
+    with Working(stand_in, path) as supervisor:
         looks(stand_in, 60)
-        assert "not JSON at line 1" in (workers.message(0) or "")
+        assert "not JSON at line 1" in (supervisor.message(0) or "")
         assert len(opened) <= 10, "in thirty seconds"
         assert len([one for one in caplog.records if one.levelno == logging.WARNING]) == 1
         assert stand_in.starts() == []
         path.write_bytes(whole)
         stand_in.wait_for_starts(1)
-        wait_until(lambda: workers.message(0) is None, what="the reason to be gone")
+        wait_until(lambda: supervisor.message(0) is None, what="the reason to be gone")
 
 
 def test_a_stop_ends_its_bursts_and_starts_no_more(stand_in: StandIn, path: Path) -> None:
@@ -357,16 +357,16 @@ def test_a_stop_while_a_burst_is_being_started_ends_that_one_too(
     command = stand_in.command
 
     def stopping(*arguments: str) -> list[str]:
-        threading.Thread(target=working.workers.stop).start()
-        wait_until(working.workers._stop.is_set, what="the stop")
+        threading.Thread(target=working.supervisor.stop).start()
+        wait_until(working.supervisor._stop.is_set, what="the stop")
         return command(*arguments)
 
-    monkeypatch.setattr(itself, "command", stopping)
-    working.workers.start()
-    wait_until(lambda: not any(thread.is_alive() for thread in working.workers._threads), what="the end")
+    monkeypatch.setattr(subprocesses, "command", stopping)
+    working.supervisor.start()
+    wait_until(lambda: not any(thread.is_alive() for thread in working.supervisor._threads), what="the end")
     assert stand_in.begun_at
     assert not any(is_alive(start["pid"]) for start in stand_in.starts())
-    working.desk.close()
+    working.watched.close()
 
 
 def test_a_burst_whose_front_end_is_killed_can_go_on_speaking(stand_in: StandIn, path: Path) -> None:

@@ -17,8 +17,8 @@ from batches.album import Album
 from gallery_scene import Gallery, fill, gallery_over, listening, png
 
 from orchestrator.batches.batch_info import SCHEMA
-from orchestrator.web import zipping
-from orchestrator.web.zipping import MISSING, names_in_zip, zipped
+from orchestrator.web import zip_stream as zipping
+from orchestrator.web.zip_stream import MISSING, names_in_zip, zipped
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from state.item import OutputRecord, Status
-from state.json_store import JsonStore
+from state.json.store import JsonStore
 from state.store import Change
 from tests.benchmarks.scripts.counting.sitecustomize import counted
 from tests.benchmarks.scripts.make_state import make_state

@@ -1,0 +1,264 @@
+"""How batches stand: counted from their items, as any reader of the state sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orchestrator.batches.suggestions import advice
+from orchestrator.clock import Clock
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, UsageError
+from orchestrator.formatting import in_lines, spoken_seconds
+from orchestrator.statistics import pace_of
+from state.batch import Batch, BatchLog, BatchRecord
+from state.item import Item, Status, UtcTime, remaining
+from state.json.burst_log import BurstLog
+from state.json.store import JsonStore
+
+_PROMPT_SHOWN = 60
+_FAILED_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class BatchView:
+    """A batch at one moment. Times in seconds."""
+
+    record: BatchRecord
+    counts: Mapping[Status, int]
+    seconds_left: float | None
+    """Until its last item is done, those that are due before it included; None where no pace is known."""
+    last_at: datetime
+    """When it was last heard of: asked for, an item completed, or its end noted."""
+    gone: bool = False
+    failed: tuple[Item, ...] = ()
+    """The first few."""
+
+    @property
+    def id(self) -> str:
+        return self.record.batch
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def done(self) -> int:
+        return self.counts[Status.COMPLETED]
+
+    @property
+    def left(self) -> int:
+        """Items still due or out on a server."""
+        return remaining(self.counts)
+
+    @property
+    def percent(self) -> int:
+        """What has ended, however it did: 100 only when nothing is left."""
+        return 100 * (self.total - self.left) // self.total if self.total else 100
+
+    @property
+    def standing(self) -> str:
+        """gone, active, failed (some item did), cancelled (some item was), done, or empty."""
+        if self.gone:
+            return "gone"
+        if self.left:
+            return "active"
+        told = {Status.FAILED: "failed", Status.CANCELLED: "cancelled", Status.COMPLETED: "done"}
+        return next((word for status, word in told.items() if self.counts[status]), "empty")
+
+    @property
+    def remaining(self) -> int:
+        """As `left`: what a watcher waits for."""
+        return self.left
+
+    @property
+    def check_code(self) -> int:
+        """For `--check`: 0 when nothing is left, 1 when work remains."""
+        return EXIT_ITEMS_FAILED if self.left else EXIT_DONE
+
+    def describe(self) -> dict[str, Any]:
+        """Stable keys, for a list of several."""
+        return {
+            "batch": self.id,
+            "standing": self.standing,
+            "created_at": self.record.created_at.isoformat(),
+            "priority": self.record.priority,
+            "directory": self.record.directory,
+            "total": self.total,
+            "percent": self.percent,
+            "left": self.left,
+            "counts": {str(status): count for status, count in self.counts.items()},
+            "seconds_left": self.seconds_left,
+            "prompts": list(self.record.prompts),
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.batch/1`."""
+        return {
+            "schema": "burst.batch/1",
+            **self.describe(),
+            "layout": self.record.layout,
+            "parameters": dict(self.record.parameters),
+            "axes": {name: list(values) for name, values in self.record.axes.items()},
+            "failed": [
+                {"item": item.key, "kind": item.error.kind, "message": item.error.message}
+                for item in self.failed
+                if item.error
+            ],
+        }
+
+    def line(self) -> str:
+        """One line of a list."""
+        urgency = f" ({self.record.priority})" if self.record.priority != "normal" else ""
+        return f"{self.id}{urgency}: {self.progress()}"
+
+    def progress(self) -> str:
+        """`active, 40 % of 10: 4 done, 0 failed, 6 left, about 12.0 s`."""
+        said = [f"{self.done} done", f"{self.counts[Status.FAILED]} failed"]
+        if cancelled := self.counts[Status.CANCELLED]:
+            said.append(f"{cancelled} cancelled")
+        said.append(f"{self.left} left")
+        if self.left and self.seconds_left is not None:
+            said.append(f"about {spoken_seconds(self.seconds_left)}")
+        return f"{self.standing}, {self.percent} % of {self.total}: {', '.join(said)}"
+
+    def as_text(self) -> str:
+        """A few lines for a person."""
+        lines = [self.line(), f"Asked for {self.record.created_at:%Y-%m-%d %H:%M:%S} UTC"]
+        if self.record.directory:
+            lines[-1] += f"; pictures go to {self.record.directory}"
+        lines += [f"Prompt: {_shortened(prompt)}" for prompt in self.record.prompts[:3]]
+        if self.record.parameters:
+            lines.append(
+                "Parameters: " + ", ".join(f"{name} {value}" for name, value in self.record.parameters.items())
+            )
+        lines += [f"Sweep: {name} = {', '.join(map(str, values))}" for name, values in self.record.axes.items()]
+        lines += [f"Failed: {item.key}: {item.error.message}" for item in self.failed if item.error]
+        more = self.counts[Status.FAILED] - len(self.failed)
+        return in_lines(lines + ([f"… and {more} more failed"] if more > 0 else []))
+
+
+@dataclass(frozen=True)
+class BatchList:
+    """Every batch that was not cleaned away, oldest first."""
+
+    batches: tuple[BatchView, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.batches/1`."""
+        return {"schema": "burst.batches/1", "batches": [view.describe() for view in self.batches]}
+
+    def as_text(self) -> str:
+        """One line each."""
+        return in_lines(view.line() for view in self.batches) or "No batches. `burst generate` makes one."
+
+
+class _Part(msgspec.Struct, gc=False):
+    """What of an item's record is counted."""
+
+    status: Status
+    batch: str | None = None
+    completed_at: UtcTime | None = None
+
+
+@dataclass
+class _Tally:
+    counts: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
+    failed: list[Item] = field(default_factory=list)
+    last_at: datetime | None = None
+    due_by: int = 0
+    """How many pending items are due up to its last one."""
+
+    def add(self, store: JsonStore, key: str, part: _Part, place: int) -> None:
+        self.counts[part.status] += 1
+        self.due_by = max(self.due_by, place)
+        if part.status is Status.FAILED and len(self.failed) < _FAILED_SHOWN:
+            self.failed.append(store.get(key))
+        if part.completed_at is not None and (self.last_at is None or part.completed_at > self.last_at):
+            self.last_at = part.completed_at
+
+
+def find_batch(batches: Mapping[str, Batch], wanted: str) -> Batch:
+    """The batch of this id, or of the one id that begins so; not one that is gone. Errors: UsageError."""
+    if wanted in batches:
+        if batches[wanted].gone:
+            raise UsageError(f"the batch {wanted} was cleaned away")
+        return batches[wanted]
+    there = [name for name, batch in batches.items() if not batch.gone]
+    found = [name for name in there if wanted and name.startswith(wanted)]
+    if len(found) > 1:
+        raise UsageError(f"{wanted!r} begins the ids of {len(found)} batches: {', '.join(found[:8])}")
+    if not found:
+        raise UsageError(f"no batch {wanted!r}; {advice(wanted, there)}")
+    return batches[found[0]]
+
+
+def views_of(store: JsonStore, batches: Iterable[Batch]) -> list[BatchView]:
+    """How these batches stand in an open store.
+
+    One pass over all items, of each of which little is read; none where there are no batches.
+    """
+    chosen = list(batches)
+    if not chosen:
+        return []
+    tallies = _tallies(store, {batch.id for batch in chosen})
+    pace = pace_of(store, BurstLog(store.folder).read())
+    out = store.counts()[Status.SUBMITTED]
+    return [_view(batch, tallies[batch.id], pace=pace, out=out) for batch in chosen]
+
+
+def read_batch(state: Path, wanted: str, *, clock: Clock | None = None) -> BatchView:
+    """Errors: UsageError for an id that no batch or more than one begins with; StateError. Takes no lock."""
+    store = JsonStore.open(state, read_only=True, clock=clock)
+    try:
+        return view_of(store, wanted)
+    finally:
+        store.close()
+
+
+def view_of(store: JsonStore, wanted: str) -> BatchView:
+    """How the batch of this id, or beginning of one, stands in an open store. Errors: UsageError."""
+    (view,) = views_of(store, [find_batch(BatchLog(store.folder).read(), wanted)])
+    return view
+
+
+def list_batches(state: Path) -> BatchList:
+    """Errors: StateError. Takes no lock."""
+    store = JsonStore.open(state, read_only=True)
+    try:
+        batches = [batch for batch in BatchLog(store.folder).read().values() if not batch.gone]
+        return BatchList(tuple(views_of(store, batches)))
+    finally:
+        store.close()
+
+
+def _tallies(store: JsonStore, chosen: set[str]) -> dict[str, _Tally]:
+    tallies = {name: _Tally() for name in chosen}
+    places = {key: place for place, key in enumerate(store.due_keys(), 1)}
+    for key, part in store.parts(_Part):
+        if part.batch is not None and (tally := tallies.get(part.batch)) is not None:
+            tally.add(store, key, part, places.get(key, 0))
+    return tallies
+
+
+def _view(batch: Batch, tally: _Tally, *, pace: float | None, out: int) -> BatchView:
+    """`out`: how many prompts of the state are on servers, which are done before anything pending."""
+    left = remaining(tally.counts)
+    before = tally.due_by + out if tally.due_by else tally.counts[Status.SUBMITTED]
+    times = [batch.record.created_at, *(end.at for end in batch.ends), *([tally.last_at] if tally.last_at else [])]
+    return BatchView(
+        record=batch.record,
+        counts=tally.counts,
+        seconds_left=None if pace is None else pace * before if left else 0.0,
+        last_at=max(times),
+        gone=batch.gone,
+        failed=tuple(tally.failed),
+    )
+
+
+def _shortened(prompt: str) -> str:
+    return prompt if len(prompt) <= _PROMPT_SHOWN else f"{prompt[: _PROMPT_SHOWN - 1]}…"

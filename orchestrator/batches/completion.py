@@ -1,0 +1,171 @@
+"""Which batches have ended: noted once for each time, written to batch_info.json, and told to those who asked."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from orchestrator.batches.batch_info import NAME, batch_info, counts_of, write_batch_info
+from orchestrator.batches.layouts import WITH_INFO
+from orchestrator.batches.notify import LAST_SECONDS, Notifier
+from orchestrator.clock import Clock
+from orchestrator.errors import BurstError
+from state.batch import Batch, BatchLog, BatchRecord, End, EndRecord
+from state.disk import Disk, Stamp
+from state.item import Item, Status, remaining
+from state.json.store import JsonStore
+
+_INFO_SHARE = 0.05
+"""Before its batch has ended, batch_info.json is written when that last took less than this share of the time since."""
+
+
+@dataclass
+class _Open:
+    """A batch that is not known to have ended."""
+
+    keys: list[str]
+    awaited: list[str]
+    """The same, those that have ended taken from the end: asking whether all have costs little then."""
+    was_seen: bool = False
+    """Items of it were left to do in this run: when they have ended, that is a new end."""
+
+
+class BatchCompletion:
+    """Of the batches of one state, during one run. Used by one thread.
+
+    All items are looked at once, and again for batches that come; between that a look costs the same however many.
+    """
+
+    def __init__(self, store: JsonStore, output_dir: Path, *, clock: Clock, note: Callable[[str], None]) -> None:
+        self._store = store
+        self._output_dir = output_dir
+        self._clock = clock
+        self._note = note
+        self._disk = Disk()
+        self._log = BatchLog(store.folder)
+        self._notifier = Notifier(store.folder, clock=clock, note=note)
+        self._read: tuple[Stamp | None, int] = (None, 0)
+        """What the log and the number of items were when they were last read."""
+        self._batches: dict[str, Batch] = {}
+        """Those that are not gone."""
+        self._looked_at: set[str] = set()
+        self._open: dict[str, _Open] = {}
+        self._counts: dict[Status, int] = {}
+        self._info_due_at = clock.monotonic()
+
+    def look(self, *, anew: bool = False) -> None:
+        """Note what has ended, and have it told beside the work. Safe to repeat.
+
+        `anew` looks at all items again: others may have begun a batch again that had ended.
+        What the disk refuses is said in the report and hinders nothing: the next look tries it again.
+        """
+        if anew:
+            self._looked_at, self._read = set(self._open), (None, 0)
+        try:
+            self._read_log()
+            for name, batch in list(self._open.items()):
+                if self._is_left(batch):
+                    batch.was_seen = True
+                else:
+                    self._end(self._batches[name], batch)
+                    del self._open[name]
+            self._keep_infos()
+            self._read_log()
+        except (BurstError, OSError) as error:
+            self._note(f"what became of the batches could not be noted: {error}")
+        self._notifier.tell(self._batches.values())
+
+    def finish(self, *, seconds: float = LAST_SECONDS) -> None:
+        """The run ends: wait so long at most for what is being told."""
+        self._notifier.finish(seconds=seconds)
+
+    def _read_log(self) -> None:
+        """Take in what was noted since, by whomever; the items of batches that are new."""
+        stamp, item_count = self._disk.stamp(self._log.path), len(self._store)
+        if (stamp, item_count) == self._read:
+            return
+        self._batches = {name: batch for name, batch in self._log.read().items() if not batch.gone}
+        self._read = stamp, item_count
+        self._open = {name: batch for name, batch in self._open.items() if name in self._batches}
+        new = self._batches.keys() - self._looked_at
+        if new:
+            keys: dict[str, list[str]] = {}
+            for item in self._store.items():
+                if item.batch in new:
+                    keys.setdefault(item.batch, []).append(item.key)
+            self._open |= {name: _Open(found, list(found)) for name, found in keys.items()}
+            self._looked_at |= keys.keys()
+
+    def _is_left(self, batch: _Open) -> bool:
+        """Whether any of its items is still to be done."""
+        while batch.awaited and not _is_left(self._items(batch.awaited[-1:])):
+            batch.awaited.pop()
+        # One may have been begun again behind those that were taken from the end.
+        return bool(batch.awaited) or _is_left(self._items(batch.keys))
+
+    def _end(self, batch: Batch, found: _Open) -> None:
+        """Note this end, unless it is noted. The event's id is durable before anybody is told."""
+        items = self._items(found.keys)
+        mark = _mark_of(items)
+        if not items or (batch.ends and batch.ends[-1].mark == mark and not found.was_seen):
+            return
+        counts, at = counts_of(items), self._clock.now()
+        if batch.record.layout in WITH_INFO:
+            self._write_info(batch.record, items, ended_at=at)
+        end = EndRecord(
+            batch=batch.id,
+            event=str(uuid.uuid4()),
+            at=at,
+            how=_how(counts),
+            completed=counts[Status.COMPLETED],
+            failed=counts[Status.FAILED],
+            cancelled=counts[Status.CANCELLED],
+            mark=mark,
+        )
+        self._log.append(end)
+
+    def _keep_infos(self) -> None:
+        """Keep batch_info.json of what is under way in step, as often as its size allows."""
+        counts, began = self._store.counts(), self._clock.monotonic()
+        if counts == self._counts or began < self._info_due_at:
+            return
+        for name, batch in self._open.items():
+            if self._batches[name].record.layout in WITH_INFO:
+                self._write_info(self._batches[name].record, self._items(batch.keys), ended_at=None)
+        self._counts, now = counts, self._clock.monotonic()
+        self._info_due_at = now + (now - began) / _INFO_SHARE
+
+    def _write_info(self, record: BatchRecord, items: Sequence[Item], *, ended_at: datetime | None) -> None:
+        """What the output directory refuses keeps nobody from hearing of a batch's end."""
+        info = batch_info(record, items, ended_at=ended_at)
+        try:
+            write_batch_info(self._output_dir / record.directory / NAME, info, disk=self._disk)
+        except (BurstError, OSError) as error:
+            self._note(f"the {NAME} of batch {record.batch} could not be written: {error}")
+
+    def _items(self, keys: Sequence[str]) -> list[Item]:
+        """Those that nobody has taken out of the state by hand."""
+        return [self._store.get(key) for key in keys if key in self._store]
+
+
+def _is_left(items: Sequence[Item]) -> bool:
+    return bool(remaining(counts_of(items)))
+
+
+def _how(counts: Mapping[Status, int]) -> End:
+    if counts[Status.FAILED]:
+        return "failed"
+    return "cancelled" if counts[Status.CANCELLED] else "done"
+
+
+def _mark_of(items: Sequence[Item]) -> str:
+    """Another one whenever an item was sent again, or ended otherwise."""
+    digest = hashlib.sha256()
+    for item in items:
+        prompt_id = item.prompt_id or (item.previous_prompt_ids or ("",))[-1]
+        digest.update(f"{item.key}\0{item.status}\0{prompt_id}\n".encode("utf-8", "replace"))
+    return digest.hexdigest()

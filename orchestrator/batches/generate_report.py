@@ -1,0 +1,173 @@
+"""What `burst generate` says when it ends: what became of a batch, or what it would be."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.batches.planning import Plan
+from orchestrator.comfyui.address import parse_address
+from orchestrator.cycle.report import BurstReport
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
+from orchestrator.formatting import counted, in_lines, spoken_seconds
+from orchestrator.settings import Overrides, Settings, parse_servers
+from state.batch import BatchRecord
+from state.item import Item, Status, remaining
+
+_SHOWN_FAILURES = 10
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What became of a batch so far."""
+
+    record: BatchRecord
+    output_dir: Path
+    counts: dict[Status, int]
+    failures: tuple[tuple[str, str], ...]
+    """Picture and reason, in the batch's order."""
+    seconds: float
+    ended: str
+    """As of a `BurstReport`: done, failure (`on_error` is stop), stopped, deadline, or error; or queued."""
+    reason: str | None = None
+    """Why it is not done, where bursts ended early."""
+    exit_code: int = EXIT_DONE
+    notes: tuple[str, ...] = ()
+    """What else its bursts have to say."""
+    resume: str = "burst run"
+    """What to type for the rest."""
+
+    @classmethod
+    def of(
+        cls, record: BatchRecord, items: Iterable[Item], report: BurstReport | None, *, ended: str, **facts: Any
+    ) -> Generated:
+        """`report` is that of its bursts, where this process had any; `ended` is how it ended where it had none."""
+        counts, failures = dict.fromkeys(Status, 0), []
+        for item in items:
+            counts[item.status] += 1
+            if item.status is Status.FAILED:
+                failures.append((place_of(item), item.error.message if item.error else ""))
+        reason, code = None, EXIT_ITEMS_FAILED if failures else EXIT_DONE
+        if failures and record.on_error == "stop" and remaining(counts):
+            ended, reason = "failure", f"{failures[0][0]} failed, and --on-error is stop"
+        if report is not None:
+            ended = report.ended
+            reason, code = (report.reason, report.exit_code) if report.reason is not None else (reason, code)
+        return cls(
+            record=record,
+            counts=counts,
+            failures=tuple(failures),
+            ended=ended,
+            reason=reason,
+            exit_code=code,
+            notes=report.notes if report is not None else (),
+            **facts,
+        )
+
+    @property
+    def left(self) -> int:
+        return remaining(self.counts)
+
+    @property
+    def directory(self) -> Path:
+        return self.output_dir / self.record.directory
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.generate/1`."""
+        return {
+            "schema": "burst.generate/1",
+            "batch": self.record.batch,
+            "directory": str(self.directory),
+            "total": self.record.total,
+            "counts": {str(status): count for status, count in self.counts.items()},
+            "left": self.left,
+            "failures": [{"picture": picture, "message": message} for picture, message in self.failures],
+            "seed": self.record.parameters.get("seed"),
+            "seconds": round(self.seconds, 3),
+            "ended": self.ended,
+            "reason": self.reason,
+            "notes": list(self.notes),
+            "next": self.resume if self.left else None,
+            "exit_code": self.exit_code,
+        }
+
+    def as_text(self) -> str:
+        """The summary: how many, what failed, where they are, and what to type next."""
+        if self.ended == "queued":
+            return self._queued()
+        done, failed = self.counts[Status.COMPLETED], self.counts[Status.FAILED]
+        lines = [f"Batch {self.record.batch}: {done} of {self.record.total} done in {spoken_seconds(self.seconds)}"]
+        lines[0] += f", {failed} failed" if failed else ""
+        lines[0] += f", {self.counts[Status.CANCELLED]} cancelled" if self.counts[Status.CANCELLED] else ""
+        lines += [f"  failed: {picture}: {message}" for picture, message in self.failures[:_SHOWN_FAILURES]]
+        if failed > _SHOWN_FAILURES:
+            lines.append(f"  … and {failed - _SHOWN_FAILURES} more failed")
+        if self.reason is not None:
+            lines.append(f"Stopped: {self.reason}")
+        lines += [f"Note: {note}" for note in self.notes]
+        if done:
+            lines.append(f"Pictures are in {self.directory}")
+        if self.left:
+            lines.append(f"{counted(self.left)} left. Next: {self.resume}")
+        return in_lines(lines)
+
+    def _queued(self) -> str:
+        return in_lines(
+            [
+                f"Batch {self.record.batch}: {counted(self.record.total)} added",
+                f"Pictures will be in {self.directory}",
+                f"The next burst makes them, or the one that is at work. Next: {self.resume}",
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What `--dry-run` shows."""
+
+    plan: Plan
+    exit_code: int = EXIT_DONE
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.generate-dry-run/1`."""
+        return {
+            "schema": "burst.generate-dry-run/1",
+            "total": self.plan.record.total,
+            "items": [
+                {"place": place_of(item), "prompt": item.prompt_text, "inputs": item.inputs} for item in self.plan.items
+            ],
+            "graph": self.plan.first_graph,
+        }
+
+    def as_text(self) -> str:
+        """A line an item, and the first graph."""
+        lines = [f"Would add {counted(self.plan.record.total)}:"]
+        for item in self.plan.items:
+            said = ", ".join(f"{name} {value}" for name, value in item.inputs.items())
+            lines.append(f"  {place_of(item)}: {item.prompt_text} ({said})")
+        graph = json.dumps(self.plan.first_graph, indent=2, ensure_ascii=False)
+        return in_lines([*lines, "First graph:", *graph.split("\n")])
+
+
+def resuming(said: Overrides, kept: Settings) -> str:
+    """The command for what is left of a batch: what was said for it and is not remembered has to be said again."""
+    words = ["burst", "run"]
+    if said.output_dir is not None and said.output_dir.absolute() != kept.output_dir:
+        words += ["--output", str(said.output_dir)]
+    servers = (
+        [parse_address(text).url for text in parse_servers(said.servers, source="--server")] if said.servers else []
+    )
+    if servers and servers != list(kept.server_urls):
+        words += [word for server in servers for word in ("--server", server)]
+    for name, address in said.bindings.items():
+        words += ["--bind", f"{name}={address}"] if kept.bindings.get(name) != address else []
+    return shlex.join(words)
+
+
+def place_of(item: Item) -> str:
+    """Where an item's first picture goes, relative to the output directory."""
+    return f"{item.subfolder}/{item.filename}" if item.subfolder else item.filename

@@ -1,0 +1,197 @@
+"""Where prompts come from: a flag, a file, a list with a prompt a line, CSV, JSONL."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from orchestrator.batches.layouts import refuse_unsafe
+from orchestrator.batches.rows import Heading
+from orchestrator.batches.spec import BatchSpec, PromptEntry, flag_of
+from orchestrator.batches.values import clean
+from orchestrator.batches.vocabulary import Vocabulary
+from orchestrator.errors import UsageError
+from orchestrator.formatting import folded
+from orchestrator.text_files import decoded
+
+STANDARD_INPUT = "-"
+LARGEST_LIST_BYTES = 256 << 20
+"""Of a list, which is held in memory."""
+_DELIMITERS = ",;\t"
+"""Spreadsheets write CSV with semicolons where the comma is the decimal point's sign."""
+
+
+def read_entries(spec: BatchSpec, *, vocabulary: Vocabulary, stdin: BinaryIO | None = None) -> list[PromptEntry]:
+    """The prompts that were asked for, in their order; at least one. Not for `from_file`, which is no list.
+
+    `stdin` is read for a file called `-`. In a mirror layout each wish has the name and subfolder that its row says;
+    otherwise a list's own name is the subfolder, and a prompt file's directory and name are its.
+    Errors: UsageError that names file, line and column.
+    """
+    source = spec.source
+    said = str(getattr(spec, source))
+    if source == "prompt":
+        return [PromptEntry(clean(said, "--prompt").strip(), {}, "--prompt")]
+    listed = _List(said, vocabulary, mirrored=spec.layout == "mirror")
+    text = _text(said, listed.shown, flag_of(source), stdin)
+    refuse_unsafe("image", layout="mirror", subfolder=listed.subfolder or "", place=listed.shown)
+    read = {"prompt_file": _whole, "prompts_file": _lines, "csv": _csv, "jsonl": _jsonl}[source]
+    entries = list(read(listed, text))
+    if not entries:
+        raise UsageError(f"{listed.shown}: there is no prompt in it")
+    _refuse_same_names(entries)
+    return entries
+
+
+@dataclass(frozen=True)
+class _List:
+    """A file with prompts."""
+
+    path: str
+    vocabulary: Vocabulary
+    mirrored: bool
+
+    @property
+    def shown(self) -> str:
+        return "standard input" if self.path == STANDARD_INPUT else self.path
+
+    def line(self, number: int) -> str:
+        return f"{self.shown} line {number}"
+
+    @property
+    def subfolder(self) -> str | None:
+        """Where a mirror layout puts what its rows do not place; None in another layout."""
+        if not self.mirrored:
+            return None
+        return "" if self.path == STANDARD_INPUT else Path(self.path).stem
+
+    def heading(self, said: Iterable[str], where: str) -> Heading:
+        return Heading.read(tuple(said), where, vocabulary=self.vocabulary, subfolder=self.subfolder)
+
+
+def _text(path: str, shown: str, flag: str, stdin: BinaryIO | None) -> str:
+    """Pipes and the shell's `<(…)` are read to their end. Errors: UsageError."""
+    try:
+        if path == STANDARD_INPUT:
+            data = (stdin or sys.stdin.buffer).read(LARGEST_LIST_BYTES + 1)
+        else:
+            with open(path, "rb") as stream:
+                data = stream.read(LARGEST_LIST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{flag} {path}: cannot be read: {reason}") from error
+    if len(data) > LARGEST_LIST_BYTES:
+        raise UsageError(f"{shown}: over {LARGEST_LIST_BYTES >> 20} MiB; split it")
+    try:
+        return decoded(data)
+    except ValueError as error:
+        raise UsageError(f"{shown}: {error}") from error
+
+
+def _whole(listed: _List, text: str) -> Iterator[PromptEntry]:
+    if not text.strip():
+        return
+    name, subfolder = "", ""
+    if listed.mirrored and listed.path != STANDARD_INPUT:
+        path = Path(listed.path).absolute()
+        name, subfolder = path.stem, path.parent.name
+        refuse_unsafe(name, layout="mirror", subfolder=subfolder, place=listed.shown)
+    yield PromptEntry(text.strip(), {}, listed.shown, name=name, subfolder=subfolder)
+
+
+def _lines(listed: _List, text: str) -> Iterator[PromptEntry]:
+    """Blank lines, and those that begin with #, are passed over."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield PromptEntry(line.strip(), {}, listed.line(number), subfolder=listed.subfolder or "")
+
+
+def _csv(listed: _List, text: str) -> Iterator[PromptEntry]:
+    heading: Heading | None = None
+    for number, cells in _records(listed, text):
+        where = listed.line(number)
+        if heading is None:
+            heading = listed.heading(cells, where)
+            continue
+        told = [cell if cell.strip() else None for cell in cells]
+        more = [cell for cell in told[len(heading.said) :] if cell is not None]
+        if more:
+            raise UsageError(
+                f"{where}: {len(cells)} cells under {len(heading.said)} columns, the first too many is {more[0]!r}; "
+                'put "…" around a text that holds a comma'
+            )
+        missing = len(heading.said) - len(told)
+        yield heading.entry([*told[: len(heading.said)], *[None] * missing], where)
+
+
+def _records(listed: _List, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Each row that is not blank, with the line where it begins."""
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    delimiter = max(_DELIMITERS, key=first.count)
+    rows = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    while True:
+        number = rows.line_num + 1
+        try:
+            cells = next(rows, None)
+        except csv.Error as error:
+            raise UsageError(f"{listed.line(number)}: this row is no CSV: {error}; see to its quotes") from error
+        if cells is None:
+            return
+        if any(cell.strip() for cell in cells):
+            yield number, cells
+
+
+def _jsonl(listed: _List, text: str) -> Iterator[PromptEntry]:
+    """Objects whose keys are columns; a text alone is a prompt."""
+    headings: dict[tuple[str, ...], Heading] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        where = listed.line(number)
+        document = _parsed(line, where)
+        if isinstance(document, str):
+            document = {"prompt": document}
+        if not isinstance(document, dict):
+            raise UsageError(f"{where}: an object or a text stands on each line, not {line.strip()[:40]!r}")
+        keys = tuple(document)
+        if keys not in headings:
+            headings[keys] = listed.heading(keys, where)
+        yield headings[keys].entry(list(document.values()), where)
+
+
+def _parsed(line: str, where: str) -> object:
+    try:
+        return json.loads(line, object_pairs_hook=_once, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{where}, character {error.colno}: no JSON: {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice; take one out")
+    return found
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _refuse_same_names(entries: Iterable[PromptEntry]) -> None:
+    """Two of one name would overwrite each other in a mirror layout. Errors: UsageError."""
+    places: dict[tuple[str, str], PromptEntry] = {}
+    for entry in entries:
+        if not entry.name:
+            continue
+        other = places.setdefault((folded(entry.subfolder), folded(entry.name)), entry)
+        if other is not entry:
+            name = f"{entry.subfolder}/{entry.name}".lstrip("/")
+            raise UsageError(f"{other.where} and {entry.where} are both called {name}; rename one")

@@ -1,0 +1,258 @@
+"""What one call of `burst generate` asks for."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self, get_args
+from urllib.parse import urlsplit
+
+from orchestrator.batches.layouts import refuse_unsafe
+from orchestrator.batches.values import LARGEST_SEED, clean, fitted, parted, parts_of
+from orchestrator.batches.vocabulary import Vocabulary, spelled
+from orchestrator.errors import UsageError
+from state.batch import Layout
+from state.item import Priority
+
+SeedMode = Literal["increment", "random", "fixed"]
+OnError = Literal["stop", "continue"]
+LARGEST_COUNT = 999
+
+SOURCES = ("prompt", "prompt_file", "prompts_file", "csv", "jsonl", "from_file")
+"""Where prompts come from: one of these is said."""
+_FLAGS = {"cfg": "--cfg-scale", "loras": "--lora", "from_file": "--from", "lora": "--lora"}
+_WORDS = ("model", "sampler", "scheduler", "template", "profile", "stem")
+
+
+def flag_of(name: str) -> str:
+    """The flag that says a field of `BatchSpec`, or a binding."""
+    if name in ("width", "height"):
+        return "--size"
+    return _FLAGS.get(name, f"--{name.replace('_', '-')}")
+
+
+@dataclass(frozen=True)
+class PromptEntry:
+    """One prompt, with what its row of a list says beside it."""
+
+    prompt: str
+    inputs: Mapping[str, Any]
+    """By binding or address."""
+    where: str
+    """For messages: `prompts.csv line 7`."""
+    name: str = ""
+    """What a mirror layout calls its pictures; empty where nobody named it."""
+    subfolder: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSpec:
+    """All that may be said; None and empty mean that nothing was. Files are paths, or `-` for standard input."""
+
+    prompt: str | None = None
+    prompt_file: str | None = None
+    """A file that is one prompt."""
+    prompts_file: str | None = None
+    """A prompt a line."""
+    csv: str | None = None
+    jsonl: str | None = None
+    from_file: str | None = None
+    """A sidecar or a picture, to be made again."""
+    negative: str | None = None
+    count: int = 1
+    """Variations of each prompt."""
+    seed: int | None = None
+    """Of each prompt's first variation."""
+    seed_mode: SeedMode = "increment"
+    model: str | None = None
+    loras: tuple[str, ...] = ()
+    """Each NAME or NAME:STRENGTH."""
+    steps: int | None = None
+    cfg: float | None = None
+    sampler: str | None = None
+    scheduler: str | None = None
+    size: tuple[int, int] | None = None
+    """Width and height in pixels."""
+    batch_size: int | Literal["auto"] | None = None
+    """Pictures that the server makes of one prompt it is sent."""
+    template: str | None = None
+    profile: str | None = None
+    priority: Priority = "normal"
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    """Name or address -> value, for every item."""
+    sweeps: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Name or address -> values; all of them are crossed."""
+    layout: Layout = "numbered"
+    stem: str | None = None
+    on_error: OnError = "stop"
+    notify: tuple[str, ...] = ()
+    """Addresses that are told how the batch ended."""
+
+    @property
+    def source(self) -> str:
+        """The field that says where the prompts come from. Errors: UsageError for none, and for several."""
+        said = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(said) != 1:
+            among = f"{' and '.join(map(flag_of, said))} are several" if said else "none is said"
+            raise UsageError(f"say one source of prompts, {', '.join(map(flag_of, SOURCES))}; {among}")
+        return said[0]
+
+    @property
+    def cells(self) -> int:
+        """Combinations of the sweeps' values."""
+        return math.prod(map(len, self.sweeps.values()))
+
+    def flagged(self) -> dict[str, Any]:
+        """What the flags set in every item, by binding. Not the seed, and no batch size that is still `auto`."""
+        width, height = self.size or (None, None)
+        said = {
+            "negative": self.negative,
+            "model": self.model,
+            "lora": self.loras[0] if len(self.loras) == 1 else list(self.loras) or None,
+            "steps": self.steps,
+            "cfg": self.cfg,
+            "sampler": self.sampler,
+            "scheduler": self.scheduler,
+            "width": width,
+            "height": height,
+            "batch_size": None if self.batch_size == "auto" else self.batch_size,
+        }
+        return {name: value for name, value in said.items() if value is not None}
+
+    def inputs(self) -> dict[str, Any]:
+        """What every item has in common: flags and settings, by binding or address. Not the seed."""
+        settings = (part for name, value in self.sets.items() for part in parted(name, value).items())
+        return self.flagged() | dict(settings)
+
+    def checked(self) -> Self:
+        """Itself. Errors: UsageError that names the flag."""
+        if self.source == "prompt" and not clean(self.prompt, "--prompt").strip():
+            raise UsageError("--prompt: the text is empty; write one")
+        for check in (_check_choices, _check_count, _check_values, _check_seeds, _check_sweeps, _check_told_once):
+            check(self)
+        if self.stem is not None:
+            refuse_unsafe(self.stem, layout=self.layout, place="--stem")
+        for url in self.notify:
+            _check_url(url)
+        return self
+
+    def settled(self, vocabulary: Vocabulary) -> Self:
+        """This by the names of one template, checked. Errors: UsageError for what nothing in the template takes."""
+        for name in (*self.flagged(), *(["seed"] if self.seed is not None else [])):
+            _meaning(vocabulary, name, flag_of(name))
+        sets, sweeps = (_renamed(vocabulary, *said) for said in (("--set", self.sets), ("--sweep", self.sweeps)))
+        return replace(
+            self,
+            sets={name: _fitted(name, value, f"--set {name}") for name, value in sets.items()},
+            sweeps={
+                name: tuple(_fitted(name, value, f"--sweep {name}") for value in values)
+                for name, values in sweeps.items()
+            },
+        ).checked()
+
+
+def _check_choices(spec: BatchSpec) -> None:
+    for name, known in (("seed_mode", SeedMode), ("priority", Priority), ("layout", Layout), ("on_error", OnError)):
+        if getattr(spec, name) not in get_args(known):
+            raise UsageError(f"{flag_of(name)}: {getattr(spec, name)!r} is none of {', '.join(get_args(known))}")
+    for name in (*SOURCES[1:], *_WORDS):
+        if (said := getattr(spec, name)) is not None and not said.strip():
+            raise UsageError(f"{flag_of(name)}: the name is empty; write one, or leave the flag out")
+
+
+def _check_count(spec: BatchSpec) -> None:
+    if not 1 <= spec.count <= LARGEST_COUNT:
+        raise UsageError(f"--count {spec.count}: a prompt has from 1 to {LARGEST_COUNT} variations")
+
+
+def _check_values(spec: BatchSpec) -> None:
+    if spec.size is not None:
+        _fitted("size", "x".join(map(str, spec.size)), "--size")
+    for name, value in spec.flagged().items():
+        _fitted(name, value, flag_of(name))
+    for said, value in spec.sets.items():
+        _fitted(spelled(said), value, f"--set {said}")
+
+
+def _check_seeds(spec: BatchSpec) -> None:
+    swept = "seed" in map(spelled, spec.sweeps)
+    if "seed" in map(spelled, spec.sets):
+        raise UsageError("--set seed: say it with --seed")
+    if swept and (spec.count > 1 or spec.seed_mode == "random"):
+        raise UsageError("--sweep seed says every seed itself; leave out --count and --seed-mode random")
+    if spec.seed is None:
+        return
+    if spec.seed_mode == "random":
+        raise UsageError("--seed-mode random draws every seed; leave --seed out")
+    _fitted("seed", spec.seed, "--seed")
+    try:
+        last_seed(spec.seed, spec)
+    except UsageError as error:
+        raise UsageError(f"--seed: {error}") from error
+
+
+def _check_sweeps(spec: BatchSpec) -> None:
+    for said, values in spec.sweeps.items():
+        fitting = [_fitted(spelled(said), value, f"--sweep {said}") for value in values]
+        if not fitting:
+            raise UsageError(f"--sweep {said}: it has no values; write them with commas between")
+        for number, value in enumerate(fitting):
+            if value in fitting[:number]:
+                raise UsageError(f"--sweep {said}: {value!r} is there twice; take one out")
+
+
+def _check_told_once(spec: BatchSpec) -> None:
+    told = {name: flag_of(name) for name in spec.flagged()}
+    if spec.seed is not None:
+        told["seed"] = "--seed"
+    for flag, said in (("--set", spec.sets), ("--sweep", spec.sweeps)):
+        for name in said:
+            for part in parts_of(spelled(name)):
+                other = told.setdefault(part, f"{flag} {name}")
+                if other != f"{flag} {name}":
+                    raise UsageError(f"{other} and {flag} {name} both say {part}; leave one out")
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and not re.search(r"[\s\x00-\x1f]", url)
+    except ValueError:
+        fits = False
+    if not fits:
+        # It may hold a key, so it is not repeated.
+        raise UsageError("--notify: write an address such as https://example.org/hook")
+
+
+def last_seed(base: int, spec: BatchSpec) -> int:
+    """The seed of a prompt's last variation, whose first one has `base`. Errors: UsageError when it is too large."""
+    last = base + (spec.count - 1 if spec.seed_mode == "increment" else 0)
+    if last > LARGEST_SEED:
+        raise UsageError(f"{base}, and one more for each of {spec.count} variations, ends over {LARGEST_SEED}")
+    return last
+
+
+def _renamed(vocabulary: Vocabulary, flag: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    renamed: dict[str, Any] = {}
+    for name, value in said.items():
+        meaning = _meaning(vocabulary, name, f"{flag} {name}")
+        if meaning in renamed:
+            raise UsageError(f"{flag} {name}: {meaning} is said twice; say it once")
+        renamed[meaning] = value
+    return renamed
+
+
+def _meaning(vocabulary: Vocabulary, said: str, place: str) -> str:
+    try:
+        return vocabulary.meaning(said)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from error
+
+
+def _fitted(name: str, value: object, place: str) -> Any:
+    try:
+        return fitted(name, value)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from error

@@ -1,0 +1,179 @@
+"""Taking items and batches back: at once what is pending, as far as the servers still can what is submitted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+
+from orchestrator.batches.batch_status import find_batch
+from orchestrator.batches.suggestions import near_matches
+from orchestrator.comfyui import ComfyUI
+from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, look_up, withdraw
+from orchestrator.errors import BurstError, LockHeld, StaleChange, UsageError
+from orchestrator.retries import Changed, keys_of
+from orchestrator.settings import Overrides, load_settings
+from state.batch import BatchLog
+from state.item import Item, Status
+from state.json.run_lock import RunLock
+from state.json.store import JsonStore
+from state.store import Change, change_all
+
+_CANCELLABLE: dict[Status, Callable[[Item], Item]] = {
+    Status.PENDING: lambda item: item.cancel(),
+    Status.SUBMITTED: lambda item: item.request_cancel(),
+}
+
+
+def cancel(
+    state: Path,
+    names: Collection[str] = (),
+    *,
+    queued_only: bool = False,
+    overrides: Overrides | None = None,
+    patience_seconds: float = 20.0,
+) -> Changed:
+    """Take back items and batches: pending items at once; for submitted ones the wish is journalled and the server is
+    told. Without names, everything. Pictures that are finished stay.
+
+    Whoever holds run.lock settles the wish; when nobody does, it is settled here as far as the server's answer goes,
+    and the rest by the next burst. `queued_only` leaves alone what a server is rendering, and what may still be on its
+    way to one. `patience_seconds`: how long a server that does not answer is asked again. Errors: UsageError for a name
+    that is neither an item nor the beginning of one batch's id; StateError.
+    """
+    store = JsonStore.open(state)
+    try:
+        wanted = _wanted(store, names)
+        servers = _Servers(state, overrides or Overrides(), patience_seconds)
+        if queued_only:
+            # Pending ones first, so that a burst at work submits none of them meanwhile.
+            changed = _cancel_or_wish(store, wanted, _is_pending)
+            deleted = _delete_waiting(servers, map(store.get, wanted))
+            changed += _cancel_or_wish(
+                store, list(deleted), lambda item: _is_pending(item) or item.prompt_id == deleted[item.key]
+            )
+        else:
+            changed = _cancel_or_wish(store, wanted)
+        for server, wished in _by_server(changed):
+            with servers.asked(server, otherwise="The next burst settles what was to be cancelled there.") as client:
+                _settle_unattended(store, wished, withdraw(client, map(_prompt_id, wished)))
+        store.settle(at_end=True)
+        what, notes = "cancelled, or about to be", tuple(servers.notes)
+        return Changed("burst.cancel/1", what, keys_of(changed), store.counts(), notes)
+    finally:
+        store.close()
+
+
+class _Servers:
+    """The servers of submitted items, as the settings say to reach them. What fails with one becomes a note."""
+
+    def __init__(self, state: Path, overrides: Overrides, patience_seconds: float) -> None:
+        self.notes: list[str] = []
+        self._patience_seconds = patience_seconds
+        self._load = cache(lambda: load_settings(state, overrides))
+
+    @contextmanager
+    def asked(self, server: str, *, otherwise: str) -> Iterator[ComfyUI]:
+        """`otherwise`: what becomes of the items when this fails."""
+        settings = self._load()
+        try:
+            known = settings.server_at(server)
+            headers = settings.resolved_headers(known) if known else {}
+            with ComfyUI(known or server, headers=headers, retry_seconds=self._patience_seconds) as client:
+                yield client
+        except BurstError as error:
+            self.notes.append(f"{error} {otherwise}")
+
+
+def _wanted(store: JsonStore, names: Collection[str]) -> list[str]:
+    """The keys that these names mean, each once; all that can be cancelled for none."""
+    if not names:
+        return [item.key for item in store.items(*_CANCELLABLE)]
+    log = BatchLog(store.folder).read()
+    keys, batches = [], set()
+    for name in names:
+        if name in store:
+            keys.append(name)
+        elif any(batch.startswith(name) for batch in log):
+            batches.add(find_batch(log, name).id)
+        else:
+            _refuse(store, name, list(log))
+    if batches:
+        keys += [item.key for item in store.items(*_CANCELLABLE) if item.batch in batches]
+    return list(dict.fromkeys(keys))
+
+
+def _refuse(store: JsonStore, name: str, batches: Sequence[str]) -> None:
+    near = near_matches(name, batches) or get_close_matches(name, [item.key for item in store.items()])
+    advice = f"near it: {', '.join(near)}" if near else "`burst batches list` and `burst status --json` list some"
+    raise UsageError(f"neither an item nor a batch is called {name!r} in {store.path}; {advice}")
+
+
+def _is_pending(item: Item) -> bool:
+    return item.status is Status.PENDING
+
+
+def _cancel_or_wish(
+    store: JsonStore, keys: Sequence[str], accept: Callable[[Item], bool] = lambda item: True
+) -> list[Item]:
+    """All in one change set, decided anew where a burst has just submitted or ended one of them, or sent it again."""
+
+    def taken_back(now: Item) -> Item:
+        return _CANCELLABLE[now.status](now) if accept(now) else now
+
+    while True:
+        items = [item for item in map(store.get, keys) if item.status in _CANCELLABLE and accept(item)]
+        try:
+            changed = store.apply([Change(item.key, item.status, taken_back) for item in items])
+        except StaleChange:
+            store.refresh()
+        else:
+            return [item for item in changed if item.status is Status.CANCELLED or accept(item)]
+
+
+def _by_server(items: Iterable[Item]) -> list[tuple[str, list[Item]]]:
+    """The submitted ones among these, by the server that has them."""
+    found: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        if item.status is Status.SUBMITTED and item.server:
+            found[item.server].append(item)
+    return sorted(found.items())
+
+
+def _prompt_id(item: Item) -> str:
+    return item.prompt_id or ""
+
+
+def _delete_waiting(servers: _Servers, items: Iterable[Item]) -> dict[str, str]:
+    """Delete from the servers' queues what waits there; by key, the prompts that are surely gone then."""
+    deleted: dict[str, str] = {}
+    for server, theirs in _by_server(items):
+        with servers.asked(server, otherwise="What waits there stays.") as client:
+            fates = look_up(client, map(_prompt_id, theirs))
+            waiting = {asked: fate for asked, fate in fates.items() if isinstance(fate, Queued) and not fate.running}
+            client.delete_from_queue(fate.prompt_id for fate in waiting.values())
+            after = look_up(client, waiting)
+            deleted |= {
+                item.key: _prompt_id(item) for item in theirs if isinstance(after.get(_prompt_id(item)), Absent)
+            }
+    return deleted
+
+
+def _settle_unattended(store: JsonStore, items: Sequence[Item], fates: Mapping[str, Fate]) -> None:
+    """Cancel what is known not to finish, when no burst is at work that would."""
+    lock = RunLock(store.folder)
+    try:
+        lock.acquire()
+    except LockHeld:
+        return
+    try:
+        for item in items:
+            fate = fates[_prompt_id(item)]
+            if isinstance(fate, Queued | Unclear) or (isinstance(fate, Finished) and fate.entry.succeeded):
+                continue
+            change_all(store, [item], lambda now: now.cancel())
+    finally:
+        lock.release()

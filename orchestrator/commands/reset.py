@@ -1,0 +1,22 @@
+"""`burst reset`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from orchestrator.commands.common import json_option, show, state_option
+
+
+@click.command(short_help="Forget all progress.")
+@state_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def reset(state: Path, yes: bool, as_json: bool) -> None:
+    """Forget all progress: every item is due again. Pictures stay until they are rendered anew."""
+    from orchestrator.retries import reset as reset_items
+
+    if not yes:
+        click.confirm(f"Forget all progress of {state}?", abort=True, err=True)
+    show(reset_items(state), as_json)

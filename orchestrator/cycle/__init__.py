@@ -1,0 +1,1 @@
+"""What a burst does: recover, submit, watch, download, checkpoint, report."""

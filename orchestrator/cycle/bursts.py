@@ -1,0 +1,247 @@
+"""The bursts of one run, one after the other: each with its record in `bursts.jsonl`, all of them in one report."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from orchestrator.clock import Clock
+from orchestrator.cycle import pacing
+from orchestrator.cycle.context import Tally
+from orchestrator.cycle.loop import Cycle, Ending
+from orchestrator.cycle.report import BurstReport, exit_code_of
+from orchestrator.cycle.request import Request
+from orchestrator.cycle.worker import Worker
+from orchestrator.cycle.workers import SharedContext
+from orchestrator.errors import (
+    BurstError,
+    ConfigurationError,
+    ServerDown,
+    StopBurst,
+    TransientError,
+    UnexpectedAnswer,
+)
+from orchestrator.formatting import spoken_seconds
+from state.item import remaining
+from state.json.burst_log import BurstLog, BurstRecord
+from state.json.burst_log import Ending as RecordedEnding
+from state.json.run_lock import RunLock
+
+if TYPE_CHECKING:
+    from orchestrator.batches.completion import BatchCompletion
+
+_BATCHES = "batches.jsonl"
+_QUICK_REWRITE_SECONDS = 0.2
+_RECORDED: dict[str, RecordedEnding] = {"done": "done", "deadline": "deadline", "stopped": "stopped"}
+
+
+@dataclass
+class Memory:
+    """The bursts that were, this run's own included."""
+
+    log: BurstLog
+    records: list[BurstRecord]
+    told: Tally = field(default_factory=Tally)
+    """What the records of this run have told so far."""
+
+    def add(self, record: BurstRecord) -> None:
+        """Errors: DiskFull."""
+        self.records.append(record)
+        self.log.append(record)
+
+
+@dataclass(frozen=True)
+class Age:
+    """When a run began."""
+
+    clock: Clock
+    started_at: datetime
+    started: float
+
+    @classmethod
+    def of_now(cls, clock: Clock) -> Age:
+        return cls(clock, clock.now(), clock.monotonic())
+
+    def seconds(self) -> float:
+        return self.clock.monotonic() - self.started
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How a burst ended."""
+
+    burst: str
+    how: Ending | Literal["error"]
+    error: BurstError | None
+
+
+class Bursts:
+    """Used once, by one thread. `signal` names the one that asked for the stop, where one did."""
+
+    def __init__(
+        self,
+        request: Request,
+        workers: Sequence[Worker],
+        shared: SharedContext,
+        *,
+        lock: RunLock,
+        memory: Memory,
+        age: Age,
+        limit_seconds: float | None,
+        notes: Tally,
+        stop: threading.Event,
+        signal: Callable[[], str | None],
+    ) -> None:
+        self._request = request
+        self._workers = workers
+        self._store = shared.store
+        self._dispatch = shared.dispatch
+        self._outputs = shared.outputs
+        self._clock = shared.clock
+        self._lock = lock
+        self._memory = memory
+        self._age = age
+        self._limit = limit_seconds
+        self._notes = notes
+        self._stop = stop
+        self._signal = signal
+        self._completion: BatchCompletion | None = None
+        deadline = None if limit_seconds is None else age.started + limit_seconds
+        self._cycle = Cycle(
+            workers, self._dispatch, self._store, clock=self._clock, stop=stop, check=lock.check, deadline=deadline
+        )
+
+    def run(self) -> BurstReport:
+        """One burst, or one after the other until nothing is left."""
+        count = 0
+        while True:
+            self._look_at_batches()
+            left = None if self._limit is None else self._limit - self._age.seconds()
+            size = self._request.burst_size(self._memory.records, seconds=left)
+            ended = self._burst(size)
+            count += 1
+            goes_on = self._request.until_done and ended.how == "done" and self._dispatch.ended_in_burst
+            if self._dispatch.is_batch_over or not (goes_on and remaining(self._store.counts())):
+                break
+        self._cycle.close(None if ended.how == "error" else ended.how)
+        error = self._settle(ended)
+        if ended.how == "deadline" and self._request.max_seconds is None:
+            self._notes.note(_ended_by_habit(self._memory.records))
+        if ended.how != "stopped":
+            self._look_at_batches(anew=bool(self._memory.told.ended))
+            if self._completion is not None and ended.how != "deadline":
+                self._completion.finish()
+        return self._report(_Ended(ended.burst, ended.how, error), bursts=count, size=size)
+
+    def _burst(self, size: int) -> _Ended:
+        """One burst, with its record."""
+        burst, began = uuid.uuid4().hex[:8], Age.of_now(self._clock)
+        self._lock.hold(burst=burst, started_at=began.started_at, size=size, run_started_at=self._age.started_at)
+        before = self._memory.told
+        how, error = self._cycled(size)
+        done = self._memory.told = Tally.of(worker.context.tally for worker in self._workers)
+        record = BurstRecord(
+            burst=burst,
+            started_at=began.started_at,
+            ended_at=self._clock.now(),
+            ended=_RECORDED.get(how, "error"),
+            size=size,
+            completed=done.completed - before.completed,
+            failed=done.failed - before.failed,
+            recovered=done.recovered - before.recovered,
+            seconds=round(began.seconds(), 3),
+            alive_seconds=round(self._age.seconds(), 3),
+            seconds_per_item=self._seconds_per_item(),
+            signal=self._signal() if how == "stopped" else None,
+            reason=str(error) if error is not None else None,
+        )
+        try:
+            self._memory.add(record)
+        except StopBurst as full:
+            error = error or full
+        return _Ended(burst, how, error)
+
+    def _cycled(self, size: int) -> tuple[Ending | Literal["error"], BurstError | None]:
+        """How the burst ended, and what ended it early."""
+        error: BurstError | None = None
+        how: Ending | Literal["error"] = "error"
+        try:
+            how = self._cycle.burst(size)
+        except UnexpectedAnswer as unexpected:
+            error = (ConfigurationError if unexpected.needs_a_person else ServerDown)(str(unexpected))
+        except TransientError as transient:
+            error = ServerDown(str(transient))
+        except BurstError as other:
+            error = other
+        return ("stopped", None) if self._stop.is_set() else (how, error)
+
+    def _settle(self, ended: _Ended) -> BurstError | None:
+        """Bring the state file up to date; when told to stop, only where that is quick. What ended the run early."""
+        error = ended.error
+        if not (ended.how == "stopped" and self._store.rewrite_seconds > _QUICK_REWRITE_SECONDS):
+            try:
+                self._store.settle(at_end=True)
+            except BurstError as unsettled:
+                error = error or unsettled
+        for edit in self._store.hand_edits:
+            self._notes.note(edit)
+        return error
+
+    def _look_at_batches(self, *, anew: bool = False) -> None:
+        """Note which batches have ended and tell who asked to be told; a state without any loads nothing for it."""
+        if self._completion is None and (self._store.folder / _BATCHES).exists():
+            from orchestrator.batches.completion import BatchCompletion
+
+            self._completion = BatchCompletion(
+                self._store, self._outputs.output_dir, clock=self._clock, note=self._notes.note
+            )
+        if self._completion is not None:
+            self._completion.look(anew=anew)
+
+    def _seconds_per_item(self) -> float | None:
+        """Seconds from one completion to the next, all servers working side by side."""
+        paces = [pace for worker in self._workers if (pace := worker.context.pace.seconds_per_item)]
+        return 1 / sum(1 / pace for pace in paces) if paces else None
+
+    def _report(self, ended: _Ended, *, bursts: int, size: int) -> BurstReport:
+        whole = Tally.of([self._notes, *(worker.context.tally for worker in self._workers)])
+        counts = self._store.counts()
+        following = self._store.due(size)
+        seconds = self._age.seconds()
+        per_item = seconds / whole.completed if whole.completed else self._seconds_per_item()
+        error = ended.error
+        return BurstReport(
+            burst=ended.burst,
+            ended="error" if error is not None else ended.how,
+            reason=str(error) if error is not None else None,
+            exit_code=error.exit_code if error is not None else exit_code_of(failed=whole.failed),
+            bursts=bursts,
+            completed=whole.completed,
+            failed=whole.failed,
+            cancelled=whole.cancelled,
+            recovered=whole.recovered,
+            rescued=whole.rescued,
+            put_back=whole.put_back,
+            rendered_twice=whole.rendered_twice,
+            counts=counts,
+            next_batch=tuple(item.key for item in following),
+            next_batch_size=len(following),
+            seconds=seconds,
+            seconds_per_item=per_item,
+            seconds_left=per_item * remaining(counts) if per_item is not None else None,
+            requests=sum(worker.context.client.requests_made for worker in self._workers),
+            output_dir=str(self._outputs.output_dir),
+            servers=tuple(worker.report() for worker in self._workers),
+            failures=tuple(whole.failures),
+            notes=tuple(whole.notes),
+        )
+
+
+def _ended_by_habit(records: Sequence[BurstRecord]) -> str:
+    learned = pacing.learned_limit(records)
+    killed = f"after about {spoken_seconds(learned.seconds)}" if learned is not None else "early"
+    return f"This run ended by itself, because runs here are killed {killed}; --max-seconds says otherwise (0: no end)."

@@ -1,0 +1,241 @@
+"""What the parts of one server's lane share: the tools at hand, what was asked for, and what was done so far."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.clock import Clock
+from orchestrator.comfyui import ComfyUI
+from orchestrator.cycle import pacing
+from orchestrator.cycle.dispatch import Dispatch
+from orchestrator.errors import BurstError, ServerBusy, StaleChange
+from orchestrator.outputs import Outputs
+from orchestrator.preparation import Preparation
+from state.item import ErrorRecord, Item, Status
+from state.store import Change, Store, change_all
+
+log = logging.getLogger("burst")
+_MOST_CRASHES = 2
+"""So often an item may be running when its server goes down; it is set aside then, so that the others go on."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every burst of a run is asked to do."""
+
+    poll_seconds: float = pacing.DEFAULT_POLL_SECONDS
+    max_attempts: int = 3
+    in_doubt_seconds: float = pacing.IN_DOUBT_SECONDS
+    stall_seconds: float = pacing.STALL_SECONDS
+    sweep_seconds: float = pacing.SWEEP_SECONDS
+
+
+@dataclass
+class Tally:
+    """What was done so far."""
+
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    recovered: int = 0
+    """Items that an earlier burst had left submitted."""
+    rescued: int = 0
+    """Found by the names of their files after the server had forgotten them."""
+    put_back: int = 0
+    rendered_twice: int = 0
+    """Prompts that turned out to have been rendered although they had been given up."""
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ended(self) -> int:
+        return self.completed + self.failed + self.cancelled
+
+    @classmethod
+    def of(cls, tallies: Iterable[Tally]) -> Tally:
+        """What all of them did together."""
+        whole = cls()
+        for tally in tallies:
+            for name in ("completed", "failed", "cancelled", "recovered", "rescued", "put_back", "rendered_twice"):
+                setattr(whole, name, getattr(whole, name) + getattr(tally, name))
+            whole.failures += tally.failures
+            whole.notes += [note for note in tally.notes if note not in whole.notes]
+        return whole
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+            log.warning("%s", text)
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """POSTs of one item whose answers were none: what the last one met, and how many had been accepted at the first."""
+
+    met: str
+    accepted_before: int
+
+
+@dataclass
+class WorkerContext:
+    """The tools of one server's lane. The store is the only thing in it that outlives the process.
+
+    Everything but store, outputs, prompts and work is the lane's own; `halt` tells it to leave at once.
+    """
+
+    store: Store
+    client: ComfyUI
+    outputs: Outputs
+    preparation: Preparation
+    dispatch: Dispatch
+    options: Options
+    clock: Clock
+    halt: threading.Event
+    tally: Tally = field(default_factory=Tally)
+    pace: pacing.Pace = field(default_factory=pacing.Pace)
+    accepted_posts: int = 0
+    unanswered: dict[str, Unanswered] = field(default_factory=dict)
+    """By item key: its POSTs in this run that the server did not accept."""
+
+    def change(self, item: Item, edit: Callable[[Item], Item], *, sync: bool = True) -> Item | None:
+        """One item's next record, durable on return; None when another process changed its status meanwhile."""
+        try:
+            (changed,) = self.store.apply([Change(item.key, item.status, edit)], sync=sync)
+        except StaleChange:
+            return None
+        return changed
+
+    def complete(self, edits: Mapping[str, Callable[[Item], Item]], items: Iterable[Item]) -> list[Item]:
+        """Several items' outputs are in place: one checkpoint for all of them. The items that are completed now."""
+        done = change_all(self.store, items, lambda now: edits[now.key](now))
+        for item in done:
+            self.tally.completed += 1
+            self.dispatch.ended(item)
+        return done
+
+    def fail(self, item: Item, error: ErrorRecord, *, charge: bool = True) -> None:
+        """Give an item up, with the reason in its record."""
+        self._count(self.change(item, lambda now: now.fail(error=error, charge=charge)))
+
+    def charge(self, item: Item, error: ErrorRecord) -> None:
+        """An attempt is used up: due again, failed with the last one, or cancelled where that was wished for."""
+        most = self.options.max_attempts
+
+        def edit(now: Item) -> Item:
+            if now.cancel_requested:
+                return now.cancel()
+            return now.fail(error=error) if now.attempts + 1 >= most else now.put_back(charge=True, error=error)
+
+        self._count(self.change(item, edit))
+
+    def put_back(self, item: Item) -> None:
+        """Due again with no attempt charged, in this burst or a later one; or cancelled where that was wished for."""
+        self._count(self.change(item, lambda now: now.cancel() if now.cancel_requested else now.put_back(charge=False)))
+
+    def shrink(self, item: Item, *, batch_size: int) -> None:
+        """Due again with no more than this batch size, with no attempt charged, or cancelled where that was wished for.
+
+        So is, in the same change set, what else of its batch is due with a larger one that `auto` chose: not each of
+        them has to run out of memory by itself. What is out is left as it was sent.
+        """
+
+        def edit(now: Item) -> Item:
+            if now.status is not Status.PENDING:
+                if now.cancel_requested:
+                    return now.cancel()
+                now = now.put_back(charge=False)
+            return now.shrink(batch_size=batch_size)
+
+        changed = {one.key: one for one in change_all(self.store, [item, *self._larger(item, batch_size)], edit)}
+        if changed:
+            whose = f"batch {item.batch}" if item.batch is not None else item.key
+            self.tally.note(
+                f"out of memory at batch_size {item.automatic_batch_size}: {whose} goes on with {batch_size}; "
+                "its prompts make fewer pictures each"
+            )
+        self._count(changed.get(item.key))
+
+    def crashed(self, item: Item) -> None:
+        """Its server went down, or forgot it, while it ran: due again like the others, or set aside as the reason."""
+        import shlex
+
+        blame = f"running when {self.client.url} went down or forgot it"
+        last = ErrorRecord(
+            kind="quarantine",
+            message=f"set aside: it was {blame}, {_MOST_CRASHES} times; look at the server's log, then "
+            f"`burst retry {shlex.quote(item.key)}` tries it again",
+        )
+
+        def edit(now: Item) -> Item:
+            if now.cancel_requested:
+                return now.cancel()
+            crashed = now.crash()
+            return crashed.fail(error=last, charge=False) if crashed.crashes >= _MOST_CRASHES else crashed
+
+        changed = self.change(item, edit)
+        if changed is not None and changed.status is Status.PENDING:
+            self.tally.note(f"{item.key} was {blame}; after the next time it is set aside")
+        self._count(changed)
+
+    def set_aside(self, item: Item, error: BurstError) -> None:
+        """The server answers, but not for this item: left submitted for a later burst, failed after its last attempt.
+
+        Being asked to ask less often (429) charges no attempt.
+        Errors: TransientError when the server answers nothing else either; nothing is charged then.
+        """
+        if self.halt.is_set():
+            raise error
+        self.client.queue_remaining()
+        record = ErrorRecord(kind="unanswered", message=str(error))
+        if isinstance(error, ServerBusy) and error.status == 429:
+            self.tally.note(f"{item.key} is left for a later burst: {error}")
+        elif item.attempts + 1 >= self.options.max_attempts:
+            self.fail(item, record)
+        elif self.change(item, lambda now: now.stumble(error=record)):
+            self.tally.note(f"{item.key} is left for a later burst: {error}")
+
+    def note_unanswered(self, item: Item, error: BurstError) -> None:
+        """Its POST got no answer that says anything; a person should know what came instead."""
+        self.tally.note(f"{error}; what was sent is looked up before it is sent again")
+        before = self.unanswered.get(item.key)
+        self.unanswered[item.key] = Unanswered(str(error), before.accepted_before if before else self.accepted_posts)
+
+    def unsend(self, items: Iterable[Item]) -> None:
+        """Due again, because their POSTs surely reached no queue."""
+        if change_all(self.store, items, lambda now: now.unsend()):
+            self.dispatch.stir()
+
+    def cancel(self, item: Item) -> None:
+        """Settle a wish to cancel."""
+        self._count(self.change(item, lambda now: now.cancel()))
+
+    def _larger(self, item: Item, batch_size: int) -> list[Item]:
+        """Due items of its batch that `auto` gave more than this; none whose prompt may still be out."""
+        if item.batch is None:
+            return []
+        return [
+            other
+            for other in self.store.items(Status.PENDING)
+            if other.batch == item.batch
+            and (other.automatic_batch_size or 0) > batch_size
+            and not other.may_be_on_a_server
+        ]
+
+    def _count(self, changed: Item | None) -> None:
+        """Where an item stands now; None: another process has decided otherwise."""
+        if changed is None:
+            return
+        match changed.status:
+            case Status.PENDING:
+                self.tally.put_back += 1
+                self.dispatch.stir()
+                return
+            case Status.FAILED:
+                self.tally.failed += 1
+                self.tally.failures.append((changed.key, changed.error.message if changed.error else ""))
+            case Status.CANCELLED:
+                self.tally.cancelled += 1
+        self.dispatch.ended(changed)

@@ -1,0 +1,107 @@
+"""Downloads beside the watching: a few threads fetch, the lane places and checkpoints what has arrived."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from orchestrator.clock import Clock
+from orchestrator.cycle.settlement import FinishedPrompt, Settlement
+from orchestrator.errors import BurstError
+from orchestrator.outputs import Fetched
+from state.item import Item
+
+DOWNLOADS_AT_ONCE = 4
+GROUP = 8
+"""So many arrived items at most share one checkpoint."""
+GROUP_SECONDS = 0.05
+"""So long at most an arrived item waits for others that are on their way."""
+
+
+class Executor(Protocol):
+    """Runs jobs beside the caller."""
+
+    def start(self, job: Callable[[], None]) -> None:
+        """Run it soon. It must not raise."""
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    finished: FinishedPrompt
+    outcome: Fetched | BaseException
+    at: float
+
+
+@dataclass
+class Downloads:
+    """The finished prompts of one lane, until their items are checkpointed. Only the lane's thread calls it."""
+
+    settlement: Settlement
+    fetcher: Executor
+    clock: Clock
+    wake: threading.Event
+    """Set when something has arrived."""
+    _under_way: dict[str, FinishedPrompt] = field(default_factory=dict)
+    _arrived: queue.SimpleQueue[_Arrival] = field(default_factory=queue.SimpleQueue)
+    _ready: dict[str, _Arrival] = field(default_factory=dict)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._under_way
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def items(self) -> list[Item]:
+        """What is not checkpointed yet."""
+        return [finished.item for finished in self._under_way.values()]
+
+    def start(self, finished: FinishedPrompt) -> None:
+        """Fetch what was found, soon."""
+        self._under_way[finished.item.key] = finished
+
+        def job() -> None:
+            outcome: Fetched | BaseException
+            try:
+                outcome = self.settlement.fetch(finished)
+            except BaseException as error:  # noqa: BLE001 — raised again in the lane's thread
+                outcome = error
+            self._arrived.put(_Arrival(finished, outcome, self.clock.monotonic()))
+            self.wake.set()
+
+        self.fetcher.start(job)
+
+    def settle(self, *, most: int = GROUP, at_once: bool = False) -> list[Item]:
+        """Place and checkpoint what has arrived, `most` items at most; the items that this lane is through with.
+
+        While others are on their way the arrived wait a moment for company, so that many small pictures share a sync.
+        Errors: those of `Settlement.not_fetched` and `place`.
+        """
+        while not self._arrived.empty():
+            arrival = self._arrived.get()
+            self._ready[arrival.finished.item.key] = arrival
+        group = min(GROUP, most, len(self._under_way))
+        if not (at_once or len(self._ready) >= group or self.seconds_left() == 0.0):
+            return []
+        keys = [key for key in self._under_way if key in self._ready][:group]
+        ready = [self._ready.pop(key) for key in keys]
+        for arrival in ready:
+            del self._under_way[arrival.finished.item.key]
+        fetched = [(one.finished, one.outcome) for one in ready if isinstance(one.outcome, Fetched)]
+        if fetched:
+            self.settlement.place(fetched)
+        for arrival in ready:
+            if isinstance(arrival.outcome, BurstError):
+                self.settlement.not_fetched(arrival.finished.item, arrival.outcome)
+            elif isinstance(arrival.outcome, BaseException):
+                raise arrival.outcome
+        return [arrival.finished.item for arrival in ready]
+
+    def seconds_left(self) -> float | None:
+        """Until what has arrived should be settled; None where nothing waits for that."""
+        if not self._ready:
+            return None
+        longest = min(arrival.at for arrival in self._ready.values())
+        return max(0.0, longest + GROUP_SECONDS - self.clock.monotonic())

@@ -1,0 +1,83 @@
+"""`burst run --dry-run`: what the next burst would submit."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import templates
+from orchestrator.cycle.request import Request
+from orchestrator.errors import ItemError
+from orchestrator.formatting import in_lines
+from orchestrator.preparation import Preparation
+from orchestrator.settings import load_settings
+from state.item import Item, Status
+from state.json.burst_log import BurstLog
+from state.json.store import JsonStore
+
+if TYPE_CHECKING:
+    from orchestrator.input_files import UploadedFile
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a burst would submit: `burst run --dry-run`."""
+
+    keys: tuple[str, ...]
+    problems: tuple[tuple[str, str], ...]
+    """Items that would fail before they are sent, and why."""
+    graph: dict[str, Any] | None
+    """The first one's graph, as it would be posted."""
+    submitted: int
+    """Items that are out on a server and would be looked up first."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.dry-run/1`."""
+        return {
+            "schema": "burst.dry-run/1",
+            "items": list(self.keys),
+            "problems": [{"item": key, "message": message} for key, message in self.problems],
+            "graph": self.graph,
+            "submitted": self.submitted,
+        }
+
+    def as_text(self) -> str:
+        """A few lines for a person."""
+        lines = [f"Would look up {self.submitted} submitted items and submit {len(self.keys)}:"]
+        lines += [f"  {key}" for key in self.keys]
+        lines += [f"  would fail: {key}: {message}" for key, message in self.problems]
+        if self.graph is not None:
+            lines += ["First graph:", *json.dumps(self.graph, indent=2, ensure_ascii=False).split("\n")]
+        return in_lines(lines)
+
+
+def dry_run(request: Request) -> DryRun:
+    """Prepare what the next burst would submit, and send nothing. Takes no lock. Errors: ConfigurationError."""
+    request.checked()
+    settings = load_settings(request.state, request.overrides)
+    store = JsonStore.open(request.state, read_only=True)
+    try:
+        preparation = Preparation(template=settings.template, bindings=settings.bindings, home=store.path.parent)
+        size = request.burst_size(BurstLog(store.folder).read(), seconds=request.max_seconds or None)
+        submitted = store.counts()[Status.SUBMITTED]
+        keys, problems, graph = [], [], None
+        for item in store.due(max(0, size + request.ahead - submitted)):
+            try:
+                prepared = preparation.prepare(item, _given(preparation, item) if item.uploads else {})
+            except ItemError as error:
+                problems.append((item.key, str(error)))
+                continue
+            keys.append(item.key)
+            graph = graph or templates.set_prefixes(prepared.graph, str(uuid.uuid4()))
+        return DryRun(keys=tuple(keys), problems=tuple(problems), graph=graph, submitted=submitted)
+    finally:
+        store.close()
+
+
+def _given(preparation: Preparation, item: Item) -> dict[str, UploadedFile]:
+    """As if the server had its pictures. Errors: UploadError."""
+    from orchestrator.input_files import names_of
+
+    return names_of(preparation.pictures(item))

@@ -1,0 +1,81 @@
+"""What one lane has out: prompts that are, or may be, on its server and not known to be finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from orchestrator.clock import Clock
+from state.item import PRIORITIES, Item
+
+
+class InFlight:
+    """Items that are watched (answered), and items in doubt (an intent without an answer) with the end of their doubt.
+
+    `seconds_in_doubt` tells how long a POST may still be on its way.
+    """
+
+    def __init__(self, clock: Clock, seconds_in_doubt: Callable[[Item], float]) -> None:
+        self._clock = clock
+        self._seconds_in_doubt = seconds_in_doubt
+        self._watched: dict[str, Item] = {}
+        self._doubts: dict[str, tuple[Item, float]] = {}
+        self._oldest = ""
+
+    def __len__(self) -> int:
+        return len(self._watched) + len(self._doubts)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._watched or key in self._doubts
+
+    def get(self, key: str) -> Item | None:
+        if key in self._doubts:
+            return self._doubts[key][0]
+        return self._watched.get(key)
+
+    def items(self) -> list[Item]:
+        """All of them, the watched first, each kind in the order in which it came."""
+        return [*self._watched.values(), *(item for item, _ in self._doubts.values())]
+
+    def oldest(self) -> Item | None:
+        """The watched item that its server does first: by priority, then as they were sent.
+
+        One that was told stays the oldest until it is dropped, since what runs is not overtaken any more.
+        """
+        if self._oldest not in self._watched:
+            self._oldest = min(self._watched, key=lambda key: PRIORITIES.index(self._watched[key].priority), default="")
+        return self._watched.get(self._oldest)
+
+    def is_in_doubt(self, key: str) -> bool:
+        return key in self._doubts
+
+    def take_in(self, item: Item, *, doubted_seconds: float | None = None) -> None:
+        """It is out, or its record has changed. One that is known keeps its place, and the end of its doubt.
+
+        `doubted_seconds`: how long it is in doubt where that is known better than by its record, whose time is the wall
+        clock's.
+        """
+        if item.in_doubt:
+            self._watched.pop(item.key, None)
+            known, until = self._doubts.get(item.key, (None, 0.0))
+            if known is None or known.prompt_id != item.prompt_id:
+                seconds = self._seconds_in_doubt(item) if doubted_seconds is None else doubted_seconds
+                until = self._clock.monotonic() + seconds
+            self._doubts[item.key] = (item, until)
+        else:
+            self._doubts.pop(item.key, None)
+            self._watched[item.key] = item
+
+    def drop(self, key: str) -> None:
+        self._watched.pop(key, None)
+        self._doubts.pop(key, None)
+
+    def out_of_doubt(self) -> list[Item]:
+        """Those whose POST cannot be on its way any more."""
+        now = self._clock.monotonic()
+        return [item for item, until in self._doubts.values() if until <= now]
+
+    def seconds_in_doubt(self) -> float | None:
+        """Until the first of them is out of doubt; None where none is in doubt."""
+        if not self._doubts:
+            return None
+        return max(0.0, min(until for _, until in self._doubts.values()) - self._clock.monotonic())

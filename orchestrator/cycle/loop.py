@@ -1,0 +1,145 @@
+"""The lanes of a run at work, one thread each, and what all of them wait for.
+
+The lanes go on from one burst to the next, so that a server notices nothing of where one burst ends. The thread that
+calls `burst` only looks: at what other processes wrote, at the clock, and at whether this burst is over.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from orchestrator.clock import Clock
+from orchestrator.cycle.dispatch import Dispatch
+from orchestrator.cycle.worker import Worker
+from orchestrator.errors import ServerDown
+from state.store import Store
+
+Ending = Literal["done", "deadline", "stopped", "failure"]
+_LOOK_SECONDS = 0.25
+"""How often other processes' changes and the stop event are looked at, whatever the polling interval."""
+_LEAVING_SECONDS = 3.0
+"""How long a lane may take to come to rest; one that waits for a server is left behind after that."""
+
+
+class Cycle:
+    """Burst after burst over the store. Used by one thread."""
+
+    def __init__(
+        self,
+        workers: Sequence[Worker],
+        dispatch: Dispatch,
+        store: Store,
+        *,
+        clock: Clock,
+        stop: threading.Event,
+        check: Callable[[], None],
+        deadline: float | None = None,
+    ) -> None:
+        """`check` is asked now and then, and raises where this run must not go on."""
+        self._workers = workers
+        self._dispatch = dispatch
+        self._store = store
+        self._clock = clock
+        self._stop = stop
+        self._check = check
+        self._deadline = deadline
+        self._over = threading.Event()
+        self._fills = False
+        self._error: BaseException | None = None
+        self._threads: list[threading.Thread] = []
+
+    def burst(self, size: int) -> Ending:
+        """Work until `size` items have ended, nothing is left to do, or something says stop.
+
+        Errors: what a lane or `check` met; every item is in its place then. ServerDown when only servers that do not
+        answer have anything left.
+        """
+        self._dispatch.begin(size)
+        self._start()
+        while (ending := self._ending()) is None:
+            self._clock.wait(self._dispatch.changed, self._until_look())
+            self._dispatch.changed.clear()
+            self._check()
+            for key in self._store.refresh():
+                holder = self._dispatch.holder(key)
+                if isinstance(holder, Worker):
+                    holder.notice(key)
+            self._store.settle()
+        return ending
+
+    def close(self, ending: Ending | None) -> None:
+        """Bring the lanes to rest, `ending` being how the last burst ended (None: by an error). Safe to repeat.
+
+        One that is waiting for its server to answer is not waited for.
+        """
+        self._fills = ending == "done"
+        self._over.set()
+        if ending in (None, "stopped"):
+            self._halt(self._workers)
+        else:
+            self._halt(worker for worker in self._workers if worker.is_waited_for)
+        self._wake()
+        until = self._clock.monotonic() + _LEAVING_SECONDS
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, until - self._clock.monotonic()))
+        self._halt(self._workers)
+
+    def _start(self) -> None:
+        """Begin, or look again because a new burst did."""
+        if self._threads:
+            self._wake()
+            return
+        for worker in self._workers:
+            name = f"lane {worker.context.client.url}"
+            self._threads.append(threading.Thread(target=self._keep, args=(worker,), name=name, daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def _keep(self, worker: Worker) -> None:
+        """One lane's thread."""
+        try:
+            while not self._over.is_set():
+                self._clock.wait(worker.wake, worker.turn())
+                worker.wake.clear()
+            worker.finish(fill=self._fills)
+        except BaseException as error:  # noqa: BLE001 — raised again in the thread that waits for the burst
+            if self._error is None and not self._over.is_set():
+                self._error = error
+            self._dispatch.changed.set()
+
+    def _ending(self) -> Ending | None:
+        if self._stop.is_set():
+            return "stopped"
+        if self._error is not None:
+            raise self._error
+        if self._dispatch.is_failed:
+            return "failure"
+        if self._dispatch.is_full or self._dispatch.is_batch_over:
+            return "done"
+        if self._deadline is not None and self._clock.monotonic() >= self._deadline:
+            return "deadline"
+        if self._dispatch.is_at_rest:
+            self._refuse_lost()
+            return "done"
+        return None
+
+    def _refuse_lost(self) -> None:
+        """What is left can only be done by servers that do not answer. Errors: ServerDown."""
+        lost = [worker.lost for worker in self._workers if worker.lost is not None]
+        if lost and self._dispatch.has_more():
+            raise ServerDown("; ".join(str(error) for error in lost))
+
+    def _until_look(self) -> float:
+        if self._deadline is None:
+            return _LOOK_SECONDS
+        return min(_LOOK_SECONDS, max(0.0, self._deadline - self._clock.monotonic()))
+
+    def _halt(self, workers: Iterable[Worker]) -> None:
+        for worker in workers:
+            worker.context.halt.set()
+
+    def _wake(self) -> None:
+        for worker in self._workers:
+            worker.wake.set()

@@ -1,0 +1,114 @@
+"""Showing a burst at work: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from orchestrator.formatting import one_line
+from state.item import Item, Status
+
+
+class Silent:
+    """Says nothing. A context manager, as every display is."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        pass
+
+    def began(self, item: Item) -> None:
+        pass
+
+    def ended(self, item: Item, *, number: int, size: int) -> None:
+        pass
+
+    def waits(self, who: str) -> None:
+        pass
+
+
+class Lines(Silent):
+    """`[3/15] EP01/prompt_3.txt → EP01/prompt_3.png (2.1 s)`, one line an item."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def ended(self, item: Item, *, number: int, size: int) -> None:
+        print(f"[{number}/{size}] {line_of(item)}", file=self._stream, flush=True)
+
+
+class Generating(Silent):
+    """`[3/15] Generating with seed 44...`, and what became of it; other items that end on the way without a number."""
+
+    def __init__(self, stream: TextIO, *, batch: str, total: int) -> None:
+        self._stream = stream
+        self._batch, self._total = batch, total
+        self._begun: set[str] = set()
+        self._waits = False
+
+    def began(self, item: Item) -> None:
+        if item.batch == self._batch and item.key not in self._begun:
+            self._begun.add(item.key)
+            seed = f" with seed {item.inputs['seed']}" if "seed" in item.inputs else ""
+            self._say(f"[{item.index}/{self._total}] Generating{seed}...")
+
+    def ended(self, item: Item, *, number: int, size: int) -> None:
+        if item.batch != self._batch:
+            self._say(f"Also: {line_of(item)}")
+            return
+        if item.status is not Status.CANCELLED:
+            self.began(item)
+        # Where it went names it; what has no picture is named by its number.
+        which = "" if item.status is Status.COMPLETED else f"[{item.index}/{self._total}] "
+        self._say(f"  {which}{one_line(_fate(item))}")
+
+    def waits(self, who: str) -> None:
+        if not self._waits:
+            self._say(f"Waiting for the burst that is at work, {who}; it may make this batch too")
+        self._waits = True
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+
+class Bar(Silent):
+    """A progress bar below the lines of what failed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from tqdm import tqdm
+
+        self._bar: Any = tqdm(file=stream, unit="item", dynamic_ncols=True, leave=False)
+
+    def ended(self, item: Item, *, number: int, size: int) -> None:
+        if item.status is not Status.COMPLETED:
+            self._bar.write(line_of(item), file=sys.stderr)
+        self._bar.total = size
+        self._bar.set_postfix_str(one_line(item.name), refresh=False)
+        self._bar.update(number - self._bar.n)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def line_of(item: Item) -> str:
+    """One line about an item that ended."""
+    return one_line(f"{item.key} {_fate(item)}")
+
+
+def _fate(item: Item) -> str:
+    match item.status:
+        case Status.COMPLETED:
+            where = ", ".join(output.path for output in item.outputs[:3]) + (", …" if len(item.outputs) > 3 else "")
+            seconds = f" ({item.seconds:.1f} s)" if item.seconds is not None else ""
+            return f"→ {where}{seconds}"
+        case Status.FAILED:
+            return f"failed: {item.error.message if item.error else 'no reason recorded'}"
+        case _:
+            return str(item.status)

@@ -1,0 +1,205 @@
+"""Items whose prompt the server does not show: looked for, waited for, and put back on the normal path.
+
+Nothing is rendered from here: an item ends up watched, collected, or pending again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+import templates
+from orchestrator.comfyui import OutputFile, Queue, QueuedPrompt
+from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, is_running, look_up, withdraw
+from orchestrator.cycle.context import WorkerContext
+from orchestrator.cycle.settlement import FinishedPrompt, Settlement
+from orchestrator.errors import ItemError, NotOnServer, ServerStalled, TemplateError, TransientError
+from state.item import ErrorRecord, Item
+
+_FORGOTTEN_LIMIT = 3
+_OLD_IDS = 3
+"""So many of an item's latest previous prompt_ids are looked for."""
+
+
+class Recovery:
+    """Decides about prompts that were asked for and are not there."""
+
+    def __init__(self, context: WorkerContext, settlement: Settlement) -> None:
+        self._context = context
+        self._settlement = settlement
+        self._forgotten: dict[str, int] = {}
+
+    def seconds_in_doubt(self, item: Item) -> float:
+        """How much longer this intent's POST may be on its way; never more than the limit, whatever the clock says."""
+        limit = self._context.options.in_doubt_seconds
+        if item.submitted_at is None:
+            return 0.0
+        age = (self._context.clock.now() - item.submitted_at).total_seconds()
+        return min(max(limit - age, 0.0), limit)
+
+    def resolve_doubt(self, item: Item) -> Fate:
+        """After the time in doubt: looked up; where it is absent, kept from being rendered late and looked up again."""
+        assert item.prompt_id is not None
+        client, asked = self._context.client, [item.prompt_id]
+        fate = look_up(client, asked)[item.prompt_id]
+        if isinstance(fate, Absent):
+            client.delete_from_queue(asked)
+            fate = look_up(client, asked)[item.prompt_id]
+        return fate
+
+    def gone(self, item: Item) -> None:
+        """The server does not know it: rescued by the names of its files, or due again with no attempt charged."""
+        if item.cancel_requested:
+            self._context.cancel(item)
+            return
+        files = self._expected_files(item)
+        if files and self._rescue(item, files):
+            return
+        if item.seen_running:
+            self._context.crashed(item)
+            self._forgotten.clear()
+            return
+        self._forgotten[item.key] = self._forgotten.get(item.key, 0) + 1
+        if self._forgotten[item.key] > _FORGOTTEN_LIMIT:
+            self._refuse_for_ever(item)
+        else:
+            self._context.put_back(item)
+
+    def note_running(self, item: Item) -> Item:
+        """Note in its record that it runs: evidence against it, should the server go down."""
+        if item.seen_running:
+            return item
+        return self._context.change(item, lambda now: now.note_running(), sync=False) or item
+
+    def watch_suspect(self, item: Item) -> Item:
+        """One whose prompt was lost before may be what brings the server down: whether it runs is asked and noted."""
+        assert item.prompt_id is not None
+        is_suspect = bool(item.previous_prompt_ids) and not item.seen_running
+        return self.note_running(item) if is_suspect and is_running(self._context.client, item.prompt_id) else item
+
+    def take_over(self, left: Sequence[Item]) -> None:
+        """What earlier bursts left submitted here: what nobody wants any more is taken back, half downloads removed."""
+        self._delete_strays(self._context.client.queue())
+        unwanted = [item.prompt_id for item in left if item.cancel_requested and item.prompt_id is not None]
+        if unwanted:
+            withdraw(self._context.client, unwanted)
+        self._remove_leftovers(left)
+
+    def _delete_strays(self, queue: Queue) -> None:
+        """Prompts of ours that were given up, came late and wait: nobody would collect them."""
+        strays = [prompt.prompt_id for prompt in queue.pending if self._was_given_up(prompt)]
+        if strays:
+            self._context.client.delete_from_queue(strays)
+
+    def _remove_leftovers(self, left: Sequence[Item]) -> None:
+        """Half downloads of killed bursts, looked for once in each directory."""
+        ids: dict[str, list[str]] = {}
+        for item in left:
+            folders = {item.subfolder, item.subfolder if item.sidecar is None else item.sidecar.rpartition("/")[0]}
+            for subfolder in folders:
+                ids.setdefault(subfolder, []).extend([item.prompt_id or "", *item.previous_prompt_ids])
+        for subfolder, prompt_ids in ids.items():
+            with contextlib.suppress(ItemError):
+                self._context.outputs.remove_leftovers(subfolder, prompt_ids)
+
+    def _was_given_up(self, prompt: QueuedPrompt) -> bool:
+        """Only by the id, because another state's items may have the same keys."""
+        ours = prompt.extra_data.get("burst")
+        key = ours.get("item") if isinstance(ours, dict) else None
+        if not isinstance(key, str) or key not in self._context.store:
+            return False
+        return prompt.prompt_id in self._context.store.get(key).previous_prompt_ids
+
+    def found_late(self, item: Item) -> tuple[Item, Finished] | None:
+        """A prompt of this item that had been given up and finished after all: the item with that prompt's id."""
+        old = item.previous_prompt_ids[-_OLD_IDS:]
+        for prompt_id, fate in look_up(self._context.client, old).items() if old else ():
+            match fate:
+                case Queued(running=False):
+                    self._context.client.delete_from_queue([prompt_id])
+                case Finished(entry) if entry.succeeded:
+                    return self._late(item, fate)
+        return None
+
+    def count_late_twins(self, item: Item) -> None:
+        """After an item was collected: an older prompt of it that still waits is deleted, one that ran is counted."""
+        old = [prompt_id for prompt_id in item.previous_prompt_ids[-_OLD_IDS:] if prompt_id != item.prompt_id]
+        for fate in look_up(self._context.client, old).values() if old else ():
+            match fate:
+                case Queued(prompt_id=prompt_id, running=False):
+                    self._context.client.delete_from_queue([prompt_id])
+                case Queued():
+                    self._rendered_twice(item)
+                case Finished(entry) if entry.succeeded:
+                    self._rendered_twice(item)
+
+    def _late(self, item: Item, found: Finished) -> tuple[Item, Finished] | None:
+        """An older prompt finished first: its outputs count, and the newer prompt is taken back if it still waits."""
+        context = self._context
+        newer = item.prompt_id
+        adopted = context.change(item, lambda now: now.accept(prompt_id=found.entry.prompt_id))
+        if adopted is None:
+            return None
+        if newer is not None:
+            context.client.delete_from_queue([newer])
+            if not isinstance(look_up(context.client, [newer])[newer], Absent):
+                self._rendered_twice(item)
+        return adopted, found
+
+    def _rendered_twice(self, item: Item) -> None:
+        self._context.tally.rendered_twice += 1
+        self._context.tally.note(
+            f"{item.key}: rendered twice; a POST came more than {self._context.options.in_doubt_seconds:g} s late"
+        )
+
+    def _expected_files(self, item: Item) -> list[OutputFile]:
+        """The names its save nodes must have used; none where they cannot be known."""
+        assert item.prompt_id is not None
+        try:
+            prepared = self._context.preparation.prepare(item)
+            if prepared.fingerprint != item.fingerprint:
+                return []
+            expected = templates.expected_files(prepared.graph, item.prompt_id)
+        except (ItemError, TemplateError):
+            return []
+        return [
+            OutputFile(
+                node_id=one.node_id, kind="images", filename=one.filename, subfolder=one.subfolder, type=one.type
+            )
+            for one in expected or []
+        ]
+
+    def _rescue(self, item: Item, files: list[OutputFile]) -> bool:
+        """Collect files of a forgotten prompt: all of them there, whole, and with our prefix in their graph.
+
+        False where that is surely not so; an answer that says nothing leaves the item to a later burst.
+        """
+        try:
+            self._settlement.rescue(FinishedPrompt(item, files, rescued=True))
+        except (NotOnServer, ItemError):
+            return False
+        except TransientError as error:
+            self._context.set_aside(item, error)
+            return True
+        self._context.tally.rescued += 1
+        self._context.tally.note(
+            "the server had forgotten prompts whose files it still had; they were collected by name, without texts"
+        )
+        return True
+
+    def _refuse_for_ever(self, item: Item) -> None:
+        """A server that takes prompts and never shows them again would be fed for ever.
+
+        An item that it never takes, while it takes others, fails alone. Errors: ServerStalled.
+        """
+        context = self._context
+        what = "took {} {} times and forgot it" if item.accepted else "was sent {} {} times and did not take it"
+        told = f"{context.client.url} {what.format(item.key, _FORGOTTEN_LIMIT + 1)} each time"
+        unanswered = None if item.accepted else context.unanswered.get(item.key)
+        if unanswered is not None:
+            told += f": {unanswered.met}"
+            if context.accepted_posts > unanswered.accepted_before:
+                context.fail(item, ErrorRecord(kind="unanswered", message=told))
+                return
+        context.put_back(item)
+        raise ServerStalled(f"{told}; look at the server's own log (`burst doctor` tells more)")

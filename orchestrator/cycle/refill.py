@@ -1,0 +1,108 @@
+"""Keeping a lane's server supplied: what it takes of the shared work, and sends."""
+
+from __future__ import annotations
+
+from orchestrator.cycle.context import WorkerContext
+from orchestrator.cycle.dispatch import DispatchTarget
+from orchestrator.cycle.downloads import Downloads
+from orchestrator.cycle.in_flight import InFlight
+from orchestrator.cycle.poll_schedule import PollSchedule
+from orchestrator.cycle.routing import Routing
+from orchestrator.cycle.submission import Submission
+from orchestrator.cycle.uploads import ReadyItem, Uploads
+from orchestrator.errors import ItemError, TemplateRejected
+from state.item import Item
+
+
+class Refill:
+    """Sends a lane's next items. `routing`: what its server takes; None where it is the only one."""
+
+    def __init__(
+        self,
+        context: WorkerContext,
+        in_flight: InFlight,
+        downloads: Downloads,
+        uploads: Uploads,
+        poll_schedule: PollSchedule,
+        *,
+        routing: Routing | None,
+    ) -> None:
+        self._context = context
+        self._in_flight = in_flight
+        self._downloads = downloads
+        self._uploads = uploads
+        self._poll_schedule = poll_schedule
+        self._routing = routing
+        self._submission = Submission(context, forget_uploads=uploads.forget)
+
+    def seconds_paused(self) -> float:
+        """How much longer nothing is sent, because the server said that it takes no more."""
+        return self._submission.seconds_paused()
+
+    def fill(self, worker: DispatchTarget) -> bool:
+        """Send as many more as the lane may have out; whether there were any. Errors: those of `Submission.submit`.
+
+        Items with pictures of their own are sent once the server has those, by a later call.
+        """
+        if self.seconds_paused() > 0:
+            return True
+        due = self._context.dispatch.take(worker)
+        if self._routing is not None and self._routing.learn():
+            due += self._context.dispatch.take(worker)
+        through: list[str] = []
+        try:
+            plain = self._one_alone([item for item in due if not self._is_out_already(item)])
+            equipped, through = self._uploads.settle()
+            for item in plain:
+                if item.uploads:
+                    self._uploads.start(item)
+                else:
+                    equipped.append(ReadyItem(item, {}))
+            if equipped and not self._in_flight:
+                self._poll_schedule.began()
+            for sent in self._submission.submit(equipped) if equipped else ():
+                self._in_flight.take_in(sent, doubted_seconds=self._context.options.in_doubt_seconds)
+        except TemplateRejected as error:
+            self._refused_by_server(error)
+        finally:
+            for key in (*through, *(item.key for item in due)):
+                if key not in self._in_flight and key not in self._uploads:
+                    self._context.dispatch.let_go(key)
+        return bool(due or through)
+
+    def _is_out_already(self, item: Item) -> bool:
+        """Set to pending by hand while its prompt was out: looked up before it is sent again."""
+        if not item.may_be_on_a_server:
+            return False
+        doubted = self._context.change(item, lambda now: now.doubt())
+        if doubted is not None and doubted.server == self._context.client.url:
+            self._in_flight.take_in(doubted, doubted_seconds=0.0 if item.accepted else None)
+        return True
+
+    def _refused_by_server(self, error: TemplateRejected) -> None:
+        """Another server may take it. Errors: the same one, when there is none."""
+        if self._routing is None:
+            raise error
+        self._routing.refuse(error.item_key)
+        if self._context.dispatch.refused_everywhere(error.item_key):
+            raise error
+        self._context.dispatch.stir()
+
+    def _one_alone(self, due: list[Item]) -> list[Item]:
+        """A template that overwrites what it saves runs one prompt at a time, with nothing else out."""
+        out = [*self._in_flight.items(), *self._downloads.items(), *self._uploads.items()]
+        alone = next((at for at, item in enumerate(due) if self._is_alone(item)), None)
+        if alone is None:
+            return [] if any(self._is_alone(item) for item in out) else due
+        if alone == 0:
+            return [] if out else due[:1]
+        return due[:alone]
+
+    def _is_alone(self, item: Item) -> bool:
+        try:
+            why = self._context.preparation.why_alone(item)
+        except ItemError:
+            return False
+        if why is not None:
+            self._context.tally.note(why)
+        return why is not None

@@ -1,0 +1,188 @@
+"""What a burst says when it ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
+from orchestrator.formatting import counted, in_lines, spoken_seconds
+from state.item import Status, remaining
+
+SCHEMA = "burst.report/1"
+_SHOWN_KEYS = 3
+
+
+class ServerReport(msgspec.Struct, frozen=True):
+    """What one server of a run did."""
+
+    url: str
+    completed: int
+    failed: int
+    out: int
+    """Prompts of this state that it still has."""
+    seconds_per_item: float | None
+    lost: str | None
+    """Why it is left alone; None while it answers."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "url": self.url,
+            "completed": self.completed,
+            "failed": self.failed,
+            "out": self.out,
+            "seconds_per_item": _rounded(self.seconds_per_item),
+            "lost": self.lost,
+        }
+
+    def as_text(self) -> str:
+        pace = f", {self.seconds_per_item:.2g} s per item" if self.seconds_per_item is not None else ""
+        out = f", {self.out} still out" if self.out else ""
+        return f"  {self.url}: {self.completed} completed{out}{pace}" + (f"; {self.lost}" if self.lost else "")
+
+
+class BurstReport(msgspec.Struct, frozen=True):
+    """One burst, or several in a row under `until_done`. Times in seconds."""
+
+    burst: str
+    ended: str
+    """done, deadline, stopped (by a signal or event), failure (`on_error="stop"`), or error."""
+    reason: str | None
+    """Why it ended early; None when it did what it was asked."""
+    exit_code: int
+    bursts: int
+    completed: int
+    failed: int
+    cancelled: int
+    recovered: int
+    rescued: int
+    put_back: int
+    rendered_twice: int
+    counts: dict[Status, int]
+    next_batch: tuple[str, ...]
+    """Keys of the items that the next burst will take."""
+    next_batch_size: int
+    seconds: float
+    seconds_per_item: float | None
+    seconds_left: float | None
+    requests: int
+    output_dir: str
+    servers: tuple[ServerReport, ...] = ()
+    failures: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """How many items the state holds."""
+        return sum(self.counts.values())
+
+    @property
+    def done(self) -> int:
+        return self.counts[Status.COMPLETED]
+
+    @property
+    def remaining(self) -> int:
+        """Items still due or out on a server."""
+        return remaining(self.counts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.report/1`."""
+        return {
+            "schema": SCHEMA,
+            "burst": self.burst,
+            "ended": self.ended,
+            "reason": self.reason,
+            "exit_code": self.exit_code,
+            "bursts": self.bursts,
+            "completed": self.completed,
+            "failed": self.failed,
+            "cancelled": self.cancelled,
+            "recovered": self.recovered,
+            "rescued": self.rescued,
+            "put_back": self.put_back,
+            "rendered_twice": self.rendered_twice,
+            "progress": {"completed": self.done, "total": self.total, "remaining": self.remaining},
+            "counts": {str(status): count for status, count in self.counts.items()},
+            "next_batch": {"size": self.next_batch_size, "first": list(self.next_batch)},
+            "seconds": round(self.seconds, 3),
+            "seconds_per_item": _rounded(self.seconds_per_item),
+            "seconds_left": _rounded(self.seconds_left),
+            "requests": self.requests,
+            "output_dir": self.output_dir,
+            "servers": [server.as_json() for server in self.servers],
+            "failures": [{"item": key, "message": message} for key, message in self.failures],
+            "notes": list(self.notes),
+        }
+
+    def as_text(self) -> str:
+        """A few lines for a person."""
+        lines = [self._headline()]
+        if self.reason is not None:
+            lines.append(f"Stopped: {self.reason}")
+        lines.append(f"Progress: {self.done}/{self.total}{self._percent()}{self._standing()}")
+        lines += [server.as_text() for server in self.servers if len(self.servers) > 1]
+        lines += [f"Failed: {key}: {message}" for key, message in self.failures]
+        lines.append(self._next())
+        lines += [f"Note: {note}" for note in self.notes]
+        if self.completed:
+            lines.append(f"Pictures are in {self.output_dir}")
+        return in_lines(lines)
+
+    def _headline(self) -> str:
+        parts = [f"{self.completed} completed"]
+        parts += [
+            f"{count} {word}"
+            for count, word in (
+                (self.failed, "failed"),
+                (self.cancelled, "cancelled"),
+                (self.recovered, "taken over from an earlier burst"),
+                (self.rescued, "rescued by name"),
+                (self.rendered_twice, "rendered twice"),
+            )
+            if count
+        ]
+        pace = f", {self.seconds_per_item:.2g} s per item" if self.seconds_per_item is not None else ""
+        what = "This burst" if self.bursts == 1 else f"{self.bursts} bursts"
+        return f"{what}: {', '.join(parts)} in {spoken_seconds(self.seconds)}{pace}{self._why()}"
+
+    def _why(self) -> str:
+        match self.ended:
+            case "deadline":
+                return "; stopped because its time was up."
+            case "stopped":
+                return "; stopped by a signal."
+            case "failure":
+                return "; stopped because an item failed."
+            case _:
+                return "."
+
+    def _percent(self) -> str:
+        return f" ({100 * self.done // self.total} %)" if self.total else ""
+
+    def _standing(self) -> str:
+        others = [
+            f"{self.counts[status]} {status}"
+            for status in (Status.PENDING, Status.SUBMITTED, Status.FAILED, Status.CANCELLED)
+            if self.counts[status]
+        ]
+        return f", {', '.join(others)}" if others else ""
+
+    def _next(self) -> str:
+        if not self.remaining:
+            failed = self.counts[Status.FAILED]
+            return f"Nothing is left to do; `burst retry` tries the {failed} failed again." if failed else "All done."
+        left = f", about {spoken_seconds(self.seconds_left)} left" if self.seconds_left is not None else ""
+        if not self.next_batch_size:
+            return f"Next batch: collects the {self.counts[Status.SUBMITTED]} submitted{left}."
+        shown = ", ".join(self.next_batch[:_SHOWN_KEYS])
+        more = ", …" if self.next_batch_size > _SHOWN_KEYS else ""
+        return f"Next batch: {counted(self.next_batch_size)} ({shown}{more}){left}."
+
+
+def exit_code_of(*, failed: int) -> int:
+    return EXIT_ITEMS_FAILED if failed else EXIT_DONE
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,68 @@
+"""What one call of `run` may say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from orchestrator.cycle import pacing
+from orchestrator.cycle.context import Options
+from orchestrator.errors import UsageError
+from orchestrator.settings import DEFAULT_STATE, Overrides
+from state.json.burst_log import BurstRecord
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that one call of `run` may say."""
+
+    state: Path = Path(DEFAULT_STATE)
+    size: int | Literal["auto"] = pacing.DEFAULT_SIZE
+    poll_seconds: float = pacing.DEFAULT_POLL_SECONDS
+    max_seconds: float | None = None
+    until_done: bool = False
+    ahead: int = 0
+    wait_lock_seconds: float = 0.0
+    max_attempts: int = 3
+    on_error: Literal["stop", "continue"] = "continue"
+    overwrite: bool = False
+    batch: str | None = None
+    """Run until every item of this batch has ended; `on_error` is for its items alone."""
+    abandon_server: str | None = None
+    server_moved: tuple[str, str] | None = None
+    """The old address of a server and its new one."""
+    in_doubt_seconds: float = pacing.IN_DOUBT_SECONDS
+    stall_seconds: float = pacing.STALL_SECONDS
+    sweep_seconds: float = pacing.SWEEP_SECONDS
+    overrides: Overrides = field(default_factory=Overrides)
+
+    def checked(self) -> Request:
+        """Errors: UsageError that names the flag."""
+        for name, value, least in (
+            ("size", 1 if self.size == "auto" else self.size, 1),
+            ("ahead", self.ahead, 0),
+            ("max-attempts", self.max_attempts, 1),
+        ):
+            if value < least:
+                raise UsageError(f"--{name}: {value} is too small; the least is {least}")
+        if self.max_seconds is not None and self.max_seconds < 0:
+            raise UsageError(f"--max-seconds: {self.max_seconds} is too small; say the seconds, or 0 for no limit")
+        if self.poll_seconds <= 0:
+            raise UsageError(f"--poll-interval: {self.poll_seconds} is too small; say more than 0 seconds")
+        return self
+
+    def options(self) -> Options:
+        """What every burst of the run is asked."""
+        return Options(
+            poll_seconds=self.poll_seconds,
+            max_attempts=self.max_attempts,
+            in_doubt_seconds=self.in_doubt_seconds,
+            stall_seconds=self.stall_seconds,
+            sweep_seconds=self.sweep_seconds,
+        )
+
+    def burst_size(self, records: Sequence[BurstRecord], *, seconds: float | None = None) -> int:
+        """How many items the next burst is to end, after these earlier ones and with so much time left."""
+        return pacing.automatic_size(records, seconds=seconds) if self.size == "auto" else self.size

@@ -1,0 +1,209 @@
+"""A run: the lock, what is left over, the servers, and the bursts over them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from orchestrator.clock import Clock
+from orchestrator.cycle import pacing
+from orchestrator.cycle.bursts import Age, Bursts, Memory
+from orchestrator.cycle.context import Tally
+from orchestrator.cycle.dispatch import Dispatch, Progress
+from orchestrator.cycle.progress import Silent
+from orchestrator.cycle.report import BurstReport
+from orchestrator.cycle.request import Request
+from orchestrator.cycle.workers import SharedContext, open_workers
+from orchestrator.outputs import Outputs
+from orchestrator.preparation import Preparation
+from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, load_settings
+from state.json.burst_log import BurstLog, BurstRecord
+from state.json.holder import Holder
+from state.json.run_lock import RunLock
+from state.json.store import JsonStore
+
+
+def run_burst(
+    state: Path | str = DEFAULT_STATE,
+    *,
+    size: int | Literal["auto"] = pacing.DEFAULT_SIZE,
+    server: str | Sequence[str] | None = None,
+    template: str | None = None,
+    output_dir: Path | str | None = None,
+    bindings: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    poll_seconds: float = pacing.DEFAULT_POLL_SECONDS,
+    max_seconds: float | None = None,
+    until_done: bool = False,
+    ahead: int = 0,
+    wait_lock_seconds: float = 0.0,
+    max_attempts: int = 3,
+    on_error: Literal["stop", "continue"] = "continue",
+    overwrite: bool = False,
+    server_moved: tuple[str, str] | None = None,
+    stop: threading.Event | None = None,
+    progress: Progress | None = None,
+) -> BurstReport:
+    """One burst over a state file, as `burst run` does it. What is not said comes from `init` and the environment.
+
+    `server_moved`: the old address of a server and its new one.
+    Safe to repeat and to kill at any time. Set `stop` from another thread to end it after its next checkpoint.
+    Errors: LockHeld when another burst works on this state; ConfigurationError and its kinds when something must be
+    mended first. What stops a burst in the middle (server down, disk full) is in the report's `reason`.
+    """
+    overrides = Overrides(
+        template=template,
+        output_dir=Path(output_dir) if output_dir is not None else None,
+        servers=(server,) if isinstance(server, str) else tuple(server or ()),
+        bindings=bindings or {},
+        headers=headers or {},
+    )
+    request = Request(
+        state=Path(state),
+        size=size,
+        poll_seconds=poll_seconds,
+        max_seconds=max_seconds,
+        until_done=until_done,
+        ahead=ahead,
+        wait_lock_seconds=wait_lock_seconds,
+        max_attempts=max_attempts,
+        on_error=on_error,
+        overwrite=overwrite,
+        server_moved=server_moved,
+        overrides=overrides,
+    )
+    return Run(request, stop=stop, progress=progress).execute()
+
+
+class Run:
+    """One call of `burst run`. `execute` may be called once; `request_stop` and `abandon` from another thread."""
+
+    def __init__(
+        self,
+        request: Request,
+        *,
+        stop: threading.Event | None = None,
+        progress: Progress | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._request = request.checked()
+        self._stop = stop or threading.Event()
+        self._progress = progress or Silent()
+        self._clock = clock or Clock()
+        self._age = Age.of_now(self._clock)
+        self._signal: str | None = None
+        self._notes = Tally()
+        self._store: JsonStore | None = None
+        self._outputs: Outputs | None = None
+        self._dispatch: Dispatch | None = None
+
+    def execute(self) -> BurstReport:
+        """Take the lock, work, record, report.
+
+        Errors before any work: ConfigurationError, LockHeld. What stops a burst in the middle is in the report.
+        """
+        settings = load_settings(self._request.state, self._request.overrides)
+        self._store = store = JsonStore.open(self._request.state, clock=self._clock)
+        lock, log = RunLock(store.folder, clock=self._clock), BurstLog(store.folder)
+        try:
+            preparation = Preparation(template=settings.template, bindings=settings.bindings, home=store.path.parent)
+            preparation.check()
+            killed = lock.acquire(wait_seconds=self._request.wait_lock_seconds)
+            if killed is not None:
+                _record_killed(log, *killed)
+            store.refresh()
+            settings = self._moved(settings, store)
+            memory = Memory(log, log.read())
+            limit = self._limit(memory.records)
+            shared = self._shared(settings, preparation, store)
+            self._outputs, self._dispatch = shared.outputs, shared.dispatch
+            deadline = None if limit is None else self._age.started + limit
+            with open_workers(settings, shared, deadline=deadline, abandon=self._request.abandon_server) as workers:
+                bursts = Bursts(
+                    self._request,
+                    workers,
+                    shared,
+                    lock=lock,
+                    memory=memory,
+                    age=self._age,
+                    limit_seconds=limit,
+                    notes=self._notes,
+                    stop=self._stop,
+                    signal=lambda: self._signal,
+                )
+                return bursts.run()
+        finally:
+            if self._outputs is not None:
+                self._outputs.abandon()
+            lock.release()
+            store.close()
+
+    def request_stop(self, signal: str | None = None) -> None:
+        """End after the next checkpoint. `signal`: the name of the one that asked for it."""
+        self._signal = signal
+        self._stop.set()
+        if self._dispatch is not None:
+            self._dispatch.changed.set()
+
+    def abandon(self, *, timeout_seconds: float) -> None:
+        """The process ends now: let an append that is under way finish, leave no temporary file."""
+        if self._store is not None:
+            self._store.stop_writing(timeout_seconds=timeout_seconds)
+        if self._outputs is not None:
+            self._outputs.abandon()
+
+    def _limit(self, records: Sequence[BurstRecord]) -> float | None:
+        """How many seconds this run may live: what was said, or what killed runs have taught; 0 said is no limit."""
+        if self._request.max_seconds is not None:
+            return self._request.max_seconds or None
+        learned = pacing.learned_limit(records)
+        return learned.usable_seconds if learned is not None else None
+
+    def _moved(self, settings: Settings, store: JsonStore) -> Settings:
+        """The settings to run with, after a server's address has changed. Errors: UsageError, DiskFull."""
+        if self._request.server_moved is None:
+            return settings
+        from orchestrator.server_moved import ServerMove, move_server
+
+        move = ServerMove.between(*self._request.server_moved)
+        return move_server(self._request.state, store, settings, move, note=self._notes.note)
+
+    def _shared(self, settings: Settings, preparation: Preparation, store: JsonStore) -> SharedContext:
+        request = self._request
+        dispatch = Dispatch(
+            store,
+            progress=self._progress,
+            ahead=request.ahead,
+            until_done=request.until_done,
+            on_error=request.on_error,
+            batch=request.batch,
+        )
+        spared = _spared(store, settings.output_dir) if request.overwrite else ()
+        return SharedContext(
+            store=store,
+            outputs=Outputs(settings.output_dir, overwrite=request.overwrite, spared=spared),
+            preparation=preparation,
+            dispatch=dispatch,
+            options=request.options(),
+            clock=self._clock,
+            note=self._notes.note,
+        )
+
+
+def _spared(store: JsonStore, output_dir: Path) -> Iterator[str]:
+    """What no result may replace: other items' outputs, and the pictures that the items are made of."""
+    home = store.path.parent
+    for item in store.items():
+        yield from (output.path for output in item.outputs)
+        for upload in item.uploads.values():
+            if (original := home / upload).is_relative_to(output_dir):
+                yield original.relative_to(output_dir).as_posix()
+
+
+def _record_killed(log: BurstLog, holder: Holder, last_alive: datetime) -> None:
+    """Write the record that a killed burst could not write. Safe to repeat."""
+    if not any(record.burst == holder.burst for record in log.read(last=1)):
+        log.append(holder.killed_record(last_alive))

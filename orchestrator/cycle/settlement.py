@@ -1,0 +1,156 @@
+"""Settling: from what the server says of a prompt to the item's next checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from orchestrator.comfyui import HistoryEntry, OutputFile, OutputText
+from orchestrator.cycle.context import WorkerContext
+from orchestrator.errors import BurstError, ItemError, NotOnServer, OutputDamaged, OutputRefused, TransientError
+from orchestrator.outputs import Fetched, Placed, Sidecar
+from state.item import ErrorRecord, Item, OutputRecord
+
+OUT_OF_MEMORY = "out_of_memory"
+
+
+@dataclass(frozen=True)
+class FinishedPrompt:
+    """What a finished prompt made, as the server tells it."""
+
+    item: Item
+    files: Sequence[OutputFile]
+    texts: Sequence[OutputText] = ()
+    seconds: float | None = None
+    """What it took on the server."""
+    graph: Mapping[str, Any] | None = None
+    """What was rendered."""
+    rescued: bool = False
+    """Known by the names of its files alone."""
+
+
+class Settlement:
+    """Ends items, or puts them back. Each of its methods but `finished` and `fetch` checkpoints before it returns."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+
+    def finished(self, item: Item, entry: HistoryEntry) -> FinishedPrompt | None:
+        """Its prompt is in history: what there is to fetch, or None where that was the end of it.
+
+        Errors: TransientError when the server is gone, DiskFull; the item is as it was then.
+        """
+        if entry.succeeded:
+            seconds = _seconds(entry)
+            if seconds is not None:
+                self._context.pace.note(seconds)
+            return FinishedPrompt(item, entry.files, entry.texts, seconds, entry.graph)
+        if entry.interrupted:
+            message = "interrupted on the server by somebody else"
+            self._context.charge(item, ErrorRecord(kind="interrupted", message=message))
+        elif entry.out_of_memory:
+            self._out_of_memory(item, entry)
+        else:
+            self._context.charge(item, _failure(entry))
+        return None
+
+    def fetch(self, finished: FinishedPrompt) -> Fetched:
+        """Download what was found. Changes no item; any thread may. Errors: ItemError, TransientError, DiskFull."""
+        item = finished.item
+        if not finished.files and not finished.texts:
+            raise OutputDamaged("the prompt finished without any output; check the template's save nodes")
+        assert item.prompt_id is not None
+        return self._context.outputs.fetch(
+            self._context.client,
+            finished.files,
+            finished.texts,
+            subfolder=item.subfolder,
+            filename=item.name,
+            prompt_id=item.prompt_id,
+            own=[output.path for output in item.outputs],
+            prompt_ids=item.previous_prompt_ids,
+            must_be_own=finished.rescued,
+            sidecar=self._sidecar(finished),
+        )
+
+    def place(self, found: Sequence[tuple[FinishedPrompt, Fetched]]) -> None:
+        """Bring what was fetched to its place, and say so in one checkpoint. Errors: DiskFull, StateError."""
+        outcomes = self._context.outputs.place([fetched for _, fetched in found])
+        edits = {}
+        at = self._context.clock.now()
+        for (finished, _), outcome in zip(found, outcomes, strict=True):
+            if isinstance(outcome, OutputRefused):
+                self._context.fail(finished.item, _record(outcome), charge=False)
+            else:
+                edits[finished.item.key] = _completion(outcome, at, finished.seconds)
+        self._context.complete(edits, [finished.item for finished, _ in found if finished.item.key in edits])
+
+    def rescue(self, finished: FinishedPrompt) -> None:
+        """Collect files by their names alone. Errors: NotOnServer, ItemError; nothing was placed then."""
+        self.place([(finished, self.fetch(finished))])
+
+    def not_fetched(self, item: Item, error: BurstError) -> None:
+        """Its outputs could not be had. Errors: the error itself, where it is neither the item's nor the answer's."""
+        match error:
+            case OutputRefused():
+                self._context.fail(item, _record(error), charge=False)
+            case ItemError() | NotOnServer():
+                self._context.charge(item, _record(error))
+            case TransientError():
+                self._context.set_aside(item, error)
+            case _:
+                raise error
+
+    def _sidecar(self, finished: FinishedPrompt) -> Sidecar | None:
+        """Errors: ItemError and TemplateError where the server has not said what it rendered."""
+        if finished.item.sidecar is None:
+            return None
+        from orchestrator.batches.sidecars import sidecar_of
+
+        return sidecar_of(finished.item, self._context.preparation, graph=finished.graph, seconds=finished.seconds)
+
+    def _out_of_memory(self, item: Item, entry: HistoryEntry) -> None:
+        """Free the server's memory and try again: with half the batch size that `auto` chose, while there is a half.
+
+        Any other item is tried once more, and a second time fails it.
+        """
+        batch_size = item.automatic_batch_size or 1
+        if batch_size > 1:
+            self._context.client.free()
+            self._context.shrink(item, batch_size=batch_size // 2)
+            return
+        failure = _failure(entry)
+        again = item.error is not None and item.error.kind == OUT_OF_MEMORY
+        when = "out of memory twice, also after /free" if again else "out of memory"
+        message = f"{when}: use a smaller batch_size or picture size ({failure.message})"
+        record = ErrorRecord(kind=OUT_OF_MEMORY, message=message, node_id=failure.node_id)
+        if again:
+            self._context.fail(item, record)
+            return
+        self._context.client.free()
+        self._context.charge(item, record)
+
+
+def _completion(placed: Sequence[Placed], at: datetime, seconds: float | None) -> Callable[[Item], Item]:
+    outputs: tuple[OutputRecord, ...] = tuple(one.as_record() for one in placed)
+    return lambda now: now.complete(outputs=outputs, at=at, seconds=seconds)
+
+
+def _failure(entry: HistoryEntry) -> ErrorRecord:
+    if entry.failure is None:
+        return ErrorRecord(kind="execution_error", message="the server says it failed, and nothing more")
+    return ErrorRecord(kind=entry.failure.kind, message=str(entry.failure), node_id=entry.failure.node_id)
+
+
+def _record(error: ItemError | NotOnServer) -> ErrorRecord:
+    if isinstance(error, NotOnServer):
+        return ErrorRecord(kind="output_gone", message=str(error))
+    return ErrorRecord(kind=error.kind, message=str(error), node_id=error.node_id)
+
+
+def _seconds(entry: HistoryEntry) -> float | None:
+    if entry.started_at is None or entry.finished_at is None:
+        return None
+    return max(0.0, (entry.finished_at - entry.started_at).total_seconds())

@@ -1,0 +1,349 @@
+"""One server's lane of a run: recover → submit → watch → collect → checkpoint.
+
+What is out on the server is `_in_flight` or, once finished, in `_downloads`. Each step asks for the oldest watched
+prompt when that is due; now and then, and after trouble, everything is looked up at once. Recovery is nothing else:
+what an earlier burst left submitted is put among the watched and looked up. A step never waits: it says when the next
+one is due.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, look_up, withdraw
+from orchestrator.cycle import pacing
+from orchestrator.cycle.context import WorkerContext
+from orchestrator.cycle.downloads import Downloads, Executor
+from orchestrator.cycle.in_flight import InFlight
+from orchestrator.cycle.poll_schedule import PollSchedule, StallDetector
+from orchestrator.cycle.recovery import Recovery
+from orchestrator.cycle.refill import Refill
+from orchestrator.cycle.report import ServerReport
+from orchestrator.cycle.routing import Routing
+from orchestrator.cycle.settlement import Settlement
+from orchestrator.cycle.uploads import Uploads
+from orchestrator.errors import (
+    BurstError,
+    ServerStalled,
+    TransientError,
+    UnexpectedAnswer,
+)
+from state.item import Item, Status
+
+_IDLE_SECONDS = 0.5
+"""How soon a lane that found nothing to do looks again, unless it is woken."""
+_LAST_DOWNLOADS_SECONDS = 2.0
+"""How long downloads that are under way may take when a run ends; the rest is for the next burst."""
+
+
+class Worker:
+    """One server's part of a run. Only one thread calls it; `notice` and what `Dispatch` asks may come from others."""
+
+    def __init__(
+        self,
+        context: WorkerContext,
+        fetcher: Executor,
+        uploader: Executor,
+        *,
+        left: Sequence[Item],
+        routing: Routing | None = None,
+    ) -> None:
+        """`fetcher` runs downloads, `uploader` this lane's uploads. `left`: what earlier bursts left submitted on this
+        server. `routing`: only where there are several."""
+        self.wake = threading.Event()
+        """Set to have the next step at once."""
+        self.lost: BurstError | None = None
+        """Why its server is left alone for now."""
+        self.context = context
+        """Its tools, and what it did so far."""
+        self._routing = routing
+        self._settlement = Settlement(context)
+        self._downloads = Downloads(self._settlement, fetcher, context.clock, self.wake)
+        self._recovery = Recovery(context, self._settlement)
+        self._poll_schedule = PollSchedule(context.clock, poll_seconds=context.options.poll_seconds, pace=context.pace)
+        self._stall_detector = StallDetector(context.clock)
+        self._in_flight = InFlight(context.clock, self._recovery.seconds_in_doubt)
+        self._uploads = Uploads(context, uploader, self.wake)
+        self._refill = Refill(
+            context, self._in_flight, self._downloads, self._uploads, self._poll_schedule, routing=routing
+        )
+        self._noticed: set[str] = set()
+        self._begun = False
+        self._oldest: str | None = None
+        self._losses = self._failures = self._pushbacks = 0
+        context.dispatch.join(self)
+        for item in left:
+            context.dispatch.hold(self, item.key)
+            self._in_flight.take_in(item)
+        context.tally.recovered = len(left)
+
+    # What the sharing out asks
+
+    @property
+    def is_lost(self) -> bool:
+        return self.lost is not None
+
+    @property
+    def is_waited_for(self) -> bool:
+        return self.context.client.trouble is not None
+
+    @property
+    def refused(self) -> set[str]:
+        return self._routing.refused if self._routing is not None else set()
+
+    def load(self) -> pacing.Load:
+        out = len(self._in_flight) + len(self._uploads)
+        return pacing.Load(out=out, seconds_per_item=self._poll_schedule.seconds_per_item)
+
+    def window(self, size: int) -> int:
+        return self._poll_schedule.window(size)
+
+    def takes(self, item: Item) -> bool:
+        return self._routing is None or self._routing.suits(item)
+
+    def notice(self, key: str) -> None:
+        """Another process changed this item."""
+        self._noticed.add(key)
+        self.wake.set()
+
+    def report(self) -> ServerReport:
+        """What it did."""
+        tally = self.context.tally
+        return ServerReport(
+            url=self.context.client.url,
+            completed=tally.completed,
+            failed=tally.failed,
+            out=len(self._in_flight),
+            seconds_per_item=self._poll_schedule.seconds_per_item,
+            lost=str(self.lost) if self.lost is not None else self.context.client.trouble,
+        )
+
+    # Its life
+
+    def turn(self) -> float:
+        """One step, or one more try at a lost server; seconds until the next. Errors end the run.
+
+        With other servers in the run a server that does not answer keeps its items and is tried again later.
+        """
+        try:
+            if self.lost is not None:
+                self._return()
+            return self.step()
+        except (TransientError, ServerStalled) as error:
+            if self._routing is None or self.context.halt.is_set():
+                raise
+            self._losses += 1
+            self._uploads.abandon()
+            # Those that rest look again, for what this one has let go of, before it counts as lost.
+            self.context.dispatch.stir()
+            self.lost = error
+            self.context.dispatch.rest(self)
+            return pacing.pause_before_retry(self._losses)
+
+    def step(self) -> float:
+        """Do what is due; how many seconds later something is due again."""
+        if not self._begun:
+            self._begin()
+        self._follow_notices()
+        for item in self._downloads.settle(most=self.context.dispatch.left_in_burst):
+            self._settled(item)
+        self._expire_doubts()
+        took = self._refill.fill(self)
+        if not (self._in_flight or self._downloads or self._uploads):
+            return self._rest(took=took)
+        waits = [self._watch(), self._downloads.seconds_left(), self._in_flight.seconds_in_doubt()]
+        return min((seconds for seconds in waits if seconds is not None), default=_IDLE_SECONDS)
+
+    def finish(self, *, fill: bool) -> None:
+        """The run ends: let downloads that are under way come in, for a moment. `fill`: send ahead what is asked.
+
+        What came beyond the burst's size is left for the next one.
+        """
+        clock, dispatch = self.context.clock, self.context.dispatch
+        until = clock.monotonic() + _LAST_DOWNLOADS_SECONDS
+        if fill:
+            self._refill.fill(self)
+        while self._downloads and dispatch.left_in_burst and not self.context.halt.is_set():
+            for item in self._downloads.settle(most=dispatch.left_in_burst, at_once=True):
+                self._settled(item)
+            if (left := until - clock.monotonic()) <= 0:
+                return
+            if self._downloads:
+                clock.wait(self.wake, left)
+                self.wake.clear()
+
+    def _begin(self) -> None:
+        """Take over what earlier bursts left submitted on this server."""
+        left = self._in_flight.items()
+        self._recovery.take_over(left)
+        if left:
+            self._sweep()
+        self._begun = True
+
+    def _return(self) -> None:
+        """Ask a lost server again; all that it has of ours is looked up. Errors: it is still lost."""
+        context = self.context
+        context.client.queue_remaining()
+        if isinstance(self.lost, TransientError):
+            self._stall_detector.stirred()
+        for key in context.dispatch.held_by(self):
+            item = context.store.get(key)
+            if item.status is not Status.SUBMITTED or item.server != context.client.url:
+                self._drop(key)
+            elif key not in self._downloads:
+                self._in_flight.take_in(item)
+        if self._begun:
+            self._sweep()
+        if self._routing is not None:
+            self._routing.forget()
+        self._uploads.forget()
+        self.lost, self._losses = None, 0
+
+    def _rest(self, *, took: bool) -> float:
+        if took:
+            return max(0.0, self._refill.seconds_paused())
+        self.context.dispatch.rest(self)
+        return _IDLE_SECONDS
+
+    # Watch
+
+    def _watch(self) -> float | None:
+        """Ask for the oldest prompt if it is time; seconds until it is time again, None where there is none."""
+        client = self.context.client
+        is_troubled = client.failures != self._failures and bool(self._in_flight)
+        if is_troubled and self._poll_schedule.until_sweep() <= 0:
+            self._sweep()
+            return 0.0
+        oldest = self._in_flight.oldest()
+        if oldest is None:
+            return self._poll_schedule.until_sweep() if is_troubled else None
+        assert oldest.prompt_id is not None
+        if oldest.prompt_id != self._oldest:
+            self._oldest = oldest.prompt_id
+            self.context.dispatch.began(oldest)
+        if (left := self._poll_schedule.until_look(oldest.prompt_id)) > 0:
+            return left
+        try:
+            entry = client.history(oldest.prompt_id)
+        except UnexpectedAnswer as error:
+            self._meet(oldest, Unclear(error))
+            return 0.0
+        self._answered()
+        if entry is not None:
+            self._meet(oldest, Finished(entry))
+            return 0.0
+        if self._poll_schedule.is_quiet(self.context.options.sweep_seconds):
+            self._sweep()
+            return 0.0
+        self._in_flight.take_in(self._recovery.watch_suspect(oldest))
+        self._poll_schedule.look_again()
+        return self._poll_schedule.until_look(oldest.prompt_id)
+
+    def _answered(self) -> None:
+        """The server answered, at once or when it was asked again."""
+        pushbacks = self.context.client.pushbacks
+        self._poll_schedule.answered(troubled=pushbacks != self._pushbacks)
+        self._pushbacks = pushbacks
+
+    def _follow_notices(self) -> None:
+        """Another process changed items: follow a wish to cancel, let go of what is not ours any more."""
+        while self._noticed:
+            key = self._noticed.pop()
+            watched = self._in_flight.get(key)
+            if watched is None:
+                continue
+            now = self.context.store.get(key)
+            if now.status is not Status.SUBMITTED or now.prompt_id != watched.prompt_id:
+                self._drop(key)
+            elif now.cancel_requested and not watched.cancel_requested:
+                self._in_flight.take_in(now)
+                self._cancel(now)
+
+    def _cancel(self, item: Item) -> None:
+        """Take it back from the server; where it is still running it is watched until the server says it is over."""
+        assert item.prompt_id is not None
+        self._meet(item, withdraw(self.context.client, [item.prompt_id])[item.prompt_id])
+        self._poll_schedule.look_soon()
+
+    def _expire_doubts(self) -> None:
+        for item in self._in_flight.out_of_doubt():
+            fate = self._recovery.resolve_doubt(item)
+            self._in_flight.drop(item.key)
+            self._meet(item, fate)
+
+    # Sweep and settle
+
+    def _sweep(self) -> None:
+        """Look everything up at once: now and then, and after a request without an answer (a server restarted?)."""
+        context = self.context
+        self._failures = context.client.failures
+        items = self._in_flight.items()
+        fates = look_up(context.client, [item.prompt_id or "" for item in items])
+        self._refuse_stall(fates)
+        self._answered()
+        self._poll_schedule.swept()
+        for item in items:
+            if context.halt.is_set():
+                return
+            fate = fates[item.prompt_id or ""]
+            if not (isinstance(fate, Absent) and self._in_flight.is_in_doubt(item.key)):
+                self._meet(item, fate)
+
+    def _meet(self, item: Item, fate: Fate) -> None:
+        """Put an item where its fate belongs."""
+        match fate:
+            case Finished(entry):
+                self._poll_schedule.ended()
+                self._stall_detector.stirred()
+                finished = self._settlement.finished(item, entry)
+                if finished is None:
+                    self._settled(item)
+                else:
+                    self._in_flight.drop(item.key)
+                    self._downloads.start(finished)
+            case Queued(prompt_id=prompt_id, running=running):
+                self._adopt(item, prompt_id, running=running)
+            case Unclear(error=error):
+                self.context.set_aside(item, error)
+                self._drop(item.key)
+            case Absent():
+                if late := self._recovery.found_late(item):
+                    self._meet(*late)
+                    return
+                self._recovery.gone(item)
+                self._drop(item.key)
+
+    def _adopt(self, item: Item, prompt_id: str, *, running: bool) -> None:
+        """It waits or runs on the server: watched from now on."""
+        if item.in_doubt or prompt_id != item.prompt_id:
+            accepted = self.context.change(item, lambda now: now.accept(prompt_id=prompt_id))
+            if accepted is None:
+                self._drop(item.key)
+                return
+            item = accepted
+        if late := self._recovery.found_late(item):
+            self._meet(*late)
+            return
+        self._in_flight.take_in(self._recovery.note_running(item) if running else item)
+
+    def _settled(self, item: Item) -> None:
+        """Its finished prompt is checkpointed, one way or the other."""
+        if item.previous_prompt_ids:
+            self._recovery.count_late_twins(item)
+        self._drop(item.key)
+
+    def _drop(self, key: str) -> None:
+        self._in_flight.drop(key)
+        self.context.dispatch.let_go(key)
+
+    def _refuse_stall(self, fates: dict[str, Fate]) -> None:
+        """A server that answers, but whose prompts do not change for too long."""
+        client = self.context.client
+        # Of others' prompts before ours as many may come as go: what runs tells then that it is at work.
+        seconds = self._stall_detector.seconds((fates, client.queue_remaining()), lambda: client.queue().running)
+        if seconds >= self.context.options.stall_seconds:
+            raise ServerStalled(
+                f"{client.url} answers, but what it runs has not changed for {seconds:.0f} s. "
+                "Restart it; the items stay submitted and are looked up by the next burst."
+            )

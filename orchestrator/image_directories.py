@@ -1,0 +1,141 @@
+"""Where items come from: directories of pictures, with masks by a naming rule and texts of the same name."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from orchestrator.errors import UsageError
+from orchestrator.formatting import counted
+from orchestrator.prompt_directories import item_of, key_of, natural_key, refuse_undecodable, walk
+from state.item import Item
+
+IMAGE_PATTERNS = ("*.png", "*.jpg", "*.jpeg", "*.webp", "*.bmp", "*.gif", "*.tif", "*.tiff")
+_STEM = "{stem}"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What lies in directories of pictures."""
+
+    items: tuple[Item, ...]
+    texts: int
+    """So many of them have a text of the same name."""
+    lonely_masks: tuple[str, ...]
+    """Files with the name of a mask, whose picture is not there."""
+
+
+@dataclass(frozen=True)
+class MaskRule:
+    """How a picture's mask is called: `{stem}_mask.png`, `masks/{stem}.png`, from the picture's own directory."""
+
+    rule: str
+
+    def __post_init__(self) -> None:
+        if self.rule.count(_STEM) != 1 or self.rule.endswith("/"):
+            raise UsageError(
+                f"--masks {self.rule!r}: say {_STEM} once, such as '{_STEM}_mask.png' or 'masks/{_STEM}.png'"
+            )
+
+    def mask_of(self, picture: Path) -> Path:
+        return Path(os.path.normpath(picture.parent / self.rule.replace(_STEM, picture.stem)))
+
+    def is_mask(self, path: Path) -> bool:
+        """Whether some picture's mask is called so."""
+        return self._shape.search(path.as_posix()) is not None
+
+    @cached_property
+    def _shape(self) -> re.Pattern[str]:
+        before, after = re.sub(r"^(\.{0,2}/)+", "", self.rule).split(_STEM)
+        return re.compile(f"/{re.escape(before)}[^/]+{re.escape(after)}$")
+
+
+def picture_items(
+    directories: Sequence[Path],
+    *,
+    home: Path,
+    output_dir: Path,
+    patterns: Sequence[str] = (),
+    masks: MaskRule | None = None,
+) -> Pictures:
+    """One pending item for each picture below `directories`, in natural order; keys and subfolders as for prompts.
+
+    A pattern is met by a name, or with a `/` in it by the path below the directory; upper and lower case are one. Masks
+    are no items, and neither is what lies in `output_dir`: those are results.
+    Errors: UsageError for a directory that cannot be read, holds no picture or lies in `output_dir`, for a picture
+    without its mask, and for a name that is not Unicode text.
+    """
+    met = _Filter(patterns or IMAGE_PATTERNS)
+    items: list[Item] = []
+    lonely: list[Path] = []
+    texts: set[Path] = set()
+    for directory in directories:
+        _refuse_mixing(directory, output_dir)
+        root = directory.absolute()
+        files = set(walk(directory, spared={output_dir.resolve()}))
+        found = sorted((path for path in files if met(path, root)), key=natural_key)
+        pictures = [path for path in found if not (masks and masks.is_mask(path))]
+        if not pictures:
+            raise UsageError(f"{directory}: no picture matches {met}; name another directory, or say --pattern")
+        used = _masks_of(pictures, masks) if masks is not None else {}
+        lonely += set(found) - set(pictures) - set(used.values())
+        texts |= {text for path in pictures if (text := path.with_suffix(".txt")) in files}
+        items += [_with_uploads(path, used.get(path), root=root, home=home) for path in pictures]
+    by_key = {item.key: item for item in items}
+    return Pictures(
+        tuple(by_key.values()), len(texts), tuple(key_of(path, home) for path in sorted(lonely, key=natural_key))
+    )
+
+
+def _with_uploads(path: Path, mask: Path | None, *, root: Path, home: Path) -> Item:
+    for one in (path, mask or path):
+        refuse_undecodable(one)
+    item = item_of(path, root=root, home=home)
+    uploads = {"image": item.key} | ({"mask": key_of(mask, home)} if mask is not None else {})
+    return msgspec.structs.replace(item, uploads=uploads)
+
+
+def _masks_of(pictures: Iterable[Path], rule: MaskRule) -> dict[Path, Path]:
+    """Errors: UsageError that names a picture whose mask is not there."""
+    found = {path: rule.mask_of(path) for path in pictures}
+    missing = [path for path, mask in found.items() if not os.path.lexists(mask)]
+    if missing:
+        raise UsageError(
+            f"{missing[0]} has no mask: {found[missing[0]]} is not there ({counted(len(missing), 'picture')} without); "
+            "add it, or give pictures without masks a directory of their own"
+        )
+    return found
+
+
+def _refuse_mixing(directory: Path, output_dir: Path) -> None:
+    """Results would lie among the pictures, in their very places. Errors: UsageError."""
+    if directory.resolve().is_relative_to(output_dir.resolve()):
+        raise UsageError(
+            f"{directory} lies in the output directory {output_dir}, where results would get in the way of the "
+            "pictures; choose another with --output"
+        )
+
+
+class _Filter:
+    """Which files are meant."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = patterns
+        self._met = [("/" in one, re.compile(fnmatch.translate(one), re.IGNORECASE)) for one in patterns]
+
+    def __call__(self, path: Path, root: Path) -> bool:
+        return any(met.match(text) for met, text in self._texts(path, root))
+
+    def __str__(self) -> str:
+        return " or ".join(self._patterns)
+
+    def _texts(self, path: Path, root: Path) -> Iterator[tuple[re.Pattern[str], str]]:
+        for is_path, met in self._met:
+            yield met, path.relative_to(root).as_posix() if is_path else path.name

@@ -1,0 +1,193 @@
+"""`burst init`: directories of prompts or pictures become items, and what a run needs is remembered."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orchestrator.errors import ItemError, TemplateError
+from orchestrator.formatting import counted, in_lines
+from orchestrator.preparation import Preparation
+from orchestrator.prompt_directories import PROMPT_PATTERNS, prompt_items, refuse_collisions
+from orchestrator.settings import Overrides, Settings, load_settings, refuse_secrets, save_settings
+from state.item import Item, Status
+from state.json.store import JsonStore
+from state.store import change_all
+
+SCHEMA = "burst.init/1"
+
+
+@dataclass(frozen=True)
+class InitReport:
+    """What `init` found and did."""
+
+    state: Path
+    settings: Settings
+    found: int
+    added: int
+    put_back: tuple[str, ...]
+    counts: dict[Status, int]
+    noun: str = "prompt file"
+    """What was found."""
+    masks: int = 0
+    texts: int = 0
+    """So many pictures have a prompt text of the same name."""
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.init/1`."""
+        return {
+            "schema": SCHEMA,
+            "state": str(self.state),
+            "found": self.found,
+            "masks": self.masks,
+            "texts": self.texts,
+            "added": self.added,
+            "put_back": list(self.put_back),
+            "counts": {str(status): count for status, count in self.counts.items()},
+            "template": self.settings.template,
+            "output_dir": str(self.settings.output_dir),
+            "servers": list(self.settings.servers),
+            "notes": list(self.notes),
+        }
+
+    def as_text(self) -> str:
+        """A few lines for a person, with what to type next."""
+        beside = [f"{number} with a {what}" for number, what in ((self.masks, "mask"), (self.texts, "text")) if number]
+        found = ", ".join([f"{counted(self.found, self.noun)} found", *beside])
+        lines = [f"{self.state}: {sum(self.counts.values())} items, {self.added} added now, {found}"]
+        lines += [f"Note: {note}" for note in self.notes]
+        if self.put_back:
+            lines.append(f"Put back, because prompt, inputs or workflow changed: {', '.join(self.put_back[:5])}")
+        lines.append(f"Template: {self.settings.template or 'none yet; name one with --template'}")
+        lines.append(f"Server: {', '.join(self.settings.servers)}; pictures go to {self.settings.output_dir}")
+        lines.append("Next: burst run")
+        return in_lines(lines)
+
+
+def init_state(
+    state: Path,
+    directories: Sequence[Path],
+    *,
+    overrides: Overrides,
+    patterns: Sequence[str] = (),
+    images: bool = False,
+    masks: str | None = None,
+    rescan: bool = False,
+) -> InitReport:
+    """Add the files below `directories` to a state, begun where there is none. Safe to repeat.
+
+    Prompt files, or with `images` pictures, whose `masks` are called by a rule such as `{stem}_mask.png`.
+    What is done stays done; `rescan` puts completed items back whose prompt text, pictures, inputs or workflow changed
+    since.
+    Errors: UsageError, TemplateError, SettingsError, StateError, DiskFull; nothing was written then.
+    """
+    settings = load_settings(state, overrides)
+    home = state.resolve().parent
+    prompts = Preparation(template=settings.template, bindings=settings.bindings, home=home)
+    prompts.check()
+    found = _found(directories, settings, prompts, home=home, patterns=patterns, images=images, masks=masks)
+    refuse_collisions(found.items)
+    refuse_secrets(settings)
+    store = JsonStore.open(state, create=True)
+    try:
+        refuse_collisions((item for item in found.items if item.key not in store), beside=store.items())
+        save_settings(state, settings)
+        added = store.add(found.items)
+        _renew_uploads(store, found.items, rescan=rescan)
+        put_back = _rescan(store, prompts) if rescan else ()
+        store.settle(at_end=True)
+        return InitReport(
+            state=state,
+            settings=settings,
+            found=len(found.items),
+            added=len(added),
+            put_back=put_back,
+            counts=store.counts(),
+            noun="picture" if images else "prompt file",
+            masks=len(found.items) if masks is not None else 0,
+            texts=found.texts,
+            notes=(*found.notes, *_masks_that_are_items(store, found.items)),
+        )
+    finally:
+        store.close()
+
+
+@dataclass(frozen=True)
+class _Found:
+    items: Sequence[Item]
+    texts: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def _found(
+    directories: Sequence[Path],
+    settings: Settings,
+    prompts: Preparation,
+    *,
+    home: Path,
+    patterns: Sequence[str],
+    images: bool,
+    masks: str | None,
+) -> _Found:
+    if not images:
+        return _Found(prompt_items(directories, home=home, patterns=patterns or PROMPT_PATTERNS))
+    from orchestrator.image_directories import MaskRule, picture_items
+
+    rule = MaskRule(masks) if masks is not None else None
+    bound = prompts.bound()
+    for name in ("image", "mask") if rule is not None else ("image",):
+        if bound is not None and name not in bound:
+            raise TemplateError(
+                f"{settings.template}: no input for the {name} was found; name one with --bind {name}=NODE.input "
+                "(see `burst template show`)"
+            )
+    pictures = picture_items(directories, home=home, output_dir=settings.output_dir, patterns=patterns, masks=rule)
+    notes = []
+    if pictures.lonely_masks:
+        named = ", ".join(pictures.lonely_masks[:3])
+        notes.append(f"{counted(len(pictures.lonely_masks), 'mask')} of no picture left out: {named}")
+    if pictures.texts and bound is not None and "prompt" not in bound:
+        notes.append(f"{settings.template} takes no prompt text: {counted(pictures.texts, 'text')} not used")
+        return _Found(pictures.items, notes=tuple(notes))
+    return _Found(pictures.items, pictures.texts, tuple(notes))
+
+
+def _renew_uploads(store: JsonStore, found: Sequence[Item], *, rescan: bool) -> None:
+    """Items that were there before take the masks of today: those due, and to be rescanned those that are done."""
+    today = {item.key: item.uploads for item in found if item.uploads}
+    if not today:
+        return
+    statuses = (Status.PENDING, Status.COMPLETED) if rescan else (Status.PENDING,)
+    changed = [item for item in store.items(*statuses) if item.uploads != today.get(item.key, item.uploads)]
+    change_all(store, changed, lambda now: msgspec.structs.replace(now, uploads=today[now.key]))
+
+
+def _masks_that_are_items(store: JsonStore, found: Sequence[Item]) -> Iterator[str]:
+    """What was taken in before it was said to be a mask."""
+    masks = {item.uploads["mask"] for item in found if "mask" in item.uploads}
+    keys = [item.key for item in store.items(Status.PENDING) if item.key in masks] if masks else []
+    if keys:
+        what = "1 due item is a mask" if len(keys) == 1 else f"{len(keys)} due items are masks"
+        yield f"{what} by this rule: `burst cancel {shlex.join(keys[:3])}`" + (" …" if len(keys) > 3 else "")
+
+
+def _rescan(store: JsonStore, prompts: Preparation) -> tuple[str, ...]:
+    """Completed items whose picture would come out otherwise today."""
+    outdated = [item for item in store.items(Status.COMPLETED) if not _still_valid(item, prompts)]
+    return tuple(item.key for item in change_all(store, outdated, lambda now: now.start_over()))
+
+
+def _still_valid(item: Item, prompts: Preparation) -> bool:
+    """Items that were completed without a fingerprint, or whose prompt file is gone, are left as they are."""
+    if item.fingerprint is None:
+        return True
+    try:
+        return prompts.prepare(item).fingerprint == item.fingerprint
+    except ItemError:
+        return True

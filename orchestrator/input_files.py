@@ -1,0 +1,96 @@
+"""An item's own pictures, as a server is given them: read, checked, and named after what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.errors import UploadError
+from orchestrator.outputs import pictures
+from orchestrator.outputs.names import server_extension
+from orchestrator.text_files import read_ordinary
+
+LARGEST_UPLOAD_BYTES = 1 << 30
+"""A larger file is a mistake; it would be held in memory."""
+FOLDER = "burst"
+"""Of the server's input directory: nothing of anybody else's is there."""
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One file. Equal bytes have one name, other bytes another: no upload can ever overwrite something else."""
+
+    path: Path
+    sha256: str
+    data: bytes = field(repr=False)
+
+    @property
+    def subfolder(self) -> str:
+        return f"{FOLDER}/{self.sha256[:2]}"
+
+    @property
+    def filename(self) -> str:
+        extension = server_extension(self.path.name)
+        # By these names a prompt is taken to make one picture, and a forgotten one is rescued as one.
+        if extension in (".png", ".jpg", ".jpeg") and not self._is_single:
+            extension = ".frames"
+        return self.sha256 + extension
+
+    @property
+    def as_input(self) -> str:
+        """The value of a LoadImage's `image`, unless the server gives it another name."""
+        return f"{self.subfolder}/{self.filename}"
+
+    @property
+    def _is_single(self) -> bool:
+        """A PNG that does not move, or a JPEG; what else may hide behind their names may hold many pictures."""
+        is_png = self.data.startswith(b"\x89PNG") and b"acTL" not in self.data
+        return is_png or self.data.startswith(b"\xff\xd8\xff")
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    """The name of a picture by its contents, and what the item's server calls it."""
+
+    wanted: str
+    told: str
+
+
+def read_uploads(uploads: Mapping[str, str], home: Path) -> dict[str, InputFile]:
+    """An item's pictures by binding, each whole. Relative paths start at `home`. Errors: UploadError."""
+    found = {name: _read(home / path) for name, path in uploads.items()}
+    for picture in found.values():
+        _refuse_damaged(picture)
+    return found
+
+
+def name_uploads(uploads: Mapping[str, str], home: Path) -> dict[str, UploadedFile]:
+    """As if a server had them under their own names, whether they are whole or not. Errors: UploadError."""
+    return names_of({name: _read(home / path) for name, path in uploads.items()})
+
+
+def names_of(found: Mapping[str, InputFile]) -> dict[str, UploadedFile]:
+    """The pictures' own names."""
+    return {name: UploadedFile(picture.as_input, picture.as_input) for name, picture in found.items()}
+
+
+def _read(path: Path) -> InputFile:
+    try:
+        data = read_ordinary(path, most_bytes=LARGEST_UPLOAD_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UploadError(f"the picture {path} is gone; restore it and say `burst retry`") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UploadError(f"{path}: cannot be read: {reason}; mend it and say `burst retry`") from error
+    if len(data) > LARGEST_UPLOAD_BYTES:
+        raise UploadError(f"{path}: over {LARGEST_UPLOAD_BYTES >> 30} GiB, too large for a picture; make it smaller")
+    return InputFile(path, hashlib.sha256(data).hexdigest(), data)
+
+
+def _refuse_damaged(picture: InputFile) -> None:
+    """A server may know formats that are not known here; what has a well-known name must be whole."""
+    fault = pictures.fault_of(picture.data)
+    if fault is not None and picture.path.suffix.lower() in pictures.WELL_KNOWN:
+        raise UploadError(f"{picture.path}: {fault}; put a whole picture there and say `burst retry`")

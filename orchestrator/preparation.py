@@ -1,0 +1,237 @@
+"""From an item to the graph that is posted: its template, its text, its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import templates
+from orchestrator.errors import ItemError, PromptTextError, TemplateError
+from orchestrator.text_files import decoded, read_ordinary
+from state.item import Item
+from templates import Bindings, Graph, Workflow
+
+if TYPE_CHECKING:
+    from orchestrator.input_files import InputFile, UploadedFile
+
+LARGEST_PROMPT_BYTES = 16 << 20
+"""A larger file is a mistake, and would be held in memory several times over."""
+
+
+def read_prompt(path: Path) -> str:
+    """The text of a prompt file: UTF-8, with or without a byte order mark; its lines end with `\\n`.
+
+    Never waits, whatever stands there.
+    Errors: FileNotFoundError and NotADirectoryError where nothing is; PromptTextError for what is no such text.
+    """
+    try:
+        data = _read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise PromptTextError(f"{path}: cannot be read: {reason}; mend it and say `burst retry`") from error
+    try:
+        return decoded(data)
+    except ValueError as error:
+        raise PromptTextError(f"{path}: {error} and say `burst retry`") from error
+
+
+def _read(path: Path) -> bytes:
+    data = read_ordinary(path, most_bytes=LARGEST_PROMPT_BYTES + 1)
+    if len(data) > LARGEST_PROMPT_BYTES:
+        raise PromptTextError(f"{path}: over {LARGEST_PROMPT_BYTES >> 20} MiB, too large for a prompt; shorten it")
+    return data
+
+
+def prompt_file(item: Item) -> str:
+    """Where an item's prompt text is, unless its record says it: the key, or beside a picture the text of its name."""
+    return str(PurePosixPath(item.key).with_suffix(".txt")) if _is_picture(item) else item.key
+
+
+def _is_picture(item: Item) -> bool:
+    return item.key in item.uploads.values()
+
+
+class InputsError(ItemError):
+    """The item's inputs do not fit its template."""
+
+    kind = "inputs"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An item's graph, before a prompt_id gives its save nodes their names."""
+
+    graph: Graph
+    fingerprint: str
+    touched: frozenset[str]
+    """Ids of the nodes that take this item's text and inputs."""
+    loading: frozenset[str]
+    """Ids of those among them that load a picture of its own."""
+    extensions: tuple[str, ...]
+    """Of the files that its save nodes write, where they are known."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    workflow: Workflow
+    bindings: Bindings
+    unprefixed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template for those who look into it."""
+
+    name: str
+    """A shipped one's own, or a path; from the state file's directory where it lies there."""
+    graph: Graph
+    bindings: Bindings
+
+
+def filled(graph: Graph, bindings: Bindings, values: Mapping[str, Any]) -> tuple[Graph, dict[str, Any]]:
+    """A template's graph with the values in it, and those of them that went to nodes of its own; LoRAs are spliced in.
+
+    Errors: TemplateError.
+    """
+    left = dict(values)
+    if "lora" in left:
+        graph, left = templates.with_loras(graph, bindings, left)
+    return templates.bind(graph, bindings, left), left
+
+
+class Preparation:
+    """Prepares items. `home` is the state file's directory: relative prompt files and templates start there."""
+
+    def __init__(self, *, template: str | None, bindings: Mapping[str, str], home: Path) -> None:
+        self._template = template
+        self._overrides = bindings
+        self._home = home
+        self._loaded: dict[str, _Loaded] = {}
+
+    def bring(self, name: str, graph: Graph) -> None:
+        """The workflow of this name, which is not on the disk yet."""
+        self._keep(name, Workflow(name=Path(name).stem, path=self._home / name, graph=graph))
+
+    def check(self) -> Workflow | None:
+        """Load the default template. Errors: TemplateError, so that a bad one is found before anything is sent."""
+        return self._load(self._template).workflow if self._template is not None else None
+
+    def bound(self) -> Bindings | None:
+        """The bindings of the default template; None where there is none. Errors: TemplateError."""
+        return self._load(self._template).bindings if self._template is not None else None
+
+    def pictures(self, item: Item) -> dict[str, InputFile]:
+        """What its server must have before its prompt is sent, by binding. Reads files. Errors: UploadError."""
+        if not item.uploads:
+            return {}
+        from orchestrator.input_files import read_uploads
+
+        return read_uploads(item.uploads, self._home)
+
+    def prepare(self, item: Item, given: Mapping[str, UploadedFile] | None = None) -> Prepared:
+        """`given`: what its server calls the item's pictures; without it their files are read for their own names.
+
+        Errors: PromptTextError, UploadError, InputsError (this item's), TemplateError (everybody's).
+        """
+        loaded = self._loaded_for(item)
+        if given is None:
+            given = self._as_if_given(item)
+        values = self._values(item, loaded) | {name: one.wanted for name, one in given.items()}
+        if "prompt" in values and "prompt" not in loaded.bindings:
+            raise TemplateError(
+                f"{loaded.workflow.name}: no input for the prompt text was found; name one with "
+                "--bind prompt=NODE.input (see `burst template show`)"
+            )
+        try:
+            graph, values = filled(loaded.workflow.graph, loaded.bindings, values)
+        except TemplateError as error:
+            raise InputsError(f"{error} (template {loaded.workflow.name})") from error
+        digest = templates.fingerprint(graph)
+        graph = templates.bind(graph, loaded.bindings, {name: one.told for name, one in given.items()})
+        saving = templates.save_nodes(graph)
+        spliced = graph.keys() - loaded.workflow.graph.keys()
+        return Prepared(
+            graph=graph,
+            fingerprint=digest,
+            touched=frozenset(templates.touched_nodes(graph, loaded.bindings, values) | spliced),
+            loading=frozenset(templates.touched_nodes(graph, loaded.bindings, given)),
+            extensions=tuple(dict.fromkeys(node.extension for node in saving if node.extension and not node.temporary)),
+        )
+
+    def template_of(self, item: Item) -> Template:
+        """What the item is rendered by, as it is now. Errors: TemplateError."""
+        loaded = self._loaded_for(item)
+        path = loaded.workflow.path
+        name = loaded.workflow.name if path is None else str(path)
+        if path is not None and path.is_relative_to(self._home):
+            name = path.relative_to(self._home).as_posix()
+        return Template(name, loaded.workflow.graph, loaded.bindings)
+
+    def why_alone(self, item: Item) -> str | None:
+        """Why no other prompt may be out beside this item's, None where any may. Errors: TemplateError.
+
+        A save node that takes no prefix, or an unknown node that may be one, would overwrite what another saved.
+        """
+        loaded = self._loaded_for(item)
+        if not loaded.unprefixed:
+            return None
+        graph = loaded.workflow.graph
+        nodes = ", ".join(f"{node_id} ({graph[node_id]['class_type']})" for node_id in loaded.unprefixed)
+        return (
+            f"{loaded.workflow.name}: node {nodes} may save without a file name prefix, so its prompts are sent one at "
+            "a time; a SaveImage node in its place avoids that"
+        )
+
+    def _loaded_for(self, item: Item) -> _Loaded:
+        name = item.template or self._template
+        if name is None:
+            raise TemplateError(
+                "no template is set; name a workflow file or a shipped one: burst init … --template NAME "
+                f"(shipped: {', '.join(templates.shipped_workflows())})"
+            )
+        return self._load(name)
+
+    def _load(self, name: str) -> _Loaded:
+        if name not in self._loaded:
+            self._keep(name, templates.load_workflow(name, relative_to=self._home))
+        return self._loaded[name]
+
+    def _keep(self, name: str, workflow: Workflow) -> None:
+        bindings = templates.find_bindings(workflow.graph, self._overrides)
+        self._loaded[name] = _Loaded(workflow, bindings, tuple(templates.needs_exclusive_run(workflow.graph)))
+
+    def _as_if_given(self, item: Item) -> Mapping[str, UploadedFile]:
+        if not item.uploads:
+            return {}
+        from orchestrator.input_files import name_uploads
+
+        return name_uploads(item.uploads, self._home)
+
+    def _values(self, item: Item, loaded: _Loaded) -> dict[str, Any]:
+        values = dict(item.inputs)
+        if "prompt" not in values and ("prompt" in loaded.bindings or not _is_picture(item)):
+            text = self._text(item)
+            if text is not None:
+                values["prompt"] = text
+        return values
+
+    def _text(self, item: Item) -> str | None:
+        """The prompt text: the record's own, or that of its file; None for an item of inputs or pictures alone."""
+        if item.prompt_text is not None:
+            text = item.prompt_text
+        else:
+            path = self._home / prompt_file(item)
+            try:
+                text = read_prompt(path)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if item.inputs or item.uploads:
+                    return None
+                raise PromptTextError(f"the prompt file {path} is gone; restore it and say `burst retry`") from error
+        if not text.strip():
+            where = item.key if item.prompt_text is not None else prompt_file(item)
+            raise PromptTextError(f"{where}: the prompt text is empty; write one and say `burst retry`")
+        return text.strip()

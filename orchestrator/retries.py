@@ -1,0 +1,99 @@
+"""Making items due again: retry and reset."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import UsageError
+from orchestrator.formatting import counted, in_lines
+from state.item import Item, Status
+from state.json.run_lock import RunLock
+from state.json.store import JsonStore
+from state.store import change_all
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What a command did to which items."""
+
+    schema: str
+    what: str
+    """Said of one item: `due again`."""
+    keys: tuple[str, ...]
+    counts: dict[Status, int]
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys; the schema name is the command's."""
+        return {
+            "schema": self.schema,
+            "items": list(self.keys),
+            "counts": {str(status): count for status, count in self.counts.items()},
+            "notes": list(self.notes),
+        }
+
+    def as_text(self) -> str:
+        """A few lines for a person."""
+        lines = [f"{counted(len(self.keys))} {self.what}"]
+        lines += [f"  {key}" for key in self.keys[:_SHOWN]]
+        if len(self.keys) > _SHOWN:
+            lines.append(f"  … and {len(self.keys) - _SHOWN} more")
+        return in_lines([*lines, *(f"Note: {note}" for note in self.notes)])
+
+
+def retry(state: Path, keys: Collection[str] = (), *, cancelled: bool = False) -> Changed:
+    """Make failed items due again (with `cancelled` those too), all or the named ones of any ended status.
+
+    Their attempts start anew. Works while a burst runs. Errors: UsageError for a key that is not there; StateError.
+    """
+    store = JsonStore.open(state)
+    try:
+        if keys:
+            chosen = [item for item in named(store, keys) if item.status not in (Status.PENDING, Status.SUBMITTED)]
+        else:
+            chosen = list(store.items(Status.FAILED, *([Status.CANCELLED] if cancelled else [])))
+        done = change_all(store, chosen, lambda item: item.start_over())
+        store.settle(at_end=True)
+        return Changed("burst.retry/1", "due again", keys_of(done), store.counts())
+    finally:
+        store.close()
+
+
+def reset(state: Path) -> Changed:
+    """Forget all progress: every item is due again. Pictures stay where they are, until they are rendered anew.
+
+    Errors: LockHeld while a burst runs; StateError.
+    """
+    store = JsonStore.open(state)
+    lock = RunLock(store.folder)
+    try:
+        lock.acquire()
+        store.refresh()
+        out = store.counts()[Status.SUBMITTED]
+        done = change_all(store, list(store.items()), lambda item: item.start_over())
+        store.settle(at_end=True)
+        notes = (f"{counted(out)} of them submitted: what the server still renders of them is rendered twice",)
+        return Changed("burst.reset/1", "due again", keys_of(done), store.counts(), notes if out else ())
+    finally:
+        lock.release()
+        store.close()
+
+
+def keys_of(items: Iterable[Item]) -> tuple[str, ...]:
+    return tuple(item.key for item in items)
+
+
+def named(store: JsonStore, keys: Collection[str]) -> list[Item]:
+    missing = [key for key in keys if key not in store]
+    if missing:
+        import difflib
+
+        near = difflib.get_close_matches(missing[0], [item.key for item in store.items()], n=3)
+        advice = f"; near it: {', '.join(near)}" if near else "; `burst status --json` lists some"
+        raise UsageError(f"no item {missing[0]!r} in {store.path}{advice}")
+    return [store.get(key) for key in keys]

@@ -1,0 +1,96 @@
+"""What the completed items say of the work: how many, how fast, how much waits."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any
+
+from orchestrator.cycle.pacing import seconds_per_item
+from orchestrator.formatting import counted, in_lines, spoken_seconds
+from state.item import Item, OutputRecord, Status, remaining
+from state.json.burst_log import BurstRecord
+from state.json.store import JsonStore
+
+_RECENT_COUNT = 100
+_NO_PICTURES = frozenset({".txt", ".json"})
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Over all items of a state, and over the last 100 that were completed."""
+
+    pictures: int
+    """Files of all completed items that are neither text nor JSON."""
+    mean_seconds: float | None
+    """What the server took for one of the last 100 completed items."""
+    pictures_per_minute: float | None
+    """At the pace of the last bursts, idle time between them left out; see `pace_of`."""
+    queue_length: int
+    """Pending and submitted items."""
+    counts: Mapping[Status, int]
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys."""
+        return {
+            "images": self.pictures,
+            "images_per_minute": self.pictures_per_minute,
+            "mean_seconds": self.mean_seconds,
+            "queue_length": self.queue_length,
+            "total_completed": self.counts[Status.COMPLETED],
+            "total_failed": self.counts[Status.FAILED],
+            "total_cancelled": self.counts[Status.CANCELLED],
+        }
+
+    def as_text(self) -> str:
+        """Two lines for a person."""
+        pace = f"{self.pictures_per_minute:.1f} images a minute" if self.pictures_per_minute else "no pace known yet"
+        mean = f", {spoken_seconds(self.mean_seconds)} each on the server" if self.mean_seconds is not None else ""
+        ended = [f"{self.counts[status]} {status}" for status in (Status.FAILED, Status.CANCELLED)]
+        return in_lines(
+            [
+                f"Pace: {pace}{mean}",
+                f"In all: {counted(self.pictures, 'image')} of {counted(self.counts[Status.COMPLETED])}, "
+                f"{', '.join(ended)}; queue length {self.queue_length}",
+            ]
+        )
+
+
+def pace_of(store: JsonStore, records: Sequence[BurstRecord]) -> float | None:
+    """Seconds per item of the last bursts; before any has ended, of the first items that the server finished."""
+    if (pace := seconds_per_item(records)) is not None:
+        return pace
+    first = islice(store.items(Status.COMPLETED), _RECENT_COUNT)
+    took = [item.seconds for item in first if item.seconds is not None]
+    return sum(took) / len(took) if took else None
+
+
+def statistics_of(store: JsonStore, *, seconds_per_item: float | None) -> Statistics:
+    """The figures of an open store. `seconds_per_item` is the measured pace of the bursts."""
+    completed = list(store.items(Status.COMPLETED))
+    dated = ((item.completed_at, number) for number, item in enumerate(completed) if item.completed_at)
+    recent = [completed[number] for _, number in heapq.nlargest(_RECENT_COUNT, dated)]
+    took = [item.seconds for item in recent if item.seconds is not None]
+    per_minute = None
+    if seconds_per_item and recent:
+        per_minute = 60.0 / seconds_per_item * _picture_count(recent) / len(recent)
+    counts = store.counts()
+    return Statistics(
+        pictures=_picture_count(completed),
+        mean_seconds=sum(took) / len(took) if took else None,
+        pictures_per_minute=per_minute,
+        queue_length=remaining(counts),
+        counts=counts,
+    )
+
+
+def pictures_of(item: Item) -> list[OutputRecord]:
+    """Its files that are neither text nor JSON: a sidecar is none, nor is a text that the workflow shows."""
+    return [output for output in item.outputs if PurePosixPath(output.path).suffix.lower() not in _NO_PICTURES]
+
+
+def _picture_count(items: Iterable[Item]) -> int:
+    return sum(len(pictures_of(item)) for item in items)

@@ -1,0 +1,258 @@
+"""Looking at workflows: what is shipped, what is in one, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import templates
+from orchestrator.comfyui import ComfyUI
+from orchestrator.comfyui.capabilities import Capabilities
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, UsageError
+from orchestrator.formatting import in_lines
+from orchestrator.settings import Overrides, Settings, load_settings
+from templates import Bindings, Finding, Workflow
+
+_RETRY_SECONDS = 3.0
+_TEXT_SHOWN = 60
+
+PURPOSES = {
+    "img2img": "image to image: a picture and a prompt; SD 1.5 checkpoint",
+    "smoke": "a little noise, no model at all: does the server work?",
+    "smoke-image": "a picture with its colours turned round, no model at all: for directories of images",
+    "txt2img-sd15": "text to image, 512 x 512; SD 1.5 checkpoint",
+    "txt2img-sdxl": "text to image, 1024 x 1024; SDXL checkpoint",
+}
+"""What each shipped workflow is for."""
+
+
+@dataclass(frozen=True)
+class TemplateList:
+    """The shipped workflows."""
+
+    names: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.template-list/1`."""
+        return {
+            "schema": "burst.template-list/1",
+            "templates": [{"name": name, "purpose": PURPOSES.get(name, "")} for name in self.names],
+        }
+
+    def as_text(self) -> str:
+        """One line each."""
+        width = max(map(len, self.names), default=0)
+        lines = [f"{name:<{width}}  {PURPOSES.get(name, '')}" for name in self.names]
+        return in_lines([*lines, "Next: burst template show NAME, or burst init DIR --template NAME"])
+
+
+def list_templates() -> TemplateList:
+    return TemplateList(tuple(templates.shipped_workflows()))
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of a graph."""
+
+    node_id: str
+    class_type: str
+    title: str | None
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One input that a name sets, and what stands there now."""
+
+    name: str
+    address: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class TemplateView:
+    """What is in a workflow."""
+
+    name: str
+    path: Path | None
+    nodes: tuple[Node, ...]
+    bindings: tuple[Bound, ...]
+    saves: tuple[templates.SaveNode, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.template/1`."""
+        return {
+            "schema": "burst.template/1",
+            "name": self.name,
+            "path": str(self.path) if self.path else None,
+            "purpose": PURPOSES.get(self.name) if self.path is None else None,
+            "nodes": [{"id": node.node_id, "class": node.class_type, "title": node.title} for node in self.nodes],
+            "bindings": [{"name": one.name, "address": one.address, "value": one.value} for one in self.bindings],
+            "save_nodes": [
+                {
+                    "id": save.node_id,
+                    "class": save.class_type,
+                    "prefix_input": save.prefix_input,
+                    "extension": save.extension,
+                    "files": save.count,
+                    "temporary": save.temporary,
+                }
+                for save in self.saves
+            ],
+        }
+
+    def as_text(self) -> str:
+        """Three small tables."""
+        lines = [f"{self.name}: {self.path or PURPOSES.get(self.name, 'shipped')}", "", "Nodes:"]
+        lines += _table([(node.node_id, node.class_type, node.title or "") for node in self.nodes])
+        lines += ["", "Bindings (name → input = value now):"]
+        lines += _table([(one.name, f"→ {one.address}", f"= {_short(one.value)}") for one in self.bindings])
+        if not self.bindings:
+            lines.append("  none found; say --bind NAME=NODE.INPUT")
+        lines += ["", "Saved by:"]
+        lines += _table([(save.node_id, save.class_type, _saving(save)) for save in self.saves])
+        if not self.saves:
+            lines.append("  nothing is saved; add a SaveImage node")
+        return in_lines(lines)
+
+
+def show_template(name: str | None = None, *, state: Path, overrides: Overrides | None = None) -> TemplateView:
+    """The nodes, bindings and save nodes of a workflow: a shipped one, a file, or (without a name) the state's.
+
+    Errors: TemplateError, SettingsError, UsageError.
+    """
+    chosen = _chosen(name, state, overrides or Overrides())
+    graph = chosen.workflow.graph
+    return TemplateView(
+        name=chosen.workflow.name,
+        path=chosen.workflow.path,
+        nodes=tuple(Node(node_id, node["class_type"], _title(node)) for node_id, node in graph.items()),
+        bindings=tuple(_bound(graph, chosen.bindings)),
+        saves=tuple(templates.save_nodes(graph)),
+    )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    workflow: Workflow
+    bindings: Bindings
+    settings: Settings
+
+
+def _chosen(name: str | None, state: Path, overrides: Overrides) -> _Chosen:
+    """As a run takes it: a file that is there wins over a shipped workflow of that name."""
+    settings = load_settings(state, replace(overrides, template=name or overrides.template))
+    if settings.template is None:
+        raise UsageError(f"name a workflow: a file in API format, or one of {', '.join(templates.shipped_workflows())}")
+    workflow = templates.load_workflow(settings.template)
+    told = settings.bindings if name is None else overrides.bindings
+    return _Chosen(workflow, templates.find_bindings(workflow.graph, told), settings)
+
+
+@dataclass(frozen=True)
+class TemplateFindings:
+    """What is wrong with a workflow. `server` is None when none was asked."""
+
+    name: str
+    server: str | None
+    node_count: int
+    bound: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def error_count(self) -> int:
+        return sum(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def exit_code(self) -> int:
+        """1 when the server would refuse it."""
+        return EXIT_ITEMS_FAILED if self.error_count else EXIT_DONE
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.template-check/1`."""
+        return {
+            "schema": "burst.template-check/1",
+            "name": self.name,
+            "server": self.server,
+            "ok": not self.error_count,
+            "bindings": list(self.bound),
+            "findings": [
+                {"severity": finding.severity, "node": finding.node_id, "message": finding.message}
+                for finding in self.findings
+            ],
+        }
+
+    def as_text(self) -> str:
+        """One line each, and the sum."""
+        against = f"held against {self.server}" if self.server else "without a server (--server URL asks one)"
+        lines = [f"{finding.severity + ':':<8} {finding.message}" for finding in self.findings]
+        warnings = len(self.findings) - self.error_count
+        verdict = "fine" if not self.findings else f"{_count(self.error_count, 'error')}, {_count(warnings, 'warning')}"
+        lines.append(f"{self.name}: {verdict}; {self.node_count} nodes, {against}")
+        lines.append(f"Bound: {', '.join(self.bound) or 'nothing'}")
+        return in_lines(lines)
+
+
+def check_template(
+    name: str | None = None, *, state: Path, overrides: Overrides | None = None, ask_server: bool = False
+) -> TemplateFindings:
+    """Hold a workflow (without a name the state's) against the rules; with `ask_server` against what the server offers.
+
+    Nothing is sent to be rendered. Errors: TemplateError where it cannot be read; SettingsError; UsageError;
+    ServerUnreachable, ServerBusy, UnexpectedAnswer.
+    """
+    chosen = _chosen(name, state, overrides or Overrides())
+    graph, settings = chosen.workflow.graph, chosen.settings
+    findings: Sequence[Finding] = templates.check_offline(chosen.workflow, chosen.bindings)
+    server = None
+    if ask_server:
+        asked = settings.the_one_server()
+        with ComfyUI(asked, headers=settings.resolved_headers(asked), retry_seconds=_RETRY_SECONDS) as client:
+            server = client.url
+            refused = templates.check_against(graph, client.object_info(), folders=Capabilities(client).folder)
+            findings = merged(findings, refused)
+    return TemplateFindings(chosen.workflow.name, server, len(graph), tuple(chosen.bindings), tuple(findings))
+
+
+def merged(*findings: Sequence[Finding]) -> list[Finding]:
+    """All of them once, errors first."""
+    everything = dict.fromkeys(finding for some in findings for finding in some)
+    return sorted(everything, key=lambda finding: finding.severity != "error")
+
+
+def _bound(graph: templates.Graph, bindings: Bindings) -> list[Bound]:
+    return [
+        Bound(name, f"{target.node_id}.{target.input_name}", graph[target.node_id]["inputs"].get(target.input_name))
+        for name, targets in bindings.items()
+        for target in targets
+    ]
+
+
+def _title(node: Mapping[str, Any]) -> str | None:
+    meta = node.get("_meta")
+    title = meta.get("title") if isinstance(meta, dict) else None
+    return title if isinstance(title, str) else None
+
+
+def _saving(save: templates.SaveNode) -> str:
+    if save.temporary:
+        return "shown: a text is kept as .txt, a picture only where nothing is saved"
+    what = (
+        f"{save.extension or 'files'}, {_count(save.count, 'file') if save.count else 'any number of files'} a prompt"
+    )
+    return what if save.prefix_input else f"{what}; takes no prefix, so prompts run one at a time"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _short(value: object) -> str:
+    text = " ".join(str(value).split()) if isinstance(value, str) else str(value)
+    return text if len(text) <= _TEXT_SHOWN else text[: _TEXT_SHOWN - 1] + "…"
+
+
+def _table(rows: Sequence[tuple[str, str, str]]) -> list[str]:
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
+    return [f"  {first:<{widths[0]}}  {second:<{widths[1]}}  {third}".rstrip() for first, second, third in rows]

@@ -1,0 +1,79 @@
+"""`burst verify`: the files of completed items against their records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
+from orchestrator.formatting import in_lines
+from orchestrator.outputs import Problem, verify
+from orchestrator.retries import keys_of
+from orchestrator.settings import Overrides, load_settings
+from state.item import Item, Status
+from state.json.store import JsonStore
+from state.store import change_all
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `verify` found, and what it put back."""
+
+    checked: int
+    problems: tuple[tuple[str, Problem], ...]
+    put_back: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 when files are not as recorded and their items were not put back."""
+        return EXIT_ITEMS_FAILED if self.problems and not self.put_back else EXIT_DONE
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.verify/1`."""
+        return {
+            "schema": "burst.verify/1",
+            "checked": self.checked,
+            "problems": [
+                {"item": key, "path": problem.path, "kind": problem.kind, "message": problem.message}
+                for key, problem in self.problems
+            ],
+            "put_back": list(self.put_back),
+        }
+
+    def as_text(self) -> str:
+        """A few lines for a person."""
+        if not self.problems:
+            return f"{self.checked} completed items: every file is there and whole."
+        lines = [f"{key}: {problem.message}" for key, problem in self.problems]
+        lines.append(f"{self.checked} completed items checked, {len(self.problems)} files are not as recorded.")
+        if self.put_back:
+            lines.append(f"{len(self.put_back)} items are due again. Next: burst run")
+        else:
+            lines.append("`burst verify --repair` makes these items due again.")
+        return in_lines(lines)
+
+
+def verify_outputs(
+    state: Path, *, repair: bool = False, quick: bool = False, overrides: Overrides | None = None
+) -> Verified:
+    """Hold every completed item's files against its record: there, whole, and (unless `quick`) of the same bytes.
+
+    `repair` makes the items due again whose files are not. Without it nothing is written and no lock is taken.
+    """
+    output_dir = load_settings(state, overrides).output_dir
+    store = JsonStore.open(state, read_only=not repair)
+    try:
+        problems: list[tuple[str, Problem]] = []
+        checked = 0
+        for item in store.items(Status.COMPLETED):
+            checked += 1
+            problems += [(item.key, problem) for problem in verify(output_dir, item.outputs, full=not quick)]
+        put_back: list[Item] = []
+        if repair and problems:
+            broken = {key for key, _ in problems}
+            put_back = change_all(store, map(store.get, broken), lambda item: item.start_over())
+            store.settle(at_end=True)
+        return Verified(checked=checked, problems=tuple(problems), put_back=keys_of(put_back))
+    finally:
+        store.close()

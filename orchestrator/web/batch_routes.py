@@ -1,0 +1,116 @@
+"""The calls of the browser's contract: start a batch, its progress, cancel it; the whole batch, and one like it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from orchestrator.batches.batch_info import counts_of
+from orchestrator.cancellation import cancel
+from orchestrator.web.batch_schemas import Cancelled, CompletedBatch, Options, Progress, StartBatch, Started
+from orchestrator.web.batch_start import PATIENCE_SECONDS, again, start
+from orchestrator.web.error_responses import Refused, errors
+from orchestrator.web.form_options import FormOptions
+from orchestrator.web.progress import completed_of, progress_of, seconds_left
+from orchestrator.web.states import WatchedBatch, WatchedState, WatchedStates
+from orchestrator.web.supervisor import Supervisor
+from state.item import Status
+
+router = APIRouter(prefix="/api", tags=["batches"])
+
+
+def watched_states_of(request: Request) -> WatchedStates:
+    """The states of this front end."""
+    found = request.app.state.watched
+    assert isinstance(found, WatchedStates)
+    return found
+
+
+def supervisor_of(request: Request) -> Supervisor:
+    """What runs the bursts."""
+    found = request.app.state.supervisor
+    assert isinstance(found, Supervisor)
+    return found
+
+
+def state_numbered(watched: WatchedStates, number: int) -> WatchedState:
+    """Errors: Refused."""
+    if not 0 <= number < len(watched.states):
+        raise Refused(404, f"There is no state {number}")
+    return watched.states[number]
+
+
+def found_batch(
+    batchId: str, watched: Annotated[WatchedStates, Depends(watched_states_of)]
+) -> tuple[WatchedState, WatchedBatch]:
+    """Errors: Refused."""
+    found = watched.find(batchId)
+    if found is None:
+        raise Refused(404, "Batch not found", "batchId")
+    return found
+
+
+WatchedStatesOf = Annotated[WatchedStates, Depends(watched_states_of)]
+SupervisorOf = Annotated[Supervisor, Depends(supervisor_of)]
+Found = Annotated[tuple[WatchedState, WatchedBatch], Depends(found_batch)]
+
+
+@router.post("/batches", operation_id="startBatchGeneration", responses=errors(400, 403, 404, 503))
+def start_batch(body: StartBatch, watched: WatchedStatesOf, supervisor: SupervisorOf) -> Started:
+    """Queue one prompt several times with different seeds."""
+    state = state_numbered(watched, body.state)
+    return _started(state, start(state, body.batchRequest).record.batch, supervisor)
+
+
+@router.get("/batches/{batchId}/progress", operation_id="getBatchProgress", responses=errors(404))
+def batch_progress(found: Found, supervisor: SupervisorOf) -> Progress:
+    """How a batch stands. Reads what bursts have written; asks ComfyUI nothing."""
+    state, batch = found
+    return progress_of(state, batch, message=supervisor.message(state.number))
+
+
+@router.post("/batches/{batchId}/cancel", operation_id="cancelBatch", responses=errors(403, 404))
+def cancel_batch(found: Found, supervisor: SupervisorOf) -> Cancelled:
+    """Stop it; finished pictures stay."""
+    state, batch = found
+    cancel(state.path, [batch.id], overrides=state.overrides, patience_seconds=PATIENCE_SECONDS)
+    supervisor.wake(state.number)
+    state.refresh()
+    return Cancelled(completedImages=counts_of(state.batches()[batch.id].items)[Status.COMPLETED])
+
+
+@router.post("/batches/{batchId}/regenerate", operation_id="regenerateBatch", responses=errors(400, 403, 404, 503))
+def regenerate_batch(found: Found, supervisor: SupervisorOf) -> Started:
+    """The same prompt and parameters with other seeds, as a new batch."""
+    state, batch = found
+    return _started(state, again(state, batch).record.batch, supervisor)
+
+
+@router.get("/batches/{batchId}", operation_id="getBatch", responses=errors(404))
+def whole_batch(found: Found) -> CompletedBatch:
+    """A batch with all of its pictures."""
+    return completed_of(found[1])
+
+
+@router.get("/options", operation_id="getOptions", responses=errors(400, 404))
+def options(
+    request: Request, watched: WatchedStatesOf, template: str | None = None, state: Annotated[int, Query(ge=0)] = 0
+) -> Options:
+    """What the form offers."""
+    offered = request.app.state.options
+    assert isinstance(offered, FormOptions)
+    return offered.of(state_numbered(watched, state), template)
+
+
+def _started(state: WatchedState, batch_id: str, supervisor: Supervisor) -> Started:
+    supervisor.wake(state.number)
+    state.refresh()
+    batch = state.batches()[batch_id]
+    seconds = seconds_left(state, batch)
+    return Started(
+        batchId=batch_id,
+        queuedImages=len(batch.items),
+        estimatedTime=round(seconds or 0.0, 1),
+        estimateKnown=seconds is not None,
+    )

@@ -1,0 +1,90 @@
+"""Errors as answers: one shape, one message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from orchestrator.errors import BurstError, ServerDown, TransientError, UsageError
+from orchestrator.web.batch_schemas import ErrorAnswer
+
+NO_SERVER = "Cannot connect to server"
+_DESCRIBED = {
+    "description": "Bad Request",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}},
+}
+_BODY = ("body", "query", "path", "header")
+
+
+class Refused(Exception):
+    """Why a call is answered with this status."""
+
+    def __init__(self, status: int, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.field = status, field
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route says in OpenAPI of the errors that it may answer with."""
+    return {status: {"model": ErrorAnswer} for status in statuses}
+
+
+def answer(status: int, message: str, field: str | None = None) -> JSONResponse:
+    return JSONResponse({"error": {"message": message, "field": field}}, status_code=status)
+
+
+def install(app: FastAPI) -> None:
+    """Every error that a route raises becomes such an answer, and OpenAPI says so."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = described()
+        for calls in document["paths"].values():
+            for call in calls.values():
+                # What FastAPI would answer itself to what does not fit its types.
+                if call["responses"].pop("422", None) is not None:
+                    call["responses"].setdefault("400", _DESCRIBED)
+        for name in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(name, None)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+    @app.exception_handler(Refused)
+    async def refused(_request: Request, error: Refused) -> JSONResponse:
+        return answer(error.status, str(error), error.field)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return answer(400, "the body is not JSON")
+        return answer(400, _said(first), _field(first["loc"]))
+
+    @app.exception_handler(HTTPException)
+    async def http(_request: Request, error: HTTPException) -> JSONResponse:
+        response = answer(error.status_code, str(error.detail))
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(BurstError)
+    async def burst(_request: Request, error: BurstError) -> JSONResponse:
+        if isinstance(error, ServerDown | TransientError):
+            return answer(503, f"{NO_SERVER}: {error}")
+        return answer(400 if isinstance(error, UsageError) else 500, str(error))
+
+
+def _field(place: Sequence[int | str]) -> str | None:
+    names = [str(part) for part in place if part not in _BODY]
+    return names[-1] if names else None
+
+
+def _said(error: dict[str, Any]) -> str:
+    field = _field(error["loc"])
+    message = str(error["msg"])
+    return f"{field}: {message}" if field else message

@@ -1,0 +1,194 @@
+"""The gallery's calls: all pictures and batches of all states, looked through, opened and deleted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+
+from orchestrator.batches.batch_info import counts_of
+from orchestrator.web.batch_routes import WatchedStatesOf, state_numbered
+from orchestrator.web.deletion import delete_batch, delete_picture
+from orchestrator.web.error_responses import Refused, errors
+from orchestrator.web.gallery_index import Entry, Filter, Shelf
+from orchestrator.web.gallery_schemas import (
+    BatchesPage,
+    Deleted,
+    GalleryBatch,
+    GalleryImage,
+    GalleryPage,
+    ImageDetails,
+)
+from orchestrator.web.image_details import details_of
+from orchestrator.web.image_files import NOT_FOUND, addresses_of
+from orchestrator.web.image_routes import LibraryOf
+from orchestrator.web.orphaned_batches import OrphanedBatch
+from orchestrator.web.progress import status_of
+from state.item import Status
+
+router = APIRouter(prefix="/api", tags=["gallery"])
+
+_SHOWN_THUMBNAILS = 6
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+Page = Annotated[int, Query(ge=1, le=1_000_000)]
+Size = Annotated[int, Query(ge=1, le=500)]
+
+
+def filter_of(
+    watched: WatchedStatesOf,
+    text: Annotated[str, Query(max_length=1000, description="words that are all in the prompt or negative")] = "",
+    model: str | None = None,
+    since: Annotated[str, Query(alias="from", description="a day (UTC), or a moment such as 2030-01-01T12:00Z")] = "",
+    to: Annotated[str, Query(description="as `from`: that day included, or before that moment")] = "",
+    state: int | None = None,
+) -> Filter:
+    """Errors: Refused."""
+    if state is not None:
+        state_numbered(watched, state)
+    return Filter(
+        words=tuple(text.casefold().split()),
+        model=model or None,
+        since=_moment(since, "from"),
+        until=_moment(to, "to", days=1),
+        state=state,
+    )
+
+
+Wanted = Annotated[Filter, Depends(filter_of)]
+
+
+@router.get("/gallery", operation_id="listGallery", responses=errors(400, 404))
+def pictures(library: LibraryOf, wanted: Wanted, page: Page = 1, size: Size = 60) -> GalleryPage:
+    """Pictures of all batches, newest first."""
+    gallery = library.index.look()
+    found = gallery.pictures(wanted)
+    shown, pages = _page(found, page, size)
+    return GalleryPage(
+        total=len(found),
+        page=page,
+        pages=pages,
+        models=list(gallery.models),
+        images=[image_of(entry) for entry in shown],
+        notes=list(gallery.notes),
+    )
+
+
+@router.get("/gallery/batches", operation_id="listGalleryBatches", responses=errors(400, 404))
+def batches(library: LibraryOf, wanted: Wanted, page: Page = 1, size: Size = 60) -> BatchesPage:
+    """All batches, newest first; with a filter, those that have such pictures."""
+    gallery = library.index.look()
+    found = gallery.batches(wanted)
+    shown, pages = _page(found, page, size)
+    return BatchesPage(
+        total=len(found),
+        page=page,
+        pages=pages,
+        models=list(gallery.models),
+        batches=[_batch(shelf, entries) for shelf, entries in shown],
+        notes=list(gallery.notes),
+    )
+
+
+@router.get("/batches/{batchId}/images/{image}", operation_id="getImageDetails", responses=errors(404))
+def picture(batchId: str, image: str, library: LibraryOf) -> ImageDetails:
+    """One picture with all that is known of it."""
+    found = library.index.look().entry(batchId, image)
+    if found is None:
+        raise Refused(404, NOT_FOUND, "image")
+    return details_of(found, image_of(found))
+
+
+@router.delete("/batches/{batchId}", operation_id="deleteBatch", responses=errors(403, 404, 409))
+def remove_batch(batchId: str, library: LibraryOf) -> Deleted:
+    """Delete the files of a batch that has ended, as far as they still are as recorded."""
+    return delete_batch(library, batchId)
+
+
+@router.delete("/batches/{batchId}/images/{image}", operation_id="deleteImage", responses=errors(403, 404, 409))
+def remove_picture(
+    batchId: str,
+    image: str,
+    library: LibraryOf,
+    v: Annotated[str | None, Query(description="the picture's version: another one is not deleted")] = None,
+) -> Deleted:
+    """Delete one picture, if it still is as recorded; with the last one of its prompt, its sidecar too."""
+    return delete_picture(library, batchId, image, version=v)
+
+
+def image_of(entry: Entry) -> GalleryImage:
+    """As it is told."""
+    picture = entry.picture
+    url, thumbnail = addresses_of(picture.batch_id, picture.image, picture.path, picture.version)
+    return GalleryImage(
+        batchId=picture.batch_id,
+        image=picture.image,
+        state=picture.state.number,
+        thumbnail=thumbnail,
+        url=url,
+        file=picture.path,
+        version=picture.version,
+        prompt=entry.prompt,
+        seed=entry.seed,
+        model=entry.model,
+        parameters=dict(entry.parameters),
+        template=entry.template,
+        seconds=entry.seconds,
+        completedAt=entry.at,
+        readOnly=picture.digest is None,
+    )
+
+
+def _batch(shelf: Shelf, entries: Sequence[Entry]) -> GalleryBatch:
+    counts = _counts(shelf)
+    source = shelf.source
+    is_left = isinstance(source, OrphanedBatch)
+    record = source if isinstance(source, OrphanedBatch) else source.record
+    addresses = (address for entry in entries if (address := image_of(entry).thumbnail) is not None)
+    return GalleryBatch(
+        batchId=shelf.id,
+        state=shelf.state.number,
+        prompt="\n".join(record.prompts[:1]),
+        createdAt=shelf.at,
+        status=status_of(counts),
+        totalImages=sum(counts.values()),
+        completedImages=counts[Status.COMPLETED],
+        failedImages=counts[Status.FAILED],
+        pictures=len(entries),
+        directory=record.directory,
+        template=record.template,
+        model=shelf.model or next((entry.model for entry in entries), None),
+        thumbnails=list(islice(addresses, _SHOWN_THUMBNAILS)),
+        readOnly=is_left,
+    )
+
+
+def _counts(shelf: Shelf) -> dict[Status, int]:
+    if isinstance(shelf.source, OrphanedBatch):
+        return {status: max(0, shelf.source.totals.get(status, 0)) for status in Status}
+    return counts_of(shelf.source.items)
+
+
+def _page(found: Sequence[Any], page: int, size: int) -> tuple[Sequence[Any], int]:
+    """One page of them, and how many pages there are."""
+    return found[(page - 1) * size : page * size], max(1, -(-len(found) // size))
+
+
+def _moment(said: str, field: str, *, days: int = 0) -> datetime | None:
+    """A day begins at midnight UTC; `days` are added to one. Errors: Refused with 400."""
+    if not said:
+        return None
+    try:
+        if _DAY.fullmatch(said):
+            return datetime.combine(date.fromisoformat(said), time(), UTC) + timedelta(days=days)
+        moment = datetime.fromisoformat(said)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise Refused(400, f"{field}: write a day such as 2030-01-31, or a moment such as 2030-01-31T12:00Z", field)
+    return moment

@@ -1,0 +1,103 @@
+"""What the gallery's calls answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from orchestrator.web.batch_schemas import BatchStatus
+
+
+class GalleryImage(BaseModel):
+    """One picture among many."""
+
+    batchId: str
+    image: str
+    state: int
+    thumbnail: str | None
+    """None for a file that no browser shows."""
+    url: str
+    file: str
+    """Relative to the output directory."""
+    version: str | None
+    """Of the picture; a DELETE that names another deletes nothing."""
+    prompt: str
+    seed: int | None
+    model: str | None
+    parameters: dict[str, Any]
+    """By binding, as far as they are known without opening the picture's sidecar."""
+    template: str | None
+    seconds: float | None
+    """What the server took."""
+    completedAt: datetime
+    readOnly: bool
+    """No state knows it: only its directory's batch_info.json does."""
+
+
+class ImageDetails(GalleryImage):
+    """One picture with all that is known of it, its own sidecar included."""
+
+    path: str
+    bytes: int
+    sha256: str | None
+    width: int | None
+    height: int | None
+    """Of the picture itself, in pixels; None where it is none or does not decode."""
+    server: str | None
+    command: str | None
+    """Makes it again."""
+
+
+class GalleryPage(BaseModel):
+    """Some of the pictures that were looked for, newest first."""
+
+    total: int
+    page: int
+    pages: int
+    models: list[str]
+    """Of all pictures, whatever was looked for."""
+    images: list[GalleryImage]
+    notes: list[str]
+    """Which states could not be read, and why."""
+
+
+class GalleryBatch(BaseModel):
+    """A batch among many. Counts are of prompts, `pictures` of files that were looked for."""
+
+    batchId: str
+    state: int
+    prompt: str
+    createdAt: datetime
+    status: BatchStatus
+    totalImages: int
+    completedImages: int
+    failedImages: int
+    pictures: int
+    directory: str
+    template: str | None
+    model: str | None
+    thumbnails: list[str]
+    """The first few."""
+    readOnly: bool
+
+
+class BatchesPage(BaseModel):
+    """Some of the batches that were looked for, newest first."""
+
+    total: int
+    page: int
+    pages: int
+    models: list[str]
+    batches: list[GalleryBatch]
+    notes: list[str]
+
+
+class Deleted(BaseModel):
+    """What is gone. Paths are relative to the output directory."""
+
+    deleted: list[str]
+    bytes: int
+    kept: list[str]
+    """Files that are not as recorded any more, or not this batch's alone: they stay."""

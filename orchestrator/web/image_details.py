@@ -1,0 +1,62 @@
+"""One picture, opened: what its own sidecar says of it, its size, and the command that makes it again."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from orchestrator.outputs.pictures import UNREADABLE, on_reading_thread, read_picture
+from orchestrator.web.gallery_index import Entry, sidecar_of
+from orchestrator.web.gallery_schemas import GalleryImage, ImageDetails
+from orchestrator.web.image_files import file_inside, media_type_of
+from state.item import Item
+
+
+def details_of(entry: Entry, image: GalleryImage) -> ImageDetails:
+    """Errors: Refused with 404 where its file is not there."""
+    picture = entry.picture
+    path = picture.file()
+    inputs, facts = sidecar_of(picture.state, entry.item) if entry.item is not None else ({}, {})
+    width, height = on_reading_thread(_size, path)
+    told: dict[str, Any] = {}
+    if inputs:
+        parameters = {name: value for name, value in inputs.items() if name not in ("prompt", "seed")}
+        told = {"parameters": parameters, "model": _text(inputs.get("model"))}
+    return ImageDetails(
+        **{**image.model_dump(), **told},
+        path=str(path),
+        bytes=path.stat().st_size,
+        sha256=picture.digest,
+        width=width,
+        height=height,
+        server=_text(facts.get("server")),
+        command=_command(entry.item, entry, path, has_sidecar=bool(inputs)),
+    )
+
+
+def _command(item: Item | None, entry: Entry, path: Path, *, has_sidecar: bool) -> str | None:
+    """From its sidecar, or from the graph that ComfyUI puts into a PNG."""
+    state = entry.picture.state
+    sidecar = None
+    if item is not None and item.sidecar is not None and has_sidecar:
+        sidecar = file_inside(state.settings.output_dir, item.sidecar)
+    if sidecar is None:
+        with path.open("rb") as stream:
+            if media_type_of(stream.read(12)) != "image/png":
+                return None
+    return shlex.join(["burst", "generate", "--from", str(sidecar or path), "--state", str(state.path)])
+
+
+def _size(path: Path | bytes) -> tuple[int | None, int | None]:
+    assert isinstance(path, Path)
+    try:
+        with path.open("rb") as stream:
+            image = read_picture(stream)
+            return image.size if image is not None else (None, None)
+    except UNREADABLE:
+        return None, None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,136 @@
+"""One picture of a batch: which file it is by the records alone, and what may be said of that file to a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+from orchestrator.errors import OutputRefused
+from orchestrator.outputs.names import inside
+from orchestrator.outputs.pictures import EXTENSIONS
+from orchestrator.statistics import pictures_of
+from orchestrator.web.error_responses import Refused
+from orchestrator.web.states import WatchedBatch, WatchedState
+from state.item import Item, OutputRecord, Status
+
+_TYPES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"RIFF", "image/webp"),
+)
+OTHER = "application/octet-stream"
+"""What no browser shows or runs."""
+NOT_FOUND = "Image not found"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file of a batch, as it is on record."""
+
+    state: WatchedState
+    batch_id: str
+    image: str
+    path: str
+    """Relative to the state's output directory."""
+    digest: str | None
+    """SHA-256; None where only a batch_info.json knows it."""
+    bytes: int | None = None
+
+    @property
+    def version(self) -> str | None:
+        """What makes its address another one when it is another picture."""
+        return version_of(self.digest) if self.digest else None
+
+    def file(self) -> Path:
+        """Errors: Refused with 404."""
+        found = file_inside(self.state.settings.output_dir, self.path)
+        if found is None:
+            raise Refused(404, NOT_FOUND, "image")
+        return found
+
+
+def file_inside(output_dir: Path, recorded: str) -> Path | None:
+    """A recorded file that is there, and that neither its name nor a link leads out of the output directory."""
+    try:
+        found = inside(output_dir, recorded).resolve(strict=True)
+        home = output_dir.resolve(strict=True)
+    except (OutputRefused, OSError, RuntimeError, ValueError):
+        return None
+    return found if found.is_relative_to(home) and found.is_file() else None
+
+
+def picture_in(state: WatchedState, batch: WatchedBatch, image: str) -> Picture | None:
+    """The picture of this id among the finished ones of a batch."""
+    found = output_in(batch, image)
+    if found is None:
+        return None
+    _, output = found
+    return Picture(state, batch.id, image, output.path, output.sha256, output.bytes)
+
+
+def pictures_of_batch(state: WatchedState, batch: WatchedBatch) -> list[Picture]:
+    """Every picture of its finished items, in the batch's order."""
+    return [
+        Picture(state, batch.id, image_id(item.index, number), output.path, output.sha256, output.bytes)
+        for item in batch.items
+        if item.status is Status.COMPLETED
+        for number, output in enumerate(pictures_of(item), 1)
+    ]
+
+
+def output_in(batch: WatchedBatch, image: str) -> tuple[Item, OutputRecord] | None:
+    """The item and the output that an id such as `7` or `7-2` means."""
+    index, number = numbers_of(image)
+    for item in list(batch.by_key.values()):
+        if (item.index or 0) == index and item.status is Status.COMPLETED:
+            pictures = pictures_of(item)
+            return (item, pictures[number - 1]) if number <= len(pictures) else None
+    return None
+
+
+def image_id(index: int | None, number: int) -> str:
+    """The name of the picture of an item with this index in addresses: `7`, and `7-2` for its second."""
+    return f"{index or 0}" if number == 1 else f"{index or 0}-{number}"
+
+
+def numbers_of(image: str) -> tuple[int, int]:
+    """The item's index in its batch, and which of its pictures. Errors: Refused with 404."""
+    index, dash, number = image.partition("-")
+    is_number = all(part.isascii() and part.isdecimal() and len(part) <= 9 for part in (index, number or "1"))
+    if not is_number or (dash and int(number or 0) < 2):
+        raise Refused(404, NOT_FOUND, "image")
+    return int(index), int(number or 1)
+
+
+def version_of(digest: str) -> str:
+    """What stands for a picture's digest in its address."""
+    return digest[:16]
+
+
+def addresses_of(batch_id: str, image: str, path: str, version: str | None) -> tuple[str, str | None]:
+    """Where a picture and its thumbnail are fetched; None for what is no picture that a browser shows."""
+    at = f"{quote(batch_id, safe='')}/{image}" + (f"?v={quote(version, safe='')}" if version else "")
+    has_thumbnail = PurePosixPath(path).suffix.lower() in EXTENSIONS
+    return f"/images/{at}", f"/thumbnails/{at}" if has_thumbnail else None
+
+
+def media_type_of(start: bytes) -> str:
+    """By a file's first 12 bytes, whatever its name says: what is no picture is shown by no browser."""
+    found = next((kind for signature, kind in _TYPES if start.startswith(signature)), OTHER)
+    return OTHER if found == "image/webp" and start[8:12] != b"WEBP" else found
+
+
+def disposition(kind: str, name: str) -> str:
+    """A Content-Disposition with a file name of any characters (RFC 6266). `kind`: inline or attachment."""
+    plain = "".join(letter if " " <= letter <= "~" and letter not in '"\\%' else "_" for letter in name)
+    extended = f"; filename*=UTF-8''{quote(name, safe='')}" if plain != name else ""
+    return f'{kind}; filename="{plain}"{extended}'
+
+
+def is_known(tags: Sequence[str], tag: str) -> bool:
+    """Whether an If-None-Match names this ETag, or any."""
+    said = [one.strip().removeprefix("W/") for line in tags for one in line.split(",")]
+    return "*" in said or tag in said

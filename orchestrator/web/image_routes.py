@@ -1,0 +1,119 @@
+"""Pictures and thumbnails over HTTP, by the ids of their batch and themselves: no path comes from outside."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from orchestrator.outputs.ownership import sha256_of
+from orchestrator.web.error_responses import Refused, errors
+from orchestrator.web.image_files import NOT_FOUND, OTHER, Picture, disposition, is_known, media_type_of
+from orchestrator.web.library import Library
+
+router = APIRouter(tags=["pictures"])
+
+_FOREVER = "private, max-age=31536000, immutable"
+_EACH_TIME = "private, no-cache"
+"""It may be kept, but has to be asked for each time: a 304 costs little."""
+
+
+def library_of(request: Request) -> Library:
+    """All batches of this front end, and their pictures."""
+    found = request.app.state.library
+    assert isinstance(found, Library)
+    return found
+
+
+LibraryOf = Annotated[Library, Depends(library_of)]
+
+
+def found_picture(batchId: str, image: str, library: LibraryOf) -> Picture:
+    """Errors: Refused."""
+    found = library.picture(batchId, image)
+    if found is None:
+        raise Refused(404, NOT_FOUND, "image")
+    return found
+
+
+Found = Annotated[Picture, Depends(found_picture)]
+Version = Annotated[str | None, Query(description="of the picture; with the right one the answer may be kept for good")]
+
+
+@router.get(
+    "/images/{batchId}/{image}",
+    operation_id="getImage",
+    response_class=Response,
+    responses={200: {"content": {"image/*": {}, OTHER: {}}}, 304: {}, **errors(404)},
+)
+def image(request: Request, found: Found, v: Version = None, download: bool = False) -> Response:
+    """The file as it is. What is no picture is never shown, only downloaded."""
+    path = found.file()
+    stat = _stat(path)
+    tag = _tag(found, stat)
+    headers = {"ETag": tag, "Cache-Control": _keeping(found, stat, v)}
+    if is_known(request.headers.getlist("if-none-match"), tag):
+        return Response(status_code=304, headers=headers)
+    kind = media_type_of(_start(path))
+    shown = "inline" if kind != OTHER and not download else "attachment"
+    headers["Content-Disposition"] = disposition(shown, path.name)
+    return FileResponse(path, media_type=kind, headers=headers, stat_result=stat)
+
+
+@router.get(
+    "/thumbnails/{batchId}/{image}",
+    operation_id="getThumbnail",
+    response_class=Response,
+    responses={200: {"content": {"image/webp": {}}}, 304: {}, **errors(404)},
+)
+def thumbnail(request: Request, found: Found, library: LibraryOf, v: Version = None) -> Response:
+    """A WebP of at most 512 pixels a side; 404 for a file that does not decode."""
+    path = found.file()
+    stat = _stat(path)
+    tag = _tag(found, stat)
+    headers = {"ETag": tag, "Cache-Control": _keeping(found, stat, v)}
+    if is_known(request.headers.getlist("if-none-match"), tag):
+        return Response(status_code=304, headers=headers)
+    try:
+        digest = found.digest if _is_unchanged(found, stat) else None
+        data = library.thumbnails(found.state).get(path, digest or sha256_of(path))
+    except OSError as error:
+        raise Refused(404, NOT_FOUND, "image") from error
+    if data is None:
+        raise Refused(404, "This file does not decode as a picture", "image")
+    return Response(data, media_type="image/webp", headers=headers)
+
+
+def _tag(picture: Picture, stat: os.stat_result) -> str:
+    """The recorded digest; another where the file has visibly been changed since, or where none is on record."""
+    if _is_unchanged(picture, stat):
+        return f'"{picture.digest}"'
+    return f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
+
+
+def _keeping(picture: Picture, stat: os.stat_result, version: str | None) -> str:
+    is_right = version is not None and version == picture.version
+    return _FOREVER if is_right and _is_unchanged(picture, stat) else _EACH_TIME
+
+
+def _is_unchanged(picture: Picture, stat: os.stat_result) -> bool:
+    """As far as it can be seen at no cost."""
+    return picture.digest is not None and stat.st_size == picture.bytes
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise Refused(404, NOT_FOUND, "image") from error
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(12)
+    except OSError as error:
+        raise Refused(404, NOT_FOUND, "image") from error

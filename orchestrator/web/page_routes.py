@@ -1,0 +1,38 @@
+"""The pages as HTML. What they show they fetch from the JSON API themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from fastapi.templating import Jinja2Templates
+
+STATIC = Path(__file__).parent / "static"
+"""Served below `/static`."""
+
+router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+_templates = Jinja2Templates(directory=Path(__file__).parent / "pages")
+
+
+@router.get("/")
+def batch_page(request: Request) -> HTMLResponse:
+    """The form, and with `?batch=ID` the progress and the pictures of a batch."""
+    return _page(request, "index.html")
+
+
+@router.get("/gallery")
+def gallery_page(request: Request) -> HTMLResponse:
+    """All batches and their pictures."""
+    return _page(request, "gallery.html")
+
+
+@router.get("/states")
+def states_page(request: Request) -> HTMLResponse:
+    """Every state that the server was started with."""
+    return _page(request, "state.html")
+
+
+def _page(request: Request, name: str) -> HTMLResponse:
+    states = [(state.number, str(state.path)) for state in request.app.state.watched.states]
+    return _templates.TemplateResponse(request, name, {"here": request.url.path, "states": states})

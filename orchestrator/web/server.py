@@ -1,0 +1,134 @@
+"""`burst serve`: the front end listens until a signal ends it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from urllib.parse import quote
+
+import uvicorn
+
+from orchestrator.errors import UsageError
+from orchestrator.settings import HEADERS_VARIABLE, Overrides
+from orchestrator.web.app import create_app
+from orchestrator.web.security import LOOPBACK
+from orchestrator.web.states import WatchedStates
+from orchestrator.web.supervisor import Supervisor
+
+_END_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Where and what to serve. `token`: asked of every call; off loopback one is made up where none is given."""
+
+    states: Sequence[Path]
+    host: str = "127.0.0.1"
+    port: int = 8189
+    allowed_hosts: Sequence[str] = ()
+    token: str | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+
+    @property
+    def is_local(self) -> bool:
+        return self.host in ("127.0.0.1", "localhost", "::1")
+
+
+def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
+    """Listen until SIGTERM or SIGINT; `announce` is called with the address to open, once it answers.
+
+    Errors: UsageError where it cannot listen there.
+    """
+    listening = _listen(serving.host, serving.port)
+    port = listening.getsockname()[1]
+    token = serving.token or (None if serving.is_local else secrets.token_urlsafe(24))
+    watched = WatchedStates(serving.states, serving.overrides)
+    supervisor = Supervisor(
+        watched, arguments=arguments_of(serving.overrides), environment=environment_of(serving.overrides)
+    )
+    app = create_app(watched, supervisor, hosts=_hosts(serving), token=token)
+    config = uvicorn.Config(
+        app, log_level="warning", lifespan="on", server_header=False, timeout_graceful_shutdown=_END_SECONDS
+    )
+    server = _Server(config, lambda: announce(_address(serving, port, token)))
+    with listening:
+        server.run(sockets=[listening])
+    # asyncio may have taken it for itself on the way out.
+    if server.ended_by == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+def arguments_of(overrides: Overrides) -> list[str]:
+    """What a burst is told by flags of what the front end was told; not headers, which others could read there."""
+    said = [("--server", server) for server in overrides.servers]
+    said += [("--bind", f"{name}={address}") for name, address in overrides.bindings.items()]
+    if overrides.output_dir is not None:
+        said.append(("--output", str(overrides.output_dir.resolve())))
+    return [word for pair in said for word in pair]
+
+
+def environment_of(overrides: Overrides) -> dict[str, str]:
+    """The environment of a burst: this one, with the headers that were said here."""
+    said = [os.environ[HEADERS_VARIABLE]] if os.environ.get(HEADERS_VARIABLE) else []
+    said += [f"{name}: {value}" for name, value in overrides.headers.items()]
+    return {**os.environ, HEADERS_VARIABLE: "\n".join(said)} if said else dict(os.environ)
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers. It ends on the first signal, and once more raises it for whoever waits for this process."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+        self.ended_by: int | None = None
+        """The signal."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.ended_by = sig
+        super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        return listening
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}; try --port 0") from error
+
+
+def _hosts(serving: Serving) -> set[str]:
+    """The names that requests may call this server by."""
+    own = {*LOOPBACK, *serving.allowed_hosts}
+    if serving.host not in ("0.0.0.0", "::"):
+        own.add(f"[{serving.host}]" if ":" in serving.host else serving.host)
+        return own
+    return {*own, socket.gethostname(), *_own_addresses()}
+
+
+def _own_addresses() -> set[str]:
+    """This machine's, as far as its own name leads to them."""
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None)}
+    except OSError:
+        return set()
+    return {f"[{address}]" if ":" in address else address for address in found}
+
+
+def _address(serving: Serving, port: int, token: str | None) -> str:
+    name = socket.gethostname() if serving.host in ("0.0.0.0", "::") else serving.host
+    shown = f"[{name}]" if ":" in name else name
+    return f"http://{shown}:{port}/" + (f"?token={quote(token, safe='')}" if token else "")

@@ -1,0 +1,265 @@
+"""The states at a glance: counts, bursts as they went, what failed, what kills runs here, servers and their queues."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+
+from orchestrator.clock import Clock
+from orchestrator.comfyui import ComfyUI
+from orchestrator.comfyui.address import parse_address
+from orchestrator.cycle.pacing import LearnedLimit, learned_limit
+from orchestrator.errors import BurstError
+from orchestrator.retries import retry
+from orchestrator.settings import Settings
+from orchestrator.web.batch_routes import SupervisorOf, WatchedStatesOf, state_numbered
+from orchestrator.web.batch_schemas import Asking
+from orchestrator.web.batch_start import PATIENCE_SECONDS
+from orchestrator.web.error_responses import errors
+from orchestrator.web.states import WatchedState
+from orchestrator.web.supervisor import Supervisor
+from orchestrator.web.ttl_cache import TtlCache
+from state.item import Item, Status
+from state.json.burst_log import BurstRecord
+from state.json.run_lock import RunLock
+from state.json.store import burst_folder
+
+router = APIRouter(prefix="/api", tags=["states"])
+
+_BURSTS_SHOWN = 100
+_FAILED_SHOWN = 100
+_KEPT_SECONDS = 3.0
+
+
+class Burst(BaseModel):
+    """One run over the state; `running` has no end yet."""
+
+    burst: str
+    startedAt: datetime
+    endedAt: datetime | None
+    ended: Literal["done", "deadline", "stopped", "error", "killed", "running"]
+    completed: int | None = None
+    """None where the burst could not say: it was killed, or is at work."""
+    failed: int | None = None
+    seconds: float | None = None
+    reason: str | None = None
+
+
+class FailedItem(BaseModel):
+    """An item that was given up."""
+
+    item: str
+    batchId: str | None
+    prompt: str | None
+    kind: str
+    message: str
+
+
+class Limit(BaseModel):
+    """The age at which something kills runs here, learned from those it killed."""
+
+    seconds: float
+    usableSeconds: float
+    kills: int
+
+
+class ServerQueue(BaseModel):
+    """A ComfyUI, as it answered a few seconds ago; prompts of everybody are counted."""
+
+    url: str
+    reachable: bool
+    message: str | None = None
+    version: str | None = None
+    devices: list[str] = []
+    running: int = 0
+    pending: int = 0
+
+
+class StateSummary(BaseModel):
+    """One state in a list of them."""
+
+    state: int
+    path: str
+    exists: bool
+    counts: dict[str, int]
+    working: bool
+    """Whether a burst is at work on it, whoever started it."""
+    message: str | None
+    """Why it does not go on, where it does not."""
+
+
+class StateDetails(StateSummary):
+    """One state with all that is known of it."""
+
+    secondsPerItem: float | None
+    secondsLeft: float | None
+    bursts: list[Burst]
+    """Oldest first, the last hundred, with the one at work."""
+    failed: list[FailedItem]
+    """The first hundred."""
+    limit: Limit | None
+    outputDirectory: str
+    template: str | None
+
+
+class Retried(BaseModel):
+    """Items that are due again."""
+
+    items: list[str]
+
+
+class RetryItems(Asking):
+    """Which failed items; none named: all."""
+
+    items: list[str] = Field(default_factory=list)
+
+
+class ServerQueues:
+    """What servers said of their queues is kept for a few seconds, however many pages ask."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._kept: TtlCache[list[ServerQueue]] = TtlCache(clock)
+
+    def of(self, state: WatchedState) -> list[ServerQueue]:
+        """Errors: SettingsError."""
+        return self._kept.of(state.number, lambda: _queues_of(state.settings), seconds=lambda _: _KEPT_SECONDS)
+
+
+@router.get("/states", operation_id="listStates")
+def list_states(watched: WatchedStatesOf, supervisor: SupervisorOf) -> list[StateSummary]:
+    """Every state that the front end was started with."""
+    return [_summary(state, supervisor) for state in watched.states]
+
+
+@router.get("/states/{number}", operation_id="getState", responses=errors(404))
+def get_state(number: int, watched: WatchedStatesOf, supervisor: SupervisorOf) -> StateDetails:
+    """One state. Reads what bursts have written; asks ComfyUI nothing."""
+    state = state_numbered(watched, number)
+    summary = _summary(state, supervisor)
+    records = state.bursts
+    left = summary.counts[Status.PENDING] + summary.counts[Status.SUBMITTED]
+    failed = state.store.items(Status.FAILED) if state.store is not None else ()
+    return StateDetails(
+        **summary.model_dump(),
+        secondsPerItem=state.pace,
+        secondsLeft=None if state.pace is None else state.pace * left,
+        bursts=[*map(_burst, records[-_BURSTS_SHOWN:]), *_unrecorded(RunLock(burst_folder(state.path)), records)],
+        failed=[_failed(item) for _, item in zip(range(_FAILED_SHOWN), failed, strict=False)],
+        limit=_limit(learned_limit(records)),
+        outputDirectory=str(state.settings.output_dir),
+        template=state.settings.template,
+    )
+
+
+@router.get("/states/{number}/servers", operation_id="getServers", responses=errors(404))
+def get_servers(request: Request, number: int, watched: WatchedStatesOf) -> list[ServerQueue]:
+    """The servers of a state and how long their queues are, a few seconds old at most."""
+    servers = request.app.state.servers
+    assert isinstance(servers, ServerQueues)
+    return servers.of(state_numbered(watched, number))
+
+
+@router.post("/states/{number}/retry", operation_id="retryItems", responses=errors(400, 403, 404))
+def retry_items(number: int, body: RetryItems, watched: WatchedStatesOf, supervisor: SupervisorOf) -> Retried:
+    """Make failed items due again."""
+    state = state_numbered(watched, number)
+    state.refresh()
+    if state.store is None:
+        return Retried(items=[])
+    done = retry(state.path, body.items)
+    supervisor.wake(number)
+    return Retried(items=list(done.keys))
+
+
+def _summary(state: WatchedState, supervisor: Supervisor) -> StateSummary:
+    """Of a state that cannot be read: why, and what was read of it before."""
+    unreadable = None
+    try:
+        state.refresh()
+    except BurstError as error:
+        unreadable = str(error)
+    store = state.store
+    return StateSummary(
+        state=state.number,
+        path=str(state.path),
+        exists=store is not None or unreadable is not None,
+        counts={str(one): store.counts()[one] if store is not None else 0 for one in Status},
+        working=RunLock(burst_folder(state.path)).living_holder() is not None,
+        message=unreadable or supervisor.message(state.number),
+    )
+
+
+def _burst(record: BurstRecord) -> Burst:
+    return Burst(
+        burst=record.burst,
+        startedAt=record.started_at,
+        endedAt=record.ended_at,
+        ended=record.ended,
+        completed=record.completed if record.ended != "killed" else None,
+        failed=record.failed if record.ended != "killed" else None,
+        seconds=record.seconds,
+        reason=record.reason,
+    )
+
+
+def _unrecorded(lock: RunLock, records: list[BurstRecord]) -> list[Burst]:
+    """The burst at work, or one that was killed and that no later one has recorded yet."""
+    holder = lock.living_holder()
+    if holder is not None:
+        return [Burst(burst=holder.burst, startedAt=holder.started_at, endedAt=None, ended="running")]
+    left = lock.holder()
+    if left is None or any(record.burst == left.burst for record in records):
+        return []
+    return [_burst(left.killed_record(lock.last_touch()))]
+
+
+def _limit(limit: LearnedLimit | None) -> Limit | None:
+    if limit is None:
+        return None
+    return Limit(seconds=limit.seconds, usableSeconds=limit.usable_seconds, kills=limit.kills)
+
+
+def _failed(item: Item) -> FailedItem:
+    return FailedItem(
+        item=item.key,
+        batchId=item.batch,
+        prompt=item.prompt_text,
+        kind=item.error.kind if item.error else "unknown",
+        message=item.error.message if item.error else "",
+    )
+
+
+def _queues_of(settings: Settings) -> list[ServerQueue]:
+    return [_queue_of(server, settings) for server in settings.servers]
+
+
+def _queue_of(server: str, settings: Settings) -> ServerQueue:
+    url = parse_address(server).url
+    try:
+        headers = settings.resolved_headers(server)
+        with ComfyUI(server, headers=headers, retry_seconds=PATIENCE_SECONDS) as client:
+            queue, stats = client.queue(), client.system_stats()
+    except BurstError as error:
+        return ServerQueue(url=url, reachable=False, message=str(error))
+    system = stats.get("system")
+    devices = stats.get("devices")
+    return ServerQueue(
+        url=url,
+        reachable=True,
+        version=str(system["comfyui_version"]) if isinstance(system, dict) and "comfyui_version" in system else None,
+        devices=[_device(one) for one in devices if isinstance(one, dict)] if isinstance(devices, list) else [],
+        running=len(queue.running),
+        pending=len(queue.pending),
+    )
+
+
+def _device(device: dict[str, object]) -> str:
+    """`cuda:0 RTX 4090, 20.1 of 24.0 GiB free`."""
+    said = str(device.get("name", "device"))
+    free, total = device.get("vram_free"), device.get("vram_total")
+    if isinstance(free, int | float) and isinstance(total, int | float) and total > 0:
+        said += f", {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+    return said

@@ -1,0 +1,218 @@
+"""The states that the front end was started with, each followed as others write it. Nothing here is ever written.
+
+All that is kept in memory is read from the disk and can be read again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.cycle.pacing import seconds_per_item
+from orchestrator.errors import BurstError
+from orchestrator.settings import Overrides, Settings, load_settings, settings_path
+from state.batch import Batch, BatchLog, BatchRecord
+from state.disk import Disk, Stamp
+from state.item import Item, Status
+from state.json.burst_log import BurstLog, BurstRecord
+from state.json.store import JsonStore, burst_folder
+
+
+@dataclass
+class WatchedBatch:
+    """A batch with its items, as they stood at the last refresh."""
+
+    batch: Batch
+    by_key: dict[str, Item] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.batch.id
+
+    @property
+    def record(self) -> BatchRecord:
+        return self.batch.record
+
+    @property
+    def items(self) -> list[Item]:
+        """In the batch's order."""
+        return sorted(self.by_key.values(), key=lambda item: (item.index or 0, item.key))
+
+
+class WatchedState:
+    """One state file, followed. Any thread may use it; `refresh` first.
+
+    That costs a few looks at the disk when nothing has changed, and what was changed otherwise.
+    """
+
+    def __init__(self, number: int, path: Path, overrides: Overrides) -> None:
+        self.number = number
+        """Its place among those the front end was started with, from 0."""
+        self.path = path.resolve()
+        self._overrides = overrides
+        self._disk = Disk()
+        self._mutex = threading.RLock()
+        self._store: JsonStore | None = None
+        self._log = BatchLog(burst_folder(self.path))
+        self._log_stamp: Stamp | None = None
+        self._batches: dict[str, WatchedBatch] = {}
+        self._items: dict[str, dict[str, Item]] = {}
+        """The items of each batch, by its id, whether it is recorded or not."""
+        self._batch_of: dict[str, str] = {}
+        self._pending: dict[str, set[str]] = {}
+        """The keys of pending items of each batch."""
+        self._settings: tuple[Stamp | None, Settings] | None = None
+        self._burst_log = BurstLog(burst_folder(self.path))
+        self._bursts_stamp: Stamp | None = None
+        self._bursts: list[BurstRecord] = []
+        self._pace: float | None = None
+        self.version = 0
+        """Another number after every refresh that brought something."""
+
+    @property
+    def store(self) -> JsonStore | None:
+        """For reading; None while the file is not there."""
+        return self._store
+
+    @property
+    def overrides(self) -> Overrides:
+        """What the command line of the front end said."""
+        return self._overrides
+
+    @property
+    def settings(self) -> Settings:
+        """As the file has them now. Errors: SettingsError."""
+        with self._mutex:
+            stamp = self._disk.stamp(settings_path(self.path))
+            if self._settings is None or self._settings[0] != stamp:
+                self._settings = stamp, load_settings(self.path, self._overrides)
+            return self._settings[1]
+
+    @property
+    def bursts(self) -> list[BurstRecord]:
+        """The records of the last bursts, oldest first."""
+        with self._mutex:
+            self._read_bursts()
+            return self._bursts
+
+    @property
+    def pace(self) -> float | None:
+        """Seconds per item of the last bursts; None where none is known."""
+        with self._mutex:
+            self._read_bursts()
+            return self._pace
+
+    def refresh(self) -> None:
+        """Take in what others wrote. Errors: StateError."""
+        with self._mutex:
+            if self._store is None or not self.path.exists():
+                self._open()
+            elif keys := self._store.refresh():
+                self._take_in(self._store.get(key) for key in keys if key in self._store)
+                self._forget(key for key in keys if key not in self._store)
+            elif self._store.is_edited():
+                self._open()
+            if (stamp := self._disk.stamp(self._log.path)) != self._log_stamp:
+                self._log_stamp, self.version = stamp, self.version + 1
+                self._batches = {
+                    name: WatchedBatch(batch, self._items.setdefault(name, {}))
+                    for name, batch in self._log.read().items()
+                }
+
+    def batches(self) -> dict[str, WatchedBatch]:
+        """Those that are not gone, oldest first. A record without items is none: the disk was full after it."""
+        with self._mutex:
+            return {name: batch for name, batch in self._batches.items() if batch.by_key and not batch.batch.gone}
+
+    def pending(self) -> dict[str, int]:
+        """How many items of each batch are pending, where any is: no look at all the others."""
+        with self._mutex:
+            return {name: len(keys) for name, keys in self._pending.items() if keys}
+
+    def knows(self, batch_id: str) -> bool:
+        """Also one that is gone."""
+        with self._mutex:
+            return batch_id in self._batches
+
+    def close(self) -> None:
+        with self._mutex:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+    def _read_bursts(self) -> None:
+        if (stamp := self._disk.stamp(self._burst_log.path)) != self._bursts_stamp:
+            self._bursts = self._burst_log.read()
+            self._bursts_stamp, self._pace = stamp, seconds_per_item(self._bursts)
+
+    def _open(self) -> None:
+        """Read everything, anew after an edit by hand. No file is no state, unless its journal is there."""
+        is_there = self.path.exists() or (burst_folder(self.path) / "journal.jsonl").exists()
+        opened = JsonStore.open(self.path, read_only=True) if is_there else None
+        if opened is None and self._store is None:
+            return
+        self.close()
+        self._store = opened
+        # Filled before it is shown: other threads read what they found without waiting for us.
+        self._batch_of, self._items, self._pending = {}, {}, {}
+        self._take_in(opened.items() if opened is not None else ())
+        for name, batch in self._batches.items():
+            batch.by_key = self._items.setdefault(name, {})
+
+    def _take_in(self, items: Iterable[Item]) -> None:
+        self.version += 1
+        for item in items:
+            before = self._batch_of.get(item.key)
+            if before is not None:
+                self._pending[before].discard(item.key)
+                if before != item.batch:
+                    self._items[before].pop(item.key, None)
+                    del self._batch_of[item.key]
+            if item.batch is not None:
+                self._items.setdefault(item.batch, {})[item.key] = item
+                self._batch_of[item.key] = item.batch
+                pending = self._pending.setdefault(item.batch, set())
+                if item.status is Status.PENDING:
+                    pending.add(item.key)
+
+    def _forget(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            batch = self._batch_of.pop(key, None)
+            if batch is not None:
+                self._items[batch].pop(key, None)
+                self._pending[batch].discard(key)
+
+
+class WatchedStates:
+    """Every state that the front end was started with."""
+
+    def __init__(self, states: Sequence[Path], overrides: Overrides | None = None) -> None:
+        """`overrides` hold for all of them. The files may come later: the first batch makes them."""
+        unique = dict.fromkeys(path.resolve() for path in states)
+        self.states = tuple(WatchedState(number, path, overrides or Overrides()) for number, path in enumerate(unique))
+
+    def find(self, batch_id: str) -> tuple[WatchedState, WatchedBatch] | None:
+        """The batch of exactly this id, refreshed, and where it is.
+
+        Errors: StateError or DiskFull of a state that cannot be read, where no other has the batch.
+        """
+        unreadable = None
+        for state in self.states:
+            try:
+                state.refresh()
+            except BurstError as error:
+                unreadable = unreadable or error
+                continue
+            if (batch := state.batches().get(batch_id)) is not None:
+                return state, batch
+        if unreadable is not None:
+            raise unreadable
+        return None
+
+    def close(self) -> None:
+        with contextlib.ExitStack() as held:
+            for state in self.states:
+                held.callback(state.close)

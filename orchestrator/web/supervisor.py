@@ -1,0 +1,173 @@
+"""Bursts that the front end starts: `burst run --until-done`, one process a state, when work is due.
+
+The process is its own master: killed with the front end or without it, the state says where it was. Exit 75 means that
+another burst is at work or the server is away, and is tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator import subprocesses
+from orchestrator.clock import Clock
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
+from orchestrator.web.states import WatchedState, WatchedStates
+from state.item import Status, remaining
+from state.json.run_lock import RunLock
+from state.json.store import burst_folder
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.5
+_PAUSES_SECONDS = (1.0, 2.0, 5.0)
+"""Before the next try, after runs in a row that could not work."""
+_END_SECONDS = 3.0
+_RUN = ("run", "--until-done", "--json", "--poll-interval", "1")
+LOG_NAME = "serve.log"
+"""In the state's folder: what the last run that was started here said."""
+_TAIL_BYTES = 4096
+
+
+@dataclass
+class _Worker:
+    state: WatchedState
+    wakened: threading.Event = field(default_factory=threading.Event)
+    process: subprocess.Popen[bytes] | None = None
+    message: str | None = None
+    failures: int = 0
+    try_at: float = 0.0
+    began_with: int | None = None
+    """How many items were completed when the process at work began."""
+
+
+class Supervisor:
+    """Keeps every state of a desk worked off. `start` once; `stop` ends the processes, whose items stay due."""
+
+    def __init__(
+        self,
+        watched: WatchedStates,
+        *,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """`arguments`: what `burst run` is told beside the state, such as the server. `environment`: all of it."""
+        self._arguments = tuple(arguments)
+        self._environment = subprocesses.environment(os.environ if environment is None else environment)
+        self._clock = clock or Clock()
+        self._stop = threading.Event()
+        self._supervisor = [_Worker(state) for state in watched.states]
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        for worker in self._supervisor:
+            name = f"worker-{worker.state.number}"
+            thread = threading.Thread(target=self._work, args=(worker,), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def wake(self, number: int) -> None:
+        """Work was added to this state: look at once."""
+        worker = self._supervisor[number]
+        worker.wakened.set()
+        worker.try_at = 0.0
+
+    def message(self, number: int) -> str | None:
+        """Why this state's work does not go on at the moment; None while it does, or before anything is known."""
+        worker = self._supervisor[number]
+        goes_on = worker.began_with is not None and _completed(worker.state) != worker.began_with
+        return None if goes_on else worker.message
+
+    def is_working(self, number: int) -> bool:
+        """Whether a process of ours is at work on this state."""
+        process = self._supervisor[number].process
+        return process is not None and process.poll() is None
+
+    def stop(self) -> None:
+        """End our processes as a signal would; the next burst picks up what is out."""
+        self._stop.set()
+        for worker in self._supervisor:
+            worker.wakened.set()
+            if worker.process is not None and worker.process.poll() is None:
+                worker.process.terminate()
+        for thread in self._threads:
+            thread.join(timeout=_END_SECONDS)
+
+    def _work(self, worker: _Worker) -> None:
+        while not self._stop.is_set():
+            worker.wakened.clear()
+            try:
+                if self._clock.monotonic() >= worker.try_at and self._is_due(worker):
+                    self._run(worker)
+            except (BurstError, OSError) as error:
+                self._failed(worker, str(error))
+            # The clock waits for one event, and both a stop and a wish to look at once set this one.
+            self._clock.wait(worker.wakened, _LOOK_SECONDS)
+
+    def _is_due(self, worker: _Worker) -> bool:
+        state = worker.state
+        state.refresh()
+        if state.store is None or not remaining(state.store.counts()):
+            worker.message, worker.failures, worker.try_at = None, 0, 0.0
+            return False
+        if RunLock(burst_folder(state.path)).is_held():
+            worker.message = None
+            return False
+        return True
+
+    def _run(self, worker: _Worker) -> None:
+        """One run, to its end."""
+        state = worker.state
+        completed = worker.began_with = _completed(state)
+        said = burst_folder(state.path) / LOG_NAME
+        # A file, not a pipe: a burst that outlives the front end must be able to go on speaking.
+        with said.open("wb") as errors:
+            worker.process = subprocess.Popen(
+                subprocesses.command(*_RUN, "--state", str(state.path), *self._arguments),
+                cwd=state.path.parent,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
+        if self._stop.is_set():
+            worker.process.terminate()
+        code = worker.process.wait()
+        worker.began_with = None
+        state.refresh()
+        if _completed(state) != completed:
+            worker.failures = 0
+        if code in (EXIT_DONE, EXIT_ITEMS_FAILED):
+            worker.message, worker.failures = None, 0
+            # What is left waits for a time of doubt or another server; no hurry.
+            worker.try_at = self._clock.monotonic() + _PAUSES_SECONDS[0]
+        elif not self._stop.is_set():
+            self._failed(worker, _last_line(said) or f"burst run ended with exit code {code}")
+
+    def _failed(self, worker: _Worker, reason: str) -> None:
+        if reason != worker.message:
+            _log.warning("%s: %s", worker.state.path, reason)
+        worker.message = reason
+        pause = _PAUSES_SECONDS[min(worker.failures, len(_PAUSES_SECONDS) - 1)]
+        worker.failures += 1
+        worker.try_at = self._clock.monotonic() + pause
+        if worker.wakened.is_set():  # by somebody who added work meanwhile
+            worker.try_at = 0.0
+
+
+def _completed(state: WatchedState) -> int:
+    return state.store.counts()[Status.COMPLETED] if state.store is not None else 0
+
+
+def _last_line(path: Path) -> str:
+    with path.open("rb") as handle:
+        handle.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        lines = handle.read().decode("utf-8", "replace").strip().splitlines()
+    return lines[-1].removeprefix("burst: ") if lines else ""

@@ -1,0 +1,90 @@
+"""Pictures of a batch as one ZIP."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from orchestrator.batches.batch_info import NAME, batch_info, counts_of
+from orchestrator.web.error_responses import Refused, errors
+from orchestrator.web.image_files import NOT_FOUND, disposition, file_inside
+from orchestrator.web.image_routes import LibraryOf
+from orchestrator.web.library import Library
+from orchestrator.web.orphaned_batches import OrphanedBatch
+from orchestrator.web.states import WatchedBatch
+from orchestrator.web.zip_stream import names_in_zip, zipped
+from state.item import remaining
+
+router = APIRouter(prefix="/api", tags=["pictures"])
+
+
+@router.get(
+    "/batches/{batchId}/zip",
+    operation_id="downloadBatch",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {}}}, **errors(404)},
+)
+def zip_of(batchId: str, library: LibraryOf, image: Annotated[list[str] | None, Query()] = None) -> StreamingResponse:
+    """The chosen pictures of a batch, all without `image`, and its batch_info.json.
+
+    A file that is not there any more is left out, and named in missing.txt.
+    """
+    batch = _found(library, batchId)
+    pictures = library.pictures(batchId)
+    if image:
+        if not pictures.keys() >= set(image):
+            raise Refused(404, NOT_FOUND, "image")
+        pictures = {name: picture for name, picture in pictures.items() if name in image}
+    if not pictures:
+        raise Refused(404, "This batch has no pictures", "batchId")
+    directory = batch.directory if isinstance(batch, OrphanedBatch) else batch.record.directory
+    names = names_in_zip((picture.path for picture in pictures.values()), directory)
+    files = (
+        (names[picture.path], file_inside(picture.state.settings.output_dir, picture.path))
+        for picture in pictures.values()
+    )
+    info = msgspec.json.format(msgspec.json.encode(_info(batch, names)), indent=2) + b"\n"
+    headers = {"Content-Disposition": disposition("attachment", f"{batchId}.zip")}
+    return _Streamed(zipped(files, beside={NAME: info}), headers=headers)
+
+
+class _Streamed(StreamingResponse):
+    """Lets go of the file that is being read as soon as the client has left, not when memory is tidied."""
+
+    media_type = "application/zip"
+
+    def __init__(self, parts: Generator[bytes, None, None], *, headers: Mapping[str, str]) -> None:
+        super().__init__(parts, headers=headers)
+        self._parts = parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._parts.close()
+
+
+def _found(library: Library, batch_id: str) -> WatchedBatch | OrphanedBatch:
+    found = library.watched.find(batch_id)
+    batch = found[1] if found is not None else library.orphaned_batches.batches().get(batch_id)
+    if batch is None:
+        raise Refused(404, "Batch not found", "batchId")
+    return batch
+
+
+def _info(batch: WatchedBatch | OrphanedBatch, names: Mapping[str, str]) -> dict[str, Any]:
+    """What is known of the batch now. Its files have the names that they have in the archive, if they are in it."""
+    if isinstance(batch, OrphanedBatch):
+        info: dict[str, Any] = batch.read_info()
+    else:
+        items, ends = batch.items, batch.batch.ends
+        ended_at = ends[-1].at if ends and not remaining(counts_of(items)) else None
+        info = batch_info(batch.record, items, ended_at=ended_at)
+    images = info.get("images")
+    listed = [image for image in images if isinstance(image, dict)] if isinstance(images, list) else []
+    return info | {"images": [image | {"file": names.get(str(image.get("file")))} for image in listed]}

@@ -1,0 +1,67 @@
+"""A ZIP that is made while it is sent: stored, for pictures are compressed already, and never whole anywhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from zipstream import ZipStream  # type: ignore[import-untyped]
+
+from orchestrator.formatting import folded
+
+MISSING = "missing.txt"
+_CHUNK_BYTES = 256 << 10
+
+
+def zipped(files: Iterable[tuple[str, Path | None]], *, beside: Mapping[str, bytes]) -> Generator[bytes, None, None]:
+    """The archive's bytes, of files by their names in it; then what is to be `beside` them.
+
+    Each file is opened when it is its turn, one at a time. One that is not there then (None: or is no file of ours) is
+    left out and named in missing.txt. Closed in the middle, it lets go of its file. Errors: OSError while one is read.
+    """
+    archive, missing = ZipStream(), []
+    for name, path in files:
+        handle = _opened(path)
+        if handle is None:
+            missing.append(name)
+            continue
+        with handle:
+            archive.add(_chunks(handle), name, size=os.fstat(handle.fileno()).st_size)
+            yield from archive.file()
+    for name, data in beside.items():
+        archive.add(data, name)
+    if missing:
+        archive.add("\n".join(["Not there any more:", *missing, ""]), MISSING)
+    yield from archive.finalize()
+
+
+def names_in_zip(paths: Iterable[str], directory: str) -> dict[str, str]:
+    """Recorded path → its name in the archive: as on the disk, from the batch's directory on.
+
+    Two that a disk may take for one get different names.
+    """
+    named: dict[str, str] = {}
+    taken: set[str] = set()
+    for path in paths:
+        wanted = PurePosixPath(path.removeprefix(f"{directory}/") if directory else path)
+        name, number = str(wanted), 1
+        while folded(name) in taken:
+            number += 1
+            name = str(wanted.with_name(f"{wanted.stem} ({number}){wanted.suffix}"))
+        taken.add(folded(name))
+        named[path] = name
+    return named
+
+
+def _opened(path: Path | None) -> IO[bytes] | None:
+    try:
+        return path.open("rb") if path is not None else None
+    except OSError:
+        return None
+
+
+def _chunks(handle: IO[bytes]) -> Iterator[bytes]:
+    while chunk := handle.read(_CHUNK_BYTES):
+        yield chunk

@@ -1,0 +1,235 @@
+"""Reading a JSON state without a lock: the file, its journal, and following both while others write."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from orchestrator.errors import StateError
+from state.disk import Disk, Stamp
+from state.item import Item, Status
+from state.json.journal import Journal
+from state.json.journal_lines import Line
+from state.json.process_lock import ProcessLock
+from state.json.records import Records
+from state.json.replay import had_taken_in, replay
+from state.json.snapshot import digest_beside, read_raws, read_records, read_snapshot
+
+_log = logging.getLogger(__name__)
+
+_READ_TRIES = 100
+_LEAST_SLICE = 16
+_Part = TypeVar("_Part", bound=msgspec.Struct)
+
+
+def burst_folder(state_file: Path) -> Path:
+    """The folder beside a state file that holds its journal, locks, settings and records of bursts."""
+    return state_file.with_suffix(".burst")
+
+
+class JsonReader:
+    """The reading half of `json_store.JsonStore`. See `state.store.Store` for what each public method promises."""
+
+    def __init__(self, path: Path, *, disk: Disk, read_only: bool) -> None:
+        self.path = path
+        self.folder = burst_folder(path)
+        self.hand_edits: list[str] = []
+        """What is to be said about edits by hand, in the order in which they were found."""
+        self._journal_path = self.folder / "journal.jsonl"
+        self._disk = disk
+        self._read_only = read_only
+        self._mutex = ProcessLock(path)
+        self._records = Records()
+        self._journal: Journal | None = None
+        self._digest = ""
+        self._stamp: Stamp | None = None
+        self._edited = False
+        self._unsettled = False
+        self._news: dict[str, None] = {}
+        """The keys that others changed since the last `refresh`, whichever method took them in."""
+
+    # `_records` is only ever replaced by a whole one and its dictionaries change after the disk did, so that these
+    # three need not wait for a sync that another thread is in.
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._records.statuses
+
+    def __len__(self) -> int:
+        return len(self._records.statuses)
+
+    def get(self, key: str) -> Item:
+        return Item.from_record(key, self._records.raws[key])
+
+    def items(self, *statuses: Status) -> Iterator[Item]:
+        with self._mutex:
+            records = self._records
+            if not statuses:
+                found = list(records.raws.items())
+            elif any(records.counts[status] for status in statuses):
+                found = [(key, records.raws[key]) for key, status in records.statuses.items() if status in statuses]
+            else:
+                found = []
+        return (Item.from_record(key, raw) for key, raw in found)
+
+    def parts(self, kind: type[_Part]) -> Iterator[tuple[str, _Part]]:
+        """Every item's key, and of its record what `kind` has fields for: at a small share of what `items` costs.
+
+        Checked as far as these fields go, which must have defaults where a record may lack them.
+        """
+        decode = msgspec.json.Decoder(kind).decode
+        with self._mutex:
+            found = list(self._records.raws.items())
+        return ((key, decode(raw)) for key, raw in found)
+
+    def due_keys(self) -> list[str]:
+        """The keys of all pending items, in the order of `due`."""
+        with self._mutex:
+            return list(self._records.pending())
+
+    def counts(self) -> dict[Status, int]:
+        with self._mutex:
+            return dict(self._records.counts)
+
+    def due(
+        self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None
+    ) -> list[Item]:
+        chosen: dict[str, Item] = {}
+        looked_at = 0
+        while len(chosen) < limit:
+            # Slice by slice, each as long as all before: `accept` may take its time while other threads go on.
+            with self._mutex:
+                records = self._records
+                keys = islice(records.pending(), looked_at, looked_at + max(limit, looked_at, _LEAST_SLICE))
+                found = [(key, records.raws[key]) for key in keys]
+            if not found:
+                break
+            looked_at += len(found)
+            candidates = (Item.from_record(key, raw) for key, raw in found if key not in skip)
+            accepted = (item for item in candidates if accept is None or accept(item))
+            chosen.update((item.key, item) for item in islice(accepted, limit - len(chosen)))
+        return list(chosen.values())
+
+    def refresh(self) -> list[str]:
+        with self._mutex:
+            self._catch_up()
+            news, self._news = list(self._news), {}
+            return news
+
+    def is_edited(self) -> bool:
+        """Whether the JSON was edited by hand since it was read (or is being handed over): to be opened anew.
+
+        A writer takes such an edit in before it writes; who only reads does not see it before.
+        """
+        with self._mutex:
+            return self._json_changed()
+
+    def close(self) -> None:
+        with self._mutex:
+            self._drop_journal()
+
+    def _load(self) -> None:
+        """Read JSON and journal anew. Errors: StateError; everything is as it was then.
+
+        The JSON is read first and must stand unchanged after the journal was opened: a journal that extends a newer
+        JSON cannot be there before that JSON is, and an older one names the newer JSON in its last line.
+        """
+        for _ in range(_READ_TRIES):
+            json_stamp = self._disk.stamp(self.path)
+            journal_stamp = self._disk.stamp(self._journal_path)
+            try:
+                data = read_snapshot(self._disk, self.path, journal=self._journal_path if journal_stamp else None)
+                opened = Journal.open(self._disk, self._journal_path, read_only=self._read_only)
+            except StateError:
+                if (self._disk.stamp(self.path), self._disk.stamp(self._journal_path)) == (json_stamp, journal_stamp):
+                    raise
+                continue
+            journal, lines = opened or (None, [])
+            try:
+                if self._disk.stamp(self.path) == json_stamp:
+                    self._take_in(data, json_stamp, journal, lines)
+                    self._drop_journal()
+                    self._journal, journal = journal, None
+                    return
+            finally:
+                if journal is not None:
+                    journal.close()
+        raise StateError(self.path, "it changes faster than it can be read; try again.")
+
+    def _take_in(self, data: bytes, stamp: Stamp | None, journal: Journal | None, lines: list[Line]) -> None:
+        """Put JSON and journal lines together. Errors: StateError; everything is as it was then."""
+        digest = digest_beside(data)
+        raws = read_raws(self.path, data)
+        found = digest()
+        markers = [at for at, line in enumerate(lines) if line.snapshot is not None]
+        handed_over = [at for at in markers if lines[at].snapshot == found]
+        edited = journal is not None and journal.extends != found and not handed_over
+        records = read_records(self.path, data, raws, by_hand=edited or journal is None)
+        if edited and markers and had_taken_in(records, lines[: markers[-1]]):
+            lines = lines[markers[-1] + 1 :]
+        elif journal is not None and journal.extends != found and handed_over:
+            lines = lines[handed_over[-1] + 1 :]
+        done = replay(records, lines, edited=edited)
+        self._say(done.notes)
+        self._note_news(self._records.differences(records))
+        self._records, self._digest, self._stamp, self._edited = records, found, stamp, edited
+        self._unsettled = bool(done.keys)
+
+    def _replay(self, lines: Sequence[Line]) -> None:
+        """Lines that others appended."""
+        done = replay(self._records, lines, edited=self._edited)
+        self._say(done.notes)
+        self._note_news(done.keys)
+        self._unsettled = self._unsettled or bool(done.keys)
+
+    def _note_news(self, keys: Iterable[str]) -> None:
+        self._news.update(dict.fromkeys(keys))
+
+    def _say(self, notes: Iterable[str]) -> None:
+        for note in notes:
+            if note not in self.hand_edits:
+                self.hand_edits.append(note)
+                _log.warning("%s", note)
+
+    def _catch_up(self) -> None:
+        """Take in what others appended, and follow a hand-over that another process made."""
+        if self._journal is None:
+            if self._disk.stamp(self._journal_path) is not None or self._json_changed():
+                self._load()
+            return
+        match self._journal.news(self._disk):
+            case None:
+                return
+            case "grown" if not self._edited:
+                self._replay(self._journal.read_on())
+            case "replaced" if not self._edited:
+                self._follow(self._journal)
+            case _:
+                self._load()
+
+    def _follow(self, old: Journal) -> None:
+        """Read the replaced journal to its end and go on in the new one, without reading the JSON again."""
+        self._replay(old.read_on())
+        journal, lines = Journal.open(self._disk, self._journal_path, read_only=self._read_only) or (None, [])
+        if journal is None or journal.merged or journal.extends != old.marker or journal.stamp is None:
+            if journal is not None:
+                journal.close()
+            self._load()
+            return
+        self._drop_journal()
+        self._journal = journal
+        self._digest, self._stamp = journal.extends, journal.stamp
+        self._unsettled = False
+        self._replay(lines)
+
+    def _json_changed(self) -> bool:
+        return self._disk.stamp(self.path) != self._stamp
+
+    def _drop_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None

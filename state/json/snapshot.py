@@ -1,0 +1,173 @@
+"""The state file itself: one JSON object, item key → record, read with checks and written one record a line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orchestrator.errors import StateError
+from state.disk import Disk, Handle
+from state.item import Priority, Status, decode_record
+from state.json.hand_made import may_hide_a_fault
+from state.json.records import Raw, Records
+
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_WRITE_BYTES = 1 << 20
+_SHOWN_ERRORS = 5
+
+
+def digest_beside(data: bytes) -> Callable[[], str]:
+    """Begin to hash on another processor, if there is one; what is returned waits for the digest."""
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(hashlib.sha256(data).hexdigest()), name="digest")
+    thread.start()
+
+    def result() -> str:
+        thread.join()
+        return found[0]
+
+    return result
+
+
+def read_raws(path: Path, data: bytes) -> Mapping[str, Raw]:
+    """The records of a state file by key, not looked at yet. Errors: StateError with line and column."""
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if not data or data.isspace():
+        raise StateError(
+            path, "the file is empty; an empty state is {}. Restore it from a backup. Nothing was changed."
+        )
+    try:
+        return _decode_object(data)
+    except _UNREADABLE as error:
+        raise StateError(path, f"{_why_unreadable(data, error)}. Nothing was changed.") from error
+
+
+def read_records(path: Path, data: bytes, raws: Mapping[str, Raw], *, by_hand: bool) -> Records:
+    """Check and index the records of a state file. `by_hand` also looks for what a machine does not write.
+
+    Errors: StateError with the items and fields that do not fit.
+    """
+    if by_hand and may_hide_a_fault(data, raws):
+        _look_closely(path, data)
+    statuses: dict[str, Status] = {}
+    priorities: dict[str, Priority] = {}
+    problems = []
+    for key, raw in raws.items():
+        try:
+            record = decode_record(raw)
+        except _UNREADABLE as error:
+            problems.append(_describe(data, key, error))
+            continue
+        statuses[key] = record.status
+        if record.priority != "normal":
+            priorities[key] = record.priority
+    if problems:
+        more = f" (and {len(problems) - _SHOWN_ERRORS} more)" if len(problems) > _SHOWN_ERRORS else ""
+        raise StateError(
+            path, "; ".join(problems[:_SHOWN_ERRORS]) + f"{more}. Mend it and run again. Nothing was changed."
+        )
+    return Records.of(raws, statuses, priorities)
+
+
+def _why_unreadable(data: bytes, error: Exception) -> str:
+    try:
+        whole = json.loads(data, parse_int=str)
+    except json.JSONDecodeError as place:
+        return f"not JSON at line {place.lineno}, column {place.colno} (byte {_byte_of(data, place)}): {place.msg}"
+    except UnicodeDecodeError as place:
+        return f"not UTF-8 at byte {place.start}"
+    except RecursionError:
+        return "nested too deep to be read"
+    if isinstance(whole, dict):
+        return f"{_unreadable_item(whole)}cannot be read: {error}"
+    return f"expected one object of item key → record, found a {type(whole).__name__}"
+
+
+def _unreadable_item(whole: dict[str, Any]) -> str:
+    """Which item holds what Python's reader takes and ours does not: NaN, half a surrogate pair."""
+    for key, value in whole.items():
+        try:
+            msgspec.json.decode(json.dumps({key: value}))
+        except _UNREADABLE:
+            return f"item {key!a} "
+    return ""
+
+
+def _byte_of(data: bytes, place: json.JSONDecodeError) -> int:
+    return len(data.decode("utf-8", errors="replace")[: place.pos].encode())
+
+
+def _describe(data: bytes, key: str, error: Exception) -> str:
+    at = re.search(re.escape(json.dumps(key, ensure_ascii=False).encode()) + rb"\s*:", data)
+    newline = b"\n"
+    line = f" (line {data.count(newline, 0, at.start()) + 1})" if at else ""
+    message = str(error).replace(" - at `$", " at `")
+    if "`.status`" in message:
+        message += f"; a status is one of {', '.join(Status)}"
+    return f"item {key!r}{line}: {message}"
+
+
+def _look_closely(path: Path, data: bytes) -> None:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            double = next(name for name in names if names.count(name) > 1)
+            raise StateError(path, f"the key {double!r} stands twice in one object. Keep one. Nothing was changed.")
+        return found
+
+    try:
+        json.loads(data, object_pairs_hook=unique, parse_int=str)
+    except (ValueError, RecursionError) as error:
+        raise StateError(path, f"{_why_unreadable(data, error)}. Nothing was changed.") from error
+
+
+def write_records(handle: Handle, records: Records) -> str:
+    """Write all records and sync; the digest of what was written. Errors: DiskFull."""
+    hashed = hashlib.sha256()
+    for chunk in _chunks(records):
+        hashed.update(chunk)
+        handle.write(chunk)
+    handle.sync()
+    return hashed.hexdigest()
+
+
+def _chunks(records: Records) -> Iterator[bytes]:
+    parts: list[Raw] = []
+    size = 0
+    before = b"{\n"
+    for key, raw in records.one_line_each().items():
+        parts += (before, msgspec.json.encode(key), b": ", raw)
+        before = b",\n"
+        size += len(raw)
+        if size > _WRITE_BYTES:
+            yield b"".join(parts)
+            parts, size = [], 0
+    parts.append(b"\n}\n" if records.raws else b"{}\n")
+    yield b"".join(parts)
+
+
+def read_snapshot(disk: Disk, path: Path, *, journal: Path | None) -> bytes:
+    """The state file's bytes. `journal`: where its journal is, if there is one. Errors: StateError."""
+    try:
+        return disk.read(path)
+    except IsADirectoryError as error:
+        raise StateError(path, "a directory stands where the state file should be; name the file.") from error
+    except PermissionError as error:
+        raise StateError(path, "permission denied; make it readable.") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        advice = "there is no state here. Start one with `burst init DIRECTORY`, or name one with --state."
+        if journal is not None:
+            advice = (
+                f"it is gone, but its journal {journal} is there. Restore the file from a backup, "
+                "or move that folder away to start anew."
+            )
+        raise StateError(path, advice) from error

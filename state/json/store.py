@@ -1,0 +1,239 @@
+"""The default store: a JSON file that people can read and edit, a journal that is the checkpoint, and write.lock.
+
+On disk, for `re_render_state.json`:
+    re_render_state.json                  the snapshot, rewritten whole now and then
+    re_render_state.burst/journal.jsonl   what happened since; every checkpoint is one line here
+    re_render_state.burst/write.lock      held for milliseconds by every writer
+The hand-over from one snapshot to the next, under write.lock: (1) the journal gets {"snapshot": H}; (2) the new JSON is
+renamed in; (3) an empty journal headed {"extends": H} is renamed in. Whichever step a crash left, hashing the JSON says
+which journal lines are still to be replayed.
+It takes five syncs and none can be spared: the new JSON's bytes and the marker before (2), its name before (3), the new
+journal's bytes before they get their name, and that name before anything is appended to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+from orchestrator.clock import Clock
+from orchestrator.errors import StaleChange, StateError
+from state.disk import Disk, SyncFailed
+from state.item import TRANSITIONS, Item, Status
+from state.json.journal import Journal
+from state.json.journal_lines import change_line
+from state.json.reader import JsonReader, burst_folder
+from state.json.snapshot import write_records
+from state.json.write_lock import WriteLock
+from state.store import Change
+
+__all__ = ["JsonStore", "burst_folder"]
+
+REWRITE_SHARE = 0.05
+"""The snapshot is rewritten when its last rewriting took less than this share of the time since.
+
+That also bounds what the checkpoints of other threads wait for it in all; for one, the wait is one rewriting.
+"""
+REWRITE_PAUSE_SECONDS = 0.2
+
+
+class JsonStore(JsonReader):
+    """See `state.store.Store` for what each public method promises."""
+
+    def __init__(self, path: Path, *, disk: Disk, clock: Clock, read_only: bool) -> None:
+        super().__init__(path, disk=disk, read_only=read_only)
+        self.rewrite_seconds = 0.0
+        """What the last rewriting of the snapshot took."""
+        self._clock = clock
+        self._lock = WriteLock(self.folder, disk=disk)
+        self._base_is_durable = False
+        self._ended: Exception | None = None
+        self._rewritten_at = clock.monotonic() - 1000.0
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        create: bool = False,
+        read_only: bool = False,
+        disk: Disk | None = None,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Open a state file, an existing one of the plain shape too; `create` starts an empty one where none is.
+
+        Errors: StateError, StateVersionError, DiskFull. Nothing is written to an existing state.
+        """
+        store = cls(path.resolve(), disk=disk or Disk(), clock=clock or Clock(), read_only=read_only)
+        if create and store._disk.stamp(store.path) is None and store._disk.stamp(store._journal_path) is None:
+            with store._lock:
+                store._place_snapshot()
+        store._load()
+        store._news.clear()
+        return store
+
+    def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
+        with self._writing():
+            stale = [change.key for change in changes if self._records.statuses.get(change.key) is not change.expected]
+            if stale:
+                raise StaleChange(stale)
+            return self._commit([(change.expected, change.edit(self._before(change))) for change in changes], sync=sync)
+
+    def add(self, items: Sequence[Item]) -> list[Item]:
+        with self._writing():
+            new = {item.key: item for item in items if item.key not in self}
+            return self._commit([(None, item) for item in new.values()], sync=True)
+
+    def settle(self, *, at_end: bool = False) -> None:
+        with self._mutex:
+            if self._read_only or not self._needs_rewriting(at_end=at_end):
+                return
+            since = self._clock.monotonic() - self._rewritten_at
+            if at_end or since >= max(self.rewrite_seconds / REWRITE_SHARE, REWRITE_PAUSE_SECONDS):
+                with self._writing():
+                    if self._needs_rewriting(at_end=at_end):
+                        self._hand_over(insist=at_end)
+
+    def close(self) -> None:
+        with self._mutex:
+            super().close()
+            self._ended = self._ended or StateError(self.path, "this store is closed")
+
+    def stop_writing(self, *, timeout_seconds: float) -> bool:
+        """Let an append that is under way end, then refuse every later one: for a process that must end now."""
+        if not self._mutex.acquire(timeout=timeout_seconds):
+            return False
+        self._ended = self._ended or StateError(self.path, "this process is ending")
+        self._mutex.release()
+        return True
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold write.lock, with everything that others wrote taken in and a torn tail cut off.
+
+        A sync that fails ends the writing of this store: it is not known what of it is on the disk.
+        """
+        with self._mutex:
+            if self._ended is not None:
+                raise self._ended
+            if self._read_only:
+                raise StateError(self.path, "opened for reading only")
+            try:
+                with self._lock:
+                    self._catch_up()
+                    self._make_base_durable()
+                    if self._journal is not None:
+                        self._journal.cut_torn_tail()
+                    if self._edited:
+                        self._hand_over(insist=True)
+                    elif self._half_handed_over():
+                        self._replace_journal(merged=True)
+                    yield
+            except SyncFailed as error:
+                self._ended = error
+                raise
+
+    def _make_base_durable(self) -> None:
+        """Before the first write: a killed process may have left unsynced what is built on now."""
+        if self._base_is_durable:
+            return
+        if self._journal is None:
+            with self._disk.open_to_read(self.path) as handle:
+                handle.sync()
+        self._disk.sync_directory(self.folder.parent)
+        self._disk.sync_directory(self.folder)
+        self._base_is_durable = True
+
+    def _before(self, change: Change) -> Item:
+        return Item(key=change.key, status=Status.PENDING) if change.expected is None else self.get(change.key)
+
+    def _commit(self, changes: Sequence[tuple[Status | None, Item]], *, sync: bool) -> list[Item]:
+        """Append one line for all of them. Under write.lock."""
+        if not changes:
+            return []
+        for was, item in changes:
+            if item.status not in TRANSITIONS[was]:
+                raise ValueError(f"{item.key}: {was} → {item.status} is not a transition")
+        if len({item.key for _, item in changes}) < len(changes):
+            raise ValueError("one change set changes an item twice")
+        records = [item.to_record() for _, item in changes]
+        journal = self._journal or self._replace_journal(merged=False)
+        line = change_line(
+            seq=journal.seq + 1,
+            changes=((item.key, was, raw) for (was, item), raw in zip(changes, records, strict=True)),
+        )
+        journal.append(line, sync=sync)
+        for (_, item), raw in zip(changes, records, strict=True):
+            self._records.put(item.key, raw, item)
+        self._unsettled = True
+        return [item for _, item in changes]
+
+    def _replace_journal(self, *, merged: bool) -> Journal:
+        """Begin a journal that extends the JSON as it is, in the place of the old one, if there is one."""
+        assert self._stamp is not None
+        new = Journal.begin(
+            self._disk,
+            self._journal_path,
+            extends=self._digest,
+            stamp=self._stamp,
+            seq=self._journal.seq if self._journal is not None else 0,
+            merged=merged,
+        )
+        self._drop_journal()
+        self._journal = new
+        return new
+
+    def _needs_rewriting(self, *, at_end: bool) -> bool:
+        return self._unsettled or self._edited or self._half_handed_over() or (at_end and self._json_changed())
+
+    def _half_handed_over(self) -> bool:
+        """Whether a hand-over was broken off before its last step: all that the journal says is in the JSON."""
+        return self._journal is not None and self._journal.extends != self._digest and not self._unsettled
+
+    def _hand_over(self, *, insist: bool) -> None:
+        """Write the snapshot and begin a new journal. Under write.lock.
+
+        Without `insist` a state file that somebody is in the middle of editing is left alone; the journal has it all.
+        """
+        try:
+            merged = self._merge_edits()
+            started = self._clock.monotonic()
+            while not self._place_snapshot():
+                merged = self._merge_edits() or merged
+        except StateError as error:
+            if insist:
+                raise
+            self._say([str(error)])
+            self._rewritten_at = self._clock.monotonic()
+            return
+        self._replace_journal(merged=merged)
+        self._edited = self._unsettled = False
+        self._rewritten_at = self._clock.monotonic()
+        self.rewrite_seconds = self._rewritten_at - started
+
+    def _merge_edits(self) -> bool:
+        """Read the state file again where it is not the one that was read; whether edits by hand are in it now."""
+        if self._json_changed():
+            self._load()
+        return self._edited
+
+    def _place_snapshot(self) -> bool:
+        """Rename the records in as the new state file; False where the old one was edited while they were written."""
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        try:
+            with self._disk.create(temporary, like=self.path) as handle:
+                written = write_records(handle, self._records)
+                stamp = handle.stamp()
+            if self._journal is not None:
+                self._journal.mark_snapshot(written)
+            if self._json_changed():
+                self._disk.remove(temporary)
+                return False
+            self._disk.replace(temporary, self.path)
+        except BaseException:
+            self._disk.remove(temporary)
+            raise
+        self._digest, self._stamp = written, stamp
+        return True
