@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-
 from kills.conftest import make_project, sandbox
-from proxy import Proxy
-from studio import Place
+from support.generate_project import Place
+from support.proxy import Proxy
 
 from orchestrator.sandbox import Sandbox
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from beside import beside
-from bursting import run_quickly
-from projects import MakeProject, Project, small_template
-from waiting import wait_until
+from support.burst_runs import run_quickly
+from support.projects import MakeProject, Project, small_template
+from support.side_process import beside
+from support.waiting import wait_until
 
 from orchestrator.batches.sidecars import read_reproduction
 from orchestrator.batches.spec import BatchSpec

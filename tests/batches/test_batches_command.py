@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from album import Album
 from click.testing import CliRunner, Result
 from PIL import Image
+from support.report_project import Album
 
 from burst import cli
 from state.item import Status

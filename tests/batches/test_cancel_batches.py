@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import requests
-from album import NOON
-from beside import wait_for_renders
-from projects import MakeProject, Process, Project
-from waiting import wait_until
+from support.projects import MakeProject, Process, Project
+from support.report_project import NOON
+from support.side_process import wait_for_renders
+from support.waiting import wait_until
 
 from orchestrator.cancellation import cancel
 from orchestrator.comfyui import ComfyUI

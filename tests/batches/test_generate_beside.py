@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from beside import beside
-from projects import AT_ONCE_SECONDS, MakeProject
-from proxy import Proxy
-from studio import Place
-from waiting import wait_until
+from support.generate_project import Place
+from support.projects import AT_ONCE_SECONDS, MakeProject
+from support.proxy import Proxy
+from support.side_process import beside
+from support.waiting import wait_until
 
 from orchestrator.batches.generate_report import Generated
 from orchestrator.batches.spec import BatchSpec

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from projects import AT_ONCE_SECONDS, MakeProject
-from proxy import Proxy
-from studio import Place, said_error
+from support.generate_project import Place, said_error
+from support.projects import AT_ONCE_SECONDS, MakeProject
+from support.proxy import Proxy
+from support.waiting import wait_until
 from test_notify import Receiver
-from waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
 from state.item import Status

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches.batch_scene import NOON, Scene, SetClock
-from comfyui_loopback import BatchSpec, Loopback, MovedClock, closed_port
+from support.batch_scene import NOON, Scene, SetClock
+from support.comfyui_loopback import BatchSpec, Loopback, MovedClock, closed_port
 from support.waiting import wait_until
 
 from orchestrator.batches import notify

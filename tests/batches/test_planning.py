@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfyui_loopback import BatchSpec as Request
-from comfyui_loopback import Loopback
+from support.comfyui_loopback import BatchSpec as Request
+from support.comfyui_loopback import Loopback
 
 import templates
 from orchestrator.batches.planning import Plan, Planner
-from orchestrator.batches.sidecars import Recipe
+from orchestrator.batches.sidecars import Reproduction
 from orchestrator.batches.spec import BatchSpec
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import UsageError
@@ -143,7 +143,7 @@ def test_the_servers_are_asked_once_for_many_that_differ_in_texts_and_seeds(tmp_
 
 def test_a_recipe_without_a_prompt_is_one(tmp_path: Path) -> None:
     graph = templates.load_workflow(NAME).graph
-    recipe = Recipe(template=None, graph=graph, prompt=None, seed=5, inputs={"steps": 9})
+    recipe = Reproduction(template=None, graph=graph, prompt=None, seed=5, inputs={"steps": 9})
     made = plan(tmp_path, template="kept/graph.json", recipe=recipe, from_file="fox.png")
     (item,) = made.items
     assert (item.prompt_text, item.inputs, item.template) == (None, {"steps": 9, "seed": 5}, "kept/graph.json")

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from batches.batch_scene import Scene
-from comfyui_loopback import Loopback
+from support.batch_scene import Scene
+from support.comfyui_loopback import Loopback
 
 from orchestrator.batches.profiles import load_model_notes, load_profiles
 from state.batch import Notify

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from album import Album
 from PIL import Image
+from support.report_project import Album
 
 from orchestrator.batches.report_html import write_report
 from orchestrator.errors import UsageError

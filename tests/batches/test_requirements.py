@@ -13,8 +13,8 @@ from typing import Any, Literal
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
-from projects import MakeProject, Project
-from waiting import wait_until
+from support.projects import MakeProject, Project
+from support.waiting import wait_until
 
 from burst import cli
 from orchestrator.comfyui import ComfyUI

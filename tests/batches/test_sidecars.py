@@ -17,7 +17,7 @@ from PIL import Image
 import templates
 from orchestrator import run_burst
 from orchestrator.batches.sidecar_text import as_text, from_text
-from orchestrator.batches.sidecars import Recipe, read_reproduction, sidecar_of
+from orchestrator.batches.sidecars import Reproduction, read_reproduction, sidecar_of
 from orchestrator.cycle.report import BurstReport
 from orchestrator.errors import UsageError
 from orchestrator.outputs import embedded_graph
@@ -315,7 +315,7 @@ def test_a_picture_is_made_again_from_its_own_graph(place: Place) -> None:
     place.run()
     picture = place.output / "a.png"
     graph = templates.parse_graph(embedded_graph(picture), where="a.png")
-    assert read_reproduction(picture, home=place.home) == Recipe(None, graph, "a fox", 11, {})
+    assert read_reproduction(picture, home=place.home) == Reproduction(None, graph, "a fox", 11, {})
     recipe = read_reproduction(picture, home=place.home, template="smoke")
     assert (recipe.template, recipe.graph, recipe.seed, recipe.inputs["steps"]) == ("smoke", None, 11, 2)
 

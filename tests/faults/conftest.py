@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-
-from bursting import Burst, SetTimes, run_quickly
 from kills.conftest import make_project, proxy, sandbox
+from support.burst_runs import Burst, SetTimes, run_quickly
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui import retrying as patience

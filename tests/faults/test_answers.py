@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from bursting import Burst, SetTimes, check_done_once, check_next_run, check_untouched
-from comfyui_loopback import BatchSpec, Loopback
-from projects import MakeProject
-from proxy import ALWAYS, Proxy, http_answer
-from waiting import wait_until
+from support.burst_runs import Burst, SetTimes, check_done_once, check_next_run, check_untouched
+from support.comfyui_loopback import BatchSpec, Loopback
+from support.projects import MakeProject
+from support.proxy import ALWAYS, Proxy, http_answer
+from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
 from state.item import Status

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 import requests
-from beside import beside
-from projects import MakeProject, Project
-from proxy import Proxy
-from waiting import wait_until
+from support.projects import MakeProject, Project
+from support.proxy import Proxy
+from support.side_process import beside
+from support.waiting import wait_until
 
 from orchestrator.clock import Clock
 from orchestrator.cycle.in_flight import InFlight

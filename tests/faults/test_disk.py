@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disks import run_without_rights
-from projects import Ended, MakeProject, Project, small_template
-from waiting import wait_until
+from support.disks import run_without_rights
+from support.projects import Ended, MakeProject, Project, small_template
+from support.waiting import wait_until
 
 from orchestrator.cycle.report import BurstReport
 from orchestrator.retries import retry

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from beside import beside
-from bursting import Burst, check_next_run, check_untouched
-from projects import Graph, MakeProject, Project, small_template
-from waiting import wait_until
+from support.burst_runs import Burst, check_next_run, check_untouched
+from support.projects import Graph, MakeProject, Project, small_template
+from support.side_process import beside
+from support.waiting import wait_until
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.outputs import decodes

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disks import FoldingDisk
-from projects import Ended, MakeProject, Project
+from support.disks import FoldingDisk
+from support.projects import Ended, MakeProject, Project
 
 from orchestrator.cycle.report import BurstReport
 from orchestrator.outputs import decodes

@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trustme
-from bursting import Burst, SetTimes, check_done_once, check_next_run, check_untouched
-from comfyui_loopback import closed_port
-from projects import MakeProject
-from proxy import Proxy, http_answer
+from support.burst_runs import Burst, SetTimes, check_done_once, check_next_run, check_untouched
+from support.comfyui_loopback import closed_port
+from support.projects import MakeProject
+from support.proxy import Proxy, http_answer
 
 from orchestrator.sandbox import Sandbox
 from state.item import Status

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disks import run_without_rights
-from projects import MakeProject, Project
+from support.disks import run_without_rights
+from support.projects import MakeProject, Project
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.report import BurstReport

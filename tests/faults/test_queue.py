@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import requests
-from beside import beside
-from bursting import Burst
-from projects import MakeProject, Project, small_template
+from support.burst_runs import Burst
+from support.projects import MakeProject, Project, small_template
+from support.side_process import beside
 from support.simulated import HandClock, SimulatedServer, Simulation
-from waiting import wait_until
+from support.waiting import wait_until
 
 import templates
 from orchestrator.comfyui import ComfyUI, Queue

@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from comfyui_loopback import BatchSpec, Loopback, closed_port
-from projects import Ended, MakeProject, Process, Project
-from waiting import wait_until
+from support.comfyui_loopback import BatchSpec, Loopback, closed_port
+from support.projects import Ended, MakeProject, Process, Project
+from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
 

@@ -6,10 +6,10 @@ import json
 import threading
 
 import pytest
-from beside import beside, wait_for_renders
-from projects import MakeProject, Project
-from proxy import Proxy
-from waiting import wait_until
+from support.projects import MakeProject, Project
+from support.proxy import Proxy
+from support.side_process import beside, wait_for_renders
+from support.waiting import wait_until
 
 from orchestrator import run_burst
 from orchestrator.cycle.report import BurstReport

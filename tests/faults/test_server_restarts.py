@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from beside import beside, wait_for_renders
-from bursting import Burst
-from projects import MakeProject, Project, small_template
-from proxy import Proxy
-from waiting import wait_until
+from support.burst_runs import Burst
+from support.projects import MakeProject, Project, small_template
+from support.proxy import Proxy
+from support.side_process import beside, wait_for_renders
+from support.waiting import wait_until
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.report import BurstReport

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from beside import beside
-from bursting import check_done_once, check_next_run, run_quickly
-from forking import in_forked_child
-from projects import ROOT, MakeProject, Project
-from waiting import wait_until
+from support.burst_runs import check_done_once, check_next_run, run_quickly
+from support.forking import in_forked_child
+from support.projects import ROOT, MakeProject, Project
+from support.side_process import beside
+from support.waiting import wait_until
 
 from orchestrator import BurstReport, run_burst
 from orchestrator.cycle.progress import Silent

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from beside import beside
-from bursting import check_next_run, check_untouched, run_quickly
-from projects import ROOT, MakeProject
+from support.burst_runs import check_next_run, check_untouched, run_quickly
+from support.projects import ROOT, MakeProject
+from support.side_process import beside
 
 from orchestrator.doctor import examine
 from orchestrator.errors import LockHeld, StateError

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 import responses
-from damage import HALF_A_CHARACTER, JSON, damaged, damaged_bytes, nested
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.damaged_json import HALF_A_CHARACTER, JSON, damaged, damaged_bytes, nested
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui import responses as answers

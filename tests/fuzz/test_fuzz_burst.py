@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from comfyui_loopback import Loopback
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from spoiling import Spoiler
+from support.comfyui_loopback import Loopback
+from support.damaged_responses import Spoiler
 
 from orchestrator.clock import Clock
 from orchestrator.cycle.report import BurstReport

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import damaged_bytes
-from hasty import HastyDisk, contents
 from hypothesis import given
 from hypothesis import strategies as st
+from support.damaged_json import damaged_bytes
+from support.fast_disk import HastyDisk, contents
 
 from orchestrator.errors import StateError
 from state.item import OutputRecord, Status

@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import Any, cast
 
-from damage import HALF_A_CHARACTER
-from hasty import HastyDisk, contents
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.damaged_json import HALF_A_CHARACTER
+from support.fast_disk import HastyDisk, contents
 
 from orchestrator.comfyui import ComfyUI, OutputText
 from orchestrator.comfyui.address import parse_address

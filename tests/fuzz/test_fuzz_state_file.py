@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import JSON, damaged, damaged_bytes, nested
-from hasty import HastyDisk, contents
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.damaged_json import JSON, damaged, damaged_bytes, nested
+from support.fast_disk import HastyDisk, contents
 
 from orchestrator.cycle import pacing
 from orchestrator.errors import StateError

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from fuzzed_server import FuzzedServer
-from hasty import HastyDisk
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from life import Life
+from support.fast_disk import HastyDisk
+from support.fuzzed_server import FuzzedServer
 from support.simulated import HandClock
+from support.simulated_life import Life
 
 from orchestrator.outputs import verify
 from state.item import ErrorRecord, Item, Status, remaining

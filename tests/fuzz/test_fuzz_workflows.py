@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damage import HALF_A_CHARACTER, HUGE, JSON, damaged, damaged_bytes, nested, part, places
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support.damaged_json import HALF_A_CHARACTER, HUGE, JSON, damaged, damaged_bytes, nested, part, places
 
 from orchestrator.errors import TemplateError
 from templates import (

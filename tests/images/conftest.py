@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-
 from faults.conftest import _own_network, _short_pauses, burst, set_times
 from kills.conftest import proxy, sandbox
-from picture_project import PictureProject
+from support.image_project import PictureProject
 
 from orchestrator.sandbox import Sandbox
 

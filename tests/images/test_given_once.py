@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from beside import wait_for_renders
-from killing import Killing
-from picture_project import (
+from PIL import Image, ImageChops
+from support.image_project import (
     MASKED,
     PictureProject,
     check_given_once,
@@ -18,9 +17,10 @@ from picture_project import (
     on_server,
     wanted_name,
 )
-from PIL import Image, ImageChops
-from proxy import Proxy
-from waiting import wait_until
+from support.killing import Killing
+from support.proxy import Proxy
+from support.side_process import wait_for_renders
+from support.waiting import wait_until
 
 import templates
 from orchestrator.comfyui import ComfyUI

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from disks import run_without_rights
-from picture_project import INVERT, MASKED, PictureProject, draw
+from support.disks import run_without_rights
+from support.image_project import INVERT, MASKED, PictureProject, draw
 
 from orchestrator.errors import TemplateError, UsageError
 from orchestrator.image_directories import MaskRule, Pictures, picture_items

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disks import run_without_rights
-from picture_project import PictureProject, check_given_once, draw, uploads, wanted_name
-from proxy import Proxy, http_answer
+from support.disks import run_without_rights
+from support.image_project import PictureProject, check_given_once, draw, uploads, wanted_name
+from support.proxy import Proxy, http_answer
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.report import BurstReport

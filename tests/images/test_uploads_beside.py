@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from beside import beside
-from bursting import run_quickly
-from picture_project import INVERT, PictureProject, check_given_once, draw, on_server, uploads, wanted_name
-from projects import Graph
-from proxy import Proxy, http_answer
-from waiting import wait_until
+from support.burst_runs import run_quickly
+from support.image_project import INVERT, PictureProject, check_given_once, draw, on_server, uploads, wanted_name
+from support.projects import Graph
+from support.proxy import Proxy, http_answer
+from support.side_process import beside
+from support.waiting import wait_until
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.report import BurstReport

@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "support"), str(TESTS.parent)]
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-from agent_loop import agent_loop  # noqa: E402
-from projects import Project  # noqa: E402
+from support.agent_loop import agent_loop  # noqa: E402
+from support.projects import Project  # noqa: E402
 
 from orchestrator.sandbox import Sandbox, SandboxSettings  # noqa: E402
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-
-from projects import MakeProject, Project
-from proxy import Proxy
+from support.projects import MakeProject, Project
+from support.proxy import Proxy
 
 from orchestrator.sandbox import Sandbox
 

@@ -19,10 +19,10 @@ from collections import Counter
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "support"), str(TESTS.parent)]
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-from killing import Killing  # noqa: E402
-from projects import Project  # noqa: E402
+from support.killing import Killing  # noqa: E402
+from support.projects import Project  # noqa: E402
 
 from orchestrator.sandbox import Sandbox, SandboxSettings  # noqa: E402
 

@@ -27,12 +27,12 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "support"), str(TESTS), str(TESTS.parent)]
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
-from chaos import Chaos  # noqa: E402
-from projects import Ended, Project, small_template  # noqa: E402
-from server_process import Render, ServerProcess  # noqa: E402
-from waiting import wait_until  # noqa: E402
+from support.chaos import Chaos  # noqa: E402
+from support.projects import Ended, Project, small_template  # noqa: E402
+from support.server_process import Render, ServerProcess  # noqa: E402
+from support.waiting import wait_until  # noqa: E402
 
 from orchestrator.outputs import decodes  # noqa: E402
 from orchestrator.outputs.pictures import embedded_graph  # noqa: E402

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agent_loop import agent_loop
-from projects import MakeProject
+from support.agent_loop import agent_loop
+from support.projects import MakeProject
 
 from orchestrator.sandbox import Sandbox
 

@@ -8,9 +8,9 @@ import time
 import pytest
 import requests
 from PIL import Image
-from projects import MakeProject, Project, small_template
-from proxy import Proxy
-from waiting import wait_until
+from support.projects import MakeProject, Project, small_template
+from support.proxy import Proxy
+from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
 from state.item import Item, Status

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from projects import Ended, MakeProject, Project
-from waiting import wait_until
+from support.projects import Ended, MakeProject, Project
+from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
 from state.item import Status

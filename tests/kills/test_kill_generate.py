@@ -7,8 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
-from projects import Process
-from waiting import wait_until
+from support.projects import Process
+from support.waiting import wait_until
 
 from orchestrator.outputs import verify
 from orchestrator.sandbox import Sandbox

@@ -6,8 +6,8 @@ import signal
 import socket
 import time
 
-from projects import MakeProject
-from waiting import wait_until
+from support.projects import MakeProject
+from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
 from state.item import Status

@@ -7,11 +7,11 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
-from beside import beside
-from bursting import run_quickly
-from comfyui_loopback import Loopback
-from projects import MakeProject, Project
-from waiting import wait_until
+from support.burst_runs import run_quickly
+from support.comfyui_loopback import Loopback
+from support.projects import MakeProject, Project
+from support.side_process import beside
+from support.waiting import wait_until
 
 from orchestrator.batches import notify
 from orchestrator.clock import Clock

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from projects import MakeProject, Project, small_template
-from proxy import Proxy
-from waiting import wait_until
+from support.projects import MakeProject, Project, small_template
+from support.proxy import Proxy
+from support.waiting import wait_until
 
 import templates
 from orchestrator.comfyui import ComfyUI

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from killing import Killing
-from projects import MakeProject
+from support.killing import Killing
+from support.projects import MakeProject
 
 from orchestrator.sandbox import Sandbox
 

@@ -7,8 +7,8 @@ import json
 import random
 
 import pytest
-from killing import Killing
-from projects import MakeProject, Project
+from support.killing import Killing
+from support.projects import MakeProject, Project
 
 import templates
 from orchestrator.batches.sidecars import read_reproduction

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from projects import AT_ONCE_SECONDS, Ended, MakeProject, Process, Project
-from proxy import Proxy
-from waiting import wait_until
+from support.projects import AT_ONCE_SECONDS, Ended, MakeProject, Process, Project
+from support.proxy import Proxy
+from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
 from state.item import Status

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 
 import pytest
-from projects import MakeProject, Project, small_template
-from proxy import Proxy
-from waiting import wait_until
+from support.projects import MakeProject, Project, small_template
+from support.proxy import Proxy
+from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
 from orchestrator.verify import verify_outputs

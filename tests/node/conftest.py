@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from node_album import Album
-from stand_in import ComfyUI
+from support.comfyui_stand_in import ComfyUI
+from support.node_album import Album
 
 
 @pytest.fixture

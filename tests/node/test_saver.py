@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from node_album import Album
 from PIL import Image
-from stand_in import ComfyUI, Tensor
+from support.comfyui_stand_in import ComfyUI, Tensor
+from support.node_album import Album
 
 
 def save(comfy: ComfyUI, *, images: list[Tensor] | None = None, **given: Any) -> list[dict[str, str]]:

@@ -10,7 +10,8 @@ import re
 from pathlib import Path
 
 import pytest
-from scenes import (
+from support.simulated_disk import SimulatedDisk
+from support.state_scenes import (
     COMPLETED,
     FAILED,
     PENDING,
@@ -27,7 +28,6 @@ from scenes import (
     submit,
     write_json,
 )
-from simulated_disk import SimulatedDisk
 
 from orchestrator.errors import DiskFull, StateError, StateVersionError
 from state.disk import Disk, SyncFailed, refusals

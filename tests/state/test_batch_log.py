@@ -6,8 +6,8 @@ import multiprocessing
 from datetime import timedelta
 from pathlib import Path
 
-from scenes import NOON
-from simulated_disk import SimulatedDisk
+from support.simulated_disk import SimulatedDisk
+from support.state_scenes import NOON
 
 from state.batch import BatchLog, BatchRecord, EndRecord, GoneRecord, Notify, ToldRecord
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from scenes import NOON
-from simulated_disk import SimulatedDisk
+from support.simulated_disk import SimulatedDisk
+from support.state_scenes import NOON
 
 from state.disk import Disk, Handle
 from state.json.burst_log import BurstLog, BurstRecord

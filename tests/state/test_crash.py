@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from scenes import (
+from support.simulated_disk import Crash, SimulatedDisk
+from support.state_scenes import (
     CANCELLED,
     PENDING,
     FastClock,
@@ -26,7 +27,6 @@ from scenes import (
     statuses,
     submit,
 )
-from simulated_disk import Crash, SimulatedDisk
 
 from orchestrator.errors import StateError
 from state.json.store import JsonStore

@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scenes import COMPLETED, PENDING, FastClock, cancel, change, put_back, seed, start_over, submit, write_json
+from support.state_scenes import (
+    COMPLETED,
+    PENDING,
+    FastClock,
+    cancel,
+    change,
+    put_back,
+    seed,
+    start_over,
+    submit,
+    write_json,
+)
 
 from state.item import PRIORITIES, Item, Record, Status
 from state.json.records import Records

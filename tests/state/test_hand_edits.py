@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from scenes import (
+from support.simulated_disk import SimulatedDisk
+from support.state_scenes import (
     CANCELLED,
     COMPLETED,
     FAILED,
@@ -27,7 +28,6 @@ from scenes import (
     submit,
     write_json,
 )
-from simulated_disk import SimulatedDisk
 
 from orchestrator.errors import StaleChange, StateError
 from state.item import Status

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from scenes import change, dump, item, seed, start_over, submit, write_json
-from workers import Worker
+from support.state_scenes import change, dump, item, seed, start_over, submit, write_json
+from support.writer_processes import Worker
 
 from state.json.store import JsonStore
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from scenes import (
+from support.state_scenes import (
     PENDING,
     SUBMITTED,
     FastClock,

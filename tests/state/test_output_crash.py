@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from comfyui_loopback import Loopback
-from served_outputs import Server, file
-from simulated_disk import Crash, SimulatedDisk
+from support.comfyui_loopback import Loopback
+from support.served_outputs import Server, file
+from support.simulated_disk import Crash, SimulatedDisk
 
 from orchestrator.comfyui import ComfyUI, OutputText
 from orchestrator.errors import DiskFull

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scenes import (
+from support.simulated_disk import SimulatedDisk, SimulatedHandle
+from support.state_scenes import (
     CANCELLED,
     COMPLETED,
     PENDING,
@@ -26,8 +27,7 @@ from scenes import (
     submit,
     write_json,
 )
-from simulated_disk import SimulatedDisk, SimulatedHandle
-from workers import Worker
+from support.writer_processes import Worker
 
 from state.json.store import JsonStore
 from state.store import Change

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from scenes import NOON
-from workers import ROOT
+from support.state_scenes import NOON
+from support.writer_processes import ROOT
 
 from orchestrator.errors import LockHeld
 from state.disk import Disk

@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scenes import PENDING, FastClock, accept, change, complete, dump, item, seed, start_over, submit, write_json
+from support.state_scenes import (
+    PENDING,
+    FastClock,
+    accept,
+    change,
+    complete,
+    dump,
+    item,
+    seed,
+    start_over,
+    submit,
+    write_json,
+)
 
 from orchestrator.errors import StaleChange, StateError
 from state.item import TRANSITIONS, Item, Status

@@ -19,7 +19,8 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from scenes import (
+from support.simulated_disk import Crash, SimulatedDisk
+from support.state_scenes import (
     CANCELLED,
     COMPLETED,
     FAILED,
@@ -37,7 +38,6 @@ from scenes import (
     start_over,
     submit,
 )
-from simulated_disk import Crash, SimulatedDisk
 
 from orchestrator.errors import StaleChange
 from state.item import PRIORITIES, TRANSITIONS, Item, Status

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from scenes import (
+from support.state_scenes import (
     CANCELLED,
     COMPLETED,
     PENDING,
@@ -29,7 +29,7 @@ from scenes import (
     submit,
     write_json,
 )
-from workers import Worker, _marked
+from support.writer_processes import Worker, _marked
 
 from orchestrator.errors import StaleChange
 from state.item import Item, Status

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from projects import Project
+from support.projects import Project
 
 _SCRIPT = """
 while :; do

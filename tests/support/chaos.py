@@ -7,9 +7,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from proxy import Proxy, http_answer
-from sandbox_client import empty_image
-from server_process import ServerProcess
+from support.proxy import Proxy, http_answer
+from support.sandbox_client import empty_image
+from support.server_process import ServerProcess
 
 LONGEST_HOLD_SECONDS = 1.0
 """A request may not be held for longer than a burst waits for a lost one."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from projects import Ended, Process, Project
 
 from orchestrator.formatting import folded
+from support.projects import Ended, Process, Project
 
 
 def run_without_rights(project: Project, *arguments: str) -> Ended:

@@ -8,8 +8,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from projects import Process, Project
-from waiting import wait_until
+from support.projects import Process, Project
+from support.waiting import wait_until
 
 
 class Killing:

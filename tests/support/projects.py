@@ -14,9 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from launch import __file__ as LAUNCHER
-from waiting import wait_until
-
 from orchestrator.init_state import init_state
 from orchestrator.outputs import decodes
 from orchestrator.settings import Overrides
@@ -25,6 +22,8 @@ from state.item import Item, Status
 from state.json.burst_log import BurstLog, BurstRecord
 from state.json.journal_lines import read_lines
 from state.json.store import JsonStore
+from support.launch import __file__ as LAUNCHER
+from support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 _END_SECONDS = 60.0

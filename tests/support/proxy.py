@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from waiting import wait_until
+from support.waiting import wait_until
 
 ALWAYS = 1_000_000
 

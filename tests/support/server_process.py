@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from projects import ROOT
-from proxy import Proxy
 
 from orchestrator.outputs.pictures import decodes, embedded_graph
+from support.projects import ROOT
+from support.proxy import Proxy
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import requests
-from projects import ROOT, Graph, small_template
-from waiting import wait_until
 
 from state.item import Item
 from state.json.store import JsonStore
+from support.projects import ROOT, Graph, small_template
+from support.waiting import wait_until
 
 _ANSWER_SECONDS = 30.0
 ENDED = ("complete", "failed", "cancelled")

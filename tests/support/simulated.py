@@ -11,8 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fuzz.hasty import HastyDisk
-
 from orchestrator.clock import Clock
 from orchestrator.comfyui import HistoryEntry, OutputText, Queue, Submitted
 from orchestrator.comfyui.responses import QueuedPrompt
@@ -26,6 +24,7 @@ from orchestrator.outputs import Outputs
 from orchestrator.preparation import Preparation
 from state.item import Item, Priority, Status
 from state.json.store import JsonStore
+from support.fast_disk import HastyDisk
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 TIME_OUT_SECONDS = 5.0

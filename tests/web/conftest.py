@@ -5,18 +5,14 @@ Sandbox, server and browser live for a module; every test gets a page of its own
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import chromium_path, running_chromium
 from playwright.sync_api import expect
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-
-from serving import Served
+from support.chromium import chromium_path, running_chromium
+from support.serving import Served
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
 

@@ -15,13 +15,11 @@ from typing import Any
 
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-
-from chromium import chromium_path, running_chromium
-from projects import small_template
-from serving import Served
-from waiting import wait_until
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from support.chromium import chromium_path, running_chromium
+from support.projects import small_template
+from support.serving import Served
+from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from fronts import Front, front
-from waiting import wait_until
+from support.front_ends import Front, front
+from support.waiting import wait_until
 
 from orchestrator.batches.spec import BatchSpec
 from orchestrator.cycle.request import Request

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 import requests
-from clockwork import Clockwork
 from playwright.sync_api import expect
-from serving import Served
-from steps import finish_one
-from waiting import wait_until
+from support.page_steps import finish_one
+from support.serving import Served
+from support.waiting import wait_until
+from support.web_clock import Clockwork
 
 from orchestrator.cycle.pacing import seconds_per_item
 from orchestrator.outputs.pictures import decodes, embedded_graph

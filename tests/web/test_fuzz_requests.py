@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fronts import Front, front
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
+from support.front_ends import Front, front
 
 from orchestrator.sandbox import Sandbox
 from orchestrator.web.app import create_app

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from batches.album import NOON, Album
-from gallery_scene import Gallery, fill, finish, gallery_over, png
-from serving import Served
-from waiting import wait_until
+from support.gallery_scene import Gallery, fill, finish, gallery_over, png
+from support.report_project import NOON, Album
+from support.serving import Served
+from support.waiting import wait_until
 
 from orchestrator.batches import batch_info
 from orchestrator.batches.sidecars import read_reproduction

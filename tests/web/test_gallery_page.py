@@ -11,10 +11,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from batches.album import NOON, Album
-from gallery_scene import Gallery, Listening, fill, finish, gallery_over, listening, png
 from playwright.sync_api import expect
-from waiting import wait_until
+from support.gallery_scene import Gallery, Listening, fill, finish, gallery_over, listening, png
+from support.report_project import NOON, Album
+from support.waiting import wait_until
 
 from orchestrator.batches import batch_info
 from state.item import Item, Status

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import schemathesis
-from fronts import ORIGIN, Front, front
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
+from support.front_ends import ORIGIN, Front, front
 
 from orchestrator.sandbox import Sandbox
 from orchestrator.web.app import create_app

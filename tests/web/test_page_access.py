@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from serving import Served
-from steps import finish_one
+from support.page_steps import finish_one
+from support.serving import Served
 
 import orchestrator.web
 from orchestrator.sandbox import Sandbox

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from clockwork import Clockwork
 from playwright.sync_api import expect
-from serving import Served
-from steps import finish_one
-from waiting import wait_until
+from support.page_steps import finish_one
+from support.serving import Served
+from support.waiting import wait_until
+from support.web_clock import Clockwork
 
 from orchestrator.sandbox import Sandbox
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from serving import Served
+from support.serving import Served
 
 OpenPage = Callable[..., Any]
 

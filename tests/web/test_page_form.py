@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from projects import small_template
-from serving import Served
+from support.projects import small_template
+from support.serving import Served
 
 from orchestrator.sandbox import Sandbox
 from state.batch import BatchLog

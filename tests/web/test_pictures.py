@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from batches.album import Album
-from gallery_scene import Gallery, fill, gallery_over, png
 from PIL import Image
+from support.gallery_scene import Gallery, fill, gallery_over, png
+from support.report_project import Album
 
 from state.item import Item, OutputRecord
 from state.store import Change

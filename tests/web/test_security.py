@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from fronts import ORIGIN, Front, front
 from starlette.testclient import TestClient
+from support.front_ends import ORIGIN, Front, front
 
 from orchestrator.sandbox import Sandbox
 from orchestrator.web.app import create_app

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from server_process import ServerProcess
-from serving import Served
-from waiting import wait_until
+from support.server_process import ServerProcess
+from support.serving import Served
+from support.waiting import wait_until
 
 from orchestrator import subprocesses
 from orchestrator.sandbox import Sandbox, SandboxSettings

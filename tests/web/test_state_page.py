@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from fronts import Front, front
-from waiting import wait_until
+from support.front_ends import Front, front
+from support.waiting import wait_until
 
 from orchestrator.clock import Clock
 from orchestrator.sandbox import Sandbox

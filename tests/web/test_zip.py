@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batches.album import Album
-from gallery_scene import Gallery, fill, gallery_over, listening, png
+from support.gallery_scene import Gallery, fill, gallery_over, listening, png
+from support.report_project import Album
 
 from orchestrator.batches.batch_info import SCHEMA
 from orchestrator.web import zip_stream as zipping

@@ -1,0 +1,76 @@
+"""What only a person at a terminal sees: the bar, and the words of a rehearsal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from burst import cli
+from orchestrator.sandbox import Sandbox
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_SECONDS = 60
+
+
+@pytest.fixture
+def prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two prompts, and one between them that is empty; the state is here."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "prompts"
+    folder.mkdir()
+    for name, text in (("a", "a fox"), ("b", ""), ("c", "a hare")):
+        (folder / f"{name}.txt").write_text(text)
+    assert CliRunner().invoke(cli, ["init", "prompts", "--template", "smoke"]).exit_code == 0
+    return tmp_path
+
+
+def on_a_terminal(*arguments: str, cwd: Path) -> tuple[int, str]:
+    """`burst ARGUMENTS` on a terminal of its own: its exit code, and all that it wrote there."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    with subprocess.Popen(
+        [sys.executable, "-m", "burst", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        written = b""
+        # The kernel says EIO when the last one has closed it.
+        with contextlib.suppress(OSError):
+            while piece := os.read(ours, 4096):
+                written += piece
+        os.close(ours)
+        return process.wait(DEADLINE_SECONDS), written.decode()
+
+
+def test_a_burst_draws_a_bar_and_a_line_for_what_failed(prompts: Path) -> None:
+    with Sandbox() as sandbox:
+        code, written = on_a_terminal("run", "--server", sandbox.url, "--poll-interval", "0.2", cwd=prompts)
+    assert code == 1, written
+    assert "item/s" in written
+    lines = [line.rpartition("\r")[2] for line in written.replace("\r\n", "\n").split("\n")]
+    assert sum(line.startswith("prompts/b.txt failed: ") for line in lines) == 1
+    assert not [line for line in lines if "prompts/a.txt →" in line]
+    assert [line for line in lines if line.startswith("This burst: 2 completed, 1 failed")]
+
+
+def test_a_rehearsal_says_what_would_be_sent_and_what_would_fail(prompts: Path) -> None:
+    done = CliRunner().invoke(cli, ["run", "--dry-run"])
+    assert done.exit_code == 0
+    first, *lines = done.stdout.splitlines()
+    assert first == "Would look up 0 submitted items and submit 2:"
+    assert lines[:2] == ["  prompts/a.txt", "  prompts/c.txt"]
+    assert lines[2].startswith("  would fail: prompts/b.txt: prompts/b.txt: the prompt text is empty")
+    assert lines[3] == "First graph:"
+    assert any("a fox" in line for line in lines[4:])

@@ -1,0 +1,481 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from support.sandbox_client import Client, empty_image, eventually
+
+from burst import cli
+from orchestrator.clock import Clock
+from orchestrator.doctor import examine
+from orchestrator.sandbox import Sandbox, SandboxSettings
+from state.json.burst_log import BurstLog, BurstRecord
+from state.json.run_lock import RunLock, can_lock
+from state.json.store import JsonStore
+from state.store import Change
+
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(SandboxSettings()) as running:
+        yield running
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> Path:
+    """Three prompts, initialised for the sandbox; the current directory."""
+    for name in ("COMFYUI_URL", "COMFYUI_HEADERS", "BURST_STATE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prompts").mkdir()
+    for number in range(3):
+        (tmp_path / "prompts" / f"p{number}.txt").write_text(f"prompt {number}")
+    said("init", "prompts", "--template", "smoke", "--server", sandbox.url)
+    return tmp_path
+
+
+def said(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(cli, list(arguments))
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def examined(*arguments: str, code: int) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(said("doctor", "--json", *arguments, code=code))
+    return document
+
+
+def named(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """The one check of that name."""
+    (found,) = [check for check in document["checks"] if check["name"] == name]
+    return dict(found)
+
+
+def edit_state(project: Path, change: dict[str, Any]) -> None:
+    path = project / "re_render_state.json"
+    records = json.loads(path.read_text())
+    for record in records.values():
+        record |= change
+    path.write_text(json.dumps(records))
+
+
+def all_files(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_all_is_well(project: Path) -> None:
+    document = examined(code=0)
+    assert list(document) == ["schema", "state", "ok", "problems", "warnings", "checks", "counts", "next"]
+    assert document["schema"] == "burst.doctor/1"
+    assert document["ok"]
+    assert document["counts"]["pending"] == 3
+    assert document["next"] == "burst run"
+    assert {tuple(check) for check in document["checks"]} == {("name", "verdict", "message", "next", "facts")}
+    assert [check["name"] for check in document["checks"]] == [
+        "state",
+        "settings",
+        "template",
+        "server",
+        "queue",
+        "models",
+        "output",
+        "state dir",
+        "lock",
+        "last burst",
+    ]
+    server = named(document, "server")["facts"]
+    assert server["version"] == "0.3.64"
+    assert server["device"] == "burst sandbox"
+    assert server["vram_free_bytes"] == server["ram_free_bytes"] == 24 * 1024**3
+    assert server["jobs_api"] is False
+
+
+def test_words_end_with_the_one_command(project: Path) -> None:
+    text = said("doctor")
+    assert text.splitlines()[-1] == "All is well. Next: burst run"
+    assert len(text.splitlines()) == 12  # ten checks of one line each, a blank line and the sum
+
+
+def test_nothing_is_left_behind(project: Path) -> None:
+    before = all_files(project)
+    said("doctor")
+    assert all_files(project) == before
+
+
+def test_after_the_work_is_done(project: Path) -> None:
+    said("run")
+    document = examined(code=0)
+    assert document["next"] == "burst verify"
+    assert "3 completed in" in named(document, "last burst")["message"]
+
+
+def test_without_a_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
+    monkeypatch.chdir(tmp_path)
+    document = examined("--server", sandbox.url, code=1)
+    assert named(document, "state")["verdict"] == "problem"
+    assert document["counts"] is None
+    assert document["next"] == "burst init DIR"
+    assert not all_files(tmp_path)
+
+
+def test_another_state_is_named_in_what_to_type(project: Path) -> None:
+    os.rename(project / "re_render_state.json", project / "my state.json")
+    os.rename(project / "re_render_state.burst", project / "my state.burst")
+    assert examined("--state", "my state.json", code=0)["next"] == "burst run --state 'my state.json'"
+
+
+def test_a_broken_state_is_named_and_the_rest_is_looked_at(project: Path) -> None:
+    (project / "re_render_state.json").write_text('{"a": {"status": "pen')
+    document = examined(code=1)
+    assert "re_render_state.json" in named(document, "state")["message"]
+    assert named(document, "server")["verdict"] == "ok"
+
+
+def test_checkpoints_in_the_journal_and_a_torn_tail(project: Path) -> None:
+    store = JsonStore.open(project / "re_render_state.json")
+    for item in list(store.items()):
+        store.apply([Change(item.key, item.status, lambda now: now.cancel())])
+    store.close()
+    with (project / "re_render_state.burst" / "journal.jsonl").open("ab") as journal:
+        journal.write(b'{"torn')
+    facts = named(examined(code=0), "state")["facts"]
+    assert facts["journal_lines"] == 3
+    assert facts["torn_bytes"] == 6
+
+
+def test_settings_that_cannot_be_read(project: Path) -> None:
+    (project / "re_render_state.burst" / "settings.toml").write_text("servers = 3")
+    document = examined(code=1)
+    assert "servers" in named(document, "settings")["message"]
+    assert named(document, "lock")["verdict"] == "ok"
+
+
+def test_a_dead_server_is_a_problem_within_seconds(project: Path) -> None:
+    started = time.monotonic()
+    document = examined("--server", NOBODY, code=1)
+    assert time.monotonic() - started < 5
+    assert named(document, "server")["facts"] == {"answers": False, "url": NOBODY}
+    assert document["next"] == "burst doctor --server URL"
+
+
+def test_a_server_that_takes_and_never_answers(project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        document = examined("--server", f"http://127.0.0.1:{silent.getsockname()[1]}", code=1)
+        assert time.monotonic() - started < 8
+    assert "no answer within" in named(document, "server")["message"]
+
+
+def test_a_stalled_server(project: Path, sandbox: Sandbox) -> None:
+    sandbox.stall()
+    Client(sandbox.url).submit(empty_image())
+    document = examined(code=1)
+    queue = named(document, "queue")
+    assert queue["facts"] == {"running": 0, "waiting": 1, "ours": 0, "stalled": True, "url": sandbox.url}
+    assert "restart ComfyUI" in queue["message"]
+
+
+def test_a_moment_between_two_prompts_is_no_stall(project: Path, sandbox: Sandbox) -> None:
+    class Releasing(Clock):
+        """The server goes on while doctor waits."""
+
+        def wait(self, event: threading.Event, seconds: float) -> bool:
+            sandbox.release()
+            eventually(lambda: client.get("/queue").json()["queue_pending"] == [], "an empty queue")
+            return False
+
+    client = Client(sandbox.url)
+    sandbox.hold("next")
+    client.submit(empty_image())
+    report = examine(Path("re_render_state.json"), clock=Releasing())
+    assert named(report.as_json(), "queue")["verdict"] == "ok"
+
+
+def test_a_server_at_work_is_not_stalled(project: Path, sandbox: Sandbox) -> None:
+    sandbox.hold("render")
+    Client(sandbox.url).submit(empty_image())
+    Client(sandbox.url).submit(empty_image(color=1))
+    eventually(lambda: examined(code=0)["checks"][4]["facts"]["running"] == 1, "a running prompt")
+    facts = named(examined(code=0), "queue")["facts"]
+    assert facts == {"running": 1, "waiting": 1, "ours": 0, "stalled": False, "url": sandbox.url}
+    sandbox.release()
+
+
+def test_a_model_that_the_server_lacks_has_near_matches(project: Path, sandbox: Sandbox) -> None:
+    sandbox.change(checkpoints=["v1-5-pruned.safetensors"])
+    models = named(examined("--template", "txt2img-sd15", code=1), "models")
+    assert "v1-5-pruned-emaonly-fp16.safetensors" in models["message"]
+    assert "did you mean 'v1-5-pruned.safetensors'?" in models["message"]
+    assert models["next"] == f"burst template check txt2img-sd15 --server {sandbox.url}"
+
+
+def test_a_node_that_the_server_lacks(project: Path) -> None:
+    graph = {"1": {"class_type": "EmptyImagee", "inputs": {}}, "2": {"class_type": "SaveImage", "inputs": {}}}
+    graph["2"]["inputs"] = {"images": ["1", 0], "filename_prefix": "x"}
+    (project / "mine.json").write_text(json.dumps(graph))
+    document = examined("--template", "mine.json", code=1)
+    problems = [check["message"] for check in document["checks"] if check["verdict"] == "problem"]
+    assert any("EmptyImagee" in message for message in problems)
+
+
+@pytest.fixture
+def other() -> Iterator[Sandbox]:
+    """A server that has another checkpoint than SDXL's."""
+    with Sandbox(SandboxSettings(checkpoints=("v1-5-pruned-emaonly-fp16.safetensors",))) as running:
+        yield running
+
+
+def of(document: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    return [check for check in document["checks"] if check["name"] == name]
+
+
+def at(*urls: str) -> list[str]:
+    return [word for url in urls for word in ("--server", url)]
+
+
+def test_several_servers_and_a_template_that_runs_on_all(project: Path, sandbox: Sandbox, other: Sandbox) -> None:
+    document = examined(*at(sandbox.url, other.url), code=0)
+    assert document["warnings"] == 0
+    assert [check["facts"]["url"] for check in of(document, "server")] == [sandbox.url, other.url]
+    assert [check["message"] for check in of(document, "queue")] == [f"{sandbox.url}: empty", f"{other.url}: empty"]
+    models = named(document, "models")
+    assert models["message"] == f"smoke: runs on {sandbox.url}, {other.url}"
+    assert models["facts"] == {"template": "smoke", "servers": [sandbox.url, other.url], "lacking": {}}
+
+
+def test_a_template_that_only_some_servers_can_run(project: Path, sandbox: Sandbox, other: Sandbox) -> None:
+    document = examined("--template", "txt2img-sdxl", *at(other.url, sandbox.url), code=0)
+    where, why = of(document, "models")
+    assert where["verdict"] == why["verdict"] == "warning"
+    assert where["message"] == f"txt2img-sdxl: runs on {sandbox.url}, not on {other.url}"
+    assert where["facts"]["servers"] == [sandbox.url]
+    assert list(where["facts"]["lacking"]) == [other.url]
+    assert why["message"].startswith(f"{other.url}: node 4 ")
+    assert why["next"] == f"burst template check txt2img-sdxl --server {other.url}"
+    assert document["next"] == "burst run"
+
+
+def test_a_template_that_no_server_can_run(project: Path, sandbox: Sandbox, other: Sandbox) -> None:
+    sandbox.change(missing_nodes=["KSampler", "VAEDecode"])
+    document = examined("--template", "txt2img-sdxl", *at(sandbox.url, other.url, NOBODY), code=1)
+    where, *why = of(document, "models")
+    assert {check["verdict"] for check in (where, *why)} == {"problem"}
+    assert "runs on none of the servers that answer" in where["message"]
+    assert [check["facts"]["url"] for check in why] == [sandbox.url, other.url]
+    assert why[0]["message"].endswith("(and 1 more finding)")
+    assert document["next"] == f"burst template check txt2img-sdxl --server {sandbox.url}"
+
+
+def test_a_picture_to_be_uploaded_is_said_once(project: Path, sandbox: Sandbox, other: Sandbox) -> None:
+    (project / "mine.json").write_text(
+        json.dumps(
+            {
+                "1": {"class_type": "LoadImage", "inputs": {"image": "mine.png"}},
+                "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+            }
+        )
+    )
+    document = examined("--template", "mine.json", *at(sandbox.url, other.url), code=0)
+    where, upload = of(document, "models")
+    assert (where["verdict"], upload["verdict"]) == ("ok", "warning")
+    assert "'mine.png' is not on the server" in upload["message"]
+
+
+@pytest.mark.parametrize("stalled", [False, True])
+def test_a_server_that_fails_among_others_is_a_warning(project: Path, sandbox: Sandbox, stalled: bool) -> None:
+    with Sandbox() as failing:
+        failing.stall()
+        Client(failing.url).submit(empty_image())
+        url = failing.url if stalled else NOBODY
+        document = examined(*at(url, sandbox.url), code=0)
+    first, second = of(document, "queue" if stalled else "server")[0], of(document, "server")[-1]
+    assert (first["verdict"], second["verdict"]) == ("warning", "ok")
+    assert first["message"].startswith(f"{url}: ")
+    assert "the rest goes to the others" in first["message"]
+    assert first["next"] is None
+    assert document["next"] == "burst run"
+
+
+def test_no_server_that_answers_is_a_problem(project: Path) -> None:
+    document = examined(*at(NOBODY, "http://127.0.0.1:10"), code=1)
+    assert [check["verdict"] for check in of(document, "server")] == ["problem", "problem"]
+    assert not of(document, "models")
+
+
+def test_servers_are_waited_for_together(project: Path) -> None:
+    with contextlib.ExitStack() as listening:
+        silent = [listening.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(4)]
+        started = time.monotonic()
+        document = examined(*at(*(f"http://127.0.0.1:{server.getsockname()[1]}" for server in silent)), code=1)
+        assert time.monotonic() - started < 12
+    assert all("no answer within" in check["message"] for check in of(document, "server"))
+
+
+def test_a_password_in_an_address_is_not_shown(project: Path, sandbox: Sandbox) -> None:
+    words = said("doctor", *at(sandbox.url.replace("//", "//user:hunter2@"), "http://user:hunter2@127.0.0.1:9"))
+    assert "http://127.0.0.1:9: " in words
+    assert "hunter2" not in words
+
+
+def test_a_key_for_one_server_whose_variable_is_not_set(project: Path, sandbox: Sandbox) -> None:
+    with (project / "re_render_state.burst" / "settings.toml").open("a") as settings:
+        settings.write(f'[headers."{sandbox.url}"]\nX-Key = "env:NO_SUCH_VARIABLE"\n')
+    assert "NO_SUCH_VARIABLE" in named(examined(code=1), "settings")["message"]
+
+
+def test_a_template_that_is_gone_or_not_set(project: Path) -> None:
+    assert "gone.json" in named(examined("--template", "gone.json", code=1), "template")["message"]
+    settings = project / "re_render_state.burst" / "settings.toml"
+    settings.write_text(settings.read_text().replace('template = "smoke"', ""))
+    template = named(examined(code=1), "template")
+    assert template["next"] == "burst run --template NAME"
+
+
+def test_an_output_directory_that_is_a_file(project: Path) -> None:
+    (project / "taken").write_text("")
+    output = named(examined("--output", "taken", code=1), "output")
+    assert "is a file" in output["message"]
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="/proc is a directory where nobody may write")
+def test_an_output_directory_that_cannot_be_written(project: Path) -> None:
+    assert "cannot be written" in named(examined("--output", "/proc/burst", code=1), "output")["message"]
+
+
+def test_not_enough_room_for_what_is_left(project: Path) -> None:
+    said("run", "-n", "1")
+    path = project / "re_render_state.json"
+    records = json.loads(path.read_text())
+    for record in records.values():
+        for output in record.get("outputs", ()):
+            output["bytes"] = 10**15
+    path.write_text(json.dumps(records))
+    output = named(examined(code=1), "output")
+    assert output["facts"]["needed_bytes"] == 4 * 10**15  # two items, a picture and a text each
+    assert "not enough" in output["message"]
+
+
+def test_who_holds_the_lock(project: Path) -> None:
+    lock = RunLock(project / "re_render_state.burst")
+    lock.acquire()
+    try:
+        assert named(examined(code=0), "lock")["verdict"] == "warning"  # held, and nobody has said who
+        lock.hold(burst="feed", started_at=datetime.now(UTC), size=15)
+        document = examined(code=0)
+    finally:
+        lock.release()
+    assert f"pid {os.getpid()}" in named(document, "lock")["facts"]["holder"]
+    assert document["next"] == "burst status --watch"
+
+
+def test_a_file_system_that_locks(tmp_path: Path) -> None:
+    assert can_lock(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_system_that_does_not_lock(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    document = examined(code=1)
+    assert "cannot lock" in named(document, "lock")["message"]
+
+
+def leave_a_killed_burst(project: Path, *, lived_seconds: float) -> None:
+    """holder.json as a burst leaves it that is killed while it holds the lock."""
+    folder = project / "re_render_state.burst"
+    holder = {
+        "host": "elsewhere",
+        "boot_id": "another",
+        "pid": 1,
+        "burst": "dead",
+        "started_at": "2020-01-01T10:00:00Z",
+        "size": 15,
+    }
+    (folder / "holder.json").write_text(json.dumps(holder))
+    end = datetime(2020, 1, 1, 10, tzinfo=UTC).timestamp() + lived_seconds
+    os.utime(folder / "holder.json", (end, end))
+
+
+def test_a_killed_burst(project: Path) -> None:
+    leave_a_killed_burst(project, lived_seconds=41)
+    last = named(examined(code=0), "last burst")
+    assert last["verdict"] == "warning"
+    assert last["facts"] == {"ended": "killed", "at": "2020-01-01T10:00:41+00:00", "seconds": 41.0}
+    assert "2020-01-01 10:00:41 UTC, about 41.0 s after it began" in last["message"]
+    assert last["next"] == "burst run"
+
+
+def test_runs_that_are_killed_again_and_again_teach_when_to_end(project: Path) -> None:
+    log = BurstLog(project / "re_render_state.burst")
+    at = datetime(2020, 1, 1, 9, tzinfo=UTC)
+    for number, seconds in enumerate((42.0, 45.0)):
+        started = at + timedelta(minutes=10 * number)
+        log.append(
+            BurstRecord(
+                burst=f"b{number}",
+                started_at=started,
+                ended_at=started + timedelta(seconds=seconds),
+                ended="killed",
+                size=15,
+                seconds=5.0,
+                alive_seconds=seconds,
+            )
+        )
+    leave_a_killed_burst(project, lived_seconds=40)
+    document = examined(code=0)
+    watchdog = named(document, "watchdog")
+    assert watchdog["verdict"] == "ok"
+    assert watchdog["facts"] == {"limit_seconds": 40.0, "kills": 3, "usable_seconds": 36.0}
+    assert "after about 40.0 s (seen 3 times); they now end by 36.0 s" in watchdog["message"]
+    # What a run does by itself is not advised.
+    assert document["next"] == "burst run"
+
+
+def test_a_watchdog_is_spoken_of_after_a_clean_burst_too_and_not_where_none_was_met(project: Path) -> None:
+    assert not [check for check in examined(code=0)["checks"] if check["name"] == "watchdog"]
+    log = BurstLog(project / "re_render_state.burst")
+    at = datetime(2020, 1, 1, 9, tzinfo=UTC)
+    for ended, seconds in (("killed", 42.0), ("done", 3.0)):
+        log.append(
+            BurstRecord(burst=ended, started_at=at, ended_at=at, ended=ended, size=5, seconds=seconds)  # type: ignore[arg-type]
+        )
+    document = examined(code=0)
+    assert named(document, "last burst")["facts"]["ended"] == "done"
+    assert "about 42.0 s (seen once)" in named(document, "watchdog")["message"]
+
+
+def test_the_recorded_reason(project: Path, sandbox: Sandbox) -> None:
+    now = datetime.now(UTC)
+    record = BurstRecord(burst="b", started_at=now, ended_at=now, ended="error", size=15, reason="the disk is full")
+    BurstLog(project / "re_render_state.burst").append(record)
+    last = named(examined(code=0), "last burst")
+    assert last["verdict"] == "warning"
+    assert last["message"].endswith("the disk is full")
+
+
+def test_items_on_another_server(project: Path) -> None:
+    edit_state(project, {"status": "submitted", "prompt_id": "x", "server": "http://old:8188"})
+    document = examined(code=0)
+    elsewhere = named(document, "elsewhere")
+    assert elsewhere["facts"] == {"http://old:8188": 3}
+    assert document["next"] == "burst run --server http://old:8188"
+
+
+def test_failed_items_by_kind(project: Path) -> None:
+    edit_state(project, {"status": "failed", "error": {"kind": "rejected", "message": "no such\nnode"}})
+    document = examined(code=0)
+    failed = named(document, "failed")
+    assert failed["facts"] == {"kind": "rejected", "count": 3}
+    assert failed["message"] == "3 × rejected, such as prompts/p0.txt: no such node"
+    assert document["next"] == "burst retry"

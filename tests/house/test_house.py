@@ -1,0 +1,70 @@
+"""The house rules that a machine can check: which way imports point, what starts fast, what is public."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import orchestrator
+
+ROOT = Path(__file__).parents[2]
+LEAVES = {"orchestrator.errors", "orchestrator.clock"}
+MAY_IMPORT = {
+    "state": {"state"},
+    "templates": {"templates"},
+    "orchestrator": {"orchestrator", "state", "templates"},
+    "burst": {"orchestrator", "state", "templates"},
+}
+
+
+def modules() -> list[Path]:
+    found = [ROOT / "burst.py"]
+    for package in ("orchestrator", "state", "templates"):
+        found += sorted((ROOT / package).rglob("*.py"))
+    return found
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    ours = {name for name in imported(path) if name.split(".")[0] in MAY_IMPORT}
+    wrong = {
+        name
+        for name in ours
+        if name.split(".")[0] not in MAY_IMPORT[room] and not any(name.startswith(leaf) for leaf in LEAVES)
+        if name != "orchestrator"
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_command_line_knows_click(path: Path) -> None:
+    allowed = path.name == "burst.py" or path.parent.name == "commands"
+    assert allowed or not any(name.split(".")[0] == "click" for name in imported(path))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_one_module_knows_the_clock(path: Path) -> None:
+    allowed = path.name == "clock.py" or "sandbox" in path.parts or path.name == "run_lock.py"
+    assert allowed or "time" not in imported(path)
+
+
+def test_the_public_names_are_there_and_no_others() -> None:
+    homed = [name for names in orchestrator._HOMES.values() for name in names]
+    assert sorted(homed) == sorted(orchestrator.__all__)
+    for name in orchestrator.__all__:
+        assert getattr(orchestrator, name).__doc__
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = orchestrator.nonsense

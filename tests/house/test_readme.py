@@ -1,0 +1,129 @@
+"""The README's commands, run as they stand there, and their output held against what it shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.sandbox import Sandbox, SandboxSettings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+DEADLINE_SECONDS = 60
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def shape(line: str) -> str:
+    """A line with everything that differs from run to run made the same."""
+    line = re.sub(r"https?://\S+?(?=[;,\s]|$)", "URL", line)
+    line = re.sub(r"/\S*/(?=[\w.]+)", "/", line)
+    line = re.sub(r"on \S+ \(burst \w+", "on HOST (burst ID", line)
+    return re.sub(r"\d+(\.\d+)?", "#", line).strip()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The README's project: six prompts, a workflow, `burst` on the path, a sandbox for a server."""
+    for name in ("EP01/prompt_1", "EP01/prompt_2", "EP01/prompt_10", "EP02/prompt_1", "EP02/prompt_2", "EP02/prompt_3"):
+        path = tmp_path / "prompts" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"a picture of {name}")
+    (tmp_path / "workflow_api.json").write_text((ROOT / "templates/txt2img-sd15.json").read_text())
+    command = tmp_path / "bin" / "burst"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m burst "$@"\n')
+    command.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{command.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "",
+    }
+    with Sandbox(SandboxSettings(seconds_per_prompt=0.05)) as sandbox:
+        yield tmp_path, {**environment, "COMFYUI_URL": sandbox.url}
+
+
+def run(command: str, cwd: Path, environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS
+    )
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return done.stdout
+
+
+def test_the_console_session_goes_as_shown(project: tuple[Path, dict[str, str]]) -> None:
+    directory, environment = project
+    session, _ = blocks("console")
+    steps = re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]
+    assert len(steps) == 3
+    for step in steps:
+        command, *shown = step.splitlines()
+        printed = run(command, directory, environment).splitlines()
+        assert [shape(line) for line in printed] == [shape(line) for line in shown]
+
+
+def test_several_servers_report_as_shown(project: tuple[Path, dict[str, str]]) -> None:
+    directory, environment = project
+    _, session = blocks("console")
+    command, *shown = session.removeprefix("$ ").splitlines()
+    run("burst init prompts --template workflow_api.json", directory, environment)
+    with Sandbox(SandboxSettings(seconds_per_prompt=0.05)) as other:
+        command = command.replace("http://gpu1:8188", environment["COMFYUI_URL"]).replace("http://gpu2:8188", other.url)
+        printed = [shape(line) for line in run(command.replace("-n 20", "-n 4"), directory, environment).splitlines()]
+    first = printed.index(shape(shown[1]))
+    assert shown[0] == "…"
+    assert printed[first : first + 4] == [shape(line) for line in shown[1:]]
+
+
+def test_the_agents_loop_and_the_script_work(project: tuple[Path, dict[str, str]]) -> None:
+    directory, environment = project
+    run("burst init prompts --template smoke", directory, environment)
+    script, _ = blocks("python")
+    (directory / "script.py").write_text(script)
+    assert run(f"{sys.executable} script.py", directory, environment).split() == ["6", "0", "None"]
+    run("burst reset --yes", directory, environment)
+    (loop,) = (block for block in blocks("sh") if block.startswith("until"))
+    run(loop, directory, environment)
+    run("burst status --check", directory, environment)
+
+
+def test_the_library_example_works(project: tuple[Path, dict[str, str]]) -> None:
+    directory, environment = project
+    _, script = blocks("python")
+    (directory / "script.py").write_text(script)
+    assert run(f"{sys.executable} script.py", directory, environment) == f"100 % in {directory / 'renders'}\n"
+    assert len(list((directory / "renders").rglob("*.png"))) == 8
+
+
+def test_the_demo_goes_as_shown(project: tuple[Path, dict[str, str]]) -> None:
+    """Every line that the README shows is printed, and the last one to the letter."""
+    directory, environment = project
+    (shown,) = blocks("demo")
+    printed = run("burst demo --directory here", directory, environment)
+    shapes = {shape(line) for line in printed.splitlines()}
+    assert [line for line in shown.splitlines() if line.strip() != "..." and shape(line) not in shapes] == []
+    assert printed.splitlines()[-1] == shown.splitlines()[-1] == "rendered 12, lost 0, rendered twice 0"
+
+
+def test_every_command_and_run_option_is_in_the_readme() -> None:
+    import click
+
+    from burst import cli
+
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        assert f"`burst {name}" in README
+        if name == "run":
+            options = {max(option.opts, key=len) for option in command.params}
+            assert [option for option in options if option not in README] == []

@@ -1,0 +1,1 @@
+"""What the tests share: projects, servers, disks and clocks."""

@@ -1,0 +1,119 @@
+"""A front end over states whose batches are finished: what the tests of pictures, downloads and gallery look at."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import uvicorn
+from PIL import Image
+from starlette.testclient import TestClient
+
+from orchestrator.settings import Overrides
+from orchestrator.web.app import create_app
+from orchestrator.web.states import WatchedStates
+from orchestrator.web.supervisor import Supervisor
+from support.report_project import NOON, Album
+from support.waiting import wait_until
+
+ORIGIN = "http://127.0.0.1:8189"
+PROMPT = "a fox in the snow"
+
+
+class Idle(Supervisor):
+    """Runs nothing."""
+
+    def start(self) -> None:
+        pass
+
+
+@dataclass
+class Gallery:
+    """One front end over these albums, which share an output directory unless they say otherwise."""
+
+    library: Sequence[Album]
+    http: TestClient
+    watched: WatchedStates
+
+    @property
+    def album(self) -> Album:
+        return self.library[0]
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The answer of a call that worked, as JSON."""
+        answer = self.http.get(path, params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def pictures(self, **query: Any) -> list[str]:
+        """`BATCH/IMAGE` of the first page of the gallery."""
+        return [f"{one['batchId']}/{one['image']}" for one in self.get("/api/gallery", **query)["images"]]
+
+    def delete(self, path: str, **query: Any) -> Any:
+        return self.http.delete(path, params=query)
+
+
+@contextlib.contextmanager
+def gallery_over(*library: Album) -> Iterator[Gallery]:
+    """Nothing is run: what is there is all that there will be."""
+    overrides = Overrides(output_dir=library[0].output, servers=("http://127.0.0.1:9",))
+    watched = WatchedStates([album.state for album in library], overrides)
+    app = create_app(watched, Idle(watched, arguments=[], environment={}))
+    with TestClient(app, base_url=ORIGIN, headers={"Origin": ORIGIN}) as http:
+        yield Gallery(library, http, watched)
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where a gallery answers to browsers."""
+
+    url: str
+
+
+@contextlib.contextmanager
+def listening(gallery: Gallery, *, port: int = 0) -> Iterator[Listening]:
+    """A real server in front of it: only there can a client leave, and a browser come."""
+    config = uvicorn.Config(gallery.http.app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            wait_until(lambda: server.started, what="the server")
+            yield Listening(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def png(colour: tuple[int, int, int] = (200, 60, 20), size: tuple[int, int] = (64, 48)) -> bytes:
+    target = io.BytesIO()
+    Image.new("RGB", size, colour).save(target, "PNG")
+    return target.getvalue()
+
+
+def fill(
+    album: Album, name: str = "b1", *, count: int = 3, after: timedelta = timedelta(), prompt: str = PROMPT, **said: Any
+) -> None:
+    """A batch of the browser's layout with so many pictures of different colours, a minute between them."""
+    inputs = [{"seed": 40 + index, **said} for index in range(1, count + 1)]
+    album.add(name, inputs, prompt=prompt, layout="gallery", directory=f"batches/{name}", created_at=NOON + after)
+    for index in range(1, count + 1):
+        finish(album, name, index, at=NOON + after + timedelta(minutes=index))
+
+
+def finish(album: Album, name: str, index: int, *, at: datetime = NOON) -> None:
+    """One item with a picture of its own colour."""
+    shade = (hash_of(name) + 37 * index) % 256
+    path = f"batches/{name}/image_{index:03d}.png"
+    album.complete(f"{name}/{index:03d}", path, data=png((shade, index % 256, 40)), at=at)
+
+
+def hash_of(name: str) -> int:
+    return sum(name.encode())

@@ -1,0 +1,89 @@
+"""A directory in which `burst generate` is called as a person calls it, as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from state.batch import Batch, BatchLog
+from state.item import Item, Status
+from state.json.store import JsonStore
+from support.launch import __file__ as LAUNCHER
+from support.projects import ROOT, Ended, Process
+
+Studio = Callable[..., "Place"]
+
+
+class Place:
+    """Nothing is in it at first: no state, no settings."""
+
+    def __init__(self, home: Path, server: str) -> None:
+        self.home, self.server = home, server
+        self.state = home / "re_render_state.json"
+        self.folder = home / "re_render_state.burst"
+        self.output = home / "output"
+
+    def start(self, *arguments: str, launch: Sequence[str] = (), **variables: str) -> Process:
+        module = [LAUNCHER, *launch, "--"] if launch else ["-m", "burst"]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("BURST_", "COMFYUI_"))}
+        environment = {**clean, "PYTHONPATH": str(ROOT), "COMFYUI_URL": self.server, **variables}
+        return Process([sys.executable, *module, *arguments], cwd=self.home, env=environment)
+
+    def burst(self, *arguments: str, launch: Sequence[str] = ()) -> Ended:
+        with self.start(*arguments, launch=launch) as process:
+            return process.end()
+
+    def start_generate(self, *arguments: str, launch: Sequence[str] = (), **variables: str) -> Process:
+        """The prompt and the template are said; what it reports is JSON."""
+        said = ("--prompt", "a lighthouse", "--template", "txt2img-sd15", "--size", "64x64", "--json")
+        return self.start("generate", *said, *arguments, launch=launch, **variables)
+
+    def generate(self, *arguments: str, launch: Sequence[str] = (), **variables: str) -> Ended:
+        with self.start_generate(*arguments, launch=launch, **variables) as process:
+            return process.end()
+
+    def files(self) -> list[str]:
+        """Everything that is there, directories too."""
+        return sorted(path.relative_to(self.home).as_posix() for path in self.home.rglob("*"))
+
+    def batches(self) -> list[Batch]:
+        return list(BatchLog(self.folder).read().values())
+
+    def items(self, batch: str | None = None) -> list[Item]:
+        """All, or those of a batch."""
+        if not self.state.exists():
+            return []
+        store = JsonStore.open(self.state, read_only=True)
+        try:
+            return [item for item in store.items() if batch in (None, item.batch)]
+        finally:
+            store.close()
+
+    def accepted(self) -> int:
+        return sum(item.accepted for item in self.items())
+
+    def pictures(self) -> list[str]:
+        """Relative to the output directory."""
+        return sorted(path.relative_to(self.output).as_posix() for path in self.output.rglob("*.png"))
+
+    def check_done_once(self, counts: dict[str, Any], *, total: int) -> None:
+        """Every item completed, rendered once by the server's own count, with its picture and its sidecar."""
+        items = self.items()
+        assert [item.status for item in items] == [Status.COMPLETED] * total
+        assert counts["rendered_by_item"] == {item.key: 1 for item in items}
+        recorded = [output.path for item in items for output in item.outputs]
+        assert len(set(recorded)) == len(recorded) >= 2 * total
+        assert all((self.output / path).is_file() for path in recorded)
+
+
+def said_error(ended: Ended) -> str:
+    """The message on stderr; stdout has the same as JSON."""
+    assert "Traceback" not in ended.err, ended.err
+    document = json.loads(ended.out)
+    assert (document["schema"], document["exit_code"]) == ("burst.error/1", ended.code)
+    message: str = document["error"]["message"]
+    return message

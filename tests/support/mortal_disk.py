@@ -1,0 +1,84 @@
+"""A process that may die between any two things that it does: to its disk, or to a server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from state.disk import Handle, Stamp
+from support.fast_disk import HastyDisk, HastyHandle
+
+
+class Killed(BaseException):
+    """The process is gone: no handler of it does anything any more."""
+
+
+class Fuse:
+    """Burns down by one with everything that the process does, once it is lit."""
+
+    def __init__(self) -> None:
+        self._left: int | None = None
+        self._dead = False
+
+    def light(self, steps: int) -> None:
+        """Die after so many more steps."""
+        self._left = steps
+
+    def blow(self) -> None:
+        self._dead = True
+
+    def step(self) -> None:
+        """Errors: Killed, now and for ever after."""
+        if self._left is not None:
+            self._left -= 1
+            self._dead = self._dead or self._left < 0
+        if self._dead:
+            raise Killed
+
+
+class MortalHandle(HastyHandle):
+    def __init__(self, path: Path, descriptor: int, fuse: Fuse) -> None:
+        super().__init__(path, descriptor)
+        self._fuse = fuse
+
+    def write(self, data: bytes) -> None:
+        """In two halves, so that death may tear it."""
+        for part in (data[: len(data) // 2], data[len(data) // 2 :]):
+            self._fuse.step()
+            super().write(part)
+
+    def truncate(self, size_bytes: int) -> None:
+        self._fuse.step()
+        super().truncate(size_bytes)
+
+
+class MortalDisk(HastyDisk):
+    """What was done to it stays, as after SIGKILL."""
+
+    def __init__(self, fuse: Fuse) -> None:
+        self._fuse = fuse
+
+    def read(self, path: Path) -> bytes:
+        self._fuse.step()
+        return super().read(path)
+
+    def stamp(self, path: Path) -> Stamp | None:
+        self._fuse.step()
+        return super().stamp(path)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._fuse.step()
+        super().rename(source, target)
+
+    def remove(self, path: Path) -> None:
+        self._fuse.step()
+        super().remove(path)
+
+    def make_directory(self, path: Path) -> None:
+        self._fuse.step()
+        super().make_directory(path)
+
+    def _hasty(self, handle: Handle) -> Handle:
+        self._fuse.step()
+        with handle:
+            return MortalHandle(handle.path, os.dup(handle._descriptor), self._fuse)

@@ -1,0 +1,98 @@
+"""One run as a process lives it: opened from what is on disk, driven lane by lane by hand, and gone at any moment."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.cycle.context import Options, WorkerContext
+from orchestrator.cycle.dispatch import Dispatch
+from orchestrator.cycle.progress import Silent
+from orchestrator.cycle.worker import Worker
+from orchestrator.errors import BurstError
+from orchestrator.outputs import Outputs
+from orchestrator.preparation import Preparation
+from state.item import Status
+from state.json.store import JsonStore
+from support.fuzzed_server import FuzzedServer
+from support.mortal_disk import Fuse, Killed, MortalDisk
+from support.simulated import AtOnce, HandClock, TakesAll
+
+
+class Life:
+    """`turn` until `is_over`. What ended it early, if anything of ours did, is `error`."""
+
+    def __init__(
+        self, home: Path, clock: HandClock, servers: Sequence[FuzzedServer], *, size: int, ahead: int = 0
+    ) -> None:
+        self.fuse = Fuse()
+        self.is_over = False
+        self.error: BurstError | None = None
+        for server in servers:
+            server.fuse = self.fuse
+        self._clock = clock
+        disk = MortalDisk(self.fuse)
+        self._store = JsonStore.open(home / "state.json", disk=disk, clock=clock)
+        self._dispatch = Dispatch(self._store, progress=Silent(), ahead=ahead, on_error="continue")
+        outputs = Outputs(home / "output", disk=disk)
+        prompts = Preparation(template="smoke", bindings={}, home=home)
+        self._workers = [self._lane(server, outputs, prompts, alone=len(servers) == 1) for server in servers]
+        self._due = [(clock.seconds, at) for at in range(len(servers))]
+        self._dispatch.begin(size)
+
+    def _lane(self, server: FuzzedServer, outputs: Outputs, prompts: Preparation, *, alone: bool) -> Worker:
+        context = WorkerContext(
+            store=self._store,
+            client=server,  # type: ignore[arg-type]
+            outputs=outputs,
+            preparation=prompts,
+            dispatch=self._dispatch,
+            options=Options(),
+            clock=self._clock,
+            halt=threading.Event(),
+        )
+        left = [item for item in self._store.items(Status.SUBMITTED) if item.server == server.url]
+        return Worker(context, AtOnce(), AtOnce(), left=left, routing=None if alone else TakesAll())
+
+    def turn(self) -> None:
+        """The next lane's step, and what the looking thread does after it; or the end of the burst."""
+        try:
+            if self._dispatch.is_full or self._dispatch.is_at_rest:
+                for worker in self._workers:
+                    worker.finish(fill=True)
+                self._end()
+            else:
+                self._step()
+        except Killed:
+            self.kill()
+        except BurstError as error:
+            self.error = error
+            self._end()
+
+    def kill(self) -> None:
+        """Now. Nothing is written any more; only its open files are closed, as the system does."""
+        self.fuse.blow()
+        self._store.close()
+        self.is_over = True
+
+    def _step(self) -> None:
+        due, at = heapq.heappop(self._due)
+        self._clock.seconds = max(self._clock.seconds, due)
+        wait = self._workers[at].turn()
+        heapq.heappush(self._due, (self._clock.seconds + max(wait, 0.002), at))
+        for key in self._store.refresh():
+            holder = self._dispatch.holder(key)
+            if isinstance(holder, Worker):
+                holder.notice(key)
+        self._store.settle()
+
+    def _end(self) -> None:
+        try:
+            self._store.settle(at_end=True)
+        except Killed:
+            pass
+        finally:
+            self._store.close()
+            self.is_over = True

@@ -1,0 +1,166 @@
+"""Processes that work on one state at once. As a program: `python writer_processes.py TASK STATE NAME COUNT`.
+
+Each change leaves a mark of its own in the item, and each acknowledged one is printed as `item mark`, so that a test
+can tell afterwards whether any was lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+class Worker:
+    """One such process, and what it said so far."""
+
+    def __init__(self, task: str, path: Path, *, name: str = "w", count: int = 50) -> None:
+        self.acknowledged: list[tuple[str, str]] = []
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "writer_processes.py"), task, str(path), name, str(count)],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE.parent)])},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._process.kill()
+        assert self.end() == 0 or error is not None
+
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_for(self, count: int) -> None:
+        """Until it has acknowledged so many changes, or ended."""
+        while len(self.acknowledged) < count and (line := self._out.readline()):
+            self._note(line)
+
+    def kill(self) -> None:
+        self._process.send_signal(signal.SIGKILL)
+        code = self.end()
+        assert code == -signal.SIGKILL, code
+
+    def end(self) -> int:
+        """Wait for its end; the exit code."""
+        if not self._out.closed:
+            for line in self._out:
+                self._note(line)
+            self._out.close()
+        return self._process.wait()
+
+    @property
+    def _out(self):  # type: ignore[no-untyped-def]
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def _note(self, line: bytes) -> None:
+        if line.endswith(b"\n"):
+            key, mark = line.decode().split()
+            self.acknowledged.append((key, mark))
+
+
+def _work(task: str, path: Path, name: str, count: int) -> None:
+    from state.json.store import JsonStore
+    from support.state_scenes import FastClock
+
+    store = JsonStore.open(path, clock=FastClock())
+    marks = (f"{name}.{number}" for number in itertools.count())
+    tasks = {"add": _add, "cancel": _cancel, "retry": _retry, "burst": _burst, "churn": _churn, "pairs": _pairs}
+    tasks[task](store, marks, count)
+
+
+def _marked(item, mark: str):  # type: ignore[no-untyped-def]
+    return msgspec.structs.replace(item, inputs={"marks": [*item.inputs.get("marks", []), mark]})
+
+
+def _say(key: str, mark: str) -> None:
+    print(key, mark, flush=True)
+
+
+def _change_one(store, marks: Iterator[str], statuses, edit: Callable) -> None:  # type: ignore[no-untyped-def, type-arg]
+    """Change one item that stands so, whichever it is when its turn comes."""
+    from orchestrator.errors import StaleChange
+    from state.store import Change
+
+    store.refresh()
+    found = list(store.items(*statuses))
+    if not found:
+        return
+    item = random.choice(found)
+    mark = next(marks)
+    with contextlib.suppress(StaleChange):
+        store.apply([Change(item.key, item.status, lambda now: _marked(edit(now), mark))])
+        _say(item.key, mark)
+
+
+def _add(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
+    from support.state_scenes import item
+
+    for mark in itertools.islice(marks, count):
+        store.add([_marked(item(mark), mark)])
+        _say(mark, mark)
+
+
+def _cancel(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
+    from support.state_scenes import PENDING, cancel
+
+    for _ in range(count):
+        _change_one(store, marks, [PENDING], cancel)
+
+
+def _retry(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
+    from support.state_scenes import CANCELLED, COMPLETED, FAILED, start_over
+
+    for _ in range(count):
+        _change_one(store, marks, [CANCELLED, COMPLETED, FAILED], start_over)
+
+
+def _burst(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
+    from support.state_scenes import PENDING, SUBMITTED, complete, settle, submit
+
+    for _ in range(count):
+        _change_one(store, marks, [PENDING], submit())
+        _change_one(store, marks, [SUBMITTED], complete)
+        settle(store)
+    store.settle(at_end=True)
+
+
+def _churn(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
+    from support.state_scenes import CANCELLED, COMPLETED, PENDING, cancel, settle, start_over
+
+    for _ in range(count):
+        _change_one(store, marks, [PENDING], cancel)
+        _change_one(store, marks, [CANCELLED, COMPLETED], start_over)
+        settle(store)
+
+
+def _pairs(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
+    from state.store import Change
+    from support.state_scenes import PENDING, SUBMITTED, complete, settle, submit
+
+    while due := store.due(2):
+        store.apply([Change(item.key, PENDING, submit()) for item in due])
+        store.apply([Change(item.key, SUBMITTED, complete) for item in due])
+        settle(store)
+
+
+if __name__ == "__main__":
+    _work(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

@@ -1,0 +1,138 @@
+"""What changes a fingerprint, and what does not."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.errors import TemplateError
+from templates import fingerprint, load_workflow, save_nodes, set_prefixes, shipped_workflows
+
+DATA = Path(__file__).parents[1] / "data" / "templates"
+RECORDED: dict[str, Any] = json.loads((DATA / "recorded_graphs.json").read_text())
+FILES = {name: load_workflow(DATA / f"{name}.json").graph for name in ("hires", "controlnet", "flux", "refiner")}
+GRAPHS = {name: load_workflow(name).graph for name in shipped_workflows()} | FILES | RECORDED
+SAVING = {name: graph for name, graph in GRAPHS.items() if save_nodes(graph)}
+
+
+def node(class_type: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": class_type, "inputs": inputs}
+
+
+def renamed(graph: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
+    def moved(value: Any) -> Any:
+        return [ids[value[0]], value[1]] if isinstance(value, list) else value
+
+    return {
+        ids[node_id]: {
+            "class_type": one["class_type"],
+            "inputs": {name: moved(value) for name, value in reversed(one["inputs"].items())},
+            "_meta": {"title": f"title {node_id}"},
+        }
+        for node_id, one in graph.items()
+    }
+
+
+@settings(deadline=None)
+@given(data=st.data(), name=st.sampled_from(sorted(SAVING)))
+def test_ids_titles_order_and_output_names_do_not_count(data: st.DataObject, name: str) -> None:
+    graph = SAVING[name]
+    fresh = data.draw(
+        st.lists(st.text("0123456789:abc", min_size=1), min_size=len(graph), max_size=len(graph), unique=True)
+    )
+    shuffled = dict(data.draw(st.permutations(list(graph.items()))))
+    other = renamed(shuffled, dict(zip(shuffled, fresh, strict=True)))
+    assert fingerprint(other) == fingerprint(graph)
+    assert fingerprint(set_prefixes(other, "some-prompt-id")) == fingerprint(graph)
+
+
+def places(graph: dict[str, Any]) -> list[tuple[str, str]]:
+    prefixes = {(save.node_id, save.prefix_input) for save in save_nodes(graph)}
+    return [(n, i) for n, one in graph.items() for i in one["inputs"] if (n, i) not in prefixes]
+
+
+def altered(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, list):
+        return [value[0], value[1] + 1]
+    return value + 1 if isinstance(value, int | float) else f"{value}!"
+
+
+@pytest.mark.parametrize("name", sorted(SAVING.keys() - {"submit missing input"}))
+def test_every_other_input_counts(name: str) -> None:
+    graph = SAVING[name]
+    before = {fingerprint(graph)}
+    for node_id, input_name in places(graph):
+        changed = copy.deepcopy(graph)
+        inputs = changed[node_id]["inputs"]
+        inputs[input_name] = altered(inputs[input_name])
+        before.add(fingerprint(changed))
+    assert len(before) == len(places(graph)) + 1
+
+
+def test_class_and_input_names_count() -> None:
+    graph = {"1": node("SaveImage", images=["2", 0]), "2": node("A", x=1)}
+    prints = {
+        fingerprint(graph | {"2": other}) for other in (node("A", x=1), node("B", x=1), node("A", y=1), node("A"))
+    }
+    assert len(prints) == 4
+
+
+def test_a_link_is_not_the_text_that_looks_like_one() -> None:
+    linked = {"1": node("SaveImage", images=["2", 0]), "2": node("A", x=1)}
+    texts = {"1": node("SaveImage", images="2"), "2": node("A", x=1)}
+    numbers = {"1": node("SaveImage", images=["2", 0], x=True), "2": node("A", x=1)}
+    others = {"1": node("SaveImage", images=["2", 0], x=1), "2": node("A", x=1)}
+    assert len({fingerprint(graph) for graph in (linked, texts, numbers, others)}) == 4
+
+
+def test_seven_and_seven_point_zero_are_one() -> None:
+    assert fingerprint({"1": node("SaveImage", x=7)}) == fingerprint({"1": node("SaveImage", x=7.0)})
+    assert fingerprint({"1": node("SaveImage", x={"y": [7]})}) == fingerprint({"1": node("SaveImage", x={"y": [7.0]})})
+    assert fingerprint({"1": node("SaveImage", x=7)}) != fingerprint({"1": node("SaveImage", x=7.5)})
+
+
+def test_two_equal_branches_count_twice_and_order_does_not_matter() -> None:
+    one = {"1": node("EmptyImage", color=1), "2": node("SaveImage", images=["1", 0])}
+    twice = one | {"3": node("EmptyImage", color=1), "4": node("SaveImage", images=["3", 0])}
+    shared = one | {"4": node("SaveImage", images=["1", 0])}
+    assert fingerprint(one) != fingerprint(twice)
+    assert fingerprint(shared) == fingerprint(twice)
+
+
+def test_what_leads_to_no_save_node_does_not_count() -> None:
+    graph = GRAPHS["txt2img-sd15"]
+    stray = {"50": node("CLIPTextEncode", text="note"), "51": node("ConditioningZeroOut", conditioning=["50", 0])}
+    assert fingerprint(graph | stray) == fingerprint(graph)
+    assert fingerprint(graph | {"52": node("PreviewImage", images=["8", 0])}) == fingerprint(graph)
+
+
+def test_previews_count_where_nothing_else_is_saved() -> None:
+    graph = {"1": node("EmptyImage", color=1), "2": node("PreviewImage", images=["1", 0])}
+    assert fingerprint(graph) != fingerprint(graph | {"1": node("EmptyImage", color=2)})
+
+
+def test_a_cycle_and_a_graph_that_saves_nothing_are_refused() -> None:
+    cycle = {"1": node("SaveImage", images=["2", 0]), "2": node("A", x=["3", 0]), "3": node("B", x=["2", 0])}
+    with pytest.raises(TemplateError, match=r"node 3 \(B\) depends on itself by its input 'x'"):
+        fingerprint(cycle)
+    with pytest.raises(TemplateError, match="node 1 "):
+        fingerprint({"1": node("SaveImage", images=["1", 0])})
+    with pytest.raises(TemplateError, match="no save node"):
+        fingerprint({"1": node("EmptyImage")})
+
+
+def test_a_diamond_of_many_layers_is_walked_once() -> None:
+    graph = {str(n): node("Mix", a=[str(n - 1), 0], b=[str(n - 1), 1]) for n in range(1, 5000)}
+    graph |= {"0": node("A", x=1), "end": node("SaveImage", images=["4999", 0])}
+    started = time.monotonic()
+    fingerprint(graph)
+    assert time.monotonic() - started < 5

@@ -1,0 +1,182 @@
+"""Save nodes, the prefixes that keep prompts apart, and the file names known in advance."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from templates import (
+    ExpectedFile,
+    expected_files,
+    load_workflow,
+    needs_exclusive_run,
+    prefix_for,
+    save_nodes,
+    set_prefixes,
+)
+
+DATA = Path(__file__).parents[1] / "data" / "templates"
+RECORDED: dict[str, Any] = json.loads((DATA / "recorded_graphs.json").read_text())
+PROMPT_ID = "954be33e-63a7-4487-974d-03c1e46594a8"
+
+
+def node(class_type: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": class_type, "inputs": inputs}
+
+
+def saved(*chain: dict[str, Any]) -> dict[str, Any]:
+    """A graph of nodes numbered from 1, the last one saved by node "save"."""
+    graph = {str(number): one for number, one in enumerate(chain, 1)}
+    return graph | {"save": node("SaveImage", images=[str(len(chain)), 0], filename_prefix="x")}
+
+
+def count(*chain: dict[str, Any]) -> int | None:
+    return save_nodes(saved(*chain))[0].count
+
+
+EMPTY = node("EmptyLatentImage", width=8, height=8, batch_size=3)
+
+
+def test_every_kind_of_output_node_is_told_apart() -> None:
+    graph = {
+        "img": node("EmptyImage", batch_size=2),
+        "save": node("SaveImage", images=["img", 0], filename_prefix="a"),
+        "see": node("PreviewImage", images=["img", 0]),
+        "any": node("PreviewAny", source="text"),
+        "film": node("SaveVideo", video=["img", 0], filename_prefix="v", format="auto"),
+        "odd": node("SaveVideo", video=["img", 0], filename_prefix="v", format="new"),
+        "mp3": node("SaveAudioMP3", audio=["img", 0], filename_prefix="a"),
+        "vhs": node("VHS_VideoCombine", images=["img", 0], filename_prefix="v", save_output=True),
+        "tmp": node("VHS_VideoCombine", images=["img", 0], filename_prefix="v", save_output=False),
+        "pass": node("Image Save", images=["img", 0], filename_prefix="v"),
+        "show": node("ShowText|pysssss", text=["pass", 0]),
+        "raw": node("SaveSomewhere", images=["img", 0], path="/x"),
+        "loose": node("VAELoader", vae_name="x"),
+    }
+    found = {save.node_id: save for save in save_nodes(graph)}
+    assert set(found) == set(graph) - {"img", "loose"}
+    assert {name for name, save in found.items() if save.temporary} == {"see", "any", "tmp", "show"}
+    assert {name for name, save in found.items() if save.naming_known} == {"save", "film", "mp3"}
+    assert (found["save"].count, found["film"].count, found["mp3"].count) == (2, 1, None)
+    assert (found["film"].extension, found["mp3"].extension, found["raw"].extension) == (".mp4", ".mp3", None)
+    assert needs_exclusive_run(graph) == ["raw"]
+
+
+def test_a_preview_in_the_middle_still_counts_as_one() -> None:
+    graph = {"1": node("PreviewImage", images=["9", 0]), "2": node("SaveImage", images=["1", 0], filename_prefix="x")}
+    assert [save.node_id for save in save_nodes(graph)] == ["1", "2"]
+
+
+def test_set_prefixes_marks_every_save_node_and_changes_nothing_else() -> None:
+    graph = load_workflow("smoke").graph
+    graph["98:6"] = node("SaveImage", images=["2", 0], filename_prefix=["4", 0])
+    original = copy.deepcopy(graph)
+    marked = set_prefixes(graph, PROMPT_ID)
+    assert graph == original
+    assert marked["3"]["inputs"]["filename_prefix"] == f"burst/95/{PROMPT_ID}-3"
+    assert re.fullmatch(rf"burst/95/{PROMPT_ID}-98_6-h[0-9a-f]{{10}}", marked["98:6"]["inputs"]["filename_prefix"])
+    assert {k: v for k, v in marked.items() if k not in ("3", "98:6")} == {
+        k: v for k, v in original.items() if k not in ("3", "98:6")
+    }
+
+
+ids = st.text("019aZ:_-. /é", min_size=1, max_size=6)
+
+
+@given(one=ids, other=ids)
+@example(one="98:6", other="98_6")
+@example(one="9", other="9:1")
+@example(one="9", other="9_00001")
+@example(one="a", other="A")
+def test_prefixes_of_two_nodes_never_meet(one: str, other: str) -> None:
+    if one == other:
+        return
+    first, second = prefix_for(PROMPT_ID, one), prefix_for(PROMPT_ID, other)
+    assert first.casefold() != second.casefold()
+    assert re.fullmatch(r"burst/95/[A-Za-z0-9_-]+", first)
+    # ComfyUI takes a number after "<prefix>_" in a neighbour's name for one of its own files.
+    assert not re.match(rf"{re.escape(first)}_\d+_", f"{second}_00001_.png")
+
+
+def test_a_long_id_still_makes_a_file_name() -> None:
+    assert len(prefix_for(PROMPT_ID, "x" * 500).rpartition("/")[2]) < 120
+
+
+def test_expected_files_are_those_that_the_server_wrote() -> None:
+    graph = copy.deepcopy(RECORDED["history success, batch of 3 images"])
+    folder, names = "burst/95", [f"{PROMPT_ID}-9_0000{number}_.png" for number in (1, 2, 3)]
+    assert expected_files(graph, PROMPT_ID) == [ExpectedFile("9", folder, name, "output") for name in names]
+
+
+def test_expected_files_of_the_shipped_workflows_are_known() -> None:
+    for name in ("smoke", "txt2img-sd15", "txt2img-sdxl", "img2img"):
+        files = expected_files(load_workflow(name).graph, PROMPT_ID)
+        assert files is not None
+        assert len(files) == 1
+
+
+@pytest.mark.parametrize("other", [node("SaveAudio", audio=["1", 0]), node("SomeSaver", images=["1", 0])])
+def test_one_unknown_save_node_makes_all_unknown(other: dict[str, Any]) -> None:
+    graph = saved(node("EmptyImage", batch_size=1))
+    assert expected_files(graph, PROMPT_ID) is not None
+    assert expected_files(graph | {"other": other}, PROMPT_ID) is None
+
+
+def test_a_prompt_without_files_is_never_complete_by_name() -> None:
+    assert expected_files({"1": node("PreviewAny", source="x")}, PROMPT_ID) is None
+    assert expected_files({"1": node("EmptyImage", batch_size=1)}, PROMPT_ID) is None
+
+
+def test_counts_are_followed_back_through_known_nodes() -> None:
+    sampler = node("KSampler", latent_image=["1", 0], positive=["9", 0])
+    assert count(node("EmptyImage", batch_size=4)) == 4
+    assert count(EMPTY, sampler, node("VAEDecode", samples=["2", 0])) == 3
+    assert count(EMPTY, node("SamplerCustomAdvanced", latent_image=["1", 0]), node("VAEDecode", samples=["2", 0])) == 3
+    assert count(EMPTY, node("RepeatLatentBatch", samples=["1", 0], amount=2), node("VAEDecode", samples=["2", 0])) == 6
+    assert count(EMPTY, node("LatentUpscale", samples=["1", 0]), node("VAEDecode", samples=["2", 0])) == 3
+    assert (
+        count(node("LoadImage", image="a.PNG"), node("VAEEncode", pixels=["1", 0]), node("ImageInvert", image=["2", 0]))
+        == 1
+    )
+    assert count(node("LoadImage", image="a.jpg [output]")) == 1
+    assert count(node("PrimitiveInt", value=5), node("EmptyImage", batch_size=["1", 0])) == 5
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        [node("SomethingElse", images=["9", 0])],
+        [node("LoadImage", image="moving.gif")],
+        [node("LoadImage", image="moving.webp")],
+        [node("EmptyImage")],
+        [node("EmptyImage", batch_size=0)],
+        [node("EmptyImage", batch_size="2")],
+        [EMPTY, node("RepeatLatentBatch", samples=["1", 0]), node("VAEDecode", samples=["2", 0])],
+        [node("ImageInvert", image=["1", 0])],
+        [node("ImageInvert", image=["nowhere", 0])],
+        [node("EmptyHunyuanLatentVideo", batch_size=1), node("VAEDecode", samples=["1", 0])],
+        [EMPTY, node("LatentBatch", samples1=["1", 0], samples2=["1", 0]), node("VAEDecode", samples=["2", 0])],
+    ],
+)
+def test_anything_else_is_unknown(chain: list[dict[str, Any]]) -> None:
+    assert count(*chain) is None
+    assert expected_files(saved(*chain), PROMPT_ID) is None
+
+
+def test_only_the_picture_output_is_counted() -> None:
+    graph = saved(node("LoadImage", image="a.png"))
+    graph["save"]["inputs"]["images"] = ["1", 1]
+    assert save_nodes(graph)[0].count is None
+
+
+def test_both_outputs_of_a_custom_sampler_are_counted() -> None:
+    sampler = node("SamplerCustomAdvanced", latent_image=["1", 0])
+    assert count(EMPTY, sampler, node("VAEDecode", samples=["2", 1])) == 3
+    assert count(EMPTY, sampler, node("VAEDecode", samples=["2", 2])) is None
