@@ -60,7 +60,7 @@ __all__ = [
 ]
 
 _LATER = {
-    "check": ("Finding", "check_against", "check_offline", "declared_inputs"),
+    "checks": ("Finding", "check_against", "check_offline", "declared_inputs"),
     "choices": ("MODEL_INPUTS", "Choices", "Folders", "choices_of"),
     "lora": ("parse_lora", "splice_lora", "with_loras"),
 }
