@@ -25,7 +25,7 @@ NAME = "txt2img-sd15"
 
 
 def plan(home: Path, *, kept: str | None = NAME, template: str = NAME, **said: Any) -> Plan:
-    how = {name: said.pop(name) for name in ("recipe", "taken") if name in said}
+    how = {name: said.pop(name) for name in ("reproduction", "taken") if name in said}
     servers = said.pop("servers", ())
     settings = load_settings(home / "state.json")
     planner = Planner(
@@ -35,7 +35,7 @@ def plan(home: Path, *, kept: str | None = NAME, template: str = NAME, **said: A
         servers=servers,
         secret_env="HOOK_KEY",
     )
-    wish = {"prompt": "a fox"} | said if "recipe" not in how else said
+    wish = {"prompt": "a fox"} | said if "reproduction" not in how else said
     return planner.plan(BatchSpec(**wish), at=EVENING, **{"taken": lambda name: False} | how)
 
 
@@ -144,7 +144,7 @@ def test_the_servers_are_asked_once_for_many_that_differ_in_texts_and_seeds(tmp_
 def test_a_recipe_without_a_prompt_is_one(tmp_path: Path) -> None:
     graph = templates.load_workflow(NAME).graph
     recipe = Reproduction(template=None, graph=graph, prompt=None, seed=5, inputs={"steps": 9})
-    made = plan(tmp_path, template="kept/graph.json", recipe=recipe, from_file="fox.png")
+    made = plan(tmp_path, template="kept/graph.json", reproduction=recipe, from_file="fox.png")
     (item,) = made.items
     assert (item.prompt_text, item.inputs, item.template) == (None, {"steps": 9, "seed": 5}, "kept/graph.json")
     assert made.brought == graph

@@ -24,7 +24,7 @@ def wish(prompt: str = "a house", **inputs: Any) -> PromptEntry:
 def varied(
     *wishes: PromptEntry, has_seed: bool = True, draw: Callable[[], int] = drawn_seed, **said: Any
 ) -> list[Variation]:
-    return vary(wishes or [wish()], asked=BatchSpec(prompt="-", **said), has_seed=has_seed, draw=draw)
+    return vary(wishes or [wish()], spec=BatchSpec(prompt="-", **said), has_seed=has_seed, draw=draw)
 
 
 def seeds(variations: Sequence[Variation]) -> list[int]:
@@ -179,7 +179,7 @@ def test_nothing_is_lost_and_nothing_is_made_twice(
     draws = count()
     asked = BatchSpec(prompt="-", count=variations, sweeps=sweeps, seed_mode=mode)
     wishes = [wish(str(number), **row) for number, row in enumerate(rows)]
-    found = vary(wishes, asked=asked, has_seed=True, draw=lambda: next(draws) % (drawn + 1))
+    found = vary(wishes, spec=asked, has_seed=True, draw=lambda: next(draws) % (drawn + 1))
 
     assert len(found) == count_of(len(wishes), asked)
     assert [one.index for one in found] == list(range(1, len(found) + 1))

@@ -185,7 +185,7 @@ def test_a_server_at_rest_looks_again_for_what_a_lost_one_lets_go_of(
     abandon = Uploads.abandon
 
     def late(uploads: Uploads) -> None:
-        wait_until(lambda: uploads._context.work._resting, what="the other one to have found nothing")
+        wait_until(lambda: uploads._context.dispatch._resting, what="the other one to have found nothing")
         abandon(uploads)
 
     monkeypatch.setattr(Uploads, "abandon", late)
