@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator import subprocesses
 from orchestrator.clock import Clock
 from orchestrator.contact_sheet import write_contact_sheet
-from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, UsageError
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, UsageError, located
 from orchestrator.outputs.pictures import decodes
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.settings import DEFAULT_STATE, HEADERS_VARIABLE, SERVER_VARIABLE
@@ -272,11 +272,9 @@ def write_prompts(folder: Path) -> list[Path]:
 def _prepared(directory: Path | None) -> Path:
     if directory is None:
         return Path(tempfile.mkdtemp(prefix="burst-demo-")).resolve()
-    try:
+    with located(directory, OSError, into=UsageError, advice="name another directory"):
         directory.mkdir(parents=True, exist_ok=True)
         occupied = any(directory.iterdir())
-    except OSError as error:
-        raise UsageError(f"{directory}: {error.strerror}; name another directory") from error
     if occupied:
         raise UsageError(f"{directory} is not empty; name a new directory for the demo")
     return directory.resolve()

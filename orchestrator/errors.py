@@ -30,7 +30,9 @@ BurstError
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Any, ClassVar
 
 EXIT_DONE = 0
@@ -223,3 +225,36 @@ class StaleChange(BurstError):
     def __init__(self, keys: list[str]) -> None:
         super().__init__(f"changed by another process meanwhile: {', '.join(keys[:5])}")
         self.keys = keys
+
+
+class _Located:
+    """A class, because type checkers know of its `__exit__` that it swallows nothing."""
+
+    def __init__(
+        self, place: object, caught: tuple[type[Exception], ...], into: Callable[[str], BurstError] | None, advice: str
+    ) -> None:
+        self._place = place
+        self._caught = caught
+        self._into = into
+        self._advice = f"; {advice}" if advice else ""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, self._caught):
+            reason = (isinstance(error, OSError) and error.strerror) or error
+            raise (self._into or type(error))(f"{self._place}: {reason}{self._advice}") from error
+
+
+def located(
+    place: object, *caught: type[Exception], into: Callable[[str], BurstError] | None = None, advice: str = ""
+) -> _Located:
+    """A context that puts the place before the message of what is raised in it, and the advice behind it.
+
+    `PLACE: MESSAGE; ADVICE`. Only errors of the classes `caught` are raised again: as their own class, which must take
+    a message alone, or as `into`. An OSError gives its reason without number and path.
+    """
+    return _Located(place, caught, into, advice)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.comfyui.address import Address, parse_address
-from orchestrator.errors import SettingsError, UsageError
+from orchestrator.errors import SettingsError, UsageError, located
 from orchestrator.formatting import counted
 from orchestrator.settings import DEFAULT_SERVER, Settings, kept_settings, save_settings, settings_path
 from state.item import Item, Status
@@ -25,10 +25,8 @@ class ServerMove:
     @classmethod
     def between(cls, old: str, new: str) -> ServerMove:
         """Errors: UsageError."""
-        try:
+        with located("--server-moved", SettingsError, into=UsageError):
             move = cls(parse_address(old), parse_address(new))
-        except SettingsError as error:
-            raise UsageError(f"--server-moved: {error}") from error
         if move.old.place == move.new.place:
             raise UsageError(f"--server-moved: {move.old.url} is both the old address and the new one")
         if move.old.credentials or move.new.credentials:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.comfyui.address import parse_address
-from orchestrator.errors import SettingsError, StateVersionError, UsageError
+from orchestrator.errors import SettingsError, StateVersionError, UsageError, located
 
 FORMAT_VERSION = 1
 DEFAULT_STATE = "re_render_state.json"
@@ -116,11 +116,8 @@ def parse_servers(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
         raise SettingsError(f"{source}: no address; write one like {DEFAULT_SERVER}")
     found: dict[object, str] = {}
     for number, word in enumerate(words, 1):
-        try:
+        with located(f"{source}, address {number} of {len(words)}" if len(words) > 1 else source, SettingsError):
             address = parse_address(word)
-        except SettingsError as error:
-            which = f"{source}, address {number} of {len(words)}" if len(words) > 1 else source
-            raise SettingsError(f"{which}: {error}") from error
         found.setdefault(address.place, address.full)
     return tuple(found.values())
 
@@ -243,10 +240,8 @@ def _headers(path: Path, kept: Mapping[str, Any]) -> tuple[Any, dict[str, dict[s
         return headers, {}
     own = {}
     for address in [name for name, value in headers.items() if isinstance(value, dict)]:
-        try:
+        with located(f"{path}: a table among [headers] is headed by no address", SettingsError):
             own[parse_address(address).url] = headers[address]
-        except SettingsError as error:
-            raise SettingsError(f"{path}: a table among [headers] is headed by no address: {error}") from error
     return {name: value for name, value in headers.items() if not isinstance(value, dict)}, own
 
 

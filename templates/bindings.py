@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orchestrator.errors import TemplateError
+from orchestrator.errors import TemplateError, located
 from templates.address import resolve_all
 from templates.graph import Graph, Target, describe, link_of
 from templates.roles import find_roles
@@ -52,10 +52,8 @@ def find_bindings(graph: Graph, overrides: Mapping[str, str] = {}) -> dict[str, 
 
 
 def _told(graph: Graph, name: str, addresses: str) -> tuple[Target, ...]:
-    try:
+    with located(f"binding {name!r}", TemplateError):
         return resolve_all(graph, addresses)
-    except TemplateError as error:
-        raise TemplateError(f"binding {name!r}: {error}") from error
 
 
 def bind(graph: Graph, bindings: Bindings, values: Mapping[str, Any]) -> Graph:

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.batches.values import fitted, sides
 from orchestrator.batches.vocabulary import spelled
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, located
 
 _SELECTED = re.compile(r"(?:title|class)=[^.]*\.[^=]*(?==)")
 """The address in `title=Positive Prompt.text=a cat`, which has an `=` of its own."""
@@ -17,16 +17,15 @@ _SELECTED = re.compile(r"(?:title|class)=[^.]*\.[^=]*(?==)")
 
 def parse_size(text: str) -> tuple[int, int]:
     """Width and height of `1024x768`, in pixels. Errors: UsageError."""
-    try:
+    with located(f"--size {text}", UsageError):
         return sides(fitted("size", text))
-    except UsageError as error:
-        raise UsageError(f"--size {text}: {error}") from error
 
 
 def parse_set(text: str) -> tuple[str, Any]:
     """The name or address, and the value, of `3.steps=20`. Errors: UsageError."""
     name, value = _divided(text, flag="--set", example="3.steps=20")
-    return name, _fitted(name, value, place=f"--set {text}")
+    with located(f"--set {text}", UsageError):
+        return name, fitted(name, value)
 
 
 def parse_sweep(text: str) -> tuple[str, tuple[Any, ...]]:
@@ -42,7 +41,8 @@ def parse_sweep(text: str) -> tuple[str, tuple[Any, ...]]:
         raise UsageError(f'{place}: write values with commas between, "…" around one that holds a comma') from error
     if not values or not all(value.strip() for value in values):
         raise UsageError(f"{place}: a value is empty; write it, or take out a comma")
-    return name, tuple(_fitted(name, value.strip(), place=place) for value in values)
+    with located(place, UsageError):
+        return name, tuple(fitted(name, value.strip()) for value in values)
 
 
 def parse_sets(texts: Iterable[str]) -> dict[str, Any]:
@@ -61,13 +61,6 @@ def _divided(text: str, *, flag: str, example: str) -> tuple[str, str]:
     if not (name.strip() and equals):
         raise UsageError(f"{flag} {text}: write NAME=VALUE or NODE.INPUT=VALUE, such as {flag} {example}")
     return spelled(name), value
-
-
-def _fitted(name: str, value: str, *, place: str) -> Any:
-    try:
-        return fitted(name, value)
-    except UsageError as error:
-        raise UsageError(f"{place}: {error}") from error
 
 
 def _once(pairs: Iterable[tuple[str, Any]], *, flag: str) -> dict[str, Any]:

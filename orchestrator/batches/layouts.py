@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from orchestrator.errors import OutputRefused, UsageError
+from orchestrator.batches.variation import Variation
+from orchestrator.errors import OutputRefused, UsageError, located
 from orchestrator.outputs.names import output_names
 from state.batch import Layout
-
-if TYPE_CHECKING:
-    from orchestrator.batches.variations import Variation
 
 _STEMS: dict[Layout, str] = {"numbered": "image", "batch": "sprite", "mirror": "image", "gallery": "image"}
 WITH_INFO: frozenset[Layout] = frozenset({"batch", "gallery"})
@@ -82,11 +79,9 @@ def refuse_unsafe(stem: str, *, layout: Layout, subfolder: str = "", place: str)
     """Refuse a stem or subfolder with which no picture of any number could be saved. Errors: UsageError."""
     if layout in ("numbered", "gallery") and stem.casefold() == _SIDECAR_STEM:
         raise UsageError(f"{place}: what lies beside the pictures is called {stem} already; choose another")
-    try:
+    with located(place, OutputRefused, into=UsageError):
         output_names(subfolder, f"{stem}.png", (".png",))
         output_names(subfolder, f"{stem}{_LONGEST_ENDING}.png", (".png",))
-    except OutputRefused as error:
-        raise UsageError(f"{place}: {error}") from error
 
 
 def _mirrored(variation: Variation, total: int, stem: str) -> str:

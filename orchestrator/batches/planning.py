@@ -18,7 +18,8 @@ from orchestrator.batches.sidecars import Reproduction
 from orchestrator.batches.sources import read_entries
 from orchestrator.batches.spec import BatchSpec, PromptEntry
 from orchestrator.batches.values import parts_of
-from orchestrator.batches.variations import Variation, vary
+from orchestrator.batches.variation import Variation
+from orchestrator.batches.variations import vary
 from orchestrator.batches.vocabulary import Vocabulary
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import ItemError, UsageError

@@ -11,7 +11,7 @@ from orchestrator.batches.layouts import refuse_unsafe
 from orchestrator.batches.spec import PromptEntry
 from orchestrator.batches.values import clean, fitted, parted, parts_of
 from orchestrator.batches.vocabulary import PLACES, Vocabulary, spelled
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, located
 
 _TEXTS = ("prompt", *PLACES)
 _FILE_EXTENSION = re.compile(r"\.(png|jpe?g|webp|gif|mp4|webm|txt|json)\Z", re.IGNORECASE)
@@ -49,10 +49,8 @@ class Heading:
                 continue
             if name is None:
                 raise UsageError(f"{where}: {value!r} stands in a column without a heading; quote a text with commas")
-            try:
+            with located(f"{where}, column {written!r}", UsageError):
                 fitting = clean(value, name).strip() if name in _TEXTS else fitted(name, value)
-            except UsageError as error:
-                raise UsageError(f"{where}, column {written!r}: {error}") from error
             inputs |= parted(name, fitting)
         prompt, name, subfolder = (inputs.pop(text, "") for text in _TEXTS)
         if not prompt:
@@ -71,7 +69,5 @@ def _meaning(said: str, place: str, vocabulary: Vocabulary, subfolder: str | Non
     name = spelled(said)
     if name == "prompt" or (name in PLACES and subfolder is not None):
         return name
-    try:
+    with located(place, UsageError):
         return vocabulary.meaning(said)
-    except UsageError as error:
-        raise UsageError(f"{place}: {error}") from error

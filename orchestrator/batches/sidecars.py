@@ -17,7 +17,7 @@ import msgspec
 import templates
 from orchestrator.batches.sidecar_text import as_text, from_text
 from orchestrator.batches.values import fitted
-from orchestrator.errors import TemplateError, UsageError
+from orchestrator.errors import TemplateError, UsageError, located
 from orchestrator.outputs import Sidecar, embedded_graph
 from orchestrator.preparation import Preparation, filled
 from orchestrator.text_files import decoded
@@ -77,17 +77,15 @@ def read_reproduction(path: Path, *, home: Path, template: str | None = None) ->
     `home`: where a relative template starts. `template`: to be used whatever the file says.
     Errors: UsageError for what is neither, and where the template is gone or is not what it was.
     """
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(len(_PNG))
-            if data == _PNG:
-                return _of_picture(path, template)
-            data += stream.read(LARGEST_SIDECAR_BYTES)
-        inputs, facts = _parted(decoded(data))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: no sidecar of burst, and no PNG: {error}") from error
+    with (
+        located(f"{path}: cannot be read", OSError, into=UsageError),
+        located(f"{path}: no sidecar of burst, and no PNG", ValueError, RecursionError, into=UsageError),
+        path.open("rb") as stream,
+    ):
+        data = stream.read(len(_PNG))
+        if data == _PNG:
+            return _of_picture(path, template)
+        inputs, facts = _parted(decoded(data + stream.read(LARGEST_SIDECAR_BYTES)))
     if template is None:
         template = _unchanged(path, facts, home)
     return _reproduction(path, template, None, inputs)
@@ -209,8 +207,6 @@ def _reproduction(path: Path, template: str | None, graph: Graph | None, inputs:
     if prompt is not None and not isinstance(prompt, str):
         raise UsageError(f"{path}: its prompt is {prompt!r}, which is no text")
     if seed is not None:
-        try:
+        with located(path, UsageError):
             seed = fitted("seed", seed)
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from error
     return Reproduction(template, graph, prompt, seed, others)

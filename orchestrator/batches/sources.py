@@ -16,7 +16,7 @@ from orchestrator.batches.rows import Heading
 from orchestrator.batches.spec import BatchSpec, PromptEntry, flag_of
 from orchestrator.batches.values import clean
 from orchestrator.batches.vocabulary import Vocabulary
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, located
 from orchestrator.formatting import folded
 from orchestrator.text_files import decoded
 
@@ -77,21 +77,16 @@ class _List:
 
 def _text(path: str, shown: str, flag: str, stdin: BinaryIO | None) -> str:
     """Pipes and the shell's `<(…)` are read to their end. Errors: UsageError."""
-    try:
+    with located(f"{flag} {path}: cannot be read", OSError, ValueError, into=UsageError):
         if path == STANDARD_INPUT:
             data = (stdin or sys.stdin.buffer).read(LARGEST_LIST_BYTES + 1)
         else:
             with open(path, "rb") as stream:
                 data = stream.read(LARGEST_LIST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"{flag} {path}: cannot be read: {reason}") from error
     if len(data) > LARGEST_LIST_BYTES:
         raise UsageError(f"{shown}: over {LARGEST_LIST_BYTES >> 20} MiB; split it")
-    try:
+    with located(shown, ValueError, into=UsageError):
         return decoded(data)
-    except ValueError as error:
-        raise UsageError(f"{shown}: {error}") from error
 
 
 def _whole(listed: _List, text: str) -> Iterator[PromptEntry]:
@@ -137,10 +132,10 @@ def _records(listed: _List, text: str) -> Iterator[tuple[int, list[str]]]:
     rows = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     while True:
         number = rows.line_num + 1
-        try:
+        with located(
+            f"{listed.line(number)}: this row is no CSV", csv.Error, into=UsageError, advice="see to its quotes"
+        ):
             cells = next(rows, None)
-        except csv.Error as error:
-            raise UsageError(f"{listed.line(number)}: this row is no CSV: {error}; see to its quotes") from error
         if cells is None:
             return
         if any(cell.strip() for cell in cells):

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from orchestrator.batches.layouts import refuse_unsafe
 from orchestrator.batches.values import LARGEST_SEED, clean, fitted, parted, parts_of
 from orchestrator.batches.vocabulary import Vocabulary, spelled
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, located
 from state.batch import Layout
 from state.item import Priority
 
@@ -187,10 +187,8 @@ def _check_seeds(spec: BatchSpec) -> None:
     if spec.seed_mode == "random":
         raise UsageError("--seed-mode random draws every seed; leave --seed out")
     _fitted("seed", spec.seed, "--seed")
-    try:
+    with located("--seed", UsageError):
         last_seed(spec.seed, spec)
-    except UsageError as error:
-        raise UsageError(f"--seed: {error}") from error
 
 
 def _check_sweeps(spec: BatchSpec) -> None:
@@ -245,14 +243,10 @@ def _renamed(vocabulary: Vocabulary, flag: str, said: Mapping[str, Any]) -> dict
 
 
 def _meaning(vocabulary: Vocabulary, said: str, place: str) -> str:
-    try:
+    with located(place, UsageError):
         return vocabulary.meaning(said)
-    except UsageError as error:
-        raise UsageError(f"{place}: {error}") from error
 
 
 def _fitted(name: str, value: object, place: str) -> Any:
-    try:
+    with located(place, UsageError):
         return fitted(name, value)
-    except UsageError as error:
-        raise UsageError(f"{place}: {error}") from error

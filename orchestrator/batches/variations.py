@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
-from typing import Any
 
 from orchestrator.batches.spec import BatchSpec, PromptEntry, last_seed
 from orchestrator.batches.values import parted, parts_of
-from orchestrator.errors import UsageError
+from orchestrator.batches.variation import Variation
+from orchestrator.errors import UsageError, located
 from orchestrator.formatting import counted
 
 LARGEST_BATCH = 100_000
 """Items. More than these are asked for in several calls."""
 _DRAWN_BELOW = 2**32 - 1000
 """Many nodes take seeds of 32 bits only, and the last of 999 variations must fit too."""
-
-
-@dataclass(frozen=True)
-class Variation:
-    """One prompt as it is sent."""
-
-    index: int
-    """From 1, in the whole batch."""
-    prompt: str
-    inputs: Mapping[str, Any]
-    """Complete, by binding or address; the seed included where the template takes one."""
-    axes: Mapping[str, Any] = field(default_factory=dict)
-    """What the sweeps chose for it."""
-    number: int = 1
-    """From 1, among those of its prompt."""
-    of: int = 1
-    """How many its prompt has."""
-    name: str = ""
-    """What a mirror layout calls it; empty where nobody named it."""
-    subfolder: str = ""
 
 
 def drawn_seed() -> int:
@@ -82,10 +61,8 @@ def _seeds(entry: PromptEntry, spec: BatchSpec, *, base: int, draw: Callable[[],
             raise UsageError(f"{entry.where}: it says its seed, and --seed-mode random draws them; leave one out")
         return _drawn(spec.count, draw)
     first = base if own is None else own
-    try:
+    with located(f"{entry.where}, seed", UsageError):
         last = last_seed(first, spec)
-    except UsageError as error:
-        raise UsageError(f"{entry.where}: the seed {error}") from error
     return [first] * spec.count if spec.seed_mode == "fixed" else list(range(first, last + 1))
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import uvicorn
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, located
 from orchestrator.settings import HEADERS_VARIABLE, Overrides
 from orchestrator.web.app import create_app
 from orchestrator.web.security import LOOPBACK
@@ -100,14 +100,12 @@ class _Server(uvicorn.Server):
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    try:
+    with located(f"cannot listen on {host}:{port}", OSError, into=UsageError, advice="try --port 0"):
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         return listening
-    except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}; try --port 0") from error
 
 
 def _hosts(serving: Serving) -> set[str]:

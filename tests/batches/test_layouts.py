@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from orchestrator.batches.layouts import Place, directory_name, place_of, refuse_unsafe
 from orchestrator.batches.values import LARGEST_SEED
-from orchestrator.batches.variations import LARGEST_BATCH, Variation
+from orchestrator.batches.variation import Variation
+from orchestrator.batches.variations import LARGEST_BATCH
 from orchestrator.errors import UsageError
 from orchestrator.outputs.names import output_names
 from state.batch import Layout

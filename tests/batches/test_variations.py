@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from orchestrator.batches.spec import BatchSpec, PromptEntry
 from orchestrator.batches.values import LARGEST_SEED
-from orchestrator.batches.variations import LARGEST_BATCH, Variation, count_of, drawn_seed, vary
+from orchestrator.batches.variation import Variation
+from orchestrator.batches.variations import LARGEST_BATCH, count_of, drawn_seed, vary
 from orchestrator.errors import UsageError
 
 
@@ -130,7 +131,7 @@ def test_names_go_with_their_prompt() -> None:
         ({"height": 512}, {"sweeps": {"size": ("8x8",)}}, "prompts.csv line 7: it says height, and --sweep"),
         ({"seed": 5}, {"sweeps": {"seed": (1,)}}, "prompts.csv line 7: it says seed, and --sweep"),
         ({"seed": 5}, {"seed_mode": "random"}, "prompts.csv line 7: .* --seed-mode random"),
-        ({"seed": LARGEST_SEED}, {"count": 2}, "prompts.csv line 7: the seed .* ends over 18446744073709551615"),
+        ({"seed": LARGEST_SEED}, {"count": 2}, "prompts.csv line 7, seed: .* ends over 18446744073709551615"),
     ],
 )
 def test_a_row_against_a_flag_is_refused(row: dict[str, Any], said: dict[str, Any], message: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,32 @@ def test_imports_point_one_way(path: Path) -> None:
         if name != "orchestrator"
     }
     assert not wrong
+
+
+def test_no_imports_make_a_circle() -> None:
+    """Neither at run time, nor in a function, nor for the type checker alone."""
+    ours = {dotted(path): path for path in modules()}
+    TopologicalSorter({name: needed_modules(path, ours) for name, path in ours.items()}).prepare()
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def needed_modules(path: Path, ours: Collection[str]) -> set[str]:
+    """`from package import module` needs the module; its package is imported before either of them."""
+    package = dotted(path).split(".")[: None if path.name == "__init__.py" else -1]
+    needed: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            needed |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            for inner in (f"{source}.{alias.name}" for alias in node.names):
+                needed.add(inner if inner in ours else source)
+    return needed.intersection(ours) - {dotted(path)}
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,0 +1,27 @@
+"""A variation: one prompt as it is sent, with the values that it is made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What one item of a batch is to be made with."""
+
+    index: int
+    """From 1, in the whole batch."""
+    prompt: str
+    inputs: Mapping[str, Any]
+    """Complete, by binding or address; the seed included where the template takes one."""
+    axes: Mapping[str, Any] = field(default_factory=dict)
+    """What the sweeps chose for it."""
+    number: int = 1
+    """From 1, among those of its prompt."""
+    of: int = 1
+    """How many its prompt has."""
+    name: str = ""
+    """What a mirror layout calls it; empty where nobody named it."""
+    subfolder: str = ""
