@@ -51,7 +51,7 @@ def cancel(
         if queued_only:
             # Pending ones first, so that a burst at work submits none of them meanwhile.
             changed = _cancel_or_wish(store, wanted, _is_pending)
-            deleted = _delete_waiting(servers, map(store.get, wanted))
+            deleted = _delete_waiting(servers, store.get_many(wanted))
             changed += _cancel_or_wish(
                 store, list(deleted), lambda item: _is_pending(item) or item.prompt_id == deleted[item.key]
             )
@@ -125,7 +125,7 @@ def _cancel_or_wish(
         return _CANCELLABLE[now.status](now) if accept(now) else now
 
     while True:
-        items = [item for item in map(store.get, keys) if item.status in _CANCELLABLE and accept(item)]
+        items = [item for item in store.get_many(keys) if item.status in _CANCELLABLE and accept(item)]
         try:
             changed = store.apply([Change(item.key, item.status, taken_back) for item in items])
         except StaleChange:

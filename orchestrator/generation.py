@@ -216,7 +216,8 @@ class Generation:
             holder = lock.living_holder()
             self._progress.waits(holder.describe() if holder else "another process")
             while True:
-                ended = [store.get(key) for key in news if key in self._awaited and key in store]
+                self._awaited -= {key for key in news if key not in store}
+                ended = store.get_many(key for key in news if key in self._awaited)
                 for item in [item for item in ended if item.status not in _DUE]:
                     self._awaited.remove(item.key)
                     self._progress.ended(item, number=record.total - len(self._awaited), size=record.total)

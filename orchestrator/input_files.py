@@ -11,6 +11,7 @@ from orchestrator.errors import UploadError
 from orchestrator.outputs import pictures
 from orchestrator.outputs.names import server_extension
 from orchestrator.text_files import read_ordinary
+from state.item import ItemOutput
 
 LARGEST_UPLOAD_BYTES = 1 << 30
 """A larger file is a mistake; it would be held in memory."""
@@ -58,22 +59,34 @@ class UploadedFile:
     told: str
 
 
-def read_uploads(uploads: Mapping[str, str], home: Path) -> dict[str, InputFile]:
+def read_uploads(uploads: Mapping[str, str | ItemOutput], home: Path) -> dict[str, InputFile]:
     """An item's pictures by binding, each whole. Relative paths start at `home`. Errors: UploadError."""
-    found = {name: _read(home / path) for name, path in uploads.items()}
+    found = _read_all(uploads, home)
     for picture in found.values():
         _refuse_damaged(picture)
     return found
 
 
-def name_uploads(uploads: Mapping[str, str], home: Path) -> dict[str, UploadedFile]:
+def name_uploads(uploads: Mapping[str, str | ItemOutput], home: Path) -> dict[str, UploadedFile]:
     """As if a server had them under their own names, whether they are whole or not. Errors: UploadError."""
-    return names_of({name: _read(home / path) for name, path in uploads.items()})
+    return names_of(_read_all(uploads, home))
 
 
 def names_of(found: Mapping[str, InputFile]) -> dict[str, UploadedFile]:
     """The pictures' own names."""
     return {name: UploadedFile(picture.as_input, picture.as_input) for name, picture in found.items()}
+
+
+def _read_all(uploads: Mapping[str, str | ItemOutput], home: Path) -> dict[str, InputFile]:
+    found = {}
+    for name, source in uploads.items():
+        if isinstance(source, ItemOutput):
+            raise UploadError(
+                f"{name} is output {source.output} of {source.item}, and this version of burst takes files alone; "
+                "use the burst that wrote it, or a newer one"
+            )
+        found[name] = _read(home / source)
+    return found
 
 
 def _read(path: Path) -> InputFile:

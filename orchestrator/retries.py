@@ -96,4 +96,4 @@ def named(store: JsonStore, keys: Collection[str]) -> list[Item]:
         near = difflib.get_close_matches(missing[0], [item.key for item in store.items()], n=3)
         advice = f"; near it: {', '.join(near)}" if near else "; `burst status --json` lists some"
         raise UsageError(f"no item {missing[0]!r} in {store.path}{advice}")
-    return [store.get(key) for key in keys]
+    return store.get_many(keys)

@@ -72,7 +72,7 @@ def verify_outputs(
         put_back: list[Item] = []
         if repair and problems:
             broken = {key for key, _ in problems}
-            put_back = change_all(store, map(store.get, broken), lambda item: item.start_over())
+            put_back = change_all(store, store.get_many(broken), lambda item: item.start_over())
             store.settle(at_end=True)
         return Verified(checked=checked, problems=tuple(problems), put_back=keys_of(put_back))
     finally:

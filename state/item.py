@@ -36,6 +36,9 @@ TRANSITIONS: dict[Status | None, frozenset[Status]] = {
 }
 """Which status may follow which; every store applies this one table. None: the item is not there yet."""
 
+REMOVABLE = frozenset(Status) - {Status.SUBMITTED}
+"""From which status an item may be removed: a server may still have something of a submitted one."""
+
 
 def remaining(counts: Mapping[Status, int]) -> int:
     """Items still due or out on a server."""
@@ -57,6 +60,23 @@ class OutputRecord(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
+class TrashedOutput(OutputRecord, frozen=True, kw_only=True, omit_defaults=True):
+    """An output that the user deleted: no longer one of the item's, and not to be rendered again for that."""
+
+    trashed_at: UtcTime
+    kept_as: str | None = None
+    """Where its file lies now, relative to the output directory; None: it is no longer kept."""
+
+
+class ItemOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """An output of another item, to be used as an input."""
+
+    item: str
+    """That item's key."""
+    output: Count
+    """Which of its outputs, counted from 0."""
+
+
 class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why an item failed, or why its last attempt did."""
 
@@ -75,12 +95,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     inputs: dict[str, Any] = {}
     batch_size_auto: bool = False
     """Whether `--batch-size auto` chose the batch size in `inputs`, so that it may be made smaller."""
-    uploads: dict[str, str] = {}
-    """Binding → picture that its server is given first; the path is relative to the state file's directory."""
+    uploads: dict[str, str | ItemOutput] = {}
+    """Binding → image that its server is given first: a path relative to the state file's directory, or an output of
+    another item, which this item waits for."""
     template: str | None = None
     batch: str | None = None
     index: Count | None = None
     priority: Priority = "normal"
+    rank: float = 0.0
+    """Order among the items of one priority: the lowest first, and by their order in the file where it is the same."""
     attempts: Count = 0
     crashes: Count = 0
     prompt_id: str | None = None
@@ -90,41 +113,78 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seen_running: bool = False
     cancel_requested: bool = False
     submitted_at: UtcTime | None = None
+    prefix_scheme: Count = 1
+    """By which rule the save nodes of its prompt were given their file name prefixes; noted with the intent."""
     completed_at: UtcTime | None = None
     seconds: float | None = None
     outputs: tuple[OutputRecord, ...] = ()
+    trashed: tuple[TrashedOutput, ...] = ()
+    favourite: bool = False
+    tags: tuple[str, ...] = ()
     error: ErrorRecord | None = None
     fingerprint: str | None = None
     sidecar: str | None = None
     """Where to say how its outputs were made: a `.txt` or `.json` relative to the output directory."""
 
+    @property
+    def upload_paths(self) -> dict[str, str]:
+        """Those of `uploads` that are files."""
+        return {name: source for name, source in self.uploads.items() if isinstance(source, str)}
+
+    @property
+    def awaits(self) -> tuple[ItemOutput, ...]:
+        """Outputs of other items that it needs. This version of burst cannot use them: it is not due."""
+        return tuple(source for source in self.uploads.values() if isinstance(source, ItemOutput))
+
 
 KNOWN_FIELDS = frozenset(Record.__struct_fields__)
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 decode_record = msgspec.json.Decoder(Record).decode
 """The checked record. Errors: msgspec.ValidationError, whose text ends in the path of the field."""
 
 
+_Part = OutputRecord | ItemOutput | ErrorRecord
+
+
 class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """A record with its key. `unknown` holds the fields that burst does not know; they are written back as found."""
+    """A record with its key. What burst does not know in it is written back as found."""
 
     key: str
     unknown: dict[str, msgspec.Raw] = {}
+    """The fields that burst does not know."""
+    unknown_within: dict[_Part, msgspec.Raw] = {}
+    """Parts with fields that burst does not know: an output, an upload, the error."""
 
     @classmethod
     def from_record(cls, key: str, raw: bytes | msgspec.Raw) -> Self:
         """Errors: msgspec.ValidationError."""
         record = decode_record(raw)
-        unknown = {name: value for name, value in _decode_fields(raw).items() if name not in KNOWN_FIELDS}
-        return cls(key=key, unknown=unknown, **msgspec.structs.asdict(record))
+        fields = _decode_fields(raw)
+        unknown = {name: value for name, value in fields.items() if name not in KNOWN_FIELDS}
+        within = _unknown_within(record, fields)
+        return cls(key=key, unknown=unknown, unknown_within=within, **msgspec.structs.asdict(record))
 
     def to_record(self) -> bytes:
         """The record as one line of JSON."""
         fields: dict[str, Any] = {"status": self.status, "subfolder": self.subfolder, "filename": self.filename}
-        fields |= msgspec.to_builtins(msgspec.structs.replace(self, unknown={}))
+        fields |= msgspec.to_builtins(msgspec.structs.replace(self, unknown={}, unknown_within={}))
         del fields["key"]
+        if self.unknown_within:
+            fields |= self._parts_as_found()
         return msgspec.json.format(msgspec.json.encode(fields | self.unknown), indent=0)
+
+    def _parts_as_found(self) -> dict[str, Any]:
+        """The fields whose parts hold what burst does not know, where these parts are still the item's."""
+        found = self.unknown_within
+        parts = {
+            "outputs": [found.get(output, output) for output in self.outputs],
+            "trashed": [found.get(output, output) for output in self.trashed],
+            "uploads": {name: found.get(source, source) for name, source in self.uploads.items()},  # type: ignore[arg-type]
+            "error": found.get(self.error, self.error) if self.error is not None else None,
+        }
+        return {name: value for name, value in parts.items() if value}
 
     @property
     def name(self) -> str:
@@ -155,7 +215,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             return self
         return msgspec.structs.replace(self, inputs={**self.inputs, "batch_size": batch_size})
 
-    def submit(self, *, prompt_id: str, server: str, at: datetime, fingerprint: str) -> Self:
+    def submit(self, *, prompt_id: str, server: str, at: datetime, fingerprint: str, prefix_scheme: int = 1) -> Self:
         """The intent: made durable before the POST. A completed item that was set to pending by hand starts over."""
         return msgspec.structs.replace(
             self._without_prompt() if self.completed_at is None else self.start_over(),
@@ -164,6 +224,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             server=server,
             submitted_at=at,
             fingerprint=fingerprint,
+            prefix_scheme=prefix_scheme,
         )
 
     def accept(self, *, prompt_id: str) -> Self:
@@ -260,4 +321,52 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             cancel_requested=False,
             submitted_at=None,
             fingerprint=None,
+            prefix_scheme=1,
         )
+
+
+class _KnownOutput(OutputRecord, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class _KnownTrashed(TrashedOutput, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class _KnownItemOutput(ItemOutput, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class _KnownError(ErrorRecord, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+_REFUSING = (
+    ("outputs", msgspec.json.Decoder(tuple[_KnownOutput, ...]).decode),
+    ("trashed", msgspec.json.Decoder(tuple[_KnownTrashed, ...]).decode),
+    ("uploads", msgspec.json.Decoder(dict[str, str | _KnownItemOutput]).decode),
+    ("error", msgspec.json.Decoder(_KnownError | None).decode),
+)
+"""The fields with parts, each with what refuses a part that holds what burst does not know."""
+
+
+def _unknown_within(record: Record, fields: Mapping[str, msgspec.Raw]) -> dict[_Part, msgspec.Raw]:
+    """The parts of a record, given as its fields, that hold what burst does not know."""
+    found: dict[_Part, msgspec.Raw] = {}
+    for name, refuse in _REFUSING:
+        if (raw := fields.get(name)) is not None:
+            try:
+                refuse(raw)
+            except msgspec.ValidationError:
+                found |= _parts(record, name, raw)
+    return found
+
+
+def _parts(record: Record, name: str, raw: msgspec.Raw) -> dict[_Part, msgspec.Raw]:
+    if name == "error":
+        return {record.error: raw} if record.error is not None else {}
+    if name == "uploads":
+        sources = _decode_fields(raw)
+        return {one: sources[name] for name, one in record.uploads.items() if isinstance(one, ItemOutput)}
+    outputs: tuple[OutputRecord, ...] = record.outputs if name == "outputs" else record.trashed
+    return dict(zip(outputs, _decode_list(raw), strict=True))

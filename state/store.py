@@ -14,12 +14,13 @@ from state.item import Item, Status
 class Change:
     """One item's next record, worked out from its current one while nobody else can write.
 
-    `expected` is the status that the change was decided on; None adds an item.
+    `expected` is the status that the change was decided on; None adds an item. `edit` returns None to remove it, which
+    a status of `state.item.REMOVABLE` allows.
     """
 
     key: str
     expected: Status | None
-    edit: Callable[[Item], Item]
+    edit: Callable[[Item], Item | None]
 
 
 class Store(Protocol):
@@ -31,6 +32,9 @@ class Store(Protocol):
 
     def get(self, key: str) -> Item:
         """Errors: KeyError."""
+
+    def get_many(self, keys: Iterable[str]) -> list[Item]:
+        """Those of these items that are there: another process may have removed some."""
 
     def items(self, *statuses: Status) -> Iterator[Item]:
         """Items in their order, all or those of the given statuses, as they stand at the time of the call."""
@@ -46,8 +50,16 @@ class Store(Protocol):
         `accept` is asked in that order, until there are enough, while other threads and processes go on.
         """
 
+    def due_count(self) -> int:
+        """How many pending items there are for `due`: all but those that wait for another item's output."""
+
+    def waiting(self) -> list[str]:
+        """The keys of pending items that wait for another item's output."""
+
     def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
-        """Make all of these changes or none; durable on return (with `sync`). Returns the new items, in order.
+        """Make all of these changes or none; durable on return (with `sync`). Returns the changed items, in order.
+
+        Items that were removed are not among them.
 
         Errors: StaleChange when a status is not the expected one (what others wrote is taken in then: `get` shows what
         it is now); DiskFull; StateError. Nothing was written then.
@@ -57,7 +69,7 @@ class Store(Protocol):
         """Add those whose key is not there yet, all in one change set. Returns what was added. Safe to repeat."""
 
     def refresh(self) -> list[str]:
-        """Take in what other processes wrote; the keys that they changed since the last call, each once.
+        """Take in what other processes wrote; the keys that they changed or removed since the last call, each once.
 
         What `apply`, `add` and `settle` took in meanwhile is named too, so one thread alone may hear the news.
         """
@@ -69,7 +81,7 @@ class Store(Protocol):
         """Let go of files. Nothing is written. Safe to repeat."""
 
 
-def change_all(store: Store, items: Iterable[Item], edit: Callable[[Item], Item]) -> list[Item]:
+def change_all(store: Store, items: Iterable[Item], edit: Callable[[Item], Item | None]) -> list[Item]:
     """Change items in one change set; those that another process changed meanwhile are left out."""
     chosen = list(items)
     while chosen:

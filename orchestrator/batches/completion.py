@@ -148,8 +148,8 @@ class BatchCompletion:
             self._note(f"the {NAME} of batch {record.batch} could not be written: {error}")
 
     def _items(self, keys: Sequence[str]) -> list[Item]:
-        """Those that nobody has taken out of the state by hand."""
-        return [self._store.get(key) for key in keys if key in self._store]
+        """Those that nobody has removed."""
+        return self._store.get_many(keys)
 
 
 def _is_left(items: Sequence[Item]) -> bool:

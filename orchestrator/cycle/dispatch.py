@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from typing import Literal, Protocol
 
 import msgspec
@@ -117,7 +118,7 @@ class Dispatch:
     @property
     def is_batch_over(self) -> bool:
         """Every item of the batch that this run is for has ended; False where it is for none."""
-        while self._awaited and self._store.get(self._awaited[-1]).status not in (Status.PENDING, Status.SUBMITTED):
+        while self._awaited and not self._is_any(self._awaited[-1:], Status.PENDING, Status.SUBMITTED):
             self._awaited.pop()
         return self._batch is not None and not self._awaited
 
@@ -202,7 +203,7 @@ class Dispatch:
         own = worker.load()
         room = min(room, worker.window(self._size) + self._ahead - own.out)
         others = [one.load() for one in self._workers if not (one is worker or one.is_lost or one.is_waited_for)]
-        pending = self._store.counts()[Status.PENDING]
+        pending = self._store.due_count()
         if not self._until_done:
             pending = min(pending, max(0, self.left_in_burst - held.total()) + self._ahead)
         taken = 0
@@ -251,9 +252,12 @@ class Dispatch:
                 return True
             if not all(id(worker) in self._resting or worker.is_lost for worker in self._workers):
                 return False
-            return not any(self._store.get(key).status is Status.PENDING for key in self._hopeless())
+            return not self._is_any(self._hopeless(), Status.PENDING)
 
     def has_more(self) -> bool:
         """Something is due, or out on a server of this run."""
         with self._lock:
-            return bool(self._held) or self._store.counts()[Status.PENDING] > 0
+            return bool(self._held) or self._store.due_count() > 0
+
+    def _is_any(self, keys: Iterable[str], *statuses: Status) -> bool:
+        return any(item.status in statuses for item in self._store.get_many(keys))

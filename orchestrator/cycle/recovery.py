@@ -106,9 +106,9 @@ class Recovery:
         """Only by the id, because another state's items may have the same keys."""
         ours = prompt.extra_data.get("burst")
         key = ours.get("item") if isinstance(ours, dict) else None
-        if not isinstance(key, str) or key not in self._context.store:
+        if not isinstance(key, str):
             return False
-        return prompt.prompt_id in self._context.store.get(key).previous_prompt_ids
+        return any(prompt.prompt_id in item.previous_prompt_ids for item in self._context.store.get_many([key]))
 
     def found_late(self, item: Item) -> tuple[Item, Finished] | None:
         """A prompt of this item that had been given up and finished after all: the item with that prompt's id."""

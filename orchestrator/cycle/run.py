@@ -198,7 +198,7 @@ def _spared(store: JsonStore, output_dir: Path) -> Iterator[str]:
     home = store.path.parent
     for item in store.items():
         yield from (output.path for output in item.outputs)
-        for upload in item.uploads.values():
+        for upload in item.upload_paths.values():
             if (original := home / upload).is_relative_to(output_dir):
                 yield original.relative_to(output_dir).as_posix()
 

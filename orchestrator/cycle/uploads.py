@@ -110,9 +110,9 @@ class Uploads:
                         self._context.dispatch.let_go(one.item.key)
                     raise
                 continue
-            now = self._context.store.get(arrival.item.key)
-            if now.status is Status.PENDING and now.uploads == arrival.item.uploads:
-                ready.append(ReadyItem(now, arrival.outcome))
+            for now in self._context.store.get_many([arrival.item.key]):
+                if now.status is Status.PENDING and now.uploads == arrival.item.uploads:
+                    ready.append(ReadyItem(now, arrival.outcome))
         return ready, through
 
     def abandon(self) -> None:

@@ -187,9 +187,11 @@ class Worker:
         context.client.queue_remaining()
         if isinstance(self.lost, TransientError):
             self._stall_detector.stirred()
-        for key in context.dispatch.held_by(self):
-            item = context.store.get(key)
-            if item.status is not Status.SUBMITTED or item.server != context.client.url:
+        held = context.dispatch.held_by(self)
+        there = {item.key: item for item in context.store.get_many(held)}
+        for key in held:
+            item = there.get(key)
+            if item is None or item.status is not Status.SUBMITTED or item.server != context.client.url:
                 self._drop(key)
             elif key not in self._downloads:
                 self._in_flight.take_in(item)
@@ -253,8 +255,8 @@ class Worker:
             watched = self._in_flight.get(key)
             if watched is None:
                 continue
-            now = self.context.store.get(key)
-            if now.status is not Status.SUBMITTED or now.prompt_id != watched.prompt_id:
+            (now,) = self.context.store.get_many([key]) or (None,)
+            if now is None or now.status is not Status.SUBMITTED or now.prompt_id != watched.prompt_id:
                 self._drop(key)
             elif now.cancel_requested and not watched.cancel_requested:
                 self._in_flight.take_in(now)

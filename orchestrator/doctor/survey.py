@@ -77,7 +77,7 @@ def _survey(store: JsonStore) -> Survey:
             case Status.PENDING:
                 templates[item.template] += 1
                 uploaded[item.template] = uploaded.get(item.template, frozenset(item.uploads)) & item.uploads.keys()
-                pictures += item.uploads.values()
+                pictures += item.upload_paths.values()
             case Status.SUBMITTED:
                 templates[item.template] += 1
                 servers[item.server or "?"] += 1

@@ -111,7 +111,7 @@ class WatchedState:
             if self._store is None or not self.path.exists():
                 self._open()
             elif keys := self._store.refresh():
-                self._take_in(self._store.get(key) for key in keys if key in self._store)
+                self._take_in(self._store.get_many(keys))
                 self._forget(key for key in keys if key not in self._store)
             elif self._store.is_edited():
                 self._open()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from state.disk import Disk, Handle, Stamp
-from state.json.journal_lines import Line, header_line, header_of, read_lines, snapshot_line
+from state.json.journal_lines import Line, UnknownLine, carried_line, header_line, header_of, read_lines, snapshot_line
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +21,7 @@ class Journal:
     def __init__(self, path: Path, handle: Handle, lines: Sequence[Line], end: int) -> None:
         header = header_of(path, lines)
         self.path = path
+        self.version = header.version
         self.extends = header.extends or ""
         """The hash of the JSON that its lines bring up to date."""
         self.stamp = Stamp(*header.stamp) if header.stamp else None
@@ -29,6 +30,7 @@ class Journal:
         self.marker: str | None = None
         """The hash in the last hand-over line, while its new journal is not in yet."""
         self.seq = header.seq
+        self.unknown_lines: list[UnknownLine] = []
         self._handle = handle
         self._inode = handle.stamp().inode
         self._end = end
@@ -49,18 +51,25 @@ class Journal:
             raise
 
     @classmethod
-    def begin(cls, disk: Disk, path: Path, *, extends: str, stamp: Stamp, seq: int, merged: bool) -> Journal:
-        """Put an empty journal in place, durably, whatever stood there. Errors: DiskFull."""
-        line = header_line(seq=seq, extends=extends, stamp=stamp, merged=merged)
+    def begin(
+        cls, disk: Disk, path: Path, *, extends: str, stamp: Stamp, merged: bool, replaces: Journal | None
+    ) -> Journal:
+        """Put a journal in place, durably, whatever stood there; with the unknown lines of the old one alone.
+
+        Errors: DiskFull.
+        """
+        seq, carried = (replaces.seq, replaces.unknown_lines) if replaces is not None else (0, [])
+        data = header_line(seq=seq, extends=extends, stamp=stamp, merged=merged)
+        data += b"".join(carried_line(line, seq=number) for number, line in enumerate(carried, seq + 1))
         temporary = path.with_name(path.name + ".tmp")
         handle = disk.append_to(temporary, create=True)
         try:
             handle.truncate(0)
-            handle.write(line)
+            handle.write(data)
             handle.sync()
             disk.replace(temporary, path)
             handle.path = path
-            return cls(path, handle, read_lines(path, line).lines, len(line))
+            return cls(path, handle, read_lines(path, data).lines, len(data))
         except BaseException:
             handle.close()
             disk.remove(temporary)
@@ -118,3 +127,5 @@ class Journal:
         for line in lines:
             self.seq = line.seq
             self.marker = line.snapshot or self.marker
+            if isinstance(line, UnknownLine):
+                self.unknown_lines.append(line)

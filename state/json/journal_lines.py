@@ -1,15 +1,20 @@
 """The lines of the journal, as bytes and as values.
 
 A line is a JSON object that starts with the CRC-32 of the rest of it:
-    {"crc":"89abcdef","version":1,"seq":41,"extends":"<sha256 of the JSON>","stamp":[…]}              first line
+    {"crc":"89abcdef","version":2,"seq":41,"extends":"<sha256 of the JSON>","stamp":[…]}              first line
         "stamp" is that JSON's inode, bytes and time: another one in its place is looked at before it is replaced
         also "merged":true where that JSON took in edits by hand, which no journal holds
     {"crc":"89abcdef","seq":42,"changes":[{"key":"a.txt","was":"pending","record":{…}}]}              a change set
+        "record":null removes the item
     {"crc":"89abcdef","seq":43,"snapshot":"<sha256 of the JSON about to be renamed in>"}              a hand-over
+A line of any other kind, which a newer burst of this format version wrote, changes no item, and every hand-over carries
+it into the new journal. Fields that are not known on a line of these three kinds belong to that line and go with it.
+docs/state.md describes every field.
 """
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,10 +26,14 @@ from orchestrator.errors import StateError, StateVersionError
 from state.disk import Stamp
 from state.item import Status
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""What is written."""
+READABLE_VERSIONS = frozenset({1, FORMAT_VERSION})
 
 _PREFIX = b'{"crc":"'
 _BODY_AT = len(_PREFIX) + 8 + len(b'",')
+_FRAME = frozenset({"crc", "seq"})
+_REMOVED = b"null"
 
 
 class JournalChange(msgspec.Struct, frozen=True):
@@ -34,12 +43,18 @@ class JournalChange(msgspec.Struct, frozen=True):
     was: Status | None
     record: msgspec.Raw
 
+    @property
+    def new_record(self) -> bytes | None:
+        """None where the item was removed."""
+        raw = bytes(self.record)
+        return None if raw == _REMOVED else raw
+
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line as read. Exactly one of `extends`, `changes` and `snapshot` is set."""
+    """A line as read. One of `extends`, `changes` and `snapshot` is set; none on an `UnknownLine`."""
 
     seq: int
-    changes: tuple[JournalChange, ...] = ()
+    changes: tuple[JournalChange, ...] | None = None
     snapshot: str | None = None
     extends: str | None = None
     stamp: tuple[int, int, int] | None = None
@@ -47,7 +62,15 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     version: int | None = None
 
 
+class UnknownLine(Line, frozen=True):
+    """A whole line of a kind that this burst does not know."""
+
+    fields: dict[str, msgspec.Raw] = {}
+    """All but its frame."""
+
+
 _decode_line = msgspec.json.Decoder(Line).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _framed(body: bytes) -> bytes:
@@ -64,17 +87,23 @@ def snapshot_line(*, seq: int, snapshot: str) -> bytes:
     return _framed(b'"seq":%d,"snapshot":"%s"}' % (seq, snapshot.encode()))
 
 
-def change_line(*, seq: int, changes: Iterable[tuple[str, Status | None, bytes]]) -> bytes:
-    """`changes`: key, the status that is replaced (None: added), the new record as JSON."""
+def change_line(*, seq: int, changes: Iterable[tuple[str, Status | None, bytes | None]]) -> bytes:
+    """`changes`: key, the status that is replaced (None: added), the new record as JSON (None: removed)."""
     parts = (
-        b'{"key":%s,"was":%s,"record":%s}' % (msgspec.json.encode(key), msgspec.json.encode(was), record)
+        b'{"key":%s,"was":%s,"record":%s}' % (msgspec.json.encode(key), msgspec.json.encode(was), record or _REMOVED)
         for key, was, record in changes
     )
     return _framed(b'"seq":%d,"changes":[%s]}' % (seq, b",".join(parts)))
 
 
+def carried_line(line: UnknownLine, *, seq: int) -> bytes:
+    """The same line as part of another journal."""
+    fields = (b",%s:%s" % (msgspec.json.encode(name), bytes(value)) for name, value in line.fields.items())
+    return _framed(b'"seq":%d%s}' % (seq, b"".join(fields)))
+
+
 def _parse(line: bytes) -> Line | None:
-    """None where the bytes are not a whole line."""
+    """None where the bytes are not a whole line. Errors: msgspec.DecodeError for a whole one of another shape."""
     if not line.startswith(_PREFIX) or line[_BODY_AT - 2 : _BODY_AT] != b'",':
         return None
     try:
@@ -83,10 +112,13 @@ def _parse(line: bytes) -> Line | None:
         return None
     if zlib.crc32(line[_BODY_AT:]) != expected:
         return None
-    try:
-        return _decode_line(line)
-    except msgspec.DecodeError:
-        return None
+    parsed = _decode_line(line)
+    if parsed.changes is not None or parsed.snapshot is not None or parsed.extends is not None:
+        return parsed
+    fields = _decode_fields(line).items()
+    return UnknownLine(
+        parsed.seq, version=parsed.version, fields={name: value for name, value in fields if name not in _FRAME}
+    )
 
 
 @dataclass(frozen=True)
@@ -101,8 +133,9 @@ def _ends_in_whole_line(broken: bytes) -> bool:
     """Whether the newline between two lines is what is damaged: no crash does that, so the second was acknowledged."""
     at = broken.find(_PREFIX, 1)
     while at >= 0:
-        if _parse(broken[at:]) is not None:
-            return True
+        with contextlib.suppress(msgspec.DecodeError):
+            if _parse(broken[at:]) is not None:
+                return True
         at = broken.find(_PREFIX, at + 1)
     return False
 
@@ -117,7 +150,10 @@ def read_lines(path: Path, data: bytes, *, offset: int = 0, after_seq: int | Non
     at = end = 0
     broken_at: int | None = None
     while (newline := data.find(b"\n", at)) >= 0:
-        line = _parse(data[at:newline])
+        try:
+            line = _parse(data[at:newline])
+        except msgspec.DecodeError as error:
+            raise _unreadable(path, offset + at, f"the line there is whole, but not understood ({error})") from error
         if line is None and broken_at is None:
             broken_at = at
         if broken_at is not None and (line is not None or _ends_in_whole_line(data[at:newline])):
@@ -144,17 +180,17 @@ def _unreadable(path: Path, byte: int, why: str) -> StateError:
 
 def header_of(path: Path, lines: Sequence[Line]) -> Line:
     """The checked first line. Errors: StateError, StateVersionError."""
-    if not lines or lines[0].extends is None:
+    version = lines[0].version if lines else None
+    if version is not None and version not in READABLE_VERSIONS:
+        raise StateVersionError(
+            path,
+            f"written in format version {version}; this burst knows version {FORMAT_VERSION}. "
+            "Use the burst that wrote it, or a newer one.",
+        )
+    if version is None or lines[0].extends is None:
         raise StateError(
             path,
             "the journal's first line (byte 0) is damaged. Nothing was changed. Restore it from a backup, or move it "
             "away to go on from the state file alone.",
         )
-    header = lines[0]
-    if header.version != FORMAT_VERSION:
-        raise StateVersionError(
-            path,
-            f"written in format version {header.version}; this burst knows version {FORMAT_VERSION}. "
-            "Use the burst that wrote it, or a newer one.",
-        )
-    return header
+    return lines[0]

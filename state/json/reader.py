@@ -54,7 +54,7 @@ class JsonReader:
         """The keys that others changed since the last `refresh`, whichever method took them in."""
 
     # `_records` is only ever replaced by a whole one and its dictionaries change after the disk did, so that these
-    # three need not wait for a sync that another thread is in.
+    # four need not wait for a sync that another thread is in.
 
     def __contains__(self, key: str) -> bool:
         return key in self._records.statuses
@@ -64,6 +64,10 @@ class JsonReader:
 
     def get(self, key: str) -> Item:
         return Item.from_record(key, self._records.raws[key])
+
+    def get_many(self, keys: Iterable[str]) -> list[Item]:
+        raws = self._records.raws
+        return [Item.from_record(key, raw) for key in keys if (raw := raws.get(key)) is not None]
 
     def items(self, *statuses: Status) -> Iterator[Item]:
         with self._mutex:
@@ -90,6 +94,14 @@ class JsonReader:
         """The keys of all pending items, in the order of `due`."""
         with self._mutex:
             return list(self._records.pending())
+
+    def due_count(self) -> int:
+        with self._mutex:
+            return self._records.counts[Status.PENDING] - len(self._records.waiting)
+
+    def waiting(self) -> list[str]:
+        with self._mutex:
+            return list(self._records.waiting)
 
     def counts(self) -> dict[Status, int]:
         with self._mutex:

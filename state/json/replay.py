@@ -22,9 +22,12 @@ class Replay:
 class _Course:
     """What happened to one item in the journal: its last record, and every status on the way, the first one too."""
 
-    raw: bytes
-    record: Record
+    raw: bytes | None
+    """None: it was removed."""
+    record: Record | None
     statuses: set[Status | None]
+    came_back: bool = False
+    """Whether it was removed and added again, which puts it behind the others."""
 
 
 def replay(records: Records, lines: Iterable[Line], *, edited: bool) -> Replay:
@@ -43,7 +46,10 @@ def replay(records: Records, lines: Iterable[Line], *, edited: bool) -> Replay:
             if stands is None:
                 continue
             course = stands
-        records.put(key, course.raw, course.record)
+        if course.raw is None or course.came_back:
+            records.remove(key)
+        if course.raw is not None and course.record is not None:
+            records.put(key, course.raw, course.record)
         done.keys.append(key)
     return done
 
@@ -51,21 +57,31 @@ def replay(records: Records, lines: Iterable[Line], *, edited: bool) -> Replay:
 def _courses(lines: Iterable[Line]) -> dict[str, _Course]:
     courses: dict[str, _Course] = {}
     for line in lines:
-        for change in line.changes:
-            raw = bytes(change.record)
-            record = decode_record(raw)
-            course = courses.setdefault(change.key, _Course(raw, record, {change.was}))
-            course.raw, course.record = raw, record
-            course.statuses.add(record.status)
+        for change in line.changes or ():
+            raw = change.new_record
+            record = decode_record(raw) if raw is not None else None
+            status = record.status if record is not None else None
+            before = courses.get(change.key)
+            if before is None:
+                courses[change.key] = _Course(raw, record, {change.was, status})
+            elif before.raw is None:
+                del courses[change.key]
+                courses[change.key] = _Course(raw, record, before.statuses | {status}, came_back=True)
+            else:
+                before.raw, before.record = raw, record
+                before.statuses.add(status)
     return courses
 
 
 def _settle_edit(key: str, course: _Course, current: Status | None) -> tuple[_Course | None, str]:
     """What stands in spite of the edit, or None where the edit wins; and what is to be said."""
     said = f"{key}: {f'set to {current}' if current else 'removed'} by hand"
-    if course.record.status is Status.COMPLETED:
+    record = course.record
+    if record is None or course.raw is None:
+        return None, f"{said}, and removed meanwhile; the edit stands"
+    if record.status is Status.COMPLETED:
         return course, f"{said}, but it was completed meanwhile; redo it with `burst retry`"
-    if course.record.status is Status.SUBMITTED:
+    if record.status is Status.SUBMITTED:
         if current is Status.CANCELLED:
             raw = Item.from_record(key, course.raw).request_cancel().to_record()
             course = _Course(raw, decode_record(raw), course.statuses)
@@ -80,7 +96,7 @@ def had_taken_in(records: Records, lines: Sequence[Line]) -> bool:
     """
     for key, course in _courses(lines).items():
         raw = records.raws.get(key)
-        if raw is None or len(course.statuses) == 1:
+        if raw is None or course.record is None or len(course.statuses) == 1:
             continue
         names_prompt = course.record.prompt_id is not None or course.record.previous_prompt_ids
         if names_prompt and decode_record(raw) == course.record:

@@ -14,9 +14,9 @@ import msgspec
 
 from orchestrator.errors import StateError
 from state.disk import Disk, Handle
-from state.item import Priority, Status, decode_record
+from state.item import Status, decode_record
 from state.json.hand_made import may_hide_a_fault
-from state.json.records import Raw, Records
+from state.json.records import PLAIN, Order, Raw, Records, order_of
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -58,7 +58,7 @@ def read_records(path: Path, data: bytes, raws: Mapping[str, Raw], *, by_hand: b
     if by_hand and may_hide_a_fault(data, raws):
         _look_closely(path, data)
     statuses: dict[str, Status] = {}
-    priorities: dict[str, Priority] = {}
+    orders: dict[str, Order] = {}
     problems = []
     for key, raw in raws.items():
         try:
@@ -67,14 +67,14 @@ def read_records(path: Path, data: bytes, raws: Mapping[str, Raw], *, by_hand: b
             problems.append(_describe(data, key, error))
             continue
         statuses[key] = record.status
-        if record.priority != "normal":
-            priorities[key] = record.priority
+        if (order := order_of(record)) is not PLAIN:
+            orders[key] = order
     if problems:
         more = f" (and {len(problems) - _SHOWN_ERRORS} more)" if len(problems) > _SHOWN_ERRORS else ""
         raise StateError(
             path, "; ".join(problems[:_SHOWN_ERRORS]) + f"{more}. Mend it and run again. Nothing was changed."
         )
-    return Records.of(raws, statuses, priorities)
+    return Records.of(raws, statuses, orders)
 
 
 def _why_unreadable(data: bytes, error: Exception) -> str:

@@ -21,7 +21,7 @@ from typing import Self
 from orchestrator.clock import Clock
 from orchestrator.errors import StaleChange, StateError
 from state.disk import Disk, SyncFailed
-from state.item import TRANSITIONS, Item, Status
+from state.item import REMOVABLE, TRANSITIONS, Item, Status
 from state.json.journal import Journal
 from state.json.journal_lines import change_line
 from state.json.reader import JsonReader, burst_folder
@@ -79,12 +79,13 @@ class JsonStore(JsonReader):
             stale = [change.key for change in changes if self._records.statuses.get(change.key) is not change.expected]
             if stale:
                 raise StaleChange(stale)
-            return self._commit([(change.expected, change.edit(self._before(change))) for change in changes], sync=sync)
+            edited = [(change.key, change.expected, change.edit(self._before(change))) for change in changes]
+            return self._commit(edited, sync=sync)
 
     def add(self, items: Sequence[Item]) -> list[Item]:
         with self._writing():
             new = {item.key: item for item in items if item.key not in self}
-            return self._commit([(None, item) for item in new.values()], sync=True)
+            return self._commit([(key, None, item) for key, item in new.items()], sync=True)
 
     def settle(self, *, at_end: bool = False) -> None:
         with self._mutex:
@@ -149,26 +150,31 @@ class JsonStore(JsonReader):
     def _before(self, change: Change) -> Item:
         return Item(key=change.key, status=Status.PENDING) if change.expected is None else self.get(change.key)
 
-    def _commit(self, changes: Sequence[tuple[Status | None, Item]], *, sync: bool) -> list[Item]:
-        """Append one line for all of them. Under write.lock."""
+    def _commit(self, changes: Sequence[tuple[str, Status | None, Item | None]], *, sync: bool) -> list[Item]:
+        """Append one line for all of them: the key, the status before and the new item. Under write.lock."""
         if not changes:
             return []
-        for was, item in changes:
-            if item.status not in TRANSITIONS[was]:
-                raise ValueError(f"{item.key}: {was} → {item.status} is not a transition")
-        if len({item.key for _, item in changes}) < len(changes):
+        for key, was, item in changes:
+            if item is None and was not in REMOVABLE:
+                raise ValueError(f"{key}: cannot be removed while it is {was or 'not there'}")
+            if item is not None and (item.key != key or item.status not in TRANSITIONS[was]):
+                raise ValueError(f"{key}: {was} → {item.status} is not a transition")
+        if len({key for key, _, _ in changes}) < len(changes):
             raise ValueError("one change set changes an item twice")
-        records = [item.to_record() for _, item in changes]
+        records = [item.to_record() if item is not None else None for _, _, item in changes]
         journal = self._journal or self._replace_journal(merged=False)
         line = change_line(
             seq=journal.seq + 1,
-            changes=((item.key, was, raw) for (was, item), raw in zip(changes, records, strict=True)),
+            changes=((key, was, raw) for (key, was, _), raw in zip(changes, records, strict=True)),
         )
         journal.append(line, sync=sync)
-        for (_, item), raw in zip(changes, records, strict=True):
-            self._records.put(item.key, raw, item)
+        for (key, _, item), raw in zip(changes, records, strict=True):
+            if item is not None and raw is not None:
+                self._records.put(key, raw, item)
+            else:
+                self._records.remove(key)
         self._unsettled = True
-        return [item for _, item in changes]
+        return [item for _, _, item in changes if item is not None]
 
     def _replace_journal(self, *, merged: bool) -> Journal:
         """Begin a journal that extends the JSON as it is, in the place of the old one, if there is one."""
@@ -178,8 +184,8 @@ class JsonStore(JsonReader):
             self._journal_path,
             extends=self._digest,
             stamp=self._stamp,
-            seq=self._journal.seq if self._journal is not None else 0,
             merged=merged,
+            replaces=self._journal,
         )
         self._drop_journal()
         self._journal = new

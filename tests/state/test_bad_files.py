@@ -153,9 +153,27 @@ def test_a_file_where_the_folder_should_be(path: Path) -> None:
 def test_a_journal_of_another_version_is_refused_naming_both(path: Path, journal: Path) -> None:
     from state.json.journal_lines import _framed
 
-    body = journal.read_bytes().splitlines()[0].split(b",", 1)[1].replace(b'"version":1', b'"version":7')
+    body = journal.read_bytes().splitlines()[0].split(b",", 1)[1].replace(b'"version":2', b'"version":7')
     journal.write_bytes(_framed(body))
-    refused(path, r"written in format version 7; this burst knows version 1", kind=StateVersionError)
+    refused(path, r"written in format version 7; this burst knows version 2", kind=StateVersionError)
+
+
+def test_a_newer_header_without_what_this_version_has_is_refused_by_its_version(path: Path, journal: Path) -> None:
+    from state.json.journal_lines import _framed
+
+    journal.write_bytes(_framed(b'"version":3,"seq":0,"of":"something else"}'))
+    refused(path, r"written in format version 3; this burst knows version 2", kind=StateVersionError)
+
+
+def test_a_whole_line_of_a_shape_that_is_not_known_is_never_cut_off(path: Path, journal: Path) -> None:
+    """No crash writes one, so it was acknowledged."""
+    from state.json.journal_lines import _framed
+
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + _framed(b'"seq":3,"changes":{"a":1}}'))
+    refused(path, rf"at byte {len(whole)}: the line there is whole, but not understood")
+    with pytest.raises(StateError):
+        JsonStore.open(path)
 
 
 @pytest.mark.parametrize("damage", [b"", b"\n", b'{"crc":"00000000","version":1}\n', b"\x00" * 50, b"garbage"])

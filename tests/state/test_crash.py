@@ -21,6 +21,7 @@ from support.state_scenes import (
     fail,
     item,
     put_back,
+    remove,
     seed,
     settle,
     start_over,
@@ -84,6 +85,10 @@ class Scene:
             records[key]["status"] = status
         self.disk.put_by_hand(self.path, json.dumps(records, indent=2).encode())
 
+    def remove(self, *keys: str) -> None:
+        assert self.store is not None
+        remove(self.store, *keys)
+
 
 SCRIPT = [
     Step(lambda scene: scene.open()),
@@ -95,8 +100,11 @@ SCRIPT = [
     Step(lambda scene: scene.settle()),
     Step(lambda scene: scene.change("b", fail)),
     Step(lambda scene: scene.change("c", put_back)),
+    Step(lambda scene: scene.remove("a", "f")),
     Step(lambda scene: scene.settle(at_end=True)),
     Step(lambda scene: scene.change("b", start_over)),
+    Step(lambda scene: scene.remove("d")),
+    Step(lambda scene: scene.add("a", "d", "f")),
     Step(lambda scene: scene.intents("e", "f")),
     Step(lambda scene: scene.edit(c="cancelled", d="cancelled", e="cancelled")),
     Step(lambda scene: scene.change("f", complete)),

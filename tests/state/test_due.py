@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.state_scenes import (
-    COMPLETED,
     PENDING,
     FastClock,
     cancel,
@@ -23,40 +24,73 @@ from support.state_scenes import (
     write_json,
 )
 
-from state.item import PRIORITIES, Item, Record, Status
-from state.json.records import Records
+from state.item import PRIORITIES, Item, ItemOutput, Record, Status
+from state.json.records import PLAIN, RankedPlaces, Records, order_of
 from state.json.store import JsonStore
 from state.store import Change
 
 RECORD = b"{}"
 
 
-def plain_look(records: Records, priority_of: dict[str, str]) -> list[str]:
-    """Every record from the first to the last, once for each priority."""
-    return [
-        key
-        for priority in PRIORITIES
-        for key, status in records.statuses.items()
-        if status is PENDING and priority_of[key] == priority
-    ]
+FOREIGN = ItemOutput(item="another", output=0)
 
 
-STEPS = st.lists(st.tuples(st.integers(0, 3000), st.sampled_from(Status), st.sampled_from(PRIORITIES)), max_size=60)
+def plain_look(known: dict[str, Record]) -> list[str]:
+    """Every record from the first to the last, sorted by priority and rank."""
+    due = [key for key, record in known.items() if record.status is PENDING and not record.uploads]
+    return sorted(due, key=lambda key: (PRIORITIES.index(known[key].priority), known[key].rank))
 
 
-@given(loaded=st.integers(0, 2500), done=st.sets(st.integers(0, 2500)), steps=STEPS)
-def test_pending_keys_come_in_the_order_of_a_plain_look(loaded: int, done: set[int], steps: list[tuple]) -> None:  # type: ignore[type-arg]
-    keys = [f"k{number}" for number in range(loaded)]
-    statuses = {key: COMPLETED if number in done else PENDING for number, key in enumerate(keys)}
-    special = {key: PRIORITIES[number % 4] for number, key in enumerate(keys) if number % 7 == 0 and number % 4 != 2}
-    priority_of = {key: special.get(key, "normal") for key in keys}
-    records = Records.of(dict.fromkeys(keys, RECORD), statuses, special)
-    for number, status, priority in [(0, PENDING, "normal"), *steps]:
-        priority_of[f"k{number}"] = priority
-        records.put(f"k{number}", RECORD, Record(status=status, priority=priority))  # type: ignore[arg-type]
-        assert list(records.pending()) == plain_look(records, priority_of)
-    assert sum(records.counts.values()) == len(records.statuses) == len(records.raws)
-    assert records.counts[PENDING] == len(list(records.pending()))
+RECORDS = st.builds(
+    Record,
+    status=st.sampled_from([PENDING, PENDING, *Status]),
+    priority=st.sampled_from(PRIORITIES),
+    rank=st.sampled_from([0.0, 0.0, -2.0, -1.5, 1e-300, 7.0]),
+    uploads=st.sampled_from([{}, {}, {}, {"image": FOREIGN}]),
+)
+STEPS = st.lists(st.tuples(st.integers(0, 3000), RECORDS | st.none()), max_size=60)
+"""What is put in the place of an item; None removes it."""
+
+
+@given(loaded=st.lists(RECORDS, max_size=12), repeated=st.sampled_from([1, 300]), steps=STEPS)
+def test_pending_keys_come_in_the_order_of_a_plain_look(
+    loaded: list[Record], repeated: int, steps: list[tuple[int, Record | None]]
+) -> None:
+    known = {f"k{number}": record for number, record in enumerate(loaded * repeated)}
+    orders = {key: order for key, record in known.items() if (order := order_of(record)) is not PLAIN}
+    statuses = {key: record.status for key, record in known.items()}
+    records = Records.of(dict.fromkeys(known, RECORD), statuses, orders)
+    for number, record in [(0, Record(status=PENDING)), *steps]:
+        key = f"k{number}"
+        if record is None:
+            known.pop(key, None)
+            records.remove(key)
+        else:
+            known[key] = record
+            records.put(key, RECORD, record)
+        assert list(records.pending()) == plain_look(known)
+    assert list(records.raws) == list(records.statuses) == list(known)
+    assert records.counts == dict.fromkeys(Status, 0) | Counter(record.status for record in known.values())
+    waiting = [key for key, record in known.items() if record.status is PENDING and record.uploads]
+    assert sorted(records.waiting) == sorted(waiting)
+
+
+def test_ranked_places_keep_their_order_however_many_come_and_go() -> None:
+    numbers = random.Random(7)
+    places, kept = RankedPlaces(), set()
+    for _ in range(20_000):
+        pair = (float(numbers.randrange(50)), numbers.randrange(3000))
+        if pair in kept:
+            kept.discard(pair)
+            places.remove(*pair)
+        else:
+            kept.add(pair)
+            places.add(*pair)
+    assert list(places) == sorted(kept)
+    assert len(kept) > 5000
+    for pair in sorted(kept):
+        places.remove(*pair)
+    assert list(places) == []
 
 
 @pytest.fixture
@@ -142,3 +176,21 @@ def test_the_cost_does_not_grow_with_what_is_done(tmp_path: Path) -> None:
 
     few, many = store_with(30), store_with(30_000)
     assert best_seconds(many) < 5 * best_seconds(few)
+
+
+def test_ranks_cost_what_places_cost(tmp_path: Path) -> None:
+    """Moving one of many to the front, which a sorted list of all of them does at a cost that grows with it."""
+
+    def best_seconds(*, ranked: bool) -> float:
+        records = Records()
+        for number in range(30_000):
+            records.put(f"k{number}", RECORD, Record(status=PENDING, rank=float(number + 1) if ranked else 0.0))
+        times = []
+        for number in range(29_000, 29_200):
+            began = time.perf_counter()
+            records.put(f"k{number}", RECORD, Record(status=PENDING, rank=-float(number) if ranked else 0.0))
+            assert next(records.pending()) == (f"k{number}" if ranked else "k0")
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    assert best_seconds(ranked=True) < 10 * best_seconds(ranked=False)

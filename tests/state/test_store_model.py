@@ -40,12 +40,12 @@ from support.state_scenes import (
 )
 
 from orchestrator.errors import StaleChange
-from state.item import PRIORITIES, TRANSITIONS, Item, Status
+from state.item import PRIORITIES, REMOVABLE, TRANSITIONS, Item, Status
 from state.json.store import JsonStore
 from state.store import Change
 
 KEYS = st.sampled_from(["a", "b", "dir/c.txt", "ä\n", ""])
-VERBS: dict[str, Callable[[Item], Item]] = {
+VERBS: dict[str, Callable[[Item], Item | None]] = {
     "submit": submit(),
     "accept": accept,
     "complete": complete,
@@ -54,7 +54,9 @@ VERBS: dict[str, Callable[[Item], Item]] = {
     "cancel": cancel,
     "wish to cancel": lambda item: item.request_cancel(),
     "start over": start_over,
+    "remove": lambda item: None,
 }
+RANKS = st.sampled_from([0.0, -1.0, 2.5])
 FILE = "state.json"
 
 
@@ -93,10 +95,10 @@ class StoreMachine(RuleBasedStateMachine):
             self.model[each.key] = msgspec.json.decode(each.to_record())
         self.settled = self.settled and not items
 
-    @rule(which=st.booleans(), keys=st.lists(KEYS, max_size=3), priority=st.sampled_from(PRIORITIES))
-    def add(self, which: bool, keys: list[str], priority: str) -> None:
-        new = [item(key, priority=priority) for key in dict.fromkeys(keys) if key not in self.model]
-        added = self.stores[which].add([item(key, priority=priority) for key in keys])
+    @rule(which=st.booleans(), keys=st.lists(KEYS, max_size=3), priority=st.sampled_from(PRIORITIES), rank=RANKS)
+    def add(self, which: bool, keys: list[str], priority: str, rank: float) -> None:
+        new = [item(key, priority=priority, rank=rank) for key in dict.fromkeys(keys) if key not in self.model]
+        added = self.stores[which].add([item(key, priority=priority, rank=rank) for key in keys])
         assert added == new
         self.note(new)
 
@@ -112,12 +114,18 @@ class StoreMachine(RuleBasedStateMachine):
                 store.apply(changes)
             return
         wanted = [VERBS[verb](self.item(key)) for key in keys]
-        if any(new.status not in TRANSITIONS[Status(old)] for new, old in zip(wanted, current, strict=True) if old):
-            with pytest.raises(ValueError, match="not a transition"):
-                store.apply(changes)
-            return
-        store.apply(changes)
-        self.note(wanted)
+        for old, new in zip(map(Status, current), wanted, strict=True):
+            if (old not in REMOVABLE) if new is None else (new.status not in TRANSITIONS[old]):
+                with pytest.raises(ValueError, match="cannot be removed" if new is None else "not a transition"):
+                    store.apply(changes)
+                return
+        changed = [new for new in wanted if new is not None]
+        assert [item.key for item in store.apply(changes)] == [item.key for item in changed]
+        self.note(changed)
+        for key, new in zip(keys, wanted, strict=True):
+            if new is None:
+                del self.model[key]
+                self.settled = False
 
     @rule(which=st.booleans(), at_end=st.booleans())
     def settle(self, which: bool, at_end: bool) -> None:
@@ -203,8 +211,11 @@ class StoreMachine(RuleBasedStateMachine):
             counts[Status(record["status"])] += 1
         assert reader.counts() == counts
         due = [key for key, record in self.model.items() if record["status"] == PENDING]
-        ranks = {key: PRIORITIES.index(self.model[key].get("priority", "normal")) for key in due}
-        assert [found.key for found in reader.due(99)] == sorted(due, key=lambda key: ranks[key])
+        places = {
+            key: (PRIORITIES.index(self.model[key].get("priority", "normal")), self.model[key].get("rank", 0.0))
+            for key in due
+        }
+        assert [found.key for found in reader.due(99)] == sorted(due, key=lambda key: places[key])
 
 
 TestStoreAgainstItsModel = StoreMachine.TestCase
@@ -217,8 +228,8 @@ def test_the_verbs_reach_every_status() -> None:
         found = set(reached)
         for verb in VERBS.values():
             for status in reached:
-                new = verb(Item(key="a", status=status)).status
-                found |= {new} if new in TRANSITIONS[status] else set()
+                new = verb(Item(key="a", status=status))
+                found |= {new.status} if new is not None and new.status in TRANSITIONS[status] else set()
         if found == reached:
             break
         reached = found

@@ -65,6 +65,11 @@ def change(store: JsonStore, key: str, edit: Callable[[Item], Item], *, sync: bo
     return store.apply([Change(key, store.get(key).status, edit)], sync=sync)[0]
 
 
+def remove(store: JsonStore, *keys: str) -> None:
+    """Remove items, whatever their status, in one change set."""
+    store.apply([Change(key, store.get(key).status, lambda item: None) for key in keys])
+
+
 def settle(store: JsonStore) -> None:
     """Settle when that is due: with a `FastClock`, a long time after a rewriting that took none."""
     store.rewrite_seconds = 0.0
