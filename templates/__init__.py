@@ -1,4 +1,4 @@
-"""What is sent: API-format workflows, addresses into them, and named bindings."""
+"""Workflows in ComfyUI's API format: loading and checking them, addressing their inputs, binding values."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """What a plain run needs nothing of is imported on first use."""
+    """Import on first use what a plain run does not need."""
     for home, names in _LATER.items():
         if name in names:
             import importlib

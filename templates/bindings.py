@@ -1,4 +1,4 @@
-"""Bindings: the names that an item's values go by, and the inputs that each one sets."""
+"""Bindings: names for an item's values, and the inputs that each name sets."""
 
 from __future__ import annotations
 
@@ -29,57 +29,57 @@ NAMES = (
     "mask",
     "prefix",
 )
-"""The names that are found without being told; others may be added by an override."""
+"""The names that are detected automatically; overrides may add others."""
 
 Bindings = Mapping[str, tuple[Target, ...]]
-"""One name may set several inputs: the seeds of two samplers, `text_g` and `text_l` of one encoder."""
+"""A name may set several inputs: the seeds of two samplers, or `text_g` and `text_l` of one encoder."""
 
-_LARGEST_BITS = 1023
-"""What a float can hold surely. Python reads and writes no number of some thousand digits more."""
-_WHOLE_NUMBERS = {"seed", "noise_seed", "steps", "width", "height", "batch_size"}
+_MAX_BITS = 1023
+"""Always fits into a float. Python refuses to convert integers of a few thousand digits to or from text."""
+_INTEGER_INPUTS = {"seed", "noise_seed", "steps", "width", "height", "batch_size"}
 
 
 def find_bindings(graph: Graph, overrides: Mapping[str, str] = {}) -> dict[str, tuple[Target, ...]]:
-    """What each name sets in this graph: found by its links, or told by `overrides` (name -> address, several with
-    commas between).
+    """The inputs that each name sets: detected from the graph's links, or given by `overrides` (name -> address, or
+    several comma-separated ones).
 
-    A name not in `NAMES` is allowed in `overrides`. A name for which nothing was found is left out. Raises
-    `TemplateError` for an address that does not match.
+    `overrides` may contain names that are not in `NAMES`. Names without an input are left out. Errors: TemplateError
+    for an address that does not match.
     """
     found = find_roles(graph)
     automatic = {name: found[name] for name in NAMES if found.get(name)}
-    return automatic | {name: _told(graph, name, addresses) for name, addresses in overrides.items()}
+    return automatic | {name: _resolved(graph, name, addresses) for name, addresses in overrides.items()}
 
 
-def _told(graph: Graph, name: str, addresses: str) -> tuple[Target, ...]:
+def _resolved(graph: Graph, name: str, addresses: str) -> tuple[Target, ...]:
     with located(f"binding {name!r}", TemplateError):
         return resolve_all(graph, addresses)
 
 
 def bind(graph: Graph, bindings: Bindings, values: Mapping[str, Any]) -> Graph:
-    """A copy of the graph with the values in their places; nodes that no value touches are shared with the original.
+    """A copy of the graph with the values set; nodes that no value changes are shared with the original.
 
-    A name may be an address (`3.steps`) that nothing is bound to; it then says more than a name for the same input. A
-    value keeps the type of the literal that it replaces: `"7"` for 20 becomes 7. Raises `TemplateError` for a name
-    that sets nothing here, or a value that does not fit.
+    A name may also be an address (`3.steps`), which takes precedence over a binding that sets the same input. A value
+    is converted to the type of the literal that it replaces: `"7"` for 20 becomes 7. Errors: TemplateError for a name
+    that sets nothing in this graph, or a value of the wrong type.
     """
     bound = dict(graph)
-    for name, value in sorted(values.items(), key=lambda told: told[0] not in bindings):
+    for name, value in sorted(values.items(), key=lambda pair: pair[0] not in bindings):
         for target in _targets(graph, bindings, name):
             if target.node_id not in bound:
                 raise TemplateError(
-                    f"binding {name!r}: node {target.node_id} is not in the workflow; find the bindings again"
+                    f"binding {name!r}: node {target.node_id} is not in the workflow; detect the bindings again"
                 )
             node = bound[target.node_id]
-            fitted = _fitted(
+            converted = _converted(
                 node["inputs"].get(target.input_name), value, _place(graph, name, target), target.input_name
             )
-            bound[target.node_id] = node | {"inputs": node["inputs"] | {target.input_name: fitted}}
+            bound[target.node_id] = node | {"inputs": node["inputs"] | {target.input_name: converted}}
     return bound
 
 
 def touched_nodes(graph: Graph, bindings: Bindings, names: Iterable[str]) -> set[str]:
-    """Ids of the nodes that values of these names and addresses go into. Raises `TemplateError` for a wrong address."""
+    """Ids of the nodes that these names and addresses set inputs of. Errors: TemplateError for a wrong address."""
     return {target.node_id for name in names for target in _found(graph, bindings, name)}
 
 
@@ -93,7 +93,7 @@ def _targets(graph: Graph, bindings: Bindings, name: str) -> tuple[Target, ...]:
         return targets
     known = ", ".join(known for known, found in bindings.items() if found) or "none"
     raise TemplateError(
-        f"nothing in this workflow is bound to {name!r} (bound are: {known}); bind it with --bind {name}=NODE.INPUT"
+        f"this workflow has no binding {name!r} (available: {known}); add one with --bind {name}=NODE.INPUT"
     )
 
 
@@ -101,54 +101,54 @@ def _place(graph: Graph, name: str, target: Target) -> str:
     return f'{name!r}: input "{target.input_name}" of node {describe(graph, target.node_id)}'
 
 
-def _fitted(existing: object, value: object, place: str, input_name: str) -> object:
+def _converted(existing: object, value: object, place: str, input_name: str) -> object:
     if isinstance(value, float) and not math.isfinite(value):
-        raise TemplateError(f"{place} takes a finite number, not {value}")
-    _refuse_endless(value, place)
+        raise TemplateError(f"{place}: expected a finite number, got {value}")
+    _check_digits(value, place)
     if not isinstance(value, str | int | float):
-        raise TemplateError(f"{place} takes a text, a number or true/false, not {_shown(value)}")
+        raise TemplateError(f"{place}: expected a string, a number or true/false, got {_shown(value)}")
     if isinstance(existing, bool):
         return _boolean(value, place)
     if isinstance(existing, int):
-        return _number(value, place, whole=input_name in _WHOLE_NUMBERS)
+        return _number(value, place, integer=input_name in _INTEGER_INPUTS)
     if isinstance(existing, float):
-        return float(_number(value, place, whole=False))
+        return float(_number(value, place, integer=False))
     if isinstance(existing, str):
         return _text(value, place)
-    if link_of(existing) and isinstance(value, str) and input_name in _WHOLE_NUMBERS:
-        return _number(value, place, whole=True)
+    if link_of(existing) and isinstance(value, str) and input_name in _INTEGER_INPUTS:
+        return _number(value, place, integer=True)
     return value
 
 
 def _boolean(value: str | int | float, place: str) -> bool:
-    spelled = str(value).strip().lower()
-    if spelled not in ("true", "false", "1", "0"):
-        raise TemplateError(f"{place} is true or false; {_shown(value)} is neither")
-    return spelled in ("true", "1")
+    text = str(value).strip().lower()
+    if text not in ("true", "false", "1", "0"):
+        raise TemplateError(f"{place}: expected true or false, got {_shown(value)}")
+    return text in ("true", "1")
 
 
-def _number(value: str | int | float, place: str, *, whole: bool) -> int | float:
-    """An int where the value is whole; anything else is refused where the input's name wants a whole number.
+def _number(value: str | int | float, place: str, *, integer: bool) -> int | float:
+    """An int if the value is integral. Other values are refused if the input's name requires an integer.
 
-    JSON does not tell a 7 that may become 7.5 from one that may not, so only the name can.
+    In JSON, a 7 that may become 7.5 looks like one that may not; only the input's name tells them apart.
     """
     if isinstance(value, bool):
-        raise TemplateError(f"{place} is a number; {_shown(value)} is not")
+        raise TemplateError(f"{place}: expected a number, got {_shown(value)}")
     try:
         number = _parsed(value) if isinstance(value, str) else value
     except ValueError as error:
-        raise TemplateError(f"{place} is a number; {_shown(value)} is not") from error
-    _refuse_endless(number, place)
+        raise TemplateError(f"{place}: expected a number, got {_shown(value)}") from error
+    _check_digits(number, place)
     if isinstance(number, float) and number.is_integer():
         return int(number)
-    if whole and not isinstance(number, int):
-        raise TemplateError(f"{place} is a whole number; {_shown(value)} is not")
+    if integer and not isinstance(number, int):
+        raise TemplateError(f"{place}: expected a whole number, got {_shown(value)}")
     return number
 
 
-def _refuse_endless(value: object, place: str) -> None:
-    if isinstance(value, int) and value.bit_length() > _LARGEST_BITS:
-        raise TemplateError(f"{place} takes a number of fewer digits than that")
+def _check_digits(value: object, place: str) -> None:
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
+        raise TemplateError(f"{place}: the number has too many digits")
 
 
 def _parsed(text: str) -> int | float:
@@ -163,7 +163,7 @@ def _parsed(text: str) -> int | float:
 
 def _text(value: str | int | float, place: str) -> str:
     if isinstance(value, bool):
-        raise TemplateError(f"{place} is a text; {_shown(value)} is not")
+        raise TemplateError(f"{place}: expected a string, got {_shown(value)}")
     return str(value)
 
 

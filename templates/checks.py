@@ -1,8 +1,8 @@
-"""Checking a graph before anything is sent: on its own, and against what a server offers."""
+"""Checks of a graph before it is submitted: on its own, and against a server's object_info."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -18,7 +18,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong (`error`: the server would refuse it) or worth knowing (`warning`)."""
+    """A problem in a graph: an `error` makes the server reject it, a `warning` does not."""
 
     severity: Severity
     node_id: str | None
@@ -26,13 +26,17 @@ class Finding:
 
 
 def check_offline(workflow: Workflow, bindings: Bindings) -> list[Finding]:
-    """What can be said without a server, errors first."""
+    """Problems that can be found without a server, errors first."""
     graph = workflow.graph
-    found = [*_loose_links(graph), *_cycles(graph), *_saving(graph), *_unbound(graph, bindings)]
-    return sorted(found, key=lambda finding: finding.severity != "error")
+    findings = [*_broken_links(graph), *_cycles(graph), *_saving(graph), *_unbound(graph, bindings)]
+    return _errors_first(findings)
 
 
-def _loose_links(graph: Graph) -> Iterator[Finding]:
+def _errors_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: finding.severity != "error")
+
+
+def _broken_links(graph: Graph) -> Iterator[Finding]:
     for node_id in graph:
         for name, value in inputs_of(graph, node_id).items():
             link = link_of(value)
@@ -44,14 +48,14 @@ def _loose_links(graph: Graph) -> Iterator[Finding]:
                     f"{where} is linked to node {link[0]!r}, which is not in the workflow; export it again",
                 )
             elif link is None and isinstance(value, list):
-                advice = 'a link is [node id, slot]; a list as a value is written {"__value__": […]}'
-                yield Finding("error", node_id, f"{where} holds a list that is not a link; {advice}")
+                advice = 'write a link as [node id, slot], and a list as a value as {"__value__": […]}'
+                yield Finding("error", node_id, f"{where} is a list but not a link; {advice}")
 
 
 def _cycles(graph: Graph) -> Iterator[Finding]:
     if cycle := find_cycle(graph):
-        way = " → ".join(describe(graph, node_id) for node_id in [*cycle, cycle[0]])
-        yield Finding("error", cycle[0], f"these nodes wait for each other: {way}; break the cycle")
+        path = " → ".join(describe(graph, node_id) for node_id in [*cycle, cycle[0]])
+        yield Finding("error", cycle[0], f"these nodes depend on each other: {path}; break the cycle")
 
 
 def _saving(graph: Graph) -> Iterator[Finding]:
@@ -60,53 +64,57 @@ def _saving(graph: Graph) -> Iterator[Finding]:
         yield Finding("error", None, "nothing is saved; add a save node (SaveImage) and export the workflow again")
     elif all(save.temporary for save in saves):
         yield Finding(
-            "warning", None, "there are only previews, which the server forgets when it restarts; add a SaveImage node"
+            "warning",
+            None,
+            "only previews are saved, and the server deletes them when it restarts; add a SaveImage node",
         )
     for node_id in needs_exclusive_run(graph):
-        message = f"node {describe(graph, node_id)} takes no filename prefix and may overwrite its own files"
+        message = f"node {describe(graph, node_id)} has no input for a filename prefix and may overwrite its own files"
         yield Finding(
-            "warning", node_id, f"{message}, so prompts run one at a time; a SaveImage node in its place avoids that"
+            "warning", node_id, f"{message}, so prompts run one at a time; use a SaveImage node to avoid that"
         )
 
 
 def _unbound(graph: Graph, bindings: Bindings) -> Iterator[Finding]:
     if not (bindings.get("prompt") or bindings.get("image")):
-        yield Finding("warning", None, "no input was found for the prompt text; name it with --bind prompt=NODE.INPUT")
+        yield Finding("warning", None, "no input found for the prompt text; set it with --bind prompt=NODE.INPUT")
     for name, targets in bindings.items():
         for target in targets:
             if target.node_id not in graph:
                 message = f"binding {name!r} sets node {target.node_id}, which is not in the workflow"
-                yield Finding("error", target.node_id, f"{message}; name another one with --bind {name}=NODE.INPUT")
+                yield Finding("error", target.node_id, f"{message}; set another one with --bind {name}=NODE.INPUT")
 
 
 def check_against(graph: Graph, object_info: Mapping[str, Any], *, folders: Folders | None = None) -> list[Finding]:
-    """What the server of this `GET /object_info` answer would refuse, errors first. Unknown shapes are passed over.
+    """Problems that make a server with this `GET /object_info` response reject the graph, errors first.
 
-    `folders` is asked for the models that object_info leaves out.
+    Entries of an unknown shape are skipped. `folders` provides the model files that object_info does not list.
     """
-    found: list[Finding] = []
+    findings: list[Finding] = []
     outputs = [node_id for node_id in graph if _is_output(object_info.get(class_of(graph, node_id)))]
     needed = needed_nodes(graph, outputs)
     for node_id in graph:
         class_type = class_of(graph, node_id)
         if not isinstance(object_info.get(class_type), dict):
             message = f"node {describe(graph, node_id)}: the server has no node {class_type!r}"
-            found.append(
-                Finding("error", node_id, f"{message}; {_near(class_type, object_info, 'install the custom node')}")
+            findings.append(
+                Finding(
+                    "error", node_id, f"{message}; {_suggestion(class_type, object_info, 'install the custom node')}"
+                )
             )
         elif node_id in needed:
-            found += _check_node(graph, node_id, object_info, folders)
+            findings += _check_node(graph, node_id, object_info, folders)
         else:
-            found += map(_idle, _check_node(graph, node_id, object_info, folders))
-    return sorted(found, key=lambda finding: finding.severity != "error")
+            findings += map(_as_warning, _check_node(graph, node_id, object_info, folders))
+    return _errors_first(findings)
 
 
 def _is_output(info: object) -> bool:
     return isinstance(info, dict) and info.get("output_node") is True
 
 
-def _idle(finding: Finding) -> Finding:
-    return replace(finding, severity="warning", message=f"{finding.message} (nothing that is saved needs this node)")
+def _as_warning(finding: Finding) -> Finding:
+    return replace(finding, severity="warning", message=f"{finding.message} (no output depends on this node)")
 
 
 def _check_node(
@@ -124,7 +132,7 @@ def _check_node(
     for name, value in inputs.items():
         spec = required.get(name, optional.get(name))
         if name not in required and name not in optional:
-            yield Finding("warning", node_id, f"{where}: the server knows no input {name!r} there and ignores it")
+            yield Finding("warning", node_id, f"{where}: the server does not know the input {name!r} and ignores it")
         elif not (isinstance(spec, list) and spec):
             continue
         elif link_of(value):
@@ -137,14 +145,14 @@ def _check_node(
 
 
 def declared_inputs(info: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """The inputs of a node class that are `required` or `optional`, by name, as its entry in object_info gives them."""
+    """The `required` or `optional` inputs of a node class by name, from its entry in object_info."""
     declared = info.get("input")
     found = declared.get(kind) if isinstance(declared, dict) else None
     return found if isinstance(found, dict) else {}
 
 
 def _check_link(
-    graph: Graph, node_id: str, name: str, wanted: object, object_info: Mapping[str, Any]
+    graph: Graph, node_id: str, name: str, expected: object, object_info: Mapping[str, Any]
 ) -> Iterator[Finding]:
     source, slot = dict(links(graph, node_id))[name]
     info = object_info.get(class_of(graph, source))
@@ -153,31 +161,33 @@ def _check_link(
         return
     where = f"node {describe(graph, node_id)}: input {name!r}"
     if not 0 <= slot < len(outputs):
-        message = f"{where} takes output {slot} of node {describe(graph, source)}, which has {len(outputs)}"
+        message = f"{where} is linked to output {slot} of node {describe(graph, source)}, which has {len(outputs)}"
         yield Finding("error", node_id, f"{message}; link it again")
-    elif not _fits(outputs[slot], wanted):
+    elif not _compatible(outputs[slot], expected):
         yield Finding(
-            "warning", node_id, f"{where} is {wanted}, but node {describe(graph, source)} gives {outputs[slot]}"
+            "warning",
+            node_id,
+            f"{where} expects {expected}, but node {describe(graph, source)} outputs {outputs[slot]}",
         )
 
 
-def _fits(given: object, wanted: object) -> bool:
-    if not isinstance(given, str) or not isinstance(wanted, str) or "COMBO" in (given, wanted):
+def _compatible(output: object, expected: object) -> bool:
+    if not isinstance(output, str) or not isinstance(expected, str) or "COMBO" in (output, expected):
         return True
-    if "*" in (given, wanted) or "COMFY_" in given + wanted:
+    if "*" in (output, expected) or "COMFY_" in output + expected:
         return True
-    return not set(given.split(",")).isdisjoint(wanted.split(","))
+    return not set(output.split(",")).isdisjoint(expected.split(","))
 
 
 def _check_choice(
     node_id: str, where: str, value: object, choices: Choices, files: Collection[str] | None
 ) -> Iterator[Finding]:
-    known = [str(one) for one in (choices.values if choices.values is not None else files or ())]
-    otherwise = f"it has {len(known)} other{'s' * (len(known) > 1)}" if known else "the server has none"
-    for one in choices.lacking(value, files):
-        advice = _near(str(one), known, "upload it first" if choices.grows else otherwise)
-        severity: Severity = "warning" if choices.grows else "error"
-        yield Finding(severity, node_id, f"{where}: {one!r} is not on the server; {advice}")
+    available = [str(each) for each in (choices.values if choices.values is not None else files or ())]
+    count = f"it has {len(available)} other{'s' * (len(available) > 1)}" if available else "it has none"
+    for missing in choices.missing(value, files):
+        advice = _suggestion(str(missing), available, "upload it first" if choices.uploadable else count)
+        severity: Severity = "warning" if choices.uploadable else "error"
+        yield Finding(severity, node_id, f"{where}: {missing!r} is not on the server; {advice}")
 
 
 def _check_number(node_id: str, where: str, value: object, spec: list[Any]) -> Iterator[Finding]:
@@ -186,16 +196,16 @@ def _check_number(node_id: str, where: str, value: object, spec: list[Any]) -> I
     try:
         number = int(value) if spec[0] == "INT" else float(value)  # type: ignore[call-overload, arg-type]
     except (TypeError, ValueError, OverflowError):
-        yield Finding("error", node_id, f"{where}: {value!r} is not a number; give one")
+        yield Finding("error", node_id, f"{where}: {value!r} is not a number; use one")
         return
     options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
-    least, most = options.get("min"), options.get("max")
-    if isinstance(least, int | float) and number < least:
-        yield Finding("error", node_id, f"{where}: {value!r} is under the least that the server takes, {least}")
-    if isinstance(most, int | float) and number > most:
-        yield Finding("error", node_id, f"{where}: {value!r} is over the most that the server takes, {most}")
+    minimum, maximum = options.get("min"), options.get("max")
+    if isinstance(minimum, int | float) and number < minimum:
+        yield Finding("error", node_id, f"{where}: {value!r} is below the server's minimum of {minimum}")
+    if isinstance(maximum, int | float) and number > maximum:
+        yield Finding("error", node_id, f"{where}: {value!r} is above the server's maximum of {maximum}")
 
 
-def _near(wanted: str, known: Collection[str], otherwise: str) -> str:
-    near = get_close_matches(wanted, known, n=3)
-    return f"did you mean {' or '.join(repr(name) for name in near)}?" if near else otherwise
+def _suggestion(name: str, available: Collection[str], otherwise: str) -> str:
+    close = get_close_matches(name, available, n=3)
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else otherwise

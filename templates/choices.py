@@ -1,8 +1,8 @@
-"""The lists that inputs choose from, as a server's `GET /object_info` gives them.
+"""The allowed values of combo inputs, as listed by `GET /object_info`.
 
-`[["a", "b"], {…}]`, in newer nodes `["COMBO", {"options": ["a", "b"], …}]`. Newest ones may leave the list out and name
-a route instead, `["COMBO", {"remote": {"route": "/models/loras"}}]`, or be filled from elsewhere (`remote_combo`), and
-then the server itself takes any value.
+`[["a", "b"], {…}]`; in newer nodes `["COMBO", {"options": ["a", "b"], …}]`. The newest ones may name a route instead of
+a list, `["COMBO", {"remote": {"route": "/models/loras"}}]`, or load it from elsewhere (`remote_combo`); for those the
+server accepts any value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Folders = Callable[[str], Collection[str] | None]
-"""What a folder of models holds, as `GET /models/{folder}` says; None where the server knows no such folder."""
+"""The files in a folder of models, from `GET /models/{folder}`; None if the server has no such folder."""
 
 MODEL_INPUTS = {
     "ckpt_name": ("checkpoint", "checkpoints"),
@@ -25,7 +25,7 @@ MODEL_INPUTS = {
     "gligen_name": ("GLIGEN model", "gligen"),
     "hypernetwork_name": ("hypernetwork", "hypernetworks"),
 }
-"""Inputs of ComfyUI's own loaders -> what they name, and the folder that it is in."""
+"""Inputs of ComfyUI's own loaders -> the kind of model they name, and its folder."""
 
 _FOLDER_ROUTE = re.compile(r"(?:/api)?(?:/experiment)?/models/([^/?#]+)/?")
 _MODEL_FILES = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".gguf")
@@ -33,48 +33,48 @@ _MODEL_FILES = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".pth", ".bin", 
 
 @dataclass(frozen=True)
 class Choices:
-    """What an input may be set to."""
+    """The allowed values of an input."""
 
     values: tuple[Any, ...] | None
-    """None where the server's answer does not list them."""
+    """None if object_info does not list them."""
     folder: str | None = None
-    """The folder of models that they are in, where they are not listed."""
-    many: bool = False
-    """The input takes a list of them."""
-    grows: bool = False
-    """An upload adds to them."""
+    """The folder of models that contains them, if they are not listed."""
+    multiple: bool = False
+    """The input takes a list of values."""
+    uploadable: bool = False
+    """Uploading a file adds a value."""
 
-    def lacking(self, value: object, files: Collection[str] | None) -> list[Any]:
-        """What of an input's value is surely not among them. `files`: those of `folder`, None where they are unknown.
+    def missing(self, value: object, files: Collection[str] | None) -> list[Any]:
+        """The parts of an input's value that are certainly not allowed. `files`: those in `folder`, None if unknown.
 
-        A folder refutes names of files only: loaders add names of their own to it (VAELoader's `pixel_space`).
+        Only file names are checked against a folder, because loaders add other names to it (VAELoader's `pixel_space`).
         """
         if isinstance(value, dict) and "__value__" in value:
             value = value["__value__"]
-        wanted = value if self.many and isinstance(value, list) else [value]
+        chosen = value if self.multiple and isinstance(value, list) else [value]
         if self.values is not None:
-            return [one for one in wanted if one not in self.values]
+            return [each for each in chosen if each not in self.values]
         if files is None:
             return []
-        return [one for one in wanted if _is_model_file(one) and one not in files]
+        return [each for each in chosen if _is_model_file(each) and each not in files]
 
 
 def choices_of(name: str, spec: object) -> Choices | None:
-    """The choices of an input by its name and its entry in object_info; None for one that takes anything else."""
+    """The choices of an input, from its name and its entry in object_info; None if it is not a combo input."""
     if not (isinstance(spec, list) and spec):
         return None
     options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
     listed = spec[0] if isinstance(spec[0], list) else options.get("options")
     if not isinstance(spec[0], list) and spec[0] != "COMBO":
         return None
-    many = options.get("multiselect") is True
-    grows = any(str(key).endswith("_upload") and options[key] for key in options)
-    if isinstance(listed, list) and (listed or not _is_filled_elsewhere(options)):
-        return Choices(tuple(listed), many=many, grows=grows)
-    return Choices(None, folder=_folder(name, options), many=many, grows=grows)
+    multiple = options.get("multiselect") is True
+    uploadable = any(str(key).endswith("_upload") and options[key] for key in options)
+    if isinstance(listed, list) and (listed or not _is_remote(options)):
+        return Choices(tuple(listed), multiple=multiple, uploadable=uploadable)
+    return Choices(None, folder=_folder(name, options), multiple=multiple, uploadable=uploadable)
 
 
-def _is_filled_elsewhere(options: dict[str, Any]) -> bool:
+def _is_remote(options: dict[str, Any]) -> bool:
     return bool(options.get("remote") or options.get("remote_combo"))
 
 

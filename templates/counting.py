@@ -1,6 +1,7 @@
-"""How many pictures reach a node, followed back through the nodes whose behaviour is known.
+"""Count the images that reach a node, through nodes of known behaviour.
 
-Known from the node classes of ComfyUI 0.3.64 (`nodes.py`, `comfy_extras/`). Anything else is unknown, never guessed.
+The known node classes are those of ComfyUI 0.3.64 (`nodes.py`, `comfy_extras/`). With any other node in between the
+count is unknown; it is never guessed.
 """
 
 from __future__ import annotations
@@ -8,14 +9,14 @@ from __future__ import annotations
 from templates.graph import Graph, class_of, inputs_of, link_of
 from templates.tracing import literal
 
-_MAKES_BATCH = {
+_CREATES_BATCH = {
     "EmptyImage",
     "EmptyLatentImage",
     "EmptySD3LatentImage",
     "EmptyHunyuanImageLatent",
     "EmptyChromaRadianceLatentImage",
 }
-_PASSES_ON = {
+_PASSES_THROUGH = {
     "Canny": "image",
     "ImageAddNoise": "image",
     "ImageBlur": "image",
@@ -49,20 +50,20 @@ _PASSES_ON = {
     "VAEEncodeTiled": "pixels",
 }
 _MULTIPLIES = {"RepeatImageBatch": "image", "RepeatLatentBatch": "samples"}
-_PICTURE_SLOTS = {"SamplerCustom": (0, 1), "SamplerCustomAdvanced": (0, 1)}
-_SINGLE_PICTURES = (".png", ".jpg", ".jpeg")
+_IMAGE_SLOTS = {"SamplerCustom": (0, 1), "SamplerCustomAdvanced": (0, 1)}
+_SINGLE_IMAGES = (".png", ".jpg", ".jpeg")
 
-MAKES_NO_FILE = {*_MAKES_BATCH, *_PASSES_ON, *_MULTIPLIES, "LoadImage"}
-"""Classes that surely are not output nodes: one that nothing follows is a loose end."""
+SAVES_NOTHING = {*_CREATES_BATCH, *_PASSES_THROUGH, *_MULTIPLIES, "LoadImage"}
+"""Classes that certainly are not output nodes, even where no other node uses their output."""
 
 
-def picture_count(graph: Graph, node_id: str, input_name: str) -> int | None:
-    """The number of pictures or latents that arrive at an input, or None where it is not known."""
+def image_count(graph: Graph, node_id: str, input_name: str) -> int | None:
+    """The number of images or latents that reach an input, or None if it is unknown."""
     factor, seen = 1, set[str]()
     while link := link_of(inputs_of(graph, node_id).get(input_name)):
         node_id, slot = link
         class_type = class_of(graph, node_id)
-        if node_id in seen or slot not in _PICTURE_SLOTS.get(class_type, (0,)):
+        if node_id in seen or slot not in _IMAGE_SLOTS.get(class_type, (0,)):
             return None
         seen.add(node_id)
         if class_type in _MULTIPLIES:
@@ -70,20 +71,20 @@ def picture_count(graph: Graph, node_id: str, input_name: str) -> int | None:
             if amount is None:
                 return None
             factor *= amount
-        elif class_type not in _PASSES_ON:
-            made = _made(graph, node_id, class_type)
-            return made and made * factor
-        input_name = _PASSES_ON.get(class_type) or _MULTIPLIES[class_type]
+        elif class_type not in _PASSES_THROUGH:
+            created = _created(graph, node_id, class_type)
+            return created and created * factor
+        input_name = _PASSES_THROUGH.get(class_type) or _MULTIPLIES[class_type]
     return None
 
 
-def _made(graph: Graph, node_id: str, class_type: str) -> int | None:
-    if class_type in _MAKES_BATCH:
+def _created(graph: Graph, node_id: str, class_type: str) -> int | None:
+    if class_type in _CREATES_BATCH:
         return _positive(graph, node_id, "batch_size")
     if class_type == "LoadImage":
-        # ComfyUI writes "name.png [output]" for a picture taken from another of its folders.
+        # ComfyUI writes "name.png [output]" for an image from another of its folders.
         name = str(inputs_of(graph, node_id).get("image")).partition(" [")[0]
-        return 1 if name.lower().endswith(_SINGLE_PICTURES) else None
+        return 1 if name.lower().endswith(_SINGLE_IMAGES) else None
     return None
 
 

@@ -1,4 +1,4 @@
-"""A fingerprint of the part of a graph that makes the picture."""
+"""A fingerprint of the part of a graph that determines the images."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from templates.saving import SaveNode, save_nodes
 
 
 def fingerprint(graph: Graph) -> str:
-    """SHA-256, as hex, of what the save nodes depend on.
+    """SHA-256, in hex, of everything that the save nodes depend on.
 
-    Node ids, titles, filename prefixes and nodes that lead to no save node do not count; neither does a preview
-    beside a node that saves pictures, unless it shows something else. 7 and 7.0 are one. Raises `TemplateError` for a
-    cycle, or if nothing is saved.
+    Ignored are node ids, titles, filename prefixes, nodes that no save node depends on, and every PreviewImage node in
+    a graph that also saves files. 7 and 7.0 are equal. Errors: TemplateError for a cycle, or if the graph has no save
+    node.
     """
-    saves = _counted(graph)
+    saves = _relevant_saves(graph)
     if not saves:
         raise TemplateError("the workflow has no save node; add one (SaveImage) and export it again")
     prefixes = {save.node_id: save.prefix_input for save in saves}
@@ -29,30 +29,30 @@ def fingerprint(graph: Graph) -> str:
     return _sha256(sorted(digests[node_id] for node_id in prefixes))
 
 
-def _counted(graph: Graph) -> list[SaveNode]:
+def _relevant_saves(graph: Graph) -> list[SaveNode]:
     saves = save_nodes(graph)
-    lasting = [save for save in saves if not save.temporary]
-    return [save for save in saves if not lasting or save.class_type != "PreviewImage"]
+    permanent = [save for save in saves if not save.temporary]
+    return [save for save in saves if not permanent or save.class_type != "PreviewImage"]
 
 
 def _digests(graph: Graph, prefixes: Mapping[str, str | None]) -> dict[str, str]:
     digests: dict[str, str] = {}
     for node_id in upstream(graph, prefixes):
-        digests[node_id] = _digest(graph, node_id, digests, skipped=prefixes.get(node_id))
+        digests[node_id] = _digest(graph, node_id, digests, ignored=prefixes.get(node_id))
     return digests
 
 
-def _digest(graph: Graph, node_id: str, digests: Mapping[str, str], *, skipped: str | None) -> str:
+def _digest(graph: Graph, node_id: str, digests: Mapping[str, str], *, ignored: str | None) -> str:
     described: list[object] = [graph[node_id]["class_type"]]
     for name, value in sorted(inputs_of(graph, node_id).items()):
         link = link_of(value)
-        if name == skipped:
+        if name == ignored:
             continue
         if link is None:
             described.append([name, _canonical(value)])
         elif link[0] in graph and link[0] not in digests:
             raise TemplateError(
-                f"node {describe(graph, node_id)} depends on itself by its input {name!r}; break the cycle"
+                f"node {describe(graph, node_id)} depends on itself through its input {name!r}; break the cycle"
             )
         else:
             described.append([name, digests.get(link[0], "missing"), link[1]])

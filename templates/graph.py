@@ -1,8 +1,8 @@
-"""A graph in ComfyUI's API format, and the links that make it one.
+"""A graph in ComfyUI's API format, and its links.
 
 `{"3": {"class_type": "KSampler", "inputs": {"seed": 1, "model": ["4", 0]}, "_meta": {"title": "Sampler"}}}`: an input
-holds either a value or a link `[node id, output slot]`. Node ids are strings and may hold a colon (`98:6`, a node
-inside a subgraph).
+holds either a literal value or a link `[node id, output slot]`. Node ids are strings and may contain a colon (`98:6`: a
+node inside a subgraph).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Graph = dict[str, dict[str, Any]]
 """Node id -> `{"class_type", "inputs", "_meta"?}`."""
 
 Link = tuple[str, int]
-"""The node and the output slot that an input takes its value from."""
+"""The node id and output slot that an input takes its value from."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Target:
 
 
 def link_of(value: object) -> Link | None:
-    """The link that an input's value is, or None for a literal."""
+    """The link in an input's value, or None if the value is a literal."""
     if not isinstance(value, list) or len(value) != 2:
         return None
     source, slot = value
@@ -40,7 +40,7 @@ def link_of(value: object) -> Link | None:
 
 
 def inputs_of(graph: Graph, node_id: str) -> dict[str, Any]:
-    """The inputs of a node; none for a node that is not in the graph."""
+    """The inputs of a node; empty for a node that is not in the graph."""
     node = graph.get(node_id)
     inputs: dict[str, Any] = node["inputs"] if node else {}
     return inputs
@@ -53,32 +53,32 @@ def class_of(graph: Graph, node_id: str) -> str:
 
 
 def title_of(graph: Graph, node_id: str) -> str | None:
-    """The title that the user gave to a node in ComfyUI."""
+    """The title that the user gave the node in ComfyUI."""
     meta = graph[node_id].get("_meta")
     title = meta.get("title") if isinstance(meta, dict) else None
     return title if isinstance(title, str) else None
 
 
 def describe(graph: Graph, node_id: str) -> str:
-    """A node as messages name it: `98:6 (CLIPTextEncode "Positive Prompt")`."""
+    """A node as shown in messages: `98:6 (CLIPTextEncode "Positive Prompt")`."""
     title = title_of(graph, node_id) if node_id in graph else None
     return f'{node_id} ({class_of(graph, node_id)} "{title}")' if title else f"{node_id} ({class_of(graph, node_id)})"
 
 
 def links(graph: Graph, node_id: str) -> Iterator[tuple[str, Link]]:
-    """The linked inputs of a node, as written, also those that lead nowhere."""
+    """The linked inputs of a node in their order, including links to nodes that do not exist."""
     for name, value in inputs_of(graph, node_id).items():
         if link := link_of(value):
             yield name, link
 
 
 def linked_nodes(graph: Graph) -> set[str]:
-    """Ids of the nodes whose output somebody takes."""
+    """Ids of the nodes whose output another node uses."""
     return {source for node_id in graph for _, (source, _) in links(graph, node_id)}
 
 
 def upstream(graph: Graph, roots: Iterable[str]) -> list[str]:
-    """The roots and all that they depend on, each node after those it depends on; a cycle is entered once."""
+    """The roots and all their dependencies, in topological order (dependencies first); a cycle is entered once."""
     order: list[str] = []
     seen: set[str] = set()
     for root in roots:
@@ -103,15 +103,15 @@ def _walk(graph: Graph, root: str, *, order: list[str], seen: set[str]) -> None:
 
 
 def needed_nodes(graph: Graph, outputs: Collection[str]) -> set[str]:
-    """Ids of the nodes that a server looks at: its output nodes and all that they hang on; all where there are none.
+    """Ids of the nodes that the server validates: output nodes and all their dependencies; all nodes if no output.
 
-    The others must be of a class that it has, and may otherwise hold anything.
+    Of every other node it checks only that the class exists.
     """
     return set(upstream(graph, outputs) if outputs else graph)
 
 
 def find_cycle(graph: Graph) -> list[str] | None:
-    """The nodes of one cycle, in the order of its links, or None."""
+    """The nodes of one cycle in link order, or None."""
     position = {node_id: index for index, node_id in enumerate(upstream(graph, graph))}
     for node_id in graph:
         for _, (source, _) in links(graph, node_id):
@@ -121,7 +121,7 @@ def find_cycle(graph: Graph) -> list[str] | None:
 
 
 def _path(graph: Graph, start: str, end: str) -> list[str]:
-    """The nodes from `start` along links to `end`, both included; [end] if they are one."""
+    """The nodes from `start` along links to `end`, both included; [end] if they are the same node."""
     came_from = {start: start}
     waiting = [start]
     while waiting and end not in came_from:

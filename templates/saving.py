@@ -1,7 +1,8 @@
-"""What a prompt saves: its save nodes, the prefixes that keep prompts apart, and the file names known in advance.
+"""What a prompt saves: its save nodes, a unique filename prefix for each of them, and the file names to expect.
 
-Every prompt saves under `burst/<two hex>/<prompt_id>-<node>`, a prefix that no other prompt uses, so ComfyUI numbers
-its files from `_00001_` and the names are known before it ran (`get_save_image_path` in ComfyUI's `folder_paths.py`).
+Every prompt saves under `burst/<two hex digits>/<prompt_id>-<node>`, a prefix that no other prompt uses. ComfyUI then
+numbers its files from `_00001_`, so their names are known in advance (`get_save_image_path` in ComfyUI's
+`folder_paths.py`).
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from templates.counting import MAKES_NO_FILE, picture_count
+from templates.counting import SAVES_NOTHING, image_count
 from templates.graph import Graph, class_of, inputs_of, link_of, linked_nodes
 
-Files = Literal["one", "one a picture", "unknown"]
+Files = Literal["one", "one per image", "unknown"]
 
 
 @dataclass(frozen=True)
 class SaveNode:
-    """An output node: how it names what it saves, and how many files that is.
+    """An output node: how it names its files, and how many it saves.
 
-    `prefix_input` is None for a node that takes no prefix. `extension` has its dot. `naming_known` says that the
-    files are `<prefix>_00001_<extension>` and so on. `count` is None where it is not known. `temporary`: it shows, or
-    saves under `temp`.
+    `prefix_input` is None for a node without one. `extension` includes the dot. `naming_known`: the files are named
+    `<prefix>_00001_<extension>` and so on. `count` is None if unknown. `temporary`: a node that only displays, or saves
+    under `temp`.
     """
 
     node_id: str
@@ -37,7 +38,7 @@ class SaveNode:
 
 @dataclass(frozen=True)
 class ExpectedFile:
-    """A file that a prompt is going to save, as `/view` names it."""
+    """A file that a prompt will save, as named by `/view`."""
 
     node_id: str
     subfolder: str
@@ -45,10 +46,10 @@ class ExpectedFile:
     type: str = "output"
 
 
-_MOST_FILES = 10_000
-"""No prompt saves more; a graph that says so is refused by the server, and its names would fill the memory."""
-_KNOWN: dict[str, tuple[str, Files]] = {
-    "SaveImage": (".png", "one a picture"),
+_MAX_FILES = 10_000
+"""A graph with a higher count is rejected by the server, and the list of its file names could fill the memory."""
+_KNOWN_CLASSES: dict[str, tuple[str, Files]] = {
+    "SaveImage": (".png", "one per image"),
     "SaveAnimatedPNG": (".png", "one"),
     "SaveAnimatedWEBP": (".webp", "one"),
     "SaveWEBM": (".webm", "one"),
@@ -60,7 +61,7 @@ _KNOWN: dict[str, tuple[str, Files]] = {
     "SaveGLB": (".glb", "unknown"),
     "SaveSVGNode": (".svg", "unknown"),
 }
-_TEMPORARY = {
+_TEMPORARY_CLASSES = {
     "PreviewImage",
     "PreviewAny",
     "PreviewAudio",
@@ -71,45 +72,47 @@ _TEMPORARY = {
     "SaveImageWebsocket",
 }
 _PREFIX_INPUTS = ("filename_prefix", "file_prefix", "save_prefix", "output_prefix", "prefix")
-_SHOWS = re.compile(r"^(?!.*Save).*(Preview|Show|Display)")
-_LOOSE_END = re.compile(
+_DISPLAYS = re.compile(r"^(?!.*Save).*(Preview|Show|Display)")
+_NO_OUTPUT_NODE = re.compile(
     r"^(Load|Empty|Primitive|KSampler|Conditioning|ControlNet|RandomNoise|Basic)|(Loader|Simple|Encode|Select)$"
 )
 
 
 def save_nodes(graph: Graph) -> list[SaveNode]:
-    """Every output node, in the graph's order: what saves or shows, and every unknown node that nothing follows."""
-    followed = linked_nodes(graph)
-    return [save for node_id in graph if (save := _save_node(graph, node_id, is_last=node_id not in followed))]
+    """All output nodes in graph order: those that save or display, and unknown nodes without a successor."""
+    used = linked_nodes(graph)
+    return [save for node_id in graph if (save := _save_node(graph, node_id, is_last=node_id not in used))]
 
 
 def _save_node(graph: Graph, node_id: str, *, is_last: bool) -> SaveNode | None:
     class_type = class_of(graph, node_id)
-    if class_type in _KNOWN:
+    if class_type in _KNOWN_CLASSES:
         return _known(graph, node_id, class_type)
     prefix = _prefix_input(graph, node_id, is_last=is_last)
-    temporary = class_type in _TEMPORARY or inputs_of(graph, node_id).get("save_output") is False
+    temporary = class_type in _TEMPORARY_CLASSES or inputs_of(graph, node_id).get("save_output") is False
     if prefix is None and not temporary:
-        if not is_last or class_type in MAKES_NO_FILE or _LOOSE_END.search(class_type):
+        if not is_last or class_type in SAVES_NOTHING or _NO_OUTPUT_NODE.search(class_type):
             return None
-        temporary = bool(_SHOWS.search(class_type))
+        temporary = bool(_DISPLAYS.search(class_type))
     return SaveNode(node_id, class_type, prefix, extension=None, naming_known=False, count=None, temporary=temporary)
 
 
 def _known(graph: Graph, node_id: str, class_type: str) -> SaveNode:
-    extension, files = _KNOWN[class_type]
-    count = picture_count(graph, node_id, "images") if files == "one a picture" else 1 if files == "one" else None
-    sure = class_type != "SaveVideo" or inputs_of(graph, node_id).get("format") in ("auto", "mp4")
-    return SaveNode(node_id, class_type, "filename_prefix", extension, naming_known=sure, count=count, temporary=False)
+    extension, files = _KNOWN_CLASSES[class_type]
+    count = image_count(graph, node_id, "images") if files == "one per image" else 1 if files == "one" else None
+    naming_known = class_type != "SaveVideo" or inputs_of(graph, node_id).get("format") in ("auto", "mp4")
+    return SaveNode(
+        node_id, class_type, "filename_prefix", extension, naming_known=naming_known, count=count, temporary=False
+    )
 
 
 def _prefix_input(graph: Graph, node_id: str, *, is_last: bool) -> str | None:
-    taken = {
+    accepted = {
         name: value for name, value in inputs_of(graph, node_id).items() if isinstance(value, str) or link_of(value)
     }
-    if "filename_prefix" in taken:
+    if "filename_prefix" in accepted:
         return "filename_prefix"
-    return next((name for name in _PREFIX_INPUTS if name in taken), None) if is_last else None
+    return next((name for name in _PREFIX_INPUTS if name in accepted), None) if is_last else None
 
 
 def prefix_for(prompt_id: str, node_id: str) -> str:
@@ -118,10 +121,11 @@ def prefix_for(prompt_id: str, node_id: str) -> str:
 
 
 def _safe(node_id: str) -> str:
-    """The id as part of a file name, different for every id, also where upper and lower case are one.
+    """The id as part of a file name, unique even on a case-insensitive file system.
 
-    ComfyUI reads the number after `<prefix>_` in every name beside its own: with plain `9` and `9_1` side by side,
-    the files of `9` would be numbered from 2. An id that is not plain therefore ends in a hash.
+    ComfyUI parses the number after `<prefix>_` in all file names of the directory: next to files of a node `9_1`, those
+    of a node `9` would be numbered from 2. An id with other characters than digits and lower-case letters therefore
+    gets a hash.
     """
     if re.fullmatch(r"[0-9a-z]{1,40}", node_id):
         return node_id
@@ -130,25 +134,25 @@ def _safe(node_id: str) -> str:
 
 
 def set_prefixes(graph: Graph, prompt_id: str) -> Graph:
-    """A copy of the graph in which every save node that takes a prefix saves under one that no other prompt uses."""
-    marked = dict(graph)
+    """A copy of the graph in which every save node with a prefix input saves under a prefix unique to this prompt."""
+    prefixed = dict(graph)
     for save in save_nodes(graph):
         if save.prefix_input:
             node = graph[save.node_id]
-            marked[save.node_id] = node | {
+            prefixed[save.node_id] = node | {
                 "inputs": node["inputs"] | {save.prefix_input: prefix_for(prompt_id, save.node_id)}
             }
-    return marked
+    return prefixed
 
 
 def expected_files(graph: Graph, prompt_id: str) -> list[ExpectedFile] | None:
-    """All files that the prompt saves, or None unless each is known in advance. Those under `temp` do not count."""
+    """All files that the prompt will save outside `temp`, or None if any name cannot be known in advance."""
     saves = [save for save in save_nodes(graph) if not save.temporary]
     if not saves:
         return None
     files: list[ExpectedFile] = []
     for save in saves:
-        if not save.naming_known or save.count is None or save.count > _MOST_FILES:
+        if not save.naming_known or save.count is None or save.count > _MAX_FILES:
             return None
         subfolder, _, name = prefix_for(prompt_id, save.node_id).rpartition("/")
         numbered = (f"{name}_{number:05}_{save.extension}" for number in range(1, save.count + 1))
@@ -157,5 +161,5 @@ def expected_files(graph: Graph, prompt_id: str) -> list[ExpectedFile] | None:
 
 
 def needs_exclusive_run(graph: Graph) -> list[str]:
-    """Ids of the nodes that save without taking a prefix: two prompts at once would overwrite each other's files."""
+    """Ids of the save nodes without a prefix input: two prompts at once would overwrite each other's files."""
     return [save.node_id for save in save_nodes(graph) if save.prefix_input is None and not save.temporary]

@@ -1,4 +1,4 @@
-"""Following links upstream: to a literal, a prompt text, a model, the source of the picture's size."""
+"""Follow links upstream: to a literal, a prompt text, a model, the source of the image size."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Literal
 from templates.graph import Graph, Link, Target, class_of, inputs_of, link_of, links
 
 Side = Literal["positive", "negative"]
-Wanted = Literal["text", "number"]
+ValueKind = Literal["text", "number"]
 
 SEED_INPUTS = ("seed", "noise_seed")
-SIZES = ("width", "height", "batch_size")
+SIZE_INPUTS = ("width", "height", "batch_size")
 _VALUE_INPUTS = {
     "text": ("text", "string", "value", "prompt"),
     "number": ("value", "seed", "noise_seed", "int", "float", "number"),
@@ -34,12 +34,12 @@ _SIDE_TEXT_INPUTS = {"positive": ("positive_prompt", "positive"), "negative": ("
 _MODEL_INPUTS = ("ckpt_name", "unet_name", "model_name", "base_ckpt_name")
 MODEL_LINKS = ("model", "model1", "model2")
 CLIP_LINKS = ("clip", "clip1", "clip2")
-_PICTURE_INPUTS = ("latent_image", "latent", "samples", "pixels", "image", "images")
+_IMAGE_INPUTS = ("latent_image", "latent", "samples", "pixels", "image", "images")
 _MASK_INPUTS = ("mask", "masks", "noise_mask", "source_mask")
 
 
-def literal(graph: Graph, node_id: str, name: str, wanted: Wanted) -> Target | None:
-    """The input that holds the value of this one: itself, or one of the primitive node that it is linked to."""
+def literal(graph: Graph, node_id: str, name: str, kind: ValueKind) -> Target | None:
+    """The input with the literal value of this one: itself, or an input of the primitive node that it is linked to."""
     seen: set[Target] = set()
     target = Target(node_id, name)
     while target not in seen:
@@ -47,53 +47,51 @@ def literal(graph: Graph, node_id: str, name: str, wanted: Wanted) -> Target | N
         value = inputs_of(graph, target.node_id).get(target.input_name)
         link = link_of(value)
         if link is None:
-            return target if _is(value, wanted) else None
-        following = _value_input(inputs_of(graph, link[0]), wanted)
+            return target if _has_kind(value, kind) else None
+        following = _value_input(inputs_of(graph, link[0]), kind)
         if following is None:
             return None
         target = Target(link[0], following)
     return None
 
 
-def _is(value: object, wanted: Wanted) -> bool:
-    return (
-        isinstance(value, str) if wanted == "text" else isinstance(value, int | float) and not isinstance(value, bool)
-    )
+def _has_kind(value: object, kind: ValueKind) -> bool:
+    return isinstance(value, str) if kind == "text" else isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _value_input(inputs: dict[str, Any], wanted: Wanted) -> str | None:
-    """Which input of a linked node becomes its output; None where that is not plain."""
-    named = [name for name in _VALUE_INPUTS[wanted] if name in inputs]
+def _value_input(inputs: dict[str, Any], kind: ValueKind) -> str | None:
+    """The input of a linked node that becomes its output; None if that is ambiguous."""
+    named = [name for name in _VALUE_INPUTS[kind] if name in inputs]
     if named or len(inputs) == 1:
         return [*named, *inputs][0]
     return None
 
 
-def literals(graph: Graph, node_id: str, names: Iterable[str], wanted: Wanted) -> tuple[Target, ...]:
-    """What `literal` finds for those of the named inputs that the node has."""
+def literals(graph: Graph, node_id: str, names: Iterable[str], kind: ValueKind) -> tuple[Target, ...]:
+    """The results of `literal` for all inputs of the node with one of these names."""
     inputs = inputs_of(graph, node_id)
-    found = (literal(graph, node_id, name, wanted) for name in names if name in inputs)
+    found = (literal(graph, node_id, name, kind) for name in names if name in inputs)
     return tuple(dict.fromkeys(target for target in found if target))
 
 
 def text_encoders(graph: Graph, start: Link, side: Side) -> Iterator[tuple[Target, ...]]:
-    """The text inputs of each text encoder that this conditioning comes from, through whatever it passes on the way.
+    """The text inputs of each text encoder that this conditioning comes from, through any nodes in between.
 
-    A node with conditioning inputs of both sides (ControlNetApplyAdvanced) gives the positive one at slot 0, the
+    A node with conditioning inputs for both sides (ControlNetApplyAdvanced) outputs the positive one at slot 0 and the
     negative one at slot 1.
     """
-    waiting, seen = [start], {start}
-    while waiting:
-        node_id, slot = waiting.pop()
-        through = _conditioning(graph, node_id, slot, side)
-        texts = () if through else _texts(graph, node_id, side)
+    stack, seen = [start], {start}
+    while stack:
+        node_id, slot = stack.pop()
+        sources = _conditioning(graph, node_id, slot, side)
+        texts = () if sources else _texts(graph, node_id, side)
         if texts:
             yield texts
-        elif not through:
-            through = only_link(graph, node_id)
-        fresh = [link for link in through if link not in seen]
-        seen.update(fresh)
-        waiting.extend(reversed(fresh))
+        elif not sources:
+            sources = only_link(graph, node_id)
+        new = [link for link in sources if link not in seen]
+        seen.update(new)
+        stack.extend(reversed(new))
 
 
 def _conditioning(graph: Graph, node_id: str, slot: int, side: Side) -> list[Link]:
@@ -115,32 +113,32 @@ def _texts(graph: Graph, node_id: str, side: Side) -> tuple[Target, ...]:
 
 
 def only_link(graph: Graph, node_id: str) -> list[Link]:
-    """The link of a node that has just one, such as a reroute."""
+    """The link of a node that has only one, such as a reroute."""
     found = [link for _, link in links(graph, node_id)]
     return found if len(found) == 1 else []
 
 
 def model_chain(graph: Graph, start: Link) -> tuple[list[Target], list[str]]:
-    """Model names along `model` links, and the nodes that name a LoRA, the nearest first."""
+    """Model name inputs along `model` links, and the nodes that load a LoRA, nearest first."""
     models: list[Target] = []
     loras: list[str] = []
-    waiting, seen = [start[0]], {start[0]}
-    while waiting:
-        node_id = waiting.pop()
+    stack, seen = [start[0]], {start[0]}
+    while stack:
+        node_id = stack.pop()
         loras += [node_id] * bool(literals(graph, node_id, ("lora_name",), "text"))
         named = literals(graph, node_id, _MODEL_INPUTS, "text")
         models += named[:1]
-        through = [] if named else [source for name, (source, _) in links(graph, node_id) if name.startswith("model")]
-        fresh = [source for source in through or [link[0] for link in only_link(graph, node_id)] if source not in seen]
-        seen.update(fresh)
-        waiting.extend(reversed(fresh))
+        sources = [] if named else [source for name, (source, _) in links(graph, node_id) if name.startswith("model")]
+        new = [source for source in sources or [link[0] for link in only_link(graph, node_id)] if source not in seen]
+        seen.update(new)
+        stack.extend(reversed(new))
     return models, loras
 
 
-def picture_chain(graph: Graph, start: Link, *, first: tuple[str, ...] = ()) -> list[str]:
-    """The nodes that the latent or picture comes through, nearest first, up to where it is made or loaded.
+def image_chain(graph: Graph, start: Link, *, first: tuple[str, ...] = ()) -> list[str]:
+    """The nodes that a latent or image comes through, nearest first, up to the one that creates or loads it.
 
-    `first`: inputs that go before those of pictures.
+    `first`: inputs to follow in preference to those for images.
     """
     chain: list[str] = []
     node_id: str | None = start[0]
@@ -149,25 +147,25 @@ def picture_chain(graph: Graph, start: Link, *, first: tuple[str, ...] = ()) -> 
         if "batch_size" in inputs_of(graph, node_id):
             break
         linked = dict(links(graph, node_id))
-        named = [linked[name] for name in (*first, *_PICTURE_INPUTS) if name in linked]
+        named = [linked[name] for name in (*first, *_IMAGE_INPUTS) if name in linked]
         node_id = next((source for source, _ in [*named, *only_link(graph, node_id)]), None)
     return chain
 
 
 def mask_chains(graph: Graph, node_ids: Iterable[str]) -> Iterator[str]:
-    """The nodes that the masks of these nodes come through, mask by mask, nearest first."""
+    """The nodes that the masks of these nodes come through, one mask after another, nearest first."""
     for node_id in node_ids:
         for name, link in links(graph, node_id):
             if name in _MASK_INPUTS:
-                yield from picture_chain(graph, link, first=_MASK_INPUTS)
+                yield from image_chain(graph, link, first=_MASK_INPUTS)
 
 
 def sizes(graph: Graph, chain: Iterable[str]) -> dict[str, tuple[Target, ...]]:
-    """Width, height and batch size of the picture: the first that the chain holds of each."""
+    """Width, height and batch size of the image: the first input for each in the chain."""
     found: dict[str, tuple[Target, ...]] = {}
     for node_id in chain:
         names = {"amount": "batch_size"} if class_of(graph, node_id).startswith("Repeat") else {}
-        for input_name in [*names, *SIZES]:
+        for input_name in [*names, *SIZE_INPUTS]:
             if targets := literals(graph, node_id, (input_name,), "number"):
                 found.setdefault(names.get(input_name, input_name), targets)
     return found

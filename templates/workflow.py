@@ -1,4 +1,4 @@
-"""A workflow file: a graph with a name, loaded from the shipped ones or from a path."""
+"""Workflow files: loading a graph by the name of a shipped workflow or by its path."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from templates.graph import Graph
 
 _SHIPPED = Path(__file__).parent
 
-_HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-"""Also the halves of whole pairs, as an emoji is often spelled: what it finds is worth a look."""
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+"""Matches valid pairs too, as emoji are often escaped; a match only means that a closer check is needed."""
 _HOW_TO_EXPORT = (
-    "this is the format of ComfyUI's editor, not the API format; in ComfyUI choose Workflow → Export (API)"
-    " (older versions: Settings → enable Dev mode options, then Save (API Format)) and give the file that it saves"
+    "this is ComfyUI's editor format, not the API format; in ComfyUI choose Workflow → Export (API)"
+    " (older versions: Settings → enable Dev mode options, then Save (API Format)) and use the exported file"
 )
 
 
 @dataclass(frozen=True)
 class Workflow:
-    """A graph and where it came from; `path` is None for a shipped one."""
+    """A graph and where it came from; `path` is None for a shipped workflow."""
 
     name: str
     path: Path | None
@@ -33,16 +33,16 @@ class Workflow:
 
 
 def shipped_workflows() -> list[str]:
-    """Names of the workflows that come with this package."""
+    """Names of the workflows shipped with this package."""
     return sorted(path.stem for path in _SHIPPED.glob("*.json"))
 
 
 def load_workflow(name_or_path: str | Path, *, relative_to: Path | None = None) -> Workflow:
     """Load a shipped workflow by its name, or an API-format file by its path.
 
-    A shipped name wins over a file of that name (write `./smoke` as an absolute path, or `smoke.json`, for the file).
-    A relative path is taken from `relative_to`, or from the current directory. A body as posted to `/prompt`
-    (`{"prompt": {…}}`) is accepted. Raises `TemplateError` naming the file and the place in it.
+    The name of a shipped workflow takes precedence over a file of that name; for the file, use an absolute path or
+    its extension (`smoke.json`). Relative paths start at `relative_to` or the current directory. The body of
+    `POST /prompt` (`{"prompt": {…}}`) is accepted too. Errors: TemplateError with the file and the place in it.
     """
     name = str(name_or_path)
     if name in shipped_workflows():
@@ -52,10 +52,10 @@ def load_workflow(name_or_path: str | Path, *, relative_to: Path | None = None) 
 
 
 def parse_graph(document: object, *, where: str) -> Graph:
-    """The graph in a decoded JSON document; `where` names it in messages. `TemplateError` for the first thing wrong."""
+    """The graph in a decoded JSON document; `where` names it in messages. Errors: TemplateError for the first fault."""
     if not isinstance(document, dict):
         raise TemplateError(
-            f"{where}: expected an object of nodes, found {_kind(document)}; export the workflow in API format"
+            f"{where}: expected an object of nodes, got {_kind(document)}; export the workflow in API format"
         )
     if isinstance(document.get("nodes"), list):
         raise TemplateError(f"{where}: {_HOW_TO_EXPORT}")
@@ -72,14 +72,14 @@ def parse_graph(document: object, *, where: str) -> Graph:
 def _check_node(node_id: str, node: object, *, where: str) -> None:
     if not isinstance(node, dict):
         raise TemplateError(
-            f"{where}: node {node_id!r} should be an object, found {_kind(node)}; export it in API format again"
+            f"{where}: node {node_id!r}: expected an object, got {_kind(node)}; export the workflow in API format again"
         )
     class_type = node.get("class_type")
     if not isinstance(class_type, str) or not class_type:
         raise TemplateError(f'{where}: node {node_id!r} has no "class_type"; is this the API format? Export it again')
     if not isinstance(node.get("inputs"), dict):
-        found = f"{_kind(node['inputs'])} for" if "inputs" in node else "no"
-        raise TemplateError(f'{where}: node {node_id!r} ({class_type}) has {found} "inputs"; it should be an object')
+        found = _kind(node["inputs"]) if "inputs" in node else "nothing"
+        raise TemplateError(f'{where}: node {node_id!r} ({class_type}): expected an object for "inputs", got {found}')
 
 
 def _read(path: Path) -> Graph:
@@ -87,24 +87,26 @@ def _read(path: Path) -> Graph:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TemplateError(
-            f"{path}: byte {error.start} is not UTF-8; a workflow is a JSON file, not a picture"
+            f"{path}: not UTF-8 at byte {error.start}; a workflow is a JSON file, not an image"
         ) from error
     except (OSError, ValueError) as error:
-        raise TemplateError(_not_readable(path, error)) from error
+        raise TemplateError(_unreadable(path, error)) from error
     return parse_graph(_decode(text, path), where=str(path))
 
 
-def _not_readable(path: Path, error: Exception) -> str:
+def _unreadable(path: Path, error: Exception) -> str:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    known = shipped_workflows()
-    near = get_close_matches(path.name, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{path}: {reason}; {hint}give the path of a workflow in API format, or a shipped one: {', '.join(known)}"
+    shipped = shipped_workflows()
+    close = get_close_matches(path.name, shipped, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{path}: {reason}; {hint}name a workflow file in API format or a shipped workflow: {', '.join(shipped)}"
 
 
 def _decode(text: str, path: Path) -> object:
     try:
-        document = json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_constant, parse_float=_finite)
+        document = json.loads(
+            text, object_pairs_hook=_unique_keys, parse_constant=_reject_constant, parse_float=_finite
+        )
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise TemplateError(
@@ -114,47 +116,47 @@ def _decode(text: str, path: Path) -> object:
         raise TemplateError(f"{path}: {error}") from error
     except RecursionError as error:
         raise TemplateError(f"{path}: nested too deeply for a workflow; export it in API format again") from error
-    if half := _HALF_A_CHARACTER.search(text):
-        _refuse_half_characters(document, path, spelled=half[0])
+    if found := _SURROGATE.search(text):
+        _refuse_lone_surrogates(document, path, example=found[0])
     return document
 
 
-def _refuse_half_characters(document: object, path: Path, *, spelled: str) -> None:
-    """JSON can spell half of a surrogate pair; no message could show it, and no file name hold it."""
+def _refuse_lone_surrogates(document: object, path: Path, *, example: str) -> None:
+    """JSON can escape half of a surrogate pair, which can be neither printed nor used in a file name."""
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise TemplateError(
-            f"{path}: a text or a name holds half a character ({spelled} or a like one); write it out or take it away"
+            f"{path}: a string contains half of a surrogate pair ({example} or similar); correct or remove it"
         ) from error
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise ValueError(f"{digits} is too large for a number; ComfyUI would refuse it")
+        raise ValueError(f"{digits} is too large for a number; ComfyUI would reject it")
     return number
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        duplicate = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(
-            f"the key {twice!r} stands twice in one object; only one of the two would be used, so rename or remove one"
+            f"duplicate key {duplicate!r} in one object; only one of the two would be used: rename or remove one"
         )
     return found
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number; ComfyUI would refuse it")
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number; ComfyUI would reject it")
 
 
 def _kind(value: object) -> str:
     names = {
         list: "a list",
-        str: "a text",
+        str: "a string",
         bool: "true or false",
         int: "a number",
         float: "a number",

@@ -131,7 +131,7 @@ class Capabilities:
                 continue
             files = self.folder(choices.folder) if choices.folder else None
             offered = choices.values if choices.values is not None else files or ()
-            for one in choices.lacking(value, files):
+            for one in choices.missing(value, files):
                 yield MissingRequirement(class_type, name, one, offered)
 
     def _class(self, class_type: str) -> _Class | None:
@@ -147,7 +147,7 @@ class Capabilities:
             return None
         inputs = templates.declared_inputs(info, "required") | templates.declared_inputs(info, "optional")
         found = {name: choices for name, spec in inputs.items() if (choices := templates.choices_of(name, spec))}
-        values = {name: self._values(choices) for name, choices in found.items() if not choices.grows}
+        values = {name: self._values(choices) for name, choices in found.items() if not choices.uploadable}
         decisive = {name: listed for name, listed in values.items() if listed is not None}
         return _Class(
             is_output=info.get("output_node") is True,

@@ -60,7 +60,7 @@ REFUSED = [
     ({"model": " "}, "--model: the name is empty"),
     ({"template": ""}, "--template: the name is empty"),
     ({"loras": ("",)}, "--lora: lora is empty"),
-    ({"loras": ("a", ":0.5")}, "--lora: ':0.5' names no LoRA"),
+    ({"loras": ("a", ":0.5")}, "--lora: ':0.5' has no LoRA name"),
     ({"loras": ("a:500",)}, "--lora: lora_strength is from -100 to 100"),
     ({"steps": 0}, "--steps: steps is from 1 to 10000"),
     ({"cfg": 101.0}, "--cfg-scale: cfg is from 0 to 100"),

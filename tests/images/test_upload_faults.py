@@ -255,4 +255,4 @@ def test_uploads_written_by_hand(make_project: MakeProject, sandbox: Sandbox, bu
     first, second = project.items()
     assert [one.path for one in first.outputs] == ["shot 1.png"]
     assert second.error is not None
-    assert "nothing in this workflow is bound to 'depth'" in second.error.message
+    assert "this workflow has no binding 'depth'" in second.error.message

@@ -70,7 +70,7 @@ SOUND = load_workflow("smoke").graph
             "9",
             "linked to node '8', which is not",
         ),
-        ({"9": node("PreviewAny", source=[1, 0])}, "error", "9", "holds a list that is not a link"),
+        ({"9": node("PreviewAny", source=[1, 0])}, "error", "9", "is a list but not a link"),
         ({"9": node("PreviewAny", source=["1", 0, 0])}, "error", "9", "__value__"),
         (
             {"9": node("A", x=["8", 0]), "8": node("B", x=["9", 0])},
@@ -137,13 +137,13 @@ def with_inputs(node_id: str, **inputs: Any) -> dict[str, Any]:
         ),
         ("3", {"sampler_name": "eular"}, "error", "did you mean 'euler'"),
         ("3", {"scheduler": "???"}, "error", "it has 9 others"),
-        ("3", {"steps": 0}, "error", "under the least that the server takes, 1"),
-        ("3", {"denoise": 1.5}, "error", "over the most that the server takes, 1.0"),
-        ("3", {"seed": 2**64}, "error", "over the most"),
+        ("3", {"steps": 0}, "error", "below the server's minimum of 1"),
+        ("3", {"denoise": 1.5}, "error", "above the server's maximum of 1.0"),
+        ("3", {"seed": 2**64}, "error", "above the server's maximum"),
         ("3", {"cfg": "high"}, "error", "'high' is not a number"),
-        ("3", {"colour": 1}, "warning", "knows no input 'colour'"),
-        ("3", {"positive": ["4", 7]}, "error", "takes output 7 of node 4"),
-        ("3", {"positive": ["4", 0]}, "warning", "is CONDITIONING, but node 4"),
+        ("3", {"colour": 1}, "warning", "does not know the input 'colour'"),
+        ("3", {"positive": ["4", 7]}, "error", "is linked to output 7 of node 4"),
+        ("3", {"positive": ["4", 0]}, "warning", "expects CONDITIONING, but node 4"),
     ],
 )
 def test_what_the_server_would_refuse(node_id: str, inputs: dict[str, Any], severity: str, message: str) -> None:
@@ -154,7 +154,7 @@ def test_what_the_server_would_refuse(node_id: str, inputs: dict[str, Any], seve
 
 
 def test_models_on_a_server_that_has_none() -> None:
-    assert "the server has none" in only(check_against(TEXT_TO_IMAGE, server(models=())))[2]
+    assert "it has none" in only(check_against(TEXT_TO_IMAGE, server(models=())))[2]
 
 
 def test_a_picture_not_yet_uploaded_is_only_a_warning() -> None:
@@ -206,7 +206,7 @@ def test_what_nothing_hangs_on_is_only_worth_knowing() -> None:
     graph = TEXT_TO_IMAGE | {"20": node("CheckpointLoaderSimple", ckpt_name="gone.safetensors")}
     severity, node_id, message = only(check_against(graph, server()))
     assert (severity, node_id) == ("warning", "20")
-    assert "nothing that is saved needs this node" in message
+    assert "no output depends on this node" in message
     assert only(check_against(TEXT_TO_IMAGE | {"20": node("Gone")}, server()))[:2] == ("error", "20")
 
 

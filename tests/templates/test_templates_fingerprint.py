@@ -122,7 +122,7 @@ def test_previews_count_where_nothing_else_is_saved() -> None:
 
 def test_a_cycle_and_a_graph_that_saves_nothing_are_refused() -> None:
     cycle = {"1": node("SaveImage", images=["2", 0]), "2": node("A", x=["3", 0]), "3": node("B", x=["2", 0])}
-    with pytest.raises(TemplateError, match=r"node 3 \(B\) depends on itself by its input 'x'"):
+    with pytest.raises(TemplateError, match=r"node 3 \(B\) depends on itself through its input 'x'"):
         fingerprint(cycle)
     with pytest.raises(TemplateError, match="node 1 "):
         fingerprint({"1": node("SaveImage", images=["1", 0])})
