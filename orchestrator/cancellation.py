@@ -16,11 +16,9 @@ from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear,
 from orchestrator.errors import BurstError, LockHeld, StaleChange, UsageError
 from orchestrator.retries import Changed, keys_of
 from orchestrator.settings import Overrides, load_settings
-from state.batch import BatchLog
 from state.item import Item, Status
-from state.json.run_lock import RunLock
-from state.json.store import JsonStore
-from state.store import Change, change_all
+from state.open_store import open_store
+from state.store import Change, Store, change_all
 
 _CANCELLABLE: dict[Status, Callable[[Item], Item]] = {
     Status.PENDING: lambda item: item.cancel(),
@@ -44,7 +42,7 @@ def cancel(
     way to one. `patience_seconds`: how long a server that does not answer is asked again. Errors: UsageError for a name
     that is neither an item nor the beginning of one batch's id; StateError.
     """
-    store = JsonStore.open(state)
+    store = open_store(state)
     try:
         wanted = _wanted(store, names)
         servers = _Servers(state, overrides or Overrides(), patience_seconds)
@@ -88,11 +86,11 @@ class _Servers:
             self.notes.append(f"{error} {otherwise}")
 
 
-def _wanted(store: JsonStore, names: Collection[str]) -> list[str]:
+def _wanted(store: Store, names: Collection[str]) -> list[str]:
     """The keys that these names mean, each once; all that can be cancelled for none."""
     if not names:
         return [item.key for item in store.items(*_CANCELLABLE)]
-    log = BatchLog(store.folder).read()
+    log = store.batches.read()
     keys, batches = [], set()
     for name in names:
         if name in store:
@@ -106,10 +104,10 @@ def _wanted(store: JsonStore, names: Collection[str]) -> list[str]:
     return list(dict.fromkeys(keys))
 
 
-def _refuse(store: JsonStore, name: str, batches: Sequence[str]) -> None:
+def _refuse(store: Store, name: str, batches: Sequence[str]) -> None:
     near = near_matches(name, batches) or get_close_matches(name, [item.key for item in store.items()])
     advice = f"near it: {', '.join(near)}" if near else "`burst batches list` and `burst status --json` list some"
-    raise UsageError(f"neither an item nor a batch is called {name!r} in {store.path}; {advice}")
+    raise UsageError(f"neither an item nor a batch is called {name!r} in {store.location.shown()}; {advice}")
 
 
 def _is_pending(item: Item) -> bool:
@@ -117,7 +115,7 @@ def _is_pending(item: Item) -> bool:
 
 
 def _cancel_or_wish(
-    store: JsonStore, keys: Sequence[str], accept: Callable[[Item], bool] = lambda item: True
+    store: Store, keys: Sequence[str], accept: Callable[[Item], bool] = lambda item: True
 ) -> list[Item]:
     """All in one change set, decided anew where a burst has just submitted or ended one of them, or sent it again."""
 
@@ -162,9 +160,9 @@ def _delete_waiting(servers: _Servers, items: Iterable[Item]) -> dict[str, str]:
     return deleted
 
 
-def _settle_unattended(store: JsonStore, items: Sequence[Item], fates: Mapping[str, Fate]) -> None:
+def _settle_unattended(store: Store, items: Sequence[Item], fates: Mapping[str, Fate]) -> None:
     """Cancel what is known not to finish, when no burst is at work that would."""
-    lock = RunLock(store.folder)
+    lock = store.run_lock()
     try:
         lock.acquire()
     except LockHeld:

@@ -19,7 +19,7 @@ from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, UsageE
 from orchestrator.outputs.pictures import decodes
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.settings import DEFAULT_STATE, HEADERS_VARIABLE, SERVER_VARIABLE
-from state.json.store import JsonStore
+from state.open_store import open_store
 
 SCHEMA = "burst.demo/1"
 TEMPLATE = "txt2img-sd15"
@@ -181,7 +181,7 @@ class _Demo:
             self._clock.wait(self._pause, _LOOK_SECONDS)
 
     def _contact_sheet(self) -> Path:
-        store = JsonStore.open(self._directory / DEFAULT_STATE, read_only=True)
+        store = open_store(self._directory / DEFAULT_STATE, read_only=True)
         try:
             return write_contact_sheet(
                 self._directory / "contact_sheet.html",

@@ -7,7 +7,7 @@ import io
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,13 +27,10 @@ from orchestrator.cycle.request import Request
 from orchestrator.cycle.run import Run
 from orchestrator.errors import DiskFull, LockHeld, StopBurst, UsageError
 from orchestrator.prompt_directories import refuse_collisions
-from orchestrator.settings import Settings, kept_settings, load_settings, refuse_secrets, save_settings, settings_path
-from state.batch import BatchLog, BatchRecord
-from state.disk import Disk, Stamp
+from orchestrator.settings import Settings, kept_settings, load_settings, refuse_secrets, save_settings
+from state.batch import BatchRecord
 from state.item import Status
-from state.json.run_lock import RunLock
-from state.json.store import JsonStore, burst_folder
-from state.json.write_lock import WriteLock
+from state.open_store import open_store, parts_of
 
 _DUE = (Status.PENDING, Status.SUBMITTED)
 _LOOK_SECONDS = 0.5
@@ -66,6 +63,7 @@ class Generation:
         self._asked = spec
         self._request = request.checked()
         self._state = request.state.resolve()
+        self._parts = parts_of(self._state)
         self._queue_only = queue_only
         self._patience_seconds = patience_seconds
         self._asks = not queue_only if ask_servers is None else ask_servers
@@ -94,7 +92,7 @@ class Generation:
         if self._dry_run:
             self._refuse_collisions(plan)
             return Planned(plan)
-        with WriteLock(burst_folder(self._state), disk=Disk(), name="adding.lock"):
+        with self._parts.adding():
             if self._seen() != seen:
                 settings, plan = self._plan()
             self._refuse_collisions(plan)
@@ -117,10 +115,9 @@ class Generation:
         if self._run is not None:
             self._run.abandon(timeout_seconds=timeout_seconds)
 
-    def _seen(self) -> tuple[Stamp | None, ...]:
+    def _seen(self) -> tuple[Hashable, ...]:
         """Another one when a batch was added meanwhile: it may have taken the directory, or made the state."""
-        disk = Disk()
-        return tuple(map(disk.stamp, (BatchLog(burst_folder(self._state)).path, settings_path(self._state))))
+        return self._parts.batches.stamp(), self._parts.settings.stamp()
 
     def _plan(self) -> tuple[Settings, Plan]:
         """May be repeated. Nothing is written."""
@@ -132,9 +129,10 @@ class Generation:
             settings = replace(
                 settings, template=template or reproduction.template or name_beside(state, reproduction.graph)
             )
-        if not settings_path(state).exists():
+        remembered = self._parts.settings.exists()
+        if not remembered:
             refuse_secrets(settings)
-        directories = {batch.record.directory for batch in BatchLog(burst_folder(state)).read().values()}
+        directories = {batch.record.directory for batch in self._parts.batches.read().values()}
 
         def taken(name: str) -> bool:
             return name in directories or (settings.output_dir / name).exists()
@@ -143,7 +141,7 @@ class Generation:
             clients: Sequence[ComfyUI] = self._clients(settings, held) if self._asks else ()
             planner = Planner(
                 settings=settings,
-                kept_template=(kept_settings(state) if settings_path(state).exists() else settings).template,
+                kept_template=(kept_settings(state) if remembered else settings).template,
                 home=state.parent,
                 servers=clients,
                 secret_env=self._secret_env,
@@ -155,7 +153,7 @@ class Generation:
     def _refuse_collisions(self, plan: Plan) -> None:
         """Errors: UsageError."""
         if self._state.exists():
-            with contextlib.closing(JsonStore.open(self._state, read_only=True)) as store:
+            with open_store(self._state, read_only=True) as store:
                 refuse_collisions(plan.items, beside=store.items())
 
     def _stdin_again(self) -> BinaryIO | None:
@@ -185,13 +183,13 @@ class Generation:
 
     def _add(self, plan: Plan, settings: Settings) -> None:
         """The batch's record first: items without it would have no name, one without items does no harm."""
-        is_new = not settings_path(self._state).exists()
-        with contextlib.closing(JsonStore.open(self._state, create=True, clock=self._clock)) as store:
+        is_new = not self._parts.settings.exists()
+        with open_store(self._state, create=True, clock=self._clock) as store:
             if is_new:
                 save_settings(self._state, settings)
             if plan.brought is not None:
                 save_workflow(plan.brought, self._state.parent / str(plan.record.template))
-            BatchLog(store.folder).append(plan.record)
+            store.batches.append(plan.record)
             store.add(plan.items)
             # The journal has them: who is told of an error now would add them again.
             with contextlib.suppress(DiskFull):
@@ -211,8 +209,8 @@ class Generation:
 
     def _is_over_after_following(self, record: BatchRecord) -> bool:
         """Look on while another process holds run.lock. False when it is our turn to try."""
-        with contextlib.closing(JsonStore.open(self._state, read_only=True)) as store:
-            lock, news = RunLock(store.folder), list(self._awaited)
+        with open_store(self._state, read_only=True) as store:
+            lock, news = store.run_lock(), list(self._awaited)
             holder = lock.living_holder()
             self._progress.waits(holder.describe() if holder else "another process")
             while True:
@@ -232,7 +230,7 @@ class Generation:
                     return False
 
     def _generated(self, record: BatchRecord, settings: Settings, report: BurstReport | None) -> Generated:
-        with contextlib.closing(JsonStore.open(self._state, read_only=True)) as store:
+        with open_store(self._state, read_only=True) as store:
             items = [item for item in store.items() if item.batch == record.batch]
         return Generated.of(
             record,

@@ -16,8 +16,8 @@ from orchestrator.preparation import Preparation
 from orchestrator.prompt_directories import PROMPT_PATTERNS, prompt_items, refuse_collisions
 from orchestrator.settings import Overrides, Settings, load_settings, refuse_secrets, save_settings
 from state.item import Item, Status
-from state.json.store import JsonStore
-from state.store import change_all
+from state.open_store import open_store
+from state.store import Store, change_all
 
 SCHEMA = "burst.init/1"
 
@@ -94,7 +94,7 @@ def init_state(
     found = _found(directories, settings, prompts, home=home, patterns=patterns, images=images, masks=masks)
     refuse_collisions(found.items)
     refuse_secrets(settings)
-    store = JsonStore.open(state, create=True)
+    store = open_store(state, create=True)
     try:
         refuse_collisions((item for item in found.items if item.key not in store), beside=store.items())
         save_settings(state, settings)
@@ -158,7 +158,7 @@ def _found(
     return _Found(pictures.items, pictures.texts, tuple(notes))
 
 
-def _renew_uploads(store: JsonStore, found: Sequence[Item], *, rescan: bool) -> None:
+def _renew_uploads(store: Store, found: Sequence[Item], *, rescan: bool) -> None:
     """Items that were there before take the masks of today: those due, and to be rescanned those that are done."""
     today = {item.key: item.uploads for item in found if item.uploads}
     if not today:
@@ -168,7 +168,7 @@ def _renew_uploads(store: JsonStore, found: Sequence[Item], *, rescan: bool) -> 
     change_all(store, changed, lambda now: msgspec.structs.replace(now, uploads=today[now.key]))
 
 
-def _masks_that_are_items(store: JsonStore, found: Sequence[Item]) -> Iterator[str]:
+def _masks_that_are_items(store: Store, found: Sequence[Item]) -> Iterator[str]:
     """What was taken in before it was said to be a mask."""
     masks = {item.uploads["mask"] for item in found if "mask" in item.uploads}
     keys = [item.key for item in store.items(Status.PENDING) if item.key in masks] if masks else []
@@ -177,7 +177,7 @@ def _masks_that_are_items(store: JsonStore, found: Sequence[Item]) -> Iterator[s
         yield f"{what} by this rule: `burst cancel {shlex.join(keys[:3])}`" + (" …" if len(keys) > 3 else "")
 
 
-def _rescan(store: JsonStore, prompts: Preparation) -> tuple[str, ...]:
+def _rescan(store: Store, prompts: Preparation) -> tuple[str, ...]:
     """Completed items whose picture would come out otherwise today."""
     outdated = [item for item in store.items(Status.COMPLETED) if not _still_valid(item, prompts)]
     return tuple(item.key for item in change_all(store, outdated, lambda now: now.start_over()))

@@ -10,9 +10,8 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.formatting import counted, in_lines
 from state.item import Item, Status
-from state.json.run_lock import RunLock
-from state.json.store import JsonStore
-from state.store import change_all
+from state.open_store import open_store
+from state.store import Store, change_all
 
 _SHOWN = 20
 
@@ -51,7 +50,7 @@ def retry(state: Path, keys: Collection[str] = (), *, cancelled: bool = False) -
 
     Their attempts start anew. Works while a burst runs. Errors: UsageError for a key that is not there; StateError.
     """
-    store = JsonStore.open(state)
+    store = open_store(state)
     try:
         if keys:
             chosen = [item for item in named(store, keys) if item.status not in (Status.PENDING, Status.SUBMITTED)]
@@ -69,8 +68,8 @@ def reset(state: Path) -> Changed:
 
     Errors: LockHeld while a burst runs; StateError.
     """
-    store = JsonStore.open(state)
-    lock = RunLock(store.folder)
+    store = open_store(state)
+    lock = store.run_lock()
     try:
         lock.acquire()
         store.refresh()
@@ -88,12 +87,12 @@ def keys_of(items: Iterable[Item]) -> tuple[str, ...]:
     return tuple(item.key for item in items)
 
 
-def named(store: JsonStore, keys: Collection[str]) -> list[Item]:
+def named(store: Store, keys: Collection[str]) -> list[Item]:
     missing = [key for key in keys if key not in store]
     if missing:
         import difflib
 
         near = difflib.get_close_matches(missing[0], [item.key for item in store.items()], n=3)
         advice = f"; near it: {', '.join(near)}" if near else "; `burst status --json` lists some"
-        raise UsageError(f"no item {missing[0]!r} in {store.path}{advice}")
+        raise UsageError(f"no item {missing[0]!r} in {store.location.shown()}{advice}")
     return store.get_many(keys)

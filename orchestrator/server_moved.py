@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.comfyui.address import Address, parse_address
 from orchestrator.errors import SettingsError, UsageError, located
 from orchestrator.formatting import counted
-from orchestrator.settings import DEFAULT_SERVER, Settings, kept_settings, save_settings, settings_path
+from orchestrator.settings import DEFAULT_SERVER, Settings, kept_settings, save_settings
 from state.item import Item, Status
 from state.store import Store, change_all
 
@@ -64,7 +64,7 @@ def move_server(
     )
     if moved:
         note(f"{counted(len(moved))} out on {move.old.url} looked for on {move.new.url}, its new address.")
-    if settings_path(state).exists() and (followed := move.apply(kept)) != kept:
+    if store.settings.exists() and (followed := move.apply(kept)) != kept:
         save_settings(state, followed)
     run_with = move.apply(settings)
     if run_with.server_at(move.new.url) is None:

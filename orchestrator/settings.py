@@ -8,10 +8,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.comfyui.address import parse_address
 from orchestrator.errors import SettingsError, StateVersionError, UsageError, located
+
+if TYPE_CHECKING:
+    from state.store import SettingsDocument
 
 FORMAT_VERSION = 1
 DEFAULT_STATE = "re_render_state.json"
@@ -93,8 +96,8 @@ def load_settings(state_file: Path, overrides: Overrides | None = None) -> Setti
 def kept_settings(state_file: Path) -> Settings:
     """What is remembered beside the state alone. Errors: as `load_settings`."""
     home = state_file.resolve().parent
-    path = settings_path(state_file)
-    kept = _read(path)
+    document = _document(state_file)
+    path, kept = document.shown(), _read(document)
     headers, own_headers = _headers(path, kept)
     return Settings(
         output_dir=home / _text(path, kept, "output_dir", "output"),
@@ -144,8 +147,6 @@ def save_settings(state_file: Path, settings: Settings) -> None:
     """Write settings.toml. Errors: UsageError as `refuse_secrets`, or for a path that is no text; DiskFull."""
     import tomli_w
 
-    from state.disk import Disk
-
     refuse_secrets(settings)
     home = state_file.resolve().parent
     kept: dict[str, Any] = {
@@ -158,28 +159,19 @@ def save_settings(state_file: Path, settings: Settings) -> None:
         kept["template"] = _relative(home, path) if path.is_absolute() else settings.template
     headers = dict(settings.headers) | {address: dict(own) for address, own in settings.own_headers.items()}
     kept |= {name: table for name, table in (("bindings", dict(settings.bindings)), ("headers", headers)) if table}
-    target = settings_path(state_file)
+    document = _document(state_file)
     try:
-        text = tomli_w.dumps(kept).rstrip().encode() + b"\n"
+        document.write(tomli_w.dumps(kept).rstrip() + "\n")
     except UnicodeEncodeError as error:
-        raise UsageError(f"{error.object[:300]!r} cannot be kept in {target}: not UTF-8; use another name") from error
-    disk = Disk()
-    disk.make_directory(target.parent)
-    temporary = target.with_name("settings.toml.tmp")
-    try:
-        with disk.create(temporary) as handle:
-            handle.write(text)
-            handle.sync()
-        disk.replace(temporary, target)
-    except BaseException:
-        disk.remove(temporary)
-        raise
+        raise UsageError(
+            f"{error.object[:300]!r} cannot be kept in {document.shown()}: not UTF-8; use another name"
+        ) from error
 
 
-def settings_path(state_file: Path) -> Path:
-    from state.json.store import burst_folder
+def _document(state_file: Path) -> SettingsDocument:
+    from state.open_store import parts_of
 
-    return burst_folder(state_file.resolve()) / "settings.toml"
+    return parts_of(state_file).settings
 
 
 def parse_header(text: str) -> tuple[str, str]:
@@ -199,17 +191,16 @@ def _resolved(name: str, value: str) -> str:
     return os.environ[variable]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(document: SettingsDocument) -> dict[str, Any]:
+    path = document.shown()
     try:
-        kept = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
+        kept = tomllib.loads(document.read() or "")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{path}: {error}; mend it, or run `burst init` again") from error
     version = kept.get("version", FORMAT_VERSION)
     if version != FORMAT_VERSION:
         raise StateVersionError(
-            path,
+            Path(path),
             f"written in format version {version}; this burst knows version {FORMAT_VERSION}. "
             "Use the burst that wrote it, or a newer one.",
         )
@@ -220,7 +211,7 @@ def _read(path: Path) -> dict[str, Any]:
     return kept
 
 
-def _check_shapes(path: Path, kept: Mapping[str, Any]) -> None:
+def _check_shapes(path: str, kept: Mapping[str, Any]) -> None:
     servers = kept.get("servers", [DEFAULT_SERVER])
     if not isinstance(servers, list) or not servers or not all(isinstance(server, str) for server in servers):
         raise SettingsError(f'{path}: servers: expected a list of addresses, such as ["{DEFAULT_SERVER}"]')
@@ -233,7 +224,7 @@ def _check_shapes(path: Path, kept: Mapping[str, Any]) -> None:
         raise SettingsError(f"{path}: template: expected a name or a path")
 
 
-def _headers(path: Path, kept: Mapping[str, Any]) -> tuple[Any, dict[str, dict[str, Any]]]:
+def _headers(path: str, kept: Mapping[str, Any]) -> tuple[Any, dict[str, dict[str, Any]]]:
     """The headers for every server; and by address those of one: `[headers."http://host:8188"]`."""
     headers = kept.get("headers", {})
     if not isinstance(headers, dict):
@@ -245,7 +236,7 @@ def _headers(path: Path, kept: Mapping[str, Any]) -> tuple[Any, dict[str, dict[s
     return {name: value for name, value in headers.items() if not isinstance(value, dict)}, own
 
 
-def _text(path: Path, kept: Mapping[str, Any], name: str, default: str) -> str:
+def _text(path: str, kept: Mapping[str, Any], name: str, default: str) -> str:
     value = kept.get(name, default)
     if not isinstance(value, str) or not value:
         raise SettingsError(f"{path}: {name}: expected text")

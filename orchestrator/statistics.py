@@ -11,9 +11,9 @@ from typing import Any
 
 from orchestrator.cycle.pacing import seconds_per_item
 from orchestrator.formatting import counted, in_lines, spoken_seconds
+from state.burst_record import BurstRecord
 from state.item import Item, OutputRecord, Status, remaining
-from state.json.burst_log import BurstRecord
-from state.json.store import JsonStore
+from state.store import Store
 
 _RECENT_COUNT = 100
 _NO_PICTURES = frozenset({".txt", ".json"})
@@ -59,7 +59,7 @@ class Statistics:
         )
 
 
-def pace_of(store: JsonStore, records: Sequence[BurstRecord]) -> float | None:
+def pace_of(store: Store, records: Sequence[BurstRecord]) -> float | None:
     """Seconds per item of the last bursts; before any has ended, of the first items that the server finished."""
     if (pace := seconds_per_item(records)) is not None:
         return pace
@@ -68,7 +68,7 @@ def pace_of(store: JsonStore, records: Sequence[BurstRecord]) -> float | None:
     return sum(took) / len(took) if took else None
 
 
-def statistics_of(store: JsonStore, *, seconds_per_item: float | None) -> Statistics:
+def statistics_of(store: Store, *, seconds_per_item: float | None) -> Statistics:
     """The figures of an open store. `seconds_per_item` is the measured pace of the bursts."""
     completed = list(store.items(Status.COMPLETED))
     dated = ((item.completed_at, number) for number, item in enumerate(completed) if item.completed_at)

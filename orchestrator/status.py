@@ -15,12 +15,11 @@ from orchestrator.cycle.pacing import LearnedLimit, learned_limit
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import in_lines, spoken_seconds
 from orchestrator.statistics import Statistics, pace_of, statistics_of
-from state.batch import BatchLog
+from state.burst_record import BurstRecord
+from state.holder import Holder
 from state.item import Item, Status, remaining
-from state.json.burst_log import BurstLog, BurstRecord
-from state.json.holder import Holder
-from state.json.run_lock import RunLock
-from state.json.store import JsonStore
+from state.open_store import open_store
+from state.store import Store
 
 SCHEMA = "burst.status/1"
 _SHOWN = 10
@@ -154,17 +153,17 @@ def read_status(state: Path, *, clock: Clock | None = None, stats: bool = False,
 
     `stats` adds figures; `ended` lists the batches that have ended too.
     """
-    store = JsonStore.open(state, read_only=True, clock=clock)
+    store = open_store(state, read_only=True, clock=clock)
     try:
         return status_of(store, stats=stats, ended=ended)
     finally:
         store.close()
 
 
-def status_of(store: JsonStore, *, stats: bool = False, ended: bool = False) -> StatusReport:
+def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> StatusReport:
     """The status of an open store."""
-    lock = RunLock(store.folder)
-    records = BurstLog(store.folder).read()
+    lock = store.run_lock()
+    records = store.bursts.read()
     alive = lock.living_holder()
     left = lock.holder() if alive is None else None
     killed = (left, lock.last_touch()) if left is not None else None
@@ -172,10 +171,10 @@ def status_of(store: JsonStore, *, stats: bool = False, ended: bool = False) -> 
     known = records if killed is None else [*records, killed[0].killed_record(killed[1])]
     failed = [item for _, item in zip(range(_SHOWN), store.items(Status.FAILED), strict=False)]
     pace = pace_of(store, records)
-    there = [batch for batch in BatchLog(store.folder).read().values() if not batch.gone]
+    there = [batch for batch in store.batches.read().values() if not batch.gone]
     batches = views_of(store, there) if ended or remaining(store.counts()) else []
     return StatusReport(
-        state=store.path,
+        state=store.location.path,
         counts=store.counts(),
         holder=alive,
         killed=killed,
@@ -211,17 +210,17 @@ def watch_batch(state: Path, wanted: str, *, clock: Clock | None = None) -> Iter
     return _watched(state, lambda store: view_of(store, wanted), clock or Clock())
 
 
-def _watched(state: Path, look: Callable[[JsonStore], _View], clock: Clock) -> Iterator[_View]:
+def _watched(state: Path, look: Callable[[Store], _View], clock: Clock) -> Iterator[_View]:
     never = threading.Event()
-    store = JsonStore.open(state, read_only=True, clock=clock)
+    store = open_store(state, read_only=True, clock=clock)
     try:
         report = look(store)
         yield report
-        holder = RunLock(store.folder).living_holder()
+        holder = store.run_lock().living_holder()
         while report.remaining:
             clock.wait(never, _WATCH_SECONDS)
             before = holder
-            holder = RunLock(store.folder).living_holder()
+            holder = store.run_lock().living_holder()
             if not store.refresh() and holder == before:
                 continue
             shown, report = report, look(store)

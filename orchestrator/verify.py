@@ -12,7 +12,7 @@ from orchestrator.outputs import Problem, verify
 from orchestrator.retries import keys_of
 from orchestrator.settings import Overrides, load_settings
 from state.item import Item, Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 from state.store import change_all
 
 
@@ -62,7 +62,7 @@ def verify_outputs(
     `repair` makes the items due again whose files are not. Without it nothing is written and no lock is taken.
     """
     output_dir = load_settings(state, overrides).output_dir
-    store = JsonStore.open(state, read_only=not repair)
+    store = open_store(state, read_only=not repair)
     try:
         problems: list[tuple[str, Problem]] = []
         checked = 0

@@ -1,17 +1,14 @@
-"""batches.jsonl: what each batch was asked to be, and what became of telling others about it."""
+"""A batch: what it was asked to be, and what became of telling others about it."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
-from state.disk import Disk
 from state.item import Priority, UtcTime
-from state.json.line_log import LineLog
-from state.json.write_lock import WriteLock
 
 Layout = Literal["numbered", "batch", "mirror", "gallery"]
 End = Literal["done", "failed", "cancelled"]
@@ -93,39 +90,18 @@ class Batch:
         return self.record.batch
 
 
-_Line = BatchRecord | EndRecord | ToldRecord | GoneRecord
+BatchLine = BatchRecord | EndRecord | ToldRecord | GoneRecord
+"""What is noted of batches, one after the other."""
 
 
-class BatchLog:
-    """Append-only, by any process; each append is made under write.lock."""
+class BatchLog(Protocol):
+    """The batches of a state. Append-only, by any process and any thread."""
 
-    def __init__(self, folder: Path, *, disk: Disk | None = None) -> None:
-        used = disk or Disk()
-        self._log: LineLog[Any] = LineLog(folder / "batches.jsonl", _Line, disk=used)  # type: ignore[arg-type]
-        self._lock = WriteLock(folder, disk=used)
-
-    @property
-    def path(self) -> Path:
-        return self._log.path
-
-    def append(self, *records: _Line) -> None:
+    def append(self, *records: BatchLine) -> None:
         """Durable on return. Errors: DiskFull, LockHeld, StateError."""
-        with self._lock:
-            self._log.append(*records)
 
     def read(self) -> dict[str, Batch]:
         """Every batch by its id, oldest first, those that are gone too."""
-        batches: dict[str, Batch] = {}
-        by_event: dict[str, Batch] = {}
-        for line in self._log.read():
-            match line:
-                case BatchRecord():
-                    batches.setdefault(line.batch, Batch(line))
-                case EndRecord() if line.batch in batches:
-                    by_event[line.event] = batches[line.batch]
-                    batches[line.batch].ends.append(line)
-                case ToldRecord() if line.event in by_event:
-                    by_event[line.event].told.append(line)
-                case GoneRecord() if line.batch in batches:
-                    batches[line.batch].gone = True
-        return batches
+
+    def stamp(self) -> Hashable:
+        """Another one after each append; None where there is no record yet."""

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+
+import msgspec
 
 from orchestrator.errors import StaleChange
+from state.burst_record import BurstLog
 from state.item import Item, Status
+from state.lease import RunLock
+from state.location import Location
+
+if TYPE_CHECKING:
+    from state.batch import BatchLog
+
+_Part = TypeVar("_Part", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True)
@@ -23,8 +36,86 @@ class Change:
     edit: Callable[[Item], Item | None]
 
 
-class Store(Protocol):
+@dataclass(frozen=True)
+class Backlog:
+    """What the file that people read does not hold yet."""
+
+    checkpoints: int = 0
+    """Every reader replays them."""
+    torn_bytes: int = 0
+    """Left by a crash; the next writer cuts them off."""
+
+
+class SettingsDocument(Protocol):
+    """The settings as they are written; `orchestrator.settings` knows what they mean."""
+
+    def shown(self) -> str:
+        """Where they are, for messages."""
+
+    def stamp(self) -> Hashable:
+        """Another one after each change; None where nothing is remembered yet."""
+
+    def exists(self) -> bool:
+        """Whether anything is remembered."""
+
+    def read(self) -> str | None:
+        """None where nothing is remembered yet. Errors: OSError, UnicodeDecodeError."""
+
+    def write(self, text: str) -> None:
+        """Replace them whole, durable on return. Errors: DiskFull; UnicodeEncodeError, and nothing was written."""
+
+
+class StateParts(Protocol):
+    """What belongs to a state beside its items; there before the state is."""
+
+    @property
+    def location(self) -> Location: ...
+
+    def exists(self) -> bool:
+        """Whether there is a state, a damaged one too."""
+
+    @property
+    def batches(self) -> BatchLog: ...
+
+    def has_batches(self) -> bool:
+        """Whether any batch was ever recorded, at the cost of one look."""
+
+    @property
+    def bursts(self) -> BurstLog: ...
+
+    @property
+    def settings(self) -> SettingsDocument: ...
+
+    def run_lock(self) -> RunLock:
+        """One that is not held yet."""
+
+    def adding(self) -> AbstractContextManager[None]:
+        """Keep others from adding a batch meanwhile. Errors on entering: LockHeld, DiskFull, StateError."""
+
+    @property
+    def checkpoint_directory(self) -> Path:
+        """Where checkpoints are written, which need not exist yet: to see whether there is room, and for messages."""
+
+    def can_lock(self) -> bool:
+        """Whether a lock there keeps a second one out, tried on a file of its own."""
+
+
+class Store(StateParts, Protocol):
     """Items by key. Safe to use from several threads; several processes may write at once."""
+
+    @property
+    def hand_edits(self) -> Sequence[str]:
+        """What is to be said about edits by hand, in the order in which they were found."""
+
+    @property
+    def rewrite_seconds(self) -> float:
+        """What the last rewriting of the file that people read took."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     def __contains__(self, key: str) -> bool: ...
 
@@ -38,6 +129,15 @@ class Store(Protocol):
 
     def items(self, *statuses: Status) -> Iterator[Item]:
         """Items in their order, all or those of the given statuses, as they stand at the time of the call."""
+
+    def parts(self, kind: type[_Part]) -> Iterator[tuple[str, _Part]]:
+        """Every item's key, and of its record what `kind` has fields for: at a small share of what `items` costs.
+
+        Checked as far as these fields go, which must have defaults where a record may lack them.
+        """
+
+    def due_keys(self) -> list[str]:
+        """The keys of all pending items, in the order of `due`."""
 
     def counts(self) -> dict[Status, int]:
         """How many items stand where; every status is there."""
@@ -73,6 +173,18 @@ class Store(Protocol):
 
         What `apply`, `add` and `settle` took in meanwhile is named too, so one thread alone may hear the news.
         """
+
+    def is_edited(self) -> bool:
+        """Whether it was edited by hand since it was read (or is being handed over): to be opened anew.
+
+        A writer takes such an edit in before it writes; who only reads does not see it before.
+        """
+
+    def backlog(self) -> Backlog:
+        """Errors: StateError."""
+
+    def stop_writing(self, *, timeout_seconds: float) -> bool:
+        """Let an append that is under way end, then refuse every later one: for a process that must end now."""
 
     def settle(self, *, at_end: bool = False) -> None:
         """Bring the file that people read up to date where that is cheap, or whatever it costs `at_end`."""

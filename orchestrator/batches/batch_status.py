@@ -15,10 +15,10 @@ from orchestrator.clock import Clock
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, UsageError
 from orchestrator.formatting import in_lines, spoken_seconds
 from orchestrator.statistics import pace_of
-from state.batch import Batch, BatchLog, BatchRecord
+from state.batch import Batch, BatchRecord
 from state.item import Item, Status, UtcTime, remaining
-from state.json.burst_log import BurstLog
-from state.json.store import JsonStore
+from state.open_store import open_store
+from state.store import Store
 
 _PROMPT_SHOWN = 60
 _FAILED_SHOWN = 10
@@ -173,7 +173,7 @@ class _Tally:
     due_by: int = 0
     """How many pending items are due up to its last one."""
 
-    def add(self, store: JsonStore, key: str, part: _Part, place: int) -> None:
+    def add(self, store: Store, key: str, part: _Part, place: int) -> None:
         self.counts[part.status] += 1
         self.due_by = max(self.due_by, place)
         if part.status is Status.FAILED and len(self.failed) < _FAILED_SHOWN:
@@ -197,7 +197,7 @@ def find_batch(batches: Mapping[str, Batch], wanted: str) -> Batch:
     return batches[found[0]]
 
 
-def views_of(store: JsonStore, batches: Iterable[Batch]) -> list[BatchView]:
+def views_of(store: Store, batches: Iterable[Batch]) -> list[BatchView]:
     """How these batches stand in an open store.
 
     One pass over all items, of each of which little is read; none where there are no batches.
@@ -206,37 +206,37 @@ def views_of(store: JsonStore, batches: Iterable[Batch]) -> list[BatchView]:
     if not chosen:
         return []
     tallies = _tallies(store, {batch.id for batch in chosen})
-    pace = pace_of(store, BurstLog(store.folder).read())
+    pace = pace_of(store, store.bursts.read())
     out = store.counts()[Status.SUBMITTED]
     return [_view(batch, tallies[batch.id], pace=pace, out=out) for batch in chosen]
 
 
 def read_batch(state: Path, wanted: str, *, clock: Clock | None = None) -> BatchView:
     """Errors: UsageError for an id that no batch or more than one begins with; StateError. Takes no lock."""
-    store = JsonStore.open(state, read_only=True, clock=clock)
+    store = open_store(state, read_only=True, clock=clock)
     try:
         return view_of(store, wanted)
     finally:
         store.close()
 
 
-def view_of(store: JsonStore, wanted: str) -> BatchView:
+def view_of(store: Store, wanted: str) -> BatchView:
     """How the batch of this id, or beginning of one, stands in an open store. Errors: UsageError."""
-    (view,) = views_of(store, [find_batch(BatchLog(store.folder).read(), wanted)])
+    (view,) = views_of(store, [find_batch(store.batches.read(), wanted)])
     return view
 
 
 def list_batches(state: Path) -> BatchList:
     """Errors: StateError. Takes no lock."""
-    store = JsonStore.open(state, read_only=True)
+    store = open_store(state, read_only=True)
     try:
-        batches = [batch for batch in BatchLog(store.folder).read().values() if not batch.gone]
+        batches = [batch for batch in store.batches.read().values() if not batch.gone]
         return BatchList(tuple(views_of(store, batches)))
     finally:
         store.close()
 
 
-def _tallies(store: JsonStore, chosen: set[str]) -> dict[str, _Tally]:
+def _tallies(store: Store, chosen: set[str]) -> dict[str, _Tally]:
     tallies = {name: _Tally() for name in chosen}
     places = {key: place for place, key in enumerate(store.due_keys(), 1)}
     for key, part in store.parts(_Part):

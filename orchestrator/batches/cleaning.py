@@ -14,8 +14,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import UsageError
 from orchestrator.formatting import counted, in_lines, spoken_bytes
 from orchestrator.settings import Overrides, load_settings
-from state.batch import BatchLog
-from state.json.store import JsonStore
+from state.open_store import open_store
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _DURATION = re.compile(r"([0-9]{1,6})([hdw])")
@@ -79,9 +78,9 @@ def clean_batches(
     """
     output_dir = load_settings(state, overrides).output_dir
     clock = clock or Clock()
-    store = JsonStore.open(state, read_only=dry_run, clock=clock)
+    store = open_store(state, read_only=dry_run, clock=clock)
     try:
-        there = [batch for batch in BatchLog(store.folder).read().values() if not batch.gone]
+        there = [batch for batch in store.batches.read().values() if not batch.gone]
         before = clock.now() - older_than
         old = {view.id: view for view in views_of(store, there) if not view.left and view.last_at < before}
         records = [view.record for view in old.values()]

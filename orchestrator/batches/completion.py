@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,10 +14,10 @@ from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.batches.notify import LAST_SECONDS, Notifier
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError
-from state.batch import Batch, BatchLog, BatchRecord, End, EndRecord
-from state.disk import Disk, Stamp
+from state.batch import Batch, BatchRecord, End, EndRecord
+from state.disk import Disk
 from state.item import Item, Status, remaining
-from state.json.store import JsonStore
+from state.store import Store
 
 _INFO_SHARE = 0.05
 """Before its batch has ended, batch_info.json is written when that last took less than this share of the time since."""
@@ -40,15 +40,15 @@ class BatchCompletion:
     All items are looked at once, and again for batches that come; between that a look costs the same however many.
     """
 
-    def __init__(self, store: JsonStore, output_dir: Path, *, clock: Clock, note: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, output_dir: Path, *, clock: Clock, note: Callable[[str], None]) -> None:
         self._store = store
         self._output_dir = output_dir
         self._clock = clock
         self._note = note
         self._disk = Disk()
-        self._log = BatchLog(store.folder)
-        self._notifier = Notifier(store.folder, clock=clock, note=note)
-        self._read: tuple[Stamp | None, int] = (None, 0)
+        self._log = store.batches
+        self._notifier = Notifier(self._log, clock=clock, note=note)
+        self._read: tuple[Hashable, int] = (None, 0)
         """What the log and the number of items were when they were last read."""
         self._batches: dict[str, Batch] = {}
         """Those that are not gone."""
@@ -85,7 +85,7 @@ class BatchCompletion:
 
     def _read_log(self) -> None:
         """Take in what was noted since, by whomever; the items of batches that are new."""
-        stamp, item_count = self._disk.stamp(self._log.path), len(self._store)
+        stamp, item_count = self._log.stamp(), len(self._store)
         if (stamp, item_count) == self._read:
             return
         self._batches = {name: batch for name, batch in self._log.read().items() if not batch.gone}

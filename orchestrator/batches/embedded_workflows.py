@@ -7,15 +7,16 @@ from pathlib import Path
 
 import templates
 from state.disk import Disk
-from state.json.store import burst_folder
+from state.location import Location
 from templates import Graph
 
 
 def name_beside(state: Path, graph: Graph | None) -> str:
     """What a graph is called as a template: where it is to be kept, from the state's directory on."""
     assert graph is not None
-    path = burst_folder(state) / "templates" / f"{templates.fingerprint(graph)[:16]}.json"
-    return path.relative_to(state.parent).as_posix()
+    location = Location.of(state)
+    path = location.aside("templates") / f"{templates.fingerprint(graph)[:16]}.json"
+    return path.relative_to(location.home).as_posix()
 
 
 def save_workflow(graph: Graph, path: Path) -> None:

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -96,8 +95,8 @@ def _is_time(end: EndRecord, tries: list[ToldRecord], now: datetime) -> bool:
 class Notifier:
     """A thread that tells what is due while a run works. `tell` and `finish` are called by one thread."""
 
-    def __init__(self, folder: Path, *, clock: Clock, note: Callable[[str], None]) -> None:
-        self._folder = folder
+    def __init__(self, log: BatchLog, *, clock: Clock, note: Callable[[str], None]) -> None:
+        self._log = log
         self._clock = clock
         self._note = note
         self._lock = threading.Lock()
@@ -133,7 +132,7 @@ class Notifier:
         try:
             while not self._over:
                 self._wake.clear()
-                messages = due(BatchLog(self._folder).read().values(), self._clock.now())
+                messages = due(self._log.read().values(), self._clock.now())
                 if messages:
                     self._telling = messages[0]
                     self._record(messages[0], deliver(messages[0]))
@@ -159,7 +158,7 @@ class Notifier:
                 f"({message.end.how}): {problem}; {follows}"
             )
         told = ToldRecord(event=event, url=url, at=at, delivered=problem is None, problem=problem)
-        BatchLog(self._folder).append(told)
+        self._log.append(told)
 
 
 def deliver(message: Message) -> str | None:

@@ -20,11 +20,10 @@ from orchestrator.errors import OutputRefused
 from orchestrator.outputs import verify
 from orchestrator.outputs.names import inside
 from orchestrator.statistics import pictures_of
-from state.batch import Batch, BatchLog, BatchRecord, GoneRecord
+from state.batch import Batch, BatchRecord, GoneRecord
 from state.disk import Disk
 from state.item import Item, OutputRecord, Status, remaining
-from state.json.store import JsonStore
-from state.store import change_all
+from state.store import Store, change_all
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Removed:
 
 
 def remove_batches(
-    store: JsonStore,
+    store: Store,
     batches: Collection[BatchRecord],
     *,
     output_dir: Path,
@@ -59,12 +58,12 @@ def remove_batches(
     if ids and not dry_run:
         found.remove()
         change_all(store, theirs, lambda item: msgspec.structs.replace(item, outputs=()))
-        BatchLog(store.folder).append(*(GoneRecord(batch=record.batch, at=at) for record in batches))
+        store.batches.append(*(GoneRecord(batch=record.batch, at=at) for record in batches))
         store.settle(at_end=True)
     return found.removed()
 
 
-def remove_picture(store: JsonStore, batch: Batch, key: str, picture: OutputRecord, *, output_dir: Path) -> Removed:
+def remove_picture(store: Store, batch: Batch, key: str, picture: OutputRecord, *, output_dir: Path) -> Removed:
     """Remove one picture of an item; with its last one, its sidecar and other files too.
 
     A picture that has to be kept stays on record, and nothing is changed. The batch's batch_info.json is brought up to
@@ -96,7 +95,7 @@ def _without(outputs: Sequence[OutputRecord], going: Collection[OutputRecord]) -
     return tuple(output for output in outputs if output not in going)
 
 
-def _tell(store: JsonStore, batch: Batch, output_dir: Path) -> None:
+def _tell(store: Store, batch: Batch, output_dir: Path) -> None:
     """Write batch_info.json anew where it is. Two processes never do: until its end is noted, bursts write it."""
     items = sorted((item for item in store.items() if item.batch == batch.id), key=lambda item: item.index or 0)
     if not batch.ends or remaining(counts_of(items)):

@@ -21,7 +21,7 @@ from orchestrator.outputs.names import inside
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.sheet_style import STYLE
 from state.item import Item, OutputRecord, Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 
 Axes = Mapping[str, Sequence[Any]]
 
@@ -59,7 +59,7 @@ def write_report(
     UsageError for a batch that is not there, or a file that cannot be written; StateError, SettingsError.
     """
     output_dir = load_settings(state, overrides).output_dir
-    store = JsonStore.open(state, read_only=True)
+    store = open_store(state, read_only=True)
     try:
         view = view_of(store, wanted)
         items = sorted((item for item in store.items() if item.batch == view.id), key=lambda item: item.index or 0)

@@ -26,15 +26,14 @@ from orchestrator.errors import (
     UnexpectedAnswer,
 )
 from orchestrator.formatting import spoken_seconds
+from state.burst_record import BurstLog, BurstRecord
+from state.burst_record import Ending as RecordedEnding
 from state.item import remaining
-from state.json.burst_log import BurstLog, BurstRecord
-from state.json.burst_log import Ending as RecordedEnding
-from state.json.run_lock import RunLock
+from state.lease import RunLock
 
 if TYPE_CHECKING:
     from orchestrator.batches.completion import BatchCompletion
 
-_BATCHES = "batches.jsonl"
 _QUICK_REWRITE_SECONDS = 0.2
 _RECORDED: dict[str, RecordedEnding] = {"done": "done", "deadline": "deadline", "stopped": "stopped"}
 
@@ -193,7 +192,7 @@ class Bursts:
 
     def _look_at_batches(self, *, anew: bool = False) -> None:
         """Note which batches have ended and tell who asked to be told; a state without any loads nothing for it."""
-        if self._completion is None and (self._store.folder / _BATCHES).exists():
+        if self._completion is None and self._store.has_batches():
             from orchestrator.batches.completion import BatchCompletion
 
             self._completion = BatchCompletion(

@@ -14,8 +14,7 @@ from orchestrator.formatting import in_lines
 from orchestrator.preparation import Preparation
 from orchestrator.settings import load_settings
 from state.item import Item, Status
-from state.json.burst_log import BurstLog
-from state.json.store import JsonStore
+from state.open_store import open_store
 
 if TYPE_CHECKING:
     from orchestrator.input_files import UploadedFile
@@ -57,10 +56,10 @@ def dry_run(request: Request) -> DryRun:
     """Prepare what the next burst would submit, and send nothing. Takes no lock. Errors: ConfigurationError."""
     request.checked()
     settings = load_settings(request.state, request.overrides)
-    store = JsonStore.open(request.state, read_only=True)
+    store = open_store(request.state, read_only=True)
     try:
-        preparation = Preparation(template=settings.template, bindings=settings.bindings, home=store.path.parent)
-        size = request.burst_size(BurstLog(store.folder).read(), seconds=request.max_seconds or None)
+        preparation = Preparation(template=settings.template, bindings=settings.bindings, home=store.location.home)
+        size = request.burst_size(store.bursts.read(), seconds=request.max_seconds or None)
         submitted = store.counts()[Status.SUBMITTED]
         keys, problems, graph = [], [], None
         for item in store.due(max(0, size + request.ahead - submitted)):

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import msgspec
 
-from state.json.burst_log import BurstRecord
+from state.burst_record import BurstRecord
 
 DEFAULT_SIZE = 15
 LADDER = (1, 5, 15)

@@ -11,7 +11,7 @@ from orchestrator.cycle import pacing
 from orchestrator.cycle.context import Options
 from orchestrator.errors import UsageError
 from orchestrator.settings import DEFAULT_STATE, Overrides
-from state.json.burst_log import BurstRecord
+from state.burst_record import BurstRecord
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from orchestrator.cycle.workers import SharedContext, open_workers
 from orchestrator.outputs import Outputs
 from orchestrator.preparation import Preparation
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, load_settings
-from state.json.burst_log import BurstLog, BurstRecord
-from state.json.holder import Holder
-from state.json.run_lock import RunLock
-from state.json.store import JsonStore
+from state.burst_record import BurstLog, BurstRecord
+from state.holder import Holder
+from state.open_store import open_store
+from state.store import Store
 
 
 def run_burst(
@@ -96,7 +96,7 @@ class Run:
         self._age = Age.of_now(self._clock)
         self._signal: str | None = None
         self._notes = Tally()
-        self._store: JsonStore | None = None
+        self._store: Store | None = None
         self._outputs: Outputs | None = None
         self._dispatch: Dispatch | None = None
 
@@ -106,10 +106,10 @@ class Run:
         Errors before any work: ConfigurationError, LockHeld. What stops a burst in the middle is in the report.
         """
         settings = load_settings(self._request.state, self._request.overrides)
-        self._store = store = JsonStore.open(self._request.state, clock=self._clock)
-        lock, log = RunLock(store.folder, clock=self._clock), BurstLog(store.folder)
+        self._store = store = open_store(self._request.state, clock=self._clock)
+        lock, log = store.run_lock(), store.bursts
         try:
-            preparation = Preparation(template=settings.template, bindings=settings.bindings, home=store.path.parent)
+            preparation = Preparation(template=settings.template, bindings=settings.bindings, home=store.location.home)
             preparation.check()
             killed = lock.acquire(wait_seconds=self._request.wait_lock_seconds)
             if killed is not None:
@@ -162,7 +162,7 @@ class Run:
         learned = pacing.learned_limit(records)
         return learned.usable_seconds if learned is not None else None
 
-    def _moved(self, settings: Settings, store: JsonStore) -> Settings:
+    def _moved(self, settings: Settings, store: Store) -> Settings:
         """The settings to run with, after a server's address has changed. Errors: UsageError, DiskFull."""
         if self._request.server_moved is None:
             return settings
@@ -171,7 +171,7 @@ class Run:
         move = ServerMove.between(*self._request.server_moved)
         return move_server(self._request.state, store, settings, move, note=self._notes.note)
 
-    def _shared(self, settings: Settings, preparation: Preparation, store: JsonStore) -> SharedContext:
+    def _shared(self, settings: Settings, preparation: Preparation, store: Store) -> SharedContext:
         request = self._request
         dispatch = Dispatch(
             store,
@@ -193,9 +193,9 @@ class Run:
         )
 
 
-def _spared(store: JsonStore, output_dir: Path) -> Iterator[str]:
+def _spared(store: Store, output_dir: Path) -> Iterator[str]:
     """What no result may replace: other items' outputs, and the pictures that the items are made of."""
-    home = store.path.parent
+    home = store.location.home
     for item in store.items():
         yield from (output.path for output in item.outputs)
         for upload in item.upload_paths.values():

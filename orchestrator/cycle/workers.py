@@ -22,15 +22,14 @@ from orchestrator.outputs import Outputs
 from orchestrator.preparation import Preparation
 from orchestrator.settings import Settings
 from state.item import Item, Status
-from state.json.store import JsonStore
-from state.store import change_all
+from state.store import Store, change_all
 
 
 @dataclass(frozen=True)
 class SharedContext:
     """What all lanes of a run have in common."""
 
-    store: JsonStore
+    store: Store
     outputs: Outputs
     preparation: Preparation
     dispatch: Dispatch

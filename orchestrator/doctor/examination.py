@@ -13,8 +13,9 @@ from orchestrator.doctor.diagnosis import Check, command, count_of
 from orchestrator.doctor.survey import Survey, survey
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
 from orchestrator.formatting import counted, in_lines
-from orchestrator.settings import Overrides, Settings, load_settings, settings_path
+from orchestrator.settings import Overrides, Settings, load_settings
 from state.item import Status
+from state.open_store import parts_of
 
 SCHEMA = "burst.doctor/1"
 
@@ -93,7 +94,7 @@ def _settings(state: Path, overrides: Overrides) -> Settings | Check:
 
 
 def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: Clock) -> Iterator[Check]:
-    remembered = "remembered" if settings_path(state).exists() else "no init yet: defaults, environment and flags"
+    remembered = "remembered" if parts_of(state).settings.exists() else "no init yet: defaults, environment and flags"
     several = "servers" if len(settings.servers) > 1 else "server"
     yield Check(
         "settings",

@@ -14,10 +14,10 @@ from orchestrator.doctor.survey import Survey
 from orchestrator.errors import BurstError
 from orchestrator.formatting import counted, spoken_bytes, spoken_seconds
 from orchestrator.status import watchdog_line
+from state.holder import TOUCH_SECONDS
 from state.item import Status
-from state.json.holder import TOUCH_SECONDS
-from state.json.run_lock import RunLock, can_lock
-from state.json.store import burst_folder
+from state.lease import RunLock
+from state.open_store import parts_of
 
 _SCARCE_BYTES = 500_000_000
 _PROBE_BYTES = 4096
@@ -75,7 +75,8 @@ def check_output(state: Path, output_dir: Path, seen: Survey | None) -> Iterator
 
 def check_state_directory(state: Path) -> Iterator[Check]:
     """Can checkpoints be written, does the file system lock, and who holds the lock?"""
-    folder = burst_folder(state.resolve())
+    parts = parts_of(state)
+    folder = parts.checkpoint_directory
     again = command("doctor", state)
     refusal = _refusal(folder)
     if refusal is not None:
@@ -83,23 +84,22 @@ def check_state_directory(state: Path) -> Iterator[Check]:
         return
     there = "writable" if folder.exists() else "will be made"
     yield Check("state dir", "ok", f"{folder}: {there}", facts={"path": str(folder)})
-    if not can_lock(_existing(folder)):
+    if not parts.can_lock():
         yield Check(
             "lock", "problem", f"the file system of {folder} cannot lock files; keep the state on one that can", again
         )
         return
-    yield _holder(state, folder)
+    yield _holder(state, parts.run_lock())
 
 
-def _holder(state: Path, folder: Path) -> Check:
-    lock = RunLock(folder)
+def _holder(state: Path, lock: RunLock) -> Check:
     holder = lock.living_holder()
     if holder is not None:
         facts = {"held": True, "holder": holder.describe()}
         return Check(
             "lock", "ok", f"a burst is at work: {holder.describe()}", command("status", state, "--watch"), facts
         )
-    if (folder / "run.lock").exists() and lock.is_held():
+    if lock.is_held():
         message = "held by a process that has not said who it is; it may just be starting"
         return Check("lock", "warning", message, command("run", state, "--wait-lock", "10"), {"held": True})
     return Check("lock", "ok", "free", facts={"held": False})

@@ -10,8 +10,8 @@ from orchestrator.clock import Clock
 from orchestrator.errors import BurstError
 from orchestrator.status import StatusReport, status_of
 from state.item import Item, Status
-from state.json.journal_lines import read_lines
-from state.json.store import JsonStore
+from state.open_store import open_store
+from state.store import Store
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,6 @@ class Survey:
     """What a state holds."""
 
     status: StatusReport
-    folder: Path
     templates: dict[str | None, int]
     """Template named by due items (None: the default one) -> how many of them."""
     uploaded: dict[str | None, frozenset[str]]
@@ -53,7 +52,7 @@ class Survey:
 def survey(state: Path, *, clock: Clock | None = None) -> Survey | BurstError:
     """Read a state without any lock. What makes it unreadable is returned, not raised."""
     try:
-        store = JsonStore.open(state, read_only=True, clock=clock)
+        store = open_store(state, read_only=True, clock=clock)
     except BurstError as error:
         return error
     try:
@@ -64,7 +63,7 @@ def survey(state: Path, *, clock: Clock | None = None) -> Survey | BurstError:
         store.close()
 
 
-def _survey(store: JsonStore) -> Survey:
+def _survey(store: Store) -> Survey:
     templates: Counter[str | None] = Counter()
     servers: Counter[str] = Counter()
     prompt_ids: set[str] = set()
@@ -86,20 +85,19 @@ def _survey(store: JsonStore) -> Survey:
                 sizes.append(sum(output.bytes for output in item.outputs))
             case Status.FAILED:
                 _count_failure(failures, item)
-    lines, torn = _journal(store.folder / "journal.jsonl")
+    backlog = store.backlog()
     return Survey(
         status=status_of(store),
-        folder=store.folder,
         templates=dict(templates),
         uploaded=uploaded,
         pictures=len(pictures),
-        missing_pictures=tuple(path for path in dict.fromkeys(pictures) if not (store.path.parent / path).exists()),
+        missing_pictures=tuple(path for path in dict.fromkeys(pictures) if not (store.location.home / path).exists()),
         servers=servers,
         prompt_ids=frozenset(prompt_ids),
         failures=failures,
         bytes_per_item=sum(sizes) / len(sizes) if sizes else None,
-        journal_lines=lines,
-        torn_bytes=torn,
+        journal_lines=backlog.checkpoints,
+        torn_bytes=backlog.torn_bytes,
     )
 
 
@@ -110,13 +108,3 @@ def _count_failure(failures: dict[str, Failures], item: Item) -> None:
     failures[kind] = (
         Failures(1, item.key, message) if before is None else Failures(before.count + 1, before.example, before.message)
     )
-
-
-def _journal(path: Path) -> tuple[int, int]:
-    """Lines behind the header, and torn bytes behind the last whole line."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return 0, 0
-    tail = read_lines(path, data)
-    return max(0, len(tail.lines) - 1), len(data) - tail.end

@@ -14,7 +14,8 @@ from orchestrator.web.image_files import NOT_FOUND, file_inside, output_in, vers
 from orchestrator.web.library import Library
 from orchestrator.web.states import WatchedBatch, WatchedState
 from state.item import remaining
-from state.json.store import JsonStore
+from state.open_store import open_store
+from state.store import Store
 
 
 def delete_batch(library: Library, batch_id: str) -> Deleted:
@@ -68,12 +69,9 @@ def _found(library: Library, batch_id: str) -> tuple[WatchedState, WatchedBatch]
 
 
 @contextlib.contextmanager
-def _opened(state: WatchedState) -> Iterator[JsonStore]:
-    store = JsonStore.open(state.path)
-    try:
+def _opened(state: WatchedState) -> Iterator[Store]:
+    with open_store(state.path) as store:
         yield store
-    finally:
-        store.close()
 
 
 def _deleted(library: Library, state: WatchedState, gone: Removed, digests: set[str]) -> Deleted:

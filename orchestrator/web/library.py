@@ -10,7 +10,6 @@ from orchestrator.web.image_files import Picture, picture_in, pictures_of_batch
 from orchestrator.web.orphaned_batches import OrphanedBatches
 from orchestrator.web.states import WatchedState, WatchedStates
 from orchestrator.web.thumbnails import Thumbnails
-from state.json.store import burst_folder
 
 
 class Library:
@@ -21,7 +20,7 @@ class Library:
         self.orphaned_batches = OrphanedBatches(watched, clock=clock)
         self.index = GalleryIndex(watched, self.orphaned_batches)
         self._thumbnails = {
-            state.number: Thumbnails(burst_folder(state.path) / "thumbnails", wanted=partial(_digests, state))
+            state.number: Thumbnails(state.parts.location.aside("thumbnails"), wanted=partial(_digests, state))
             for state in watched.states
         }
 

@@ -22,10 +22,9 @@ from orchestrator.web.error_responses import errors
 from orchestrator.web.states import WatchedState
 from orchestrator.web.supervisor import Supervisor
 from orchestrator.web.ttl_cache import TtlCache
+from state.burst_record import BurstRecord
 from state.item import Item, Status
-from state.json.burst_log import BurstRecord
-from state.json.run_lock import RunLock
-from state.json.store import burst_folder
+from state.lease import RunLock
 
 router = APIRouter(prefix="/api", tags=["states"])
 
@@ -146,7 +145,7 @@ def get_state(number: int, watched: WatchedStatesOf, supervisor: SupervisorOf) -
         **summary.model_dump(),
         secondsPerItem=state.pace,
         secondsLeft=None if state.pace is None else state.pace * left,
-        bursts=[*map(_burst, records[-_BURSTS_SHOWN:]), *_unrecorded(RunLock(burst_folder(state.path)), records)],
+        bursts=[*map(_burst, records[-_BURSTS_SHOWN:]), *_unrecorded(state.parts.run_lock(), records)],
         failed=[_failed(item) for _, item in zip(range(_FAILED_SHOWN), failed, strict=False)],
         limit=_limit(learned_limit(records)),
         outputDirectory=str(state.settings.output_dir),
@@ -187,7 +186,7 @@ def _summary(state: WatchedState, supervisor: Supervisor) -> StateSummary:
         path=str(state.path),
         exists=store is not None or unreadable is not None,
         counts={str(one): store.counts()[one] if store is not None else 0 for one in Status},
-        working=RunLock(burst_folder(state.path)).living_holder() is not None,
+        working=state.parts.run_lock().living_holder() is not None,
         message=unreadable or supervisor.message(state.number),
     )
 

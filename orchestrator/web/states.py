@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.cycle.pacing import seconds_per_item
 from orchestrator.errors import BurstError
-from orchestrator.settings import Overrides, Settings, load_settings, settings_path
-from state.batch import Batch, BatchLog, BatchRecord
-from state.disk import Disk, Stamp
+from orchestrator.settings import Overrides, Settings, load_settings
+from state.batch import Batch, BatchRecord
+from state.burst_record import BurstRecord
 from state.item import Item, Status
-from state.json.burst_log import BurstLog, BurstRecord
-from state.json.store import JsonStore, burst_folder
+from state.open_store import open_store, parts_of
+from state.store import Store
 
 
 @dataclass
@@ -53,27 +53,26 @@ class WatchedState:
         """Its place among those the front end was started with, from 0."""
         self.path = path.resolve()
         self._overrides = overrides
-        self._disk = Disk()
         self._mutex = threading.RLock()
-        self._store: JsonStore | None = None
-        self._log = BatchLog(burst_folder(self.path))
-        self._log_stamp: Stamp | None = None
+        self._store: Store | None = None
+        self.parts = parts_of(self.path)
+        """What belongs to it beside its items."""
+        self._log_stamp: Hashable = None
         self._batches: dict[str, WatchedBatch] = {}
         self._items: dict[str, dict[str, Item]] = {}
         """The items of each batch, by its id, whether it is recorded or not."""
         self._batch_of: dict[str, str] = {}
         self._pending: dict[str, set[str]] = {}
         """The keys of pending items of each batch."""
-        self._settings: tuple[Stamp | None, Settings] | None = None
-        self._burst_log = BurstLog(burst_folder(self.path))
-        self._bursts_stamp: Stamp | None = None
+        self._settings: tuple[Hashable, Settings] | None = None
+        self._bursts_stamp: Hashable = None
         self._bursts: list[BurstRecord] = []
         self._pace: float | None = None
         self.version = 0
         """Another number after every refresh that brought something."""
 
     @property
-    def store(self) -> JsonStore | None:
+    def store(self) -> Store | None:
         """For reading; None while the file is not there."""
         return self._store
 
@@ -86,7 +85,7 @@ class WatchedState:
     def settings(self) -> Settings:
         """As the file has them now. Errors: SettingsError."""
         with self._mutex:
-            stamp = self._disk.stamp(settings_path(self.path))
+            stamp = self.parts.settings.stamp()
             if self._settings is None or self._settings[0] != stamp:
                 self._settings = stamp, load_settings(self.path, self._overrides)
             return self._settings[1]
@@ -115,11 +114,11 @@ class WatchedState:
                 self._forget(key for key in keys if key not in self._store)
             elif self._store.is_edited():
                 self._open()
-            if (stamp := self._disk.stamp(self._log.path)) != self._log_stamp:
+            if (stamp := self.parts.batches.stamp()) != self._log_stamp:
                 self._log_stamp, self.version = stamp, self.version + 1
                 self._batches = {
                     name: WatchedBatch(batch, self._items.setdefault(name, {}))
-                    for name, batch in self._log.read().items()
+                    for name, batch in self.parts.batches.read().items()
                 }
 
     def batches(self) -> dict[str, WatchedBatch]:
@@ -144,14 +143,13 @@ class WatchedState:
                 self._store = None
 
     def _read_bursts(self) -> None:
-        if (stamp := self._disk.stamp(self._burst_log.path)) != self._bursts_stamp:
-            self._bursts = self._burst_log.read()
+        if (stamp := self.parts.bursts.stamp()) != self._bursts_stamp:
+            self._bursts = self.parts.bursts.read()
             self._bursts_stamp, self._pace = stamp, seconds_per_item(self._bursts)
 
     def _open(self) -> None:
         """Read everything, anew after an edit by hand. No file is no state, unless its journal is there."""
-        is_there = self.path.exists() or (burst_folder(self.path) / "journal.jsonl").exists()
-        opened = JsonStore.open(self.path, read_only=True) if is_there else None
+        opened = open_store(self.path, read_only=True) if self.parts.exists() else None
         if opened is None and self._store is None:
             return
         self.close()

@@ -19,8 +19,6 @@ from orchestrator.clock import Clock
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
 from orchestrator.web.states import WatchedState, WatchedStates
 from state.item import Status, remaining
-from state.json.run_lock import RunLock
-from state.json.store import burst_folder
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +28,7 @@ _PAUSES_SECONDS = (1.0, 2.0, 5.0)
 _END_SECONDS = 3.0
 _RUN = ("run", "--until-done", "--json", "--poll-interval", "1")
 LOG_NAME = "serve.log"
-"""In the state's folder: what the last run that was started here said."""
+"""Aside of the state: what the last run that was started here said."""
 _TAIL_BYTES = 4096
 
 
@@ -116,7 +114,7 @@ class Supervisor:
         if state.store is None or not remaining(state.store.counts()):
             worker.message, worker.failures, worker.try_at = None, 0, 0.0
             return False
-        if RunLock(burst_folder(state.path)).is_held():
+        if state.parts.run_lock().is_held():
             worker.message = None
             return False
         return True
@@ -125,7 +123,7 @@ class Supervisor:
         """One run, to its end."""
         state = worker.state
         completed = worker.began_with = _completed(state)
-        said = burst_folder(state.path) / LOG_NAME
+        said = state.parts.location.aside(LOG_NAME)
         # A file, not a pipe: a burst that outlives the front end must be able to go on speaking.
         with said.open("wb") as errors:
             worker.process = subprocess.Popen(

@@ -15,7 +15,7 @@ from orchestrator.errors import BurstError
 from orchestrator.outputs.ownership import sha256_of
 from orchestrator.outputs.pictures import LARGEST_DECODED_PIXELS, UNREADABLE, on_reading_thread, read_picture
 from state.disk import Disk
-from state.json.write_lock import WriteLock
+from state.write_lock import WriteLock
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from state.disk import Disk
+from state.disk import Disk, Stamp
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -31,6 +31,10 @@ class LineLog(Generic[_T]):
             handle.sync()
         if new:
             self._disk.sync_directory(self.path.parent)
+
+    def stamp(self) -> Stamp | None:
+        """None where there is no file yet."""
+        return self._disk.stamp(self.path)
 
     def read(self, *, last_bytes: int | None = None) -> Iterator[_T]:
         """The records, oldest first; with `last_bytes` those in the end of the file.

@@ -5,20 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 import msgspec
 
+from orchestrator.clock import Clock
 from orchestrator.errors import StateError
 from state.disk import Disk, Stamp
 from state.item import Item, Status
 from state.json.journal import Journal
-from state.json.journal_lines import Line
+from state.json.journal_lines import Line, read_lines
+from state.json.parts import JsonParts
 from state.json.process_lock import ProcessLock
 from state.json.records import Records
 from state.json.replay import had_taken_in, replay
 from state.json.snapshot import digest_beside, read_raws, read_records, read_snapshot
+from state.location import Location
+from state.store import Backlog
 
 _log = logging.getLogger(__name__)
 
@@ -27,23 +31,15 @@ _LEAST_SLICE = 16
 _Part = TypeVar("_Part", bound=msgspec.Struct)
 
 
-def burst_folder(state_file: Path) -> Path:
-    """The folder beside a state file that holds its journal, locks, settings and records of bursts."""
-    return state_file.with_suffix(".burst")
+class JsonReader(JsonParts):
+    """The reading half of `JsonStore`. See `state.store.Store` for what each public method promises."""
 
-
-class JsonReader:
-    """The reading half of `json_store.JsonStore`. See `state.store.Store` for what each public method promises."""
-
-    def __init__(self, path: Path, *, disk: Disk, read_only: bool) -> None:
-        self.path = path
-        self.folder = burst_folder(path)
+    def __init__(self, location: Location, *, disk: Disk | None, clock: Clock | None, read_only: bool) -> None:
+        super().__init__(location, disk=disk, clock=clock)
         self.hand_edits: list[str] = []
         """What is to be said about edits by hand, in the order in which they were found."""
-        self._journal_path = self.folder / "journal.jsonl"
-        self._disk = disk
         self._read_only = read_only
-        self._mutex = ProcessLock(path)
+        self._mutex = ProcessLock(self.path)
         self._records = Records()
         self._journal: Journal | None = None
         self._digest = ""
@@ -140,9 +136,25 @@ class JsonReader:
         with self._mutex:
             return self._json_changed()
 
+    def backlog(self) -> Backlog:
+        try:
+            data = self._disk.read(self._journal_path)
+        except OSError:
+            return Backlog()
+        tail = read_lines(self._journal_path, data)
+        return Backlog(checkpoints=max(0, len(tail.lines) - 1), torn_bytes=len(data) - tail.end)
+
     def close(self) -> None:
         with self._mutex:
             self._drop_journal()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _load(self) -> None:
         """Read JSON and journal anew. Errors: StateError; everything is as it was then.

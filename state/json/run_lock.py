@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 from orchestrator.clock import Clock
 from orchestrator.errors import LockHeld, StateError
 from state.disk import Disk, refusals
-from state.json.holder import Holder, HolderFile, boot_id, read_holder
+from state.holder import Holder
+from state.json.holder import HolderFile, boot_id, read_holder
 
 FRESH_SECONDS = 10.0
 """A holder on another host that was touched within this time is taken to be alive."""
@@ -25,7 +26,7 @@ _WATCH_SECONDS = 3.0
 _LOOK_SECONDS = 0.05
 
 
-class RunLock:
+class FileRunLock:
     """Held for the length of a run; freed by the operating system when the process ends, however it ends.
 
     holder.json is touched each second and removed at a clean end, so one that is there although the lock is free tells
@@ -107,7 +108,7 @@ class RunLock:
         """Whether some process, this one too, holds the lock right now."""
         if self._lock.is_locked:
             return True
-        if not self.folder.is_dir():
+        if not (self.folder / "run.lock").exists():
             return False
         try:
             self._lock.acquire(timeout=0)

@@ -24,12 +24,11 @@ from state.disk import Disk, SyncFailed
 from state.item import REMOVABLE, TRANSITIONS, Item, Status
 from state.json.journal import Journal
 from state.json.journal_lines import change_line
-from state.json.reader import JsonReader, burst_folder
+from state.json.reader import JsonReader
 from state.json.snapshot import write_records
-from state.json.write_lock import WriteLock
+from state.location import Location
 from state.store import Change
-
-__all__ = ["JsonStore", "burst_folder"]
+from state.write_lock import WriteLock
 
 REWRITE_SHARE = 0.05
 """The snapshot is rewritten when its last rewriting took less than this share of the time since.
@@ -42,20 +41,19 @@ REWRITE_PAUSE_SECONDS = 0.2
 class JsonStore(JsonReader):
     """See `state.store.Store` for what each public method promises."""
 
-    def __init__(self, path: Path, *, disk: Disk, clock: Clock, read_only: bool) -> None:
-        super().__init__(path, disk=disk, read_only=read_only)
+    def __init__(self, location: Location, *, disk: Disk | None, clock: Clock | None, read_only: bool) -> None:
+        super().__init__(location, disk=disk, clock=clock, read_only=read_only)
         self.rewrite_seconds = 0.0
         """What the last rewriting of the snapshot took."""
-        self._clock = clock
-        self._lock = WriteLock(self.folder, disk=disk)
+        self._lock = WriteLock(self.folder, disk=self._disk)
         self._base_is_durable = False
         self._ended: Exception | None = None
-        self._rewritten_at = clock.monotonic() - 1000.0
+        self._rewritten_at = self._clock.monotonic() - 1000.0
 
     @classmethod
     def open(
         cls,
-        path: Path,
+        location: Location | Path | str,
         *,
         create: bool = False,
         read_only: bool = False,
@@ -66,8 +64,8 @@ class JsonStore(JsonReader):
 
         Errors: StateError, StateVersionError, DiskFull. Nothing is written to an existing state.
         """
-        store = cls(path.resolve(), disk=disk or Disk(), clock=clock or Clock(), read_only=read_only)
-        if create and store._disk.stamp(store.path) is None and store._disk.stamp(store._journal_path) is None:
+        store = cls(Location.of(location), disk=disk, clock=clock, read_only=read_only)
+        if create and not store.exists():
             with store._lock:
                 store._place_snapshot()
         store._load()

@@ -34,7 +34,7 @@ from orchestrator.web.batch_start import again
 from orchestrator.web.states import WatchedStates
 from state.item import Item, Status
 from state.json.journal_lines import read_lines
-from state.json.store import JsonStore
+from state.open_store import open_store
 from state.store import Change
 
 NOTE = "out of memory at batch_size 8: batch b1 goes on with 4; its prompts make fewer pictures each"
@@ -67,7 +67,7 @@ def hold(project: Project, *items: Item) -> None:
 
 def change(project: Project, key: str, edit: Callable[[Item], Item]) -> None:
     """As another process does it, or a person with an editor."""
-    with contextlib.closing(JsonStore.open(project.state)) as store:
+    with open_store(project.state) as store:
         store.apply([Change(key, store.get(key).status, edit)])
 
 
@@ -281,7 +281,7 @@ def test_a_graph_that_was_filled_before_the_halving_is_not_sent(project: Project
     """Another server's lane may hold an item that is halved before its intent is written."""
     (item,) = batch(count=1)
     hold(project, item)
-    with contextlib.closing(JsonStore.open(project.state)) as store, ComfyUI(sandbox.url) as client:
+    with open_store(project.state) as store, ComfyUI(sandbox.url) as client:
         context = WorkerContext(
             store=store,
             client=client,

@@ -17,7 +17,7 @@ from orchestrator.status import read_status
 from orchestrator.verify import verify_outputs
 from state.batch import EndRecord, GoneRecord
 from state.item import Item, Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def clean(album: Album, *, days: float = 31, dry_run: bool = False) -> Cleaned:
 
 
 def items(album: Album) -> list[Item]:
-    store = JsonStore.open(album.state, read_only=True)
+    store = open_store(album.state, read_only=True)
     try:
         return list(store.items())
     finally:

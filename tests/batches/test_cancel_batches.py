@@ -17,10 +17,9 @@ from orchestrator.cancellation import cancel
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import UsageError
 from orchestrator.sandbox import Sandbox
-from state.batch import BatchLog, BatchRecord
+from state.batch import BatchRecord
 from state.item import Item, Status
-from state.json.run_lock import RunLock
-from state.json.store import JsonStore
+from state.open_store import open_store, parts_of
 from state.store import change_all
 
 NAMES = ("20300101_120000_aaaa", "20300101_120000_bbbb", "20300102_120000_cccc")
@@ -32,9 +31,9 @@ def project(make_project: MakeProject) -> Project:
     made = make_project(count=1)
     made.state.unlink()
     (made.folder / "journal.jsonl").unlink(missing_ok=True)
-    store = JsonStore.open(made.state, create=True)
+    store = open_store(made.state, create=True)
     for name in NAMES:
-        BatchLog(made.folder).append(
+        parts_of(made.state).batches.append(
             BatchRecord(batch=name, created_at=NOON, total=3, layout="numbered", directory=name)
         )
         store.add(
@@ -170,7 +169,7 @@ def test_what_a_burst_has_sent_anew_meanwhile_is_left_alone(
 
     def delete_and_send(client: ComfyUI, prompt_ids: Any) -> None:
         delete(client, prompt_ids)
-        store = JsonStore.open(project.state)
+        store = open_store(project.state)
         (back,) = change_all(store, [store.get(anew)], lambda now: now.put_back(charge=False))
         sent = {"prompt_id": str(uuid.uuid4()), "server": sandbox.url, "at": NOON, "fingerprint": "f"}
         change_all(store, [back], lambda now: now.submit(**sent))
@@ -199,7 +198,7 @@ def test_what_a_burst_at_work_has_out_is_its_own_to_settle(project: Project, san
     """Whoever holds the lock may be taking it in at this moment."""
     sandbox.hold("render")
     assert project.run("-n", "2", "--max-seconds", "0.5").code == 0
-    lock = RunLock(project.folder)
+    lock = parts_of(project.state).run_lock()
     lock.acquire()
     cancel(project.state, [NAMES[0]])
     lock.release()

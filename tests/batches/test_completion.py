@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.batch_scene import NOON, Scene, SetClock
 
-from state.batch import BatchLog, BatchRecord, GoneRecord
+from state.batch import BatchRecord, GoneRecord
 from state.item import Item, Status
 
 COMPLETED, FAILED, CANCELLED = Status.COMPLETED, Status.FAILED, Status.CANCELLED
@@ -147,7 +147,7 @@ def test_one_that_is_cleaned_away_meanwhile_does_not_end(scene: Scene) -> None:
 def test_items_that_are_taken_out_by_hand_end_nothing_and_hinder_nothing(scene: Scene) -> None:
     with scene.run() as endings:
         scene.store.settle(at_end=True)
-        scene.store.path.write_text("{}")
+        scene.store.location.path.write_text("{}")
         scene.add("b2")
         scene.store.settle(at_end=True)
         assert [item.batch for item in scene.store.items()] == ["b2"]
@@ -241,7 +241,7 @@ def test_an_output_directory_that_refuses_keeps_no_end_from_being_noted(scene: S
 
 
 def test_a_log_that_cannot_be_read_is_said_and_hinders_nothing(scene: Scene) -> None:
-    path = BatchLog(scene.store.folder).path
+    path = scene.store.batches.path
     path.unlink()
     path.mkdir()
     scene.run_once()
@@ -262,7 +262,7 @@ def test_a_look_at_a_batch_under_way_costs_the_same_however_many_items(
 
         scene.end(1)
         monkeypatch.setattr(Item, "from_record", counting)
-        monkeypatch.setattr(BatchLog, "read", lambda log: pytest.fail("nothing was noted since"))
+        monkeypatch.setattr(type(scene.store.batches), "read", lambda log: pytest.fail("nothing was noted since"))
         endings.look()
         assert len(looked) < 5
         monkeypatch.undo()

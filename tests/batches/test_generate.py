@@ -25,10 +25,8 @@ from orchestrator.errors import BurstError, UsageError
 from orchestrator.generation import Generation
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.settings import Overrides
-from state.batch import BatchLog
 from state.item import Item, Status
-from state.json.run_lock import RunLock
-from state.json.store import JsonStore, burst_folder
+from state.open_store import open_store, parts_of
 
 Make = Callable[..., "Made"]
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
@@ -52,7 +50,7 @@ class Made:
 
     @property
     def items(self) -> list[Item]:
-        store = JsonStore.open(self.home / "state.json", read_only=True)
+        store = open_store(self.home / "state.json", read_only=True)
         try:
             return [item for item in store.items() if item.batch == self.generated.record.batch]
         finally:
@@ -251,7 +249,7 @@ def test_while_another_burst_is_at_work_it_says_for_whom_it_waits(make: Make, sa
             lock.release()
 
     state = make(count=1).home / "state.json"
-    lock = RunLock(burst_folder(state))
+    lock = parts_of(state).run_lock()
     lock.acquire()
     lock.hold(burst="b7", started_at=BEGINNING, size=15)
     stream = io.StringIO()
@@ -357,7 +355,7 @@ def test_batch_info_counts_pictures_and_neither_sidecars_nor_texts(make: Make) -
 
 def test_the_batch_and_its_template_are_remembered(make: Make) -> None:
     made = make(count=1)
-    found = BatchLog(made.home / "state.burst").read()[made.generated.record.batch].record
+    found = parts_of(made.home / "state.json").batches.read()[made.generated.record.batch].record
     assert found == made.generated.record
     assert made.items[0].template is None
     other = make(count=1, template="txt2img-sdxl")

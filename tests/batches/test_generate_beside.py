@@ -26,9 +26,9 @@ from orchestrator.cycle.run import run_burst
 from orchestrator.errors import StopBurst, UsageError
 from orchestrator.generation import Generation, generate
 from orchestrator.sandbox import Sandbox
-from orchestrator.settings import Overrides, settings_path
-from state.batch import BatchLog
+from orchestrator.settings import Overrides
 from state.item import Status
+from state.open_store import parts_of
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -261,5 +261,5 @@ def test_what_it_makes_of_a_picture_goes_on_where_the_state_was_moved(
         report = run_burst(moved / name, server=sandbox.url)
         assert (report.exit_code, report.completed) == (0, 1)
         assert len(list(moved.rglob("image.png"))) == 1
-    assert settings_path(tmp_path / "other moved" / "state.json").exists()
-    assert BatchLog(tmp_path / "other moved" / "state.burst").read()
+    assert parts_of(tmp_path / "other moved" / "state.json").settings.exists()
+    assert parts_of(tmp_path / "other moved" / "state.json").batches.read()

@@ -19,7 +19,7 @@ from test_notify import Receiver
 
 from orchestrator.sandbox import Sandbox
 from state.item import Status
-from state.json.burst_log import BurstLog
+from state.open_store import parts_of
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 both = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
@@ -203,7 +203,7 @@ def test_stopped_by_a_signal_while_it_renders(place: Place, sandbox: Sandbox, nu
     assert (ended.code, ended.seconds <= AT_ONCE_SECONDS) == (CODES[number], True)
     report = ended.report
     assert (report["ended"], report["left"], report["next"]) == ("stopped", 4, "burst run")
-    assert BurstLog(place.folder).read()[-1].signal == number.name
+    assert parts_of(place.state).bursts.read()[-1].signal == number.name
     sandbox.release()
     assert place.burst("run", "--until-done").code == 0
     place.check_done_once(sandbox.counts(), total=4)
@@ -301,7 +301,7 @@ def test_a_full_disk_while_adding(place: Place, sandbox: Sandbox, file: str) -> 
     "moment",
     [
         "before:state.json.store:JsonStore.add",
-        "after:state.batch:BatchLog.append",
+        "after:state.json.batch_log:JsonBatchLog.append",
         "after:state.json.store:JsonStore.add",
         "before:state.json.store:JsonStore.settle",
     ],

@@ -19,7 +19,7 @@ from support.waiting import wait_until
 
 from orchestrator.batches import notify
 from orchestrator.batches.notify import Notifier, due
-from state.batch import BatchLog, GoneRecord, Notify
+from state.batch import GoneRecord, Notify
 from state.item import Status
 
 CANCELLED, FAILED = Status.CANCELLED, Status.FAILED
@@ -124,7 +124,7 @@ def test_the_body_is_signed_with_the_key_of_the_environment_which_no_file_holds(
         assert asked.headers["X-Burst-Signature"] == f"sha256={expected}"
     assert len(receiver.told) == 2
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert BatchLog(scene.store.folder).path in files
+    assert scene.store.batches.path in files
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
     assert KEY not in "".join(scene.notes)
     scene.store.close()

@@ -21,7 +21,7 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.outputs import decodes
 from orchestrator.sandbox import Sandbox
 from state.item import Item, Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 from tests.benchmarks.__main__ import ROWS
 from tests.benchmarks.figures import Target
 
@@ -56,7 +56,7 @@ def generate(*arguments: str) -> dict[str, Any]:
 
 
 def items(state: Path = Path("re_render_state.json")) -> list[Item]:
-    store = JsonStore.open(state, read_only=True)
+    store = open_store(state, read_only=True)
     try:
         return list(store.items())
     finally:

@@ -25,7 +25,7 @@ from orchestrator.preparation import Preparation, filled
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.verify import verify_outputs
 from state.item import Item, OutputRecord, Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 
 SD15 = templates.load_workflow("txt2img-sd15")
 FILES = [OutputRecord(path="a/b.png", bytes=7, sha256="0" * 64)]
@@ -67,7 +67,7 @@ class Place:
         )
 
     def item(self, key: str = "a") -> Item:
-        store = JsonStore.open(self.state, read_only=True)
+        store = open_store(self.state, read_only=True)
         try:
             return store.get(key)
         finally:

@@ -14,10 +14,10 @@ from pathlib import Path
 import msgspec
 import requests
 
-from state.batch import BatchLog, BatchRecord
+from state.batch import BatchRecord
 from state.item import Item, OutputRecord, Status
-from state.json.store import JsonStore
-from state.store import Change
+from state.open_store import open_store
+from state.store import Change, Store
 from tests.benchmarks.child import burst_command, environment
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.project import STATE
@@ -71,18 +71,18 @@ class _Served:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _progress_calls(served: _Served, store: JsonStore, batch: str, calls: int) -> Iterator[None]:
+def _progress_calls(served: _Served, store: Store, batch: str, calls: int) -> Iterator[None]:
     for number in range(calls):
         if number % 10 == 0 and number // 10 < _EACH:
             _complete(store, [f"{batch}/{number // 10 + 1}"])
         yield served.get(f"/api/batches/{batch}/progress")
 
 
-def _state(place: Path, count: int) -> tuple[JsonStore, str]:
+def _state(place: Path, count: int) -> tuple[Store, str]:
     """So many completed items, and one batch that is under way."""
-    store = JsonStore.open(place / STATE, create=True)
+    store = open_store(place / STATE, create=True)
     names = [f"20261121_{number:06d}" for number in range(count // _EACH + 1)]
-    log = BatchLog(store.folder)
+    log = store.batches
     log.append(
         *(
             BatchRecord(
@@ -111,7 +111,7 @@ def _item(key: str) -> Item:
     )
 
 
-def _complete(store: JsonStore, keys: list[str]) -> None:
+def _complete(store: Store, keys: list[str]) -> None:
     def submit(item: Item) -> Item:
         return msgspec.structs.replace(item, status=Status.SUBMITTED, prompt_id=item.key)
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from burst import cli
 from orchestrator.comfyui import ComfyUI
 from orchestrator.sandbox import Sandbox, SandboxSettings
-from state.json.burst_log import BurstRecord
+from state.burst_record import BurstRecord
 
 
 @pytest.fixture

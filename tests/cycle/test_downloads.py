@@ -19,7 +19,7 @@ from support.waiting import wait_until
 from orchestrator import run_burst
 from orchestrator.cycle.downloads import DOWNLOADS_AT_ONCE
 from state.item import Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 
 MIB = 1 << 20
 LARGE_BYTES = 128 * MIB
@@ -92,7 +92,7 @@ def state_of(tmp_path: Path, count: int) -> Path:
 
 
 def completed(state: Path) -> int:
-    store = JsonStore.open(state, read_only=True)
+    store = open_store(state, read_only=True)
     try:
         return store.counts()[Status.COMPLETED]
     finally:

@@ -27,7 +27,7 @@ from orchestrator.cycle.pacing import (
     takes_another,
     window,
 )
-from state.json.burst_log import BurstRecord, Ending
+from state.burst_record import BurstRecord, Ending
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -18,7 +18,7 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle import pacing
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.item import Item, Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 
 PROMPT_SECONDS = 0.1
 
@@ -34,7 +34,7 @@ def state_of(tmp_path: Path, count: int) -> Path:
 
 
 def items(state: Path, *statuses: Status) -> list[Item]:
-    store = JsonStore.open(state, read_only=True)
+    store = open_store(state, read_only=True)
     try:
         return list(store.items(*statuses))
     finally:

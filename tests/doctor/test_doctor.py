@@ -19,9 +19,8 @@ from burst import cli
 from orchestrator.clock import Clock
 from orchestrator.doctor import examine
 from orchestrator.sandbox import Sandbox, SandboxSettings
-from state.json.burst_log import BurstLog, BurstRecord
-from state.json.run_lock import RunLock, can_lock
-from state.json.store import JsonStore
+from state.burst_record import BurstRecord
+from state.open_store import open_store, parts_of
 from state.store import Change
 
 NOBODY = "http://127.0.0.1:9"
@@ -144,7 +143,7 @@ def test_a_broken_state_is_named_and_the_rest_is_looked_at(project: Path) -> Non
 
 
 def test_checkpoints_in_the_journal_and_a_torn_tail(project: Path) -> None:
-    store = JsonStore.open(project / "re_render_state.json")
+    store = open_store(project / "re_render_state.json")
     for item in list(store.items()):
         store.apply([Change(item.key, item.status, lambda now: now.cancel())])
     store.close()
@@ -368,7 +367,7 @@ def test_not_enough_room_for_what_is_left(project: Path) -> None:
 
 
 def test_who_holds_the_lock(project: Path) -> None:
-    lock = RunLock(project / "re_render_state.burst")
+    lock = parts_of(project / "re_render_state.json").run_lock()
     lock.acquire()
     try:
         assert named(examined(code=0), "lock")["verdict"] == "warning"  # held, and nobody has said who
@@ -381,7 +380,7 @@ def test_who_holds_the_lock(project: Path) -> None:
 
 
 def test_a_file_system_that_locks(tmp_path: Path) -> None:
-    assert can_lock(tmp_path)
+    assert parts_of(tmp_path / "state.json").can_lock()
     assert not list(tmp_path.iterdir())
 
 
@@ -417,7 +416,7 @@ def test_a_killed_burst(project: Path) -> None:
 
 
 def test_runs_that_are_killed_again_and_again_teach_when_to_end(project: Path) -> None:
-    log = BurstLog(project / "re_render_state.burst")
+    log = parts_of(project / "re_render_state.json").bursts
     at = datetime(2020, 1, 1, 9, tzinfo=UTC)
     for number, seconds in enumerate((42.0, 45.0)):
         started = at + timedelta(minutes=10 * number)
@@ -444,7 +443,7 @@ def test_runs_that_are_killed_again_and_again_teach_when_to_end(project: Path) -
 
 def test_a_watchdog_is_spoken_of_after_a_clean_burst_too_and_not_where_none_was_met(project: Path) -> None:
     assert not [check for check in examined(code=0)["checks"] if check["name"] == "watchdog"]
-    log = BurstLog(project / "re_render_state.burst")
+    log = parts_of(project / "re_render_state.json").bursts
     at = datetime(2020, 1, 1, 9, tzinfo=UTC)
     for ended, seconds in (("killed", 42.0), ("done", 3.0)):
         log.append(
@@ -458,7 +457,7 @@ def test_a_watchdog_is_spoken_of_after_a_clean_burst_too_and_not_where_none_was_
 def test_the_recorded_reason(project: Path, sandbox: Sandbox) -> None:
     now = datetime.now(UTC)
     record = BurstRecord(burst="b", started_at=now, ended_at=now, ended="error", size=15, reason="the disk is full")
-    BurstLog(project / "re_render_state.burst").append(record)
+    parts_of(project / "re_render_state.json").bursts.append(record)
     last = named(examined(code=0), "last burst")
     assert last["verdict"] == "warning"
     assert last["message"].endswith("the disk is full")

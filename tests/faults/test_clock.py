@@ -28,10 +28,10 @@ from orchestrator.cycle.run import Run
 from orchestrator.doctor import examine
 from orchestrator.sandbox import Sandbox
 from orchestrator.status import read_status
+from state.burst_record import BurstRecord
+from state.holder import Holder
 from state.item import Item, Status
-from state.json.burst_log import BurstRecord
-from state.json.holder import Holder
-from state.json.run_lock import RunLock
+from state.json.run_lock import FileRunLock
 
 JUMPS = [pytest.param(timedelta(hours=-1), id="an hour back"), pytest.param(timedelta(days=1), id="a day forward")]
 
@@ -172,7 +172,7 @@ def test_the_end_of_a_doubt_stays_when_the_record_changes() -> None:
 
 def killed_after_the_clock_was_set(folder: Path, clock: SetClock, *, lived: timedelta, jump: timedelta) -> Holder:
     """What a burst leaves that was begun so long ago, saw the clock set, and was killed then."""
-    lock = RunLock(folder, clock=clock)
+    lock = FileRunLock(folder, clock=clock)
     lock.acquire()
     began = clock.now() - lived
     lock.hold(burst="b", started_at=began, size=15, run_started_at=began)
@@ -184,7 +184,7 @@ def killed_after_the_clock_was_set(folder: Path, clock: SetClock, *, lived: time
     lock._lock.release()  # what the system does at a kill
     now = clock.now().timestamp()
     os.utime(lock.holder_path, (now, now))
-    left = RunLock(folder, clock=clock).acquire()
+    left = FileRunLock(folder, clock=clock).acquire()
     assert left is not None
     return left[0]
 
@@ -219,14 +219,14 @@ def test_a_holder_touched_in_the_future_is_not_shown_as_living(tmp_path: Path, c
     began = datetime.now(UTC)
     holder = Holder(host="elsewhere", boot_id="another", pid=1, burst="b", started_at=began, size=1)
     (tmp_path / "holder.json").write_bytes(msgspec.json.encode(holder))
-    looker = RunLock(tmp_path, clock=clock)
+    looker = FileRunLock(tmp_path, clock=clock)
     assert looker.living_holder() == holder
     clock.ahead = timedelta(hours=-1)
     assert looker.living_holder() is None
 
 
 def test_waiting_for_the_lock_is_not_cut_short_or_drawn_out(tmp_path: Path, clock: SetClock) -> None:
-    first, second = RunLock(tmp_path), RunLock(tmp_path, clock=clock)
+    first, second = FileRunLock(tmp_path), FileRunLock(tmp_path, clock=clock)
     first.acquire()
     never = threading.Event()
     with beside(second.acquire, wait_seconds=60.0) as end:

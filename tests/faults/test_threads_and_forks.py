@@ -32,8 +32,8 @@ from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.status import read_status
 from orchestrator.verify import verify_outputs
 from state.item import Item, Status
-from state.json.run_lock import RunLock
-from state.json.store import JsonStore
+from state.json.run_lock import FileRunLock
+from state.open_store import open_store, parts_of
 from state.store import Change
 
 
@@ -127,7 +127,7 @@ def test_of_threads_that_want_one_state_one_works_and_the_others_are_told(
     assert len(refusals) == 4
     assert all(str(project.folder / "run.lock") in refusal for refusal in refusals)
     assert [one.completed for one in outcomes if isinstance(one, BurstReport)] == [3]
-    assert not RunLock(project.folder).is_held()
+    assert not parts_of(project.state).run_lock().is_held()
     assert len(project.bursts()) == 1
     check_done_once(project, sandbox)
 
@@ -186,7 +186,7 @@ def test_forked_workers_beside_a_run_at_work(pairs: list[tuple[Project, Sandbox]
         for worker in workers:
             worker.join(30)
             assert worker.exitcode == 0
-        assert RunLock(project.folder).is_held()
+        assert parts_of(project.state).run_lock().is_held()
         sandbox.release()
         assert end().completed == 6
     for pair in pairs:
@@ -202,30 +202,30 @@ def test_a_forked_child_is_refused_the_parent_s_state_and_takes_no_lock_with_it(
         project.wait_for(Status.SUBMITTED, 3)
         said = in_forked_child(lambda: run_quickly(project))
         assert re.match(rf"orchestrator\.errors\.LockHeld: pid {os.getpid()} on .* holds ", said)
-        assert RunLock(project.folder).is_held()
+        assert parts_of(project.state).run_lock().is_held()
         sandbox.release()
         assert end().completed == 3
     check_done_once(project, sandbox)
 
 
 def test_a_forked_child_lets_go_of_nothing_that_the_parent_holds(tmp_path: Path) -> None:
-    lock = RunLock(tmp_path)
+    lock = FileRunLock(tmp_path)
     lock.acquire()
     lock.hold(burst="b", started_at=datetime.now(UTC), size=1)
     assert in_forked_child(lock.release) == "None"
-    assert RunLock(tmp_path).is_held()
+    assert FileRunLock(tmp_path).is_held()
     holder = lock.holder()
     assert holder is not None
     assert holder.pid == os.getpid()
     lock.release()
-    assert not RunLock(tmp_path).is_held()
+    assert not FileRunLock(tmp_path).is_held()
 
 
 FORKING_BURST = """
 import os, sys
 from pathlib import Path
-from state.json.run_lock import RunLock
-lock = RunLock(Path(sys.argv[1]))
+from state.json.run_lock import FileRunLock
+lock = FileRunLock(Path(sys.argv[1]))
 lock.acquire()
 child = os.fork()
 if child == 0:
@@ -245,11 +245,11 @@ def test_a_child_that_outlives_a_killed_parent_keeps_no_lock(tmp_path: Path) -> 
     ) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        assert RunLock(tmp_path).is_held()
+        assert FileRunLock(tmp_path).is_held()
         parent.send_signal(signal.SIGKILL)
         parent.wait()
         os.kill(child, 0)  # it lives until its input ends
-        lock = RunLock(tmp_path)
+        lock = FileRunLock(tmp_path)
         assert lock.acquire(wait_seconds=0) is None
         lock.release()
 
@@ -257,7 +257,7 @@ def test_a_child_that_outlives_a_killed_parent_keeps_no_lock(tmp_path: Path) -> 
 @pytest.mark.parametrize("busy", [False, True], ids=["at rest", "in the middle of a change"])
 def test_a_forked_child_is_told_to_open_the_state_anew(make_project: MakeProject, *, busy: bool) -> None:
     project = make_project()
-    store = JsonStore.open(project.state)
+    store = open_store(project.state)
     (first, second, _) = [item.key for item in store.items()]
 
     def cancel(key: str) -> Status:
@@ -286,5 +286,5 @@ def test_a_forked_child_is_told_to_open_the_state_anew(make_project: MakeProject
 
 
 def _cancelled_anew(project: Project, key: str) -> Status:
-    store = JsonStore.open(project.state)
+    store = open_store(project.state)
     return store.apply([Change(key, Status.PENDING, lambda item: item.cancel())])[0].status

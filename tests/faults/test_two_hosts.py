@@ -22,7 +22,8 @@ from orchestrator.doctor import examine
 from orchestrator.errors import LockHeld, StateError
 from orchestrator.sandbox import Sandbox
 from state.item import Status
-from state.json.run_lock import RunLock
+from state.json.run_lock import FileRunLock
+from state.open_store import parts_of
 
 OTHER_HOST = """
 import socket, sys
@@ -34,8 +35,8 @@ socket.gethostname = lambda: "elsewhere"
 run_lock.boot_id = lambda: "another"
 run_lock._file_lock = lambda path: file_lock(Path(f"{path}.of-elsewhere"))
 if "blind" in sys.argv:
-    run_lock.RunLock._left_behind = lambda self: None
-lock = run_lock.RunLock(Path(sys.argv[1]))
+    run_lock.FileRunLock._left_behind = lambda self: None
+lock = run_lock.FileRunLock(Path(sys.argv[1]))
 lock.acquire()
 lock.hold(burst="theirs", started_at=datetime(2026, 1, 1, 12, tzinfo=UTC), size=15)
 print("held", flush=True)
@@ -121,7 +122,7 @@ def test_a_burst_on_another_host_keeps_ours_out_although_the_lock_is_free(
 
 
 def test_one_that_took_the_lock_at_the_same_moment_is_noticed_before_any_work(tmp_path: Path) -> None:
-    ours = RunLock(tmp_path)
+    ours = FileRunLock(tmp_path)
     assert ours.acquire() is None
     with burst_on_another_host(tmp_path):
         with pytest.raises(LockHeld, match="on elsewhere"):
@@ -147,7 +148,7 @@ def test_of_two_at_work_the_one_that_wrote_itself_in_first_leaves(
             assert report.reason is not None
             assert "on elsewhere (burst theirs" in report.reason
             assert "locks for one host only" in report.reason
-            theirs = RunLock(project.folder).holder()
+            theirs = parts_of(project.state).run_lock().holder()
             assert theirs is not None
             assert theirs.burst == "theirs"
     assert project.statuses() == ["submitted"] * 3
@@ -198,7 +199,7 @@ def test_a_living_burst_on_a_host_whose_clock_is_wrong_is_seen_by_its_touches(
     tmp_path: Path, seconds_off: float
 ) -> None:
     holder = leave_holder(tmp_path)
-    lock = RunLock(tmp_path)
+    lock = FileRunLock(tmp_path)
     with TouchedBy(holder, seconds_off=seconds_off), pytest.raises(LockHeld, match="on elsewhere"):
         lock.acquire()
     assert not lock.is_held()
@@ -212,7 +213,7 @@ def test_a_killed_burst_on_a_host_whose_clock_was_wrong_is_in_nobody_s_way(
     holder = leave_holder(tmp_path)
     then = time.time() + seconds_off
     os.utime(holder, (then, then))
-    lock = RunLock(tmp_path)
+    lock = FileRunLock(tmp_path)
     assert lock.living_holder() is None
     left = lock.acquire()
     assert left is not None

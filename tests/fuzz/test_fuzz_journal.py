@@ -24,8 +24,8 @@ from support.fast_disk import HastyDisk, contents
 from orchestrator.errors import StateError
 from state.item import OutputRecord, Status
 from state.json.journal_lines import snapshot_line
-from state.json.store import JsonStore
-from state.store import Change
+from state.open_store import open_store
+from state.store import Change, Store
 
 STATE = {"a": {"status": "pending", "mine": {"crc": "00000000"}}, "b": {"status": "pending"}}
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,7 +34,7 @@ FLIPS = (0x01, 0x20, 0x80)
 Dump = list[tuple[str, Any]]
 
 
-def dump(store: JsonStore) -> Dump:
+def dump(store: Store) -> Dump:
     return [(item.key, json.loads(item.to_record())) for item in store.items()]
 
 
@@ -48,12 +48,12 @@ class Scene:
     def __init__(self, folder: Path, kind: str) -> None:
         self.path = folder / "state.json"
         self.path.write_text(json.dumps(STATE))
-        store = JsonStore.open(self.path, disk=HastyDisk())
+        store = open_store(self.path, disk=HastyDisk())
         self.seen = [dump(store)]
         for change in self.changes():
             store.apply([change])
             self.seen.append(dump(store))
-        self.journal = store.folder / "journal.jsonl"
+        self.journal = store.checkpoint_directory / "journal.jsonl"
         old, self.whole = self.path.read_bytes(), self.journal.read_bytes()
         store.settle(at_end=True)
         new = self.path.read_bytes()
@@ -78,7 +78,7 @@ class Scene:
         self.journal.write_bytes(journal)
         before = contents(self.path.parent)
         try:
-            store = JsonStore.open(self.path, disk=HastyDisk())
+            store = open_store(self.path, disk=HastyDisk())
         except StateError as error:
             message = str(error)
             assert re.match(rf"{re.escape(str(self.journal))}: .*\bbyte \d+", message)

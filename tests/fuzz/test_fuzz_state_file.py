@@ -22,10 +22,10 @@ from support.fast_disk import HastyDisk, contents
 from orchestrator.cycle import pacing
 from orchestrator.errors import StateError
 from state.item import KNOWN_FIELDS
-from state.json.burst_log import BurstLog
-from state.json.run_lock import RunLock
-from state.json.store import JsonStore
-from state.store import Change
+from state.json.burst_log import JsonBurstLog
+from state.json.run_lock import FileRunLock
+from state.open_store import open_store
+from state.store import Change, Store
 
 RECORD = {
     "status": "submitted",
@@ -62,12 +62,12 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def opened(path: Path, data: bytes) -> JsonStore | None:
+def opened(path: Path, data: bytes) -> Store | None:
     """The store over these bytes, None where they were refused as they should be."""
     path.write_bytes(data)
     before = contents(path.parent)
     try:
-        return JsonStore.open(path, disk=HastyDisk())
+        return open_store(path, disk=HastyDisk())
     except StateError as error:
         message = str(error)
         assert message.startswith(f"{path}: ")
@@ -111,7 +111,7 @@ def check(folder: Path, data: bytes) -> None:
             check_nothing_is_lost(data, path.read_bytes())
         finally:
             store.close()
-        again = JsonStore.open(path, disk=HastyDisk(), read_only=True)
+        again = open_store(path, disk=HastyDisk(), read_only=True)
         assert [(item.key, item.status) for item in again.items()] == rewritten
         again.close()
 
@@ -174,7 +174,7 @@ LINES = st.lists(damaged(json.loads(BURST)).map(json.dumps).map(str.encode) | da
 def test_what_is_only_a_memory_never_stands_in_the_way(folder: Path, holder: bytes, lines: list[bytes]) -> None:
     """holder.json and bursts.jsonl tell of earlier bursts: damaged, they tell less."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        lock, log = RunLock(Path(name), disk=HastyDisk()), BurstLog(Path(name), disk=HastyDisk())
+        lock, log = FileRunLock(Path(name), disk=HastyDisk()), JsonBurstLog(Path(name), disk=HastyDisk())
         lock.holder_path.write_bytes(holder)
         os.utime(lock.holder_path, (0, 0))
         log.path.write_bytes(b"\n".join(lines))

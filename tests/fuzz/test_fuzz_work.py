@@ -19,8 +19,8 @@ from support.simulated_life import Life
 
 from orchestrator.outputs import verify
 from state.item import ErrorRecord, Item, Status, remaining
-from state.json.store import JsonStore
-from state.store import change_all
+from state.open_store import open_store
+from state.store import Store, change_all
 
 MOST_TURNS = 3000
 ITEM = st.integers(0, 11)
@@ -231,8 +231,8 @@ class WorkMachine(RuleBasedStateMachine):
         raise AssertionError(f"work is left after five bursts on sound servers: {errors}")
 
     @contextlib.contextmanager
-    def another_process(self) -> Iterator[JsonStore]:
-        store = JsonStore.open(self.home / "state.json", disk=HastyDisk(), clock=self.clock)
+    def another_process(self) -> Iterator[Store]:
+        store = open_store(self.home / "state.json", disk=HastyDisk(), clock=self.clock)
         try:
             yield store
         finally:

@@ -12,6 +12,11 @@ import pytest
 import orchestrator
 
 ROOT = Path(__file__).parents[2]
+FILES_OF_A_STATE = {
+    ".burst",
+    *("journal.jsonl", "batches.jsonl", "bursts.jsonl", "recipes.jsonl"),
+    *("run.lock", "write.lock", "adding.lock", "holder.json", "settings.toml"),
+}
 LEAVES = {"orchestrator.errors", "orchestrator.clock"}
 MAY_IMPORT = {
     "state": {"state"},
@@ -87,6 +92,43 @@ def test_only_the_command_line_knows_click(path: Path) -> None:
 def test_one_module_knows_the_clock(path: Path) -> None:
     allowed = path.name == "clock.py" or "sandbox" in path.parts or path.name == "run_lock.py"
     assert allowed or "time" not in imported(path)
+
+
+def reaching_into_the_state(path: Path) -> list[str]:
+    """Where a module names the files of a state: what only `state/` may do."""
+    found = [name for name in imported(path) if name == "state.json" or name.startswith("state.json.")]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if (isinstance(node, ast.BinOp) and ast.unparse(node.left).endswith("checkpoint_directory")) or (
+            isinstance(node, ast.Attribute) and node.attr == "folder" and ast.unparse(node.value).endswith("store")
+        ):
+            found.append(ast.unparse(node))
+        elif isinstance(node, ast.Constant) and node.value in FILES_OF_A_STATE:
+            found.append(repr(node.value))
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_state_knows_its_files(path: Path) -> None:
+    assert path.relative_to(ROOT).parts[0] == "state" or not reaching_into_the_state(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from state.json.store import JsonStore",
+        "from state.json import run_lock",
+        "def late():\n    import state.json.journal_lines",
+        'said = store.folder / "serve.log"',
+        "folder = self._store.folder",
+        'parts.checkpoint_directory / "thumbnails"',
+        'folder = state_file.with_suffix(".burst")',
+        'settings = folder / "settings.toml"',
+    ],
+)
+def test_a_module_that_reaches_into_the_state_is_found(tmp_path: Path, line: str) -> None:
+    module = tmp_path / "module.py"
+    module.write_text(line)
+    assert reaching_into_the_state(module)
 
 
 def test_the_public_names_are_there_and_no_others() -> None:

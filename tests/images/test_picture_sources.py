@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from orchestrator.image_directories import MaskRule, Pictures, picture_items
 from orchestrator.init_state import init_state
 from orchestrator.settings import Overrides
 from state.item import Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 
 
 def pictures(root: Path, *names: str) -> Path:
@@ -166,7 +165,7 @@ def test_masks_that_are_told_later_are_taken_by_what_is_still_due(tmp_path: Path
     (tmp_path / "photos" / "masks" / "a.png").touch()
     report = init(tmp_path, template=MASKED, masks="masks/{stem}.png")
     assert report.added == 0
-    with contextlib.closing(JsonStore.open(report.state, read_only=True)) as store:
+    with open_store(report.state, read_only=True) as store:
         uploads = {item.key: item.uploads.get("mask") for item in store.items()}
     assert uploads["photos/a.png"] == "photos/masks/a.png"
     assert uploads["photos/b.png"] == "photos/masks/b.png"

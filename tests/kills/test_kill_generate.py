@@ -13,7 +13,7 @@ from support.waiting import wait_until
 from orchestrator.outputs import verify
 from orchestrator.sandbox import Sandbox
 from state.item import Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 
 ROOT = Path(__file__).parents[2]
 COUNT, KILLS, FIRST_SEED = 100, 9, 1000
@@ -43,7 +43,7 @@ def test_100_pictures_under_nine_kills(tmp_path: Path, sandbox: Sandbox) -> None
     for number in numbers:
         said = (directory / f"prompt_{number}.txt").read_text().splitlines()
         assert f"seed: {FIRST_SEED - 1 + int(number)}" in said
-    store = JsonStore.open(tmp_path / "re_render_state.json", read_only=True)
+    store = open_store(tmp_path / "re_render_state.json", read_only=True)
     assert store.counts()[Status.COMPLETED] == COUNT
     assert not [problem for item in store.items() for problem in verify(renders, item.outputs, full=True)]
     store.close()

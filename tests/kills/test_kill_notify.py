@@ -18,9 +18,9 @@ from orchestrator.clock import Clock
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.run import Run
 from orchestrator.sandbox import Sandbox
-from state.batch import Batch, BatchLog, BatchRecord, Notify
+from state.batch import Batch, BatchRecord, Notify
 from state.item import Item, Status
-from state.json.store import JsonStore
+from state.open_store import open_store, parts_of
 from state.store import Change
 
 
@@ -45,8 +45,8 @@ def with_batch(project: Project, *, url: str, cancelled: bool = False) -> None:
         directory="batch_b1",
         notify=(Notify(url=url),),
     )
-    BatchLog(project.folder).append(record)
-    store = JsonStore.open(project.state)
+    parts_of(project.state).batches.append(record)
+    store = open_store(project.state)
     item = Item(key="b1/001", status=Status.PENDING, batch="b1", index=1, prompt_text="a fox", inputs={"seed": 7})
     store.add([item])
     if cancelled:
@@ -55,7 +55,7 @@ def with_batch(project: Project, *, url: str, cancelled: bool = False) -> None:
 
 
 def noted(project: Project) -> Batch:
-    return BatchLog(project.folder).read()["b1"]
+    return parts_of(project.state).batches.read()["b1"]
 
 
 def test_killed_between_the_delivery_and_its_note_it_is_told_again_as_the_same_event(make_project: MakeProject) -> None:
@@ -63,7 +63,7 @@ def test_killed_between_the_delivery_and_its_note_it_is_told_again_as_the_same_e
         project = make_project(count=1)
         with_batch(project, url=receiver.url + "/hook")
         # The first append is the end of the batch, the second that it was told.
-        killed = project.run(launch=("--kill", "before:state.batch:BatchLog.append:2"))
+        killed = project.run(launch=("--kill", "before:state.json.batch_log:JsonBatchLog.append:2"))
         assert killed.code == 137
         assert len(receiver.asked) == 1
         assert (len(noted(project).ends), noted(project).told) == (1, [])
@@ -82,7 +82,7 @@ def test_killed_before_the_end_is_noted_nobody_has_heard_of_it_and_the_next_burs
     with Loopback(lambda asked: asked.reply(200)) as receiver:
         project = make_project(count=1)
         with_batch(project, url=receiver.url + "/hook")
-        killed = project.run(launch=("--kill", "before:state.batch:BatchLog.append"))
+        killed = project.run(launch=("--kill", "before:state.json.batch_log:JsonBatchLog.append"))
         assert (killed.code, receiver.asked) == (137, [])
         assert set(project.statuses()) == {"completed"}
         assert project.run().code == 0

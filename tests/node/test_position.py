@@ -12,7 +12,7 @@ from support.node_album import Album
 
 from orchestrator.comfyui_node.position import Position, PositionUnreadable
 from state.item import Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_burst_reads_it_as_a_state_file(comfy: ComfyUI, album: Album) -> None:
     comfy.post(album.graph(error_handling="Skip on error", start_index=1))
     comfy.work()
 
-    store = JsonStore.open(album.state, read_only=True)
+    store = open_store(album.state, read_only=True)
     items = {Path(item.key).name: item for item in store.items()}
     store.close()
     assert {name: item.status for name, item in items.items()} == {

@@ -19,8 +19,12 @@ from orchestrator.settings import (
     load_settings,
     parse_header,
     save_settings,
-    settings_path,
 )
+from state.open_store import parts_of
+
+
+def settings_path(state: Path) -> Path:
+    return parts_of(state).location.aside("settings.toml")
 
 
 @pytest.fixture

@@ -14,13 +14,12 @@ import pytest
 
 from orchestrator.clock import Clock
 from orchestrator.status import read_status, watch_batch, watch_status
-from state.batch import BatchLog, BatchRecord
+from state.batch import BatchRecord
+from state.burst_record import BurstRecord
+from state.holder import Holder
 from state.item import Item, OutputRecord, Status
-from state.json.burst_log import BurstLog, BurstRecord
-from state.json.holder import Holder
-from state.json.run_lock import RunLock
-from state.json.store import JsonStore
-from state.store import Change
+from state.open_store import open_store, parts_of
+from state.store import Change, Store
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -39,18 +38,18 @@ class StepClock(Clock):
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     path = tmp_path / "re_render_state.json"
-    store = JsonStore.open(path, create=True)
+    store = open_store(path, create=True)
     store.add([Item(key=key, status=Status.PENDING) for key in "abc"])
     store.close()
     return path
 
 
-def end(store: JsonStore, key: str) -> None:
+def end(store: Store, key: str) -> None:
     store.apply([Change(key, Status.PENDING, lambda item: item.cancel())])
 
 
 def test_watching_says_each_change_and_ends_when_nothing_is_left(state: Path) -> None:
-    writer = JsonStore.open(state)
+    writer = open_store(state)
     steps = [partial(end, writer, key) for key in "abc"]
     left = [report.remaining for report in watch_status(state, clock=StepClock([lambda: None, *steps]))]
     writer.close()
@@ -59,7 +58,7 @@ def test_watching_says_each_change_and_ends_when_nothing_is_left(state: Path) ->
 
 def test_status_sees_what_is_only_in_the_journal(state: Path) -> None:
     before = state.read_bytes()
-    writer = JsonStore.open(state)
+    writer = open_store(state)
     end(writer, "a")
     assert state.read_bytes() == before
     assert read_status(state).counts[Status.CANCELLED] == 1
@@ -67,7 +66,7 @@ def test_status_sees_what_is_only_in_the_journal(state: Path) -> None:
 
 
 def test_status_takes_no_lock_and_says_who_works(state: Path) -> None:
-    lock = RunLock(state.with_suffix(".burst"))
+    lock = parts_of(state).run_lock()
     lock.acquire()
     lock.hold(burst="b1", started_at=MOMENT, size=15)
     try:
@@ -96,7 +95,7 @@ def leave_killed(state: Path, *, lived_seconds: float) -> Holder:
 def test_the_watchdogs_limit_counts_a_kill_that_no_burst_has_recorded_yet_and_counts_it_once(state: Path) -> None:
     assert read_status(state).as_json()["watchdog_limit_seconds"] is None
     assert "killed" not in read_status(state).as_text()
-    log = BurstLog(state.with_suffix(".burst"))
+    log = parts_of(state).bursts
     log.append(BurstRecord(burst="b1", started_at=MOMENT, ended_at=MOMENT, ended="killed", size=15, seconds=65.0))
     holder = leave_killed(state, lived_seconds=60)
     for _ in range(2):
@@ -109,7 +108,7 @@ def test_the_watchdogs_limit_counts_a_kill_that_no_burst_has_recorded_yet_and_co
 
 
 def test_what_is_left_is_estimated_from_the_bursts_that_completed_any(state: Path) -> None:
-    log = BurstLog(state.with_suffix(".burst"))
+    log = parts_of(state).bursts
     for completed, seconds in ((4, 10.0), (0, 99.0), (1, 2.5)):
         log.append(
             BurstRecord(
@@ -128,18 +127,17 @@ def test_what_is_left_is_estimated_from_the_bursts_that_completed_any(state: Pat
 
 def test_check_code_says_whether_work_remains(state: Path) -> None:
     assert read_status(state).check_code == 1
-    store = JsonStore.open(state)
+    store = open_store(state)
     for key in "abc":
         end(store, key)
     store.close()
     assert read_status(state).check_code == 0
 
 
-def add_batch(state: Path, name: str, count: int) -> JsonStore:
-    folder = state.with_suffix(".burst")
+def add_batch(state: Path, name: str, count: int) -> Store:
     record = BatchRecord(batch=name, created_at=MOMENT, total=count, layout="numbered", directory=name)
-    BatchLog(folder).append(record)
-    store = JsonStore.open(state)
+    parts_of(state).batches.append(record)
+    store = open_store(state)
     store.add([Item(key=f"{name}/{index}", status=Status.PENDING, batch=name) for index in range(count)])
     return store
 
@@ -166,7 +164,7 @@ def test_watching_a_batch_ends_with_it_and_leaves_the_others_out(state: Path) ->
     assert read_status(state).remaining == 1
 
 
-def complete(store: JsonStore, key: str, *, at: datetime, seconds: float, names: tuple[str, ...]) -> None:
+def complete(store: Store, key: str, *, at: datetime, seconds: float, names: tuple[str, ...]) -> None:
     outputs = tuple(OutputRecord(path=name, bytes=1, sha256="0") for name in names)
     submitted = Change(key, Status.PENDING, lambda item: item.submit(prompt_id="p", server="s", at=at, fingerprint=""))
     store.apply([submitted])
@@ -187,7 +185,7 @@ def test_the_figures_are_of_the_last_hundred_and_count_pictures_alone(state: Pat
     )
     before = read_status(state, stats=True).as_json()["stats"]["images_per_minute"]
     assert before == pytest.approx(2 * 60 * 100 / (99 * 4.0 + 1000.0)), "of the first hundred, while no burst has ended"
-    BurstLog(state.with_suffix(".burst")).append(record)
+    parts_of(state).bursts.append(record)
     report = read_status(state, stats=True)
     assert report.as_json()["stats"] == {
         "images": 202,

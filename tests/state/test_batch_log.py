@@ -9,7 +9,8 @@ from pathlib import Path
 from support.simulated_disk import SimulatedDisk
 from support.state_scenes import NOON
 
-from state.batch import BatchLog, BatchRecord, EndRecord, GoneRecord, Notify, ToldRecord
+from state.batch import BatchRecord, EndRecord, GoneRecord, Notify, ToldRecord
+from state.json.batch_log import JsonBatchLog
 
 
 def record(name: str) -> BatchRecord:
@@ -30,14 +31,14 @@ def end(name: str, event: str) -> EndRecord:
 
 
 def test_batches_come_back_with_what_was_noted_of_them(tmp_path: Path) -> None:
-    log = BatchLog(tmp_path)
+    log = JsonBatchLog(tmp_path)
     assert log.read() == {}
     log.append(record("a"))
     log.append(record("b"), end("a", "e1"))
     told = ToldRecord(event="e1", url="http://127.0.0.1:9/hook", at=NOON, problem="refused")
     log.append(told)
     log.append(GoneRecord(batch="b", at=NOON))
-    found = BatchLog(tmp_path).read()
+    found = JsonBatchLog(tmp_path).read()
     assert list(found) == ["a", "b"]
     assert found["a"].record == record("a")
     assert found["a"].ends == [end("a", "e1")]
@@ -46,7 +47,7 @@ def test_batches_come_back_with_what_was_noted_of_them(tmp_path: Path) -> None:
 
 
 def test_a_torn_line_and_one_of_an_unknown_kind_hide_no_other(tmp_path: Path) -> None:
-    log = BatchLog(tmp_path)
+    log = JsonBatchLog(tmp_path)
     log.append(record("a"))
     with log.path.open("ab") as file:
         file.write(b'{"line":"later","batch":"a"}\n{"line":"batch","batch":"torn')
@@ -55,7 +56,7 @@ def test_a_torn_line_and_one_of_an_unknown_kind_hide_no_other(tmp_path: Path) ->
 
 
 def test_the_first_record_of_a_batch_stands(tmp_path: Path) -> None:
-    log = BatchLog(tmp_path)
+    log = JsonBatchLog(tmp_path)
     log.append(record("a"), end("a", "e1"), record("a"))
     assert len(log.read()["a"].ends) == 1
 
@@ -64,12 +65,12 @@ def test_an_append_survives_power_loss(tmp_path: Path) -> None:
     disk = SimulatedDisk(tmp_path)
     folder = tmp_path / "s.burst"
     disk.make_directory(folder)
-    BatchLog(folder, disk=disk).append(record("a"))
-    assert list(BatchLog(folder, disk=disk.after_forgetting()).read()) == ["a"]
+    JsonBatchLog(folder, disk=disk).append(record("a"))
+    assert list(JsonBatchLog(folder, disk=disk.after_forgetting()).read()) == ["a"]
 
 
 def _append_many(folder: str, name: str) -> None:
-    log = BatchLog(Path(folder))
+    log = JsonBatchLog(Path(folder))
     for number in range(40):
         log.append(record(f"{name}{number}"))
 
@@ -81,4 +82,4 @@ def test_several_processes_append_at_once(tmp_path: Path) -> None:
         writer.start()
     for writer in writers:
         writer.join()
-    assert len(BatchLog(tmp_path).read()) == 120
+    assert len(JsonBatchLog(tmp_path).read()) == 120

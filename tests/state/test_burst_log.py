@@ -12,7 +12,7 @@ from support.simulated_disk import SimulatedDisk
 from support.state_scenes import NOON
 
 from state.disk import Disk, Handle
-from state.json.burst_log import BurstLog, BurstRecord
+from state.json.burst_log import BurstRecord, JsonBurstLog
 
 
 def record(name: str) -> BurstRecord:
@@ -31,18 +31,18 @@ def record(name: str) -> BurstRecord:
 
 
 def test_records_come_back_oldest_first(tmp_path: Path) -> None:
-    log = BurstLog(tmp_path)
+    log = JsonBurstLog(tmp_path)
     assert log.read() == []
     records = [record(f"b{number}") for number in range(5)]
     for each in records:
         log.append(each)
-    assert BurstLog(tmp_path).read() == records
+    assert JsonBurstLog(tmp_path).read() == records
     assert log.read(last=2) == records[-2:]
     assert len(log.path.read_bytes().splitlines()) == 5
 
 
 def test_a_record_of_before_runs_had_an_age_is_read(tmp_path: Path) -> None:
-    log = BurstLog(tmp_path)
+    log = JsonBurstLog(tmp_path)
     log.path.write_text(
         '{"burst":"b1","started_at":"2026-01-01T12:00:00Z","ended_at":"2026-01-01T12:00:09Z","ended":"stopped","size":5}\n'
     )
@@ -62,7 +62,7 @@ def test_only_the_end_of_a_long_log_is_read(tmp_path: Path) -> None:
             return found
 
     sizes: list[int] = []
-    log = BurstLog(tmp_path, disk=Counting())
+    log = JsonBurstLog(tmp_path, disk=Counting())
     records = [record(f"b{number}") for number in range(3000)]
     log.path.write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in records))
     assert log.read(last=20) == records[-20:]
@@ -71,7 +71,7 @@ def test_only_the_end_of_a_long_log_is_read(tmp_path: Path) -> None:
 
 
 def test_one_record_with_a_long_reason_is_still_read(tmp_path: Path) -> None:
-    log = BurstLog(tmp_path)
+    log = JsonBurstLog(tmp_path)
     for number in range(300):
         log.append(record(f"b{number}"))
     wordy = msgspec.structs.replace(record("wordy"), reason="no " * 10_000)
@@ -81,7 +81,7 @@ def test_one_record_with_a_long_reason_is_still_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("garbage", [b'{"burst":"b1","star', b"\xff\xfe", b'{"burst": 5}', b"\x00\x00"])
 def test_a_torn_line_is_passed_over_and_spoils_none_that_follows(tmp_path: Path, garbage: bytes) -> None:
-    log = BurstLog(tmp_path)
+    log = JsonBurstLog(tmp_path)
     log.append(record("b1"))
     with log.path.open("ab") as end:
         end.write(garbage)
@@ -92,8 +92,8 @@ def test_a_torn_line_is_passed_over_and_spoils_none_that_follows(tmp_path: Path,
 
 def test_a_record_is_durable_when_append_returns(tmp_path: Path) -> None:
     disk = SimulatedDisk(tmp_path)
-    BurstLog(tmp_path, disk=disk).append(record("b1"))
+    JsonBurstLog(tmp_path, disk=disk).append(record("b1"))
     disk = disk.after_forgetting()
-    assert BurstLog(tmp_path, disk=disk).read() == [record("b1")]
-    BurstLog(tmp_path, disk=disk).append(record("b2"))
-    assert BurstLog(tmp_path, disk=disk.after_forgetting()).read() == [record("b1"), record("b2")]
+    assert JsonBurstLog(tmp_path, disk=disk).read() == [record("b1")]
+    JsonBurstLog(tmp_path, disk=disk).append(record("b2"))
+    assert JsonBurstLog(tmp_path, disk=disk.after_forgetting()).read() == [record("b1"), record("b2")]

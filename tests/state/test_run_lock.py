@@ -20,14 +20,14 @@ from support.writer_processes import ROOT
 from orchestrator.errors import LockHeld
 from state.disk import Disk
 from state.json.holder import Holder
-from state.json.run_lock import RunLock
+from state.json.run_lock import FileRunLock
 
 HOLD = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from state.json.run_lock import RunLock
-lock = RunLock(Path(sys.argv[1]))
+from state.json.run_lock import FileRunLock
+lock = FileRunLock(Path(sys.argv[1]))
 lock.acquire()
 lock.hold(burst="b1", started_at=datetime(2026, 1, 1, 12, tzinfo=UTC), size=15)
 print("held", flush=True)
@@ -84,7 +84,7 @@ def leave_holder(folder: Path, *, host: str, boot_id: str, seconds_ago: float) -
 
 
 def test_a_second_burst_is_told_who_holds_the_lock(folder: Path, burst: Burst) -> None:
-    lock = RunLock(folder)
+    lock = FileRunLock(folder)
     with pytest.raises(LockHeld, match=rf"pid {burst.process.pid} on {socket.gethostname()} \(burst b1, begun 2026"):
         lock.acquire()
     assert lock.is_held()
@@ -95,7 +95,7 @@ def test_a_second_burst_is_told_who_holds_the_lock(folder: Path, burst: Burst) -
 
 def test_the_lock_of_a_second_process_is_free_after_a_clean_end(folder: Path, burst: Burst) -> None:
     burst.end()
-    lock = RunLock(folder)
+    lock = FileRunLock(folder)
     assert not lock.is_held()
     assert lock.acquire() is None
     lock.release()
@@ -103,7 +103,7 @@ def test_the_lock_of_a_second_process_is_free_after_a_clean_end(folder: Path, bu
 
 def test_waiting_for_the_lock_gets_it_when_it_is_free(folder: Path, burst: Burst) -> None:
     burst.let_go()
-    lock = RunLock(folder)
+    lock = FileRunLock(folder)
     assert lock.acquire(wait_seconds=30) is None
     lock.release()
 
@@ -111,7 +111,7 @@ def test_waiting_for_the_lock_gets_it_when_it_is_free(folder: Path, burst: Burst
 def test_the_lock_of_a_killed_burst_is_free_and_it_is_reported_once_with_its_time(folder: Path, burst: Burst) -> None:
     burst.kill()
     touched = (folder / "holder.json").stat().st_mtime
-    lock = RunLock(folder)
+    lock = FileRunLock(folder)
     assert not lock.is_held()
     left = lock.acquire()
     assert left is not None
@@ -126,10 +126,10 @@ def test_the_lock_of_a_killed_burst_is_free_and_it_is_reported_once_with_its_tim
 
 def test_killed_between_taking_the_lock_and_saying_so_the_old_one_is_still_reported(folder: Path, burst: Burst) -> None:
     burst.kill()
-    first = RunLock(folder)
+    first = FileRunLock(folder)
     assert first.acquire() is not None
     first._lock.release()  # what the system does at a kill
-    second = RunLock(folder)
+    second = FileRunLock(folder)
     left = second.acquire()
     assert left is not None
     assert left[0].burst == "b1"
@@ -138,16 +138,16 @@ def test_killed_between_taking_the_lock_and_saying_so_the_old_one_is_still_repor
 
 def test_a_fresh_holder_on_another_host_refuses_although_the_lock_is_free(folder: Path) -> None:
     leave_holder(folder, host="elsewhere", boot_id="another", seconds_ago=1)
-    lock = RunLock(folder)
+    lock = FileRunLock(folder)
     with pytest.raises(LockHeld, match="pid 77 on elsewhere"):
         lock.acquire()
-    assert not RunLock(folder).is_held()
+    assert not FileRunLock(folder).is_held()
     assert (folder / "holder.json").exists()
 
 
 def test_an_old_holder_on_another_host_was_killed(folder: Path) -> None:
     leave_holder(folder, host="elsewhere", boot_id="another", seconds_ago=60)
-    lock = RunLock(folder)
+    lock = FileRunLock(folder)
     left = lock.acquire()
     assert left is not None
     assert left[0].host == "elsewhere"
@@ -159,7 +159,7 @@ def test_a_fresh_holder_of_this_host_or_kernel_was_killed(folder: Path) -> None:
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     for host, boot in ((socket.gethostname(), "before the restart"), ("container", boot_id)):
         leave_holder(folder, host=host, boot_id=boot, seconds_ago=0)
-        lock = RunLock(folder)
+        lock = FileRunLock(folder)
         assert lock.acquire() is not None
         lock.release()
 
@@ -168,21 +168,21 @@ def test_a_fresh_holder_of_this_host_or_kernel_was_killed(folder: Path) -> None:
 def test_a_damaged_holder_is_never_the_truth_about_the_lock(folder: Path, burst: Burst, content: bytes) -> None:
     (folder / "holder.json").write_bytes(content)
     with pytest.raises(LockHeld, match=r"another process holds .*run\.lock"):
-        RunLock(folder).acquire()
+        FileRunLock(folder).acquire()
     burst.kill()
-    lock = RunLock(folder)
+    lock = FileRunLock(folder)
     assert lock.acquire() is None
     lock.release()
 
 
 def test_the_holder_knows_that_it_holds_the_lock(folder: Path) -> None:
-    lock = RunLock(folder)
+    lock = FileRunLock(folder)
     assert not lock.is_held()
     lock.acquire()
     assert lock.is_held()
     assert lock.is_held()
     with pytest.raises(LockHeld):
-        RunLock(folder).acquire()
+        FileRunLock(folder).acquire()
     lock.release()
     lock.release()
     assert not lock.is_held()
@@ -190,7 +190,7 @@ def test_the_holder_knows_that_it_holds_the_lock(folder: Path) -> None:
 
 def test_one_that_only_looks_does_not_keep_a_burst_from_starting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("state.json.run_lock._GLANCE_SECONDS", 30)
-    looker, lock = RunLock(folder), RunLock(folder)
+    looker, lock = FileRunLock(folder), FileRunLock(folder)
     looker.acquire()
     threading.Timer(0.05, looker.release).start()
     assert lock.acquire() is None
@@ -198,7 +198,7 @@ def test_one_that_only_looks_does_not_keep_a_burst_from_starting(folder: Path, m
 
 
 def test_a_killed_run_is_as_old_as_the_run_not_as_its_last_burst(folder: Path) -> None:
-    lock = RunLock(folder)
+    lock = FileRunLock(folder)
     lock.acquire()
     burst_began = NOON + timedelta(seconds=50)
     lock.hold(burst="b9", started_at=burst_began, size=5, run_started_at=NOON)
@@ -218,7 +218,7 @@ def test_a_holder_of_before_runs_had_a_beginning_is_read(folder: Path) -> None:
     fields = msgspec.json.decode(path.read_bytes())
     del fields["run_started_at"]
     path.write_bytes(msgspec.json.encode(fields))
-    holder = RunLock(folder).holder()
+    holder = FileRunLock(folder).holder()
     assert holder is not None
     assert holder.run_started_at is None
     assert holder.alive_seconds(NOON + timedelta(seconds=7)) == 7
@@ -226,7 +226,7 @@ def test_a_holder_of_before_runs_had_a_beginning_is_read(folder: Path) -> None:
 
 def test_holder_json_is_touched_while_the_lock_is_held(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("state.json.holder.TOUCH_SECONDS", 0.01)
-    lock = RunLock(folder)
+    lock = FileRunLock(folder)
     lock.acquire()
     lock.hold(burst="b", started_at=NOON, size=1)
     path = folder / "holder.json"
@@ -241,7 +241,7 @@ def test_holder_json_is_touched_while_the_lock_is_held(folder: Path, monkeypatch
 
 
 def test_the_living_holder_is_told_without_touching_the_lock(folder: Path, burst: Burst) -> None:
-    looker = RunLock(folder)
+    looker = FileRunLock(folder)
     living = looker.living_holder()
     assert living is not None
     assert living.pid == burst.process.pid
@@ -261,4 +261,4 @@ def test_a_burst_that_ends_while_one_looks_is_not_living(folder: Path) -> None:
             return found
 
     leave_holder(folder, host="elsewhere", boot_id="another", seconds_ago=1)
-    assert RunLock(folder, disk=EndsAfterReading()).living_holder() is None
+    assert FileRunLock(folder, disk=EndsAfterReading()).living_holder() is None

@@ -11,9 +11,9 @@ import pytest
 from filelock import FileLock, Timeout
 
 from orchestrator.errors import DiskFull, LockHeld
+from state import write_lock
 from state.disk import Disk
-from state.json import write_lock
-from state.json.write_lock import WriteLock
+from state.write_lock import WriteLock
 
 
 @pytest.fixture

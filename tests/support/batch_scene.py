@@ -11,9 +11,9 @@ from typing import Any
 
 from orchestrator.batches.completion import BatchCompletion
 from orchestrator.clock import Clock
-from state.batch import Batch, BatchLog, BatchRecord
+from state.batch import Batch, BatchRecord
 from state.item import ErrorRecord, Item, OutputRecord, Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 from state.store import Change
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -35,8 +35,8 @@ class Scene:
     def __init__(self, home: Path, *, count: int = 2, clock: Clock | None = None, **said: Any) -> None:
         self.output = home / "output"
         self.clock = clock or SetClock()
-        self.store = JsonStore.open(home / "state.json", create=True)
-        self.log = BatchLog(self.store.folder)
+        self.store = open_store(home / "state.json", create=True)
+        self.log = self.store.batches
         self.notes: list[str] = []
         self.name = "b1"
         self.add(self.name, count=count, **said)

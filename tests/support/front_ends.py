@@ -17,7 +17,7 @@ from orchestrator.web.server import arguments_of, environment_of
 from orchestrator.web.states import WatchedStates
 from orchestrator.web.supervisor import Supervisor
 from state.item import Item
-from state.json.store import JsonStore
+from state.open_store import open_store
 from support.waiting import wait_until
 
 ORIGIN = "http://127.0.0.1:8189"
@@ -60,7 +60,7 @@ class Front:
         return found
 
     def items(self, number: int = 0) -> list[Item]:
-        with contextlib.closing(JsonStore.open(self.states[number], read_only=True)) as store:
+        with open_store(self.states[number], read_only=True) as store:
             return list(store.items())
 
 

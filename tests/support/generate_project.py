@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from state.batch import Batch, BatchLog
+from state.batch import Batch
 from state.item import Item, Status
-from state.json.store import JsonStore
+from state.open_store import open_store, parts_of
 from support.launch import __file__ as LAUNCHER
 from support.projects import ROOT, Ended, Process
 
@@ -51,13 +51,13 @@ class Place:
         return sorted(path.relative_to(self.home).as_posix() for path in self.home.rglob("*"))
 
     def batches(self) -> list[Batch]:
-        return list(BatchLog(self.folder).read().values())
+        return list(parts_of(self.state).batches.read().values())
 
     def items(self, batch: str | None = None) -> list[Item]:
         """All, or those of a batch."""
         if not self.state.exists():
             return []
-        store = JsonStore.open(self.state, read_only=True)
+        store = open_store(self.state, read_only=True)
         try:
             return [item for item in store.items() if batch in (None, item.batch)]
         finally:

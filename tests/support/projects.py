@@ -18,10 +18,10 @@ from orchestrator.init_state import init_state
 from orchestrator.outputs import decodes
 from orchestrator.settings import Overrides
 from orchestrator.verify import verify_outputs
+from state.burst_record import BurstRecord
 from state.item import Item, Status
-from state.json.burst_log import BurstLog, BurstRecord
 from state.json.journal_lines import read_lines
-from state.json.store import JsonStore
+from state.open_store import open_store, parts_of
 from support.launch import __file__ as LAUNCHER
 from support.waiting import wait_until
 
@@ -200,7 +200,7 @@ class Project:
 
     def items(self, *statuses: Status) -> list[Item]:
         """The items as any reader sees them."""
-        store = JsonStore.open(self.state, read_only=True)
+        store = open_store(self.state, read_only=True)
         try:
             return list(store.items(*statuses))
         finally:
@@ -227,7 +227,7 @@ class Project:
 
     def bursts(self) -> list[BurstRecord]:
         """The records of all bursts."""
-        return BurstLog(self.folder).read(last=1_000_000)
+        return parts_of(self.state).bursts.read(last=1_000_000)
 
     def temporary_files(self) -> list[str]:
         """Every file that a burst at rest must not leave."""

@@ -18,7 +18,7 @@ import requests
 
 from orchestrator.preparation import Preparation
 from state.item import Item, Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 
 ROOT = Path(__file__).parents[2]
 Inputs = Mapping[str, Any]
@@ -112,7 +112,7 @@ class Scene:
 
     def items(self) -> dict[str, Item]:
         """Every item as it stands, read without a lock, while a burst runs too."""
-        with contextlib.closing(JsonStore.open(self.state, read_only=True)) as store:
+        with open_store(self.state, read_only=True) as store:
             return {item.key: item for item in store.items()}
 
     def batch(self, name: str) -> list[Item]:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from state.batch import BatchLog, BatchRecord
+from state.batch import BatchRecord
+from state.burst_record import BurstRecord
 from state.item import ErrorRecord, Item, OutputRecord, Status
-from state.json.burst_log import BurstLog, BurstRecord
-from state.json.store import JsonStore
+from state.open_store import open_store
 from state.store import Change
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -22,8 +22,8 @@ class Album:
         self.home = home
         self.state = home / "re_render_state.json"
         self.output = home / "output"
-        self.store = JsonStore.open(self.state, create=True)
-        self.log = BatchLog(self.store.folder)
+        self.store = open_store(self.state, create=True)
+        self.log = self.store.batches
 
     def add(
         self, batch: str, inputs: list[dict[str, Any]], *, prompt: str = "a fox", priority: Any = "normal", **said: Any
@@ -72,7 +72,7 @@ class Album:
 
     def pace(self, seconds_per_item: float) -> None:
         """As the bursts measured it."""
-        BurstLog(self.store.folder).append(
+        self.store.bursts.append(
             BurstRecord(
                 burst="b", started_at=NOON, ended_at=NOON, ended="done", size=1, completed=1, seconds=seconds_per_item
             )

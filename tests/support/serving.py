@@ -14,7 +14,7 @@ from typing import Any, Self
 import requests
 
 from state.item import Item
-from state.json.store import JsonStore
+from state.open_store import open_store
 from support.projects import ROOT, Graph, small_template
 from support.waiting import wait_until
 
@@ -148,7 +148,7 @@ class Served:
 
     def items(self, batch_id: str, *, state: int = 0) -> list[Item]:
         """The batch's items as any reader sees them, in order."""
-        store = JsonStore.open(self.states[state], read_only=True)
+        store = open_store(self.states[state], read_only=True)
         try:
             found = [item for item in store.items() if item.batch == batch_id]
         finally:
@@ -160,7 +160,7 @@ class Served:
         for state in self.states:
             if not state.exists():
                 continue
-            store = JsonStore.open(state, read_only=True)
+            store = open_store(state, read_only=True)
             try:
                 left = {item.batch for item in store.items() if str(item.status) in ("pending", "submitted")}
             finally:

@@ -23,7 +23,7 @@ from orchestrator.errors import ServerUnreachable
 from orchestrator.outputs import Outputs
 from orchestrator.preparation import Preparation
 from state.item import Item, Priority, Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 from support.fast_disk import HastyDisk
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -173,7 +173,7 @@ class Simulation:
         state = folder / "state.json"
         state.write_text("{}")
         self.clock, self.servers = clock, servers
-        self.store = JsonStore.open(state, clock=clock, disk=HastyDisk())
+        self.store = open_store(state, clock=clock, disk=HastyDisk())
         self.add([f"{number:04}.txt" for number in range(items)], priorities=priorities)
         self.work = Dispatch(self.store, progress=Silent(), on_error="continue", **asked)
         outputs = Outputs(folder / "output", disk=HastyDisk())

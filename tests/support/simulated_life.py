@@ -15,7 +15,7 @@ from orchestrator.errors import BurstError
 from orchestrator.outputs import Outputs
 from orchestrator.preparation import Preparation
 from state.item import Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 from support.fuzzed_server import FuzzedServer
 from support.mortal_disk import Fuse, Killed, MortalDisk
 from support.simulated import AtOnce, HandClock, TakesAll
@@ -34,7 +34,7 @@ class Life:
             server.fuse = self.fuse
         self._clock = clock
         disk = MortalDisk(self.fuse)
-        self._store = JsonStore.open(home / "state.json", disk=disk, clock=clock)
+        self._store = open_store(home / "state.json", disk=disk, clock=clock)
         self._dispatch = Dispatch(self._store, progress=Silent(), ahead=ahead, on_error="continue")
         outputs = Outputs(home / "output", disk=disk)
         prompts = Preparation(template="smoke", bindings={}, home=home)

@@ -12,8 +12,7 @@ import msgspec
 
 from orchestrator.clock import Clock
 from state.item import ErrorRecord, Item, OutputRecord, Status
-from state.json.store import JsonStore
-from state.store import Change
+from state.store import Change, Store
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PENDING, SUBMITTED, COMPLETED, FAILED, CANCELLED = Status
@@ -60,17 +59,17 @@ def item(key: str, **fields: Any) -> Item:
     return Item(key=key, status=PENDING, filename=f"{key}.txt", **fields)
 
 
-def change(store: JsonStore, key: str, edit: Callable[[Item], Item], *, sync: bool = True) -> Item:
+def change(store: Store, key: str, edit: Callable[[Item], Item], *, sync: bool = True) -> Item:
     """Apply one edit to an item as it is now."""
     return store.apply([Change(key, store.get(key).status, edit)], sync=sync)[0]
 
 
-def remove(store: JsonStore, *keys: str) -> None:
+def remove(store: Store, *keys: str) -> None:
     """Remove items, whatever their status, in one change set."""
     store.apply([Change(key, store.get(key).status, lambda item: None) for key in keys])
 
 
-def settle(store: JsonStore) -> None:
+def settle(store: Store) -> None:
     """Settle when that is due: with a `FastClock`, a long time after a rewriting that took none."""
     store.rewrite_seconds = 0.0
     store.settle()
@@ -104,10 +103,10 @@ def start_over(item: Item) -> Item:
     return item.start_over()
 
 
-def dump(store: JsonStore) -> list[Any]:
+def dump(store: Store) -> list[Any]:
     """Every record in its order, to be compared."""
     return [(item.key, msgspec.json.decode(item.to_record())) for item in store.items()]
 
 
-def statuses(store: JsonStore) -> dict[str, str]:
+def statuses(store: Store) -> dict[str, str]:
     return {item.key: str(item.status) for item in store.items()}

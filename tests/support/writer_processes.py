@@ -78,10 +78,10 @@ class Worker:
 
 
 def _work(task: str, path: Path, name: str, count: int) -> None:
-    from state.json.store import JsonStore
+    from state.open_store import open_store
     from support.state_scenes import FastClock
 
-    store = JsonStore.open(path, clock=FastClock())
+    store = open_store(path, clock=FastClock())
     marks = (f"{name}.{number}" for number in itertools.count())
     tasks = {"add": _add, "cancel": _cancel, "retry": _retry, "burst": _burst, "churn": _churn, "pairs": _pairs}
     tasks[task](store, marks, count)

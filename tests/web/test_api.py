@@ -24,9 +24,8 @@ from orchestrator.generation import Generation
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.web import batch_routes
 from orchestrator.web.progress import status_of
-from state.batch import BatchLog
 from state.item import Status
-from state.json.store import JsonStore, burst_folder
+from state.open_store import open_store, parts_of
 from state.store import Change
 
 
@@ -88,7 +87,7 @@ def test_a_base_is_for_incremental_seeds_alone(idle: Front) -> None:
 def test_one_failed_picture_does_not_stop_the_others(idle: Front) -> None:
     first = idle.start()["batchId"]
     again = idle.http.post(f"/api/batches/{first}/regenerate").json()["batchId"]
-    records = BatchLog(burst_folder(idle.states[0])).read()
+    records = parts_of(idle.states[0]).batches.read()
     assert {records[batch].record.on_error for batch in (first, again)} == {"continue"}
 
 
@@ -252,7 +251,7 @@ def test_cancelling_takes_no_other_batch_and_does_not_wait_long_for_a_server_tha
 ) -> None:
     with front(tmp_path, sandbox, works=False) as idle:
         batch, other = (idle.start()["batchId"] for _ in range(2))
-        with contextlib.closing(JsonStore.open(idle.states[0])) as store:
+        with open_store(idle.states[0]) as store:
             (key,) = (item.key for item in store.items() if item.batch == batch and item.index == 1)
             out = {"status": Status.SUBMITTED, "prompt_id": "p", "server": "http://127.0.0.1:9"}
             store.apply([Change(key, Status.PENDING, lambda item: msgspec.structs.replace(item, **out))])
@@ -270,7 +269,7 @@ def test_what_becomes_of_a_batch_while_it_is_cancelled_is_counted(idle: Front, m
     cancel = batch_routes.cancel
 
     def late(state: Path, *said: Any, **more: Any) -> Any:
-        with contextlib.closing(JsonStore.open(state)) as store:
+        with open_store(state) as store:
             key = next(store.items()).key
             for was, status in ((Status.PENDING, Status.SUBMITTED), (Status.SUBMITTED, Status.COMPLETED)):
                 edit = lambda item, to=status: msgspec.structs.replace(item, status=to, prompt_id="p")  # noqa: E731
@@ -296,7 +295,7 @@ def test_pages_may_ask_while_others_write(idle: Front) -> None:
     with ThreadPoolExecutor(20) as pool:
         polls = [pool.submit(poll) for _ in range(20)]
         try:
-            with contextlib.closing(JsonStore.open(idle.states[0])) as store:
+            with open_store(idle.states[0]) as store:
                 for number, item in enumerate(list(store.items())):
                     fail = lambda item: msgspec.structs.replace(item, status=Status.FAILED)  # noqa: E731
                     store.apply([Change(item.key, Status.PENDING, fail)])

@@ -23,10 +23,7 @@ from support.web_clock import Clockwork
 from orchestrator.cycle.pacing import seconds_per_item
 from orchestrator.outputs.pictures import decodes, embedded_graph
 from orchestrator.sandbox import Sandbox
-from state.batch import BatchLog
-from state.json.burst_log import BurstLog
-from state.json.run_lock import RunLock
-from state.json.store import burst_folder
+from state.open_store import parts_of
 
 OpenPage = Callable[..., Any]
 SEED_FOR_STEPS = ("--bind", "seed=3.seed,3.steps")
@@ -370,8 +367,8 @@ def test_024_a_batch_is_made_again_with_other_seeds(open_page: OpenPage, served:
 
 
 def test_025_the_estimate_is_the_count_times_the_usual_time(served: Served, made: str, sandbox: Sandbox) -> None:
-    wait_until(lambda: not RunLock(burst_folder(served.state)).is_held(), what="the end of the burst")
-    pace = seconds_per_item(BurstLog(burst_folder(served.state)).read())
+    wait_until(lambda: not parts_of(served.state).run_lock().is_held(), what="the end of the burst")
+    pace = seconds_per_item(parts_of(served.state).bursts.read())
     assert pace is not None
     sandbox.hold()
     body = {"batchRequest": {"prompt": "a lighthouse", "batchCount": 7}}
@@ -420,7 +417,7 @@ def test_028_its_metadata_has_the_prompt_and_the_seeds(served: Served, made: str
 
 def test_029_a_batch_that_fails_in_part_is_shown_with_what_is_there(open_page: OpenPage, picky: Served) -> None:
     batch = picky.made(count=3, seedMode="incremental", baseSeed=0)
-    assert BatchLog(burst_folder(picky.state)).read()[batch].record.on_error == "continue"
+    assert parts_of(picky.state).batches.read()[batch].record.on_error == "continue"
     page = open_page(f"/?batch={batch}", server=picky)
     expect(page.locator("#grid img")).to_have_count(2)
     page.get_by_text("1 image failed").click()

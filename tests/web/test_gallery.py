@@ -26,7 +26,7 @@ from orchestrator.web import orphaned_batches as orphaned_batches
 from orchestrator.web.gallery_index import GalleryIndex
 from state.batch import EndRecord
 from state.item import Item, OutputRecord, Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 from state.store import Change
 
 HOUR = timedelta(hours=1)
@@ -66,7 +66,7 @@ def with_sidecar(album: Album, name: str, index: int, *, text: str = SIDECAR) ->
 
 
 def items(album: Album) -> dict[str, Item]:
-    store = JsonStore.open(album.state, read_only=True)
+    store = open_store(album.state, read_only=True)
     try:
         return {item.key: item for item in store.items()}
     finally:
@@ -256,7 +256,7 @@ def left_behind(album: Album, name: str = "old", *, count: int = 2) -> Path:
 
 def forget(album: Album) -> Album:
     """An empty state in the place of this one."""
-    shutil.rmtree(album.store.folder)
+    shutil.rmtree(album.store.checkpoint_directory)
     album.state.unlink()
     return Album(album.home)
 
@@ -362,7 +362,7 @@ def test_a_picture_is_deleted_and_its_item_stays_completed(shown: Gallery, album
     assert (found.status, found.outputs) == (Status.COMPLETED, ())
     assert verify_outputs(album.state).problems == ()
     assert shown.pictures() == ["b1/1"]
-    assert not list(album.store.folder.glob("thumbnails/*.webp"))
+    assert not list(album.store.checkpoint_directory.glob("thumbnails/*.webp"))
     assert shown.delete("/api/batches/b1/images/2").status_code == 404
 
 

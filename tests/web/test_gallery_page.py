@@ -337,7 +337,7 @@ def test_what_no_state_knows_is_looked_at_and_not_deleted(open_page: Callable[..
     record = album.log.read()["old"].record
     info = batch_info.batch_info(record, list(album.store.items()), ended_at=NOON)
     (album.output / "batches/old" / batch_info.NAME).write_bytes(msgspec.json.encode(info))
-    shutil.rmtree(album.store.folder)
+    shutil.rmtree(album.store.checkpoint_directory)
     album.state.unlink()
     with gallery_over(Album(album.home)) as gallery, listening(gallery) as server:
         page = open_page("/gallery", server=server)

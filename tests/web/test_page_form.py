@@ -13,8 +13,7 @@ from support.projects import small_template
 from support.serving import Served
 
 from orchestrator.sandbox import Sandbox
-from state.batch import BatchLog
-from state.json.store import burst_folder
+from state.open_store import parts_of
 
 OpenPage = Callable[..., Any]
 AWAY = "Cannot connect to server"
@@ -36,7 +35,7 @@ def begun(page: Any) -> str:
 
 def parameters(served: Served, batch: str, *, state: int = 0) -> dict[str, Any]:
     """As the batch's record has them, but for the seed."""
-    found = BatchLog(burst_folder(served.states[state])).read()[batch].record.parameters
+    found = parts_of(served.states[state]).batches.read()[batch].record.parameters
     return {name: value for name, value in found.items() if name != "seed"}
 
 
@@ -184,11 +183,11 @@ def test_a_prompt_is_text_whatever_it_looks_like(page: Any, served: Served, sand
 
 def test_two_quick_presses_queue_one_batch(page: Any, served: Served, sandbox: Sandbox) -> None:
     sandbox.hold()
-    before = len(BatchLog(burst_folder(served.state)).read())
+    before = len(parts_of(served.state).batches.read())
     write(page)
     page.get_by_role("button", name="Generate Batch").dblclick()
     begun(page)
-    assert len(BatchLog(burst_folder(served.state)).read()) == before + 1
+    assert len(parts_of(served.state).batches.read()) == before + 1
 
 
 def test_a_refusal_of_the_api_is_shown(open_page: OpenPage, sandbox: Sandbox) -> None:

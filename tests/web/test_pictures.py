@@ -65,7 +65,7 @@ def test_a_thumbnail_is_webp_and_kept_beside_the_state(shown: Gallery) -> None:
     answer = shown.http.get("/thumbnails/b1/2")
     assert answer.headers["content-type"] == "image/webp"
     assert Image.open(io.BytesIO(answer.content)).format == "WEBP"
-    kept = shown.album.store.folder / "thumbnails" / f"{sha_of(shown.album, 'b1/002')}.webp"
+    kept = shown.album.store.checkpoint_directory / "thumbnails" / f"{sha_of(shown.album, 'b1/002')}.webp"
     assert kept.read_bytes() == answer.content
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from orchestrator.web.progress import completed_of, progress_of, seconds_left
 from orchestrator.web.states import WatchedBatch, WatchedState, WatchedStates
-from state.batch import BatchLog, BatchRecord
+from state.batch import BatchRecord
+from state.burst_record import BurstRecord
 from state.item import ErrorRecord, Item, OutputRecord, Status
-from state.json.burst_log import BurstLog, BurstRecord
-from state.json.store import JsonStore
+from state.open_store import open_store
 from state.store import Change
 
 AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
@@ -30,7 +30,7 @@ class Scene:
     """One state with batches of items that stand as they are said to, such as `Pfc`: pending, failed, completed."""
 
     def __init__(self, directory: Path) -> None:
-        self.store = JsonStore.open(directory / "state.json", create=True)
+        self.store = open_store(directory / "state.json", create=True)
         self._watched = WatchedStates([directory / "state.json"])
         self._count = 0
 
@@ -46,7 +46,7 @@ class Scene:
             prompts=("a fox",),
             priority=priority,
         )
-        BatchLog(self.store.folder).append(record)
+        self.store.batches.append(record)
         # Backwards: the order of the state is not the batch's.
         numbered = list(enumerate(statuses, 1))[::-1]
         self.store.add([Item(key=f"{name}/{n}", status=Status.PENDING, batch=name, index=n) for n, _ in numbered])
@@ -55,7 +55,7 @@ class Scene:
 
     def pace(self, seconds: float) -> None:
         """What an item took in the burst before."""
-        BurstLog(self.store.folder).append(
+        self.store.bursts.append(
             BurstRecord(
                 burst=str(seconds), started_at=AT, ended_at=AT, ended="done", size=1, completed=1, seconds=seconds
             )

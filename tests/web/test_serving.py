@@ -21,8 +21,7 @@ from support.waiting import wait_until
 from orchestrator import subprocesses
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.item import Status
-from state.json.run_lock import RunLock
-from state.json.store import JsonStore, burst_folder
+from state.open_store import open_store, parts_of
 
 
 @pytest.fixture
@@ -38,17 +37,17 @@ def serving(directory: Path, server: str, *options: str, **variables: str) -> It
             yield served
         finally:
             served.kill()
-            folder = burst_folder(served.state)
-            wait_until(lambda: not folder.exists() or not RunLock(folder).is_held(), what="every burst to have ended")
+            lock = parts_of(served.state).run_lock()
+            wait_until(lambda: not lock.is_held(), what="every burst to have ended")
 
 
 def counts(served: Served) -> dict[Status, int]:
-    with contextlib.closing(JsonStore.open(served.state, read_only=True)) as store:
+    with open_store(served.state, read_only=True) as store:
         return store.counts()
 
 
 def is_held(served: Served) -> bool:
-    return RunLock(burst_folder(served.state)).is_held()
+    return parts_of(served.state).run_lock().is_held()
 
 
 def check_rendered_once(sandbox: Sandbox, count: int) -> None:
@@ -77,7 +76,7 @@ def test_killed_with_its_burst_the_next_one_goes_on(tmp_path: Path, sandbox: San
     with serving(tmp_path, sandbox.url) as served:
         batch = served.begin(count=10)
         served.wait_for_completed(batch, 1)
-        holder = RunLock(burst_folder(served.state)).living_holder()
+        holder = parts_of(served.state).run_lock().living_holder()
         assert holder is not None
         served.kill()
         os.kill(holder.pid, signal.SIGKILL)

@@ -22,10 +22,9 @@ from orchestrator.settings import Overrides, Settings
 from orchestrator.web import state_routes
 from orchestrator.web.state_routes import ServerQueues
 from orchestrator.web.states import WatchedStates
+from state.burst_record import BurstRecord
 from state.item import ErrorRecord, Item, Status
-from state.json.burst_log import BurstLog, BurstRecord
-from state.json.run_lock import RunLock
-from state.json.store import JsonStore, burst_folder
+from state.open_store import open_store, parts_of
 from state.store import Change
 
 AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
@@ -51,7 +50,7 @@ def state(shown: Front, number: int = 0) -> dict[str, Any]:
 
 def fill(shown: Front, *failed: str, pending: int = 0) -> None:
     """A state with these failed items and so many pending ones."""
-    store = JsonStore.open(shown.states[0], create=True)
+    store = open_store(shown.states[0], create=True)
     due = [Item(key=f"due{number}", status=Status.PENDING, prompt_text="a fox") for number in range(pending)]
     store.add([*(Item(key=key, status=Status.PENDING, prompt_text="an owl") for key in failed), *due])
     error = ErrorRecord(kind="execution_error", message="it broke")
@@ -102,7 +101,7 @@ def test_what_is_retried_is_worked_off(tmp_path: Path, sandbox: Sandbox) -> None
 
 def test_bursts_as_they_went_killed_ones_too(idle: Front) -> None:
     fill(idle, "x")
-    log = BurstLog(burst_folder(idle.states[0]))
+    log = parts_of(idle.states[0]).bursts
     for number, ended in enumerate(("done", "killed", "error")):
         began = AT + timedelta(minutes=number)
         log.append(
@@ -128,8 +127,8 @@ def test_bursts_as_they_went_killed_ones_too(idle: Front) -> None:
 
 def test_the_burst_at_work_is_shown_and_one_that_nobody_recorded(idle: Front) -> None:
     fill(idle, "x")
-    folder = burst_folder(idle.states[0])
-    lock = RunLock(folder)
+    folder = parts_of(idle.states[0]).checkpoint_directory
+    lock = parts_of(idle.states[0]).run_lock()
     lock.acquire()
     lock.hold(burst="now", started_at=AT, size=15)
     found = state(idle)
@@ -148,7 +147,7 @@ def test_the_burst_at_work_is_shown_and_one_that_nobody_recorded(idle: Front) ->
 
 def test_the_learned_limit(idle: Front) -> None:
     fill(idle, "x")
-    log = BurstLog(burst_folder(idle.states[0]))
+    log = parts_of(idle.states[0]).bursts
     for number in range(2):
         began = AT + timedelta(hours=number)
         ended = began + timedelta(seconds=60)
@@ -256,7 +255,7 @@ def test_a_state_that_cannot_be_read_says_why_and_the_others_are_shown(tmp_path:
 
 def test_settings_that_cannot_be_read_are_said_and_mended_while_it_runs(idle: Front) -> None:
     batch = idle.start()["batchId"]
-    path = burst_folder(idle.states[0]) / "settings.toml"
+    path = parts_of(idle.states[0]).checkpoint_directory / "settings.toml"
     whole = path.read_text()
     path.write_text("template = [")
     for call in ("/api/states/0", f"/api/batches/{batch}/progress"):
@@ -270,11 +269,11 @@ def test_settings_that_cannot_be_read_are_said_and_mended_while_it_runs(idle: Fr
 
 def test_the_last_hundred_bursts_and_the_first_hundred_failures(idle: Front) -> None:
     fill(idle, *(f"x{number:03}" for number in range(120)), pending=3)
-    log = BurstLog(burst_folder(idle.states[0]))
+    log = parts_of(idle.states[0]).bursts
     said = {"started_at": AT, "ended_at": AT, "ended": "done", "size": 1, "completed": 1, "seconds": 4.0}
     for number in range(120):
         log.append(BurstRecord(burst=f"b{number}", **said))  # type: ignore[arg-type]
-    store = JsonStore.open(idle.states[0])
+    store = open_store(idle.states[0])
     store.apply([Change("due0", Status.PENDING, lambda item: msgspec.structs.replace(item, status=Status.SUBMITTED))])
     store.close()
     found = state(idle)
@@ -285,8 +284,8 @@ def test_the_last_hundred_bursts_and_the_first_hundred_failures(idle: Front) -> 
 
 def test_a_killed_burst_that_is_recorded_is_shown_once(idle: Front) -> None:
     fill(idle, "x")
-    folder = burst_folder(idle.states[0])
-    lock = RunLock(folder)
+    folder = parts_of(idle.states[0]).checkpoint_directory
+    lock = parts_of(idle.states[0]).run_lock()
     lock.acquire()
     lock.hold(burst="b0", started_at=AT, size=15)
     left = (folder / "holder.json").read_bytes()
@@ -294,14 +293,14 @@ def test_a_killed_burst_that_is_recorded_is_shown_once(idle: Front) -> None:
     (folder / "holder.json").write_bytes(left)
     os.utime(folder / "holder.json", (1, 1))
     killed = {"started_at": AT, "ended_at": AT, "ended": "killed", "size": 1, "completed": 1, "seconds": 4.0}
-    BurstLog(folder).append(BurstRecord(burst="b0", **killed))  # type: ignore[arg-type]
+    parts_of(idle.states[0]).bursts.append(BurstRecord(burst="b0", **killed))  # type: ignore[arg-type]
     assert [(one["burst"], one["ended"]) for one in state(idle)["bursts"]] == [("b0", "killed")]
 
 
 def test_retrying_is_of_the_state_that_is_named(tmp_path: Path, sandbox: Sandbox) -> None:
     with front(tmp_path, sandbox, works=False, states=2) as two:
         fill(two, "x")
-        store = JsonStore.open(two.states[1], create=True)
+        store = open_store(two.states[1], create=True)
         store.close()
         assert two.http.post("/api/states/1/retry", json={}).json() == {"items": []}
         assert two.http.post("/api/states/1/retry", json={"items": ["x"]}).status_code == 400

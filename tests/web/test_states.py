@@ -14,11 +14,12 @@ from support.front_ends import front
 from orchestrator.errors import BurstError, StateError
 from orchestrator.sandbox import Sandbox
 from orchestrator.web.states import WatchedStates
-from state.batch import BatchLog, BatchRecord, GoneRecord
+from state.batch import BatchRecord, GoneRecord
+from state.burst_record import BurstRecord
 from state.item import Item, Status
-from state.json.burst_log import BurstLog, BurstRecord
-from state.json.store import JsonStore, burst_folder
-from state.store import Change
+from state.json.batch_log import JsonBatchLog
+from state.open_store import open_store, parts_of
+from state.store import Change, Store
 
 EACH = 20
 AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
@@ -30,8 +31,8 @@ def sandbox() -> Iterator[Sandbox]:
         yield running
 
 
-def add_batch(store: JsonStore, name: str, *, total: int = EACH) -> None:
-    BatchLog(store.folder).append(
+def add_batch(store: Store, name: str, *, total: int = EACH) -> None:
+    store.batches.append(
         BatchRecord(batch=name, created_at=AT, total=total, layout="gallery", directory=f"batches/{name}")
     )
     # Backwards: the order of the state is not the batch's.
@@ -43,7 +44,7 @@ def add_batch(store: JsonStore, name: str, *, total: int = EACH) -> None:
     )
 
 
-def fail(store: JsonStore, key: str) -> None:
+def fail(store: Store, key: str) -> None:
     store.apply([Change(key, Status.PENDING, lambda item: msgspec.structs.replace(item, status=Status.FAILED))])
 
 
@@ -56,7 +57,7 @@ def statuses(watched: WatchedStates, name: str) -> list[str]:
 def test_what_others_write_is_seen_at_the_next_look(tmp_path: Path) -> None:
     watched = WatchedStates([tmp_path / "state.json"])
     assert watched.find("b1") is None, "there is no file yet"
-    store = JsonStore.open(tmp_path / "state.json", create=True)
+    store = open_store(tmp_path / "state.json", create=True)
     add_batch(store, "b1", total=3)
     assert statuses(watched, "b1") == ["pending"] * 3
     fail(store, "b1/1")
@@ -65,14 +66,14 @@ def test_what_others_write_is_seen_at_the_next_look(tmp_path: Path) -> None:
     add_batch(store, "b2", total=1)
     assert statuses(watched, "b2") == ["pending"]
     assert statuses(watched, "b1") == ["failed", "pending", "pending"]
-    BatchLog(store.folder).append(GoneRecord(batch="b1", at=datetime.now(UTC)))
+    store.batches.append(GoneRecord(batch="b1", at=datetime.now(UTC)))
     assert watched.find("b1") is None
     watched.close()
 
 
-def edited_while_followed(path: Path) -> tuple[JsonStore, WatchedStates]:
+def edited_while_followed(path: Path) -> tuple[Store, WatchedStates]:
     """Three items in b1 and one in b2 were seen; since then one of b1 was taken out by hand, another put into b2."""
-    store = JsonStore.open(path, create=True)
+    store = open_store(path, create=True)
     add_batch(store, "b1", total=3)
     add_batch(store, "b2", total=1)
     store.settle(at_end=True)
@@ -103,7 +104,7 @@ def test_so_are_those_whose_edit_a_writer_took_in_before_we_looked(tmp_path: Pat
 
 def test_while_an_edit_is_taken_in_nobody_sees_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "state.json"
-    store = JsonStore.open(path, create=True)
+    store = open_store(path, create=True)
     add_batch(store, "b1", total=5)
     store.settle(at_end=True)
     watched = WatchedStates([path])
@@ -128,7 +129,7 @@ def test_while_an_edit_is_taken_in_nobody_sees_half_of_it(tmp_path: Path, monkey
 def test_a_state_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
     paths = [tmp_path / "one.json", tmp_path / "two.json"]
     for path in paths:
-        store = JsonStore.open(path, create=True)
+        store = open_store(path, create=True)
         add_batch(store, path.stem, total=1)
         store.settle(at_end=True)
         store.close()
@@ -153,7 +154,7 @@ def test_a_state_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
 
 def test_a_state_that_is_taken_away_is_none(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    store = JsonStore.open(path, create=True)
+    store = open_store(path, create=True)
     add_batch(store, "b1", total=1)
     store.close()
     watched = WatchedStates([path])
@@ -162,10 +163,10 @@ def test_a_state_that_is_taken_away_is_none(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="it is gone, but its journal"):
         watched.find("b1")
     for left in ("journal.jsonl", "batches.jsonl"):
-        (store.folder / left).unlink()
+        (store.checkpoint_directory / left).unlink()
         assert watched.find("b1") is None
         assert watched.states[0].store is None
-    again = JsonStore.open(path, create=True)
+    again = open_store(path, create=True)
     add_batch(again, "b2", total=1)
     assert watched.find("b1") is None
     assert statuses(watched, "b2") == ["pending"]
@@ -173,7 +174,7 @@ def test_a_state_that_is_taken_away_is_none(tmp_path: Path) -> None:
 
 
 def test_a_batch_of_which_only_the_record_came_is_none(tmp_path: Path) -> None:
-    store = JsonStore.open(tmp_path / "state.json", create=True)
+    store = open_store(tmp_path / "state.json", create=True)
     add_batch(store, "b1", total=0)
     watched = WatchedStates([tmp_path / "state.json"])
     assert watched.find("b1") is None
@@ -185,10 +186,10 @@ def test_a_batch_of_which_only_the_record_came_is_none(tmp_path: Path) -> None:
 def test_settings_and_pace_are_those_of_now_and_read_again_only_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    JsonStore.open(tmp_path / "state.json", create=True).close()
+    open_store(tmp_path / "state.json", create=True).close()
     (state,) = WatchedStates([tmp_path / "state.json"]).states
-    folder, reads = burst_folder(state.path), []
-    log = BurstLog(folder)
+    folder, reads = parts_of(state.path).checkpoint_directory, []
+    log = parts_of(state.path).bursts
     assert (state.settings.template, state.pace) == (None, None)
     for number, template in enumerate(("one", "two"), 1):
         (folder / "settings.toml").write_text(f'version = 1\ntemplate = "{template}"\n')
@@ -196,14 +197,14 @@ def test_settings_and_pace_are_those_of_now_and_read_again_only_then(
         log.append(BurstRecord(burst=template, started_at=AT, completed=1, seconds=3.0 * number, **ended))
         assert state.settings.template == template
         assert state.pace == pytest.approx((3.0, 4.5)[number - 1])
-    monkeypatch.setattr(BurstLog, "read", lambda _log: reads.append("bursts"))
+    monkeypatch.setattr(type(log), "read", lambda _log: reads.append("bursts"))
     monkeypatch.setattr("orchestrator.web.states.load_settings", lambda *_said: reads.append("settings"))
     assert (state.settings.template, state.pace) == ("two", pytest.approx(4.5))
     assert reads == []
 
 
 def test_an_id_is_meant_as_it_stands(tmp_path: Path) -> None:
-    store = JsonStore.open(tmp_path / "state.json", create=True)
+    store = open_store(tmp_path / "state.json", create=True)
     add_batch(store, "b10", total=1)
     watched = WatchedStates([tmp_path / "state.json"])
     assert watched.find("b1") is None
@@ -244,14 +245,14 @@ def test_pages_that_look_on_cost_neither_requests_nor_syncs_nor_a_pass_over_the_
     tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with front(tmp_path, sandbox, works=False) as shown:
-        store = JsonStore.open(shown.states[0], create=True)
+        store = open_store(shown.states[0], create=True)
         for number in range(50):
             add_batch(store, f"b{number}")
         shown.progress("b7")
         before, costs = sandbox.counts()["requests"], Costs(monkeypatch)
         logs: list[object] = []
-        read = BatchLog.read
-        monkeypatch.setattr(BatchLog, "read", lambda log: logs.append(log) or read(log))
+        read = JsonBatchLog.read
+        monkeypatch.setattr(JsonBatchLog, "read", lambda log: logs.append(log) or read(log))
         for _ in range(20):
             shown.progress("b7")
         assert (costs.items, costs.syncs, costs.written, logs) == (0, 0, 0, [])
@@ -275,7 +276,7 @@ def test_the_form_asks_comfyui_once_for_all_pages(tmp_path: Path, sandbox: Sandb
 
 def test_what_is_pending_is_known_without_a_look_at_all_others(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    store = JsonStore.open(path, create=True)
+    store = open_store(path, create=True)
     add_batch(store, "b1", total=3)
     add_batch(store, "b2", total=2)
     watched = WatchedStates([path])

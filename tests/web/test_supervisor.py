@@ -26,9 +26,8 @@ from orchestrator.web.server import arguments_of, environment_of
 from orchestrator.web.states import WatchedStates
 from orchestrator.web.supervisor import Supervisor
 from state.item import Item, Status
-from state.json.run_lock import RunLock
-from state.json.store import JsonStore, burst_folder
-from state.store import Change
+from state.open_store import open_store, parts_of
+from state.store import Change, Store
 
 _PROGRAM = """
 import json, os, signal, sys, time
@@ -112,7 +111,7 @@ def path(tmp_path: Path) -> Path:
     """A state with one item that is due."""
     (tmp_path / "elsewhere").mkdir()
     found = tmp_path / "elsewhere" / "state.json"
-    store = JsonStore.open(found, create=True)
+    store = open_store(found, create=True)
     store.add([Item(key=key, status=Status.PENDING, prompt_text="a fox") for key in ("x", "y")])
     store.close()
     return found
@@ -138,7 +137,7 @@ class Working:
 
 
 def put(path: Path, key: str, status: Status) -> None:
-    store = JsonStore.open(path)
+    store = open_store(path)
     steps = (Status.SUBMITTED, status) if status is Status.COMPLETED else (status,)
     for step in steps:
         store.apply(
@@ -202,7 +201,7 @@ def test_one_burst_a_state_at_a_time(stand_in: StandIn, path: Path) -> None:
 
 
 def test_while_somebody_else_works_none_is_started(stand_in: StandIn, path: Path) -> None:
-    lock = RunLock(burst_folder(path))
+    lock = parts_of(path).run_lock()
     lock.acquire()
     with Working(stand_in, path) as supervisor:
         looks(stand_in)
@@ -216,7 +215,7 @@ def test_while_somebody_else_works_there_is_nothing_to_say(stand_in: StandIn, pa
     stand_in.end_with(75, "away")
     with Working(stand_in, path) as supervisor:
         wait_until(lambda: supervisor.message(0), what="a reason")
-        lock = RunLock(burst_folder(path))
+        lock = parts_of(path).run_lock()
         lock.acquire(wait_seconds=5)
         wait_until(lambda: supervisor.message(0) is None, what="the reason to be gone")
         lock.release()
@@ -325,13 +324,12 @@ def test_a_state_that_cannot_be_read_is_said_once_and_looked_at_now_and_then(
     whole = path.read_bytes()
     path.write_text("{broken")
     opened: list[float] = []
-    read = JsonStore.open.__func__  # type: ignore[attr-defined]
 
-    def noting(kind: type[JsonStore], *said: Any, **more: Any) -> JsonStore:
+    def noting(*said: Any, **more: Any) -> Store:
         opened.append(stand_in.clock.seconds)
-        return read(kind, *said, **more)  # type: ignore[no-any-return]
+        return open_store(*said, **more)
 
-    monkeypatch.setattr(JsonStore, "open", classmethod(noting))
+    monkeypatch.setattr("orchestrator.web.states.open_store", noting)
     with Working(stand_in, path) as supervisor:
         looks(stand_in, 60)
         assert "not JSON at line 1" in (supervisor.message(0) or "")
@@ -376,4 +374,4 @@ def test_a_burst_whose_front_end_is_killed_can_go_on_speaking(stand_in: StandIn,
         told = {number: os.readlink(f"/proc/{start['pid']}/fd/{number}") for number in (0, 1, 2)}
         os.kill(start["pid"], signal.SIGKILL)
     assert told[0] == told[1] == "/dev/null"
-    assert told[2] == str(burst_folder(path) / "serve.log")
+    assert told[2] == str(parts_of(path).checkpoint_directory / "serve.log")

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from state.item import OutputRecord, Status
-from state.json.store import JsonStore
+from state.open_store import open_store
 from state.store import Change
 from tests.benchmarks.scripts.counting.sitecustomize import counted
 from tests.benchmarks.scripts.make_state import make_state
@@ -51,7 +51,7 @@ class Side:
 def store_side(path: Path, *, count: int) -> Side:
     """Completes one item after the other, each submitted just before, outside the measured time."""
     make_state(path, count=count)
-    store = JsonStore.open(path)
+    store = open_store(path)
     keys = iter([item.key for item in store.due(count)])
     now = next(keys)
 

@@ -1,4 +1,4 @@
-"""write.lock: held for milliseconds by every writer of a state."""
+"""A lock file that is held for moments: write.lock of every writer of a state, and others of its kind."""
 
 from __future__ import annotations
 

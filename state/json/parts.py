@@ -1,0 +1,61 @@
+"""What stands beside the items of a JSON state, whether it exists yet or not."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.clock import Clock
+from state.disk import Disk
+from state.json.burst_log import JsonBurstLog
+from state.json.folder import burst_folder
+from state.json.run_lock import FileRunLock, can_lock
+from state.json.settings_file import SettingsFile
+from state.location import Location
+from state.write_lock import WriteLock
+
+if TYPE_CHECKING:
+    from state.json.batch_log import JsonBatchLog
+
+
+class JsonParts:
+    """See `state.store.StateParts` for what each public method promises."""
+
+    def __init__(self, location: Location, *, disk: Disk | None = None, clock: Clock | None = None) -> None:
+        self.location = location
+        self.path = location.path
+        self.folder = burst_folder(location.path)
+        self._journal_path = self.folder / "journal.jsonl"
+        self._disk = disk or Disk()
+        self._clock = clock or Clock()
+        self.bursts = JsonBurstLog(self.folder, disk=self._disk)
+        self.settings = SettingsFile(self.folder, disk=self._disk)
+        self._batches: JsonBatchLog | None = None
+
+    def exists(self) -> bool:
+        return any(self._disk.stamp(path) is not None for path in (self.path, self._journal_path))
+
+    @property
+    def batches(self) -> JsonBatchLog:
+        if self._batches is None:
+            from state.json.batch_log import JsonBatchLog
+
+            self._batches = JsonBatchLog(self.folder, disk=self._disk)
+        return self._batches
+
+    def has_batches(self) -> bool:
+        return (self.folder / "batches.jsonl").exists()
+
+    def run_lock(self) -> FileRunLock:
+        return FileRunLock(self.folder, disk=self._disk, clock=self._clock)
+
+    def adding(self) -> AbstractContextManager[None]:
+        return WriteLock(self.folder, disk=self._disk, name="adding.lock")
+
+    @property
+    def checkpoint_directory(self) -> Path:
+        return self.folder
+
+    def can_lock(self) -> bool:
+        return can_lock(next(place for place in (self.folder, *self.folder.parents) if place.exists()))

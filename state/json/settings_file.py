@@ -1,0 +1,43 @@
+"""settings.toml: what is remembered for items that name nothing of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from state.disk import Disk, Stamp
+
+
+class SettingsFile:
+    """See `state.store.SettingsDocument` for what each public method promises."""
+
+    def __init__(self, folder: Path, *, disk: Disk) -> None:
+        self._path = folder / "settings.toml"
+        self._disk = disk
+
+    def shown(self) -> str:
+        return str(self._path)
+
+    def stamp(self) -> Stamp | None:
+        return self._disk.stamp(self._path)
+
+    def exists(self) -> bool:
+        return self.stamp() is not None
+
+    def read(self) -> str | None:
+        try:
+            return self._path.read_text(encoding="utf-8")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, text: str) -> None:
+        data = text.encode()
+        self._disk.make_directory(self._path.parent)
+        temporary = self._path.with_name(self._path.name + ".tmp")
+        try:
+            with self._disk.create(temporary) as handle:
+                handle.write(data)
+                handle.sync()
+            self._disk.replace(temporary, self._path)
+        except BaseException:
+            self._disk.remove(temporary)
+            raise

@@ -1,0 +1,38 @@
+"""Open a state: the only way to one. What kind of store it is, is known here and to nobody else."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from orchestrator.clock import Clock
+from state.disk import Disk
+from state.json.parts import JsonParts
+from state.json.store import JsonStore
+from state.location import Location
+from state.store import StateParts, Store
+
+
+def open_store(
+    location: Location | Path | str,
+    *,
+    create: bool = False,
+    read_only: bool = False,
+    disk: Disk | None = None,
+    clock: Clock | None = None,
+) -> Store:
+    """Open a state; `create` starts an empty one where none is. Close it, or use it as a context manager.
+
+    Errors: StateError, StateVersionError, DiskFull. Nothing is written to an existing state.
+    """
+    return JsonStore.open(location, create=create, read_only=read_only, disk=disk, clock=clock)
+
+
+def parts_of(location: Location | Path | str, *, clock: Clock | None = None) -> StateParts:
+    """What belongs to a state beside its items, also before there is any. Nothing is read or written yet."""
+    return JsonParts(Location.of(location), clock=clock)
+
+
+def adding(location: Location | Path | str) -> AbstractContextManager[None]:
+    """Keep others from adding a batch, also before the state exists. Errors: LockHeld, DiskFull, StateError."""
+    return parts_of(location).adding()
