@@ -15,6 +15,7 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, look_up, withdraw
 from orchestrator.errors import BurstError, LockHeld, StaleChange, UsageError
 from orchestrator.retries import Changed, keys_of
+from orchestrator.servers import canonical_name, reachable_server
 from orchestrator.settings import Overrides, load_settings
 from state.item import Item, Status
 from state.open_store import open_store
@@ -78,9 +79,10 @@ class _Servers:
         """`otherwise`: what becomes of the items when this fails."""
         settings = self._load()
         try:
-            known = settings.server_at(server)
+            known = settings.find_server(server)
             headers = settings.resolved_headers(known) if known else {}
-            with ComfyUI(known or server, headers=headers, retry_seconds=self._patience_seconds) as client:
+            address = (known or reachable_server(server)).full
+            with ComfyUI(address, headers=headers, retry_seconds=self._patience_seconds) as client:
                 yield client
         except BurstError as error:
             self.notes.append(f"{error} {otherwise}")
@@ -133,11 +135,11 @@ def _cancel_or_wish(
 
 
 def _by_server(items: Iterable[Item]) -> list[tuple[str, list[Item]]]:
-    """The submitted ones among these, by the server that has them."""
+    """The submitted ones among these, by the name of the server that has them."""
     found: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         if item.status is Status.SUBMITTED and item.server:
-            found[item.server].append(item)
+            found[canonical_name(item.server)].append(item)
     return sorted(found.items())
 
 

@@ -171,7 +171,7 @@ class Generation:
     def _clients(self, settings: Settings, held: contextlib.ExitStack) -> list[ComfyUI]:
         clients = (
             ComfyUI(
-                server,
+                server.full,
                 headers=settings.resolved_headers(server),
                 retry_seconds=self._patience_seconds,
                 stop=self._stop,

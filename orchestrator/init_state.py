@@ -52,7 +52,7 @@ class InitReport:
             "counts": {str(status): count for status, count in self.counts.items()},
             "template": self.settings.template,
             "output_dir": str(self.settings.output_dir),
-            "servers": list(self.settings.servers),
+            "servers": [server.url for server in self.settings.servers],
             "notes": list(self.notes),
         }
 
@@ -65,7 +65,8 @@ class InitReport:
         if self.put_back:
             lines.append(f"Put back, because prompt, inputs or workflow changed: {', '.join(self.put_back[:5])}")
         lines.append(f"Template: {self.settings.template or 'none yet; name one with --template'}")
-        lines.append(f"Server: {', '.join(self.settings.servers)}; pictures go to {self.settings.output_dir}")
+        servers = ", ".join(server.shown for server in self.settings.servers)
+        lines.append(f"Server: {servers}; pictures go to {self.settings.output_dir}")
         lines.append("Next: burst run")
         return in_lines(lines)
 

@@ -1,98 +1,139 @@
-"""A server whose address changed: what is out on it is looked for at the new address, and the settings follow."""
+"""A server whose address changed: it keeps its name, and the settings say where it is now."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.comfyui.address import Address, parse_address
+from orchestrator.comfyui.address import parse_address
 from orchestrator.errors import SettingsError, UsageError, located
 from orchestrator.formatting import counted
-from orchestrator.settings import DEFAULT_SERVER, Settings, kept_settings, save_settings
+from orchestrator.servers import (
+    DEFAULT_SERVER,
+    Server,
+    canonical_name,
+    default_name,
+    find_server,
+    is_name,
+    same_server,
+)
+from orchestrator.settings import Settings, kept_settings, save_settings
 from state.item import Item, Status
 from state.store import Store, change_all
 
 
 @dataclass(frozen=True)
 class ServerMove:
-    """Two addresses of one server."""
+    """From `old`, a server's name or the address that it had, to the address `new`."""
 
-    old: Address
-    new: Address
+    old: str
+    new: str
 
     @classmethod
     def between(cls, old: str, new: str) -> ServerMove:
         """Errors: UsageError."""
         with located("--server-moved", SettingsError, into=UsageError):
-            move = cls(parse_address(old), parse_address(new))
-        if move.old.place == move.new.place:
-            raise UsageError(f"--server-moved: {move.old.url} is both the old address and the new one")
-        if move.old.credentials or move.new.credentials:
+            addresses = [parse_address(new)] if is_name(old) else [parse_address(old), parse_address(new)]
+        if any(address.credentials is not None for address in addresses):
             raise UsageError("--server-moved takes addresses without a password; give it with --server or COMFYUI_URL")
-        return move
+        if same_server(old, new):
+            raise UsageError(f"--server-moved: {addresses[-1].url} is both the old address and the new one")
+        return cls(canonical_name(old), addresses[-1].url)
 
-    def concerns(self, server: str | None) -> bool:
-        """Whether this names the server at its old address."""
-        return server is not None and _is_at(server, self.old)
+
+@dataclass(frozen=True)
+class _Moved:
+    """`server`: as it is to be called and reached from now on. `known`: every server that had a name before."""
+
+    move: ServerMove
+    old: Server | None
+    server: Server
+    known: Sequence[Server]
+
+    @classmethod
+    def of(cls, move: ServerMove, settings: Settings, kept: Sequence[Server]) -> _Moved:
+        """A server that is `kept`, or that somebody named, keeps its name, so that records go on meaning it. Any other
+        is called by its new address. Where another one is known to be there, it was that one all the time.
+        """
+        known = (*kept, *settings.all_servers)
+        old = find_server(move.old, known)
+        there = next((server for server in known if server.is_at(move.new)), None)
+        if there is not None:
+            return cls(move, old, replace(there, credentials=None), known)
+        keeps_name = old is not None and (old.has_given_name or any(one.name == old.name for one in kept))
+        name = old.name if old is not None and keeps_name else default_name(move.new)
+        return cls(move, old, Server(name, move.new), known)
+
+    def concerns(self, text: str | None) -> bool:
+        """Whether this, of a record or a table of headers, means the server that moved. Texts are edited by hand."""
+        if text is None:
+            return False
+        found = find_server(text, self.known)
+        if self.old is None or found is None:
+            return same_server(text, self.move.old)
+        return found.name == self.old.name
 
     def apply(self, settings: Settings) -> Settings:
         """The same settings with the new address, and with the headers of the old one's own."""
-        servers = [self.new.url if self.concerns(server) else server for server in settings.servers]
         own = dict(settings.own_headers)
-        for address in filter(self.concerns, settings.own_headers):
-            own.setdefault(self.new.url, own.pop(address))
-        return replace(settings, servers=tuple(dict.fromkeys(servers)), own_headers=own)
+        for text in filter(self.concerns, settings.own_headers):
+            if not same_server(text, self.server.name):
+                own.setdefault(self.server.name if self.server.has_given_name else self.server.url, own.pop(text))
+        return replace(
+            settings,
+            servers=self._with_new_address(settings.servers),
+            known_servers=self._with_new_address(settings.known_servers),
+            own_headers=own,
+        )
+
+    def _with_new_address(self, servers: Sequence[Server]) -> tuple[Server, ...]:
+        """A password stays with the address that it was given for."""
+        there = next((server for server in servers if server.is_at(self.move.new)), self.server)
+        moved = (there if self.concerns(server.name) else server for server in servers)
+        return tuple({server.name: server for server in moved}.values())
 
 
 def move_server(
     state: Path, store: Store, settings: Settings, move: ServerMove, *, note: Callable[[str], None]
 ) -> Settings:
-    """Change the address in the records of what is out and in settings.toml; the settings to run with.
+    """Change the address in settings.toml, and where it is no more than an address in the records of what is out; the
+    settings to run with.
 
     The run uses the new address, also where it had not used the old one. Safe to repeat.
     Errors: UsageError where nothing ever knew of the old address; nothing was changed then.
     """
     kept = kept_settings(state)
+    is_kept = store.settings.exists()
+    moved = _Moved.of(move, settings, kept.servers if is_kept else ())
     out = [item for item in store.items(Status.SUBMITTED, Status.PENDING) if item.may_be_on_a_server]
-    known = any(move.concerns(server) for server in (*kept.servers, *settings.servers, *_servers(store.items())))
-    if not known:
-        _refuse_unknown(move, kept, store, out)
-    moved = change_all(
-        store, [item for item in out if move.concerns(item.server)], lambda now: now.move(server=move.new.url)
-    )
-    if moved:
-        note(f"{counted(len(moved))} out on {move.old.url} looked for on {move.new.url}, its new address.")
-    if store.settings.exists() and (followed := move.apply(kept)) != kept:
+    if moved.old is None and not any(moved.concerns(item.server) for item in store.items()):
+        _refuse_unknown(moved, store, out)
+    concerned = [item for item in out if moved.concerns(item.server)]
+    renamed = [item for item in concerned if item.server != moved.server.name]
+    change_all(store, renamed, lambda now: now.move(server=moved.server.name))
+    if concerned:
+        note(f"{counted(len(concerned))} out on {move.old} looked for at {move.new}, its new address.")
+    if is_kept and (followed := moved.apply(kept)) != kept:
         save_settings(state, followed)
-    run_with = move.apply(settings)
-    if run_with.server_at(move.new.url) is None:
-        others = () if run_with.servers == (DEFAULT_SERVER,) else run_with.servers
-        run_with = replace(run_with, servers=(*others, move.new.url))
+    run_with = moved.apply(settings)
+    if moved.server.name not in {server.name for server in run_with.servers}:
+        others = () if run_with.server_urls == (DEFAULT_SERVER,) else run_with.servers
+        run_with = replace(run_with, servers=(*others, moved.server))
     return run_with
 
 
-def _refuse_unknown(move: ServerMove, kept: Settings, store: Store, out: Iterable[Item]) -> None:
+def _refuse_unknown(moved: _Moved, store: Store, out: Iterable[Item]) -> None:
     """Done before, it is fine to say again, as long as nothing waits for a move that this one may have meant."""
-    elsewhere = Counter(item.server for item in out if item.server and not _is_at(item.server, move.new))
-    was_done = any(_is_at(server, move.new) for server in (*kept.servers, *_servers(store.items())))
+    new = moved.server.name
+    elsewhere = Counter(item.server for item in out if item.server and not same_server(item.server, new))
+    there = (item.server for item in store.items() if item.server and same_server(item.server, new))
+    was_done = moved.server in moved.known or any(there)
     if was_done and not elsewhere:
         return
     listed = ", ".join(f"{server} ({counted(count)})" for server, count in elsewhere.items())
     raise UsageError(
-        f"--server-moved: nothing is known of {move.old.url}; no item was sent to it, and the settings do not name it. "
-        + (f"Items are out on: {listed}" if listed else "No item is out on any server")
+        f"--server-moved: nothing is known of {moved.move.old}; no item was sent to it, and the settings do not name "
+        f"it. {f'Items are out on: {listed}' if listed else 'No item is out on any server'}"
     )
-
-
-def _servers(items: Iterable[Item]) -> set[str]:
-    return {item.server for item in items if item.server}
-
-
-def _is_at(server: str, address: Address) -> bool:
-    """Records are edited by hand, so a server may be anything."""
-    try:
-        return parse_address(server).place == address.place
-    except SettingsError:
-        return False

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.comfyui.address import parse_address
 from orchestrator.errors import SettingsError, StateVersionError, UsageError, located
+from orchestrator.servers import (
+    DEFAULT_SERVER,
+    Server,
+    find_server,
+    is_name,
+    parse_server,
+    parse_servers,
+    read_servers,
+    servers_table,
+)
 
 if TYPE_CHECKING:
     from state.store import SettingsDocument
 
 FORMAT_VERSION = 1
 DEFAULT_STATE = "re_render_state.json"
-DEFAULT_SERVER = "http://127.0.0.1:8188"
 SERVER_VARIABLE = "COMFYUI_URL"
-"""One address, or several between commas or white space."""
+"""One address or NAME=URL, or several between commas or white space."""
 HEADERS_VARIABLE = "COMFYUI_HEADERS"
 """One `Name: value` a line."""
 _FROM_ENVIRONMENT = "env:"
@@ -37,41 +45,49 @@ class Settings:
 
     output_dir: Path
     template: str | None = None
-    servers: tuple[str, ...] = field(default=(DEFAULT_SERVER,), repr=False)
-    """Each once, as `parse_servers` spells them; they may hold credentials, so show `server_urls`."""
+    servers: tuple[Server, ...] = field(default_factory=lambda: (parse_server(DEFAULT_SERVER),))
+    """Those that a run uses, each once."""
     bindings: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sent to every server."""
     own_headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
-    """Address -> headers that go to this server alone, and win over those for every server."""
+    """Name or address -> headers that go to this server alone, and win over those for every server."""
+    known_servers: tuple[Server, ...] = field(default=(), compare=False)
+    """Those that are remembered while a run uses others: what their names mean."""
 
     @property
     def server_urls(self) -> tuple[str, ...]:
-        """The servers' addresses, fit to be shown, as clients and items name them."""
-        return tuple(parse_address(server).url for server in self.servers)
+        """The servers' addresses, fit to be shown."""
+        return tuple(server.url for server in self.servers)
 
-    def the_one_server(self) -> str:
+    def the_one_server(self) -> Server:
         """For what asks a single server. Errors: UsageError where several are set."""
         if len(self.servers) > 1:
-            listed = ", ".join(self.server_urls)
+            listed = ", ".join(server.shown for server in self.servers)
             raise UsageError(f"this asks one server, and {len(self.servers)} are set ({listed}); say --server URL")
         return self.servers[0]
 
-    def server_at(self, url: str) -> str | None:
-        """The server of this address, with its credentials; None where it is not one of these."""
-        place = parse_address(url).place
-        return next((server for server in self.servers if parse_address(server).place == place), None)
+    @property
+    def all_servers(self) -> tuple[Server, ...]:
+        """Those that a run uses, and those that are remembered."""
+        return (*self.servers, *self.known_servers)
 
-    def resolved_headers(self, server: str | None = None) -> dict[str, str]:
+    def find_server(self, text: str) -> Server | None:
+        """The server that a record or a person means, by name or address; None where neither is known."""
+        found = find_server(text, self.all_servers)
+        if found is None or found in self.servers:
+            return found
+        return next((server for server in self.servers if server.is_at(found.url)), found)
+
+    def resolved_headers(self, server: Server | None = None) -> dict[str, str]:
         """The headers for every server and, with `server`, its own; `env:` values are looked up.
 
         Errors: SettingsError that names the variable.
         """
         own: dict[str, str] = {}
         if server is not None:
-            place = parse_address(server).place
-            for address, headers in self.own_headers.items():
-                own |= headers if parse_address(address).place == place else {}
+            for text, headers in self.own_headers.items():
+                own |= headers if find_server(text, [server]) else {}
         replaced = {name.lower() for name in own}
         common = {name: value for name, value in self.headers.items() if name.lower() not in replaced}
         return {name: _resolved(name, value) for name, value in (common | own).items()}
@@ -102,27 +118,11 @@ def kept_settings(state_file: Path) -> Settings:
     return Settings(
         output_dir=home / _text(path, kept, "output_dir", "output"),
         template=_template(home, kept.get("template")),
-        servers=parse_servers(kept.get("servers", (DEFAULT_SERVER,)), source=f"{path}: servers"),
+        servers=read_servers(kept.get("servers", (DEFAULT_SERVER,)), source=f"{path}: servers"),
         bindings=kept.get("bindings", {}),
         headers=headers,
         own_headers=own_headers,
     )
-
-
-def parse_servers(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
-    """The addresses in one spelling, each server once, in their order; a text may hold several.
-
-    Errors: SettingsError that counts to the wrong one and does not repeat it, for it may hold a password.
-    """
-    words = [word for text in texts for word in re.split(r"[,\s]+", text) if word]
-    if not words:
-        raise SettingsError(f"{source}: no address; write one like {DEFAULT_SERVER}")
-    found: dict[object, str] = {}
-    for number, word in enumerate(words, 1):
-        with located(f"{source}, address {number} of {len(words)}" if len(words) > 1 else source, SettingsError):
-            address = parse_address(word)
-        found.setdefault(address.place, address.full)
-    return tuple(found.values())
 
 
 def refuse_secrets(settings: Settings) -> None:
@@ -135,10 +135,9 @@ def refuse_secrets(settings: Settings) -> None:
                     f"put it into an environment variable and say --header '{name}: env:VARIABLE'"
                 )
     for server in settings.servers:
-        address = parse_address(server)
-        if address.credentials is not None:
+        if server.credentials is not None:
             raise UsageError(
-                f"the password in the address of {address.url} would be written to disk; say --server {address.url} "
+                f"the password in the address of {server.url} would be written to disk; say --server {server.url} "
                 f"here, and give the whole address in {SERVER_VARIABLE} when it runs"
             )
 
@@ -152,7 +151,7 @@ def save_settings(state_file: Path, settings: Settings) -> None:
     kept: dict[str, Any] = {
         "version": FORMAT_VERSION,
         "output_dir": _relative(home, settings.output_dir),
-        "servers": list(settings.servers),
+        "servers": servers_table(settings.servers),
     }
     if settings.template is not None:
         path = Path(settings.template)
@@ -213,8 +212,9 @@ def _read(document: SettingsDocument) -> dict[str, Any]:
 
 def _check_shapes(path: str, kept: Mapping[str, Any]) -> None:
     servers = kept.get("servers", [DEFAULT_SERVER])
-    if not isinstance(servers, list) or not servers or not all(isinstance(server, str) for server in servers):
-        raise SettingsError(f'{path}: servers: expected a list of addresses, such as ["{DEFAULT_SERVER}"]')
+    addresses = servers.values() if isinstance(servers, dict) else servers if isinstance(servers, list) else ()
+    if not addresses or not all(isinstance(address, str) for address in addresses):
+        raise SettingsError(f'{path}: servers: expected NAME = "address" pairs, or a list such as ["{DEFAULT_SERVER}"]')
     bindings, (common, own) = kept.get("bindings", {}), _headers(path, kept)
     tables = {"[bindings]": bindings, "[headers]": common} | {f'[headers."{url}"]': table for url, table in own.items()}
     for heading, table in tables.items():
@@ -225,14 +225,14 @@ def _check_shapes(path: str, kept: Mapping[str, Any]) -> None:
 
 
 def _headers(path: str, kept: Mapping[str, Any]) -> tuple[Any, dict[str, dict[str, Any]]]:
-    """The headers for every server; and by address those of one: `[headers."http://host:8188"]`."""
+    """The headers for every server; and by name or address those of one: `[headers."http://host:8188"]`."""
     headers = kept.get("headers", {})
     if not isinstance(headers, dict):
         return headers, {}
     own = {}
-    for address in [name for name, value in headers.items() if isinstance(value, dict)]:
-        with located(f"{path}: a table among [headers] is headed by no address", SettingsError):
-            own[parse_address(address).url] = headers[address]
+    for text in [name for name, value in headers.items() if isinstance(value, dict)]:
+        with located(f"{path}: a table among [headers] is headed by no server's name or address", SettingsError):
+            own[text if is_name(text) else parse_address(text).url] = headers[text]
     return {name: value for name, value in headers.items() if not isinstance(value, dict)}, own
 
 
@@ -253,9 +253,9 @@ def _template(home: Path, kept: str | None) -> str | None:
 def _overridden(settings: Settings, said: Overrides) -> Settings:
     servers, environment = settings.servers, os.environ.get(SERVER_VARIABLE, "")
     if said.servers:
-        servers = parse_servers(said.servers, source="--server")
+        servers = parse_servers(said.servers, source="--server", known=settings.servers)
     elif environment.strip():
-        servers = parse_servers([environment], source=SERVER_VARIABLE)
+        servers = parse_servers([environment], source=SERVER_VARIABLE, known=settings.servers)
     lines = os.environ.get(HEADERS_VARIABLE, "").splitlines()
     from_environment = dict(parse_header(line) for line in lines if line.strip())
     return replace(
@@ -263,6 +263,7 @@ def _overridden(settings: Settings, said: Overrides) -> Settings:
         template=_absolute_template(said.template) or settings.template,
         output_dir=said.output_dir.absolute() if said.output_dir else settings.output_dir,
         servers=servers,
+        known_servers=settings.servers,
         bindings={**settings.bindings, **said.bindings},
         headers={**settings.headers, **from_environment, **said.headers},
     )

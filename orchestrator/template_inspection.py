@@ -208,7 +208,7 @@ def check_template(
     server = None
     if ask_server:
         asked = settings.the_one_server()
-        with ComfyUI(asked, headers=settings.resolved_headers(asked), retry_seconds=_RETRY_SECONDS) as client:
+        with ComfyUI(asked.full, headers=settings.resolved_headers(asked), retry_seconds=_RETRY_SECONDS) as client:
             server = client.url
             refused = templates.check_against(graph, client.object_info(), folders=Capabilities(client).folder)
             findings = merged(findings, refused)

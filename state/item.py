@@ -243,7 +243,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(self.put_back(charge=False), crashes=self.crashes + 1)
 
     def move(self, *, server: str) -> Self:
-        """Its server has a new address."""
+        """The same prompt, its server under another name."""
         return msgspec.structs.replace(self, server=server)
 
     def doubt(self) -> Self:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.batches.planning import Plan
-from orchestrator.comfyui.address import parse_address
 from orchestrator.cycle.report import BurstReport
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import counted, in_lines, spoken_seconds
-from orchestrator.settings import Overrides, Settings, parse_servers
+from orchestrator.servers import parse_servers
+from orchestrator.settings import Overrides, Settings
 from state.batch import BatchRecord
 from state.item import Item, Status, remaining
 
@@ -158,11 +158,9 @@ def resuming(said: Overrides, kept: Settings) -> str:
     words = ["burst", "run"]
     if said.output_dir is not None and said.output_dir.absolute() != kept.output_dir:
         words += ["--output", str(said.output_dir)]
-    servers = (
-        [parse_address(text).url for text in parse_servers(said.servers, source="--server")] if said.servers else []
-    )
-    if servers and servers != list(kept.server_urls):
-        words += [word for server in servers for word in ("--server", server)]
+    servers = parse_servers(said.servers, source="--server", known=kept.servers) if said.servers else ()
+    if servers and servers != kept.servers:
+        words += [word for server in servers for word in ("--server", server.argument)]
     for name, address in said.bindings.items():
         words += ["--bind", f"{name}={address}"] if kept.bindings.get(name) != address else []
     return shlex.join(words)

@@ -30,17 +30,6 @@ class Address:
     def path(self) -> str:
         return urlsplit(self.url).path
 
-    @property
-    def full(self) -> str:
-        """The address with its credentials: what `parse_address` takes again. Never to be shown."""
-        scheme, rest = self.url.split("://", 1)
-        return f"{scheme}://{self.credentials}@{rest}" if self.credentials is not None else self.url
-
-    @property
-    def place(self) -> tuple[str, str, int | None, str]:
-        """Equal for two spellings of one server: scheme, host, port, path."""
-        return *origin(self.url), self.path
-
 
 def parse_address(text: str) -> Address:
     """What a person typed: `host:8188`, `https://host/prefix/`, `http://user:password@host`. Errors: SettingsError."""

@@ -61,7 +61,9 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What a run works with; `init` remembers it."""
     for option in reversed(
         (
-            click.option("--server", multiple=True, metavar="URL", help="A ComfyUI (or COMFYUI_URL). Repeatable."),
+            click.option(
+                "--server", multiple=True, metavar="[NAME=]URL", help="A ComfyUI (or COMFYUI_URL). Repeatable."
+            ),
             click.option("--template", metavar="FILE|NAME", help="API-format workflow, or a shipped one."),
             click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where pictures go."),
             click.option(

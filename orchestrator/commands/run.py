@@ -34,8 +34,8 @@ from orchestrator.formatting import one_line
     help="What a failed item does to the burst.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files in the output directory that are not this state's.")
-@click.option("--abandon-server", metavar="URL", help="Give up what is submitted there; it may render twice.")
-@click.option("--server-moved", metavar="OLD=NEW", help="A server's address changed: what is out on OLD is on NEW.")
+@click.option("--abandon-server", metavar="SERVER", help="Give up what is submitted there; it may render twice.")
+@click.option("--server-moved", metavar="OLD=NEW", help="The server OLD (name or address) is at the address NEW now.")
 @click.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
 @json_option
 def run(
@@ -91,7 +91,7 @@ def run(
 def _pair(flag: str, text: str | None) -> tuple[str, str] | None:
     old, equals, new = (text or "").partition("=")
     if text is not None and not (old and equals and new):
-        raise UsageError(f"{flag}: write OLD=NEW, such as {flag} http://gpu1:8188=http://10.0.0.7:8188")
+        raise UsageError(f"{flag}: write OLD=NEW, such as {flag} gpu1=http://10.0.0.7:8188")
     return (old, new) if text is not None else None
 
 

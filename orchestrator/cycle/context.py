@@ -14,6 +14,7 @@ from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.errors import BurstError, ServerBusy, StaleChange
 from orchestrator.outputs import Outputs
 from orchestrator.preparation import Preparation
+from orchestrator.servers import Server, find_server
 from state.item import ErrorRecord, Item, Status
 from state.store import Change, Store, change_all
 
@@ -83,10 +84,11 @@ class Unanswered:
 class WorkerContext:
     """The tools of one server's lane. The store is the only thing in it that outlives the process.
 
-    Everything but store, outputs, prompts and work is the lane's own; `halt` tells it to leave at once.
+    Everything but store, outputs, preparation and dispatch is the lane's own; `halt` tells it to leave at once.
     """
 
     store: Store
+    server: Server
     client: ComfyUI
     outputs: Outputs
     preparation: Preparation
@@ -99,6 +101,10 @@ class WorkerContext:
     accepted_posts: int = 0
     unanswered: dict[str, Unanswered] = field(default_factory=dict)
     """By item key: its POSTs in this run that the server did not accept."""
+
+    def has(self, item: Item) -> bool:
+        """Whether its record says that it is on this server."""
+        return item.server is not None and find_server(item.server, [self.server]) is not None
 
     def change(self, item: Item, edit: Callable[[Item], Item], *, sync: bool = True) -> Item | None:
         """One item's next record, durable on return; None when another process changed its status meanwhile."""

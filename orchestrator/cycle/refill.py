@@ -75,7 +75,7 @@ class Refill:
         if not item.may_be_on_a_server:
             return False
         doubted = self._context.change(item, lambda now: now.doubt())
-        if doubted is not None and doubted.server == self._context.client.url:
+        if doubted is not None and self._context.has(doubted):
             self._in_flight.take_in(doubted, doubted_seconds=0.0 if item.accepted else None)
         return True
 

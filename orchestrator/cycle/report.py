@@ -17,6 +17,7 @@ _SHOWN_KEYS = 3
 class ServerReport(msgspec.Struct, frozen=True):
     """What one server of a run did."""
 
+    name: str
     url: str
     completed: int
     failed: int
@@ -28,6 +29,7 @@ class ServerReport(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         return {
+            "name": self.name,
             "url": self.url,
             "completed": self.completed,
             "failed": self.failed,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import ItemError, ServerBusy, TemplateError, UnexpectedAnswer
 from orchestrator.preparation import Preparation
+from orchestrator.servers import canonical_name
 from state.item import Item
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ _FREE_INPUTS = frozenset({"prompt", "negative", "seed"})
 
 
 class Routing:
-    """What one server takes. `elsewhere`: the other servers of the run."""
+    """What one server takes. `elsewhere`: the names of the other servers of the run."""
 
     def __init__(self, offer: Capabilities, preparation: Preparation, *, elsewhere: frozenset[str]) -> None:
         self.refused: set[str] = set()
@@ -29,7 +30,7 @@ class Routing:
 
     def suits(self, item: Item) -> bool:
         """Asks nobody: what is not known yet is left for now, until `learn`."""
-        if item.may_be_on_a_server and item.server in self._elsewhere:
+        if item.may_be_on_a_server and item.server and canonical_name(item.server) in self._elsewhere:
             return False
         kind = _kind(item)
         known = self._known.get(kind)

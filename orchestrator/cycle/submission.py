@@ -129,7 +129,7 @@ class Submission:
         return []
 
     def _intent_change(self, intent: _Intent, prompt_id: str, at: datetime) -> Change:
-        server, fingerprint = self._context.client.url, intent.prepared.fingerprint
+        server, fingerprint = self._context.server.name, intent.prepared.fingerprint
 
         def edit(now: Item) -> Item:
             # Another lane may have made its batch smaller since the graph was filled, or a person its picture another.

@@ -111,7 +111,8 @@ class Worker:
         """What it did."""
         tally = self.context.tally
         return ServerReport(
-            url=self.context.client.url,
+            name=self.context.server.name,
+            url=self.context.server.url,
             completed=tally.completed,
             failed=tally.failed,
             out=len(self._in_flight),
@@ -191,7 +192,7 @@ class Worker:
         there = {item.key: item for item in context.store.get_many(held)}
         for key in held:
             item = there.get(key)
-            if item is None or item.status is not Status.SUBMITTED or item.server != context.client.url:
+            if item is None or item.status is not Status.SUBMITTED or not context.has(item):
                 self._drop(key)
             elif key not in self._downloads:
                 self._in_flight.take_in(item)

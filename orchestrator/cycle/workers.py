@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
-from orchestrator.comfyui.address import parse_address
 from orchestrator.cycle.context import Options, WorkerContext
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.downloads import DOWNLOADS_AT_ONCE
@@ -20,6 +20,7 @@ from orchestrator.cycle.worker import Worker
 from orchestrator.formatting import counted
 from orchestrator.outputs import Outputs
 from orchestrator.preparation import Preparation
+from orchestrator.servers import canonical_name, is_given_name, same_server
 from orchestrator.settings import Settings
 from state.item import Item, Status
 from state.store import Store, change_all
@@ -53,11 +54,12 @@ def open_workers(
         for server in settings.servers:
             halt = threading.Event()
             headers = settings.resolved_headers(server)
-            client = ComfyUI(server, headers=headers, deadline=deadline, stop=halt, clock=shared.clock)
+            client = ComfyUI(server.full, headers=headers, deadline=deadline, stop=halt, clock=shared.clock)
             held.enter_context(client)
             contexts.append(
                 WorkerContext(
                     store=shared.store,
+                    server=server,
                     client=client,
                     outputs=shared.outputs,
                     preparation=shared.preparation,
@@ -68,15 +70,15 @@ def open_workers(
                 )
             )
         if abandon is not None:
-            _abandon(shared, parse_address(abandon).url)
-        left = _left_on(shared, [context.client.url for context in contexts])
+            _abandon(shared, settings, abandon)
+        left = _left_on(shared, settings)
         downloads = _pool(held, "download", DOWNLOADS_AT_ONCE)
         yield [
             Worker(
                 context,
                 downloads,
                 _pool(held, "upload", UPLOADS_AT_ONCE),
-                left=left[context.client.url],
+                left=left[context.server.name],
                 routing=_routing(context, contexts),
             )
             for context in contexts
@@ -95,35 +97,60 @@ def _routing(context: WorkerContext, contexts: Sequence[WorkerContext]) -> Routi
         return None
     from orchestrator.comfyui.capabilities import Capabilities
 
-    elsewhere = frozenset(other.client.url for other in contexts if other is not context)
+    elsewhere = frozenset(other.server.name for other in contexts if other is not context)
     return Routing(Capabilities(context.client), context.preparation, elsewhere=elsewhere)
 
 
-def _abandon(shared: SharedContext, url: str) -> None:
-    """Give up what is submitted to a server: due again, and possibly rendered twice."""
-    items = [item for item in shared.store.items(Status.SUBMITTED) if item.server == url]
+def _abandon(shared: SharedContext, settings: Settings, text: str) -> None:
+    """Give up what is submitted to a server, meant by name or address: due again, and possibly rendered twice."""
+    meant = settings.find_server(text)
+
+    def is_there(item: Item) -> bool:
+        if item.server is None:
+            return False
+        return same_server(item.server, text) or (meant is not None and settings.find_server(item.server) == meant)
+
+    items = [item for item in shared.store.items(Status.SUBMITTED) if is_there(item)]
     given_up = change_all(shared.store, items, lambda now: now.put_back(charge=False))
     shared.note(
-        f"{counted(len(given_up))} submitted to {url} given up; what it still renders of them is rendered twice."
+        f"{counted(len(given_up))} submitted to {meant.shown if meant else canonical_name(text)} given up; "
+        "what it still renders of them is rendered twice."
     )
 
 
-def _left_on(shared: SharedContext, urls: Sequence[str]) -> dict[str, list[Item]]:
-    """What is submitted, by server; an item whose record names none is looked for on the first."""
-    left: dict[str, list[Item]] = {url: [] for url in urls}
-    elsewhere: dict[str, int] = {}
+def _left_on(shared: SharedContext, settings: Settings) -> dict[str, list[Item]]:
+    """What is submitted, by server; an item whose record names none is looked for on the first.
+
+    A record that means a server by its address, or in another spelling, gets its name.
+    """
+    left: dict[str, list[Item]] = {server.name: [] for server in settings.servers}
+    elsewhere: Counter[str] = Counter()
+    renamed: dict[str, str] = {}
     for item in shared.store.items(Status.SUBMITTED):
-        url = item.server or urls[0]
         if item.prompt_id is None:
             change_all(shared.store, [item], lambda now: now.put_back(charge=False))
-        elif url in left:
-            left[url].append(item)
+            continue
+        server = settings.servers[0] if item.server is None else settings.find_server(item.server)
+        if server is None or server not in settings.servers:
+            elsewhere[canonical_name(str(item.server))] += 1
+        elif item.server == server.name:
+            left[server.name].append(item)
         else:
-            elsewhere[url] = elsewhere.get(url, 0) + 1
-    for url, count in elsewhere.items():
+            renamed[item.key] = server.name
+    for item in change_all(shared.store, shared.store.get_many(renamed), lambda now: now.move(server=renamed[now.key])):
+        left[renamed[item.key]].append(item)
+    for name, count in elsewhere.items():
         shared.note(
-            f"{counted(count)} submitted to {url}, which this run does not use, stay there. "
-            f"Run with --server {url}; where it has a new address, with --server-moved {url}=NEW; or give them up with "
-            f"--abandon-server {url}."
+            f"{counted(count)} submitted to {name}, which this run does not use, stay there. "
+            f"{_how_to_reach(settings, name)}; or give them up with --abandon-server {name}."
         )
     return left
+
+
+def _how_to_reach(settings: Settings, name: str) -> str:
+    known = settings.find_server(name)
+    if known is not None and known.has_given_name:
+        return f"Run with --server {known.name}"
+    if is_given_name(name):
+        return f"Run with --server {name}=URL"
+    return f"Run with --server {name}; where it has a new address, with --server-moved {name}=NEW"

@@ -96,10 +96,11 @@ def _settings(state: Path, overrides: Overrides) -> Settings | Check:
 def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: Clock) -> Iterator[Check]:
     remembered = "remembered" if parts_of(state).settings.exists() else "no init yet: defaults, environment and flags"
     several = "servers" if len(settings.servers) > 1 else "server"
+    named = ", ".join(server.shown for server in settings.servers)
     yield Check(
         "settings",
         "ok",
-        f"template {settings.template or 'not set'}, {several} {', '.join(settings.server_urls)} ({remembered})",
+        f"template {settings.template or 'not set'}, {several} {named} ({remembered})",
         facts={
             "template": settings.template,
             "servers": list(settings.server_urls),
@@ -115,7 +116,7 @@ def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: 
     yield from servers.check_servers(state, settings, loaded, own=own, clock=clock)
     if seen is not None:
         yield from host.check_pictures(state, seen)
-        yield from host.check_elsewhere(state, seen, settings.servers)
+        yield from host.check_elsewhere(state, seen, settings)
     yield from host.check_output(state, settings.output_dir, seen)
 
 

@@ -8,11 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.comfyui.address import parse_address
 from orchestrator.doctor.diagnosis import Check, command
 from orchestrator.doctor.survey import Survey
 from orchestrator.errors import BurstError
 from orchestrator.formatting import counted, spoken_bytes, spoken_seconds
+from orchestrator.servers import is_given_name
+from orchestrator.settings import Settings
 from orchestrator.status import watchdog_line
 from state.holder import TOUCH_SECONDS
 from state.item import Status
@@ -123,13 +124,14 @@ def check_pictures(state: Path, seen: Survey) -> Iterator[Check]:
         yield Check("pictures", "ok", f"{counted(seen.pictures, 'picture')} to be uploaded, all there", facts=facts)
 
 
-def check_elsewhere(state: Path, seen: Survey, servers: tuple[str, ...]) -> Iterator[Check]:
+def check_elsewhere(state: Path, seen: Survey, settings: Settings) -> Iterator[Check]:
     """Items submitted to servers that a run of today would not ask."""
-    asked = {parse_address(server).url for server in servers}
-    for server, count in seen.servers.items():
-        if server not in asked:
-            message = f"{counted(count, 'item')} submitted to {server}, which is not the server of this state now"
-            yield Check("elsewhere", "warning", message, command("run", state, "--server", server), {server: count})
+    for name, count in seen.servers.items():
+        known = settings.find_server(name)
+        if known is None or known not in settings.servers:
+            message = f"{counted(count, 'item')} submitted to {name}, which is not the server of this state now"
+            wanted = known.name if known is not None else f"{name}=URL" if is_given_name(name) else name
+            yield Check("elsewhere", "warning", message, command("run", state, "--server", wanted), {name: count})
 
 
 def _last_burst(state: Path, seen: Survey) -> Check:

@@ -11,12 +11,12 @@ from typing import Any
 import templates
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI, Queue
-from orchestrator.comfyui.address import parse_address
 from orchestrator.comfyui.capabilities import Capabilities
 from orchestrator.doctor.diagnosis import Check, command
 from orchestrator.doctor.workflows import Loaded
 from orchestrator.errors import BurstError
 from orchestrator.formatting import counted, spoken_bytes
+from orchestrator.servers import Server
 from orchestrator.settings import Settings
 from templates import Finding
 
@@ -45,14 +45,13 @@ class Seen:
 
 
 def look_at(
-    state: Path, server: str, settings: Settings, workflows: Sequence[Loaded], *, own: frozenset[str], clock: Clock
+    state: Path, server: Server, settings: Settings, workflows: Sequence[Loaded], *, own: frozenset[str], clock: Clock
 ) -> Seen:
     """Ask one server all that doctor wants to know. `own`: our prompt_ids. Nothing is raised for what is found."""
-    url = parse_address(server).url
     headers = settings.resolved_headers(server)
     try:
         with ComfyUI(
-            server,
+            server.full,
             headers=headers,
             connect_timeout_seconds=_CONNECT_SECONDS,
             read_timeout_seconds=_ANSWER_SECONDS,
@@ -61,15 +60,19 @@ def look_at(
             checks = (_identity(client), _queue(state, client, own, clock))
     except BurstError as error:
         remedy = command("doctor", state, "--server", "URL")
-        return Seen(url, (Check("server", "problem", str(error), remedy, {"answers": False, "url": url}),))
+        return Seen(
+            server.url, (Check("server", "problem", str(error), remedy, {"answers": False, "url": server.url}),)
+        )
     try:
         with ComfyUI(
-            server, headers=headers, read_timeout_seconds=_CATALOGUE_SECONDS, retry_seconds=_RETRY_SECONDS
+            server.full, headers=headers, read_timeout_seconds=_CATALOGUE_SECONDS, retry_seconds=_RETRY_SECONDS
         ) as client:
-            return Seen(url, checks, _findings(client, workflows))
+            return Seen(server.url, checks, _findings(client, workflows))
     except BurstError as error:
         message = f"what the server offers cannot be read: {error}"
-        return Seen(url, (*checks, Check("models", "problem", message, command("doctor", state), {"url": url})))
+        return Seen(
+            server.url, (*checks, Check("models", "problem", message, command("doctor", state), {"url": server.url}))
+        )
 
 
 def _identity(client: ComfyUI) -> Check:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError
+from orchestrator.servers import canonical_name
 from orchestrator.status import StatusReport, status_of
 from state.item import Item, Status
 from state.open_store import open_store
@@ -37,7 +38,7 @@ class Survey:
     missing_pictures: tuple[str, ...]
     """Those of them that are not there."""
     servers: Counter[str]
-    """Server -> items submitted to it."""
+    """Name of a server -> items submitted to it."""
     prompt_ids: frozenset[str]
     """Of the submitted items."""
     failures: dict[str, Failures]
@@ -79,7 +80,8 @@ def _survey(store: Store) -> Survey:
                 pictures += item.upload_paths.values()
             case Status.SUBMITTED:
                 templates[item.template] += 1
-                servers[item.server or "?"] += 1
+                if item.server is not None:
+                    servers[canonical_name(item.server)] += 1
                 prompt_ids.add(item.prompt_id or "")
             case Status.COMPLETED if item.outputs:
                 sizes.append(sum(output.bytes for output in item.outputs))

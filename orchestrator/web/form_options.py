@@ -65,9 +65,9 @@ def _asked(
     """Of the first server."""
     lists: dict[str, list[str]] = {name: [] for name in _CHOSEN.values()}
     settings = state.settings
-    address = settings.servers[0]
+    server = settings.servers[0]
     try:
-        with ComfyUI(address, headers=settings.resolved_headers(address), retry_seconds=PATIENCE_SECONDS) as client:
+        with ComfyUI(server.full, headers=settings.resolved_headers(server), retry_seconds=PATIENCE_SECONDS) as client:
             client.queue_remaining()
             offer = Capabilities(client)
             for binding, name in _CHOSEN.items():

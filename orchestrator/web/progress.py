@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from orchestrator.batches.batch_info import counts_of
+from orchestrator.servers import canonical_name
 from orchestrator.statistics import pictures_of
 from orchestrator.web.batch_schemas import BatchProgress, BatchStatus, CompletedBatch, Image, Progress
 from orchestrator.web.image_files import addresses_of, image_id, version_of
@@ -109,7 +110,8 @@ def _pace(state: WatchedState, batch: WatchedBatch) -> float | None:
     timed = [item for item in batch.items if item.status is Status.COMPLETED and item.seconds]
     if not timed:
         return state.pace
-    return sum(item.seconds or 0.0 for item in timed) / len(timed) / len({item.server for item in timed})
+    servers = {canonical_name(item.server or "") for item in timed}
+    return sum(item.seconds or 0.0 for item in timed) / len(timed) / len(servers)
 
 
 def _images(batch_id: str, item: Item) -> list[Image]:

@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
-from orchestrator.comfyui.address import parse_address
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit
 from orchestrator.errors import BurstError
 from orchestrator.retries import retry
+from orchestrator.servers import Server
 from orchestrator.settings import Settings
 from orchestrator.web.batch_routes import SupervisorOf, WatchedStatesOf, state_numbered
 from orchestrator.web.batch_schemas import Asking
@@ -68,6 +68,7 @@ class Limit(BaseModel):
 class ServerQueue(BaseModel):
     """A ComfyUI, as it answered a few seconds ago; prompts of everybody are counted."""
 
+    name: str
     url: str
     reachable: bool
     message: str | None = None
@@ -235,18 +236,18 @@ def _queues_of(settings: Settings) -> list[ServerQueue]:
     return [_queue_of(server, settings) for server in settings.servers]
 
 
-def _queue_of(server: str, settings: Settings) -> ServerQueue:
-    url = parse_address(server).url
+def _queue_of(server: Server, settings: Settings) -> ServerQueue:
     try:
         headers = settings.resolved_headers(server)
-        with ComfyUI(server, headers=headers, retry_seconds=PATIENCE_SECONDS) as client:
+        with ComfyUI(server.full, headers=headers, retry_seconds=PATIENCE_SECONDS) as client:
             queue, stats = client.queue(), client.system_stats()
     except BurstError as error:
-        return ServerQueue(url=url, reachable=False, message=str(error))
+        return ServerQueue(name=server.name, url=server.url, reachable=False, message=str(error))
     system = stats.get("system")
     devices = stats.get("devices")
     return ServerQueue(
-        url=url,
+        name=server.name,
+        url=server.url,
         reachable=True,
         version=str(system["comfyui_version"]) if isinstance(system, dict) and "comfyui_version" in system else None,
         devices=[_device(one) for one in devices if isinstance(one, dict)] if isinstance(devices, list) else [],

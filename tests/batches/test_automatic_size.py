@@ -30,6 +30,7 @@ from orchestrator.generation import Generated, Generation, Planned
 from orchestrator.outputs import Outputs
 from orchestrator.preparation import Preparation
 from orchestrator.sandbox import Sandbox
+from orchestrator.servers import parse_server
 from orchestrator.web.batch_start import again
 from orchestrator.web.states import WatchedStates
 from state.item import Item, Status
@@ -284,6 +285,7 @@ def test_a_graph_that_was_filled_before_the_halving_is_not_sent(project: Project
     with open_store(project.state) as store, ComfyUI(sandbox.url) as client:
         context = WorkerContext(
             store=store,
+            server=parse_server(sandbox.url),
             client=client,
             outputs=Outputs(project.output),
             preparation=Preparation(template=str(project.home / "template.json"), bindings={}, home=project.home),

@@ -23,6 +23,7 @@ from orchestrator.errors import UsageError
 from orchestrator.outputs import embedded_graph
 from orchestrator.preparation import Preparation, filled
 from orchestrator.sandbox import Sandbox, SandboxSettings
+from orchestrator.servers import default_name
 from orchestrator.verify import verify_outputs
 from state.item import Item, OutputRecord, Status
 from state.open_store import open_store
@@ -198,7 +199,7 @@ def test_it_is_placed_and_recorded_with_the_picture(place: Place, form: str) -> 
     inputs, facts = sections
     assert (inputs["prompt"], inputs["seed"]) == ("a fox", 11)
     assert (facts["batch"], facts["index"], facts["template"]) == ("b", 4, "txt2img-sd15")
-    assert (facts["prompt_id"], facts["server"]) == (place.item().prompt_id, place.sandbox.url)
+    assert (facts["prompt_id"], facts["server"]) == (place.item().prompt_id, default_name(place.sandbox.url))
     assert facts["seconds"] == place.item().seconds
     assert facts["files"] == [{"path": picture.path, "bytes": picture.bytes, "sha256": picture.sha256}]
     assert read_reproduction(place.output / form, home=place.home).seed == 11

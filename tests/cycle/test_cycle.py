@@ -18,6 +18,7 @@ from orchestrator import run_burst
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.lookup import Absent, Queued, look_up, withdraw
 from orchestrator.sandbox import Sandbox, SandboxSettings
+from orchestrator.servers import default_name
 
 Answer = tuple[int, dict[str, str], bytes]
 OLD_ID = "00000000-0000-4000-8000-0000000000aa"
@@ -194,7 +195,7 @@ def test_a_renamed_prompt_keeps_its_server_and_the_id_that_was_chosen(tmp_path: 
     state = state_of(tmp_path, a={"status": "pending", "prompt_text": "a fox"})
     run_burst(state, server=sandbox.url, template="smoke", max_seconds=0.5)
     record = json.loads(state.read_text())["a"]
-    assert record["server"] == sandbox.url
+    assert record["server"] == default_name(sandbox.url)
     assert len(record["previous_prompt_ids"]) == 1
     assert {"submitted_at", "fingerprint"} <= set(record)
     sandbox.release()
@@ -240,7 +241,7 @@ def test_a_history_entry_that_cannot_be_read_hinders_no_other_item(tmp_path: Pat
     with Between(sandbox.url, garble_the_first) as url:
         report = run_burst(state, server=url, template="smoke")
     assert (report.completed, report.counts["submitted"]) == (2, 1)
-    mended = state.read_text().replace(url, sandbox.url)
+    mended = state.read_text().replace(default_name(url), default_name(sandbox.url))
     state.write_text(mended)
     assert run_burst(state, server=sandbox.url, template="smoke").completed == 1
     assert set(sandbox.counts()["rendered_by_item"].values()) == {1}

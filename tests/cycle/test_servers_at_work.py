@@ -17,6 +17,7 @@ from orchestrator import run_burst
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle import pacing
 from orchestrator.sandbox import Sandbox, SandboxSettings
+from orchestrator.servers import default_name
 from state.item import Item, Status
 from state.open_store import open_store
 
@@ -100,7 +101,7 @@ def test_what_a_dead_server_holds_stays_its_own_and_the_rest_goes_elsewhere(tmp_
         left = items(state, Status.SUBMITTED)
         assert (first.exit_code, first.completed) == (75, 10 - len(left))
         assert [server.lost is None for server in first.servers] == [True, False]
-        assert {item.server for item in left} == {mortal.url}
+        assert {item.server for item in left} == {default_name(mortal.url)}
         assert 1 <= len(left) <= 2
         mortal.come_back()
         second = run_burst(state, server=servers, template="smoke", poll_seconds=0.1)
@@ -118,7 +119,7 @@ def test_a_server_that_comes_back_in_the_same_run_goes_on_with_its_items(tmp_pat
         running = beside.submit(run_burst, state, size=20, server=servers, template="smoke", poll_seconds=0.1)
         try:
             mortal.die_after_its_first_picture()
-            (drawn, *_) = [item for item in items(state, Status.SUBMITTED) if item.server == mortal.url]
+            (drawn, *_) = [item for item in items(state, Status.SUBMITTED) if item.server == default_name(mortal.url)]
             wait_for_completed(state, 6)
             # So that the run goes on until the other is back.
             steady.hold()

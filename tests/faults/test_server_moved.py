@@ -16,6 +16,7 @@ from orchestrator.cycle.report import BurstReport
 from orchestrator.errors import UsageError
 from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
+from orchestrator.servers import Server, default_name
 from orchestrator.settings import kept_settings
 
 
@@ -39,11 +40,12 @@ def moved(project: Project, sandbox: Sandbox) -> BurstReport:
 
 
 def test_what_is_out_is_collected_at_the_new_address(project: Project, sandbox: Sandbox) -> None:
+    name = default_name(project.server)
     ended = project.run("--server-moved", f"{project.server}={sandbox.url}/")
     assert (ended.code, ended.report["completed"], ended.report["recovered"]) == (0, 3, 3)
-    assert any(project.server in note and sandbox.url in note for note in ended.report["notes"])
-    assert {item.server for item in project.items()} == {sandbox.url}
-    assert kept_settings(project.state).servers == (sandbox.url,)
+    assert any(name in note and sandbox.url in note for note in ended.report["notes"])
+    assert {item.server for item in project.items()} == {name}
+    assert kept_settings(project.state).servers == (Server(name, sandbox.url),)
     assert sandbox.counts()["posts"] == 3
     project.check_all_done(sandbox.counts())
 
@@ -67,7 +69,7 @@ def test_headers_of_the_old_address_go_along(
     settings.write_text(f'{settings.read_text()}\n[headers."{project.server}"]\nAuthorization = "env:GPU_KEY"\n')
     report = moved(project, sandbox)
     assert report.completed == 3, report.reason
-    assert kept_settings(project.state).own_headers == {sandbox.url: {"Authorization": "env:GPU_KEY"}}
+    assert kept_settings(project.state).own_headers == {project.server: {"Authorization": "env:GPU_KEY"}}
 
 
 def test_a_server_that_was_only_ever_said_is_found_too(project: Project, sandbox: Sandbox) -> None:
@@ -76,13 +78,13 @@ def test_a_server_that_was_only_ever_said_is_found_too(project: Project, sandbox
     settings.write_text(settings.read_text().replace(project.server, "http://127.0.0.1:9"))
     report = run_burst(project.state, server=sandbox.url, server_moved=(project.server, sandbox.url))
     assert report.completed == 3
-    assert kept_settings(project.state).servers == ("http://127.0.0.1:9",)
+    assert kept_settings(project.state).server_urls == ("http://127.0.0.1:9",)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("http://127.0.0.1:9", "http://127.0.0.1:8", ["nothing is known of http://127.0.0.1:9", "(3 items)"]),
+        ("http://127.0.0.1:9", "http://127.0.0.1:8", ["nothing is known of 127.0.0.1:9@", "(3 items)"]),
         ("OLD", "OLD/", ["both the old address and the new one"]),
         ("OLD", "ftp://somewhere", ["--server-moved"]),
         ("OLD", "http://me:my-password@127.0.0.1:8", ["without a password"]),
@@ -102,7 +104,7 @@ def test_an_unknown_address_is_refused_also_where_the_new_one_is_known(project: 
     """A slip in the old address is no repetition while items wait for the right one."""
     settings = project.folder / "settings.toml"
     settings.write_text(settings.read_text().replace(project.server, sandbox.url))
-    with pytest.raises(UsageError, match=r"Items are out on: http://127\.0\.0\.1:\d+ \(3 items\)"):
+    with pytest.raises(UsageError, match=r"Items are out on: 127\.0\.0\.1:\d+@\S+ \(3 items\)"):
         run_burst(project.state, server_moved=("http://127.0.0.1:9", sandbox.url))
     report = moved(project, sandbox)
     assert report.completed == 3, report.reason

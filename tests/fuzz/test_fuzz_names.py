@@ -12,10 +12,10 @@ from support.damaged_json import HALF_A_CHARACTER
 from support.fast_disk import HastyDisk, contents
 
 from orchestrator.comfyui import ComfyUI, OutputText
-from orchestrator.comfyui.address import parse_address
 from orchestrator.errors import ItemError, SettingsError, TemplateError
 from orchestrator.outputs import Outputs, verify
 from orchestrator.outputs.ownership import sha256_of
+from orchestrator.servers import canonical_name, parse_server, same_server
 from templates import load_workflow, resolve, shipped_workflows
 
 SECRET = "s3cr3tpassw0rd"
@@ -41,18 +41,19 @@ URLS = st.builds(
 def test_any_text_is_a_server_s_address_or_refused(text: str) -> None:
     """What is shown of it holds no password, and what is kept of it says the same again."""
     try:
-        address = parse_address(text)
+        server = parse_server(text)
     except SettingsError as error:
         message = str(error)
         assert SECRET not in message
         assert message.encode()
         return
-    assert SECRET not in address.url + repr(address)
-    assert parse_address(address.full) == address
-    assert parse_address(address.url).place == address.place
-    assert address.url.encode()
-    with ComfyUI(text) as client:
-        assert client.url == address.url
+    assert SECRET not in server.name + server.url + repr(server)
+    assert parse_server(server.full).full == server.full
+    assert server.is_at(server.full)
+    assert same_server(server.name, canonical_name(server.name))
+    assert (server.name + server.url).encode()
+    with ComfyUI(server.full) as client:
+        assert client.url == server.url
 
 
 @given(name=st.sampled_from(shipped_workflows()), data=st.data())

@@ -19,6 +19,7 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.uploads import Uploads
 from orchestrator.sandbox import Sandbox
+from orchestrator.servers import default_name
 from state.item import Status
 
 MakeProject = Callable[..., PictureProject]
@@ -130,7 +131,7 @@ def test_each_server_is_given_what_it_renders_and_nothing_else(
         server.change(seconds_per_prompt=0.1)
     assert run_quickly(project, server=[sandbox.url, other.url], size=16).exit_code == 0
     for server, directory in ((sandbox, project.server_directory), (other, tmp_path / "other")):
-        rendered = [item for item in project.items() if item.server == server.url]
+        rendered = [item for item in project.items() if item.server == default_name(server.url)]
         assert rendered
         assert given_to(directory) == {wanted_name(project.home / item.key) for item in rendered}
         assert uploads(server) == len(given_to(directory))
@@ -153,7 +154,7 @@ def test_what_was_on_its_way_to_a_lost_server_goes_to_another(
         try:
             proxy.wait_for_held(2)
             # What it had finished by then has to be taken in before it goes for good.
-            wait_until(lambda: all(item.server != proxy.url for item in project.items(Status.SUBMITTED)))
+            wait_until(lambda: all(item.server != default_name(proxy.url) for item in project.items(Status.SUBMITTED)))
         finally:
             proxy.refuse()
             proxy.drop()

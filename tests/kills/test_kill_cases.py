@@ -13,6 +13,7 @@ from support.proxy import Proxy
 from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
+from orchestrator.servers import default_name
 from state.item import Item, Status
 
 
@@ -258,10 +259,10 @@ class TestHowMuch:
     ) -> None:
         project = make_project(count=2)
         assert project.run("-n", "1", launch=["--kill", "after:orchestrator.comfyui:ComfyUI.submit"]).code == 137
-        other = f"http://localhost:{sandbox.url.rpartition(':')[2]}"
-        report = project.run("--until-done", "--server", other).report
+        with Proxy(sandbox.url) as other:
+            report = project.run("--until-done", "--server", other.url).report
         assert report["counts"]["submitted"] == 1
-        assert any(sandbox.url in note for note in report["notes"])
+        assert any(default_name(sandbox.url) in note for note in report["notes"])
         assert project.run("--until-done", launch=["--in-doubt", "0.5"]).code == 0
         project.check_all_done(sandbox.counts())
 

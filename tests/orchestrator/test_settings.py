@@ -12,8 +12,8 @@ from support.comfyui_loopback import Loopback
 
 from orchestrator.cancellation import cancel
 from orchestrator.errors import SettingsError, StateVersionError, UsageError
+from orchestrator.servers import DEFAULT_SERVER, Server, parse_server
 from orchestrator.settings import (
-    DEFAULT_SERVER,
     Overrides,
     Settings,
     load_settings,
@@ -42,7 +42,7 @@ def write(state: Path, text: str) -> None:
 
 def test_defaults(state: Path) -> None:
     settings = load_settings(state)
-    assert settings.servers == (DEFAULT_SERVER,)
+    assert settings.server_urls == (DEFAULT_SERVER,)
     assert settings.output_dir == state.parent / "output"
     assert settings.template is None
 
@@ -51,7 +51,7 @@ def test_what_init_was_told_comes_back(state: Path) -> None:
     told = Settings(
         output_dir=state.parent / "pictures",
         template=str(state.parent / "flow.json"),
-        servers=("http://gpu:8188",),
+        servers=(Server("http://gpu:8188", "http://gpu:8188"), Server("gpu2", "https://gpu2/prefix")),
         bindings={"prompt": "98:6.text"},
         headers={"Authorization": "env:COMFY_TOKEN"},
     )
@@ -71,10 +71,10 @@ def test_a_moved_project_finds_its_own_files(state: Path, tmp_path: Path) -> Non
 
 
 def test_the_environment_wins_over_the_file_and_flags_over_both(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_settings(state, Settings(output_dir=state.parent / "out", servers=("http://file:1",)))
+    save_settings(state, Settings(output_dir=state.parent / "out", servers=(parse_server("http://file:1"),)))
     monkeypatch.setenv("COMFYUI_URL", "http://environment:2")
-    assert load_settings(state).servers == ("http://environment:2",)
-    assert load_settings(state, Overrides(servers=("http://flag:3",))).servers == ("http://flag:3",)
+    assert load_settings(state).server_urls == ("http://environment:2",)
+    assert load_settings(state, Overrides(servers=("http://flag:3",))).server_urls == ("http://flag:3",)
 
 
 def test_headers_come_from_file_environment_and_flags(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,16 +103,20 @@ def test_a_header_whose_variable_is_not_set_names_it(state: Path) -> None:
 def test_servers_are_spelled_alike_and_each_is_there_once(
     state: Path, monkeypatch: pytest.MonkeyPatch, said: tuple[str, ...], servers: tuple[str, ...]
 ) -> None:
-    assert load_settings(state, Overrides(servers=said)).servers == servers
+    assert in_full(load_settings(state, Overrides(servers=said))) == servers
     write(state, f"servers = {json.dumps(said)}")
-    assert load_settings(state).servers == servers
+    assert in_full(load_settings(state)) == servers
     monkeypatch.setenv("COMFYUI_URL", " ".join(said))
-    assert load_settings(state).servers == servers
+    assert in_full(load_settings(state)) == servers
+
+
+def in_full(settings: Settings) -> tuple[str, ...]:
+    return tuple(server.full for server in settings.servers)
 
 
 def test_an_empty_variable_says_nothing(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMFYUI_URL", " ")
-    assert load_settings(state).servers == (DEFAULT_SERVER,)
+    assert load_settings(state).server_urls == (DEFAULT_SERVER,)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +145,7 @@ def test_a_bad_address_names_the_variable_or_the_file(state: Path, monkeypatch: 
 
 
 def test_one_server_is_asked_only_where_one_is_set(state: Path) -> None:
-    assert load_settings(state, Overrides(servers=("a:1", "http://a:1"))).the_one_server() == "http://a:1"
+    assert load_settings(state, Overrides(servers=("a:1", "http://a:1"))).the_one_server().url == "http://a:1"
     with pytest.raises(UsageError, match=r"http://a:1, http://b:2\); say --server URL") as refused:
         load_settings(state, Overrides(servers=("a:1", "http://u:hunter2@b:2"))).the_one_server()
     assert "hunter2" not in str(refused.value)
@@ -150,8 +154,10 @@ def test_one_server_is_asked_only_where_one_is_set(state: Path) -> None:
 def test_an_item_s_server_is_found_with_its_password(state: Path) -> None:
     settings = load_settings(state, Overrides(servers=("a:1", "http://u:p@b")))
     assert settings.server_urls == ("http://a:1", "http://b")
-    assert settings.server_at("http://b:80") == "http://u:p@b"
-    assert settings.server_at("http://c") is None
+    found = settings.find_server("http://b:80")
+    assert found is not None
+    assert found.full == "http://u:p@b"
+    assert settings.find_server("http://c") is None
 
 
 OWN = """
@@ -169,9 +175,9 @@ def test_a_server_s_own_header_goes_nowhere_else_and_wins(state: Path, monkeypat
     monkeypatch.setenv("TOKEN_B", "for b")
     write(state, OWN)
     settings = load_settings(state, Overrides(headers={"Authorization": "from flag"}))
-    for server in (None, "http://a", "http://b"):
+    for server in (None, parse_server("http://a"), parse_server("http://b")):
         assert settings.resolved_headers(server) == {"Authorization": "from flag", "X-All": "for all"}
-    assert settings.resolved_headers("http://b:2") == {"X-All": "for all", "authorization": "for b"}
+    assert settings.resolved_headers(parse_server("http://b:2")) == {"X-All": "for all", "authorization": "for b"}
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -199,7 +205,7 @@ def test_own_headers_outlive_another_init(state: Path) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"servers": ("http://a", "http://u:hunter2@b")},
+        {"servers": (parse_server("http://a"), parse_server("http://u:hunter2@b"))},
         {"headers": {"Authorization": "Bearer hunter2"}},
         {"own_headers": {"http://a": {"Authorization": "Bearer hunter2"}}},
     ],
@@ -229,7 +235,7 @@ def test_a_header_is_a_name_and_a_value(text: str) -> None:
         ("headers = 3", r"\[headers\]"),
         ("[headers]\nA = 3", r"\[headers\]"),
         ("[headers.'http://u:hunter2@a']\nA = 3", r'\[headers."http://a"\]'),
-        ("[headers.'ftp://a']\nA = 'env:B'", "headed by no address"),
+        ("[headers.'ftp://a']\nA = 'env:B'", "headed by no server's name or address"),
         ("colour = 'red'", "colour"),
         ("servers = [", "settings.toml"),
     ],

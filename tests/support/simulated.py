@@ -22,6 +22,7 @@ from orchestrator.cycle.worker import Worker
 from orchestrator.errors import ServerUnreachable
 from orchestrator.outputs import Outputs
 from orchestrator.preparation import Preparation
+from orchestrator.servers import parse_server
 from state.item import Item, Priority, Status
 from state.open_store import open_store
 from support.fast_disk import HastyDisk
@@ -182,6 +183,7 @@ class Simulation:
             Worker(
                 WorkerContext(
                     store=self.store,
+                    server=parse_server(server.url),
                     client=server,  # type: ignore[arg-type]
                     outputs=outputs,
                     preparation=prompts,

@@ -14,6 +14,7 @@ from orchestrator.cycle.worker import Worker
 from orchestrator.errors import BurstError
 from orchestrator.outputs import Outputs
 from orchestrator.preparation import Preparation
+from orchestrator.servers import parse_server
 from state.item import Status
 from state.open_store import open_store
 from support.fuzzed_server import FuzzedServer
@@ -45,6 +46,7 @@ class Life:
     def _lane(self, server: FuzzedServer, outputs: Outputs, prompts: Preparation, *, alone: bool) -> Worker:
         context = WorkerContext(
             store=self._store,
+            server=parse_server(server.url),
             client=server,  # type: ignore[arg-type]
             outputs=outputs,
             preparation=prompts,

@@ -18,6 +18,7 @@ from support.waiting import wait_until
 
 from orchestrator.clock import Clock
 from orchestrator.sandbox import Sandbox
+from orchestrator.servers import default_name
 from orchestrator.settings import Overrides, Settings
 from orchestrator.web import state_routes
 from orchestrator.web.state_routes import ServerQueues
@@ -169,6 +170,7 @@ def test_a_servers_queue_is_asked_for_once_in_a_while(idle: Front, sandbox: Sand
     sandbox.hold("next")
     first = idle.http.get("/api/states/0/servers").json()
     assert first[0] | {"devices": []} == {
+        "name": default_name(sandbox.url),
         "url": sandbox.url,
         "reachable": True,
         "message": None,

@@ -174,8 +174,9 @@ function server(one) {
   const about = one.reachable
     ? `${one.running} running, ${one.pending} waiting${one.version ? ` · ComfyUI ${one.version}` : ""}`
     : one.message;
+  const called = /[:@]/.test(one.name) ? one.url : `${one.name} (${one.url})`;
   const devices = one.devices.map((/** @type {string} */ name) => make("p", { className: "soft small" }, name));
-  return make("li", {}, make("div", {}, make("p", {}, make("code", {}, one.url)), make("p", {}, about), ...devices), badge);
+  return make("li", {}, make("div", {}, make("p", {}, make("code", {}, called)), make("p", {}, about), ...devices), badge);
 }
 
 /** @param {string} time */
