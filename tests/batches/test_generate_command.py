@@ -236,11 +236,11 @@ def test_told_to_stop_while_the_server_is_tried_again_it_exits_as_stopped(place:
 def test_others_are_told_with_a_signature(place: Place, receiver: Receiver) -> None:
     said = ["--count", "2", "--notify", receiver.url, "--notify-secret", "HOOK_KEY"]
     report = place.generate(*said, HOOK_KEY="a key").report
-    (asked,) = receiver.loopback.asked
-    event = json.loads(asked.body)
+    (request,) = receiver.loopback.requests
+    event = json.loads(request.body)
     assert (event["kind"], event["batch"], event["counts"]["completed"]) == ("batch.done", report["batch"], 2)
-    digest = hmac.new(b"a key", asked.body, hashlib.sha256).hexdigest()
-    assert asked.headers["X-Burst-Signature"] == f"sha256={digest}"
+    digest = hmac.new(b"a key", request.body, hashlib.sha256).hexdigest()
+    assert request.headers["X-Burst-Signature"] == f"sha256={digest}"
     assert not any(b"a key" in path.read_bytes() for path in place.home.rglob("*") if path.is_file())
 
 

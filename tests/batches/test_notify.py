@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.batch_scene import NOON, Scene, SetClock
-from support.comfyui_loopback import BatchSpec, Loopback, MovedClock, closed_port
+from support.comfyui_loopback import Loopback, MovedClock, Request, closed_port
 from support.waiting import wait_until
 
 from orchestrator.batches import notify
@@ -31,11 +31,11 @@ class Receiver:
     """Answers with the next of `answers`, the last one again and again; `told` is what came."""
 
     def __init__(self) -> None:
-        self.answers: list[Callable[[BatchSpec], None]] = [lambda asked: asked.reply(204)]
+        self.answers: list[Callable[[Request], None]] = [lambda request: request.reply(204)]
         self.loopback = Loopback(self._answer)
 
-    def _answer(self, asked: BatchSpec) -> None:
-        (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])(asked)
+    def _answer(self, request: Request) -> None:
+        (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])(request)
 
     @property
     def url(self) -> str:
@@ -43,7 +43,7 @@ class Receiver:
 
     @property
     def told(self) -> list[dict[str, Any]]:
-        return [json.loads(asked.body) for asked in self.loopback.asked]
+        return [json.loads(request.body) for request in self.loopback.requests]
 
 
 @pytest.fixture(autouse=True)
@@ -73,8 +73,8 @@ def at(scene: Scene, **later: float) -> None:
     scene.clock.at = NOON + timedelta(**later)
 
 
-def answering(status: int, **headers: str) -> Callable[[BatchSpec], None]:
-    return lambda asked: asked.reply(status, b"hm", announced=None, **headers)
+def answering(status: int, **headers: str) -> Callable[[Request], None]:
+    return lambda request: request.reply(status, b"hm", announced=None, **headers)
 
 
 def test_a_receiver_is_told_once_what_became_of_the_batch(ended: Scene, receiver: Receiver) -> None:
@@ -93,7 +93,7 @@ def test_a_receiver_is_told_once_what_became_of_the_batch(ended: Scene, receiver
             "ended_at": "2030-01-01T12:00:00Z",
         }
     ]
-    headers = receiver.loopback.asked[0].headers
+    headers = receiver.loopback.requests[0].headers
     assert (headers["X-Burst-Event"], headers["Content-Type"]) == (end.event, "application/json")
     assert headers["X-Burst-Signature"] is None
     assert [told.delivered for told in ended.batch().told] == [True]
@@ -119,9 +119,9 @@ def test_the_body_is_signed_with_the_key_of_the_environment_which_no_file_holds(
     scene.run_once()
     at(scene, hours=1)
     scene.run_once()
-    for asked in receiver.loopback.asked:
-        expected = hmac.new(KEY.encode(), asked.body, hashlib.sha256).hexdigest()
-        assert asked.headers["X-Burst-Signature"] == f"sha256={expected}"
+    for request in receiver.loopback.requests:
+        expected = hmac.new(KEY.encode(), request.body, hashlib.sha256).hexdigest()
+        assert request.headers["X-Burst-Signature"] == f"sha256={expected}"
     assert len(receiver.told) == 2
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert scene.store.batches.path in files
@@ -159,7 +159,7 @@ def test_a_receiver_that_fails_is_told_the_same_later_and_not_at_once(ended: Sce
     assert len(receiver.told) == 1
     at(ended, seconds=31)
     ended.run_once()
-    first, second = receiver.loopback.asked
+    first, second = receiver.loopback.requests
     assert first.body == second.body
     assert first.headers["X-Burst-Event"] == second.headers["X-Burst-Event"]
     assert [told.delivered for told in ended.batch().told] == [False, True]
@@ -221,15 +221,15 @@ def test_user_and_password_of_an_address_are_sent_as_such(tmp_path: Path, receiv
     scene = Scene(tmp_path, notify=(Notify(url=url),))
     scene.end_all()
     scene.run_once()
-    assert receiver.loopback.asked[0].headers["Authorization"] == "Basic YW5uYTpwQHNz"
+    assert receiver.loopback.requests[0].headers["Authorization"] == "Basic YW5uYTpwQHNz"
     scene.store.close()
 
 
 def test_redirects_are_not_followed(ended: Scene, receiver: Receiver) -> None:
-    with Loopback(lambda asked: asked.reply(200)) as other:
+    with Loopback(lambda request: request.reply(200)) as other:
         receiver.answers = [answering(307, Location=other.url)]
         ended.run_once()
-        assert other.asked == []
+        assert other.requests == []
     assert "it answered 307; redirects are not followed" in ended.notes[0]
 
 
@@ -237,7 +237,7 @@ def test_redirects_are_not_followed(ended: Scene, receiver: Receiver) -> None:
 def hanging(receiver: Receiver) -> Iterator[threading.Event]:
     """The receiver takes what it is told and does not answer until this is set."""
     release = threading.Event()
-    receiver.answers = [lambda asked: (release.wait(30), asked.reply(200))[1]]
+    receiver.answers = [lambda request: (release.wait(30), request.reply(200))[1]]
     yield release
     release.set()
 
@@ -258,15 +258,15 @@ def test_a_receiver_that_hangs_holds_the_end_of_a_run_up_by_two_seconds_at_most(
 def test_a_receiver_that_hangs_is_not_the_first_again_before_all_others(
     tmp_path: Path, receiver: Receiver, hanging: threading.Event
 ) -> None:
-    with Loopback(lambda asked: asked.reply(200)) as other:
+    with Loopback(lambda request: request.reply(200)) as other:
         clock = MovedClock()
         scene = Scene(tmp_path, clock=clock, notify=(Notify(url=receiver.url), Notify(url=other.url)))
         scene.end_all()
         clock.during_wait = lambda: wait_until(lambda: receiver.told)
         scene.run_once()
-        assert other.asked == []
+        assert other.requests == []
         clock.seconds += 3600
-        clock.during_wait = lambda: wait_until(lambda: other.asked, seconds=3)
+        clock.during_wait = lambda: wait_until(lambda: other.requests, seconds=3)
         scene.run_once()
     scene.store.close()
 
@@ -279,7 +279,7 @@ def test_a_batch_that_was_cleaned_away_is_not_told_of_any_more(ended: Scene, rec
 
 
 def test_each_receiver_is_told_of_each_end(tmp_path: Path, receiver: Receiver) -> None:
-    with Loopback(lambda asked: asked.reply(200)) as other:
+    with Loopback(lambda request: request.reply(200)) as other:
         scene = Scene(tmp_path, notify=(Notify(url=receiver.url), Notify(url=other.url)))
         scene.end_all(FAILED)
         scene.run_once()
@@ -288,5 +288,5 @@ def test_each_receiver_is_told_of_each_end(tmp_path: Path, receiver: Receiver) -
         with scene.run():
             scene.end_all()
         assert [told["kind"] for told in receiver.told] == ["batch.failed", "batch.done"]
-        assert len(other.asked) == 2
+        assert len(other.requests) == 2
     scene.store.close()

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.comfyui_loopback import BatchSpec as Request
-from support.comfyui_loopback import Loopback
+from support.comfyui_loopback import Loopback, Request
 
 import templates
 from orchestrator.batches.planning import Plan, Planner
@@ -131,14 +130,14 @@ def test_one_of_those_that_differ_in_texts_and_seeds_is_prepared(
 def test_the_servers_are_asked_once_for_many_that_differ_in_texts_and_seeds(tmp_path: Path) -> None:
     """Once for each node class and folder of models; and each choice that a row makes is looked at."""
 
-    def answer(asked: Request) -> None:
-        asked.json({asked.path.rpartition("/")[2]: {"input": {"required": {}}, "output_node": False}})
+    def answer(request: Request) -> None:
+        request.json({request.path.rpartition("/")[2]: {"input": {"required": {}}, "output_node": False}})
 
     with Loopback(answer) as loopback, ComfyUI(loopback.url) as client:
         prompts = lines(tmp_path, *(f"fox {number}" for number in range(40)))
         plan(tmp_path, prompt=None, prompts_file=prompts, count=5, servers=(client,))
         classes = {node["class_type"] for node in templates.load_workflow(NAME).graph.values()}
-        assert len(loopback.asked) <= len(classes) + 8
+        assert len(loopback.requests) <= len(classes) + 8
 
 
 def test_a_recipe_without_a_prompt_is_one(tmp_path: Path) -> None:

@@ -48,18 +48,18 @@ def test_what_a_receiver_gets_is_as_shown(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("HOOK_KEY", "k")
     for name in ("http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    with Loopback(lambda asked: asked.reply(200)) as receiver:
+    with Loopback(lambda request: request.reply(200)) as receiver:
         scene = Scene(tmp_path, notify=(Notify(url=f"{receiver.url}/hook", secret_env="HOOK_KEY"),))
         scene.end_all()
         scene.run_once()
         scene.store.close()
-    (asked,) = receiver.asked
+    (request,) = receiver.requests
     head, _, body = block("http").partition("\n\n")
     first, *headers = head.splitlines()
-    assert first.split()[:2] == [asked.method, asked.path]
+    assert first.split()[:2] == [request.method, request.path]
     shown = dict(line.split(": ", 1) for line in headers)
-    assert all(name in asked.headers for name in shown)
-    assert asked.headers["Content-Type"] == shown["Content-Type"]
-    told, document = json.loads(asked.body), json.loads(body)
+    assert all(name in request.headers for name in shown)
+    assert request.headers["Content-Type"] == shown["Content-Type"]
+    told, document = json.loads(request.body), json.loads(body)
     assert list(told) == list(document)
     assert (told["kind"], list(told["counts"])) == (document["kind"], list(document["counts"]))

@@ -16,7 +16,7 @@ import pytest
 import requests
 import responses
 import urllib3
-from support.comfyui_loopback import BatchSpec, Loopback, MovedClock, closed_port
+from support.comfyui_loopback import Loopback, MovedClock, Request, closed_port
 
 from orchestrator.comfyui import ComfyUI, OutputFile
 from orchestrator.comfyui.address import parse_address
@@ -42,14 +42,14 @@ def clock() -> MovedClock:
     return MovedClock()
 
 
-def info_or(answer: Callable[[BatchSpec], None]) -> Callable[[BatchSpec], None]:
+def info_or(answer: Callable[[Request], None]) -> Callable[[Request], None]:
     """Lets the first small question pass, and gives everything else to `answer`."""
 
-    def both(asked: BatchSpec) -> None:
-        if asked.method == "GET" and asked.path == "/api/prompt":
-            asked.json(INFO)
+    def both(request: Request) -> None:
+        if request.method == "GET" and request.path == "/api/prompt":
+            request.json(INFO)
         else:
-            answer(asked)
+            answer(request)
 
     return both
 
@@ -68,22 +68,22 @@ def read(client: ComfyUI, *, offset: int = 0) -> bytes:
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_a_get_is_repeated_until_the_server_recovers(status: int, clock: MovedClock) -> None:
-    def answer(asked: BatchSpec) -> None:
-        asked.json(INFO) if len(server.asked) == 4 else asked.reply(status)
+    def answer(request: Request) -> None:
+        request.json(INFO) if len(server.requests) == 4 else request.reply(status)
 
     with Loopback(answer) as server, ComfyUI(server.url, clock=clock) as client:
         assert client.queue_remaining() == 4
-        assert client.requests_made == len(server.asked) == 4
+        assert client.requests_made == len(server.requests) == 4
     assert clock.waits == sorted(clock.waits)
     assert 0.25 <= clock.waits[0] <= 0.5
     assert clock.waits[2] >= 1.0
 
 
 def test_patience_ends_after_retry_seconds(clock: MovedClock) -> None:
-    with Loopback(lambda asked: asked.reply(503, b"warming up")) as server:
+    with Loopback(lambda request: request.reply(503, b"warming up")) as server:
         with ComfyUI(server.url, clock=clock, retry_seconds=7.0) as client, pytest.raises(ServerBusy) as caught:
             client.queue_remaining()
-        assert len(server.asked) > 3
+        assert len(server.requests) > 3
     assert clock.seconds <= 7.0
     assert caught.value.status == 503
     assert "warming up" in str(caught.value)
@@ -99,8 +99,8 @@ def test_patience_ends_after_retry_seconds(clock: MovedClock) -> None:
     ],
 )
 def test_retry_after_is_honoured(headers: dict[str, str], clock: MovedClock) -> None:
-    def answer(asked: BatchSpec) -> None:
-        asked.json(INFO) if len(server.asked) > 1 else asked.reply(429, **headers)
+    def answer(request: Request) -> None:
+        request.json(INFO) if len(server.requests) > 1 else request.reply(429, **headers)
 
     with Loopback(answer) as server, ComfyUI(server.url, clock=clock) as client:
         assert client.queue_remaining() == 4
@@ -109,7 +109,7 @@ def test_retry_after_is_honoured(headers: dict[str, str], clock: MovedClock) -> 
 
 def test_a_retry_after_beyond_our_patience_is_handed_on(clock: MovedClock) -> None:
     with (
-        Loopback(lambda asked: asked.reply(429, Retry_After="600")) as server,
+        Loopback(lambda request: request.reply(429, Retry_After="600")) as server,
         ComfyUI(server.url, clock=clock) as client,
     ):
         with pytest.raises(ServerBusy) as caught:
@@ -122,7 +122,7 @@ def test_a_retry_after_beyond_our_patience_is_handed_on(clock: MovedClock) -> No
 def test_stop_cuts_the_waiting_short(clock: MovedClock) -> None:
     stop = threading.Event()
     clock.during_wait = stop.set
-    with Loopback(lambda asked: asked.reset()) as server, ComfyUI(server.url, clock=clock, stop=stop) as client:
+    with Loopback(lambda request: request.reset()) as server, ComfyUI(server.url, clock=clock, stop=stop) as client:
         with pytest.raises(ServerUnreachable):
             client.queue()
         assert client.requests_made == 1
@@ -132,7 +132,7 @@ def test_stop_cuts_the_waiting_short(clock: MovedClock) -> None:
 def test_nothing_is_waited_for_once_stopped(clock: MovedClock) -> None:
     stop = threading.Event()
     stop.set()
-    with Loopback(lambda asked: asked.reset()) as server:
+    with Loopback(lambda request: request.reset()) as server:
         client = ComfyUI(server.url, clock=clock, stop=stop)
         with client, pytest.raises(ServerUnreachable):
             client.queue()
@@ -141,21 +141,21 @@ def test_nothing_is_waited_for_once_stopped(clock: MovedClock) -> None:
 
 @pytest.mark.parametrize("fault", ["reset", "503", "429"])
 def test_a_prompt_is_never_sent_twice(fault: str, clock: MovedClock) -> None:
-    def answer(asked: BatchSpec) -> None:
-        asked.reset() if fault == "reset" else asked.reply(int(fault))
+    def answer(request: Request) -> None:
+        request.reset() if fault == "reset" else request.reply(int(fault))
 
     with Loopback(info_or(answer)) as server, ComfyUI(server.url, clock=clock) as client:
         with pytest.raises((ServerUnreachable, ServerBusy)) as caught:
             submit(client)
-        assert [asked.method for asked in server.asked].count("POST") == 1
+        assert [request.method for request in server.requests].count("POST") == 1
     assert getattr(caught.value, "may_have_arrived", True) is True
     assert clock.waits == []
 
 
 def test_a_prompt_is_interrupted_by_its_own_id() -> None:
-    with Loopback(info_or(lambda asked: asked.reply(200))) as server, ComfyUI(server.url) as client:
+    with Loopback(info_or(lambda request: request.reply(200))) as server, ComfyUI(server.url) as client:
         client.interrupt("x")
-        (sent,) = [json.loads(asked.body) for asked in server.asked if asked.method == "POST"]
+        (sent,) = [json.loads(request.body) for request in server.requests if request.method == "POST"]
     assert sent == {"prompt_id": "x"}
 
 
@@ -169,18 +169,18 @@ def test_a_prompt_is_interrupted_by_its_own_id() -> None:
     ],
 )
 def test_commands_that_are_safe_to_repeat_are_repeated(command: Callable[[ComfyUI], None], clock: MovedClock) -> None:
-    def answer(asked: BatchSpec) -> None:
-        posts = [one for one in server.asked if one.method == "POST"]
+    def answer(request: Request) -> None:
+        posts = [one for one in server.requests if one.method == "POST"]
         if len(posts) < 3:
-            asked.reset()
-        elif "upload" in asked.path:
-            asked.json({"name": "a.png"})
+            request.reset()
+        elif "upload" in request.path:
+            request.json({"name": "a.png"})
         else:
-            asked.reply(200)
+            request.reply(200)
 
     with Loopback(info_or(answer)) as server, ComfyUI(server.url, clock=clock) as client:
         command(client)
-        bodies = [asked.body for asked in server.asked if asked.method == "POST"]
+        bodies = [request.body for request in server.requests if request.method == "POST"]
     assert len(bodies) == 3
     assert all(bodies)
 
@@ -199,7 +199,7 @@ def test_a_refused_connection_never_arrived(clock: MovedClock) -> None:
 
 
 def test_an_older_refusal_does_not_make_a_lost_request_unsent(clock: MovedClock) -> None:
-    with Loopback(info_or(lambda asked: asked.reset())) as server, ComfyUI(server.url, clock=clock) as client:
+    with Loopback(info_or(lambda request: request.reset())) as server, ComfyUI(server.url, clock=clock) as client:
         client.queue_remaining()
         try:
             with closed_port() as port, ComfyUI(f"127.0.0.1:{port}", retry_seconds=0) as gone:
@@ -213,7 +213,7 @@ def test_an_older_refusal_does_not_make_a_lost_request_unsent(clock: MovedClock)
 def test_a_server_that_is_silent_may_have_it(clock: MovedClock) -> None:
     silence = threading.Event()
 
-    def hold(asked: BatchSpec) -> None:
+    def hold(request: Request) -> None:
         silence.wait(10)
 
     with Loopback(info_or(hold)) as server, ComfyUI(server.url, clock=clock, read_timeout_seconds=0.1) as client:
@@ -291,7 +291,7 @@ def test_a_page_in_place_of_an_empty_answer_deletes_nothing() -> None:
 
 
 def test_a_server_s_words_cannot_drive_the_terminal() -> None:
-    with Loopback(lambda asked: asked.reply(404, b"\x1b[2Jgone\x07")) as server:
+    with Loopback(lambda request: request.reply(404, b"\x1b[2Jgone\x07")) as server:
         client = ComfyUI(server.url)
         with client, pytest.raises(UnexpectedAnswer) as caught:
             client.queue()
@@ -383,20 +383,20 @@ def test_headers_that_cannot_be(name: str, value: str) -> None:
 
 
 def test_a_password_in_the_address_becomes_a_header() -> None:
-    with Loopback(lambda asked: asked.json(INFO)) as server:
+    with Loopback(lambda request: request.json(INFO)) as server:
         host = server.url.removeprefix("http://")
         with ComfyUI(f"http://user:p%40ss@{host}") as client:
             client.queue_remaining()
-        assert server.asked[0].headers["Authorization"] == "Basic dXNlcjpwQHNz"
+        assert server.requests[0].headers["Authorization"] == "Basic dXNlcjpwQHNz"
 
 
 def test_netrc_does_not_replace_the_user_s_header(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login other password wrong")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    with Loopback(lambda asked: asked.json(INFO)) as server:
+    with Loopback(lambda request: request.json(INFO)) as server:
         with ComfyUI(server.url, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
             client.queue_remaining()
-        assert server.asked[0].headers["Authorization"] == f"Bearer {TOKEN}"
+        assert server.requests[0].headers["Authorization"] == f"Bearer {TOKEN}"
 
 
 @pytest.fixture
@@ -405,56 +405,59 @@ def secret_headers() -> dict[str, str]:
 
 
 def test_another_server_gets_no_header_of_ours(secret_headers: dict[str, str]) -> None:
-    with Loopback(lambda asked: asked.reply(200, b"picture", Set_Cookie="theirs=1")) as stranger:
+    with Loopback(lambda request: request.reply(200, b"picture", Set_Cookie="theirs=1")) as stranger:
 
-        def answer(asked: BatchSpec) -> None:
-            asked.reply(302, Location=f"{stranger.url}/signed?sig=1", Set_Cookie="ours=1")
+        def answer(request: Request) -> None:
+            request.reply(302, Location=f"{stranger.url}/signed?sig=1", Set_Cookie="ours=1")
 
         with Loopback(info_or(answer)) as server, ComfyUI(server.url, headers=secret_headers) as client:
             assert read(client, offset=0) == b"picture"
             assert read(client) == b"picture"
-            assert all(asked.headers["X-API-Key"] == TOKEN for asked in server.asked)
-        for asked in stranger.asked:
-            assert asked.path == "/signed?sig=1"
-            assert TOKEN not in str(asked.headers)
-            assert "ours" not in str(asked.headers)
+            assert all(request.headers["X-API-Key"] == TOKEN for request in server.requests)
+        for request in stranger.requests:
+            assert request.path == "/signed?sig=1"
+            assert TOKEN not in str(request.headers)
+            assert "ours" not in str(request.headers)
 
 
 def test_a_redirect_back_does_not_regain_the_headers(secret_headers: dict[str, str]) -> None:
-    with Loopback(lambda asked: asked.reply(302, Location=f"{server.url}/free-lunch")) as stranger:
+    with Loopback(lambda request: request.reply(302, Location=f"{server.url}/free-lunch")) as stranger:
 
-        def answer(asked: BatchSpec) -> None:
-            if asked.path == "/free-lunch":
-                asked.reply(200, b"x")
+        def answer(request: Request) -> None:
+            if request.path == "/free-lunch":
+                request.reply(200, b"x")
             else:
-                asked.reply(302, Location=stranger.url)
+                request.reply(302, Location=stranger.url)
 
         with Loopback(info_or(answer)) as server, ComfyUI(server.url, headers=secret_headers) as client:
             read(client)
-            assert TOKEN not in str(server.asked[-1].headers)
+            assert TOKEN not in str(server.requests[-1].headers)
 
 
 def test_a_redirect_on_the_same_server_keeps_them(secret_headers: dict[str, str]) -> None:
-    def answer(asked: BatchSpec) -> None:
-        asked.reply(200, b"x") if asked.path == "/elsewhere" else asked.reply(302, Location="/elsewhere")
+    def answer(request: Request) -> None:
+        request.reply(200, b"x") if request.path == "/elsewhere" else request.reply(302, Location="/elsewhere")
 
     with Loopback(info_or(answer)) as server, ComfyUI(server.url, headers=secret_headers) as client:
         assert read(client) == b"x"
-        assert server.asked[-1].headers["X-API-Key"] == TOKEN
+        assert server.requests[-1].headers["X-API-Key"] == TOKEN
 
 
 @pytest.mark.parametrize("location", ["/api/view", "file:///etc/passwd", "http://[::1", "http://h:99999/"])
 def test_a_redirect_that_leads_nowhere(location: str) -> None:
-    with Loopback(info_or(lambda asked: asked.reply(302, Location=location))) as server, ComfyUI(server.url) as client:
+    with (
+        Loopback(info_or(lambda request: request.reply(302, Location=location))) as server,
+        ComfyUI(server.url) as client,
+    ):
         with pytest.raises(UnexpectedAnswer):
             read(client)
         assert client.requests_made < 10
 
 
-def _echo(asked: BatchSpec, status: int) -> None:
+def _echo(request: Request, status: int) -> None:
     """A server that shows everybody what it was sent."""
-    body = f"<html> {asked.headers['X-API-Key']}, you sent\n{asked.headers}".encode()
-    asked.reply(status, body, Content_Type="text/html", Location=f"http://u:{TOKEN}@127.0.0.1:1/{TOKEN}")
+    body = f"<html> {request.headers['X-API-Key']}, you sent\n{request.headers}".encode()
+    request.reply(status, body, Content_Type="text/html", Location=f"http://u:{TOKEN}@127.0.0.1:1/{TOKEN}")
 
 
 def _failures(secret_headers: dict[str, str], clock: MovedClock) -> Iterator[BurstError]:
@@ -467,21 +470,21 @@ def _failures(secret_headers: dict[str, str], clock: MovedClock) -> Iterator[Bur
         lambda client: client.delete_from_queue(["x"]),
     ]
     for status in (200, 302, 400, 401, 404, 500):
-        with Loopback(info_or(lambda asked, status=status: _echo(asked, status))) as server:  # type: ignore[misc]
+        with Loopback(info_or(lambda request, status=status: _echo(request, status))) as server:  # type: ignore[misc]
             for call in calls:
                 client = ComfyUI(server.url, headers=secret_headers, clock=clock, retry_seconds=1)
                 with client, pytest.raises(BurstError) as caught:
                     call(client)
                 yield caught.value
     told = {"error": {"message": f"bad key {TOKEN}"}, "node_errors": {}}
-    with Loopback(info_or(lambda asked: asked.json(told, 400))) as server:
+    with Loopback(info_or(lambda request: request.json(told, 400))) as server:
         client = ComfyUI(server.url, headers=secret_headers)
         with client, pytest.raises(PromptRejected) as rejected:
             submit(client)
         yield rejected.value
     error = {"node_id": "1", "node_type": "Api", "exception_type": "E", "exception_message": f"401 for {TOKEN}"}
     status_ = {"status_str": "error", "messages": [["execution_error", error]]}
-    with Loopback(lambda asked: asked.json({"x": {"outputs": {}, "status": status_}})) as server:
+    with Loopback(lambda request: request.json({"x": {"outputs": {}, "status": status_}})) as server:
         client = ComfyUI(server.url, headers=secret_headers)
         with client:
             entry = client.history("x")
@@ -513,27 +516,27 @@ def test_no_message_log_or_repr_holds_a_secret(
 def test_view_resumes_where_it_is_asked_to() -> None:
     data = bytes(range(256)) * 4000
 
-    def answer(asked: BatchSpec) -> None:
-        start = asked.start or 0
-        asked.reply(206 if start else 200, data[start:], Content_Range=f"bytes {start}-{len(data) - 1}/{len(data)}")
+    def answer(request: Request) -> None:
+        start = request.start or 0
+        request.reply(206 if start else 200, data[start:], Content_Range=f"bytes {start}-{len(data) - 1}/{len(data)}")
 
     with Loopback(info_or(answer)) as server, ComfyUI(server.url) as client:
         with client.view(PICTURE, offset=1000) as download:
             assert (download.offset, download.total_bytes, download.accepts_resume) == (1000, len(data), True)
             assert b"".join(download.iter_chunks()) == data[1000:]
-        assert server.asked[-1].path == "/api/view?filename=a.png&subfolder=burst&type=output"
-        assert server.asked[-1].headers["Accept-Encoding"] == "identity"
+        assert server.requests[-1].path == "/api/view?filename=a.png&subfolder=burst&type=output"
+        assert server.requests[-1].headers["Accept-Encoding"] == "identity"
 
 
 def test_view_says_when_the_server_does_not_resume() -> None:
-    whole = info_or(lambda asked: asked.reply(200, b"whole"))
+    whole = info_or(lambda request: request.reply(200, b"whole"))
     with Loopback(whole) as server, ComfyUI(server.url) as client, client.view(PICTURE, offset=3) as download:
         assert (download.offset, download.total_bytes) == (0, 5)
 
 
 def test_another_range_than_the_one_asked_for() -> None:
-    def answer(asked: BatchSpec) -> None:
-        asked.reply(206, b"le", Content_Range="bytes 3-4/5")
+    def answer(request: Request) -> None:
+        request.reply(206, b"le", Content_Range="bytes 3-4/5")
 
     with Loopback(info_or(answer)) as server, ComfyUI(server.url) as client, pytest.raises(UnexpectedAnswer):
         read(client, offset=2)
@@ -541,7 +544,7 @@ def test_another_range_than_the_one_asked_for() -> None:
 
 def test_a_body_that_breaks_off_is_no_end() -> None:
     with (
-        Loopback(info_or(lambda asked: asked.reply(200, b"half", announced=8))) as server,
+        Loopback(info_or(lambda request: request.reply(200, b"half", announced=8))) as server,
         ComfyUI(server.url) as client,
         pytest.raises(ServerUnreachable),
     ):
@@ -550,7 +553,7 @@ def test_a_body_that_breaks_off_is_no_end() -> None:
 
 @pytest.mark.parametrize(("body", "gone"), [(b"", True), (b'{"error": "no"}', True), (b"<html>404</html>", False)])
 def test_a_file_that_is_gone(body: bytes, gone: bool) -> None:
-    with Loopback(info_or(lambda asked: asked.reply(404, body))) as server:
+    with Loopback(info_or(lambda request: request.reply(404, body))) as server:
         client = ComfyUI(server.url)
         with client, pytest.raises(UnexpectedAnswer) as caught:
             read(client)
@@ -559,8 +562,8 @@ def test_a_file_that_is_gone(body: bytes, gone: bool) -> None:
 
 
 def test_a_sign_in_page_is_no_file() -> None:
-    def answer(asked: BatchSpec) -> None:
-        asked.reply(200, b"<html>sign in</html>", Content_Type="text/html; charset=utf-8")
+    def answer(request: Request) -> None:
+        request.reply(200, b"<html>sign in</html>", Content_Type="text/html; charset=utf-8")
 
     with (
         Loopback(info_or(answer)) as server,
@@ -574,15 +577,15 @@ def test_a_sign_in_page_is_no_file() -> None:
 
 
 def test_six_threads_share_one_client() -> None:
-    def answer(asked: BatchSpec) -> None:
-        asked.json(INFO, Set_Cookie=f"seen{next(numbers)}=1")
+    def answer(request: Request) -> None:
+        request.json(INFO, Set_Cookie=f"seen{next(numbers)}=1")
 
     numbers = itertools.count()
     with Loopback(answer) as server, ComfyUI(server.url) as client:
         with ThreadPoolExecutor(6) as threads:
             found = list(threads.map(lambda _: client.queue_remaining(), range(240)))
         assert found == [4] * 240
-        assert client.requests_made == len(server.asked) == 240
+        assert client.requests_made == len(server.requests) == 240
 
 
 @responses.activate
@@ -609,8 +612,8 @@ def test_pushbacks_count_429_and_time_outs(clock: MovedClock) -> None:
 def test_a_body_that_stops_coming_is_a_pushback() -> None:
     silence = threading.Event()
 
-    def hold(asked: BatchSpec) -> None:
-        asked.reply(200, b"half", announced=8)
+    def hold(request: Request) -> None:
+        request.reply(200, b"half", announced=8)
         silence.wait(10)
 
     with Loopback(info_or(hold)) as server, ComfyUI(server.url, read_timeout_seconds=0.1) as client:
@@ -625,7 +628,7 @@ def test_a_body_that_stops_coming_is_a_pushback() -> None:
 
 def test_a_request_that_succeeds_needs_no_retry_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tenacity", None)
-    with Loopback(lambda asked: asked.json(INFO)) as server, ComfyUI(server.url) as client:
+    with Loopback(lambda request: request.json(INFO)) as server, ComfyUI(server.url) as client:
         assert client.queue_remaining() == 4
 
 
@@ -661,13 +664,13 @@ def test_the_environment_is_taken_as_requests_takes_it(given: dict[str, str], en
 
 
 def test_a_proxy_is_used_and_the_environment_read_once(environment: pytest.MonkeyPatch) -> None:
-    with Loopback(lambda asked: asked.json(INFO)) as proxy:
+    with Loopback(lambda request: request.json(INFO)) as proxy:
         environment.setenv("HTTP_PROXY", proxy.url)
         with ComfyUI(URL) as client:
             client.queue_remaining()
             environment.setenv("HTTP_PROXY", "http://127.0.0.1:1")
             client.queue_remaining()
-    assert [asked.path for asked in proxy.asked] == [f"{URL}/api/prompt"] * 2
+    assert [request.path for request in proxy.requests] == [f"{URL}/api/prompt"] * 2
 
 
 @pytest.mark.parametrize(
@@ -694,7 +697,7 @@ def test_a_request_is_what_requests_makes_of_it(given: requests.Request, secret_
 
 
 def test_a_cookie_of_the_server_s_is_sent_back() -> None:
-    with Loopback(lambda asked: asked.json(INFO, Set_Cookie="route=7")) as server, ComfyUI(server.url) as client:
+    with Loopback(lambda request: request.json(INFO, Set_Cookie="route=7")) as server, ComfyUI(server.url) as client:
         client.queue_remaining()
         client.queue_remaining()
-        assert [asked.headers["Cookie"] for asked in server.asked] == [None, "route=7"]
+        assert [request.headers["Cookie"] for request in server.requests] == [None, "route=7"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.comfyui_loopback import BatchSpec, Loopback
+from support.comfyui_loopback import Loopback, Request
 from support.served_outputs import png
 from support.waiting import wait_until
 
@@ -28,28 +28,28 @@ LARGE_BYTES = 128 * MIB
 class Gallery:
     """A ComfyUI that renders at once. `view` answers the requests for its files."""
 
-    def __init__(self, view: Callable[[BatchSpec], None], *, extension: str = ".png") -> None:
+    def __init__(self, view: Callable[[Request], None], *, extension: str = ".png") -> None:
         self._view = view
         self._extension = extension
         self.seen_finished: set[str] = set()
         """The prompts whose end was asked for and told."""
 
-    def answer(self, asked: BatchSpec) -> None:
-        path = asked.path.partition("?")[0].removeprefix("/api")
+    def answer(self, request: Request) -> None:
+        path = request.path.partition("?")[0].removeprefix("/api")
         if path == "/view":
-            self._view(asked)
+            self._view(request)
         elif path.startswith("/history/"):
             prompt_id = path.rpartition("/")[2]
-            asked.json({prompt_id: self._entry(prompt_id)})
+            request.json({prompt_id: self._entry(prompt_id)})
             self.seen_finished.add(prompt_id)
-        elif asked.method == "POST":
-            asked.json({"prompt_id": json.loads(asked.body)["prompt_id"], "number": 1.0, "node_errors": {}})
+        elif request.method == "POST":
+            request.json({"prompt_id": json.loads(request.body)["prompt_id"], "number": 1.0, "node_errors": {}})
         elif path == "/prompt":
-            asked.json({"exec_info": {"queue_remaining": 0}})
+            request.json({"exec_info": {"queue_remaining": 0}})
         elif path == "/queue":
-            asked.json({"queue_running": [], "queue_pending": []})
+            request.json({"queue_running": [], "queue_pending": []})
         else:
-            asked.reply(404)
+            request.reply(404)
 
     def _entry(self, prompt_id: str) -> dict[str, Any]:
         file = {"filename": f"{prompt_id}{self._extension}", "subfolder": "burst", "type": "output"}
@@ -69,7 +69,7 @@ class Gate:
         self._left = most
         self._guard = threading.Lock()
 
-    def view(self, asked: BatchSpec) -> None:
+    def view(self, request: Request) -> None:
         with self._guard:
             holds, self._left = self._left > 0, self._left - 1
             self.held += holds
@@ -78,7 +78,7 @@ class Gate:
             self.opened.wait()
         with self._guard:
             self.held -= holds
-        asked.reply(200, png())
+        request.reply(200, png())
 
 
 def state_of(tmp_path: Path, count: int) -> Path:
@@ -140,7 +140,7 @@ def peak_bytes(folder: Path, size_bytes: int) -> int:
     """The most memory that a process had which downloads one file of this size."""
     folder.mkdir()
     state = state_of(folder, 1)
-    gallery = Gallery(lambda asked: asked.reply(200, bytes(size_bytes)), extension=".mp4")
+    gallery = Gallery(lambda request: request.reply(200, bytes(size_bytes)), extension=".mp4")
     with Loopback(gallery.answer) as server:
         command = [sys.executable, "-c", _PEAK, str(state), server.url]
         root = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.burst_runs import Burst, SetTimes, check_done_once, check_next_run, check_untouched
-from support.comfyui_loopback import BatchSpec, Loopback
+from support.comfyui_loopback import Loopback, Request
 from support.projects import MakeProject
 from support.proxy import ALWAYS, Proxy, http_answer
 from support.waiting import wait_until
@@ -252,11 +252,11 @@ def test_a_redirect_to_another_host_is_not_followed(
     make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, burst: Burst, request_: str
 ) -> None:
     """Nobody but the server that was named is asked; asking again would not help, so it is exit 2."""
-    with Loopback(lambda asked: asked.reply(200)) as stranger:
+    with Loopback(lambda request: request.reply(200)) as stranger:
         project = make_project(server=proxy.url)
         proxy.answer(request_, page(307, Location=f"{stranger.url}/api/queue?key={TOKEN}"))
         report = burst(project, headers=HEADERS)
-        assert stranger.asked == []
+        assert stranger.requests == []
     assert report.exit_code == 2
     assert report.reason is not None
     assert f"it points to {stranger.url}/api/queue; use that address as the server's" in report.reason
@@ -275,17 +275,17 @@ def assert_nowhere(secret: str, home: Path, *said: str) -> None:
 def test_files_at_another_host_are_fetched_without_our_headers(
     make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, burst: Burst
 ) -> None:
-    def give(asked: BatchSpec) -> None:
+    def give(request: Request) -> None:
         (picture,) = sandbox.output_directory.rglob("*.png")
-        asked.reply(200, picture.read_bytes(), Content_Type="image/png")
+        request.reply(200, picture.read_bytes(), Content_Type="image/png")
 
     project = make_project(server=proxy.url, count=1)
     with Loopback(give) as store:
         proxy.answer("GET /api/view", page(302, Location=f"{store.url}/signed?sig=1"), times=1)
         assert burst(project, headers=HEADERS).completed == 1
-        (asked,) = store.asked
-    assert asked.path == "/signed?sig=1"
-    assert TOKEN not in str(asked.headers)
+        (request,) = store.requests
+    assert request.path == "/signed?sig=1"
+    assert TOKEN not in str(request.headers)
     assert all(TOKEN in line for line in proxy.requests)
     check_done_once(project, sandbox)
 

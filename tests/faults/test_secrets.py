@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from support.comfyui_loopback import BatchSpec, Loopback, closed_port
+from support.comfyui_loopback import Loopback, Request, closed_port
 from support.projects import Ended, MakeProject, Process, Project
 from support.waiting import wait_until
 
@@ -42,45 +42,45 @@ class Gossip(Loopback):
 
     def told(self) -> str:
         """All that it was sent by way of headers, in any spelling that it may be shown in."""
-        heads = "; ".join(f"{name}={value}" for name, value in self.asked[-1].headers.items())
+        heads = "; ".join(f"{name}={value}" for name, value in self.requests[-1].headers.items())
         return f"you are {USER}:{PASSWORD} or {quote(PASSWORD, safe='')}, and sent {heads}"
 
-    def _pass_on(self, asked: BatchSpec) -> None:
-        if asked.method == "POST" and REFUSED_TEXT.encode() in asked.body:
+    def _pass_on(self, request: Request) -> None:
+        if request.method == "POST" and REFUSED_TEXT.encode() in request.body:
             fault = {"type": "x", "message": "no", "details": self.told(), "extra_info": {}}
             node = {"errors": [fault], "dependent_outputs": ["9"], "class_type": "CLIPTextEncode"}
-            asked.json({"error": fault, "node_errors": {"6": node}}, 400)
+            request.json({"error": fault, "node_errors": {"6": node}}, 400)
             return
-        found = requests.request(asked.method, self._sandbox.url + asked.path, data=asked.body, timeout=10)
+        found = requests.request(request.method, self._sandbox.url + request.path, data=request.body, timeout=10)
         body = found.content
-        if "/history/" in asked.path:
+        if "/history/" in request.path:
             told = json.dumps(self.told())[1:-1].encode()
             body = body.replace(b"the sandbox was told to fail this prompt", told)
-        asked.reply(found.status_code, body, Content_Type=found.headers.get("Content-Type", ""))
+        request.reply(found.status_code, body, Content_Type=found.headers.get("Content-Type", ""))
 
     # Ways to answer that help nobody
 
-    def refuse_access(self, asked: BatchSpec) -> None:
-        asked.json({"error": self.told()}, 401)
+    def refuse_access(self, request: Request) -> None:
+        request.json({"error": self.told()}, 401)
 
-    def redirect(self, asked: BatchSpec) -> None:
+    def redirect(self, request: Request) -> None:
         place = f"http://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:1/{HEADERS['X-Flag-Key']}?key={BASIC}"
-        asked.reply(302, self.told().encode(), Location=place)
+        request.reply(302, self.told().encode(), Location=place)
 
-    def fail(self, asked: BatchSpec) -> None:
-        asked.reply(500, f"<pre>Traceback: {self.told()}</pre>".encode(), Content_Type="text/html")
+    def fail(self, request: Request) -> None:
+        request.reply(500, f"<pre>Traceback: {self.told()}</pre>".encode(), Content_Type="text/html")
 
-    def push_back(self, asked: BatchSpec) -> None:
-        asked.reply(429, self.told().encode(), Retry_After="0")
+    def push_back(self, request: Request) -> None:
+        request.reply(429, self.told().encode(), Retry_After="0")
 
-    def chat(self, asked: BatchSpec) -> None:
-        asked.reply(200, f"<html>{self.told()}</html>".encode(), Content_Type="text/html")
+    def chat(self, request: Request) -> None:
+        request.reply(200, f"<html>{self.told()}</html>".encode(), Content_Type="text/html")
 
-    def cut(self, asked: BatchSpec) -> None:
-        asked.reply(200, json.dumps({"exec_info": self.told()})[:-2].encode(), Content_Type="application/json")
+    def cut(self, request: Request) -> None:
+        request.reply(200, json.dumps({"exec_info": self.told()})[:-2].encode(), Content_Type="application/json")
 
-    def reset(self, asked: BatchSpec) -> None:
-        asked.reset()
+    def reset(self, request: Request) -> None:
+        request.reset()
 
 
 class Written:
@@ -181,7 +181,7 @@ def test_a_project_from_start_to_end(written: Written, gossip: Gossip, sandbox: 
     sandbox.change(fail_next=1)
     for command in COMMANDS:
         written.burst(*command.split())
-    everything = "\n".join(str(asked.headers) for asked in gossip.asked)
+    everything = "\n".join(str(request.headers) for request in gossip.requests)
     assert all(value in everything for value in HEADERS.values())
     assert f"Basic {BASIC}" in everything
     shown = "\n".join(written.printed)

@@ -14,7 +14,7 @@ import pytest
 import responses
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support.damaged_json import HALF_A_CHARACTER, JSON, damaged, damaged_bytes, nested
+from support.damaged_json import JSON, LONE_SURROGATE, damaged, damaged_bytes, nested
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui import responses as answers
@@ -115,15 +115,15 @@ HEADERS = st.dictionaries(
         ["text/html", "http://[", "//", "9" * 30, "-1", "Wed, 21 Oct 2015 07:28:00", "Fri, 99 Foo", "x://y"]
     ),
 )
-FAILED = {"node_id": "3", "node_type": "A", "exception_type": "E", "exception_message": HALF_A_CHARACTER}
+FAILED = {"node_id": "3", "node_type": "A", "exception_type": "E", "exception_message": LONE_SURROGATE}
 ODD_HISTORY = {
     "x": {
         "prompt": [1, "x", {}, {}, []],
-        "outputs": {"9": {"images": [{"filename": f"{HALF_A_CHARACTER}.png", "subfolder": ""}]}},
+        "outputs": {"9": {"images": [{"filename": f"{LONE_SURROGATE}.png", "subfolder": ""}]}},
         "status": {"status_str": "error", "messages": [["execution_error", FAILED]]},
     }
 }
-ODD_REJECTION = {"error": {"type": "t", "message": HALF_A_CHARACTER}, "node_errors": {HALF_A_CHARACTER: {}}}
+ODD_REJECTION = {"error": {"type": "t", "message": LONE_SURROGATE}, "node_errors": {LONE_SURROGATE: {}}}
 
 
 @given(
@@ -136,9 +136,9 @@ ODD_REJECTION = {"error": {"type": "t", "message": HALF_A_CHARACTER}, "node_erro
     headers=HEADERS,
 )
 @example(method="history", body=json.dumps(ODD_HISTORY), status=200, headers={})
-@example(method="submit", body=json.dumps({"prompt_id": HALF_A_CHARACTER}), status=200, headers={})
+@example(method="submit", body=json.dumps({"prompt_id": LONE_SURROGATE}), status=200, headers={})
 @example(method="submit", body=json.dumps(ODD_REJECTION), status=400, headers={})
-@example(method="models", body=json.dumps([f"{HALF_A_CHARACTER}.safetensors"]), status=200, headers={})
+@example(method="models", body=json.dumps([f"{LONE_SURROGATE}.safetensors"]), status=200, headers={})
 @example(method="models", body=b"[" * 100_000, status=200, headers={})
 @example(method="remaining", body=b'{"exec_info": {"queue_remaining": ' + b"9" * 5000 + b"}}", status=200, headers={})
 @example(method="queue", body=json.dumps(nested(400)), status=200, headers={})

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support.damaged_json import HALF_A_CHARACTER
+from support.damaged_json import LONE_SURROGATE
 from support.fast_disk import HastyDisk, contents
 
 from orchestrator.comfyui import ComfyUI, OutputText
@@ -36,8 +36,8 @@ URLS = st.builds(
 @example(text="http://[")
 @example(text=f"http:/127.0.0.1:{SECRET}")
 @example(text="http://host\uff03x")
-@example(text=f"http://{HALF_A_CHARACTER}")
-@example(text=f"http://user:{HALF_A_CHARACTER}@host")
+@example(text=f"http://{LONE_SURROGATE}")
+@example(text=f"http://user:{LONE_SURROGATE}@host")
 def test_any_text_is_a_server_s_address_or_refused(text: str) -> None:
     """What is shown of it holds no password, and what is kept of it says the same again."""
     try:
@@ -102,7 +102,7 @@ ITEMS = st.lists(st.tuples(FOLDERS, WORDS, st.integers(1, 3)), min_size=2, max_s
 @example(layout=[("", "a", 1), ("a.txt", "b", 1)])
 @example(layout=[("a.txt", "b", 1), ("", "a", 1)])
 @example(layout=[("x", "A", 1), ("X", "a", 1)])
-@example(layout=[("", HALF_A_CHARACTER, 1), (HALF_A_CHARACTER, "a", 1)])
+@example(layout=[("", LONE_SURROGATE, 1), (LONE_SURROGATE, "a", 1)])
 def test_no_two_items_share_a_file_and_none_is_outside(layout: list[tuple[str, str, int]]) -> None:
     """Each item's outputs are all placed, or it is refused and nothing of it is left."""
     with tempfile.TemporaryDirectory() as name:

@@ -1,4 +1,4 @@
-"""Any workflow file, damaged or in the wrong format, gives a result or a TemplateError: never anything else."""
+"""Any workflow file, damaged or in the wrong format, gives a result or a TemplateError, never another exception."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support.damaged_json import HALF_A_CHARACTER, HUGE, JSON, damaged, damaged_bytes, nested, part, places
+from support.damaged_json import HUGE, JSON, LONE_SURROGATE, damaged, damaged_bytes, nested, part, places
 
 from orchestrator.errors import TemplateError
 from templates import (
@@ -54,7 +54,7 @@ VALUES = JSON | st.sampled_from(
 
 
 def attempt(what: Callable[[], Any]) -> Any:
-    """Its result, or None after a TemplateError that can be printed."""
+    """The result, or None after a TemplateError, whose message must be printable."""
     try:
         return what()
     except TemplateError as error:
@@ -70,8 +70,8 @@ def loaded(folder: Path, content: bytes) -> Graph | None:
     return workflow and workflow.graph
 
 
-def look_at(graph: Graph, object_info: dict[str, Any], address: str) -> None:
-    """All that is ever asked of a graph before it is sent."""
+def check_graph(graph: Graph, object_info: dict[str, Any], address: str) -> None:
+    """Every function that is called with a graph before it is submitted."""
     posted = json.dumps(graph)
     bindings = find_bindings(graph)
     assert touched_nodes(graph, bindings, bindings) <= set(graph)
@@ -94,12 +94,12 @@ ADDRESSES = st.sampled_from(["3.seed", "title=Noise.seed", "class=KSampler.seed"
 @given(document=st.sampled_from(sorted(GRAPHS)).flatmap(lambda name: damaged(GRAPHS[name])), address=ADDRESSES)
 @example(document=GRAPHS["smoke"] | {"9": {"class_type": "SaveImage", "inputs": {"images": ["2", 1e999]}}}, address="")
 @example(document=GRAPHS["smoke"] | {"9": {"class_type": "A", "inputs": {"images": ["2", HUGE[-1]]}}}, address="")
-@example(document={f"{HALF_A_CHARACTER}1": GRAPHS["smoke"]["3"]}, address="3.seed")
+@example(document={f"{LONE_SURROGATE}1": GRAPHS["smoke"]["3"]}, address="3.seed")
 @example(document=GRAPHS["smoke"] | {"1": {"class_type": "EmptyImage", "inputs": {"batch_size": 2**63}}}, address="")
 def test_damaged_templates(tmp_path: Path, document: Any, address: str) -> None:
     graph = loaded(tmp_path, json.dumps(document).encode())
     if graph is not None:
-        look_at(graph, OBJECT_INFO, address)
+        check_graph(graph, OBJECT_INFO, address)
     graph = attempt(lambda: parse_graph(document, where="flow.json"))
     if graph is not None:
         find_bindings(graph)
@@ -107,7 +107,7 @@ def test_damaged_templates(tmp_path: Path, document: Any, address: str) -> None:
 
 
 @given(name=st.sampled_from(sorted(GRAPHS)), data=st.data())
-def test_what_a_server_says_of_its_nodes_may_be_damaged_too(name: str, data: st.DataObject) -> None:
+def test_object_info_may_be_damaged_too(name: str, data: st.DataObject) -> None:
     graph = GRAPHS[name]
     classes = {node["class_type"] for node in graph.values()}
     info = {class_type: OBJECT_INFO[class_type] for class_type in classes & set(OBJECT_INFO)}
@@ -127,11 +127,11 @@ def test_what_a_server_says_of_its_nodes_may_be_damaged_too(name: str, data: st.
 def test_any_file(tmp_path: Path, content: bytes) -> None:
     graph = loaded(tmp_path, content)
     if graph is not None:
-        look_at(graph, OBJECT_INFO, "3.seed")
+        check_graph(graph, OBJECT_INFO, "3.seed")
 
 
 @given(document=damaged(EDITOR_FORMAT))
-def test_the_editor_s_format_is_never_taken_for_a_graph(document: Any) -> None:
+def test_the_editor_format_is_never_taken_for_a_graph(document: Any) -> None:
     graph = attempt(lambda: parse_graph(document, where="flow.json"))
     assert graph is None or "nodes" not in graph or not isinstance(graph["nodes"], list)
 
@@ -140,7 +140,7 @@ def test_the_editor_s_format_is_never_taken_for_a_graph(document: Any) -> None:
 @example(name="txt2img-sd15", values={"cfg": "9" * 400})
 @example(name="txt2img-sd15", values={"cfg": HUGE[-1]})
 @example(name="txt2img-sd15", values={"cfg": 10**5000})
-def test_any_value_is_bound_as_json_can_carry_it_or_refused(name: str, values: dict[str, Any]) -> None:
+def test_any_value_is_bound_as_valid_json_or_refused(name: str, values: dict[str, Any]) -> None:
     graph = GRAPHS[name]
     bindings = find_bindings(graph)
     bound = attempt(lambda: bind(graph, bindings, values))
@@ -159,7 +159,7 @@ def test_any_value_is_bound_as_json_can_carry_it_or_refused(name: str, values: d
 
 
 @pytest.mark.parametrize("name", sorted(GRAPHS))
-def test_undamaged_they_are_all_fine(name: str) -> None:
-    """Otherwise the tests above would see refusals alone."""
-    look_at(GRAPHS[name], OBJECT_INFO, "3.seed")
+def test_the_undamaged_graphs_are_accepted(name: str) -> None:
+    """Otherwise the tests above would only see refusals."""
+    check_graph(GRAPHS[name], OBJECT_INFO, "3.seed")
     assert attempt(lambda: fingerprint(GRAPHS[name])) is not None

@@ -59,16 +59,16 @@ def noted(project: Project) -> Batch:
 
 
 def test_killed_between_the_delivery_and_its_note_it_is_told_again_as_the_same_event(make_project: MakeProject) -> None:
-    with Loopback(lambda asked: asked.reply(200)) as receiver:
+    with Loopback(lambda request: request.reply(200)) as receiver:
         project = make_project(count=1)
         with_batch(project, url=receiver.url + "/hook")
         # The first append is the end of the batch, the second that it was told.
         killed = project.run(launch=("--kill", "before:state.json.batch_log:JsonBatchLog.append:2"))
         assert killed.code == 137
-        assert len(receiver.asked) == 1
+        assert len(receiver.requests) == 1
         assert (len(noted(project).ends), noted(project).told) == (1, [])
         assert project.run().code == 0
-        first, second = receiver.asked
+        first, second = receiver.requests
     assert first.body == second.body
     assert [json.loads(first.body)["event"]] == [end.event for end in noted(project).ends]
     assert [told.delivered for told in noted(project).told] == [True]
@@ -79,14 +79,14 @@ def test_killed_between_the_delivery_and_its_note_it_is_told_again_as_the_same_e
 def test_killed_before_the_end_is_noted_nobody_has_heard_of_it_and_the_next_burst_notes_it(
     make_project: MakeProject,
 ) -> None:
-    with Loopback(lambda asked: asked.reply(200)) as receiver:
+    with Loopback(lambda request: request.reply(200)) as receiver:
         project = make_project(count=1)
         with_batch(project, url=receiver.url + "/hook")
         killed = project.run(launch=("--kill", "before:state.json.batch_log:JsonBatchLog.append"))
-        assert (killed.code, receiver.asked) == (137, [])
+        assert (killed.code, receiver.requests) == (137, [])
         assert set(project.statuses()) == {"completed"}
         assert project.run().code == 0
-        assert len(receiver.asked) == 1
+        assert len(receiver.requests) == 1
     assert [end.how for end in noted(project).ends] == ["done"]
 
 
@@ -96,7 +96,7 @@ def test_a_receiver_that_hangs_keeps_no_burst_from_ending(
     release = threading.Event()
     # Longer than the test waits for the burst's end.
     monkeypatch.setattr(notify, "_TIMEOUTS", (120.0, 120.0))
-    with Loopback(lambda asked: (release.wait(120), asked.reply(200))[1]) as receiver:
+    with Loopback(lambda request: (release.wait(120), request.reply(200))[1]) as receiver:
         project = make_project(count=1)
         with_batch(project, url=receiver.url + "/hook?token=hunter2")
         try:
@@ -111,7 +111,7 @@ def test_a_receiver_that_hangs_keeps_no_burst_from_ending(
 
 
 def test_what_ended_before_a_run_is_told_while_it_works(make_project: MakeProject, sandbox: Sandbox) -> None:
-    with Loopback(lambda asked: asked.reply(200)) as receiver:
+    with Loopback(lambda request: request.reply(200)) as receiver:
         project = make_project(count=1)
         with_batch(project, url=receiver.url, cancelled=True)
         sandbox.hold()
@@ -120,18 +120,18 @@ def test_what_ended_before_a_run_is_told_while_it_works(make_project: MakeProjec
             assert Status.COMPLETED not in {item.status for item in project.items()}
             sandbox.release()
             assert end().exit_code == 0
-        assert json.loads(receiver.asked[0].body)["kind"] == "batch.cancelled"
+        assert json.loads(receiver.requests[0].body)["kind"] == "batch.cancelled"
 
 
 def test_a_run_that_is_told_to_stop_waits_for_no_receiver(make_project: MakeProject, sandbox: Sandbox) -> None:
     release, stop, clock = threading.Event(), threading.Event(), NotedWaits()
-    with Loopback(lambda asked: (release.wait(30), asked.reply(200))[1]) as receiver:
+    with Loopback(lambda request: (release.wait(30), request.reply(200))[1]) as receiver:
         project = make_project(count=1)
         with_batch(project, url=receiver.url, cancelled=True)
         sandbox.hold()
         try:
             with beside(Run(Request(state=project.state), stop=stop, clock=clock).execute) as end:
-                wait_until(lambda: receiver.asked, what="the request")
+                wait_until(lambda: receiver.requests, what="the request")
                 stop.set()
                 assert end().ended == "stopped"
         finally:

@@ -185,12 +185,12 @@ def test_cancel_brings_password_and_key_to_the_server_that_they_are_for(
     state: Path, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
     monkeypatch.setenv("KEY", "for it alone")
-    with Loopback(lambda asked: asked.reply(401)) as server:
+    with Loopback(lambda request: request.reply(401)) as server:
         state.write_text(json.dumps({"a.txt": {"status": "submitted", "prompt_id": "x", "server": server.url}}))
         write(state, f'[headers."{server.url}"]\nX-Key = "env:KEY"\n')
         address = server.url.replace("//", "//user:p@") if known else "http://127.0.0.1:9"
         cancel(state, (), overrides=Overrides(servers=(address,)))
-    sent = {(asked.headers.get("Authorization"), asked.headers.get("X-Key")) for asked in server.asked}
+    sent = {(request.headers.get("Authorization"), request.headers.get("X-Key")) for request in server.requests}
     assert sent == ({("Basic dXNlcjpw", "for it alone")} if known else {(None, None)})
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.comfyui_loopback import BatchSpec, Loopback, MovedClock
+from support.comfyui_loopback import Loopback, MovedClock, Request
 from support.served_outputs import ID, Recorder, Server, file, png, serve, there
 
 from orchestrator import outputs as outputs_module
@@ -24,33 +24,35 @@ from state.item import OutputRecord
 LARGE = random.Random(1).randbytes(1 << 20)
 
 
-def half(asked: BatchSpec, data: bytes) -> None:
-    start = asked.start or 0
+def half(request: Request, data: bytes) -> None:
+    start = request.start or 0
     part = data[start : start + (len(data) - start) // 2]
     if start:
-        asked.reply(206, part, announced=len(data) - start, Content_Range=f"bytes {start}-{len(data) - 1}/{len(data)}")
+        request.reply(
+            206, part, announced=len(data) - start, Content_Range=f"bytes {start}-{len(data) - 1}/{len(data)}"
+        )
     else:
-        asked.reply(200, part, announced=len(data))
+        request.reply(200, part, announced=len(data))
 
 
-def reset(asked: BatchSpec, data: bytes) -> None:
-    asked.reset()
+def reset(request: Request, data: bytes) -> None:
+    request.reset()
 
 
-def without_range(asked: BatchSpec, data: bytes) -> None:
-    asked.reply(200, data)
+def without_range(request: Request, data: bytes) -> None:
+    request.reply(200, data)
 
 
-def wrong_range(asked: BatchSpec, data: bytes) -> None:
-    asked.reply(206, data, Content_Range=f"bytes 0-{len(data) - 1}/{len(data)}")
+def wrong_range(request: Request, data: bytes) -> None:
+    request.reply(206, data, Content_Range=f"bytes 0-{len(data) - 1}/{len(data)}")
 
 
-def not_satisfiable(asked: BatchSpec, data: bytes) -> None:
-    asked.reply(416)
+def not_satisfiable(request: Request, data: bytes) -> None:
+    request.reply(416)
 
 
-def flipped(asked: BatchSpec, data: bytes) -> None:
-    serve(asked, bytes([*data[:100], data[100] ^ 1, *data[101:]]))
+def flipped(request: Request, data: bytes) -> None:
+    serve(request, bytes([*data[:100], data[100] ^ 1, *data[101:]]))
 
 
 @pytest.fixture
@@ -145,7 +147,7 @@ def test_a_break_is_resumed_where_it_was(outputs: Outputs, client: ComfyUI, serv
 
 @pytest.mark.parametrize("second", [without_range, wrong_range, not_satisfiable])
 def test_a_server_that_cannot_resume_begins_again(
-    second: Callable[[BatchSpec, bytes], None], outputs: Outputs, client: ComfyUI, server: Server
+    second: Callable[[Request, bytes], None], outputs: Outputs, client: ComfyUI, server: Server
 ) -> None:
     server.files["v.mp4"] = LARGE
     server.faults = [half, second]
@@ -155,9 +157,9 @@ def test_a_server_that_cannot_resume_begins_again(
 
 
 def test_a_file_that_changes_between_two_tries_is_not_mixed(outputs: Outputs, client: ComfyUI, server: Server) -> None:
-    def changes(asked: BatchSpec, data: bytes) -> None:
+    def changes(request: Request, data: bytes) -> None:
         server.files["v.mp4"] = b"new" * (1 << 18)
-        half(asked, data)
+        half(request, data)
 
     server.files["v.mp4"] = LARGE
     server.faults = [changes]
@@ -166,11 +168,11 @@ def test_a_file_that_changes_between_two_tries_is_not_mixed(outputs: Outputs, cl
 
 
 def test_a_server_that_gives_ranges_in_pieces(outputs: Outputs, client: ComfyUI, server: Server) -> None:
-    def piece(asked: BatchSpec, data: bytes) -> None:
-        assert asked.start is not None
-        part = data[asked.start : asked.start + (1 << 18)]
-        whole = f"bytes {asked.start}-{asked.start + len(part) - 1}/{len(data)}"
-        asked.reply(206, part, Content_Range=whole)
+    def piece(request: Request, data: bytes) -> None:
+        assert request.start is not None
+        part = data[request.start : request.start + (1 << 18)]
+        whole = f"bytes {request.start}-{request.start + len(part) - 1}/{len(data)}"
+        request.reply(206, part, Content_Range=whole)
 
     server.files["v.mp4"] = LARGE
     server.faults = [half, piece, piece]
@@ -198,7 +200,7 @@ def test_a_reset_before_the_body_is_the_client_s_to_repeat(outputs: Outputs, cli
     [(png()[:-30], None), (b"", None), (b"<html>no picture</html>", None), (png(), flipped)],
 )
 def test_a_half_or_undecodable_file_never_gets_its_name(
-    content: bytes, fault: Callable[[BatchSpec, bytes], None] | None, outputs: Outputs, client: ComfyUI, server: Server
+    content: bytes, fault: Callable[[Request, bytes], None] | None, outputs: Outputs, client: ComfyUI, server: Server
 ) -> None:
     server.files = {"ok.png": png(5), "a.png": content}
     server.faults = [serve, *[fault] * 20] if fault else []
@@ -213,7 +215,7 @@ def test_a_connection_that_always_breaks_says_nothing_about_the_file(
 ) -> None:
     """Five times without a byte more; the item would be rendered again if its picture were called damaged."""
     server.files["a.png"] = png()
-    server.faults = [lambda asked, data: asked.reply(200, announced=len(data))] * 20
+    server.faults = [lambda request, data: request.reply(200, announced=len(data))] * 20
     with pytest.raises(ServerUnreachable, match=r"a\.png of node 9 breaks off after 0 of \d+ bytes; tried 5 times"):
         collect(outputs, client, [file()])
     assert there(outputs) == {}
@@ -221,10 +223,10 @@ def test_a_connection_that_always_breaks_says_nothing_about_the_file(
 
 
 def test_breaks_that_get_further_each_time_are_not_counted(outputs: Outputs, client: ComfyUI, server: Server) -> None:
-    def part(asked: BatchSpec, data: bytes) -> None:
-        rest = data[asked.start or 0 :]
-        whole = f"bytes {asked.start or 0}-{len(data) - 1}/{len(data)}"
-        asked.reply(206 if asked.start else 200, rest[: len(data) // 8], announced=len(rest), Content_Range=whole)
+    def part(request: Request, data: bytes) -> None:
+        rest = data[request.start or 0 :]
+        whole = f"bytes {request.start or 0}-{len(data) - 1}/{len(data)}"
+        request.reply(206 if request.start else 200, rest[: len(data) // 8], announced=len(rest), Content_Range=whole)
 
     server.files["v.mp4"] = LARGE
     server.faults = [part] * 7
@@ -426,10 +428,10 @@ def test_abandon_removes_what_is_in_flight_and_nothing_is_placed_after(
 ) -> None:
     reached, go_on = threading.Event(), threading.Event()
 
-    def slow(asked: BatchSpec, data: bytes) -> None:
+    def slow(request: Request, data: bytes) -> None:
         reached.set()
         go_on.wait(10)
-        serve(asked, data)
+        serve(request, data)
 
     server.files = {"a.png": png(1), "b.png": png(2)}
     server.faults = [serve, slow]

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.comfyui_loopback import BatchSpec, Loopback, MovedClock
+from support.comfyui_loopback import Loopback, MovedClock, Request
 from support.served_outputs import Recorder, Server, file, png, serve, there
 
 from orchestrator.comfyui import ComfyUI
@@ -54,9 +54,9 @@ class Barrier:
     def __init__(self, count: int) -> None:
         self._barrier = threading.Barrier(count)
 
-    def __call__(self, asked: BatchSpec, data: bytes) -> None:
+    def __call__(self, request: Request, data: bytes) -> None:
         self._barrier.wait(10)
-        serve(asked, data)
+        serve(request, data)
 
 
 class Gate:
@@ -66,10 +66,10 @@ class Gate:
         self._open = threading.Event()
         self._reached = threading.Barrier(count + 1)
 
-    def __call__(self, asked: BatchSpec, data: bytes) -> None:
+    def __call__(self, request: Request, data: bytes) -> None:
         self._reached.wait(10)
         self._open.wait(10)
-        serve(asked, data)
+        serve(request, data)
 
     def wait_until_reached(self) -> None:
         self._reached.wait(10)

@@ -130,7 +130,7 @@ def test_cancelled_from_a_second_process(scene: Scene, server_url: str, asked: C
     template = asked("", count=1)[:2]
     rows = [{"prompt": "a house", "width": side, "height": side} for side in (64, 64, *[2048] * 6)]
     (scene.directory / "l.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    with Loopback(lambda asked: asked.reply(204)) as receiver:
+    with Loopback(lambda request: request.reply(204)) as receiver:
         said = (*template, "--jsonl", "l.jsonl", "--notify", receiver.url)
         with scene.generating(server_url, *said) as process:
             wait_until(lambda: scene.state.exists() and scene.counts()[Status.COMPLETED] == 2, what="two are finished")
@@ -150,7 +150,7 @@ def test_cancelled_from_a_second_process(scene: Scene, server_url: str, asked: C
     assert "execution_interrupted" in messages(history[rest[0].key])
     assert sorted(path.name for path in scene.output.rglob("*.png")) == ["image_001.png", "image_002.png"]
     assert scene.say("batches", "show", str(items[0].batch)).report["standing"] == "cancelled"
-    assert [json.loads(asked.body)["kind"] for asked in receiver.asked] == ["batch.cancelled"]
+    assert [json.loads(request.body)["kind"] for request in receiver.requests] == ["batch.cancelled"]
 
 
 def test_cancelling_one_batch_interrupts_no_other(

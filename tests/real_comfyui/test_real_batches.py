@@ -251,18 +251,18 @@ def test_old_batches_are_looked_at_and_cleaned_away(scene: Scene, server_url: st
 
 def test_a_receiver_is_told_how_a_batch_ended(scene: Scene, server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOK_KEY", "a key")
-    with Loopback(lambda asked: asked.reply(204)) as receiver:
+    with Loopback(lambda request: request.reply(204)) as receiver:
         hook = ("--notify", f"{receiver.url}/hook", "--notify-secret", "HOOK_KEY")
         items = smoke(scene, server_url, "--prompt", "a house", "--count", "2", *hook)
         said = scene.generate(server_url, "--prompt", "x", "--set", "4.regex_pattern=(", *hook)
         assert said.code == 1, said.words
         assert scene.run(server_url).code == 0
-    told = [json.loads(asked.body) for asked in receiver.asked]
+    told = [json.loads(request.body) for request in receiver.requests]
     assert [(event["kind"], event["batch"]) for event in told] == [
         ("batch.done", items[0].batch),
         ("batch.failed", said.report["batch"]),
     ]
     assert told[0]["counts"] == {"completed": 2, "failed": 0, "cancelled": 0}
-    for asked in receiver.asked:
-        signature = hmac.new(b"a key", asked.body, "sha256").hexdigest()
-        assert asked.headers["X-Burst-Signature"] == f"sha256={signature}"
+    for request in receiver.requests:
+        signature = hmac.new(b"a key", request.body, "sha256").hexdigest()
+        assert request.headers["X-Burst-Signature"] == f"sha256={signature}"

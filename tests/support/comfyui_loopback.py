@@ -16,7 +16,7 @@ from typing import Any
 from orchestrator.clock import Clock
 
 
-class BatchSpec:
+class Request:
     """One request as it arrived."""
 
     def __init__(self, handler: BaseHTTPRequestHandler) -> None:
@@ -65,19 +65,19 @@ class _Quiet(ThreadingHTTPServer):
 
 
 class Loopback:
-    """`answer` is called for each request, on a thread of the server's; `asked` keeps them all."""
+    """`answer` is called for each request, on a thread of the server's; `requests` collects them."""
 
-    def __init__(self, answer: Callable[[BatchSpec], None]) -> None:
+    def __init__(self, answer: Callable[[Request], None]) -> None:
         self.answer = answer
-        self.asked: list[BatchSpec] = []
+        self.requests: list[Request] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                request = BatchSpec(self)
-                outer.asked.append(request)
+                request = Request(self)
+                outer.requests.append(request)
                 outer.answer(request)
 
             do_POST = do_GET

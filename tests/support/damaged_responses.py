@@ -11,7 +11,7 @@ import requests
 
 from orchestrator.comfyui import responses as answers
 from orchestrator.comfyui.responses import WrongShape
-from support.comfyui_loopback import BatchSpec
+from support.comfyui_loopback import Request
 from support.damaged_json import part, places
 
 INSTEAD = (301, 404, 429, 500, 503)
@@ -38,49 +38,49 @@ class Spoiler:
     def close(self) -> None:
         self._session.close()
 
-    def answer(self, asked: BatchSpec) -> None:
+    def answer(self, request: Request) -> None:
         number, self._seen = self._seen, self._seen + 1
         way = self._chance.choice(
             ("instead", "reset before", "reset after", "500 after", "html", "cut", "part", "part")
         )
         if number not in self._numbers:
             way = "well"
-        if "/view" in asked.path and way in ("instead", "cut"):
+        if "/view" in request.path and way in ("instead", "cut"):
             self.lies += 1  # a file that is gone, or that is always cut, is rendered again
         if way == "instead":
-            asked.reply(self._chance.choice(INSTEAD), b"", Location="http://127.0.0.1:9/", Retry_After="1")
+            request.reply(self._chance.choice(INSTEAD), b"", Location="http://127.0.0.1:9/", Retry_After="1")
             return
         if way == "reset before":
-            asked.reset()
+            request.reset()
             return
-        found = self._passed_on(asked)
+        found = self._passed_on(request)
         body = found.content
         match way:
             case "reset after":
-                asked.reset()
+                request.reset()
                 return
             case "500 after":
-                asked.reply(500, b"oops")
+                request.reply(500, b"oops")
                 return
             case "html":
-                asked.reply(200, b"<html>maintenance</html>", Content_Type="text/html")
+                request.reply(200, b"<html>maintenance</html>", Content_Type="text/html")
                 return
             case "cut":
-                asked.reply(found.status_code, body[: len(body) // 2], announced=len(body))
+                request.reply(found.status_code, body[: len(body) // 2], announced=len(body))
                 return
             case "part":
-                body = self._damaged(asked, body)
-        asked.reply(found.status_code, body, Content_Type=found.headers.get("Content-Type", ""))
+                body = self._damaged(request, body)
+        request.reply(found.status_code, body, Content_Type=found.headers.get("Content-Type", ""))
 
-    def _passed_on(self, asked: BatchSpec) -> requests.Response:
-        headers = {"Content-Type": asked.headers.get("Content-Type", "")}
+    def _passed_on(self, request: Request) -> requests.Response:
+        headers = {"Content-Type": request.headers.get("Content-Type", "")}
         return self._session.request(
-            asked.method, self._target + asked.path, data=asked.body, headers=headers, timeout=30
+            request.method, self._target + request.path, data=request.body, headers=headers, timeout=30
         )
 
-    def _damaged(self, asked: BatchSpec, body: bytes) -> bytes:
+    def _damaged(self, request: Request, body: bytes) -> bytes:
         """The answer with one part gone or another. What is no JSON is left as it is."""
-        read = _reader(asked)
+        read = _reader(request)
         try:
             document = json.loads(body)
         except ValueError:
@@ -97,12 +97,12 @@ class Spoiler:
         return json.dumps(document).encode()
 
 
-def _reader(asked: BatchSpec) -> Reader | None:
-    path = asked.path.partition("?")[0].removeprefix("/api")
+def _reader(request: Request) -> Reader | None:
+    path = request.path.partition("?")[0].removeprefix("/api")
     if path.startswith("/history/"):
         return lambda body: answers.read_history(path.rpartition("/")[2], body, str)
     readers: dict[str, Reader] = {"/queue": answers.read_queue, "/prompt": answers.read_queue_remaining}
-    return answers.read_submitted if asked.method == "POST" and path == "/prompt" else readers.get(path)
+    return answers.read_submitted if request.method == "POST" and path == "/prompt" else readers.get(path)
 
 
 def _is_read(read: Reader, document: Any) -> bool:

@@ -17,7 +17,7 @@ from orchestrator.comfyui import OutputFile
 from orchestrator.errors import DiskFull
 from orchestrator.outputs import Outputs
 from state.disk import Disk, Handle
-from support.comfyui_loopback import BatchSpec
+from support.comfyui_loopback import Request
 
 ID = "954be33e-63a7-4487-974d-03c1e46594a8"
 
@@ -40,29 +40,29 @@ class Server:
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.faults: list[Callable[[BatchSpec, bytes], None]] = []
+        self.faults: list[Callable[[Request, bytes], None]] = []
         self.ranges: list[int | None] = []
 
-    def answer(self, asked: BatchSpec) -> None:
-        if asked.path == "/api/prompt":
-            asked.json({"exec_info": {"queue_remaining": 0}})
+    def answer(self, request: Request) -> None:
+        if request.path == "/api/prompt":
+            request.json({"exec_info": {"queue_remaining": 0}})
             return
-        self.ranges.append(asked.start)
-        data = self.files.get(asked.path.partition("filename=")[2].partition("&")[0])
+        self.ranges.append(request.start)
+        data = self.files.get(request.path.partition("filename=")[2].partition("&")[0])
         if data is None:
-            asked.reply(404)
+            request.reply(404)
         elif self.faults:
-            self.faults.pop(0)(asked, data)
+            self.faults.pop(0)(request, data)
         else:
-            serve(asked, data)
+            serve(request, data)
 
 
-def serve(asked: BatchSpec, data: bytes) -> None:
-    if asked.start is None:
-        asked.reply(200, data)
+def serve(request: Request, data: bytes) -> None:
+    if request.start is None:
+        request.reply(200, data)
     else:
-        whole = f"bytes {asked.start}-{len(data) - 1}/{len(data)}"
-        asked.reply(206, data[asked.start :], Content_Range=whole)
+        whole = f"bytes {request.start}-{len(data) - 1}/{len(data)}"
+        request.reply(206, data[request.start :], Content_Range=whole)
 
 
 def there(outputs: Outputs) -> dict[str, bytes]:

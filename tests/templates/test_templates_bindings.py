@@ -1,4 +1,4 @@
-"""What each name binds to, and putting values in."""
+"""Detection of bindings, and setting values through them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
         "batch_size": ["5.batch_size"],
         "prefix": ["20.filename_prefix"],
     },
-    # Primitives hold the text, the seed and the width; both conditionings pass one ControlNet node.
+    # Primitives hold the text, seed and width; both conditionings go through one ControlNet node.
     "controlnet": {
         "prompt": ["2.value"],
         "negative": ["5.text"],
@@ -90,7 +90,7 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
         "image": ["6.image"],
         "prefix": ["14.filename_prefix"],
     },
-    # The settings lie in the nodes around SamplerCustomAdvanced; a basic guider has no cfg and no negative.
+    # The settings are in the nodes around SamplerCustomAdvanced; a basic guider has neither cfg nor negative.
     "flux": {
         "prompt": ["3.clip_l", "3.t5xxl"],
         "seed": ["6.noise_seed"],
@@ -120,14 +120,14 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
         "batch_size": ["7.batch_size"],
         "prefix": ["11.filename_prefix"],
     },
-    # Picture and mask hold the same name now, and are still two things.
+    # Image and mask have the same file name in the template, but are separate.
     "inpaint": {k: v for k, v in TEXT_TO_IMAGE.items() if k not in SIZES}
     | {"image": ["10.image"], "mask": ["11.image"]},
 }
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_bindings_are_found_without_being_told(name: str) -> None:
+def test_bindings_are_detected(name: str) -> None:
     assert addresses(ALL[name]) == EXPECTED[name]
 
 
@@ -147,7 +147,7 @@ def test_the_recorded_image_to_image_graph() -> None:
 
 
 def loading(*extra: tuple[str, str, dict[str, Any]]) -> dict[str, Any]:
-    """A picture laid over another one through a mask, no sampler; `extra` nodes replace or join these."""
+    """An image composited onto another with a mask, without a sampler; `extra` nodes are added or replace others."""
     nodes = [
         ("1", "LoadImage", {"image": "a.png"}),
         ("2", "ImageInvert", {"image": ["1", 0]}),
@@ -159,26 +159,26 @@ def loading(*extra: tuple[str, str, dict[str, Any]]) -> dict[str, Any]:
 
 
 MASKED: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
-    "a mask that is loaded as one": (
+    "a mask loaded by LoadImageMask": (
         loading(("3", "LoadImageMask", {"image": "a.png", "channel": "red"})),
         {"image": ["1.image"], "mask": ["3.image"]},
     ),
-    "a picture that is made a mask": (
+    "an image converted to a mask": (
         loading(("3", "ImageToMask", {"image": ["0", 0], "channel": "red"}), ("0", "LoadImage", {"image": "a.png"})),
         {"image": ["1.image"], "mask": ["0.image"]},
     ),
-    "the transparency of another picture": (
+    "the alpha channel of another image": (
         loading(
             ("4", "ImageCompositeMasked", {"mask": ["3", 1], "destination": ["1", 0], "source": ["2", 0]}),
             ("3", "LoadImage", {"image": "m.png"}),
         ),
         {"image": ["1.image"], "mask": ["3.image"]},
     ),
-    "the transparency of the picture itself": (
+    "the alpha channel of the image itself": (
         loading(("3", "InvertMask", {"mask": ["1", 1]})),
         {"image": ["1.image"]},
     ),
-    "a mask of several": (
+    "several masks": (
         loading(
             ("3", "GrowMask", {"mask": ["5", 0], "expand": 4}),
             ("5", "LoadImageMask", {"image": "a.png", "channel": "red"}),
@@ -191,7 +191,7 @@ MASKED: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
 
 
 @pytest.mark.parametrize("name", MASKED)
-def test_picture_and_mask_are_told_apart_by_what_they_are_loaded_for(name: str) -> None:
+def test_image_and_mask_are_distinguished_by_their_use(name: str) -> None:
     graph, expected = MASKED[name]
     assert addresses(graph) == expected | {"prefix": ["9.filename_prefix"]}
 
@@ -202,7 +202,7 @@ def changed(graph: dict[str, Any], node_id: str, **inputs: Any) -> dict[str, Any
     return result
 
 
-def test_a_text_that_feeds_both_sides_is_the_prompt_alone() -> None:
+def test_a_text_used_for_both_sides_is_only_the_prompt() -> None:
     graph = changed(SHIPPED["txt2img-sd15"], "3", negative=["20", 0])
     graph["20"] = {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["6", 0]}}
     found = addresses(graph)
@@ -253,7 +253,7 @@ def test_several_free_texts_without_a_sampler_are_not_guessed() -> None:
     assert addresses(graph, prompt="20.string")["prompt"] == ["20.string"]
 
 
-def test_a_resized_picture_gives_the_size_and_a_repeated_latent_the_batch() -> None:
+def test_a_resized_image_sets_the_size_and_a_repeated_latent_the_batch() -> None:
     graph = changed(SHIPPED["img2img"], "5", pixels=["20", 0])
     graph["20"] = {"class_type": "ImageScale", "inputs": {"image": ["10", 0], "width": 640, "height": 480, "crop": "x"}}
     graph["21"] = {"class_type": "RepeatLatentBatch", "inputs": {"samples": ["5", 0], "amount": 2}}
@@ -295,7 +295,7 @@ def renumbered(graph: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
 
 @settings(deadline=None)
 @given(data=st.data(), name=st.sampled_from(sorted(ALL)))
-def test_renumbering_the_nodes_renumbers_bindings_and_what_is_bound(data: st.DataObject, name: str) -> None:
+def test_renumbering_the_nodes_only_renumbers_the_bindings(data: st.DataObject, name: str) -> None:
     graph = ALL[name]
     fresh = data.draw(
         st.lists(st.text("0123456789:abZ_.", min_size=1), min_size=len(graph), max_size=len(graph), unique=True)
@@ -343,7 +343,7 @@ def test_binding_sets_its_targets_and_nothing_else(name: str) -> None:
         (["2", 0], 5, 5),
     ],
 )
-def test_a_value_takes_the_type_of_what_it_replaces(existing: Any, given_value: Any, bound: Any) -> None:
+def test_a_value_is_converted_to_the_type_that_it_replaces(existing: Any, given_value: Any, bound: Any) -> None:
     graph = {"1": {"class_type": "A", "inputs": {"steps_or_so": existing}}}
     result = bind(graph, {"x": (Target("1", "steps_or_so"),)}, {"x": given_value})
     value = result["1"]["inputs"]["steps_or_so"]
@@ -351,7 +351,7 @@ def test_a_value_takes_the_type_of_what_it_replaces(existing: Any, given_value: 
     assert type(value) is type(bound)
 
 
-def test_seven_may_become_seven_and_a_half_only_where_halves_make_sense() -> None:
+def test_only_integer_inputs_refuse_a_fraction() -> None:
     graph = changed(SHIPPED["txt2img-sd15"], "3", cfg=7)
     bindings = find_bindings(graph)
     assert bind(graph, bindings, {"cfg": 7.5})["3"]["inputs"]["cfg"] == 7.5
@@ -365,13 +365,13 @@ def test_seven_may_become_seven_and_a_half_only_where_halves_make_sense() -> Non
     ("existing", "given_value"),
     [(20, "many"), (20, True), (7.5, "inf"), (7.5, float("nan")), ("a", None), ("a", ["4", 0]), ("a", True), (True, 2)],
 )
-def test_a_value_that_does_not_fit_is_refused(existing: Any, given_value: Any) -> None:
+def test_a_value_of_the_wrong_type_is_refused(existing: Any, given_value: Any) -> None:
     graph = {"1": {"class_type": "A", "inputs": {"x": existing}}}
     with pytest.raises(TemplateError, match="'name': input \"x\" of node 1"):
         bind(graph, {"name": (Target("1", "x"),)}, {"name": given_value})
 
 
-def test_a_name_that_sets_nothing_names_those_that_do() -> None:
+def test_an_unknown_name_lists_the_available_ones() -> None:
     graph = SHIPPED["smoke"]
     with pytest.raises(TemplateError, match=r"no binding 'cfg' \(available: prompt, seed.*--bind cfg=NODE.INPUT"):
         bind(graph, find_bindings(graph), {"cfg": 7})
@@ -395,26 +395,26 @@ def test_an_address_is_a_name_too(address: str) -> None:
 
 
 @pytest.mark.parametrize("values", [{"3.steps": 9, "steps": 5}, {"steps": 5, "3.steps": 9}])
-def test_an_address_says_more_than_a_name_for_the_same_input(values: dict[str, int]) -> None:
+def test_an_address_takes_precedence_over_a_name(values: dict[str, int]) -> None:
     graph = SHIPPED["txt2img-sd15"]
     assert bind(graph, find_bindings(graph), values)["3"]["inputs"]["steps"] == 9
 
 
-def test_a_bound_name_with_a_dot_is_no_address() -> None:
+def test_a_bound_name_with_a_dot_is_not_an_address() -> None:
     graph = SHIPPED["txt2img-sd15"]
     bindings = {"3.steps": (Target("3", "cfg"),)}
     bound = bind(graph, bindings, {"3.steps": 4})
     assert (bound["3"]["inputs"]["cfg"], bound["3"]["inputs"]["steps"]) == (4.0, graph["3"]["inputs"]["steps"])
 
 
-def test_a_wrong_address_says_what_is_there() -> None:
+def test_a_wrong_address_suggests_the_closest_input() -> None:
     graph = SHIPPED["txt2img-sd15"]
     with pytest.raises(TemplateError, match=r"'3.stepz'.*did you mean 'steps'"):
         bind(graph, find_bindings(graph), {"3.stepz": 9})
 
 
-def test_one_strength_is_bound_for_each_lora_that_is() -> None:
-    """The face LoRA's two strengths, not the style's of the same value; and those of a second node of its name."""
+def test_the_strengths_of_every_bound_lora_are_bound() -> None:
+    """Both strengths of the face LoRA, not those of the style LoRA; also those of a second node with the same LoRA."""
     graph = copy.deepcopy(FILES["hires"])
     assert addresses(graph)["lora_strength"] == ["12.strength_model", "12.strength_clip"]
     graph["11"]["inputs"]["lora_name"] = graph["12"]["inputs"]["lora_name"]
@@ -423,5 +423,5 @@ def test_one_strength_is_bound_for_each_lora_that_is() -> None:
     ]
 
 
-def test_every_found_name_is_a_known_name() -> None:
+def test_all_detected_names_are_known() -> None:
     assert {name for graph in ALL.values() for name in find_bindings(graph)} == set(NAMES)

@@ -47,7 +47,7 @@ def only(findings: list[Finding]) -> tuple[str, str | None, str]:
 
 
 @pytest.mark.parametrize("name", shipped_workflows())
-def test_the_shipped_workflows_are_faultless_where_the_models_are(name: str) -> None:
+def test_the_shipped_workflows_pass_on_a_server_with_their_models(name: str) -> None:
     workflow = load_workflow(name)
     assert check_offline(workflow, find_bindings(workflow.graph)) == []
     assert check_against(workflow.graph, server()) == []
@@ -58,7 +58,7 @@ def test_smoke_needs_no_model(name: str) -> None:
     assert check_against(load_workflow(name).graph, server(models=())) == []
 
 
-SOUND = load_workflow("smoke").graph
+VALID = load_workflow("smoke").graph
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ SOUND = load_workflow("smoke").graph
     ],
 )
 def test_each_fault_gives_one_finding(broken: dict[str, Any], severity: str, node_id: str, message: str) -> None:
-    found = only(offline(SOUND | broken))
+    found = only(offline(VALID | broken))
     assert found[:2] == (severity, node_id)
     assert message in found[2]
 
 
-def test_a_cycle_longer_than_the_way_in_is_shown_alone() -> None:
-    graph = SOUND | {
+def test_a_cycle_is_shown_without_the_path_to_it() -> None:
+    graph = VALID | {
         "6": node("PreviewAny", source=["7", 0]),
         "7": node("A", x=["8", 0]),
         "8": node("B", x=["9", 0], y=["1", 0]),
@@ -101,11 +101,11 @@ def test_a_cycle_longer_than_the_way_in_is_shown_alone() -> None:
 
 
 def test_a_node_linked_to_itself_is_a_cycle() -> None:
-    found = only(offline(SOUND | {"9": node("PreviewAny", source=["9", 0])}))
+    found = only(offline(VALID | {"9": node("PreviewAny", source=["9", 0])}))
     assert "9 (PreviewAny) → 9 (PreviewAny);" in found[2]
 
 
-def test_a_graph_that_saves_nothing_or_only_shows() -> None:
+def test_a_graph_without_save_nodes_and_one_with_only_previews() -> None:
     severities = [finding.severity for finding in offline({"1": node("EmptyImage", batch_size=1)})]
     assert severities == ["error", "warning"]
     found = only(offline({"1": node("PreviewAny", source=["2", 0]), "2": node("RegexReplace", string="x")}))
@@ -113,8 +113,8 @@ def test_a_graph_that_saves_nothing_or_only_shows() -> None:
 
 
 def test_a_missing_prompt_binding_and_a_stale_one() -> None:
-    assert "--bind prompt=" in only(offline(SOUND, prompt=()))[2]
-    assert only(offline(SOUND, cfg=(Target("77", "cfg"),)))[:2] == ("error", "77")
+    assert "--bind prompt=" in only(offline(VALID, prompt=()))[2]
+    assert only(offline(VALID, cfg=(Target("77", "cfg"),)))[:2] == ("error", "77")
 
 
 TEXT_TO_IMAGE = load_workflow("txt2img-sd15").graph
@@ -146,7 +146,7 @@ def with_inputs(node_id: str, **inputs: Any) -> dict[str, Any]:
         ("3", {"positive": ["4", 0]}, "warning", "expects CONDITIONING, but node 4"),
     ],
 )
-def test_what_the_server_would_refuse(node_id: str, inputs: dict[str, Any], severity: str, message: str) -> None:
+def test_inputs_that_the_server_would_reject(node_id: str, inputs: dict[str, Any], severity: str, message: str) -> None:
     found = only(check_against(with_inputs(node_id, **inputs), server()))
     assert found[:2] == (severity, node_id)
     assert message in found[2]
@@ -157,7 +157,7 @@ def test_models_on_a_server_that_has_none() -> None:
     assert "it has none" in only(check_against(TEXT_TO_IMAGE, server(models=())))[2]
 
 
-def test_a_picture_not_yet_uploaded_is_only_a_warning() -> None:
+def test_an_image_not_yet_uploaded_is_only_a_warning() -> None:
     graph = load_workflow("img2img").graph
     graph["10"]["inputs"]["image"] = "mine.png"
     assert only(check_against(graph, server()))[:2] == ("warning", "10")
@@ -178,22 +178,23 @@ def test_missing_nodes_and_inputs_come_before_warnings() -> None:
 
 
 @pytest.mark.parametrize("value", ["mp4", "mkv"])
-def test_both_shapes_of_a_list_are_read(value: str) -> None:
+def test_both_formats_of_a_combo_input(value: str) -> None:
     graph = {"1": node("SaveVideo", video=["2", 0], filename_prefix="x", format=value, codec="auto")}
     found = [finding.message for finding in check_against(graph, server()) if finding.severity == "error"]
     assert bool(found) == (value == "mkv")
 
 
 @pytest.mark.parametrize(("value", "messages"), [(["a", "b"], []), (["a", "c"], ["'c'"]), (["c", "d"], ["'c'", "'d'"])])
-def test_a_list_of_choices(value: list[str], messages: list[str]) -> None:
+def test_a_combo_input_with_several_values(value: list[str], messages: list[str]) -> None:
     tags = ["COMBO", {"multiselect": True, "options": ["a", "b"]}]
     info = {"Tag": {"input": {"required": {"tags": tags}}, "output_node": True}}
     found = [finding.message for finding in check_against({"1": node("Tag", tags={"__value__": value})}, info)]
-    assert [message in said for message, said in zip(messages, found, strict=True)] == [True] * len(messages)
+    assert len(found) == len(messages)
+    assert all(message in text for message, text in zip(messages, found, strict=True))
 
 
 @pytest.mark.parametrize("options", [[], None])
-def test_models_that_only_their_folder_lists(options: list[str] | None) -> None:
+def test_models_listed_only_by_their_folder(options: list[str] | None) -> None:
     spec = {"remote": {"route": "/models/loras"}} | ({} if options is None else {"options": options})
     info = {"Load": {"input": {"required": {"file": ["COMBO", spec]}}, "output_node": True}}
     folders = {"loras": ["here.safetensors"]}
@@ -202,7 +203,7 @@ def test_models_that_only_their_folder_lists(options: list[str] | None) -> None:
     assert check_against(graph, info, folders={}.get) == check_against(graph, info) == []
 
 
-def test_what_nothing_hangs_on_is_only_worth_knowing() -> None:
+def test_an_unused_node_gives_only_a_warning() -> None:
     graph = TEXT_TO_IMAGE | {"20": node("CheckpointLoaderSimple", ckpt_name="gone.safetensors")}
     severity, node_id, message = only(check_against(graph, server()))
     assert (severity, node_id) == ("warning", "20")
@@ -219,7 +220,7 @@ def test_what_nothing_hangs_on_is_only_worth_knowing() -> None:
         ("submit model not on the server", "'absent.safetensors'"),
     ],
 )
-def test_what_a_real_server_rejected_is_found_beforehand(case: str, message: str) -> None:
+def test_the_rejections_of_a_real_server_are_predicted(case: str, message: str) -> None:
     found = only(check_against(RECORDED[case], server()))
     assert found[0] == "error"
     assert message in found[2]

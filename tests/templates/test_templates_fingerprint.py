@@ -42,7 +42,7 @@ def renamed(graph: dict[str, Any], ids: dict[str, str]) -> dict[str, Any]:
 
 @settings(deadline=None)
 @given(data=st.data(), name=st.sampled_from(sorted(SAVING)))
-def test_ids_titles_order_and_output_names_do_not_count(data: st.DataObject, name: str) -> None:
+def test_ids_titles_order_and_prefixes_do_not_count(data: st.DataObject, name: str) -> None:
     graph = SAVING[name]
     fresh = data.draw(
         st.lists(st.text("0123456789:abc", min_size=1), min_size=len(graph), max_size=len(graph), unique=True)
@@ -94,7 +94,7 @@ def test_a_link_is_not_the_text_that_looks_like_one() -> None:
     assert len({fingerprint(graph) for graph in (linked, texts, numbers, others)}) == 4
 
 
-def test_seven_and_seven_point_zero_are_one() -> None:
+def test_7_and_7_0_are_equal() -> None:
     assert fingerprint({"1": node("SaveImage", x=7)}) == fingerprint({"1": node("SaveImage", x=7.0)})
     assert fingerprint({"1": node("SaveImage", x={"y": [7]})}) == fingerprint({"1": node("SaveImage", x={"y": [7.0]})})
     assert fingerprint({"1": node("SaveImage", x=7)}) != fingerprint({"1": node("SaveImage", x=7.5)})
@@ -108,19 +108,19 @@ def test_two_equal_branches_count_twice_and_order_does_not_matter() -> None:
     assert fingerprint(shared) == fingerprint(twice)
 
 
-def test_what_leads_to_no_save_node_does_not_count() -> None:
+def test_nodes_that_no_save_node_depends_on_do_not_count() -> None:
     graph = GRAPHS["txt2img-sd15"]
     stray = {"50": node("CLIPTextEncode", text="note"), "51": node("ConditioningZeroOut", conditioning=["50", 0])}
     assert fingerprint(graph | stray) == fingerprint(graph)
     assert fingerprint(graph | {"52": node("PreviewImage", images=["8", 0])}) == fingerprint(graph)
 
 
-def test_previews_count_where_nothing_else_is_saved() -> None:
+def test_previews_count_if_nothing_else_is_saved() -> None:
     graph = {"1": node("EmptyImage", color=1), "2": node("PreviewImage", images=["1", 0])}
     assert fingerprint(graph) != fingerprint(graph | {"1": node("EmptyImage", color=2)})
 
 
-def test_a_cycle_and_a_graph_that_saves_nothing_are_refused() -> None:
+def test_a_cycle_and_a_graph_without_save_nodes_are_refused() -> None:
     cycle = {"1": node("SaveImage", images=["2", 0]), "2": node("A", x=["3", 0]), "3": node("B", x=["2", 0])}
     with pytest.raises(TemplateError, match=r"node 3 \(B\) depends on itself through its input 'x'"):
         fingerprint(cycle)

@@ -1,4 +1,4 @@
-"""LoRAs spliced into graphs: what is linked anew, what is refused, and what an item's `lora` becomes."""
+"""Splicing LoRAs into graphs: relinked nodes, refused graphs, and the `lora` of an item."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def node(class_type: str, **inputs: Any) -> dict[str, Any]:
 
 
 def linked_to(graph: Graph, node_id: str) -> set[str]:
-    """`node.input<slot` of everything that takes something from a node."""
+    """`node.input<slot` of every input linked to a node."""
     return {
         f"{other}.{name}<{value[1]}"
         for other, found in graph.items()
@@ -54,7 +54,7 @@ def linked_to(graph: Graph, node_id: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["txt2img-sd15", "txt2img-sdxl", "img2img"])
-def test_a_shipped_template_takes_a_lora_as_a_server_wants_it(sandbox: Sandbox, name: str) -> None:
+def test_a_lora_spliced_into_a_shipped_template_is_valid(sandbox: Sandbox, name: str) -> None:
     graph = load_workflow(name).graph
     original = copy.deepcopy(graph)
     spliced = splice_lora(graph, LORA, strength=0.75)
@@ -84,8 +84,8 @@ def test_several_loras_make_one_chain() -> None:
     assert graph["6"]["inputs"]["clip"] == graph["7"]["inputs"]["clip"] == [graph["3"]["inputs"]["model"][0], 1]
 
 
-def test_what_lies_between_loader_and_sampler_stays_behind_the_lora() -> None:
-    """A clip skip, a patched model and reroutes; the schedule that takes the model beside the sampler."""
+def test_nodes_between_loader_and_sampler_come_after_the_lora() -> None:
+    """A clip skip, a patched model and reroutes; a scheduler that uses the model as well as the sampler."""
     graph = copy.deepcopy(SD15)
     graph["20"] = node("CLIPSetLastLayer", clip=["24", 0], stop_at_clip_layer=-2)
     graph["21"] = node("ModelSamplingDiscrete", model=["23", 0], sampling="v_prediction", zsnr=False)
@@ -100,7 +100,7 @@ def test_what_lies_between_loader_and_sampler_stays_behind_the_lora() -> None:
     assert linked_to(spliced, new) == {"23.<0", "24.<1", "22.model<0"}
 
 
-def test_a_loader_whose_file_name_comes_from_elsewhere_is_still_the_loader() -> None:
+def test_a_loader_with_a_linked_file_name_is_still_the_loader() -> None:
     graph = copy.deepcopy(SD15)
     graph["4"]["inputs"]["ckpt_name"] = ["20", 0]
     graph["20"] = node("PickCheckpoint", folder="a", recursive=True)
@@ -111,14 +111,14 @@ def test_a_loader_whose_file_name_comes_from_elsewhere_is_still_the_loader() -> 
 
 
 def without_its_lora(graph: Graph) -> Graph:
-    """flux without its loader: the model goes straight to guider and scheduler."""
+    """flux without its LoRA loader: the model is linked directly to guider and scheduler."""
     graph = {node_id: copy.deepcopy(found) for node_id, found in graph.items() if node_id != "13"}
     for node_id in ("5", "8"):
         graph[node_id]["inputs"]["model"] = ["1", 0]
     return graph
 
 
-def test_model_and_text_encoder_of_two_loaders_meet_in_one_lora() -> None:
+def test_model_and_text_encoder_of_two_loaders_share_one_lora() -> None:
     graph = without_its_lora(FILES["flux"])
     spliced = splice_lora(graph, LORA, strength=0.5)
     (new,) = set(spliced) - set(graph)
@@ -127,7 +127,7 @@ def test_model_and_text_encoder_of_two_loaders_meet_in_one_lora() -> None:
     assert linked_to(spliced, new) == {"5.model<0", "8.model<0", "3.clip<1"}
 
 
-def test_where_no_text_is_encoded_the_model_alone_is_changed() -> None:
+def test_without_a_text_encoder_only_the_model_is_changed() -> None:
     graph = without_its_lora(FILES["flux"])
     graph["3"] = node("LoadConditioning", file="fox.pt")
     spliced = splice_lora(graph, LORA, strength=-0.5)
@@ -137,7 +137,7 @@ def test_where_no_text_is_encoded_the_model_alone_is_changed() -> None:
     assert linked_to(spliced, new) == {"5.model<0", "8.model<0"}
 
 
-def test_the_new_id_is_free_and_no_part_of_another() -> None:
+def test_the_new_id_is_not_used_even_as_part_of_another() -> None:
     ids = {"3": "8", "4": "9:4", "5": "10:5", "6": "11", "7": "12:7", "8": "x", "9": "9"}
     graph = {
         ids[node_id]: found
@@ -150,17 +150,17 @@ def test_the_new_id_is_free_and_no_part_of_another() -> None:
 
 
 @pytest.mark.parametrize("graph", [load_workflow("smoke").graph, {**SD15, "4": node("Nothing")} | {"3": node("A")}])
-def test_where_nothing_samples_there_is_no_place_for_a_lora(graph: Graph) -> None:
+def test_a_graph_without_a_sampler_is_refused(graph: Graph) -> None:
     with pytest.raises(TemplateError, match=r"cannot add the LoRA 'a\.pt'.*use a template where one does"):
         splice_lora(graph, "a.pt")
 
 
-def test_a_link_that_leads_nowhere_is_no_place_either() -> None:
+def test_a_broken_model_link_is_refused() -> None:
     with pytest.raises(TemplateError, match="cannot add the LoRA"):
         splice_lora({node_id: found for node_id, found in SD15.items() if node_id != "4"}, "a.pt")
 
 
-def test_several_loaders_are_named() -> None:
+def test_several_loaders_are_refused_by_name() -> None:
     with pytest.raises(TemplateError, match=r"1 \(Check\w+\), 2 \(Check\w+\).*--bind lora=NODE"):
         splice_lora(FILES["refiner"], LORA)
     merged = copy.deepcopy(SD15)
@@ -176,7 +176,7 @@ def test_several_loaders_are_named() -> None:
         splice_lora(two_encoders, LORA)
 
 
-def test_models_that_lead_to_no_picture_do_not_count() -> None:
+def test_models_of_unsaved_images_do_not_count() -> None:
     graph = copy.deepcopy(SD15) | {
         "20": node("CheckpointLoaderSimple", ckpt_name="other.pt"),
         "21": SD15["3"] | {"inputs": SD15["3"]["inputs"] | {"model": ["20", 0]}},
@@ -186,7 +186,7 @@ def test_models_that_lead_to_no_picture_do_not_count() -> None:
     assert spliced[new]["inputs"]["model"] == ["4", 0]
 
 
-def test_links_in_a_circle_end() -> None:
+def test_a_cycle_of_links_terminates() -> None:
     graph = copy.deepcopy(SD15)
     graph["20"] = node("ModelMergeSimple", model1=["21", 0], model2=["4", 0], ratio=0.5)
     graph["21"] = node("ModelSamplingDiscrete", model=["20", 0])
@@ -215,7 +215,7 @@ def test_the_last_colon_before_a_number_is_the_strength(text: str, parsed: tuple
 
 
 @pytest.mark.parametrize("text", ["", " ", ":0.8", ":", " :1", "a:" + "9" * 400])
-def test_no_name_or_an_endless_strength_is_refused(text: str) -> None:
+def test_an_empty_name_or_an_infinite_strength_is_refused(text: str) -> None:
     with pytest.raises(TemplateError, match="LoRA"):
         parse_lora(text)
 
@@ -240,7 +240,7 @@ def strengths(graph: Graph) -> dict[str, list[float]]:
         ({"steps": 5}, {}),
     ],
 )
-def test_what_an_item_asks_for_is_spliced_in(values: dict[str, Any], expected: dict[str, list[float]]) -> None:
+def test_the_loras_of_an_item_are_spliced_in(values: dict[str, Any], expected: dict[str, list[float]]) -> None:
     graph, left = with_loras(SD15, find_bindings(SD15), values | {"seed": 1})
     assert strengths(graph) == expected
     assert left == {"seed": 1} | ({"steps": 5} if "steps" in values else {})
@@ -262,7 +262,7 @@ FACE, STYLE = "face.safetensors", "style.safetensors"
         ),
     ],
 )
-def test_where_there_is_a_lora_node_it_is_set_and_the_others_are_spliced_in(
+def test_an_existing_lora_node_is_set_and_the_others_are_spliced_in(
     tmp_path: Path, values: dict[str, Any], expected: dict[str, list[float]]
 ) -> None:
     (tmp_path / "hires.json").write_text(json.dumps(FILES["hires"]))
@@ -273,7 +273,7 @@ def test_where_there_is_a_lora_node_it_is_set_and_the_others_are_spliced_in(
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"lora": 7}, "'lora': expected NAME, NAME:STRENGTH or a list"),
         ({"lora": ["a.pt", None]}, "'lora': expected NAME"),
@@ -286,14 +286,14 @@ def test_where_there_is_a_lora_node_it_is_set_and_the_others_are_spliced_in(
         ({"3.stepz": 5}, "did you mean 'steps'"),
     ],
 )
-def test_what_does_not_fit_fails_the_item_alone(tmp_path: Path, values: dict[str, Any], said: str) -> None:
+def test_invalid_values_fail_only_the_item(tmp_path: Path, values: dict[str, Any], message: str) -> None:
     prompts = Preparation(template="txt2img-sd15", bindings={}, home=tmp_path)
-    with pytest.raises(InputsError, match=said):
+    with pytest.raises(InputsError, match=message):
         prompts.prepare(Item(key="a", status=Status.PENDING, prompt_text="a cat", inputs=values))
 
 
-def test_an_item_touches_the_nodes_that_its_lora_brought_and_those_it_names(tmp_path: Path) -> None:
-    """So that a LoRA that a server does not have fails its item, not the burst."""
+def test_an_item_touches_its_spliced_lora_nodes_and_the_nodes_it_names(tmp_path: Path) -> None:
+    """A LoRA that the server does not have then fails its item, not the burst."""
     prompts = Preparation(template="txt2img-sd15", bindings={}, home=tmp_path)
     plain = prompts.prepare(Item(key="a", status=Status.PENDING, prompt_text="a cat"))
     prepared = prompts.prepare(
@@ -307,7 +307,9 @@ def test_an_item_touches_the_nodes_that_its_lora_brought_and_those_it_names(tmp_
 
 
 @pytest.mark.parametrize(("lora", "status"), [(f"{LORA}:0.5", 200), ("no.pt", 400)])
-def test_a_server_queues_it_or_names_the_spliced_node(sandbox: Sandbox, tmp_path: Path, lora: str, status: int) -> None:
+def test_a_server_accepts_it_or_names_the_spliced_node(
+    sandbox: Sandbox, tmp_path: Path, lora: str, status: int
+) -> None:
     prompts = Preparation(template="txt2img-sd15", bindings={}, home=tmp_path)
     prepared = prompts.prepare(
         Item(key="a", status=Status.PENDING, prompt_text="a cat", inputs={"lora": lora, "width": 64, "height": 64})

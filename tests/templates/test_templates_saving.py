@@ -1,4 +1,4 @@
-"""Save nodes, the prefixes that keep prompts apart, and the file names known in advance."""
+"""Save nodes, their unique filename prefixes, and the expected file names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def node(class_type: str, **inputs: Any) -> dict[str, Any]:
 
 
 def saved(*chain: dict[str, Any]) -> dict[str, Any]:
-    """A graph of nodes numbered from 1, the last one saved by node "save"."""
+    """A graph of nodes numbered from 1, the last of which is linked to a SaveImage node "save"."""
     graph = {str(number): one for number, one in enumerate(chain, 1)}
     return graph | {"save": node("SaveImage", images=[str(len(chain)), 0], filename_prefix="x")}
 
@@ -44,7 +44,7 @@ def count(*chain: dict[str, Any]) -> int | None:
 EMPTY = node("EmptyLatentImage", width=8, height=8, batch_size=3)
 
 
-def test_every_kind_of_output_node_is_told_apart() -> None:
+def test_the_kinds_of_output_nodes() -> None:
     graph = {
         "img": node("EmptyImage", batch_size=2),
         "save": node("SaveImage", images=["img", 0], filename_prefix="a"),
@@ -69,12 +69,12 @@ def test_every_kind_of_output_node_is_told_apart() -> None:
     assert needs_exclusive_run(graph) == ["raw"]
 
 
-def test_a_preview_in_the_middle_still_counts_as_one() -> None:
+def test_a_preview_in_the_middle_is_an_output_node() -> None:
     graph = {"1": node("PreviewImage", images=["9", 0]), "2": node("SaveImage", images=["1", 0], filename_prefix="x")}
     assert [save.node_id for save in save_nodes(graph)] == ["1", "2"]
 
 
-def test_set_prefixes_marks_every_save_node_and_changes_nothing_else() -> None:
+def test_set_prefixes_changes_nothing_but_the_prefixes() -> None:
     graph = load_workflow("smoke").graph
     graph["98:6"] = node("SaveImage", images=["2", 0], filename_prefix=["4", 0])
     original = copy.deepcopy(graph)
@@ -95,21 +95,21 @@ ids = st.text("019aZ:_-. /é", min_size=1, max_size=6)
 @example(one="9", other="9:1")
 @example(one="9", other="9_00001")
 @example(one="a", other="A")
-def test_prefixes_of_two_nodes_never_meet(one: str, other: str) -> None:
+def test_prefixes_of_two_nodes_never_collide(one: str, other: str) -> None:
     if one == other:
         return
     first, second = prefix_for(PROMPT_ID, one), prefix_for(PROMPT_ID, other)
     assert first.casefold() != second.casefold()
     assert re.fullmatch(r"burst/95/[A-Za-z0-9_-]+", first)
-    # ComfyUI takes a number after "<prefix>_" in a neighbour's name for one of its own files.
+    # ComfyUI parses the number after "<prefix>_" in every file name of the directory.
     assert not re.match(rf"{re.escape(first)}_\d+_", f"{second}_00001_.png")
 
 
-def test_a_long_id_still_makes_a_file_name() -> None:
+def test_a_long_id_gives_a_valid_file_name() -> None:
     assert len(prefix_for(PROMPT_ID, "x" * 500).rpartition("/")[2]) < 120
 
 
-def test_expected_files_are_those_that_the_server_wrote() -> None:
+def test_expected_files_match_those_of_a_real_server() -> None:
     graph = copy.deepcopy(RECORDED["history success, batch of 3 images"])
     folder, names = "burst/95", [f"{PROMPT_ID}-9_0000{number}_.png" for number in (1, 2, 3)]
     assert expected_files(graph, PROMPT_ID) == [ExpectedFile("9", folder, name, "output") for name in names]
@@ -123,18 +123,18 @@ def test_expected_files_of_the_shipped_workflows_are_known() -> None:
 
 
 @pytest.mark.parametrize("other", [node("SaveAudio", audio=["1", 0]), node("SomeSaver", images=["1", 0])])
-def test_one_unknown_save_node_makes_all_unknown(other: dict[str, Any]) -> None:
+def test_one_unknown_save_node_makes_all_files_unknown(other: dict[str, Any]) -> None:
     graph = saved(node("EmptyImage", batch_size=1))
     assert expected_files(graph, PROMPT_ID) is not None
     assert expected_files(graph | {"other": other}, PROMPT_ID) is None
 
 
-def test_a_prompt_without_files_is_never_complete_by_name() -> None:
+def test_a_graph_without_files_has_no_expected_files() -> None:
     assert expected_files({"1": node("PreviewAny", source="x")}, PROMPT_ID) is None
     assert expected_files({"1": node("EmptyImage", batch_size=1)}, PROMPT_ID) is None
 
 
-def test_counts_are_followed_back_through_known_nodes() -> None:
+def test_counts_are_traced_through_known_nodes() -> None:
     sampler = node("KSampler", latent_image=["1", 0], positive=["9", 0])
     assert count(node("EmptyImage", batch_size=4)) == 4
     assert count(EMPTY, sampler, node("VAEDecode", samples=["2", 0])) == 3
@@ -165,12 +165,12 @@ def test_counts_are_followed_back_through_known_nodes() -> None:
         [EMPTY, node("LatentBatch", samples1=["1", 0], samples2=["1", 0]), node("VAEDecode", samples=["2", 0])],
     ],
 )
-def test_anything_else_is_unknown(chain: list[dict[str, Any]]) -> None:
+def test_other_counts_are_unknown(chain: list[dict[str, Any]]) -> None:
     assert count(*chain) is None
     assert expected_files(saved(*chain), PROMPT_ID) is None
 
 
-def test_only_the_picture_output_is_counted() -> None:
+def test_only_the_image_output_is_counted() -> None:
     graph = saved(node("LoadImage", image="a.png"))
     graph["save"]["inputs"]["images"] = ["1", 1]
     assert save_nodes(graph)[0].count is None

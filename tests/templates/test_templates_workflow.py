@@ -1,4 +1,4 @@
-"""Loading workflows, and addresses into them."""
+"""Loading workflows, and addressing their inputs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_shipped_workflows_load_by_name() -> None:
         assert workflow.graph
 
 
-def test_a_path_is_taken_from_relative_to(tmp_path: Path) -> None:
+def test_a_relative_path_starts_at_relative_to(tmp_path: Path) -> None:
     path = written(tmp_path, '{"1": {"class_type": "SaveImage", "inputs": {}}}')
     workflow = load_workflow("flow.json", relative_to=tmp_path)
     assert (workflow.name, workflow.path) == ("flow", path)
@@ -51,7 +51,7 @@ def test_a_path_is_taken_from_relative_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("body", ['{"prompt": %s, "client_id": "x"}', "\ufeff%s"])
-def test_a_posted_body_and_a_byte_order_mark_are_accepted(tmp_path: Path, body: str) -> None:
+def test_a_request_body_and_a_byte_order_mark_are_accepted(tmp_path: Path, body: str) -> None:
     graph = {"prompt": {"class_type": "SaveImage", "inputs": {}}}
     assert load_workflow(written(tmp_path, body % json.dumps(graph))).graph == graph
 
@@ -113,7 +113,7 @@ GRAPH: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize(
-    ("address", "meant"),
+    ("address", "target"),
     [
         ("98:6.text", ("98:6", "text")),
         ("title=Positive Prompt.text", ("98:6", "text")),
@@ -124,8 +124,8 @@ GRAPH: dict[str, dict[str, Any]] = {
         ("3.lora.strength", ("3.lora", "strength")),
     ],
 )
-def test_an_address_finds_its_input(address: str, meant: tuple[str, str]) -> None:
-    assert resolve(GRAPH, address) == meant
+def test_an_address_finds_its_input(address: str, target: tuple[str, str]) -> None:
+    assert resolve(GRAPH, address) == target
 
 
 @pytest.mark.parametrize(
@@ -143,12 +143,12 @@ def test_an_address_finds_its_input(address: str, meant: tuple[str, str]) -> Non
         ("", "matches no node"),
     ],
 )
-def test_an_address_that_matches_none_or_several_lists_what_is_there(address: str, message: str) -> None:
+def test_an_address_that_matches_no_or_several_inputs_lists_them(address: str, message: str) -> None:
     with pytest.raises(TemplateError, match=message):
         resolve(GRAPH, address)
 
 
-def test_a_long_list_is_cut() -> None:
+def test_a_long_list_is_truncated() -> None:
     graph = {str(n): {"class_type": "A", "inputs": {"x": 1}} for n in range(50)}
     with pytest.raises(TemplateError, match="and 38 more"):
         resolve(graph, "zzz.y")
