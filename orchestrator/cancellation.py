@@ -14,11 +14,11 @@ from orchestrator.batches.suggestions import near_matches
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, look_up, withdraw
 from orchestrator.errors import BurstError, LockHeld, StaleChange, UsageError
+from orchestrator.migration import open_for_writing
 from orchestrator.retries import Changed, keys_of
 from orchestrator.servers import canonical_name, reachable_server
 from orchestrator.settings import Overrides, load_settings
 from state.item import Item, Status
-from state.open_store import open_store
 from state.store import Change, Store, change_all
 
 _CANCELLABLE: dict[Status, Callable[[Item], Item]] = {
@@ -43,7 +43,7 @@ def cancel(
     way to one. `patience_seconds`: how long a server that does not answer is asked again. Errors: UsageError for a name
     that is neither an item nor the beginning of one batch's id; StateError.
     """
-    store = open_store(state)
+    store = open_for_writing(state)
     try:
         wanted = _wanted(store, names)
         servers = _Servers(state, overrides or Overrides(), patience_seconds)

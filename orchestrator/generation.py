@@ -26,6 +26,7 @@ from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.run import Run
 from orchestrator.errors import DiskFull, LockHeld, StopBurst, UsageError
+from orchestrator.migration import open_for_writing
 from orchestrator.prompt_directories import refuse_collisions
 from orchestrator.settings import Settings, kept_settings, load_settings, refuse_secrets, save_settings
 from state.batch import BatchRecord
@@ -184,7 +185,7 @@ class Generation:
     def _add(self, plan: Plan, settings: Settings) -> None:
         """The batch's record first: items without it would have no name, one without items does no harm."""
         is_new = not self._parts.settings.exists()
-        with open_store(self._state, create=True, clock=self._clock) as store:
+        with open_for_writing(self._state, create=True, clock=self._clock) as store:
             if is_new:
                 save_settings(self._state, settings)
             if plan.brought is not None:

@@ -12,11 +12,11 @@ import msgspec
 
 from orchestrator.errors import ItemError, TemplateError
 from orchestrator.formatting import counted, in_lines
+from orchestrator.migration import open_for_writing
 from orchestrator.preparation import Preparation
 from orchestrator.prompt_directories import PROMPT_PATTERNS, prompt_items, refuse_collisions
 from orchestrator.settings import Overrides, Settings, load_settings, refuse_secrets, save_settings
 from state.item import Item, Status
-from state.open_store import open_store
 from state.store import Store, change_all
 
 SCHEMA = "burst.init/1"
@@ -95,7 +95,7 @@ def init_state(
     found = _found(directories, settings, prompts, home=home, patterns=patterns, images=images, masks=masks)
     refuse_collisions(found.items)
     refuse_secrets(settings)
-    store = open_store(state, create=True)
+    store = open_for_writing(state, create=True)
     try:
         refuse_collisions((item for item in found.items if item.key not in store), beside=store.items())
         save_settings(state, settings)

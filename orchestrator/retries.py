@@ -9,8 +9,8 @@ from typing import Any
 
 from orchestrator.errors import UsageError
 from orchestrator.formatting import counted, in_lines
+from orchestrator.migration import open_for_writing
 from state.item import Item, Status
-from state.open_store import open_store
 from state.store import Store, change_all
 
 _SHOWN = 20
@@ -50,7 +50,7 @@ def retry(state: Path, keys: Collection[str] = (), *, cancelled: bool = False) -
 
     Their attempts start anew. Works while a burst runs. Errors: UsageError for a key that is not there; StateError.
     """
-    store = open_store(state)
+    store = open_for_writing(state)
     try:
         if keys:
             chosen = [item for item in named(store, keys) if item.status not in (Status.PENDING, Status.SUBMITTED)]
@@ -68,7 +68,7 @@ def reset(state: Path) -> Changed:
 
     Errors: LockHeld while a burst runs; StateError.
     """
-    store = open_store(state)
+    store = open_for_writing(state)
     lock = store.run_lock()
     try:
         lock.acquire()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,17 +22,18 @@ from orchestrator.servers import (
     read_servers,
     servers_table,
 )
+from state.store import FORMAT_VERSION, READABLE_VERSIONS
 
 if TYPE_CHECKING:
-    from state.store import SettingsDocument
+    from state.store import SettingsDocument, StateParts
 
-FORMAT_VERSION = 1
 DEFAULT_STATE = "re_render_state.json"
 SERVER_VARIABLE = "COMFYUI_URL"
 """One address or NAME=URL, or several between commas or white space."""
 HEADERS_VARIABLE = "COMFYUI_HEADERS"
 """One `Name: value` a line."""
 _FROM_ENVIRONMENT = "env:"
+_VERSION_LINE = re.compile(r"^(\s*version\s*=\s*)\d+(?=\s*(#.*)?$)", re.MULTILINE)
 _KNOWN = {"version", "template", "output_dir", "servers", "bindings", "headers"}
 
 
@@ -167,6 +169,34 @@ def save_settings(state_file: Path, settings: Settings) -> None:
         ) from error
 
 
+def settings_version(store: StateParts) -> int | None:
+    """The format version of what is remembered for the state; None where nothing is. Errors: as `load_settings`."""
+    return int(_read(store.settings).get("version", FORMAT_VERSION)) if store.settings.exists() else None
+
+
+def update_version(store: StateParts) -> None:
+    """Write the version of today into the settings, where there are any, and leave all else as a person left it.
+
+    Safe to repeat. Errors: as `load_settings`, DiskFull.
+    """
+    if settings_version(store) in (None, FORMAT_VERSION):
+        return
+    wanted = _read(store.settings) | {"version": FORMAT_VERSION}
+    text = _VERSION_LINE.sub(rf"\g<1>{FORMAT_VERSION}", store.settings.read() or "", count=1)
+    if _parsed(text) != wanted:
+        import tomli_w
+
+        text = tomli_w.dumps(wanted)
+    store.settings.write(text)
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
+
+
 def _document(state_file: Path) -> SettingsDocument:
     from state.open_store import parts_of
 
@@ -197,7 +227,7 @@ def _read(document: SettingsDocument) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{path}: {error}; mend it, or run `burst init` again") from error
     version = kept.get("version", FORMAT_VERSION)
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         raise StateVersionError(
             Path(path),
             f"written in format version {version}; this burst knows version {FORMAT_VERSION}. "

@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import in_lines
+from orchestrator.migration import open_for_writing
 from orchestrator.outputs import Problem, verify
 from orchestrator.retries import keys_of
 from orchestrator.settings import Overrides, load_settings
@@ -62,7 +63,7 @@ def verify_outputs(
     `repair` makes the items due again whose files are not. Without it nothing is written and no lock is taken.
     """
     output_dir = load_settings(state, overrides).output_dir
-    store = open_store(state, read_only=not repair)
+    store = open_for_writing(state) if repair else open_store(state, read_only=True)
     try:
         problems: list[tuple[str, Problem]] = []
         checked = 0

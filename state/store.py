@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 _Part = TypeVar("_Part", bound=msgspec.Struct)
 
 
+FORMAT_VERSION = 2
+"""Of a state and of its settings, as they are written."""
+READABLE_VERSIONS = frozenset({1, FORMAT_VERSION})
+"""A state of an older version is migrated before anything is written to it."""
+
+
 @dataclass(frozen=True)
 class Change:
     """One item's next record, worked out from its current one while nobody else can write.
@@ -178,6 +184,18 @@ class Store(StateParts, Protocol):
         """Whether it was edited by hand since it was read (or is being handed over): to be opened anew.
 
         A writer takes such an edit in before it writes; who only reads does not see it before.
+        """
+
+    @property
+    def format_version(self) -> int | None:
+        """In which version the state on the disk was written; None where burst has not written to it yet."""
+
+    def migrate(self, edit: Callable[[Item], Item]) -> None:
+        """Bring a state of an older format version to the version of today, with `edit` applied to every item.
+
+        All of it or nothing, and durable on return. `edit` may be applied more than once to an item, and to its own
+        result where the migration was interrupted; it returns the very item that it leaves alone. Hold the run's lock:
+        a burst of the older version would be refused in the middle of its work. Errors: DiskFull, StateError.
         """
 
     def backlog(self) -> Backlog:

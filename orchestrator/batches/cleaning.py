@@ -13,6 +13,7 @@ from orchestrator.batches.removal import remove_batches
 from orchestrator.clock import Clock
 from orchestrator.errors import UsageError
 from orchestrator.formatting import counted, in_lines, spoken_bytes
+from orchestrator.migration import open_for_writing
 from orchestrator.settings import Overrides, load_settings
 from state.open_store import open_store
 
@@ -78,7 +79,7 @@ def clean_batches(
     """
     output_dir = load_settings(state, overrides).output_dir
     clock = clock or Clock()
-    store = open_store(state, read_only=dry_run, clock=clock)
+    store = open_store(state, read_only=True) if dry_run else open_for_writing(state, clock=clock)
     try:
         there = [batch for batch in store.batches.read().values() if not batch.gone]
         before = clock.now() - older_than

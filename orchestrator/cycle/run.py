@@ -17,12 +17,12 @@ from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.workers import SharedContext, open_workers
+from orchestrator.migration import open_for_writing
 from orchestrator.outputs import Outputs
 from orchestrator.preparation import Preparation
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, load_settings
 from state.burst_record import BurstLog, BurstRecord
 from state.holder import Holder
-from state.open_store import open_store
 from state.store import Store
 
 
@@ -106,7 +106,9 @@ class Run:
         Errors before any work: ConfigurationError, LockHeld. What stops a burst in the middle is in the report.
         """
         settings = load_settings(self._request.state, self._request.overrides)
-        self._store = store = open_store(self._request.state, clock=self._clock)
+        self._store = store = open_for_writing(
+            self._request.state, wait_seconds=self._request.wait_lock_seconds, clock=self._clock
+        )
         lock, log = store.run_lock(), store.bursts
         try:
             preparation = Preparation(template=settings.template, bindings=settings.bindings, home=store.location.home)

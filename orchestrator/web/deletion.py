@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from orchestrator.batches.batch_info import counts_of
 from orchestrator.batches.removal import Removed, remove_batches, remove_picture
 from orchestrator.clock import Clock
+from orchestrator.migration import open_for_writing
 from orchestrator.web.error_responses import Refused
 from orchestrator.web.gallery_schemas import Deleted
 from orchestrator.web.image_files import NOT_FOUND, file_inside, output_in, version_of
 from orchestrator.web.library import Library
 from orchestrator.web.states import WatchedBatch, WatchedState
 from state.item import remaining
-from state.open_store import open_store
 from state.store import Store
 
 
@@ -70,7 +70,7 @@ def _found(library: Library, batch_id: str) -> tuple[WatchedState, WatchedBatch]
 
 @contextlib.contextmanager
 def _opened(state: WatchedState) -> Iterator[Store]:
-    with open_store(state.path) as store:
+    with open_for_writing(state.path) as store:
         yield store
 
 

@@ -25,10 +25,7 @@ import msgspec
 from orchestrator.errors import StateError, StateVersionError
 from state.disk import Stamp
 from state.item import Status
-
-FORMAT_VERSION = 2
-"""What is written."""
-READABLE_VERSIONS = frozenset({1, FORMAT_VERSION})
+from state.store import FORMAT_VERSION, READABLE_VERSIONS
 
 _PREFIX = b'{"crc":"'
 _BODY_AT = len(_PREFIX) + 8 + len(b'",')

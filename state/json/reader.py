@@ -91,6 +91,11 @@ class JsonReader(JsonParts):
         with self._mutex:
             return list(self._records.pending())
 
+    @property
+    def format_version(self) -> int | None:
+        with self._mutex:
+            return self._journal.version if self._journal is not None else None
+
     def due_count(self) -> int:
         with self._mutex:
             return self._records.counts[Status.PENDING] - len(self._records.waiting)

@@ -14,12 +14,12 @@ journal's bytes before they get their name, and that name before anything is app
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 from orchestrator.clock import Clock
-from orchestrator.errors import StaleChange, StateError
+from orchestrator.errors import StaleChange, StateError, StateVersionError
 from state.disk import Disk, SyncFailed
 from state.item import REMOVABLE, TRANSITIONS, Item, Status
 from state.json.journal import Journal
@@ -27,7 +27,7 @@ from state.json.journal_lines import change_line
 from state.json.reader import JsonReader
 from state.json.snapshot import write_records
 from state.location import Location
-from state.store import Change
+from state.store import FORMAT_VERSION, Change
 from state.write_lock import WriteLock
 
 REWRITE_SHARE = 0.05
@@ -108,8 +108,34 @@ class JsonStore(JsonReader):
         self._mutex.release()
         return True
 
+    def migrate(self, edit: Callable[[Item], Item]) -> None:
+        with self._locked():
+            self._edit_all(edit)
+            while not self._place_snapshot():
+                self._merge_edits()
+                self._edit_all(edit)
+            # No journal holds what `edit` did: who reads on must read the JSON again.
+            self._replace_journal(merged=True)
+            self._edited = self._unsettled = False
+
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
+        """As `_locked`, with what was begun brought to its end. Errors: StateVersionError for an older state."""
+        with self._locked():
+            if self.format_version not in (None, FORMAT_VERSION):
+                raise StateVersionError(
+                    self.path,
+                    f"written in format version {self.format_version}, which is read and no longer written; "
+                    "run this again, which brings it to the version of today.",
+                )
+            if self._edited:
+                self._hand_over(insist=True)
+            elif self._half_handed_over():
+                self._replace_journal(merged=True)
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
         """Hold write.lock, with everything that others wrote taken in and a torn tail cut off.
 
         A sync that fails ends the writing of this store: it is not known what of it is on the disk.
@@ -125,10 +151,6 @@ class JsonStore(JsonReader):
                     self._make_base_durable()
                     if self._journal is not None:
                         self._journal.cut_torn_tail()
-                    if self._edited:
-                        self._hand_over(insist=True)
-                    elif self._half_handed_over():
-                        self._replace_journal(merged=True)
                     yield
             except SyncFailed as error:
                 self._ended = error
@@ -173,6 +195,14 @@ class JsonStore(JsonReader):
                 self._records.remove(key)
         self._unsettled = True
         return [item for _, _, item in changes if item is not None]
+
+    def _edit_all(self, edit: Callable[[Item], Item]) -> None:
+        """Change records in memory alone, for a snapshot that is about to be written."""
+        for key, raw in list(self._records.raws.items()):
+            before = Item.from_record(key, raw)
+            after = edit(before)
+            if after is not before:
+                self._records.put(key, after.to_record(), after)
 
     def _replace_journal(self, *, merged: bool) -> Journal:
         """Begin a journal that extends the JSON as it is, in the place of the old one, if there is one."""

@@ -248,5 +248,5 @@ def test_a_bad_file_names_the_place(state: Path, text: str, said: str) -> None:
 
 def test_another_format_version_is_refused_naming_both(state: Path) -> None:
     write(state, "version = 7")
-    with pytest.raises(StateVersionError, match=r"version 7.*version 1"):
+    with pytest.raises(StateVersionError, match=r"version 7.*version 2"):
         load_settings(state)

@@ -1,0 +1,89 @@
+"""Bringing a state of an older format version to the version of today, before anything is written to it.
+
+Nothing of it is lost by an interruption: the journal names the old version until all items are in the new form, and
+settings.toml until all else is done, so that the next command which writes starts again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+
+from orchestrator.clock import Clock
+from orchestrator.errors import LockHeld, SettingsError
+from orchestrator.settings import settings_version, update_version
+from state.lease import RunLock
+from state.open_store import open_store
+from state.store import FORMAT_VERSION, Store
+
+_log = logging.getLogger(__name__)
+
+_PATIENCE_SECONDS = 60.0
+"""How long another process is waited for that migrates the same state."""
+
+
+def open_for_writing(
+    state: Path, *, create: bool = False, wait_seconds: float = 0.0, clock: Clock | None = None
+) -> Store:
+    """Open a state as every command does that writes to it; one of an older format version is migrated first.
+
+    `wait_seconds`: how long to wait for a burst of the older version.
+    Errors: as `open_store`; LockHeld while such a burst works on it; SettingsError, DiskFull.
+    """
+    store = open_store(state, create=create, clock=clock)
+    try:
+        if _is_old(store):
+            _migrate(store, clock or Clock(), wait_seconds)
+        return store
+    except BaseException:
+        store.close()
+        raise
+
+
+def _is_old(store: Store) -> bool:
+    """Errors: StateVersionError. Settings that cannot be read stop those alone who need them."""
+    versions = {store.format_version}
+    with contextlib.suppress(SettingsError):
+        versions.add(settings_version(store))
+    return not versions <= {None, FORMAT_VERSION}
+
+
+def _is_still_old(store: Store) -> bool:
+    store.refresh()
+    return _is_old(store)
+
+
+def _migrate(store: Store, clock: Clock, wait_seconds: float) -> None:
+    lock = store.run_lock()
+    if not _acquire(lock, store, clock, wait_seconds):
+        return
+    try:
+        if store.format_version != FORMAT_VERSION:
+            store.migrate(lambda item: item)
+        update_version(store)
+    finally:
+        lock.release()
+    _log.warning(
+        "%s: brought to format version %d, which older versions of burst refuse", store.location.shown(), FORMAT_VERSION
+    )
+
+
+def _acquire(lock: RunLock, store: Store, clock: Clock, wait_seconds: float) -> bool:
+    """Take the lock; False where another process has migrated the state meanwhile. Errors: LockHeld."""
+    until = clock.monotonic() + _PATIENCE_SECONDS
+    while _is_still_old(store):
+        try:
+            lock.acquire(wait_seconds=wait_seconds)
+        except LockHeld as held:
+            if lock.living_holder() is None and clock.monotonic() < until:
+                continue
+            if _is_still_old(store):
+                raise LockHeld(
+                    f"{store.location.shown()}: an older format version, which is changed while no burst works. {held}"
+                ) from held
+        else:
+            if _is_still_old(store):
+                return True
+            lock.release()
+    return False
