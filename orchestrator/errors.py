@@ -25,6 +25,7 @@ BurstError
 │   ├── TemplateError         the workflow file, an address or a binding
 │   └── StateError            the state file or its journal; says path and place
 │       └── StateVersionError a format version that this burst does not know
+├── RecipeUnusable            what items are made with cannot be read: they stay pending, nobody is charged
 └── StaleChange               the item's status is no longer what the change expected: read again
 """
 
@@ -217,6 +218,17 @@ class StateError(ConfigurationError):
 
 class StateVersionError(StateError):
     """The state was written in a format version that this burst does not know."""
+
+
+class RecipeUnusable(BurstError):
+    """A recipe's own record or graph is gone, damaged or unknown; every item of it stays as it is."""
+
+    exit_code = EXIT_CONFIGURATION
+
+    def __init__(self, recipe_id: str, reason: str) -> None:
+        super().__init__(f"recipe {recipe_id}: {reason}")
+        self.recipe_id = recipe_id
+        self.reason = reason
 
 
 class StaleChange(BurstError):

@@ -12,9 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from orchestrator.batches.embedded_workflows import name_beside, save_workflow
 from orchestrator.batches.generate_report import Generated, Planned, resuming
-from orchestrator.batches.planning import Plan, Planner
+from orchestrator.batches.planning import Plan, Planner, requested_recipe
 from orchestrator.batches.sidecars import read_reproduction
 from orchestrator.batches.sources import LARGEST_LIST_BYTES, STANDARD_INPUT
 from orchestrator.batches.spec import SOURCES, BatchSpec
@@ -27,7 +26,9 @@ from orchestrator.cycle.request import Request
 from orchestrator.cycle.run import Run
 from orchestrator.errors import DiskFull, LockHeld, StopBurst, UsageError
 from orchestrator.migration import open_for_writing
+from orchestrator.preparation import Preparation
 from orchestrator.prompt_directories import refuse_collisions
+from orchestrator.recipes import Recipes
 from orchestrator.settings import Settings, kept_settings, load_settings, refuse_secrets, save_settings
 from state.batch import BatchRecord
 from state.item import Status
@@ -41,6 +42,8 @@ _LOOK_SECONDS = 0.5
 class Generation:
     """One call of `burst generate`. `execute` may be called once; the others from another thread, as of a `Run`.
 
+    `recipe`: the id of one of this state's, whose workflow and bindings are used where the request names no template.
+    `pin_servers`: whether servers that the overrides name are part of the recipe, as those of a person's own request.
     `ask_servers`: whether names are held against what servers have; without it, unless `queue_only`.
     `patience_seconds`: how long a server that does not answer is asked for them again.
     `request` says how the bursts work; what it says of a batch, `--until-done` and `on_error` is the batch's to say.
@@ -51,6 +54,8 @@ class Generation:
         spec: BatchSpec,
         request: Request,
         *,
+        recipe: str | None = None,
+        pin_servers: bool = True,
         queue_only: bool = False,
         ask_servers: bool | None = None,
         dry_run: bool = False,
@@ -65,6 +70,8 @@ class Generation:
         self._request = request.checked()
         self._state = request.state.resolve()
         self._parts = parts_of(self._state)
+        self._recipe = recipe
+        self._pin_servers = pin_servers
         self._queue_only = queue_only
         self._patience_seconds = patience_seconds
         self._asks = not queue_only if ask_servers is None else ask_servers
@@ -122,17 +129,24 @@ class Generation:
 
     def _plan(self) -> tuple[Settings, Plan]:
         """May be repeated. Nothing is written."""
-        state, reproduction = self._state, None
-        settings = load_settings(state, self._request.overrides)
+        state, reproduction, base = self._state, None, None
+        overrides = self._request.overrides
+        settings = load_settings(state, overrides)
+        recipes = Recipes(self._parts.recipes, state.parent)
         if self._asked.from_file is not None:
-            path, template = Path(self._asked.from_file), self._request.overrides.template
-            reproduction = read_reproduction(path, home=state.parent, template=template)
-            settings = replace(
-                settings, template=template or reproduction.template or name_beside(state, reproduction.graph)
-            )
-        remembered = self._parts.settings.exists()
-        if not remembered:
+            path = Path(self._asked.from_file)
+            reproduction = read_reproduction(path, home=state.parent, template=overrides.template, recipes=recipes)
+            if overrides.template is None and reproduction.template is not None:
+                settings = replace(settings, template=reproduction.template)
+            base = reproduction.recipe
+            if reproduction.graph is not None:
+                base = recipes.from_graph(reproduction.graph, settings, name=recipes.kept(path.absolute()))
+        elif self._recipe is not None:
+            base = recipes.loaded(self._recipe)
+        if not self._parts.settings.exists():
             refuse_secrets(settings)
+        pinned = [server.name for server in settings.servers] if overrides.servers and self._pin_servers else ()
+        recipe = requested_recipe(recipes, settings, overrides, base=base, servers=pinned)
         directories = {batch.record.directory for batch in self._parts.batches.read().values()}
 
         def taken(name: str) -> bool:
@@ -141,8 +155,8 @@ class Generation:
         with contextlib.ExitStack() as held:
             clients: Sequence[ComfyUI] = self._clients(settings, held) if self._asks else ()
             planner = Planner(
-                settings=settings,
-                kept_template=(kept_settings(state) if remembered else settings).template,
+                recipe=recipe,
+                preparation=Preparation(recipes, settings, state.parent),
                 home=state.parent,
                 servers=clients,
                 secret_env=self._secret_env,
@@ -183,13 +197,12 @@ class Generation:
         return [held.enter_context(client) for client in clients]
 
     def _add(self, plan: Plan, settings: Settings) -> None:
-        """The batch's record first: items without it would have no name, one without items does no harm."""
+        """Recipe and record first: items without them would have no name, they without items do no harm."""
         is_new = not self._parts.settings.exists()
         with open_for_writing(self._state, create=True, clock=self._clock) as store:
             if is_new:
                 save_settings(self._state, settings)
-            if plan.brought is not None:
-                save_workflow(plan.brought, self._state.parent / str(plan.record.template))
+            Recipes(store.recipes, self._state.parent).keep(plan.recipe)
             store.batches.append(plan.record)
             store.add(plan.items)
             # The journal has them: who is told of an error now would add them again.
@@ -198,7 +211,11 @@ class Generation:
 
     def _work(self, record: BatchRecord) -> BurstReport | None:
         """Bursts until it is done. None where another process did the last of it."""
-        request = replace(self._request, until_done=True, on_error=record.on_error, batch=record.batch)
+        # What else the request names is in its items' recipe, and for nobody else's items.
+        overrides = replace(self._request.overrides, template=None, bindings={})
+        request = replace(
+            self._request, until_done=True, on_error=record.on_error, batch=record.batch, overrides=overrides
+        )
         while not self._stop.is_set():
             self._run = Run(request, stop=self._stop, progress=self._progress, clock=self._clock)
             try:

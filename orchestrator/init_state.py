@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.errors import ItemError, TemplateError
+from orchestrator.errors import ItemError, RecipeUnusable, TemplateError
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.preparation import Preparation
 from orchestrator.prompt_directories import PROMPT_PATTERNS, prompt_items, refuse_collisions
-from orchestrator.settings import Overrides, Settings, load_settings, refuse_secrets, save_settings
+from orchestrator.recipes import LoadedRecipe, Recipes
+from orchestrator.settings import Overrides, Settings, kept_settings, load_settings, refuse_secrets, save_settings
 from state.item import Item, Status
 from state.store import Store, change_all
 
@@ -88,20 +90,23 @@ def init_state(
     since.
     Errors: UsageError, TemplateError, SettingsError, StateError, DiskFull; nothing was written then.
     """
-    settings = load_settings(state, overrides)
+    before, settings = kept_settings(state), load_settings(state, overrides)
     home = state.resolve().parent
-    prompts = Preparation(template=settings.template, bindings=settings.bindings, home=home)
-    prompts.check()
-    found = _found(directories, settings, prompts, home=home, patterns=patterns, images=images, masks=masks)
+    recipe = Recipes(None, home).from_settings(settings) if settings.template is not None else None
+    found = _found(directories, settings, recipe, home=home, patterns=patterns, images=images, masks=masks)
     refuse_collisions(found.items)
     refuse_secrets(settings)
     store = open_for_writing(state, create=True)
     try:
         refuse_collisions((item for item in found.items if item.key not in store), beside=store.items())
+        recipes = Recipes(store.recipes, home)
+        if recipe is not None:
+            recipes.keep(recipe)
+        notes = [*found.notes, *_changed_default(store, before, settings), *_keeping(store, found, recipe)]
         save_settings(state, settings)
-        added = store.add(found.items)
+        added = store.add(found.with_recipe(recipe))
         _renew_uploads(store, found.items, rescan=rescan)
-        put_back = _rescan(store, prompts) if rescan else ()
+        put_back = _rescan(store, Preparation(recipes, settings, home), found, recipe) if rescan else ()
         store.settle(at_end=True)
         return InitReport(
             state=state,
@@ -113,7 +118,7 @@ def init_state(
             noun="picture" if images else "prompt file",
             masks=len(found.items) if masks is not None else 0,
             texts=found.texts,
-            notes=(*found.notes, *_masks_that_are_items(store, found.items)),
+            notes=(*notes, *_masks_that_are_items(store, found.items)),
         )
     finally:
         store.close()
@@ -125,11 +130,20 @@ class _Found:
     texts: int = 0
     notes: tuple[str, ...] = ()
 
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset(item.key for item in self.items)
+
+    def with_recipe(self, recipe: LoadedRecipe | None) -> list[Item]:
+        """The items as they are added: all of them are made with what `init` was given, if it was given a workflow."""
+        recipe_id = recipe.recipe.id if recipe is not None else None
+        return [msgspec.structs.replace(item, recipe=recipe_id) for item in self.items]
+
 
 def _found(
     directories: Sequence[Path],
     settings: Settings,
-    prompts: Preparation,
+    recipe: LoadedRecipe | None,
     *,
     home: Path,
     patterns: Sequence[str],
@@ -141,7 +155,7 @@ def _found(
     from orchestrator.image_directories import MaskRule, picture_items
 
     rule = MaskRule(masks) if masks is not None else None
-    bound = prompts.bound()
+    bound = recipe.bindings if recipe is not None else None
     for name in ("image", "mask") if rule is not None else ("image",):
         if bound is not None and name not in bound:
             raise TemplateError(
@@ -178,17 +192,48 @@ def _masks_that_are_items(store: Store, found: Sequence[Item]) -> Iterator[str]:
         yield f"{what} by this rule: `burst cancel {shlex.join(keys[:3])}`" + (" …" if len(keys) > 3 else "")
 
 
-def _rescan(store: Store, prompts: Preparation) -> tuple[str, ...]:
-    """Completed items whose picture would come out otherwise today."""
-    outdated = [item for item in store.items(Status.COMPLETED) if not _still_valid(item, prompts)]
-    return tuple(item.key for item in change_all(store, outdated, lambda now: now.start_over()))
+def _changed_default(store: Store, before: Settings, now: Settings) -> Iterator[str]:
+    """How many due items without a recipe are made otherwise from now on."""
+    is_changed = (before.bindings, before.output_dir) != (now.bindings, now.output_dir)
+    due = [item for item in store.items(Status.PENDING) if item.recipe is None]
+    changed = [item for item in due if is_changed or (item.template is None and before.template != now.template)]
+    if changed:
+        yield (
+            f"{counted(len(changed))} due without a recipe: made with the new default from now on "
+            f"(template {now.template or 'none yet'}, output directory {now.output_dir})"
+        )
 
 
-def _still_valid(item: Item, prompts: Preparation) -> bool:
-    """Items that were completed without a fingerprint, or whose prompt file is gone, are left as they are."""
+def _keeping(store: Store, found: _Found, recipe: LoadedRecipe | None) -> Iterator[str]:
+    """How many of the items that are there already, and due, keep another recipe."""
+    if recipe is None:
+        return
+    due = [item for item in map(store.get, filter(store.__contains__, found.keys)) if item.status is Status.PENDING]
+    others = Counter(item.recipe for item in due if item.recipe not in (None, recipe.recipe.id))
+    if others:
+        names = dict.fromkeys(other.workflow_name or "" for key, other in store.recipes.all().items() if key in others)
+        yield (
+            f"{counted(others.total())} of these were added before and keep what they were added with "
+            f"({', '.join(names)}); `burst update` gives them a new recipe"
+        )
+
+
+def _rescan(store: Store, preparation: Preparation, found: _Found, recipe: LoadedRecipe | None) -> tuple[str, ...]:
+    """Completed items whose image would come out otherwise today: those that were found by the recipe of today."""
+    ids = dict.fromkeys(found.keys, recipe.recipe.id) if recipe is not None else {}
+
+    def renewed(item: Item) -> Item:
+        return msgspec.structs.replace(item, recipe=ids.get(item.key, item.recipe))
+
+    outdated = [item for item in store.items(Status.COMPLETED) if not _still_valid(renewed(item), preparation)]
+    return tuple(item.key for item in change_all(store, outdated, lambda now: renewed(now.start_over())))
+
+
+def _still_valid(item: Item, preparation: Preparation) -> bool:
+    """Items that were completed without a fingerprint, or cannot be prepared again, are left as they are."""
     if item.fingerprint is None:
         return True
     try:
-        return prompts.prepare(item).fingerprint == item.fingerprint
-    except ItemError:
+        return preparation.prepare(item).fingerprint == item.fingerprint
+    except (ItemError, RecipeUnusable):
         return True

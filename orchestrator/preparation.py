@@ -1,4 +1,4 @@
-"""From an item to the graph that is posted: its template, its text, its inputs."""
+"""From an item to the graph that is posted: its recipe, its text, its inputs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import templates
 from orchestrator.errors import ItemError, PromptTextError, TemplateError
+from orchestrator.recipes import LoadedRecipe, Recipes
+from orchestrator.settings import Settings
 from orchestrator.text_files import decoded, read_ordinary
 from state.item import Item
-from templates import Bindings, Graph, Workflow
+from state.recipe import Recipe
+from templates import Bindings, Graph
 
 if TYPE_CHECKING:
     from orchestrator.input_files import InputFile, UploadedFile
@@ -65,6 +68,8 @@ class InputsError(ItemError):
 class Prepared:
     """An item's graph, before a prompt_id gives its save nodes their names."""
 
+    recipe: LoadedRecipe
+    """What it was prepared with."""
     graph: Graph
     fingerprint: str
     touched: frozenset[str]
@@ -73,23 +78,6 @@ class Prepared:
     """Ids of those among them that load a picture of its own."""
     extensions: tuple[str, ...]
     """Of the files that its save nodes write, where they are known."""
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    workflow: Workflow
-    bindings: Bindings
-    unprefixed: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Template:
-    """A template for those who look into it."""
-
-    name: str
-    """A shipped one's own, or a path; from the state file's directory where it lies there."""
-    graph: Graph
-    bindings: Bindings
 
 
 def filled(graph: Graph, bindings: Bindings, values: Mapping[str, Any]) -> tuple[Graph, dict[str, Any]]:
@@ -106,23 +94,30 @@ def filled(graph: Graph, bindings: Bindings, values: Mapping[str, Any]) -> tuple
 class Preparation:
     """Prepares items. `home` is the state file's directory: relative prompt files and templates start there."""
 
-    def __init__(self, *, template: str | None, bindings: Mapping[str, str], home: Path) -> None:
-        self._template = template
-        self._overrides = bindings
+    def __init__(self, recipes: Recipes, settings: Settings, home: Path) -> None:
+        """`settings`: the default of items without a recipe; it is made once, when the first one needs it."""
+        self._recipes = recipes
+        self._settings = settings
         self._home = home
-        self._loaded: dict[str, _Loaded] = {}
+        self._defaults: dict[tuple[str | None, str | None], LoadedRecipe] = {}
+        """By the item's own template and output root, where it has one."""
 
-    def bring(self, name: str, graph: Graph) -> None:
-        """The workflow of this name, which is not on the disk yet."""
-        self._keep(name, Workflow(name=Path(name).stem, path=self._home / name, graph=graph))
+    def default(self) -> LoadedRecipe | None:
+        """The recipe of items that have none; None where no template is set. Errors: TemplateError."""
+        return self._default(None) if self._settings.template is not None else None
 
-    def check(self) -> Workflow | None:
-        """Load the default template. Errors: TemplateError, so that a bad one is found before anything is sent."""
-        return self._load(self._template).workflow if self._template is not None else None
+    def recipe_of(self, item: Item) -> LoadedRecipe:
+        """What the item is made with: its own recipe, or the default. Errors: RecipeUnusable, TemplateError."""
+        if item.recipe is None:
+            return self._default(item.template)
+        recipe = self._recipes.recipe(item.recipe)
+        if recipe.workflow is None:
+            return self._default(item.template, output=recipe.output)
+        return self._recipes.loaded(item.recipe)
 
-    def bound(self) -> Bindings | None:
-        """The bindings of the default template; None where there is none. Errors: TemplateError."""
-        return self._load(self._template).bindings if self._template is not None else None
+    def keep(self, recipe: LoadedRecipe) -> Recipe:
+        """Before an item names it: durable on return. Errors: as `RecipeBook.add`."""
+        return self._recipes.keep(recipe)
 
     def pictures(self, item: Item) -> dict[str, InputFile]:
         """What its server must have before its prompt is sent, by binding. Reads files. Errors: UploadError."""
@@ -135,74 +130,55 @@ class Preparation:
     def prepare(self, item: Item, given: Mapping[str, UploadedFile] | None = None) -> Prepared:
         """`given`: what its server calls the item's pictures; without it their files are read for their own names.
 
-        Errors: PromptTextError, UploadError, InputsError (this item's), TemplateError (everybody's).
+        Errors: PromptTextError, UploadError, InputsError (this item's); RecipeUnusable, TemplateError (its recipe's).
         """
-        loaded = self._loaded_for(item)
+        recipe = self.recipe_of(item)
         if given is None:
             given = self._as_if_given(item)
-        values = self._values(item, loaded) | {name: one.wanted for name, one in given.items()}
-        if "prompt" in values and "prompt" not in loaded.bindings:
+        values = self._values(item, recipe.bindings) | {name: one.wanted for name, one in given.items()}
+        if "prompt" in values and "prompt" not in recipe.bindings:
             raise TemplateError(
-                f"{loaded.workflow.name}: no input for the prompt text was found; name one with "
+                f"{recipe.name}: no input for the prompt text was found; name one with "
                 "--bind prompt=NODE.input (see `burst template show`)"
             )
         try:
-            graph, values = filled(loaded.workflow.graph, loaded.bindings, values)
+            graph, values = filled(recipe.graph, recipe.bindings, values)
         except TemplateError as error:
-            raise InputsError(f"{error} (template {loaded.workflow.name})") from error
+            raise InputsError(f"{error} (template {recipe.name})") from error
         digest = templates.fingerprint(graph)
-        graph = templates.bind(graph, loaded.bindings, {name: one.told for name, one in given.items()})
+        graph = templates.bind(graph, recipe.bindings, {name: one.told for name, one in given.items()})
         saving = templates.save_nodes(graph)
-        spliced = graph.keys() - loaded.workflow.graph.keys()
+        spliced = graph.keys() - recipe.graph.keys()
         return Prepared(
+            recipe=recipe,
             graph=graph,
             fingerprint=digest,
-            touched=frozenset(templates.touched_nodes(graph, loaded.bindings, values) | spliced),
-            loading=frozenset(templates.touched_nodes(graph, loaded.bindings, given)),
+            touched=frozenset(templates.touched_nodes(graph, recipe.bindings, values) | spliced),
+            loading=frozenset(templates.touched_nodes(graph, recipe.bindings, given)),
             extensions=tuple(dict.fromkeys(node.extension for node in saving if node.extension and not node.temporary)),
         )
 
-    def template_of(self, item: Item) -> Template:
-        """What the item is rendered by, as it is now. Errors: TemplateError."""
-        loaded = self._loaded_for(item)
-        path = loaded.workflow.path
-        name = loaded.workflow.name if path is None else str(path)
-        if path is not None and path.is_relative_to(self._home):
-            name = path.relative_to(self._home).as_posix()
-        return Template(name, loaded.workflow.graph, loaded.bindings)
-
     def why_alone(self, item: Item) -> str | None:
-        """Why no other prompt may be out beside this item's, None where any may. Errors: TemplateError.
+        """Why no other prompt may be out beside this item's, None where any may. Errors: as `recipe_of`.
 
         A save node that takes no prefix, or an unknown node that may be one, would overwrite what another saved.
         """
-        loaded = self._loaded_for(item)
-        if not loaded.unprefixed:
+        recipe = self.recipe_of(item)
+        if not recipe.unprefixed:
             return None
-        graph = loaded.workflow.graph
-        nodes = ", ".join(f"{node_id} ({graph[node_id]['class_type']})" for node_id in loaded.unprefixed)
+        nodes = ", ".join(f"{node_id} ({recipe.graph[node_id]['class_type']})" for node_id in recipe.unprefixed)
         return (
-            f"{loaded.workflow.name}: node {nodes} may save without a file name prefix, so its prompts are sent one at "
+            f"{recipe.name}: node {nodes} may save without a file name prefix, so its prompts are sent one at "
             "a time; a SaveImage node in its place avoids that"
         )
 
-    def _loaded_for(self, item: Item) -> _Loaded:
-        name = item.template or self._template
-        if name is None:
-            raise TemplateError(
-                "no template is set; name a workflow file or a shipped one: burst init … --template NAME "
-                f"(shipped: {', '.join(templates.shipped_workflows())})"
-            )
-        return self._load(name)
-
-    def _load(self, name: str) -> _Loaded:
-        if name not in self._loaded:
-            self._keep(name, templates.load_workflow(name, relative_to=self._home))
-        return self._loaded[name]
-
-    def _keep(self, name: str, workflow: Workflow) -> None:
-        bindings = templates.find_bindings(workflow.graph, self._overrides)
-        self._loaded[name] = _Loaded(workflow, bindings, tuple(templates.needs_exclusive_run(workflow.graph)))
+    def _default(self, template: str | None, *, output: str | None = None) -> LoadedRecipe:
+        made = self._defaults.get((template, output))
+        if made is None:
+            made = self._recipes.from_settings(self._settings, template=template)
+            made = made if output is None else made.below(output)
+            self._defaults[template, output] = made
+        return made
 
     def _as_if_given(self, item: Item) -> Mapping[str, UploadedFile]:
         if not item.uploads:
@@ -211,9 +187,9 @@ class Preparation:
 
         return name_uploads(item.uploads, self._home)
 
-    def _values(self, item: Item, loaded: _Loaded) -> dict[str, Any]:
+    def _values(self, item: Item, bindings: Bindings) -> dict[str, Any]:
         values = dict(item.inputs)
-        if "prompt" not in values and ("prompt" in loaded.bindings or not _is_picture(item)):
+        if "prompt" not in values and ("prompt" in bindings or not _is_picture(item)):
             text = self._text(item)
             if text is not None:
                 values["prompt"] = text

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.comfyui.address import parse_address
 from orchestrator.errors import SettingsError, StateVersionError, UsageError, located
+from orchestrator.kept_paths import kept_path
 from orchestrator.servers import (
     DEFAULT_SERVER,
     Server,
@@ -152,12 +153,12 @@ def save_settings(state_file: Path, settings: Settings) -> None:
     home = state_file.resolve().parent
     kept: dict[str, Any] = {
         "version": FORMAT_VERSION,
-        "output_dir": _relative(home, settings.output_dir),
+        "output_dir": kept_path(settings.output_dir, home),
         "servers": servers_table(settings.servers),
     }
     if settings.template is not None:
         path = Path(settings.template)
-        kept["template"] = _relative(home, path) if path.is_absolute() else settings.template
+        kept["template"] = kept_path(path, home) if path.is_absolute() else settings.template
     headers = dict(settings.headers) | {address: dict(own) for address, own in settings.own_headers.items()}
     kept |= {name: table for name, table in (("bindings", dict(settings.bindings)), ("headers", headers)) if table}
     document = _document(state_file)
@@ -305,7 +306,3 @@ def _absolute_template(said: str | None) -> str | None:
         return None
     path = Path(said)
     return str(path.absolute()) if path.exists() or said.endswith(".json") or "/" in said else said
-
-
-def _relative(home: Path, path: Path) -> str:
-    return path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)

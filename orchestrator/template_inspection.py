@@ -223,7 +223,7 @@ def merged(*findings: Sequence[Finding]) -> list[Finding]:
 
 def _bound(graph: templates.Graph, bindings: Bindings) -> list[Bound]:
     return [
-        Bound(name, f"{target.node_id}.{target.input_name}", graph[target.node_id]["inputs"].get(target.input_name))
+        Bound(name, target.address, graph[target.node_id]["inputs"].get(target.input_name))
         for name, targets in bindings.items()
         for target in targets
     ]

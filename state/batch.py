@@ -39,6 +39,9 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     axes: dict[str, list[Any]] = {}
     """A sweep's values, by binding."""
     template: str | None = None
+    """Where its workflow came from."""
+    recipe: str | None = None
+    """The id of what its items were added with; None in a batch of version 1."""
     priority: Priority = "normal"
     on_error: Literal["stop", "continue"] = "stop"
     notify: tuple[Notify, ...] = ()

@@ -99,6 +99,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Binding → image that its server is given first: a path relative to the state file's directory, or an output of
     another item, which this item waits for."""
     template: str | None = None
+    """Of a record written by hand or by version 1: in place of the default one, while it has no recipe."""
+    recipe: str | None = None
+    """The id of what it is made with; without one, the default as it stands when it is sent."""
     batch: str | None = None
     index: Count | None = None
     priority: Priority = "normal"
@@ -215,8 +218,20 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             return self
         return msgspec.structs.replace(self, inputs={**self.inputs, "batch_size": batch_size})
 
-    def submit(self, *, prompt_id: str, server: str, at: datetime, fingerprint: str, prefix_scheme: int = 1) -> Self:
-        """The intent: made durable before the POST. A completed item that was set to pending by hand starts over."""
+    def submit(
+        self,
+        *,
+        prompt_id: str,
+        server: str,
+        at: datetime,
+        fingerprint: str,
+        recipe: str | None = None,
+        prefix_scheme: int = 1,
+    ) -> Self:
+        """The intent: made durable before the POST. A completed item that was set to pending by hand starts over.
+
+        `recipe`: what it was prepared with, which stays its own from now on; None leaves it as it is.
+        """
         return msgspec.structs.replace(
             self._without_prompt() if self.completed_at is None else self.start_over(),
             status=Status.SUBMITTED,
@@ -225,6 +240,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             submitted_at=at,
             fingerprint=fingerprint,
             prefix_scheme=prefix_scheme,
+            recipe=recipe or self.recipe,
         )
 
     def accept(self, *, prompt_id: str) -> Self:

@@ -19,6 +19,7 @@ from state.location import Location
 
 if TYPE_CHECKING:
     from state.batch import BatchLog
+    from state.recipe import RecipeBook
 
 _Part = TypeVar("_Part", bound=msgspec.Struct)
 
@@ -85,6 +86,9 @@ class StateParts(Protocol):
 
     def has_batches(self) -> bool:
         """Whether any batch was ever recorded, at the cost of one look."""
+
+    @property
+    def recipes(self) -> RecipeBook: ...
 
     @property
     def bursts(self) -> BurstLog: ...

@@ -80,7 +80,7 @@ def _targets(graph: Graph) -> Iterator[Target]:
 
 
 def _spellings(graph: Graph, target: Target) -> Iterator[str]:
-    yield f"{target.node_id}.{target.input_name}"
+    yield target.address
     yield f"class={class_of(graph, target.node_id)}.{target.input_name}"
     if title := title_of(graph, target.node_id):
         yield f"title={title}.{target.input_name}"
@@ -93,6 +93,4 @@ def _format_list(targets: list[Target], graph: Graph) -> str:
 
 
 def _format(target: Target, graph: Graph) -> str:
-    return (
-        f"{target.node_id}.{target.input_name} ({title_of(graph, target.node_id) or class_of(graph, target.node_id)})"
-    )
+    return f"{target.address} ({title_of(graph, target.node_id) or class_of(graph, target.node_id)})"

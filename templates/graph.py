@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.errors import TemplateError
+
 Graph = dict[str, dict[str, Any]]
 """Node id -> `{"class_type", "inputs", "_meta"?}`."""
 
@@ -25,6 +27,22 @@ class Target:
 
     node_id: str
     input_name: str
+
+    @property
+    def address(self) -> str:
+        """`NODE.INPUT`."""
+        return f"{self.node_id}.{self.input_name}"
+
+    @classmethod
+    def at(cls, graph: Graph, address: str) -> Target:
+        """The input of this `address`, and no other spelling of it. Errors: TemplateError."""
+        parts = address.split(".")
+        splits = [cls(".".join(parts[:at]), ".".join(parts[at:])) for at in range(1, len(parts))]
+        there = [target for target in splits if target.node_id in graph]
+        exact = [target for target in there if target.input_name in inputs_of(graph, target.node_id)]
+        if not there:
+            raise TemplateError(f"address {address!r} matches no node")
+        return (exact or there)[0]
 
 
 def link_of(value: object) -> Link | None:

@@ -161,8 +161,6 @@ def resuming(said: Overrides, kept: Settings) -> str:
     servers = parse_servers(said.servers, source="--server", known=kept.servers) if said.servers else ()
     if servers and servers != kept.servers:
         words += [word for server in servers for word in ("--server", server.argument)]
-    for name, address in said.bindings.items():
-        words += ["--bind", f"{name}={address}"] if kept.bindings.get(name) != address else []
     return shlex.join(words)
 
 

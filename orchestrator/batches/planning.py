@@ -24,7 +24,8 @@ from orchestrator.batches.vocabulary import Vocabulary
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import ItemError, UsageError
 from orchestrator.preparation import Preparation
-from orchestrator.settings import Settings
+from orchestrator.recipes import LoadedRecipe, Recipes
+from orchestrator.settings import Overrides, Settings
 from state.batch import BatchRecord, Notify
 from state.item import Item, Status
 from templates import Graph
@@ -43,19 +44,36 @@ class Plan:
     items: tuple[Item, ...]
     first_graph: Graph
     """As it would be posted, but for the names of its files."""
-    brought: Graph | None = None
-    """A graph of its own, to be kept where `record.template` says, from the state's directory on."""
+    recipe: LoadedRecipe
+    """What its items are made with; to be kept before they are added."""
+
+
+def requested_recipe(
+    recipes: Recipes,
+    settings: Settings,
+    overrides: Overrides,
+    *,
+    base: LoadedRecipe | None = None,
+    servers: Sequence[str] = (),
+) -> LoadedRecipe:
+    """What a request's items are made with. `base`: in place of the settings' template, unless `overrides` name one.
+
+    Errors: TemplateError, UsageError where there is none.
+    """
+    if base is not None and overrides.template is None:
+        return recipes.again(base, settings, bindings=overrides.bindings, servers=servers)
+    if settings.template is None:
+        shipped = ", ".join(templates.shipped_workflows())
+        raise UsageError(f"--template: none is set; name a workflow file or a shipped one ({shipped})")
+    return recipes.from_settings(settings, servers=servers)
 
 
 @dataclass(frozen=True)
 class Planner:
-    """What planning needs to know. `home`: the state file's directory. `servers`: asked for names and memory.
+    """What planning needs to know. `home`: the state file's directory. `servers`: asked for names and memory."""
 
-    `settings` has the template; `kept_template` is the one that later runs know without being told.
-    """
-
-    settings: Settings
-    kept_template: str | None
+    recipe: LoadedRecipe
+    preparation: Preparation
     home: Path
     servers: Sequence[ComfyUI]
     secret_env: str | None = None
@@ -72,17 +90,11 @@ class Planner:
     ) -> Plan:
         """`at`: local time, for the names. `taken`: whether a directory of this name is there.
 
-        `reproduction` is what `--from` named; what is said beside it wins. A graph that it brings goes by the settings'
-        name.
+        `reproduction` is what `--from` named; what is said beside it wins.
         Errors: UsageError and TemplateError for what cannot be rendered as it is asked for; those of the servers.
         """
         spec = spec.checked()
-        name = self.settings.template
-        if name is None:
-            shipped = ", ".join(templates.shipped_workflows())
-            raise UsageError(f"--template: none is set; name a workflow file or a shipped one ({shipped})")
-        brought = reproduction.graph if reproduction is not None else None
-        vocabulary = self._vocabulary(name, brought)
+        vocabulary = Vocabulary(self.recipe.graph, self.recipe.bindings)
         wanted = self._with_profile(spec, vocabulary)
         spec = self._with_batch_size(wanted, vocabulary).settled(vocabulary)
         automatic = {"batch_size": spec.batch_size} if wanted.batch_size == "auto" and spec.batch_size else {}
@@ -93,13 +105,8 @@ class Planner:
         said = replace(spec, batch_size=None) if automatic else spec
         variations = vary(entries, spec=said, has_seed=vocabulary.binds("seed"))
         record = self._record(spec, variations, automatic=bool(automatic), at=at, taken=taken)
-        template = name if name != self.kept_template else None
-        items = tuple(_items(record, variations, template=template, automatic=automatic))
-        return Plan(record, items, self._checked(items, template=name, brought=brought), brought)
-
-    def _vocabulary(self, template: str, brought: Graph | None) -> Vocabulary:
-        graph = brought or templates.load_workflow(template, relative_to=self.home).graph
-        return Vocabulary(graph, templates.find_bindings(graph, self.settings.bindings))
+        items = tuple(_items(record, variations, automatic=automatic))
+        return Plan(record, items, self._checked(items), self.recipe)
 
     def _with_profile(self, spec: BatchSpec, vocabulary: Vocabulary) -> BatchSpec:
         """What nothing else says and the template takes."""
@@ -154,22 +161,20 @@ class Planner:
             prompts=tuple(prompts)[:_SHOWN_PROMPTS],
             parameters=parameters,
             axes={name: list(values) for name, values in spec.sweeps.items()},
-            template=self.settings.template,
+            template=self.recipe.recipe.workflow_name,
+            recipe=self.recipe.recipe.id,
             priority=spec.priority,
             on_error=spec.on_error,
             notify=tuple(Notify(url=url, secret_env=self.secret_env) for url in spec.notify),
         )
 
-    def _checked(self, items: Iterable[Item], *, template: str, brought: Graph | None) -> Graph:
+    def _checked(self, items: Iterable[Item]) -> Graph:
         """The first item's graph. Errors: UsageError for items that cannot be made, or name what no server has."""
-        prompts = Preparation(template=template, bindings=self.settings.bindings, home=self.home)
-        if brought is not None:
-            prompts.bring(template, brought)
         kinds: dict[object, Item] = {}
         for item in items:
             kinds.setdefault(tuple((name, repr(value)) for name, value in _choices(item)), item)
         try:
-            graphs = [prompts.prepare(item).graph for item in kinds.values()]
+            graphs = [self.preparation.prepare(item).graph for item in kinds.values()]
         except ItemError as error:
             raise UsageError(str(error)) from error
         unknown = unknown_names(self.servers, graphs) if self.servers else []
@@ -191,9 +196,7 @@ def _choices(item: Item) -> list[tuple[str, Any]]:
     return sorted((name, value) for name, value in item.inputs.items() if name not in _FREE_INPUTS)
 
 
-def _items(
-    record: BatchRecord, variations: Sequence[Variation], *, template: str | None, automatic: Mapping[str, Any]
-) -> Iterable[Item]:
+def _items(record: BatchRecord, variations: Sequence[Variation], *, automatic: Mapping[str, Any]) -> Iterable[Item]:
     """`automatic`: the batch size, where `auto` chose it, of those whose row says none."""
     width = max(3, len(str(record.total)))
     for variation in variations:
@@ -204,7 +207,7 @@ def _items(
             prompt_text=variation.prompt or None,
             inputs={**automatic, **variation.inputs},
             batch_size_auto=bool(automatic) and "batch_size" not in variation.inputs,
-            template=template,
+            recipe=record.recipe,
             batch=record.batch,
             index=variation.index,
             priority=record.priority,

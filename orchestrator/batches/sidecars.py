@@ -17,9 +17,10 @@ import msgspec
 import templates
 from orchestrator.batches.sidecar_text import as_text, from_text
 from orchestrator.batches.values import fitted
-from orchestrator.errors import TemplateError, UsageError, located
+from orchestrator.errors import RecipeUnusable, TemplateError, UsageError, located
 from orchestrator.outputs import Sidecar, embedded_graph
 from orchestrator.preparation import Preparation, filled
+from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.text_files import decoded
 from state.item import Item, OutputRecord
 from templates import Graph, Target
@@ -35,7 +36,7 @@ def sidecar_of(item: Item, prompts: Preparation, *, graph: Mapping[str, Any] | N
 
     `graph`: what the server says it rendered; where it says nothing of use, the item is prepared once more.
     `template_fingerprint` is None where the template, as it is now, would not make the same graph again.
-    Errors: ItemError and TemplateError where there is no graph.
+    Errors: ItemError, RecipeUnusable and TemplateError where there is no graph.
     """
     assert item.sidecar is not None
     try:
@@ -47,6 +48,7 @@ def sidecar_of(item: Item, prompts: Preparation, *, graph: Mapping[str, Any] | N
         "schema": SCHEMA,
         "template": template,
         "template_fingerprint": fingerprint,
+        "recipe": item.recipe,
         "batch": item.batch,
         "index": item.index,
         "server": item.server,
@@ -69,12 +71,17 @@ class Reproduction:
     seed: int | None
     inputs: Mapping[str, Any]
     """All others, by binding or address."""
+    recipe: LoadedRecipe | None = None
+    """What they were made with, where that is still known: then `template` and `graph` are not needed."""
 
 
-def read_reproduction(path: Path, *, home: Path, template: str | None = None) -> Reproduction:
+def read_reproduction(
+    path: Path, *, home: Path, template: str | None = None, recipes: Recipes | None = None
+) -> Reproduction:
     """What a sidecar says, or a PNG with the graph that ComfyUI put into it. The format is told by the contents.
 
-    `home`: where a relative template starts. `template`: to be used whatever the file says.
+    `home`: where a relative template starts. `template`: to be used whatever the file says. `recipes`: where the
+    recipe that a sidecar names may be, whose workflow is as it was, whatever has become of the template since.
     Errors: UsageError for what is neither, and where the template is gone or is not what it was.
     """
     with (
@@ -86,9 +93,10 @@ def read_reproduction(path: Path, *, home: Path, template: str | None = None) ->
         if data == _PNG:
             return _of_picture(path, template)
         inputs, facts = _parted(decoded(data + stream.read(LARGEST_SIDECAR_BYTES)))
-    if template is None:
+    recipe = _recipe(facts, recipes) if template is None and recipes is not None else None
+    if template is None and recipe is None:
         template = _unchanged(path, facts, home)
-    return _reproduction(path, template, None, inputs)
+    return _reproduction(path, template, None, inputs, recipe)
 
 
 def read_sidecar(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -103,16 +111,16 @@ def read_sidecar(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _read_off(item: Item, prompts: Preparation, rendered: Graph) -> tuple[str | None, dict[str, Any], str | None]:
     """The template's name, the inputs in the graph, and the template's fingerprint where these belong together."""
     try:
-        found = prompts.template_of(item)
+        found = prompts.recipe_of(item)
         inputs = _inputs(found.graph, item.inputs, found.bindings, rendered)
-    except TemplateError:
+    except (RecipeUnusable, TemplateError):
         return item.template, _inputs(rendered, {}, templates.find_bindings(rendered), rendered), None
     try:
         again, _ = filled(found.graph, found.bindings, inputs)
         is_same = templates.fingerprint(again) == templates.fingerprint(rendered)
-        return found.name, inputs, templates.fingerprint(found.graph) if is_same else None
+        return found.recipe.workflow_name, inputs, templates.fingerprint(found.graph) if is_same else None
     except TemplateError:
-        return found.name, inputs, None
+        return found.recipe.workflow_name, inputs, None
 
 
 def _inputs(template: Graph, said: Mapping[str, Any], bindings: templates.Bindings, rendered: Graph) -> dict[str, Any]:
@@ -129,11 +137,11 @@ def _inputs(template: Graph, said: Mapping[str, Any], bindings: templates.Bindin
         if len(values) == len(bindings[name]) and len(set(map(repr, values.values()))) == 1:
             inputs[name] = next(iter(values.values()))
         else:
-            inputs |= {f"{target.node_id}.{target.input_name}": value for target, value in values.items()}
+            inputs |= {target.address: value for target, value in values.items()}
     inputs |= {name: said[name] for name in as_said if name in said}
     spec = [Target(*templates.resolve(template, name)) for name in said if name not in bindings and "." in name]
     others = _literals(rendered, [target for target in spec if target not in told])
-    return inputs | {f"{target.node_id}.{target.input_name}": value for target, value in others}
+    return inputs | {target.address: value for target, value in others}
 
 
 def _literals(graph: Graph, targets: Iterable[Target]) -> Iterator[tuple[Target, Any]]:
@@ -166,6 +174,18 @@ def _parted(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(inputs, dict) or facts.get("schema") != SCHEMA:
         raise ValueError(f"it does not say that it is {SCHEMA}")
     return inputs, facts
+
+
+def _recipe(facts: Mapping[str, Any], recipes: Recipes) -> LoadedRecipe | None:
+    """The recipe that a sidecar names, where it is known and makes what the sidecar is about."""
+    recipe_id, then = facts.get("recipe"), facts.get("template_fingerprint")
+    if not isinstance(recipe_id, str) or not isinstance(then, str):
+        return None
+    try:
+        recipe = recipes.loaded(recipe_id)
+        return recipe if templates.fingerprint(recipe.graph) == then else None
+    except (RecipeUnusable, TemplateError):
+        return None
 
 
 def _unchanged(path: Path, facts: Mapping[str, Any], home: Path) -> str:
@@ -201,7 +221,13 @@ def _of_picture(path: Path, template: str | None) -> Reproduction:
     )
 
 
-def _reproduction(path: Path, template: str | None, graph: Graph | None, inputs: Mapping[str, Any]) -> Reproduction:
+def _reproduction(
+    path: Path,
+    template: str | None,
+    graph: Graph | None,
+    inputs: Mapping[str, Any],
+    recipe: LoadedRecipe | None = None,
+) -> Reproduction:
     others = dict(inputs)
     prompt, seed = others.pop("prompt", None), others.pop("seed", None)
     if prompt is not None and not isinstance(prompt, str):
@@ -209,4 +235,4 @@ def _reproduction(path: Path, template: str | None, graph: Graph | None, inputs:
     if seed is not None:
         with located(path, UsageError):
             seed = fitted("seed", seed)
-    return Reproduction(template, graph, prompt, seed, others)
+    return Reproduction(template, graph, prompt, seed, others, recipe)

@@ -73,7 +73,7 @@ class Vocabulary:
         except TemplateError as error:
             raise UsageError(str(error)) from error
         alone = (name for name, targets in self.bindings.items() if tuple(targets) == (target,))
-        return next(alone, f"{target.node_id}.{target.input_name}")
+        return next(alone, target.address)
 
     def _unbound(self, name: str) -> str:
         bound = [name for name in self.bindings if self.binds(name) and name not in _NOT_TO_SET]

@@ -12,6 +12,7 @@ from orchestrator.cycle.request import Request
 from orchestrator.errors import ItemError
 from orchestrator.formatting import in_lines
 from orchestrator.preparation import Preparation
+from orchestrator.recipes import Recipes
 from orchestrator.settings import load_settings
 from state.item import Item, Status
 from state.open_store import open_store
@@ -58,7 +59,7 @@ def dry_run(request: Request) -> DryRun:
     settings = load_settings(request.state, request.overrides)
     store = open_store(request.state, read_only=True)
     try:
-        preparation = Preparation(template=settings.template, bindings=settings.bindings, home=store.location.home)
+        preparation = Preparation(Recipes(store.recipes, store.location.home), settings, store.location.home)
         size = request.burst_size(store.bursts.read(), seconds=request.max_seconds or None)
         submitted = store.counts()[Status.SUBMITTED]
         keys, problems, graph = [], [], None

@@ -13,7 +13,7 @@ from orchestrator.comfyui import OutputFile, Queue, QueuedPrompt
 from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, is_running, look_up, withdraw
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.cycle.settlement import FinishedPrompt, Settlement
-from orchestrator.errors import ItemError, NotOnServer, ServerStalled, TemplateError, TransientError
+from orchestrator.errors import ItemError, NotOnServer, RecipeUnusable, ServerStalled, TemplateError, TransientError
 from state.item import ErrorRecord, Item
 
 _FORGOTTEN_LIMIT = 3
@@ -160,7 +160,7 @@ class Recovery:
             if prepared.fingerprint != item.fingerprint:
                 return []
             expected = templates.expected_files(prepared.graph, item.prompt_id)
-        except (ItemError, TemplateError):
+        except (ItemError, RecipeUnusable, TemplateError):
             return []
         return [
             OutputFile(

@@ -1,10 +1,10 @@
-"""Which items may go to which of several servers: those that have what the item's template needs."""
+"""Which items may go to which of several servers: those that have what the item's recipe needs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import ItemError, ServerBusy, TemplateError, UnexpectedAnswer
+from orchestrator.errors import ItemError, RecipeUnusable, ServerBusy, TemplateError, UnexpectedAnswer
 from orchestrator.preparation import Preparation
 from orchestrator.servers import canonical_name
 from state.item import Item
@@ -62,13 +62,15 @@ class Routing:
     def _can_run(self, item: Item) -> bool:
         try:
             return not self._offer.missing(self._preparation.prepare(item).graph)
-        except (ItemError, TemplateError, ServerBusy, UnexpectedAnswer):
+        except (ItemError, RecipeUnusable, TemplateError, ServerBusy, UnexpectedAnswer):
             # What is wrong with it, or whether the server has it after all, shows when it is submitted.
             return True
 
 
 def _kind(item: Item) -> object:
     """Items of one kind need the same of a server."""
-    return item.template, tuple(
-        sorted((name, repr(value)) for name, value in item.inputs.items() if name not in _FREE_INPUTS)
+    return (
+        item.recipe,
+        item.template,
+        tuple(sorted((name, repr(value)) for name, value in item.inputs.items() if name not in _FREE_INPUTS)),
     )

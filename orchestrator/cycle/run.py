@@ -13,6 +13,7 @@ from orchestrator.cycle import pacing
 from orchestrator.cycle.bursts import Age, Bursts, Memory
 from orchestrator.cycle.context import Tally
 from orchestrator.cycle.dispatch import Dispatch, Progress
+from orchestrator.cycle.kept_recipes import check_default, contradiction
 from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
@@ -20,6 +21,7 @@ from orchestrator.cycle.workers import SharedContext, open_workers
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs import Outputs
 from orchestrator.preparation import Preparation
+from orchestrator.recipes import Recipes
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, load_settings
 from state.burst_record import BurstLog, BurstRecord
 from state.holder import Holder
@@ -111,13 +113,16 @@ class Run:
         )
         lock, log = store.run_lock(), store.bursts
         try:
-            preparation = Preparation(template=settings.template, bindings=settings.bindings, home=store.location.home)
-            preparation.check()
+            recipes = Recipes(store.recipes, store.location.home)
+            preparation = Preparation(recipes, settings, store.location.home)
+            check_default(preparation, store, self._request.overrides)
             killed = lock.acquire(wait_seconds=self._request.wait_lock_seconds)
             if killed is not None:
                 _record_killed(log, *killed)
             store.refresh()
             settings = self._moved(settings, store)
+            if kept := contradiction(store, recipes, settings, self._request.overrides):
+                self._notes.note(kept)
             memory = Memory(log, log.read())
             limit = self._limit(memory.records)
             shared = self._shared(settings, preparation, store)

@@ -45,6 +45,11 @@ class _Intent:
     prepared: Prepared
 
 
+def _as_prepared(item: Item) -> tuple[object, ...]:
+    """What of a record decides on its prompt and its place in the queue."""
+    return item.recipe, item.template, item.prompt_text, item.inputs, item.uploads, item.priority
+
+
 class Submission:
     """Sends items. What it returns is on the server, or may be."""
 
@@ -115,6 +120,8 @@ class Submission:
 
     def _intend(self, ready: Sequence[_Intent]) -> list[_Intent]:
         """Make all prompt_ids durable in one line; items that were changed meanwhile are left out, and still due."""
+        for recipe in {id(intent.prepared.recipe): intent.prepared.recipe for intent in ready}.values():
+            self._context.preparation.keep(recipe)
         at = self._context.clock.now()
         while ready:
             ids = {intent.item.key: str(uuid.uuid4()) for intent in ready}
@@ -129,13 +136,19 @@ class Submission:
         return []
 
     def _intent_change(self, intent: _Intent, prompt_id: str, at: datetime) -> Change:
-        server, fingerprint = self._context.server.name, intent.prepared.fingerprint
+        server, prepared = self._context.server.name, intent.prepared
 
         def edit(now: Item) -> Item:
-            # Another lane may have made its batch smaller since the graph was filled, or a person its picture another.
-            if (now.inputs, now.uploads) != (intent.item.inputs, intent.item.uploads):
+            # Another lane may have made its batch smaller since the graph was filled, or a person changed its recipe.
+            if _as_prepared(now) != _as_prepared(intent.item):
                 return now
-            return now.submit(prompt_id=prompt_id, server=server, at=at, fingerprint=fingerprint)
+            return now.submit(
+                prompt_id=prompt_id,
+                server=server,
+                at=at,
+                fingerprint=prepared.fingerprint,
+                recipe=prepared.recipe.recipe.id,
+            )
 
         return Change(intent.item.key, Status.PENDING, edit)
 
@@ -207,8 +220,8 @@ class Submission:
             # Its prompt_id is forgotten: what was made of a part of the template must never be taken for the whole.
             self._context.unsend([intent.item])
             raise TemplateRejected(
-                f"the server refuses the template: {error}. No item is to blame; mend the template or the server "
-                "(`burst template check --server` tells more), then run again.",
+                f"the server refuses the template: {error}. No item is to blame; mend the server, or mend the template "
+                "(`burst template check --server` tells more) and give it to the items with `burst update`.",
                 item_key=key,
             ) from error
 

@@ -13,6 +13,8 @@ from orchestrator.doctor.diagnosis import Check, command, count_of
 from orchestrator.doctor.survey import Survey, survey
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
 from orchestrator.formatting import counted, in_lines
+from orchestrator.preparation import Preparation
+from orchestrator.recipes import Recipes
 from orchestrator.settings import Overrides, Settings, load_settings
 from state.item import Status
 from state.open_store import parts_of
@@ -108,9 +110,9 @@ def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: 
             "bindings": dict(settings.bindings),
         },
     )
-    wanted = seen.templates if seen is not None else {}
-    uploaded = seen.uploaded if seen is not None else {}
-    loaded = workflows.load_workflows(settings, wanted, uploaded, home=state.resolve().parent)
+    home = state.resolve().parent
+    preparation = Preparation(Recipes(parts_of(state).recipes, home), settings, home)
+    loaded = workflows.load_workflows(preparation, settings, seen.due if seen is not None else (), home=home)
     yield from workflows.check_workflows(state, loaded)
     own = seen.prompt_ids if seen is not None else frozenset()
     yield from servers.check_servers(state, settings, loaded, own=own, clock=clock)

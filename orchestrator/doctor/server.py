@@ -36,7 +36,7 @@ class Seen:
     url: str
     checks: tuple[Check, ...]
     findings: Mapping[str, tuple[Finding, ...]] | None = field(default=None)
-    """Workflow -> what the server would refuse or does not know; None where it does not say what it has."""
+    """A workflow's recipe -> what the server would refuse or does not know; None where it does not say what it has."""
 
     @property
     def works(self) -> bool:
@@ -126,20 +126,20 @@ def _stands_still(queue: Queue) -> bool:
 
 def _findings(client: ComfyUI, workflows: Sequence[Loaded]) -> dict[str, tuple[Finding, ...]]:
     """What the server says of each workflow beyond what is known of it without a server."""
-    graphs = {loaded.name: loaded.workflow.graph for loaded in workflows if loaded.workflow is not None}
+    graphs = {loaded.recipe: loaded.workflow.graph for loaded in workflows if loaded.workflow is not None}
     if not graphs:
         return {}
     catalogue, folders = client.object_info(), Capabilities(client).folder
-    known = {loaded.name: {finding.message for finding in loaded.findings} for loaded in workflows}
-    loading = {loaded.name: loaded.loading for loaded in workflows}
+    known = {loaded.recipe: {finding.message for finding in loaded.findings} for loaded in workflows}
+    loading = {loaded.recipe: loaded.loading for loaded in workflows}
     return {
-        name: tuple(
+        recipe: tuple(
             finding
             for finding in templates.check_against(graph, catalogue, folders=folders)
-            if finding.message not in known[name]
-            and not (finding.severity == "warning" and finding.node_id in loading[name])
+            if finding.message not in known[recipe]
+            and not (finding.severity == "warning" and finding.node_id in loading[recipe])
         )
-        for name, graph in graphs.items()
+        for recipe, graph in graphs.items()
     }
 
 

@@ -49,7 +49,7 @@ def _eased(check: Check) -> Check:
 def _only_one(state: Path, server: Seen, loaded: Loaded) -> Iterator[Check]:
     if server.findings is None:
         return
-    findings = server.findings[loaded.name]
+    findings = server.findings[loaded.recipe]
     if findings:
         remedy = command("template check", state, loaded.name, "--server", server.url)
         yield from findings_checks(loaded, findings, remedy, name="models")
@@ -59,7 +59,7 @@ def _only_one(state: Path, server: Seen, loaded: Loaded) -> Iterator[Check]:
 
 def _where(state: Path, seen: Sequence[Seen], loaded: Loaded) -> Iterator[Check]:
     """On which servers a workflow can run, and why not on the others."""
-    said = {one.url: one.findings[loaded.name] for one in seen if one.findings is not None}
+    said = {one.url: one.findings[loaded.recipe] for one in seen if one.findings is not None}
     if not said:
         return
     lacking = {url: errors for url, findings in said.items() if (errors := _errors(findings))}

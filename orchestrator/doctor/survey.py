@@ -24,15 +24,22 @@ class Failures:
     message: str
 
 
+@dataclass
+class DueItems:
+    """Items that are due or out, and made with one recipe, or with one template while they have none."""
+
+    example: Item
+    count: int
+    uploaded: frozenset[str]
+    """The bindings that each of those that are due has an image of its own for."""
+
+
 @dataclass(frozen=True)
 class Survey:
     """What a state holds."""
 
     status: StatusReport
-    templates: dict[str | None, int]
-    """Template named by due items (None: the default one) -> how many of them."""
-    uploaded: dict[str | None, frozenset[str]]
-    """The same -> the bindings that each of them has a picture of its own for."""
+    due: tuple[DueItems, ...]
     pictures: int
     """Pictures that due items upload."""
     missing_pictures: tuple[str, ...]
@@ -65,21 +72,20 @@ def survey(state: Path, *, clock: Clock | None = None) -> Survey | BurstError:
 
 
 def _survey(store: Store) -> Survey:
-    templates: Counter[str | None] = Counter()
+    due: dict[tuple[str | None, str | None], DueItems] = {}
     servers: Counter[str] = Counter()
     prompt_ids: set[str] = set()
     failures: dict[str, Failures] = {}
     sizes: list[int] = []
-    uploaded: dict[str | None, frozenset[str]] = {}
     pictures: list[str] = []
     for item in store.items():
         match item.status:
             case Status.PENDING:
-                templates[item.template] += 1
-                uploaded[item.template] = uploaded.get(item.template, frozenset(item.uploads)) & item.uploads.keys()
+                group = _count_due(due, item)
+                group.uploaded = group.uploaded.intersection(item.uploads)
                 pictures += item.upload_paths.values()
             case Status.SUBMITTED:
-                templates[item.template] += 1
+                _count_due(due, item)
                 if item.server is not None:
                     servers[canonical_name(item.server)] += 1
                 prompt_ids.add(item.prompt_id or "")
@@ -90,8 +96,7 @@ def _survey(store: Store) -> Survey:
     backlog = store.backlog()
     return Survey(
         status=status_of(store),
-        templates=dict(templates),
-        uploaded=uploaded,
+        due=tuple(due.values()),
         pictures=len(pictures),
         missing_pictures=tuple(path for path in dict.fromkeys(pictures) if not (store.location.home / path).exists()),
         servers=servers,
@@ -101,6 +106,14 @@ def _survey(store: Store) -> Survey:
         journal_lines=backlog.checkpoints,
         torn_bytes=backlog.torn_bytes,
     )
+
+
+def _count_due(due: dict[tuple[str | None, str | None], DueItems], item: Item) -> DueItems:
+    # A recipe is all that counts for an item that has one.
+    made_with = (item.recipe, None if item.recipe else item.template)
+    group = due.setdefault(made_with, DueItems(item, 0, frozenset(item.uploads)))
+    group.count += 1
+    return group
 
 
 def _count_failure(failures: dict[str, Failures], item: Item) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import templates
 from orchestrator.doctor.diagnosis import Check, Verdict, command
-from orchestrator.errors import BurstError
+from orchestrator.doctor.survey import DueItems
+from orchestrator.errors import BurstError, RecipeUnusable
 from orchestrator.formatting import counted
+from orchestrator.preparation import Preparation
+from orchestrator.recipes import LoadedRecipe
 from orchestrator.settings import Settings
+from state.item import Item, Status
 from templates import Finding, Workflow
 
 _FINDINGS_SHOWN = 6
@@ -21,69 +25,75 @@ class Loaded:
     """A workflow that due items use, or why it cannot be loaded."""
 
     name: str
-    """As it was named; empty where no template is set at all."""
+    """As `template check` takes it; empty where no template is set at all."""
     items: int
     workflow: Workflow | None
     findings: tuple[Finding, ...]
-    error: str | None = None
+    error: BurstError | None = None
     loading: frozenset[str] = frozenset()
     """Ids of the nodes whose picture every due item brings along."""
+    recipe: str = ""
+    """The id of one recipe that has it: tells it from another one of the same name."""
 
 
 def load_workflows(
-    settings: Settings,
-    wanted: Mapping[str | None, int],
-    uploaded: Mapping[str | None, frozenset[str]],
-    *,
-    home: Path,
+    preparation: Preparation, settings: Settings, due: Sequence[DueItems], *, home: Path
 ) -> list[Loaded]:
-    """The workflows that the due items need; the default one also when none does. Relative paths start at `home`.
+    """The workflows of due items, and the default one; each once, however many recipes share it.
 
-    `uploaded`: by template, the bindings that each due item has a picture of its own for.
+    `home`: the state file's directory.
     """
-    named: dict[str, int] = {}
-    brought: dict[str, frozenset[str]] = {}
-    for template, count in {None: 0, **wanted}.items():
-        name = template or settings.template or ""
-        named[name] = named.get(name, 0) + count
-        if count:
-            own = uploaded.get(template, frozenset())
-            brought[name] = brought.get(name, own) & own
-    return [
-        _load(name, count, brought.get(name, frozenset()), settings, home)
-        for name, count in named.items()
-        if name or count
-    ]
+    groups: dict[tuple[str | None, object], tuple[LoadedRecipe, list[DueItems]]] = {}
+    failed: dict[str, Loaded] = {}
+    for group in (DueItems(Item(key="", status=Status.PENDING), 0, frozenset()), *due):
+        try:
+            recipe = preparation.recipe_of(group.example)
+        except BurstError as error:
+            name = "" if isinstance(error, RecipeUnusable) else group.example.template or settings.template or ""
+            before = failed.get(str(error))
+            count = group.count + (before.items if before is not None else 0)
+            if count or name:
+                failed[str(error)] = Loaded(name, count, None, (), error)
+            continue
+        made_with = recipe.recipe.workflow, frozenset(recipe.recipe.bindings.items())
+        groups.setdefault(made_with, (recipe, []))[1].append(group)
+    return [_checked(recipe, found, home) for recipe, found in groups.values()] + list(failed.values())
 
 
-def _load(name: str, items: int, brought: frozenset[str], settings: Settings, home: Path) -> Loaded:
-    if not name:
-        message = f"none is set for {counted(items, 'item')}; shipped: {', '.join(templates.shipped_workflows())}"
-        return Loaded(name, items, None, (), message)
-    try:
-        workflow = templates.load_workflow(name, relative_to=home)
-        bindings = templates.find_bindings(workflow.graph, settings.bindings)
-    except BurstError as error:
-        return Loaded(name, items, None, (), str(error))
-    findings = tuple(templates.check_offline(workflow, bindings))
-    loading = frozenset(target.node_id for binding in brought for target in bindings.get(binding, ()))
-    return Loaded(name, items, workflow, findings, loading=loading)
+def _checked(recipe: LoadedRecipe, due: Sequence[DueItems], home: Path) -> Loaded:
+    name = recipe.recipe.workflow_name or ""
+    is_shipped = name in templates.shipped_workflows()
+    path = None if is_shipped else home / name
+    workflow = Workflow(name if path is None else path.stem, path, recipe.graph)
+    findings = tuple(templates.check_offline(workflow, recipe.bindings))
+    brought = [group.uploaded for group in due if group.count]
+    own = frozenset.intersection(*brought) if brought else frozenset()
+    loading = frozenset(target.node_id for binding in own for target in recipe.bindings.get(binding, ()))
+    count = sum(group.count for group in due)
+    return Loaded(
+        name if path is None else str(path), count, workflow, findings, loading=loading, recipe=recipe.recipe.id
+    )
 
 
 def check_workflows(state: Path, workflows: Sequence[Loaded]) -> Iterator[Check]:
     """What can be said of them without a server."""
     for loaded in workflows:
         if loaded.workflow is None:
-            remedy = (
-                command("template check", state, loaded.name)
-                if loaded.name
-                else command("run", state, "--template", "NAME")
-            )
-            yield Check("template", "problem", loaded.error or "cannot be loaded", remedy)
+            yield _unloadable(state, loaded)
         elif loaded.findings:
             yield from findings_checks(loaded, loaded.findings, command("template check", state, loaded.name))
         else:
             yield Check("template", "ok", f"{loaded.workflow.name}: {len(loaded.workflow.graph)} nodes, nothing wrong")
+
+
+def _unloadable(state: Path, loaded: Loaded) -> Check:
+    if loaded.name:
+        return Check("template", "problem", str(loaded.error), command("template check", state, loaded.name))
+    if isinstance(loaded.error, RecipeUnusable):
+        message = f"{loaded.error} ({counted(loaded.items, 'item')})"
+        return Check("template", "problem", message, command("update", state))
+    message = f"none is set for {counted(loaded.items, 'item')}; shipped: {', '.join(templates.shipped_workflows())}"
+    return Check("template", "problem", message, command("run", state, "--template", "NAME"))
 
 
 def findings_checks(

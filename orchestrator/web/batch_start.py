@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import templates
 from orchestrator.batches.generate_report import Generated
 from orchestrator.batches.spec import BatchSpec
 from orchestrator.cycle.request import Request
 from orchestrator.generation import Generation
+from orchestrator.kept_paths import kept_path
 from orchestrator.settings import Overrides
 from orchestrator.web.batch_schemas import BatchRequest
 from orchestrator.web.error_responses import Refused
@@ -60,6 +62,8 @@ def again(state: WatchedState, batch: WatchedBatch) -> Generated:
         layout="gallery",
         on_error="continue",
     )
+    if record.recipe is not None:
+        return _add(state, spec, replace(state.overrides, template=None), recipe=record.recipe)
     # A name that is on record was checked when it came from outside, or came from the command line.
     return _add(state, spec, replace(state.overrides, template=record.template or state.overrides.template))
 
@@ -78,7 +82,8 @@ def _check(request: BatchRequest) -> None:
 
 def with_template(state: WatchedState, name: str | None) -> Overrides:
     """A template that comes from outside is a shipped one or the state's own, never a path of the caller's choice."""
-    if name is None or name == state.settings.template:
+    own = state.settings.template
+    if name is None or (own is not None and name in (own, kept_path(Path(own), state.path.parent))):
         return state.overrides
     if name not in templates.shipped_workflows():
         raise Refused(400, f"no template {name!r}; there are {', '.join(templates_of(state))}", "template")
@@ -91,9 +96,17 @@ def templates_of(state: WatchedState) -> list[str]:
     return list(dict.fromkeys([*([own] if own else []), *templates.shipped_workflows()]))
 
 
-def _add(state: WatchedState, spec: BatchSpec, overrides: Overrides) -> Generated:
-    request = Request(state=state.path, overrides=overrides)
-    made = Generation(spec, request, queue_only=True, ask_servers=True, patience_seconds=PATIENCE_SECONDS).execute()
+def _add(state: WatchedState, spec: BatchSpec, overrides: Overrides, *, recipe: str | None = None) -> Generated:
+    work = Generation(
+        spec,
+        Request(state=state.path, overrides=overrides),
+        recipe=recipe,
+        pin_servers=False,
+        queue_only=True,
+        ask_servers=True,
+        patience_seconds=PATIENCE_SECONDS,
+    )
+    made = work.execute()
     assert isinstance(made, Generated)
     return made
 

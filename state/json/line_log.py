@@ -20,17 +20,19 @@ class LineLog(Generic[_T]):
         self.path = path
         self._decode = msgspec.json.Decoder(kind).decode
         self._disk = disk or Disk()
+        self._name_is_durable = False
 
     def append(self, *records: _T) -> None:
         """All in one write, durable on return. Errors: DiskFull."""
-        new = self._disk.stamp(self.path) is None
         with self._disk.append_to(self.path, create=True) as handle:
             data = handle.read_from(max(0, handle.stamp().size_bytes - 1))
             lines = b"".join(msgspec.json.encode(record) + b"\n" for record in records)
             handle.write((b"\n" if data not in (b"", b"\n") else b"") + lines)
             handle.sync()
-        if new:
+        if not self._name_is_durable:
+            # Also where the file was there before: who made it may have been killed before it synced the name.
             self._disk.sync_directory(self.path.parent)
+            self._name_is_durable = True
 
     def stamp(self) -> Stamp | None:
         """None where there is no file yet."""

@@ -17,6 +17,7 @@ from state.write_lock import WriteLock
 
 if TYPE_CHECKING:
     from state.json.batch_log import JsonBatchLog
+    from state.json.recipe_book import JsonRecipeBook
 
 
 class JsonParts:
@@ -31,7 +32,9 @@ class JsonParts:
         self._clock = clock or Clock()
         self.bursts = JsonBurstLog(self.folder, disk=self._disk)
         self.settings = SettingsFile(self.folder, disk=self._disk)
+        self._read_only = False
         self._batches: JsonBatchLog | None = None
+        self._recipes: JsonRecipeBook | None = None
 
     def exists(self) -> bool:
         return any(self._disk.stamp(path) is not None for path in (self.path, self._journal_path))
@@ -43,6 +46,14 @@ class JsonParts:
 
             self._batches = JsonBatchLog(self.folder, disk=self._disk)
         return self._batches
+
+    @property
+    def recipes(self) -> JsonRecipeBook:
+        if self._recipes is None:
+            from state.json.recipe_book import JsonRecipeBook
+
+            self._recipes = JsonRecipeBook(self.folder, disk=self._disk, read_only=self._read_only)
+        return self._recipes
 
     def has_batches(self) -> bool:
         return (self.folder / "batches.jsonl").exists()

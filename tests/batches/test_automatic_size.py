@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from support.burst_runs import run_quickly
+from support.preparing import preparation_of
 from support.projects import MakeProject, Project, small_template
 from support.side_process import beside
 from support.waiting import wait_until
@@ -28,7 +29,6 @@ from orchestrator.cycle.uploads import ReadyItem
 from orchestrator.errors import UsageError
 from orchestrator.generation import Generated, Generation, Planned
 from orchestrator.outputs import Outputs
-from orchestrator.preparation import Preparation
 from orchestrator.sandbox import Sandbox
 from orchestrator.servers import parse_server
 from orchestrator.web.batch_start import again
@@ -288,7 +288,7 @@ def test_a_graph_that_was_filled_before_the_halving_is_not_sent(project: Project
             server=parse_server(sandbox.url),
             client=client,
             outputs=Outputs(project.output),
-            preparation=Preparation(template=str(project.home / "template.json"), bindings={}, home=project.home),
+            preparation=preparation_of(project.home, project.home / "template.json", book=store.recipes),
             dispatch=Dispatch(store, progress=Silent(), on_error="continue"),
             options=Options(),
             clock=Clock(),

@@ -357,9 +357,9 @@ def test_the_batch_and_its_template_are_remembered(make: Make) -> None:
     made = make(count=1)
     found = parts_of(made.home / "state.json").batches.read()[made.generated.record.batch].record
     assert found == made.generated.record
-    assert made.items[0].template is None
+    assert found.recipe == made.items[0].recipe is not None
     other = make(count=1, template="txt2img-sdxl")
-    assert other.items[0].template is not None
+    assert other.items[0].recipe != made.items[0].recipe
 
 
 def test_it_is_over_when_its_own_items_are(make: Make, sandbox: Sandbox) -> None:

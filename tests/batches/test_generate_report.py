@@ -91,7 +91,7 @@ def test_what_the_bursts_note_is_said_for_people_too() -> None:
             {"servers": ("gpu1:8188", "http://me:hunter2@gpu2:8188/")},
             "burst run --server http://gpu1:8188 --server http://gpu2:8188",
         ),
-        ({"bindings": {"prompt": "6.text", "seed": "3.seed"}}, "burst run --bind seed=3.seed"),
+        ({"bindings": {"seed": "3.seed"}, "template": "smoke"}, "burst run"),
     ],
 )
 def test_what_is_not_remembered_is_said_again(

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.preparing import preparation_of
 
 from orchestrator.batches.name_check import unknown_names
 from orchestrator.batches.suggestions import advice, near_matches
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import ServerBusy, ServerUnreachable
-from orchestrator.preparation import Preparation
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.item import Item, Status
 from templates import Graph, load_workflow
@@ -42,7 +42,7 @@ Make = Callable[..., Graph]
 @pytest.fixture
 def made(tmp_path: Path) -> Make:
     """The graph of an item with these inputs; its model is there unless they say another."""
-    prompts = Preparation(template="txt2img-sdxl", bindings={}, home=tmp_path)
+    prompts = preparation_of(tmp_path, "txt2img-sdxl")
 
     def make(**inputs: Any) -> Graph:
         item = Item(key="a", status=Status.PENDING, prompt_text="a cat", inputs={"model": XL} | inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -10,26 +11,30 @@ import pytest
 from support.comfyui_loopback import Loopback, Request
 
 import templates
-from orchestrator.batches.planning import Plan, Planner
+from orchestrator.batches.planning import Plan, Planner, requested_recipe
 from orchestrator.batches.sidecars import Reproduction
 from orchestrator.batches.spec import BatchSpec
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import UsageError
 from orchestrator.preparation import Preparation, Prepared
-from orchestrator.settings import load_settings
+from orchestrator.recipes import Recipes
+from orchestrator.settings import Overrides, load_settings
 from state.item import Item
+from templates import Graph
 
 EVENING = datetime(2030, 1, 1, 23, 30, tzinfo=timezone(timedelta(hours=2)))
 NAME = "txt2img-sd15"
 
 
-def plan(home: Path, *, kept: str | None = NAME, template: str = NAME, **said: Any) -> Plan:
+def plan(home: Path, *, template: str | None = NAME, graph: Graph | None = None, **said: Any) -> Plan:
+    """`graph`: one that came with an image."""
     how = {name: said.pop(name) for name in ("reproduction", "taken") if name in said}
     servers = said.pop("servers", ())
-    settings = load_settings(home / "state.json")
+    settings, recipes = replace(load_settings(home / "state.json"), template=template), Recipes(None, home)
+    base = recipes.from_graph(graph, settings, name="fox.png") if graph is not None else None
     planner = Planner(
-        settings=type(settings)(**{**vars(settings), "template": template}),
-        kept_template=kept,
+        recipe=requested_recipe(recipes, settings, Overrides(), base=base),
+        preparation=Preparation(recipes, settings, home),
         home=home,
         servers=servers,
         secret_env="HOOK_KEY",
@@ -86,11 +91,15 @@ def test_a_directory_that_is_taken_is_not_taken_again(tmp_path: Path) -> None:
     assert made.items[0].sidecar == "20300101_233000_3/prompt.txt"
 
 
-@pytest.mark.parametrize(("kept", "named"), [(NAME, None), ("smoke", NAME), (None, NAME)])
-def test_items_name_the_template_that_later_runs_would_not_know(
-    tmp_path: Path, kept: str | None, named: str | None
-) -> None:
-    assert plan(tmp_path, kept=kept).items[0].template == named
+def test_items_and_record_name_one_recipe_with_the_workflow_and_its_bindings(tmp_path: Path) -> None:
+    made = plan(tmp_path, count=3)
+    recipe = made.recipe.recipe
+    assert {item.recipe for item in made.items} == {made.record.recipe} == {recipe.id}
+    assert {item.template for item in made.items} == {None}
+    assert (recipe.workflow_name, recipe.output, recipe.servers) == (NAME, "output", ())
+    assert recipe.bindings["prompt"] == ("6.text",)
+    assert made.recipe.graph == templates.load_workflow(NAME).graph
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_first_graph_is_the_first_items(tmp_path: Path) -> None:
@@ -142,12 +151,12 @@ def test_the_servers_are_asked_once_for_many_that_differ_in_texts_and_seeds(tmp_
 
 def test_a_recipe_without_a_prompt_is_one(tmp_path: Path) -> None:
     graph = templates.load_workflow(NAME).graph
-    recipe = Reproduction(template=None, graph=graph, prompt=None, seed=5, inputs={"steps": 9})
-    made = plan(tmp_path, template="kept/graph.json", reproduction=recipe, from_file="fox.png")
+    found = Reproduction(template=None, graph=graph, prompt=None, seed=5, inputs={"steps": 9})
+    made = plan(tmp_path, template=None, graph=graph, reproduction=found, from_file="fox.png")
     (item,) = made.items
-    assert (item.prompt_text, item.inputs, item.template) == (None, {"steps": 9, "seed": 5}, "kept/graph.json")
-    assert made.brought == graph
-    assert made.record.prompts == ("",)
+    assert (item.prompt_text, item.inputs, item.recipe) == (None, {"steps": 9, "seed": 5}, made.recipe.recipe.id)
+    assert made.recipe.graph == graph
+    assert (made.record.template, made.record.prompts) == ("fox.png", ("",))
     assert list(tmp_path.iterdir()) == []
 
 

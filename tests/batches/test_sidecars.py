@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support.preparing import preparation_of
 
 import templates
 from orchestrator import run_burst
@@ -21,12 +22,13 @@ from orchestrator.batches.sidecars import Reproduction, read_reproduction, sidec
 from orchestrator.cycle.report import BurstReport
 from orchestrator.errors import UsageError
 from orchestrator.outputs import embedded_graph
-from orchestrator.preparation import Preparation, filled
+from orchestrator.preparation import filled
+from orchestrator.recipes import Recipes
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.servers import default_name
 from orchestrator.verify import verify_outputs
 from state.item import Item, OutputRecord, Status
-from state.open_store import open_store
+from state.open_store import open_store, parts_of
 
 SD15 = templates.load_workflow("txt2img-sd15")
 FILES = [OutputRecord(path="a/b.png", bytes=7, sha256="0" * 64)]
@@ -96,7 +98,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 def written(inputs: dict[str, Any], form: str, *, name: str = "txt2img-sd15", home: Path = Path()) -> str:
     """The sidecar of an item whose graph is what the server rendered."""
     item = Item(key="b/001", status=Status.SUBMITTED, inputs=inputs, sidecar=form, prompt_id="id", template=name)
-    prompts = Preparation(template=None, bindings={}, home=home)
+    prompts = preparation_of(home)
     graph = templates.set_prefixes(prompts.prepare(item).graph, "id")
     return sidecar_of(item, prompts, graph=graph, seconds=1.5).told(FILES)
 
@@ -274,17 +276,42 @@ def test_half_sidecars_of_a_killed_burst_are_removed(place: Place) -> None:
     assert not left.exists()
 
 
-def test_a_template_changed_before_collecting_is_not_taken_for_the_one_that_was_rendered(place: Place) -> None:
-    place.template = str(place.home / "mine.json")
+def with_another_denoise() -> str:
     graph = json.loads(json.dumps(SD15.graph))
-    Path(place.template).write_text(json.dumps(graph))
+    next(node["inputs"] for node in graph.values() if node["class_type"] == "KSampler")["denoise"] = 0.25
+    return json.dumps(graph)
+
+
+def test_a_template_that_was_changed_since_is_made_again_as_it_was(place: Place) -> None:
+    mine = place.home / "mine.json"
+    place.template = str(mine)
+    mine.write_text(json.dumps(SD15.graph))
     place.hold(a={"prompt_text": "a fox", "inputs": {"seed": 11}, "sidecar": "a.txt"})
     place.run()
-    assert read_reproduction(place.output / "a.txt", home=place.home).template == "mine.json"
+    sidecar = place.output / "a.txt"
+    assert read_reproduction(sidecar, home=place.home).template == "mine.json"
     place.killed_before_the_checkpoint()
-    sampler = next(node["inputs"] for node in graph.values() if node["class_type"] == "KSampler")
-    sampler["denoise"] = 0.25
-    Path(place.template).write_text(json.dumps(graph))
+    mine.write_text(with_another_denoise())
+    place.run()
+    with pytest.raises(UsageError, match=r"mine\.json was \w+… and is \w+… now"):
+        read_reproduction(sidecar, home=place.home)
+    recipes = Recipes(parts_of(place.state).recipes, place.home)
+    found = read_reproduction(sidecar, home=place.home, recipes=recipes)
+    assert found.recipe is not None
+    assert (found.recipe.recipe.workflow_name, found.recipe.graph, found.seed) == ("mine.json", SD15.graph, 11)
+
+
+def test_a_template_changed_before_collecting_is_not_taken_for_the_one_that_was_rendered(place: Place) -> None:
+    """Of an item that version 1 sent, which has no recipe."""
+    mine = place.home / "mine.json"
+    place.template = str(mine)
+    mine.write_text(json.dumps(SD15.graph))
+    place.hold(a={"prompt_text": "a fox", "inputs": {"seed": 11}, "sidecar": "a.txt"})
+    place.run()
+    place.killed_before_the_checkpoint()
+    record = json.loads(place.item().to_record())
+    place.hold(a={name: value for name, value in record.items() if name != "recipe"})
+    mine.write_text(with_another_denoise())
     place.run()
     with pytest.raises(UsageError, match=r"mine\.json had been changed before the picture was saved"):
         read_reproduction(place.output / "a.txt", home=place.home)

@@ -441,7 +441,7 @@ def test_a_rejected_template_stops_with_every_item_still_due(project: Path) -> N
     assert "NoSuchNode" in report["reason"]
     assert report["counts"]["pending"] == 6
     state = json.loads((project / "re_render_state.json").read_text())
-    assert all(set(found) == {"status", "subfolder", "filename"} for found in state.values()), "as if never tried"
+    assert all(set(found) == {"status", "subfolder", "filename", "recipe"} for found in state.values())
 
 
 def test_a_rejected_input_fails_its_item_alone(project: Path) -> None:

@@ -34,14 +34,15 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> Path:
-    """Three prompts, initialised for the sandbox; the current directory."""
+    """Three prompts without a recipe, initialised for the sandbox; the current directory."""
     for name in ("COMFYUI_URL", "COMFYUI_HEADERS", "BURST_STATE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "prompts").mkdir()
     for number in range(3):
         (tmp_path / "prompts" / f"p{number}.txt").write_text(f"prompt {number}")
-    said("init", "prompts", "--template", "smoke", "--server", sandbox.url)
+    said("init", "prompts", "--server", sandbox.url)
+    said("init", "prompts", "--template", "smoke")
     return tmp_path
 
 
@@ -340,6 +341,37 @@ def test_a_template_that_is_gone_or_not_set(project: Path) -> None:
     settings.write_text(settings.read_text().replace('template = "smoke"', ""))
     template = named(examined(code=1), "template")
     assert template["next"] == "burst run --template NAME"
+
+
+def test_each_workflow_that_due_items_are_made_with_is_looked_at_as_it_was_kept(project: Path) -> None:
+    """Also where its file was changed, or is gone since."""
+    mine = project / "mine.json"
+    graph = json.loads((Path(__file__).parents[2] / "templates" / "smoke.json").read_text())
+    for name, class_type in (("first", "NoSuchNode"), ("second", "NoOtherNode")):
+        graph["2"]["class_type"] = class_type
+        mine.write_text(json.dumps(graph))
+        (project / name).mkdir()
+        (project / name / "p.txt").write_text("a prompt")
+        said("init", name, "--template", "mine.json")
+    said("init", "prompts", "--template", "smoke")
+    mine.unlink()
+    document = examined(code=1)
+    assert [check["verdict"] for check in of(document, "template")] == ["ok"] * 3
+    missing = " ".join(check["message"] for check in of(document, "models") if check["verdict"] == "problem")
+    assert "NoSuchNode" in missing
+    assert "NoOtherNode" in missing
+
+
+def test_a_recipe_that_cannot_be_used(project: Path) -> None:
+    (project / "other").mkdir()
+    (project / "other" / "p.txt").write_text("a prompt")
+    said("init", "other", "--template", "txt2img-sd15")
+    said("init", "prompts", "--template", "smoke")
+    (project / "re_render_state.burst" / "recipes.jsonl").unlink()
+    template = of(examined(code=1), "template")[-1]
+    assert template["verdict"] == "problem"
+    assert "recipes.jsonl" in template["message"]
+    assert template["next"] == "burst update"
 
 
 def test_an_output_directory_that_is_a_file(project: Path) -> None:

@@ -168,6 +168,7 @@ class TestRefused:
             sandbox.release()
         template["12"]["inputs"]["images"] = ["8", 0]
         (project.home / "template.json").write_text(json.dumps(template))
+        project.take_recipes_out()
         mended = burst(project)
         assert (mended.completed, mended.rendered_twice, mended.notes) == (3, 0, ())
         assert [len(item.outputs) for item in project.items()] == [2, 2, 2]
@@ -183,6 +184,7 @@ class TestRefused:
         project = make_project(count=3, template=template)
         with (project.folder / "settings.toml").open("a") as settings:
             settings.write('[bindings]\nprompt = "1.image"\n')
+        project.take_recipes_out()
         for number, name in enumerate(("example.png", "missing.png", "example.png"), 1):
             (project.prompts / "EP01" / f"prompt_{number:03}.txt").write_text(name)
         report = burst(project)

@@ -18,6 +18,7 @@ from support.image_project import (
     wanted_name,
 )
 from support.killing import Killing
+from support.preparing import preparation_of
 from support.proxy import Proxy
 from support.side_process import wait_for_renders
 from support.waiting import wait_until
@@ -26,7 +27,6 @@ import templates
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.uploads import UPLOADS_AT_ONCE
-from orchestrator.preparation import Preparation
 from orchestrator.sandbox import Sandbox
 from state.item import Status
 
@@ -209,7 +209,7 @@ def test_a_moving_picture_under_the_name_of_a_plain_one_is_never_rescued_as_one(
     form: str, make_project: MakeProject, sandbox: Sandbox, burst: Burst
 ) -> None:
     project = make_project(count=1, prepare=lambda photos: moving(photos / "a.png", form))
-    prompts = Preparation(template=str(project.home / "template.json"), bindings={}, home=project.home)
+    prompts = preparation_of(project.home, book=project.recipes())
     moves, plain = (prompts.prepare(item).graph for item in project.items())
     assert templates.expected_files(plain, "1" * 36) is not None
     assert templates.expected_files(moves, "1" * 36) is None

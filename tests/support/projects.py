@@ -22,6 +22,7 @@ from state.burst_record import BurstRecord
 from state.item import Item, Status
 from state.json.journal_lines import read_lines
 from state.open_store import open_store, parts_of
+from state.recipe import RecipeBook
 from support.launch import __file__ as LAUNCHER
 from support.waiting import wait_until
 
@@ -172,6 +173,14 @@ class Project:
     def _overrides(self) -> Overrides:
         return Overrides(template=str(self._template), output_dir=self.output, servers=(self.server,))
 
+    def take_recipes_out(self) -> None:
+        """Its due items as they are in a state written by hand: made with the default when they are sent."""
+        records = json.loads(self.state.read_bytes())
+        for record in records.values():
+            if record["status"] == "pending":
+                record.pop("recipe", None)
+        self.state.write_text(json.dumps(records))
+
     # Processes
 
     def start(self, *arguments: str, launch: Sequence[str] = ()) -> Process:
@@ -205,6 +214,15 @@ class Project:
             return list(store.items(*statuses))
         finally:
             store.close()
+
+    def recipes(self) -> RecipeBook:
+        """What its items are made with."""
+        return parts_of(self.state).recipes
+
+    def workflow_names(self) -> list[str | None]:
+        """Where each item's workflow came from; None for an item without a recipe."""
+        recipes = self.recipes()
+        return [recipes.get(item.recipe).workflow_name if item.recipe else None for item in self.items()]
 
     def item(self, number: int = 1) -> Item:
         return self.items()[number - 1]

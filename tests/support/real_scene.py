@@ -16,9 +16,9 @@ from typing import Any
 
 import requests
 
-from orchestrator.preparation import Preparation
 from state.item import Item, Status
 from state.open_store import open_store
+from support.preparing import preparation_of
 
 ROOT = Path(__file__).parents[2]
 Inputs = Mapping[str, Any]
@@ -124,7 +124,7 @@ class Scene:
 
     def prepared(self, key: str) -> dict[str, Any]:
         """The graph of an item, as a burst makes it but for the prefixes."""
-        prompts = Preparation(template=str(self.template), bindings={}, home=self.directory)
+        prompts = preparation_of(self.directory, self.template)
         return prompts.prepare(self.items()[key]).graph
 
     def pictures(self) -> list[Path]:

@@ -21,11 +21,11 @@ from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.worker import Worker
 from orchestrator.errors import ServerUnreachable
 from orchestrator.outputs import Outputs
-from orchestrator.preparation import Preparation
 from orchestrator.servers import parse_server
 from state.item import Item, Priority, Status
 from state.open_store import open_store
 from support.fast_disk import HastyDisk
+from support.preparing import preparation_of
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 TIME_OUT_SECONDS = 5.0
@@ -178,7 +178,7 @@ class Simulation:
         self.add([f"{number:04}.txt" for number in range(items)], priorities=priorities)
         self.work = Dispatch(self.store, progress=Silent(), on_error="continue", **asked)
         outputs = Outputs(folder / "output", disk=HastyDisk())
-        prompts = Preparation(template="smoke", bindings={}, home=folder)
+        prompts = preparation_of(folder, "smoke", book=self.store.recipes)
         self.workers = [
             Worker(
                 WorkerContext(

@@ -19,6 +19,7 @@ from state.item import Status
 from state.open_store import open_store
 from support.fuzzed_server import FuzzedServer
 from support.mortal_disk import Fuse, Killed, MortalDisk
+from support.preparing import preparation_of
 from support.simulated import AtOnce, HandClock, TakesAll
 
 
@@ -38,7 +39,7 @@ class Life:
         self._store = open_store(home / "state.json", disk=disk, clock=clock)
         self._dispatch = Dispatch(self._store, progress=Silent(), ahead=ahead, on_error="continue")
         outputs = Outputs(home / "output", disk=disk)
-        prompts = Preparation(template="smoke", bindings={}, home=home)
+        prompts = preparation_of(home, "smoke", book=self._store.recipes)
         self._workers = [self._lane(server, outputs, prompts, alone=len(servers) == 1) for server in servers]
         self._due = [(clock.seconds, at) for at in range(len(servers))]
         self._dispatch.begin(size)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import requests
+from support.preparing import preparation_of
 
 from orchestrator.errors import TemplateError
-from orchestrator.preparation import InputsError, Preparation
+from orchestrator.preparation import InputsError
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.item import Item, Status
 from templates import (
@@ -266,7 +267,7 @@ def test_an_existing_lora_node_is_set_and_the_others_are_spliced_in(
     tmp_path: Path, values: dict[str, Any], expected: dict[str, list[float]]
 ) -> None:
     (tmp_path / "hires.json").write_text(json.dumps(FILES["hires"]))
-    prompts = Preparation(template="hires.json", bindings={}, home=tmp_path)
+    prompts = preparation_of(tmp_path, "hires.json")
     prepared = prompts.prepare(Item(key="a", status=Status.PENDING, prompt_text="a cat", inputs=values))
     assert strengths(prepared.graph) == expected
     assert prepared.graph["3"]["inputs"]["model"] == ["12", 0]
@@ -287,14 +288,14 @@ def test_an_existing_lora_node_is_set_and_the_others_are_spliced_in(
     ],
 )
 def test_invalid_values_fail_only_the_item(tmp_path: Path, values: dict[str, Any], message: str) -> None:
-    prompts = Preparation(template="txt2img-sd15", bindings={}, home=tmp_path)
+    prompts = preparation_of(tmp_path, "txt2img-sd15")
     with pytest.raises(InputsError, match=message):
         prompts.prepare(Item(key="a", status=Status.PENDING, prompt_text="a cat", inputs=values))
 
 
 def test_an_item_touches_its_spliced_lora_nodes_and_the_nodes_it_names(tmp_path: Path) -> None:
     """A LoRA that the server does not have then fails its item, not the burst."""
-    prompts = Preparation(template="txt2img-sd15", bindings={}, home=tmp_path)
+    prompts = preparation_of(tmp_path, "txt2img-sd15")
     plain = prompts.prepare(Item(key="a", status=Status.PENDING, prompt_text="a cat"))
     prepared = prompts.prepare(
         Item(key="b", status=Status.PENDING, prompt_text="a cat", inputs={"lora": "a.pt", "5.width": 640})
@@ -310,7 +311,7 @@ def test_an_item_touches_its_spliced_lora_nodes_and_the_nodes_it_names(tmp_path:
 def test_a_server_accepts_it_or_names_the_spliced_node(
     sandbox: Sandbox, tmp_path: Path, lora: str, status: int
 ) -> None:
-    prompts = Preparation(template="txt2img-sd15", bindings={}, home=tmp_path)
+    prompts = preparation_of(tmp_path, "txt2img-sd15")
     prepared = prompts.prepare(
         Item(key="a", status=Status.PENDING, prompt_text="a cat", inputs={"lora": lora, "width": 64, "height": 64})
     )

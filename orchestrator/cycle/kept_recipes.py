@@ -1,0 +1,102 @@
+"""A run's own flags beside the recipes that due items were added with: the flags are for items without one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+
+import templates
+from orchestrator.errors import RecipeUnusable, TemplateError
+from orchestrator.formatting import counted
+from orchestrator.preparation import Preparation
+from orchestrator.recipes import Recipes
+from orchestrator.servers import canonical_name
+from orchestrator.settings import Overrides, Settings
+from state.item import Status
+from state.recipe import Recipe
+from state.store import Store
+
+_SHOWN_WORKFLOWS = 3
+
+
+class _Due(msgspec.Struct):
+    """Of an item's record, what tells whether it takes the default."""
+
+    status: Status
+    recipe: str | None = None
+
+
+def check_default(preparation: Preparation, store: Store, overrides: Overrides) -> None:
+    """So that a bad template is found before anything is sent.
+
+    Errors: TemplateError, where the flags name what is wrong or due items have no other recipe.
+    """
+    try:
+        preparation.default()
+    except TemplateError:
+        is_named = overrides.template is not None or overrides.bindings
+        if is_named or any(recipe_id is None for recipe_id in _due(store)):
+            raise
+
+
+def contradiction(store: Store, recipes: Recipes, settings: Settings, overrides: Overrides) -> str | None:
+    """What to tell of due items whose recipe is not what the flags name; None where there are none."""
+    flags: dict[str, None] = {}
+    keeping: Counter[str] = Counter()
+    if any((overrides.template, overrides.bindings, overrides.output_dir, overrides.servers)):
+        check = _Contradictions(recipes, settings, overrides)
+        for recipe_id, count in Counter(recipe_id for recipe_id in _due(store) if recipe_id is not None).items():
+            try:
+                recipe = recipes.recipe(recipe_id)
+                found = list(check.of(recipe))
+            except RecipeUnusable:
+                continue
+            if found:
+                flags.update(dict.fromkeys(found))
+                keeping[recipe.workflow_name or recipe.output] += count
+    if not keeping:
+        return None
+    named = [f"{name} ({count})" for name, count in keeping.most_common(_SHOWN_WORKFLOWS)]
+    more = f" and {len(keeping) - len(named)} more" if len(keeping) > len(named) else ""
+    return (
+        f"{', '.join(flags)}: for items without a recipe; {counted(keeping.total())} due with another keep theirs: "
+        f"{', '.join(named)}{more}. `burst update` gives them a new one"
+    )
+
+
+def _due(store: Store) -> Iterator[str | None]:
+    """The recipe of each due item."""
+    return (one.recipe for _, one in store.parts(_Due) if one.status is Status.PENDING)
+
+
+class _Contradictions:
+    """Which flags a recipe does not follow."""
+
+    def __init__(self, recipes: Recipes, settings: Settings, overrides: Overrides) -> None:
+        self._recipes = recipes
+        self._overrides = overrides
+        self._workflow = recipes.from_settings(settings).recipe.workflow if overrides.template is not None else None
+        self._output = recipes.kept(settings.output_dir) if overrides.output_dir is not None else None
+        self._servers = {server.name for server in settings.servers} if overrides.servers else None
+
+    def of(self, recipe: Recipe) -> Iterator[str]:
+        """Errors: RecipeUnusable."""
+        if recipe.workflow is not None:
+            if self._workflow not in (None, recipe.workflow):
+                yield "--template"
+            elif any(not self._binds(recipe, name, address) for name, address in self._overrides.bindings.items()):
+                yield "--bind"
+        if self._output not in (None, recipe.output):
+            yield "--output"
+        if recipe.servers and self._servers not in (None, set(map(canonical_name, recipe.servers))):
+            yield "--server"
+
+    def _binds(self, recipe: Recipe, name: str, address: str) -> bool:
+        loaded = self._recipes.loaded(recipe.id)
+        try:
+            found = templates.find_bindings(loaded.graph, {name: address})
+        except TemplateError:
+            return False
+        return found[name] == loaded.bindings.get(name)

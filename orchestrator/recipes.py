@@ -1,0 +1,153 @@
+"""Recipes in use: a kept one with its graph, or one made of the settings as they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+import templates
+from orchestrator.errors import RecipeUnusable, TemplateError, UsageError
+from orchestrator.kept_paths import kept_path
+from orchestrator.settings import Settings
+from state.recipe import Recipe, RecipeBook, workflow_bytes, workflow_digest
+from templates import Bindings, Graph, Target
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe that items can be prepared with. Its `recipe.workflow` names `graph`."""
+
+    recipe: Recipe
+    graph: Graph
+    bindings: Bindings
+    unprefixed: tuple[str, ...]
+    """Ids of the nodes that save without taking a prefix."""
+
+    @property
+    def name(self) -> str:
+        """Where its workflow came from, for messages."""
+        return self.recipe.workflow_name or f"workflow {self.recipe.workflow}"
+
+    def below(self, output: str) -> LoadedRecipe:
+        """The same with another output root."""
+        recipe = msgspec.structs.replace(self.recipe, output=output)
+        return LoadedRecipe(recipe, self.graph, self.bindings, self.unprefixed)
+
+
+class Recipes:
+    """The recipes of one state, and those that are not kept yet. Any thread may use it."""
+
+    def __init__(self, book: RecipeBook | None, home: Path) -> None:
+        """`book`: None before the state exists. `home`: the state file's directory, where relative paths start."""
+        self._book = book
+        self._home = home
+        self._known: dict[str, LoadedRecipe] = {}
+
+    def recipe(self, recipe_id: str) -> Recipe:
+        """Errors: RecipeUnusable."""
+        if recipe_id in self._known:
+            return self._known[recipe_id].recipe
+        if self._book is None:
+            raise RecipeUnusable(recipe_id, "there is no state that could have it")
+        return self._book.get(recipe_id)
+
+    def loaded(self, recipe_id: str) -> LoadedRecipe:
+        """A recipe with its graph, read once. Errors: RecipeUnusable, also for one that is an output root alone."""
+        if recipe_id not in self._known:
+            self._known[recipe_id] = self._load(self.recipe(recipe_id))
+        return self._known[recipe_id]
+
+    def from_settings(
+        self, settings: Settings, *, template: str | None = None, servers: Sequence[str] = ()
+    ) -> LoadedRecipe:
+        """The recipe of who asks now, with `template` in place of the settings' own. Nothing is written.
+
+        `servers`: the names of those that the request itself named. Errors: TemplateError.
+        """
+        name = template or settings.template
+        if name is None:
+            raise TemplateError(
+                "no template is set; name a workflow file or a shipped one: burst init … --template NAME "
+                f"(shipped: {', '.join(templates.shipped_workflows())})"
+            )
+        workflow = templates.load_workflow(name, relative_to=self._home)
+        kept = workflow.name if workflow.path is None else self.kept(workflow.path)
+        return self.from_graph(workflow.graph, settings, name=kept, servers=servers)
+
+    def from_graph(self, graph: Graph, settings: Settings, *, name: str, servers: Sequence[str] = ()) -> LoadedRecipe:
+        """The same with a graph that came from `name`. Errors: TemplateError."""
+        bindings = templates.find_bindings(graph, settings.bindings)
+        return self._made(graph, settings, name=name, bindings=bindings, servers=servers)
+
+    def again(
+        self,
+        base: LoadedRecipe,
+        settings: Settings,
+        *,
+        bindings: Mapping[str, str] = {},
+        servers: Sequence[str] = (),
+    ) -> LoadedRecipe:
+        """The workflow and bindings of another recipe, but for what is named now. Errors: TemplateError."""
+        told = templates.find_bindings(base.graph, bindings)
+        bound = {**base.bindings, **{name: told[name] for name in bindings}}
+        name = base.recipe.workflow_name or ""
+        return self._made(base.graph, settings, name=name, bindings=bound, servers=servers)
+
+    def kept(self, path: Path) -> str:
+        """How a recipe names an absolute path."""
+        return kept_path(path, self._home)
+
+    def keep(self, loaded: LoadedRecipe) -> Recipe:
+        """Make sure that the state has it; durable on return. Errors: as `RecipeBook.add`."""
+        assert self._book is not None
+        return self._book.add(loaded.recipe, loaded.graph)
+
+    def _made(
+        self, graph: Graph, settings: Settings, *, name: str, bindings: Bindings, servers: Sequence[str]
+    ) -> LoadedRecipe:
+        """Errors: TemplateError, UsageError for a name that is not Unicode text."""
+        recipe = Recipe(
+            workflow=workflow_digest(workflow_bytes(graph)),
+            workflow_name=name,
+            bindings={
+                bound: tuple(_address(graph, target) for target in targets) for bound, targets in bindings.items()
+            },
+            output=self.kept(settings.output_dir),
+            servers=tuple(servers),
+        )
+        _refuse_unkeepable(recipe)
+        loaded = LoadedRecipe(recipe, graph, bindings, tuple(templates.needs_exclusive_run(graph)))
+        return self._known.setdefault(recipe.id, loaded)
+
+    def _load(self, recipe: Recipe) -> LoadedRecipe:
+        assert self._book is not None
+        if recipe.workflow is None:
+            raise RecipeUnusable(recipe.id, "it is an output directory alone, without a workflow")
+        try:
+            where = f"workflows/{recipe.workflow}.json"
+            graph = templates.parse_graph(self._book.workflow(recipe), where=where)
+            bindings = {
+                name: tuple(Target.at(graph, address) for address in addresses)
+                for name, addresses in recipe.bindings.items()
+            }
+        except TemplateError as error:
+            raise RecipeUnusable(recipe.id, f"{error}; give its items another recipe with `burst update`") from error
+        return LoadedRecipe(recipe, graph, bindings, tuple(templates.needs_exclusive_run(graph)))
+
+
+def _refuse_unkeepable(recipe: Recipe) -> None:
+    for name in (recipe.workflow_name or "", recipe.output):
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{name!r} cannot be kept in a recipe: not UTF-8; use another name") from error
+
+
+def _address(graph: Graph, target: Target) -> str:
+    """Errors: TemplateError for an input that has no spelling of its own."""
+    if Target.at(graph, target.address) != target:
+        raise TemplateError(f"{target.address} means two inputs of this workflow; rename one of the nodes")
+    return target.address

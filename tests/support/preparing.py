@@ -1,0 +1,24 @@
+"""Items prepared as a run does it, without the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestrator.preparation import Preparation
+from orchestrator.recipes import Recipes
+from orchestrator.settings import Settings
+from state.recipe import RecipeBook
+
+
+def preparation_of(
+    home: Path,
+    template: Path | str | None = None,
+    *,
+    bindings: Mapping[str, str] = {},
+    book: RecipeBook | None = None,
+) -> Preparation:
+    """`template` and `bindings` as settings hold them; `book`: of the state that lies in `home`, where there is one."""
+    named = str(template) if template is not None else None
+    settings = Settings(output_dir=home / "output", template=named, bindings=bindings)
+    return Preparation(Recipes(book, home), settings, home)
