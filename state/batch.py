@@ -79,11 +79,19 @@ class GoneRecord(msgspec.Struct, frozen=True, kw_only=True, tag="gone", tag_fiel
     at: UtcTime
 
 
+class GrownRecord(msgspec.Struct, frozen=True, kw_only=True, tag="grown", tag_field="line"):
+    """More items belong to the batch now."""
+
+    batch: str
+    total: int
+
+
 @dataclass
 class Batch:
     """A batch, and all that was noted of it since."""
 
     record: BatchRecord
+    """As it was asked for; `total` is that of now."""
     ends: list[EndRecord] = field(default_factory=list)
     told: list[ToldRecord] = field(default_factory=list)
     gone: bool = False
@@ -93,7 +101,7 @@ class Batch:
         return self.record.batch
 
 
-BatchLine = BatchRecord | EndRecord | ToldRecord | GoneRecord
+BatchLine = BatchRecord | GrownRecord | EndRecord | ToldRecord | GoneRecord
 """What is noted of batches, one after the other."""
 
 

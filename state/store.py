@@ -19,6 +19,7 @@ from state.location import Location
 
 if TYPE_CHECKING:
     from state.batch import BatchLog
+    from state.facts import FactLog
     from state.recipe import RecipeBook
 
 _Part = TypeVar("_Part", bound=msgspec.Struct)
@@ -89,6 +90,9 @@ class StateParts(Protocol):
 
     @property
     def recipes(self) -> RecipeBook: ...
+
+    @property
+    def facts(self) -> FactLog: ...
 
     @property
     def bursts(self) -> BurstLog: ...

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from state.batch import Batch, BatchLine, BatchRecord, EndRecord, GoneRecord, ToldRecord
+import msgspec
+
+from state.batch import Batch, BatchLine, BatchRecord, EndRecord, GoneRecord, GrownRecord, ToldRecord
 from state.disk import Disk, Stamp
 from state.json.line_log import LineLog
 from state.write_lock import WriteLock
@@ -40,6 +42,10 @@ class JsonBatchLog:
             match line:
                 case BatchRecord():
                     batches.setdefault(line.batch, Batch(line))
+                case GrownRecord() if line.batch in batches:
+                    record = batches[line.batch].record
+                    total = max(record.total, line.total)
+                    batches[line.batch].record = msgspec.structs.replace(record, total=total)
                 case EndRecord() if line.batch in batches:
                     by_event[line.event] = batches[line.batch]
                     batches[line.batch].ends.append(line)

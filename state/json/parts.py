@@ -17,6 +17,7 @@ from state.write_lock import WriteLock
 
 if TYPE_CHECKING:
     from state.json.batch_log import JsonBatchLog
+    from state.json.fact_log import JsonFactLog
     from state.json.recipe_book import JsonRecipeBook
 
 
@@ -34,6 +35,7 @@ class JsonParts:
         self.settings = SettingsFile(self.folder, disk=self._disk)
         self._read_only = False
         self._batches: JsonBatchLog | None = None
+        self._facts: JsonFactLog | None = None
         self._recipes: JsonRecipeBook | None = None
 
     def exists(self) -> bool:
@@ -57,6 +59,14 @@ class JsonParts:
 
     def has_batches(self) -> bool:
         return (self.folder / "batches.jsonl").exists()
+
+    @property
+    def facts(self) -> JsonFactLog:
+        if self._facts is None:
+            from state.json.fact_log import JsonFactLog
+
+            self._facts = JsonFactLog(self.folder, disk=self._disk)
+        return self._facts
 
     def run_lock(self) -> FileRunLock:
         return FileRunLock(self.folder, disk=self._disk, clock=self._clock)

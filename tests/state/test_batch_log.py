@@ -6,10 +6,11 @@ import multiprocessing
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 from support.simulated_disk import SimulatedDisk
 from support.state_scenes import NOON
 
-from state.batch import BatchRecord, EndRecord, GoneRecord, Notify, ToldRecord
+from state.batch import BatchRecord, EndRecord, GoneRecord, GrownRecord, Notify, ToldRecord
 from state.json.batch_log import JsonBatchLog
 
 
@@ -59,6 +60,16 @@ def test_the_first_record_of_a_batch_stands(tmp_path: Path) -> None:
     log = JsonBatchLog(tmp_path)
     log.append(record("a"), end("a", "e1"), record("a"))
     assert len(log.read()["a"].ends) == 1
+
+
+def test_a_batch_grows_and_never_shrinks(tmp_path: Path) -> None:
+    log = JsonBatchLog(tmp_path)
+    log.append(GrownRecord(batch="later", total=9), record("a"), record("b"))
+    log.append(GrownRecord(batch="a", total=7), GrownRecord(batch="a", total=5))
+    found = log.read()
+    assert list(found) == ["a", "b"]
+    assert [batch.record.total for batch in found.values()] == [7, 3]
+    assert found["a"].record == msgspec.structs.replace(record("a"), total=7)
 
 
 def test_an_append_survives_power_loss(tmp_path: Path) -> None:

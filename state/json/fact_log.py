@@ -1,0 +1,45 @@
+"""facts.jsonl: what is true of the state as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from state.disk import Disk, Stamp
+from state.facts import ClientId, Fact, Facts, Pause, ServerHealth
+from state.json.line_log import LineLog
+from state.write_lock import WriteLock
+
+
+class JsonFactLog:
+    """Append-only, by any process; each append is made under write.lock. See `state.facts.FactLog`."""
+
+    def __init__(self, folder: Path, *, disk: Disk | None = None) -> None:
+        self._folder = folder
+        self._disk = disk or Disk()
+        self._log: LineLog[Any] = LineLog(folder / "facts.jsonl", Fact, disk=self._disk)  # type: ignore[arg-type]
+
+    @property
+    def path(self) -> Path:
+        return self._log.path
+
+    def stamp(self) -> Stamp | None:
+        return self._log.stamp()
+
+    def append(self, *facts: Fact) -> None:
+        with WriteLock(self._folder, disk=self._disk):  # one each: several threads may append
+            self._log.append(*facts)
+
+    def read(self) -> Facts:
+        pause: Pause | None = None
+        health: dict[str, ServerHealth] = {}
+        client_ids: dict[str, ClientId] = {}
+        for fact in self._log.read():
+            match fact:
+                case Pause():
+                    pause = fact
+                case ServerHealth():
+                    health[fact.server] = fact
+                case ClientId():
+                    client_ids[fact.server] = fact
+        return Facts(pause, health, client_ids)
