@@ -15,6 +15,7 @@ from orchestrator.cycle.pacing import LearnedLimit, learned_limit
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import in_lines, spoken_seconds
 from orchestrator.statistics import Statistics, pace_of, statistics_of
+from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstRecord
 from state.holder import Holder
 from state.item import Item, Status, remaining
@@ -44,6 +45,7 @@ class StatusReport:
     next_items: tuple[str, ...]
     failed: tuple[Item, ...]
     hand_edits: tuple[str, ...]
+    notes: tuple[str, ...]
     batches: tuple[BatchView, ...] = ()
     """The active ones, or all that were not cleaned away."""
     figures: Statistics | None = None
@@ -87,6 +89,7 @@ class StatusReport:
                 if item.error
             ],
             "hand_edits": list(self.hand_edits),
+            "notes": list(self.notes),
             "batches": [batch.describe() for batch in self.batches],
             **({"stats": self.figures.as_json()} if self.figures else {}),
         }
@@ -109,7 +112,7 @@ class StatusReport:
         more = self.counts[Status.FAILED] - len(self.failed)
         if more > 0:
             lines.append(f"… and {more} more failed")
-        lines += [f"Note: {note}" for note in self.hand_edits]
+        lines += [f"Note: {note}" for note in (*self.hand_edits, *self.notes)]
         return in_lines([*lines, self._next_line()])
 
     def _burst_lines(self) -> list[str]:
@@ -184,6 +187,7 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
         next_items=tuple(item.key for item in store.due(3)),
         failed=tuple(failed),
         hand_edits=tuple(store.hand_edits),
+        notes=tuple(waiting_notes(store)),
         batches=tuple(batch for batch in batches if ended or batch.left),
         figures=statistics_of(store, seconds_per_item=pace) if stats else None,
     )

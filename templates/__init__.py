@@ -9,6 +9,7 @@ from templates.bindings import NAMES, Bindings, bind, find_bindings, touched_nod
 from templates.fingerprint import fingerprint
 from templates.graph import Graph, Target, needed_nodes
 from templates.saving import (
+    PREFIX_SCHEME,
     ExpectedFile,
     SaveNode,
     expected_files,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from templates.lora import parse_lora, splice_lora, with_loras
 
 __all__ = [
+    "PREFIX_SCHEME",
     "MODEL_INPUTS",
     "NAMES",
     "Bindings",

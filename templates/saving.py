@@ -133,6 +133,10 @@ def _safe(node_id: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_-]', '_', node_id)[:40]}-h{digest}"
 
 
+PREFIX_SCHEME = 1
+"""Which rule `set_prefixes` follows, noted for who meets its prompts later; a new rule gets a new number."""
+
+
 def set_prefixes(graph: Graph, prompt_id: str) -> Graph:
     """A copy of the graph in which every save node with a prefix input saves under a prefix unique to this prompt."""
     prefixed = dict(graph)

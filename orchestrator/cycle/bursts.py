@@ -26,6 +26,7 @@ from orchestrator.errors import (
     UnexpectedAnswer,
 )
 from orchestrator.formatting import spoken_seconds
+from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstLog, BurstRecord
 from state.burst_record import Ending as RecordedEnding
 from state.item import remaining
@@ -124,7 +125,7 @@ class Bursts:
             ended = self._burst(size)
             count += 1
             goes_on = self._request.until_done and ended.how == "done" and self._dispatch.ended_in_burst
-            if self._dispatch.is_batch_over or not (goes_on and remaining(self._store.counts())):
+            if self._dispatch.is_batch_over or not (goes_on and self._is_any_left()):
                 break
         self._cycle.close(None if ended.how == "error" else ended.how)
         error = self._settle(ended)
@@ -186,9 +187,13 @@ class Bursts:
                 self._store.settle(at_end=True)
             except BurstError as unsettled:
                 error = error or unsettled
-        for edit in self._store.hand_edits:
-            self._notes.note(edit)
+        for note in (*self._store.hand_edits, *waiting_notes(self._store)):
+            self._notes.note(note)
         return error
+
+    def _is_any_left(self) -> bool:
+        """Whether another burst may find something to do."""
+        return remaining(self._store.counts()) > len(self._store.waiting())
 
     def _look_at_batches(self, *, anew: bool = False) -> None:
         """Note which batches have ended and tell who asked to be told; a state without any loads nothing for it."""

@@ -155,6 +155,12 @@ class Recovery:
     def _expected_files(self, item: Item) -> list[OutputFile]:
         """The names its save nodes must have used; none where they cannot be known."""
         assert item.prompt_id is not None
+        if item.prefix_scheme != templates.PREFIX_SCHEME:
+            self._context.tally.note(
+                "the server has forgotten prompts of a newer burst, whose files this one cannot find by name; they "
+                "are rendered again"
+            )
+            return []
         try:
             prepared = self._context.preparation.prepare(item)
             if prepared.fingerprint != item.fingerprint:

@@ -148,6 +148,7 @@ class Submission:
                 at=at,
                 fingerprint=prepared.fingerprint,
                 recipe=prepared.recipe.recipe.id,
+                prefix_scheme=templates.PREFIX_SCHEME,
             )
 
         return Change(intent.item.key, Status.PENDING, edit)
