@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from orchestrator.batches.batch_status import find_batch
+from orchestrator.batches.batch_status import batch_called, find_batch
 from orchestrator.batches.suggestions import near_matches
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, look_up, withdraw
@@ -96,11 +96,13 @@ def _wanted(store: Store, names: Collection[str]) -> list[str]:
     keys, batches = [], set()
     for name in names:
         if name in store:
+            if (batch := batch_called(log, name)) is not None and not batch.gone:
+                raise UsageError(f"both an item and a batch are called {name!r}; name the batch by its id, {batch.id}")
             keys.append(name)
-        elif any(batch.startswith(name) for batch in log):
+        elif batch_called(log, name) is not None or any(known.startswith(name) for known in log):
             batches.add(find_batch(log, name).id)
         else:
-            _refuse(store, name, list(log))
+            _refuse(store, name, [*log, *(batch.record.name for batch in log.values() if batch.record.name)])
     if batches:
         keys += [item.key for item in store.items(*_CANCELLABLE) if item.batch in batches]
     return list(dict.fromkeys(keys))

@@ -21,6 +21,7 @@ BurstError
 │   └── TemplateRejected      the server refuses the template itself
 ├── ConfigurationError        a person must change something first
 │   ├── UsageError            a flag or an argument
+│   │   └── RequestConflict   a batch's name or an Idempotency-Key that stands for another request
 │   ├── SettingsError         settings.toml or an environment variable
 │   ├── TemplateError         the workflow file, an address or a binding
 │   └── StateError            the state file or its journal; says path and place
@@ -198,6 +199,10 @@ class ConfigurationError(BurstError):
 
 class UsageError(ConfigurationError):
     """A flag or an argument does not fit."""
+
+
+class RequestConflict(UsageError):
+    """The name of a batch, or an Idempotency-Key, already stands for another request."""
 
 
 class SettingsError(ConfigurationError):

@@ -1,42 +1,68 @@
-"""`burst generate`: a batch is planned, added to the state, and worked off by bursts until it is done."""
+"""`burst generate`: a batch is planned, added to the state, and worked off by bursts until it is done.
+
+The same request made again is answered by the batch that it has, if that is not done or its report was never received.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
-import sys
+import logging
 import threading
+import uuid
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from orchestrator.batch_work import BatchWork
 from orchestrator.batches.generate_report import Generated, Planned, resuming
-from orchestrator.batches.planning import Plan, Planner, requested_recipe
+from orchestrator.batches.planning import Draft, Plan, Planner, requested_recipe
+from orchestrator.batches.request_identity import RequestIdentity, Standing, standings_of
 from orchestrator.batches.sidecars import read_reproduction
-from orchestrator.batches.sources import LARGEST_LIST_BYTES, STANDARD_INPUT
-from orchestrator.batches.spec import SOURCES, BatchSpec
+from orchestrator.batches.sources import STANDARD_INPUT, read_source
+from orchestrator.batches.spec import BatchSpec
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.dispatch import Progress
 from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
-from orchestrator.cycle.run import Run
-from orchestrator.errors import DiskFull, LockHeld, StopBurst, UsageError
+from orchestrator.errors import BurstError, DiskFull, StopBurst
 from orchestrator.migration import open_for_writing
 from orchestrator.preparation import Preparation
 from orchestrator.prompt_directories import refuse_collisions
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Settings, kept_settings, load_settings, refuse_secrets, save_settings
-from state.batch import BatchRecord
-from state.item import Status
+from state.batch import BatchRecord, DeliveredRecord, Idempotency, JoinedRecord
+from state.item import DUE
 from state.open_store import open_store, parts_of
 
-_DUE = (Status.PENDING, Status.SUBMITTED)
-_LOOK_SECONDS = 0.5
-"""How often a batch that another process works off is looked at."""
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The batch that a call works on."""
+
+    record: BatchRecord
+    due: Sequence[str]
+    """Keys of its items that are to be done."""
+    call: str | None
+    """By which name its log knows this call; None where that needs no note, for nothing is left and it was reported."""
+    continued: bool
+    output_dir: Path
+
+
+@dataclass(frozen=True)
+class _Drafted:
+    """A request with what it was understood by."""
+
+    settings: Settings
+    planner: Planner
+    """Without servers."""
+    draft: Draft
 
 
 class Generation:
@@ -47,6 +73,9 @@ class Generation:
     `ask_servers`: whether names are held against what servers have; without it, unless `queue_only`.
     `patience_seconds`: how long a server that does not answer is asked for them again.
     `request` says how the bursts work; what it says of a batch, `--until-done` and `on_error` is the batch's to say.
+    `always_new`: make another batch, whatever the same request has already. `idempotency`: the caller's key for this
+    request; the batch that was made with it answers it.
+    `deliver` hands the report to the caller, who has it when that returns; without it, when `execute` returns.
     """
 
     def __init__(
@@ -59,6 +88,9 @@ class Generation:
         queue_only: bool = False,
         ask_servers: bool | None = None,
         dry_run: bool = False,
+        always_new: bool = False,
+        idempotency: Idempotency | None = None,
+        deliver: Callable[[Generated | Planned], None] = lambda outcome: None,
         secret_env: str | None = None,
         stdin: BinaryIO | None = None,
         stop: threading.Event | None = None,
@@ -76,66 +108,101 @@ class Generation:
         self._patience_seconds = patience_seconds
         self._asks = not queue_only if ask_servers is None else ask_servers
         self._dry_run = dry_run
+        self._always_new = always_new
+        self._idempotency = idempotency
+        self._deliver = deliver
         self._secret_env = secret_env
         self._stdin = stdin
         self._stop = stop or threading.Event()
         self._progress_of = progress or (lambda record: Silent())
-        self._progress: Progress = Silent()
         self._clock = clock or Clock()
         self._started = self._clock.monotonic()
-        self._run: Run | None = None
-        self._read: bytes | None = None
-        """What standard input said."""
-        self._awaited: set[str] = set()
-        """Keys of its items that are not known to have ended, while another process works them off."""
+        self._work: BatchWork | None = None
+        self._data: bytes | None = None
+        """What its source of prompts holds: read once, for a pipe cannot be read again."""
 
     def execute(self) -> Generated | Planned:
-        """Plan, add, and run bursts until it is done.
+        """Plan and add, or find the batch that this request has already; run bursts until it is done; report.
 
         Errors before anything is added: UsageError, TemplateError, SettingsError, StateError, ServerDown where the
         servers cannot be asked for the names of models, StopBurst when told to stop.
         """
-        seen = self._seen()
-        settings, plan = self._plan()
         if self._dry_run:
-            self._refuse_collisions(plan)
-            return Planned(plan)
-        with self._parts.adding():
-            if self._seen() != seen:
-                settings, plan = self._plan()
-            self._refuse_collisions(plan)
-            if self._stop.is_set():
-                raise StopBurst("told to stop before anything was added")
-            self._add(plan, settings)
-        self._awaited = {item.key for item in plan.items}
-        self._progress = self._progress_of(plan.record)
-        report = None if self._queue_only else self._work(plan.record)
-        return self._generated(plan.record, settings, report)
+            planned = self._planned()
+            self._deliver(planned)
+            return planned
+        chosen = self._choose()
+        report = None
+        if not self._queue_only:
+            self._work = BatchWork(
+                chosen.record,
+                chosen.due,
+                self._request,
+                stop=self._stop,
+                progress=self._progress_of(chosen.record),
+                clock=self._clock,
+            )
+            report = self._work.execute()
+        generated = self._generated(chosen, report)
+        self._deliver(generated)
+        self._note_delivered(chosen, generated)
+        return generated
 
     def request_stop(self, signal: str | None = None) -> None:
         """End after the next checkpoint; the batch stays and goes on with the next burst."""
         self._stop.set()
-        if self._run is not None:
-            self._run.request_stop(signal)
+        if self._work is not None:
+            self._work.request_stop(signal)
 
     def abandon(self, *, timeout_seconds: float) -> None:
         """The process ends now; see `Run.abandon`."""
-        if self._run is not None:
-            self._run.abandon(timeout_seconds=timeout_seconds)
+        if self._work is not None:
+            self._work.abandon(timeout_seconds=timeout_seconds)
+
+    def _planned(self) -> Planned:
+        drafted = self._draft()
+        earlier, plan = self._earlier(drafted), self._plan(drafted)
+        if earlier is None:
+            self._refuse_collisions(plan)
+        return Planned(plan, continues=earlier.record if earlier is not None else None)
+
+    def _choose(self) -> _Chosen:
+        """Add the batch, or join the one that this request has already: decided while nobody else adds one."""
+        seen, drafted = self._seen(), self._draft()
+        # Planned before the lock, for servers take their time; they need not answer for a batch that is there.
+        plan = self._plan(drafted) if self._earlier(drafted) is None else None
+        with self._parts.adding():
+            if self._seen() != seen:
+                drafted, plan = self._draft(), None
+            earlier, output_dir = self._earlier(drafted), drafted.settings.output_dir
+            if earlier is None:
+                plan = plan or self._plan(drafted)
+                self._refuse_collisions(plan)
+            if self._stop.is_set():
+                raise StopBurst("told to stop before anything was added")
+            if earlier is not None:
+                return _Chosen(earlier.record, earlier.due, self._join(earlier), True, output_dir)
+            assert plan is not None
+            self._add(plan, drafted.settings)
+            return _Chosen(plan.record, [item.key for item in plan.items], "", False, output_dir)
 
     def _seen(self) -> tuple[Hashable, ...]:
         """Another one when a batch was added meanwhile: it may have taken the directory, or made the state."""
         return self._parts.batches.stamp(), self._parts.settings.stamp()
 
-    def _plan(self) -> tuple[Settings, Plan]:
-        """May be repeated. Nothing is written."""
+    def _draft(self) -> _Drafted:
+        """May be repeated. Nothing is written, and no server is asked."""
         state, reproduction, base = self._state, None, None
         overrides = self._request.overrides
         settings = load_settings(state, overrides)
         recipes = Recipes(self._parts.recipes, state.parent)
+        if self._data is None:
+            self._data = read_source(self._asked, stdin=self._stdin)
         if self._asked.from_file is not None:
             path = Path(self._asked.from_file)
-            reproduction = read_reproduction(path, home=state.parent, template=overrides.template, recipes=recipes)
+            reproduction = read_reproduction(
+                path, home=state.parent, template=overrides.template, recipes=recipes, data=self._data
+            )
             if overrides.template is None and reproduction.template is not None:
                 settings = replace(settings, template=reproduction.template)
             base = reproduction.recipe
@@ -146,42 +213,46 @@ class Generation:
         if not self._parts.settings.exists():
             refuse_secrets(settings)
         pinned = [server.name for server in settings.servers] if overrides.servers and self._pin_servers else ()
-        recipe = requested_recipe(recipes, settings, overrides, base=base, servers=pinned)
+        planner = Planner(
+            recipe=requested_recipe(recipes, settings, overrides, base=base, servers=pinned),
+            preparation=Preparation(recipes, settings, state.parent),
+            home=state.parent,
+            servers=(),
+            secret_env=self._secret_env,
+        )
+        draft = planner.draft(self._asked, reproduction=reproduction, data=self._data)
+        return _Drafted(settings, planner, draft)
+
+    def _plan(self, drafted: _Drafted) -> Plan:
+        """May be repeated. Nothing is written."""
+        settings = drafted.settings
         directories = {batch.record.directory for batch in self._parts.batches.read().values()}
 
         def taken(name: str) -> bool:
             return name in directories or (settings.output_dir / name).exists()
 
         with contextlib.ExitStack() as held:
-            clients: Sequence[ComfyUI] = self._clients(settings, held) if self._asks else ()
-            planner = Planner(
-                recipe=recipe,
-                preparation=Preparation(recipes, settings, state.parent),
-                home=state.parent,
-                servers=clients,
-                secret_env=self._secret_env,
-            )
-            at, stdin = self._clock.now().astimezone(), self._stdin_again()
-            plan = planner.plan(self._asked, at=at, taken=taken, reproduction=reproduction, stdin=stdin)
-        return settings, plan
+            servers = self._clients(settings, held) if self._asks else ()
+            planner = replace(drafted.planner, servers=servers)
+            at = self._clock.now().astimezone()
+            return planner.plan(drafted.draft, at=at, taken=taken, idempotency=self._idempotency)
+
+    def _earlier(self, drafted: _Drafted) -> Standing | None:
+        """The batch that this request has already. Errors: RequestConflict."""
+        identity = RequestIdentity(
+            drafted.draft.parts, self._asked.name, always_new=self._always_new, idempotency=self._idempotency
+        )
+        candidates = identity.candidates(self._parts.batches.read().values())
+        if not candidates or not self._state.exists():
+            return None
+        with open_store(self._state, read_only=True) as store:
+            return identity.answered_by(standings_of(store, candidates))
 
     def _refuse_collisions(self, plan: Plan) -> None:
         """Errors: UsageError."""
         if self._state.exists():
             with open_store(self._state, read_only=True) as store:
                 refuse_collisions(plan.items, beside=store.items())
-
-    def _stdin_again(self) -> BinaryIO | None:
-        """Standard input from its beginning, however often."""
-        said = (getattr(self._asked, source) for source in SOURCES)
-        if STANDARD_INPUT not in said:
-            return None
-        if self._read is None:
-            try:
-                self._read = (self._stdin or sys.stdin.buffer).read(LARGEST_LIST_BYTES + 1)
-            except (OSError, ValueError) as error:
-                raise UsageError(f"standard input cannot be read: {error}") from error
-        return io.BytesIO(self._read)
 
     def _clients(self, settings: Settings, held: contextlib.ExitStack) -> list[ComfyUI]:
         clients = (
@@ -209,56 +280,41 @@ class Generation:
             with contextlib.suppress(DiskFull):
                 store.settle(at_end=True)
 
-    def _work(self, record: BatchRecord) -> BurstReport | None:
-        """Bursts until it is done. None where another process did the last of it."""
-        # What else the request names is in its items' recipe, and for nobody else's items.
-        overrides = replace(self._request.overrides, template=None, bindings={})
-        request = replace(
-            self._request, until_done=True, on_error=record.on_error, batch=record.batch, overrides=overrides
-        )
-        while not self._stop.is_set():
-            self._run = Run(request, stop=self._stop, progress=self._progress, clock=self._clock)
-            try:
-                return self._run.execute()
-            except LockHeld:
-                if self._is_over_after_following(record):
-                    return None
-        return None
+    def _join(self, earlier: Standing) -> str | None:
+        """Note that this call waits for a batch too, so that it gets a report even where another call had one."""
+        if self._idempotency is not None or not earlier.due:
+            return earlier.batch.unanswered[-1] if earlier.batch.unanswered else None
+        call = uuid.uuid4().hex[:12]
+        joined = JoinedRecord(batch=earlier.batch.id, call=call, at=self._clock.now())
+        self._parts.batches.append(joined)
+        return call
 
-    def _is_over_after_following(self, record: BatchRecord) -> bool:
-        """Look on while another process holds run.lock. False when it is our turn to try."""
+    def _generated(self, chosen: _Chosen, report: BurstReport | None) -> Generated:
         with open_store(self._state, read_only=True) as store:
-            lock, news = store.run_lock(), list(self._awaited)
-            holder = lock.living_holder()
-            self._progress.waits(holder.describe() if holder else "another process")
-            while True:
-                self._awaited -= {key for key in news if key not in store}
-                ended = store.get_many(key for key in news if key in self._awaited)
-                for item in [item for item in ended if item.status not in _DUE]:
-                    self._awaited.remove(item.key)
-                    self._progress.ended(item, number=record.total - len(self._awaited), size=record.total)
-                    if item.status is Status.FAILED and record.on_error == "stop":
-                        return True
-                if not self._awaited or self._stop.is_set():
-                    return not self._awaited
-                was_held = lock.is_held()
-                self._clock.wait(self._stop, _LOOK_SECONDS)
-                news = store.refresh()
-                if not was_held and not news:
-                    return False
-
-    def _generated(self, record: BatchRecord, settings: Settings, report: BurstReport | None) -> Generated:
-        with open_store(self._state, read_only=True) as store:
-            items = [item for item in store.items() if item.batch == record.batch]
+            items = [item for item in store.items() if item.batch == chosen.record.batch]
+        is_left = any(item.status in DUE for item in items)
+        is_queued = self._queue_only and (is_left or not chosen.continued)
         return Generated.of(
-            record,
+            chosen.record,
             items,
             report,
-            ended="queued" if self._queue_only else "stopped" if self._stop.is_set() and self._awaited else "done",
-            output_dir=settings.output_dir,
+            continued=chosen.continued,
+            ended="queued" if is_queued else "stopped" if self._stop.is_set() and is_left else "done",
+            output_dir=chosen.output_dir,
             seconds=self._clock.monotonic() - self._started,
             resume=resuming(self._request.overrides, kept_settings(self._state)),
         )
+
+    def _note_delivered(self, chosen: _Chosen, generated: Generated) -> None:
+        """The caller has what it asked for. A report with work left is no answer: the same request goes on with it."""
+        if chosen.call is None or (generated.left and not self._queue_only):
+            return
+        try:
+            self._parts.batches.append(
+                DeliveredRecord(batch=chosen.record.batch, call=chosen.call, at=self._clock.now())
+            )
+        except (BurstError, OSError) as error:
+            _logger.warning("that this report was delivered could not be noted, so it may come again: %s", error)
 
 
 def generate(

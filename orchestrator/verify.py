@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from orchestrator.retries import keys_of
 from orchestrator.settings import Overrides, load_settings
 from state.item import Item, Status
 from state.open_store import open_store
-from state.store import change_all
+from state.store import Store, change_all
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Verified:
     checked: int
     problems: tuple[tuple[str, Problem], ...]
     put_back: tuple[str, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the batches of these items are called, by the item's key, where they have a name."""
 
     @property
     def exit_code(self) -> int:
@@ -36,7 +39,13 @@ class Verified:
             "schema": "burst.verify/1",
             "checked": self.checked,
             "problems": [
-                {"item": key, "path": problem.path, "kind": problem.kind, "message": problem.message}
+                {
+                    "item": key,
+                    "name": self.names.get(key),
+                    "path": problem.path,
+                    "kind": problem.kind,
+                    "message": problem.message,
+                }
                 for key, problem in self.problems
             ],
             "put_back": list(self.put_back),
@@ -46,13 +55,16 @@ class Verified:
         """A few lines for a person."""
         if not self.problems:
             return f"{self.checked} completed items: every file is there and whole."
-        lines = [f"{key}: {problem.message}" for key, problem in self.problems]
+        lines = [f"{self._called(key)}: {problem.message}" for key, problem in self.problems]
         lines.append(f"{self.checked} completed items checked, {len(self.problems)} files are not as recorded.")
         if self.put_back:
             lines.append(f"{len(self.put_back)} items are due again. Next: burst run")
         else:
             lines.append("`burst verify --repair` makes these items due again.")
         return in_lines(lines)
+
+    def _called(self, key: str) -> str:
+        return f"{key} ({self.names[key]})" if key in self.names else key
 
 
 def verify_outputs(
@@ -75,6 +87,20 @@ def verify_outputs(
             broken = {key for key, _ in problems}
             put_back = change_all(store, store.get_many(broken), lambda item: item.start_over())
             store.settle(at_end=True)
-        return Verified(checked=checked, problems=tuple(problems), put_back=keys_of(put_back))
+        return Verified(
+            checked=checked,
+            problems=tuple(problems),
+            put_back=keys_of(put_back),
+            names=_names(store, {key for key, _ in problems}),
+        )
     finally:
         store.close()
+
+
+def _names(store: Store, keys: Collection[str]) -> dict[str, str]:
+    """The names of the batches that these items belong to, where they have one."""
+    if not keys:
+        return {}
+    batches = store.batches.read()
+    of = {item.key: batches[item.batch].record.name for item in store.get_many(keys) if item.batch in batches}
+    return {key: name for key, name in of.items() if name is not None}

@@ -22,6 +22,14 @@ class Notify(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The environment variable that holds the key of the signature; the key itself is never written."""
 
 
+class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
+    """The `Idempotency-Key` that a caller sent with its request."""
+
+    key: str
+    body: str
+    """A digest of the request's body: the same key with another one is a mistake of the caller's."""
+
+
 class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="batch", tag_field="line"):
     """A batch as it was asked for. Its items carry its id; what has become of them is in their records alone."""
 
@@ -45,6 +53,18 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     priority: Priority = "normal"
     on_error: Literal["stop", "continue"] = "stop"
     notify: tuple[Notify, ...] = ()
+    name: str | None = None
+    """What its user calls it; no other batch that is not cleaned away has this name."""
+    request: str | None = None
+    """A digest of `request_parts`: equal for requests that are the same, whenever and from wherever they are made."""
+    request_parts: dict[str, Any] = {}
+    """The request as it was made, by flag; what is long is a digest."""
+    idempotency: Idempotency | None = None
+
+    @property
+    def label(self) -> str:
+        """Its id and its name, for messages."""
+        return f"{self.batch} ({self.name})" if self.name is not None else self.batch
 
 
 class EndRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="end", tag_field="line"):
@@ -72,6 +92,24 @@ class ToldRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     problem: str | None = None
 
 
+class JoinedRecord(msgspec.Struct, frozen=True, kw_only=True, tag="joined", tag_field="line"):
+    """The same request was made again, and continues this batch instead of making another one."""
+
+    batch: str
+    call: str
+    """The id of this call."""
+    at: UtcTime
+
+
+class DeliveredRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="delivered", tag_field="line"):
+    """A call has received its answer: the report of the ended batch or, where it only queued it, that it is queued."""
+
+    batch: str
+    at: UtcTime
+    call: str = ""
+    """Empty: the call that made the batch."""
+
+
 class GoneRecord(msgspec.Struct, frozen=True, kw_only=True, tag="gone", tag_field="line"):
     """The batch was cleaned away: neither listed nor reported any more."""
 
@@ -95,13 +133,20 @@ class Batch:
     ends: list[EndRecord] = field(default_factory=list)
     told: list[ToldRecord] = field(default_factory=list)
     gone: bool = False
+    unanswered: list[str] = field(default_factory=lambda: [""])
+    """The calls, oldest first, that have not received their answer; `""` is the one that made the batch."""
 
     @property
     def id(self) -> str:
         return self.record.batch
 
+    def delivered(self, call: str) -> None:
+        """This call has its answer; those made before it were given up by whoever repeated them."""
+        if call in self.unanswered:
+            del self.unanswered[: self.unanswered.index(call) + 1]
 
-BatchLine = BatchRecord | GrownRecord | EndRecord | ToldRecord | GoneRecord
+
+BatchLine = BatchRecord | GrownRecord | EndRecord | ToldRecord | JoinedRecord | DeliveredRecord | GoneRecord
 """What is noted of batches, one after the other."""
 
 

@@ -40,6 +40,10 @@ REMOVABLE = frozenset(Status) - {Status.SUBMITTED}
 """From which status an item may be removed: a server may still have something of a submitted one."""
 
 
+DUE: frozenset[Status] = frozenset({Status.PENDING, Status.SUBMITTED})
+"""An item that is still to be done."""
+
+
 def remaining(counts: Mapping[Status, int]) -> int:
     """Items still due or out on a server."""
     return counts[Status.PENDING] + counts[Status.SUBMITTED]

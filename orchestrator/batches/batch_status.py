@@ -84,6 +84,7 @@ class BatchView:
         """Stable keys, for a list of several."""
         return {
             "batch": self.id,
+            "name": self.record.name,
             "standing": self.standing,
             "created_at": self.record.created_at.isoformat(),
             "priority": self.record.priority,
@@ -114,7 +115,7 @@ class BatchView:
     def line(self) -> str:
         """One line of a list."""
         urgency = f" ({self.record.priority})" if self.record.priority != "normal" else ""
-        return f"{self.id}{urgency}: {self.progress()}"
+        return f"{self.record.label}{urgency}: {self.progress()}"
 
     def progress(self) -> str:
         """`active, 40 % of 10: 4 done, 0 failed, 6 left, about 12.0 s`."""
@@ -183,18 +184,27 @@ class _Tally:
 
 
 def find_batch(batches: Mapping[str, Batch], wanted: str) -> Batch:
-    """The batch of this id, or of the one id that begins so; not one that is gone. Errors: UsageError."""
-    if wanted in batches:
-        if batches[wanted].gone:
+    """The batch of this id or name, or of the one id that begins so; not one that is gone. Errors: UsageError."""
+    if (exact := batch_called(batches, wanted)) is not None:
+        if exact.gone:
             raise UsageError(f"the batch {wanted} was cleaned away")
-        return batches[wanted]
+        return exact
     there = [name for name, batch in batches.items() if not batch.gone]
     found = [name for name in there if wanted and name.startswith(wanted)]
     if len(found) > 1:
         raise UsageError(f"{wanted!r} begins the ids of {len(found)} batches: {', '.join(found[:8])}")
     if not found:
-        raise UsageError(f"no batch {wanted!r}; {advice(wanted, there)}")
+        names = [batch.record.name for batch in batches.values() if batch.record.name is not None and not batch.gone]
+        raise UsageError(f"no batch {wanted!r}; {advice(wanted, [*names, *there])}")
     return batches[found[0]]
+
+
+def batch_called(batches: Mapping[str, Batch], wanted: str) -> Batch | None:
+    """The batch of exactly this id or name. Of several of one name the last: those before it are gone, or empty."""
+    if wanted in batches:
+        return batches[wanted]
+    named = [batch for batch in batches.values() if batch.record.name == wanted]
+    return next((batch for batch in reversed(named) if not batch.gone), named[-1] if named else None)
 
 
 def views_of(store: Store, batches: Iterable[Batch]) -> list[BatchView]:

@@ -40,6 +40,8 @@ class Generated:
     """What else its bursts have to say."""
     resume: str = "burst run"
     """What to type for the rest."""
+    continued: bool = False
+    """Whether an earlier call of the same request made the batch."""
 
     @classmethod
     def of(
@@ -52,6 +54,7 @@ class Generated:
             if item.status is Status.FAILED:
                 failures.append((place_of(item), item.error.message if item.error else ""))
         reason, code = None, EXIT_ITEMS_FAILED if failures else EXIT_DONE
+        notes = (_same_request(record),) if facts.get("continued") else ()
         if failures and record.on_error == "stop" and remaining(counts):
             ended, reason = "failure", f"{failures[0][0]} failed, and --on-error is stop"
         if report is not None:
@@ -64,7 +67,7 @@ class Generated:
             ended=ended,
             reason=reason,
             exit_code=code,
-            notes=report.notes if report is not None else (),
+            notes=(*notes, *(report.notes if report is not None else ())),
             **facts,
         )
 
@@ -81,6 +84,8 @@ class Generated:
         return {
             "schema": "burst.generate/1",
             "batch": self.record.batch,
+            "name": self.record.name,
+            "continued": self.continued,
             "directory": str(self.directory),
             "total": self.record.total,
             "counts": {str(status): count for status, count in self.counts.items()},
@@ -100,7 +105,7 @@ class Generated:
         if self.ended == "queued":
             return self._queued()
         done, failed = self.counts[Status.COMPLETED], self.counts[Status.FAILED]
-        lines = [f"Batch {self.record.batch}: {done} of {self.record.total} done in {spoken_seconds(self.seconds)}"]
+        lines = [f"Batch {self.record.label}: {done} of {self.record.total} done in {spoken_seconds(self.seconds)}"]
         lines[0] += f", {failed} failed" if failed else ""
         lines[0] += f", {self.counts[Status.CANCELLED]} cancelled" if self.counts[Status.CANCELLED] else ""
         lines += [f"  failed: {picture}: {message}" for picture, message in self.failures[:_SHOWN_FAILURES]]
@@ -118,7 +123,9 @@ class Generated:
     def _queued(self) -> str:
         return in_lines(
             [
-                f"Batch {self.record.batch}: {counted(self.record.total)} added",
+                f"Batch {self.record.label}: {counted(self.record.total)}"
+                + (f", {self.left} left" if self.continued else " added"),
+                *(f"Note: {note}" for note in self.notes),
                 f"Pictures will be in {self.directory}",
                 f"The next burst makes them, or the one that is at work. Next: {self.resume}",
             ]
@@ -130,6 +137,8 @@ class Planned:
     """What `--dry-run` shows."""
 
     plan: Plan
+    continues: BatchRecord | None = None
+    """The batch that this request has already, which would be continued instead."""
     exit_code: int = EXIT_DONE
 
     def as_json(self) -> dict[str, Any]:
@@ -137,6 +146,7 @@ class Planned:
         return {
             "schema": "burst.generate-dry-run/1",
             "total": self.plan.record.total,
+            "continues": self.continues.batch if self.continues is not None else None,
             "items": [
                 {"place": place_of(item), "prompt": item.prompt_text, "inputs": item.inputs} for item in self.plan.items
             ],
@@ -146,6 +156,8 @@ class Planned:
     def as_text(self) -> str:
         """A line an item, and the first graph."""
         lines = [f"Would add {counted(self.plan.record.total)}:"]
+        if self.continues is not None:
+            lines = [f"Would continue batch {self.continues.label}, which is of the same request. With --again:"]
         for item in self.plan.items:
             said = ", ".join(f"{name} {value}" for name, value in item.inputs.items())
             lines.append(f"  {place_of(item)}: {item.prompt_text} ({said})")
@@ -162,6 +174,11 @@ def resuming(said: Overrides, kept: Settings) -> str:
     if servers and servers != kept.servers:
         words += [word for server in servers for word in ("--server", server.argument)]
     return shlex.join(words)
+
+
+def _same_request(record: BatchRecord) -> str:
+    way = "--name another name" if record.name is not None else "--again"
+    return f"the same request has batch {record.batch} already, so no other was made; {way} makes one"
 
 
 def place_of(item: Item) -> str:

@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
+import msgspec
 
 import templates
 from orchestrator.batches.batch_sizes import automatic_batch_size
 from orchestrator.batches.layouts import directory_name, place_of
 from orchestrator.batches.name_check import unknown_names
 from orchestrator.batches.profiles import load_model_notes, load_profiles, profile_named
+from orchestrator.batches.request_identity import digest_of, request_parts
 from orchestrator.batches.sidecars import Reproduction
-from orchestrator.batches.sources import read_entries
+from orchestrator.batches.sources import read_entries, read_source
 from orchestrator.batches.spec import BatchSpec, PromptEntry
 from orchestrator.batches.values import parts_of
 from orchestrator.batches.variation import Variation
@@ -26,7 +29,7 @@ from orchestrator.errors import ItemError, UsageError
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Overrides, Settings
-from state.batch import BatchRecord, Notify
+from state.batch import BatchRecord, Idempotency, Notify
 from state.item import Item, Status
 from templates import Graph
 
@@ -34,6 +37,20 @@ _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _SHOWN_PROMPTS = 5
 _FREE_INPUTS = frozenset({"prompt", "negative", "seed"})
 """What no server has a list of choices for: graphs that differ in these alone are checked once."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A request that is understood: everything about it but what servers have to say, and its seeds."""
+
+    spec: BatchSpec
+    """With what its profile says; not yet by the template's names."""
+    vocabulary: Vocabulary
+    data: bytes
+    """What its source of prompts holds."""
+    parts: Mapping[str, Any]
+    """What it is compared by."""
+    reproduction: Reproduction | None = None
 
 
 @dataclass(frozen=True)
@@ -79,32 +96,46 @@ class Planner:
     secret_env: str | None = None
     """The environment variable with the key that signs what is told to others."""
 
-    def plan(
-        self,
-        spec: BatchSpec,
-        *,
-        at: datetime,
-        taken: Callable[[str], bool],
-        reproduction: Reproduction | None = None,
-        stdin: BinaryIO | None = None,
-    ) -> Plan:
-        """`at`: local time, for the names. `taken`: whether a directory of this name is there.
+    def draft(self, spec: BatchSpec, *, reproduction: Reproduction | None = None, data: bytes | None = None) -> Draft:
+        """What is requested, as far as that is known without asking a server. `data`: what `read_source` gave.
 
         `reproduction` is what `--from` named; what is said beside it wins.
-        Errors: UsageError and TemplateError for what cannot be rendered as it is asked for; those of the servers.
+        Errors: UsageError and TemplateError for what cannot be rendered as it is asked for.
         """
         spec = spec.checked()
         vocabulary = Vocabulary(self.recipe.graph, self.recipe.bindings)
         wanted = self._with_profile(spec, vocabulary)
+        if data is None:
+            data = read_source(spec)
+        settled, recipe = wanted.settled(vocabulary), self.recipe.recipe.id
+        parts = request_parts(settled, source=data, recipe=recipe, secret_env=self.secret_env)
+        return Draft(wanted, vocabulary, data, parts, reproduction)
+
+    def plan(
+        self,
+        draft: Draft,
+        *,
+        at: datetime,
+        taken: Callable[[str], bool],
+        idempotency: Idempotency | None = None,
+    ) -> Plan:
+        """`at`: local time, for the names. `taken`: whether a directory of this name is there.
+
+        Errors: as `draft`; those of the servers.
+        """
+        wanted, vocabulary, reproduction = draft.spec, draft.vocabulary, draft.reproduction
         spec = self._with_batch_size(wanted, vocabulary).settled(vocabulary)
         automatic = {"batch_size": spec.batch_size} if wanted.batch_size == "auto" and spec.batch_size else {}
         if reproduction is not None:
             entries = [_wish(reproduction, spec)]
         else:
-            entries = read_entries(spec, vocabulary=vocabulary, stdin=stdin)
+            entries = read_entries(spec, vocabulary=vocabulary, data=draft.data)
         said = replace(spec, batch_size=None) if automatic else spec
         variations = vary(entries, spec=said, has_seed=vocabulary.binds("seed"))
         record = self._record(spec, variations, automatic=bool(automatic), at=at, taken=taken)
+        record = msgspec.structs.replace(
+            record, request=digest_of(draft.parts), request_parts=dict(draft.parts), idempotency=idempotency
+        )
         items = tuple(_items(record, variations, automatic=automatic))
         return Plan(record, items, self._checked(items), self.recipe)
 
@@ -165,6 +196,7 @@ class Planner:
             recipe=self.recipe.recipe.id,
             priority=spec.priority,
             on_error=spec.on_error,
+            name=spec.name,
             notify=tuple(Notify(url=url, secret_env=self.secret_env) for url in spec.notify),
         )
 

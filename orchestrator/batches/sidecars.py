@@ -76,23 +76,28 @@ class Reproduction:
 
 
 def read_reproduction(
-    path: Path, *, home: Path, template: str | None = None, recipes: Recipes | None = None
+    path: Path,
+    *,
+    home: Path,
+    template: str | None = None,
+    recipes: Recipes | None = None,
+    data: bytes | None = None,
 ) -> Reproduction:
     """What a sidecar says, or a PNG with the graph that ComfyUI put into it. The format is told by the contents.
 
     `home`: where a relative template starts. `template`: to be used whatever the file says. `recipes`: where the
     recipe that a sidecar names may be, whose workflow is as it was, whatever has become of the template since.
+    `data`: what is in the file, where it was read already.
     Errors: UsageError for what is neither, and where the template is gone or is not what it was.
     """
     with (
         located(f"{path}: cannot be read", OSError, into=UsageError),
         located(f"{path}: no sidecar of burst, and no PNG", ValueError, RecursionError, into=UsageError),
-        path.open("rb") as stream,
     ):
-        data = stream.read(len(_PNG))
-        if data == _PNG:
-            return _of_picture(path, template)
-        inputs, facts = _parted(decoded(data + stream.read(LARGEST_SIDECAR_BYTES)))
+        data = path.read_bytes() if data is None else data
+        if data.startswith(_PNG):
+            return _of_picture(path, data, template)
+        inputs, facts = _parted(decoded(data[:LARGEST_SIDECAR_BYTES]))
     recipe = _recipe(facts, recipes) if template is None and recipes is not None else None
     if template is None and recipe is None:
         template = _unchanged(path, facts, home)
@@ -205,10 +210,10 @@ def _unchanged(path: Path, facts: Mapping[str, Any], home: Path) -> str:
     return name
 
 
-def _of_picture(path: Path, template: str | None) -> Reproduction:
+def _of_picture(path: Path, data: bytes, template: str | None) -> Reproduction:
     """The graph itself is the template, unless another is named: that one gets what the graph's bindings hold."""
     try:
-        graph = templates.parse_graph(embedded_graph(path), where=str(path))
+        graph = templates.parse_graph(embedded_graph(data), where=str(path))
     except TemplateError as error:
         raise UsageError(
             f"{path}: no graph of ComfyUI is in this picture; use one that ComfyUI saved as PNG"

@@ -23,15 +23,41 @@ from orchestrator.text_files import decoded
 STANDARD_INPUT = "-"
 LARGEST_LIST_BYTES = 256 << 20
 """Of a list, which is held in memory."""
+LARGEST_IMAGE_BYTES = 1 << 30
+"""Of a file that is made again."""
 _DELIMITERS = ",;\t"
 """Spreadsheets write CSV with semicolons where the comma is the decimal point's sign."""
 
 
-def read_entries(spec: BatchSpec, *, vocabulary: Vocabulary, stdin: BinaryIO | None = None) -> list[PromptEntry]:
+def read_source(spec: BatchSpec, *, stdin: BinaryIO | None = None) -> bytes:
+    """What the request's source of prompts holds: the text of `--prompt`, or the bytes of its file.
+
+    `stdin` is read for a file called `-`. Pipes and the shell's `<(…)` are read to their end, and cannot be read again.
+    Errors: UsageError.
+    """
+    source, said = spec.source, str(getattr(spec, spec.source))
+    if source == "prompt":
+        return clean(said, "--prompt").strip().encode()
+    most_bytes, advice = LARGEST_LIST_BYTES, "split it"
+    if source == "from_file":
+        most_bytes, advice = LARGEST_IMAGE_BYTES, "neither a sidecar nor an image of ComfyUI is so large"
+    with located(f"{flag_of(source)} {said}: cannot be read", OSError, ValueError, into=UsageError):
+        if said == STANDARD_INPUT:
+            data = (stdin or sys.stdin.buffer).read(most_bytes + 1)
+        else:
+            with open(said, "rb") as stream:
+                data = stream.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise UsageError(f"{_shown(said)}: over {most_bytes >> 20} MiB; {advice}")
+    return data
+
+
+def read_entries(spec: BatchSpec, *, vocabulary: Vocabulary, data: bytes | None = None) -> list[PromptEntry]:
     """The prompts that were asked for, in their order; at least one. Not for `from_file`, which is no list.
 
-    `stdin` is read for a file called `-`. In a mirror layout each wish has the name and subfolder that its row says;
-    otherwise a list's own name is the subfolder, and a prompt file's directory and name are its.
+    `data`: what `read_source` has read; without it, that is read now. In a mirror layout each prompt has the name and
+    subfolder that its row says; otherwise a list's own name is the subfolder, and a prompt file's directory and name
+    are its.
     Errors: UsageError that names file, line and column.
     """
     source = spec.source
@@ -39,7 +65,7 @@ def read_entries(spec: BatchSpec, *, vocabulary: Vocabulary, stdin: BinaryIO | N
     if source == "prompt":
         return [PromptEntry(clean(said, "--prompt").strip(), {}, "--prompt")]
     listed = _List(said, vocabulary, mirrored=spec.layout == "mirror")
-    text = _text(said, listed.shown, flag_of(source), stdin)
+    text = _text(read_source(spec) if data is None else data, listed.shown)
     refuse_unsafe("image", layout="mirror", subfolder=listed.subfolder or "", place=listed.shown)
     read = {"prompt_file": _whole, "prompts_file": _lines, "csv": _csv, "jsonl": _jsonl}[source]
     entries = list(read(listed, text))
@@ -59,7 +85,7 @@ class _List:
 
     @property
     def shown(self) -> str:
-        return "standard input" if self.path == STANDARD_INPUT else self.path
+        return _shown(self.path)
 
     def line(self, number: int) -> str:
         return f"{self.shown} line {number}"
@@ -75,16 +101,12 @@ class _List:
         return Heading.read(tuple(said), where, vocabulary=self.vocabulary, subfolder=self.subfolder)
 
 
-def _text(path: str, shown: str, flag: str, stdin: BinaryIO | None) -> str:
-    """Pipes and the shell's `<(…)` are read to their end. Errors: UsageError."""
-    with located(f"{flag} {path}: cannot be read", OSError, ValueError, into=UsageError):
-        if path == STANDARD_INPUT:
-            data = (stdin or sys.stdin.buffer).read(LARGEST_LIST_BYTES + 1)
-        else:
-            with open(path, "rb") as stream:
-                data = stream.read(LARGEST_LIST_BYTES + 1)
-    if len(data) > LARGEST_LIST_BYTES:
-        raise UsageError(f"{shown}: over {LARGEST_LIST_BYTES >> 20} MiB; split it")
+def _shown(path: str) -> str:
+    return "standard input" if path == STANDARD_INPUT else path
+
+
+def _text(data: bytes, shown: str) -> str:
+    """Errors: UsageError."""
     with located(shown, ValueError, into=UsageError):
         return decoded(data)
 

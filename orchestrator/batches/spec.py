@@ -22,6 +22,8 @@ LARGEST_COUNT = 999
 
 SOURCES = ("prompt", "prompt_file", "prompts_file", "csv", "jsonl", "from_file")
 """Where prompts come from: one of these is said."""
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+"""Ids of batches begin with a digit, so that none of them, nor the beginning of one, can be a name."""
 _FLAGS = {"cfg": "--cfg-scale", "loras": "--lora", "from_file": "--from", "lora": "--lora"}
 _WORDS = ("model", "sampler", "scheduler", "template", "profile", "stem")
 
@@ -86,6 +88,8 @@ class BatchSpec:
     """Name or address -> values; all of them are crossed."""
     layout: Layout = "numbered"
     stem: str | None = None
+    name: str | None = None
+    """What the batch is called; its id is found by this too."""
     on_error: OnError = "stop"
     notify: tuple[str, ...] = ()
     """Addresses that are told how the batch ended."""
@@ -130,7 +134,15 @@ class BatchSpec:
         """Itself. Errors: UsageError that names the flag."""
         if self.source == "prompt" and not clean(self.prompt, "--prompt").strip():
             raise UsageError("--prompt: the text is empty; write one")
-        for check in (_check_choices, _check_count, _check_values, _check_seeds, _check_sweeps, _check_told_once):
+        for check in (
+            _check_choices,
+            _check_name,
+            _check_count,
+            _check_values,
+            _check_seeds,
+            _check_sweeps,
+            _check_told_once,
+        ):
             check(self)
         if self.stem is not None:
             refuse_unsafe(self.stem, layout=self.layout, place="--stem")
@@ -160,6 +172,13 @@ def _check_choices(spec: BatchSpec) -> None:
     for name in (*SOURCES[1:], *_WORDS):
         if (said := getattr(spec, name)) is not None and not said.strip():
             raise UsageError(f"{flag_of(name)}: the name is empty; write one, or leave the flag out")
+
+
+def _check_name(spec: BatchSpec) -> None:
+    if spec.name is not None and not _NAME.fullmatch(spec.name):
+        raise UsageError(
+            f"--name {spec.name!r}: a batch's name has up to 64 letters, digits, - _ and ., and begins with a letter"
+        )
 
 
 def _check_count(spec: BatchSpec) -> None:

@@ -31,6 +31,7 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 def show(report: Report, as_json: bool) -> None:
+    """Print it; on return it has left this process."""
     if as_json:
         print_json(report.as_json())
     else:

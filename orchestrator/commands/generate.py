@@ -47,6 +47,8 @@ def _batch_size(_ctx: click.Context, _param: click.Parameter, value: str | None)
 @click.option(
     "--layout", type=click.Choice(["numbered", "batch", "mirror", "gallery"]), default="numbered", show_default=True
 )
+@click.option("--name", metavar="NAME", help="Call the batch NAME; every command takes it in place of the id.")
+@click.option("--again", is_flag=True, help="Make another batch, although the same request has one that is not done.")
 @click.option("--stem", metavar="NAME", help="What the pictures are called, instead of image or sprite.")
 @click.option("--on-error", type=click.Choice(["stop", "continue"]), default="stop", show_default=True)
 @click.option("--queue-only", is_flag=True, help="Add it and leave it to the next burst, or to the one at work.")
@@ -59,6 +61,7 @@ def generate(
     sets: tuple[str, ...],
     sweeps: tuple[str, ...],
     notify_secret: str | None,
+    again: bool,
     queue_only: bool,
     wait: bool,
     dry_run: bool,
@@ -72,7 +75,8 @@ def generate(
 ) -> None:
     """Make variations of prompts: a batch of items with seeds, worked off at once by bursts.
 
-    Killed at any time, the batch stays: `burst run` goes on with the same pictures, numbers and seeds.
+    Killed at any time, the batch stays: `burst run` goes on with the same pictures, numbers and seeds. So does the same
+    command: a request that is made again is one request, until its batch is done and its report was printed.
     """
     from orchestrator.batches.flags import parse_sets, parse_size, parse_sweeps
     from orchestrator.batches.spec import BatchSpec
@@ -90,10 +94,11 @@ def generate(
         Request(state=state, overrides=overrides(server, template, output_dir, bindings, headers)),
         queue_only=queue_only,
         dry_run=dry_run,
+        always_new=again,
+        deliver=lambda outcome: show(outcome, as_json),
         secret_env=notify_secret,
         stdin=sys.stdin.buffer,
         progress=lambda record: Generating(stream, batch=record.batch, total=record.total),
     )
     outcome, signalled = until_signalled(work)
-    show(outcome, as_json)
     sys.exit(signalled or outcome.exit_code)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 
 from orchestrator.batches.batch_info import counts_of
 from orchestrator.cancellation import cancel
 from orchestrator.web.batch_schemas import Cancelled, CompletedBatch, Options, Progress, StartBatch, Started
-from orchestrator.web.batch_start import PATIENCE_SECONDS, again, start
+from orchestrator.web.batch_start import PATIENCE_SECONDS, again, idempotency_of, start
 from orchestrator.web.error_responses import Refused, errors
 from orchestrator.web.form_options import FormOptions
 from orchestrator.web.progress import completed_of, progress_of, seconds_left
 from orchestrator.web.states import WatchedBatch, WatchedState, WatchedStates
 from orchestrator.web.supervisor import Supervisor
+from state.batch import BatchRecord
 from state.item import Status
 
 router = APIRouter(prefix="/api", tags=["batches"])
@@ -51,16 +52,28 @@ def found_batch(
     return found
 
 
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        pattern=r"^[!-~]+$",
+        description="chosen by the caller: sent again with the same request, the answer is the same batch",
+    ),
+]
 WatchedStatesOf = Annotated[WatchedStates, Depends(watched_states_of)]
 SupervisorOf = Annotated[Supervisor, Depends(supervisor_of)]
 Found = Annotated[tuple[WatchedState, WatchedBatch], Depends(found_batch)]
 
 
-@router.post("/batches", operation_id="startBatchGeneration", responses=errors(400, 403, 404, 503))
-def start_batch(body: StartBatch, watched: WatchedStatesOf, supervisor: SupervisorOf) -> Started:
-    """Queue one prompt several times with different seeds."""
+@router.post("/batches", operation_id="startBatchGeneration", responses=errors(400, 403, 404, 422, 503))
+def start_batch(body: StartBatch, watched: WatchedStatesOf, supervisor: SupervisorOf, key: Key = None) -> Started:
+    """Queue one prompt several times with different seeds; each call another batch, unless its key was sent before."""
     state = state_numbered(watched, body.state)
-    return _started(state, start(state, body.batchRequest).record.batch, supervisor)
+    watched.refuse_key_elsewhere(key, state)
+    idempotency = idempotency_of(key, body.batchRequest)
+    return _started(state, start(state, body.batchRequest, idempotency=idempotency).record, supervisor)
 
 
 @router.get("/batches/{batchId}/progress", operation_id="getBatchProgress", responses=errors(404))
@@ -80,11 +93,13 @@ def cancel_batch(found: Found, supervisor: SupervisorOf) -> Cancelled:
     return Cancelled(completedImages=counts_of(state.batches()[batch.id].items)[Status.COMPLETED])
 
 
-@router.post("/batches/{batchId}/regenerate", operation_id="regenerateBatch", responses=errors(400, 403, 404, 503))
-def regenerate_batch(found: Found, supervisor: SupervisorOf) -> Started:
+@router.post("/batches/{batchId}/regenerate", operation_id="regenerateBatch", responses=errors(400, 403, 404, 422, 503))
+def regenerate_batch(found: Found, watched: WatchedStatesOf, supervisor: SupervisorOf, key: Key = None) -> Started:
     """The same prompt and parameters with other seeds, as a new batch."""
     state, batch = found
-    return _started(state, again(state, batch).record.batch, supervisor)
+    watched.refuse_key_elsewhere(key, state)
+    idempotency = idempotency_of(key, {"regenerate": batch.id})
+    return _started(state, again(state, batch, idempotency=idempotency).record, supervisor)
 
 
 @router.get("/batches/{batchId}", operation_id="getBatch", responses=errors(404))
@@ -103,14 +118,15 @@ def options(
     return offered.of(state_numbered(watched, state), template)
 
 
-def _started(state: WatchedState, batch_id: str, supervisor: Supervisor) -> Started:
+def _started(state: WatchedState, record: BatchRecord, supervisor: Supervisor) -> Started:
     supervisor.wake(state.number)
     state.refresh()
-    batch = state.batches()[batch_id]
-    seconds = seconds_left(state, batch)
+    # One that was made with the same key before may have been cleaned away since.
+    batch = state.batches().get(record.batch)
+    seconds = seconds_left(state, batch) if batch is not None else None
     return Started(
-        batchId=batch_id,
-        queuedImages=len(batch.items),
+        batchId=record.batch,
+        queuedImages=record.total,
         estimatedTime=round(seconds or 0.0, 1),
         estimateKnown=seconds is not None,
     )

@@ -97,6 +97,7 @@ class Progress(BaseModel):
     thumbnails: list[str]
     images: list[Image]
     estimatedSecondsRemaining: float | None
+    name: str | None
     prompt: str
     parameters: dict[str, Any]
     directory: str
@@ -108,6 +109,7 @@ class CompletedBatch(BaseModel):
     """A batch with all that it is."""
 
     batchId: str
+    name: str | None
     prompt: str
     images: list[Image]
     parameters: dict[str, Any]

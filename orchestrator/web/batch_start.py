@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -11,12 +13,13 @@ import templates
 from orchestrator.batches.generate_report import Generated
 from orchestrator.batches.spec import BatchSpec
 from orchestrator.cycle.request import Request
-from orchestrator.generation import Generation
+from orchestrator.generation import generate
 from orchestrator.kept_paths import kept_path
 from orchestrator.settings import Overrides
-from orchestrator.web.batch_schemas import BatchRequest
+from orchestrator.web.batch_schemas import Asking, BatchRequest
 from orchestrator.web.error_responses import Refused
 from orchestrator.web.states import WatchedBatch, WatchedState
+from state.batch import Idempotency
 
 LEAST_COUNT, LARGEST_COUNT = 2, 20
 LONGEST_PROMPT = 500
@@ -25,10 +28,11 @@ PATIENCE_SECONDS = 2.0
 _SETS = ("steps", "cfg", "width", "height", "sampler", "scheduler", "negative")
 
 
-def start(state: WatchedState, request: BatchRequest) -> Generated:
-    """Add the batch that the form asks for.
+def start(state: WatchedState, request: BatchRequest, *, idempotency: Idempotency | None = None) -> Generated:
+    """Add the batch that the form asks for, or find the one that was added under the caller's key.
 
-    Errors: Refused; ConfigurationError for what the template or its server does not take; TransientError, ServerDown.
+    Errors: Refused; RequestConflict for a key of another request; ConfigurationError for what the template or its
+    server does not take; TransientError, ServerDown.
     """
     _check(request)
     base, is_random = request.baseParameters, request.seedMode == "random"
@@ -43,10 +47,10 @@ def start(state: WatchedState, request: BatchRequest) -> Generated:
         layout="gallery",
         on_error="continue",
     )
-    return _add(state, spec, with_template(state, base.template))
+    return _add(state, spec, with_template(state, base.template), idempotency)
 
 
-def again(state: WatchedState, batch: WatchedBatch) -> Generated:
+def again(state: WatchedState, batch: WatchedBatch, *, idempotency: Idempotency | None = None) -> Generated:
     """Add a batch of the same prompt and parameters with other seeds. Errors: as `start`."""
     record = batch.record
     if len(record.prompts) != 1 or record.axes:
@@ -63,9 +67,20 @@ def again(state: WatchedState, batch: WatchedBatch) -> Generated:
         on_error="continue",
     )
     if record.recipe is not None:
-        return _add(state, spec, replace(state.overrides, template=None), recipe=record.recipe)
+        return _add(state, spec, replace(state.overrides, template=None), idempotency, recipe=record.recipe)
     # A name that is on record was checked when it came from outside, or came from the command line.
-    return _add(state, spec, replace(state.overrides, template=record.template or state.overrides.template))
+    return _add(
+        state, spec, replace(state.overrides, template=record.template or state.overrides.template), idempotency
+    )
+
+
+def idempotency_of(key: str | None, body: Asking | dict[str, str]) -> Idempotency | None:
+    """The caller's key, with a digest of what it was sent with."""
+    if key is None:
+        return None
+    said = body.model_dump(mode="json") if isinstance(body, Asking) else body
+    text = json.dumps(said, sort_keys=True, ensure_ascii=True)
+    return Idempotency(key=key, body=hashlib.sha256(text.encode()).hexdigest())
 
 
 def _check(request: BatchRequest) -> None:
@@ -96,17 +111,26 @@ def templates_of(state: WatchedState) -> list[str]:
     return list(dict.fromkeys([*([own] if own else []), *templates.shipped_workflows()]))
 
 
-def _add(state: WatchedState, spec: BatchSpec, overrides: Overrides, *, recipe: str | None = None) -> Generated:
-    work = Generation(
+def _add(
+    state: WatchedState,
+    spec: BatchSpec,
+    overrides: Overrides,
+    idempotency: Idempotency | None,
+    *,
+    recipe: str | None = None,
+) -> Generated:
+    """Each press, and each call without a key, makes a batch of its own."""
+    made = generate(
         spec,
-        Request(state=state.path, overrides=overrides),
+        request=Request(state=state.path, overrides=overrides),
         recipe=recipe,
         pin_servers=False,
         queue_only=True,
         ask_servers=True,
         patience_seconds=PATIENCE_SECONDS,
+        always_new=True,
+        idempotency=idempotency,
     )
-    made = work.execute()
     assert isinstance(made, Generated)
     return made
 

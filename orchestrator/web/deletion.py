@@ -23,7 +23,7 @@ def delete_batch(library: Library, batch_id: str) -> Deleted:
     state, batch = _found(library, batch_id)
     output_dir = state.settings.output_dir
     with _opened(state) as store:
-        items = [item for item in store.items() if item.batch == batch_id]
+        items = [item for item in store.items() if item.batch == batch.id]
         if left := remaining(counts_of(items)):
             raise Refused(409, f"This batch has work left ({left} pictures): cancel it first")
         gone = remove_batches(

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from orchestrator.errors import BurstError, ServerDown, TransientError, UsageError
+from orchestrator.errors import BurstError, RequestConflict, ServerDown, TransientError, UsageError
 from orchestrator.web.batch_schemas import ErrorAnswer
 
 NO_SERVER = "Cannot connect to server"
@@ -47,7 +47,8 @@ def install(app: FastAPI) -> None:
         for calls in document["paths"].values():
             for call in calls.values():
                 # What FastAPI would answer itself to what does not fit its types.
-                if call["responses"].pop("422", None) is not None:
+                if "HTTPValidationError" in str(call["responses"].get("422")):
+                    del call["responses"]["422"]
                     call["responses"].setdefault("400", _DESCRIBED)
         for name in ("HTTPValidationError", "ValidationError"):
             document["components"]["schemas"].pop(name, None)
@@ -76,6 +77,8 @@ def install(app: FastAPI) -> None:
     async def burst(_request: Request, error: BurstError) -> JSONResponse:
         if isinstance(error, ServerDown | TransientError):
             return answer(503, f"{NO_SERVER}: {error}")
+        if isinstance(error, RequestConflict):
+            return answer(422, str(error))
         return answer(400 if isinstance(error, UsageError) else 500, str(error))
 
 

@@ -96,7 +96,8 @@ def batches(library: LibraryOf, wanted: Wanted, page: Page = 1, size: Size = 60)
 @router.get("/batches/{batchId}/images/{image}", operation_id="getImageDetails", responses=errors(404))
 def picture(batchId: str, image: str, library: LibraryOf) -> ImageDetails:
     """One picture with all that is known of it."""
-    found = library.index.look().entry(batchId, image)
+    gallery = library.index.look()
+    found = gallery.entry(batchId, image) or gallery.entry(library.id_of(batchId), image)
     if found is None:
         raise Refused(404, NOT_FOUND, "image")
     return details_of(found, image_of(found))
@@ -150,6 +151,7 @@ def _batch(shelf: Shelf, entries: Sequence[Entry]) -> GalleryBatch:
     addresses = (address for entry in entries if (address := image_of(entry).thumbnail) is not None)
     return GalleryBatch(
         batchId=shelf.id,
+        name=None if isinstance(source, OrphanedBatch) else source.record.name,
         state=shelf.state.number,
         prompt="\n".join(record.prompts[:1]),
         createdAt=shelf.at,

@@ -67,6 +67,7 @@ class GalleryBatch(BaseModel):
     """A batch among many. Counts are of prompts, `pictures` of files that were looked for."""
 
     batchId: str
+    name: str | None
     state: int
     prompt: str
     createdAt: datetime

@@ -41,6 +41,11 @@ class Library:
             pictures = [one.picture for one in left.pictures] if left is not None else []
         return {picture.image: picture for picture in pictures}
 
+    def id_of(self, batch: str) -> str:
+        """The id of the batch of this id or name; as it is where no state knows it. Errors: StateError."""
+        found = self.watched.find(batch)
+        return found[1].id if found is not None else batch
+
     def thumbnails(self, state: WatchedState) -> Thumbnails:
         """Where the thumbnails of a state's pictures are kept."""
         return self._thumbnails[state.number]

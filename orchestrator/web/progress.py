@@ -50,6 +50,7 @@ def progress_of(state: WatchedState, batch: WatchedBatch, *, message: str | None
         thumbnails=thumbnails,
         images=images,
         estimatedSecondsRemaining=seconds_left(state, batch),
+        name=batch.record.name,
         prompt=_prompt(batch),
         parameters=batch.record.parameters,
         directory=str(state.settings.output_dir / batch.record.directory),
@@ -63,6 +64,7 @@ def completed_of(batch: WatchedBatch) -> CompletedBatch:
     counts = counts_of(items)
     return CompletedBatch(
         batchId=batch.id,
+        name=batch.record.name,
         prompt=_prompt(batch),
         images=images_of(batch),
         parameters=batch.record.parameters,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.cycle.pacing import seconds_per_item
-from orchestrator.errors import BurstError
+from orchestrator.errors import BurstError, RequestConflict
 from orchestrator.settings import Overrides, Settings, load_settings
 from state.batch import Batch, BatchRecord
 from state.burst_record import BurstRecord
@@ -126,6 +126,17 @@ class WatchedState:
         with self._mutex:
             return {name: batch for name, batch in self._batches.items() if batch.by_key and not batch.batch.gone}
 
+    def batch_named(self, name: str) -> WatchedBatch | None:
+        """Of several of one name the last: those before it are gone, or empty."""
+        return next((batch for batch in reversed(self.batches().values()) if batch.record.name == name), None)
+
+    def batch_of_key(self, key: str) -> str | None:
+        """The batch that was made with this Idempotency-Key, also one that is gone."""
+        with self._mutex:
+            records = [batch.record for batch in self._batches.values() if batch.by_key or batch.batch.gone]
+        found = (record for record in records if record.idempotency is not None and record.idempotency.key == key)
+        return next((record.batch for record in found), None)
+
     def pending(self) -> dict[str, int]:
         """How many items of each batch are pending, where any is: no look at all the others."""
         with self._mutex:
@@ -193,11 +204,12 @@ class WatchedStates:
         self.states = tuple(WatchedState(number, path, overrides or Overrides()) for number, path in enumerate(unique))
 
     def find(self, batch_id: str) -> tuple[WatchedState, WatchedBatch] | None:
-        """The batch of exactly this id, refreshed, and where it is.
+        """The batch of exactly this id or name, refreshed, and where it is. Of equal names the first state's.
 
         Errors: StateError or DiskFull of a state that cannot be read, where no other has the batch.
         """
         unreadable = None
+        named: tuple[WatchedState, WatchedBatch] | None = None
         for state in self.states:
             try:
                 state.refresh()
@@ -206,9 +218,26 @@ class WatchedStates:
                 continue
             if (batch := state.batches().get(batch_id)) is not None:
                 return state, batch
+            if named is None and (batch := state.batch_named(batch_id)) is not None:
+                named = state, batch
+        if named is not None:
+            return named
         if unreadable is not None:
             raise unreadable
         return None
+
+    def refuse_key_elsewhere(self, key: str | None, state: WatchedState) -> None:
+        """Errors: RequestConflict where a batch of another state was made with this Idempotency-Key."""
+        for other in self.states:
+            if key is None or other is state:
+                continue
+            with contextlib.suppress(BurstError):
+                other.refresh()
+            if (batch_id := other.batch_of_key(key)) is not None:
+                raise RequestConflict(
+                    f"Idempotency-Key {key!r}: batch {batch_id} was started with it in another state; "
+                    "send a new key with a new request"
+                )
 
     def close(self) -> None:
         with contextlib.ExitStack() as held:

@@ -7,7 +7,17 @@ from typing import Any
 
 import msgspec
 
-from state.batch import Batch, BatchLine, BatchRecord, EndRecord, GoneRecord, GrownRecord, ToldRecord
+from state.batch import (
+    Batch,
+    BatchLine,
+    BatchRecord,
+    DeliveredRecord,
+    EndRecord,
+    GoneRecord,
+    GrownRecord,
+    JoinedRecord,
+    ToldRecord,
+)
 from state.disk import Disk, Stamp
 from state.json.line_log import LineLog
 from state.write_lock import WriteLock
@@ -51,6 +61,10 @@ class JsonBatchLog:
                     batches[line.batch].ends.append(line)
                 case ToldRecord() if line.event in by_event:
                     by_event[line.event].told.append(line)
+                case JoinedRecord() if line.batch in batches:
+                    batches[line.batch].unanswered.append(line.call)
+                case DeliveredRecord() if line.batch in batches:
+                    batches[line.batch].delivered(line.call)
                 case GoneRecord() if line.batch in batches:
                     batches[line.batch].gone = True
         return batches

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.vocabularies import vocabulary
 
 from orchestrator.batches import sources as prompt_sources
-from orchestrator.batches.sources import read_entries
+from orchestrator.batches.sources import read_entries, read_source
 from orchestrator.batches.spec import BatchSpec, PromptEntry
 from orchestrator.errors import UsageError
 
@@ -26,7 +26,8 @@ WORDS = vocabulary(strength="3.denoise")
 def read(kind: str, text: str | bytes, **said: Any) -> list[PromptEntry]:
     """The wishes in what stands on standard input."""
     data = text if isinstance(text, bytes) else text.encode()
-    return read_entries(BatchSpec(**{kind: "-"}, **said), vocabulary=WORDS, stdin=io.BytesIO(data))
+    spec = BatchSpec(**{kind: "-"}, **said)
+    return read_entries(spec, vocabulary=WORDS, data=read_source(spec, stdin=io.BytesIO(data)))
 
 
 def rows(kind: str, text: str | bytes, **said: Any) -> list[tuple[str, dict[str, Any]]]:

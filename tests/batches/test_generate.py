@@ -234,7 +234,7 @@ def test_what_is_cancelled_before_it_was_sent_is_said_not_to_be_generated() -> N
 
 
 def test_items_of_others_that_end_on_the_way_have_no_number_of_this_batch(make: Make) -> None:
-    other = make(count=1, queue_only=True)
+    other = make(prompt="a fox", count=1, queue_only=True)
     made = make(count=1)
     assert f"Also: {other.items[0].key} → " in made.said
     assert [line for line in made.said.splitlines() if line.startswith("[")] == [

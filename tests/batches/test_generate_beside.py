@@ -90,7 +90,7 @@ def test_stopped_while_it_follows_the_other_goes_on(place: Place, sandbox: Sandb
     sandbox.hold("render")
     with place.start_generate("--count", "2") as first:
         wait_until(lambda: place.accepted() == 2, what="the first at work")
-        with place.start_generate("--count", "2") as second:
+        with place.start_generate("--count", "2", "--again") as second:
             wait_until(lambda: len(place.items()) == 4, what="the second added")
             wait_until(lambda: second.has_open(place.folder / "journal.jsonl"), what="the second follows")
             ended = second.stop(number)
@@ -132,12 +132,13 @@ def test_a_failure_in_another_process_is_waited_past_where_that_was_said(
 
 
 def adding(place: Place, *, server: str | None = None, template: str, dry_run: bool = False, **said: Any) -> Generation:
-    """A batch of two that is queued, in the same second as every other."""
+    """A batch of its own, of two, that is queued in the same second as every other."""
     ask = server is not None
     overrides = Overrides(template=template, output_dir=place.output, servers=(server or place.server,))
     wish = {"prompt": "a fox", "count": 2} | said
     request = Request(state=place.state, overrides=overrides)
-    return Generation(BatchSpec(**wish), request, queue_only=True, dry_run=dry_run, ask_servers=ask, clock=Noon())
+    how: dict[str, Any] = {"queue_only": True, "dry_run": dry_run, "ask_servers": ask, "always_new": True}
+    return Generation(BatchSpec(**wish), request, clock=Noon(), **how)
 
 
 def add_between(proxy: Proxy, place: Place, first: Generation, between: Callable[[], None]) -> Generated:

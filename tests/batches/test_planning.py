@@ -40,7 +40,9 @@ def plan(home: Path, *, template: str | None = NAME, graph: Graph | None = None,
         secret_env="HOOK_KEY",
     )
     wish = {"prompt": "a fox"} | said if "reproduction" not in how else said
-    return planner.plan(BatchSpec(**wish), at=EVENING, **{"taken": lambda name: False} | how)
+    reproduction = how.pop("reproduction", None)
+    draft = planner.draft(BatchSpec(**wish), reproduction=reproduction, data=b"" if reproduction else None)
+    return planner.plan(draft, at=EVENING, **{"taken": lambda name: False} | how)
 
 
 def lines(home: Path, *prompts: str) -> str:

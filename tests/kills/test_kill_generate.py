@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
 from support.projects import Process
 from support.waiting import wait_until
 
@@ -24,7 +25,8 @@ def burst(home: Path, *arguments: str) -> Process:
     return Process([sys.executable, "-m", "burst", *arguments], cwd=home, env=environment)
 
 
-def test_100_pictures_under_nine_kills(tmp_path: Path, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("rest", [("run", "--until-done"), None], ids=["the rest by run", "one command, repeated"])
+def test_100_pictures_under_nine_kills(tmp_path: Path, sandbox: Sandbox, rest: tuple[str, ...] | None) -> None:
     sandbox.change(seconds_per_prompt=0.02)
     asked = ("--prompt", "a lighthouse", "--count", str(COUNT), "--seed", str(FIRST_SEED), "--template", "smoke")
     command = ("generate", *asked, "--server", sandbox.url, "--output", "renders")
@@ -33,7 +35,7 @@ def test_100_pictures_under_nine_kills(tmp_path: Path, sandbox: Sandbox) -> None
         with burst(tmp_path, *command) as run:
             wait_until(lambda most=kill * COUNT // (KILLS + 1): len(list(renders.rglob("*.png"))) >= most)
             assert run.stop(signal.SIGKILL).code == 137
-        command = ("run", "--until-done")
+        command = rest or command
     with burst(tmp_path, *command) as run:
         assert run.end().code == 0
 

@@ -10,7 +10,16 @@ import msgspec
 from support.simulated_disk import SimulatedDisk
 from support.state_scenes import NOON
 
-from state.batch import BatchRecord, EndRecord, GoneRecord, GrownRecord, Notify, ToldRecord
+from state.batch import (
+    BatchRecord,
+    DeliveredRecord,
+    EndRecord,
+    GoneRecord,
+    GrownRecord,
+    JoinedRecord,
+    Notify,
+    ToldRecord,
+)
 from state.json.batch_log import JsonBatchLog
 
 
@@ -45,6 +54,20 @@ def test_batches_come_back_with_what_was_noted_of_them(tmp_path: Path) -> None:
     assert found["a"].ends == [end("a", "e1")]
     assert found["a"].told == [told]
     assert (found["a"].gone, found["b"].gone) == (False, True)
+
+
+def test_calls_wait_for_their_answer_until_it_was_delivered_to_them_or_to_a_later_one(tmp_path: Path) -> None:
+    log = JsonBatchLog(tmp_path)
+    log.append(record("a"), record("b"))
+    assert log.read()["a"].unanswered == [""]
+    log.append(*(JoinedRecord(batch="a", call=call, at=NOON) for call in "xyz"))
+    log.append(DeliveredRecord(batch="a", call="x", at=NOON))
+    assert log.read()["a"].unanswered == ["y", "z"], "who called before x has given up"
+    log.append(DeliveredRecord(batch="a", at=NOON), DeliveredRecord(batch="a", call="nobody", at=NOON))
+    assert log.read()["a"].unanswered == ["y", "z"]
+    log.append(DeliveredRecord(batch="a", call="z", at=NOON))
+    assert log.read()["a"].unanswered == []
+    assert log.read()["b"].unanswered == [""]
 
 
 def test_a_torn_line_and_one_of_an_unknown_kind_hide_no_other(tmp_path: Path) -> None:
