@@ -1,7 +1,7 @@
 """Bringing a state of an older format version to the version of today, before anything is written to it.
 
-Nothing of it is lost by an interruption: the journal names the old version until all items are in the new form, and
-settings.toml until all else is done, so that the next command which writes starts again.
+An interruption loses nothing: recipes are kept before items name them, the journal names the old version until all
+items are in the new form, and the settings until all else is done. The next command that writes starts again.
 """
 
 from __future__ import annotations
@@ -59,14 +59,18 @@ def _migrate(store: Store, clock: Clock, wait_seconds: float) -> None:
     if not _acquire(lock, store, clock, wait_seconds):
         return
     try:
+        notes = []
         if store.format_version != FORMAT_VERSION:
-            store.migrate(lambda item: item)
+            from orchestrator.version_1 import give_recipes
+
+            notes = give_recipes(store)
         update_version(store)
     finally:
         lock.release()
-    _log.warning(
-        "%s: brought to format version %d, which older versions of burst refuse", store.location.shown(), FORMAT_VERSION
-    )
+    shown = store.location.shown()
+    _log.warning("%s: brought to format version %d, which older versions of burst refuse", shown, FORMAT_VERSION)
+    for note in notes:
+        _log.warning("%s: %s", shown, note)
 
 
 def _acquire(lock: RunLock, store: Store, clock: Clock, wait_seconds: float) -> bool:
