@@ -14,8 +14,8 @@ from urllib.parse import quote
 import templates
 from orchestrator.errors import OutputRefused, PromptTextError, TemplateError
 from orchestrator.formatting import spoken_seconds
-from orchestrator.outputs import names
 from orchestrator.outputs.pictures import embedded_graph
+from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import prompt_file, read_prompt
 from orchestrator.sheet_style import STYLE
 from state.item import Item, Status
@@ -40,19 +40,19 @@ class Card:
     error: str | None = None
 
 
-def cards_of(items: Iterable[Item], *, output_dir: Path, home: Path) -> list[Card]:
+def cards_of(items: Iterable[Item], *, placement: Placement, home: Path) -> list[Card]:
     """One card for each output of each item. `home`: the state file's directory, where prompt files are found from."""
-    return [card for item in items for card in _cards(item, output_dir, home)]
+    return [card for item in items for card in _cards(item, placement, home)]
 
 
 def write_contact_sheet(
-    target: Path, items: Iterable[Item], *, output_dir: Path, home: Path, title: str, summary: str = ""
+    target: Path, items: Iterable[Item], *, placement: Placement, home: Path, title: str, summary: str = ""
 ) -> Path:
     """Write the sheet of these items to `target`, and return it. Pictures are embedded and linked to their files.
 
     Safe to repeat. A picture that is gone or damaged gets a card that says so. Errors: OSError.
     """
-    cards = cards_of(items, output_dir=output_dir, home=home)
+    cards = cards_of(items, placement=placement, home=home)
     temporary = target.with_name(f".{target.name}.tmp")
     temporary.write_text(render(cards, beside=target.parent, title=title, summary=summary), encoding="utf-8")
     os.replace(temporary, target)
@@ -83,7 +83,7 @@ def render(cards: Iterable[Card], *, beside: Path, title: str, summary: str = ""
 """
 
 
-def _cards(item: Item, output_dir: Path, home: Path) -> list[Card]:
+def _cards(item: Item, placement: Placement, home: Path) -> list[Card]:
     caption = _prompt_text(item, home)
     error = item.error.message if item.error and item.status is Status.FAILED else None
     if item.status is not Status.COMPLETED or not item.outputs:
@@ -93,7 +93,7 @@ def _cards(item: Item, output_dir: Path, home: Path) -> list[Card]:
         if output.path == item.sidecar:
             continue
         try:
-            path = names.inside(output_dir, output.path)
+            path = placement.path_of(item, output.path)
         except OutputRefused as refused:
             cards.append(Card(item.key, caption, None, item.status, error=str(refused)))
             continue

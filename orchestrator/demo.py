@@ -17,6 +17,7 @@ from orchestrator.clock import Clock
 from orchestrator.contact_sheet import write_contact_sheet
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, UsageError, located
 from orchestrator.outputs.pictures import decodes
+from orchestrator.outputs.placement import Placement
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.settings import DEFAULT_STATE, HEADERS_VARIABLE, SERVER_VARIABLE
 from state.open_store import open_store
@@ -186,7 +187,7 @@ class _Demo:
             return write_contact_sheet(
                 self._directory / "contact_sheet.html",
                 list(store.items()),
-                output_dir=self._directory / "output",
+                placement=Placement(self._directory / "output", home=self._directory),
                 home=self._directory,
                 title="burst demo",
                 summary=f"{len(PROMPTS)} prompts, one kill in the middle. Placeholders drawn by the sandbox.",

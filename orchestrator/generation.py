@@ -31,6 +31,7 @@ from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
 from orchestrator.errors import BurstError, DiskFull, StopBurst
 from orchestrator.migration import open_for_writing
+from orchestrator.outputs.placement import Placement, path_at
 from orchestrator.preparation import Preparation
 from orchestrator.prompt_directories import refuse_collisions
 from orchestrator.recipes import Recipes
@@ -229,7 +230,7 @@ class Generation:
         directories = {batch.record.directory for batch in self._parts.batches.read().values()}
 
         def taken(name: str) -> bool:
-            return name in directories or (settings.output_dir / name).exists()
+            return name in directories or path_at(settings.output_dir, name).exists()
 
         with contextlib.ExitStack() as held:
             servers = self._clients(settings, held) if self._asks else ()
@@ -300,7 +301,7 @@ class Generation:
             report,
             continued=chosen.continued,
             ended="queued" if is_queued else "stopped" if self._stop.is_set() and is_left else "done",
-            output_dir=chosen.output_dir,
+            directory=Placement(chosen.output_dir, home=self._state.parent).directory_of(chosen.record),
             seconds=self._clock.monotonic() - self._started,
             resume=resuming(self._request.overrides, kept_settings(self._state)),
         )

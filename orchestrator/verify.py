@@ -10,7 +10,8 @@ from typing import Any
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import in_lines
 from orchestrator.migration import open_for_writing
-from orchestrator.outputs import Problem, verify
+from orchestrator.outputs import Problem
+from orchestrator.outputs.placement import Placement
 from orchestrator.retries import keys_of
 from orchestrator.settings import Overrides, load_settings
 from state.item import Item, Status
@@ -74,14 +75,14 @@ def verify_outputs(
 
     `repair` makes the items due again whose files are not. Without it nothing is written and no lock is taken.
     """
-    output_dir = load_settings(state, overrides).output_dir
+    placement = Placement(load_settings(state, overrides).output_dir, home=state.resolve().parent)
     store = open_for_writing(state) if repair else open_store(state, read_only=True)
     try:
         problems: list[tuple[str, Problem]] = []
         checked = 0
         for item in store.items(Status.COMPLETED):
             checked += 1
-            problems += [(item.key, problem) for problem in verify(output_dir, item.outputs, full=not quick)]
+            problems += [(item.key, problem) for problem in placement.verify(item, full=not quick)]
         put_back: list[Item] = []
         if repair and problems:
             broken = {key for key, _ in problems}

@@ -7,13 +7,13 @@ import uuid
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from orchestrator.batches.batch_info import NAME, batch_info, counts_of, write_batch_info
 from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.batches.notify import LAST_SECONDS, Notifier
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError
+from orchestrator.outputs.placement import Placement
 from state.batch import Batch, BatchRecord, End, EndRecord
 from state.disk import Disk
 from state.item import Item, Status, remaining
@@ -40,9 +40,9 @@ class BatchCompletion:
     All items are looked at once, and again for batches that come; between that a look costs the same however many.
     """
 
-    def __init__(self, store: Store, output_dir: Path, *, clock: Clock, note: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, placement: Placement, *, clock: Clock, note: Callable[[str], None]) -> None:
         self._store = store
-        self._output_dir = output_dir
+        self._placement = placement
         self._clock = clock
         self._note = note
         self._disk = Disk()
@@ -143,7 +143,7 @@ class BatchCompletion:
         """What the output directory refuses keeps nobody from hearing of a batch's end."""
         info = batch_info(record, items, ended_at=ended_at)
         try:
-            write_batch_info(self._output_dir / record.directory / NAME, info, disk=self._disk)
+            write_batch_info(self._placement.batch_path(record, NAME), info, disk=self._disk)
         except (BurstError, OSError) as error:
             self._note(f"the {NAME} of batch {record.batch} could not be written: {error}")
 

@@ -26,7 +26,8 @@ class Generated:
     """What became of a batch so far."""
 
     record: BatchRecord
-    output_dir: Path
+    directory: Path
+    """Where its images go."""
     counts: dict[Status, int]
     failures: tuple[tuple[str, str], ...]
     """Picture and reason, in the batch's order."""
@@ -74,10 +75,6 @@ class Generated:
     @property
     def left(self) -> int:
         return remaining(self.counts)
-
-    @property
-    def directory(self) -> Path:
-        return self.output_dir / self.record.directory
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys under the schema name `burst.generate/1`."""

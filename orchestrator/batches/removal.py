@@ -7,18 +7,18 @@ Any of it may be done beside a burst, may be killed in between, and is finished 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from itertools import takewhile
+from pathlib import Path
 
 import msgspec
 
 from orchestrator.batches.batch_info import NAME, batch_info, counts_of, write_batch_info
 from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.errors import OutputRefused
-from orchestrator.outputs import verify
-from orchestrator.outputs.names import inside
+from orchestrator.outputs.placement import Placement
 from orchestrator.statistics import pictures_of
 from state.batch import Batch, BatchRecord, GoneRecord
 from state.disk import Disk
@@ -40,21 +40,22 @@ def remove_batches(
     store: Store,
     batches: Collection[BatchRecord],
     *,
-    output_dir: Path,
+    placement: Placement,
     at: datetime,
     dry_run: bool = False,
-    spare: Callable[[str], bool] = lambda path: False,
+    spare: Callable[[Path, str], bool] = lambda root, path: False,
 ) -> Removed:
     """Remove outputs and batch_info.json of these batches, the directories that this empties, and mark them as gone.
 
-    `spare` names outputs that stay where they are. Errors: StateError, DiskFull, OSError.
+    `spare`: which stay, by their output directory and the path from there. Errors: StateError, DiskFull, OSError.
     """
     ids = {record.batch for record in batches}
     theirs = [item for item in store.items(Status.COMPLETED) if item.batch in ids] if ids else []
-    others = {output.path for item in store.items() for output in item.outputs if item.batch not in ids}
-    found = _Files(output_dir)
-    found.choose(_outputs(theirs), sparing=lambda path: path in others or spare(path))
-    found.choose_infos((record for record in batches if record.layout in WITH_INFO), sparing=spare)
+    found = _Files(placement, spare=spare)
+    found.keep_those_of(item for item in store.items() if item.batch not in ids)
+    for item in theirs:
+        found.choose(item, item.outputs)
+    found.choose_infos(record for record in batches if record.layout in WITH_INFO)
     if ids and not dry_run:
         found.remove()
         change_all(store, theirs, lambda item: msgspec.structs.replace(item, outputs=()))
@@ -63,7 +64,7 @@ def remove_batches(
     return found.removed()
 
 
-def remove_picture(store: Store, batch: Batch, key: str, picture: OutputRecord, *, output_dir: Path) -> Removed:
+def remove_picture(store: Store, batch: Batch, key: str, picture: OutputRecord, *, placement: Placement) -> Removed:
     """Remove one picture of an item; with its last one, its sidecar and other files too.
 
     A picture that has to be kept stays on record, and nothing is changed. The batch's batch_info.json is brought up to
@@ -74,84 +75,89 @@ def remove_picture(store: Store, batch: Batch, key: str, picture: OutputRecord, 
     going = [output for output in item.outputs if output == picture]
     if going and not pictures_of(msgspec.structs.replace(item, outputs=left)):
         going, left = [picture, *left], ()
-    others = {output.path for other in store.items() for output in other.outputs if other.key != key}
-    found = _Files(output_dir)
-    found.choose(going, sparing=others.__contains__)
+    found = _Files(placement)
+    found.keep_those_of(other for other in store.items() if other.key != key)
+    found.choose(item, going)
     if picture.path in found.kept:
         return Removed((), 0, tuple(found.kept))
     found.remove()
     change_all(store, [item], lambda now: msgspec.structs.replace(now, outputs=_without(now.outputs, going)))
     store.settle(at_end=True)
     if batch.record.layout in WITH_INFO:
-        _tell(store, batch, output_dir)
+        _tell(store, batch, placement)
     return found.removed()
-
-
-def _outputs(items: Iterable[Item]) -> Iterator[OutputRecord]:
-    return (output for item in items for output in item.outputs)
 
 
 def _without(outputs: Sequence[OutputRecord], going: Collection[OutputRecord]) -> tuple[OutputRecord, ...]:
     return tuple(output for output in outputs if output not in going)
 
 
-def _tell(store: Store, batch: Batch, output_dir: Path) -> None:
+def _tell(store: Store, batch: Batch, placement: Placement) -> None:
     """Write batch_info.json anew where it is. Two processes never do: until its end is noted, bursts write it."""
     items = sorted((item for item in store.items() if item.batch == batch.id), key=lambda item: item.index or 0)
     if not batch.ends or remaining(counts_of(items)):
         return
     with contextlib.suppress(OutputRefused):
-        path = inside(output_dir, f"{batch.record.directory}/{NAME}")
+        path = placement.batch_path(batch.record, NAME)
         if path.is_file():
             write_batch_info(path, batch_info(batch.record, items, ended_at=batch.ends[-1].at), disk=Disk())
 
 
 class _Files:
-    """Files to remove, by their paths relative to the output directory."""
+    """Files to remove, and the directories that may be empty then."""
 
-    def __init__(self, output_dir: Path) -> None:
-        self._output_dir = output_dir
-        self._chosen: dict[str, Path] = {}
+    def __init__(self, placement: Placement, *, spare: Callable[[Path, str], bool] = lambda root, path: False) -> None:
+        self._placement = placement
+        self._spare = spare
+        self._others: set[str] = set()
+        self._chosen: dict[Path, str] = {}
+        """As their records name them."""
         self._bytes = 0
         self.kept: list[str] = []
-        self._missing: list[str] = []
+        self._folders: set[Path] = set()
+        """Those of the files that go, or went when this was killed before; the output directories stay."""
 
-    def choose(self, outputs: Iterable[OutputRecord], *, sparing: Callable[[str], bool]) -> None:
+    def keep_those_of(self, items: Iterable[Item]) -> None:
+        """What the records of these name stays."""
+        for item in items:
+            for output in item.outputs:
+                with contextlib.suppress(OutputRefused):
+                    self._others.add(self._placement.real_path_of(item, output.path))
+
+    def choose(self, item: Item, outputs: Iterable[OutputRecord]) -> None:
         """All of these that are there."""
         for output in outputs:
-            problems = verify(self._output_dir, [output], full=True)
-            if sparing(output.path) or any(problem.kind != "missing" for problem in problems):
+            problems = self._placement.verify(item, full=True, outputs=[output])
+            if any(problem.kind != "missing" for problem in problems) or self._is_spared(item, output.path):
                 self.kept.append(output.path)
-            elif problems:
-                self._missing.append(output.path)
             else:
-                self._add(output.path)
+                self._add(self._placement.path_of(item, output.path), output.path, self._placement.root_of(item))
 
-    def choose_infos(self, records: Iterable[BatchRecord], *, sparing: Callable[[str], bool]) -> None:
+    def choose_infos(self, records: Iterable[BatchRecord]) -> None:
         for record in records:
-            path = f"{record.directory}/{NAME}"
+            recorded, root = f"{record.directory}/{NAME}", self._placement.root_of_batch(record)
             with contextlib.suppress(OutputRefused):
-                if not sparing(path):
-                    self._add(path)
+                if not self._spare(root, recorded):
+                    self._add(self._placement.batch_path(record, NAME), recorded, root)
 
     def remove(self) -> None:
         """Errors: OSError. What is gone already is passed over."""
-        for path in self._chosen.values():
+        for path in self._chosen:
             path.unlink(missing_ok=True)
-        for folder in sorted(set(self._folders()), key=lambda folder: len(folder.parts), reverse=True):
+        for folder in sorted(self._folders, key=lambda folder: len(folder.parts), reverse=True):
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
     def removed(self) -> Removed:
-        return Removed(tuple(self._chosen), self._bytes, tuple(self.kept))
+        return Removed(tuple(self._chosen.values()), self._bytes, tuple(self.kept))
 
-    def _add(self, recorded: str) -> None:
-        path = inside(self._output_dir, recorded)
-        if path.is_file() and recorded not in self._chosen:
-            self._chosen[recorded] = path
+    def _is_spared(self, item: Item, recorded: str) -> bool:
+        return self._placement.real_path_of(item, recorded) in self._others or self._spare(
+            self._placement.root_of(item), recorded
+        )
+
+    def _add(self, path: Path, recorded: str, root: Path) -> None:
+        self._folders.update(takewhile(lambda folder: folder != root, path.parents))
+        if path.is_file() and path not in self._chosen:
+            self._chosen[path] = recorded
             self._bytes += path.stat().st_size
-
-    def _folders(self) -> Iterator[Path]:
-        """Those of the files that go, or went when this was killed before; the output directory stays."""
-        for recorded in (*self._chosen, *self._missing):
-            yield from (self._output_dir / folder for folder in PurePosixPath(recorded).parents[:-1])

@@ -17,7 +17,7 @@ from orchestrator.batches.values import parted, parts_of
 from orchestrator.contact_sheet import PICTURES, embedded_picture
 from orchestrator.errors import OutputRefused, UsageError
 from orchestrator.formatting import counted, spoken_seconds
-from orchestrator.outputs.names import inside
+from orchestrator.outputs.placement import Placement
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.sheet_style import STYLE
 from state.item import Item, OutputRecord, Status
@@ -58,7 +58,7 @@ def write_report(
     Pictures are linked by relative paths, or with `embed` put into the page, large ones as smaller copies. Errors:
     UsageError for a batch that is not there, or a file that cannot be written; StateError, SettingsError.
     """
-    output_dir = load_settings(state, overrides).output_dir
+    placement = Placement(load_settings(state, overrides).output_dir, home=state.resolve().parent)
     store = open_store(state, read_only=True)
     try:
         view = view_of(store, wanted)
@@ -66,7 +66,7 @@ def write_report(
     finally:
         store.close()
     target = (target or state.resolve().parent / f"report_{view.id}.html").absolute()
-    page = _Page(output_dir, beside=target.parent, embed=embed)
+    page = _Page(placement, beside=target.parent, embed=embed)
     text = page.render(view, items)
     temporary = target.with_name(f".{target.name}.tmp")
     try:
@@ -95,8 +95,8 @@ def cell_of(item: Item, axes: Axes) -> tuple[int, ...] | None:
 
 
 class _Page:
-    def __init__(self, output_dir: Path, *, beside: Path, embed: bool) -> None:
-        self._output_dir, self._beside, self._embed = output_dir, beside, embed
+    def __init__(self, placement: Placement, *, beside: Path, embed: bool) -> None:
+        self._placement, self._beside, self._embed = placement, beside, embed
         self.pictures = 0
 
     def render(self, view: BatchView, items: Sequence[Item]) -> str:
@@ -170,7 +170,7 @@ class _Page:
     def _of_one(self, item: Item, known: set[str]) -> list[str]:
         shown = [output for output in item.outputs if _suffix(output) in PICTURES]
         beside = [output for output in item.outputs if output not in shown]
-        caption = _caption(item, known, " · ".join(self._link(output) for output in beside))
+        caption = _caption(item, known, " · ".join(self._link(item, output) for output in beside))
         pictures = [self._picture(item, output) for output in shown]
         if not pictures:
             word = "no picture" if item.status is Status.COMPLETED else item.status
@@ -178,7 +178,7 @@ class _Page:
         return [f'<figure class="{item.status}">{picture}{caption}</figure>' for picture in pictures]
 
     def _picture(self, item: Item, output: OutputRecord) -> str:
-        path = self._path(output)
+        path = self._path(item, output)
         if path is None or not path.is_file():
             return '<div class="blank">the file is missing</div>'
         link = source = self._address(path)
@@ -193,14 +193,14 @@ class _Page:
         alt = escape(_prompt_of(item))
         return f'<a href="{link}"><img src="{source}"{size} loading="lazy" alt="{alt}"></a>'
 
-    def _link(self, output: OutputRecord) -> str:
-        path = self._path(output)
+    def _link(self, item: Item, output: OutputRecord) -> str:
+        path = self._path(item, output)
         name = escape(PurePosixPath(output.path).name)
         return f'<a href="{self._address(path)}">{name}</a>' if path is not None else name
 
-    def _path(self, output: OutputRecord) -> Path | None:
+    def _path(self, item: Item, output: OutputRecord) -> Path | None:
         try:
-            return inside(self._output_dir, output.path)
+            return self._placement.path_of(item, output.path)
         except OutputRefused:
             return None
 

@@ -100,7 +100,7 @@ class Bursts:
         self._workers = workers
         self._store = shared.store
         self._dispatch = shared.dispatch
-        self._outputs = shared.outputs
+        self._placement = shared.placement
         self._clock = shared.clock
         self._lock = lock
         self._memory = memory
@@ -200,9 +200,7 @@ class Bursts:
         if self._completion is None and self._store.has_batches():
             from orchestrator.batches.completion import BatchCompletion
 
-            self._completion = BatchCompletion(
-                self._store, self._outputs.output_dir, clock=self._clock, note=self._notes.note
-            )
+            self._completion = BatchCompletion(self._store, self._placement, clock=self._clock, note=self._notes.note)
         if self._completion is not None:
             self._completion.look(anew=anew)
 
@@ -238,7 +236,7 @@ class Bursts:
             seconds_per_item=per_item,
             seconds_left=per_item * remaining(counts) if per_item is not None else None,
             requests=sum(worker.context.client.requests_made for worker in self._workers),
-            output_dir=str(self._outputs.output_dir),
+            output_dir=str(self._placement.default),
             servers=tuple(worker.report() for worker in self._workers),
             failures=tuple(whole.failures),
             notes=tuple(whole.notes),

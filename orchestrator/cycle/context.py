@@ -12,7 +12,7 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle import pacing
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.errors import BurstError, ServerBusy, StaleChange
-from orchestrator.outputs import Outputs
+from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.servers import Server, find_server
 from state.item import ErrorRecord, Item, Status
@@ -84,13 +84,13 @@ class Unanswered:
 class WorkerContext:
     """The tools of one server's lane. The store is the only thing in it that outlives the process.
 
-    Everything but store, outputs, preparation and dispatch is the lane's own; `halt` tells it to leave at once.
+    Everything but store, placement, preparation and dispatch is the lane's own; `halt` tells it to leave at once.
     """
 
     store: Store
     server: Server
     client: ComfyUI
-    outputs: Outputs
+    placement: Placement
     preparation: Preparation
     dispatch: Dispatch
     options: Options

@@ -14,6 +14,7 @@ from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, is_runni
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.cycle.settlement import FinishedPrompt, Settlement
 from orchestrator.errors import ItemError, NotOnServer, RecipeUnusable, ServerStalled, TemplateError, TransientError
+from orchestrator.outputs import Outputs
 from state.item import ErrorRecord, Item
 
 _FORGOTTEN_LIMIT = 3
@@ -93,14 +94,15 @@ class Recovery:
 
     def _remove_leftovers(self, left: Sequence[Item]) -> None:
         """Half downloads of killed bursts, looked for once in each directory."""
-        ids: dict[str, list[str]] = {}
+        ids: dict[tuple[Outputs, str], list[str]] = {}
         for item in left:
+            outputs = self._context.placement.outputs_of(item)
             folders = {item.subfolder, item.subfolder if item.sidecar is None else item.sidecar.rpartition("/")[0]}
             for subfolder in folders:
-                ids.setdefault(subfolder, []).extend([item.prompt_id or "", *item.previous_prompt_ids])
-        for subfolder, prompt_ids in ids.items():
+                ids.setdefault((outputs, subfolder), []).extend([item.prompt_id or "", *item.previous_prompt_ids])
+        for (outputs, subfolder), prompt_ids in ids.items():
             with contextlib.suppress(ItemError):
-                self._context.outputs.remove_leftovers(subfolder, prompt_ids)
+                outputs.remove_leftovers(subfolder, prompt_ids)
 
     def _was_given_up(self, prompt: QueuedPrompt) -> bool:
         """Only by the id, because another state's items may have the same keys."""

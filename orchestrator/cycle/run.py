@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.workers import SharedContext, open_workers
 from orchestrator.migration import open_for_writing
-from orchestrator.outputs import Outputs
+from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, load_settings
@@ -99,7 +99,7 @@ class Run:
         self._signal: str | None = None
         self._notes = Tally()
         self._store: Store | None = None
-        self._outputs: Outputs | None = None
+        self._placement: Placement | None = None
         self._dispatch: Dispatch | None = None
 
     def execute(self) -> BurstReport:
@@ -126,7 +126,7 @@ class Run:
             memory = Memory(log, log.read())
             limit = self._limit(memory.records)
             shared = self._shared(settings, preparation, store)
-            self._outputs, self._dispatch = shared.outputs, shared.dispatch
+            self._placement, self._dispatch = shared.placement, shared.dispatch
             deadline = None if limit is None else self._age.started + limit
             with open_workers(settings, shared, deadline=deadline, abandon=self._request.abandon_server) as workers:
                 bursts = Bursts(
@@ -143,8 +143,8 @@ class Run:
                 )
                 return bursts.run()
         finally:
-            if self._outputs is not None:
-                self._outputs.abandon()
+            if self._placement is not None:
+                self._placement.abandon()
             lock.release()
             store.close()
 
@@ -159,8 +159,8 @@ class Run:
         """The process ends now: let an append that is under way finish, leave no temporary file."""
         if self._store is not None:
             self._store.stop_writing(timeout_seconds=timeout_seconds)
-        if self._outputs is not None:
-            self._outputs.abandon()
+        if self._placement is not None:
+            self._placement.abandon()
 
     def _limit(self, records: Sequence[BurstRecord]) -> float | None:
         """How many seconds this run may live: what was said, or what killed runs have taught; 0 said is no limit."""
@@ -188,26 +188,18 @@ class Run:
             on_error=request.on_error,
             batch=request.batch,
         )
-        spared = _spared(store, settings.output_dir) if request.overwrite else ()
+        placement = Placement(settings.output_dir, home=store.location.home, overwrite=request.overwrite)
+        if request.overwrite:
+            placement.spare(store.items())
         return SharedContext(
             store=store,
-            outputs=Outputs(settings.output_dir, overwrite=request.overwrite, spared=spared),
+            placement=placement,
             preparation=preparation,
             dispatch=dispatch,
             options=request.options(),
             clock=self._clock,
             note=self._notes.note,
         )
-
-
-def _spared(store: Store, output_dir: Path) -> Iterator[str]:
-    """What no result may replace: other items' outputs, and the pictures that the items are made of."""
-    home = store.location.home
-    for item in store.items():
-        yield from (output.path for output in item.outputs)
-        for upload in item.upload_paths.values():
-            if (original := home / upload).is_relative_to(output_dir):
-                yield original.relative_to(output_dir).as_posix()
 
 
 def _record_killed(log: BurstLog, holder: Holder, last_alive: datetime) -> None:

@@ -62,7 +62,7 @@ class Settlement:
         if not finished.files and not finished.texts:
             raise OutputDamaged("the prompt finished without any output; check the template's save nodes")
         assert item.prompt_id is not None
-        return self._context.outputs.fetch(
+        return self._context.placement.outputs_of(item).fetch(
             self._context.client,
             finished.files,
             finished.texts,
@@ -77,7 +77,7 @@ class Settlement:
 
     def place(self, found: Sequence[tuple[FinishedPrompt, Fetched]]) -> None:
         """Bring what was fetched to its place, and say so in one checkpoint. Errors: DiskFull, StateError."""
-        outcomes = self._context.outputs.place([fetched for _, fetched in found])
+        outcomes = self._context.placement.place([(finished.item, fetched) for finished, fetched in found])
         edits = {}
         at = self._context.clock.now()
         for (finished, _), outcome in zip(found, outcomes, strict=True):

@@ -104,7 +104,7 @@ class Submission:
 
     def _refuse_occupied(self, item: Item, prepared: Prepared) -> None:
         """Before rendering: the names are inside the output directory, and nothing else is in the way."""
-        outputs, extensions = self._context.outputs, prepared.extensions[:1]
+        outputs, extensions = self._context.placement.outputs_of(item), prepared.extensions[:1]
         own = [output.path for output in item.outputs]
         in_the_way = outputs.occupied(
             item.subfolder, item.name, extensions, own, prompt_ids=item.previous_prompt_ids, sidecar=item.sidecar

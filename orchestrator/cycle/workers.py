@@ -18,7 +18,7 @@ from orchestrator.cycle.thread_pool import ThreadPool
 from orchestrator.cycle.uploads import UPLOADS_AT_ONCE
 from orchestrator.cycle.worker import Worker
 from orchestrator.formatting import counted
-from orchestrator.outputs import Outputs
+from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.servers import canonical_name, is_given_name, same_server
 from orchestrator.settings import Settings
@@ -31,7 +31,7 @@ class SharedContext:
     """What all lanes of a run have in common."""
 
     store: Store
-    outputs: Outputs
+    placement: Placement
     preparation: Preparation
     dispatch: Dispatch
     options: Options
@@ -61,7 +61,7 @@ def open_workers(
                     store=shared.store,
                     server=server,
                     client=client,
-                    outputs=shared.outputs,
+                    placement=shared.placement,
                     preparation=shared.preparation,
                     dispatch=shared.dispatch,
                     options=shared.options,

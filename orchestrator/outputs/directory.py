@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import DiskFull, OutputRefused, StopBurst
 from orchestrator.formatting import folded
 from orchestrator.outputs import names
+from orchestrator.outputs.claims import Claims
 from orchestrator.outputs.fetched import Fetched, Own, Placed, Sidecar, Waiting
 from orchestrator.outputs.ownership import is_there, refuse_foreign, saved_by, sha256_of, what_blocks
 from orchestrator.outputs.writers import Writer, download_of, worth_keeping, writer_beside, writer_of
@@ -28,19 +29,16 @@ class Outputs:
     """The output directory. Any number of threads fetch, one at a time places; `abandon` may come from any."""
 
     def __init__(
-        self, output_dir: Path, *, disk: Disk | None = None, overwrite: bool = False, spared: Iterable[str] = ()
+        self, output_dir: Path, *, disk: Disk | None = None, overwrite: bool = False, claims: Claims | None = None
     ) -> None:
-        """`overwrite` replaces whatever file is there but the `spared`: recorded outputs of the state's own items."""
+        """`overwrite` replaces whatever file is there but what the `claims` spare. Several directories share those."""
         self.output_dir = output_dir
         self._disk = disk or Disk()
         self._overwrite = overwrite
-        self._spared = set(map(folded, spared))
+        self._claims = claims or Claims()
         self._guard = threading.RLock()
         """Held while a temporary file is made, renamed or removed: never while one is filled or synced."""
-        self._making_directories = threading.Lock()
         self._prepared: set[Path] = set()
-        self._promises: dict[Path, str] = {}
-        """The key of the item that a place is kept for."""
         self._in_flight: set[Path] = set()
         self._abandoned = False
 
@@ -87,12 +85,7 @@ class Outputs:
 
         Names that only some disks take for one are no reason to refuse here: what is in the way then shows later.
         """
-        places = self.places(subfolder, filename, extensions, sidecar)
-        with self._guard:
-            other = next((one for place in places if (one := self._promises.get(place, key)) != key), None)
-            if other is None:
-                self._promises |= dict.fromkeys(places, key)
-            return other
+        return self._claims.promise(key, self.places(subfolder, filename, extensions, sidecar))
 
     def in_the_way(self, place: Path) -> str:
         """What to say of a place that is occupied."""
@@ -214,7 +207,7 @@ class Outputs:
 
     def _make_directory(self, folder: Path) -> None:
         # One thread at a time: another would find the directory there before its name is durable.
-        with self._making_directories:
+        with self._claims.making_directories:
             self._disk.make_directory(folder)
 
     def _fill(self, temporary: Path, target: Path, write: Writer) -> Waiting:
@@ -247,9 +240,9 @@ class Outputs:
                 self._check_wanted()
                 self._disk.rename(one.temporary, one.target)
                 self._in_flight.discard(one.temporary)
-                self._promises.pop(one.target, None)
+            self._claims.filled(one.target)
             if self._overwrite:
-                self._spared.add(folded(str(one.placed.path)))
+                self._claims.spare([one.target])
         return [one.placed for one in fetched.waiting]
 
     def _is_taken(self, target: Path, own: Own, *, sha256: str | None) -> bool:
@@ -259,7 +252,7 @@ class Outputs:
             if target.is_dir():
                 return True
             name = target.relative_to(self.output_dir).as_posix()
-            if name in own.paths or (self._overwrite and folded(name) not in self._spared):
+            if name in own.paths or (self._overwrite and not self._claims.is_spared(target)):
                 return False
             if not target.is_file():
                 return True

@@ -9,9 +9,10 @@ from orchestrator.batches.batch_info import counts_of
 from orchestrator.batches.removal import Removed, remove_batches, remove_picture
 from orchestrator.clock import Clock
 from orchestrator.migration import open_for_writing
+from orchestrator.outputs.placement import leads_out
 from orchestrator.web.error_responses import Refused
 from orchestrator.web.gallery_schemas import Deleted
-from orchestrator.web.image_files import NOT_FOUND, file_inside, output_in, version_of
+from orchestrator.web.image_files import NOT_FOUND, output_in, version_of
 from orchestrator.web.library import Library
 from orchestrator.web.states import WatchedBatch, WatchedState
 from state.item import remaining
@@ -21,7 +22,6 @@ from state.store import Store
 def delete_batch(library: Library, batch_id: str) -> Deleted:
     """Errors: Refused with 404 or 409; StateError, DiskFull, OSError."""
     state, batch = _found(library, batch_id)
-    output_dir = state.settings.output_dir
     with _opened(state) as store:
         items = [item for item in store.items() if item.batch == batch.id]
         if left := remaining(counts_of(items)):
@@ -29,9 +29,9 @@ def delete_batch(library: Library, batch_id: str) -> Deleted:
         gone = remove_batches(
             store,
             [batch.record],
-            output_dir=output_dir,
+            placement=state.placement,
             at=Clock().now(),
-            spare=lambda path: (output_dir / path).exists() and file_inside(output_dir, path) is None,
+            spare=leads_out,
         )
     digests = {output.sha256 for item in items for output in item.outputs}
     return _deleted(library, state, gone, digests)
@@ -49,11 +49,10 @@ def delete_picture(library: Library, batch_id: str, image: str, *, version: str 
     item, output = found
     if version is not None and version != version_of(output.sha256):
         raise Refused(409, "This is another picture than the one that was shown: load the page again", "v")
-    output_dir = state.settings.output_dir
-    if (output_dir / output.path).exists() and file_inside(output_dir, output.path) is None:
+    if leads_out(state.placement.root_of(item), output.path):
         raise Refused(404, NOT_FOUND, "image")
     with _opened(state) as store:
-        gone = remove_picture(store, batch.batch, item.key, output, output_dir=output_dir)
+        gone = remove_picture(store, batch.batch, item.key, output, placement=state.placement)
     if output.path in gone.kept:
         raise Refused(409, f"{output.path} is not as it was saved any more, or another item's too: it stays", "image")
     return _deleted(library, state, gone, {output.sha256})

@@ -16,7 +16,7 @@ from typing import Any
 from orchestrator.batches.sidecars import read_sidecar
 from orchestrator.errors import BurstError
 from orchestrator.statistics import pictures_of
-from orchestrator.web.image_files import Picture, file_inside, image_id
+from orchestrator.web.image_files import Picture, image_id
 from orchestrator.web.orphaned_batches import OrphanedBatch, OrphanedBatches
 from orchestrator.web.states import WatchedBatch, WatchedState, WatchedStates
 from state.batch import BatchRecord
@@ -207,7 +207,7 @@ def _common(state: WatchedState, items: Iterable[Item]) -> dict[str, Any] | None
 def sidecar_of(state: WatchedState, item: Item) -> tuple[dict[str, Any], dict[str, Any]]:
     """Inputs and facts of an item's sidecar; empty where it has none that can be read."""
     is_there = item.sidecar is not None and any(output.path == item.sidecar for output in item.outputs)
-    path = file_inside(state.settings.output_dir, item.sidecar) if item.sidecar is not None and is_there else None
+    path = state.placement.found(item, item.sidecar) if item.sidecar is not None and is_there else None
     try:
         return read_sidecar(path) if path is not None else ({}, {})
     except (OSError, ValueError):
@@ -220,7 +220,7 @@ def _entries(state: WatchedState, record: BatchRecord, item: Item, common: Mappi
     seed = parameters.pop("seed", None)
     for number, output in enumerate(pictures_of(item), 1):
         name = image_id(item.index, number)
-        picture = Picture(state, record.batch, name, output.path, output.sha256, output.bytes)
+        picture = Picture(state, record.batch, name, item, output.path, output.sha256, output.bytes)
         yield Entry(
             picture=picture,
             order=(item.completed_at or record.created_at, record.batch, item.index or 0, number),

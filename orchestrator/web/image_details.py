@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.outputs.pictures import UNREADABLE, on_reading_thread, read_picture
 from orchestrator.web.gallery_index import Entry, sidecar_of
 from orchestrator.web.gallery_schemas import GalleryImage, ImageDetails
-from orchestrator.web.image_files import file_inside, media_type_of
+from orchestrator.web.image_files import media_type_of
 from state.item import Item
 
 
@@ -40,7 +40,7 @@ def _command(item: Item | None, entry: Entry, path: Path, *, has_sidecar: bool) 
     state = entry.picture.state
     sidecar = None
     if item is not None and item.sidecar is not None and has_sidecar:
-        sidecar = file_inside(state.settings.output_dir, item.sidecar)
+        sidecar = state.placement.found(item, item.sidecar)
     if sidecar is None:
         with path.open("rb") as stream:
             if media_type_of(stream.read(12)) != "image/png":

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from orchestrator.errors import OutputRefused
-from orchestrator.outputs.names import inside
 from orchestrator.outputs.pictures import EXTENSIONS
+from orchestrator.outputs.placement import file_at
 from orchestrator.statistics import pictures_of
 from orchestrator.web.error_responses import Refused
 from orchestrator.web.states import WatchedBatch, WatchedState
@@ -33,8 +32,10 @@ class Picture:
     state: WatchedState
     batch_id: str
     image: str
+    where: Item | Path
+    """Whose it is; or the output directory of one that only a batch_info.json knows."""
     path: str
-    """Relative to the state's output directory."""
+    """Relative to its output directory."""
     digest: str | None
     """SHA-256; None where only a batch_info.json knows it."""
     bytes: int | None = None
@@ -44,22 +45,18 @@ class Picture:
         """What makes its address another one when it is another picture."""
         return version_of(self.digest) if self.digest else None
 
+    def found(self) -> Path | None:
+        """Its file, where that is there."""
+        if isinstance(self.where, Path):
+            return file_at(self.where, self.path)
+        return self.state.placement.found(self.where, self.path)
+
     def file(self) -> Path:
         """Errors: Refused with 404."""
-        found = file_inside(self.state.settings.output_dir, self.path)
+        found = self.found()
         if found is None:
             raise Refused(404, NOT_FOUND, "image")
         return found
-
-
-def file_inside(output_dir: Path, recorded: str) -> Path | None:
-    """A recorded file that is there, and that neither its name nor a link leads out of the output directory."""
-    try:
-        found = inside(output_dir, recorded).resolve(strict=True)
-        home = output_dir.resolve(strict=True)
-    except (OutputRefused, OSError, RuntimeError, ValueError):
-        return None
-    return found if found.is_relative_to(home) and found.is_file() else None
 
 
 def picture_in(state: WatchedState, batch: WatchedBatch, image: str) -> Picture | None:
@@ -67,14 +64,14 @@ def picture_in(state: WatchedState, batch: WatchedBatch, image: str) -> Picture 
     found = output_in(batch, image)
     if found is None:
         return None
-    _, output = found
-    return Picture(state, batch.id, image, output.path, output.sha256, output.bytes)
+    item, output = found
+    return Picture(state, batch.id, image, item, output.path, output.sha256, output.bytes)
 
 
 def pictures_of_batch(state: WatchedState, batch: WatchedBatch) -> list[Picture]:
     """Every picture of its finished items, in the batch's order."""
     return [
-        Picture(state, batch.id, image_id(item.index, number), output.path, output.sha256, output.bytes)
+        Picture(state, batch.id, image_id(item.index, number), item, output.path, output.sha256, output.bytes)
         for item in batch.items
         if item.status is Status.COMPLETED
         for number, output in enumerate(pictures_of(item), 1)

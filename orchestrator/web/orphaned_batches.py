@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +14,9 @@ import msgspec
 
 from orchestrator.batches.batch_info import NAME, SCHEMA
 from orchestrator.clock import Clock
-from orchestrator.errors import SettingsError
-from orchestrator.web.image_files import Picture, file_inside, image_id
+from orchestrator.errors import OutputRefused, SettingsError
+from orchestrator.outputs.placement import directories_at, file_at, path_at
+from orchestrator.web.image_files import Picture, image_id
 from orchestrator.web.states import WatchedState, WatchedStates
 from state.item import UtcTime
 
@@ -64,7 +65,8 @@ class OrphanedBatch:
 
     id: str
     state: WatchedState
-    """In whose output directory it lies."""
+    root: Path
+    """The output directory of that state in which it lies."""
     directory: str
     created_at: datetime
     ended_at: datetime | None
@@ -76,11 +78,22 @@ class OrphanedBatch:
 
     def read_info(self) -> dict[str, Any]:
         """All that its batch_info.json says now; empty where that is gone."""
-        path = file_inside(self.state.settings.output_dir, f"{self.directory}/{NAME}")
+        path = file_at(self.root, f"{self.directory}/{NAME}")
         try:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, Any]) if path is not None else {}
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return {}
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """Where a batch_info.json may be."""
+
+    state: WatchedState
+    root: Path
+    folder: str
+    """From the root on."""
+    path: Path
 
 
 class OrphanedBatches:
@@ -107,58 +120,54 @@ class OrphanedBatches:
             return {name: found for name, found in self._found.items() if not self._is_known(name)}
 
     def _look(self) -> None:
-        seen = {path: (state, folder) for state in self._outputs() for path, folder in self._infos(state)}
-        self._read = {path: self._read_again(path, *place) for path, place in seen.items()}
+        seen = [spot for state, root in self._roots() for spot in self._spots(state, root)]
+        self._read = {spot.path: self._read_again(spot) for spot in seen}
         found = {left.id: left for _, left in self._read.values() if left is not None}
         if found != self._found:
             self._found = found
             self.version += 1
 
-    def _outputs(self) -> Iterator[WatchedState]:
-        """One state for each output directory."""
+    def _roots(self) -> Iterator[tuple[WatchedState, Path]]:
+        """Each output directory once, with a state that it belongs to."""
         seen = set()
         for state in self._watched.states:
             try:
-                directory = state.settings.output_dir.resolve()
+                roots = state.placement.roots()
             except SettingsError:
                 continue
-            if directory not in seen:
-                seen.add(directory)
-                yield state
+            for root in roots:
+                real = root.resolve()
+                if real not in seen:
+                    seen.add(real)
+                    yield state, root
 
-    def _infos(self, state: WatchedState) -> Iterator[tuple[Path, str]]:
-        """Where a batch_info.json may be that no state knows, and its directory relative to the output directory."""
+    def _spots(self, state: WatchedState, root: Path) -> Iterator[_Spot]:
+        """Where a batch_info.json may be that no state knows."""
         known = {batch.record.directory for one in self._watched.states for batch in one.batches().values()}
         for place in _PLACES:
-            try:
-                with os.scandir(state.settings.output_dir / place) as entries:
-                    names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-            except OSError:
-                continue
-            for name in names:
+            for name in directories_at(root, place):
                 folder = f"{place}/{name}" if place else name
                 if folder not in known:
-                    yield state.settings.output_dir / folder / NAME, folder
+                    with contextlib.suppress(OutputRefused):
+                        yield _Spot(state, root, folder, path_at(root, f"{folder}/{NAME}"))
 
-    def _read_again(
-        self, path: Path, state: WatchedState, folder: str
-    ) -> tuple[tuple[int, int, int], OrphanedBatch | None]:
+    def _read_again(self, spot: _Spot) -> tuple[tuple[int, int, int], OrphanedBatch | None]:
         """What it says, read only where it is not the file that was read before."""
         try:
-            stat = path.stat()
+            stat = spot.path.stat()
         except OSError:
             return (0, 0, 0), None
         stamp = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-        before = self._read.get(path)
-        return before if before is not None and before[0] == stamp else (stamp, _leftover(state, folder))
+        before = self._read.get(spot.path)
+        return before if before is not None and before[0] == stamp else (stamp, _leftover(spot))
 
     def _is_known(self, batch_id: str) -> bool:
         return any(state.knows(batch_id) for state in self._watched.states)
 
 
-def _leftover(state: WatchedState, folder: str) -> OrphanedBatch | None:
+def _leftover(spot: _Spot) -> OrphanedBatch | None:
     """None for what is no batch_info.json of ours."""
-    path = file_inside(state.settings.output_dir, f"{folder}/{NAME}")
+    path = file_at(spot.root, f"{spot.folder}/{NAME}")
     try:
         if path is None or path.stat().st_size > _LARGEST_INFO_BYTES:
             return None
@@ -169,26 +178,28 @@ def _leftover(state: WatchedState, folder: str) -> OrphanedBatch | None:
         return None
     return OrphanedBatch(
         id=info.batch,
-        state=state,
-        directory=folder,
+        state=spot.state,
+        root=spot.root,
+        directory=spot.folder,
         created_at=info.created_at,
         ended_at=info.ended_at,
         template=info.template,
         prompts=info.prompts,
         parameters=info.parameters,
         totals=info.totals,
-        pictures=tuple(_pictures(state, folder, info)),
+        pictures=tuple(_pictures(spot, info)),
     )
 
 
-def _pictures(state: WatchedState, folder: str, info: _Info) -> Iterator[OrphanedImage]:
+def _pictures(spot: _Spot, info: _Info) -> Iterator[OrphanedImage]:
     """Those in its own directory, with the ids that they had."""
     counts: dict[int, int] = {}
     for image in info.images:
-        if image.file is None or not image.file.startswith(f"{folder}/"):
+        if image.file is None or not image.file.startswith(f"{spot.folder}/"):
             continue
         index = max(0, image.index or 0)
         number = counts[index] = counts.get(index, 0) + 1
         name = image_id(index, number)
         seed = image.seed if isinstance(image.seed, int) else None
-        yield OrphanedImage(Picture(state, info.batch, name, image.file, None), index, seed, image.seconds)
+        picture = Picture(spot.state, info.batch, name, spot.root, image.file, None)
+        yield OrphanedImage(picture, index, seed, image.seconds)

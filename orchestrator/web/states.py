@@ -13,6 +13,7 @@ from pathlib import Path
 
 from orchestrator.cycle.pacing import seconds_per_item
 from orchestrator.errors import BurstError, RequestConflict
+from orchestrator.outputs.placement import Placement
 from orchestrator.settings import Overrides, Settings, load_settings
 from state.batch import Batch, BatchRecord
 from state.burst_record import BurstRecord
@@ -89,6 +90,11 @@ class WatchedState:
             if self._settings is None or self._settings[0] != stamp:
                 self._settings = stamp, load_settings(self.path, self._overrides)
             return self._settings[1]
+
+    @property
+    def placement(self) -> Placement:
+        """Where its files are. Errors: SettingsError."""
+        return Placement(self.settings.output_dir, home=self.path.parent)
 
     @property
     def bursts(self) -> list[BurstRecord]:

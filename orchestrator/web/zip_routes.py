@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from orchestrator.batches.batch_info import NAME, batch_info, counts_of
 from orchestrator.web.error_responses import Refused, errors
-from orchestrator.web.image_files import NOT_FOUND, disposition, file_inside
+from orchestrator.web.image_files import NOT_FOUND, disposition
 from orchestrator.web.image_routes import LibraryOf
 from orchestrator.web.library import Library
 from orchestrator.web.orphaned_batches import OrphanedBatch
@@ -44,10 +44,7 @@ def zip_of(batchId: str, library: LibraryOf, image: Annotated[list[str] | None, 
         raise Refused(404, "This batch has no pictures", "batchId")
     directory = batch.directory if isinstance(batch, OrphanedBatch) else batch.record.directory
     names = names_in_zip((picture.path for picture in pictures.values()), directory)
-    files = (
-        (names[picture.path], file_inside(picture.state.settings.output_dir, picture.path))
-        for picture in pictures.values()
-    )
+    files = ((names[picture.path], picture.found()) for picture in pictures.values())
     info = msgspec.json.format(msgspec.json.encode(_info(batch, names)), indent=2) + b"\n"
     headers = {"Content-Disposition": disposition("attachment", f"{batchId}.zip")}
     return _Streamed(zipped(files, beside={NAME: info}), headers=headers)

@@ -40,7 +40,7 @@ def outcome(*statuses: Status, report: BurstReport | None, on_error: Any = "stop
         )
         for index, status in enumerate(statuses, 1)
     ]
-    return Generated.of(record, items, report, ended=ended, output_dir=Path("/o"), seconds=1.0)
+    return Generated.of(record, items, report, ended=ended, directory=Path("/o/d"), seconds=1.0)
 
 
 STOPPED = "d/image_2.png failed, and --on-error is stop"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from graphlib import TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,82 @@ def test_a_module_that_reaches_into_the_state_is_found(tmp_path: Path, line: str
     module = tmp_path / "module.py"
     module.write_text(line)
     assert reaching_into_the_state(module)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_one_door_leads_from_an_output_directory_to_a_file(path: Path) -> None:
+    """`outputs/placement.py`, and what it is made of. ComfyUI's own directories are another matter."""
+    if path.parts[-2] not in ("outputs", "sandbox", "comfyui_node"):
+        found = [f"line {line}: {what}" for line, what in joins(ast.parse(path.read_text()))]
+        assert not found, "ask the Placement for the path"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "settings.output_dir / name",
+        "self._output_dir / record.directory / NAME",
+        "placement.root_of(item) / output.path",
+        "placement.default.resolve() / name",
+        "state.settings.output_dir.joinpath(name)",
+        "os.path.join(output_dir, name)",
+        "Path(str(output_dir), name)",
+        "Path(f'{settings.output_dir}/{name}')",
+        "str(output_dir) + '/' + name",
+        "for root in placement.roots(): print(root / name)",
+        "from orchestrator.outputs.names import inside",
+    ],
+)
+def test_what_joins_an_output_directory_and_a_path_is_seen(line: str) -> None:
+    assert list(joins(ast.parse(line)))
+
+
+@pytest.mark.parametrize("line", ["output_dir.resolve()", "str(settings.output_dir)", "f'{output_dir} is full'"])
+def test_what_only_names_an_output_directory_is_no_join(line: str) -> None:
+    assert not list(joins(ast.parse(line)))
+
+
+ROOTS = {"output_dir", "_output_dir", "root", "root_of", "root_of_batch"}
+
+
+def joins(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Where an output directory and a path are put together, by line."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.BinOp(left=left, op=ast.Div() | ast.Add()) if is_root(left):
+                yield node.lineno, ast.unparse(node)
+            case ast.Call(func=ast.Attribute(value=value, attr="joinpath")) if is_root(value):
+                yield node.lineno, ast.unparse(node)
+            case ast.Call(func=called, args=[first, _, *_]) if ast.unparse(called) in ("Path", "os.path.join"):
+                if is_root(first):
+                    yield node.lineno, ast.unparse(node)
+            case ast.JoinedStr(values=values):
+                for held, following in pairwise(values):
+                    if isinstance(held, ast.FormattedValue) and is_root(held.value) and starts_with_slash(following):
+                        yield node.lineno, ast.unparse(node)
+            case ast.ImportFrom(module="orchestrator.outputs.names", names=names):
+                if {alias.name for alias in names} & {"inside", "checked_folder"}:
+                    yield node.lineno, ast.unparse(node)
+
+
+def is_root(node: ast.AST) -> bool:
+    """Whether this is an output directory, whatever was called on it or with it."""
+    match node:
+        case ast.Name(id=name):
+            return name in ROOTS
+        case ast.Attribute(value=value, attr=attr):
+            return attr in ROOTS or (attr == "default" and ast.unparse(value).endswith("placement"))
+        case ast.Call(func=ast.Attribute(value=value, attr=attr)):
+            return attr in ROOTS or is_root(value)
+        case ast.Call(func=ast.Name(id="str" | "Path"), args=[inner]):
+            return is_root(inner)
+        case ast.BinOp(left=left):
+            return is_root(left)
+    return False
+
+
+def starts_with_slash(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and str(node.value).startswith("/")
 
 
 def test_the_public_names_are_there_and_no_others() -> None:

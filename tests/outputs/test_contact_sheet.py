@@ -13,6 +13,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from orchestrator.contact_sheet import write_contact_sheet
+from orchestrator.outputs.placement import Placement
 from state.item import ErrorRecord, Item, OutputRecord, Status
 
 
@@ -58,7 +59,12 @@ def completed(key: str, *outputs: OutputRecord, **fields: Any) -> Item:
 
 def sheet(folder: Path, *items: Item) -> Page:
     target = write_contact_sheet(
-        folder / "sheet.html", items, output_dir=folder / "output", home=folder, title="a <title>", summary="s & t"
+        folder / "sheet.html",
+        items,
+        placement=Placement(folder / "output", home=folder),
+        home=folder,
+        title="a <title>",
+        summary="s & t",
     )
     return Page(target.read_text(encoding="utf-8"))
 
@@ -148,7 +154,7 @@ def test_items_without_a_picture_say_why(tmp_path: Path) -> None:
 
 
 def test_it_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
-    write_contact_sheet(tmp_path / "s.html", [], output_dir=tmp_path, home=tmp_path, title="t")
+    write_contact_sheet(tmp_path / "s.html", [], placement=Placement(tmp_path, home=tmp_path), home=tmp_path, title="t")
     text = (tmp_path / "s.html").read_text()
     assert not re.search(r"https?://|<link|<script|@import", text)
     assert "prefers-color-scheme: dark" in text

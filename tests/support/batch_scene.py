@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator.batches.completion import BatchCompletion
 from orchestrator.clock import Clock
+from orchestrator.outputs.placement import Placement
 from state.batch import Batch, BatchRecord
 from state.item import ErrorRecord, Item, OutputRecord, Status
 from state.open_store import open_store
@@ -34,6 +35,7 @@ class Scene:
 
     def __init__(self, home: Path, *, count: int = 2, clock: Clock | None = None, **said: Any) -> None:
         self.output = home / "output"
+        self.placement = Placement(self.output, home=home)
         self.clock = clock or SetClock()
         self.store = open_store(home / "state.json", create=True)
         self.log = self.store.batches
@@ -90,7 +92,7 @@ class Scene:
     @contextmanager
     def run(self) -> Iterator[BatchCompletion]:
         """What a run does about batches: a look at its beginning, those of the test, and its end."""
-        endings = BatchCompletion(self.store, self.output, clock=self.clock, note=self.notes.append)
+        endings = BatchCompletion(self.store, self.placement, clock=self.clock, note=self.notes.append)
         endings.look()
         yield endings
         endings.look(anew=True)

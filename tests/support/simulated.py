@@ -20,7 +20,7 @@ from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.worker import Worker
 from orchestrator.errors import ServerUnreachable
-from orchestrator.outputs import Outputs
+from orchestrator.outputs.placement import Placement
 from orchestrator.servers import parse_server
 from state.item import Item, Priority, Status
 from state.open_store import open_store
@@ -177,7 +177,7 @@ class Simulation:
         self.store = open_store(state, clock=clock, disk=HastyDisk())
         self.add([f"{number:04}.txt" for number in range(items)], priorities=priorities)
         self.work = Dispatch(self.store, progress=Silent(), on_error="continue", **asked)
-        outputs = Outputs(folder / "output", disk=HastyDisk())
+        placement = Placement(folder / "output", home=folder, disk=HastyDisk())
         prompts = preparation_of(folder, "smoke", book=self.store.recipes)
         self.workers = [
             Worker(
@@ -185,7 +185,7 @@ class Simulation:
                     store=self.store,
                     server=parse_server(server.url),
                     client=server,  # type: ignore[arg-type]
-                    outputs=outputs,
+                    placement=placement,
                     preparation=prompts,
                     dispatch=self.work,
                     options=options or Options(),

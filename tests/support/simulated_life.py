@@ -12,7 +12,7 @@ from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.worker import Worker
 from orchestrator.errors import BurstError
-from orchestrator.outputs import Outputs
+from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.servers import parse_server
 from state.item import Status
@@ -38,18 +38,18 @@ class Life:
         disk = MortalDisk(self.fuse)
         self._store = open_store(home / "state.json", disk=disk, clock=clock)
         self._dispatch = Dispatch(self._store, progress=Silent(), ahead=ahead, on_error="continue")
-        outputs = Outputs(home / "output", disk=disk)
+        placement = Placement(home / "output", home=home, disk=disk)
         prompts = preparation_of(home, "smoke", book=self._store.recipes)
-        self._workers = [self._lane(server, outputs, prompts, alone=len(servers) == 1) for server in servers]
+        self._workers = [self._lane(server, placement, prompts, alone=len(servers) == 1) for server in servers]
         self._due = [(clock.seconds, at) for at in range(len(servers))]
         self._dispatch.begin(size)
 
-    def _lane(self, server: FuzzedServer, outputs: Outputs, prompts: Preparation, *, alone: bool) -> Worker:
+    def _lane(self, server: FuzzedServer, placement: Placement, prompts: Preparation, *, alone: bool) -> Worker:
         context = WorkerContext(
             store=self._store,
             server=parse_server(server.url),
             client=server,  # type: ignore[arg-type]
-            outputs=outputs,
+            placement=placement,
             preparation=prompts,
             dispatch=self._dispatch,
             options=Options(),
