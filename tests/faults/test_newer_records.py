@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import msgspec
-from support.burst_runs import Burst
+from support.burst_runs import Burst, SetTimes
 from support.projects import MakeProject, Project
 from support.proxy import Proxy
 from support.side_process import wait_for_renders
@@ -50,6 +50,18 @@ def test_an_item_that_waits_for_anothers_output_is_left_alone_and_reported(
     report = burst(project, until_done=True)
     assert (report.exit_code, report.completed, report.bursts, report.next_batch) == (0, 0, 1, ())
     assert project.item(2).uploads == {"image": msgspec.convert(source["image"], type(project.item(2).awaits[0]))}
+
+
+def test_a_server_that_is_down_has_nothing_left_to_do_then(
+    make_project: MakeProject, sandbox: Sandbox, burst: Burst, set_times: SetTimes
+) -> None:
+    set_times(retry_seconds=0.2)
+    with Sandbox() as gone:
+        dead_url = gone.url
+    project = make_project(count=2)
+    edit(project, 2, uploads={"image": {"item": project.item(1).key, "output": 0}})
+    report = burst(project, server=[sandbox.url, dead_url])
+    assert (report.exit_code, report.completed, report.reason) == (0, 1, None)
 
 
 def test_files_under_the_prefixes_of_a_newer_burst_are_not_taken_for_those_of_ours(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,16 @@ def test_it_is_waited_for_where_that_is_wanted(state: Path) -> None:
     wait_until(lambda: not waiting.is_alive())
     assert [store.format_version for store in opened] == [2]
     opened[0].close()
+
+
+def test_it_is_waited_for_no_longer_than_that(state: Path) -> None:
+    lock = parts_of(state).run_lock()
+    hold(lock)
+    began = time.monotonic()
+    with pytest.raises(LockHeld):
+        open_for_writing(state, wait_seconds=1.0)
+    assert time.monotonic() - began >= 1.0
+    lock.release()
 
 
 def test_a_killed_bursts_record_is_still_to_be_made_after_it(state: Path) -> None:

@@ -136,6 +136,15 @@ def test_a_file_of_the_same_name_and_another_size_is_not_the_items(project: OldP
     assert Recipe(output="pictures").id not in project.recipes().all()
 
 
+def test_a_recipe_that_an_item_has_stays(project: OldProject) -> None:
+    """Version 1 kept the fields that it did not know, so it may be there after an interruption and a burst of it."""
+    records = json.loads(project.state.read_bytes())
+    records[prompt(5)]["recipe"] = records[prompt(1)]["recipe"] = "0123456789abcdef"
+    project.state.write_text(json.dumps(records))
+    open_for_writing(project.state).close()
+    assert {project.by_key()[prompt(number)].recipe for number in (1, 5)} == {"0123456789abcdef"}
+
+
 WRITING = [
     ("retry", prompt(3)),
     ("cancel", f"{CATS}/001"),

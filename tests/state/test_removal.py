@@ -132,6 +132,20 @@ def test_an_edit_of_the_removed_item_itself_wins_and_is_reported(path: Path) -> 
     assert store.hand_edits == ["a: set to cancelled by hand, and removed meanwhile; the edit stands"]
 
 
+def test_an_edit_elsewhere_in_the_file_is_no_edit_of_one_that_came_back(path: Path) -> None:
+    store = open_store(path)
+    change(store, "a", submit())
+    change(store, "a", complete)
+    store.settle(at_end=True)
+    remove(store, "a")
+    store.add([item("a")])
+    store.close()
+    edit_json(path, b="cancelled")
+    store = open_store(path)
+    assert statuses(store) == {"b": "cancelled", "c": "pending", "d": "pending", "a": "pending"}
+    assert store.hand_edits == []
+
+
 def test_removed_by_hand_and_by_the_journal_is_removed_without_a_word(path: Path) -> None:
     store = open_store(path)
     remove(store, "a")
