@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from state.open_store import parts_of
 from tests.benchmarks.child import burst_command, environment, measure
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.project import STATE
@@ -49,7 +50,7 @@ def latency(setting: Setting) -> list[Figure]:
         with SandboxProcess(place, seconds_per_prompt=setting.scale.held_prompt_seconds) as sandbox:
             home = place / "project"
             home.mkdir()
-            queued = _command("--queue-only", server=sandbox.url)
+            queued = _command("--queue-only", "--again", server=sandbox.url)
             measure(queued, cwd=home)
             burst = subprocess.Popen(
                 burst_command("run", "--until-done", "--json"),
@@ -100,13 +101,16 @@ def _generated(
 
 
 def _seconds_to_post(command: Sequence[str], home: Path, sandbox: SandboxProcess) -> float:
-    """From the batch's record, which is written with its items, to the second POST. Errors: AssertionError."""
+    """From the time that the batch's record has, just before it is written, to the second POST.
+
+    Errors: AssertionError.
+    """
     with subprocess.Popen(command, cwd=home, env=environment(), stdout=subprocess.DEVNULL) as child:
         posted_at = _wait_for_post(sandbox, 2)
     if child.returncode != 0:
         raise AssertionError(f"{' '.join(command)} ended with {child.returncode}")
-    log = (home / STATE).with_suffix(".burst") / "batches.jsonl"
-    return posted_at - log.stat().st_mtime
+    *_, batch = parts_of(home / STATE).batches.read().values()
+    return posted_at - batch.record.created_at.timestamp()
 
 
 def _wait_for_post(sandbox: SandboxProcess, count: int) -> float:

@@ -39,6 +39,11 @@ def parameters(served: Served, batch: str, *, state: int = 0) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name != "seed"}
 
 
+def batches_of(served: Served) -> list[str]:
+    """The ids of all batches of its first state."""
+    return list(parts_of(served.state).batches.read())
+
+
 def test_the_prompt_is_counted_and_held_to_500_characters(page: Any) -> None:
     prompt = page.get_by_label("Prompt", exact=True)
     prompt.press_sequentially("héllo")
@@ -183,11 +188,61 @@ def test_a_prompt_is_text_whatever_it_looks_like(page: Any, served: Served, sand
 
 def test_two_quick_presses_queue_one_batch(page: Any, served: Served, sandbox: Sandbox) -> None:
     sandbox.hold()
-    before = len(parts_of(served.state).batches.read())
+    before = len(batches_of(served))
     write(page)
     page.get_by_role("button", name="Generate Batch").dblclick()
     begun(page)
-    assert len(parts_of(served.state).batches.read()) == before + 1
+    assert len(batches_of(served)) == before + 1
+
+
+def lose_the_answer(route: Any) -> None:
+    """It was done, and the page does not hear of it."""
+    route.fetch()
+    route.abort()
+
+
+def test_an_answer_that_was_lost_starts_nothing_twice(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
+    sandbox.hold()
+    page = open_page("/", away=True)
+    before = list(batches_of(served))
+    write(page, "a lighthouse whose answer was lost")
+    page.route("**/api/batches", lose_the_answer, times=1)
+    send(page)
+    alert = page.get_by_role("alert").filter(has=page.get_by_text(AWAY, exact=True))
+    expect(alert).to_be_visible()
+    (made,) = set(batches_of(served)) - set(before)
+    alert.get_by_role("button", name="Retry").click()
+    assert begun(page) == made
+    assert len(batches_of(served)) == len(before) + 1
+
+
+def test_each_press_that_was_answered_is_a_batch(page: Any, served: Served, sandbox: Sandbox) -> None:
+    """The same request, on purpose."""
+    sandbox.hold()
+    made = []
+    for _ in range(2):
+        write(page, "a lighthouse, twice")
+        send(page)
+        made.append(begun(page))
+        page.go_back()
+        expect(page.get_by_role("button", name="Generate Batch")).to_be_visible()
+    assert len(set(made)) == 2
+
+
+def test_a_lost_answer_to_regenerate_starts_nothing_twice(
+    open_page: OpenPage, served: Served, sandbox: Sandbox
+) -> None:
+    batch = served.made("a lighthouse made again")
+    page = open_page(f"/?batch={batch}", away=True)
+    before = set(batches_of(served))
+    sandbox.hold()
+    page.route("**/regenerate", lose_the_answer, times=1)
+    page.get_by_role("button", name="Regenerate").click()
+    expect(page.locator("#batch-alert")).to_contain_text(AWAY)
+    (made,) = set(batches_of(served)) - before
+    page.locator("#batch-alert").get_by_role("button", name="Retry").click()
+    expect(page).to_have_url(re.compile(made))
+    assert set(batches_of(served)) == before | {made}
 
 
 def test_a_refusal_of_the_api_is_shown(open_page: OpenPage, sandbox: Sandbox) -> None:

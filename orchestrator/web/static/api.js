@@ -37,16 +37,16 @@ const withSeedsAsNumbers = (text) => text.replace(/"(seed|baseSeed)":"(\d+)"/g, 
 /**
  * @param {string} method
  * @param {string} path
- * @param {{body?: object, signal?: AbortSignal}} [options]
+ * @param {{body?: object, signal?: AbortSignal, headers?: Record<string, string>}} [options]
  * @returns {Promise<any>} the answer's JSON. Errors: Away, Refused.
  */
-async function call(method, path, { body, signal } = {}) {
+async function call(method, path, { body, signal, headers = {} } = {}) {
   const limit = AbortSignal.timeout(method === "GET" ? PATIENCE_MILLISECONDS : CHANGING_PATIENCE_MILLISECONDS);
   let response, text;
   try {
     response = await fetch(path, {
       method,
-      headers: body ? { "Content-Type": "application/json" } : {},
+      headers: body ? { "Content-Type": "application/json", ...headers } : headers,
       body: body && withSeedsAsNumbers(JSON.stringify(body)),
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
       cache: "no-store",
@@ -73,11 +73,39 @@ function refusal(status, text) {
   return new Refused(status, message, said?.field ?? null);
 }
 
+/** The keys of requests that have no answer yet, by what they ask for. @type {Map<string, string>} */
+const unanswered = new Map();
+
+/**
+ * As `call`, for what makes a batch. It may have been made although no answer came, so the same request is sent again
+ * under the key that it had: then the answer is that batch. A request that was answered is a new one the next time.
+ * @param {string} path
+ * @param {object} [body]
+ */
+async function callOnce(path, body) {
+  const what = JSON.stringify([path, body]);
+  const key = unanswered.get(what) ?? newKey();
+  unanswered.set(what, key);
+  try {
+    const answer = await call("POST", path, { body, headers: { "Idempotency-Key": key } });
+    unanswered.delete(what);
+    return answer;
+  } catch (error) {
+    if (error instanceof Refused && error.status < 500) unanswered.delete(what);
+    throw error;
+  }
+}
+
+/** `crypto.randomUUID` is there on secure pages alone, and a page of another host need not be one. */
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** @param {string} batchId */
 const at = (batchId) => `/api/batches/${encodeURIComponent(batchId)}`;
 
 /** @param {object} batchRequest @param {number} state */
-export const startBatch = (batchRequest, state) => call("POST", "/api/batches", { body: { batchRequest, state } });
+export const startBatch = (batchRequest, state) => callOnce("/api/batches", { batchRequest, state });
 
 /** @param {string} batchId @param {AbortSignal} signal */
 export const progressOf = (batchId, signal) => call("GET", `${at(batchId)}/progress`, { signal });
@@ -86,7 +114,7 @@ export const progressOf = (batchId, signal) => call("GET", `${at(batchId)}/progr
 export const cancelBatch = (batchId) => call("POST", `${at(batchId)}/cancel`);
 
 /** @param {string} batchId */
-export const regenerate = (batchId) => call("POST", `${at(batchId)}/regenerate`);
+export const regenerate = (batchId) => callOnce(`${at(batchId)}/regenerate`);
 
 /** @param {Record<string, string>} asked */
 export const optionsFor = (asked) => call("GET", `/api/options?${new URLSearchParams(asked)}`);
