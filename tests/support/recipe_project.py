@@ -1,0 +1,78 @@
+"""A directory with workflows that are told apart by what they make, and `burst` called in it as real processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.outputs import embedded_graph
+from state.item import Item, Status
+from state.open_store import parts_of
+from state.recipe import Recipe
+from support.generate_project import Place
+from support.projects import Ended, small_template
+from support.waiting import wait_until
+
+
+class RecipeProject(Place):
+    """Workflows differ in their sampler's steps, which each image's own graph tells."""
+
+    def workflow(self, name: str, *, steps: int) -> Path:
+        """Write or change a workflow file."""
+        graph = small_template()
+        graph["3"]["inputs"]["steps"] = steps
+        path = self.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(graph))
+        return path
+
+    def prompts(self, directory: str, count: int) -> None:
+        for number in range(1, count + 1):
+            path = self.home / directory / f"prompt_{number:02}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{directory}, view {number}")
+
+    def call(self, *arguments: str, launch: Sequence[str] = ()) -> Ended:
+        """`burst ARGUMENTS` with JSON, which must succeed."""
+        ended = self.burst(*arguments, "--json", launch=launch)
+        assert ended.code == 0, ended
+        return ended
+
+    def run_to_the_end(self, *arguments: str, killed: bool = False) -> Ended:
+        """`burst run` until nothing is left; `killed`: a first one is, when it has made some of it."""
+        if killed:
+            done = self.count(Status.COMPLETED)
+            with self.start("run", "--poll-interval", "0.2", "--until-done", *arguments) as run:
+                wait_until(lambda: self.count(Status.COMPLETED) > done, what="an image of the run")
+                assert run.stop(signal.SIGKILL).code == 137
+            assert self.count(Status.COMPLETED) < len(self.items())
+        return self.call("run", "--poll-interval", "0.2", "--until-done", *arguments)
+
+    def count(self, status: Status) -> int:
+        return sum(item.status is status for item in self.items())
+
+    def recipes(self) -> dict[str, Recipe]:
+        return parts_of(self.state).recipes.all()
+
+    def graph_of(self, item: Item) -> dict[str, Any]:
+        """What its image was made with, as the image itself tells it."""
+        (image,) = [output.path for output in item.outputs if output.path.endswith(".png")]
+        graph = embedded_graph(self.output / image)
+        assert graph is not None
+        return graph
+
+    def steps_of(self, item: Item) -> int:
+        steps: int = self.graph_of(item)["3"]["inputs"]["steps"]
+        return steps
+
+    def edit_state(self, **fields: Any) -> None:
+        """Set fields of every record, as a person does; None takes a field out."""
+        records = json.loads(self.state.read_bytes())
+        for record in records.values():
+            record.update(fields)
+            for name in [name for name, value in record.items() if value is None]:
+                del record[name]
+        self.state.write_text(json.dumps(records))
