@@ -9,8 +9,11 @@ from pathlib import Path
 def kept_path(path: Path, home: Path) -> str:
     """`path` (absolute) from `home` on, with `/` between its parts; as it is where it does not lie below `home`.
 
-    Links do not hide that it does: only what follows `home` is kept as it was written.
+    Links do not hide that it does: only what follows `home` is kept as it was written, without detours (`a/../b`).
     """
+    plain = Path(os.path.normpath(path))
+    # Behind a link to a directory, `..` is another place than it reads.
+    path = plain if os.path.realpath(plain) == os.path.realpath(path) else path
     if path.is_relative_to(home):
         return path.relative_to(home).as_posix()
     for parent in (path, *path.parents):

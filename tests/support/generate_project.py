@@ -27,11 +27,11 @@ class Place:
         self.folder = home / "re_render_state.burst"
         self.output = home / "output"
 
-    def start(self, *arguments: str, launch: Sequence[str] = (), **variables: str) -> Process:
+    def start(self, *arguments: str, launch: Sequence[str] = (), cwd: Path | None = None, **variables: str) -> Process:
         module = [LAUNCHER, *launch, "--"] if launch else ["-m", "burst"]
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("BURST_", "COMFYUI_"))}
         environment = {**clean, "PYTHONPATH": str(ROOT), "COMFYUI_URL": self.server, **variables}
-        return Process([sys.executable, *module, *arguments], cwd=self.home, env=environment)
+        return Process([sys.executable, *module, *arguments], cwd=cwd or self.home, env=environment)
 
     def burst(self, *arguments: str, launch: Sequence[str] = ()) -> Ended:
         with self.start(*arguments, launch=launch) as process:

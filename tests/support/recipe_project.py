@@ -57,6 +57,13 @@ class RecipeProject(Place):
     def recipes(self) -> dict[str, Recipe]:
         return parts_of(self.state).recipes.all()
 
+    def ids_after(self, *arguments: str, cwd: Path | None = None) -> set[str]:
+        """The ids of all recipes when `burst ARGUMENTS` has ended, called in another directory."""
+        with self.start(*arguments, cwd=cwd) as process:
+            ended = process.end()
+        assert ended.code == 0, ended
+        return set(self.recipes())
+
     def graph_of(self, item: Item) -> dict[str, Any]:
         """What its image was made with, as the image itself tells it."""
         (image,) = [output.path for output in item.outputs if output.path.endswith(".png")]
