@@ -87,6 +87,8 @@ class Dispatch:
         self._overtakers: set[str] = set()
         """Urgent items that are out beyond what the burst had room for."""
         self._resting: set[int] = set()
+        self._yielding: set[int] = set()
+        """Lanes that left what is due to faster ones."""
         self._ended = self._begun_at = self._size = self._planned = 0
         self._failed = False
 
@@ -202,7 +204,12 @@ class Dispatch:
             return room
         own = worker.load()
         room = min(room, worker.window(self._size) + self._ahead - own.out)
-        others = [one.load() for one in self._workers if not (one is worker or one.is_lost or one.is_waited_for)]
+        # One that rests has looked, and cannot run what is due.
+        others = [
+            one.load()
+            for one in self._workers
+            if not (one is worker or one.is_lost or one.is_waited_for or id(one) in self._resting)
+        ]
         pending = self._store.due_count()
         if not self._until_done:
             pending = min(pending, max(0, self.left_in_burst - held.total()) + self._ahead)
@@ -210,6 +217,9 @@ class Dispatch:
         while taken < min(room, pending) and pacing.takes_another(own, [own, *others], pending - taken):
             own = msgspec.structs.replace(own, out=own.out + 1)
             taken += 1
+        self._yielding.discard(id(worker))
+        if taken < min(room, pending):
+            self._yielding.add(id(worker))
         return taken
 
     def _ahead_of(self, worker: DispatchTarget) -> int:
@@ -237,6 +247,9 @@ class Dispatch:
         """This lane has nothing out, and found nothing to take."""
         with self._lock:
             self._resting.add(id(worker))
+            if id(worker) not in self._yielding:
+                # It cannot run what is due: those who left that to it look again.
+                self._resting -= self._yielding
         self.changed.set()
 
     def stir(self) -> None:
