@@ -17,7 +17,7 @@ from orchestrator.web.server import arguments_of, environment_of
 from orchestrator.web.states import WatchedStates
 from orchestrator.web.supervisor import Supervisor
 from state.item import Item
-from state.open_store import open_store
+from state.open_store import open_store, parts_of
 from support.waiting import wait_until
 
 ORIGIN = "http://127.0.0.1:8189"
@@ -62,6 +62,11 @@ class Front:
     def items(self, number: int = 0) -> list[Item]:
         with open_store(self.states[number], read_only=True) as store:
             return list(store.items())
+
+    def workflow_names(self, batch: str) -> set[str | None]:
+        """Where the workflow of a batch's items came from."""
+        recipes = parts_of(self.states[0]).recipes
+        return {recipes.get(str(item.recipe)).workflow_name for item in self.items() if item.batch == batch}
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 from support.front_ends import Front, front
+from support.projects import small_template
 from support.waiting import wait_until
 
 from orchestrator.batches.spec import BatchSpec
@@ -116,11 +117,10 @@ def test_parameters_reach_every_picture(idle: Front) -> None:
 
 
 def test_a_profile_and_a_shipped_template(idle: Front) -> None:
-    idle.start()
-    idle.start(baseParameters={"template": "txt2img-sd15", "profile": "speed"})
-    assert idle.items()[0].template is None, "the state's own"
+    own = idle.start()["batchId"]
+    other = idle.start(baseParameters={"template": "txt2img-sd15", "profile": "speed"})["batchId"]
+    assert (idle.workflow_names(own), idle.workflow_names(other)) == ({"txt2img-sdxl"}, {"txt2img-sd15"})
     item = idle.items()[-1]
-    assert item.template == "txt2img-sd15"
     assert (item.inputs["steps"], item.inputs["batch_size"]) == (15, 8)
 
 
@@ -349,7 +349,7 @@ def test_regenerate_makes_the_same_with_other_seeds(idle: Front) -> None:
     random = idle.start(batchCount=3, prompt="two foxes")["batchId"]
     elsewhere = idle.start(batchCount=2, baseParameters={"template": "txt2img-sd15"})["batchId"]
     again = idle.http.post(f"/api/batches/{elsewhere}/regenerate").json()["batchId"]
-    assert {item.template for item in idle.items() if item.batch == again} == {"txt2img-sd15"}
+    assert idle.workflow_names(again) == {"txt2img-sd15"}
     for batch, counts_up in ((first, True), (random, False)):
         again = idle.http.post(f"/api/batches/{batch}/regenerate").json()["batchId"]
         items = {name: [item for item in idle.items() if item.batch == name] for name in (batch, again)}
@@ -359,6 +359,27 @@ def test_regenerate_makes_the_same_with_other_seeds(idle: Front) -> None:
         assert [item.inputs for item in after] == [item.inputs for item in before]
         assert not set(old) & set(new)
         assert (new == list(range(new[0], new[0] + 3))) is counts_up
+
+
+def test_regenerate_uses_the_workflow_of_its_batch_whatever_became_of_the_file(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    """And the state's own template may be named as its batches name it."""
+    workflow = tmp_path / "mine.json"
+    workflow.write_text(json.dumps(small_template()))
+    sandbox.change(accept_any_model=True)
+    with front(tmp_path, sandbox, template=str(workflow), works=False) as before:
+        batch = before.start()["batchId"]
+        assert before.workflow_names(batch) == {"mine.json"}
+        assert before.start(baseParameters={"template": "mine.json"})["queuedImages"] == 2
+    workflow.unlink()
+    with front(tmp_path, sandbox, template="txt2img-sd15", works=False) as idle:
+        again = idle.http.post(f"/api/batches/{batch}/regenerate").json()["batchId"]
+        assert idle.workflow_names(again) == {"mine.json"}
+        recipes = parts_of(idle.states[0]).recipes
+        (recipe_id,) = {str(item.recipe) for item in idle.items() if item.batch == again}
+        assert recipes.workflow(recipes.get(recipe_id)) == small_template()
+        assert recipes.get(recipe_id).servers == (), "those of the front end are not the batch's own"
 
 
 def test_batches_of_the_command_line_are_shown_too(idle: Front) -> None:
