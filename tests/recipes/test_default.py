@@ -26,7 +26,7 @@ from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.submission import Submission
 from orchestrator.cycle.uploads import ReadyItem
 from orchestrator.errors import RecipeUnusable
-from orchestrator.outputs import Outputs
+from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
 from orchestrator.sandbox import Sandbox
 from orchestrator.servers import parse_server
@@ -123,7 +123,7 @@ def context(store: Store, client: Any, **preparing: Any) -> WorkerContext:
         store=store,
         server=parse_server("http://127.0.0.1:1"),
         client=client,
-        outputs=Outputs(home / "output"),
+        placement=Placement(home / "output", home=home),
         preparation=preparation_of(home, "smoke", book=store.recipes, **preparing),
         dispatch=Dispatch(store, progress=Silent(), on_error="continue"),
         options=Options(),
