@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.background import in_background
 from support.burst_runs import run_quickly
 from support.preparing import preparation_of
 from support.projects import MakeProject, Project, small_template
-from support.side_process import beside
 from support.waiting import wait_until
 
 from orchestrator.batches.sidecars import read_reproduction
@@ -123,7 +123,7 @@ def test_what_is_out_is_left_as_it_was_sent_and_never_halved_twice(project: Proj
     sandbox.hold("next")
     sandbox.change(out_of_memory_above=4)
     hold(project, *batch(count=4))
-    with beside(run_quickly, project, size=3) as end:
+    with in_background(run_quickly, project, size=3) as end:
         wait_until(lambda: sandbox.counts()["posts"] == 3)
         sandbox.release()
         report = end()
@@ -202,7 +202,7 @@ def test_an_edit_while_it_is_out_stands_but_for_what_cannot_fit(
     sandbox.hold("next")
     sandbox.change(out_of_memory_above=4)
     hold(project, *batch(count=1))
-    with beside(run_quickly, project) as end:
+    with in_background(run_quickly, project) as end:
         wait_until(lambda: sandbox.counts()["posts"] == 1 and project.item().accepted)
         inputs = {"seed": 1, "batch_size": now}
         change(project, "b1/001", lambda item: msgspec.structs.replace(item, inputs=inputs, batch_size_auto=auto))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import requests
+from support.background import wait_for_renders
 from support.projects import MakeProject, Process, Project
 from support.report_project import NOON
-from support.side_process import wait_for_renders
 from support.waiting import wait_until
 
 from orchestrator.cancellation import cancel

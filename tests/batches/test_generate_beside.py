@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.background import in_background
 from support.generate_project import Place
 from support.projects import AT_ONCE_SECONDS, MakeProject
 from support.proxy import Proxy
-from support.side_process import beside
 from support.waiting import wait_until
 
 from orchestrator.batches.generate_report import Generated
@@ -73,7 +73,7 @@ def test_it_goes_on_where_a_process_was_killed_that_it_followed(place: Place, sa
     clock, request = Following(), Request(state=place.state, overrides=Overrides(servers=(sandbox.url,)))
     with place.start_generate("--count", "2") as first:
         wait_until(lambda: place.accepted() == 2, what="the first at work")
-        with beside(generate, BatchSpec(prompt="a cat", count=3), request=request, clock=clock) as end:
+        with in_background(generate, BatchSpec(prompt="a cat", count=3), request=request, clock=clock) as end:
             wait_until(clock.follows.is_set, what="the second follows")
             first.kill()
             wait_until(lambda: place.accepted() == 5, what="the second at work")
@@ -143,7 +143,7 @@ def adding(place: Place, *, server: str | None = None, template: str, dry_run: b
 
 def add_between(proxy: Proxy, place: Place, first: Generation, between: Callable[[], None]) -> Generated:
     """`first` has planned and asks the server for names; then comes `between`; then it goes on."""
-    with beside(first.execute) as end:
+    with in_background(first.execute) as end:
         proxy.wait_for_held()
         between()
         proxy.release()

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 import requests
+from support.background import in_background
 from support.projects import MakeProject, Project
 from support.proxy import Proxy
-from support.side_process import beside
 from support.waiting import wait_until
 
 from orchestrator.clock import Clock
@@ -91,7 +91,7 @@ def test_a_clock_set_in_mid_burst_changes_nothing(
 ) -> None:
     project = make_project(count=9)
     sandbox.hold("render")
-    with beside(run, project, clock, size=3, until_done=True, max_seconds=60.0) as end:
+    with in_background(run, project, clock, size=3, until_done=True, max_seconds=60.0) as end:
         wait_until(lambda: sum(item.accepted for item in project.items()) >= 3)
         clock.ahead = jump
         assert read_status(project.state).holder is not None
@@ -115,7 +115,7 @@ def test_a_lost_post_is_waited_for_as_long_as_ever(
     project = make_project(server=proxy.url, count=1)
     proxy.hold("POST /api/prompt", times=1)
     posts = lambda: sum(head.startswith("POST /api/prompt") for head in proxy.requests)  # noqa: E731
-    with beside(run, project, clock) as end:
+    with in_background(run, project, clock) as end:
         proxy.wait_for_held()
         clock.ahead = jump
         began = clock.monotonic()
@@ -229,7 +229,7 @@ def test_waiting_for_the_lock_is_not_cut_short_or_drawn_out(tmp_path: Path, cloc
     first, second = FileRunLock(tmp_path), FileRunLock(tmp_path, clock=clock)
     first.acquire()
     never = threading.Event()
-    with beside(second.acquire, wait_seconds=60.0) as end:
+    with in_background(second.acquire, wait_seconds=60.0) as end:
         for jump in (timedelta(days=1), timedelta(hours=-1)):
             clock.ahead = jump
             never.wait(0.1)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.disks import run_without_rights
+from support.case_folding_disk import run_without_rights
 from support.projects import Ended, MakeProject, Project, small_template
 from support.waiting import wait_until
 

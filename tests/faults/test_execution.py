@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.background import in_background
 from support.burst_runs import Burst, check_next_run, check_untouched
 from support.projects import Graph, MakeProject, Project, small_template
-from support.side_process import beside
 from support.waiting import wait_until
 
 from orchestrator.comfyui import ComfyUI
@@ -115,7 +115,7 @@ def test_an_execution_error_is_told_by_node_and_exception_and_hinders_no_other(
     sandbox.change(fail_next=2)
     project = make_project(count=2)
     first = project.item(1).key
-    with beside(burst, project, size=1, max_attempts=2) as end:
+    with in_background(burst, project, size=1, max_attempts=2) as end:
         wait_until(lambda: sandbox.counts()["posts"])
         sandbox.release()
         report = end()
@@ -242,7 +242,7 @@ class TestASecondState:
     ) -> None:
         """Both were free to render: no file was there yet."""
         sandbox.hold("next")
-        with beside(burst, first) as end_first, beside(burst, second) as end_second:
+        with in_background(burst, first) as end_first, in_background(burst, second) as end_second:
             wait_until(lambda: sandbox.counts()["posts"] == 4, what="both submitted")
             sandbox.release()
             reports = end_first(), end_second()

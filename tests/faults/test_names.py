@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.disks import FoldingDisk
+from support.case_folding_disk import CaseFoldingDisk
 from support.projects import Ended, MakeProject, Project
 
 from orchestrator.cycle.report import BurstReport
@@ -88,7 +88,7 @@ def test_on_a_disk_that_folds_names_neither_twin_replaces_the_other(
     project = make_project()
     first, second = TWINS[names]
     by_hand(project, ("one", "EP01", first), ("two", "EP01", second))
-    FoldingDisk(project.output, monkeypatch)
+    CaseFoldingDisk(project.output, monkeypatch)
     reports = [burst(project, size=size) for _ in range(2 // size)]
     key, message = failure(reports[-1])
     (done,) = (item.key for item in project.items(Status.COMPLETED))
@@ -154,7 +154,7 @@ def test_overwrite_spares_what_other_items_of_the_state_have_there(
     foreign.parent.mkdir(parents=True)
     foreign.write_bytes(b"a photograph")
     if folds:
-        FoldingDisk(project.output, monkeypatch)
+        CaseFoldingDisk(project.output, monkeypatch)
     reports = [burst(project, size=1, overwrite=True, until_done=until_done) for _ in range(1 if until_done else 3)]
     ((key, message),) = (told for report in reports for told in report.failures)
     ready_together = until_done and not folds

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import msgspec
+from support.background import wait_for_renders
 from support.burst_runs import Burst, SetTimes
 from support.projects import MakeProject, Project
 from support.proxy import Proxy
-from support.side_process import wait_for_renders
 from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox

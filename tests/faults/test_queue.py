@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from support.background import in_background
 from support.burst_runs import Burst
 from support.projects import MakeProject, Project, small_template
-from support.side_process import beside
 from support.simulated import HandClock, SimulatedServer, Simulation
 from support.waiting import wait_until
 
@@ -101,7 +101,7 @@ def stalled(project: Project, sandbox: Sandbox, *servers: str) -> BurstReport:
         sweep_seconds=0.1,
         max_seconds=20.0,
     )
-    with ComfyUI(sandbox.url) as client, beside(Run(asked).execute) as end:
+    with ComfyUI(sandbox.url) as client, in_background(Run(asked).execute) as end:
         wait_until(lambda: client.queue().running, what="taken")
         sandbox.stall()
         return end()
@@ -147,7 +147,7 @@ def test_interrupted_by_somebody_else_at_its_last_attempt_it_fails_and_says_so(
     """Each costs an attempt, so that a person can put an end to what burst would go on with."""
     sandbox.hold("render")
     project = make_project(count=2)
-    with ComfyUI(sandbox.url) as client, beside(burst, project, max_attempts=1) as end:
+    with ComfyUI(sandbox.url) as client, in_background(burst, project, max_attempts=1) as end:
         wait_for_accepted(project, 2)
         wait_until(lambda: client.queue().running)
         requests.post(sandbox.url + "/interrupt", json={}, timeout=10).raise_for_status()

@@ -6,9 +6,9 @@ import json
 import threading
 
 import pytest
+from support.background import in_background, wait_for_renders
 from support.projects import MakeProject, Project
 from support.proxy import Proxy
-from support.side_process import beside, wait_for_renders
 from support.waiting import wait_until
 
 from orchestrator import run_burst
@@ -27,7 +27,7 @@ def project(make_project: MakeProject, sandbox: Sandbox) -> Project:
         project = make_project(server=old.url, count=3)
         sandbox.hold("next")
         stop = threading.Event()
-        with beside(run_burst, project.state, stop=stop):
+        with in_background(run_burst, project.state, stop=stop):
             wait_until(lambda: all(item.accepted for item in project.items()))
             stop.set()
     sandbox.release()

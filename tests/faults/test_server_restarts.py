@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.background import in_background, wait_for_renders
 from support.burst_runs import Burst
 from support.projects import MakeProject, Project, small_template
 from support.proxy import Proxy
-from support.side_process import beside, wait_for_renders
 from support.waiting import wait_until
 
 from orchestrator.comfyui import ComfyUI
@@ -31,7 +31,7 @@ class TestRestarted:
     ) -> Iterator[Callable[[], BurstReport]]:
         """The burst hears nothing of the server until what is given is called for its report."""
         proxy.hold("GET /api/history")
-        with beside(burst, project, sweep_seconds=0.2) as end:
+        with in_background(burst, project, sweep_seconds=0.2) as end:
             wait_for_renders(sandbox, len(project.items()))
             sandbox.restart(keep_outputs=keep)
 
@@ -85,7 +85,7 @@ def test_a_history_that_was_evicted_before_it_was_asked(
     sandbox.change(history_limit=5)
     project = make_project(server=proxy.url, count=15)
     proxy.hold("GET /api/history")
-    with beside(burst, project, sweep_seconds=0.2) as end:
+    with in_background(burst, project, sweep_seconds=0.2) as end:
         wait_for_renders(sandbox, 15)
         proxy.release()
         report = end()
@@ -99,7 +99,7 @@ def test_a_server_that_forgets_whatever_it_is_given_is_not_fed_for_ever(
 ) -> None:
     sandbox.hold("next")
     project = make_project(count=2)
-    with ComfyUI(sandbox.url) as client, beside(burst, project, sweep_seconds=0.1) as end:
+    with ComfyUI(sandbox.url) as client, in_background(burst, project, sweep_seconds=0.1) as end:
         for posts in (2, 4, 6, 8):
             wait_until(lambda posts=posts: sandbox.counts()["posts"] == posts and accepted(project) == 2)
             client.delete_from_queue([item.prompt_id or "" for item in project.items()])
@@ -153,7 +153,7 @@ class TestAnItemThatBringsTheServerDown:
         self, project: Project, sandbox: Sandbox, burst: Burst
     ) -> None:
         prompt_ids: set[str] = set()
-        with beside(burst, project, sweep_seconds=0.1) as end:
+        with in_background(burst, project, sweep_seconds=0.1) as end:
             for _ in range(2):
                 self.seen(project, prompt_ids)
                 sandbox.restart()
@@ -170,7 +170,7 @@ class TestAnItemThatBringsTheServerDown:
     def test_may_have_company(self, project: Project, sandbox: Sandbox, burst: Burst) -> None:
         """Of two such items each has its two times, and what the third loses by them is no reason to end the burst."""
         prompt_ids: set[str] = set()
-        with beside(burst, project, sweep_seconds=0.1) as end:
+        with in_background(burst, project, sweep_seconds=0.1) as end:
             for number in (1, 1, 2, 2):
                 self.seen(project, prompt_ids, number=number)
                 sandbox.restart()
@@ -185,7 +185,7 @@ class TestAnItemThatBringsTheServerDown:
     ) -> None:
         """Nothing is looked up for want of news here. What was lost before is asked for until it is seen running."""
         prompt_ids: set[str] = set()
-        with ComfyUI(sandbox.url) as client, beside(burst, project, sweep_seconds=3600.0) as end:
+        with ComfyUI(sandbox.url) as client, in_background(burst, project, sweep_seconds=3600.0) as end:
             wait_until(lambda: accepted(project) == 3 and client.queue().running)
             assert not project.item(1).seen_running
             for crashes in (0, 1):
@@ -228,7 +228,7 @@ class TestAnItemThatBringsTheServerDown:
         self, project: Project, sandbox: Sandbox, burst: Burst
     ) -> None:
         sandbox.hold("finish")
-        with beside(burst, project, sweep_seconds=0.1) as end:
+        with in_background(burst, project, sweep_seconds=0.1) as end:
             self.seen(project, set())
             wait_until(lambda: sandbox.counts()["rendered"])
             sandbox.restart()

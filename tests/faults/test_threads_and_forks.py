@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.background import in_background
 from support.burst_runs import check_done_once, check_next_run, run_quickly
 from support.forking import in_forked_child
 from support.projects import ROOT, MakeProject, Project
-from support.side_process import beside
 from support.waiting import wait_until
 
 from orchestrator import BurstReport, run_burst
@@ -76,7 +76,7 @@ def test_stopping_one_run_stops_no_other(pairs: list[tuple[Project, Sandbox]]) -
     sandbox.hold("render")
     others_sandbox.hold("render")
     run = Run(Request(state=project.state, poll_seconds=0.2))
-    with beside(run.execute) as end, beside(run_quickly, other) as others_end:
+    with in_background(run.execute) as end, in_background(run_quickly, other) as others_end:
         wait_until(lambda: sum(item.accepted for item in (*project.items(), *other.items())) == 12)
         run.request_stop()
         stopped = end()
@@ -95,7 +95,7 @@ def test_a_stop_event_of_the_caller_ends_the_run_and_stays_the_caller_s(
     project = make_project()
     sandbox.hold("render")
     stop = threading.Event()
-    with beside(run_burst, project.state, poll_seconds=0.2, stop=stop) as end:
+    with in_background(run_burst, project.state, poll_seconds=0.2, stop=stop) as end:
         project.wait_for(Status.SUBMITTED, 3)
         stop.set()
         assert end().ended == "stopped"
@@ -147,7 +147,7 @@ def test_looking_on_while_a_run_is_at_work(make_project: MakeProject, sandbox: S
     seen: list[int] = []
     told = Told()
     run = Run(Request(state=project.state, size=4, until_done=True, poll_seconds=0.2), progress=told)
-    with beside(run.execute) as end:
+    with in_background(run.execute) as end:
         while not seen or seen[-1] < 12:
             completed = told.completed
             report = read_status(project.state)
@@ -178,7 +178,7 @@ def test_forked_workers_beside_a_run_at_work(pairs: list[tuple[Project, Sandbox]
     (project, sandbox), *others = pairs
     sandbox.hold("render")
     fork_context = multiprocessing.get_context("fork")
-    with beside(run_quickly, project) as end:
+    with in_background(run_quickly, project) as end:
         project.wait_for(Status.SUBMITTED, 6)
         workers = [fork_context.Process(target=run_quickly, args=(other,)) for other, _ in others]
         for worker in workers:
@@ -198,7 +198,7 @@ def test_a_forked_child_is_refused_the_parent_s_state_and_takes_no_lock_with_it(
 ) -> None:
     project = make_project()
     sandbox.hold("render")
-    with beside(run_quickly, project) as end:
+    with in_background(run_quickly, project) as end:
         project.wait_for(Status.SUBMITTED, 3)
         said = in_forked_child(lambda: run_quickly(project))
         assert re.match(rf"orchestrator\.errors\.LockHeld: pid {os.getpid()} on .* holds ", said)
@@ -270,7 +270,7 @@ def test_a_forked_child_is_told_to_open_the_state_anew(make_project: MakeProject
             held.set()
             assert hold.wait(30)
 
-    with beside(change_slowly if busy else held.set) as end:
+    with in_background(change_slowly if busy else held.set) as end:
         assert held.wait(30)
         for use in (lambda: cancel(first), store.counts, store.refresh, lambda: store.settle(at_end=True)):
             said = in_forked_child(use)

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.background import in_background
 from support.burst_runs import check_next_run, check_untouched, run_quickly
 from support.projects import ROOT, MakeProject
-from support.side_process import beside
 
 from orchestrator.doctor import examine
 from orchestrator.errors import LockHeld, StateError
@@ -139,7 +139,7 @@ def test_of_two_at_work_the_one_that_wrote_itself_in_first_leaves(
     monkeypatch.setattr("state.json.holder.TOUCH_SECONDS", 0.05)
     project = make_project()
     sandbox.hold("render")
-    with beside(run_quickly, project) as end:
+    with in_background(run_quickly, project) as end:
         project.wait_for_holder()
         project.wait_for(Status.SUBMITTED, 3)
         with burst_on_another_host(project.folder, "blind"):

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.damaged_json import damaged_bytes
-from support.fast_disk import HastyDisk, contents
+from support.fast_disk import FastDisk, contents
 
 from orchestrator.errors import StateError
 from state.item import OutputRecord, Status
@@ -48,7 +48,7 @@ class Scene:
     def __init__(self, folder: Path, kind: str) -> None:
         self.path = folder / "state.json"
         self.path.write_text(json.dumps(STATE))
-        store = open_store(self.path, disk=HastyDisk())
+        store = open_store(self.path, disk=FastDisk())
         self.seen = [dump(store)]
         for change in self.changes():
             store.apply([change])
@@ -78,7 +78,7 @@ class Scene:
         self.journal.write_bytes(journal)
         before = contents(self.path.parent)
         try:
-            store = open_store(self.path, disk=HastyDisk())
+            store = open_store(self.path, disk=FastDisk())
         except StateError as error:
             message = str(error)
             assert re.match(rf"{re.escape(str(self.journal))}: .*\bbyte \d+", message)

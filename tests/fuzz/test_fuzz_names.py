@@ -9,7 +9,7 @@ from typing import Any, cast
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.damaged_json import LONE_SURROGATE
-from support.fast_disk import HastyDisk, contents
+from support.fast_disk import FastDisk, contents
 
 from orchestrator.comfyui import ComfyUI, OutputText
 from orchestrator.errors import ItemError, SettingsError, TemplateError
@@ -106,7 +106,7 @@ ITEMS = st.lists(st.tuples(FOLDERS, WORDS, st.integers(1, 3)), min_size=2, max_s
 def test_no_two_items_share_a_file_and_none_is_outside(layout: list[tuple[str, str, int]]) -> None:
     """Each item's outputs are all placed, or it is refused and nothing of it is left."""
     with tempfile.TemporaryDirectory() as name:
-        outputs = Outputs(Path(name) / "out", disk=HastyDisk())
+        outputs = Outputs(Path(name) / "out", disk=FastDisk())
         owners: dict[Path, int] = {}
         placed: list[Any] = []
         for number, (subfolder, filename, count) in enumerate(layout):

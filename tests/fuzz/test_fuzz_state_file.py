@@ -17,7 +17,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.damaged_json import JSON, damaged, damaged_bytes, nested
-from support.fast_disk import HastyDisk, contents
+from support.fast_disk import FastDisk, contents
 
 from orchestrator.cycle import pacing
 from orchestrator.errors import StateError
@@ -67,7 +67,7 @@ def opened(path: Path, data: bytes) -> Store | None:
     path.write_bytes(data)
     before = contents(path.parent)
     try:
-        return open_store(path, disk=HastyDisk())
+        return open_store(path, disk=FastDisk())
     except StateError as error:
         message = str(error)
         assert message.startswith(f"{path}: ")
@@ -111,7 +111,7 @@ def check(folder: Path, data: bytes) -> None:
             check_nothing_is_lost(data, path.read_bytes())
         finally:
             store.close()
-        again = open_store(path, disk=HastyDisk(), read_only=True)
+        again = open_store(path, disk=FastDisk(), read_only=True)
         assert [(item.key, item.status) for item in again.items()] == rewritten
         again.close()
 
@@ -174,7 +174,7 @@ LINES = st.lists(damaged(json.loads(BURST)).map(json.dumps).map(str.encode) | da
 def test_what_is_only_a_memory_never_stands_in_the_way(folder: Path, holder: bytes, lines: list[bytes]) -> None:
     """holder.json and bursts.jsonl tell of earlier bursts: damaged, they tell less."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        lock, log = FileRunLock(Path(name), disk=HastyDisk()), JsonBurstLog(Path(name), disk=HastyDisk())
+        lock, log = FileRunLock(Path(name), disk=FastDisk()), JsonBurstLog(Path(name), disk=FastDisk())
         lock.holder_path.write_bytes(holder)
         os.utime(lock.holder_path, (0, 0))
         log.path.write_bytes(b"\n".join(lines))

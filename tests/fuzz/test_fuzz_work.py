@@ -12,10 +12,10 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from support.fast_disk import HastyDisk
+from support.fast_disk import FastDisk
 from support.fuzzed_server import FuzzedServer
 from support.simulated import HandClock
-from support.simulated_life import Life
+from support.simulated_run import SimulatedRun
 
 from orchestrator.outputs import verify
 from state.item import ErrorRecord, Item, Status, remaining
@@ -50,7 +50,7 @@ class WorkMachine(RuleBasedStateMachine):
         (self.home / "state.json").write_text("{}")
         self.clock = HandClock()
         self.servers: list[FuzzedServer] = []
-        self.life: Life | None = None
+        self.life: SimulatedRun | None = None
         self.keys: list[str] = []
         self.allowed: Counter[str] = Counter()
         self.cancelled: set[str] = set()
@@ -109,7 +109,7 @@ class WorkMachine(RuleBasedStateMachine):
     @rule(size=st.integers(1, 6), ahead=st.integers(0, 2), turns=st.integers(1, 12))
     def run(self, size: int, ahead: int, turns: int) -> None:
         """Begin a burst, or go on with the one that is at work."""
-        life = self.life = self.life or Life(self.home, self.clock, self.servers, size=size, ahead=ahead)
+        life = self.life = self.life or SimulatedRun(self.home, self.clock, self.servers, size=size, ahead=ahead)
         for _ in range(turns):
             if not life.is_over:
                 life.turn()
@@ -119,7 +119,7 @@ class WorkMachine(RuleBasedStateMachine):
     @rule(steps=st.integers(0, 80), size=st.integers(1, 6))
     def die(self, steps: int, size: int) -> None:
         """After so many more operations of the disk, and requests before and after they arrive."""
-        life = self.life or Life(self.home, self.clock, self.servers, size=size)
+        life = self.life or SimulatedRun(self.home, self.clock, self.servers, size=size)
         self.life = None
         life.fuse.light(steps)
         while not life.is_over:
@@ -218,7 +218,7 @@ class WorkMachine(RuleBasedStateMachine):
     def run_to_the_end(self) -> None:
         errors = []
         for _ in range(5):
-            life = Life(self.home, self.clock, self.servers, size=100)
+            life = SimulatedRun(self.home, self.clock, self.servers, size=100)
             for _ in range(MOST_TURNS):
                 if life.is_over:
                     break
@@ -232,7 +232,7 @@ class WorkMachine(RuleBasedStateMachine):
 
     @contextlib.contextmanager
     def another_process(self) -> Iterator[Store]:
-        store = open_store(self.home / "state.json", disk=HastyDisk(), clock=self.clock)
+        store = open_store(self.home / "state.json", disk=FastDisk(), clock=self.clock)
         try:
             yield store
         finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops
+from support.background import wait_for_renders
 from support.image_project import (
     MASKED,
     PictureProject,
@@ -20,7 +21,6 @@ from support.image_project import (
 from support.killing import Killing
 from support.preparing import preparation_of
 from support.proxy import Proxy
-from support.side_process import wait_for_renders
 from support.waiting import wait_until
 
 import templates

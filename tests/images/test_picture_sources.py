@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.disks import run_without_rights
+from support.case_folding_disk import run_without_rights
 from support.image_project import INVERT, MASKED, PictureProject, draw
 
 from orchestrator.errors import TemplateError, UsageError

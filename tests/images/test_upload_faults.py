@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.disks import run_without_rights
+from support.case_folding_disk import run_without_rights
 from support.image_project import PictureProject, check_given_once, draw, uploads, wanted_name
 from support.proxy import Proxy, http_answer
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.background import in_background
 from support.burst_runs import run_quickly
 from support.image_project import INVERT, PictureProject, check_given_once, draw, on_server, uploads, wanted_name
 from support.projects import Graph
 from support.proxy import Proxy, http_answer
-from support.side_process import beside
 from support.waiting import wait_until
 
 from orchestrator.comfyui import ComfyUI
@@ -34,7 +34,7 @@ def test_the_first_is_rendered_while_the_others_are_on_their_way(
     project = make_project(count=6, server=proxy.url)
     for number in (2, 3, 4, 5, 6):
         proxy.hold(UPLOAD, containing=wanted_name(project.picture(number)).rpartition("/")[2])
-    with beside(run_quickly, project) as result:
+    with in_background(run_quickly, project) as result:
         proxy.wait_for_held()
         try:
             wait_until(lambda: project.count(Status.COMPLETED) == 1, seconds=10.0, what="the first is done")
@@ -49,7 +49,7 @@ def test_the_next_are_uploaded_while_one_renders(make_project: MakeProject, sand
     """The naive way gives the server a picture when it is that item's turn to be rendered."""
     project = make_project(count=6)
     sandbox.hold("render")
-    with beside(run_quickly, project) as result:
+    with in_background(run_quickly, project) as result:
         try:
             wait_until(lambda: uploads(sandbox) == 6, seconds=10.0, what="all are uploaded")
             wait_until(lambda: sandbox.counts()["posts"] == 6, seconds=10.0, what="all are sent")
@@ -65,7 +65,7 @@ def test_a_held_upload_keeps_no_finished_item_from_its_checkpoint(
 ) -> None:
     project = make_project(count=6, server=proxy.url)
     proxy.hold(UPLOAD, containing=wanted_name(project.picture(2)).rpartition("/")[2])
-    with beside(run_quickly, project) as result:
+    with in_background(run_quickly, project) as result:
         try:
             wait_until(lambda: project.count(Status.COMPLETED) == 5, what="the other five are done")
         finally:
@@ -78,7 +78,7 @@ def test_an_item_that_is_cancelled_while_its_picture_is_on_its_way_is_not_sent(
 ) -> None:
     project = make_project(count=2, server=proxy.url)
     proxy.hold(UPLOAD, containing=wanted_name(project.picture(2)).rpartition("/")[2])
-    with beside(run_quickly, project) as result:
+    with in_background(run_quickly, project) as result:
         proxy.wait_for_held()
         assert project.burst("cancel", project.item(2).key).code == 0
         proxy.release()
@@ -150,7 +150,7 @@ def test_what_was_on_its_way_to_a_lost_server_goes_to_another(
         proxy.hold(UPLOAD, containing=wanted_name(project.picture(number)).rpartition("/")[2])
     for server in (sandbox, other):
         server.change(seconds_per_prompt=0.05)
-    with beside(run_quickly, project, server=[proxy.url, other.url], size=40) as result:
+    with in_background(run_quickly, project, server=[proxy.url, other.url], size=40) as result:
         try:
             proxy.wait_for_held(2)
             # What it had finished by then has to be taken in before it goes for good.
@@ -201,7 +201,7 @@ def test_no_more_are_taken_than_a_server_of_several_can_use(
     project = make_project(count=40, server=proxy.url)
     other.change(seconds_per_prompt=0.1)
     proxy.hold(UPLOAD)
-    with beside(run_quickly, project, server=[proxy.url, other.url], size=40) as result:
+    with in_background(run_quickly, project, server=[proxy.url, other.url], size=40) as result:
         try:
             wait_until(lambda: project.count(Status.COMPLETED) >= 36, what="the other server does nearly all")
         finally:

@@ -7,10 +7,10 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
+from support.background import in_background
 from support.burst_runs import run_quickly
 from support.comfyui_loopback import Loopback
 from support.projects import MakeProject, Project
-from support.side_process import beside
 from support.waiting import wait_until
 
 from orchestrator.batches import notify
@@ -100,7 +100,7 @@ def test_a_receiver_that_hangs_keeps_no_burst_from_ending(
         project = make_project(count=1)
         with_batch(project, url=receiver.url + "/hook?token=hunter2")
         try:
-            with beside(run_quickly, project) as end:
+            with in_background(run_quickly, project) as end:
                 report = end()
         finally:
             release.set()
@@ -115,7 +115,7 @@ def test_what_ended_before_a_run_is_told_while_it_works(make_project: MakeProjec
         project = make_project(count=1)
         with_batch(project, url=receiver.url, cancelled=True)
         sandbox.hold()
-        with beside(run_quickly, project) as end:
+        with in_background(run_quickly, project) as end:
             wait_until(lambda: any(told.delivered for told in noted(project).told), what="the delivery")
             assert Status.COMPLETED not in {item.status for item in project.items()}
             sandbox.release()
@@ -130,7 +130,7 @@ def test_a_run_that_is_told_to_stop_waits_for_no_receiver(make_project: MakeProj
         with_batch(project, url=receiver.url, cancelled=True)
         sandbox.hold()
         try:
-            with beside(Run(Request(state=project.state), stop=stop, clock=clock).execute) as end:
+            with in_background(Run(Request(state=project.state), stop=stop, clock=clock).execute) as end:
                 wait_until(lambda: receiver.requests, what="the request")
                 stop.set()
                 assert end().ended == "stopped"

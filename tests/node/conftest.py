@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.comfyui_stand_in import ComfyUI
-from support.node_album import Album
+from support.fake_comfyui import ComfyUI
+from support.node_images import Album
 
 
 @pytest.fixture

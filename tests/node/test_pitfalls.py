@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.comfyui_stand_in import ComfyUI
-from support.node_album import Album
+from support.fake_comfyui import ComfyUI
+from support.node_images import Album
 
 ALL = ["img1.png", "img2.png", "img10.png"]
 

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
-from support.comfyui_stand_in import ComfyUI
-from support.node_album import Album
+from support.fake_comfyui import ComfyUI
+from support.node_images import Album
 
 from orchestrator.comfyui_node.position import Position, PositionUnreadable
 from state.item import Status

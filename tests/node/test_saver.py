@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support.comfyui_stand_in import ComfyUI, Tensor
-from support.node_album import Album
+from support.fake_comfyui import ComfyUI, Tensor
+from support.node_images import Album
 
 
 def save(comfy: ComfyUI, *, images: list[Tensor] | None = None, **given: Any) -> list[dict[str, str]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.comfyui_stand_in import ComfyUI, Interrupted, Killed
-from support.node_album import Album
+from support.fake_comfyui import ComfyUI, Interrupted, Killed
+from support.node_images import Album
 
 ALL = ["img1.png", "img2.png", "img10.png"]
 

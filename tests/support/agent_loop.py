@@ -1,4 +1,4 @@
-"""A job done as an agent does it: `timeout S burst run -n N --json`, until `burst status --check` is 0."""
+"""Work through a batch like an agent: `timeout S burst run -n N --json` until `burst status --check` exits 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A state with a batch in it whose items end as a test says, and what looks at it as runs do."""
+"""A state with a batch whose items end as the test decides, and the completion checks that a run makes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bursts in this process, with short times, and what must hold after them."""
+"""Run bursts in this process with short timeouts, and check the outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faults drawn at random for one server: its network, its process, its disk, and its other users."""
+"""Random faults for one server: its network, process and disk, and its other users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The headless Chromium of tests and screenshots."""
+"""Headless Chromium for tests and screenshots."""
 
 from __future__ import annotations
 

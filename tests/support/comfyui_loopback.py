@@ -1,4 +1,4 @@
-"""A real HTTP server on 127.0.0.1 for one test, and a clock that waits by moving itself."""
+"""An HTTP server on 127.0.0.1 for one test, and a clock that only moves when something waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damage: what may become of JSON, and of bytes, on their way."""
+"""Hypothesis strategies for damaged JSON and damaged bytes."""
 
 from __future__ import annotations
 

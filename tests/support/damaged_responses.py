@@ -1,4 +1,4 @@
-"""A server before the sandbox that spoils some of its answers, chosen by a seed, and tells plain lies from damage."""
+"""A proxy in front of the sandbox that damages some responses, chosen by a seed, and counts those that look valid."""
 
 from __future__ import annotations
 

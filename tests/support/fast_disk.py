@@ -1,4 +1,4 @@
-"""A disk that waits for no platter: files for real, syncs for nothing, because nobody cuts the power here."""
+"""A disk that writes real files but never syncs, because these tests do not simulate power loss."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 from state.disk import Disk, Handle
 
 
-class HastyHandle(Handle):
+class FastHandle(Handle):
     def sync(self) -> None:
         pass
 
 
-class HastyDisk(Disk):
+class FastDisk(Disk):
     def create(self, path: Path, *, like: Path | None = None) -> Handle:
-        return self._hasty(super().create(path, like=like))
+        return self._unsynced(super().create(path, like=like))
 
     def append_to(self, path: Path, *, create: bool = False) -> Handle:
-        return self._hasty(super().append_to(path, create=create))
+        return self._unsynced(super().append_to(path, create=create))
 
     def sync_directory(self, path: Path) -> None:
         pass
 
-    def _hasty(self, handle: Handle) -> Handle:
+    def _unsynced(self, handle: Handle) -> Handle:
         with handle:
-            return HastyHandle(handle.path, os.dup(handle._descriptor))
+            return FastHandle(handle.path, os.dup(handle._descriptor))
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

@@ -1,4 +1,4 @@
-"""A forked child: what it says, and an end that leaves the parent's files and fixtures alone."""
+"""Run code in a forked child that reports its result and leaves the parent's files and fixtures alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The front end as a test has it: over a state of its own, before a sandbox, spoken to over HTTP without a socket."""
+"""The web front end over states of its own and a sandbox, called over HTTP without a socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulated server with what can happen to one: restarts, a history that forgets, lost answers, failing prompts."""
+"""A simulated server that restarts, forgets its history, loses responses and fails prompts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import templates
 from orchestrator.comfyui import HistoryEntry, OutputFile, Queue, Submitted
 from orchestrator.errors import ExecutionFailed, NotOnServer, ServerUnreachable
-from support.mortal_disk import Fuse
+from support.killable_disk import Fuse
 from support.served_outputs import png
 from support.simulated import BEGINNING, SimulatedServer
 

@@ -1,4 +1,4 @@
-"""A front end over states whose batches are finished: what the tests of pictures, downloads and gallery look at."""
+"""A front end over states with finished batches, for the tests of images, downloads and gallery."""
 
 from __future__ import annotations
 

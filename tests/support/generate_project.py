@@ -1,4 +1,4 @@
-"""A directory in which `burst generate` is called as a person calls it, as real processes."""
+"""An empty directory in which `burst generate` runs as a real process."""
 
 from __future__ import annotations
 

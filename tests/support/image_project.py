@@ -1,4 +1,4 @@
-"""A project over a directory of pictures, and what a server has of them."""
+"""A project over a directory of images, and the images that a server has received."""
 
 from __future__ import annotations
 

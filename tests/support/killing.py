@@ -1,4 +1,4 @@
-"""SIGKILL or another signal to `burst run` at a moment drawn at random, and what must hold at every such moment."""
+"""Send SIGKILL or another signal to `burst run` at a random moment, and check what must hold afterwards."""
 
 from __future__ import annotations
 

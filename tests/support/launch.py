@@ -1,10 +1,10 @@
-"""The command line with short times, a SIGKILL at a chosen function, or a system that refuses: a program of its own.
+"""A program that runs the command line with short timeouts, a SIGKILL at a given function, or failing system calls.
 
     python launch.py [--in-doubt SECONDS] [--sweep SECONDS] [--kill before|after:MODULE:CLASS.METHOD[:NTH]]
                      [--refuse MODULE.FUNCTION:ERRNO:PART_OF_PATH] -- run …
 
-Nothing is replaced but two constants; `--kill` ends the process at the chosen place as the kernel would; `--refuse`
-lets a function of the system fail with this error for descriptors of such files.
+Only two constants are replaced. `--kill` kills the process at the given place as the kernel would. `--refuse` makes a
+system function fail with this error for descriptors of matching files.
 """
 
 from __future__ import annotations

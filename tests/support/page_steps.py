@@ -1,4 +1,4 @@
-"""ComfyUI, one image at a time."""
+"""Let ComfyUI render one image at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project as a user has one: prompts, a template, a state; and `burst` run on it as a real process."""
+"""A user's project with prompts, a template and a state, and `burst` run on it as a real process."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A TCP proxy before one server that holds requests and answers back, breaks connections, and answers by itself.
+"""A TCP proxy for one server that can delay requests and responses, break connections, and respond itself.
 
-A held request outlives its sender, as measured on real servers: it reaches the server when it is let through, whether
-or not the client still lives.
+A delayed request outlives its sender, as measured on real servers: it reaches the server when it is released, even if
+the client has died.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Workflows that run without any model."""
+"""Workflows that need no model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A state of a test's own, the command line over it, and what a server says of its items."""
+"""A state for one test, the command line over it, and the server's records of its items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ComfyUI process of a test's own: started, killed and started again on one port."""
+"""A ComfyUI process for one test: started, killed and restarted on the same port."""
 
 from __future__ import annotations
 

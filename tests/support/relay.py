@@ -1,4 +1,4 @@
-"""A relay between burst and a server that can keep a POST back and deliver it when the test says."""
+"""A relay between burst and a server that can delay a POST until the test delivers it."""
 
 from __future__ import annotations
 

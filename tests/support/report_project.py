@@ -1,4 +1,4 @@
-"""A state with batches whose items have pictures on the disk, as after bursts."""
+"""A state with batches whose items have images on disk, as after bursts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sandbox's tests share: a small client, a websocket listener, graphs, and waiting with a deadline."""
+"""A small client for the sandbox's tests, a websocket listener, graphs, and waiting with a deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server of files for the tests of `orchestrator.outputs`, and a disk that notes what is done to it."""
+"""A file server for the tests of `orchestrator.outputs`, and a disk that records its operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sandbox as a process of its own that can be killed, and what it rendered in all its lives, by its own files."""
+"""A sandbox as a process that can be killed, and everything it rendered before and after, from its own files."""
 
 from __future__ import annotations
 

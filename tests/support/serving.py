@@ -1,4 +1,4 @@
-"""`burst serve` as a process of its own that can be killed, and its API as a page of it would call it."""
+"""`burst serve` as a process that can be killed, and its API as its pages call it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A clock that is moved by hand and servers that live by it: lanes are driven step by step, without threads."""
+"""A clock moved by hand and simulated servers that follow it: workers are stepped without threads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from orchestrator.outputs.placement import Placement
 from orchestrator.servers import parse_server
 from state.item import Item, Priority, Status
 from state.open_store import open_store
-from support.fast_disk import HastyDisk
+from support.fast_disk import FastDisk
 from support.preparing import preparation_of
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -174,10 +174,10 @@ class Simulation:
         state = folder / "state.json"
         state.write_text("{}")
         self.clock, self.servers = clock, servers
-        self.store = open_store(state, clock=clock, disk=HastyDisk())
+        self.store = open_store(state, clock=clock, disk=FastDisk())
         self.add([f"{number:04}.txt" for number in range(items)], priorities=priorities)
         self.work = Dispatch(self.store, progress=Silent(), on_error="continue", **asked)
-        placement = Placement(folder / "output", home=folder, disk=HastyDisk())
+        placement = Placement(folder / "output", home=folder, disk=FastDisk())
         prompts = preparation_of(folder, "smoke", book=self.store.recipes)
         self.workers = [
             Worker(

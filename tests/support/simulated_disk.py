@@ -1,7 +1,7 @@
-"""A disk in memory that forgets what was not synced, breaks off at any operation, and can be full or broken.
+"""A disk in memory that loses unsynced data, can crash at any operation, and can be full or broken.
 
-Two views are kept: what processes see, and what would still be there after power loss. A file's content is durable up
-to its last sync, a name (created, renamed, removed) once its directory was synced.
+It keeps two views: what processes see, and what would survive a power loss. A file's content is durable up to its last
+sync, a name (created, renamed, removed) once its directory is synced.
 """
 
 from __future__ import annotations

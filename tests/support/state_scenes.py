@@ -1,4 +1,4 @@
-"""What the tests of the state have in common: a seed-shaped file, changes in short form, and a clock to move."""
+"""Shared by the tests of the state: a state file shaped like the seed's, short edit functions, and a clock."""
 
 from __future__ import annotations
 

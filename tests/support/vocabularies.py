@@ -1,4 +1,4 @@
-"""Vocabularies of shipped templates, for the tests of this room."""
+"""Vocabularies of the shipped templates, for the tests of batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page whose time goes on only as a test says, and what it asks for by that time."""
+"""Control the clock of a page, and record when it makes requests."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Processes that work on one state at once. As a program: `python writer_processes.py TASK STATE NAME COUNT`.
+"""Processes that change the same state concurrently. As a program: `python writer_processes.py TASK STATE NAME COUNT`.
 
-Each change leaves a mark of its own in the item, and each acknowledged one is printed as `item mark`, so that a test
-can tell afterwards whether any was lost.
+Each change writes a unique mark into the item, and each acknowledged change is printed as `item mark`, so that a test
+can check afterwards that none was lost.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A directory of images for the nodes, graphs around them, and what became of the images."""
+"""A directory of images for the nodes, graphs that load them, and their results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from support.comfyui_stand_in import ComfyUI, Graph
+from support.fake_comfyui import ComfyUI, Graph
 
 
 class Album:

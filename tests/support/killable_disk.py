@@ -1,4 +1,4 @@
-"""A process that may die between any two things that it does: to its disk, or to a server."""
+"""A process that can be killed between any two operations on its disk or its server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from state.disk import Handle, Stamp
-from support.fast_disk import HastyDisk, HastyHandle
+from support.fast_disk import FastDisk, FastHandle
 
 
 class Killed(BaseException):
@@ -36,7 +36,7 @@ class Fuse:
             raise Killed
 
 
-class MortalHandle(HastyHandle):
+class KillableHandle(FastHandle):
     def __init__(self, path: Path, descriptor: int, fuse: Fuse) -> None:
         super().__init__(path, descriptor)
         self._fuse = fuse
@@ -52,7 +52,7 @@ class MortalHandle(HastyHandle):
         super().truncate(size_bytes)
 
 
-class MortalDisk(HastyDisk):
+class KillableDisk(FastDisk):
     """What was done to it stays, as after SIGKILL."""
 
     def __init__(self, fuse: Fuse) -> None:
@@ -78,7 +78,7 @@ class MortalDisk(HastyDisk):
         self._fuse.step()
         super().make_directory(path)
 
-    def _hasty(self, handle: Handle) -> Handle:
+    def _unsynced(self, handle: Handle) -> Handle:
         self._fuse.step()
         with handle:
-            return MortalHandle(handle.path, os.dup(handle._descriptor), self._fuse)
+            return KillableHandle(handle.path, os.dup(handle._descriptor), self._fuse)

@@ -1,4 +1,4 @@
-"""One run as a process lives it: opened from what is on disk, driven lane by lane by hand, and gone at any moment."""
+"""One run of burst, opened from disk, stepped one worker at a time, and killed at any moment."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from orchestrator.servers import parse_server
 from state.item import Status
 from state.open_store import open_store
 from support.fuzzed_server import FuzzedServer
-from support.mortal_disk import Fuse, Killed, MortalDisk
+from support.killable_disk import Fuse, KillableDisk, Killed
 from support.preparing import preparation_of
 from support.simulated import AtOnce, HandClock, TakesAll
 
 
-class Life:
+class SimulatedRun:
     """`turn` until `is_over`. What ended it early, if anything of ours did, is `error`."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Life:
         for server in servers:
             server.fuse = self.fuse
         self._clock = clock
-        disk = MortalDisk(self.fuse)
+        disk = KillableDisk(self.fuse)
         self._store = open_store(home / "state.json", disk=disk, clock=clock)
         self._dispatch = Dispatch(self._store, progress=Silent(), ahead=ahead, on_error="continue")
         placement = Placement(home / "output", home=home, disk=disk)

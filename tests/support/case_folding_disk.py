@@ -1,4 +1,4 @@
-"""Disks that take two names for one, and processes that have no more rights on files than an ordinary user."""
+"""A file system that ignores case and accents in names, and processes without root's file permissions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run_without_rights(project: Project, *arguments: str) -> Ended:
         return process.end()
 
 
-class FoldingDisk:
+class CaseFoldingDisk:
     """Below `root`, in this process, a name leads to the file whose name is the same but for case and accents.
 
     As APFS, exFAT and most network disks do. Every call of the system through which a file is found or named is bent.

@@ -1,8 +1,8 @@
-"""A small stand-in for ComfyUI: its `server`, `folder_paths`, cache and executor, as far as a node can see them.
+"""A fake ComfyUI: its `server`, `folder_paths`, cache and executor, as far as nodes use them.
 
-It follows ComfyUI 0.3.64 where that decides what a node meets: a prompt that runs is a copy made before it was
-executed, what `IS_CHANGED` answered is written into the graph, cached nodes are not executed again, a prompt loses its
-secrets when it ends, and it is in the history before the next one leaves the queue.
+It follows ComfyUI 0.3.64 in everything that nodes can observe: a running prompt is a copy made before its execution,
+the result of `IS_CHANGED` is written into the graph, cached nodes are not executed again, a prompt loses its secrets
+when it ends, and it is in the history before the next one leaves the queue.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Work in a thread beside the test, such as a burst while the test plays the server's other users."""
+"""Run work in a background thread, such as a burst while the test acts as the server's other users."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _T = TypeVar("_T")
 
 
 @contextmanager
-def beside(work: Callable[..., _T], /, *arguments: object, **named: object) -> Iterator[Callable[[], _T]]:
-    """`with beside(burst, project) as end: …; report = end()`. It has ended when the block is left."""
+def in_background(work: Callable[..., _T], /, *arguments: object, **named: object) -> Iterator[Callable[[], _T]]:
+    """`with in_background(burst, project) as end: …; report = end()`. It has ended when the block is left."""
     with ThreadPoolExecutor(max_workers=1) as threads:
         running: Future[_T] = threads.submit(work, *arguments, **named)
         yield lambda: running.result(GENEROUS_SECONDS)
