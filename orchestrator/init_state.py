@@ -195,8 +195,10 @@ def _masks_that_are_items(store: Store, found: Sequence[Item]) -> Iterator[str]:
 def _changed_default(store: Store, before: Settings, now: Settings) -> Iterator[str]:
     """How many due items without a recipe are made otherwise from now on."""
     is_changed = (before.bindings, before.output_dir) != (now.bindings, now.output_dir)
+    if not is_changed and before.template == now.template:
+        return
     due = [item for item in store.items(Status.PENDING) if item.recipe is None]
-    changed = [item for item in due if is_changed or (item.template is None and before.template != now.template)]
+    changed = [item for item in due if is_changed or item.template is None]
     if changed:
         yield (
             f"{counted(len(changed))} due without a recipe: made with the new default from now on "
