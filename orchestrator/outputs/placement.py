@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import OutputRefused
 from orchestrator.outputs import names
@@ -17,9 +18,11 @@ from orchestrator.outputs.claims import Claims, RealPaths
 from orchestrator.outputs.directory import Outputs
 from orchestrator.outputs.fetched import Fetched, Placed
 from orchestrator.outputs.verification import Problem, verify
-from state.batch import BatchRecord
 from state.disk import Disk
 from state.item import Item, OutputRecord
+
+if TYPE_CHECKING:
+    from state.batch import BatchRecord
 
 
 class Placement:
