@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -14,13 +13,16 @@ from orchestrator.batches.suggestions import near_matches
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, look_up, withdraw
 from orchestrator.errors import BurstError, LockHeld, StaleChange, UsageError
+from orchestrator.formatting import counted
 from orchestrator.migration import open_for_writing
 from orchestrator.retries import Changed, keys_of
-from orchestrator.servers import canonical_name, reachable_server
+from orchestrator.servers import at_home, canonical_name, other_host, reachable_server
 from orchestrator.settings import Overrides, load_settings
 from state.item import Item, Status
 from state.store import Change, Store, change_all
 
+_Work = Callable[[ComfyUI, Sequence[str]], dict[str, Fate]]
+_LATER = "The next burst settles what was to be cancelled there."
 _CANCELLABLE: dict[Status, Callable[[Item], Item]] = {
     Status.PENDING: lambda item: item.cancel(),
     Status.SUBMITTED: lambda item: item.request_cancel(),
@@ -57,8 +59,11 @@ def cancel(
         else:
             changed = _cancel_or_wish(store, wanted)
         for server, wished in _by_server(changed):
-            with servers.asked(server, otherwise="The next burst settles what was to be cancelled there.") as client:
-                _settle_unattended(store, wished, withdraw(client, map(_prompt_id, wished)))
+            fates = servers.ask(server, wished, withdraw, otherwise=_LATER)
+            try:
+                _settle_unattended(store, [item for item in wished if _prompt_id(item) in fates], fates)
+            except BurstError as error:
+                servers.notes.append(f"{error} {_LATER}")
         store.settle(at_end=True)
         what, notes = "cancelled, or about to be", tuple(servers.notes)
         return Changed("burst.cancel/1", what, keys_of(changed), store.counts(), notes)
@@ -74,18 +79,32 @@ class _Servers:
         self._patience_seconds = patience_seconds
         self._load = cache(lambda: load_settings(state, overrides))
 
-    @contextmanager
-    def asked(self, server: str, *, otherwise: str) -> Iterator[ComfyUI]:
-        """`otherwise`: what becomes of the items when this fails."""
-        settings = self._load()
+    def ask(self, name: str, items: Sequence[Item], work: _Work, *, otherwise: str) -> dict[str, Fate]:
+        """What `work` finds out of these prompts; what is unknown is left out. `otherwise`: what becomes of those then.
+
+        A loopback server of another host may be ours under the name that this host had before; what ours does not know
+        may be on the other one all the same.
+        """
+        settings, wanted = self._load(), [item.prompt_id or "" for item in items]
         try:
-            known = settings.find_server(server)
-            headers = settings.resolved_headers(known) if known else {}
-            address = (known or reachable_server(server)).full
-            with ComfyUI(address, headers=headers, retry_seconds=self._patience_seconds) as client:
-                yield client
+            known = settings.find_server(name)
+            twin = settings.find_server(at_home(name)) if known is None and other_host(name) is not None else None
+            server = known or twin or reachable_server(name)
+            headers = settings.resolved_headers(server) if known or twin else {}
+            with ComfyUI(server.full, headers=headers, retry_seconds=self._patience_seconds) as client:
+                here = self._known_here(client, name, wanted, otherwise) if twin else wanted
+                return work(client, here)
         except BurstError as error:
             self.notes.append(f"{error} {otherwise}")
+            return {}
+
+    def _known_here(self, client: ComfyUI, name: str, wanted: Sequence[str], otherwise: str) -> list[str]:
+        fates = look_up(client, wanted)
+        here = [prompt_id for prompt_id in wanted if not isinstance(fates[prompt_id], Absent)]
+        if len(here) < len(wanted):
+            missing = counted(len(wanted) - len(here))
+            self.notes.append(f"{missing} on {name} can only be reached from that host. {otherwise}")
+        return here
 
 
 def _wanted(store: Store, names: Collection[str]) -> list[str]:
@@ -151,21 +170,25 @@ def _prompt_id(item: Item) -> str:
 
 def _delete_waiting(servers: _Servers, items: Iterable[Item]) -> dict[str, str]:
     """Delete from the servers' queues what waits there; by key, the prompts that are surely gone then."""
-    deleted: dict[str, str] = {}
+    gone: dict[str, str] = {}
     for server, theirs in _by_server(items):
-        with servers.asked(server, otherwise="What waits there stays.") as client:
-            fates = look_up(client, map(_prompt_id, theirs))
-            waiting = {asked: fate for asked, fate in fates.items() if isinstance(fate, Queued) and not fate.running}
-            client.delete_from_queue(fate.prompt_id for fate in waiting.values())
-            after = look_up(client, waiting)
-            deleted |= {
-                item.key: _prompt_id(item) for item in theirs if isinstance(after.get(_prompt_id(item)), Absent)
-            }
-    return deleted
+        deleted = servers.ask(server, theirs, _deleted, otherwise="What waits there stays.")
+        gone |= {item.key: _prompt_id(item) for item in theirs if isinstance(deleted.get(_prompt_id(item)), Absent)}
+    return gone
+
+
+def _deleted(client: ComfyUI, prompt_ids: Sequence[str]) -> dict[str, Fate]:
+    """What became of those that waited."""
+    fates = look_up(client, prompt_ids)
+    waiting = {asked: fate for asked, fate in fates.items() if isinstance(fate, Queued) and not fate.running}
+    client.delete_from_queue(fate.prompt_id for fate in waiting.values())
+    return look_up(client, waiting)
 
 
 def _settle_unattended(store: Store, items: Sequence[Item], fates: Mapping[str, Fate]) -> None:
     """Cancel what is known not to finish, when no burst is at work that would."""
+    if not items:
+        return
     lock = store.run_lock()
     try:
         lock.acquire()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.comfyui.address import parse_address
+from orchestrator.cycle.pacing import ABANDON_AFTER_SECONDS
 from orchestrator.errors import SettingsError, StateVersionError, UsageError, located
 from orchestrator.kept_paths import kept_path
 from orchestrator.servers import (
@@ -35,7 +36,7 @@ HEADERS_VARIABLE = "COMFYUI_HEADERS"
 """One `Name: value` a line."""
 _FROM_ENVIRONMENT = "env:"
 _VERSION_LINE = re.compile(r"^(\s*version\s*=\s*)\d+(?=\s*(#.*)?$)", re.MULTILINE)
-_KNOWN = {"version", "template", "output_dir", "servers", "bindings", "headers"}
+_KNOWN = {"version", "template", "output_dir", "servers", "bindings", "headers", "abandon_after_seconds"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Settings:
     """Sent to every server."""
     own_headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     """Name or address -> headers that go to this server alone, and win over those for every server."""
+    abandon_after_seconds: float = ABANDON_AFTER_SECONDS
+    """After how long without a sign of life of another host what only that one can reach is due again."""
     known_servers: tuple[Server, ...] = field(default=(), compare=False)
     """Those that are remembered while a run uses others: what their names mean."""
 
@@ -125,6 +128,7 @@ def kept_settings(state_file: Path) -> Settings:
         bindings=kept.get("bindings", {}),
         headers=headers,
         own_headers=own_headers,
+        abandon_after_seconds=kept.get("abandon_after_seconds", ABANDON_AFTER_SECONDS),
     )
 
 
@@ -159,6 +163,8 @@ def save_settings(state_file: Path, settings: Settings) -> None:
     if settings.template is not None:
         path = Path(settings.template)
         kept["template"] = kept_path(path, home) if path.is_absolute() else settings.template
+    if settings.abandon_after_seconds != ABANDON_AFTER_SECONDS:
+        kept["abandon_after_seconds"] = settings.abandon_after_seconds
     headers = dict(settings.headers) | {address: dict(own) for address, own in settings.own_headers.items()}
     kept |= {name: table for name, table in (("bindings", dict(settings.bindings)), ("headers", headers)) if table}
     document = _document(state_file)
@@ -253,6 +259,9 @@ def _check_shapes(path: str, kept: Mapping[str, Any]) -> None:
             raise SettingsError(f'{path}: {heading}: expected NAME = "text" pairs')
     if not isinstance(kept.get("template", ""), str):
         raise SettingsError(f"{path}: template: expected a name or a path")
+    seconds = kept.get("abandon_after_seconds", 0)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+        raise SettingsError(f"{path}: abandon_after_seconds: expected seconds, such as 3600, or inf for never")
 
 
 def _headers(path: str, kept: Mapping[str, Any]) -> tuple[Any, dict[str, dict[str, Any]]]:

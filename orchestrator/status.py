@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from orchestrator.clock import Clock
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import in_lines, spoken_seconds
+from orchestrator.servers import canonical_name, other_host
 from orchestrator.statistics import Statistics, pace_of, statistics_of
 from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstRecord
@@ -49,6 +51,8 @@ class StatusReport:
     batches: tuple[BatchView, ...] = ()
     """The active ones, or all that were not cleaned away."""
     figures: Statistics | None = None
+    submitted_to: Mapping[str, int] = field(default_factory=dict)
+    """Name of a server -> items submitted to it."""
 
     @property
     def total(self) -> int:
@@ -76,6 +80,7 @@ class StatusReport:
             "total": self.total,
             "remaining": self.remaining,
             "counts": {str(status): count for status, count in self.counts.items()},
+            "submitted_to": dict(self.submitted_to),
             "running": self.holder.describe() if self.holder else None,
             "last_burst": self._last(),
             "watchdog_limit_seconds": self.watchdog.seconds if self.watchdog else None,
@@ -102,6 +107,11 @@ class StatusReport:
         others = [f"{count} {status}" for status, count in self.counts.items() if count and status != Status.COMPLETED]
         if others:
             lines.append("Also: " + ", ".join(others))
+        lines += [
+            f"Submitted from host {host}, to {name}: {count}; what is not found here waits for that host"
+            for name, count in self.submitted_to.items()
+            if (host := other_host(name)) is not None
+        ]
         lines += [f"Batch {batch.line()}" for batch in self.batches]
         lines += self._burst_lines()
         if self.watchdog is not None:
@@ -184,6 +194,7 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
         last_burst=records[-1] if records else None,
         watchdog=learned_limit(known),
         seconds_per_item=pace,
+        submitted_to=Counter(canonical_name(item.server) for item in store.items(Status.SUBMITTED) if item.server),
         next_items=tuple(item.key for item in store.due(3)),
         failed=tuple(failed),
         hand_edits=tuple(store.hand_edits),

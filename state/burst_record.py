@@ -34,6 +34,8 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     seconds_per_item: Seconds | None = None
     """Between two completions on the server, measured in this burst."""
     reason: str | None = None
+    host: str | None = None
+    """Where it ran."""
 
 
 MEMORY_RECORDS = 500

@@ -43,6 +43,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
             size=self.size,
             seconds=self.lived_seconds(last_alive),
             alive_seconds=self.alive_seconds(last_alive),
+            host=self.host,
         )
 
     def retold(self, jump: timedelta) -> Holder:

@@ -26,6 +26,7 @@ from orchestrator.errors import (
     UnexpectedAnswer,
 )
 from orchestrator.formatting import spoken_seconds
+from orchestrator.servers import this_host
 from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstLog, BurstRecord
 from state.burst_record import Ending as RecordedEnding
@@ -158,6 +159,7 @@ class Bursts:
             seconds_per_item=self._seconds_per_item(),
             signal=self._signal() if how == "stopped" else None,
             reason=str(error) if error is not None else None,
+            host=this_host(),
         )
         try:
             self._memory.add(record)
@@ -229,6 +231,7 @@ class Bursts:
             rescued=whole.rescued,
             put_back=whole.put_back,
             rendered_twice=whole.rendered_twice,
+            possibly_twice=whole.possibly_twice,
             counts=counts,
             next_batch=tuple(item.key for item in following),
             next_batch_size=len(following),

@@ -19,6 +19,16 @@ from state.item import ErrorRecord, Item, Status
 from state.store import Change, Store, change_all
 
 log = logging.getLogger("burst")
+_COUNTED = (
+    "completed",
+    "failed",
+    "cancelled",
+    "recovered",
+    "rescued",
+    "put_back",
+    "rendered_twice",
+    "possibly_twice",
+)
 _MOST_CRASHES = 2
 """So often an item may be running when its server goes down; it is set aside then, so that the others go on."""
 
@@ -32,6 +42,7 @@ class Options:
     in_doubt_seconds: float = pacing.IN_DOUBT_SECONDS
     stall_seconds: float = pacing.STALL_SECONDS
     sweep_seconds: float = pacing.SWEEP_SECONDS
+    abandon_after_seconds: float = pacing.ABANDON_AFTER_SECONDS
 
 
 @dataclass
@@ -48,6 +59,8 @@ class Tally:
     put_back: int = 0
     rendered_twice: int = 0
     """Prompts that turned out to have been rendered although they had been given up."""
+    possibly_twice: int = 0
+    """Items due again although a server out of reach may have rendered them."""
     failures: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -60,7 +73,7 @@ class Tally:
         """What all of them did together."""
         whole = cls()
         for tally in tallies:
-            for name in ("completed", "failed", "cancelled", "recovered", "rescued", "put_back", "rendered_twice"):
+            for name in _COUNTED:
                 setattr(whole, name, getattr(whole, name) + getattr(tally, name))
             whole.failures += tally.failures
             whole.notes += [note for note in tally.notes if note not in whole.notes]

@@ -15,6 +15,8 @@ DEFAULT_SIZE = 15
 LADDER = (1, 5, 15)
 """The protocol's sizes: a killed burst goes down one, a clean one up one."""
 DEFAULT_POLL_SECONDS = 5.0
+ABANDON_AFTER_SECONDS = 3600.0
+"""Without a sign of life for so long, another host is taken for dead, and what its server had is due again."""
 IN_DOUBT_SECONDS = 10.0
 """How long an intent without a noted answer may still be on its way to the server."""
 STALL_SECONDS = 1800.0

@@ -154,6 +154,46 @@ class Recovery:
             f"{item.key}: rendered twice; a POST came more than {self._context.options.in_doubt_seconds:g} s late"
         )
 
+    # Strays: items on a loopback server of another host
+
+    def claim(self, item: Item) -> Item | None:
+        """It is on this server after all: its record follows. None where another process has decided otherwise."""
+        name = self._context.server.name
+        ours = self._context.change(item, lambda now: now.move(server=name))
+        self._context.tally.recovered += ours is not None
+        return ours
+
+    def rescue_stray(self, item: Item) -> bool:
+        """Its files are here under its own names, so it was this server's: collect them. Nothing is charged.
+
+        False where they are surely not; an answer that says nothing leaves the item to a later burst.
+        """
+        ours = item.move(server=self._context.server.name)
+        files = self._expected_files(ours)
+        if not files:
+            return False
+        finished = FinishedPrompt(ours, files, rescued=True)
+        try:
+            fetched = self._settlement.fetch(finished)
+        except (NotOnServer, ItemError):
+            return False
+        except TransientError as error:
+            self._context.tally.note(f"{item.key} is left for a later burst: {error}")
+            return True
+        if self.claim(item) is not None:
+            self._settlement.place([(finished, fetched)])
+            self._note_rescue()
+        return True
+
+    def abandon(self, item: Item) -> bool:
+        """Due again, or cancelled where that was wished for: whoever had it is out of reach. Whether it is due."""
+        tally = self._context.tally
+        before = tally.put_back
+        self._context.put_back(item)
+        is_due = tally.put_back > before
+        tally.possibly_twice += is_due
+        return is_due
+
     def _expected_files(self, item: Item) -> list[OutputFile]:
         """The names its save nodes must have used; none where they cannot be known."""
         assert item.prompt_id is not None
@@ -189,11 +229,14 @@ class Recovery:
         except TransientError as error:
             self._context.set_aside(item, error)
             return True
+        self._note_rescue()
+        return True
+
+    def _note_rescue(self) -> None:
         self._context.tally.rescued += 1
         self._context.tally.note(
             "the server had forgotten prompts whose files it still had; they were collected by name, without texts"
         )
-        return True
 
     def _refuse_for_ever(self, item: Item) -> None:
         """A server that takes prompts and never shows them again would be fed for ever.

@@ -61,6 +61,8 @@ class BurstReport(msgspec.Struct, frozen=True):
     rescued: int
     put_back: int
     rendered_twice: int
+    possibly_twice: int
+    """Items due again although a server out of reach may have rendered them."""
     counts: dict[Status, int]
     next_batch: tuple[str, ...]
     """Keys of the items that the next burst will take."""
@@ -104,6 +106,7 @@ class BurstReport(msgspec.Struct, frozen=True):
             "rescued": self.rescued,
             "put_back": self.put_back,
             "rendered_twice": self.rendered_twice,
+            "possibly_twice": self.possibly_twice,
             "progress": {"completed": self.done, "total": self.total, "remaining": self.remaining},
             "counts": {str(status): count for status, count in self.counts.items()},
             "next_batch": {"size": self.next_batch_size, "first": list(self.next_batch)},
@@ -141,6 +144,7 @@ class BurstReport(msgspec.Struct, frozen=True):
                 (self.recovered, "taken over from an earlier burst"),
                 (self.rescued, "rescued by name"),
                 (self.rendered_twice, "rendered twice"),
+                (self.possibly_twice, "possibly rendered twice"),
             )
             if count
         ]

@@ -10,7 +10,7 @@ from typing import Literal
 from orchestrator.cycle import pacing
 from orchestrator.cycle.context import Options
 from orchestrator.errors import UsageError
-from orchestrator.settings import DEFAULT_STATE, Overrides
+from orchestrator.settings import DEFAULT_STATE, Overrides, Settings
 from state.burst_record import BurstRecord
 
 
@@ -36,6 +36,8 @@ class Request:
     in_doubt_seconds: float = pacing.IN_DOUBT_SECONDS
     stall_seconds: float = pacing.STALL_SECONDS
     sweep_seconds: float = pacing.SWEEP_SECONDS
+    abandon_after_seconds: float | None = None
+    """As in settings.toml, and wins over it."""
     overrides: Overrides = field(default_factory=Overrides)
 
     def checked(self) -> Request:
@@ -53,14 +55,16 @@ class Request:
             raise UsageError(f"--poll-interval: {self.poll_seconds} is too small; say more than 0 seconds")
         return self
 
-    def options(self) -> Options:
+    def options(self, settings: Settings) -> Options:
         """What every burst of the run is asked."""
+        limit = self.abandon_after_seconds
         return Options(
             poll_seconds=self.poll_seconds,
             max_attempts=self.max_attempts,
             in_doubt_seconds=self.in_doubt_seconds,
             stall_seconds=self.stall_seconds,
             sweep_seconds=self.sweep_seconds,
+            abandon_after_seconds=settings.abandon_after_seconds if limit is None else limit,
         )
 
     def burst_size(self, records: Sequence[BurstRecord], *, seconds: float | None = None) -> int:

@@ -17,6 +17,7 @@ from orchestrator.cycle.kept_recipes import check_default, contradiction
 from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
+from orchestrator.cycle.strays import hosts_seen
 from orchestrator.cycle.workers import SharedContext, open_workers
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.placement import Placement
@@ -128,7 +129,8 @@ class Run:
             shared = self._shared(settings, preparation, store)
             self._placement, self._dispatch = shared.placement, shared.dispatch
             deadline = None if limit is None else self._age.started + limit
-            with open_workers(settings, shared, deadline=deadline, abandon=self._request.abandon_server) as workers:
+            abandon, seen = self._request.abandon_server, hosts_seen(memory.records)
+            with open_workers(settings, shared, deadline=deadline, abandon=abandon, seen=seen) as workers:
                 bursts = Bursts(
                     self._request,
                     workers,
@@ -196,7 +198,7 @@ class Run:
             placement=placement,
             preparation=preparation,
             dispatch=dispatch,
-            options=request.options(),
+            options=request.options(settings),
             clock=self._clock,
             note=self._notes.note,
         )

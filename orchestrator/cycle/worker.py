@@ -9,7 +9,8 @@ one is due.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, look_up, withdraw
 from orchestrator.cycle import pacing
@@ -22,6 +23,7 @@ from orchestrator.cycle.refill import Refill
 from orchestrator.cycle.report import ServerReport
 from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.settlement import Settlement
+from orchestrator.cycle.strays import Strays
 from orchestrator.cycle.uploads import Uploads
 from orchestrator.errors import (
     BurstError,
@@ -47,10 +49,13 @@ class Worker:
         uploader: Executor,
         *,
         left: Sequence[Item],
+        strays: Sequence[Item] = (),
+        seen: Mapping[str, datetime] | None = None,
         routing: Routing | None = None,
     ) -> None:
         """`fetcher` runs downloads, `uploader` this lane's uploads. `left`: what earlier bursts left submitted on this
-        server. `routing`: only where there are several."""
+        server. `strays`: what they left on another host's server of the same address, `seen` by host when one was last
+        alive. `routing`: only where there are several."""
         self.wake = threading.Event()
         """Set to have the next step at once."""
         self.lost: BurstError | None = None
@@ -62,6 +67,7 @@ class Worker:
         self._downloads = Downloads(self._settlement, fetcher, context.clock, self.wake)
         self._recovery = Recovery(context, self._settlement)
         self._poll_schedule = PollSchedule(context.clock, poll_seconds=context.options.poll_seconds, pace=context.pace)
+        self._strays = Strays(context, self._recovery, strays, seen or {})
         self._stall_detector = StallDetector(context.clock)
         self._in_flight = InFlight(context.clock, self._recovery.seconds_in_doubt)
         self._uploads = Uploads(context, uploader, self.wake)
@@ -76,6 +82,8 @@ class Worker:
         for item in left:
             context.dispatch.hold(self, item.key)
             self._in_flight.take_in(item)
+        for item in strays:
+            context.dispatch.hold(self, item.key)
         context.tally.recovered = len(left)
 
     # What the sharing out asks
@@ -180,7 +188,16 @@ class Worker:
         self._recovery.take_over(left)
         if left:
             self._sweep()
+        self._look_for_strays()
         self._begun = True
+
+    def _look_for_strays(self) -> None:
+        for item, fate in self._strays.resolve():
+            self._in_flight.take_in(item)
+            if item.cancel_requested:
+                self._cancel(item)
+            else:
+                self._meet(item, fate)
 
     def _return(self) -> None:
         """Ask a lost server again; all that it has of ours is looked up. Errors: it is still lost."""
@@ -191,6 +208,8 @@ class Worker:
         held = context.dispatch.held_by(self)
         there = {item.key: item for item in context.store.get_many(held)}
         for key in held:
+            if key in self._strays:
+                continue
             item = there.get(key)
             if item is None or item.status is not Status.SUBMITTED or not context.has(item):
                 self._drop(key)

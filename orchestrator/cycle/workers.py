@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
@@ -20,7 +21,7 @@ from orchestrator.cycle.worker import Worker
 from orchestrator.formatting import counted
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
-from orchestrator.servers import canonical_name, is_given_name, same_server
+from orchestrator.servers import at_home, canonical_name, is_given_name, other_host, same_server
 from orchestrator.settings import Settings
 from state.item import Item, Status
 from state.store import Store, change_all
@@ -47,8 +48,11 @@ def open_workers(
     *,
     deadline: float | None,
     abandon: str | None,
+    seen: Mapping[str, datetime],
 ) -> Iterator[list[Worker]]:
-    """One lane for each server. `abandon`: a server whose items are given up first. Errors: SettingsError."""
+    """One lane for each server. `abandon`: a server whose items are given up first. `seen`: other hosts and when each
+    was last alive. Errors: SettingsError.
+    """
     with contextlib.ExitStack() as held:
         contexts = []
         for server in settings.servers:
@@ -70,8 +74,8 @@ def open_workers(
                 )
             )
         if abandon is not None:
-            _abandon(shared, settings, abandon)
-        left = _left_on(shared, settings)
+            contexts[0].tally.possibly_twice += _abandon(shared, settings, abandon)
+        left, strays = _left_on(shared, settings)
         downloads = _pool(held, "download", DOWNLOADS_AT_ONCE)
         yield [
             Worker(
@@ -79,6 +83,8 @@ def open_workers(
                 downloads,
                 _pool(held, "upload", UPLOADS_AT_ONCE),
                 left=left[context.server.name],
+                strays=strays[context.server.name],
+                seen=seen,
                 routing=_routing(context, contexts),
             )
             for context in contexts
@@ -101,8 +107,8 @@ def _routing(context: WorkerContext, contexts: Sequence[WorkerContext]) -> Routi
     return Routing(Capabilities(context.client), context.preparation, elsewhere=elsewhere)
 
 
-def _abandon(shared: SharedContext, settings: Settings, text: str) -> None:
-    """Give up what is submitted to a server, meant by name or address: due again, and possibly rendered twice."""
+def _abandon(shared: SharedContext, settings: Settings, text: str) -> int:
+    """Give up what is submitted to a server, meant by name or address; how many are due again, to be rendered twice."""
     meant = settings.find_server(text)
 
     def is_there(item: Item) -> bool:
@@ -116,14 +122,20 @@ def _abandon(shared: SharedContext, settings: Settings, text: str) -> None:
         f"{counted(len(given_up))} submitted to {meant.shown if meant else canonical_name(text)} given up; "
         "what it still renders of them is rendered twice."
     )
+    return len(given_up)
 
 
-def _left_on(shared: SharedContext, settings: Settings) -> dict[str, list[Item]]:
-    """What is submitted, by server; an item whose record names none is looked for on the first.
+_ByServer = dict[str, list[Item]]
+
+
+def _left_on(shared: SharedContext, settings: Settings) -> tuple[_ByServer, _ByServer]:
+    """What is submitted, by name of a server; an item whose record names none is looked for on the first. And strays,
+    by that server of ours which has the address that theirs has on their host.
 
     A record that means a server by its address, or in another spelling, gets its name.
     """
-    left: dict[str, list[Item]] = {server.name: [] for server in settings.servers}
+    left: _ByServer = {server.name: [] for server in settings.servers}
+    strays: _ByServer = {server.name: [] for server in settings.servers}
     elsewhere: Counter[str] = Counter()
     renamed: dict[str, str] = {}
     for item in shared.store.items(Status.SUBMITTED):
@@ -132,7 +144,12 @@ def _left_on(shared: SharedContext, settings: Settings) -> dict[str, list[Item]]
             continue
         server = settings.servers[0] if item.server is None else settings.find_server(item.server)
         if server is None or server not in settings.servers:
-            elsewhere[canonical_name(str(item.server))] += 1
+            name = canonical_name(str(item.server))
+            twin = settings.find_server(at_home(name)) if other_host(name) is not None else None
+            if twin is not None and twin in settings.servers:
+                strays[twin.name].append(item)
+            else:
+                elsewhere[name] += 1
         elif item.server == server.name:
             left[server.name].append(item)
         else:
@@ -144,7 +161,7 @@ def _left_on(shared: SharedContext, settings: Settings) -> dict[str, list[Item]]
             f"{counted(count)} submitted to {name}, which this run does not use, stay there. "
             f"{_how_to_reach(settings, name)}; or give them up with --abandon-server {name}."
         )
-    return left
+    return left, strays
 
 
 def _how_to_reach(settings: Settings, name: str) -> str:
@@ -153,4 +170,6 @@ def _how_to_reach(settings: Settings, name: str) -> str:
         return f"Run with --server {known.name}"
     if is_given_name(name):
         return f"Run with --server {name}=URL"
+    if (host := other_host(name)) is not None:
+        return f"Run burst on {host}; where that server can be reached from here, with --server-moved {name}=URL"
     return f"Run with --server {name}; where it has a new address, with --server-moved {name}=NEW"

@@ -12,7 +12,7 @@ from orchestrator.doctor.diagnosis import Check, command
 from orchestrator.doctor.survey import Survey
 from orchestrator.errors import BurstError
 from orchestrator.formatting import counted, spoken_bytes, spoken_seconds
-from orchestrator.servers import is_given_name
+from orchestrator.servers import is_given_name, other_host
 from orchestrator.settings import Settings
 from orchestrator.status import watchdog_line
 from state.holder import TOUCH_SECONDS
@@ -128,10 +128,16 @@ def check_elsewhere(state: Path, seen: Survey, settings: Settings) -> Iterator[C
     """Items submitted to servers that a run of today would not ask."""
     for name, count in seen.servers.items():
         known = settings.find_server(name)
-        if known is None or known not in settings.servers:
+        if known is not None and known in settings.servers:
+            continue
+        if (host := other_host(name)) is not None:
+            message = f"{counted(count, 'item')} submitted to {name}; what is not found here waits for host {host}"
+            remedy = command("run", state)
+        else:
             message = f"{counted(count, 'item')} submitted to {name}, which is not the server of this state now"
             wanted = known.name if known is not None else f"{name}=URL" if is_given_name(name) else name
-            yield Check("elsewhere", "warning", message, command("run", state, "--server", wanted), {name: count})
+            remedy = command("run", state, "--server", wanted)
+        yield Check("elsewhere", "warning", message, remedy, {name: count})
 
 
 def _last_burst(state: Path, seen: Survey) -> Check:

@@ -183,26 +183,26 @@ class Project:
 
     # Processes
 
-    def start(self, *arguments: str, launch: Sequence[str] = ()) -> Process:
-        """`burst ARGUMENTS` as a process; with `launch` through launch.py with these options."""
+    def start(self, *arguments: str, launch: Sequence[str] = (), on: Sequence[str] = ()) -> Process:
+        """`burst ARGUMENTS` as a process; with `launch` through launch.py with these options, `on` another host."""
         module = [LAUNCHER, *launch, "--"] if launch else ["-m", "burst"]
-        return Process([sys.executable, *module, *arguments], cwd=self.home, env=self.env())
+        return Process([*on, sys.executable, *module, *arguments], cwd=self.home, env=self.env())
 
     def env(self) -> dict[str, str]:
         """For every process of it."""
         return {**os.environ, "PYTHONPATH": str(ROOT), "BURST_STATE": str(self.state)}
 
-    def burst(self, *arguments: str, launch: Sequence[str] = ()) -> Ended:
+    def burst(self, *arguments: str, launch: Sequence[str] = (), on: Sequence[str] = ()) -> Ended:
         """`burst ARGUMENTS`, to its end."""
-        with self.start(*arguments, launch=launch) as process:
+        with self.start(*arguments, launch=launch, on=on) as process:
             return process.end()
 
-    def start_run(self, *arguments: str, launch: Sequence[str] = ()) -> Process:
-        return self.start("run", "--json", "--poll-interval", "0.2", *arguments, launch=launch)
+    def start_run(self, *arguments: str, launch: Sequence[str] = (), on: Sequence[str] = ()) -> Process:
+        return self.start("run", "--json", "--poll-interval", "0.2", *arguments, launch=launch, on=on)
 
-    def run(self, *arguments: str, launch: Sequence[str] = ()) -> Ended:
+    def run(self, *arguments: str, launch: Sequence[str] = (), on: Sequence[str] = ()) -> Ended:
         """One burst with short ticks, to its end."""
-        with self.start_run(*arguments, launch=launch) as process:
+        with self.start_run(*arguments, launch=launch, on=on) as process:
             return process.end()
 
     # What is on disk

@@ -1,0 +1,136 @@
+"""Hosts of their own on one disk: each has a name and a network, so that 127.0.0.1 is another machine on each."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.projects import ROOT
+
+PORT = 8188
+_BEGIN = """
+import socket, subprocess, sys
+socket.sethostname(sys.argv[1])
+if "network" in sys.argv:
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+print("up", flush=True)
+sys.stdin.read()
+"""
+_ASK = """
+import sys, urllib.request
+body = sys.argv[2].encode() if len(sys.argv) > 2 else None
+request = urllib.request.Request(sys.argv[1], data=body, headers={"Content-Type": "application/json"})
+print(urllib.request.urlopen(request, timeout=30).read().decode())
+"""
+
+
+@functools.cache
+def _unshare() -> tuple[str, ...] | None:
+    """How namespaces are made here; None where they cannot be."""
+    for words in (("unshare", "--net", "--uts"), ("unshare", "--map-root-user", "--net", "--uts")):
+        try:
+            probe = [*words, "ip", "link", "set", "lo", "up"]
+            if subprocess.run(probe, capture_output=True, timeout=30, check=False).returncode == 0:
+                return words
+        except OSError:
+            continue
+    return None
+
+
+def need_hosts() -> None:
+    """Skip a test where no namespaces can be made."""
+    if _unshare() is None:
+        pytest.skip("no network and UTS namespaces here: `unshare --net --uts ip link set lo up` is refused")
+
+
+class Host:
+    """A host. `network`: whose network it shares, as another container of one pod does; without it has one of its own.
+
+    A context manager; it is gone when the block is left, with nothing that runs on it touched.
+    """
+
+    def __init__(self, name: str, *, network: Host | None = None) -> None:
+        self.name = name
+        words = _unshare()
+        assert words is not None
+        if network is not None:
+            words = (*network.prefix, *(word for word in words if word != "--net"))
+        begin = [sys.executable, "-c", _BEGIN, name, *(["network"] if network is None else [])]
+        self._child = subprocess.Popen([*words, *begin], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def __enter__(self) -> Host:
+        assert self._child.stdout is not None
+        assert self._child.stdout.readline() == b"up\n"
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._child.communicate()
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """What goes before a command to run it here."""
+        user = ("--user", "--preserve-credentials") if "--map-root-user" in (_unshare() or ()) else ()
+        return ("nsenter", "--target", str(self._child.pid), *user, "--net", "--uts", "--")
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The server's answer to a GET, or with a body to a POST."""
+        said = [json.dumps(body)] if body is not None else []
+        command = [*self.prefix, sys.executable, "-c", _ASK, f"http://127.0.0.1:{PORT}{path}", *said]
+        return json.loads(subprocess.run(command, capture_output=True, timeout=60, check=True).stdout)
+
+
+class HostedSandbox:
+    """`burst sandbox` on a host, at the same loopback address on each. A context manager; killed when it is left."""
+
+    def __init__(self, host: Host, directory: Path, **settings: Any) -> None:
+        self._host = host
+        self._directory = directory
+        self._options = [
+            text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))
+        ]
+        self.url = f"http://127.0.0.1:{PORT}"
+
+    def __enter__(self) -> HostedSandbox:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Begin to listen."""
+        place = ["--directory", str(self._directory), "--port", str(PORT)]
+        self._child = subprocess.Popen(
+            [*self._host.prefix, sys.executable, "-m", "burst", "sandbox", "--json", *place, *self._options],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._child.stdout is not None
+        assert json.loads(self._child.stdout.readline())["url"] == self.url
+
+    def kill(self) -> None:
+        """SIGKILL: queue and history are gone, what was saved stays."""
+        self._child.kill()
+        self._child.communicate()
+
+    def hold(self, at: str) -> None:
+        self._host.ask("/sandbox/hold", {"at": at})
+
+    def release(self) -> None:
+        self._host.ask("/sandbox/release", {})
+
+    def counts(self) -> dict[str, Any]:
+        """What this process of it saw."""
+        counted: dict[str, Any] = self._host.ask("/sandbox/counts")
+        return counted
+
+    def rendered(self) -> dict[str, int]:
+        """How often each item was rendered by this process of it."""
+        return dict(self.counts()["rendered_by_item"])
