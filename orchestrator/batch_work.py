@@ -38,7 +38,7 @@ class BatchWork:
         self._awaited = set(due)
         """Keys of its items that are not known to have ended, while another process works them off."""
         # What else the request names is in its items' recipe, and for nobody else's items.
-        overrides = replace(request.overrides, template=None, bindings={})
+        overrides = replace(request.overrides, template=None, bindings={}, output_dir=None)
         self._request = replace(
             request, until_done=True, on_error=record.on_error, batch=record.batch, overrides=overrides
         )

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 import templates
-from orchestrator.errors import OutputRefused, PromptTextError, TemplateError
+from orchestrator.errors import OutputRefused, PromptTextError, RecipeUnusable, TemplateError
 from orchestrator.formatting import spoken_seconds
 from orchestrator.outputs.pictures import embedded_graph
 from orchestrator.outputs.placement import Placement
@@ -94,7 +94,7 @@ def _cards(item: Item, placement: Placement, home: Path) -> list[Card]:
             continue
         try:
             path = placement.path_of(item, output.path)
-        except OutputRefused as refused:
+        except (OutputRefused, RecipeUnusable) as refused:
             cards.append(Card(item.key, caption, None, item.status, error=str(refused)))
             continue
         cards.append(Card(item.key, caption, path, item.status, seconds=item.seconds, seed=_seed(item, path)))

@@ -17,9 +17,9 @@ from orchestrator.clock import Clock
 from orchestrator.contact_sheet import write_contact_sheet
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, UsageError, located
 from orchestrator.outputs.pictures import decodes
-from orchestrator.outputs.placement import Placement
+from orchestrator.outputs.placement import placement_of
 from orchestrator.sandbox import Sandbox, SandboxSettings
-from orchestrator.settings import DEFAULT_STATE, HEADERS_VARIABLE, SERVER_VARIABLE
+from orchestrator.settings import DEFAULT_STATE, HEADERS_VARIABLE, SERVER_VARIABLE, load_settings
 from state.open_store import open_store
 
 SCHEMA = "burst.demo/1"
@@ -187,7 +187,7 @@ class _Demo:
             return write_contact_sheet(
                 self._directory / "contact_sheet.html",
                 list(store.items()),
-                placement=Placement(self._directory / "output", home=self._directory),
+                placement=placement_of(store, load_settings(store.location.path)),
                 home=self._directory,
                 title="burst demo",
                 summary=f"{len(PROMPTS)} prompts, one kill in the middle. Placeholders drawn by the sandbox.",

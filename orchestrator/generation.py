@@ -31,9 +31,9 @@ from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
 from orchestrator.errors import BurstError, DiskFull, StopBurst
 from orchestrator.migration import open_for_writing
-from orchestrator.outputs.placement import Placement, path_at
+from orchestrator.outputs.collisions import refuse_collisions
+from orchestrator.outputs.placement import Placement, path_at, placement_of
 from orchestrator.preparation import Preparation
-from orchestrator.prompt_directories import refuse_collisions
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Settings, kept_settings, load_settings, refuse_secrets, save_settings
 from state.batch import BatchRecord, DeliveredRecord, Idempotency, JoinedRecord
@@ -53,7 +53,6 @@ class _Chosen:
     call: str | None
     """By which name its log knows this call; None where that needs no note, for nothing is left and it was reported."""
     continued: bool
-    output_dir: Path
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,7 @@ class _Drafted:
     """A request with what it was understood by."""
 
     settings: Settings
+    recipes: Recipes
     planner: Planner
     """Without servers."""
     draft: Draft
@@ -164,7 +164,7 @@ class Generation:
         drafted = self._draft()
         earlier, plan = self._earlier(drafted), self._plan(drafted)
         if earlier is None:
-            self._refuse_collisions(plan)
+            self._refuse_collisions(plan, drafted)
         return Planned(plan, continues=earlier.record if earlier is not None else None)
 
     def _choose(self) -> _Chosen:
@@ -175,17 +175,17 @@ class Generation:
         with self._parts.adding():
             if self._seen() != seen:
                 drafted, plan = self._draft(), None
-            earlier, output_dir = self._earlier(drafted), drafted.settings.output_dir
+            earlier = self._earlier(drafted)
             if earlier is None:
                 plan = plan or self._plan(drafted)
-                self._refuse_collisions(plan)
+                self._refuse_collisions(plan, drafted)
             if self._stop.is_set():
                 raise StopBurst("told to stop before anything was added")
             if earlier is not None:
-                return _Chosen(earlier.record, earlier.due, self._join(earlier), True, output_dir)
+                return _Chosen(earlier.record, earlier.due, self._join(earlier), True)
             assert plan is not None
             self._add(plan, drafted.settings)
-            return _Chosen(plan.record, [item.key for item in plan.items], "", False, output_dir)
+            return _Chosen(plan.record, [item.key for item in plan.items], "", False)
 
     def _seen(self) -> tuple[Hashable, ...]:
         """Another one when a batch was added meanwhile: it may have taken the directory, or made the state."""
@@ -222,7 +222,7 @@ class Generation:
             secret_env=self._secret_env,
         )
         draft = planner.draft(self._asked, reproduction=reproduction, data=self._data)
-        return _Drafted(settings, planner, draft)
+        return _Drafted(settings, recipes, planner, draft)
 
     def _plan(self, drafted: _Drafted) -> Plan:
         """May be repeated. Nothing is written."""
@@ -249,11 +249,16 @@ class Generation:
         with open_store(self._state, read_only=True) as store:
             return identity.answered_by(standings_of(store, candidates))
 
-    def _refuse_collisions(self, plan: Plan) -> None:
+    def _refuse_collisions(self, plan: Plan, drafted: _Drafted) -> None:
         """Errors: UsageError."""
         if self._state.exists():
             with open_store(self._state, read_only=True) as store:
-                refuse_collisions(plan.items, beside=store.items())
+                placement = Placement(drafted.recipes, self._default(drafted.settings))
+                refuse_collisions(placement, plan.items, beside=store.items())
+
+    def _default(self, settings: Settings) -> Path:
+        """The output root of items without a recipe: what this request names is not for them."""
+        return kept_settings(self._state).output_dir if self._parts.settings.exists() else settings.output_dir
 
     def _clients(self, settings: Settings, held: contextlib.ExitStack) -> list[ComfyUI]:
         clients = (
@@ -293,6 +298,7 @@ class Generation:
     def _generated(self, chosen: _Chosen, report: BurstReport | None) -> Generated:
         with open_store(self._state, read_only=True) as store:
             items = [item for item in store.items() if item.batch == chosen.record.batch]
+            directories = placement_of(store, kept_settings(self._state)).shown_directories(chosen.record, items)
         is_left = any(item.status in DUE for item in items)
         is_queued = self._queue_only and (is_left or not chosen.continued)
         return Generated.of(
@@ -301,7 +307,7 @@ class Generation:
             report,
             continued=chosen.continued,
             ended="queued" if is_queued else "stopped" if self._stop.is_set() and is_left else "done",
-            directory=Placement(chosen.output_dir, home=self._state.parent).directory_of(chosen.record),
+            directories=directories,
             seconds=self._clock.monotonic() - self._started,
             resume=resuming(self._request.overrides, kept_settings(self._state)),
         )

@@ -14,6 +14,7 @@ import msgspec
 
 from orchestrator.errors import UsageError
 from orchestrator.formatting import counted
+from orchestrator.outputs.placement import Placement
 from orchestrator.prompt_directories import item_of, key_of, natural_key, refuse_undecodable, walk
 from state.item import Item
 
@@ -61,25 +62,27 @@ def picture_items(
     directories: Sequence[Path],
     *,
     home: Path,
-    output_dir: Path,
+    placement: Placement,
     patterns: Sequence[str] = (),
     masks: MaskRule | None = None,
 ) -> Pictures:
     """One pending item for each picture below `directories`, in natural order; keys and subfolders as for prompts.
 
     A pattern is met by a name, or with a `/` in it by the path below the directory; upper and lower case are one. Masks
-    are no items, and neither is what lies in `output_dir`: those are results.
-    Errors: UsageError for a directory that cannot be read, holds no picture or lies in `output_dir`, for a picture
-    without its mask, and for a name that is not Unicode text.
+    are no items, and neither is what lies in an output root of the state: those are results. A directory of results
+    may be named for another output root than its own.
+    Errors: UsageError for a directory that cannot be read, holds no picture or lies in the default output root, for a
+    picture without its mask, and for a name that is not Unicode text.
     """
+    results = {root.resolve() for root in placement.roots()}
     met = _Filter(patterns or IMAGE_PATTERNS)
     items: list[Item] = []
     lonely: list[Path] = []
     texts: set[Path] = set()
     for directory in directories:
-        _refuse_mixing(directory, output_dir)
+        _refuse_mixing(directory, placement.default)
         root = directory.absolute()
-        files = set(walk(directory, spared={output_dir.resolve()}))
+        files = set(walk(directory, spared=results))
         found = sorted((path for path in files if met(path, root)), key=natural_key)
         pictures = [path for path in found if not (masks and masks.is_mask(path))]
         if not pictures:

@@ -14,11 +14,14 @@ import msgspec
 from orchestrator.errors import ItemError, RecipeUnusable, TemplateError
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
+from orchestrator.outputs.collisions import refuse_collisions
+from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
-from orchestrator.prompt_directories import PROMPT_PATTERNS, prompt_items, refuse_collisions
+from orchestrator.prompt_directories import PROMPT_PATTERNS, prompt_items
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Overrides, Settings, kept_settings, load_settings, refuse_secrets, save_settings
 from state.item import Item, Status
+from state.open_store import parts_of
 from state.store import Store, change_all
 
 SCHEMA = "burst.init/1"
@@ -92,13 +95,16 @@ def init_state(
     """
     before, settings = kept_settings(state), load_settings(state, overrides)
     home = state.resolve().parent
-    recipe = Recipes(None, home).from_settings(settings) if settings.template is not None else None
-    found = _found(directories, settings, recipe, home=home, patterns=patterns, images=images, masks=masks)
-    refuse_collisions(found.items)
+    known = Recipes(parts_of(state).recipes, home)
+    recipe = known.from_settings(settings) if settings.template is not None else None
+    placement = Placement(known, settings.output_dir)
+    found = _found(directories, settings, recipe, placement, home=home, patterns=patterns, images=images, masks=masks)
+    refuse_collisions(placement, found.items)
     refuse_secrets(settings)
     store = open_for_writing(state, create=True)
     try:
-        refuse_collisions((item for item in found.items if item.key not in store), beside=store.items())
+        added_now = (item for item in found.items if item.key not in store)
+        refuse_collisions(placement, added_now, beside=store.items())
         recipes = Recipes(store.recipes, home)
         if recipe is not None:
             recipes.keep(recipe)
@@ -144,6 +150,7 @@ def _found(
     directories: Sequence[Path],
     settings: Settings,
     recipe: LoadedRecipe | None,
+    placement: Placement,
     *,
     home: Path,
     patterns: Sequence[str],
@@ -162,7 +169,7 @@ def _found(
                 f"{settings.template}: no input for the {name} was found; name one with --bind {name}=NODE.input "
                 "(see `burst template show`)"
             )
-    pictures = picture_items(directories, home=home, output_dir=settings.output_dir, patterns=patterns, masks=rule)
+    pictures = picture_items(directories, home=home, placement=placement, patterns=patterns, masks=rule)
     notes = []
     if pictures.lonely_masks:
         named = ", ".join(pictures.lonely_masks[:3])

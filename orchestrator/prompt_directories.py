@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.errors import UsageError
-from orchestrator.formatting import folded
 from state.item import Item, Status
 
 PROMPT_PATTERNS = ("*.txt",)
@@ -34,27 +33,10 @@ def prompt_items(directories: Sequence[Path], *, home: Path, patterns: Sequence[
     return list({item.key: item for item in items}.values())
 
 
-def refuse_collisions(items: Iterable[Item], *, beside: Iterable[Item] = ()) -> None:
-    """No new item may end in the file of another, or of one that is `beside` it. Errors: UsageError that names both."""
-    places = {_place(item): item.key for item in beside}
-    for item in items:
-        other = places.setdefault(_place(item), item.key)
-        if other != item.key:
-            raise UsageError(
-                f"{other} and {item.key} would both be saved as {item.subfolder}/{Path(item.name).stem}; "
-                "rename one, or give them directories of different names"
-            )
-
-
 def natural_key(path: Path) -> list[tuple[int, str]]:
     """Sorts numbers inside names by value."""
     parts = re.split(r"(\d+)", str(path).casefold())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts if part]
-
-
-def _place(item: Item) -> tuple[str, str]:
-    """Where its files go, as a disk sees it that tells neither case nor composed letters apart."""
-    return folded(item.subfolder), folded(Path(item.name).stem)
 
 
 def item_of(path: Path, *, root: Path, home: Path) -> Item:

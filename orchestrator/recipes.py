@@ -43,8 +43,12 @@ class Recipes:
     def __init__(self, book: RecipeBook | None, home: Path) -> None:
         """`book`: None before the state exists. `home`: the state file's directory, where relative paths start."""
         self._book = book
-        self._home = home
+        self.home = home
         self._known: dict[str, LoadedRecipe] = {}
+
+    def all(self) -> dict[str, Recipe]:
+        """Every recipe of the state that can be read, by its id."""
+        return self._book.all() if self._book is not None else {}
 
     def recipe(self, recipe_id: str) -> Recipe:
         """Errors: RecipeUnusable."""
@@ -73,7 +77,7 @@ class Recipes:
                 "no template is set; name a workflow file or a shipped one: burst init … --template NAME "
                 f"(shipped: {', '.join(templates.shipped_workflows())})"
             )
-        workflow = templates.load_workflow(name, relative_to=self._home)
+        workflow = templates.load_workflow(name, relative_to=self.home)
         kept = workflow.name if workflow.path is None else self.kept(workflow.path)
         return self.from_graph(workflow.graph, settings, name=kept, servers=servers)
 
@@ -98,7 +102,7 @@ class Recipes:
 
     def kept(self, path: Path) -> str:
         """How a recipe names an absolute path."""
-        return kept_path(path, self._home)
+        return kept_path(path, self.home)
 
     def keep(self, loaded: LoadedRecipe) -> Recipe:
         """Make sure that the state has it; durable on return. Errors: as `RecipeBook.add`."""

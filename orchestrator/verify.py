@@ -11,7 +11,7 @@ from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import in_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs import Problem
-from orchestrator.outputs.placement import Placement
+from orchestrator.outputs.placement import placement_of
 from orchestrator.retries import keys_of
 from orchestrator.settings import Overrides, load_settings
 from state.item import Item, Status
@@ -75,9 +75,10 @@ def verify_outputs(
 
     `repair` makes the items due again whose files are not. Without it nothing is written and no lock is taken.
     """
-    placement = Placement(load_settings(state, overrides).output_dir, home=state.resolve().parent)
+    settings = load_settings(state, overrides)
     store = open_for_writing(state) if repair else open_store(state, read_only=True)
     try:
+        placement = placement_of(store, settings)
         problems: list[tuple[str, Problem]] = []
         checked = 0
         for item in store.items(Status.COMPLETED):
@@ -85,7 +86,7 @@ def verify_outputs(
             problems += [(item.key, problem) for problem in placement.verify(item, full=not quick)]
         put_back: list[Item] = []
         if repair and problems:
-            broken = {key for key, _ in problems}
+            broken = {key for key, problem in problems if problem.kind != "unknown"}
             put_back = change_all(store, store.get_many(broken), lambda item: item.start_over())
             store.settle(at_end=True)
         return Verified(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from orchestrator.outputs.placement import Placement, path_at
 from orchestrator.statistics import pictures_of
 from state.batch import BatchRecord
 from state.disk import Disk
@@ -19,8 +21,17 @@ SCHEMA = "burst.batch-info/1"
 NAME = "batch_info.json"
 
 
-def batch_info(record: BatchRecord, items: Sequence[Item], *, ended_at: datetime | None) -> dict[str, Any]:
-    """`ended_at`: None while items are left to do. `images_a_minute`: of the time that servers spent on them."""
+def batch_info(
+    record: BatchRecord,
+    items: Sequence[Item],
+    *,
+    ended_at: datetime | None,
+    path_of: Callable[[Item, str], str] = lambda item, path: path,
+) -> dict[str, Any]:
+    """`ended_at`: None while items are left to do. `path_of`: what a file is called here.
+
+    `images_a_minute`: of the time that servers spent on them.
+    """
     counts = {str(status): count for status, count in counts_of(items).items()}
     timed = [item for item in items if item.status is Status.COMPLETED and item.seconds]
     seconds = sum(item.seconds or 0.0 for item in timed)
@@ -38,7 +49,7 @@ def batch_info(record: BatchRecord, items: Sequence[Item], *, ended_at: datetime
         "axes": record.axes,
         "totals": {"items": len(items), **counts, "images": sum(len(pictures_of(item)) for item in items)},
         "images_a_minute": round(60 * pictures / seconds, 2) if seconds else None,
-        "images": [image for item in items for image in _images(item)],
+        "images": [image for item in items for image in _images(item, path_of)],
     }
 
 
@@ -61,7 +72,26 @@ def write_batch_info(path: Path, info: dict[str, Any], *, disk: Disk) -> None:
     disk.replace(temporary, path)
 
 
-def _images(item: Item) -> list[dict[str, Any]]:
+def infos_of(
+    placement: Placement, record: BatchRecord, items: Sequence[Item], *, ended_at: datetime | None
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Where a batch_info.json is, and what it says: one under each output root of the batch's items.
+
+    Errors: OutputRefused, RecipeUnusable.
+    """
+    for root in placement.roots_of_batch(record, items):
+        yield (
+            info_path(root, record),
+            batch_info(record, items, ended_at=ended_at, path_of=partial(placement.path_from, root)),
+        )
+
+
+def info_path(root: Path, record: BatchRecord) -> Path:
+    """Where it is under an output root. Errors: OutputRefused."""
+    return path_at(root, f"{record.directory}/{NAME}")
+
+
+def _images(item: Item, path_of: Callable[[Item, str], str]) -> list[dict[str, Any]]:
     """One for each picture; one without a file for an item that has none yet, or never will."""
     said = {
         "index": item.index,
@@ -71,5 +101,5 @@ def _images(item: Item) -> list[dict[str, Any]]:
     }
     if item.error is not None:
         said["error"] = item.error.message
-    files = [picture.path for picture in pictures_of(item)] if item.status is Status.COMPLETED else []
+    files = [path_of(item, picture.path) for picture in pictures_of(item)] if item.status is Status.COMPLETED else []
     return [{"file": file, **said} for file in files] or [{"file": None, **said}]

@@ -14,7 +14,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import UsageError
 from orchestrator.formatting import counted, in_lines, spoken_bytes
 from orchestrator.migration import open_for_writing
-from orchestrator.outputs.placement import Placement
+from orchestrator.outputs.placement import placement_of
 from orchestrator.settings import Overrides, load_settings
 from state.open_store import open_store
 
@@ -78,7 +78,7 @@ def clean_batches(
     Only files that their records name and that are still as recorded, and a batch directory's own batch_info.json.
     Killed in between and repeated, it goes on: what is gone is passed over. Errors: StateError, SettingsError, OSError.
     """
-    placement = Placement(load_settings(state, overrides).output_dir, home=state.resolve().parent)
+    settings = load_settings(state, overrides)
     clock = clock or Clock()
     store = open_store(state, read_only=True) if dry_run else open_for_writing(state, clock=clock)
     try:
@@ -86,7 +86,7 @@ def clean_batches(
         before = clock.now() - older_than
         old = {view.id: view for view in views_of(store, there) if not view.left and view.last_at < before}
         records = [view.record for view in old.values()]
-        gone = remove_batches(store, records, placement=placement, at=clock.now(), dry_run=dry_run)
+        gone = remove_batches(store, records, placement=placement_of(store, settings), at=clock.now(), dry_run=dry_run)
         return Cleaned(tuple(old), gone.files, gone.bytes, gone.kept, dry_run)
     finally:
         store.close()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.batches.batch_info import NAME, batch_info, counts_of, write_batch_info
+from orchestrator.batches.batch_info import NAME, counts_of, infos_of, write_batch_info
 from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.batches.notify import LAST_SECONDS, Notifier
 from orchestrator.clock import Clock
@@ -141,9 +141,9 @@ class BatchCompletion:
 
     def _write_info(self, record: BatchRecord, items: Sequence[Item], *, ended_at: datetime | None) -> None:
         """What the output directory refuses keeps nobody from hearing of a batch's end."""
-        info = batch_info(record, items, ended_at=ended_at)
         try:
-            write_batch_info(self._placement.batch_path(record, NAME), info, disk=self._disk)
+            for path, info in infos_of(self._placement, record, items, ended_at=ended_at):
+                write_batch_info(path, info, disk=self._disk)
         except (BurstError, OSError) as error:
             self._note(f"the {NAME} of batch {record.batch} could not be written: {error}")
 

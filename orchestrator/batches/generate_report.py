@@ -26,8 +26,8 @@ class Generated:
     """What became of a batch so far."""
 
     record: BatchRecord
-    directory: Path
-    """Where its images go."""
+    directories: tuple[str, ...]
+    """Where its images go: one, unless some of its items were given another output root since."""
     counts: dict[Status, int]
     failures: tuple[tuple[str, str], ...]
     """Picture and reason, in the batch's order."""
@@ -73,6 +73,11 @@ class Generated:
         )
 
     @property
+    def directory(self) -> Path:
+        """Where its images go, or most of them."""
+        return Path(self.directories[0])
+
+    @property
     def left(self) -> int:
         return remaining(self.counts)
 
@@ -83,7 +88,8 @@ class Generated:
             "batch": self.record.batch,
             "name": self.record.name,
             "continued": self.continued,
-            "directory": str(self.directory),
+            "directory": self.directories[0],
+            "directories": list(self.directories),
             "total": self.record.total,
             "counts": {str(status): count for status, count in self.counts.items()},
             "left": self.left,
@@ -112,7 +118,7 @@ class Generated:
             lines.append(f"Stopped: {self.reason}")
         lines += [f"Note: {note}" for note in self.notes]
         if done:
-            lines.append(f"Pictures are in {self.directory}")
+            lines.append(f"Pictures are in {' and '.join(self.directories)}")
         if self.left:
             lines.append(f"{counted(self.left)} left. Next: {self.resume}")
         return in_lines(lines)
@@ -123,7 +129,7 @@ class Generated:
                 f"Batch {self.record.label}: {counted(self.record.total)}"
                 + (f", {self.left} left" if self.continued else " added"),
                 *(f"Note: {note}" for note in self.notes),
-                f"Pictures will be in {self.directory}",
+                f"Pictures will be in {' and '.join(self.directories)}",
                 f"The next burst makes them, or the one that is at work. Next: {self.resume}",
             ]
         )
@@ -165,8 +171,6 @@ class Planned:
 def resuming(said: Overrides, kept: Settings) -> str:
     """The command for what is left of a batch: what was said for it and is not remembered has to be said again."""
     words = ["burst", "run"]
-    if said.output_dir is not None and said.output_dir.absolute() != kept.output_dir:
-        words += ["--output", str(said.output_dir)]
     servers = parse_servers(said.servers, source="--server", known=kept.servers) if said.servers else ()
     if servers and servers != kept.servers:
         words += [word for server in servers for word in ("--server", server.argument)]

@@ -10,14 +10,14 @@ import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import takewhile
+from itertools import product, takewhile
 from pathlib import Path
 
 import msgspec
 
-from orchestrator.batches.batch_info import NAME, batch_info, counts_of, write_batch_info
+from orchestrator.batches.batch_info import NAME, counts_of, info_path, infos_of, write_batch_info
 from orchestrator.batches.layouts import WITH_INFO
-from orchestrator.errors import OutputRefused
+from orchestrator.errors import OutputRefused, RecipeUnusable
 from orchestrator.outputs.placement import Placement
 from orchestrator.statistics import pictures_of
 from state.batch import Batch, BatchRecord, GoneRecord
@@ -97,10 +97,10 @@ def _tell(store: Store, batch: Batch, placement: Placement) -> None:
     items = sorted((item for item in store.items() if item.batch == batch.id), key=lambda item: item.index or 0)
     if not batch.ends or remaining(counts_of(items)):
         return
-    with contextlib.suppress(OutputRefused):
-        path = placement.batch_path(batch.record, NAME)
-        if path.is_file():
-            write_batch_info(path, batch_info(batch.record, items, ended_at=batch.ends[-1].at), disk=Disk())
+    with contextlib.suppress(OutputRefused, RecipeUnusable):
+        for path, info in infos_of(placement, batch.record, items, ended_at=batch.ends[-1].at):
+            if path.is_file():
+                write_batch_info(path, info, disk=Disk())
 
 
 class _Files:
@@ -121,7 +121,7 @@ class _Files:
         """What the records of these name stays."""
         for item in items:
             for output in item.outputs:
-                with contextlib.suppress(OutputRefused):
+                with contextlib.suppress(OutputRefused, RecipeUnusable):
                     self._others.add(self._placement.real_path_of(item, output.path))
 
     def choose(self, item: Item, outputs: Iterable[OutputRecord]) -> None:
@@ -134,11 +134,11 @@ class _Files:
                 self._add(self._placement.path_of(item, output.path), output.path, self._placement.root_of(item))
 
     def choose_infos(self, records: Iterable[BatchRecord]) -> None:
-        for record in records:
-            recorded, root = f"{record.directory}/{NAME}", self._placement.root_of_batch(record)
+        for record, root in product(records, self._placement.roots()):
+            recorded = f"{record.directory}/{NAME}"
             with contextlib.suppress(OutputRefused):
                 if not self._spare(root, recorded):
-                    self._add(self._placement.batch_path(record, NAME), recorded, root)
+                    self._add(info_path(root, record), recorded, root)
 
     def remove(self) -> None:
         """Errors: OSError. What is gone already is passed over."""

@@ -15,9 +15,9 @@ from orchestrator.batches.batch_status import BatchView, view_of
 from orchestrator.batches.report_style import GRID_STYLE
 from orchestrator.batches.values import parted, parts_of
 from orchestrator.contact_sheet import PICTURES, embedded_picture
-from orchestrator.errors import OutputRefused, UsageError
+from orchestrator.errors import OutputRefused, RecipeUnusable, UsageError
 from orchestrator.formatting import counted, spoken_seconds
-from orchestrator.outputs.placement import Placement
+from orchestrator.outputs.placement import Placement, placement_of
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.sheet_style import STYLE
 from state.item import Item, OutputRecord, Status
@@ -58,11 +58,12 @@ def write_report(
     Pictures are linked by relative paths, or with `embed` put into the page, large ones as smaller copies. Errors:
     UsageError for a batch that is not there, or a file that cannot be written; StateError, SettingsError.
     """
-    placement = Placement(load_settings(state, overrides).output_dir, home=state.resolve().parent)
+    settings = load_settings(state, overrides)
     store = open_store(state, read_only=True)
     try:
         view = view_of(store, wanted)
         items = sorted((item for item in store.items() if item.batch == view.id), key=lambda item: item.index or 0)
+        placement = placement_of(store, settings)
     finally:
         store.close()
     target = (target or state.resolve().parent / f"report_{view.id}.html").absolute()
@@ -201,7 +202,7 @@ class _Page:
     def _path(self, item: Item, output: OutputRecord) -> Path | None:
         try:
             return self._placement.path_of(item, output.path)
-        except OutputRefused:
+        except (OutputRefused, RecipeUnusable):
             return None
 
     def _address(self, path: Path) -> str:

@@ -218,6 +218,7 @@ class Bursts:
         seconds = self._age.seconds()
         per_item = seconds / whole.completed if whole.completed else self._seconds_per_item()
         error = ended.error
+        filled = {str(root): count for root, count in self._placement.filled().items()}
         return BurstReport(
             burst=ended.burst,
             ended="error" if error is not None else ended.how,
@@ -239,7 +240,8 @@ class Bursts:
             seconds_per_item=per_item,
             seconds_left=per_item * remaining(counts) if per_item is not None else None,
             requests=sum(worker.context.client.requests_made for worker in self._workers),
-            output_dir=str(self._placement.default),
+            output_dir=next(iter(filled)) if len(filled) == 1 else str(self._placement.default),
+            output_dirs=filled,
             servers=tuple(worker.report() for worker in self._workers),
             failures=tuple(whole.failures),
             notes=tuple(whole.notes),

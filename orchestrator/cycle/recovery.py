@@ -96,7 +96,10 @@ class Recovery:
         """Half downloads of killed bursts, looked for once in each directory."""
         ids: dict[tuple[Outputs, str], list[str]] = {}
         for item in left:
-            outputs = self._context.placement.outputs_of(item)
+            try:
+                outputs = self._context.placement.outputs_of(item)
+            except RecipeUnusable:
+                continue
             folders = {item.subfolder, item.subfolder if item.sidecar is None else item.sidecar.rpartition("/")[0]}
             for subfolder in folders:
                 ids.setdefault((outputs, subfolder), []).extend([item.prompt_id or "", *item.previous_prompt_ids])

@@ -72,6 +72,9 @@ class BurstReport(msgspec.Struct, frozen=True):
     seconds_left: float | None
     requests: int
     output_dir: str
+    """Where this run's images went, if all went to one output root; else the default one."""
+    output_dirs: dict[str, int]
+    """Output root -> how many items' images this run brought there."""
     servers: tuple[ServerReport, ...] = ()
     failures: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
@@ -115,6 +118,7 @@ class BurstReport(msgspec.Struct, frozen=True):
             "seconds_left": _rounded(self.seconds_left),
             "requests": self.requests,
             "output_dir": self.output_dir,
+            "output_dirs": self.output_dirs,
             "servers": [server.as_json() for server in self.servers],
             "failures": [{"item": key, "message": message} for key, message in self.failures],
             "notes": list(self.notes),
@@ -131,8 +135,13 @@ class BurstReport(msgspec.Struct, frozen=True):
         lines.append(self._next())
         lines += [f"Note: {note}" for note in self.notes]
         if self.completed:
-            lines.append(f"Pictures are in {self.output_dir}")
+            lines.append(f"Pictures are in {self._places()}")
         return in_lines(lines)
+
+    def _places(self) -> str:
+        if len(self.output_dirs) < 2:
+            return self.output_dir
+        return " and ".join(f"{root} ({counted(count)})" for root, count in self.output_dirs.items())
 
     def _headline(self) -> str:
         parts = [f"{self.completed} completed"]

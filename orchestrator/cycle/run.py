@@ -126,7 +126,7 @@ class Run:
                 self._notes.note(kept)
             memory = Memory(log, log.read())
             limit = self._limit(memory.records)
-            shared = self._shared(settings, preparation, store)
+            shared = self._shared(settings, recipes, preparation, store)
             self._placement, self._dispatch = shared.placement, shared.dispatch
             deadline = None if limit is None else self._age.started + limit
             abandon, seen = self._request.abandon_server, hosts_seen(memory.records)
@@ -180,7 +180,7 @@ class Run:
         move = ServerMove.between(*self._request.server_moved)
         return move_server(self._request.state, store, settings, move, note=self._notes.note)
 
-    def _shared(self, settings: Settings, preparation: Preparation, store: Store) -> SharedContext:
+    def _shared(self, settings: Settings, recipes: Recipes, preparation: Preparation, store: Store) -> SharedContext:
         request = self._request
         dispatch = Dispatch(
             store,
@@ -190,7 +190,7 @@ class Run:
             on_error=request.on_error,
             batch=request.batch,
         )
-        placement = Placement(settings.output_dir, home=store.location.home, overwrite=request.overwrite)
+        placement = Placement(recipes, settings.output_dir, overwrite=request.overwrite)
         if request.overwrite:
             placement.spare(store.items())
         return SharedContext(

@@ -40,6 +40,8 @@ class Outputs:
         """Held while a temporary file is made, renamed or removed: never while one is filled or synced."""
         self._prepared: set[Path] = set()
         self._in_flight: set[Path] = set()
+        self.placed_count = 0
+        """How many items' outputs it gave their names."""
         self._abandoned = False
 
     def target_names(self, subfolder: str, filename: str, extensions: Sequence[str]) -> list[Path]:
@@ -157,6 +159,7 @@ class Outputs:
             named = [one for one, outcome in zip(fetched, outcomes, strict=True) if isinstance(outcome, list)]
             for folder in dict.fromkeys(waiting.target.parent for one in named for waiting in one.waiting):
                 self._disk.sync_directory(folder)
+            self.placed_count += len(named)
         finally:
             for one in fetched:
                 self.discard(one)

@@ -1,6 +1,7 @@
 """The one door from an output directory and a path to a file: where an item's files are, and what lies there.
 
-Nobody else joins the two. `Outputs` is how a run brings files to such a directory.
+Nobody else joins the two. Each item's files are under the output root of its recipe: local directories, any number for
+one state, which may lie in one another. `Outputs` is how a run brings files to one of them.
 """
 
 from __future__ import annotations
@@ -9,78 +10,138 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import OutputRefused
+from orchestrator.errors import OutputRefused, RecipeUnusable
+from orchestrator.formatting import folded
 from orchestrator.outputs import names
 from orchestrator.outputs.claims import Claims, RealPaths
 from orchestrator.outputs.directory import Outputs
 from orchestrator.outputs.fetched import Fetched, Placed
 from orchestrator.outputs.verification import Problem, verify
+from orchestrator.recipes import Recipes
+from orchestrator.settings import Settings
 from state.disk import Disk
 from state.item import Item, OutputRecord
 
 if TYPE_CHECKING:
     from state.batch import BatchRecord
+    from state.store import Store
 
 
 class Placement:
     """Of one state. Any thread may use it; `place` one at a time."""
 
-    def __init__(self, default: Path, *, home: Path, disk: Disk | None = None, overwrite: bool = False) -> None:
-        """`default`: where the outputs of items are that name no other place. `home`: the state file's directory.
-
-        `overwrite`: as of `Outputs`.
-        """
+    def __init__(self, recipes: Recipes, default: Path, *, disk: Disk | None = None, overwrite: bool = False) -> None:
+        """`default`: the output root of items without a recipe. `overwrite`: as of `Outputs`."""
         self.default = default
-        self._home = home
+        self._recipes = recipes
+        self._roots: dict[str, Path] = {}
+        """By a recipe's id."""
         self._disk = disk or Disk()
         self._overwrite = overwrite
         self._real = RealPaths()
         self._claims = Claims(self._real)
+        self._folders: dict[tuple[Path, str], str] = {}
         self._mutex = threading.RLock()
         self._outputs: dict[str, Outputs] = {}
         self._abandoned = False
 
     def roots(self) -> list[Path]:
-        """Every directory that outputs of its items may be in, the default first."""
-        return [self.default]
+        """Every output root that the state knows, the default first."""
+        kept = (self._at_home(recipe.output) for recipe in self._recipes.all().values())
+        return list(dict.fromkeys((self.default, *kept)))
 
     def root_of(self, item: Item) -> Path:
-        """The directory that the item's paths are relative to."""
-        return self.default
+        """The directory that the item's paths are relative to. Errors: RecipeUnusable."""
+        return self._root(item.recipe)
+
+    def roots_of(self, items: Iterable[Item]) -> list[Path]:
+        """The output roots of these items, each once; what is not known of an item's recipe is passed over."""
+        found: dict[Path, None] = {}
+        for recipe_id in dict.fromkeys(item.recipe for item in items):
+            with contextlib.suppress(RecipeUnusable):
+                found[self._root(recipe_id)] = None
+        return list(found)
 
     def path_of(self, item: Item, relative: str) -> Path:
-        """One of its files. Errors: OutputRefused for a path that leaves its directory."""
+        """One of its files. Errors: OutputRefused for a path that leaves its output root; RecipeUnusable."""
         return names.inside(self.root_of(item), relative)
 
+    def path_from(self, root: Path, item: Item, relative: str) -> str:
+        """One of its files as seen from an output root: its own, or another's."""
+        with contextlib.suppress(OutputRefused, RecipeUnusable):
+            if self.root_of(item) != root:
+                return Path(os.path.relpath(self.path_of(item, relative), root)).as_posix()
+        return relative
+
     def found(self, item: Item, relative: str) -> Path | None:
-        """One of its files that is there, and that neither its name nor a link leads out of its directory."""
-        return file_at(self.root_of(item), relative)
+        """One of its files that is there, and that neither its name nor a link leads out of its output root."""
+        try:
+            return file_at(self.root_of(item), relative)
+        except RecipeUnusable:
+            return None
 
     def real_path_of(self, item: Item, relative: str) -> str:
         """Where a file of it lies once links are followed: the same for all ways to one place. Errors: as `path_of`."""
         return self._real.of(self.path_of(item, relative))
 
     def verify(self, item: Item, *, full: bool, outputs: Sequence[OutputRecord] | None = None) -> list[Problem]:
-        """What of its recorded outputs, or of these of them, is not as recorded; see `verification.verify`."""
-        return verify(self.root_of(item), item.outputs if outputs is None else outputs, full=full)
+        """What of its recorded outputs, or of these of them, is not as recorded; see `verification.verify`.
 
-    def root_of_batch(self, batch: BatchRecord) -> Path:
-        """The directory that a batch's own is relative to."""
-        return self.default
+        Where its recipe cannot be read nobody knows where they are: `unknown`, whatever has become of them.
+        """
+        chosen = item.outputs if outputs is None else outputs
+        try:
+            return verify(self.root_of(item), chosen, full=full)
+        except RecipeUnusable as error:
+            return [
+                Problem(output.path, "unknown", f"where {output.path} is, is not known: {error}") for output in chosen
+            ]
 
-    def directory_of(self, batch: BatchRecord) -> Path:
-        """A batch's own directory. Errors: OutputRefused."""
-        return self.root_of_batch(batch) / names.checked_folder(batch.directory)
+    def roots_of_batch(self, batch: BatchRecord, items: Iterable[Item]) -> list[Path]:
+        """The output roots of a batch's items; where there are none, the one that it was requested for.
 
-    def batch_path(self, batch: BatchRecord, name: str) -> Path:
-        """A file in a batch's own directory. Errors: OutputRefused."""
-        return names.inside(self.directory_of(batch), name)
+        Errors: RecipeUnusable.
+        """
+        return self.roots_of(items) or [self._root(batch.recipe)]
+
+    def directories_of(self, batch: BatchRecord, items: Iterable[Item]) -> list[Path]:
+        """The batch's own directory under each of its output roots. Errors: OutputRefused, RecipeUnusable."""
+        return [directory_at(root, batch.directory) for root in self.roots_of_batch(batch, items)]
+
+    def shown_directories(self, batch: BatchRecord, items: Iterable[Item]) -> tuple[str, ...]:
+        """The same for messages; by its name alone where its recipe cannot be read."""
+        try:
+            return tuple(map(str, self.directories_of(batch, items)))
+        except (OutputRefused, RecipeUnusable):
+            return (batch.directory,)
+
+    def shown_place(self, item: Item) -> str:
+        """For messages: what an item's files are named after, with its output root where that is not the default."""
+        place = f"{item.subfolder}/{PurePosixPath(item.name).stem}"
+        root = self.root_of(item)
+        return place if root == self.default else f"{root}/{place}"
+
+    def place_key(self, item: Item) -> str:
+        """The same for all items whose files would get in each other's way, whatever output root and links lead there.
+
+        As a disk sees it that tells neither case nor composed letters apart. Errors: RecipeUnusable.
+        """
+        root = self.root_of(item)
+        try:
+            (path,) = names.output_names(item.subfolder, item.name, (".png",))
+        except OutputRefused:
+            # Nothing will be saved there; only the very same name is the same place.
+            return folded(f"{root}/{item.subfolder}\0{item.name}")
+        folder = self._folders.get((root, item.subfolder))
+        if folder is None:
+            folder = self._folders[root, item.subfolder] = folded(self._real.directory(str(root / path.parent)))
+        return f"{folder}/{folded(path.stem)}"
 
     def outputs_of(self, item: Item) -> Outputs:
-        """What brings the item's files to their places."""
+        """What brings the item's files to their places. Errors: RecipeUnusable."""
         return self.outputs_at(self.root_of(item))
 
     def outputs_at(self, root: Path) -> Outputs:
@@ -115,10 +176,28 @@ class Placement:
         self._claims.spare(place for item in items for place in self._never_replaced(item))
 
     def _never_replaced(self, item: Item) -> Iterator[Path]:
-        yield from (self._home / upload for upload in item.upload_paths.values())
+        yield from (self._recipes.home / upload for upload in item.upload_paths.values())
         for output in item.outputs:
-            with contextlib.suppress(OutputRefused):
+            with contextlib.suppress(OutputRefused, RecipeUnusable):
                 yield self.path_of(item, output.path)
+
+    def _root(self, recipe_id: str | None) -> Path:
+        if recipe_id is None:
+            return self.default
+        if recipe_id not in self._roots:
+            self._roots[recipe_id] = self._at_home(self._recipes.recipe(recipe_id).output)
+        return self._roots[recipe_id]
+
+    def _at_home(self, kept: str) -> Path:
+        """A root as a recipe names it."""
+        return self._recipes.home / kept
+
+    def filled(self) -> dict[Path, int]:
+        """How many items' outputs this brought to which output root."""
+        with self._mutex:
+            return {
+                outputs.output_dir: outputs.placed_count for outputs in self._outputs.values() if outputs.placed_count
+            }
 
     def abandon(self) -> None:
         """As `Outputs.abandon`, for all of them."""
@@ -128,15 +207,25 @@ class Placement:
                 outputs.abandon()
 
 
+def placement_of(store: Store, settings: Settings, *, overwrite: bool = False) -> Placement:
+    """Of an open state."""
+    return Placement(Recipes(store.recipes, store.location.home), settings.output_dir, overwrite=overwrite)
+
+
 def path_at(root: Path, relative: str) -> Path:
     """A file below `root`, there or not. Errors: OutputRefused for a path that leaves it."""
     return names.inside(root, relative)
 
 
+def directory_at(root: Path, relative: str) -> Path:
+    """A directory in `root`, or with `""` that one itself. Errors: OutputRefused for a path that leaves it."""
+    return root / names.checked_folder(relative)
+
+
 def directories_at(root: Path, relative: str) -> list[str]:
     """The names of the directories in one below `root` (`""`: in itself), sorted; links are none."""
     try:
-        with os.scandir(root / names.checked_folder(relative)) as entries:
+        with os.scandir(directory_at(root, relative)) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:
         return []

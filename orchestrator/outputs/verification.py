@@ -14,7 +14,7 @@ from state.item import OutputRecord
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a recorded output. `kind`: missing, cut, changed or refused."""
+    """What is wrong with a recorded output. `kind`: missing, cut, changed, refused or unknown."""
 
     path: str
     kind: str

@@ -53,7 +53,7 @@ def progress_of(state: WatchedState, batch: WatchedBatch, *, message: str | None
         name=batch.record.name,
         prompt=_prompt(batch),
         parameters=batch.record.parameters,
-        directory=str(state.placement.directory_of(batch.record)),
+        directory=", ".join(state.placement.shown_directories(batch.record, items)),
         message=message if remaining(counts) else None,
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from orchestrator.cycle.pacing import seconds_per_item
 from orchestrator.errors import BurstError, RequestConflict
 from orchestrator.outputs.placement import Placement
+from orchestrator.recipes import Recipes
 from orchestrator.settings import Overrides, Settings, load_settings
 from state.batch import Batch, BatchRecord
 from state.burst_record import BurstRecord
@@ -66,6 +67,7 @@ class WatchedState:
         self._pending: dict[str, set[str]] = {}
         """The keys of pending items of each batch."""
         self._settings: tuple[Hashable, Settings] | None = None
+        self._placement: Placement | None = None
         self._bursts_stamp: Hashable = None
         self._bursts: list[BurstRecord] = []
         self._pace: float | None = None
@@ -94,7 +96,11 @@ class WatchedState:
     @property
     def placement(self) -> Placement:
         """Where its files are. Errors: SettingsError."""
-        return Placement(self.settings.output_dir, home=self.path.parent)
+        with self._mutex:
+            settings = self.settings
+            if self._placement is None or self._placement.default != settings.output_dir:
+                self._placement = Placement(Recipes(self.parts.recipes, self.path.parent), settings.output_dir)
+            return self._placement
 
     @property
     def bursts(self) -> list[BurstRecord]:

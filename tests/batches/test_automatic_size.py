@@ -29,6 +29,7 @@ from orchestrator.cycle.uploads import ReadyItem
 from orchestrator.errors import UsageError
 from orchestrator.generation import Generated, Generation, Planned
 from orchestrator.outputs.placement import Placement
+from orchestrator.recipes import Recipes
 from orchestrator.sandbox import Sandbox
 from orchestrator.servers import parse_server
 from orchestrator.web.batch_start import again
@@ -287,7 +288,7 @@ def test_a_graph_that_was_filled_before_the_halving_is_not_sent(project: Project
             store=store,
             server=parse_server(sandbox.url),
             client=client,
-            placement=Placement(project.output, home=project.home),
+            placement=Placement(Recipes(store.recipes, project.home), project.output),
             preparation=preparation_of(project.home, project.home / "template.json", book=store.recipes),
             dispatch=Dispatch(store, progress=Silent(), on_error="continue"),
             options=Options(),

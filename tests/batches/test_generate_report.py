@@ -21,7 +21,7 @@ PENDING, COMPLETED, FAILED, CANCELLED = Status.PENDING, Status.COMPLETED, Status
 def report(**said: Any) -> BurstReport:
     nothing: dict[str, Any] = dict.fromkeys(BurstReport.__struct_fields__, 0)
     texts = {"burst": "b", "ended": "done", "reason": None, "output_dir": "output"}
-    empty = {"counts": {}, "next_batch": [], "seconds_per_item": None, "seconds_left": None}
+    empty = {"counts": {}, "next_batch": [], "output_dirs": {}, "seconds_per_item": None, "seconds_left": None}
     empty |= {"servers": [], "failures": [], "notes": []}
     return msgspec.convert(nothing | texts | empty | said, BurstReport)
 
@@ -40,7 +40,7 @@ def outcome(*statuses: Status, report: BurstReport | None, on_error: Any = "stop
         )
         for index, status in enumerate(statuses, 1)
     ]
-    return Generated.of(record, items, report, ended=ended, directory=Path("/o/d"), seconds=1.0)
+    return Generated.of(record, items, report, ended=ended, directories=("/o/d",), seconds=1.0)
 
 
 STOPPED = "d/image_2.png failed, and --on-error is stop"
@@ -84,8 +84,7 @@ def test_what_the_bursts_note_is_said_for_people_too() -> None:
     ("said", "command"),
     [
         ({}, "burst run"),
-        ({"output_dir": Path("kept")}, "burst run"),
-        ({"output_dir": Path("an other")}, "burst run --output 'an other'"),
+        ({"output_dir": Path("another")}, "burst run"),
         ({"servers": ("127.0.0.1:8188",)}, "burst run"),
         (
             {"servers": ("gpu1:8188", "http://me:hunter2@gpu2:8188/")},

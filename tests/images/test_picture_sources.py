@@ -13,6 +13,8 @@ from support.image_project import INVERT, MASKED, PictureProject, draw
 from orchestrator.errors import TemplateError, UsageError
 from orchestrator.image_directories import MaskRule, Pictures, picture_items
 from orchestrator.init_state import init_state
+from orchestrator.outputs.placement import Placement
+from orchestrator.recipes import Recipes
 from orchestrator.settings import Overrides
 from state.item import Status
 from state.open_store import open_store
@@ -28,7 +30,8 @@ def pictures(root: Path, *names: str) -> Path:
 
 
 def found(*roots: Path, home: Path, **asked: Any) -> Pictures:
-    return picture_items(roots, home=home, **{"output_dir": home / "output"} | asked)
+    placement = Placement(Recipes(None, home), asked.pop("output_dir", home / "output"))
+    return picture_items(roots, home=home, placement=placement, **asked)
 
 
 def keys(items: Pictures) -> list[str]:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import UsageError
-from orchestrator.prompt_directories import natural_key, prompt_items, refuse_collisions
-from state.item import Item, Status
+from orchestrator.prompt_directories import natural_key, prompt_items
+from state.item import Status
 
 
 def prompts(root: Path, *names: str) -> Path:
@@ -67,15 +67,6 @@ def test_a_directory_without_prompts_is_refused(tmp_path: Path, name: str) -> No
     (tmp_path / "a_file").write_text("x")
     with pytest.raises(UsageError, match=name):
         prompt_items([tmp_path / name], home=tmp_path)
-
-
-def test_two_items_that_would_share_a_file_are_named() -> None:
-    items = [
-        Item(key=key, status=Status.PENDING, subfolder="EP01", filename=name)
-        for key, name in (("x/EP01/a.txt", "a.txt"), ("y/EP01/A.TXT", "A.TXT"))
-    ]
-    with pytest.raises(UsageError, match=r"x/EP01/a\.txt and y/EP01/A\.TXT"):
-        refuse_collisions(items)
 
 
 @given(st.lists(st.text(min_size=1), min_size=2))

@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from orchestrator.contact_sheet import write_contact_sheet
 from orchestrator.outputs.placement import Placement
+from orchestrator.recipes import Recipes
 from state.item import ErrorRecord, Item, OutputRecord, Status
 
 
@@ -61,7 +62,7 @@ def sheet(folder: Path, *items: Item) -> Page:
     target = write_contact_sheet(
         folder / "sheet.html",
         items,
-        placement=Placement(folder / "output", home=folder),
+        placement=Placement(Recipes(None, folder), folder / "output"),
         home=folder,
         title="a <title>",
         summary="s & t",
@@ -154,7 +155,9 @@ def test_items_without_a_picture_say_why(tmp_path: Path) -> None:
 
 
 def test_it_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
-    write_contact_sheet(tmp_path / "s.html", [], placement=Placement(tmp_path, home=tmp_path), home=tmp_path, title="t")
+    write_contact_sheet(
+        tmp_path / "s.html", [], placement=Placement(Recipes(None, tmp_path), tmp_path), home=tmp_path, title="t"
+    )
     text = (tmp_path / "s.html").read_text()
     assert not re.search(r"https?://|<link|<script|@import", text)
     assert "prefers-color-scheme: dark" in text

@@ -12,6 +12,7 @@ from typing import Any
 from orchestrator.batches.completion import BatchCompletion
 from orchestrator.clock import Clock
 from orchestrator.outputs.placement import Placement
+from orchestrator.recipes import Recipes
 from state.batch import Batch, BatchRecord
 from state.item import ErrorRecord, Item, OutputRecord, Status
 from state.open_store import open_store
@@ -35,10 +36,10 @@ class Scene:
 
     def __init__(self, home: Path, *, count: int = 2, clock: Clock | None = None, **said: Any) -> None:
         self.output = home / "output"
-        self.placement = Placement(self.output, home=home)
         self.clock = clock or SetClock()
         self.store = open_store(home / "state.json", create=True)
         self.log = self.store.batches
+        self.placement = Placement(Recipes(self.store.recipes, home), self.output)
         self.notes: list[str] = []
         self.name = "b1"
         self.add(self.name, count=count, **said)

@@ -21,6 +21,7 @@ from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.worker import Worker
 from orchestrator.errors import ServerUnreachable
 from orchestrator.outputs.placement import Placement
+from orchestrator.recipes import Recipes
 from orchestrator.servers import parse_server
 from state.item import Item, Priority, Status
 from state.open_store import open_store
@@ -177,7 +178,7 @@ class Simulation:
         self.store = open_store(state, clock=clock, disk=FastDisk())
         self.add([f"{number:04}.txt" for number in range(items)], priorities=priorities)
         self.work = Dispatch(self.store, progress=Silent(), on_error="continue", **asked)
-        placement = Placement(folder / "output", home=folder, disk=FastDisk())
+        placement = Placement(Recipes(self.store.recipes, folder), folder / "output", disk=FastDisk())
         prompts = preparation_of(folder, "smoke", book=self.store.recipes)
         self.workers = [
             Worker(

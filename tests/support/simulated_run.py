@@ -14,6 +14,7 @@ from orchestrator.cycle.worker import Worker
 from orchestrator.errors import BurstError
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
+from orchestrator.recipes import Recipes
 from orchestrator.servers import parse_server
 from state.item import Status
 from state.open_store import open_store
@@ -38,7 +39,7 @@ class SimulatedRun:
         disk = KillableDisk(self.fuse)
         self._store = open_store(home / "state.json", disk=disk, clock=clock)
         self._dispatch = Dispatch(self._store, progress=Silent(), ahead=ahead, on_error="continue")
-        placement = Placement(home / "output", home=home, disk=disk)
+        placement = Placement(Recipes(self._store.recipes, home), home / "output", disk=disk)
         prompts = preparation_of(home, "smoke", book=self._store.recipes)
         self._workers = [self._lane(server, placement, prompts, alone=len(servers) == 1) for server in servers]
         self._due = [(clock.seconds, at) for at in range(len(servers))]
