@@ -236,6 +236,7 @@ def test_an_original_is_never_overwritten(make_project: MakeProject, sandbox: Sa
     """Not even with --overwrite into the directory that holds it."""
     project = make_project(count=2)
     before = {path: path.read_bytes() for path in project.photos.rglob("*.png")}
+    project.take_recipes_out()
     ended = project.run("--overwrite", "--output", str(project.photos))
     assert ended.code == 1
     assert "photo_001.png is another item's already" in ended.err

@@ -123,7 +123,7 @@ def context(store: Store, client: Any, **preparing: Any) -> WorkerContext:
         store=store,
         server=parse_server("http://127.0.0.1:1"),
         client=client,
-        placement=Placement(home / "output", home=home),
+        placement=Placement(Recipes(store.recipes, home), home / "output"),
         preparation=preparation_of(home, "smoke", book=store.recipes, **preparing),
         dispatch=Dispatch(store, progress=Silent(), on_error="continue"),
         options=Options(),
