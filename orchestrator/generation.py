@@ -314,7 +314,7 @@ class Generation:
 
     def _note_delivered(self, chosen: _Chosen, generated: Generated) -> None:
         """The caller has what it asked for. A report with work left is no answer: the same request goes on with it."""
-        if chosen.call is None or (generated.left and not self._queue_only):
+        if chosen.call is None or (generated.remaining and not self._queue_only):
             return
         try:
             self._parts.batches.append(

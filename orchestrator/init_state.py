@@ -20,6 +20,7 @@ from orchestrator.preparation import Preparation
 from orchestrator.prompt_directories import PROMPT_PATTERNS, prompt_items
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Overrides, Settings, kept_settings, load_settings, refuse_secrets, save_settings
+from state.counts import Counts
 from state.item import Item, Status
 from state.open_store import parts_of
 from state.store import Store, change_all
@@ -36,7 +37,7 @@ class InitReport:
     found: int
     added: int
     put_back: tuple[str, ...]
-    counts: dict[Status, int]
+    counts: Counts
     noun: str = "prompt file"
     """What was found."""
     masks: int = 0
@@ -54,7 +55,7 @@ class InitReport:
             "texts": self.texts,
             "added": self.added,
             "put_back": list(self.put_back),
-            "counts": {str(status): count for status, count in self.counts.items()},
+            "counts": self.counts.as_json(),
             "template": self.settings.template,
             "output_dir": str(self.settings.output_dir),
             "servers": [server.url for server in self.settings.servers],
@@ -65,7 +66,7 @@ class InitReport:
         """A few lines for a person, with what to type next."""
         beside = [f"{number} with a {what}" for number, what in ((self.masks, "mask"), (self.texts, "text")) if number]
         found = ", ".join([f"{counted(self.found, self.noun)} found", *beside])
-        lines = [f"{self.state}: {sum(self.counts.values())} items, {self.added} added now, {found}"]
+        lines = [f"{self.state}: {self.counts.total} items, {self.added} added now, {found}"]
         lines += [f"Note: {note}" for note in self.notes]
         if self.put_back:
             lines.append(f"Put back, because prompt, inputs or workflow changed: {', '.join(self.put_back[:5])}")

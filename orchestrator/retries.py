@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
+from state.counts import Counts
 from state.item import Item, Status
 from state.store import Store, change_all
 
@@ -24,7 +25,7 @@ class Changed:
     what: str
     """Said of one item: `due again`."""
     keys: tuple[str, ...]
-    counts: dict[Status, int]
+    counts: Counts
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -32,7 +33,7 @@ class Changed:
         return {
             "schema": self.schema,
             "items": list(self.keys),
-            "counts": {str(status): count for status, count in self.counts.items()},
+            "counts": self.counts.as_json(),
             "notes": list(self.notes),
         }
 
@@ -73,7 +74,7 @@ def reset(state: Path) -> Changed:
     try:
         lock.acquire()
         store.refresh()
-        out = store.counts()[Status.SUBMITTED]
+        out = store.counts().submitted
         done = change_all(store, list(store.items()), lambda item: item.start_over())
         store.settle(at_end=True)
         notes = (f"{counted(out)} of them submitted: what the server still renders of them is rendered twice",)

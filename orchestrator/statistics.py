@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
@@ -12,7 +12,8 @@ from typing import Any
 from orchestrator.cycle.pacing import seconds_per_item
 from orchestrator.formatting import counted, in_lines, spoken_seconds
 from state.burst_record import BurstRecord
-from state.item import Item, OutputRecord, Status, remaining
+from state.counts import Counts
+from state.item import Item, OutputRecord, Status
 from state.store import Store
 
 _RECENT_COUNT = 100
@@ -29,9 +30,12 @@ class Statistics:
     """What the server took for one of the last 100 completed items."""
     pictures_per_minute: float | None
     """At the pace of the last bursts, idle time between them left out; see `pace_of`."""
-    queue_length: int
-    """Pending and submitted items."""
-    counts: Mapping[Status, int]
+    counts: Counts
+
+    @property
+    def queue_length(self) -> int:
+        """Pending and submitted items."""
+        return self.counts.remaining
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys."""
@@ -40,21 +44,20 @@ class Statistics:
             "images_per_minute": self.pictures_per_minute,
             "mean_seconds": self.mean_seconds,
             "queue_length": self.queue_length,
-            "total_completed": self.counts[Status.COMPLETED],
-            "total_failed": self.counts[Status.FAILED],
-            "total_cancelled": self.counts[Status.CANCELLED],
+            "total_completed": self.counts.completed,
+            "total_failed": self.counts.failed,
+            "total_cancelled": self.counts.cancelled,
         }
 
     def as_text(self) -> str:
         """Two lines for a person."""
         pace = f"{self.pictures_per_minute:.1f} images a minute" if self.pictures_per_minute else "no pace known yet"
         mean = f", {spoken_seconds(self.mean_seconds)} each on the server" if self.mean_seconds is not None else ""
-        ended = [f"{self.counts[status]} {status}" for status in (Status.FAILED, Status.CANCELLED)]
         return in_lines(
             [
                 f"Pace: {pace}{mean}",
-                f"In all: {counted(self.pictures, 'image')} of {counted(self.counts[Status.COMPLETED])}, "
-                f"{', '.join(ended)}; queue length {self.queue_length}",
+                f"In all: {counted(self.pictures, 'image')} of {counted(self.counts.completed)}, "
+                f"{self.counts.failed} failed, {self.counts.cancelled} cancelled; queue length {self.queue_length}",
             ]
         )
 
@@ -77,13 +80,11 @@ def statistics_of(store: Store, *, seconds_per_item: float | None) -> Statistics
     per_minute = None
     if seconds_per_item and recent:
         per_minute = 60.0 / seconds_per_item * _picture_count(recent) / len(recent)
-    counts = store.counts()
     return Statistics(
         pictures=_picture_count(completed),
         mean_seconds=sum(took) / len(took) if took else None,
         pictures_per_minute=per_minute,
-        queue_length=remaining(counts),
-        counts=counts,
+        counts=store.counts(),
     )
 
 

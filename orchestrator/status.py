@@ -19,8 +19,9 @@ from orchestrator.servers import canonical_name, other_host
 from orchestrator.statistics import Statistics, pace_of, statistics_of
 from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstRecord
+from state.counts import Counts
 from state.holder import Holder
-from state.item import Item, Status, remaining
+from state.item import Item, Status
 from state.open_store import open_store
 from state.store import Store
 
@@ -35,7 +36,7 @@ class StatusReport:
     """A state at one moment. Times in seconds."""
 
     state: Path
-    counts: dict[Status, int]
+    counts: Counts
     holder: Holder | None
     """The burst at work, if any."""
     killed: tuple[Holder, datetime] | None
@@ -56,12 +57,12 @@ class StatusReport:
 
     @property
     def total(self) -> int:
-        return sum(self.counts.values())
+        return self.counts.total
 
     @property
     def remaining(self) -> int:
         """Items still due or out on a server."""
-        return remaining(self.counts)
+        return self.counts.remaining
 
     @property
     def seconds_left(self) -> float | None:
@@ -79,7 +80,7 @@ class StatusReport:
             "state": str(self.state),
             "total": self.total,
             "remaining": self.remaining,
-            "counts": {str(status): count for status, count in self.counts.items()},
+            "counts": self.counts.as_json(),
             "submitted_to": dict(self.submitted_to),
             "running": self.holder.describe() if self.holder else None,
             "last_burst": self._last(),
@@ -101,12 +102,11 @@ class StatusReport:
 
     def as_text(self) -> str:
         """A few lines for a person."""
-        done = self.counts[Status.COMPLETED]
+        done = self.counts.completed
         percent = f" ({100 * done // self.total} %)" if self.total else ""
         lines = [f"{self.state}: {done}/{self.total} completed{percent}"]
-        others = [f"{count} {status}" for status, count in self.counts.items() if count and status != Status.COMPLETED]
-        if others:
-            lines.append("Also: " + ", ".join(others))
+        if others := self.counts.as_text(without={Status.COMPLETED}):
+            lines.append(f"Also: {others}")
         lines += [
             f"Submitted from host {host}, to {name}: {count}; what is not found here waits for that host"
             for name, count in self.submitted_to.items()
@@ -119,7 +119,7 @@ class StatusReport:
         if self.figures is not None:
             lines += self.figures.as_text().splitlines()
         lines += [f"Failed: {item.key}: {item.error.message}" for item in self.failed if item.error]
-        more = self.counts[Status.FAILED] - len(self.failed)
+        more = self.counts.failed - len(self.failed)
         if more > 0:
             lines.append(f"… and {more} more failed")
         lines += [f"Note: {note}" for note in (*self.hand_edits, *self.notes)]
@@ -139,7 +139,7 @@ class StatusReport:
 
     def _next_line(self) -> str:
         if not self.remaining:
-            failed = self.counts[Status.FAILED]
+            failed = self.counts.failed
             return f"Nothing is left to do; `burst retry` tries the {failed} failed again." if failed else "All done."
         left = f", about {spoken_seconds(self.seconds_left)}" if self.seconds_left is not None else ""
         return f"{self.remaining} left{left}." + ("" if self.holder else " Next: burst run")
@@ -185,7 +185,7 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
     failed = [item for _, item in zip(range(_SHOWN), store.items(Status.FAILED), strict=False)]
     pace = pace_of(store, records)
     there = [batch for batch in store.batches.read().values() if not batch.gone]
-    batches = views_of(store, there) if ended or remaining(store.counts()) else []
+    batches = views_of(store, there) if ended or store.counts().remaining else []
     return StatusReport(
         state=store.location.path,
         counts=store.counts(),
@@ -199,7 +199,7 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
         failed=tuple(failed),
         hand_edits=tuple(store.hand_edits),
         notes=tuple(waiting_notes(store)),
-        batches=tuple(batch for batch in batches if ended or batch.left),
+        batches=tuple(batch for batch in batches if ended or batch.remaining),
         figures=statistics_of(store, seconds_per_item=pace) if stats else None,
     )
 

@@ -44,11 +44,6 @@ DUE: frozenset[Status] = frozenset({Status.PENDING, Status.SUBMITTED})
 """An item that is still to be done."""
 
 
-def remaining(counts: Mapping[Status, int]) -> int:
-    """Items still due or out on a server."""
-    return counts[Status.PENDING] + counts[Status.SUBMITTED]
-
-
 Priority = Literal["urgent", "high", "normal", "low"]
 PRIORITIES: tuple[Priority, ...] = ("urgent", "high", "normal", "low")
 

@@ -13,6 +13,7 @@ import msgspec
 
 from orchestrator.errors import StaleChange
 from state.burst_record import BurstLog
+from state.counts import Counts
 from state.item import Item, Status
 from state.lease import RunLock
 from state.location import Location
@@ -153,8 +154,8 @@ class Store(StateParts, Protocol):
     def due_keys(self) -> list[str]:
         """The keys of all pending items, in the order of `due`."""
 
-    def counts(self) -> dict[Status, int]:
-        """How many items stand where; every status is there."""
+    def counts(self) -> Counts:
+        """How many items stand where."""
 
     def due(
         self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None

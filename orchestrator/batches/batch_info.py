@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
@@ -14,6 +13,7 @@ import msgspec
 from orchestrator.outputs.placement import Placement, path_at
 from orchestrator.statistics import pictures_of
 from state.batch import BatchRecord
+from state.counts import Counts
 from state.disk import Disk
 from state.item import Item, Status
 
@@ -32,7 +32,6 @@ def batch_info(
 
     `images_a_minute`: of the time that servers spent on them.
     """
-    counts = {str(status): count for status, count in counts_of(items).items()}
     timed = [item for item in items if item.status is Status.COMPLETED and item.seconds]
     seconds = sum(item.seconds or 0.0 for item in timed)
     pictures = sum(len(pictures_of(item)) for item in timed)
@@ -47,16 +46,14 @@ def batch_info(
         "seeds": list(dict.fromkeys(item.inputs["seed"] for item in items if "seed" in item.inputs)),
         "parameters": record.parameters,
         "axes": record.axes,
-        "totals": {"items": len(items), **counts, "images": sum(len(pictures_of(item)) for item in items)},
+        "totals": {
+            "items": len(items),
+            **Counts.of(items).as_json(),
+            "images": sum(len(pictures_of(item)) for item in items),
+        },
         "images_a_minute": round(60 * pictures / seconds, 2) if seconds else None,
         "images": [image for item in items for image in _images(item, path_of)],
     }
-
-
-def counts_of(items: Sequence[Item]) -> dict[Status, int]:
-    """How many stand where; every status is there."""
-    found = Counter(item.status for item in items)
-    return {status: found[status] for status in Status}
 
 
 def write_batch_info(path: Path, info: dict[str, Any], *, disk: Disk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,7 +17,8 @@ from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, UsageError
 from orchestrator.formatting import in_lines, spoken_seconds
 from orchestrator.statistics import pace_of
 from state.batch import Batch, BatchRecord
-from state.item import Item, Status, UtcTime, remaining
+from state.counts import Counts
+from state.item import Item, Status, UtcTime
 from state.open_store import open_store
 from state.store import Store
 
@@ -29,7 +31,7 @@ class BatchView:
     """A batch at one moment. Times in seconds."""
 
     record: BatchRecord
-    counts: Mapping[Status, int]
+    counts: Counts
     seconds_left: float | None
     """Until its last item is done, those that are due before it included; None where no pace is known."""
     last_at: datetime
@@ -44,41 +46,36 @@ class BatchView:
 
     @property
     def total(self) -> int:
-        return sum(self.counts.values())
+        return self.counts.total
 
     @property
     def done(self) -> int:
-        return self.counts[Status.COMPLETED]
+        return self.counts.completed
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """Items still due or out on a server."""
-        return remaining(self.counts)
+        return self.counts.remaining
 
     @property
     def percent(self) -> int:
         """What has ended, however it did: 100 only when nothing is left."""
-        return 100 * (self.total - self.left) // self.total if self.total else 100
+        return 100 * (self.total - self.remaining) // self.total if self.total else 100
 
     @property
     def standing(self) -> str:
         """gone, active, failed (some item did), cancelled (some item was), done, or empty."""
         if self.gone:
             return "gone"
-        if self.left:
+        if self.remaining:
             return "active"
         told = {Status.FAILED: "failed", Status.CANCELLED: "cancelled", Status.COMPLETED: "done"}
         return next((word for status, word in told.items() if self.counts[status]), "empty")
 
     @property
-    def remaining(self) -> int:
-        """As `left`: what a watcher waits for."""
-        return self.left
-
-    @property
     def check_code(self) -> int:
         """For `--check`: 0 when nothing is left, 1 when work remains."""
-        return EXIT_ITEMS_FAILED if self.left else EXIT_DONE
+        return EXIT_ITEMS_FAILED if self.remaining else EXIT_DONE
 
     def describe(self) -> dict[str, Any]:
         """Stable keys, for a list of several."""
@@ -91,8 +88,8 @@ class BatchView:
             "directory": self.record.directory,
             "total": self.total,
             "percent": self.percent,
-            "left": self.left,
-            "counts": {str(status): count for status, count in self.counts.items()},
+            "left": self.remaining,
+            "counts": self.counts.as_json(),
             "seconds_left": self.seconds_left,
             "prompts": list(self.record.prompts),
         }
@@ -119,11 +116,11 @@ class BatchView:
 
     def progress(self) -> str:
         """`active, 40 % of 10: 4 done, 0 failed, 6 left, about 12.0 s`."""
-        said = [f"{self.done} done", f"{self.counts[Status.FAILED]} failed"]
-        if cancelled := self.counts[Status.CANCELLED]:
+        said = [f"{self.done} done", f"{self.counts.failed} failed"]
+        if cancelled := self.counts.cancelled:
             said.append(f"{cancelled} cancelled")
-        said.append(f"{self.left} left")
-        if self.left and self.seconds_left is not None:
+        said.append(f"{self.remaining} left")
+        if self.remaining and self.seconds_left is not None:
             said.append(f"about {spoken_seconds(self.seconds_left)}")
         return f"{self.standing}, {self.percent} % of {self.total}: {', '.join(said)}"
 
@@ -139,7 +136,7 @@ class BatchView:
             )
         lines += [f"Sweep: {name} = {', '.join(map(str, values))}" for name, values in self.record.axes.items()]
         lines += [f"Failed: {item.key}: {item.error.message}" for item in self.failed if item.error]
-        more = self.counts[Status.FAILED] - len(self.failed)
+        more = self.counts.failed - len(self.failed)
         return in_lines(lines + ([f"… and {more} more failed"] if more > 0 else []))
 
 
@@ -168,7 +165,7 @@ class _Part(msgspec.Struct, gc=False):
 
 @dataclass
 class _Tally:
-    counts: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
+    counts: Counter[Status] = field(default_factory=Counter)
     failed: list[Item] = field(default_factory=list)
     last_at: datetime | None = None
     due_by: int = 0
@@ -217,7 +214,7 @@ def views_of(store: Store, batches: Iterable[Batch]) -> list[BatchView]:
         return []
     tallies = _tallies(store, {batch.id for batch in chosen})
     pace = pace_of(store, store.bursts.read())
-    out = store.counts()[Status.SUBMITTED]
+    out = store.counts().submitted
     return [_view(batch, tallies[batch.id], pace=pace, out=out) for batch in chosen]
 
 
@@ -257,13 +254,13 @@ def _tallies(store: Store, chosen: set[str]) -> dict[str, _Tally]:
 
 def _view(batch: Batch, tally: _Tally, *, pace: float | None, out: int) -> BatchView:
     """`out`: how many prompts of the state are on servers, which are done before anything pending."""
-    left = remaining(tally.counts)
-    before = tally.due_by + out if tally.due_by else tally.counts[Status.SUBMITTED]
+    counts = Counts(tally.counts)
+    before = tally.due_by + out if tally.due_by else counts.submitted
     times = [batch.record.created_at, *(end.at for end in batch.ends), *([tally.last_at] if tally.last_at else [])]
     return BatchView(
         record=batch.record,
-        counts=tally.counts,
-        seconds_left=None if pace is None else pace * before if left else 0.0,
+        counts=counts,
+        seconds_left=None if pace is None else pace * before if counts.remaining else 0.0,
         last_at=max(times),
         gone=batch.gone,
         failed=tuple(tally.failed),

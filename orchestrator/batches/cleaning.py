@@ -84,7 +84,7 @@ def clean_batches(
     try:
         there = [batch for batch in store.batches.read().values() if not batch.gone]
         before = clock.now() - older_than
-        old = {view.id: view for view in views_of(store, there) if not view.left and view.last_at < before}
+        old = {view.id: view for view in views_of(store, there) if not view.remaining and view.last_at < before}
         records = [view.record for view in old.values()]
         gone = remove_batches(store, records, placement=placement_of(store, settings), at=clock.now(), dry_run=dry_run)
         return Cleaned(tuple(old), gone.files, gone.bytes, gone.kept, dry_run)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.batches.batch_info import NAME, counts_of, infos_of, write_batch_info
+from orchestrator.batches.batch_info import NAME, infos_of, write_batch_info
 from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.batches.notify import LAST_SECONDS, Notifier
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError
 from orchestrator.outputs.placement import Placement
 from state.batch import Batch, BatchRecord, End, EndRecord
+from state.counts import Counts
 from state.disk import Disk
-from state.item import Item, Status, remaining
+from state.item import Item
 from state.store import Store
 
 _INFO_SHARE = 0.05
@@ -54,7 +55,7 @@ class BatchCompletion:
         """Those that are not gone."""
         self._looked_at: set[str] = set()
         self._open: dict[str, _Open] = {}
-        self._counts: dict[Status, int] = {}
+        self._counts: Counts | None = None
         self._info_due_at = clock.monotonic()
 
     def look(self, *, anew: bool = False) -> None:
@@ -113,7 +114,7 @@ class BatchCompletion:
         mark = _mark_of(items)
         if not items or (batch.ends and batch.ends[-1].mark == mark and not found.was_seen):
             return
-        counts, at = counts_of(items), self._clock.now()
+        counts, at = Counts.of(items), self._clock.now()
         if batch.record.layout in WITH_INFO:
             self._write_info(batch.record, items, ended_at=at)
         end = EndRecord(
@@ -121,9 +122,9 @@ class BatchCompletion:
             event=str(uuid.uuid4()),
             at=at,
             how=_how(counts),
-            completed=counts[Status.COMPLETED],
-            failed=counts[Status.FAILED],
-            cancelled=counts[Status.CANCELLED],
+            completed=counts.completed,
+            failed=counts.failed,
+            cancelled=counts.cancelled,
             mark=mark,
         )
         self._log.append(end)
@@ -153,13 +154,13 @@ class BatchCompletion:
 
 
 def _is_left(items: Sequence[Item]) -> bool:
-    return bool(remaining(counts_of(items)))
+    return bool(Counts.of(items).remaining)
 
 
-def _how(counts: Mapping[Status, int]) -> End:
-    if counts[Status.FAILED]:
+def _how(counts: Counts) -> End:
+    if counts.failed:
         return "failed"
-    return "cancelled" if counts[Status.CANCELLED] else "done"
+    return "cancelled" if counts.cancelled else "done"
 
 
 def _mark_of(items: Sequence[Item]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from orchestrator.formatting import counted, in_lines, spoken_seconds
 from orchestrator.servers import parse_servers
 from orchestrator.settings import Overrides, Settings
 from state.batch import BatchRecord
-from state.item import Item, Status, remaining
+from state.counts import Counts
+from state.item import Item, Status
 
 _SHOWN_FAILURES = 10
 
@@ -28,7 +29,7 @@ class Generated:
     record: BatchRecord
     directories: tuple[str, ...]
     """Where its images go: one, unless some of its items were given another output root since."""
-    counts: dict[Status, int]
+    counts: Counts
     failures: tuple[tuple[str, str], ...]
     """Picture and reason, in the batch's order."""
     seconds: float
@@ -46,17 +47,15 @@ class Generated:
 
     @classmethod
     def of(
-        cls, record: BatchRecord, items: Iterable[Item], report: BurstReport | None, *, ended: str, **facts: Any
+        cls, record: BatchRecord, items: Sequence[Item], report: BurstReport | None, *, ended: str, **facts: Any
     ) -> Generated:
         """`report` is that of its bursts, where this process had any; `ended` is how it ended where it had none."""
-        counts, failures = dict.fromkeys(Status, 0), []
-        for item in items:
-            counts[item.status] += 1
-            if item.status is Status.FAILED:
-                failures.append((place_of(item), item.error.message if item.error else ""))
+        counts = Counts.of(items)
+        failed = (item for item in items if item.status is Status.FAILED)
+        failures = [(place_of(item), item.error.message if item.error else "") for item in failed]
         reason, code = None, EXIT_ITEMS_FAILED if failures else EXIT_DONE
         notes = (_same_request(record),) if facts.get("continued") else ()
-        if failures and record.on_error == "stop" and remaining(counts):
+        if failures and record.on_error == "stop" and counts.remaining:
             ended, reason = "failure", f"{failures[0][0]} failed, and --on-error is stop"
         if report is not None:
             ended = report.ended
@@ -78,8 +77,8 @@ class Generated:
         return Path(self.directories[0])
 
     @property
-    def left(self) -> int:
-        return remaining(self.counts)
+    def remaining(self) -> int:
+        return self.counts.remaining
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys under the schema name `burst.generate/1`."""
@@ -91,15 +90,15 @@ class Generated:
             "directory": self.directories[0],
             "directories": list(self.directories),
             "total": self.record.total,
-            "counts": {str(status): count for status, count in self.counts.items()},
-            "left": self.left,
+            "counts": self.counts.as_json(),
+            "left": self.remaining,
             "failures": [{"picture": picture, "message": message} for picture, message in self.failures],
             "seed": self.record.parameters.get("seed"),
             "seconds": round(self.seconds, 3),
             "ended": self.ended,
             "reason": self.reason,
             "notes": list(self.notes),
-            "next": self.resume if self.left else None,
+            "next": self.resume if self.remaining else None,
             "exit_code": self.exit_code,
         }
 
@@ -107,10 +106,10 @@ class Generated:
         """The summary: how many, what failed, where they are, and what to type next."""
         if self.ended == "queued":
             return self._queued()
-        done, failed = self.counts[Status.COMPLETED], self.counts[Status.FAILED]
+        done, failed = self.counts.completed, self.counts.failed
         lines = [f"Batch {self.record.label}: {done} of {self.record.total} done in {spoken_seconds(self.seconds)}"]
         lines[0] += f", {failed} failed" if failed else ""
-        lines[0] += f", {self.counts[Status.CANCELLED]} cancelled" if self.counts[Status.CANCELLED] else ""
+        lines[0] += f", {self.counts.cancelled} cancelled" if self.counts.cancelled else ""
         lines += [f"  failed: {picture}: {message}" for picture, message in self.failures[:_SHOWN_FAILURES]]
         if failed > _SHOWN_FAILURES:
             lines.append(f"  … and {failed - _SHOWN_FAILURES} more failed")
@@ -119,15 +118,15 @@ class Generated:
         lines += [f"Note: {note}" for note in self.notes]
         if done:
             lines.append(f"Pictures are in {' and '.join(self.directories)}")
-        if self.left:
-            lines.append(f"{counted(self.left)} left. Next: {self.resume}")
+        if self.remaining:
+            lines.append(f"{counted(self.remaining)} left. Next: {self.resume}")
         return in_lines(lines)
 
     def _queued(self) -> str:
         return in_lines(
             [
                 f"Batch {self.record.label}: {counted(self.record.total)}"
-                + (f", {self.left} left" if self.continued else " added"),
+                + (f", {self.remaining} left" if self.continued else " added"),
                 *(f"Note: {note}" for note in self.notes),
                 f"Pictures will be in {' and '.join(self.directories)}",
                 f"The next burst makes them, or the one that is at work. Next: {self.resume}",

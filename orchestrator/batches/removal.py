@@ -15,14 +15,15 @@ from pathlib import Path
 
 import msgspec
 
-from orchestrator.batches.batch_info import NAME, counts_of, info_path, infos_of, write_batch_info
+from orchestrator.batches.batch_info import NAME, info_path, infos_of, write_batch_info
 from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.errors import OutputRefused, RecipeUnusable
 from orchestrator.outputs.placement import Placement
 from orchestrator.statistics import pictures_of
 from state.batch import Batch, BatchRecord, GoneRecord
+from state.counts import Counts
 from state.disk import Disk
-from state.item import Item, OutputRecord, Status, remaining
+from state.item import Item, OutputRecord, Status
 from state.store import Store, change_all
 
 
@@ -95,7 +96,7 @@ def _without(outputs: Sequence[OutputRecord], going: Collection[OutputRecord]) -
 def _tell(store: Store, batch: Batch, placement: Placement) -> None:
     """Write batch_info.json anew where it is. Two processes never do: until its end is noted, bursts write it."""
     items = sorted((item for item in store.items() if item.batch == batch.id), key=lambda item: item.index or 0)
-    if not batch.ends or remaining(counts_of(items)):
+    if not batch.ends or Counts.of(items).remaining:
         return
     with contextlib.suppress(OutputRefused, RecipeUnusable):
         for path, info in infos_of(placement, batch.record, items, ended_at=batch.ends[-1].at):

@@ -30,7 +30,6 @@ from orchestrator.servers import this_host
 from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstLog, BurstRecord
 from state.burst_record import Ending as RecordedEnding
-from state.item import remaining
 from state.lease import RunLock
 
 if TYPE_CHECKING:
@@ -195,7 +194,7 @@ class Bursts:
 
     def _is_any_left(self) -> bool:
         """Whether another burst may find something to do."""
-        return remaining(self._store.counts()) > len(self._store.waiting())
+        return self._store.counts().remaining > len(self._store.waiting())
 
     def _look_at_batches(self, *, anew: bool = False) -> None:
         """Note which batches have ended and tell who asked to be told; a state without any loads nothing for it."""
@@ -238,7 +237,7 @@ class Bursts:
             next_batch_size=len(following),
             seconds=seconds,
             seconds_per_item=per_item,
-            seconds_left=per_item * remaining(counts) if per_item is not None else None,
+            seconds_left=per_item * counts.remaining if per_item is not None else None,
             requests=sum(worker.context.client.requests_made for worker in self._workers),
             output_dir=next(iter(filled)) if len(filled) == 1 else str(self._placement.default),
             output_dirs=filled,

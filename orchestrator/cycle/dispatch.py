@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from orchestrator.cycle import pacing
-from state.item import Item, Status, remaining
+from state.item import Item, Status
 from state.store import Store
 
 OnError = Literal["stop", "continue"]
@@ -100,7 +100,7 @@ class Dispatch:
         """A burst of `size` items; the lanes go on where they are."""
         with self._lock:
             self._begun_at, self._size = self._ended, size
-            self._planned = min(size, remaining(self._store.counts()))
+            self._planned = min(size, self._store.counts().remaining)
         self.stir()
 
     @property

@@ -14,7 +14,7 @@ from orchestrator.formatting import in_lines
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.settings import load_settings
-from state.item import Item, Status
+from state.item import Item
 from state.open_store import open_store
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def dry_run(request: Request) -> DryRun:
     try:
         preparation = Preparation(Recipes(store.recipes, store.location.home), settings, store.location.home)
         size = request.burst_size(store.bursts.read(), seconds=request.max_seconds or None)
-        submitted = store.counts()[Status.SUBMITTED]
+        submitted = store.counts().submitted
         keys, problems, graph = [], [], None
         for item in store.due(max(0, size + request.ahead - submitted)):
             try:

@@ -8,7 +8,8 @@ import msgspec
 
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import counted, in_lines, spoken_seconds
-from state.item import Status, remaining
+from state.counts import Counts
+from state.item import Status
 
 SCHEMA = "burst.report/1"
 _SHOWN_KEYS = 3
@@ -63,7 +64,7 @@ class BurstReport(msgspec.Struct, frozen=True):
     rendered_twice: int
     possibly_twice: int
     """Items due again although a server out of reach may have rendered them."""
-    counts: dict[Status, int]
+    counts: Counts
     next_batch: tuple[str, ...]
     """Keys of the items that the next burst will take."""
     next_batch_size: int
@@ -82,16 +83,16 @@ class BurstReport(msgspec.Struct, frozen=True):
     @property
     def total(self) -> int:
         """How many items the state holds."""
-        return sum(self.counts.values())
+        return self.counts.total
 
     @property
     def done(self) -> int:
-        return self.counts[Status.COMPLETED]
+        return self.counts.completed
 
     @property
     def remaining(self) -> int:
         """Items still due or out on a server."""
-        return remaining(self.counts)
+        return self.counts.remaining
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys under the schema name `burst.report/1`."""
@@ -111,7 +112,7 @@ class BurstReport(msgspec.Struct, frozen=True):
             "rendered_twice": self.rendered_twice,
             "possibly_twice": self.possibly_twice,
             "progress": {"completed": self.done, "total": self.total, "remaining": self.remaining},
-            "counts": {str(status): count for status, count in self.counts.items()},
+            "counts": self.counts.as_json(),
             "next_batch": {"size": self.next_batch_size, "first": list(self.next_batch)},
             "seconds": round(self.seconds, 3),
             "seconds_per_item": _rounded(self.seconds_per_item),
@@ -176,20 +177,16 @@ class BurstReport(msgspec.Struct, frozen=True):
         return f" ({100 * self.done // self.total} %)" if self.total else ""
 
     def _standing(self) -> str:
-        others = [
-            f"{self.counts[status]} {status}"
-            for status in (Status.PENDING, Status.SUBMITTED, Status.FAILED, Status.CANCELLED)
-            if self.counts[status]
-        ]
-        return f", {', '.join(others)}" if others else ""
+        others = self.counts.as_text(without={Status.COMPLETED})
+        return f", {others}" if others else ""
 
     def _next(self) -> str:
         if not self.remaining:
-            failed = self.counts[Status.FAILED]
+            failed = self.counts.failed
             return f"Nothing is left to do; `burst retry` tries the {failed} failed again." if failed else "All done."
         left = f", about {spoken_seconds(self.seconds_left)} left" if self.seconds_left is not None else ""
         if not self.next_batch_size:
-            return f"Next batch: collects the {self.counts[Status.SUBMITTED]} submitted{left}."
+            return f"Next batch: collects the {self.counts.submitted} submitted{left}."
         shown = ", ".join(self.next_batch[:_SHOWN_KEYS])
         more = ", …" if self.next_batch_size > _SHOWN_KEYS else ""
         return f"Next batch: {counted(self.next_batch_size)} ({shown}{more}){left}."

@@ -16,7 +16,7 @@ from orchestrator.formatting import counted, in_lines
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Overrides, Settings, load_settings
-from state.item import Status
+from state.counts import Counts
 from state.open_store import parts_of
 
 SCHEMA = "burst.doctor/1"
@@ -28,7 +28,7 @@ class DoctorReport:
 
     state: Path
     checks: tuple[Check, ...]
-    counts: dict[Status, int] | None
+    counts: Counts | None
     """None where the state cannot be read."""
     next: str
     """The one command to type now."""
@@ -44,7 +44,6 @@ class DoctorReport:
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys under the schema name `burst.doctor/1`."""
-        counts = None if self.counts is None else {str(status): count for status, count in self.counts.items()}
         return {
             "schema": SCHEMA,
             "state": str(self.state),
@@ -52,7 +51,7 @@ class DoctorReport:
             "problems": count_of(self.checks, "problem"),
             "warnings": count_of(self.checks, "warning"),
             "checks": [check.as_json() for check in self.checks],
-            "counts": counts,
+            "counts": self.counts.as_json() if self.counts is not None else None,
             "next": self.next,
         }
 
@@ -135,4 +134,4 @@ def _next(state: Path, checks: list[Check], seen: Survey | None) -> str:
     advised = next((check.next for check in checks if check.verdict == "warning" and check.next), None)
     if status.remaining:
         return advised if advised and advised.startswith("burst run") else command("run", state)
-    return command("retry", state) if status.counts[Status.FAILED] else command("verify", state)
+    return command("retry", state) if status.counts.failed else command("verify", state)

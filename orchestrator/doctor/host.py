@@ -16,7 +16,6 @@ from orchestrator.servers import is_given_name, other_host
 from orchestrator.settings import Settings
 from orchestrator.status import watchdog_line
 from state.holder import TOUCH_SECONDS
-from state.item import Status
 from state.lease import RunLock
 from state.open_store import parts_of
 
@@ -32,8 +31,7 @@ def check_state(state: Path, read: Survey | BurstError) -> Check:
         if not state.exists():
             return Check("state", "problem", f"{state} is not there", command("init", state, "DIR"))
         return Check("state", "problem", str(read), command("status", state))
-    counts = read.status.counts
-    standing = ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "nothing in it yet"
+    standing = read.status.counts.as_text() or "nothing in it yet"
     notes = [f"{counted(read.journal_lines, 'checkpoint')} in the journal"] if read.journal_lines else []
     if read.torn_bytes:
         notes.append(f"{read.torn_bytes} bytes torn by a crash, which the next burst cuts off")
@@ -175,7 +173,7 @@ def _failed(state: Path, seen: Survey) -> Iterator[Check]:
     if len(kinds) > _KINDS_SHOWN:
         more = sum(failures.count for _, failures in kinds[_KINDS_SHOWN:])
         yield Check("failed", "warning", f"{more} more, of {len(kinds) - _KINDS_SHOWN} other kinds")
-    if not kinds and seen.status.counts[Status.COMPLETED]:
+    if not kinds and seen.status.counts.completed:
         yield Check("failed", "ok", "none")
 
 

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 
-from orchestrator.batches.batch_info import counts_of
 from orchestrator.cancellation import cancel
 from orchestrator.web.batch_schemas import Cancelled, CompletedBatch, Options, Progress, StartBatch, Started
 from orchestrator.web.batch_start import PATIENCE_SECONDS, again, idempotency_of, start
@@ -16,7 +15,7 @@ from orchestrator.web.progress import completed_of, progress_of, seconds_left
 from orchestrator.web.states import WatchedBatch, WatchedState, WatchedStates
 from orchestrator.web.supervisor import Supervisor
 from state.batch import BatchRecord
-from state.item import Status
+from state.counts import Counts
 
 router = APIRouter(prefix="/api", tags=["batches"])
 
@@ -90,7 +89,7 @@ def cancel_batch(found: Found, supervisor: SupervisorOf) -> Cancelled:
     cancel(state.path, [batch.id], overrides=state.overrides, patience_seconds=PATIENCE_SECONDS)
     supervisor.wake(state.number)
     state.refresh()
-    return Cancelled(completedImages=counts_of(state.batches()[batch.id].items)[Status.COMPLETED])
+    return Cancelled(completedImages=Counts.of(state.batches()[batch.id].items).completed)
 
 
 @router.post("/batches/{batchId}/regenerate", operation_id="regenerateBatch", responses=errors(400, 403, 404, 422, 503))

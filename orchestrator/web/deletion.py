@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from orchestrator.batches.batch_info import counts_of
 from orchestrator.batches.removal import Removed, remove_batches, remove_picture
 from orchestrator.clock import Clock
 from orchestrator.migration import open_for_writing
@@ -15,7 +14,7 @@ from orchestrator.web.gallery_schemas import Deleted
 from orchestrator.web.image_files import NOT_FOUND, output_in, version_of
 from orchestrator.web.library import Library
 from orchestrator.web.states import WatchedBatch, WatchedState
-from state.item import remaining
+from state.counts import Counts
 from state.store import Store
 
 
@@ -24,7 +23,7 @@ def delete_batch(library: Library, batch_id: str) -> Deleted:
     state, batch = _found(library, batch_id)
     with _opened(state) as store:
         items = [item for item in store.items() if item.batch == batch.id]
-        if left := remaining(counts_of(items)):
+        if left := Counts.of(items).remaining:
             raise Refused(409, f"This batch has work left ({left} pictures): cancel it first")
         gone = remove_batches(
             store,

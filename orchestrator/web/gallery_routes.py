@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
-from orchestrator.batches.batch_info import counts_of
 from orchestrator.web.batch_routes import WatchedStatesOf, state_numbered
 from orchestrator.web.deletion import delete_batch, delete_picture
 from orchestrator.web.error_responses import Refused, errors
@@ -28,6 +27,7 @@ from orchestrator.web.image_files import NOT_FOUND, addresses_of
 from orchestrator.web.image_routes import LibraryOf
 from orchestrator.web.orphaned_batches import OrphanedBatch
 from orchestrator.web.progress import status_of
+from state.counts import Counts
 from state.item import Status
 
 router = APIRouter(prefix="/api", tags=["gallery"])
@@ -156,9 +156,9 @@ def _batch(shelf: Shelf, entries: Sequence[Entry]) -> GalleryBatch:
         prompt="\n".join(record.prompts[:1]),
         createdAt=shelf.at,
         status=status_of(counts),
-        totalImages=sum(counts.values()),
-        completedImages=counts[Status.COMPLETED],
-        failedImages=counts[Status.FAILED],
+        totalImages=counts.total,
+        completedImages=counts.completed,
+        failedImages=counts.failed,
         pictures=len(entries),
         directory=record.directory,
         template=record.template,
@@ -168,10 +168,10 @@ def _batch(shelf: Shelf, entries: Sequence[Entry]) -> GalleryBatch:
     )
 
 
-def _counts(shelf: Shelf) -> dict[Status, int]:
+def _counts(shelf: Shelf) -> Counts:
     if isinstance(shelf.source, OrphanedBatch):
-        return {status: max(0, shelf.source.totals.get(status, 0)) for status in Status}
-    return counts_of(shelf.source.items)
+        return Counts({status: max(0, shelf.source.totals.get(status, 0)) for status in Status})
+    return Counts.of(shelf.source.items)
 
 
 def _page(found: Sequence[Any], page: int, size: int) -> tuple[Sequence[Any], int]:

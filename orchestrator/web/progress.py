@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
-from orchestrator.batches.batch_info import counts_of
 from orchestrator.servers import canonical_name
 from orchestrator.statistics import pictures_of
 from orchestrator.web.batch_schemas import BatchProgress, BatchStatus, CompletedBatch, Image, Progress
 from orchestrator.web.image_files import addresses_of, image_id, version_of
 from orchestrator.web.states import WatchedBatch, WatchedState
-from state.item import PRIORITIES, Item, Status, remaining
+from state.counts import Counts
+from state.item import PRIORITIES, Item, Status
 
 
-def status_of(counts: Mapping[Status, int]) -> BatchStatus:
+def status_of(counts: Counts) -> BatchStatus:
     """Our items' five states as the contract's five of a batch.
 
     | items | batch |
@@ -25,23 +25,23 @@ def status_of(counts: Mapping[Status, int]) -> BatchStatus:
     | none left, all failed | failed |
     | none left, any completed, others failed or none | complete |
     """
-    if remaining(counts):
-        return "generating" if sum(counts.values()) > counts[Status.PENDING] else "queued"
-    if counts[Status.CANCELLED]:
+    if counts.remaining:
+        return "generating" if counts.total > counts.pending else "queued"
+    if counts.cancelled:
         return "cancelled"
-    return "complete" if counts[Status.COMPLETED] else "failed"
+    return "complete" if counts.completed else "failed"
 
 
 def progress_of(state: WatchedState, batch: WatchedBatch, *, message: str | None = None) -> Progress:
     """`message`: why nothing goes on at the moment."""
     items = batch.items
-    counts, images = counts_of(items), images_of(batch)
+    counts, images = Counts.of(items), images_of(batch)
     thumbnails = [image.thumbnail for image in images if image.thumbnail is not None]
     return Progress(
         progress=BatchProgress(
             batchId=batch.id,
             totalImages=len(items),
-            completedImages=counts[Status.COMPLETED],
+            completedImages=counts.completed,
             failedImages=_numbers(items, Status.FAILED),
             currentImage=next(iter(_numbers(items, Status.SUBMITTED)), None),
             status=status_of(counts),
@@ -54,14 +54,14 @@ def progress_of(state: WatchedState, batch: WatchedBatch, *, message: str | None
         prompt=_prompt(batch),
         parameters=batch.record.parameters,
         directory=", ".join(state.placement.shown_directories(batch.record, items)),
-        message=message if remaining(counts) else None,
+        message=message if counts.remaining else None,
     )
 
 
 def completed_of(batch: WatchedBatch) -> CompletedBatch:
     """The batch with all of its pictures, whether or not it is done."""
     items = batch.items
-    counts = counts_of(items)
+    counts = Counts.of(items)
     return CompletedBatch(
         batchId=batch.id,
         name=batch.record.name,
@@ -69,10 +69,10 @@ def completed_of(batch: WatchedBatch) -> CompletedBatch:
         images=images_of(batch),
         parameters=batch.record.parameters,
         createdAt=batch.record.created_at,
-        completedAt=None if remaining(counts) else _ended_at(batch, items),
+        completedAt=None if counts.remaining else _ended_at(batch, items),
         status=status_of(counts),
         totalImages=len(items),
-        completedImages=counts[Status.COMPLETED],
+        completedImages=counts.completed,
         failedImages=_numbers(items, Status.FAILED),
     )
 
@@ -84,8 +84,8 @@ def images_of(batch: WatchedBatch) -> list[Image]:
 
 def seconds_left(state: WatchedState, batch: WatchedBatch) -> float | None:
     """Seconds until its last item is done, other batches that come before it included; None without a known pace."""
-    own = counts_of(batch.items)
-    if not remaining(own):
+    own = Counts.of(batch.items)
+    if not own.remaining:
         return 0.0
     pace = _pace(state, batch)
     if pace is None:
@@ -96,10 +96,10 @@ def seconds_left(state: WatchedState, batch: WatchedBatch) -> float | None:
         for name, count in state.pending().items()
         if name != batch.id and name in others and _turn(others[name]) < _turn(batch)
     ]
-    out = state.store.counts()[Status.SUBMITTED] if state.store is not None else 0
+    out = state.store.counts().submitted if state.store is not None else 0
     # What is out is rendered before anything pending is; where none of ours is pending, only ours count.
-    ahead = out + sum(before) if own[Status.PENDING] else own[Status.SUBMITTED]
-    return pace * (own[Status.PENDING] + ahead)
+    ahead = out + sum(before) if own.pending else own.submitted
+    return pace * (own.pending + ahead)
 
 
 def _turn(batch: WatchedBatch) -> tuple[int, datetime]:

@@ -23,6 +23,7 @@ from orchestrator.web.states import WatchedState
 from orchestrator.web.supervisor import Supervisor
 from orchestrator.web.ttl_cache import TtlCache
 from state.burst_record import BurstRecord
+from state.counts import Counts
 from state.item import Item, Status
 from state.lease import RunLock
 
@@ -140,12 +141,12 @@ def get_state(number: int, watched: WatchedStatesOf, supervisor: SupervisorOf) -
     state = state_numbered(watched, number)
     summary = _summary(state, supervisor)
     records = state.bursts
-    left = summary.counts[Status.PENDING] + summary.counts[Status.SUBMITTED]
+    remaining = state.store.counts().remaining if state.store is not None else 0
     failed = state.store.items(Status.FAILED) if state.store is not None else ()
     return StateDetails(
         **summary.model_dump(),
         secondsPerItem=state.pace,
-        secondsLeft=None if state.pace is None else state.pace * left,
+        secondsLeft=None if state.pace is None else state.pace * remaining,
         bursts=[*map(_burst, records[-_BURSTS_SHOWN:]), *_unrecorded(state.parts.run_lock(), records)],
         failed=[_failed(item) for _, item in zip(range(_FAILED_SHOWN), failed, strict=False)],
         limit=_limit(learned_limit(records)),
@@ -186,7 +187,7 @@ def _summary(state: WatchedState, supervisor: Supervisor) -> StateSummary:
         state=state.number,
         path=str(state.path),
         exists=store is not None or unreadable is not None,
-        counts={str(one): store.counts()[one] if store is not None else 0 for one in Status},
+        counts=(store.counts() if store is not None else Counts()).as_json(),
         working=state.parts.run_lock().living_holder() is not None,
         message=unreadable or supervisor.message(state.number),
     )

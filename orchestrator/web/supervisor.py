@@ -18,7 +18,6 @@ from orchestrator import subprocesses
 from orchestrator.clock import Clock
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
 from orchestrator.web.states import WatchedState, WatchedStates
-from state.item import Status, remaining
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +110,7 @@ class Supervisor:
     def _is_due(self, worker: _Worker) -> bool:
         state = worker.state
         state.refresh()
-        if state.store is None or not remaining(state.store.counts()):
+        if state.store is None or not state.store.counts().remaining:
             worker.message, worker.failures, worker.try_at = None, 0, 0.0
             return False
         if state.parts.run_lock().is_held():
@@ -161,7 +160,7 @@ class Supervisor:
 
 
 def _completed(state: WatchedState) -> int:
-    return state.store.counts()[Status.COMPLETED] if state.store is not None else 0
+    return state.store.counts().completed if state.store is not None else 0
 
 
 def _last_line(path: Path) -> str:

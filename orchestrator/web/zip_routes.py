@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from orchestrator.batches.batch_info import NAME, batch_info, counts_of
+from orchestrator.batches.batch_info import NAME, batch_info
 from orchestrator.web.error_responses import Refused, errors
 from orchestrator.web.image_files import NOT_FOUND, disposition
 from orchestrator.web.image_routes import LibraryOf
@@ -18,7 +18,7 @@ from orchestrator.web.library import Library
 from orchestrator.web.orphaned_batches import OrphanedBatch
 from orchestrator.web.states import WatchedBatch
 from orchestrator.web.zip_stream import names_in_zip, zipped
-from state.item import remaining
+from state.counts import Counts
 
 router = APIRouter(prefix="/api", tags=["pictures"])
 
@@ -80,7 +80,7 @@ def _info(batch: WatchedBatch | OrphanedBatch, names: Mapping[str, str]) -> dict
         info: dict[str, Any] = batch.read_info()
     else:
         items, ends = batch.items, batch.batch.ends
-        ended_at = ends[-1].at if ends and not remaining(counts_of(items)) else None
+        ended_at = ends[-1].at if ends and not Counts.of(items).remaining else None
         info = batch_info(batch.record, items, ended_at=ended_at)
     images = info.get("images")
     listed = [image for image in images if isinstance(image, dict)] if isinstance(images, list) else []

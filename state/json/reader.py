@@ -12,6 +12,7 @@ import msgspec
 
 from orchestrator.clock import Clock
 from orchestrator.errors import StateError
+from state.counts import Counts
 from state.disk import Disk, Stamp
 from state.item import Item, Status
 from state.json.journal import Journal
@@ -104,9 +105,9 @@ class JsonReader(JsonParts):
         with self._mutex:
             return list(self._records.waiting)
 
-    def counts(self) -> dict[Status, int]:
+    def counts(self) -> Counts:
         with self._mutex:
-            return dict(self._records.counts)
+            return Counts(self._records.counts)
 
     def due(
         self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None

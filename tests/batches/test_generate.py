@@ -95,7 +95,7 @@ def test_001_one_count_makes_that_many_images(make: Make) -> None:
 
 def test_001_more_images_than_a_burst_has_items_take_several_bursts(make: Make) -> None:
     made = make(count=17, size=(64, 64))
-    assert (made.generated.left, len(made.pictures)) == (0, 17)
+    assert (made.generated.remaining, len(made.pictures)) == (0, 17)
 
 
 def test_002_one_directory_named_by_the_time_holds_the_whole_batch(make: Make) -> None:
@@ -210,7 +210,7 @@ def test_013_a_failure_ends_it_with_an_error_that_names_the_image(make: Make, sa
     made = make(count=5, max_attempts=1)
     assert made.generated.exit_code == 1
     assert "image_001.png" in (made.generated.reason or "")
-    assert made.generated.left > 0
+    assert made.generated.remaining > 0
     report = run_burst(made.home / "state.json", until_done=True)
     assert report.counts[Status.PENDING] == 0
     assert made.generated.record.total - len(made.pictures) == 1
@@ -221,7 +221,7 @@ def test_013_with_continue_the_others_are_made(make: Make, sandbox: Sandbox) -> 
     made = make(count=4, max_attempts=1, on_error="continue")
     assert made.generated.counts[Status.COMPLETED] == 3
     assert made.generated.exit_code == 1
-    assert made.generated.left == 0
+    assert made.generated.remaining == 0
     (bad,) = (item for item in made.items if item.status is Status.FAILED)
     assert f"  [{bad.index}/4] failed: " in made.said
 
@@ -302,7 +302,7 @@ def test_bad_input_is_refused_before_anything_is_added(
 def test_queued_only_it_waits_for_the_next_burst(make: Make, sandbox: Sandbox) -> None:
     made = make(count=2, queue_only=True)
     assert posted(sandbox) == 0
-    assert made.generated.left == 2
+    assert made.generated.remaining == 2
     assert made.outcome.as_text().splitlines() == [
         f"Batch {made.generated.record.batch}: 2 items added",
         f"Pictures will be in {made.generated.directory}",
@@ -313,7 +313,7 @@ def test_queued_only_it_waits_for_the_next_burst(make: Make, sandbox: Sandbox) -
 
 
 def test_queued_only_it_needs_no_server(make: Make) -> None:
-    assert make(count=2, queue_only=True, servers=("http://127.0.0.1:9",)).generated.left == 2
+    assert make(count=2, queue_only=True, servers=("http://127.0.0.1:9",)).generated.remaining == 2
 
 
 def test_a_dry_run_shows_items_and_graph_and_changes_nothing(make: Make, tmp_path: Path, sandbox: Sandbox) -> None:
@@ -366,7 +366,7 @@ def test_it_is_over_when_its_own_items_are(make: Make, sandbox: Sandbox) -> None
     sandbox.change(seconds_per_prompt=0.2)
     low = make(count=20, queue_only=True, priority="low")
     made = make(count=2, priority="urgent")
-    assert made.generated.left == 0
+    assert made.generated.remaining == 0
     assert sum(item.status is Status.PENDING for item in low.items) > 0
 
 

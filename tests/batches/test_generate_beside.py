@@ -80,7 +80,7 @@ def test_it_goes_on_where_a_process_was_killed_that_it_followed(place: Place, sa
             sandbox.release()
             outcome = end()
     assert isinstance(outcome, Generated)
-    assert (outcome.ended, outcome.left) == ("done", 0)
+    assert (outcome.ended, outcome.remaining) == ("done", 0)
     assert run_burst(place.state, until_done=True, server=sandbox.url).exit_code == 0
     place.check_done_once(sandbox.counts(), total=5)
 
@@ -236,7 +236,7 @@ def test_the_lock_of_another_host_is_not_asked_without_a_pause(
     request = Request(state=place.state, overrides=overrides)
     outcome = generate(BatchSpec(prompt="a cat"), request=request, clock=Waiting())
     assert isinstance(outcome, Generated)
-    assert (outcome.left, outcome.ended) == (0, "done")
+    assert (outcome.remaining, outcome.ended) == (0, "done")
     assert waits[0] >= 0.5
 
 

@@ -13,6 +13,7 @@ from orchestrator.batches.generate_report import Generated, resuming
 from orchestrator.cycle.report import BurstReport
 from orchestrator.settings import Overrides, load_settings
 from state.batch import BatchRecord
+from state.counts import Counts
 from state.item import ErrorRecord, Item, Status
 
 PENDING, COMPLETED, FAILED, CANCELLED = Status.PENDING, Status.COMPLETED, Status.FAILED, Status.CANCELLED
@@ -21,7 +22,7 @@ PENDING, COMPLETED, FAILED, CANCELLED = Status.PENDING, Status.COMPLETED, Status
 def report(**said: Any) -> BurstReport:
     nothing: dict[str, Any] = dict.fromkeys(BurstReport.__struct_fields__, 0)
     texts = {"burst": "b", "ended": "done", "reason": None, "output_dir": "output"}
-    empty = {"counts": {}, "next_batch": [], "output_dirs": {}, "seconds_per_item": None, "seconds_left": None}
+    empty = {"counts": Counts(), "next_batch": [], "output_dirs": {}, "seconds_per_item": None, "seconds_left": None}
     empty |= {"servers": [], "failures": [], "notes": []}
     return msgspec.convert(nothing | texts | empty | said, BurstReport)
 

@@ -367,9 +367,9 @@ def test_what_failed_stays_failed_and_the_rest_goes_on(ask: Ask, place: Place, s
     said: dict[str, Any] = {"wait": True, "count": 9, "on_error": "stop"}
     stopped = ask(**said)
     assert (stopped.ended, stopped.counts[Status.FAILED]) == ("failure", 1)
-    assert stopped.left
+    assert stopped.remaining
     done = ask(**said)
-    assert (done.ended, done.left, done.exit_code, done.continued) == ("done", 0, 1, True)
+    assert (done.ended, done.remaining, done.exit_code, done.continued) == ("done", 0, 1, True)
     assert (done.counts[Status.FAILED], done.counts[Status.COMPLETED]) == (1, 8)
     assert done.failures == stopped.failures
     assert len(place.batches()) == 1
@@ -422,7 +422,7 @@ def test_a_script_has_its_report_when_the_call_returns(place: Place) -> None:
     first, second = (generate(BatchSpec(prompt="a fox"), request=request) for _ in range(2))
     assert isinstance(first, Generated)
     assert isinstance(second, Generated)
-    assert (first.left, second.continued) == (0, False)
+    assert (first.remaining, second.continued) == (0, False)
 
 
 def test_where_the_delivery_cannot_be_noted_the_report_comes_again(
@@ -437,7 +437,7 @@ def test_where_the_delivery_cannot_be_noted_the_report_comes_again(
     first = ask(wait=True, deliver=in_the_way)
     log.rmdir()
     aside.rename(log)
-    assert (first.left, first.exit_code) == (0, 0)
+    assert (first.remaining, first.exit_code) == (0, 0)
     assert "that this report was delivered could not be noted, so it may come again" in caplog.text
     assert ask(wait=True).record == first.record
     assert not ask(wait=True).continued
@@ -493,7 +493,7 @@ def test_a_name_and_the_same_content_are_that_batch_however_often(ask: Ask, plac
     posts = sandbox.counts()["posts"]
     for _ in range(3):
         again = ask(name="hero", wait=True)
-        assert (again.record, again.continued, again.ended, again.left) == (first.record, True, "done", 0)
+        assert (again.record, again.continued, again.ended, again.remaining) == (first.record, True, "done", 0)
     assert sandbox.counts()["posts"] == posts
     assert len(place.batches()) == 1
 

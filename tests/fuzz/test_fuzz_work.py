@@ -18,7 +18,7 @@ from support.simulated import HandClock
 from support.simulated_run import SimulatedRun
 
 from orchestrator.outputs import verify
-from state.item import ErrorRecord, Item, Status, remaining
+from state.item import ErrorRecord, Item, Status
 from state.open_store import open_store
 from state.store import Store, change_all
 
@@ -226,7 +226,7 @@ class WorkMachine(RuleBasedStateMachine):
             assert life.is_over, "this burst does not end"
             errors.append(life.error)
             with self.another_process() as store:
-                if not remaining(store.counts()):
+                if not store.counts().remaining:
                     return
         raise AssertionError(f"work is left after five bursts on sound servers: {errors}")
 

@@ -133,7 +133,7 @@ def test_the_output_managers_example(tmp_path: Path, sandbox: Sandbox) -> None:
     assert json.loads((made.directory / "batch_info.json").read_text())["totals"]["completed"] == 1
 
     (batch,) = orchestrator.list_batches(there).batches
-    assert (batch.done, batch.left) == (1, 0)
+    assert (batch.done, batch.remaining) == (1, 0)
     page = orchestrator.write_report(there, batch.id, tmp_path / "page.html")
     assert "pixel art warrior" in page.path.read_text()
     rehearsed = orchestrator.clean_batches(there, older_than=timedelta(0), dry_run=True)

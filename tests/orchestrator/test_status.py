@@ -158,7 +158,7 @@ def test_active_batches_stand_below_the_counts_and_all_lists_the_ended_ones_too(
 def test_watching_a_batch_ends_with_it_and_leaves_the_others_out(state: Path) -> None:
     writer = add_batch(state, "b1", 2)
     steps = [partial(end, writer, key) for key in ("a", "b1/0", "b", "b1/1")]
-    seen = [view.left for view in watch_batch(state, "b", clock=StepClock(steps))]
+    seen = [view.remaining for view in watch_batch(state, "b", clock=StepClock(steps))]
     writer.close()
     assert seen == [2, 1, 0]
     assert read_status(state).remaining == 1

@@ -25,6 +25,7 @@ from orchestrator.generation import Generation
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.web import batch_routes
 from orchestrator.web.progress import status_of
+from state.counts import Counts
 from state.item import Status
 from state.open_store import open_store, parts_of
 from state.store import Change
@@ -445,4 +446,4 @@ def test_an_estimate_counts_what_comes_before(idle: Front, tmp_path: Path, sandb
     ],
 )
 def test_the_five_states_of_a_batch(counts: dict[str, int], status: str) -> None:
-    assert status_of({one: counts.get(one, 0) for one in Status}) == status
+    assert status_of(Counts({Status(name): count for name, count in counts.items()})) == status

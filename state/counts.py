@@ -1,0 +1,73 @@
+"""How many items stand where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+from state.item import Item, Status
+
+
+class Counts(Mapping[Status, int]):
+    """How many items have each status; every status is there, in the order of `Status`. Never changes."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self, counts: Mapping[Status, int] | None = None) -> None:
+        """What `counts` does not name is 0."""
+        given = counts or {}
+        self._counts = {status: given.get(status, 0) for status in Status}
+
+    @classmethod
+    def of(cls, items: Iterable[Item]) -> Counts:
+        return cls(Counter(item.status for item in items))
+
+    def __getitem__(self, status: Status) -> int:
+        return self._counts[status]
+
+    def __iter__(self) -> Iterator[Status]:
+        return iter(self._counts)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def __repr__(self) -> str:
+        return f"Counts({self.as_text()})"
+
+    @property
+    def total(self) -> int:
+        return sum(self._counts.values())
+
+    @property
+    def pending(self) -> int:
+        return self._counts[Status.PENDING]
+
+    @property
+    def submitted(self) -> int:
+        return self._counts[Status.SUBMITTED]
+
+    @property
+    def completed(self) -> int:
+        return self._counts[Status.COMPLETED]
+
+    @property
+    def failed(self) -> int:
+        return self._counts[Status.FAILED]
+
+    @property
+    def cancelled(self) -> int:
+        return self._counts[Status.CANCELLED]
+
+    @property
+    def remaining(self) -> int:
+        """Those still due or out on a server."""
+        return self.pending + self.submitted
+
+    def as_json(self) -> dict[str, int]:
+        """The count of every status, by its name."""
+        return {str(status): count for status, count in self._counts.items()}
+
+    def as_text(self, *, without: Collection[Status] = ()) -> str:
+        """`3 pending, 1 failed`: what is not 0."""
+        shown = (status for status in self._counts if status not in without)
+        return ", ".join(f"{self._counts[status]} {status}" for status in shown if self._counts[status])
