@@ -1,6 +1,6 @@
-"""ComfyUI's HTTP API: the only room that knows it.
+"""ComfyUI's HTTP API; no other package speaks it.
 
-`ComfyUI` has one method per endpoint; what the server answers comes back as checked values.
+`ComfyUI` has one method per endpoint and returns validated values.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _HOMES = {"ComfyUI": "client", "Download": "download"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that settings can read an address without loading an HTTP client."""
+    """Import on first use, so that settings can parse an address without loading the HTTP client."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

@@ -1,4 +1,4 @@
-"""Where a server is, what may be sent to it, and what of that must never be shown."""
+"""Server addresses, the credentials that may be sent to them, and hiding those credentials in messages."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _SHORTEST_PART = 8
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server is. `url` may be shown: no user, no password, no trailing slash."""
+    """The address of a server. `url` is safe to show: without user, password and trailing slash."""
 
     url: str
     authorization: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     credentials: str | None = field(default=None, repr=False)
-    """`user:password` as it was typed."""
+    """`user:password` as typed."""
 
     @property
     def path(self) -> str:
@@ -32,16 +32,16 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """What a person typed: `host:8188`, `https://host/prefix/`, `http://user:password@host`. Errors: SettingsError."""
+    """Parse `host:8188`, `https://host/prefix/` or `http://user:password@host`. Errors: SettingsError."""
     text = text.strip()
     try:
-        text.encode()  # a command line may hold bytes that are no text
+        text.encode()  # command line arguments may not be valid text
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        # Its text may quote a password that was taken for a port.
+        # Its text may quote a password that was parsed as a port.
         raise SettingsError("the server's address cannot be read; write it like http://127.0.0.1:8188") from None
-    # A host of that name is a slash that is missing: http:/host
+    # A host with this name means a missing slash: http:/host
     if parts.scheme not in DEFAULT_PORTS or not host or host in DEFAULT_PORTS or re.search(r"[\s\x00-\x1f]", text):
         raise SettingsError("the server's address must be http:// or https:// and a host, like http://127.0.0.1:8188")
     if "@" in parts.path:
@@ -64,25 +64,25 @@ def parse_address(text: str) -> Address:
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port: what must be equal before credentials are sent."""
+    """Scheme, host and port; credentials are only sent to the same origin."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme)
 
 
 def shown(url: str) -> str:
-    """A URL for a message: no user, no password, no signed query."""
+    """A URL for messages: without user, password and signed query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def shown_origin(url: str) -> str:
-    """The least that names another server: a path there may be a secret too."""
+    """Only the origin of a URL, for other servers, where even the path may be a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 class Secrets:
-    """The header values of one server, and how to keep them out of a text."""
+    """The secret header values of one server, to be removed from messages."""
 
     def __init__(self, headers: Mapping[str, str], password: str | None) -> None:
         words: set[str] = set()
@@ -101,7 +101,7 @@ class Secrets:
         return text
 
     def snippet(self, body: bytes) -> str:
-        """The first characters of a body for a message: one line, printable, no secret."""
+        """The beginning of a body for messages: one printable line without secrets."""
         text = self.hidden(" ".join(body[:4096].decode("utf-8", "replace").split()))
         return "".join(c if c.isprintable() else "?" for c in text)[:SNIPPET_CHARACTERS]
 

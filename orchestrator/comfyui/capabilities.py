@@ -1,4 +1,4 @@
-"""What a server can run: the node classes that it has, and the models and other choices that their inputs take."""
+"""What a server can run: its node classes, and the models and other choices that their inputs accept."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _NO_SUCH_ENDPOINT = (404, 405)
 
 @dataclass(frozen=True)
 class _Class:
-    """A node class, as far as it decides where a graph can run."""
+    """A node class, as far as it matters for deciding where a graph can run."""
 
     is_output: bool
     choices: Mapping[str, Choices]
-    """By input. Not those that an upload adds to: it may still come."""
+    """By input. Without inputs that uploads add choices to, because the upload may still follow."""
     values: tuple[tuple[str, frozenset[Any]], ...]
-    """The same, as sets: a text or number that is in one is surely offered."""
+    """The same as sets: a string or number in the set is certainly available."""
 
 
 @dataclass(frozen=True)
 class MissingRequirement:
-    """One thing that a server does not have, in words by `str`."""
+    """One requirement that a server lacks; `str` gives a message."""
 
     class_type: str
     input_name: str | None = None
-    """None where the class itself is not there."""
+    """None if the node class itself is missing."""
     value: object = None
     offered: Collection[Any] = ()
-    """What the input may be set to."""
+    """The available choices of the input."""
 
     def __str__(self) -> str:
         if self.input_name is None:
@@ -45,9 +45,9 @@ class MissingRequirement:
 
 
 class Capabilities:
-    """What one server has. It is asked once for each node class and folder of models; `forget` after it restarted.
+    """The capabilities of one server, requested once per node class and model folder; call `forget` after a restart.
 
-    For one thread. A graph that differs from an earlier one in texts and numbers costs a few microseconds.
+    Not thread-safe. Checking a graph that differs from an earlier one only in texts and numbers takes microseconds.
     """
 
     def __init__(self, client: ComfyUI) -> None:
@@ -55,22 +55,22 @@ class Capabilities:
         self.forget()
 
     def forget(self) -> None:
-        """Ask again from now on."""
+        """Discard everything that is cached."""
         self._classes: dict[str, _Class | None] = {}
         self._folders: dict[str, frozenset[str] | None] = {}
         self._everything: dict[str, Any] | None = None
 
     def missing(self, graph: Graph) -> tuple[str, ...]:
-        """Why this server cannot run this graph, in words, each once. Errors: as `lacks`."""
+        """The requirements that this server lacks, as distinct messages. Errors: as `lacks`."""
         return tuple(dict.fromkeys(map(str, self.lacks(graph))))
 
     def lacks(self, graph: Graph) -> list[MissingRequirement]:
-        """Why this server cannot run this graph; empty when it can, as far as can be said beforehand.
+        """The requirements of this graph that the server lacks; empty if, as far as can be known, it can run the graph.
 
-        What is not there: node classes, and choices of the nodes that its output nodes need. Numbers out of range and
-        wrong links are left to the server, as is a node class that checks its choices in its own way and would take
-        one that it does not list.
-        Errors: ServerUnreachable, ServerBusy, UnexpectedAnswer; what could not be asked is asked again next time.
+        Checked are node classes, and the choices of all nodes that its output nodes depend on. Numbers out of range
+        and wrong links are left to the server, as are node classes that validate their choices themselves and may
+        accept values that they do not list.
+        Errors: ServerUnreachable, ServerBusy, UnexpectedAnswer; a failed request is repeated next time.
         """
         doubtful = [node for node in graph.items() if self._is_doubtful(node[1])]
         if not doubtful:
@@ -80,7 +80,7 @@ class Capabilities:
         return [lack for node_id, node in doubtful for lack in self._lacks(node, is_needed=node_id in needed)]
 
     def choices(self, class_type: str, input_name: str) -> tuple[Any, ...]:
-        """What an input may be set to, in the server's order; empty where it takes anything. Errors: as `lacks`."""
+        """The choices of an input in the server's order; empty if it accepts any value. Errors: as `lacks`."""
         known = self._class(class_type)
         choices = known.choices.get(input_name) if known is not None else None
         if choices is None:
@@ -90,7 +90,7 @@ class Capabilities:
         return choices.values or ()
 
     def folder(self, name: str) -> Collection[str] | None:
-        """The models in a folder, None where the server has no such folder. Errors: as `lacks`."""
+        """The models in a folder, None if the server has no such folder. Errors: as `lacks`."""
         if name not in self._folders:
             try:
                 self._folders[name] = frozenset(self._client.models(name))
@@ -101,7 +101,7 @@ class Capabilities:
         return self._folders[name]
 
     def _is_doubtful(self, node: Mapping[str, Any]) -> bool:
-        """The quick look: false where all is surely there. A link is no choice."""
+        """A quick check: False if everything is certainly available. Links are not choices."""
         known = self._class(node["class_type"])
         if known is None:
             return True
@@ -156,14 +156,14 @@ class Capabilities:
         )
 
     def _values(self, choices: Choices) -> frozenset[Any] | None:
-        """None where nobody says which they are."""
+        """None if they are not listed anywhere."""
         listed: Collection[Any] | None = choices.values
         if listed is None and choices.folder is not None:
             listed = self.folder(choices.folder)
         return None if listed is None else frozenset(one for one in listed if isinstance(one, str | int | float))
 
     def _info(self, class_type: str) -> dict[str, Any] | None:
-        """Class by class, for all of them are megabytes; a host that has no such endpoint is asked for all, once."""
+        """Requested per class, because all of them are megabytes; without that endpoint, one request for all."""
         if self._everything is not None:
             answer = self._everything
         else:

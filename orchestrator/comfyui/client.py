@@ -1,6 +1,7 @@
-"""ComfyUI's HTTP API, one method per endpoint. The only module that knows it.
+"""ComfyUI's HTTP API, one method per endpoint. No other module knows it.
 
-Only a 200 of the expected shape is an answer. Anything else is `UnexpectedAnswer`: it says nothing about any prompt.
+Only a 200 with a body of the expected shape is a valid response. Anything else is an `UnexpectedAnswer`, which means
+nothing for any prompt.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ _T = TypeVar("_T")
 
 
 class ComfyUI:
-    """One server. Threads may share it; a download belongs to the thread that opened it. `stop` ends the waiting
-    between tries.
+    """A client for one server. Thread-safe, except that a download belongs to the thread that opened it. `stop` ends
+    the waiting between retries.
 
-    Every method but `submit` repeats itself for `retry_seconds`, on connection errors, 5xx and 429, but not past
-    `deadline` (of the monotonic clock).
+    Every method except `submit` retries for `retry_seconds` on connection errors, 5xx and 429, but not past `deadline`
+    (on the monotonic clock).
     Errors of every method: ServerUnreachable, ServerBusy, UnexpectedAnswer; of the constructor: SettingsError.
     """
 
@@ -86,33 +87,33 @@ class ComfyUI:
 
     @property
     def url(self) -> str:
-        """The server's address, fit to be shown."""
+        """The server's address, without secrets."""
         return self.transport.url
 
     @property
     def requests_made(self) -> int:
-        """Requests sent so far, tries and redirects included."""
+        """Number of requests sent so far, including retries and redirects."""
         return self.transport.requests_made
 
     @property
     def failures(self) -> int:
-        """Requests that got no answer so far: after one, the server may have been restarted, its queue lost."""
+        """Number of requests without a response so far; after one, the server may have restarted and lost its queue."""
         return self.transport.failures
 
     @property
     def trouble(self) -> str | None:
-        """Why the server is being waited for, or was in vain; None since it last answered."""
+        """Why requests are being retried, or why retrying failed; None after the next response."""
         return self.transport.trouble
 
     @property
     def pushbacks(self) -> int:
-        """How often so far the server answered 429, or did not answer in time: a reason to ask it less often."""
+        """Number of 429 responses and timeouts so far: a reason to poll less often."""
         return self.transport.pushbacks
 
     def submit(
         self, graph: Mapping[str, Any], *, prompt_id: str, number: float, extra_data: Mapping[str, Any]
     ) -> Submitted:
-        """`POST /prompt`, sent once. Only `PromptRejected`, and `may_have_arrived=False`, say that nothing was queued.
+        """`POST /prompt`, never retried. Only PromptRejected and `may_have_arrived=False` mean that nothing was queued.
 
         Errors: PromptRejected (400).
         """
@@ -131,32 +132,32 @@ class ComfyUI:
         return self._read(answer, responses.read_submitted)
 
     def left_out(self, submitted: Submitted) -> PromptRejected:
-        """What the server said of the outputs that it left out of a queued prompt."""
+        """The server's errors for the outputs that it left out of a queued prompt."""
         return responses.partly_rejected(submitted.node_errors, self.transport.secrets.hidden)
 
     def history(self, prompt_id: str) -> HistoryEntry | None:
-        """`GET /history/{id}`. None while the prompt waits or runs, and when the server does not know it."""
+        """`GET /history/{id}`. None while the prompt is queued or running, and if the server does not know it."""
         hide = self.transport.secrets.hidden
         return self._get(
             f"/history/{quote(prompt_id, safe='')}", lambda body: responses.read_history(prompt_id, body, hide)
         )
 
     def queue(self) -> Queue:
-        """`GET /queue`. Large: every waiting graph comes with it."""
+        """`GET /queue`. A large response: it contains the graph of every queued prompt."""
         return self._get("/queue", responses.read_queue)
 
     def queue_remaining(self) -> int:
-        """`GET /prompt`: how many prompts wait or run. The cheapest question there is."""
+        """`GET /prompt`: the number of queued and running prompts. The cheapest request."""
         return self._get("/prompt", responses.read_queue_remaining)
 
     def delete_from_queue(self, prompt_ids: Iterable[str]) -> None:
-        """`POST /queue`: drop waiting prompts. One that runs, or that nobody knows, is left as it is."""
+        """`POST /queue`: delete queued prompts. Running and unknown ones are not affected."""
         wanted = list(prompt_ids)
         if wanted:
             self._command("/queue", {"delete": wanted})
 
     def interrupt(self, prompt_id: str) -> None:
-        """`POST /interrupt`: stop this prompt if it runs. Old servers do not read the id and stop whatever runs."""
+        """`POST /interrupt`: stop this prompt if it is running. Old servers ignore the id and stop whatever runs."""
         self._command("/interrupt", {"prompt_id": prompt_id})
 
     def free(self) -> None:
@@ -165,27 +166,27 @@ class ComfyUI:
 
     @property
     def has_jobs(self) -> bool:
-        """Does the server have `/api/jobs`? Asked once."""
+        """Whether the server has `/api/jobs`; requested once."""
         if self._has_jobs is None:
             self._job(_NO_PROMPT)
         return bool(self._has_jobs)
 
     def job(self, prompt_id: str) -> JobStatus | None:
-        """`GET /api/jobs/{id}`: None where the server does not know it. Only where `has_jobs`."""
+        """`GET /api/jobs/{id}`: None if the server does not know it. Requires `has_jobs`."""
         status = self._job(prompt_id)
         if not self._has_jobs:
             raise UnexpectedAnswer(f"{self.url} has no /api/jobs; ask history and queue", status=404)
         return status
 
     def cancel_job(self, prompt_id: str) -> bool:
-        """`POST /api/jobs/{id}/cancel`: True when it waited or ran. Only where `has_jobs`."""
+        """`POST /api/jobs/{id}/cancel`: True if it was queued or running. Requires `has_jobs`."""
         answer = self._post(f"/api/jobs/{quote(prompt_id, safe='')}/cancel", {}, patient=True)
         self._expect_ok(answer)
         return self._read(answer, responses.need_object_body).get("cancelled") is True
 
     @contextlib.contextmanager
     def view(self, file: OutputFile, *, offset: int = 0) -> Iterator[Download]:
-        """`GET /view`, as a stream; the read time-out holds for each piece. Errors: NotOnServer."""
+        """`GET /view` as a stream; the read timeout applies to each chunk. Errors: NotOnServer."""
         path = f"{self._decided_base()}/view"
         query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
         with self.transport.stream(path, query=query, offset=offset) as download:
@@ -193,12 +194,12 @@ class ComfyUI:
             yield download
 
     def object_info(self, class_type: str | None = None) -> dict[str, Any]:
-        """`GET /object_info[/{class}]`: what each node class takes; `{}` for a class that the server does not have."""
+        """`GET /object_info[/{class}]`: the inputs of each node class; `{}` for a class that the server lacks."""
         path = "/object_info" if class_type is None else f"/object_info/{quote(class_type, safe='')}"
         return self._get(path, responses.need_object_body)
 
     def models(self, folder: str) -> list[str]:
-        """`GET /models/{folder}`: names such as a loader node takes them."""
+        """`GET /models/{folder}`: file names as loader nodes take them."""
         return self._get(f"/models/{quote(folder, safe='')}", responses.read_names)
 
     def system_stats(self) -> dict[str, Any]:
@@ -206,13 +207,13 @@ class ComfyUI:
         return self._get("/system_stats", responses.need_object_body)
 
     def features(self) -> dict[str, Any]:
-        """`GET /features`: what the server can do."""
+        """`GET /features`: the feature flags of the server."""
         return self._get("/features", responses.need_object_body)
 
     def upload_image(self, name: str, data: bytes, *, subfolder: str = "", overwrite: bool = False) -> UploadedImage:
-        """`POST /upload/image` into the server's input directory. Where other bytes have that name it gives another.
+        """`POST /upload/image` into the server's input directory. If the name is taken by other bytes, it gets another.
 
-        Repeated on errors: the same bytes under the same name stay one file.
+        Retried on errors: uploading the same bytes under the same name again creates no second file.
         """
         fields = {"subfolder": subfolder, "type": "input", "overwrite": "true" if overwrite else "false"}
         path = f"{self._decided_base()}/upload/image"
@@ -238,7 +239,7 @@ class ComfyUI:
         return self._read(answer, read)
 
     def _decided_base(self) -> str:
-        """`/api` or nothing. A 404 of `/view` or a POST cannot tell, so a small GET does."""
+        """`/api` or nothing. Decided by a small GET, because a 404 of `/view` or of a POST is ambiguous."""
         if self._base is None:
             self.queue_remaining()
         return self._base or ""
@@ -307,7 +308,7 @@ class ComfyUI:
 
 
 def _is_from_comfyui(answer: Answer) -> bool:
-    """Its own 404 is empty, or JSON; one with a page comes from something in between."""
+    """ComfyUI's own 404 is empty or JSON; one with an HTML page comes from a proxy."""
     return not answer.body.strip() or _json_or_none(answer.body) is not None
 
 
@@ -320,9 +321,9 @@ def _advice(status: int) -> str:
 
 
 def _json(body: bytes) -> object:
-    """Python's reader, because ComfyUI sends NaN and Infinity as Python writes them.
+    """Parsed with Python's parser, because ComfyUI sends NaN and Infinity as Python writes them.
 
-    Half a surrogate pair, as Python writes a file name that is not UTF-8, becomes a question mark: no journal holds it.
+    Lone surrogates, as Python writes file names that are not UTF-8, become question marks: a journal cannot store them.
     """
     try:
         value: object = json.loads(body)

@@ -1,6 +1,6 @@
-"""One server's HTTP: what is sent, what is repeated, and credentials that reach that server and nobody else.
+"""HTTP for one server: requests, retries, and credentials that are sent to that server only.
 
-Nothing here knows ComfyUI: any status below 500 but 429 is handed on, and `client.py` says what it means.
+Independent of ComfyUI: every status below 500 except 429 is returned, and interpreted by `client.py`.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from orchestrator.errors import ServerBusy, ServerUnreachable, UnexpectedAnswer
 
 MAX_REDIRECTS = 5
 _HELD_BACK_BYTES = 4 << 20
-"""So much of a body at most is still in this machine's buffers when the last of it has been handed over."""
+"""Upper limit for the part of a body that is still in this machine's buffers after the last write."""
 _SLOWEST_BYTES_PER_SECOND = 100_000
-"""The slowest link on which a form is waited for without a try in vain."""
+"""The slowest link on which a form can be sent without a timeout."""
 
 Form = Mapping[str, str | tuple[str, bytes]]
-"""Fields of a form, a file as its name and bytes."""
+"""Fields of a form; a file is its name and bytes."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer. `path` is what was asked for, without the server's address."""
+    """A complete response. `path` is the requested one, without the server's address."""
 
     method: str
     path: str
@@ -49,9 +49,9 @@ class Answer:
 
 
 class Transport:
-    """Requests to one server. Threads may share all of it, up to ten without opening connections anew.
+    """Requests to one server. Thread-safe; up to ten threads reuse connections.
 
-    A `Download` belongs to the thread that opened it. `close` ends no request that is under way.
+    A `Download` belongs to the thread that opened it. `close` does not end requests in progress.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class Transport:
         self.url = address.url
         self.requests_made = 0
         self.failures = 0
-        """Requests that got no answer: after one, a server may have been restarted."""
+        """Number of requests without a response; after one, the server may have restarted."""
         self.pushbacks = 0
-        """Answers of 429, and time-outs of a connection, an answer or a piece of a body: a reason to ask less often."""
+        """Number of 429 responses and of timeouts (connecting, response, body chunk): a reason to poll less often."""
         self._headers = checked_headers(headers, address)
         self.secrets = Secrets(self._headers, address.password)
         self._timeouts = (connect_timeout_seconds, read_timeout_seconds)
@@ -84,7 +84,7 @@ class Transport:
 
     @property
     def trouble(self) -> str | None:
-        """Why the server is being waited for, or was in vain; None since it last answered."""
+        """Why requests are being retried, or why retrying failed; None after the next response."""
         return self._patience.trouble
 
     def __repr__(self) -> str:
@@ -104,7 +104,7 @@ class Transport:
         form: Form | None = None,
         patient: bool,
     ) -> Answer:
-        """One whole answer; redirects are not followed. `patient` repeats it, so it must be safe to repeat.
+        """One complete response; redirects are not followed. `patient` retries, so the request must be safe to repeat.
 
         Errors: ServerUnreachable, ServerBusy (429 and 5xx).
         """
@@ -119,7 +119,7 @@ class Transport:
 
         def once() -> Answer:
             if form is not None:
-                # As a stream: bytes would have to be through as a whole within the time of one connection.
+                # As a stream: the connect timeout would apply to sending all of the bytes.
                 parts["data"] = io.BytesIO(body or b"")
             with self._send(method, path, self.url + path, self._session, **parts) as response:
                 self._refuse_busy(method, path, response)
@@ -129,9 +129,9 @@ class Transport:
 
     @contextlib.contextmanager
     def stream(self, path: str, *, query: Mapping[str, str], offset: int) -> Iterator[Download]:
-        """An open GET, from byte `offset` on where the server can. Redirects are followed, without the user's headers.
+        """An open GET, starting at byte `offset` if the server can. Redirects are followed without the user's headers.
 
-        Opening is repeated, reading is not. Errors: as `ask`; UnexpectedAnswer for a redirect that cannot be followed.
+        Opening is retried, reading is not. Errors: as `ask`; UnexpectedAnswer for a redirect that cannot be followed.
         """
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
         response, elsewhere = self._patience.keep_trying(lambda: self._open(path, query, headers))
@@ -139,7 +139,7 @@ class Transport:
             yield Download(response, elsewhere=elsewhere, broken=lambda error: self._broken_off(path, error))
 
     def unreachable(self, method: str, path: str, error: BaseException) -> ServerUnreachable:
-        """What requests raised, as ours."""
+        """An exception of requests as one of ours."""
         reason = self.secrets.hidden(reason_of(error, self._timeouts))
         arrived = not _never_connected(error)
         advice = "its answer is unknown" if arrived else _advice(error)
@@ -184,7 +184,7 @@ class Transport:
                 self.pushbacks += _timed_out(error)
             if url == self.url + path:
                 raise self.unreachable(method, path, error) from error
-            # The text of the cause would show the whole address, which may be a signed one.
+            # The text of the cause would show the whole URL, which may be signed.
             raise self.unreachable(method, f"{path}, redirected to {shown_origin(url)}", error) from None
 
     def _broken_off(self, path: str, error: requests.RequestException) -> ServerUnreachable:
@@ -219,7 +219,7 @@ def _closed_on_error(response: requests.Response) -> Iterator[None]:
 
 
 def _retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
-    """Seconds, from either form of RFC 9110 §10.2.3. A time is by the server's clock, which may not be ours."""
+    """Seconds, from either format of RFC 9110 §10.2.3. A date is relative to the server's clock, which may differ."""
     value = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d{1,9}", value):
         return float(value)
@@ -236,7 +236,7 @@ def _time(value: str) -> datetime | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it wraps. Not `__context__`: that may be an older request's error."""
+    """The error and its causes. Not `__context__`, which may be an error of an earlier request."""
     yield error
     inner = [*error.args, getattr(error, "reason", None), getattr(error, "original_error", None), error.__cause__]
     for other in inner:
@@ -259,7 +259,7 @@ def _is_unverified(error: BaseException) -> bool:
 
 
 def _advice(error: BaseException) -> str:
-    """What to do about a connection that did not come about."""
+    """Advice for a connection that could not be established."""
     if _is_unverified(error):
         return (
             "its certificate does not verify and nothing was sent; if it is signed by an authority of your own, "
@@ -272,12 +272,12 @@ def _advice(error: BaseException) -> str:
 
 def _timed_out(error: BaseException) -> bool:
     late = (requests.Timeout, ReadTimeoutError, ConnectTimeoutError)
-    # urllib3 counts a refused connection among the connect time-outs.
+    # urllib3 counts a refused connection as a connect timeout.
     return any(isinstance(cause, late) and not isinstance(cause, NewConnectionError) for cause in _causes(error))
 
 
 def reason_of(error: BaseException, timeouts: tuple[float, float]) -> str:
-    """Why a request with these time-outs (connecting, reading) came to nothing; nothing of its address is in it."""
+    """Why a request with these timeouts (connect, read) failed, without its address."""
     if isinstance(error, requests.ConnectTimeout):
         return f"no connection within {timeouts[0]:g} s"
     for cause in _causes(error):

@@ -1,7 +1,7 @@
-"""What became of a prompt: the one answer that recovery, lost POSTs, cancel and sweeps share.
+"""The fate of a prompt, as needed by recovery, lost POSTs, cancellation and sweeps.
 
-Asked in this order, because a prompt moves from queue to history between two questions: history, queue, history again.
-`/history` then `/queue` alone calls a living prompt lost. Newer servers answer `/api/jobs/{id}`.
+The order of requests is history, queue, history again, because a prompt may move from the queue to the history between
+two requests: `/history` then `/queue` alone would report a live prompt as lost. Newer servers have `/api/jobs/{id}`.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from orchestrator.errors import UnexpectedAnswer
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """It is in history: done, failed or interrupted."""
+    """In the history: done, failed or interrupted."""
 
     entry: HistoryEntry
 
 
 class Queued(msgspec.Struct, frozen=True):
-    """It waits or runs. `prompt_id` is the server's, which may differ from the one asked for."""
+    """Queued or running. `prompt_id` is the server's, which may differ from the requested one."""
 
     prompt_id: str
     running: bool
 
 
 class Absent(msgspec.Struct, frozen=True):
-    """The server does not know it: it never came, was deleted, or was lost with a restart."""
+    """Unknown to the server: it never arrived, was deleted, or was lost in a restart."""
 
 
 class Unclear(msgspec.Struct, frozen=True):
-    """The server's history entry for it cannot be read: nothing is known of this one prompt."""
+    """The server's history entry for it is invalid: nothing is known of this prompt."""
 
     error: UnexpectedAnswer
 
@@ -43,7 +43,7 @@ Fate = Finished | Queued | Absent | Unclear
 def look_up(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
     """The fate of each prompt. Errors mean *unknown*, never *gone*: ServerUnreachable, ServerBusy, UnexpectedAnswer.
 
-    An entry that cannot be read is `Unclear` for its own prompt, and hinders no other.
+    An invalid history entry makes only its own prompt `Unclear`.
     """
     fates: dict[str, Fate] = {}
     missing = _not_in_history(client, prompt_ids, fates)
@@ -56,16 +56,17 @@ def look_up(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
 
 
 def is_running(client: ComfyUI, prompt_id: str) -> bool:
-    """Whether the server is at work on it. Errors: as `look_up`."""
+    """Whether the server is running it. Errors: as `look_up`."""
     fate = _queued(client, [prompt_id]).get(prompt_id)
     return fate is not None and fate.running
 
 
 def withdraw(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
-    """Take prompts back as far as the server still can: delete what waits, interrupt what runs, then look them up.
+    """Withdraw prompts as far as still possible: delete queued ones, interrupt running ones, then look them up.
 
-    Twice, because one that waited may have begun meanwhile. An interrupted prompt may still be shown as running for a
-    moment. Only a prompt that is seen running is interrupted, and once, because older servers stop whatever runs.
+    Done twice, because a queued prompt may have started in between. An interrupted prompt may still be reported as
+    running for a moment. Only a prompt reported as running is interrupted, and only once, because older servers stop
+    whatever runs.
     """
     fates = look_up(client, prompt_ids)
     interrupted: set[str] = set()
@@ -95,12 +96,12 @@ def _not_in_history(client: ComfyUI, prompt_ids: Iterable[str], fates: dict[str,
 
 
 def _queued(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Queued]:
-    """What waits or runs: these prompts, and on older servers everybody's."""
+    """Queued and running prompts: these, and on older servers also those of other clients."""
     return _known_jobs(client, prompt_ids) if client.has_jobs else _by_id(client.queue())
 
 
 def _known_jobs(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Queued]:
-    """Those that wait or run; what is over by now is in history."""
+    """Those that are queued or running; finished ones are in the history."""
     waiting = {JobStatus.PENDING: False, JobStatus.IN_PROGRESS: True}
     statuses = {prompt_id: client.job(prompt_id) for prompt_id in prompt_ids}
     return {
@@ -109,7 +110,7 @@ def _known_jobs(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Queued]
 
 
 def _by_id(queue: Queue) -> dict[str, Queued]:
-    """Queued prompts by their id, and by the id that we chose where the server renamed them."""
+    """Queued prompts by their id, and by our id if the server assigned another one."""
     found = {}
     for prompts, running in ((queue.pending, False), (queue.running, True)):
         for prompt in prompts:

@@ -1,7 +1,7 @@
-"""ComfyUI's answers as values: what each JSON body must look like, and what is read from it.
+"""ComfyUI's responses as values: validation and parsing of each JSON body.
 
-Every function raises `WrongShape` for anything else, and nothing else. The shapes were recorded from ComfyUI 0.3.64;
-newer ones are noted where they differ.
+For anything invalid every function raises `WrongShape`, and no other exception. The shapes were recorded from ComfyUI
+0.3.64; differences of newer versions are noted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from orchestrator.errors import ExecutionFailed, PromptRejected
 
 Hide = Callable[[str], str]
-"""Takes a server's words and gives them back without our credentials."""
+"""Removes our credentials from a text of the server."""
 
 _OUT_OF_MEMORY = re.compile(r"out\s?of\s?memory|allocation on device", re.IGNORECASE)
 _NO_SUCH_JOB = re.compile(r"\bjob\b.*\bnot found\b", re.IGNORECASE | re.DOTALL)
@@ -25,11 +25,11 @@ _FINISHED = ("execution_success", "execution_error", "execution_interrupted")
 
 
 class WrongShape(ValueError):
-    """The body is not what ComfyUI sends; the text says which part."""
+    """The body is not what ComfyUI sends; the message names the part."""
 
 
 class JobStatus(StrEnum):
-    """What `/api/jobs/{id}` says of a prompt."""
+    """The status of a prompt in `/api/jobs/{id}`."""
 
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
@@ -39,7 +39,7 @@ class JobStatus(StrEnum):
 
 
 class Submitted(msgspec.Struct, frozen=True):
-    """A queued prompt. `prompt_id` is the server's: it may differ from the one that was sent."""
+    """A queued prompt. `prompt_id` is the server's, which may differ from the one sent."""
 
     prompt_id: str
     number: float | None
@@ -47,7 +47,7 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 class OutputFile(msgspec.Struct, frozen=True):
-    """A file that a node wrote. `kind` is the node's word (images, gifs, video, audio, 3d); `type`: output or temp."""
+    """A file that a node wrote. `kind`: the node's name for it (images, gifs, video, …); `type`: output or temp."""
 
     node_id: str
     kind: str
@@ -57,7 +57,7 @@ class OutputFile(msgspec.Struct, frozen=True):
 
 
 class OutputText(msgspec.Struct, frozen=True):
-    """A text that a node showed; it lies in the history only."""
+    """A text that a node displayed; it exists only in the history."""
 
     node_id: str
     kind: str
@@ -65,7 +65,7 @@ class OutputText(msgspec.Struct, frozen=True):
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
-    """A prompt that is over: exactly one of `succeeded`, `interrupted` and `failure` holds."""
+    """A finished prompt: exactly one of `succeeded`, `interrupted` and `failure` is set."""
 
     prompt_id: str
     graph: dict[str, Any]
@@ -81,13 +81,13 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
     @property
     def out_of_memory(self) -> bool:
-        """The failure was for want of memory: worth one more try after `/free`."""
+        """The failure was caused by a lack of memory: worth a retry after `/free`."""
         failure = self.failure
         return failure is not None and bool(_OUT_OF_MEMORY.search(f"{failure.exception_type} {failure}"))
 
 
 class QueuedPrompt(msgspec.Struct, frozen=True):
-    """A prompt that waits or runs."""
+    """A queued or running prompt."""
 
     prompt_id: str
     number: float
@@ -95,14 +95,14 @@ class QueuedPrompt(msgspec.Struct, frozen=True):
 
 
 class Queue(msgspec.Struct, frozen=True):
-    """Both halves of `/queue`."""
+    """Both lists of `/queue`."""
 
     running: tuple[QueuedPrompt, ...]
     pending: tuple[QueuedPrompt, ...]
 
 
 class UploadedImage(msgspec.Struct, frozen=True):
-    """Where the server put an upload."""
+    """Where the server stored an upload."""
 
     name: str
     subfolder: str
@@ -139,7 +139,7 @@ def need_number(value: object, what: str) -> float:
 
 
 def need_object_body(body: object) -> dict[str, Any]:
-    """Any answer of which no more is asked than to be an object."""
+    """A body that only has to be an object."""
     return need_object(body, "the answer")
 
 
@@ -149,7 +149,7 @@ def read_names(body: object) -> list[str]:
 
 
 def read_submitted(body: object) -> Submitted:
-    """`POST /prompt`, 200. A newer server may add `node_errors` for the outputs that it left out."""
+    """`POST /prompt`, 200. Newer servers may add `node_errors` for outputs that they left out."""
     answer = need_object(body, "the answer")
     number = answer.get("number")
     return Submitted(
@@ -176,7 +176,7 @@ def read_rejection(body: object, hide: Hide) -> PromptRejected:
 
 
 def partly_rejected(node_errors: dict[str, Any], hide: Hide) -> PromptRejected:
-    """A 200 with `node_errors`: the server queued the outputs that it can make, and leaves out these nodes."""
+    """A 200 with `node_errors`: the server queued the valid outputs and left out these nodes."""
     return PromptRejected(
         hide(f"the server would leave out a part of the prompt: {'; '.join(_said_of_nodes(node_errors))}"),
         node_errors=node_errors,
@@ -203,7 +203,7 @@ def _joined(fault: dict[str, Any]) -> str:
 
 
 def read_history(prompt_id: str, body: object, hide: Hide) -> HistoryEntry | None:
-    """`GET /history/{id}`: None for `{}`, which says nothing about a prompt that waits or runs."""
+    """`GET /history/{id}`: None for `{}`; the prompt may still be queued or running."""
     answer = need_object(body, "the answer")
     if not answer:
         return None
@@ -301,7 +301,7 @@ def _time(message: dict[str, Any] | None) -> datetime | None:
 
 
 def read_queue(body: object) -> Queue:
-    """`GET /queue`: every waiting graph comes with it; only ids, numbers and extra data are kept."""
+    """`GET /queue`: contains every queued graph; only ids, numbers and extra data are kept."""
     answer = need_object(body, "the answer")
     return Queue(
         running=tuple(_queued(entry) for entry in need_list(answer.get("queue_running"), "queue_running")),
@@ -336,7 +336,7 @@ def read_job(body: object) -> JobStatus:
 
 
 def says_no_such_job(body: object) -> bool:
-    """Is this JSON of a 404 the jobs endpoint's own word, and not that of something in between?"""
+    """Whether the JSON of a 404 comes from the jobs endpoint itself, not from a proxy."""
     if not isinstance(body, dict):
         return False
     return any(isinstance(body.get(name), str) and _NO_SUCH_JOB.search(body[name]) for name in ("error", "message"))

@@ -1,4 +1,4 @@
-"""Asking again: the one retry layer, growing pauses between the tries, and when they end."""
+"""Retries: the only retry layer, with growing pauses and a time limit."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SAID_AT_TRY = 3
-"""The try from which on a person should know that the server is being waited for."""
+"""The attempt from which on retries are logged for the user."""
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 _T = TypeVar("_T")
 
 
 class RetryPolicy:
-    """Repeats what failed for `retry_seconds`, not past `deadline` (of the monotonic clock) nor once `stop` is set.
+    """Retries for `retry_seconds`, but not past `deadline` (on the monotonic clock) or after `stop` is set.
 
-    Threads may share it.
+    Thread-safe.
     """
 
     def __init__(
         self, url: str, *, retry_seconds: float, deadline: float | None, stop: threading.Event, clock: Clock
     ) -> None:
         self.trouble: str | None = None
-        """Why the server is being waited for, or was in vain; None since it last answered."""
+        """Why requests are being retried, or why retrying failed; None after the next response."""
         self._url = url
         self._retry_seconds = retry_seconds
         self._deadline = deadline
@@ -40,7 +40,7 @@ class RetryPolicy:
         self._clock = clock
 
     def keep_trying(self, once: Callable[[], _T]) -> _T:
-        """What `once` returns. Errors: the last try's ServerUnreachable or ServerBusy, and whatever else it raises."""
+        """The result of `once`. Errors: the last ServerUnreachable or ServerBusy, and others that `once` raises."""
         end = self._clock.monotonic() + self._retry_seconds
         if self._deadline is not None:
             end = min(end, self._deadline)
@@ -53,7 +53,7 @@ class RetryPolicy:
         return answer
 
     def _try_again(self, first: TransientError, once: Callable[[], _T], end: float) -> _T:
-        # Imported and built here because hardly any request needs it; it is given the first error as its first try.
+        # Imported and built here because few requests need it; it gets the first error as its first attempt.
         from tenacity import Retrying, retry_if_exception_type, wait_exponential, wait_random
 
         growing = wait_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS)

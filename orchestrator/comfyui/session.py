@@ -1,4 +1,4 @@
-"""The `requests.Session` of one server, made to be shared by threads and to cost little for each request."""
+"""A `requests.Session` for one server that is thread-safe and cheap per request."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from orchestrator.comfyui.address import origin
 
 
 class Session(requests.Session):
-    """Threads may share it as long as they set nothing on it. Redirects are left to the caller.
+    """Thread-safe as long as no attribute is set. Redirects are left to the caller.
 
-    Proxies and certificates come from the environment as requests takes them, read at the first request to a server.
+    Proxies and certificates come from the environment as in requests, read once at the first request to a server.
     """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
@@ -24,8 +24,8 @@ class Session(requests.Session):
         self._environment: dict[tuple[str, str, int | None], Mapping[str, Any]] = {}
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
-        # requests merges each of a dozen settings with the session's and copies its cookies, without their lock. Of
-        # these settings there are only headers, and the cookies are read under the lock where they are not a copy.
+        # requests merges a dozen settings with the session's and copies its cookies without their lock. Here only
+        # headers are set, and the cookies are read under their lock.
         prepared = requests.PreparedRequest()
         prepared.prepare(
             method=request.method,
@@ -40,12 +40,12 @@ class Session(requests.Session):
         return prepared
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """None: requests prepares the next request even where it is not to follow, and fails on a bad Location."""
+        """None: requests prepares the next request even if redirects are off, and fails on an invalid Location."""
 
     def merge_environment_settings(  # type: ignore[override]
         self, url: Any, proxies: Any, stream: bool | None, verify: Any, cert: Any
     ) -> dict[str, Any]:
-        # Not for each request: requests goes through every environment variable, a third of a request's whole cost.
+        # Not for each request: requests reads every environment variable, a third of the total cost of a request.
         server = origin(url)
         found = self._environment.get(server)
         if found is None:
@@ -54,5 +54,5 @@ class Session(requests.Session):
 
 
 def _as_given(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """An auth that adds nothing: otherwise requests would put ~/.netrc in the place of the user's header."""
+    """An auth that changes nothing; otherwise requests would replace the user's header with ~/.netrc."""
     return request

@@ -1,4 +1,4 @@
-"""`burst doctor`: what is wrong, and what to type next."""
+"""`burst doctor`: find problems, and the next command to fix them."""
 
 from __future__ import annotations
 

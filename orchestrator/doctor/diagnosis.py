@@ -1,4 +1,4 @@
-"""What a look at one thing found: a verdict, a sentence, and what to type next."""
+"""The result of one check: a verdict, a message, and the command to run next."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Verdict = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Check:
-    """One line of `burst doctor`. A `problem` keeps a burst from working; a `warning` is worth knowing."""
+    """One line of `burst doctor`. A `problem` prevents bursts from working; a `warning` does not."""
 
     name: str
     verdict: Verdict
     message: str
     next: str | None = None
-    """What to type; every problem has one."""
+    """The command to run; set for every problem."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """The same for machines."""
+    """The same in machine-readable form."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -35,13 +35,13 @@ class Check:
         }
 
     def as_lines(self, *, width: int) -> list[str]:
-        """The verdict, the name in a column of `width`, the sentence; what to type below it."""
+        """The verdict, the name in a column of `width`, and the message; below it the command to run."""
         lines = [f"{self.verdict:<8} {self.name:<{width}}  {self.message}"]
         return lines + ([f"{'':<8} {'':<{width}}  → {self.next}"] if self.next else [])
 
 
 def command(words: str, state: Path, *arguments: str) -> str:
-    """A `burst` command line for this state, ready to be typed."""
+    """A `burst` command line for this state, ready to run."""
     named = [] if state == Path(DEFAULT_STATE) else ["--state", str(state)]
     return " ".join(["burst", words, *(shlex.quote(argument) for argument in [*arguments, *named])])
 

@@ -1,4 +1,4 @@
-"""`burst doctor`: looks at everything a burst needs, and says the one command to type next."""
+"""`burst doctor`: check everything that a burst needs, and name the one command to run next."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SCHEMA = "burst.doctor/1"
 
 @dataclass(frozen=True)
 class DoctorReport:
-    """Every check, in the order in which things are needed."""
+    """Every check, in the order in which a burst needs things."""
 
     state: Path
     checks: tuple[Check, ...]
     counts: Counts | None
-    """None where the state cannot be read."""
+    """None if the state is unreadable."""
     next: str
-    """The one command to type now."""
+    """The one command to run next."""
 
     @property
     def is_well(self) -> bool:
@@ -39,7 +39,7 @@ class DoctorReport:
 
     @property
     def exit_code(self) -> int:
-        """0 all fine (warnings allowed), 1 when there are problems."""
+        """0 without problems (warnings allowed), otherwise 1."""
         return EXIT_DONE if self.is_well else EXIT_ITEMS_FAILED
 
     def as_json(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class DoctorReport:
         }
 
     def as_text(self) -> str:
-        """One line a check, then the sum and what to type."""
+        """One line per check, then the totals and the next command."""
         width = max(len(check.name) for check in self.checks)
         lines = [line for check in self.checks for line in check.as_lines(width=width)]
         problems, warnings = count_of(self.checks, "problem"), count_of(self.checks, "warning")
@@ -65,9 +65,9 @@ class DoctorReport:
 
 
 def examine(state: Path, *, overrides: Overrides | None = None, clock: Clock | None = None) -> DoctorReport:
-    """Look at state, settings, template, servers, disk, lock and the last bursts. Writes nothing that stays.
+    """Check state, settings, template, servers, disk, lock and the last bursts. Leaves no files behind.
 
-    A server that does not answer costs a few seconds. What is found is in the report; nothing is raised for it.
+    A server that does not respond takes a few seconds. Findings are in the report; none is raised as an error.
     """
     read = survey(state, clock=clock)
     seen = read if isinstance(read, Survey) else None
@@ -122,7 +122,7 @@ def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: 
 
 
 def _next(state: Path, checks: list[Check], seen: Survey | None) -> str:
-    """The first problem's remedy; without problems, whatever carries the work on."""
+    """The command for the first problem; without problems, the one that continues the work."""
     remedy = next((check.next for check in checks if check.verdict == "problem" and check.next), None)
     if remedy is not None:
         return remedy

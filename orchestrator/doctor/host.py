@@ -1,4 +1,4 @@
-"""What `burst doctor` sees on this machine: state, disk, lock, and how the last bursts ended."""
+"""The checks of `burst doctor` on this machine: state, disk, lock, and the last bursts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MESSAGE_SHOWN = 160
 
 
 def check_state(state: Path, read: Survey | BurstError) -> Check:
-    """Readable? How many items stand where, and what its journal needs."""
+    """Whether the state is readable, its item counts, and the condition of its journal."""
     if isinstance(read, BurstError):
         if not state.exists():
             return Check("state", "problem", f"{state} is not there", command("init", state, "DIR"))
@@ -48,7 +48,7 @@ def check_state(state: Path, read: Survey | BurstError) -> Check:
 
 
 def check_output(state: Path, output_dir: Path, seen: Survey | None) -> Iterator[Check]:
-    """Writable, and roomy enough for what is still to come?"""
+    """Whether the output directory is writable, with enough free space for the remaining items."""
     refusal = _refusal(output_dir)
     if refusal is not None:
         message = f"{refusal}; choose another output directory or make room"
@@ -73,7 +73,7 @@ def check_output(state: Path, output_dir: Path, seen: Survey | None) -> Iterator
 
 
 def check_state_directory(state: Path) -> Iterator[Check]:
-    """Can checkpoints be written, does the file system lock, and who holds the lock?"""
+    """Whether checkpoints can be written, whether the file system supports locks, and who holds the lock."""
     parts = parts_of(state)
     folder = parts.checkpoint_directory
     again = command("doctor", state)
@@ -105,7 +105,7 @@ def _holder(state: Path, lock: RunLock) -> Check:
 
 
 def check_history(state: Path, seen: Survey) -> Iterator[Check]:
-    """How the last burst ended, what kills bursts here, and what failed."""
+    """How the last burst ended, what kills bursts here, and which items failed."""
     yield _last_burst(state, seen)
     yield from _watchdog(seen)
     yield from _failed(state, seen)
@@ -123,7 +123,7 @@ def check_pictures(state: Path, seen: Survey) -> Iterator[Check]:
 
 
 def check_elsewhere(state: Path, seen: Survey, settings: Settings) -> Iterator[Check]:
-    """Items submitted to servers that a run of today would not ask."""
+    """Items submitted to servers that a run with the current settings would not contact."""
     for name, count in seen.servers.items():
         known = settings.find_server(name)
         if known is not None and known in settings.servers:
@@ -178,7 +178,7 @@ def _failed(state: Path, seen: Survey) -> Iterator[Check]:
 
 
 def _refusal(folder: Path) -> str | None:
-    """Why nothing can be written into this folder, or where it would be made; None when something can."""
+    """Why this folder cannot be written to, or cannot be created; None if it can."""
     place = _existing(folder)
     if not place.is_dir():
         return f"{place} is a file, not a directory"
@@ -193,7 +193,7 @@ def _refusal(folder: Path) -> str | None:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """The folder, or its nearest existing parent."""
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 

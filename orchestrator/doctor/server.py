@@ -1,4 +1,4 @@
-"""What `burst doctor` sees of one server: does it answer, what is it, is it at work, what would it refuse?"""
+"""The checks of `burst doctor` on one server: connection, version, queue, and what it would reject."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 4.0
 _RETRY_SECONDS = 0.5
 _CATALOGUE_SECONDS = 30.0
-"""`/object_info` of a server with many custom nodes takes its time; it is asked only of one that answers."""
+"""`/object_info` of a server with many custom nodes is slow; it is only requested if the server responds."""
 _LOOKS = 4
 _BETWEEN_LOOKS_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One server, as it was found."""
+    """The findings about one server."""
 
     url: str
     checks: tuple[Check, ...]
     findings: Mapping[str, tuple[Finding, ...]] | None = field(default=None)
-    """A workflow's recipe -> what the server would refuse or does not know; None where it does not say what it has."""
+    """A workflow's recipe -> what the server would reject or does not know; None if its object_info is unavailable."""
 
     @property
     def works(self) -> bool:
-        """It answers, and its queue does not stand still."""
+        """Whether it responds, and its queue is not stalled."""
         return all(check.verdict != "problem" for check in self.checks)
 
 
 def look_at(
     state: Path, server: Server, settings: Settings, workflows: Sequence[Loaded], *, own: frozenset[str], clock: Clock
 ) -> Seen:
-    """Ask one server all that doctor wants to know. `own`: our prompt_ids. Nothing is raised for what is found."""
+    """All checks of one server. `own`: our prompt_ids. No finding is raised as an error."""
     headers = settings.resolved_headers(server)
     try:
         with ComfyUI(
@@ -102,7 +102,7 @@ def _identity(client: ComfyUI) -> Check:
 
 
 def _queue(state: Path, client: ComfyUI, own: frozenset[str], clock: Clock) -> Check:
-    """Asked several times before it is called stalled: between two prompts nothing runs for a moment."""
+    """Requested several times before it is reported as stalled: between two prompts nothing runs for a moment."""
     queue = client.queue()
     for _ in range(_LOOKS - 1):
         if not _stands_still(queue):
@@ -125,7 +125,7 @@ def _stands_still(queue: Queue) -> bool:
 
 
 def _findings(client: ComfyUI, workflows: Sequence[Loaded]) -> dict[str, tuple[Finding, ...]]:
-    """What the server says of each workflow beyond what is known of it without a server."""
+    """The server's findings about each workflow, without those of the offline checks."""
     graphs = {loaded.recipe: loaded.workflow.graph for loaded in workflows if loaded.workflow is not None}
     if not graphs:
         return {}

@@ -1,4 +1,4 @@
-"""What `burst doctor` says of all servers together: one that fails among others that work hinders nothing."""
+"""The checks of `burst doctor` on all servers: one that fails is no problem as long as another works."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AT_ONCE = 16
 def check_servers(
     state: Path, settings: Settings, workflows: Sequence[Loaded], *, own: frozenset[str], clock: Clock
 ) -> Iterator[Check]:
-    """Each server, and for each workflow where it can run. `own`: our prompt_ids. Asked at once: the slowest counts."""
+    """Check all servers in parallel, and for each workflow on which of them it can run. `own`: our prompt_ids."""
     with ThreadPoolExecutor(max_workers=min(len(settings.servers), _AT_ONCE)) as pool:
         seen = list(
             pool.map(lambda server: look_at(state, server, settings, workflows, own=own, clock=clock), settings.servers)
@@ -36,7 +36,7 @@ def check_servers(
 
 
 def _placed(check: Check) -> Check:
-    """Says whose it is: the queue of one server looks like that of another."""
+    """Adds the server's name: without it, the queues of two servers look alike."""
     url = check.facts["url"]
     return check if check.message.startswith(url) else replace(check, message=f"{url}: {check.message}")
 
@@ -58,7 +58,7 @@ def _only_one(state: Path, server: Seen, loaded: Loaded) -> Iterator[Check]:
 
 
 def _where(state: Path, seen: Sequence[Seen], loaded: Loaded) -> Iterator[Check]:
-    """On which servers a workflow can run, and why not on the others."""
+    """The servers on which a workflow can run, and why not on the others."""
     said = {one.url: one.findings[loaded.recipe] for one in seen if one.findings is not None}
     if not said:
         return

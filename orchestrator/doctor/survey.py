@@ -1,4 +1,4 @@
-"""One pass over a state for `burst doctor`: what its items need, cost, and came to grief of."""
+"""One pass over a state for `burst doctor`: what its items need, their size, and their errors."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ class Failures:
 
 @dataclass
 class DueItems:
-    """Items that are due or out, and made with one recipe, or with one template while they have none."""
+    """Items that are due or submitted, with the same recipe, or the same template if they have no recipe."""
 
     example: Item
     count: int
     uploaded: frozenset[str]
-    """The bindings that each of those that are due has an image of its own for."""
+    """The bindings for which every due item uploads an image."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a state holds."""
+    """The contents of a state, as far as doctor needs them."""
 
     status: StatusReport
     due: tuple[DueItems, ...]
     pictures: int
-    """Pictures that due items upload."""
+    """Images that due items upload."""
     missing_pictures: tuple[str, ...]
-    """Those of them that are not there."""
+    """Those of them whose file is missing."""
     servers: Counter[str]
-    """Name of a server -> items submitted to it."""
+    """Server name -> number of items submitted to it."""
     prompt_ids: frozenset[str]
     """Of the submitted items."""
     failures: dict[str, Failures]
     bytes_per_item: float | None
-    """Mean of the completed items' outputs."""
+    """Mean output size of the completed items."""
     journal_lines: int
-    """Checkpoints that are not in the JSON yet; every reader replays them."""
+    """Checkpoints not yet in the JSON file; every reader replays them."""
     torn_bytes: int
-    """At the journal's end, left by a crash; the next writer cuts them off."""
+    """Incomplete line at the end of the journal after a crash; the next writer truncates it."""
 
 
 def survey(state: Path, *, clock: Clock | None = None) -> Survey | BurstError:
-    """Read a state without any lock. What makes it unreadable is returned, not raised."""
+    """Read a state without a lock. If it is unreadable, the error is returned, not raised."""
     try:
         store = open_store(state, read_only=True, clock=clock)
     except BurstError as error:
@@ -109,7 +109,7 @@ def _survey(store: Store) -> Survey:
 
 
 def _count_due(due: dict[tuple[str | None, str | None], DueItems], item: Item) -> DueItems:
-    # A recipe is all that counts for an item that has one.
+    # For an item with a recipe, only the recipe matters.
     made_with = (item.recipe, None if item.recipe else item.template)
     group = due.setdefault(made_with, DueItems(item, 0, frozenset(item.uploads)))
     group.count += 1

@@ -1,4 +1,4 @@
-"""What `burst doctor` says of the workflows that due items use, before any server is asked."""
+"""The offline checks of `burst doctor` on the workflows that due items use."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _FINDINGS_SHOWN = 6
 
 @dataclass(frozen=True)
 class Loaded:
-    """A workflow that due items use, or why it cannot be loaded."""
+    """A workflow that due items use, or the reason why it cannot be loaded."""
 
     name: str
-    """As `template check` takes it; empty where no template is set at all."""
+    """As accepted by `template check`; empty if no template is set."""
     items: int
     workflow: Workflow | None
     findings: tuple[Finding, ...]
     error: BurstError | None = None
     loading: frozenset[str] = frozenset()
-    """Ids of the nodes whose picture every due item brings along."""
+    """Ids of the nodes whose image every due item uploads."""
     recipe: str = ""
-    """The id of one recipe that has it: tells it from another one of the same name."""
+    """The id of a recipe with this workflow: distinguishes it from another one of the same name."""
 
 
 def load_workflows(
     preparation: Preparation, settings: Settings, due: Sequence[DueItems], *, home: Path
 ) -> list[Loaded]:
-    """The workflows of due items, and the default one; each once, however many recipes share it.
+    """The distinct workflows of due items, and the default one.
 
     `home`: the state file's directory.
     """
@@ -76,7 +76,7 @@ def _checked(recipe: LoadedRecipe, due: Sequence[DueItems], home: Path) -> Loade
 
 
 def check_workflows(state: Path, workflows: Sequence[Loaded]) -> Iterator[Check]:
-    """What can be said of them without a server."""
+    """Problems that can be found without a server."""
     for loaded in workflows:
         if loaded.workflow is None:
             yield _unloadable(state, loaded)
@@ -99,7 +99,7 @@ def _unloadable(state: Path, loaded: Loaded) -> Check:
 def findings_checks(
     loaded: Loaded, findings: Sequence[Finding], remedy: str, *, name: str = "template"
 ) -> Iterator[Check]:
-    """One check for each finding; what is beyond a handful is counted."""
+    """One check per finding; beyond the first few they are only counted."""
     assert loaded.workflow is not None
     for finding in findings[:_FINDINGS_SHOWN]:
         verdict: Verdict = "problem" if finding.severity == "error" else "warning"

@@ -1,6 +1,6 @@
-"""A ComfyUI-compatible server that draws placeholder pictures: demo, rehearsal, fault injection and tests.
+"""A ComfyUI-compatible server that draws placeholder images, for demos, rehearsals, fault injection and tests.
 
-It answers what a ComfyUI 0.3.64 answers (held against recorded exchanges), knows a few dozen nodes, and loads no model.
+It responds like ComfyUI 0.3.64 (checked against recorded exchanges), knows a few dozen nodes, and loads no models.
 Importing this package loads neither aiohttp nor Pillow; starting a sandbox does.
 """
 

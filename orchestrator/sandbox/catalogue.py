@@ -1,4 +1,4 @@
-"""The node classes that the sandbox knows. Names, types and limits are ComfyUI 0.3.64's; the descriptions are ours."""
+"""The sandbox's node classes. Names, types and limits are those of ComfyUI 0.3.64; the descriptions are ours."""
 
 from __future__ import annotations
 
@@ -260,4 +260,4 @@ _ALL = (
 )
 
 NODE_CLASSES = {node_class.name: node_class for node_class in _ALL}
-"""Every class by its name."""
+"""All classes by name."""

@@ -1,4 +1,4 @@
-"""The sandbox's own endpoints under /sandbox: settings, counts, and what a test does to a server."""
+"""The sandbox's own endpoints under /sandbox: settings, counts, hold, stall and restart."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def routes(machine: Machine) -> list[web.RouteDef]:
 
 
 class Controls:
-    """One method per endpoint; what does not fit is answered 400 with a message."""
+    """One method per endpoint; invalid requests get a 400 with a message."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -47,7 +47,7 @@ class Controls:
         return web.json_response(self._machine.faults.settings.as_dict())
 
     async def change(self, body: dict[str, Any]) -> dict[str, Any]:
-        """POST /sandbox/settings: the settings named are changed, all or none; the answer is all of them."""
+        """POST /sandbox/settings: change the given settings, all or none; responds with all settings."""
         return self._machine.faults.change(body).as_dict()
 
     async def hold(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Controls:
     def answering(
         self, action: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """A handler that reads a JSON object, or nothing, and answers with what `action` gives."""
+        """A handler that reads an optional JSON object and responds with the result of `action`."""
 
         async def handler(request: web.Request) -> web.Response:
             try:
@@ -96,5 +96,5 @@ class Controls:
 
 
 async def wait(seconds: float) -> None:
-    """Wait before an answer."""
+    """Delay a response."""
     await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""What the sandbox saw: the judge over "nothing lost, nothing rendered twice"."""
+"""Counts of the sandbox: how tests check that nothing is lost and nothing rendered twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def item_of(extra_data: dict[str, Any]) -> str | None:
 
 
 class Counts:
-    """Counts that outlive a restart of the sandbox. Safe between threads."""
+    """Counts that survive a restart of the sandbox. Thread-safe."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -48,24 +48,24 @@ class Counts:
                 self._first_queued = self._clock.monotonic()
 
     def rendered(self, prompt_id: str, extra_data: dict[str, Any]) -> None:
-        """A prompt put its outputs on disk; not called when the cache answered."""
+        """A prompt wrote its outputs to disk; not called for cached outputs."""
         with self._lock:
             self._rendered[prompt_id] += 1
             if (item := item_of(extra_data)) is not None:
                 self._rendered_by_item[item] += 1
 
     def lost(self, prompts: int) -> None:
-        """A restart forgot this many waiting and running prompts."""
+        """A restart lost this many queued and running prompts."""
         with self._lock:
             self._lost_by_restart += prompts
 
     def busy(self) -> None:
-        """The worker took a prompt."""
+        """The worker started a prompt."""
         with self._lock:
             self._busy_since = self._clock.monotonic()
 
     def idle(self) -> None:
-        """The worker is done with its prompt, one way or another."""
+        """The worker finished its prompt, successfully or not."""
         with self._lock:
             if self._busy_since is not None:
                 self._last_busy = self._clock.monotonic()
@@ -73,7 +73,7 @@ class Counts:
                 self._busy_since = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON.
+        """All counts, in a form for JSON.
 
         `busy_share` is busy_seconds over the time since the first prompt was queued; `busy_share_of_work` ends that
         time with the last prompt instead of now.

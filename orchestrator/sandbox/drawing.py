@@ -1,4 +1,4 @@
-"""Placeholder pictures: cheap to draw, plainly no real picture, visibly different for another seed or text."""
+"""Placeholder images: cheap to draw, recognizable as placeholders, visibly different for another seed or text."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ MARK = "PLACEHOLDER · burst sandbox"
 
 @dataclass(frozen=True)
 class Frames:
-    """A batch of pictures not drawn yet: what a latent or an image is worth in the sandbox."""
+    """A batch of images not drawn yet: represents latents and images in the sandbox."""
 
     width: int
     height: int
     count: int = 1
     lines: tuple[str, ...] = ()
-    """What is written on each picture."""
+    """The text on each image."""
     color: int | None = None
-    """The background as 0xRRGGBB; None takes it from a hash of `lines`."""
+    """The background as 0xRRGGBB; None: derived from a hash of `lines`."""
     source: Path | None = None
-    """A picture to draw over."""
+    """An image to draw onto."""
     inverted: bool = False
 
     def with_line(self, line: str) -> Frames:
         return dataclasses.replace(self, lines=(*self.lines, line))
 
     def resized(self, width: int, height: int) -> Frames:
-        """As ImageScale does it: 0 keeps the proportion."""
+        """Like ImageScale: 0 keeps the aspect ratio."""
         if width == 0 and height == 0:
             return self
         width = width or max(1, round(self.width * height / self.height))
@@ -48,7 +48,7 @@ class Frames:
 
 
 def draw(frames: Frames, index: int) -> Image:
-    """The picture at `index` of the batch, as RGB."""
+    """The image at `index` of the batch, as RGB."""
     from PIL import Image, ImageChops, ImageDraw
 
     size = (frames.width, frames.height)
@@ -71,9 +71,9 @@ def draw(frames: Frames, index: int) -> Image:
 
 
 def save_png(frames: Frames, index: int, path: Path, *, graph: Any, extra_pnginfo: Any, share: float = 1.0) -> None:
-    """Write a picture straight to its final name, as ComfyUI does, its graph in the text chunk `prompt`.
+    """Write an image directly to its final name, as ComfyUI does, with its graph in the text chunk `prompt`.
 
-    `share` below 1 leaves the file cut short, as a server does that is killed while it writes.
+    `share` below 1 leaves the file incomplete, like a server that is killed while writing.
     """
     from PIL.PngImagePlugin import PngInfo
 
@@ -90,7 +90,7 @@ def save_png(frames: Frames, index: int, path: Path, *, graph: Any, extra_pnginf
 
 
 def save_webp(frames: Frames, path: Path, *, frames_per_second: float, lossless: bool, quality: int) -> None:
-    """Write the batch as one animated WebP."""
+    """Write the batch as an animated WebP."""
     first, *rest = [draw(frames, index) for index in range(frames.count)]
     duration_ms = int(1000 / frames_per_second)
     first.save(
@@ -99,7 +99,7 @@ def save_webp(frames: Frames, path: Path, *, frames_per_second: float, lossless:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Width and height of a picture file. Errors: OSError where it is none."""
+    """Width and height of an image file. Errors: OSError if it is not an image."""
     from PIL import Image
 
     with Image.open(path) as opened:
@@ -107,7 +107,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 
 def preview(path: Path, *, form: str, quality: int) -> bytes:
-    """The small picture of GET /view?preview=: WebP or JPEG."""
+    """The thumbnail of GET /view?preview=, as WebP or JPEG."""
     from PIL import Image
 
     found = io.BytesIO()
@@ -118,7 +118,7 @@ def preview(path: Path, *, form: str, quality: int) -> bytes:
 
 
 def channel_png(path: Path, *, channel: str) -> bytes:
-    """GET /view?channel=rgb or a: the picture without its transparency, or the transparency alone."""
+    """GET /view?channel=rgb or a: the image without its alpha channel, or only the alpha channel."""
     from PIL import Image
 
     found = io.BytesIO()
@@ -142,7 +142,7 @@ def _background(frames: Frames, index: int) -> tuple[int, int, int]:
 
 
 def _text(frames: Frames, index: int, letters: int) -> str:
-    """The mark and the lines, wrapped to the picture's width and cut to its height."""
+    """The mark and the lines, wrapped to the image's width and truncated to its height."""
     columns = max(8, int(frames.width / (letters * 0.55)))
     number = (f"picture {index + 1} of {frames.count}",) if frames.count > 1 else ()
     wrapped = [row for line in (MARK, *frames.lines, *number) for row in textwrap.wrap(line, columns)]
@@ -160,7 +160,7 @@ def _font(size: int) -> FreeTypeFont | ImageFont:
 
 
 def _drawable(text: str, font: object) -> str:
-    """The bitmap font that Pillow falls back to knows Latin-1 only."""
+    """Pillow's fallback bitmap font only supports Latin-1."""
     from PIL import ImageFont
 
     if isinstance(font, ImageFont.ImageFont):

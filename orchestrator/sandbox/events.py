@@ -1,4 +1,4 @@
-"""The websocket side: who listens, and what is sent to whom in which order."""
+"""Websockets: the connected clients, and the messages sent to them in order."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ _Message = tuple[str, dict[str, Any], str | None]
 
 
 def status_data(queue_remaining: int) -> dict[str, Any]:
-    """What `status` messages and GET /prompt tell of the queue."""
+    """The queue's status in `status` messages and GET /prompt."""
     return {"exec_info": {"queue_remaining": queue_remaining}}
 
 
 class Events:
-    """Messages from any thread, sent one after another by the server's event loop."""
+    """Messages from any thread, sent in order by the server's event loop."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._messages: asyncio.Queue[_Message | None] | None = None
         self._sockets: dict[str, web.WebSocketResponse] = {}
         self.executing: tuple[str, str] | None = None
-        """The client whose prompt runs, and its node: told to that client when it connects again."""
+        """The client whose prompt is running, and its node; sent to that client when it reconnects."""
 
     @property
     def has_listeners(self) -> bool:
         return bool(self._sockets)
 
     def send(self, event: str, data: dict[str, Any], client_id: str | None = None) -> None:
-        """Send to one client, or to all where `client_id` is None. May be called from any thread."""
+        """Send to one client, or to all if `client_id` is None. Thread-safe."""
         if self._sockets:
             self._post((event, data, client_id))
 
     def drop_all(self) -> None:
-        """Close every websocket, as a dying server does. May be called from any thread."""
+        """Close every websocket, like a crashing server. Thread-safe."""
         self._post(None)
 
     async def publish(self) -> None:
-        """Send what is posted, until cancelled."""
+        """Send posted messages until cancelled."""
         self._loop = asyncio.get_running_loop()
         self._messages = asyncio.Queue()
         try:
@@ -96,7 +96,7 @@ class Events:
     def _post(self, message: _Message | None) -> None:
         loop, messages = self._loop, self._messages
         if loop is not None and messages is not None:
-            # The loop may close between the look and the call.
+            # The loop may close between the check and the call.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(messages.put_nowait, message)
 

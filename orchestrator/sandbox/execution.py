@@ -1,4 +1,4 @@
-"""One prompt's run through its graph: messages, progress, the cache, and the ways in which it can end."""
+"""The execution of one prompt: messages, progress, the cache, and the ways in which it can end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orchestrator.sandbox.queue import QueueEntry, Result
 from orchestrator.sandbox.validate import LOADERS, is_link
 
 Cache = dict[str, render.Computed]
-"""What the previous prompt's nodes gave, by signature. Like ComfyUI's it holds no more than one prompt's worth."""
+"""The outputs of the previous prompt's nodes, by signature. Like ComfyUI's cache it only holds one prompt."""
 
 _FAULTS = {
     Fault.FAILURE: ("RuntimeError", "the sandbox was told to fail this prompt\n"),
@@ -30,22 +30,22 @@ _FAULTS = {
 
 
 class Ended(Exception):
-    """The server dies or stalls: the prompt stops where it is, unrecorded."""
+    """The server crashes or stalls: the prompt stops, and is not recorded."""
 
 
 class Interrupts(Protocol):
-    """What can stop a prompt from outside."""
+    """The ways to stop a running prompt from outside."""
 
     interrupted: bool
     cut_short: bool
 
     def pause(self, seconds: float) -> None:
-        """Let time pass, less when interrupted. Errors: Ended."""
+        """Wait, or less if interrupted. Errors: Ended."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all executions of a server share."""
+    """Shared by all executions of a server."""
 
     files: Files
     catalogue: Catalogue
@@ -71,7 +71,7 @@ class _Failed(Exception):
 
 
 class Execution:
-    """Runs one entry of the queue; `run` may be called once."""
+    """Runs one queue entry; `run` may be called once."""
 
     def __init__(self, entry: QueueEntry, *, cache: Cache, around: Surroundings, interrupts: Interrupts) -> None:
         self._entry = entry
@@ -88,7 +88,7 @@ class Execution:
         self._seconds: dict[str, float] = {}
 
     def run(self) -> Result:
-        """Execute every node that the cache does not answer. Errors: Ended."""
+        """Execute every node that is not cached. Errors: Ended."""
         self._message("execution_start", {"prompt_id": self._entry.prompt_id})
         self._signatures = signatures(self._graph, fingerprint=self._fingerprint)
         for stale in self._cache.keys() - set(self._signatures.values()):
@@ -146,7 +146,7 @@ class Execution:
         self._executed.append(node)
 
     def _work(self, node: str, inputs: dict[str, Any]) -> None:
-        """Spend this node's share of the time, and let the faults strike where the work is done."""
+        """Spend this node's share of the time, and apply faults in the nodes that do the work."""
         if node not in self._seconds:
             self._interrupts.pause(0.0)
             return
@@ -160,7 +160,7 @@ class Execution:
             self._around.events.send("progress", progress, self._client_id)
         if not steps:
             self._interrupts.pause(self._seconds[node])
-            # Anything but a save node ends in peace: ComfyUI looks for an interrupt before the node that follows.
+            # A node other than a save node completes: ComfyUI checks for an interrupt before the next node.
             if self._interrupts.interrupted and self._is_output(node):
                 raise _Interrupted
         for fault, (kind, message) in _FAULTS.items():
@@ -178,7 +178,7 @@ class Execution:
         cut_short = self._interrupts.cut_short
         extra = self._entry.extra_data.get("extra_pnginfo")
         context = render.Context(self._around.files, self._graph, extra, share_written=0.5 if cut_short else 1.0)
-        # A node may raise anything, and that is the answer.
+        # A node may raise anything; the exception becomes the result.
         try:
             computed = render.compute(self._graph[node]["class_type"], inputs, context)
         except Exception as error:
@@ -193,7 +193,7 @@ class Execution:
         return computed
 
     def _share_out(self, running: list[str]) -> dict[str, float]:
-        """Which nodes take the prompt's time: its samplers, or the last node before the save nodes, or one of those."""
+        """Nodes that take the prompt's time: samplers, else the last node before the save nodes, else a save node."""
         total = self._around.faults.settings.seconds_per_prompt
         chosen = [node for node in running if self._is_sampler(node)]
         if not chosen:
@@ -201,7 +201,7 @@ class Execution:
         return {node: total / len(chosen) for node in chosen}
 
     def _inputs(self, node: str) -> dict[str, Any]:
-        """The node's inputs with every link replaced by the value at its other end."""
+        """The node's inputs, with links replaced by the linked values."""
         found = {}
         for name, value in self._graph[node]["inputs"].items():
             if is_link(value):
@@ -219,7 +219,7 @@ class Execution:
         return outputs, meta
 
     def _show(self, node: str, progress: dict[str, Any], *, finished: bool = False) -> None:
-        """Note how far a node is and send `progress_state`, which carries every node begun so far."""
+        """Record a node's progress and send `progress_state`, which contains every node started so far."""
         if finished:
             progress = {**progress, "value": progress["max"]}
         self._progress[node] = {**progress, "state": "finished" if finished else "running"}
@@ -229,7 +229,7 @@ class Execution:
             self._around.events.send("progress_state", {"prompt_id": prompt_id, "nodes": nodes}, self._client_id)
 
     def _message(self, event: str, data: dict[str, Any], *, broadcast: bool = False) -> None:
-        """Record a message for the history and send it; without a client only a broadcast goes out."""
+        """Record a message for the history and send it; without a client, only broadcasts are sent."""
         data = {**data, "timestamp": int(self._around.clock.now().timestamp() * 1000)}
         self._messages.append((event, data))
         if self._client_id is not None or broadcast:

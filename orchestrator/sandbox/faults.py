@@ -1,4 +1,4 @@
-"""Which request or prompt a fault strikes."""
+"""Decides which request or prompt is hit by a fault."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.sandbox.settings import SandboxSettings
 
 
 class Fault(Enum):
-    """A fault, by the settings that bring it about: its rate and its one-shot count."""
+    """A fault, defined by its settings: a rate and a one-shot count."""
 
     FAILURE = ("failure_rate", "fail_next")
     OUT_OF_MEMORY = ("out_of_memory_rate", "out_of_memory_next")
@@ -22,7 +22,7 @@ class Fault(Enum):
 
 
 class Faults:
-    """The settings in force, and the draws made by them. Safe between threads."""
+    """The current settings, and the random draws based on them. Thread-safe."""
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._lock = threading.Lock()
@@ -31,12 +31,12 @@ class Faults:
 
     @property
     def settings(self) -> SandboxSettings:
-        """The settings in force; one-shot counts hold what is left of them."""
+        """The current settings; one-shot counts have their remaining value."""
         with self._lock:
             return self._settings
 
     def change(self, changes: dict[str, Any]) -> SandboxSettings:
-        """Apply `changes`, all or none. Naming `random_seed` starts the draws anew. Errors: SettingsError."""
+        """Apply `changes`, all or none. Setting `random_seed` restarts the random draws. Errors: SettingsError."""
         with self._lock:
             self._settings = self._settings.changed(changes)
             if "random_seed" in changes:
@@ -44,7 +44,7 @@ class Faults:
             return self._settings
 
     def strikes(self, fault: Fault) -> bool:
-        """Whether `fault` strikes this time; a one-shot count goes down by one when it does."""
+        """Whether `fault` strikes this time; if so, its one-shot count decreases by one."""
         rate_name, next_name = fault.value
         with self._lock:
             if left := getattr(self._settings, next_name):
@@ -54,5 +54,5 @@ class Faults:
             return rate > 0.0 and self._draws[fault].random() < rate
 
     def _seed(self) -> None:
-        # One stream per fault: downloads in another order must not move the failures.
+        # One stream per fault: downloads in another order must not change which prompts fail.
         self._draws = {fault: random.Random(f"{self._settings.random_seed}:{fault.name}") for fault in Fault}

@@ -1,4 +1,4 @@
-"""The folders of a ComfyUI: output, input and temp; how it names what it saves and finds what it is asked for."""
+"""ComfyUI's folders (output, input and temp): naming saved files and finding requested ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 
 
 class NameRefused(Exception):
-    """A name that /view or an upload does not take; `status` is the HTTP answer."""
+    """A name that /view or an upload rejects; `status` is the HTTP status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"HTTP {status}")
@@ -23,7 +23,7 @@ class NameRefused(Exception):
 
 @dataclass(frozen=True)
 class SavePlace:
-    """Where the next files of a prefix go."""
+    """Where the next files with a prefix are saved."""
 
     folder: Path
     name: str
@@ -31,7 +31,7 @@ class SavePlace:
     subfolder: str
 
     def filename(self, index: int, *, suffix: str = ".png") -> str:
-        """`<name>_00001_.png` and so on, the way of ComfyUI's own save nodes."""
+        """`<name>_00001_.png` and so on, like ComfyUI's own save nodes."""
         name = self.name.replace("%batch_num%", str(index))
         return f"{name}_{self.counter + index:05}_{suffix}"
 
@@ -53,7 +53,7 @@ class Files:
         self.folder(kind).mkdir(parents=True, exist_ok=True)
 
     def save_place(self, prefix: str, *, kind: str, width: int, height: int) -> SavePlace:
-        """The folder, made where it is missing, and the number after the highest there. Errors: ValueError outside."""
+        """The folder, created if missing, and the next free number. Errors: ValueError if it is outside."""
         prefix = os.path.normpath(_filled(prefix, width=width, height=height))
         subfolder, name = os.path.split(prefix)
         base = self.folder(kind)
@@ -69,7 +69,7 @@ class Files:
         return SavePlace(folder, name, max(taken, default=0) + 1, subfolder)
 
     def find(self, filename: str, *, kind: str, subfolder: str | None) -> Path:
-        """The file that GET /view names. Errors: NameRefused 400, 403 or 404."""
+        """The file requested by GET /view. Errors: NameRefused 400, 403 or 404."""
         filename, kind = annotated(filename, kind)
         if not filename or filename.startswith("/") or ".." in filename or kind not in KINDS:
             raise NameRefused(400)
@@ -83,17 +83,17 @@ class Files:
         return found
 
     def input_file(self, name: str) -> Path:
-        """What a LoadImage node's input stands for: `sub/b.png`, or `b.png [output]` in another folder."""
+        """The file of a LoadImage node's input: `sub/b.png`, or `b.png [output]` in another folder."""
         name, kind = annotated(name, "input")
         return self.folder(kind) / name
 
     def input_names(self) -> list[str]:
-        """The pictures directly in the input folder, as LoadImage lists them."""
+        """The images directly in the input folder, as listed by LoadImage."""
         entries = self.folder("input").iterdir()
         return sorted(entry.name for entry in entries if entry.suffix.lower() in _PICTURES and entry.is_file())
 
     def upload(self, filename: str, data: bytes, *, kind: str, subfolder: str, overwrite: bool) -> str:
-        """Store an upload; the name that it got, numbered where other bytes have it. Errors: NameRefused."""
+        """Store an upload and return its name, numbered if other bytes have that name. Errors: NameRefused."""
         base = self.folder(kind)
         path = Path(os.path.abspath(base / os.path.normpath(subfolder) / filename))
         if kind not in KINDS or not path.is_relative_to(base) or path == base:
@@ -109,13 +109,13 @@ class Files:
         return filename
 
     def fingerprint(self, name: str) -> str:
-        """The hash of an input file's bytes, so that the cache notices another file of the same name."""
+        """A hash of an input file's bytes, so that the cache detects another file with the same name."""
         path = self.input_file(name)
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def annotated(name: str, kind: str) -> tuple[str, str]:
-    """Split `b.png [output]` into name and folder; `kind` where nothing is said."""
+    """Split `b.png [output]` into name and folder; `kind` is the default."""
     for each in KINDS:
         mark = f"[{each}]"
         if name.endswith(mark):

@@ -1,4 +1,4 @@
-"""The order in which a graph's nodes run, and the signature by which the cache knows them again."""
+"""The execution order of a graph's nodes, and their cache signatures."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Graph = dict[str, Any]
 
 
 def sources(graph: Graph, node_id: str) -> list[str]:
-    """The nodes that this one takes inputs from, in the order of its inputs."""
+    """The nodes that this node's inputs are linked to, in input order."""
     return [value[0] for value in graph[node_id]["inputs"].values() if is_link(value)]
 
 
 def signatures(graph: Graph, *, fingerprint: Callable[[dict[str, Any]], str]) -> dict[str, str]:
-    """One signature a node: equal when two nodes and all that they hang on are equal, whatever their ids and titles.
+    """One signature per node: equal if two nodes and all their dependencies are equal, regardless of ids and titles.
 
-    `fingerprint` adds what a node depends on beside its inputs, such as the bytes of the file that it loads.
+    `fingerprint` adds what a node depends on besides its inputs, such as the bytes of the file that it loads.
     """
     known: dict[str, str] = {}
 
     def of(node_id: str) -> str:
         if node_id not in known:
-            known[node_id] = f"unknown {node_id}"  # what a circle or a missing node keeps
+            known[node_id] = f"unknown {node_id}"  # remains for cycles and missing nodes
             if node_id in graph:
                 node = graph[node_id]
                 inputs = {
@@ -42,9 +42,9 @@ def signatures(graph: Graph, *, fingerprint: Callable[[dict[str, Any]], str]) ->
 
 
 def run_order(graph: Graph, *, outputs: tuple[str, ...], cached: set[str], catalogue: Catalogue) -> list[str]:
-    """The nodes that run, in ComfyUI's order: a ready save node first, then what brings one nearer, then the rest.
+    """The nodes to run, in ComfyUI's order: ready save nodes first, then nodes that lead to one, then the rest.
 
-    A cached save node is in it, since it is answered too; other cached nodes and what only they need are not.
+    Includes cached save nodes, because they are reported too, but not other cached nodes and what only they need.
     """
     order = []
     waiting = _Waiting(graph, outputs=outputs, cached=cached, catalogue=catalogue)
@@ -61,7 +61,7 @@ class _Waiting:
         self._needs = {node: set(sources(graph, node)) & self._pending.keys() for node in self._pending}
 
     def pop(self) -> str | None:
-        """The next node, or None at the end."""
+        """The next node; None at the end."""
         ready = [node for node in self._pending if not self._needs[node] & self._pending.keys()]
         if not ready:
             return None
@@ -87,7 +87,7 @@ class _Waiting:
 
 
 def _needed(graph: Graph, *, outputs: tuple[str, ...], cached: set[str]) -> dict[str, None]:
-    """The outputs and what they hang on, found from the outputs backwards; a dict for its order."""
+    """The outputs and their dependencies, found by going backwards from the outputs; a dict for its order."""
     needed: dict[str, None] = {}
     for output in outputs:
         stack = [output]

@@ -1,4 +1,4 @@
-"""Newer servers' /api/jobs, answered only where `jobs_api` is on: ComfyUI 0.3.64 does not have it."""
+"""/api/jobs of newer servers, only available if `jobs_api` is on: ComfyUI 0.3.64 does not have it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def routes(machine: Machine) -> list[web.RouteDef]:
 
 
 class Jobs:
-    """One method per endpoint; 404 without a body for all of them while `jobs_api` is off."""
+    """One method per endpoint; while `jobs_api` is off, all of them respond with an empty 404."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -46,14 +46,14 @@ class Jobs:
         return web.json_response({"jobs": shown, "pagination": pagination})
 
     async def one(self, request: web.Request) -> web.Response:
-        """GET /api/jobs/{id}: 404 tells "never heard of it" from "waiting"."""
+        """GET /api/jobs/{id}: a 404 distinguishes unknown from queued jobs."""
         if not self._on:
             return web.Response(status=404)
         job = self._jobs().get(request.match_info["job_id"])
         return web.json_response({"error": "Job not found"}, status=404) if job is None else web.json_response(job)
 
     async def cancel(self, request: web.Request) -> web.Response:
-        """POST /api/jobs/{id}/cancel: out of the queue, or interrupted."""
+        """POST /api/jobs/{id}/cancel: delete it from the queue, or interrupt it."""
         if not self._on:
             return web.Response(status=404)
         job_id = request.match_info["job_id"]

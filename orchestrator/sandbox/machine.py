@@ -1,4 +1,4 @@
-"""The sandbox without its HTTP: what outlives a restart, and the one server life that does not."""
+"""The sandbox without HTTP: what survives a restart, and the state of one server process, which does not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from orchestrator.sandbox.worker import Gate, Worker
 
 @dataclass
 class Life:
-    """What a kill -9 takes away: queue, history, cache, the running prompt and the counter of numbers."""
+    """What a kill -9 destroys: queue, history, cache, the running prompt and the number counter."""
 
     queue: PromptQueue
     worker: Worker
@@ -32,7 +32,7 @@ class Life:
 
 
 class Machine:
-    """Files, counts, faults and listeners, and the life that uses them. Every method may be called from any thread."""
+    """Files, counts, faults and listeners, and the current `Life` that uses them. Thread-safe."""
 
     def __init__(self, settings: SandboxSettings, *, directory: Path, clock: Clock | None = None) -> None:
         self.clock = clock or Clock()
@@ -52,11 +52,11 @@ class Machine:
 
     @property
     def is_down(self) -> bool:
-        """Whether a restart is still under way, so that connections are reset."""
+        """Whether a restart is in progress, so that connections are reset."""
         return self.clock.monotonic() < self._down_until
 
     def validation(self) -> Validation:
-        """A fresh look at one graph."""
+        """A validation of one graph."""
         return Validation(
             self.catalogue,
             input_exists=lambda name: self.files.input_file(name).is_file(),
@@ -64,7 +64,7 @@ class Machine:
         )
 
     def choices(self, kind: str) -> list[str]:
-        """A list that nodes and GET /models/{folder} offer: a folder of models, or the input pictures."""
+        """The names listed by nodes and GET /models/{folder}: a folder of models, or the input images."""
         settings = self.faults.settings
         if kind == "input":
             return self.files.input_names()
@@ -88,11 +88,11 @@ class Machine:
             self._changed.notify_all()
 
     def stall(self) -> None:
-        """The worker dies: what runs runs for ever, the queue no longer moves, HTTP goes on. A restart mends it."""
+        """Stop the worker: the running prompt never ends, the queue stands still, HTTP works. Ended by a restart."""
         self.life.worker.end()
 
     def restart(self, *, keep_outputs: bool, leave_cut_file: bool = False, down_seconds: float = 0.0) -> None:
-        """A kill -9 and a new start. The temp folder is always wiped, the input folder never.
+        """A kill -9 and a restart. The temp folder is always cleared, the input folder never.
 
         `leave_cut_file`: the running prompt leaves half of its first file under the final name.
         `down_seconds`: how long connections are reset afterwards.
@@ -111,7 +111,7 @@ class Machine:
             self.life = self._begin()
 
     def close(self) -> None:
-        """End the worker's thread."""
+        """Stop the worker's thread."""
         self.life.worker.end()
         self.life.worker.join()
 
@@ -123,7 +123,7 @@ class Machine:
         return Life(queue, worker)
 
     def _draw_example(self) -> None:
-        """ComfyUI comes with a picture in its input folder; workflows that load one name it."""
+        """ComfyUI ships with an example image in its input folder, which workflows refer to."""
         path = self.files.input_file("example.png")
         if not path.exists():
             picture = drawing.Frames(512, 512, lines=("example input",))

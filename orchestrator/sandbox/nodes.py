@@ -1,4 +1,4 @@
-"""What a node class takes and gives: the table that validation, execution and GET /object_info read."""
+"""Inputs and outputs of node classes, as used by validation, execution and GET /object_info."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 Options = dict[str, Any]
 Spec = tuple[str | list[str], Options] | tuple[str | list[str]]
-"""One input as /object_info gives it: a type or a list of choices, and its options where it has any."""
+"""An input as in /object_info: a type or a list of choices, and options if there are any."""
 
 LISTED = "@"
-"""A type that starts so stands for a list that the server looks up each time, such as "@checkpoints"."""
+"""Prefix of types that stand for a list that the server looks up each time, such as "@checkpoints"."""
 
 
 @dataclass(frozen=True)
 class NodeClass:
-    """One node class in ComfyUI's own terms."""
+    """A node class in ComfyUI's terms."""
 
     name: str
     required: dict[str, Spec]
@@ -30,13 +30,13 @@ class NodeClass:
     output_node: bool = False
     output_tooltips: tuple[str, ...] | None = None
     schema_node: bool = False
-    """Written against ComfyUI's newer node schema; its object_info carries three flags and null tooltips more."""
+    """Uses ComfyUI's newer node schema: its object_info has three more flags, and null tooltips."""
 
 
 class Catalogue:
-    """The node classes of a server, with the lists of models and input pictures filled in at the moment of asking.
+    """The node classes of a server; lists of models and input images are filled in on each access.
 
-    `missing` says, also at that moment, which of the classes the server lacks.
+    `missing` names the classes that the server lacks, also on each access.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class Catalogue:
         return None if name in self._missing() else self._classes.get(name)
 
     def __getitem__(self, name: str) -> NodeClass:
-        """Of a prompt that was accepted, so also of a class that is missing since."""
+        """For accepted prompts, so it also returns classes that are missing now."""
         return self._classes[name]
 
     def names(self) -> list[str]:
         return [name for name in self._classes if name not in self._missing()]
 
     def inputs(self, node_class: NodeClass) -> dict[str, tuple[str | list[str], Options, bool]]:
-        """Every settable input: its type or choices, its options, and whether it is required."""
+        """All inputs: type or choices, options, and whether they are required."""
         found = {}
         for specs, required in ((node_class.required, True), (node_class.optional, False)):
             for name, spec in specs.items():
@@ -69,7 +69,7 @@ class Catalogue:
         return found
 
     def object_info(self, name: str) -> dict[str, Any] | None:
-        """The answer of GET /object_info/{name}, or None for a class that the server lacks."""
+        """The response of GET /object_info/{name}; None for a class that the server lacks."""
         node_class = self.get(name)
         if node_class is None:
             return None

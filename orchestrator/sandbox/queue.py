@@ -1,4 +1,4 @@
-"""Waiting prompts, the running one, and the history: ComfyUI's PromptQueue as a client sees it."""
+"""Queued prompts, the running one, and the history: ComfyUI's PromptQueue as clients see it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
 
 
 class ServerGone(Exception):
-    """The server that this queue belonged to was restarted."""
+    """The server of this queue has been restarted."""
 
 
 @dataclass(frozen=True, order=True)
 class QueueEntry:
-    """A submitted prompt. The smallest number runs first, then the smaller prompt_id, as in ComfyUI's heap."""
+    """A submitted prompt. Ordered by number, then by prompt_id, as in ComfyUI's heap."""
 
     number: float
     prompt_id: str
@@ -28,13 +28,13 @@ class QueueEntry:
     created_ms: int = field(compare=False)
 
     def as_list(self) -> list[Any]:
-        """The five-element form of GET /queue and of a history entry's `prompt`."""
+        """The five-element list of GET /queue and of a history entry's `prompt`."""
         return [self.number, self.prompt_id, self.graph, self.extra_data, list(self.outputs)]
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a prompt ended: what task_done writes into the history."""
+    """The result of a prompt, as task_done writes it into the history."""
 
     success: bool
     messages: list[tuple[str, dict[str, Any]]]
@@ -43,7 +43,7 @@ class Result:
 
 
 class PromptQueue:
-    """Every method holds one lock, shared with the worker, so that a prompt is always seen in exactly one place."""
+    """All methods hold one lock, shared with the worker, so that a prompt is always in exactly one place."""
 
     def __init__(self, *, changed: threading.Condition, on_update: Callable[[int], None]) -> None:
         self.changed = changed
@@ -64,7 +64,7 @@ class PromptQueue:
         outputs: tuple[str, ...],
         created_ms: int,
     ) -> None:
-        """Queue a prompt; an id that is already there is queued again. Errors: ServerGone."""
+        """Queue a prompt; an id that is already queued is queued again. Errors: ServerGone."""
         with self.changed:
             if self._gone:
                 raise ServerGone
@@ -78,14 +78,14 @@ class PromptQueue:
             return bool(self._waiting)
 
     def take(self) -> QueueEntry:
-        """Move the first waiting prompt to running."""
+        """Move the first queued prompt to running."""
         with self.changed:
             self._running = heapq.heappop(self._waiting)
             self._updated()
             return self._running
 
     def finish(self, entry: QueueEntry, result: Result, *, history_limit: int) -> None:
-        """Write the history entry and remove the running one in one step: ComfyUI's task_done."""
+        """Write the history entry and remove the running prompt in one step, like ComfyUI's task_done."""
         with self.changed:
             self._running = None
             if len(self._history) > history_limit:
@@ -105,12 +105,12 @@ class PromptQueue:
             self._updated()
 
     def current(self) -> tuple[QueueEntry | None, list[QueueEntry]]:
-        """The running prompt and the waiting ones in heap order, which is how GET /queue lists them."""
+        """The running prompt, and the queued ones in heap order, as listed by GET /queue."""
         with self.changed:
             return self._running, list(self._waiting)
 
     def everything(self) -> tuple[QueueEntry | None, list[QueueEntry], dict[str, dict[str, Any]]]:
-        """Running, waiting and history at one instant; only newer servers let a client ask this."""
+        """A snapshot of running, queued and finished prompts; clients can only request it from newer servers."""
         with self.changed:
             return self._running, list(self._waiting), dict(self._history)
 
@@ -119,7 +119,7 @@ class PromptQueue:
             return len(self._waiting) + (self._running is not None)
 
     def delete_waiting(self, prompt_id: str) -> bool:
-        """Remove the first waiting prompt of that id, not a second one of the same id."""
+        """Remove the first queued prompt with this id, not a second one with the same id."""
         with self.changed:
             for place, entry in enumerate(self._waiting):
                 if entry.prompt_id == prompt_id:
@@ -143,7 +143,7 @@ class PromptQueue:
             return dict(chosen if max_items is None else chosen[: max(1, max_items)])
 
     def history_of(self, prompt_id: str) -> dict[str, Any]:
-        """`{prompt_id: entry}`, or `{}` for an id that waits, runs, was evicted or never was."""
+        """`{prompt_id: entry}`, or `{}` for a queued, running, evicted or unknown id."""
         with self.changed:
             entry = self._history.get(prompt_id)
             return {} if entry is None else {prompt_id: entry}
@@ -157,7 +157,7 @@ class PromptQueue:
             self._history.clear()
 
     def abandon(self) -> int:
-        """The server dies: nothing more can be queued. Gives how many waiting and running prompts are lost with it."""
+        """The server crashes: nothing more can be queued. Returns the number of lost queued and running prompts."""
         with self.changed:
             self._gone = True
             return self.remaining()

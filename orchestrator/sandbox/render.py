@@ -1,4 +1,4 @@
-"""What each node class computes in the sandbox: descriptions of pictures instead of tensors."""
+"""The outputs of each node class in the sandbox: descriptions of images instead of tensors."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ SAMPLERS = ("KSampler",)
 
 @dataclass(frozen=True)
 class Context:
-    """What a save node needs beyond its inputs."""
+    """What a save node needs besides its inputs."""
 
     files: Files
     graph: dict[str, Any]
     extra_pnginfo: Any
     share_written: float = 1.0
-    """Below 1: every file is left cut short."""
+    """Below 1: every file is left incomplete."""
 
 
 @dataclass(frozen=True)
 class Computed:
-    """A node's outputs, and for a save node what goes into the history."""
+    """A node's outputs, and for a save node its history entry."""
 
     values: Values = ()
     ui: dict[str, Any] | None = None
 
 
 def compute(class_type: str, inputs: Inputs, context: Context) -> Computed:
-    """Run one node. Errors: whatever the node raises; the caller turns it into an execution_error."""
+    """Run one node. Errors: anything that the node raises; the caller turns it into an execution_error."""
     return _NODES[class_type](inputs, context)
 
 
 def pictures_at_once(inputs: Inputs) -> int:
-    """How many pictures a node holds in memory: those that it is given, or is to begin with."""
+    """The number of images that a node holds in memory: those of its inputs, or those that it creates."""
     given = (value.count for value in inputs.values() if isinstance(value, Frames))
     return max(int(inputs.get("batch_size", 0)), *given, 0)
 

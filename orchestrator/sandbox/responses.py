@@ -1,4 +1,4 @@
-"""What the sandbox says of itself: the fixed answers."""
+"""The sandbox's constant responses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 VERSION = "0.3.64"
-"""The ComfyUI whose answers the sandbox gives."""
+"""The ComfyUI version that the sandbox imitates."""
 
 FEATURES: dict[str, Any] = {"supports_preview_metadata": True, "max_upload_size": 100 * 1024 * 1024}
 
@@ -24,7 +24,7 @@ _MEMORY_BYTES = 24 * 1024**3
 
 
 def system_stats() -> dict[str, Any]:
-    """The answer of GET /system_stats: one made-up device that says that it is the sandbox."""
+    """The response of GET /system_stats: one fictitious device, named as the sandbox."""
     device = {
         "name": "burst sandbox",
         "type": "cpu",

@@ -1,4 +1,4 @@
-"""A sandbox in a background thread, and one that a process lives for."""
+"""Run a sandbox in a background thread, or as the only task of a process."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _LOOK_SECONDS = 0.2
 class Sandbox:
     """A running sandbox: `with Sandbox(SandboxSettings(seconds_per_prompt=0.1)) as sandbox: use(sandbox.url)`.
 
-    Without `directory` its files live in a temporary one that goes with it. `port` 0 takes a free one. The methods may
-    be called from any thread while it runs; each does what the endpoint of its name under /sandbox does.
+    Without `directory`, its files are in a temporary directory, which is removed with it. `port` 0: any free port. The
+    methods are thread-safe while it runs; each does the same as the endpoint of its name under /sandbox.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Sandbox:
         self.close()
 
     def start(self) -> None:
-        """Begin to listen; returns once it does. Errors: OSError where the port is taken, SettingsError."""
+        """Start listening, and return when it does. Errors: OSError if the port is in use, SettingsError."""
         from orchestrator.sandbox.machine import Machine
 
         host, port = self._address
@@ -77,13 +77,13 @@ class Sandbox:
         self._url = f"http://{shown}:{listener.getsockname()[1]}"
 
     def close(self) -> None:
-        """End both threads, close every connection; nothing happens when it is closed already."""
+        """Stop both threads and close every connection. Safe to repeat."""
         self._closing.close()
         self._running = None
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end."""
+        """The URL that it listens on, without a trailing slash."""
         return self._url
 
     @property
@@ -98,7 +98,7 @@ class Sandbox:
 
     @property
     def settings(self) -> SandboxSettings:
-        """The settings in force; one-shot counts hold what is left of them."""
+        """The current settings; one-shot counts have their remaining value."""
         return self._machine.faults.settings
 
     def change(self, **settings: Any) -> SandboxSettings:
@@ -106,7 +106,7 @@ class Sandbox:
         return self._machine.faults.change(settings)
 
     def counts(self) -> dict[str, Any]:
-        """What it saw so far, as GET /sandbox/counts answers it."""
+        """The counts so far, as in GET /sandbox/counts."""
         return self._machine.counts.as_dict()
 
     def hold(self, at: HoldPoint = "next") -> None:
@@ -114,15 +114,15 @@ class Sandbox:
         self._machine.hold(at)
 
     def release(self) -> None:
-        """Let the worker go on."""
+        """Let the worker continue."""
         self._machine.release()
 
     def stall(self) -> None:
-        """The worker dies while HTTP goes on; only `restart` mends it."""
+        """Stop the worker while HTTP still works; ended only by `restart`."""
         self._machine.stall()
 
     def restart(self, *, keep_outputs: bool = True, leave_cut_file: bool = False, down_seconds: float = 0.0) -> None:
-        """Like a kill -9 and a new start: queue, history and the running prompt go; counts and the hold stay."""
+        """Like a kill -9 and a restart: queue, history and running prompt are lost; counts and hold remain."""
         self._machine.restart(keep_outputs=keep_outputs, leave_cut_file=leave_cut_file, down_seconds=down_seconds)
 
     @property
@@ -140,9 +140,9 @@ def serve(
     directory: Path | None = None,
     announce: Callable[[str], None],
 ) -> None:
-    """Run a sandbox until SIGTERM or SIGINT; `announce` gets the URL once it listens. Only in the main thread.
+    """Run a sandbox until SIGTERM or SIGINT; `announce` gets the URL when it listens. Only in the main thread.
 
-    Errors: OSError where the port is taken, SettingsError.
+    Errors: OSError if the port is in use, SettingsError.
     """
     stopped = threading.Event()
 
@@ -153,7 +153,7 @@ def serve(
     try:
         with Sandbox(settings, directory=directory, host=host, port=port) as sandbox:
             announce(sandbox.url)
-            # The kernel may give the signal to another thread: handlers run in this one, when it wakes up.
+            # The kernel may deliver the signal to another thread; handlers run in this one when it wakes up.
             while not stopped.wait(_LOOK_SECONDS):
                 pass
     finally:

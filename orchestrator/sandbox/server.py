@@ -1,4 +1,4 @@
-"""ComfyUI's HTTP endpoints over a `Machine`, each at its path and at /api before it."""
+"""ComfyUI's HTTP endpoints over a `Machine`, each with and without the prefix /api."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 
 def application(machine: Machine) -> web.Application:
-    """Everything that the sandbox answers."""
+    """All endpoints of the sandbox."""
     app = web.Application(client_max_size=responses.FEATURES["max_upload_size"], middlewares=[_gatekeeper(machine)])
     endpoints = Endpoints(machine)
     for prefix in ("", "/api"):
@@ -78,7 +78,7 @@ class Endpoints:
         return web.json_response(status_data(self._machine.life.queue.remaining()))
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
-        """POST /prompt. The number is used up even by a prompt that is refused."""
+        """POST /prompt. A rejected prompt consumes a number too."""
         life, faults = self._machine.life, self._machine.faults
         body = await json_body(request)
         if faults.strikes(Fault.DROP_BEFORE_QUEUE):
@@ -137,7 +137,7 @@ class Endpoints:
         return web.Response()
 
     async def interrupt(self, request: web.Request) -> web.Response:
-        """POST /interrupt: the running prompt, or with a prompt_id only if that is the running one."""
+        """POST /interrupt: stop the running prompt; with a prompt_id only if it is that one."""
         body = await json_body(request, may_be_empty=True)
         running, _ = self._machine.life.queue.current()
         wanted = body.get("prompt_id")
@@ -198,7 +198,7 @@ class Endpoints:
 
 
 async def json_body(request: web.Request, *, may_be_empty: bool = False) -> dict[str, Any]:
-    """The body as an object. What is no JSON at all is a 500, as on ComfyUI."""
+    """The body as an object. A body that is not JSON gives a 500, as in ComfyUI."""
     try:
         body = await request.json()
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -209,7 +209,7 @@ async def json_body(request: web.Request, *, may_be_empty: bool = False) -> dict
 
 
 def reset(request: web.Request) -> web.Response:
-    """Break the connection with a TCP reset; the answer that this returns never leaves."""
+    """Break the connection with a TCP reset; the returned response is never sent."""
     if request.transport is not None:
         connection = request.transport.get_extra_info("socket")
         if connection is not None:
@@ -238,7 +238,7 @@ def _gatekeeper(machine: Machine) -> Middleware:
         try:
             return await handler(request)
         except ConnectionError:
-            # The other side died in the middle of its request or of the answer: nothing to say, and nobody to hear it.
+            # The client disconnected during its request or the response: there is nobody to respond to.
             return reset(request)
 
     return middleware

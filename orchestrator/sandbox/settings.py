@@ -1,4 +1,4 @@
-"""What a sandbox can be told, before it starts and while it runs."""
+"""The sandbox's settings, which can be changed while it runs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, Literal
 from orchestrator.errors import SettingsError
 
 HoldPoint = Literal["next", "render", "finish"]
-"""Where the worker can be held: before it takes a prompt; while one renders; after the files are written, before the
-history and the queue change."""
+"""Where the worker can be held: before it starts a prompt; while it renders; after writing the files, before updating
+history and queue."""
 
 
 @dataclass(frozen=True)
 class SandboxSettings:
-    """How the sandbox behaves. Rates are shares of 1; each `*_next` strikes that many times, then counts as used up."""
+    """Behaviour of the sandbox. Rates are fractions of 1; each `*_next` applies to that many requests or prompts."""
 
     seconds_per_prompt: float = 0.0
-    """How long a prompt renders that is not answered from the cache; spent in its samplers, step by step."""
+    """Render time of a prompt that is not cached; spent in its samplers, step by step."""
     answer_delay_seconds: float = 0.0
-    """Waited before every answer."""
+    """Delay of every response."""
 
     failure_rate: float = 0.0
     fail_next: int = 0
@@ -29,22 +29,22 @@ class SandboxSettings:
     out_of_memory_next: int = 0
     """Prompts that end with torch.OutOfMemoryError."""
     out_of_memory_above: int = 0
-    """Prompts that make more pictures than this at once end so too, each time; 0: its memory holds any number."""
+    """Prompts with more images than this at once always end so too; 0: no limit."""
     drop_before_queue_rate: float = 0.0
     drop_before_queue_next: int = 0
-    """POST /prompt whose connection is reset before the prompt is queued."""
+    """POST /prompt requests whose connection is reset before the prompt is queued."""
     drop_after_queue_rate: float = 0.0
     drop_after_queue_next: int = 0
-    """POST /prompt that is queued, then the connection is reset instead of an answer."""
+    """POST /prompt requests that are queued, but whose connection is reset instead of a response."""
     truncate_download_rate: float = 0.0
     truncate_next: int = 0
-    """GET /view whose body ends short of its Content-Length."""
+    """GET /view responses whose body is shorter than its Content-Length."""
     unavailable_rate: float = 0.0
     unavailable_next: int = 0
-    """Requests answered 503 with a page of HTML, as a proxy does."""
+    """Requests that get a 503 with an HTML page, as from a proxy."""
 
     history_limit: int = 10_000
-    """History entries kept. As in ComfyUI the oldest goes only when there are more, so there may be one more."""
+    """Maximum number of history entries. As in ComfyUI the oldest is removed after that, so there may be one more."""
     random_seed: int = 0
     """The same seed and the same order of requests give the same faults."""
 
@@ -57,21 +57,21 @@ class SandboxSettings:
     vaes: tuple[str, ...] = ("tiny-vae.safetensors",)
     embeddings: tuple[str, ...] = ()
     missing_nodes: tuple[str, ...] = ()
-    """Node classes that it does not have, as a server without some custom nodes."""
+    """Node classes that it lacks, like a server without some custom nodes."""
     accept_any_model: bool = False
-    """Take every model name, listed or not: for rehearsing a template that names the models of another server."""
+    """Accept any model name, to rehearse a template with the models of another server."""
 
     jobs_api: bool = False
-    """Newer servers' /api/jobs, and their refusal of a prompt_id that is no lower-case UUID."""
+    """/api/jobs of newer servers, and their rejection of a prompt_id that is not a lower-case UUID."""
     rename_prompts: bool = False
-    """Choose the prompt_id always, ignoring the client's: some hosts do."""
+    """Always assign a new prompt_id, ignoring the client's, as some hosts do."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check(field.name, getattr(self, field.name), field.default)
 
     def changed(self, changes: dict[str, Any]) -> SandboxSettings:
-        """A copy with `changes` applied. Errors: SettingsError for an unknown name or a value that does not fit."""
+        """A copy with `changes` applied. Errors: SettingsError for an unknown name or an invalid value."""
         known = {field.name for field in dataclasses.fields(self)}
         if unknown := sorted(set(changes) - known):
             raise SettingsError(f"unknown sandbox setting: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
@@ -81,12 +81,12 @@ class SandboxSettings:
         return dataclasses.replace(self, **fitted)
 
     def as_dict(self) -> dict[str, Any]:
-        """Every setting by name, ready for JSON."""
+        """All settings by name, in a form for JSON."""
         return dataclasses.asdict(self)
 
 
 def _check(name: str, value: object, default: object) -> None:
-    """Hold a value to its default's type and its name's range."""
+    """Check a value against the type of its default and the range of its name."""
     if isinstance(default, bool):
         fits = isinstance(value, bool)
     elif isinstance(default, tuple):

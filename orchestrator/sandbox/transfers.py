@@ -1,4 +1,4 @@
-"""Pictures over HTTP: GET /view and POST /upload/image."""
+"""Image transfers: GET /view and POST /upload/image."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def routes(machine: Machine, prefix: str) -> list[web.RouteDef]:
 
 
 class Transfers:
-    """What goes out of the three folders and into them."""
+    """Downloads from and uploads to the three folders."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
     async def view(self, request: web.Request) -> web.StreamResponse:
-        """GET /view: the file, a range of it, a small preview, or one channel."""
+        """GET /view: the file, a range of it, a thumbnail, or one channel."""
         query = request.query
         if "filename" not in query:
             return web.Response(status=404)
@@ -57,7 +57,7 @@ class Transfers:
         return web.FileResponse(path, headers=headers)
 
     async def upload(self, request: web.Request) -> web.Response:
-        """POST /upload/image; a mask is stored as it comes instead of being laid over its original."""
+        """POST /upload/image; a mask is stored as it is instead of being merged into its original."""
         form = await request.post()
         image = form.get("image")
         kind = str(form.get("type", "input"))
@@ -75,7 +75,7 @@ class Transfers:
 
 
 async def _truncated(request: web.Request, path: Path, headers: dict[str, str]) -> web.StreamResponse:
-    """Announce the whole file, send half of it, close."""
+    """Announce the whole file, send half of it, and close the connection."""
     data = path.read_bytes()
     response = web.StreamResponse(headers=headers)
     response.content_length = len(data)

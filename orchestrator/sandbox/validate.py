@@ -1,4 +1,4 @@
-"""Whether a graph can be queued, in ComfyUI's own words: its error types, messages and per-node shape."""
+"""Validation of submitted graphs, with ComfyUI's error types, messages and format per node."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {"INT": int, "FLOAT": float, "ST
 
 @dataclass(frozen=True)
 class Verdict:
-    """`error` is None where at least one output can be made; `outputs` are the save nodes that can."""
+    """`error` is None if at least one output is valid; `outputs` are the valid save nodes."""
 
     error: Problem | None
     outputs: tuple[str, ...]
@@ -29,7 +29,7 @@ def is_link(value: object) -> bool:
 
 
 class Validation:
-    """One look at one graph. Like ComfyUI it converts literal inputs in place ("64" becomes 64)."""
+    """A validation of one graph. Like ComfyUI it converts literal inputs in place ("64" becomes 64)."""
 
     def __init__(self, catalogue: Catalogue, *, input_exists: Callable[[str], bool], any_model: bool) -> None:
         self._catalogue = catalogue
@@ -38,7 +38,7 @@ class Validation:
         self._found: dict[str, tuple[bool, list[Problem]]] = {}
 
     def verdict(self, graph: dict[str, Any], *, targets: list[str] | None = None) -> Verdict:
-        """Check every save node, or those among `targets`, and all that they hang on."""
+        """Check every save node, or only `targets`, and all their dependencies."""
         outputs = []
         for node_id, node in graph.items():
             if "class_type" not in node:

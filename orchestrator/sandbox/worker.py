@@ -1,4 +1,4 @@
-"""The thread that runs prompts one after another, and the ways to hold, interrupt, stall and kill it."""
+"""The thread that runs prompts one after another, and how to hold, interrupt, stall and kill it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from orchestrator.sandbox.settings import HoldPoint
 
 @dataclass
 class Gate:
-    """Where the worker waits until it is released; outlives a restart."""
+    """Where the worker waits until it is released; survives a restart."""
 
     held_at: HoldPoint | None = None
 
 
 def hold_point(name: object) -> HoldPoint:
-    """Errors: SettingsError for a name that is no hold point."""
+    """Errors: SettingsError for a name that is not a hold point."""
     for point in get_args(HoldPoint):
         if name == point:
             return point  # type: ignore[no-any-return]
@@ -28,7 +28,7 @@ def hold_point(name: object) -> HoldPoint:
 
 
 class Worker:
-    """Takes prompts from a queue in its own thread. Every flag is changed under the queue's lock."""
+    """Runs prompts from a queue in its own thread. All flags are changed under the queue's lock."""
 
     def __init__(self, queue: PromptQueue, *, gate: Gate, around: Surroundings) -> None:
         self.interrupted = False
@@ -46,18 +46,18 @@ class Worker:
         self._thread.start()
 
     def interrupt(self) -> None:
-        """Stop the running prompt; without one, or when it is only just starting, nothing happens."""
+        """Stop the running prompt; without one, or if it is just starting, nothing happens."""
         with self._changed:
             self.interrupted = True
             self._changed.notify_all()
 
     def free(self) -> None:
-        """Forget the cache before the next prompt."""
+        """Clear the cache before the next prompt."""
         with self._changed:
             self._free = True
 
     def end(self, *, cut_short: bool = False) -> None:
-        """Stop for good, leaving the running prompt where it is; with `cut_short` also leaving it half a file."""
+        """Stop permanently and abandon the running prompt; with `cut_short` it also leaves half a file."""
         with self._changed:
             self.cut_short = cut_short and not self._ended
             self._ended = True
@@ -67,7 +67,7 @@ class Worker:
         self._thread.join()
 
     def pause(self, seconds: float) -> None:
-        """Let a node's time pass. Errors: Ended."""
+        """Wait for a node's render time. Errors: Ended."""
         clock = self._around.clock
         until = clock.monotonic() + seconds
         with self._changed:
