@@ -43,7 +43,7 @@ def cancel(
     Whoever holds run.lock settles the wish; when nobody does, it is settled here as far as the server's answer goes,
     and the rest by the next burst. `queued_only` leaves alone what a server is rendering, and what may still be on its
     way to one. `patience_seconds`: how long a server that does not answer is asked again. Errors: UsageError for a name
-    that is neither an item nor the beginning of one batch's id; StateError.
+    that is neither an item, a batch's name nor the beginning of one batch's id; StateError.
     """
     store = open_for_writing(state)
     try:

@@ -288,8 +288,11 @@ class Generation:
 
     def _join(self, earlier: Standing) -> str | None:
         """Note that this call waits for a batch too, so that it gets a report even where another call had one."""
-        if self._idempotency is not None or not earlier.due:
-            return earlier.batch.unanswered[-1] if earlier.batch.unanswered else None
+        unanswered = earlier.batch.unanswered
+        if self._idempotency is not None:
+            return "" if "" in unanswered else None  # the call that made it was this one, whose answer was lost
+        if not earlier.due:
+            return unanswered[-1] if unanswered else None
         call = uuid.uuid4().hex[:12]
         joined = JoinedRecord(batch=earlier.batch.id, call=call, at=self._clock.now())
         self._parts.batches.append(joined)

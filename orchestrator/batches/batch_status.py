@@ -228,7 +228,7 @@ def read_batch(state: Path, wanted: str, *, clock: Clock | None = None) -> Batch
 
 
 def view_of(store: Store, wanted: str) -> BatchView:
-    """How the batch of this id, or beginning of one, stands in an open store. Errors: UsageError."""
+    """How the batch of this id, name, or beginning of an id stands in an open store. Errors: UsageError."""
     (view,) = views_of(store, [find_batch(store.batches.read(), wanted)])
     return view
 

@@ -29,7 +29,7 @@ def batches_list(state: Path, as_json: bool) -> None:
 @state_option
 @json_option
 def batches_show(batch: str, state: Path, as_json: bool) -> None:
-    """What a batch was asked to be, and how far it is. BATCH is its id, or enough of its beginning."""
+    """What a batch was asked to be, and how far it is. BATCH is its name, its id, or enough of the id."""
     from orchestrator.batches.batch_status import read_batch
 
     show(read_batch(state, batch), as_json)

@@ -23,7 +23,7 @@ def cancel(
 ) -> None:
     """Take items and batches back: pending items at once, submitted ones as far as the server still can.
 
-    Works while a burst runs. Finished pictures stay. A batch is named by its id, or enough of its beginning.
+    Works while a burst runs. Finished pictures stay. A batch is named by its name, its id, or enough of the id.
     """
     from orchestrator.cancellation import cancel as take_back
 

@@ -26,7 +26,7 @@ from orchestrator.commands.common import json_option, overrides, show, state_opt
 def report(batch: str, target: str | None, embed: bool, output_dir: Path | None, state: Path, as_json: bool) -> None:
     """Write one HTML page with every picture of a batch, its seed and parameters; a sweep becomes a grid.
 
-    BATCH is a batch's id, or enough of its beginning.
+    BATCH is a batch's name, its id, or enough of the id's beginning.
     """
     from orchestrator.batches.report_html import write_report
 

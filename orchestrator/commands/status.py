@@ -23,7 +23,7 @@ from orchestrator.errors import UsageError
 def status(batch: str | None, state: Path, check: bool, watch: bool, stats: bool, ended: bool, as_json: bool) -> None:
     """Say what is done and what is left, of everything or of one batch. Takes no lock.
 
-    BATCH is a batch's id, or enough of its beginning.
+    BATCH is a batch's name, its id, or enough of the id's beginning.
     """
     from orchestrator.batches.batch_status import read_batch
     from orchestrator.status import read_status, watch_batch, watch_status

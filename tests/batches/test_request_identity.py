@@ -336,15 +336,20 @@ def test_a_cancelled_one_is_not_continued(ask: Ask, place: Place, how_many: int)
     assert ask().record == first.record, "which was taken up again"
 
 
-def test_one_that_is_about_to_be_cancelled_is_not_continued(place: Place, sandbox: Sandbox, ask: Ask) -> None:
-    sandbox.hold("render")
-    with work_of(place) as first:
-        wait_until(lambda: place.accepted() == 5, what="the first at work")
-        assert place.burst("cancel", "--all").code == 0
-        said = place.generate(*FIVE, "--queue-only")
-        assert not said.report["continued"]
-        sandbox.release()
-        first.end()
+def test_one_that_is_about_to_be_cancelled_is_not_continued(place: Place, sandbox: Sandbox, proxy: Proxy) -> None:
+    """A server that does not answer keeps its item, and nobody knows what has become of it."""
+    proxy.hold("POST /api/prompt")
+    place.server = proxy.url
+    with place.start_generate() as first:
+        proxy.wait_for_held()
+        proxy.refuse()
+        cancelled = Request(state=place.state, overrides=Overrides(servers=(proxy.url,)))
+        cancel(place.state, overrides=cancelled.overrides, patience_seconds=0.1)
+        (item,) = place.items()
+        assert (item.status, item.cancel_requested) == (Status.SUBMITTED, True)
+        place.server = sandbox.url
+        assert not place.generate("--queue-only").report["continued"]
+        first.kill()
 
 
 class Later(Clock):
