@@ -22,6 +22,7 @@ _COMMANDS = (
     "retry",
     "reset",
     "cancel",
+    "update",
     "batches",
     "report",
     "verify",

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from orchestrator.batches.batch_status import batch_called, find_batch
-from orchestrator.batches.suggestions import near_matches
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, look_up, withdraw
-from orchestrator.errors import BurstError, LockHeld, StaleChange, UsageError
+from orchestrator.errors import BurstError, LockHeld, StaleChange
 from orchestrator.formatting import counted
 from orchestrator.migration import open_for_writing
 from orchestrator.retries import Changed, keys_of
+from orchestrator.selection import select
 from orchestrator.servers import at_home, canonical_name, other_host, reachable_server
 from orchestrator.settings import Overrides, load_settings
 from state.item import Item, Status
@@ -47,7 +45,7 @@ def cancel(
     """
     store = open_for_writing(state)
     try:
-        wanted = _wanted(store, names)
+        wanted = select(store, names, *_CANCELLABLE)
         servers = _Servers(state, overrides or Overrides(), patience_seconds)
         if queued_only:
             # Pending ones first, so that a burst at work submits none of them meanwhile.
@@ -105,32 +103,6 @@ class _Servers:
             missing = counted(len(wanted) - len(here))
             self.notes.append(f"{missing} on {name} can only be reached from that host. {otherwise}")
         return here
-
-
-def _wanted(store: Store, names: Collection[str]) -> list[str]:
-    """The keys that these names mean, each once; all that can be cancelled for none."""
-    if not names:
-        return [item.key for item in store.items(*_CANCELLABLE)]
-    log = store.batches.read()
-    keys, batches = [], set()
-    for name in names:
-        if name in store:
-            if (batch := batch_called(log, name)) is not None and not batch.gone:
-                raise UsageError(f"both an item and a batch are called {name!r}; name the batch by its id, {batch.id}")
-            keys.append(name)
-        elif batch_called(log, name) is not None or any(known.startswith(name) for known in log):
-            batches.add(find_batch(log, name).id)
-        else:
-            _refuse(store, name, [*log, *(batch.record.name for batch in log.values() if batch.record.name)])
-    if batches:
-        keys += [item.key for item in store.items(*_CANCELLABLE) if item.batch in batches]
-    return list(dict.fromkeys(keys))
-
-
-def _refuse(store: Store, name: str, batches: Sequence[str]) -> None:
-    near = near_matches(name, batches) or get_close_matches(name, [item.key for item in store.items()])
-    advice = f"near it: {', '.join(near)}" if near else "`burst batches list` and `burst status --json` list some"
-    raise UsageError(f"neither an item nor a batch is called {name!r} in {store.location.shown()}; {advice}")
 
 
 def _is_pending(item: Item) -> bool:

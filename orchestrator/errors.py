@@ -134,6 +134,19 @@ class PromptRejected(ItemError):
         self.error_type = error_type
         self.node_errors = node_errors or {}
 
+    def refused_inputs(self) -> set[tuple[str, str | None]]:
+        """Node id and input name of each fault; None where the server names the node alone."""
+        found: set[tuple[str, str | None]] = set()
+        for node_id, fault in self.node_errors.items():
+            errors = fault.get("errors") if isinstance(fault, dict) else None
+            named = [
+                info.get("input_name")
+                for error in (errors if isinstance(errors, list) else ())
+                if isinstance(error, dict) and isinstance(info := error.get("extra_info"), dict)
+            ]
+            found |= {(node_id, name if isinstance(name, str) else None) for name in named or [None]}
+        return found
+
 
 class ExecutionFailed(ItemError):
     """The prompt ran and raised: history holds `execution_error`."""
@@ -182,13 +195,9 @@ class DiskFull(StopBurst):
 
 
 class TemplateRejected(StopBurst):
-    """The server refuses the template for nodes that the item does not touch. `item_key`: the one that was sent."""
+    """The server refuses a workflow for what no single item is to blame for."""
 
     exit_code = EXIT_CONFIGURATION
-
-    def __init__(self, message: str, *, item_key: str) -> None:
-        super().__init__(message)
-        self.item_key = item_key
 
 
 class ConfigurationError(BurstError):

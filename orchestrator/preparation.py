@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import templates
-from orchestrator.errors import ItemError, PromptTextError, TemplateError
+from orchestrator.errors import ItemError, PromptTextError, RecipeUnusable, TemplateError
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Settings
 from orchestrator.text_files import decoded, read_ordinary
@@ -115,6 +115,15 @@ class Preparation:
             return self._default(item.template, output=recipe.output)
         return self._recipes.loaded(item.recipe)
 
+    def name_of(self, item: Item) -> str:
+        """Where the item's workflow comes from, for messages, whether it can be used or not."""
+        if item.recipe is None:
+            return item.template or self._settings.template or "no template"
+        try:
+            return self._recipes.recipe(item.recipe).workflow_name or f"recipe {item.recipe}"
+        except RecipeUnusable:
+            return f"recipe {item.recipe}"
+
     def keep(self, recipe: LoadedRecipe) -> Recipe:
         """Before an item names it: durable on return. Errors: as `RecipeBook.add`."""
         return self._recipes.keep(recipe)
@@ -127,12 +136,16 @@ class Preparation:
 
         return read_uploads(item.uploads, self._home)
 
-    def prepare(self, item: Item, given: Mapping[str, UploadedFile] | None = None) -> Prepared:
-        """`given`: what its server calls the item's pictures; without it their files are read for their own names.
+    def prepare(
+        self, item: Item, given: Mapping[str, UploadedFile] | None = None, *, recipe: LoadedRecipe | None = None
+    ) -> Prepared:
+        """`given`: what its server calls the item's images; without it their files are read for their own names.
+
+        `recipe`: another one than the item's own.
 
         Errors: PromptTextError, UploadError, InputsError (this item's); RecipeUnusable, TemplateError (its recipe's).
         """
-        recipe = self.recipe_of(item)
+        recipe = recipe or self.recipe_of(item)
         if given is None:
             given = self._as_if_given(item)
         values = self._values(item, recipe.bindings) | {name: one.wanted for name, one in given.items()}

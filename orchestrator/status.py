@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.batches.batch_status import BatchView, view_of, views_of
 from orchestrator.clock import Clock
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit
+from orchestrator.cycle.set_aside import SetAside, waiting_for
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import in_lines, spoken_seconds
 from orchestrator.servers import canonical_name, other_host
@@ -24,6 +25,9 @@ from state.holder import Holder
 from state.item import Item, Status
 from state.open_store import open_store
 from state.store import Store
+
+if TYPE_CHECKING:
+    from orchestrator.changed_workflows import ChangedWorkflow
 
 SCHEMA = "burst.status/1"
 _SHOWN = 10
@@ -54,6 +58,9 @@ class StatusReport:
     figures: Statistics | None = None
     submitted_to: Mapping[str, int] = field(default_factory=dict)
     """Name of a server -> items submitted to it."""
+    set_aside: tuple[SetAside, ...] = ()
+    """Recipes that the last burst could not use, and the items that wait for them."""
+    changed_workflows: tuple[ChangedWorkflow, ...] = ()
 
     @property
     def total(self) -> int:
@@ -97,6 +104,8 @@ class StatusReport:
             "hand_edits": list(self.hand_edits),
             "notes": list(self.notes),
             "batches": [batch.describe() for batch in self.batches],
+            "set_aside": [one.as_json() for one in self.set_aside],
+            "changed_workflows": [one.as_json() for one in self.changed_workflows],
             **({"stats": self.figures.as_json()} if self.figures else {}),
         }
 
@@ -122,7 +131,9 @@ class StatusReport:
         more = self.counts.failed - len(self.failed)
         if more > 0:
             lines.append(f"… and {more} more failed")
+        lines += [one.as_text() for one in self.set_aside]
         lines += [f"Note: {note}" for note in (*self.hand_edits, *self.notes)]
+        lines += [f"Note: {one.as_text()}" for one in self.changed_workflows]
         return in_lines([*lines, self._next_line()])
 
     def _burst_lines(self) -> list[str]:
@@ -201,7 +212,17 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
         notes=tuple(waiting_notes(store)),
         batches=tuple(batch for batch in batches if ended or batch.remaining),
         figures=statistics_of(store, seconds_per_item=pace) if stats else None,
+        set_aside=waiting_for(records[-1].set_aside, store) if records else (),
+        changed_workflows=_changed_workflows(store),
     )
+
+
+def _changed_workflows(store: Store) -> tuple[ChangedWorkflow, ...]:
+    if not store.counts()[Status.PENDING]:
+        return ()
+    from orchestrator.changed_workflows import changed_workflows
+
+    return changed_workflows(store)
 
 
 def watchdog_line(limit: LearnedLimit) -> str:

@@ -14,6 +14,19 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 """What can be taken from a date; a damaged record may say more, and is passed over then."""
 
 
+class SetAsideRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A recipe that a burst did not use, because it could not be used; its items stayed pending."""
+
+    recipe: str | None = None
+    """Its id; None for the default of items without a recipe."""
+    template: str | None = None
+    """The template that records of items without a recipe name, where they do."""
+    name: str
+    """Where its workflow came from."""
+    reason: str
+    """Why, and what to do about it."""
+
+
 class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a burst went. `killed` ones never wrote their own record: the next burst did, from holder.json."""
 
@@ -36,6 +49,7 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     reason: str | None = None
     host: str | None = None
     """Where it ran."""
+    set_aside: tuple[SetAsideRecord, ...] = ()
 
 
 MEMORY_RECORDS = 500

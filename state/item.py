@@ -295,10 +295,13 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             self._without_prompt(), status=Status.PENDING, attempts=self.attempts + charge, error=error
         )
 
-    def unsend(self) -> Self:
-        """Due again, its prompt_id forgotten: the POST surely never reached a queue."""
+    def unsend(self, *, recipe: str | None) -> Self:
+        """Due again, its prompt_id forgotten: the POST surely never reached a queue. `recipe`: as before the intent."""
         return msgspec.structs.replace(
-            self._without_prompt(), status=Status.PENDING, previous_prompt_ids=self.previous_prompt_ids
+            self._without_prompt(),
+            status=Status.PENDING,
+            previous_prompt_ids=self.previous_prompt_ids,
+            recipe=recipe,
         )
 
     def start_over(self) -> Self:

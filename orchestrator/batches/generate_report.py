@@ -67,7 +67,7 @@ class Generated:
             ended=ended,
             reason=reason,
             exit_code=code,
-            notes=(*notes, *(report.notes if report is not None else ())),
+            notes=(*notes, *((*report.notes, *report.set_aside_lines()) if report is not None else ())),
             **facts,
         )
 

@@ -15,6 +15,7 @@ from orchestrator.cycle.context import Tally
 from orchestrator.cycle.loop import Cycle, Ending
 from orchestrator.cycle.report import BurstReport, exit_code_of
 from orchestrator.cycle.request import Request
+from orchestrator.cycle.set_aside import SetAside, nothing_else
 from orchestrator.cycle.worker import Worker
 from orchestrator.cycle.workers import SharedContext
 from orchestrator.errors import (
@@ -30,6 +31,7 @@ from orchestrator.servers import this_host
 from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstLog, BurstRecord
 from state.burst_record import Ending as RecordedEnding
+from state.item import Status
 from state.lease import RunLock
 
 if TYPE_CHECKING:
@@ -129,13 +131,17 @@ class Bursts:
                 break
         self._cycle.close(None if ended.how == "error" else ended.how)
         error = self._settle(ended)
+        set_aside = self._dispatch.set_aside.report(self._store)
+        if error is None and ended.how == "done":
+            error = nothing_else(set_aside, self._store.counts())
         if ended.how == "deadline" and self._request.max_seconds is None:
             self._notes.note(_ended_by_habit(self._memory.records))
         if ended.how != "stopped":
             self._look_at_batches(anew=bool(self._memory.told.ended))
             if self._completion is not None and ended.how != "deadline":
                 self._completion.finish()
-        return self._report(_Ended(ended.burst, ended.how, error), bursts=count, size=size)
+        self._note_changed_workflows()
+        return self._report(_Ended(ended.burst, ended.how, error), bursts=count, size=size, set_aside=set_aside)
 
     def _burst(self, size: int) -> _Ended:
         """One burst, with its record."""
@@ -159,6 +165,7 @@ class Bursts:
             signal=self._signal() if how == "stopped" else None,
             reason=str(error) if error is not None else None,
             host=this_host(),
+            set_aside=self._dispatch.set_aside.records(),
         )
         try:
             self._memory.add(record)
@@ -205,12 +212,20 @@ class Bursts:
         if self._completion is not None:
             self._completion.look(anew=anew)
 
+    def _note_changed_workflows(self) -> None:
+        """Once a run, at its end: the first prompt waits for no look at files."""
+        if self._store.counts()[Status.PENDING] and self._signal() is None:
+            from orchestrator.changed_workflows import changed_workflows
+
+            for changed in changed_workflows(self._store):
+                self._notes.note(changed.as_text())
+
     def _seconds_per_item(self) -> float | None:
         """Seconds from one completion to the next, all servers working side by side."""
         paces = [pace for worker in self._workers if (pace := worker.context.pace.seconds_per_item)]
         return 1 / sum(1 / pace for pace in paces) if paces else None
 
-    def _report(self, ended: _Ended, *, bursts: int, size: int) -> BurstReport:
+    def _report(self, ended: _Ended, *, bursts: int, size: int, set_aside: tuple[SetAside, ...]) -> BurstReport:
         whole = Tally.of([self._notes, *(worker.context.tally for worker in self._workers)])
         counts = self._store.counts()
         following = self._store.due(size)
@@ -244,6 +259,7 @@ class Bursts:
             servers=tuple(worker.report() for worker in self._workers),
             failures=tuple(whole.failures),
             notes=tuple(whole.notes),
+            set_aside=set_aside,
         )
 
 

@@ -216,15 +216,21 @@ class WorkerContext:
         elif self.change(item, lambda now: now.stumble(error=record)):
             self.tally.note(f"{item.key} is left for a later burst: {error}")
 
+    def set_recipe_aside(self, item: Item, error: BurstError) -> None:
+        """What the item is made with cannot be used: all items of its recipe stay pending, and nobody is charged."""
+        name = self.preparation.name_of(item)
+        if self.dispatch.set_aside.add(item, name=name, reason=str(error)):
+            log.warning("items made with %s are set aside: %s", name, error)
+
     def note_unanswered(self, item: Item, error: BurstError) -> None:
         """Its POST got no answer that says anything; a person should know what came instead."""
         self.tally.note(f"{error}; what was sent is looked up before it is sent again")
         before = self.unanswered.get(item.key)
         self.unanswered[item.key] = Unanswered(str(error), before.accepted_before if before else self.accepted_posts)
 
-    def unsend(self, items: Iterable[Item]) -> None:
-        """Due again, because their POSTs surely reached no queue."""
-        if change_all(self.store, items, lambda now: now.unsend()):
+    def unsend(self, items: Mapping[str, str | None]) -> None:
+        """Due again, because their POSTs surely reached no queue. `items`: key → the recipe before the intent."""
+        if change_all(self.store, self.store.get_many(items), lambda now: now.unsend(recipe=items[now.key])):
             self.dispatch.stir()
 
     def cancel(self, item: Item) -> None:

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from orchestrator.cycle import pacing
+from orchestrator.cycle.set_aside import SetAsideRecipes
 from state.item import Item, Status
 from state.store import Store
 
@@ -74,6 +75,8 @@ class Dispatch:
         """`batch`: all is done when its items have ended, and its failures alone count for `on_error`."""
         self.changed = threading.Event()
         """Set whenever something ended, failed or came to rest: the run should look."""
+        self.set_aside = SetAsideRecipes()
+        """Recipes that this run does not use; their items are not shared out."""
         self._store = store
         self._progress = progress
         self._ahead = ahead
@@ -166,14 +169,18 @@ class Dispatch:
 
     def _due(self, worker: DispatchTarget, room: int) -> list[Item]:
         """What this lane can run; what no server can goes to the first, whose answer then says why."""
+        skip = self._held.keys() | self.set_aside.passed_over if self.set_aside else self._held.keys()
         if len(self._workers) == 1:
-            return self._store.due(room, skip=self._held.keys())
+            return self._store.due(room, skip=skip, accept=self._is_usable if self.set_aside else None)
         hopeless = self._hopeless() if worker is self._workers[0] else set()
         return self._store.due(
             room,
-            skip=self._held.keys() | (worker.refused - hopeless),
-            accept=lambda item: item.key in hopeless or worker.takes(item),
+            skip=skip | (worker.refused - hopeless),
+            accept=lambda item: self._is_usable(item) and (item.key in hopeless or worker.takes(item)),
         )
+
+    def _is_usable(self, item: Item) -> bool:
+        return not self.set_aside.passes_over(item)
 
     def _overtaking(self, worker: DispatchTarget) -> list[Item]:
         """Urgent items that came while the burst has all that it takes: they are sent all the same, a few at a time."""
@@ -188,7 +195,7 @@ class Dispatch:
         """Keys of items that no server takes, as far as is known; none while one of them does not answer."""
         if len(self._workers) == 1 or any(one.is_lost for one in self._workers):
             return set()
-        return set.intersection(*(one.refused for one in self._workers))
+        return set.intersection(*(one.refused for one in self._workers)) - self.set_aside.passed_over
 
     def _room(self, worker: DispatchTarget) -> int:
         """How many more items this lane may have out.
@@ -210,7 +217,7 @@ class Dispatch:
             for one in self._workers
             if not (one is worker or one.is_lost or one.is_waited_for or id(one) in self._resting)
         ]
-        pending = self._store.due_count()
+        pending = self._pending()
         if not self._until_done:
             pending = min(pending, max(0, self.left_in_burst - held.total()) + self._ahead)
         taken = 0
@@ -270,7 +277,11 @@ class Dispatch:
     def has_more(self) -> bool:
         """Something is due, or out on a server of this run."""
         with self._lock:
-            return bool(self._held) or self._store.due_count() > 0
+            return bool(self._held) or self._pending() > 0
+
+    def _pending(self) -> int:
+        """How many items are due, as far as is known without those whose recipe is set aside."""
+        return self._store.due_count() - len(self.set_aside)
 
     def _is_any(self, keys: Iterable[str], *statuses: Status) -> bool:
         return any(item.status in statuses for item in self._store.get_many(keys))

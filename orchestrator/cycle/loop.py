@@ -63,6 +63,7 @@ class Cycle:
             self._dispatch.changed.clear()
             self._check()
             for key in self._store.refresh():
+                self._dispatch.set_aside.changed(key)
                 holder = self._dispatch.holder(key)
                 if isinstance(holder, Worker):
                     holder.notice(key)

@@ -10,7 +10,7 @@ from orchestrator.cycle.poll_schedule import PollSchedule
 from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.submission import Submission
 from orchestrator.cycle.uploads import ReadyItem, Uploads
-from orchestrator.errors import ItemError, TemplateRejected
+from orchestrator.errors import ItemError, RecipeUnusable, TemplateError, TemplateRejected
 from state.item import Item
 
 
@@ -33,7 +33,7 @@ class Refill:
         self._uploads = uploads
         self._poll_schedule = poll_schedule
         self._routing = routing
-        self._submission = Submission(context, forget_uploads=uploads.forget)
+        self._submission = Submission(context, forget_uploads=uploads.forget, refused=self._refused_by_server)
 
     def seconds_paused(self) -> float:
         """How much longer nothing is sent, because the server said that it takes no more."""
@@ -62,8 +62,6 @@ class Refill:
                 self._poll_schedule.began()
             for sent in self._submission.submit(equipped) if equipped else ():
                 self._in_flight.take_in(sent, doubted_seconds=self._context.options.in_doubt_seconds)
-        except TemplateRejected as error:
-            self._refused_by_server(error)
         finally:
             for key in (*through, *(item.key for item in due)):
                 if key not in self._in_flight and key not in self._uploads:
@@ -79,14 +77,14 @@ class Refill:
             self._in_flight.take_in(doubted, doubted_seconds=0.0 if item.accepted else None)
         return True
 
-    def _refused_by_server(self, error: TemplateRejected) -> None:
-        """Another server may take it. Errors: the same one, when there is none."""
-        if self._routing is None:
-            raise error
-        self._routing.refuse(error.item_key)
-        if self._context.dispatch.refused_everywhere(error.item_key):
-            raise error
-        self._context.dispatch.stir()
+    def _refused_by_server(self, item: Item, error: TemplateRejected) -> None:
+        """Another server may take it; where there is none, its recipe is set aside, or the default if it has none."""
+        if self._routing is not None:
+            self._routing.refuse(item.key)
+            if not self._context.dispatch.refused_everywhere(item.key):
+                self._context.dispatch.stir()
+                return
+        self._context.set_recipe_aside(item, error)
 
     def _one_alone(self, due: list[Item]) -> list[Item]:
         """A template that overwrites what it saves runs one prompt at a time, with nothing else out."""
@@ -101,7 +99,7 @@ class Refill:
     def _is_alone(self, item: Item) -> bool:
         try:
             why = self._context.preparation.why_alone(item)
-        except ItemError:
+        except (ItemError, RecipeUnusable, TemplateError):
             return False
         if why is not None:
             self._context.tally.note(why)

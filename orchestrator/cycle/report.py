@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.cycle.set_aside import SetAside
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import counted, in_lines, spoken_seconds
 from state.counts import Counts
@@ -79,6 +80,8 @@ class BurstReport(msgspec.Struct, frozen=True):
     servers: tuple[ServerReport, ...] = ()
     failures: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
+    """Recipes that could not be used; their items are pending still."""
 
     @property
     def total(self) -> int:
@@ -123,6 +126,7 @@ class BurstReport(msgspec.Struct, frozen=True):
             "servers": [server.as_json() for server in self.servers],
             "failures": [{"item": key, "message": message} for key, message in self.failures],
             "notes": list(self.notes),
+            "set_aside": [one.as_json() for one in self.set_aside],
         }
 
     def as_text(self) -> str:
@@ -133,6 +137,7 @@ class BurstReport(msgspec.Struct, frozen=True):
         lines.append(f"Progress: {self.done}/{self.total}{self._percent()}{self._standing()}")
         lines += [server.as_text() for server in self.servers if len(self.servers) > 1]
         lines += [f"Failed: {key}: {message}" for key, message in self.failures]
+        lines += self.set_aside_lines()
         lines.append(self._next())
         lines += [f"Note: {note}" for note in self.notes]
         if self.completed:
@@ -143,6 +148,10 @@ class BurstReport(msgspec.Struct, frozen=True):
         if len(self.output_dirs) < 2:
             return self.output_dir
         return " and ".join(f"{root} ({counted(count)})" for root, count in self.output_dirs.items())
+
+    def set_aside_lines(self) -> list[str]:
+        """One for each recipe that could not be used, but for the one that `reason` is about."""
+        return [one.as_text() for one in self.set_aside if one.reason not in (self.reason or "")]
 
     def _headline(self) -> str:
         parts = [f"{self.completed} completed"]

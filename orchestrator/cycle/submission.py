@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 
 import templates
 from orchestrator.comfyui.lookup import withdraw
@@ -15,9 +16,11 @@ from orchestrator.errors import (
     ItemError,
     OutputRefused,
     PromptRejected,
+    RecipeUnusable,
     ServerBusy,
     ServerUnreachable,
     StaleChange,
+    TemplateError,
     TemplateRejected,
     UnexpectedAnswer,
 )
@@ -43,6 +46,8 @@ class _Refused(Exception):
 class _Intent:
     item: Item
     prepared: Prepared
+    before: Item
+    """As it was when it was prepared."""
 
 
 def _as_prepared(item: Item) -> tuple[object, ...]:
@@ -53,9 +58,17 @@ def _as_prepared(item: Item) -> tuple[object, ...]:
 class Submission:
     """Sends items. What it returns is on the server, or may be."""
 
-    def __init__(self, context: WorkerContext, *, forget_uploads: Callable[[], None]) -> None:
-        """`forget_uploads`: the server may not have any more what it was given."""
+    def __init__(
+        self,
+        context: WorkerContext,
+        *,
+        forget_uploads: Callable[[], None],
+        refused: Callable[[Item, TemplateRejected], None],
+    ) -> None:
+        """`forget_uploads`: the server may not have any more what it was given. `refused` is called with an item whose
+        workflow the server does not take."""
         self._context = context
+        self._refused = refused
         self._forget_uploads = forget_uploads
         self._missed: set[str] = set()
         """Items whose prompts were refused for their pictures, and are tried once more."""
@@ -69,24 +82,30 @@ class Submission:
     def submit(self, items: Sequence[ReadyItem]) -> list[Item]:
         """Submit these pending items; those that are now submitted, `in_doubt` where no answer came.
 
-        An item that cannot be prepared fails alone. Errors: TemplateError, TemplateRejected, TransientError, DiskFull;
-        no item is left submitted then whose POST was never sent.
+        An item that cannot be prepared fails alone; one whose recipe cannot be used stays pending. Errors:
+        TransientError, DiskFull; no item is left submitted then whose POST was never sent.
         """
         ready = [intent for item in items if (intent := self._prepared(item)) is not None]
         intents = self._intend(ready)
         submitted = []
-        for position, intent in enumerate(intents):
+        while intents:
             if self._context.halt.is_set():
-                self._take_back(intents[position:])
+                self._take_back(intents)
                 break
+            intent = intents.pop(0)
             try:
                 sent = self._post(intent)
             except _Refused as refused:
                 self._paused_until = self._context.clock.monotonic() + refused.seconds
-                self._take_back(intents[position:])
+                self._take_back([intent, *intents])
                 break
+            except TemplateRejected as error:
+                self._take_back([other for other in intents if other.item.recipe == intent.item.recipe])
+                intents = [other for other in intents if other.item.recipe != intent.item.recipe]
+                self._refused(intent.before, error)
+                continue
             except BaseException:
-                self._take_back(intents[position + 1 :])
+                self._take_back(intents)
                 raise
             if sent is not None:
                 submitted.append(sent)
@@ -100,7 +119,10 @@ class Submission:
         except ItemError as error:
             self._context.fail(item, ErrorRecord(kind=error.kind, message=str(error)), charge=False)
             return None
-        return _Intent(item, prepared)
+        except (RecipeUnusable, TemplateError) as error:
+            self._context.set_recipe_aside(item, error)
+            return None
+        return _Intent(item, prepared, item)
 
     def _refuse_occupied(self, item: Item, prepared: Prepared) -> None:
         """Before rendering: the names are inside the output directory, and nothing else is in the way."""
@@ -132,7 +154,7 @@ class Submission:
                 ready = [intent for intent in ready if intent.item.key not in stale.keys]
                 continue
             sent = zip(items, ready, strict=True)
-            return [_Intent(item, intent.prepared) for item, intent in sent if item.status is Status.SUBMITTED]
+            return [replace(intent, item=item) for item, intent in sent if item.status is Status.SUBMITTED]
         return []
 
     def _intent_change(self, intent: _Intent, prompt_id: str, at: datetime) -> Change:
@@ -171,7 +193,7 @@ class Submission:
             if error.may_have_arrived:
                 context.note_unanswered(item, error)
                 return item
-            context.unsend([item])
+            self._take_back([intent])
             context.client.queue_remaining()
             return None
         except ServerBusy as error:
@@ -181,54 +203,77 @@ class Submission:
             context.tally.note(f"{error}; nothing was lost, and sending goes on when it takes more")
             raise _Refused(min(error.retry_after_seconds or _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)) from error
         except UnexpectedAnswer as error:
-            return self._unexpected(item, error)
+            return self._unexpected(intent, error)
         context.accepted_posts += 1
         renamed = answer.prompt_id != item.prompt_id
         accepted = context.change(item, lambda now: now.accept(prompt_id=answer.prompt_id), sync=renamed)
         if accepted is not None and answer.node_errors:
             withdraw(context.client, [answer.prompt_id])
-            self._rejected(_Intent(accepted, intent.prepared), context.client.left_out(answer))
+            self._rejected(replace(intent, item=accepted), context.client.left_out(answer))
             return None
         return accepted
 
-    def _unexpected(self, item: Item, error: UnexpectedAnswer) -> Item | None:
+    def _unexpected(self, intent: _Intent, error: UnexpectedAnswer) -> Item | None:
         """A 200 that is no answer leaves the item in doubt; anything else was surely not queued.
 
         Errors: the same one, unless that says something of this item alone.
         """
+        item = intent.item
         if error.status == 200:
             self._context.note_unanswered(item, error)
             return item
         if error.status == 413:
             self._context.fail(item, ErrorRecord(kind=PromptRejected.kind, message=str(error)))
             return None
-        self._context.unsend([item])
+        self._take_back([intent])
         raise error
 
     def _rejected(self, intent: _Intent, error: PromptRejected) -> None:
-        """The item's own fault fails it; the template's stops the burst with every item still due."""
+        """The item's own fault fails it; its recipe's sets that aside, with every item still due.
+
+        Errors: TemplateRejected for the latter.
+        """
         own_fault = bool(error.node_errors) and set(error.node_errors) <= intent.prepared.touched
         key = intent.item.key
         if own_fault and key not in self._missed and not intent.prepared.loading.isdisjoint(error.node_errors):
             # Its pictures may have been removed from the server since they were given to it.
             self._missed.add(key)
             self._forget_uploads()
-            self._context.unsend([intent.item])
-        elif own_fault:
+            self._take_back([intent])
+        elif own_fault and not self._is_shared(intent, error):
             record = ErrorRecord(kind=error.kind, message=str(error), node_id=error.node_id)
             self._context.fail(intent.item, record)
         else:
             # Its prompt_id is forgotten: what was made of a part of the template must never be taken for the whole.
-            self._context.unsend([intent.item])
+            self._take_back([intent])
             raise TemplateRejected(
-                f"the server refuses the template: {error}. No item is to blame; mend the server, or mend the template "
-                "(`burst template check --server` tells more) and give it to the items with `burst update`.",
-                item_key=key,
+                f"the server refuses the workflow: {error}. No item is to blame. Fix the server or the workflow "
+                "(`burst template check --server` tells more), or give the items another one with `burst update`"
             ) from error
+
+    def _is_shared(self, intent: _Intent, error: PromptRejected) -> bool:
+        """Whether every other item of its recipe has the values that were refused: then no single item is to blame."""
+        refused = error.refused_inputs()
+        values = {
+            name: value
+            for name, value in intent.item.inputs.items()
+            if any(_is_among(target, refused) for target in _targets(intent.prepared, name))
+        }
+        others = (
+            item
+            for item in self._context.store.items()
+            if item.recipe == intent.item.recipe and item.key != intent.item.key
+        )
+        first = next(others, None)
+        if not values or first is None:
+            return False
+        return all(
+            all(item.inputs.get(name) == value for name, value in values.items()) for item in chain([first], others)
+        )
 
     def _take_back(self, intents: Sequence[_Intent]) -> None:
         """Intents whose POST was never sent are simply pending again."""
-        self._context.unsend(intent.item for intent in intents)
+        self._context.unsend({intent.item.key: intent.before.recipe for intent in intents})
 
     def _number(self, item: Item) -> float:
         """The queue number, by which the server chooses what is next: by priority, then as they were sent.
@@ -239,3 +284,19 @@ class Submission:
         last = self._last_numbers.get(item.priority, now - 1)
         self._last_numbers[item.priority] = number = max(last + 1, now)
         return number
+
+
+def _is_among(target: templates.Target, refused: set[tuple[str, str | None]]) -> bool:
+    return (target.node_id, target.input_name) in refused or (target.node_id, None) in refused
+
+
+def _targets(prepared: Prepared, name: str) -> Iterator[templates.Target]:
+    """The inputs of the graph that a value of this name went to; LoRAs may have got nodes of their own."""
+    recipe = prepared.recipe
+    if name in recipe.bindings:
+        yield from recipe.bindings[name]
+    elif name in ("lora", "lora_strength"):
+        for node_id in prepared.graph.keys() - recipe.graph.keys():
+            yield from (templates.Target(node_id, input_name) for input_name in prepared.graph[node_id]["inputs"])
+    else:
+        yield templates.Target(*templates.resolve(prepared.graph, name))

@@ -116,6 +116,8 @@ def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: 
     own = seen.prompt_ids if seen is not None else frozenset()
     yield from servers.check_servers(state, settings, loaded, own=own, clock=clock)
     if seen is not None:
+        yield from workflows.check_changed(state, seen.status.changed_workflows)
+        yield from workflows.check_set_aside(state, seen.status.set_aside)
         yield from host.check_pictures(state, seen)
         yield from host.check_elsewhere(state, seen, settings)
     yield from host.check_output(state, settings.output_dir, seen)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import templates
+from orchestrator.changed_workflows import ChangedWorkflow
+from orchestrator.cycle.set_aside import SetAside
 from orchestrator.doctor.diagnosis import Check, Verdict, command
 from orchestrator.doctor.survey import DueItems
 from orchestrator.errors import BurstError, RecipeUnusable
@@ -94,6 +96,18 @@ def _unloadable(state: Path, loaded: Loaded) -> Check:
         return Check("template", "problem", message, command("update", state))
     message = f"none is set for {counted(loaded.items, 'item')}; shipped: {', '.join(templates.shipped_workflows())}"
     return Check("template", "problem", message, command("run", state, "--template", "NAME"))
+
+
+def check_changed(state: Path, changed: Sequence[ChangedWorkflow]) -> Iterator[Check]:
+    """Files that pending items are not made with any more."""
+    for one in changed:
+        yield Check("template", "warning", one.as_text(), command("update", state, "--template", one.path))
+
+
+def check_set_aside(state: Path, found: Sequence[SetAside]) -> Iterator[Check]:
+    """Recipes that the last burst could not use."""
+    for one in found:
+        yield Check("recipe", "problem", one.as_text(), command("update", state, "--template", "NAME"))
 
 
 def findings_checks(

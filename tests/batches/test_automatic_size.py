@@ -297,7 +297,7 @@ def test_a_graph_that_was_filled_before_the_halving_is_not_sent(project: Project
         )
         taken = store.get(item.key)
         change(project, item.key, lambda now: now.shrink(batch_size=4))
-        submission = Submission(context, forget_uploads=lambda: None)
+        submission = Submission(context, forget_uploads=lambda: None, refused=lambda item, error: None)
         assert submission.submit([ReadyItem(taken, {})]) == []
         (due,) = store.due(1)
         assert (due.status, due.automatic_batch_size, due.prompt_id) == (Status.PENDING, 4, None)

@@ -220,14 +220,14 @@ def test_items_and_batches_by_name_each_once(project: Project) -> None:
 
 def test_a_name_of_neither_changes_nothing(project: Project) -> None:
     for wrong, near in (
-        ("20300101_120000_abaa", "near it: 20300101_120000_aaaa"),
+        ("20300101_120000_abaa", "close to it: 20300101_120000_aaaa"),
         ("20300101", "2 batches"),
         (f"{NAMES[0]}/0022", f"{NAMES[0]}/002"),
         ("", "no batch ''"),
     ):
         with pytest.raises(UsageError, match=near):
             cancel(project.state, [NAMES[2], wrong])
-    with pytest.raises(UsageError, match=r"neither an item nor a batch is called 'zzz' .*`burst batches list`"):
+    with pytest.raises(UsageError, match=r"has no item and no batch .zzz.; `burst batches list`"):
         cancel(project.state, ["zzz"])
     assert project.count(Status.PENDING) == 9
 

@@ -23,7 +23,7 @@ def report(**said: Any) -> BurstReport:
     nothing: dict[str, Any] = dict.fromkeys(BurstReport.__struct_fields__, 0)
     texts = {"burst": "b", "ended": "done", "reason": None, "output_dir": "output"}
     empty = {"counts": Counts(), "next_batch": [], "output_dirs": {}, "seconds_per_item": None, "seconds_left": None}
-    empty |= {"servers": [], "failures": [], "notes": []}
+    empty |= {"servers": [], "failures": [], "notes": [], "set_aside": []}
     return msgspec.convert(nothing | texts | empty | said, BurstReport)
 
 

@@ -132,7 +132,7 @@ def test_an_execution_error_is_told_by_node_and_exception_and_hinders_no_other(
 
 
 class TestRefused:
-    def test_for_a_node_that_items_do_not_touch_the_burst_stops_at_the_first(
+    def test_for_a_node_that_items_do_not_touch_its_recipe_is_set_aside_at_the_first(
         self, make_project: MakeProject, sandbox: Sandbox, burst: Burst
     ) -> None:
         sandbox.change(checkpoints=("another.safetensors",))
@@ -140,7 +140,9 @@ class TestRefused:
         report = burst(project)
         assert report.exit_code == 2
         assert report.reason is not None
-        assert all(words in report.reason for words in ("node 4 (CheckpointLoaderSimple)", "tiny-random", "mend"))
+        assert all(
+            words in report.reason for words in ("node 4 (CheckpointLoaderSimple)", "tiny-random", "burst update")
+        )
         assert sandbox.counts()["posts"] == 1
         check_untouched(project)
         sandbox.change(checkpoints=("tiny-random.safetensors",))
@@ -159,7 +161,7 @@ class TestRefused:
         report = burst(project)
         assert (report.exit_code, sandbox.counts()["posts"]) == (2, 1)
         assert report.reason is not None
-        assert all(words in report.reason for words in ("node 12 (SaveImage)", "images", "mend the template"))
+        assert all(words in report.reason for words in ("node 12 (SaveImage)", "images", "burst update"))
         check_untouched(project)
         if is_held:
             with ComfyUI(sandbox.url) as client:

@@ -1,0 +1,73 @@
+"""Workflow files that were saved over since items were asked for: those items are rendered as the file was then."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import templates
+from orchestrator.errors import TemplateError
+from orchestrator.formatting import counted
+from state.item import Status
+from state.recipe import Recipe, workflow_bytes, workflow_digest
+from state.store import Store
+
+
+class ChangedWorkflow(msgspec.Struct, frozen=True):
+    """One file, and the pending items that it was changed after."""
+
+    path: str
+    """As the recipes name it."""
+    items: int
+
+    def as_json(self) -> dict[str, Any]:
+        return {"path": self.path, "items": self.items}
+
+    def as_text(self) -> str:
+        return (
+            f"{self.path} was changed since: {counted(self.items)} will be rendered as it was; "
+            f"`burst update --template {shlex.quote(self.path)}` takes the file as it is now"
+        )
+
+
+class _Pending(msgspec.Struct, gc=False):
+    """What of an item's record is counted."""
+
+    status: Status
+    recipe: str | None = None
+
+
+def changed_workflows(store: Store) -> tuple[ChangedWorkflow, ...]:
+    """Files that differ from what pending items are made with. Items are read only where a file does."""
+    home = store.location.home
+    now: dict[str, str | None] = {}
+    outdated = {
+        recipe_id: recipe
+        for recipe_id, recipe in store.recipes.all().items()
+        if recipe.workflow is not None and _digest_now(recipe, home, now) not in (None, recipe.workflow)
+    }
+    if not outdated:
+        return ()
+    items: Counter[str] = Counter()
+    for _, one in store.parts(_Pending):
+        if one.status is Status.PENDING and one.recipe in outdated:
+            items[outdated[one.recipe].workflow_name or ""] += 1
+    return tuple(ChangedWorkflow(path, count) for path, count in items.items())
+
+
+def _digest_now(recipe: Recipe, home: Path, known: dict[str, str | None]) -> str | None:
+    """Of the file that a recipe's workflow came from; None where it came from none, or none is there to be read."""
+    name = recipe.workflow_name or ""
+    if not name.endswith(".json"):
+        return None
+    if name not in known:
+        try:
+            graph = templates.load_workflow(str(home / name)).graph
+            known[name] = workflow_digest(workflow_bytes(graph))
+        except TemplateError:
+            known[name] = None
+    return known[name]

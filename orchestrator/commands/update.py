@@ -1,0 +1,27 @@
+"""`burst update`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.commands.common import json_option, overrides, show, state_option, tool_options
+
+
+@click.command(short_help="Change what pending items are made with.")
+@click.argument("names", nargs=-1, metavar="[BATCH|ITEM...]")
+@state_option
+@tool_options
+@click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
+@json_option
+def update(names: tuple[str, ...], state: Path, dry_run: bool, as_json: bool, **tools: Any) -> None:
+    """Give pending items another workflow, bindings, output directory or servers. Without names: all pending ones.
+
+    What is not named stays as each item has it. Items on a server keep what they were sent with; completed ones are
+    redone by `burst init --rescan`. Works while a burst runs.
+    """
+    from orchestrator.update import update_items
+
+    show(update_items(state, names, overrides=overrides(**tools), dry_run=dry_run), as_json)

@@ -1,0 +1,138 @@
+"""Recipes set aside for the rest of a run: they cannot be used, so their items stay pending and nobody is charged."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.errors import ConfigurationError
+from orchestrator.formatting import counted
+from state.burst_record import SetAsideRecord
+from state.counts import Counts
+from state.item import Item, Status
+from state.store import Store
+
+_LISTED_BATCHES = 3
+
+Key = tuple[str | None, str | None]
+"""What items without a recipe of their own have in common is the template that their record names, or none."""
+
+
+class SetAside(SetAsideRecord, frozen=True, kw_only=True):
+    """One recipe that this run does not use, and what waits for it."""
+
+    items: int
+    """How many pending items."""
+    batches: tuple[str, ...] = ()
+    """The batches they belong to."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "recipe": self.recipe,
+            "name": self.name,
+            "reason": self.reason,
+            "items": self.items,
+            "batches": list(self.batches),
+        }
+
+    def as_text(self) -> str:
+        listed = ", ".join(self.batches[:_LISTED_BATCHES]) + (", …" if len(self.batches) > _LISTED_BATCHES else "")
+        whose = f" of {'batch' if len(self.batches) == 1 else 'batches'} {listed}" if self.batches else ""
+        return f"Set aside: {counted(self.items)}{whose} made with {self.name}, still pending: {self.reason}"
+
+
+class SetAsideRecipes:
+    """What is set aside in one run, by whichever worker found out. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._found: dict[Key, SetAsideRecord] = {}
+        self._keys: set[str] = set()
+        """Keys of pending items that were passed over, so that they are not read again and again."""
+        self._guard = threading.Lock()
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def __len__(self) -> int:
+        """How many pending items were passed over so far."""
+        return len(self._keys)
+
+    @property
+    def passed_over(self) -> frozenset[str]:
+        with self._guard:
+            return frozenset(self._keys)
+
+    def add(self, item: Item, *, name: str, reason: str) -> bool:
+        """Set this item's recipe aside; whether it was not yet."""
+        with self._guard:
+            if (key := _key(item)) in self._found:
+                return False
+            recipe, template = key
+            self._found[key] = SetAsideRecord(recipe=recipe, template=template, name=name, reason=reason)
+            self._keys.add(item.key)
+            return True
+
+    def passes_over(self, item: Item) -> bool:
+        """Whether an item waits for a recipe that is set aside."""
+        with self._guard:
+            found = _key(item) in self._found
+            if found:
+                self._keys.add(item.key)
+            return found
+
+    def changed(self, key: str) -> None:
+        """Another process changed this item: it may have another recipe now."""
+        with self._guard:
+            self._keys.discard(key)
+
+    def records(self) -> tuple[SetAsideRecord, ...]:
+        """As they are noted with a burst."""
+        with self._guard:
+            return tuple(self._found.values())
+
+    def report(self, store: Store) -> tuple[SetAside, ...]:
+        """What is set aside, with the pending items that wait for it. Reads them all; for the end of a run."""
+        return waiting_for(self.records(), store)
+
+
+def waiting_for(records: Sequence[SetAsideRecord], store: Store) -> tuple[SetAside, ...]:
+    """The pending items that recipes set aside keep waiting; those with a like reason together, none without items."""
+    if not records:
+        return ()
+    found = {(one.recipe, one.template): one for one in records}
+    items: Counter[tuple[str, str]] = Counter()
+    batches: dict[tuple[str, str], dict[str, None]] = {}
+    for item in store.items(Status.PENDING):
+        if (one := found.get(_key(item))) is not None:
+            items[one.name, one.reason] += 1
+            if item.batch is not None:
+                batches.setdefault((one.name, one.reason), {})[item.batch] = None
+    kinds = {(one.name, one.reason): one for one in records}
+    return tuple(
+        SetAside(
+            recipe=one.recipe,
+            template=one.template,
+            name=one.name,
+            reason=one.reason,
+            items=items[kind],
+            batches=tuple(batches.get(kind, ())),
+        )
+        for kind, one in kinds.items()
+        if items[kind]
+    )
+
+
+def nothing_else(found: Sequence[SetAside], counts: Counts) -> ConfigurationError | None:
+    """The error of a run that ends because all that remains waits for recipes set aside; None where it does not."""
+    waiting = sum(one.items for one in found)
+    if not found or waiting < counts.remaining:
+        return None
+    if len(found) > 1:
+        return ConfigurationError(f"{counted(waiting)} remaining, made with {len(found)} recipes that cannot be used")
+    return ConfigurationError(f"{counted(waiting)} remaining, all made with {found[0].name}: {found[0].reason}")
+
+
+def _key(item: Item) -> Key:
+    return (item.recipe, None if item.recipe is not None else item.template)

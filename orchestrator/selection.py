@@ -1,0 +1,42 @@
+"""Which items the names on a command line mean: keys of items, and batches by their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
+
+from orchestrator.batches.batch_status import batch_called, find_batch
+from orchestrator.batches.suggestions import near_matches
+from orchestrator.errors import UsageError
+from state.item import Status
+from state.store import Store
+
+
+def select(store: Store, names: Collection[str], *statuses: Status) -> list[str]:
+    """The keys that these names mean, each once; all items of the given statuses where there are no names.
+
+    An item named by its own key is chosen whatever its status; of a batch only items of these statuses are.
+    Errors: UsageError for a name that is neither an item nor one batch, with what is close to it.
+    """
+    if not names:
+        return [item.key for item in store.items(*statuses)]
+    known = store.batches.read()
+    keys, batches = [], set()
+    for name in names:
+        if name in store:
+            if (batch := batch_called(known, name)) is not None and not batch.gone:
+                raise UsageError(f"both an item and a batch are called {name!r}; name the batch by its id, {batch.id}")
+            keys.append(name)
+        elif batch_called(known, name) is not None or any(batch_id.startswith(name) for batch_id in known):
+            batches.add(find_batch(known, name).id)
+        else:
+            _refuse(store, name, [*known, *(batch.record.name for batch in known.values() if batch.record.name)])
+    if batches:
+        keys += [item.key for item in store.items(*statuses) if item.batch in batches]
+    return list(dict.fromkeys(keys))
+
+
+def _refuse(store: Store, name: str, batches: Sequence[str]) -> None:
+    near = near_matches(name, batches) or get_close_matches(name, [item.key for item in store.items()])
+    advice = f"close to it: {', '.join(near)}" if near else "`burst batches list` and `burst status --json` list some"
+    raise UsageError(f"{store.location.shown()} has no item and no batch {name!r}; {advice}")

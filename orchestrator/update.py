@@ -1,0 +1,167 @@
+"""`burst update`: pending items get a new recipe; what is on a server, and what is done, keeps its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orchestrator.errors import ItemError, UsageError
+from orchestrator.formatting import counted, in_lines
+from orchestrator.migration import open_for_writing
+from orchestrator.preparation import InputsError, Preparation
+from orchestrator.recipes import LoadedRecipe, Recipes
+from orchestrator.selection import select
+from orchestrator.settings import Overrides, Settings, load_settings
+from state.item import Item, Status
+from state.open_store import open_store
+from state.store import Store, change_all
+
+SCHEMA = "burst.update/1"
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class UpdateReport:
+    """Which items have a new recipe, or would have, and which keep theirs."""
+
+    updated: tuple[str, ...]
+    unchanged: int
+    """Pending items whose recipe is this one already."""
+    out: int
+    """Items on a server: they keep their recipe, also when they are put back."""
+    ended: int
+    """Items named that are completed, failed or cancelled: they keep theirs."""
+    recipes: tuple[str, ...]
+    """The workflows that the updated items are made with now."""
+    dry_run: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Stable keys under the schema name `burst.update/1`."""
+        return {
+            "schema": SCHEMA,
+            "dry_run": self.dry_run,
+            "updated": list(self.updated),
+            "unchanged": self.unchanged,
+            "out": self.out,
+            "ended": self.ended,
+            "workflows": list(self.recipes),
+        }
+
+    def as_text(self) -> str:
+        """A few lines for a person."""
+        verb = "would be updated" if self.dry_run else "updated"
+        whose = f", made with {', '.join(self.recipes)}" if self.updated else ""
+        lines = [f"{counted(len(self.updated))} {verb}{whose}"]
+        lines += [f"  {key}" for key in self.updated[:_SHOWN]]
+        if len(self.updated) > _SHOWN:
+            lines.append(f"  … and {len(self.updated) - _SHOWN} more")
+        if self.unchanged:
+            lines.append(f"{counted(self.unchanged)} already as asked")
+        if self.out:
+            lines.append(f"{counted(self.out)} on a server keep their recipe, also when they are put back")
+        if self.ended:
+            lines.append(f"{counted(self.ended)} not pending keep their recipe; `burst retry` makes them due again")
+        return in_lines(lines)
+
+
+def update_items(
+    state: Path, names: Collection[str] = (), *, overrides: Overrides, dry_run: bool = False
+) -> UpdateReport:
+    """Give pending items another workflow, bindings, output directory or servers; all pending ones without names.
+
+    What `overrides` does not name stays as each item has it; items without a recipe start from the default. Works while
+    a burst runs: an item that it sends meanwhile keeps its recipe. Safe to repeat.
+    Errors: UsageError for a name that is not known, and where nothing is to be changed; TemplateError, RecipeUnusable
+    for a recipe that could not be used; StateError. Nothing was changed then.
+    """
+    if not (overrides.template or overrides.bindings or overrides.output_dir or overrides.servers):
+        raise UsageError("name what to change: --template, --bind, --output or --server")
+    settings = load_settings(state, overrides)
+    store = open_store(state, read_only=True) if dry_run else open_for_writing(state)
+    try:
+        keys = select(store, names, Status.PENDING, Status.SUBMITTED)
+        items = [store.get(key) for key in keys]
+        pending = [item for item in items if item.status is Status.PENDING and not item.may_be_on_a_server]
+        out = sum(item.may_be_on_a_server for item in items)
+        change = _Change(store, settings, overrides)
+        new = {item.key: change.of(item) for item in pending}
+        changing = [item for item in pending if new[item.key].recipe.id != item.recipe]
+        done: Sequence[Item] = changing
+        if not dry_run:
+            for loaded in {one.recipe.id: one for one in (new[item.key] for item in changing)}.values():
+                change.recipes.keep(loaded)
+            before = {item.key: item for item in changing}
+
+            def edit(now: Item) -> Item:
+                if now.recipe != before[now.key].recipe or now.template != before[now.key].template:
+                    return now
+                return msgspec.structs.replace(now, recipe=new[now.key].recipe.id, template=None)
+
+            done = [item for item in change_all(store, changing, edit) if item.recipe == new[item.key].recipe.id]
+            store.settle(at_end=True)
+        used = Counter(new[item.key].name for item in done)
+        return UpdateReport(
+            updated=tuple(item.key for item in done),
+            unchanged=len(pending) - len(changing),
+            out=out,
+            ended=len(items) - len(pending) - out,
+            recipes=tuple(name for name, _ in used.most_common()),
+            dry_run=dry_run,
+        )
+    finally:
+        store.close()
+
+
+class _Change:
+    """From an item's recipe to the one that it gets; each recipe is worked out once, and checked with one item."""
+
+    def __init__(self, store: Store, settings: Settings, overrides: Overrides) -> None:
+        self.recipes = Recipes(store.recipes, store.location.home)
+        self._preparation = Preparation(self.recipes, load_settings(store.location.path), store.location.home)
+        self._settings = replace(settings, bindings=overrides.bindings)
+        self._overrides = overrides
+        self._known: dict[tuple[str | None, str | None], LoadedRecipe] = {}
+
+    def of(self, item: Item) -> LoadedRecipe:
+        """Errors: RecipeUnusable, TemplateError, UsageError."""
+        key = (item.recipe, item.template if item.recipe is None else None)
+        if key not in self._known:
+            self._known[key] = self._changed(item)
+        return self._known[key]
+
+    def _changed(self, item: Item) -> LoadedRecipe:
+        """Errors: as `of`."""
+        loaded = self._rebound(item) if self._overrides.template is None else self._recipes_of_template()
+        before = self.recipes.recipe(item.recipe) if item.recipe is not None else loaded.recipe
+        named, output, servers = self._overrides, before.output, before.servers
+        if named.output_dir is not None:
+            output = self.recipes.kept(self._settings.output_dir)
+        if named.servers:
+            servers = tuple(server.name for server in self._settings.servers)
+        changed = msgspec.structs.replace(loaded.recipe, output=output, servers=servers)
+        found = replace(loaded, recipe=changed)
+        self._check(item, found)
+        return found
+
+    def _check(self, item: Item, found: LoadedRecipe) -> None:
+        """What is wrong with the item's own files shows when it is sent. Errors: TemplateError, UsageError."""
+        try:
+            self._preparation.prepare(item, {} if item.uploads else None, recipe=found)
+        except InputsError as error:
+            raise UsageError(f"{item.key}: {error}") from error
+        except ItemError:
+            pass
+
+    def _rebound(self, item: Item) -> LoadedRecipe:
+        """The item's own workflow, with the bindings that are named."""
+        named = self._overrides.bindings
+        return self.recipes.again(self._preparation.recipe_of(item), self._settings, bindings=named)
+
+    def _recipes_of_template(self) -> LoadedRecipe:
+        """The workflow that is named; bindings of another workflow do not fit it, so only those named with it count."""
+        return self.recipes.from_settings(self._settings)

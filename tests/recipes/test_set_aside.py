@@ -1,0 +1,184 @@
+"""A recipe that cannot be used costs no item anything and no other recipe its run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.burst_runs import run_quickly
+from support.projects import Graph, Project, small_template
+
+from orchestrator.init_state import init_state
+from orchestrator.sandbox import Sandbox, SandboxSettings
+from orchestrator.settings import Overrides
+from orchestrator.status import read_status
+from state.item import Item, Status
+
+
+def add(project: Project, name: str, graph: Graph, *, count: int = 2) -> list[str]:
+    """Another directory of prompts with a workflow of its own; the keys of its items."""
+    folder = project.home / name
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{name}_{number}.txt").write_text(f"a {name}, view {number}")
+    template = project.home / f"{name}.json"
+    template.write_text(json.dumps(graph))
+    init_state(project.state, [folder], overrides=Overrides(template=str(template)))
+    project.add_prompts([])  # the state's default is the first workflow again
+    return [item.key for item in project.items() if item.key.startswith(f"{name}/")]
+
+
+def workflow_of(project: Project, key: str) -> Path:
+    """The kept graph of an item's recipe."""
+    (item,) = (item for item in project.items() if item.key == key)
+    recipes = [json.loads(line) for line in (project.folder / "recipes.jsonl").read_text().splitlines()]
+    (digest,) = (one["recipe"]["workflow"] for one in recipes if one["id"] == item.recipe)
+    return project.folder / "workflows" / f"{digest}.json"
+
+
+def with_checkpoint(name: str) -> Graph:
+    graph = small_template()
+    graph["4"]["inputs"]["ckpt_name"] = name
+    return graph
+
+
+def standing(project: Project) -> dict[str, Status]:
+    return {item.key: item.status for item in project.items()}
+
+
+def uncharged(items: list[Item]) -> None:
+    for item in items:
+        assert (item.status, item.attempts, item.prompt_id, item.error) == (Status.PENDING, 0, None, None)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "another graph", "not JSON"])
+def test_a_damaged_graph_sets_its_recipe_aside_and_the_others_are_rendered(
+    tmp_path: Path, sandbox: Sandbox, damage: str
+) -> None:
+    project = Project(tmp_path, server=sandbox.url, count=2)
+    bad = add(project, "bad", small_template(batch_size=2))
+    path = workflow_of(project, bad[0])
+    match damage:
+        case "missing":
+            path.unlink()
+        case "cut":
+            path.write_bytes(path.read_bytes()[:100])
+        case "another graph":
+            path.write_text(json.dumps(small_template(batch_size=3)))
+        case _:
+            path.write_bytes(b"\x00\xff")
+    report = run_quickly(project)
+    assert (report.completed, report.failed, report.exit_code) == (2, 0, 2)
+    uncharged([item for item in project.items() if item.key in bad])
+    (aside,) = report.set_aside
+    assert (aside.items, aside.name) == (2, "bad.json")
+    assert path.name in aside.reason
+    assert "burst update" in aside.reason
+    assert "bad.json" in report.as_text()
+    assert report.as_json()["set_aside"][0]["items"] == 2
+    assert len(sandbox.counts()["rendered_by_item"]) == 2
+
+
+def test_it_is_used_again_once_its_file_is_back(tmp_path: Path, sandbox: Sandbox) -> None:
+    project = Project(tmp_path, server=sandbox.url, count=1)
+    bad = add(project, "bad", small_template(batch_size=2))
+    path = workflow_of(project, bad[0])
+    shutil.move(path, tmp_path / "aside.json")
+    assert run_quickly(project).exit_code == 2
+    shutil.move(tmp_path / "aside.json", path)
+    assert run_quickly(project).exit_code == 0
+    assert set(standing(project).values()) == {Status.COMPLETED}
+
+
+def test_more_than_set_aside_items_left_is_no_error(tmp_path: Path, sandbox: Sandbox) -> None:
+    project = Project(tmp_path, server=sandbox.url, count=3)
+    bad = add(project, "bad", small_template(batch_size=2))
+    workflow_of(project, bad[0]).unlink()
+    report = run_quickly(project, size=2)
+    assert (report.completed, report.exit_code, report.ended) == (2, 0, "done")
+
+
+def test_until_done_ends_when_only_set_aside_items_are_left(tmp_path: Path, sandbox: Sandbox) -> None:
+    project = Project(tmp_path, server=sandbox.url, count=5)
+    bad = add(project, "bad", small_template(batch_size=2), count=40)
+    workflow_of(project, bad[0]).unlink()
+    report = run_quickly(project, size=2, until_done=True)
+    assert (report.completed, report.exit_code) == (5, 2)
+    assert len(sandbox.counts()["rendered_by_item"]) == 5
+
+
+def test_a_workflow_that_the_server_refuses_is_set_aside(tmp_path: Path, sandbox: Sandbox) -> None:
+    """The refused node is one that no item touches."""
+    project = Project(tmp_path, server=sandbox.url, count=2)
+    bad = add(project, "bad", with_checkpoint("nobody-has-this.safetensors"), count=3)
+    report = run_quickly(project)
+    assert (report.completed, report.failed, report.exit_code) == (2, 0, 2)
+    uncharged([item for item in project.items() if item.key in bad])
+    (aside,) = report.set_aside
+    assert "nobody-has-this" in aside.reason
+    assert aside.items == 3
+
+
+def with_models(project: Project, models: list[str]) -> None:
+    """The items are given these checkpoints, each its own."""
+    document: dict[str, dict[str, Any]] = json.loads(project.state.read_text())
+    for record, model in zip(document.values(), models, strict=True):
+        record["inputs"] = {"model": model}
+    project.state.write_text(json.dumps(document))
+
+
+def test_a_value_that_every_item_has_is_the_recipes_fault(tmp_path: Path, sandbox: Sandbox) -> None:
+    project = Project(tmp_path, server=sandbox.url, count=3)
+    with_models(project, ["nobody-has-this.safetensors"] * 3)
+    report = run_quickly(project)
+    assert (report.failed, report.exit_code) == (0, 2)
+    uncharged(project.items())
+
+
+def test_a_value_of_one_item_fails_that_item(tmp_path: Path, sandbox: Sandbox) -> None:
+    project = Project(tmp_path, server=sandbox.url, count=3)
+    with_models(project, ["tiny-random.safetensors", "nobody-has-this.safetensors", "tiny-random.safetensors"])
+    report = run_quickly(project)
+    assert (report.completed, report.failed, report.exit_code) == (2, 1, 1)
+    assert report.set_aside == ()
+
+
+def test_a_single_item_is_to_blame_for_its_own_value(tmp_path: Path, sandbox: Sandbox) -> None:
+    project = Project(tmp_path, server=sandbox.url, count=1)
+    with_models(project, ["nobody-has-this.safetensors"])
+    assert run_quickly(project).failed == 1
+
+
+def test_with_several_servers_it_is_set_aside_when_all_of_them_refuse_it(tmp_path: Path, sandbox: Sandbox) -> None:
+    with Sandbox(SandboxSettings()) as other:
+        project = Project(tmp_path, server=sandbox.url, count=4)
+        bad = add(project, "bad", with_checkpoint("nobody-has-this.safetensors"), count=3)
+        report = run_quickly(project, server=(sandbox.url, other.url), until_done=True)
+        assert (report.completed, report.failed, report.exit_code) == (4, 0, 2)
+        uncharged([item for item in project.items() if item.key in bad])
+
+
+def test_status_names_recipe_reason_and_way_out(tmp_path: Path, sandbox: Sandbox) -> None:
+    project = Project(tmp_path, server=sandbox.url, count=1)
+    bad = add(project, "bad", small_template(batch_size=2))
+    workflow_of(project, bad[0]).unlink()
+    run_quickly(project)
+    text = read_status(project.state).as_text()
+    assert "bad.json" in text
+    assert "burst update" in text
+    (aside,) = read_status(project.state).as_json()["set_aside"]
+    assert aside["items"] == 2
+
+
+def test_a_killed_run_charges_nobody_either(tmp_path: Path, sandbox: Sandbox) -> None:
+    project = Project(tmp_path, server=sandbox.url, count=2)
+    bad = add(project, "bad", small_template(batch_size=2))
+    workflow_of(project, bad[0]).unlink()
+    place = "after:orchestrator.cycle.set_aside:SetAsideRecipes.add"
+    assert project.run(launch=["--kill", place]).code == 137
+    uncharged([item for item in project.items() if item.key in bad])
+    assert project.run().code == 2
+    assert len(sandbox.counts()["rendered_by_item"]) == 2

@@ -1,0 +1,146 @@
+"""`burst update`: pending items get a new recipe, what is out and what is done keeps its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.burst_runs import run_quickly
+from support.projects import Project, small_template
+
+from orchestrator.errors import TemplateError, UsageError
+from orchestrator.sandbox import Sandbox
+from orchestrator.settings import Overrides
+from orchestrator.update import update_items
+from orchestrator.verify import verify_outputs
+from state.item import Status
+
+
+@pytest.fixture
+def project(tmp_path: Path, sandbox: Sandbox) -> Project:  # in place of the other tests' project
+    return Project(tmp_path, server=sandbox.url, count=3)
+
+
+def template(project: Project, *, batch_size: int = 2) -> str:
+    """A workflow that makes another number of images of each prompt."""
+    path = project.home / "other.json"
+    path.write_text(json.dumps(small_template(batch_size=batch_size)))
+    return str(path)
+
+
+def image_counts(project: Project) -> list[int]:
+    return [len(item.outputs) for item in project.items()]
+
+
+def test_pending_items_are_made_with_the_new_workflow(project: Project) -> None:
+    run_quickly(project, size=1)
+    report = update_items(project.state, overrides=Overrides(template=template(project)))
+    assert (len(report.updated), report.ended, report.recipes) == (2, 0, ("other.json",))
+    assert run_quickly(project).exit_code == 0
+    assert image_counts(project) == [1, 2, 2]
+    assert verify_outputs(project.state).problems == ()
+
+
+def test_only_the_items_that_are_named_are_updated(project: Project) -> None:
+    second = project.item(2).key
+    update_items(project.state, [second], overrides=Overrides(template=template(project)))
+    run_quickly(project)
+    assert image_counts(project) == [1, 2, 1]
+
+
+def test_a_completed_item_that_is_named_keeps_its_recipe_and_is_counted(project: Project) -> None:
+    run_quickly(project, size=1)
+    first = project.item(1)
+    report = update_items(project.state, [first.key], overrides=Overrides(template=template(project)))
+    assert (report.updated, report.ended) == ((), 1)
+    assert project.item(1) == first
+    assert "1 item not pending" in report.as_text()
+
+
+def test_a_binding_is_changed_and_the_others_stay(project: Project) -> None:
+    before = project.item(1).recipe
+    update_items(project.state, overrides=Overrides(bindings={"steps": "3.cfg"}))
+    assert project.item(1).recipe != before
+    run_quickly(project)
+    assert {item.status for item in project.items()} == {Status.COMPLETED}
+
+
+def test_another_output_directory(project: Project) -> None:
+    run_quickly(project, size=1)
+    update_items(project.state, overrides=Overrides(output_dir=project.home / "elsewhere"))
+    assert run_quickly(project).exit_code == 0
+    assert len(list((project.home / "elsewhere").rglob("*.png"))) == 2
+    assert len(list(project.output.rglob("*.png"))) == 1
+    assert verify_outputs(project.state).problems == ()
+
+
+def test_twice_is_once(project: Project) -> None:
+    said = Overrides(template=template(project))
+    assert len(update_items(project.state, overrides=said).updated) == 3
+    again = update_items(project.state, overrides=said)
+    assert (again.updated, again.unchanged) == ((), 3)
+
+
+def test_a_dry_run_changes_nothing(project: Project) -> None:
+    before = project.state.read_bytes()
+    journal = (project.folder / "journal.jsonl").read_bytes()
+    report = update_items(project.state, overrides=Overrides(template=template(project)), dry_run=True)
+    assert len(report.updated) == 3
+    assert "would be updated" in report.as_text()
+    assert (project.state.read_bytes(), (project.folder / "journal.jsonl").read_bytes()) == (before, journal)
+
+
+def test_what_cannot_be_used_changes_nothing(project: Project) -> None:
+    before = [item.recipe for item in project.items()]
+    with pytest.raises(TemplateError, match=r"other\.json"):
+        update_items(project.state, overrides=Overrides(template="other.json"))
+    with pytest.raises(TemplateError, match="99"):
+        update_items(project.state, overrides=Overrides(bindings={"prompt": "99.text"}))
+    with pytest.raises(UsageError, match="name what to change"):
+        update_items(project.state, overrides=Overrides())
+    with pytest.raises(UsageError, match="no item and no batch 'zzz'"):
+        update_items(project.state, ["zzz"], overrides=Overrides(template=template(project)))
+    assert [item.recipe for item in project.items()] == before
+
+
+def test_it_is_the_way_out_of_a_damaged_recipe(project: Project) -> None:
+    for path in (*(project.folder / "workflows").iterdir(), project.home / "template.json"):
+        path.unlink()
+    assert run_quickly(project).exit_code == 2
+    update_items(project.state, overrides=Overrides(template=template(project)))
+    assert run_quickly(project).exit_code == 0
+    assert image_counts(project) == [2, 2, 2]
+
+
+def test_beside_a_run_what_it_has_sent_keeps_its_recipe(project: Project, sandbox: Sandbox) -> None:
+    sandbox.change(seconds_per_prompt=1.0)
+    with project.start_run("-n", "1") as run:
+        project.wait_for(Status.SUBMITTED)
+        report = update_items(project.state, overrides=Overrides(template=template(project)))
+        assert (len(report.updated), report.out) == (2, 1)
+        assert run.end().code == 0
+    sandbox.change(seconds_per_prompt=0.0)
+    assert run_quickly(project).exit_code == 0
+    assert image_counts(project) == [1, 2, 2]
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_an_item_that_was_out_when_the_run_was_killed_keeps_its_recipe(
+    project: Project, sandbox: Sandbox, place: str
+) -> None:
+    kill = f"{place}:orchestrator.comfyui.client:ComfyUI.submit"
+    assert project.run("-n", "1", launch=["--kill", kill]).code == 137
+    report = update_items(project.state, overrides=Overrides(template=template(project)))
+    assert (len(report.updated), report.out) == (2, 1)
+    assert run_quickly(project).exit_code == 0
+    assert sorted(image_counts(project)) == [1, 2, 2]
+    assert set(sandbox.counts()["rendered_by_item"].values()) == {1}
+
+
+def test_the_command_says_what_it_did(project: Project) -> None:
+    ended = project.burst("update", "--template", template(project))
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("3 items updated, made with other.json")
+    shown = project.burst("update", "--template", template(project), "--dry-run", "--json").report
+    assert (shown["schema"], shown["updated"], shown["unchanged"]) == ("burst.update/1", [], 3)
