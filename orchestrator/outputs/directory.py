@@ -95,7 +95,7 @@ class Outputs:
             return f"{place} is another item's already; give one of the two another filename or subfolder"
         return (
             f"{place} is there already and is not this item's; "
-            "move it away, choose another output directory, or run with --overwrite"
+            "move it away, choose another output directory (`burst update --output`), or run with --overwrite"
         )
 
     def fetch(

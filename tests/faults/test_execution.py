@@ -266,6 +266,7 @@ class TestASecondState:
         """What was refused is done once it may save elsewhere."""
         due = project.count(Status.FAILED)
         retry(project.state)
-        ended = project.run("--output", str(project.home / "own"))
+        assert project.burst("update", "--output", str(project.home / "own")).code == 0
+        ended = project.run()
         assert (ended.code, ended.report["completed"]) == (0, due)
         assert project.count(Status.COMPLETED) == 2
