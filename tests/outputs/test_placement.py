@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from support.report_project import NOON
 
 from orchestrator.comfyui import ComfyUI, OutputText
 from orchestrator.errors import OutputRefused, RecipeUnusable, StopBurst, UsageError
@@ -19,7 +20,6 @@ from state.item import Item, OutputRecord, Status
 from state.open_store import open_store
 from state.recipe import Recipe
 from state.store import Store
-from support.report_project import NOON
 
 
 @pytest.fixture
@@ -203,5 +203,13 @@ def test_what_comes_after_the_end_is_not_placed(store: Store, placement: Placeme
     placement.abandon()
     outputs, nobody = placement.outputs_of(item(store, "B")), cast(ComfyUI, None)
     with pytest.raises(StopBurst):
-        outputs.fetch(nobody, [], [OutputText(node_id="1", kind="text", text="x")], subfolder="", filename="a", prompt_id="p", own=[])
+        outputs.fetch(
+            nobody,
+            [],
+            [OutputText(node_id="1", kind="text", text="x")],
+            subfolder="",
+            filename="a",
+            prompt_id="p",
+            own=[],
+        )
     assert not list((store.location.home / "B").iterdir())

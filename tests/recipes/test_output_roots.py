@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from support.projects import Ended
 from support.recipe_project import RecipeProject
-from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
-from state.batch import BatchRecord
-from state.item import Item, Status
-from state.open_store import parts_of
+from state.item import Status
 
 KILLED = pytest.mark.parametrize("killed", [False, True], ids=["", "killed"])
 AFTER_PLACING = ("--kill", "after:orchestrator.outputs:Outputs.place:{}")
