@@ -113,7 +113,7 @@ def init_state(
         save_settings(state, settings)
         added = store.add(found.with_recipe(recipe))
         _renew_uploads(store, found.items, rescan=rescan)
-        put_back = _rescan(store, Preparation(recipes, settings, home), found, recipe) if rescan else ()
+        put_back = _rescan(store, Preparation(recipes, settings, home), placement, found, recipe) if rescan else ()
         store.settle(at_end=True)
         return InitReport(
             state=state,
@@ -228,12 +228,14 @@ def _keeping(store: Store, found: _Found, recipe: LoadedRecipe | None) -> Iterat
         )
 
 
-def _rescan(store: Store, preparation: Preparation, found: _Found, recipe: LoadedRecipe | None) -> tuple[str, ...]:
+def _rescan(
+    store: Store, preparation: Preparation, placement: Placement, found: _Found, recipe: LoadedRecipe | None
+) -> tuple[str, ...]:
     """Completed items whose image would come out otherwise today: those that were found by the recipe of today."""
     ids = dict.fromkeys(found.keys, recipe.recipe.id) if recipe is not None else {}
 
     def renewed(item: Item) -> Item:
-        return msgspec.structs.replace(item, recipe=ids.get(item.key, item.recipe))
+        return placement.with_recipe(item, ids[item.key]) if item.key in ids else item
 
     outdated = [item for item in store.items(Status.COMPLETED) if not _still_valid(renewed(item), preparation)]
     return tuple(item.key for item in change_all(store, outdated, lambda now: renewed(now.start_over())))

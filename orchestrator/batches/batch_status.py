@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,11 @@ import msgspec
 
 from orchestrator.batches.suggestions import advice
 from orchestrator.clock import Clock
-from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, UsageError
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, SettingsError, UsageError
 from orchestrator.formatting import in_lines, spoken_seconds
+from orchestrator.outputs.placement import Placement, placement_of
+from orchestrator.recipes import Recipes
+from orchestrator.settings import kept_settings
 from orchestrator.statistics import pace_of
 from state.batch import Batch, BatchRecord
 from state.counts import Counts
@@ -36,6 +40,8 @@ class BatchView:
     """Until its last item is done, those that are due before it included; None where no pace is known."""
     last_at: datetime
     """When it was last heard of: asked for, an item completed, or its end noted."""
+    directories: tuple[str, ...]
+    """Where its images go: one, unless some of its items were given another output root since."""
     gone: bool = False
     failed: tuple[Item, ...] = ()
     """The first few."""
@@ -86,6 +92,7 @@ class BatchView:
             "created_at": self.record.created_at.isoformat(),
             "priority": self.record.priority,
             "directory": self.record.directory,
+            "directories": list(self.directories),
             "total": self.total,
             "percent": self.percent,
             "left": self.remaining,
@@ -126,9 +133,8 @@ class BatchView:
 
     def as_text(self) -> str:
         """A few lines for a person."""
-        lines = [self.line(), f"Asked for {self.record.created_at:%Y-%m-%d %H:%M:%S} UTC"]
-        if self.record.directory:
-            lines[-1] += f"; pictures go to {self.record.directory}"
+        at = f"{self.record.created_at:%Y-%m-%d %H:%M:%S} UTC"
+        lines = [self.line(), f"Requested {at}; images go to {' and '.join(self.directories)}"]
         lines += [f"Prompt: {_shortened(prompt)}" for prompt in self.record.prompts[:3]]
         if self.record.parameters:
             lines.append(
@@ -160,6 +166,7 @@ class _Part(msgspec.Struct, gc=False):
 
     status: Status
     batch: str | None = None
+    recipe: str | None = None
     completed_at: UtcTime | None = None
 
 
@@ -168,11 +175,14 @@ class _Tally:
     counts: Counter[Status] = field(default_factory=Counter)
     failed: list[Item] = field(default_factory=list)
     last_at: datetime | None = None
+    recipes: dict[str | None, None] = field(default_factory=dict)
+    """Those of its items."""
     due_by: int = 0
     """How many pending items are due up to its last one."""
 
     def add(self, store: Store, key: str, part: _Part, place: int) -> None:
         self.counts[part.status] += 1
+        self.recipes[part.recipe] = None
         self.due_by = max(self.due_by, place)
         if part.status is Status.FAILED and len(self.failed) < _FAILED_SHOWN:
             self.failed.append(store.get(key))
@@ -215,7 +225,8 @@ def views_of(store: Store, batches: Iterable[Batch]) -> list[BatchView]:
     tallies = _tallies(store, {batch.id for batch in chosen})
     pace = pace_of(store, store.bursts.read())
     out = store.counts().submitted
-    return [_view(batch, tallies[batch.id], pace=pace, out=out) for batch in chosen]
+    placement = _placement(store)
+    return [_view(batch, tallies[batch.id], placement, pace=pace, out=out) for batch in chosen]
 
 
 def read_batch(state: Path, wanted: str, *, clock: Clock | None = None) -> BatchView:
@@ -252,7 +263,14 @@ def _tallies(store: Store, chosen: set[str]) -> dict[str, _Tally]:
     return tallies
 
 
-def _view(batch: Batch, tally: _Tally, *, pace: float | None, out: int) -> BatchView:
+def _placement(store: Store) -> Placement:
+    """Settings that cannot be read keep nobody from seeing how a batch stands."""
+    with contextlib.suppress(SettingsError):
+        return placement_of(store, kept_settings(store.location.path))
+    return Placement(Recipes(store.recipes, store.location.home), store.location.home)
+
+
+def _view(batch: Batch, tally: _Tally, placement: Placement, *, pace: float | None, out: int) -> BatchView:
     """`out`: how many prompts of the state are on servers, which are done before anything pending."""
     counts = Counts(tally.counts)
     before = tally.due_by + out if tally.due_by else counts.submitted
@@ -262,6 +280,9 @@ def _view(batch: Batch, tally: _Tally, *, pace: float | None, out: int) -> Batch
         counts=counts,
         seconds_left=None if pace is None else pace * before if counts.remaining else 0.0,
         last_at=max(times),
+        directories=placement.shown_directories(
+            batch.record, (Item(key="", status=Status.PENDING, recipe=recipe) for recipe in tally.recipes)
+        ),
         gone=batch.gone,
         failed=tuple(tally.failed),
     )

@@ -38,7 +38,9 @@ def batches_show(batch: str, state: Path, as_json: bool) -> None:
 @batches.command("clean", short_help="Remove the files of old batches.")
 @click.option("--older-than", required=True, metavar="30d", help="Batches that ended so long ago: 12h, 30d, 2w.")
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
-@click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where the pictures are.")
+@click.option(
+    "--output", "output_dir", type=click.Path(path_type=Path), help="Where the images of items without a recipe are."
+)
 @state_option
 @json_option
 def batches_clean(older_than: str, dry_run: bool, output_dir: Path | None, state: Path, as_json: bool) -> None:

@@ -20,7 +20,9 @@ from orchestrator.commands.common import json_option, overrides, show, state_opt
     help="Where to (default: report_BATCH.html beside the state).",
 )
 @click.option("--embed", is_flag=True, help="Put the pictures into the page, large ones as smaller copies.")
-@click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where the pictures are.")
+@click.option(
+    "--output", "output_dir", type=click.Path(path_type=Path), help="Where the images of items without a recipe are."
+)
 @state_option
 @json_option
 def report(batch: str, target: str | None, embed: bool, output_dir: Path | None, state: Path, as_json: bool) -> None:

@@ -12,7 +12,9 @@ from orchestrator.commands.common import json_option, overrides, show, state_opt
 
 @click.command(short_help="Hold pictures against their records.")
 @state_option
-@click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where the pictures are.")
+@click.option(
+    "--output", "output_dir", type=click.Path(path_type=Path), help="Where the images of items without a recipe are."
+)
 @click.option("--repair", is_flag=True, help="Make items due again whose files are missing, cut or changed.")
 @click.option("--quick", is_flag=True, help="Compare sizes only, not contents.")
 @json_option

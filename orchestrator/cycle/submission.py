@@ -13,6 +13,7 @@ from orchestrator.comfyui.lookup import withdraw
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.cycle.uploads import ReadyItem
 from orchestrator.errors import (
+    DiskFull,
     ItemError,
     OutputRefused,
     PromptRejected,
@@ -125,12 +126,19 @@ class Submission:
         return _Intent(item, prepared, item)
 
     def _refuse_occupied(self, item: Item, prepared: Prepared) -> None:
-        """Before rendering: the names are inside the output directory, and nothing else is in the way."""
+        """Before rendering: the names are inside the output root, and nothing else is in the way.
+
+        Errors: OutputRefused; RecipeUnusable where its output root itself is not usable.
+        """
         outputs, extensions = self._context.placement.outputs_of(item), prepared.extensions[:1]
         own = [output.path for output in item.outputs]
-        in_the_way = outputs.occupied(
-            item.subfolder, item.name, extensions, own, prompt_ids=item.previous_prompt_ids, sidecar=item.sidecar
-        )
+        try:
+            in_the_way = outputs.occupied(
+                item.subfolder, item.name, extensions, own, prompt_ids=item.previous_prompt_ids, sidecar=item.sidecar
+            )
+        except DiskFull as error:
+            # Nothing of this recipe can be placed; others may have another output root.
+            raise RecipeUnusable(prepared.recipe.recipe.id, str(error)) from error
         if in_the_way is not None:
             raise OutputRefused(f"{outputs.in_the_way(in_the_way)}; then `burst retry`")
         other = outputs.promised(item.key, item.subfolder, item.name, extensions, sidecar=item.sidecar)

@@ -13,6 +13,7 @@ from orchestrator.doctor.diagnosis import Check, command, count_of
 from orchestrator.doctor.survey import Survey, survey
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
 from orchestrator.formatting import counted, in_lines
+from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Overrides, Settings, load_settings
@@ -110,7 +111,8 @@ def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: 
         },
     )
     home = state.resolve().parent
-    preparation = Preparation(Recipes(parts_of(state).recipes, home), settings, home)
+    recipes = Recipes(parts_of(state).recipes, home)
+    preparation = Preparation(recipes, settings, home)
     loaded = workflows.load_workflows(preparation, settings, seen.due if seen is not None else (), home=home)
     yield from workflows.check_workflows(state, loaded)
     own = seen.prompt_ids if seen is not None else frozenset()
@@ -120,7 +122,7 @@ def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: 
         yield from workflows.check_set_aside(state, seen.status.set_aside)
         yield from host.check_pictures(state, seen)
         yield from host.check_elsewhere(state, seen, settings)
-    yield from host.check_output(state, settings.output_dir, seen)
+    yield from host.check_outputs(state, Placement(recipes, settings.output_dir), seen)
 
 
 def _next(state: Path, checks: list[Check], seen: Survey | None) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.doctor.diagnosis import Check, command
 from orchestrator.doctor.survey import Survey
-from orchestrator.errors import BurstError
+from orchestrator.errors import BurstError, RecipeUnusable
 from orchestrator.formatting import counted, spoken_bytes, spoken_seconds
+from orchestrator.outputs.placement import Placement
 from orchestrator.servers import is_given_name, other_host
 from orchestrator.settings import Settings
 from orchestrator.status import watchdog_line
@@ -47,29 +51,62 @@ def check_state(state: Path, read: Survey | BurstError) -> Check:
     return Check("state", "ok", message, facts=facts)
 
 
-def check_output(state: Path, output_dir: Path, seen: Survey | None) -> Iterator[Check]:
-    """Whether the output directory is writable, with enough free space for the remaining items."""
-    refusal = _refusal(output_dir)
-    if refusal is not None:
-        message = f"{refusal}; choose another output directory or make room"
-        yield Check("output", "problem", message, command("run", state, "--output", "DIR"))
-        return
-    free = shutil.disk_usage(_existing(output_dir)).free
+@dataclass
+class _Root:
+    """An output root and what is still to come there."""
+
+    path: Path
+    items: int = 0
+    has_recipe: bool = False
+    """Whether items with a recipe go there: a flag of `run` does not move them."""
+
+
+def check_outputs(state: Path, placement: Placement, seen: Survey | None) -> Iterator[Check]:
+    """Is each output root writable that due items use, and the default one? Is there room for what is due?"""
+    roots = _roots(placement, seen)
     per_item = seen.bytes_per_item if seen is not None else None
-    remaining = seen.status.remaining if seen is not None else 0
-    needed = None if per_item is None else per_item * remaining
-    facts = {"path": str(output_dir), "free_bytes": free, "needed_bytes": None if needed is None else round(needed)}
-    there = "writable" if output_dir.exists() else "will be made"
-    message = f"{output_dir}: {there}, {spoken_bytes(free)} free"
-    if needed is not None and remaining:
-        message += f"; the {remaining} left need about {spoken_bytes(needed)}"
-    if needed is not None and needed > free:
-        remedy = command("run", state, "--output", "DIR")
-        yield Check("output", "problem", f"{message}: not enough; make room or use another disk", remedy, facts)
-    elif free < _SCARCE_BYTES:
-        yield Check("output", "warning", f"{message}: that is little", facts=facts)
-    else:
-        yield Check("output", "ok", message, facts=facts)
+    disks: Counter[int] = Counter()
+    for root in roots:
+        disks[_existing(root.path).stat().st_dev] += root.items
+    for root in roots:
+        due = disks[_existing(root.path).stat().st_dev]
+        yield _check_output(state, root, per_item, due)
+
+
+def _roots(placement: Placement, seen: Survey | None) -> list[_Root]:
+    """The default one first, each once however it is reached."""
+    found = {placement.default.resolve(): _Root(placement.default)}
+    for group in seen.due if seen is not None else ():
+        with contextlib.suppress(RecipeUnusable):
+            path = placement.root_of(group.example)
+            root = found.setdefault(path.resolve(), _Root(path))
+            root.items += group.count
+            root.has_recipe = root.has_recipe or group.example.recipe is not None
+    return list(found.values())
+
+
+def _check_output(state: Path, root: _Root, per_item: float | None, due: int) -> Check:
+    """`due`: the items that are to come onto the same disk."""
+    remedy = command("update" if root.has_recipe else "run", state, "--output", "DIR")
+    refusal = _refusal(root.path)
+    if refusal is not None:
+        return Check("output", "problem", f"{refusal}; choose another output directory or make room", remedy)
+    free = shutil.disk_usage(_existing(root.path)).free
+    needed = None if per_item is None else per_item * root.items
+    on_disk = 0.0 if per_item is None else per_item * due
+    facts = {"path": str(root.path), "free_bytes": free, "needed_bytes": None if needed is None else round(needed)}
+    there = "writable" if root.path.exists() else "will be made"
+    message = f"{root.path}: {there}, {spoken_bytes(free)} free"
+    if needed is not None and root.items:
+        message += f"; the {root.items} remaining need about {spoken_bytes(needed)}"
+    if on_disk > free and root.items:
+        more = (
+            f", with those for other directories on this disk about {spoken_bytes(on_disk)}" if due > root.items else ""
+        )
+        return Check("output", "problem", f"{message}{more}: not enough; make room or use another disk", remedy, facts)
+    if free < _SCARCE_BYTES:
+        return Check("output", "warning", f"{message}: that is little", facts=facts)
+    return Check("output", "ok", message, facts=facts)
 
 
 def check_state_directory(state: Path) -> Iterator[Check]:

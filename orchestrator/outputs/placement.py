@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from orchestrator.errors import OutputRefused, RecipeUnusable
 from orchestrator.formatting import folded
 from orchestrator.outputs import names
@@ -139,6 +141,16 @@ class Placement:
         if folder is None:
             folder = self._folders[root, item.subfolder] = folded(self._real.directory(str(root / path.parent)))
         return f"{folder}/{folded(path.stem)}"
+
+    def with_recipe(self, item: Item, recipe_id: str | None) -> Item:
+        """The item with another recipe. Where that has another output root, what it left under the old one is not its
+        own any more: under the new one those names may be anybody's. Errors: RecipeUnusable for the new recipe."""
+        try:
+            before, after = (self._real.directory(str(root)) for root in (self.root_of(item), self._root(recipe_id)))
+        except RecipeUnusable:
+            self._root(recipe_id)
+            before, after = "", " "
+        return msgspec.structs.replace(item, recipe=recipe_id, outputs=item.outputs if before == after else ())
 
     def outputs_of(self, item: Item) -> Outputs:
         """What brings the item's files to their places. Errors: RecipeUnusable."""

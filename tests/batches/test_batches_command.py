@@ -60,7 +60,12 @@ def test_list_has_a_line_for_each() -> None:
 @pytest.mark.usefixtures("album")
 def test_one_is_shown_with_what_it_was_asked_to_be(command: tuple[str, ...]) -> None:
     text = burst(*command, "b_old").stdout
-    for part in ("Sweep: cfg = 5, 7", "Prompt: a fox", "Failed: b_old/002: out of luck", "pictures go to b_old"):
+    for part in (
+        "Sweep: cfg = 5, 7",
+        "Prompt: a fox",
+        "Failed: b_old/002: out of luck",
+        f"images go to {Path.cwd()}/output/b_old",
+    ):
         assert part in text
     document = said(*command, "b_n")
     assert (document["schema"], document["batch"], document["left"]) == ("burst.batch/1", "b_new", 1)

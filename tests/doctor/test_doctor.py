@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import threading
 import time
@@ -376,13 +377,46 @@ def test_a_recipe_that_cannot_be_used(project: Path) -> None:
 
 def test_an_output_directory_that_is_a_file(project: Path) -> None:
     (project / "taken").write_text("")
-    output = named(examined("--output", "taken", code=1), "output")
+    output = of(examined("--output", "taken", code=1), "output")[0]
     assert "is a file" in output["message"]
+    assert output["next"] == "burst run --output DIR"
 
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="/proc is a directory where nobody may write")
 def test_an_output_directory_that_cannot_be_written(project: Path) -> None:
-    assert "cannot be written" in named(examined("--output", "/proc/burst", code=1), "output")["message"]
+    assert "cannot be written" in of(examined("--output", "/proc/burst", code=1), "output")[0]["message"]
+
+
+def test_each_output_directory_of_due_items(project: Path) -> None:
+    """What is to come is counted where it goes; what only others use is looked at too."""
+    said("run", "-n", "1")
+    (project / "taken").write_text("")
+    for root in ("output/deep", "taken"):
+        said("generate", "--prompt", "a fox", "--count", "2", "--queue-only", "--template", "smoke", "--output", root)
+    checks = {Path(check["facts"].get("path", "taken")).name: check for check in of(examined(code=1), "output")}
+    assert list(checks) == ["output", "deep", "taken"]
+    assert [check["verdict"] for check in checks.values()] == ["ok", "ok", "problem"]
+    assert "the 2 remaining need about" in checks["deep"]["message"]
+    assert "is a file" in checks["taken"]["message"]
+    assert checks["taken"]["next"] == "burst update --output DIR"
+
+
+def test_room_for_all_that_goes_to_one_disk(project: Path) -> None:
+    """Enough for what goes to either directory, and not for both."""
+    said("run", "-n", "1")
+    for root in ("B", "C"):
+        said("generate", "--prompt", "a fox", "--count", "4", "--queue-only", "--template", "smoke", "--output", root)
+    path = project / "re_render_state.json"
+    records = json.loads(path.read_text())
+    free = shutil.disk_usage(project).free
+    for record in records.values():
+        for output in record.get("outputs", ()):
+            output["bytes"] = free // 6 // len(record["outputs"])
+    path.write_text(json.dumps(records))
+    checks = of(examined(code=1), "output")[1:]
+    assert [check["verdict"] for check in checks] == ["problem", "problem"]
+    assert all(check["facts"]["needed_bytes"] < free for check in checks)
+    assert all("with those for other directories on this disk" in check["message"] for check in checks)
 
 
 def test_not_enough_room_for_what_is_left(project: Path) -> None:

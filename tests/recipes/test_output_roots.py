@@ -249,3 +249,33 @@ def test_clean_removes_the_files_of_each_batch_under_its_own_root(project: Recip
     assert [path.name for root in ("B", "C") for path in (project.home / root).iterdir()] == ["mine.png"] * 2
     assert images(project, "output") == ["A/prompt_01.png"]
     assert verified(project)["problems"] == []
+
+
+# What becomes of an item's own files
+
+
+def test_another_root_makes_nothing_there_the_items_own(project: RecipeProject) -> None:
+    """Made again by `init --rescan` for another directory, it replaces nothing there that has its old file's name."""
+    foreign = project.home / "B" / "A" / "prompt_01.png"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"of somebody else")
+    project.workflow("a.json", steps=3)
+    put_back = project.call("init", "A", "--template", "a.json", "--output", "B", "--rescan").report["put_back"]
+    assert put_back == ["A/prompt_01.txt"]
+    ended = project.burst("run", "--json")
+    assert (ended.code, foreign.read_bytes()) == (1, b"of somebody else")
+    foreign.unlink()
+    project.call("retry")
+    project.call("run")
+    (item,) = project.items()
+    assert project.steps_of(item, root="B") == 3
+
+
+@pytest.mark.parametrize("spelled", ["output", "./output/", "link"])
+def test_the_same_root_leaves_an_items_files_its_own(project: RecipeProject, spelled: str) -> None:
+    (project.home / "link").symlink_to("output")
+    project.workflow("a.json", steps=3)
+    project.call("init", "A", "--template", "a.json", "--output", spelled, "--rescan")
+    project.call("run")
+    (item,) = project.items()
+    assert project.steps_of(item) == 3

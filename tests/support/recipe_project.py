@@ -64,15 +64,15 @@ class RecipeProject(Place):
         assert ended.code == 0, ended
         return set(self.recipes())
 
-    def graph_of(self, item: Item) -> dict[str, Any]:
+    def graph_of(self, item: Item, *, root: str = "output") -> dict[str, Any]:
         """What its image was made with, as the image itself tells it."""
         (image,) = [output.path for output in item.outputs if output.path.endswith(".png")]
-        graph = embedded_graph(self.output / image)
+        graph = embedded_graph(self.home / root / image)
         assert graph is not None
         return graph
 
-    def steps_of(self, item: Item) -> int:
-        steps: int = self.graph_of(item)["3"]["inputs"]["steps"]
+    def steps_of(self, item: Item, *, root: str = "output") -> int:
+        steps: int = self.graph_of(item, root=root)["3"]["inputs"]["steps"]
         return steps
 
     def edit_state(self, **fields: Any) -> None:
