@@ -19,7 +19,7 @@ from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, UsageE
 from orchestrator.outputs.pictures import decodes
 from orchestrator.outputs.placement import placement_of
 from orchestrator.sandbox import Sandbox, SandboxSettings
-from orchestrator.settings import DEFAULT_STATE, HEADERS_VARIABLE, SERVER_VARIABLE, load_settings
+from orchestrator.settings import DEFAULT_STATE, HEADERS_VARIABLE, SERVER_VARIABLE, kept_settings
 from state.open_store import open_store
 
 SCHEMA = "burst.demo/1"
@@ -187,7 +187,7 @@ class _Demo:
             return write_contact_sheet(
                 self._directory / "contact_sheet.html",
                 list(store.items()),
-                placement=placement_of(store, load_settings(store.location.path)),
+                placement=placement_of(store, kept_settings(store.location.path)),
                 home=self._directory,
                 title="burst demo",
                 summary=f"{len(PROMPTS)} prompts, one kill in the middle. Placeholders drawn by the sandbox.",

@@ -159,7 +159,8 @@ class Outputs:
             named = [one for one, outcome in zip(fetched, outcomes, strict=True) if isinstance(outcome, list)]
             for folder in dict.fromkeys(waiting.target.parent for one in named for waiting in one.waiting):
                 self._disk.sync_directory(folder)
-            self.placed_count += len(named)
+            with self._guard:
+                self.placed_count += len(named)
         finally:
             for one in fetched:
                 self.discard(one)

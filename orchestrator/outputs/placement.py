@@ -85,6 +85,13 @@ class Placement:
         except RecipeUnusable:
             return None
 
+    def leads_out(self, item: Item, relative: str) -> bool:
+        """Whether one of its files is there and leads out of its output root. One of an unknown root is not there."""
+        try:
+            return leads_out(self.root_of(item), relative)
+        except RecipeUnusable:
+            return False
+
     def real_path_of(self, item: Item, relative: str) -> str:
         """Where a file of it lies once links are followed: the same for all ways to one place. Errors: as `path_of`."""
         return self._real.of(self.path_of(item, relative))

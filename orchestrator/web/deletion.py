@@ -48,7 +48,7 @@ def delete_picture(library: Library, batch_id: str, image: str, *, version: str 
     item, output = found
     if version is not None and version != version_of(output.sha256):
         raise Refused(409, "This is another picture than the one that was shown: load the page again", "v")
-    if leads_out(state.placement.root_of(item), output.path):
+    if state.placement.leads_out(item, output.path):
         raise Refused(404, NOT_FOUND, "image")
     with _opened(state) as store:
         gone = remove_picture(store, batch.batch, item.key, output, placement=state.placement)

@@ -145,5 +145,6 @@ def test_files_of_a_recipe_that_is_gone_are_not_found_and_hinder_no_other(shown:
         assert sorted(fresh.pictures()) == sorted(WHERE)
         assert [fresh.http.get(f"/images/{image}").status_code for image in ("two/1", "one/1")] == [404, 200]
         assert fresh.get("/api/batches/two/progress")["directory"] == "same"
+        assert fresh.delete("/api/batches/two/images/1").status_code == 409
         assert fresh.delete("/api/batches/two").json()["kept"] == PATHS
     assert (album.home / "B" / PATHS[0]).is_file()
