@@ -104,6 +104,10 @@ class Recipes:
         """How a recipe names an absolute path."""
         return kept_path(path, self.home)
 
+    def remember(self, loaded: LoadedRecipe) -> LoadedRecipe:
+        """Know it by its id, before it is kept."""
+        return self._known.setdefault(loaded.recipe.id, loaded)
+
     def keep(self, loaded: LoadedRecipe) -> Recipe:
         """Make sure that the state has it; durable on return. Errors: as `RecipeBook.add`."""
         assert self._book is not None
@@ -124,7 +128,7 @@ class Recipes:
         )
         _refuse_unkeepable(recipe)
         loaded = LoadedRecipe(recipe, graph, bindings, tuple(templates.needs_exclusive_run(graph)))
-        return self._known.setdefault(recipe.id, loaded)
+        return self.remember(loaded)
 
     def _load(self, recipe: Recipe) -> LoadedRecipe:
         assert self._book is not None

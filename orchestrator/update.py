@@ -13,6 +13,8 @@ import msgspec
 from orchestrator.errors import ItemError, UsageError
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
+from orchestrator.outputs.collisions import refuse_collisions
+from orchestrator.outputs.placement import placement_of
 from orchestrator.preparation import InputsError, Preparation
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.selection import select
@@ -76,8 +78,9 @@ def update_items(
 
     What `overrides` does not name stays as each item has it; items without a recipe start from the default. Works while
     a burst runs: an item that it sends meanwhile keeps its recipe. Safe to repeat.
-    Errors: UsageError for a name that is not known, and where nothing is to be changed; TemplateError, RecipeUnusable
-    for a recipe that could not be used; StateError. Nothing was changed then.
+    Errors: UsageError for a name that is not known, where nothing is to be changed, and for an item that would be saved
+    where another one is; TemplateError, RecipeUnusable for a recipe that could not be used; StateError. Nothing was
+    changed then.
     """
     if not (overrides.template or overrides.bindings or overrides.output_dir or overrides.servers):
         raise UsageError("name what to change: --template, --bind, --output or --server")
@@ -91,6 +94,11 @@ def update_items(
         change = _Change(store, settings, overrides)
         new = {item.key: change.of(item) for item in pending}
         changing = [item for item in pending if new[item.key].recipe.id != item.recipe]
+        placement = placement_of(store, load_settings(state), recipes=change.recipes)
+        moved = {item.key: placement.with_recipe(item, new[item.key].recipe.id) for item in changing}
+        if overrides.output_dir is not None:
+            beside = (item for item in store.items() if item.key not in moved)
+            refuse_collisions(placement, moved.values(), beside=beside)
         done: Sequence[Item] = changing
         if not dry_run:
             for loaded in {one.recipe.id: one for one in (new[item.key] for item in changing)}.values():
@@ -100,7 +108,7 @@ def update_items(
             def edit(now: Item) -> Item:
                 if now.recipe != before[now.key].recipe or now.template != before[now.key].template:
                     return now
-                return msgspec.structs.replace(now, recipe=new[now.key].recipe.id, template=None)
+                return msgspec.structs.replace(placement.with_recipe(now, new[now.key].recipe.id), template=None)
 
             done = [item for item in change_all(store, changing, edit) if item.recipe == new[item.key].recipe.id]
             store.settle(at_end=True)
@@ -146,7 +154,7 @@ class _Change:
         changed = msgspec.structs.replace(loaded.recipe, output=output, servers=servers)
         found = replace(loaded, recipe=changed)
         self._check(item, found)
-        return found
+        return self.recipes.remember(found)
 
     def _check(self, item: Item, found: LoadedRecipe) -> None:
         """What is wrong with the item's own files shows when it is sent. Errors: TemplateError, UsageError."""

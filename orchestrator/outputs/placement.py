@@ -226,9 +226,9 @@ class Placement:
                 outputs.abandon()
 
 
-def placement_of(store: Store, settings: Settings, *, overwrite: bool = False) -> Placement:
-    """Of an open state."""
-    return Placement(Recipes(store.recipes, store.location.home), settings.output_dir, overwrite=overwrite)
+def placement_of(store: Store, settings: Settings, *, recipes: Recipes | None = None) -> Placement:
+    """Of an open state. `recipes`: those of that state, where some are known that are not kept yet."""
+    return Placement(recipes or Recipes(store.recipes, store.location.home), settings.output_dir)
 
 
 def path_at(root: Path, relative: str) -> Path:

@@ -15,6 +15,7 @@ from orchestrator.init_state import init_state
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.settings import Overrides
 from orchestrator.status import read_status
+from orchestrator.update import update_items
 from state.item import Item, Status
 
 
@@ -182,3 +183,22 @@ def test_a_killed_run_charges_nobody_either(tmp_path: Path, sandbox: Sandbox) ->
     uncharged([item for item in project.items() if item.key in bad])
     assert project.run().code == 2
     assert len(sandbox.counts()["rendered_by_item"]) == 2
+
+
+@pytest.mark.parametrize("what", ["a file", "a link that leads nowhere"])
+def test_an_output_root_that_cannot_be_used_is_set_aside(tmp_path: Path, sandbox: Sandbox, what: str) -> None:
+    """Items of another root are rendered, and nothing is sent that could not be placed."""
+    project = Project(tmp_path, server=sandbox.url, count=2)
+    taken = tmp_path / "taken"
+    first = project.item(1).key
+    update_items(project.state, [first], overrides=Overrides(output_dir=taken))
+    taken.touch() if what == "a file" else taken.symlink_to("nowhere")
+    report = run_quickly(project)
+    assert (report.completed, report.exit_code) == (1, 2)
+    assert sandbox.counts()["posts"] == 1
+    assert project.statuses() == ["pending", "completed"]
+    (aside,) = report.set_aside
+    assert (aside.items, f"{taken}: the output directory is {what}" in aside.reason) == (1, True)
+    taken.unlink()
+    assert run_quickly(project).exit_code == 0
+    assert (taken / project.item(1).outputs[0].path).is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.burst_runs import run_quickly
 from support.projects import Project, small_template
@@ -15,6 +16,8 @@ from orchestrator.settings import Overrides
 from orchestrator.update import update_items
 from orchestrator.verify import verify_outputs
 from state.item import Status
+from state.open_store import open_store
+from state.store import Change
 
 
 @pytest.fixture
@@ -144,3 +147,35 @@ def test_the_command_says_what_it_did(project: Project) -> None:
     assert ended.out.startswith("3 items updated, made with other.json")
     shown = project.burst("update", "--template", template(project), "--dry-run", "--json").report
     assert (shown["schema"], shown["updated"], shown["unchanged"]) == ("burst.update/1", [], 3)
+
+
+def test_another_root_where_another_item_is_saved_is_refused(project: Project) -> None:
+    """Completed or due, whichever root leads there; nothing is changed then, nor written in a dry run."""
+    run_quickly(project, size=1)
+    done, second = project.output / project.item(1).outputs[0].path, project.item(2)
+    change = Change(
+        second.key, second.status, lambda now: msgspec.structs.replace(now, subfolder="", filename=done.name)
+    )
+    with open_store(project.state) as store:
+        store.apply([change])
+    (project.home / "link").symlink_to(project.output)
+    for root in (project.output, project.home / "link"):
+        overrides = Overrides(output_dir=root / done.parent.name)
+        for dry_run in (True, False):
+            with pytest.raises(UsageError, match="would both be saved as"):
+                update_items(project.state, [second.key], overrides=overrides, dry_run=dry_run)
+    assert project.item(2).recipe == second.recipe
+
+
+def test_under_another_root_nothing_is_an_items_own(project: Project, sandbox: Sandbox) -> None:
+    """Made again after it was completed: its old file's name may be anybody's there."""
+    run_quickly(project, size=1)
+    first = project.item(1)
+    (project.output / first.outputs[0].path).unlink()
+    assert verify_outputs(project.state, repair=True).put_back == (first.key,)
+    foreign = project.home / "elsewhere" / first.outputs[0].path
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"of somebody else")
+    update_items(project.state, overrides=Overrides(output_dir=project.home / "elsewhere"))
+    assert run_quickly(project).failed == 1
+    assert foreign.read_bytes() == b"of somebody else"
