@@ -163,6 +163,32 @@ def test_a_moved_project_finds_everything(project: RecipeProject, sandbox: Sandb
     assert rendered_once(sandbox, moved)
 
 
+@KILLED
+def test_a_batch_that_was_moved_in_part_is_whole(project: RecipeProject, sandbox: Sandbox, killed: bool) -> None:
+    """Each of its directories tells of all of it, and names the files as they are seen from there."""
+    batch = project.call("generate", *CASE, "--count", "4", "--layout", "batch", "--queue-only", "--output", "B").report
+    name = batch["batch"]
+    moved = [item.key for item in project.items() if item.batch == name][2:]
+    project.call("update", *moved, "--output", "C")
+    if killed:
+        killed_while_placing(project, "run")
+    project.run_to_the_end()
+    directories = [str(project.home / root / f"batch_{name}") for root in ("B", "C")]
+    assert project.call("batches", "show", name).report["directories"] == directories
+    for root in ("B", "C"):
+        assert len(images(project, root)) == 2
+        info = json.loads((project.home / root / f"batch_{name}" / "batch_info.json").read_text())
+        files = [(project.home / root / one["file"]).resolve() for one in info["images"]]
+        assert [path.is_file() for path in files] == [True] * 4
+        assert len(set(files)) == 4
+    assert project.call("report", name).report["images"] == 4
+    assert verified(project)["problems"] == []
+    assert rendered_once(sandbox, project)
+    grown_old(project)
+    project.call("batches", "clean", "--older-than", "1d")
+    assert not [path for root in ("B", "C") for path in (project.home / root).iterdir()]
+
+
 # Collisions
 
 
