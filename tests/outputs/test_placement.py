@@ -175,14 +175,14 @@ def test_with_overwrite_nothing_of_another_root_is_replaced(store: Store) -> Non
     for name in ("a", "b", "c"):
         (home / "out" / "B").mkdir(parents=True, exist_ok=True)
         (home / "out" / "B" / f"{name}.png").write_bytes(name.encode())
-    recorded = (OutputRecord(path="B/a.png", bytes=1, sha256="0" * 64),)
+    recorded = (OutputRecord(path="a.png", bytes=1, sha256="0" * 64),)
     others = [
-        Item(key="done", status=Status.COMPLETED, outputs=recorded, recipe=item(store, "out").recipe),
+        Item(key="done", status=Status.COMPLETED, outputs=recorded, recipe=item(store, "out/B").recipe),
         Item(key="made of", status=Status.PENDING, uploads={"image": "out/B/b.png"}),
     ]
     placement.spare(others)
-    outputs = placement.outputs_of(item(store, "out/B"))
-    in_the_way = [outputs.occupied("", f"{name}.txt", [".png"], []) for name in ("a", "b", "c")]
+    outputs = placement.outputs_of(item(store, None))
+    in_the_way = [outputs.occupied("B", f"{name}.txt", [".png"], []) for name in ("a", "b", "c")]
     assert [path.name if path is not None else None for path in in_the_way] == ["a.png", "b.png", None]
 
 

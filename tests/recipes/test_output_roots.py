@@ -97,6 +97,14 @@ def test_a_record_written_by_hand_stays_where_its_run_sent_it(
     assert rendered_once(sandbox, project)
 
 
+def test_the_root_of_a_request_is_not_for_what_else_its_bursts_make(project: RecipeProject) -> None:
+    records = {"by hand": {"status": "pending", "prompt_text": "a fox"}}
+    project.state.write_text(json.dumps(json.loads(project.state.read_bytes()) | records))
+    project.call("generate", *CASE, "--count", "2", "--output", "B")
+    assert images(project, "output") == ["A/prompt_01.png", "by hand.png"]
+    assert len(images(project, "B")) == 2
+
+
 @KILLED
 def test_one_run_fills_two_roots(project: RecipeProject, sandbox: Sandbox, killed: bool) -> None:
     for root in ("B", "C"):
