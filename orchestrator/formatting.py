@@ -47,4 +47,6 @@ def in_lines(lines: Iterable[str]) -> str:
 
 def folded(name: str) -> str:
     """The same for all names that a disk may take for one: any case, letters composed (NFC) or not (NFD)."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())

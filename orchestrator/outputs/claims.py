@@ -25,7 +25,7 @@ class RealPaths:
         found = self._directories.get(path)
         if found is None:
             parent, name = os.path.split(path)
-            if name in ("", "..") or not parent:
+            if name in ("", ".", "..") or not parent:
                 found = os.path.realpath(path)
             else:
                 found = os.path.join(self.directory(parent), name)

@@ -102,11 +102,16 @@ def inside(output_dir: Path, recorded: str) -> Path:
     return output_dir / checked_folder(folder) / name
 
 
+def stem_of(filename: str) -> str:
+    """What an item's outputs are named after."""
+    return _SUFFIX.sub("", filename)
+
+
 def _checked_stem(filename: str) -> str:
     _check_characters("filename", filename)
     if "/" in filename:
         raise OutputRefused(f"the filename {filename!r} holds a /; use the subfolder for directories")
-    stem = _SUFFIX.sub("", filename)
+    stem = stem_of(filename)
     if stem.strip(" .") == "":
         raise OutputRefused(f"the filename {filename!r} has nothing before its extension; give it a name")
     if _RESERVED.match(stem) or stem.startswith(TEMPORARY):

@@ -45,7 +45,8 @@ class Placement:
         self._overwrite = overwrite
         self._real = RealPaths()
         self._claims = Claims(self._real)
-        self._folders: dict[tuple[Path, str], str] = {}
+        self._folders: dict[tuple[str | None, str], str] = {}
+        """By recipe and subfolder: where that really is, folded."""
         self._mutex = threading.RLock()
         self._outputs: dict[str, Outputs] = {}
         self._abandoned = False
@@ -138,16 +139,10 @@ class Placement:
 
         As a disk sees it that tells neither case nor composed letters apart. Errors: RecipeUnusable.
         """
-        root = self.root_of(item)
-        try:
-            (path,) = names.output_names(item.subfolder, item.name, (".png",))
-        except OutputRefused:
-            # Nothing will be saved there; only the very same name is the same place.
-            return folded(f"{root}/{item.subfolder}\0{item.name}")
-        folder = self._folders.get((root, item.subfolder))
-        if folder is None:
-            folder = self._folders[root, item.subfolder] = folded(self._real.directory(str(root / path.parent)))
-        return f"{folder}/{folded(path.stem)}"
+        key = (item.recipe, item.subfolder)
+        if key not in self._folders:
+            self._folders[key] = self._real_folder(self.root_of(item), item.subfolder)
+        return f"{self._folders[key]}/{folded(names.stem_of(item.name))}"
 
     def with_recipe(self, item: Item, recipe_id: str | None) -> Item:
         """The item with another recipe. Where that has another output root, what it left under the old one is not its
@@ -199,6 +194,14 @@ class Placement:
         for output in item.outputs:
             with contextlib.suppress(OutputRefused, RecipeUnusable):
                 yield self.path_of(item, output.path)
+
+    def _real_folder(self, root: Path, subfolder: str) -> str:
+        try:
+            folder = names.checked_folder(subfolder)
+        except OutputRefused:
+            # Nothing will be saved there; only the very same name is the same place.
+            return folded(f"{root}\0{subfolder}")
+        return folded(self._real.directory(os.path.join(root, folder)))
 
     def _root(self, recipe_id: str | None) -> Path:
         if recipe_id is None:
