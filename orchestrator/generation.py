@@ -213,7 +213,7 @@ class Generation:
             base = recipes.loaded(self._recipe)
         if not self._parts.settings.exists():
             refuse_secrets(settings)
-        pinned = [server.name for server in settings.servers] if overrides.servers and self._pin_servers else ()
+        pinned = [server.kept_name for server in settings.servers] if overrides.servers and self._pin_servers else ()
         planner = Planner(
             recipe=requested_recipe(recipes, settings, overrides, base=base, servers=pinned),
             preparation=Preparation(recipes, settings, state.parent),

@@ -47,6 +47,14 @@ class Server:
         return f"{self.name}={self.url}" if self.has_given_name else self.url
 
     @property
+    def kept_name(self) -> str:
+        """For settings and recipes: a loopback server of this host is each host's own there, so it has no host."""
+        address, _, host = self.name.partition("@")
+        if host == this_host() and _is_local(self.url):
+            return address if "://" in address else f"http://{address}"
+        return self.name
+
+    @property
     def has_given_name(self) -> bool:
         """Whether somebody chose its name, so that it is not an address."""
         return is_given_name(self.name)
@@ -162,7 +170,7 @@ def read_servers(kept: Mapping[str, str] | Iterable[str], *, source: str) -> tup
 
 def servers_table(servers: Iterable[Server]) -> dict[str, str]:
     """For settings.toml, as `read_servers` reads it on any host."""
-    return {_kept_name(server): server.url for server in servers}
+    return {server.kept_name: server.url for server in servers}
 
 
 def add_server(servers: list[Server], server: Server) -> None:
@@ -201,16 +209,6 @@ def _read_server(text: str, address: Address) -> Server:
     if not is_name(text):
         text = default_name(text)
     return Server(canonical_name(text), address.url, address.credentials)
-
-
-def _kept_name(server: Server) -> str:
-    """What is this host's is kept without its name where every host is to read it as its own."""
-    if server.name == default_name(server.url):
-        return server.url
-    address, _, host = server.name.partition("@")
-    if host == this_host() and _is_local(server.url):
-        return address if "://" in address else f"http://{address}"
-    return server.name
 
 
 def _is_local(url: str) -> bool:

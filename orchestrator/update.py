@@ -150,7 +150,7 @@ class _Change:
         if named.output_dir is not None:
             output = self.recipes.kept(self._settings.output_dir)
         if named.servers:
-            servers = tuple(server.name for server in self._settings.servers)
+            servers = tuple(server.kept_name for server in self._settings.servers)
         changed = msgspec.structs.replace(loaded.recipe, output=output, servers=servers)
         found = replace(loaded, recipe=changed)
         self._check(item, found)

@@ -72,8 +72,9 @@ class Refill:
         """Set to pending by hand while its prompt was out: looked up before it is sent again."""
         if not item.may_be_on_a_server:
             return False
-        doubted = self._context.change(item, lambda now: now.doubt())
-        if doubted is not None and self._context.has(doubted):
+        is_here, name = self._context.has(item), self._context.server.name
+        doubted = self._context.change(item, lambda now: now.doubt().move(server=name) if is_here else now.doubt())
+        if doubted is not None and is_here:
             self._in_flight.take_in(doubted, doubted_seconds=0.0 if item.accepted else None)
         return True
 

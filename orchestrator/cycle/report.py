@@ -9,6 +9,7 @@ import msgspec
 from orchestrator.cycle.set_aside import SetAside
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import counted, in_lines, spoken_seconds
+from orchestrator.servers import Server
 from state.counts import Counts
 from state.item import Status
 
@@ -43,7 +44,9 @@ class ServerReport(msgspec.Struct, frozen=True):
     def as_text(self) -> str:
         pace = f", {self.seconds_per_item:.2g} s per item" if self.seconds_per_item is not None else ""
         out = f", {self.out} still out" if self.out else ""
-        return f"  {self.url}: {self.completed} completed{out}{pace}" + (f"; {self.lost}" if self.lost else "")
+        return f"  {Server(self.name, self.url).shown}: {self.completed} completed{out}{pace}" + (
+            f"; {self.lost}" if self.lost else ""
+        )
 
 
 class BurstReport(msgspec.Struct, frozen=True):
