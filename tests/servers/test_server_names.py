@@ -293,6 +293,15 @@ def test_a_bad_table_names_the_place(state: Path, text: str, told: str) -> None:
     assert "hunter2" not in str(refused.value)
 
 
+def test_a_name_that_is_an_old_address_means_that_server_also_where_another_one_lives_there_now(state: Path) -> None:
+    write(state, "[servers]\ngpu9 = 'http://old'\n'http://old' = 'http://new'")
+    gpu9, moved = load_settings(state).servers
+    assert (gpu9, moved) == (Server("gpu9", "http://old"), Server("http://old", "http://new"))
+    settings = load_settings(state)
+    assert settings.find_server("http://old") == moved == settings.find_server("http://new")
+    assert settings.find_server("gpu9") == gpu9
+
+
 def test_headers_of_one_server_go_by_name_or_address(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", "secret")
     write(
