@@ -24,7 +24,7 @@ def select(store: Store, names: Collection[str], *statuses: Status) -> list[str]
     keys, batches = [], set()
     for name in names:
         if name in store:
-            if (batch := batch_called(known, name)) is not None and not batch.gone:
+            if (batch := batch_called(known, name)) is not None and not batch.gone and batch.id != name:
                 raise UsageError(f"both an item and a batch are called {name!r}; name the batch by its id, {batch.id}")
             keys.append(name)
         elif batch_called(known, name) is not None or any(batch_id.startswith(name) for batch_id in known):
