@@ -31,7 +31,9 @@ from orchestrator.generation import Generation, generate
 from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
 from orchestrator.settings import Overrides
+from state.batch import Idempotency, JoinedRecord
 from state.item import Status
+from state.open_store import parts_of
 
 FIVE = ("--count", "5")
 
@@ -157,7 +159,7 @@ def ask(place: Place) -> Callable[..., Generated]:
     """A call that adds a batch and leaves it; with `wait` it is done."""
 
     def ask(*, wait: bool = False, stdin: bytes | None = None, state: Path | None = None, **said: Any) -> Generated:
-        names = ("always_new", "deliver")
+        names = ("always_new", "deliver", "idempotency")
         how = {name: said.pop(name) for name in names if name in said}
         given = {name: said.pop(name) for name in ("template", "output_dir", "bindings", "servers") if name in said}
         given = {"template": "smoke", "servers": (place.server,)} | given
@@ -414,6 +416,16 @@ def test_each_of_two_that_wait_gets_its_report(place: Place, sandbox: Sandbox) -
         assert first.end().code == 0
     check_one_batch(place, sandbox, place.generate(*FIVE))
     assert not place.generate(*FIVE).report["continued"]
+
+
+def test_a_repeated_key_answers_no_other_call(ask: Ask, place: Place) -> None:
+    """Who waits for the batch that a key made gets a report, although the key is sent again meanwhile."""
+    keyed: dict[str, Any] = {"always_new": True, "idempotency": Idempotency(key="press-1", body="1")}
+    first = ask(**keyed)
+    batches = parts_of(place.state).batches
+    batches.append(JoinedRecord(batch=first.record.batch, call="waits", at=first.record.created_at))
+    assert ask(**keyed).record == first.record
+    assert [batch.unanswered for batch in place.batches()] == [["waits"]]
 
 
 def test_what_is_done_needs_no_server_to_be_reported(place: Place, sandbox: Sandbox) -> None:
