@@ -18,6 +18,7 @@ from orchestrator.outputs.pictures import embedded_graph
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import prompt_file, read_prompt
 from orchestrator.sheet_style import STYLE
+from state.disk import Disk
 from state.item import Item, Status
 
 PICTURES = {".png": "png", ".apng": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}
@@ -50,12 +51,10 @@ def write_contact_sheet(
 ) -> Path:
     """Write the sheet of these items to `target`, and return it. Pictures are embedded and linked to their files.
 
-    Safe to repeat. A picture that is gone or damaged gets a card that says so. Errors: OSError.
+    Safe to repeat. A picture that is gone or damaged gets a card that says so. Errors: DiskFull, OSError.
     """
     cards = cards_of(items, placement=placement, home=home)
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_text(render(cards, beside=target.parent, title=title, summary=summary), encoding="utf-8")
-    os.replace(temporary, target)
+    Disk().write_whole(target, render(cards, beside=target.parent, title=title, summary=summary).encode())
     return target
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, ConfigurationError, UsageError
 from orchestrator.formatting import counted, in_lines
-from state.disk import refusals
+from state.disk import Disk, refusals
 
 SOURCE = Path(__file__).parent / "comfyui_node"
 NAME = "burst"
@@ -186,20 +186,15 @@ def _read_manifest(path: Path) -> _Manifest:
 
 
 def _copy(found: Installed) -> None:
+    disk = Disk()
     found.path.mkdir(exist_ok=True)
     fresh = _names(SOURCE)
     for name in fresh:
-        _write(found.path / name, (SOURCE / name).read_bytes())
+        disk.write_whole(found.path / name, (SOURCE / name).read_bytes())
     for name in {*found.ours, *found.changed} - set(fresh):
         (found.path / name).unlink()
     manifest = {"version": _version(), "files": {name: _digest(SOURCE / name) for name in fresh}}
-    _write(found.path / MANIFEST, json.dumps(manifest, indent=1).encode())
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    disk.write_whole(found.path / MANIFEST, json.dumps(manifest, indent=1).encode())
 
 
 def _clear(found: Installed) -> None:

@@ -154,6 +154,25 @@ class Disk:
         """Errors: FileNotFoundError."""
         return Handle(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
+    def write_whole(self, path: Path, data: bytes, *, sync: bool = True) -> None:
+        """Put `data` in the place of whatever file is there, with its permissions; what fails leaves the old one.
+
+        Durable on return (with `sync`); without it a power loss may leave an empty file. Two writers of a file at once
+        would write into one temporary: who calls it sees to that. Errors: DiskFull, SyncFailed.
+        """
+        temporary = path.with_name(path.name + ".tmp")
+        try:
+            with self.create(temporary, like=path) as handle:
+                handle.write(data)
+                if sync:
+                    handle.sync()
+            self.rename(temporary, path)
+        except BaseException:
+            self.remove(temporary)
+            raise
+        if sync:
+            self.sync_directory(path.parent)
+
     def replace(self, source: Path, target: Path) -> None:
         """Rename, and make the new name durable."""
         self.rename(source, target)

@@ -62,11 +62,7 @@ def write_batch_info(path: Path, info: dict[str, Any], *, disk: Disk) -> None:
     if disk.stamp(path) is not None and disk.read(path) == data:
         return
     disk.make_directory(path.parent)
-    temporary = path.with_name(path.name + ".tmp")
-    with disk.create(temporary) as handle:
-        handle.write(data)
-        handle.sync()
-    disk.replace(temporary, path)
+    disk.write_whole(path, data)
 
 
 def infos_of(

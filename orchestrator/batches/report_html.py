@@ -15,11 +15,12 @@ from orchestrator.batches.batch_status import BatchView, view_of
 from orchestrator.batches.report_style import GRID_STYLE
 from orchestrator.batches.values import parted, parts_of
 from orchestrator.contact_sheet import PICTURES, embedded_picture
-from orchestrator.errors import OutputRefused, RecipeUnusable, UsageError
+from orchestrator.errors import DiskFull, OutputRefused, RecipeUnusable, UsageError
 from orchestrator.formatting import counted, spoken_seconds
 from orchestrator.outputs.placement import Placement, placement_of
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.sheet_style import STYLE
+from state.disk import Disk
 from state.item import Item, OutputRecord, Status
 from state.open_store import open_store
 
@@ -59,23 +60,18 @@ def write_report(
     UsageError for a batch that is not there, or a file that cannot be written; StateError, SettingsError.
     """
     settings = load_settings(state, overrides)
-    store = open_store(state, read_only=True)
-    try:
+    with open_store(state, read_only=True) as store:
         view = view_of(store, wanted)
         items = sorted((item for item in store.items() if item.batch == view.id), key=lambda item: item.index or 0)
         placement = placement_of(store, settings)
-    finally:
-        store.close()
     target = (target or state.resolve().parent / f"report_{view.id}.html").absolute()
     page = _Page(placement, beside=target.parent, embed=embed)
     text = page.render(view, items)
-    temporary = target.with_name(f".{target.name}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(temporary, target)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"{target} cannot be written: {error.strerror or error}; name another with --html") from error
+        Disk().write_whole(target, text.encode("utf-8", "backslashreplace"))
+    except (OSError, DiskFull) as error:
+        why = error.strerror if isinstance(error, OSError) else None
+        raise UsageError(f"{target} cannot be written: {why or error}; name another with --html") from error
     return ReportWritten(view.id, target, len(items), page.pictures)
 
 

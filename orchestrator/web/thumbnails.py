@@ -63,7 +63,7 @@ class Thumbnails:
         """
         wanted = self._wanted()
         with self._lock():
-            for torn in self._folder.glob("*.part"):
+            for torn in self._folder.glob("*.tmp"):
                 torn.unlink(missing_ok=True)
             kept = []
             for path in self._folder.glob("*.webp"):
@@ -98,7 +98,7 @@ class Thumbnails:
             with self._lock():
                 data = self._kept(digest) or _shrunk(picture)
                 if data is not None:
-                    self._keep(digest, data)
+                    self._disk.write_whole(self._folder / f"{digest}.webp", data, sync=False)
         except (BurstError, OSError) as error:
             # A folder that takes nothing costs time, not the picture.
             _log.warning("no thumbnails can be kept in %s: %s", self._folder, error)
@@ -108,11 +108,6 @@ class Thumbnails:
                 self.sweep()
         self._made += 1
         return data
-
-    def _keep(self, digest: str, data: bytes) -> None:
-        temporary, target = self._folder / f"{digest}.part", self._folder / f"{digest}.webp"
-        temporary.write_bytes(data)
-        self._disk.replace(temporary, target)
 
 
 def _shrunk(picture: Path | bytes) -> bytes | None:

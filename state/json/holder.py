@@ -12,7 +12,7 @@ import msgspec
 
 from orchestrator.clock import Clock
 from orchestrator.errors import DiskFull
-from state.disk import Disk, refusals
+from state.disk import Disk
 from state.holder import TOUCH_SECONDS, Holder
 
 _CLOCK_WAS_SET = timedelta(seconds=1)
@@ -83,15 +83,7 @@ class HolderFile:
             os.utime(self._path)
 
     def _write(self, holder: Holder) -> None:
-        temporary = self._path.with_name("holder.json.tmp")
-        try:
-            with self._disk.create(temporary) as handle:
-                handle.write(msgspec.json.encode(holder) + b"\n")
-            with refusals(self._path):
-                os.replace(temporary, self._path)
-        except BaseException:
-            self._disk.remove(temporary)
-            raise
+        self._disk.write_whole(self._path, msgspec.json.encode(holder) + b"\n", sync=False)
         self._holder, self._ahead = holder, self._seconds_ahead()
 
     def _seconds_ahead(self) -> timedelta:

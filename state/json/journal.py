@@ -61,19 +61,8 @@ class Journal:
         seq, carried = (replaces.seq, replaces.unknown_lines) if replaces is not None else (0, [])
         data = header_line(seq=seq, extends=extends, stamp=stamp, merged=merged)
         data += b"".join(carried_line(line, seq=number) for number, line in enumerate(carried, seq + 1))
-        temporary = path.with_name(path.name + ".tmp")
-        handle = disk.append_to(temporary, create=True)
-        try:
-            handle.truncate(0)
-            handle.write(data)
-            handle.sync()
-            disk.replace(temporary, path)
-            handle.path = path
-            return cls(path, handle, read_lines(path, data).lines, len(data))
-        except BaseException:
-            handle.close()
-            disk.remove(temporary)
-            raise
+        disk.write_whole(path, data)
+        return cls(path, disk.append_to(path), read_lines(path, data).lines, len(data))
 
     def news(self, disk: Disk) -> str | None:
         """What became of the file since: None (nothing), "grown", "replaced", or "rewound" (somebody cut it)."""

@@ -138,15 +138,7 @@ class JsonRecipeBook:
             # Who made it may have been killed before it synced the name; its bytes were synced before that.
             self._disk.sync_directory(path.parent)
             return
-        temporary = path.with_suffix(".tmp")
-        try:
-            with self._disk.create(temporary) as handle:
-                handle.write(data)
-                handle.sync()
-            self._disk.replace(temporary, path)
-        except BaseException:
-            self._disk.remove(temporary)
-            raise
+        self._disk.write_whole(path, data)
 
     def _sync_log(self) -> None:
         """Another process wrote the line, and may have been killed before its sync."""

@@ -32,12 +32,4 @@ class SettingsFile:
     def write(self, text: str) -> None:
         data = text.encode()
         self._disk.make_directory(self._path.parent)
-        temporary = self._path.with_name(self._path.name + ".tmp")
-        try:
-            with self._disk.create(temporary) as handle:
-                handle.write(data)
-                handle.sync()
-            self._disk.replace(temporary, self._path)
-        except BaseException:
-            self._disk.remove(temporary)
-            raise
+        self._disk.write_whole(self._path, data)

@@ -185,7 +185,7 @@ def test_an_installation_that_was_killed_is_finished_by_the_next(comfyui: Path, 
     place.mkdir()
     for name in ("chain.py", "listing.py"):
         shutil.copy(SOURCE / name, place / name)
-    (place / "loader.py.new").write_text("half")
+    (place / "loader.py.tmp").write_text("half")
 
     assert state(comfyui)[1]["ready"] is False
     assert node("install", comfyui).exit_code == 0

@@ -290,7 +290,7 @@ def made_of(folder: Folder, count: int) -> list[str]:
 
 def test_sweeping_removes_what_no_picture_needs(folder: Folder) -> None:
     first, second = made_of(folder, 2)
-    (folder.cache / f"{second}.part").write_bytes(b"of a killed process")
+    (folder.cache / f"{second}.webp.tmp").write_bytes(b"of a killed process")
     folder.wanted.discard(first)
     folder.thumbnails.sweep()
     assert folder.kept() == [f"{second}.webp"]
