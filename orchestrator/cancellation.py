@@ -43,8 +43,7 @@ def cancel(
     way to one. `patience_seconds`: how long a server that does not answer is asked again. Errors: UsageError for a name
     that is neither an item, a batch's name nor the beginning of one batch's id; StateError.
     """
-    store = open_for_writing(state)
-    try:
+    with open_for_writing(state) as store:
         wanted = select(store, names, *_CANCELLABLE)
         servers = _Servers(state, overrides or Overrides(), patience_seconds)
         if queued_only:
@@ -65,8 +64,6 @@ def cancel(
         store.settle(at_end=True)
         what, notes = "cancelled, or about to be", tuple(servers.notes)
         return Changed("burst.cancel/1", what, keys_of(changed), store.counts(), notes)
-    finally:
-        store.close()
 
 
 class _Servers:

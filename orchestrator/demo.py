@@ -182,8 +182,7 @@ class _Demo:
             self._clock.wait(self._pause, _LOOK_SECONDS)
 
     def _contact_sheet(self) -> Path:
-        store = open_store(self._directory / DEFAULT_STATE, read_only=True)
-        try:
+        with open_store(self._directory / DEFAULT_STATE, read_only=True) as store:
             return write_contact_sheet(
                 self._directory / "contact_sheet.html",
                 list(store.items()),
@@ -192,8 +191,6 @@ class _Demo:
                 title="burst demo",
                 summary=f"{len(PROMPTS)} prompts, one kill in the middle. Placeholders drawn by the sandbox.",
             )
-        finally:
-            store.close()
 
     def _judged(self, sheet: Path, killed_after: int, bursts: int, seconds: float) -> DemoReport:
         """What the server counted for each prompt file, and what lies on the disk; the state is not asked."""

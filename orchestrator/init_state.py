@@ -102,8 +102,7 @@ def init_state(
     found = _found(directories, settings, recipe, placement, home=home, patterns=patterns, images=images, masks=masks)
     refuse_collisions(placement, found.items)
     refuse_secrets(settings)
-    store = open_for_writing(state, create=True)
-    try:
+    with open_for_writing(state, create=True) as store:
         added_now = (item for item in found.items if item.key not in store)
         refuse_collisions(placement, added_now, beside=store.items())
         recipes = Recipes(store.recipes, home)
@@ -127,8 +126,6 @@ def init_state(
             texts=found.texts,
             notes=(*notes, *_masks_that_are_items(store, found.items)),
         )
-    finally:
-        store.close()
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,7 @@ def retry(state: Path, keys: Collection[str] = (), *, cancelled: bool = False) -
 
     Their attempts start anew. Works while a burst runs. Errors: UsageError for a key that is not there; StateError.
     """
-    store = open_for_writing(state)
-    try:
+    with open_for_writing(state) as store:
         if keys:
             chosen = [item for item in named(store, keys) if item.status not in (Status.PENDING, Status.SUBMITTED)]
         else:
@@ -60,8 +59,6 @@ def retry(state: Path, keys: Collection[str] = (), *, cancelled: bool = False) -
         done = change_all(store, chosen, lambda item: item.start_over())
         store.settle(at_end=True)
         return Changed("burst.retry/1", "due again", keys_of(done), store.counts())
-    finally:
-        store.close()
 
 
 def reset(state: Path) -> Changed:
@@ -69,19 +66,18 @@ def reset(state: Path) -> Changed:
 
     Errors: LockHeld while a burst runs; StateError.
     """
-    store = open_for_writing(state)
-    lock = store.run_lock()
-    try:
+    with open_for_writing(state) as store:
+        lock = store.run_lock()
         lock.acquire()
-        store.refresh()
-        out = store.counts().submitted
-        done = change_all(store, list(store.items()), lambda item: item.start_over())
-        store.settle(at_end=True)
+        try:
+            store.refresh()
+            out = store.counts().submitted
+            done = change_all(store, list(store.items()), lambda item: item.start_over())
+            store.settle(at_end=True)
+        finally:
+            lock.release()
         notes = (f"{counted(out)} of them submitted: what the server still renders of them is rendered twice",)
         return Changed("burst.reset/1", "due again", keys_of(done), store.counts(), notes if out else ())
-    finally:
-        lock.release()
-        store.close()
 
 
 def keys_of(items: Iterable[Item]) -> tuple[str, ...]:

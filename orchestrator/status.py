@@ -177,11 +177,8 @@ def read_status(state: Path, *, clock: Clock | None = None, stats: bool = False,
 
     `stats` adds figures; `ended` lists the batches that have ended too.
     """
-    store = open_store(state, read_only=True, clock=clock)
-    try:
+    with open_store(state, read_only=True, clock=clock) as store:
         return status_of(store, stats=stats, ended=ended)
-    finally:
-        store.close()
 
 
 def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> StatusReport:
@@ -248,8 +245,7 @@ def watch_batch(state: Path, wanted: str, *, clock: Clock | None = None) -> Iter
 
 def _watched(state: Path, look: Callable[[Store], _View], clock: Clock) -> Iterator[_View]:
     never = threading.Event()
-    store = open_store(state, read_only=True, clock=clock)
-    try:
+    with open_store(state, read_only=True, clock=clock) as store:
         report = look(store)
         yield report
         holder = store.run_lock().living_holder()
@@ -262,5 +258,3 @@ def _watched(state: Path, look: Callable[[Store], _View], clock: Clock) -> Itera
             shown, report = report, look(store)
             if report.counts != shown.counts or holder != before:
                 yield report
-    finally:
-        store.close()

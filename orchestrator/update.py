@@ -85,8 +85,7 @@ def update_items(
     if not (overrides.template or overrides.bindings or overrides.output_dir or overrides.servers):
         raise UsageError("name what to change: --template, --bind, --output or --server")
     settings = load_settings(state, overrides)
-    store = open_store(state, read_only=True) if dry_run else open_for_writing(state)
-    try:
+    with open_store(state, read_only=True) if dry_run else open_for_writing(state) as store:
         keys = select(store, names, Status.PENDING, Status.SUBMITTED)
         items = [store.get(key) for key in keys]
         pending = [item for item in items if item.status is Status.PENDING and not item.may_be_on_a_server]
@@ -121,8 +120,6 @@ def update_items(
             recipes=tuple(name for name, _ in used.most_common()),
             dry_run=dry_run,
         )
-    finally:
-        store.close()
 
 
 class _Change:

@@ -76,8 +76,7 @@ def verify_outputs(
     `repair` makes the items due again whose files are not. Without it nothing is written and no lock is taken.
     """
     settings = load_settings(state, overrides)
-    store = open_for_writing(state) if repair else open_store(state, read_only=True)
-    try:
+    with open_for_writing(state) if repair else open_store(state, read_only=True) as store:
         placement = placement_of(store, settings)
         problems: list[tuple[str, Problem]] = []
         checked = 0
@@ -95,8 +94,6 @@ def verify_outputs(
             put_back=keys_of(put_back),
             names=_names(store, {key for key, _ in problems}),
         )
-    finally:
-        store.close()
 
 
 def _names(store: Store, keys: Collection[str]) -> dict[str, str]:

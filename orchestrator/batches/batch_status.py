@@ -231,11 +231,8 @@ def views_of(store: Store, batches: Iterable[Batch]) -> list[BatchView]:
 
 def read_batch(state: Path, wanted: str, *, clock: Clock | None = None) -> BatchView:
     """Errors: UsageError for an id that no batch or more than one begins with; StateError. Takes no lock."""
-    store = open_store(state, read_only=True, clock=clock)
-    try:
+    with open_store(state, read_only=True, clock=clock) as store:
         return view_of(store, wanted)
-    finally:
-        store.close()
 
 
 def view_of(store: Store, wanted: str) -> BatchView:
@@ -246,12 +243,9 @@ def view_of(store: Store, wanted: str) -> BatchView:
 
 def list_batches(state: Path) -> BatchList:
     """Errors: StateError. Takes no lock."""
-    store = open_store(state, read_only=True)
-    try:
+    with open_store(state, read_only=True) as store:
         batches = [batch for batch in store.batches.read().values() if not batch.gone]
         return BatchList(tuple(views_of(store, batches)))
-    finally:
-        store.close()
 
 
 def _tallies(store: Store, chosen: set[str]) -> dict[str, _Tally]:

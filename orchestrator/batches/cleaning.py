@@ -80,13 +80,10 @@ def clean_batches(
     """
     settings = load_settings(state, overrides)
     clock = clock or Clock()
-    store = open_store(state, read_only=True) if dry_run else open_for_writing(state, clock=clock)
-    try:
+    with open_store(state, read_only=True) if dry_run else open_for_writing(state, clock=clock) as store:
         there = [batch for batch in store.batches.read().values() if not batch.gone]
         before = clock.now() - older_than
         old = {view.id: view for view in views_of(store, there) if not view.remaining and view.last_at < before}
         records = [view.record for view in old.values()]
         gone = remove_batches(store, records, placement=placement_of(store, settings), at=clock.now(), dry_run=dry_run)
         return Cleaned(tuple(old), gone.files, gone.bytes, gone.kept, dry_run)
-    finally:
-        store.close()

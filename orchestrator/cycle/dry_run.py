@@ -57,8 +57,7 @@ def dry_run(request: Request) -> DryRun:
     """Prepare what the next burst would submit, and send nothing. Takes no lock. Errors: ConfigurationError."""
     request.checked()
     settings = load_settings(request.state, request.overrides)
-    store = open_store(request.state, read_only=True)
-    try:
+    with open_store(request.state, read_only=True) as store:
         preparation = Preparation(Recipes(store.recipes, store.location.home), settings, store.location.home)
         size = request.burst_size(store.bursts.read(), seconds=request.max_seconds or None)
         submitted = store.counts().submitted
@@ -72,8 +71,6 @@ def dry_run(request: Request) -> DryRun:
             keys.append(item.key)
             graph = graph or templates.set_prefixes(prepared.graph, str(uuid.uuid4()))
         return DryRun(keys=tuple(keys), problems=tuple(problems), graph=graph, submitted=submitted)
-    finally:
-        store.close()
 
 
 def _given(preparation: Preparation, item: Item) -> dict[str, UploadedFile]:

@@ -109,9 +109,12 @@ class Run:
         Errors before any work: ConfigurationError, LockHeld. What stops a burst in the middle is in the report.
         """
         settings = load_settings(self._request.state, self._request.overrides)
-        self._store = store = open_for_writing(
-            self._request.state, wait_seconds=self._request.wait_lock_seconds, clock=self._clock
-        )
+        patience = self._request.wait_lock_seconds
+        with open_for_writing(self._request.state, wait_seconds=patience, clock=self._clock) as store:
+            self._store = store
+            return self._work(store, settings)
+
+    def _work(self, store: Store, settings: Settings) -> BurstReport:
         lock, log = store.run_lock(), store.bursts
         try:
             recipes = Recipes(store.recipes, store.location.home)
@@ -148,7 +151,6 @@ class Run:
             if self._placement is not None:
                 self._placement.abandon()
             lock.release()
-            store.close()
 
     def request_stop(self, signal: str | None = None) -> None:
         """End after the next checkpoint. `signal`: the name of the one that asked for it."""

@@ -60,15 +60,10 @@ class Survey:
 def survey(state: Path, *, clock: Clock | None = None) -> Survey | BurstError:
     """Read a state without a lock. If it is unreadable, the error is returned, not raised."""
     try:
-        store = open_store(state, read_only=True, clock=clock)
+        with open_store(state, read_only=True, clock=clock) as store:
+            return _survey(store)
     except BurstError as error:
         return error
-    try:
-        return _survey(store)
-    except BurstError as error:
-        return error
-    finally:
-        store.close()
 
 
 def _survey(store: Store) -> Survey:
