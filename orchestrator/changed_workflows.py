@@ -28,9 +28,10 @@ class ChangedWorkflow(msgspec.Struct, frozen=True):
         return {"path": self.path, "items": self.items}
 
     def as_text(self) -> str:
+        path = shlex.quote(self.path)
         return (
             f"{self.path} was changed since: {counted(self.items)} will be rendered as it was; "
-            f"`burst update --template {shlex.quote(self.path)}` takes the file as it is now"
+            f"`burst update --made-with {path} --template {path}` takes the file as it is now"
         )
 
 

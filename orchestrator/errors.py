@@ -17,8 +17,7 @@ BurstError
 │   ├── LockHeld              another burst works on this state
 │   ├── ServerDown            the server does not answer
 │   ├── ServerStalled         the server answers but its running prompt does not change
-│   ├── DiskFull              a write met ENOSPC, EDQUOT or a read-only file system
-│   └── TemplateRejected      the server refuses the template itself
+│   └── DiskFull              a write met ENOSPC, EDQUOT or a read-only file system
 ├── ConfigurationError        a person must change something first
 │   ├── UsageError            a flag or an argument
 │   │   └── RequestConflict   a batch's name or an Idempotency-Key that stands for another request
@@ -27,6 +26,7 @@ BurstError
 │   └── StateError            the state file or its journal; says path and place
 │       └── StateVersionError a format version that this burst does not know
 ├── RecipeUnusable            what items are made with cannot be read: they stay pending, nobody is charged
+├── TemplateRejected          a server refuses the workflow itself: as above, unless another server takes it
 └── StaleChange               the item's status is no longer what the change expected: read again
 """
 
@@ -194,12 +194,6 @@ class DiskFull(StopBurst):
     exit_code = EXIT_CONFIGURATION
 
 
-class TemplateRejected(StopBurst):
-    """The server refuses a workflow for what no single item is to blame for."""
-
-    exit_code = EXIT_CONFIGURATION
-
-
 class ConfigurationError(BurstError):
     """A person must change a flag, a setting or a file first."""
 
@@ -243,6 +237,12 @@ class RecipeUnusable(BurstError):
         super().__init__(f"recipe {recipe_id}: {reason}")
         self.recipe_id = recipe_id
         self.reason = reason
+
+
+class TemplateRejected(BurstError):
+    """A server refuses a workflow for what no single item is to blame for; every item of it stays as it is."""
+
+    exit_code = EXIT_CONFIGURATION
 
 
 class StaleChange(BurstError):

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.batches.suggestions import advice
 from orchestrator.errors import ItemError, UsageError
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
@@ -72,10 +73,16 @@ class UpdateReport:
 
 
 def update_items(
-    state: Path, names: Collection[str] = (), *, overrides: Overrides, dry_run: bool = False
+    state: Path,
+    names: Collection[str] = (),
+    *,
+    overrides: Overrides,
+    made_with: str | None = None,
+    dry_run: bool = False,
 ) -> UpdateReport:
     """Give pending items another workflow, bindings, output directory or servers; all pending ones without names.
 
+    `made_with`: only those of this workflow, as recipes and reports name it or as a path from here.
     What `overrides` does not name stays as each item has it; items without a recipe start from the default. Works while
     a burst runs: an item that it sends meanwhile keeps its recipe. Safe to repeat.
     Errors: UsageError for a name that is not known, where nothing is to be changed, and for an item that would be saved
@@ -87,10 +94,12 @@ def update_items(
     settings = load_settings(state, overrides)
     with open_store(state, read_only=True) if dry_run else open_for_writing(state) as store:
         keys = select(store, names, Status.PENDING, Status.SUBMITTED)
-        items = [store.get(key) for key in keys]
+        change = _Change(store, settings, overrides)
+        items = store.get_many(keys)
+        if made_with is not None:
+            items = change.made_with(items, made_with)
         pending = [item for item in items if item.status is Status.PENDING and not item.may_be_on_a_server]
         out = sum(item.may_be_on_a_server for item in items)
-        change = _Change(store, settings, overrides)
         new = {item.key: change.of(item) for item in pending}
         changing = [item for item in pending if new[item.key].recipe.id != item.recipe]
         placement = placement_of(store, load_settings(state), recipes=change.recipes)
@@ -131,6 +140,15 @@ class _Change:
         self._settings = replace(settings, bindings=overrides.bindings)
         self._overrides = overrides
         self._known: dict[tuple[str | None, str | None], LoadedRecipe] = {}
+
+    def made_with(self, items: Sequence[Item], name: str) -> list[Item]:
+        """Those of these items whose workflow is called so. Errors: UsageError where none is, with those that are."""
+        wanted = {name, self.recipes.kept(Path(name).absolute())}
+        called = {item.key: self._preparation.name_of(item) for item in items}
+        found = [item for item in items if called[item.key] in wanted]
+        if not found:
+            raise UsageError(f"--made-with {name}: no item is made with it; {advice(name, set(called.values()))}")
+        return found
 
     def of(self, item: Item) -> LoadedRecipe:
         """Errors: RecipeUnusable, TemplateError, UsageError."""

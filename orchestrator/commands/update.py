@@ -14,9 +14,12 @@ from orchestrator.commands.common import json_option, overrides, show, state_opt
 @click.argument("names", nargs=-1, metavar="[BATCH|ITEM...]")
 @state_option
 @tool_options
+@click.option("--made-with", metavar="FILE|NAME", help="Only items made with this workflow.")
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
 @json_option
-def update(names: tuple[str, ...], state: Path, dry_run: bool, as_json: bool, **tools: Any) -> None:
+def update(
+    names: tuple[str, ...], state: Path, made_with: str | None, dry_run: bool, as_json: bool, **tools: Any
+) -> None:
     """Give pending items another workflow, bindings, output directory or servers. Without names: all pending ones.
 
     What is not named stays as each item has it. Items on a server keep what they were sent with; completed ones are
@@ -24,4 +27,4 @@ def update(names: tuple[str, ...], state: Path, dry_run: bool, as_json: bool, **
     """
     from orchestrator.update import update_items
 
-    show(update_items(state, names, overrides=overrides(**tools), dry_run=dry_run), as_json)
+    show(update_items(state, names, overrides=overrides(**tools), made_with=made_with, dry_run=dry_run), as_json)

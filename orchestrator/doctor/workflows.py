@@ -101,13 +101,20 @@ def _unloadable(state: Path, loaded: Loaded) -> Check:
 def check_changed(state: Path, changed: Sequence[ChangedWorkflow]) -> Iterator[Check]:
     """Files that pending items are not made with any more."""
     for one in changed:
-        yield Check("template", "warning", one.as_text(), command("update", state, "--template", one.path))
+        yield Check(
+            "template",
+            "warning",
+            one.as_text(),
+            command("update", state, "--made-with", one.path, "--template", one.path),
+        )
 
 
 def check_set_aside(state: Path, found: Sequence[SetAside]) -> Iterator[Check]:
     """Recipes that the last burst could not use."""
     for one in found:
-        yield Check("recipe", "problem", one.as_text(), command("update", state, "--template", "NAME"))
+        yield Check(
+            "recipe", "problem", one.as_text(), command("update", state, "--made-with", one.name, "--template", "NAME")
+        )
 
 
 def findings_checks(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -11,8 +13,10 @@ from support.burst_runs import run_quickly
 from support.projects import Project, small_template
 
 from orchestrator.errors import TemplateError, UsageError
+from orchestrator.init_state import init_state
 from orchestrator.sandbox import Sandbox
 from orchestrator.settings import Overrides
+from orchestrator.status import read_status
 from orchestrator.update import update_items
 from orchestrator.verify import verify_outputs
 from state.item import Status
@@ -50,6 +54,45 @@ def test_only_the_items_that_are_named_are_updated(project: Project) -> None:
     update_items(project.state, [second], overrides=Overrides(template=template(project)))
     run_quickly(project)
     assert image_counts(project) == [1, 2, 1]
+
+
+def add_others(project: Project) -> None:
+    """Two more prompts, made with a workflow of their own."""
+    (project.home / "cats").mkdir()
+    for name in ("one", "two"):
+        (project.home / "cats" / f"{name}.txt").write_text(f"cat {name}")
+    (project.home / "cats.json").write_text(json.dumps(small_template(batch_size=3)))
+    overrides = Overrides(template=str(project.home / "cats.json"))
+    init_state(project.state, [project.home / "cats"], overrides=overrides)
+
+
+@pytest.mark.parametrize("name", ["cats.json", "{home}/cats.json"], ids=["as kept", "as a path"])
+def test_only_the_items_made_with_one_workflow_are_updated(project: Project, name: str) -> None:
+    add_others(project)
+    named = name.format(home=project.home)
+    report = update_items(project.state, overrides=Overrides(template=template(project)), made_with=named)
+    assert (len(report.updated), report.unchanged) == (2, 0)
+    assert run_quickly(project).exit_code == 0
+    assert image_counts(project) == [1, 1, 1, 2, 2]
+
+
+def test_a_workflow_that_no_item_is_made_with_is_refused_with_those_that_are(project: Project) -> None:
+    add_others(project)
+    with pytest.raises(UsageError, match=r"--made-with catz\.json: .*cats\.json"):
+        update_items(project.state, overrides=Overrides(template=template(project)), made_with="catz.json")
+
+
+def test_the_hint_of_a_changed_file_reaches_its_own_items_and_no_others(project: Project) -> None:
+    add_others(project)
+    (project.home / "cats.json").write_text(json.dumps(small_template(batch_size=4)))
+    (changed,) = read_status(project.state).changed_workflows
+    assert (changed.path, changed.items) == ("cats.json", 2)
+    hint = re.search("`burst (.*?)`", changed.as_text())
+    assert hint is not None
+    assert project.burst(*shlex.split(hint[1])).code == 0
+    assert read_status(project.state).changed_workflows == ()
+    assert run_quickly(project).exit_code == 0
+    assert image_counts(project) == [1, 1, 1, 4, 4]
 
 
 def test_a_completed_item_that_is_named_keeps_its_recipe_and_is_counted(project: Project) -> None:
