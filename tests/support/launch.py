@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import itertools
 import os
 import signal
 import sys
@@ -54,15 +55,15 @@ def _kill_at(place: str) -> None:
     class_name, method = dotted.split(".")
     owner = getattr(importlib.import_module(module), class_name)
     original = getattr(owner, method)
-    left = int(nth[0]) if nth else 1
+    calls, nth_call = itertools.count(1), int(nth[0]) if nth else 1
 
     def deadly(*arguments: Any, **named: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left == 0 and when == "before":
+        # Its own number: while one thread is in the call, another may begin the next.
+        is_the_one = next(calls) == nth_call
+        if is_the_one and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         result = original(*arguments, **named)
-        if left == 0:
+        if is_the_one:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
