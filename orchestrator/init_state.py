@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+import templates
 from orchestrator.errors import ItemError, RecipeUnusable, TemplateError
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
@@ -163,10 +164,7 @@ def _found(
     bound = recipe.bindings if recipe is not None else None
     for name in ("image", "mask") if rule is not None else ("image",):
         if bound is not None and name not in bound:
-            raise TemplateError(
-                f"{settings.template}: no input for the {name} was found; name one with --bind {name}=NODE.input "
-                "(see `burst template show`)"
-            )
+            raise TemplateError(f"{settings.template}: {templates.no_binding(name, bound)}")
     pictures = picture_items(directories, home=home, placement=placement, patterns=patterns, masks=rule)
     notes = []
     if pictures.lonely_masks:

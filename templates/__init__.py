@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from templates.address import resolve
-from templates.bindings import NAMES, Bindings, bind, find_bindings, touched_nodes
+from templates.bindings import NAMES, Bindings, bind, find_bindings, no_binding, touched_nodes
 from templates.fingerprint import fingerprint
 from templates.graph import Graph, Target, needed_nodes
 from templates.saving import (
@@ -49,6 +49,7 @@ __all__ = [
     "load_workflow",
     "needed_nodes",
     "needs_exclusive_run",
+    "no_binding",
     "parse_graph",
     "parse_lora",
     "prefix_for",

@@ -67,15 +67,28 @@ def bind(graph: Graph, bindings: Bindings, values: Mapping[str, Any]) -> Graph:
     for name, value in sorted(values.items(), key=lambda pair: pair[0] not in bindings):
         for target in _targets(graph, bindings, name):
             if target.node_id not in bound:
-                raise TemplateError(
-                    f"binding {name!r}: node {target.node_id} is not in the workflow; detect the bindings again"
-                )
+                raise TemplateError(no_node(name, target))
             node = bound[target.node_id]
             converted = _converted(
                 node["inputs"].get(target.input_name), value, _place(graph, name, target), target.input_name
             )
             bound[target.node_id] = node | {"inputs": node["inputs"] | {target.input_name: converted}}
     return bound
+
+
+def no_binding(name: str, bindings: Bindings, *, advice: str | None = None) -> str:
+    """The message about a name that sets no input. `advice`: what to do about it, if not to bind the name."""
+    available = ", ".join(known for known, targets in bindings.items() if targets) or "none"
+    advice = advice or f"add one with --bind {name}=NODE.INPUT (see `burst template show`)"
+    return f"this workflow has no binding {name!r} (available: {available}); {advice}"
+
+
+def no_node(name: str, target: Target) -> str:
+    """The message about a binding whose node is not in the graph."""
+    return (
+        f"binding {name!r} sets node {target.node_id}, which is not in the workflow; "
+        f"set another one with --bind {name}=NODE.INPUT"
+    )
 
 
 def touched_nodes(graph: Graph, bindings: Bindings, names: Iterable[str]) -> set[str]:
@@ -91,10 +104,7 @@ def _targets(graph: Graph, bindings: Bindings, name: str) -> tuple[Target, ...]:
     targets = _found(graph, bindings, name)
     if targets:
         return targets
-    known = ", ".join(known for known, found in bindings.items() if found) or "none"
-    raise TemplateError(
-        f"this workflow has no binding {name!r} (available: {known}); add one with --bind {name}=NODE.INPUT"
-    )
+    raise TemplateError(no_binding(name, bindings))
 
 
 def _place(graph: Graph, name: str, target: Target) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from templates.bindings import Bindings
+from templates.bindings import Bindings, no_binding, no_node
 from templates.choices import Choices, Folders, choices_of
 from templates.graph import Graph, class_of, describe, find_cycle, inputs_of, link_of, links, needed_nodes
 from templates.saving import needs_exclusive_run, save_nodes
@@ -77,12 +77,11 @@ def _saving(graph: Graph) -> Iterator[Finding]:
 
 def _unbound(graph: Graph, bindings: Bindings) -> Iterator[Finding]:
     if not (bindings.get("prompt") or bindings.get("image")):
-        yield Finding("warning", None, "no input found for the prompt text; set it with --bind prompt=NODE.INPUT")
+        yield Finding("warning", None, no_binding("prompt", bindings))
     for name, targets in bindings.items():
         for target in targets:
             if target.node_id not in graph:
-                message = f"binding {name!r} sets node {target.node_id}, which is not in the workflow"
-                yield Finding("error", target.node_id, f"{message}; set another one with --bind {name}=NODE.INPUT")
+                yield Finding("error", target.node_id, no_node(name, target))
 
 
 def check_against(graph: Graph, object_info: Mapping[str, Any], *, folders: Folders | None = None) -> list[Finding]:

@@ -76,16 +76,17 @@ class Vocabulary:
         return next(alone, target.address)
 
     def _unbound(self, name: str) -> str:
-        bound = [name for name in self.bindings if self.binds(name) and name not in _NOT_TO_SET]
-        near = near_matches(name, {*bound, *_ALIASES, *templates.NAMES, "size"} - _NOT_TO_SET.keys())
+        settable = {known: self.bindings[known] for known in self.bindings if known not in _NOT_TO_SET}
+        near = near_matches(
+            name, {*filter(self.binds, settable), *_ALIASES, *templates.NAMES, "size"} - _NOT_TO_SET.keys()
+        )
         missing = [part for part in parts_of(name) if not self.binds(part)]
         if set(missing) <= set(templates.NAMES):
-            advice = f"name it with {' '.join(f'--bind {part}=NODE.INPUT' for part in missing)}, or leave it out"
+            advice = f"add one with {' '.join(f'--bind {part}=NODE.INPUT' for part in missing)}, or leave it out"
         elif name in PLACES:
             advice = "it counts with --layout mirror alone"
         elif near:
             advice = f"did you mean {' or '.join(map(repr, near))}?"
         else:
             advice = "an input is NODE.INPUT, such as 3.steps"
-        listed = ", ".join(bound) or "none"
-        raise UsageError(f"nothing in this template is bound to {name!r}; {advice} (bound are: {listed})")
+        raise UsageError(templates.no_binding(name, settable, advice=advice))

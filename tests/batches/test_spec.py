@@ -170,12 +170,12 @@ def test_an_address_of_one_input_is_no_name_that_sets_several() -> None:
         (
             "smoke",
             {"steps": 20},
-            r"--steps: nothing .* bound to 'steps'; name it with --bind steps=.*\(bound are: ",
+            r"--steps: .* no binding 'steps' \(available: .*\); add one with --bind steps=",
         ),
-        ("smoke", {"size": (512, 512), "cfg": 7}, "--cfg-scale: nothing"),
-        ("img2img", {"sets": {"size": "512x512"}}, "nothing .* 'size'; .* --bind width=NODE.INPUT --bind height="),
-        ("img2img", {"size": (512, 512)}, "--size: nothing .* bound to 'width'"),
-        ("txt2img-sd15", {"sets": {"stepz": 20}}, "--set stepz: nothing .* did you mean 'steps'"),
+        ("smoke", {"size": (512, 512), "cfg": 7}, "--cfg-scale: this workflow has no binding 'cfg'"),
+        ("img2img", {"sets": {"size": "512x512"}}, "no binding 'size' .* --bind width=NODE.INPUT --bind height="),
+        ("img2img", {"size": (512, 512)}, "--size: .* no binding 'width'"),
+        ("txt2img-sd15", {"sets": {"stepz": 20}}, "--set stepz: .* no binding 'stepz' .* did you mean 'steps'"),
         ("txt2img-sd15", {"sets": {"name": "x"}}, "--set name: .* --layout mirror alone"),
         ("txt2img-sd15", {"sets": {"zzz": 20}}, "--set zzz: .* an input is NODE.INPUT"),
         ("txt2img-sd15", {"sets": {"3.stepz": 20}}, "--set 3.stepz: .* did you mean 'steps'"),
@@ -206,7 +206,7 @@ def test_what_a_template_does_not_take_is_refused(template: str, said: dict[str,
 def test_a_seed_that_no_node_takes_is_refused() -> None:
     bare = vocabulary()
     bindings = {name: targets for name, targets in bare.bindings.items() if name != "seed"}
-    with pytest.raises(UsageError, match=r"--seed: nothing .* bound to 'seed'"):
+    with pytest.raises(UsageError, match=r"--seed: .* no binding 'seed'"):
         asked(seed=5).settled(type(bare)(bare.graph, bindings))
 
 

@@ -157,7 +157,7 @@ def test_a_template_that_takes_no_picture_is_refused_at_once(
     tmp_path: Path, missing: str, template: dict[str, Any], masks: str | None
 ) -> None:
     pictures(tmp_path / "photos", "a.png", "a_m.png")
-    with pytest.raises(TemplateError, match=f"no input for the {missing} was found.*--bind {missing}="):
+    with pytest.raises(TemplateError, match=f"no binding '{missing}' .*--bind {missing}="):
         init(tmp_path, template=template, masks=masks)
 
 
