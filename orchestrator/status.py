@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from orchestrator.batches.batch_status import BatchView, view_of, views_of
 from orchestrator.clock import Clock
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit
-from orchestrator.cycle.set_aside import SetAside, waiting_for
+from orchestrator.cycle.set_aside import SetAside, next_step, usable, waiting_for
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import in_lines, spoken_seconds
 from orchestrator.servers import canonical_name, other_host
@@ -50,6 +50,7 @@ class StatusReport:
     """The age at which runs are killed here, as far as that was learned."""
     seconds_per_item: float | None
     next_items: tuple[str, ...]
+    """Keys of the items that are rendered next: none whose recipe is set aside."""
     failed: tuple[Item, ...]
     hand_edits: tuple[str, ...]
     notes: tuple[str, ...]
@@ -73,7 +74,20 @@ class StatusReport:
 
     @property
     def seconds_left(self) -> float | None:
-        return None if self.seconds_per_item is None else self.seconds_per_item * self.remaining
+        """Until all that a burst can render is done; None where that is nothing, or no pace is known."""
+        if self.seconds_per_item is None or self.is_stuck:
+            return None
+        return self.seconds_per_item * (self.remaining - self.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """How many pending items have a recipe that is set aside."""
+        return sum(one.items for one in self.set_aside)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Items remain, and a burst would render none of them."""
+        return self.remaining > 0 and not self.next_items and not self.counts.submitted
 
     @property
     def check_code(self) -> int:
@@ -152,8 +166,14 @@ class StatusReport:
         if not self.remaining:
             failed = self.counts.failed
             return f"Nothing is left to do; `burst retry` tries the {failed} failed again." if failed else "All done."
-        left = f", about {spoken_seconds(self.seconds_left)}" if self.seconds_left is not None else ""
-        return f"{self.remaining} left{left}." + ("" if self.holder else " Next: burst run")
+        left = f"{self.remaining} left"
+        if self.waiting:
+            left += f", {self.waiting} of them set aside"
+        if self.seconds_left is not None:
+            left += f", about {spoken_seconds(self.seconds_left)}"
+        if self.holder or (self.is_stuck and not self.set_aside):
+            return f"{left}."
+        return f"{left}. Next: {next_step(self.set_aside) if self.is_stuck else 'burst run'}"
 
     def _last(self) -> dict[str, Any] | None:
         if self.killed is not None:
@@ -193,6 +213,7 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
     failed = [item for _, item in zip(range(_SHOWN), store.items(Status.FAILED), strict=False)]
     pace = pace_of(store, records)
     there = [batch for batch in store.batches.read().values() if not batch.gone]
+    unused = records[-1].set_aside if records else ()
     batches = views_of(store, there) if ended or store.counts().remaining else []
     return StatusReport(
         state=store.location.path,
@@ -203,13 +224,13 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
         watchdog=learned_limit(known),
         seconds_per_item=pace,
         submitted_to=Counter(canonical_name(item.server) for item in store.items(Status.SUBMITTED) if item.server),
-        next_items=tuple(item.key for item in store.due(3)),
+        next_items=tuple(item.key for item in store.due(3, accept=usable(unused))),
         failed=tuple(failed),
         hand_edits=tuple(store.hand_edits),
         notes=tuple(waiting_notes(store)),
         batches=tuple(batch for batch in batches if ended or batch.remaining),
         figures=statistics_of(store, seconds_per_item=pace) if stats else None,
-        set_aside=waiting_for(records[-1].set_aside, store) if records else (),
+        set_aside=waiting_for(unused, store),
         changed_workflows=_changed_workflows(store),
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator.batches.planning import Plan
 from orchestrator.cycle.report import BurstReport
+from orchestrator.cycle.set_aside import next_step
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import counted, in_lines, spoken_seconds
 from orchestrator.servers import parse_servers
@@ -60,6 +61,8 @@ class Generated:
         if report is not None:
             ended = report.ended
             reason, code = (report.reason, report.exit_code) if report.reason is not None else (reason, code)
+            if report.is_stuck and report.set_aside:
+                facts["resume"] = next_step(report.set_aside, then=facts.get("resume", cls.resume))
         return cls(
             record=record,
             counts=counts,

@@ -15,7 +15,7 @@ from orchestrator.cycle.context import Tally
 from orchestrator.cycle.loop import Cycle, Ending
 from orchestrator.cycle.report import BurstReport, exit_code_of
 from orchestrator.cycle.request import Request
-from orchestrator.cycle.set_aside import SetAside, nothing_else
+from orchestrator.cycle.set_aside import SetAside, nothing_else, usable
 from orchestrator.cycle.worker import Worker
 from orchestrator.cycle.workers import SharedContext
 from orchestrator.errors import (
@@ -31,6 +31,7 @@ from orchestrator.servers import this_host
 from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstLog, BurstRecord
 from state.burst_record import Ending as RecordedEnding
+from state.counts import Counts
 from state.item import Status
 from state.lease import RunLock
 
@@ -228,7 +229,8 @@ class Bursts:
     def _report(self, ended: _Ended, *, bursts: int, size: int, set_aside: tuple[SetAside, ...]) -> BurstReport:
         whole = Tally.of([self._notes, *(worker.context.tally for worker in self._workers)])
         counts = self._store.counts()
-        following = self._store.due(size)
+        following = self._store.due(size, accept=usable(self._dispatch.set_aside.records()))
+        renderable = counts.submitted + self._store.due_count() - sum(one.items for one in set_aside)
         seconds = self._age.seconds()
         per_item = seconds / whole.completed if whole.completed else self._seconds_per_item()
         error = ended.error
@@ -252,7 +254,7 @@ class Bursts:
             next_batch_size=len(following),
             seconds=seconds,
             seconds_per_item=per_item,
-            seconds_left=per_item * counts.remaining if per_item is not None else None,
+            seconds_left=_seconds_left(per_item, counts, renderable),
             requests=sum(worker.context.client.requests_made for worker in self._workers),
             output_dir=next(iter(filled)) if len(filled) == 1 else str(self._placement.default),
             output_dirs=filled,
@@ -261,6 +263,13 @@ class Bursts:
             notes=tuple(whole.notes),
             set_aside=set_aside,
         )
+
+
+def _seconds_left(per_item: float | None, counts: Counts, renderable: int) -> float | None:
+    """`renderable`: how many of the remaining items another run can render."""
+    if per_item is None or (counts.remaining and renderable <= 0):
+        return None
+    return per_item * renderable
 
 
 def _ended_by_habit(records: Sequence[BurstRecord]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.cycle.set_aside import SetAside
+from orchestrator.cycle.set_aside import SetAside, next_step
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import counted, in_lines, spoken_seconds
 from orchestrator.servers import Server
@@ -70,11 +70,12 @@ class BurstReport(msgspec.Struct, frozen=True):
     """Items due again although a server out of reach may have rendered them."""
     counts: Counts
     next_batch: tuple[str, ...]
-    """Keys of the items that the next burst will take."""
+    """Keys of the items that the next burst will take: none whose recipe is set aside."""
     next_batch_size: int
     seconds: float
     seconds_per_item: float | None
     seconds_left: float | None
+    """Until all that another run can render is done; None where that is nothing, or no pace is known."""
     requests: int
     output_dir: str
     """Where this run's images went, if all went to one output root; else the default one."""
@@ -99,6 +100,11 @@ class BurstReport(msgspec.Struct, frozen=True):
     def remaining(self) -> int:
         """Items still due or out on a server."""
         return self.counts.remaining
+
+    @property
+    def is_stuck(self) -> bool:
+        """Items remain, and another run would render none of them."""
+        return self.remaining > 0 and not self.next_batch_size and not self.counts.submitted
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys under the schema name `burst.report/1`."""
@@ -196,6 +202,8 @@ class BurstReport(msgspec.Struct, frozen=True):
         if not self.remaining:
             failed = self.counts.failed
             return f"Nothing is left to do; `burst retry` tries the {failed} failed again." if failed else "All done."
+        if self.is_stuck:
+            return f"Next: {next_step(self.set_aside)}." if self.set_aside else "Nothing is due."
         left = f", about {spoken_seconds(self.seconds_left)} left" if self.seconds_left is not None else ""
         if not self.next_batch_size:
             return f"Next batch: collects the {self.counts.submitted} submitted{left}."

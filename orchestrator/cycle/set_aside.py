@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from orchestrator.errors import ConfigurationError
@@ -14,7 +15,9 @@ from state.counts import Counts
 from state.item import Item, Status
 from state.store import Store
 
+CHANGES = "[--template NAME] [--output DIR]"
 _LISTED_BATCHES = 3
+_LISTED_COMMANDS = 3
 
 Key = tuple[str | None, str | None]
 """What items without a recipe of their own have in common is the template that their record names, or none."""
@@ -28,6 +31,11 @@ class SetAside(SetAsideRecord, frozen=True, kw_only=True):
     batches: tuple[str, ...] = ()
     """The batches they belong to."""
 
+    @property
+    def next(self) -> str:
+        """The command that gives the items another recipe, with what there is to fill in."""
+        return f"burst update --made-with {shlex.quote(self.name)} {CHANGES}"
+
     def as_json(self) -> dict[str, Any]:
         return {
             "recipe": self.recipe,
@@ -35,6 +43,7 @@ class SetAside(SetAsideRecord, frozen=True, kw_only=True):
             "reason": self.reason,
             "items": self.items,
             "batches": list(self.batches),
+            "next": self.next,
         }
 
     def as_text(self) -> str:
@@ -122,6 +131,19 @@ def waiting_for(records: Sequence[SetAsideRecord], store: Store) -> tuple[SetAsi
         for kind, one in kinds.items()
         if items[kind]
     )
+
+
+def usable(records: Sequence[SetAsideRecord]) -> Callable[[Item], bool] | None:
+    """What tells whether an item's recipe is none of these; None where every item's is."""
+    keys = {(one.recipe, one.template) for one in records}
+    return (lambda item: _key(item) not in keys) if keys else None
+
+
+def next_step(found: Sequence[SetAside], *, then: str = "burst run") -> str:
+    """What a person has to do before the items of these recipes can be rendered. `then`: the command after that."""
+    commands = " and ".join(f"`{one.next}`" for one in found[:_LISTED_COMMANDS])
+    more = " and so on" if len(found) > _LISTED_COMMANDS else ""
+    return f"fix what is named above, or give the items another recipe ({commands}{more}); then `{then}`"
 
 
 def nothing_else(found: Sequence[SetAside], counts: Counts) -> ConfigurationError | None:

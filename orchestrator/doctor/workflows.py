@@ -8,7 +8,7 @@ from pathlib import Path
 
 import templates
 from orchestrator.changed_workflows import ChangedWorkflow
-from orchestrator.cycle.set_aside import SetAside
+from orchestrator.cycle.set_aside import CHANGES, SetAside
 from orchestrator.doctor.diagnosis import Check, Verdict, command
 from orchestrator.doctor.survey import DueItems
 from orchestrator.errors import BurstError, RecipeUnusable
@@ -112,9 +112,8 @@ def check_changed(state: Path, changed: Sequence[ChangedWorkflow]) -> Iterator[C
 def check_set_aside(state: Path, found: Sequence[SetAside]) -> Iterator[Check]:
     """Recipes that the last burst could not use."""
     for one in found:
-        yield Check(
-            "recipe", "problem", one.as_text(), command("update", state, "--made-with", one.name, "--template", "NAME")
-        )
+        remedy = f"{command('update', state, '--made-with', one.name)} {CHANGES}"
+        yield Check("recipe", "problem", one.as_text(), remedy)
 
 
 def findings_checks(

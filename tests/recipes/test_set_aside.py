@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from orchestrator.settings import Overrides
 from orchestrator.status import read_status
 from orchestrator.update import update_items
 from state.item import Item, Status
+from templates import Workflow, check_offline, find_bindings
 
 
 def add(project: Project, name: str, graph: Graph, *, count: int = 2) -> list[str]:
@@ -123,6 +126,21 @@ def test_a_workflow_that_the_server_refuses_is_set_aside(tmp_path: Path, sandbox
     assert aside.items == 3
 
 
+def test_a_workflow_that_takes_no_prompt_is_set_aside_in_the_words_of_its_check(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    project = Project(tmp_path, server=sandbox.url, count=1)
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+    }
+    add(project, "deaf", graph)
+    (aside,) = run_quickly(project).set_aside
+    (found,) = check_offline(Workflow("deaf", None, graph), find_bindings(graph))
+    assert found.message in aside.reason
+    assert "no binding 'prompt' (available: width, height, batch_size, prefix); add one with --bind" in found.message
+
+
 def with_models(project: Project, models: list[str]) -> None:
     """The items are given these checkpoints, each its own."""
     document: dict[str, dict[str, Any]] = json.loads(project.state.read_text())
@@ -172,6 +190,73 @@ def test_status_names_recipe_reason_and_way_out(tmp_path: Path, sandbox: Sandbox
     assert "burst update" in text
     (aside,) = read_status(project.state).as_json()["set_aside"]
     assert aside["items"] == 2
+
+
+def filled_in(command: str, template: Path) -> list[str]:
+    """The arguments of a command that a report names, with this template in place of what is to be filled in."""
+    program, *words = shlex.split(
+        re.sub(r"\[--template NAME\] \[.*?\]", f"--template {shlex.quote(str(template))}", command)
+    )
+    assert program == "burst"
+    return words
+
+
+def test_the_next_step_is_what_a_person_has_to_do(tmp_path: Path, sandbox: Sandbox) -> None:
+    project = Project(tmp_path, server=sandbox.url, count=1)
+    bad = add(project, "bad one", small_template(batch_size=2))
+    workflow_of(project, bad[0]).unlink()
+    report = run_quickly(project)
+    document = report.as_json()
+    assert (document["next_batch"], document["seconds_left"]) == ({"size": 0, "first": []}, None)
+    step = "Next: fix what is named above, or give the items another recipe (`burst update --made-with 'bad one.json' "
+    for text in (report.as_text(), read_status(project.state).as_text()):
+        (line,) = [line for line in text.splitlines() if "Next" in line]
+        assert step in line
+        assert line.rstrip(".").endswith("); then `burst run`")
+    status = read_status(project.state)
+    assert (status.as_json()["next"], status.seconds_left) == ([], None)
+    assert "2 left, 2 of them set aside. Next: fix" in status.as_text()
+    (aside,) = document["set_aside"]
+    (listed,) = status.as_json()["set_aside"]
+    assert aside["next"] == listed["next"]
+    other = tmp_path / "another one.json"
+    other.write_text(json.dumps(small_template(batch_size=3)))
+    assert project.burst(*filled_in(aside["next"], other)).code == 0
+    assert read_status(project.state).as_text().endswith(". Next: burst run")
+    assert run_quickly(project).exit_code == 0
+
+
+def test_the_next_batch_is_of_items_that_another_run_renders(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Also where one reason holds for several recipes, of which a report tells once."""
+    project = Project(tmp_path, server=sandbox.url, count=1)
+    bad = add(project, "bad", with_checkpoint("nobody-has-this.safetensors"))
+    update_items(project.state, [bad[1]], overrides=Overrides(bindings={"steps": "3.cfg"}))
+    good = add(project, "good", small_template(batch_size=2))
+    report = run_quickly(project, size=2)
+    assert (report.completed, report.remaining, len(report.set_aside)) == (2, 3, 1)
+    assert report.next_batch == (good[1],)
+    assert f"Next batch: 1 item ({good[1]}), about " in report.as_text()
+    assert report.seconds_left == report.seconds_per_item
+    status = read_status(project.state)
+    assert status.next_items == (good[1],)
+    assert status.seconds_left == status.seconds_per_item
+    assert "3 left, 2 of them set aside, about" in status.as_text()
+    assert "Next: burst run" in status.as_text()
+
+
+def test_generate_names_the_next_step_too(tmp_path: Path, sandbox: Sandbox) -> None:
+    project = Project(tmp_path, server=sandbox.url, count=1)
+    template = tmp_path / "bad.json"
+    template.write_text(json.dumps(small_template(batch_size=2)))
+    words = ["generate", "--prompt", "an owl", "--count", "2", "--template", str(template)]
+    assert project.burst(*words, "--queue-only").code == 0
+    workflow_of(project, project.item(2).key).unlink()
+    ended = project.burst(*words)
+    assert ended.code == 2
+    assert "2 items left. Next: fix what is named above, or give the items another recipe (`burst update" in ended.out
+    document = project.burst(*words, "--json").report
+    assert "burst update --made-with bad.json" in document["next"]
+    assert document["next"].endswith("; then `burst run`")
 
 
 def test_a_killed_run_charges_nobody_either(tmp_path: Path, sandbox: Sandbox) -> None:
