@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.background import in_background
 from support.burst_runs import run_quickly
 from support.projects import Graph, Project, small_template
+from support.waiting import wait_until
 
 from orchestrator.init_state import init_state
 from orchestrator.sandbox import Sandbox, SandboxSettings
@@ -41,6 +43,14 @@ def workflow_of(project: Project, key: str) -> Path:
     recipes = [json.loads(line) for line in (project.folder / "recipes.jsonl").read_text().splitlines()]
     (digest,) = (one["recipe"]["workflow"] for one in recipes if one["id"] == item.recipe)
     return project.folder / "workflows" / f"{digest}.json"
+
+
+def put_first(project: Project, keys: list[str]) -> None:
+    """A run takes these items before all others."""
+    document: dict[str, dict[str, Any]] = json.loads(project.state.read_text())
+    for key in keys:
+        document[key]["priority"] = "high"
+    project.state.write_text(json.dumps(document))
 
 
 def with_checkpoint(name: str) -> Graph:
@@ -101,17 +111,32 @@ def test_more_than_set_aside_items_left_is_no_error(tmp_path: Path, sandbox: San
     project = Project(tmp_path, server=sandbox.url, count=3)
     bad = add(project, "bad", small_template(batch_size=2))
     workflow_of(project, bad[0]).unlink()
+    put_first(project, bad)
     report = run_quickly(project, size=2)
     assert (report.completed, report.exit_code, report.ended) == (2, 0, "done")
+    assert [aside.items for aside in report.set_aside] == [2]
 
 
 def test_until_done_ends_when_only_set_aside_items_are_left(tmp_path: Path, sandbox: Sandbox) -> None:
     project = Project(tmp_path, server=sandbox.url, count=5)
     bad = add(project, "bad", small_template(batch_size=2), count=40)
     workflow_of(project, bad[0]).unlink()
+    put_first(project, bad)
     report = run_quickly(project, size=2, until_done=True)
     assert (report.completed, report.exit_code) == (5, 2)
     assert len(sandbox.counts()["rendered_by_item"]) == 5
+
+
+def test_nothing_waits_for_a_server_that_does_not_answer(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Where only items set aside are left: that server could do nothing for them either."""
+    with Sandbox(SandboxSettings()) as other:
+        gone = other.url
+    project = Project(tmp_path, server=sandbox.url, count=2)
+    bad = add(project, "bad", small_template(batch_size=2))
+    workflow_of(project, bad[0]).unlink()
+    report = run_quickly(project, server=(sandbox.url, gone))
+    assert (report.completed, report.exit_code, report.ended) == (2, 2, "error")
+    assert "2 items remaining, all made with bad.json" in str(report.reason)
 
 
 def test_a_workflow_that_the_server_refuses_is_set_aside(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -178,6 +203,23 @@ def test_with_several_servers_it_is_set_aside_when_all_of_them_refuse_it(tmp_pat
         report = run_quickly(project, server=(sandbox.url, other.url), until_done=True)
         assert (report.completed, report.failed, report.exit_code) == (4, 0, 2)
         uncharged([item for item in project.items() if item.key in bad])
+
+
+def test_a_recipe_that_one_of_several_servers_refuses_is_made_by_another(tmp_path: Path, sandbox: Sandbox) -> None:
+    """It lost a model after it was asked what it has, so it refuses what it is sent."""
+    with Sandbox(SandboxSettings()) as other:
+        project = Project(tmp_path, server=sandbox.url, count=8, template=with_checkpoint("sd_xl_base_1.0.safetensors"))
+        for server in (sandbox, other):
+            server.hold("render")
+        with in_background(run_quickly, project, server=(sandbox.url, other.url)) as end:
+            wait_until(lambda: all(server.counts()["posts"] for server in (sandbox, other)), what="a prompt on each")
+            sandbox.change(checkpoints=("tiny-random.safetensors",))
+            for server in (sandbox, other):
+                server.release()
+            report = end()
+        refused = sandbox.counts()["posts"] - len(sandbox.counts()["rendered"])
+    assert refused > 0
+    assert (report.completed, report.failed, report.set_aside, report.exit_code) == (8, 0, (), 0)
 
 
 def test_status_names_recipe_reason_and_way_out(tmp_path: Path, sandbox: Sandbox) -> None:

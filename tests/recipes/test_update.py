@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from support.projects import Project, small_template
 
 from orchestrator.errors import TemplateError, UsageError
 from orchestrator.init_state import init_state
+from orchestrator.outputs import embedded_graph
 from orchestrator.sandbox import Sandbox
 from orchestrator.settings import Overrides
 from orchestrator.status import read_status
@@ -47,6 +49,13 @@ def test_pending_items_are_made_with_the_new_workflow(project: Project) -> None:
     assert run_quickly(project).exit_code == 0
     assert image_counts(project) == [1, 2, 2]
     assert verify_outputs(project.state).problems == ()
+
+
+def give_inputs(project: Project, inputs: dict[str, Any]) -> None:
+    records = json.loads(project.state.read_bytes())
+    for record in records.values():
+        record["inputs"] = inputs
+    project.state.write_text(json.dumps(records))
 
 
 def test_only_the_items_that_are_named_are_updated(project: Project) -> None:
@@ -105,16 +114,23 @@ def test_a_completed_item_that_is_named_keeps_its_recipe_and_is_counted(project:
 
 
 def test_a_binding_is_changed_and_the_others_stay(project: Project) -> None:
-    before = project.item(1).recipe
+    """Those that were given by name, too: they are not found again in the workflow."""
+    give_inputs(project, {"prompt": "a fox", "steps": 3})
+    update_items(project.state, overrides=Overrides(bindings={"prompt": "7.text"}))
     update_items(project.state, overrides=Overrides(bindings={"steps": "3.cfg"}))
-    assert project.item(1).recipe != before
-    run_quickly(project)
-    assert {item.status for item in project.items()} == {Status.COMPLETED}
+    assert run_quickly(project).exit_code == 0
+    for item in project.items():
+        (image,) = item.outputs
+        graph = embedded_graph(project.output / image.path)
+        assert graph is not None
+        assert [graph[node]["inputs"]["text"] for node in "67"] == ["", "a fox"]
+        assert [graph["3"]["inputs"][name] for name in ("cfg", "steps")] == [3, 2]
 
 
 def test_another_output_directory(project: Project) -> None:
     run_quickly(project, size=1)
     update_items(project.state, overrides=Overrides(output_dir=project.home / "elsewhere"))
+    update_items(project.state, overrides=Overrides(bindings={"steps": "3.cfg"}))
     assert run_quickly(project).exit_code == 0
     assert len(list((project.home / "elsewhere").rglob("*.png"))) == 2
     assert len(list(project.output.rglob("*.png"))) == 1
@@ -147,6 +163,13 @@ def test_what_cannot_be_used_changes_nothing(project: Project) -> None:
         update_items(project.state, overrides=Overrides())
     with pytest.raises(UsageError, match="no item and no batch 'zzz'"):
         update_items(project.state, ["zzz"], overrides=Overrides(template=template(project)))
+    give_inputs(project, {"7.text": "blurry"})
+    graph = small_template()
+    graph["3"]["inputs"]["negative"] = ["6", 0]
+    del graph["7"]
+    (project.home / "other.json").write_text(json.dumps(graph))
+    with pytest.raises(UsageError, match=r"prompt_001\.txt: .*7"):
+        update_items(project.state, overrides=Overrides(template=str(project.home / "other.json")))
     assert [item.recipe for item in project.items()] == before
 
 
@@ -163,9 +186,11 @@ def test_beside_a_run_what_it_has_sent_keeps_its_recipe(project: Project, sandbo
     sandbox.change(seconds_per_prompt=1.0)
     with project.start_run("-n", "1") as run:
         project.wait_for(Status.SUBMITTED)
+        before = project.item(1).recipe
         report = update_items(project.state, overrides=Overrides(template=template(project)))
         assert (len(report.updated), report.out) == (2, 1)
         assert run.end().code == 0
+    assert project.item(1).recipe == before
     sandbox.change(seconds_per_prompt=0.0)
     assert run_quickly(project).exit_code == 0
     assert image_counts(project) == [1, 2, 2]
@@ -177,10 +202,12 @@ def test_an_item_that_was_out_when_the_run_was_killed_keeps_its_recipe(
 ) -> None:
     kill = f"{place}:orchestrator.comfyui.client:ComfyUI.submit"
     assert project.run("-n", "1", launch=["--kill", kill]).code == 137
+    before = project.item(1).recipe
     report = update_items(project.state, overrides=Overrides(template=template(project)))
     assert (len(report.updated), report.out) == (2, 1)
     assert run_quickly(project).exit_code == 0
-    assert sorted(image_counts(project)) == [1, 2, 2]
+    assert image_counts(project) == [1, 2, 2]
+    assert project.item(1).recipe == before
     assert set(sandbox.counts()["rendered_by_item"].values()) == {1}
 
 
