@@ -115,6 +115,19 @@ class Preparation:
             return self._default(item.template, output=recipe.output)
         return self._recipes.loaded(item.recipe)
 
+    def servers_of(self, recipe_id: str | None) -> tuple[str, ...]:
+        """The names of the only servers that may render its items; empty if any server of a run may."""
+        if recipe_id is None:
+            return ()
+        try:
+            return self._recipes.recipe(recipe_id).servers
+        except RecipeUnusable:
+            return ()
+
+    def has_named_servers(self) -> bool:
+        """Whether any recipe of the state names servers."""
+        return any(recipe.servers for recipe in self._recipes.all().values())
+
     def name_of(self, item: Item) -> str:
         """Where the item's workflow comes from, for messages, whether it can be used or not."""
         if item.recipe is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from orchestrator.servers import (
     is_name,
     parse_server,
     parse_servers,
+    reachable_server,
     read_servers,
     servers_table,
 )
@@ -84,6 +86,20 @@ class Settings:
         if found is None or found in self.servers:
             return found
         return next((server for server in self.servers if server.is_at(found.url)), found)
+
+    def server_named(self, name: str) -> Server:
+        """A server that is remembered, or whose name is its address. Errors: SettingsError for any other."""
+        return self.find_server(name) or reachable_server(name)
+
+    def with_servers(self, names: Iterable[str]) -> Settings:
+        """The same with these servers too. One that is not remembered, and whose name is no address, is left out."""
+        servers = list(self.servers)
+        for name in names:
+            with contextlib.suppress(SettingsError):
+                server = self.server_named(name)
+                if server not in servers:
+                    servers.append(server)
+        return replace(self, servers=tuple(servers)) if len(servers) > len(self.servers) else self
 
     def resolved_headers(self, server: Server | None = None) -> dict[str, str]:
         """The headers for every server and, with `server`, its own; `env:` values are looked up.

@@ -16,8 +16,7 @@ from orchestrator.cycle.loop import Cycle, Ending
 from orchestrator.cycle.report import BurstReport, exit_code_of
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.set_aside import SetAside, nothing_else, usable
-from orchestrator.cycle.worker import Worker
-from orchestrator.cycle.workers import SharedContext
+from orchestrator.cycle.workers import SharedContext, WorkerPool
 from orchestrator.errors import (
     BurstError,
     ConfigurationError,
@@ -88,7 +87,7 @@ class Bursts:
     def __init__(
         self,
         request: Request,
-        workers: Sequence[Worker],
+        pool: WorkerPool,
         shared: SharedContext,
         *,
         lock: RunLock,
@@ -100,7 +99,7 @@ class Bursts:
         signal: Callable[[], str | None],
     ) -> None:
         self._request = request
-        self._workers = workers
+        self._workers = pool.workers
         self._store = shared.store
         self._dispatch = shared.dispatch
         self._placement = shared.placement
@@ -115,7 +114,7 @@ class Bursts:
         self._completion: BatchCompletion | None = None
         deadline = None if limit_seconds is None else age.started + limit_seconds
         self._cycle = Cycle(
-            workers, self._dispatch, self._store, clock=self._clock, stop=stop, check=lock.check, deadline=deadline
+            pool, self._dispatch, self._store, clock=self._clock, stop=stop, check=lock.check, deadline=deadline
         )
 
     def run(self) -> BurstReport:

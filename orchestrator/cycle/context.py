@@ -1,4 +1,4 @@
-"""What the parts of one server's lane share: the tools at hand, what was asked for, and what was done so far."""
+"""What the parts of one worker share: its tools, the options of the run, and a tally of what was done so far."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _COUNTED = (
     "possibly_twice",
 )
 _MOST_CRASHES = 2
-"""So often an item may be running when its server goes down; it is set aside then, so that the others go on."""
+"""How often an item may be running when its server goes down; it fails then, so that the others go on."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What every burst of a run is asked to do."""
+    """The options of every burst of a run."""
 
     poll_seconds: float = pacing.DEFAULT_POLL_SECONDS
     max_attempts: int = 3
@@ -47,7 +47,7 @@ class Options:
 
 @dataclass
 class Tally:
-    """What was done so far."""
+    """How many items ended in which way so far."""
 
     completed: int = 0
     failed: int = 0
@@ -58,7 +58,7 @@ class Tally:
     """Found by the names of their files after the server had forgotten them."""
     put_back: int = 0
     rendered_twice: int = 0
-    """Prompts that turned out to have been rendered although they had been given up."""
+    """Prompts that were rendered after all, although they had been given up."""
     possibly_twice: int = 0
     """Items due again although a server out of reach may have rendered them."""
     failures: list[tuple[str, str]] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Tally:
 
     @classmethod
     def of(cls, tallies: Iterable[Tally]) -> Tally:
-        """What all of them did together."""
+        """The sum of several."""
         whole = cls()
         for tally in tallies:
             for name in _COUNTED:
@@ -87,7 +87,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Unanswered:
-    """POSTs of one item whose answers were none: what the last one met, and how many had been accepted at the first."""
+    """POSTs of one item without a usable answer: what the last one met, and how many POSTs had been accepted before."""
 
     met: str
     accepted_before: int
@@ -95,9 +95,9 @@ class Unanswered:
 
 @dataclass
 class WorkerContext:
-    """The tools of one server's lane. The store is the only thing in it that outlives the process.
+    """The tools of one worker. Of all these, only the store outlives the process.
 
-    Everything but store, placement, preparation and dispatch is the lane's own; `halt` tells it to leave at once.
+    Store, placement, preparation and dispatch are shared with other workers; `halt` makes this one leave at once.
     """
 
     store: Store
@@ -109,6 +109,8 @@ class WorkerContext:
     options: Options
     clock: Clock
     halt: threading.Event
+    is_own: bool = True
+    """Whether the run itself uses this server; otherwise only items whose recipe names it may go there."""
     tally: Tally = field(default_factory=Tally)
     pace: pacing.Pace = field(default_factory=pacing.Pace)
     accepted_posts: int = 0
@@ -116,11 +118,11 @@ class WorkerContext:
     """By item key: its POSTs in this run that the server did not accept."""
 
     def has(self, item: Item) -> bool:
-        """Whether its record says that it is on this server."""
+        """Whether the item's record says that it is on this server."""
         return item.server is not None and find_server(item.server, [self.server]) is not None
 
     def change(self, item: Item, edit: Callable[[Item], Item], *, sync: bool = True) -> Item | None:
-        """One item's next record, durable on return; None when another process changed its status meanwhile."""
+        """The item's next record, durable on return; None if another process changed its status meanwhile."""
         try:
             (changed,) = self.store.apply([Change(item.key, item.status, edit)], sync=sync)
         except StaleChange:
@@ -128,7 +130,7 @@ class WorkerContext:
         return changed
 
     def complete(self, edits: Mapping[str, Callable[[Item], Item]], items: Iterable[Item]) -> list[Item]:
-        """Several items' outputs are in place: one checkpoint for all of them. The items that are completed now."""
+        """The outputs of several items are in place: one checkpoint for all of them. Returns the completed items."""
         done = change_all(self.store, items, lambda now: edits[now.key](now))
         for item in done:
             self.tally.completed += 1
@@ -136,11 +138,11 @@ class WorkerContext:
         return done
 
     def fail(self, item: Item, error: ErrorRecord, *, charge: bool = True) -> None:
-        """Give an item up, with the reason in its record."""
+        """Mark an item as failed, with the reason in its record."""
         self._count(self.change(item, lambda now: now.fail(error=error, charge=charge)))
 
     def charge(self, item: Item, error: ErrorRecord) -> None:
-        """An attempt is used up: due again, failed with the last one, or cancelled where that was wished for."""
+        """Charge an attempt: due again, failed after the last one, or cancelled if that was requested."""
         most = self.options.max_attempts
 
         def edit(now: Item) -> Item:
@@ -151,14 +153,14 @@ class WorkerContext:
         self._count(self.change(item, edit))
 
     def put_back(self, item: Item) -> None:
-        """Due again with no attempt charged, in this burst or a later one; or cancelled where that was wished for."""
+        """Due again with no attempt charged, in this burst or a later one; or cancelled if that was requested."""
         self._count(self.change(item, lambda now: now.cancel() if now.cancel_requested else now.put_back(charge=False)))
 
     def shrink(self, item: Item, *, batch_size: int) -> None:
-        """Due again with no more than this batch size, with no attempt charged, or cancelled where that was wished for.
+        """Due again with at most this batch size, with no attempt charged; or cancelled if that was requested.
 
-        So is, in the same change set, what else of its batch is due with a larger one that `auto` chose: not each of
-        them has to run out of memory by itself. What is out is left as it was sent.
+        The same change set shrinks the other due items of its batch that have a larger size chosen by `auto`, so that
+        not each of them runs out of memory by itself. Submitted items stay as they are.
         """
 
         def edit(now: Item) -> Item:
@@ -173,12 +175,12 @@ class WorkerContext:
             whose = f"batch {item.batch}" if item.batch is not None else item.key
             self.tally.note(
                 f"out of memory at batch_size {item.automatic_batch_size}: {whose} goes on with {batch_size}; "
-                "its prompts make fewer pictures each"
+                "its prompts make fewer images each"
             )
         self._count(changed.get(item.key))
 
     def crashed(self, item: Item) -> None:
-        """Its server went down, or forgot it, while it ran: due again like the others, or set aside as the reason."""
+        """Its server went down, or forgot it, while it ran: due again; failed if it may be the reason."""
         import shlex
 
         blame = f"running when {self.client.url} went down or forgot it"
@@ -202,8 +204,8 @@ class WorkerContext:
     def set_aside(self, item: Item, error: BurstError) -> None:
         """The server answers, but not for this item: left submitted for a later burst, failed after its last attempt.
 
-        Being asked to ask less often (429) charges no attempt.
-        Errors: TransientError when the server answers nothing else either; nothing is charged then.
+        429 (too many requests) charges no attempt.
+        Errors: TransientError if the server answers nothing else either; nothing is charged then.
         """
         if self.halt.is_set():
             raise error
@@ -217,28 +219,28 @@ class WorkerContext:
             self.tally.note(f"{item.key} is left for a later burst: {error}")
 
     def set_recipe_aside(self, item: Item, error: BurstError) -> None:
-        """What the item is made with cannot be used: all items of its recipe stay pending, and nobody is charged."""
+        """The item's recipe cannot be used: all of its items stay pending, and none is charged."""
         name = self.preparation.name_of(item)
         if self.dispatch.set_aside.add(item, name=name, reason=str(error)):
             log.warning("items made with %s are set aside: %s", name, error)
 
     def note_unanswered(self, item: Item, error: BurstError) -> None:
-        """Its POST got no answer that says anything; a person should know what came instead."""
+        """Its POST got no usable answer; the report tells what came instead."""
         self.tally.note(f"{error}; what was sent is looked up before it is sent again")
         before = self.unanswered.get(item.key)
         self.unanswered[item.key] = Unanswered(str(error), before.accepted_before if before else self.accepted_posts)
 
     def unsend(self, items: Mapping[str, str | None]) -> None:
-        """Due again, because their POSTs surely reached no queue. `items`: key → the recipe before the intent."""
+        """Due again: their POSTs certainly reached no queue. `items`: key → the recipe before the intent."""
         if change_all(self.store, self.store.get_many(items), lambda now: now.unsend(recipe=items[now.key])):
             self.dispatch.stir()
 
     def cancel(self, item: Item) -> None:
-        """Settle a wish to cancel."""
+        """Mark an item as cancelled, as was requested."""
         self._count(self.change(item, lambda now: now.cancel()))
 
     def _larger(self, item: Item, batch_size: int) -> list[Item]:
-        """Due items of its batch that `auto` gave more than this; none whose prompt may still be out."""
+        """Due items of its batch with a larger size chosen by `auto`; none whose prompt may be on a server."""
         if item.batch is None:
             return []
         return [
@@ -250,7 +252,7 @@ class WorkerContext:
         ]
 
     def _count(self, changed: Item | None) -> None:
-        """Where an item stands now; None: another process has decided otherwise."""
+        """Count an item's new status; None: another process changed it first."""
         if changed is None:
             return
         match changed.status:

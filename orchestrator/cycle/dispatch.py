@@ -1,14 +1,16 @@
-"""What is to be done, shared out among the servers of a run.
+"""The due items of a run, divided among its workers.
 
-A burst is N items that end. Every lane (one server's watcher) asks here for more items, says which it let go of, and
-reports what ended; nothing here talks to a server.
+A burst is N items that end. Every worker (one for each server) takes items here, releases them, and reports which ones
+ended; nothing here sends a request.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Literal, Protocol
 
 import msgspec
@@ -22,41 +24,50 @@ OnError = Literal["stop", "continue"]
 
 
 class Progress(Protocol):
-    """Told of each item as it ends; see `orchestrator.cycle.progress`."""
+    """Receives what happens, item by item; see `orchestrator.cycle.progress`."""
 
     def began(self, item: Item) -> None:
-        """It is the oldest that a server has not finished, so it renders now, or others' prompts stand before it."""
+        """The oldest item that a server has not finished: it renders now, or waits behind prompts of others."""
 
     def ended(self, item: Item, *, number: int, size: int) -> None:
-        """`number` of `size` in this burst."""
+        """An item ended as `number` of `size` in this burst."""
 
     def waits(self, who: str) -> None:
-        """Another burst is at work, and nothing can be done before it ends; may be said again."""
+        """Another burst is running, and nothing can be done before it ends; may be repeated."""
 
 
 class DispatchTarget(Protocol):
-    """A lane, as far as sharing out concerns it."""
+    """A worker, as far as its share of the items depends on it."""
 
     def load(self) -> pacing.Load:
-        """How many prompts are out on its server, and how long one takes."""
+        """How many prompts are submitted to its server, and how long one takes."""
 
     def window(self, size: int) -> int:
-        """How many of `size` may be out so that it is never without work, and hoards none."""
+        """How many of `size` may be submitted at once so that its server never idles, and takes no more than needed."""
+
+    def may_have(self, item: Item) -> bool:
+        """Whether the item's recipe allows its server."""
+
+    def has(self, item: Item) -> bool:
+        """Whether the item's record says that it is on its server."""
 
     def takes(self, item: Item) -> bool:
-        """Whether this item may go to its server."""
+        """Whether its server has what the item needs, as far as is known."""
+
+    def notice(self, key: str) -> None:
+        """Another process changed this item, which the worker holds."""
 
     @property
     def refused(self) -> set[str]:
-        """Keys of items that it will not take."""
+        """Keys of items that its server cannot run."""
 
     @property
     def is_lost(self) -> bool:
-        """Its server does not answer, and is left alone for a while."""
+        """Its server does not answer, and is not asked for a while."""
 
     @property
     def is_waited_for(self) -> bool:
-        """Its server does not answer just now."""
+        """Its server does not answer at the moment."""
 
 
 class Dispatch:
@@ -72,11 +83,11 @@ class Dispatch:
         on_error: OnError,
         batch: str | None = None,
     ) -> None:
-        """`batch`: all is done when its items have ended, and its failures alone count for `on_error`."""
+        """`batch`: the run is over when its items have ended, and only its failures count for `on_error`."""
         self.changed = threading.Event()
-        """Set whenever something ended, failed or came to rest: the run should look."""
+        """Set whenever an item ended or a worker came to rest."""
         self.set_aside = SetAsideRecipes()
-        """Recipes that this run does not use; their items are not shared out."""
+        """Recipes that this run does not use; no worker gets their items."""
         self._store = store
         self._progress = progress
         self._ahead = ahead
@@ -87,20 +98,30 @@ class Dispatch:
         self._lock = threading.RLock()
         self._workers: list[DispatchTarget] = []
         self._held: dict[str, DispatchTarget] = {}
+        self._elsewhere: dict[int, set[str]] = {}
+        """By worker: keys of due items that its server may not have, so that they are not read again and again."""
+        self._unserved: dict[str | None, Item] = {}
+        """By recipe: a due item that no worker may have."""
         self._overtakers: set[str] = set()
-        """Urgent items that are out beyond what the burst had room for."""
+        """Urgent items that are submitted beyond the burst's size."""
         self._resting: set[int] = set()
         self._yielding: set[int] = set()
-        """Lanes that left what is due to faster ones."""
+        """Workers that left the due items to faster ones."""
         self._ended = self._begun_at = self._size = self._planned = 0
         self._failed = False
 
     def join(self, worker: DispatchTarget) -> None:
-        """One more server takes part."""
-        self._workers.append(worker)
+        """One more worker takes part."""
+        with self._lock:
+            self._elsewhere[id(worker)] = set()
+            self._workers.append(worker)
+
+    @property
+    def has_one_worker(self) -> bool:
+        return len(self._workers) == 1
 
     def begin(self, size: int) -> None:
-        """A burst of `size` items; the lanes go on where they are."""
+        """Start a burst of `size` items; what the workers hold stays with them."""
         with self._lock:
             self._begun_at, self._size = self._ended, size
             self._planned = min(size, self._store.counts().remaining)
@@ -112,12 +133,12 @@ class Dispatch:
 
     @property
     def left_in_burst(self) -> int:
-        """How many more items this burst is to end."""
+        """How many more items may end in this burst."""
         return max(0, self._size - self.ended_in_burst)
 
     @property
     def is_full(self) -> bool:
-        """As many items have ended as this burst was to end."""
+        """As many items have ended as this burst has room for."""
         return not self.left_in_burst
 
     @property
@@ -132,10 +153,10 @@ class Dispatch:
         """An item failed, and that ends the run."""
         return self._failed and self._stops_on_failure
 
-    # Sharing out
+    # Dividing the items
 
     def take(self, worker: DispatchTarget) -> list[Item]:
-        """The next due items for this lane; they are its own until it lets go of them."""
+        """The next due items for this worker, which holds them until it releases them."""
         with self._lock:
             due = self._due(worker, room) if (room := self._room(worker)) > 0 else self._overtaking(worker)
             self._held |= dict.fromkeys((item.key for item in due), worker)
@@ -144,46 +165,78 @@ class Dispatch:
             return due
 
     def hold(self, worker: DispatchTarget, key: str) -> None:
-        """This item is out on the lane's server already."""
+        """This item is on the worker's server already."""
         with self._lock:
             self._held[key] = worker
 
     def let_go(self, key: str) -> None:
-        """The lane has nothing more to do with this item."""
+        """The worker has nothing more to do with this item."""
         with self._lock:
             self._held.pop(key, None)
             self._overtakers.discard(key)
 
-    def holder(self, key: str) -> DispatchTarget | None:
-        """The lane that has this item out."""
-        return self._held.get(key)
+    def changed_by_others(self, key: str) -> None:
+        """Another process changed this item: its recipe may be another one, or it was cancelled."""
+        with self._lock:
+            self.set_aside.changed(key)
+            for worker in self._workers:
+                worker.refused.discard(key)
+                self._elsewhere[id(worker)].discard(key)
+            holder = self._held.get(key)
+        if holder is not None:
+            holder.notice(key)
 
-    def refused_everywhere(self, key: str) -> bool:
-        """No server of this run takes this item."""
-        return all(key in worker.refused for worker in self._workers)
+    def take_unserved(self) -> list[Item]:
+        """For each recipe whose servers have no worker yet, an item that was found; each is returned once."""
+        with self._lock:
+            found = list(self._unserved.values())
+            self._unserved.clear()
+            return found
+
+    def refused_everywhere(self, item: Item) -> bool:
+        """Every worker that may have this item has refused it."""
+        with self._lock:
+            return all(item.key in worker.refused for worker in self._able(item))
 
     def held_by(self, worker: DispatchTarget) -> list[str]:
-        """Keys of the items that this lane has out."""
+        """Keys of the items that this worker holds."""
         with self._lock:
             return [key for key, holder in self._held.items() if holder is worker]
 
     def _due(self, worker: DispatchTarget, room: int) -> list[Item]:
-        """What this lane can run; what no server can goes to the first, whose answer then says why."""
-        skip = self._held.keys() | self.set_aside.passed_over if self.set_aside else self._held.keys()
-        if len(self._workers) == 1:
-            return self._store.due(room, skip=skip, accept=self._is_usable if self.set_aside else None)
-        hopeless = self._hopeless() if worker is self._workers[0] else set()
-        return self._store.due(
-            room,
-            skip=skip | (worker.refused - hopeless),
-            accept=lambda item: self._is_usable(item) and (item.key in hopeless or worker.takes(item)),
-        )
+        """What this worker can run. The first that may have what none can run gets it: its server's answer says why."""
+        skip: AbstractSet[str] = self._held.keys()
+        if self.set_aside:
+            skip = skip | self.set_aside.passed_over
+        hopeless: set[str] = set()
+        if worker.refused or self._elsewhere[id(worker)]:
+            hopeless = self._hopeless() & worker.refused
+            for before in itertools.takewhile(lambda one: one is not worker, self._workers):
+                hopeless -= before.refused
+            skip = skip | self._elsewhere[id(worker)] | (worker.refused - hopeless)
+        return self._store.due(room, skip=skip, accept=lambda item: self._is_for(worker, item, hopeless))
 
-    def _is_usable(self, item: Item) -> bool:
-        return not self.set_aside.passes_over(item)
+    def _is_for(self, worker: DispatchTarget, item: Item, hopeless: set[str]) -> bool:
+        if self.set_aside.passes_over(item):
+            return False
+        able = self._able(item)
+        if worker in able:
+            return len(able) == 1 or item.key in hopeless or worker.takes(item)
+        if not able:
+            self._unserved.setdefault(item.recipe, item)
+            self.changed.set()
+        elif not item.may_be_on_a_server:
+            self._elsewhere[id(worker)].add(item.key)
+        return False
+
+    def _able(self, item: Item) -> list[DispatchTarget]:
+        """The workers that may have this item: that of the server which it may be on, else those its recipe allows."""
+        if item.may_be_on_a_server and (there := [worker for worker in self._workers if worker.has(item)]):
+            return there
+        return [worker for worker in self._workers if worker.may_have(item)]
 
     def _overtaking(self, worker: DispatchTarget) -> list[Item]:
-        """Urgent items that came while the burst has all that it takes: they are sent all the same, a few at a time."""
+        """Urgent items that arrive when the burst is full are submitted all the same, a few at a time."""
         room = worker.window(self._size) - len(self._overtakers)
         if room <= 0 or not any(item.priority == "urgent" for item in self._store.due(1, skip=self._held.keys())):
             return []
@@ -192,16 +245,21 @@ class Dispatch:
         return urgent
 
     def _hopeless(self) -> set[str]:
-        """Keys of items that no server takes, as far as is known; none while one of them does not answer."""
+        """Keys of items that no server can run, as far as is known; none while one of them does not answer."""
         if len(self._workers) == 1 or any(one.is_lost for one in self._workers):
             return set()
-        return set.intersection(*(one.refused for one in self._workers)) - self.set_aside.passed_over
+        useless = []
+        for one in self._workers:
+            elsewhere = self._elsewhere[id(one)]
+            useless.append(one.refused | elsewhere if elsewhere else one.refused)
+        return set.intersection(*useless) - self.set_aside.passed_over
 
     def _room(self, worker: DispatchTarget) -> int:
-        """How many more items this lane may have out.
+        """How many more items this worker may take.
 
-        One server gets the whole burst at once, so that it goes on rendering whatever becomes of this process. Among
-        several each gets what its window holds, and less towards the end, where a faster one would be done sooner.
+        A single worker gets the whole burst at once, so that its server goes on rendering whatever becomes of this
+        process. Of several, each gets what fits its window, and less towards the end, where a faster one would be done
+        sooner.
         """
         lost = {id(one) for one in self._workers if one.is_lost}
         held = Counter(id(holder) for holder in self._held.values() if id(holder) not in lost)
@@ -211,7 +269,7 @@ class Dispatch:
             return room
         own = worker.load()
         room = min(room, worker.window(self._size) + self._ahead - own.out)
-        # One that rests has looked, and cannot run what is due.
+        # A worker that rests has found nothing that it can run.
         others = [
             one.load()
             for one in self._workers
@@ -230,13 +288,13 @@ class Dispatch:
         return taken
 
     def _ahead_of(self, worker: DispatchTarget) -> int:
-        """Prompts beyond the burst's own: those asked for, and between two bursts enough to leave no gap."""
+        """Prompts beyond the burst's size: those requested, and between two bursts enough to leave no gap."""
         return max(self._ahead, worker.window(self._size)) if self._until_done else self._ahead
 
-    # What became of it
+    # Results
 
     def began(self, item: Item) -> None:
-        """It is the oldest of its server now."""
+        """This item is the oldest of its server now."""
         with self._lock:
             self._progress.began(item)
 
@@ -251,36 +309,38 @@ class Dispatch:
         self.changed.set()
 
     def rest(self, worker: DispatchTarget) -> None:
-        """This lane has nothing out, and found nothing to take."""
+        """This worker holds nothing, and found nothing to take."""
         with self._lock:
             self._resting.add(id(worker))
             if id(worker) not in self._yielding:
-                # It cannot run what is due: those who left that to it look again.
+                # It cannot run what is due, so those that left this to it look again.
                 self._resting -= self._yielding
         self.changed.set()
 
     def stir(self) -> None:
-        """Something may be due again: nobody rests until it has looked."""
+        """Something may be due again: no worker counts as resting until it has looked."""
         with self._lock:
             self._resting.clear()
 
     @property
     def is_at_rest(self) -> bool:
-        """No server that answers has anything out or anything to take."""
+        """No worker whose server answers holds anything or can take anything."""
         with self._lock:
             if self._resting and not self.has_more():
                 return True
+            if self._unserved:
+                return False
             if not all(id(worker) in self._resting or worker.is_lost for worker in self._workers):
                 return False
             return not self._is_any(self._hopeless(), Status.PENDING)
 
     def has_more(self) -> bool:
-        """Something is due, or out on a server of this run."""
+        """Something is due, or held by a worker."""
         with self._lock:
             return bool(self._held) or self._pending() > 0
 
     def _pending(self) -> int:
-        """How many items are due, as far as is known without those whose recipe is set aside."""
+        """How many items are due, without those known to have a recipe that is set aside."""
         return self._store.due_count() - len(self.set_aside)
 
     def _is_any(self, keys: Iterable[str], *statuses: Status) -> bool:

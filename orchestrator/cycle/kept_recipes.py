@@ -21,11 +21,16 @@ from state.store import Store
 _SHOWN_WORKFLOWS = 3
 
 
-class _Due(msgspec.Struct):
-    """Of an item's record, what tells whether it takes the default."""
+class _Made(msgspec.Struct):
+    """The part of an item's record that tells its recipe."""
 
     status: Status
     recipe: str | None = None
+
+
+def recipes_in_use(store: Store, *statuses: Status) -> Iterator[str | None]:
+    """The recipe of each item with one of these statuses; None for an item that takes the default."""
+    return (one.recipe for _, one in store.parts(_Made) if one.status in statuses)
 
 
 def check_default(preparation: Preparation, store: Store, overrides: Overrides) -> None:
@@ -37,7 +42,7 @@ def check_default(preparation: Preparation, store: Store, overrides: Overrides) 
         preparation.default()
     except TemplateError:
         is_named = overrides.template is not None or overrides.bindings
-        if is_named or any(recipe_id is None for recipe_id in _due(store)):
+        if is_named or any(recipe_id is None for recipe_id in recipes_in_use(store, Status.PENDING)):
             raise
 
 
@@ -47,7 +52,9 @@ def contradiction(store: Store, recipes: Recipes, settings: Settings, overrides:
     keeping: Counter[str] = Counter()
     if any((overrides.template, overrides.bindings, overrides.output_dir, overrides.servers)):
         check = _Contradictions(recipes, settings, overrides)
-        for recipe_id, count in Counter(recipe_id for recipe_id in _due(store) if recipe_id is not None).items():
+        for recipe_id, count in Counter(
+            recipe_id for recipe_id in recipes_in_use(store, Status.PENDING) if recipe_id is not None
+        ).items():
             try:
                 recipe = recipes.recipe(recipe_id)
                 found = list(check.of(recipe))
@@ -64,11 +71,6 @@ def contradiction(store: Store, recipes: Recipes, settings: Settings, overrides:
         f"{', '.join(flags)}: for items without a recipe; {counted(keeping.total())} due with another keep theirs: "
         f"{', '.join(named)}{more}. `burst update` gives them a new one"
     )
-
-
-def _due(store: Store) -> Iterator[str | None]:
-    """The recipe of each due item."""
-    return (one.recipe for _, one in store.parts(_Due) if one.status is Status.PENDING)
 
 
 class _Contradictions:

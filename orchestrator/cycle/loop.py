@@ -1,26 +1,27 @@
-"""The lanes of a run at work, one thread each, and what all of them wait for.
+"""The workers of a run, one thread each, and the thread that watches over them.
 
-The lanes go on from one burst to the next, so that a server notices nothing of where one burst ends. The thread that
-calls `burst` only looks: at what other processes wrote, at the clock, and at whether this burst is over.
+The workers continue from one burst to the next, so that no server idles between two bursts. The thread that calls
+`burst` looks at what other processes wrote, at the clock, and at whether the burst is over.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from orchestrator.clock import Clock
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.worker import Worker
+from orchestrator.cycle.workers import WorkerPool
 from orchestrator.errors import ServerDown
 from state.store import Store
 
 Ending = Literal["done", "deadline", "stopped", "failure"]
 _LOOK_SECONDS = 0.25
-"""How often other processes' changes and the stop event are looked at, whatever the polling interval."""
+"""How often other processes' changes and the stop event are checked, whatever the polling interval."""
 _LEAVING_SECONDS = 3.0
-"""How long a lane may take to come to rest; one that waits for a server is left behind after that."""
+"""How long a worker may take to come to rest; one that waits for a server is left behind after that."""
 
 
 class Cycle:
@@ -28,7 +29,7 @@ class Cycle:
 
     def __init__(
         self,
-        workers: Sequence[Worker],
+        pool: WorkerPool,
         dispatch: Dispatch,
         store: Store,
         *,
@@ -37,8 +38,8 @@ class Cycle:
         check: Callable[[], None],
         deadline: float | None = None,
     ) -> None:
-        """`check` is asked now and then, and raises where this run must not go on."""
-        self._workers = workers
+        """`check` is called at intervals, and raises an error if this run must not go on."""
+        self._pool = pool
         self._dispatch = dispatch
         self._store = store
         self._clock = clock
@@ -51,55 +52,56 @@ class Cycle:
         self._threads: list[threading.Thread] = []
 
     def burst(self, size: int) -> Ending:
-        """Work until `size` items have ended, nothing is left to do, or something says stop.
+        """Work until `size` items have ended, nothing is left to do, or the run is stopped.
 
-        Errors: what a lane or `check` met; every item is in its place then. ServerDown when only servers that do not
-        answer have anything left.
+        Errors: those of the workers and of `check`; every item has a valid record then. ServerDown if only servers that
+        do not answer have anything left.
         """
         self._dispatch.begin(size)
         self._start()
+        self._wake()
         while (ending := self._ending()) is None:
             self._clock.wait(self._dispatch.changed, self._until_look())
             self._dispatch.changed.clear()
             self._check()
-            for key in self._store.refresh():
-                self._dispatch.set_aside.changed(key)
-                holder = self._dispatch.holder(key)
-                if isinstance(holder, Worker):
-                    holder.notice(key)
+            if news := self._store.refresh():
+                for key in news:
+                    self._dispatch.changed_by_others(key)
+                self._pool.serve_recipes_of(self._store.get_many(news))
+                self._dispatch.stir()
+            for item in self._dispatch.take_unserved():
+                self._pool.serve(item)
+            self._start()
             self._store.settle()
         return ending
 
     def close(self, ending: Ending | None) -> None:
-        """Bring the lanes to rest, `ending` being how the last burst ended (None: by an error). Safe to repeat.
+        """Bring the workers to rest. `ending`: how the last burst ended (None: by an error). Safe to repeat.
 
-        One that is waiting for its server to answer is not waited for.
+        A worker whose server does not answer is not waited for.
         """
         self._fills = ending == "done"
         self._over.set()
         if ending in (None, "stopped"):
-            self._halt(self._workers)
+            self._halt(self._pool.workers)
         else:
-            self._halt(worker for worker in self._workers if worker.is_waited_for)
+            self._halt(worker for worker in self._pool.workers if worker.is_waited_for)
         self._wake()
         until = self._clock.monotonic() + _LEAVING_SECONDS
         for thread in self._threads:
             thread.join(timeout=max(0.0, until - self._clock.monotonic()))
-        self._halt(self._workers)
+        self._halt(self._pool.workers)
 
     def _start(self) -> None:
-        """Begin, or look again because a new burst did."""
-        if self._threads:
-            self._wake()
-            return
-        for worker in self._workers:
-            name = f"lane {worker.context.client.url}"
-            self._threads.append(threading.Thread(target=self._keep, args=(worker,), name=name, daemon=True))
-        for thread in self._threads:
+        """A thread for each worker that has none yet."""
+        for worker in self._pool.workers[len(self._threads) :]:
+            name = f"worker {worker.context.client.url}"
+            thread = threading.Thread(target=self._keep, args=(worker,), name=name, daemon=True)
+            self._threads.append(thread)
             thread.start()
 
     def _keep(self, worker: Worker) -> None:
-        """One lane's thread."""
+        """One worker's thread."""
         try:
             while not self._over.is_set():
                 self._clock.wait(worker.wake, worker.turn())
@@ -127,8 +129,8 @@ class Cycle:
         return None
 
     def _refuse_lost(self) -> None:
-        """What is left can only be done by servers that do not answer. Errors: ServerDown."""
-        lost = [worker.lost for worker in self._workers if worker.lost is not None]
+        """Errors: ServerDown if what remains can only be done by servers that do not answer."""
+        lost = [worker.lost for worker in self._pool.workers if worker.lost is not None]
         if lost and self._dispatch.has_more():
             raise ServerDown("; ".join(str(error) for error in lost))
 
@@ -142,5 +144,5 @@ class Cycle:
             worker.context.halt.set()
 
     def _wake(self) -> None:
-        for worker in self._workers:
+        for worker in self._pool.workers:
             worker.wake.set()

@@ -1,4 +1,4 @@
-"""Keeping a lane's server supplied: what it takes of the shared work, and sends."""
+"""Keeping a worker's server supplied: taking due items and submitting them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from state.item import Item
 
 
 class Refill:
-    """Sends a lane's next items. `routing`: what its server takes; None where it is the only one."""
+    """Submits a worker's next items."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class Refill:
         uploads: Uploads,
         poll_schedule: PollSchedule,
         *,
-        routing: Routing | None,
+        routing: Routing,
     ) -> None:
         self._context = context
         self._in_flight = in_flight
@@ -36,18 +36,18 @@ class Refill:
         self._submission = Submission(context, forget_uploads=uploads.forget, refused=self._refused_by_server)
 
     def seconds_paused(self) -> float:
-        """How much longer nothing is sent, because the server said that it takes no more."""
+        """For how much longer nothing is submitted, because the server takes no more."""
         return self._submission.seconds_paused()
 
     def fill(self, worker: DispatchTarget) -> bool:
-        """Send as many more as the lane may have out; whether there were any. Errors: those of `Submission.submit`.
+        """Submit as many more as the worker may have; whether there were any. Errors: as `Submission.submit`.
 
-        Items with pictures of their own are sent once the server has those, by a later call.
+        Items with images of their own are submitted by a later call, once the server has those.
         """
         if self.seconds_paused() > 0:
             return True
         due = self._context.dispatch.take(worker)
-        if self._routing is not None and self._routing.learn():
+        if self._routing.learn():
             due += self._context.dispatch.take(worker)
         through: list[str] = []
         try:
@@ -69,7 +69,7 @@ class Refill:
         return bool(due or through)
 
     def _is_out_already(self, item: Item) -> bool:
-        """Set to pending by hand while its prompt was out: looked up before it is sent again."""
+        """Set to pending by hand while its prompt was submitted: looked up before it is submitted again."""
         if not item.may_be_on_a_server:
             return False
         is_here, name = self._context.has(item), self._context.server.name
@@ -79,16 +79,15 @@ class Refill:
         return True
 
     def _refused_by_server(self, item: Item, error: TemplateRejected) -> None:
-        """Another server may take it; where there is none, its recipe is set aside, or the default if it has none."""
-        if self._routing is not None:
-            self._routing.refuse(item.key)
-            if not self._context.dispatch.refused_everywhere(item.key):
-                self._context.dispatch.stir()
-                return
+        """Another server may take it; if none can, its recipe is set aside, or the default if it has none."""
+        self._routing.refuse(item.key)
+        if not self._context.dispatch.refused_everywhere(item):
+            self._context.dispatch.stir()
+            return
         self._context.set_recipe_aside(item, error)
 
     def _one_alone(self, due: list[Item]) -> list[Item]:
-        """A template that overwrites what it saves runs one prompt at a time, with nothing else out."""
+        """A template that overwrites what it saves runs one prompt at a time, with nothing else submitted."""
         out = [*self._in_flight.items(), *self._downloads.items(), *self._uploads.items()]
         alone = next((at for at, item in enumerate(due) if self._is_alone(item)), None)
         if alone is None:

@@ -1,4 +1,4 @@
-"""Which items may go to which of several servers: those that have what the item's recipe needs."""
+"""Which items a server can run: those for which it has the nodes and models that the item's workflow needs."""
 
 from __future__ import annotations
 
@@ -6,32 +6,30 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import ItemError, RecipeUnusable, ServerBusy, TemplateError, UnexpectedAnswer
 from orchestrator.preparation import Preparation
-from orchestrator.servers import canonical_name
 from state.item import Item
 
 if TYPE_CHECKING:
+    from orchestrator.comfyui import ComfyUI
     from orchestrator.comfyui.capabilities import Capabilities
 
 _FREE_INPUTS = frozenset({"prompt", "negative", "seed"})
-"""Inputs that no server has a list of choices for."""
+"""Inputs for which no server has a list of choices."""
 
 
 class Routing:
-    """What one server takes. `elsewhere`: the names of the other servers of the run."""
+    """Asks one server what it has, once another server could take the item as well."""
 
-    def __init__(self, offer: Capabilities, preparation: Preparation, *, elsewhere: frozenset[str]) -> None:
+    def __init__(self, client: ComfyUI, preparation: Preparation) -> None:
         self.refused: set[str] = set()
-        """Keys of items that it cannot run, or would not."""
-        self._offer = offer
+        """Keys of items that the server cannot run, or has rejected."""
+        self._client = client
         self._preparation = preparation
-        self._elsewhere = elsewhere
+        self._capabilities: Capabilities | None = None
         self._known: dict[object, bool] = {}
         self._unknown: dict[object, Item] = {}
 
     def suits(self, item: Item) -> bool:
-        """Asks nobody: what is not known yet is left for now, until `learn`."""
-        if item.may_be_on_a_server and item.server and canonical_name(item.server) in self._elsewhere:
-            return False
+        """Sends no request: an item of an unknown kind does not suit until `learn` was called."""
         kind = _kind(item)
         known = self._known.get(kind)
         if known is None:
@@ -41,7 +39,7 @@ class Routing:
         return bool(known)
 
     def learn(self) -> bool:
-        """Ask the server about what was not known; whether there was anything. Errors: ServerUnreachable."""
+        """Ask the server about the unknown kinds; whether there were any. Errors: ServerUnreachable."""
         unknown = dict(self._unknown)
         for kind, item in unknown.items():
             self._known[kind] = self._can_run(item)
@@ -49,7 +47,7 @@ class Routing:
         return bool(unknown)
 
     def refuse(self, key: str) -> None:
-        """The server itself would not take it."""
+        """The server rejected this item's workflow."""
         self.refused.add(key)
 
     def forget(self) -> None:
@@ -57,13 +55,17 @@ class Routing:
         self.refused.clear()
         self._known.clear()
         self._unknown.clear()
-        self._offer.forget()
+        self._capabilities = None
 
     def _can_run(self, item: Item) -> bool:
+        if self._capabilities is None:
+            from orchestrator.comfyui.capabilities import Capabilities
+
+            self._capabilities = Capabilities(self._client)
         try:
-            return not self._offer.missing(self._preparation.prepare(item).graph)
+            return not self._capabilities.missing(self._preparation.prepare(item).graph)
         except (ItemError, RecipeUnusable, TemplateError, ServerBusy, UnexpectedAnswer):
-            # What is wrong with it, or whether the server has it after all, shows when it is submitted.
+            # What is wrong with the item, or whether the server has the nodes after all, shows at submission.
             return True
 
 

@@ -1,4 +1,4 @@
-"""A run: the lock, what is left over, the servers, and the bursts over them."""
+"""A run: the lock, recovery of what is submitted, the workers, and the bursts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.strays import hosts_seen
-from orchestrator.cycle.workers import SharedContext, open_workers
+from orchestrator.cycle.workers import SharedContext, WorkerPool
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
@@ -50,12 +50,12 @@ def run_burst(
     stop: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> BurstReport:
-    """One burst over a state file, as `burst run` does it. What is not said comes from `init` and the environment.
+    """One burst over a state file, as `burst run` does it. Defaults come from `init` and the environment.
 
     `server_moved`: the old address of a server and its new one.
     Safe to repeat and to kill at any time. Set `stop` from another thread to end it after its next checkpoint.
-    Errors: LockHeld when another burst works on this state; ConfigurationError and its kinds when something must be
-    mended first. What stops a burst in the middle (server down, disk full) is in the report's `reason`.
+    Errors: LockHeld if another burst is running on this state; ConfigurationError and its kinds if something must be
+    fixed first. What stops a burst in the middle (server down, disk full) is in the report's `reason`.
     """
     overrides = Overrides(
         template=template,
@@ -132,11 +132,11 @@ class Run:
             shared = self._shared(settings, recipes, preparation, store)
             self._placement, self._dispatch = shared.placement, shared.dispatch
             deadline = None if limit is None else self._age.started + limit
-            abandon, seen = self._request.abandon_server, hosts_seen(memory.records)
-            with open_workers(settings, shared, deadline=deadline, abandon=abandon, seen=seen) as workers:
+            with WorkerPool(settings, shared, deadline=deadline, seen=hosts_seen(memory.records)) as pool:
+                pool.open(abandon=self._request.abandon_server)
                 bursts = Bursts(
                     self._request,
-                    workers,
+                    pool,
                     shared,
                     lock=lock,
                     memory=memory,
@@ -153,21 +153,21 @@ class Run:
             lock.release()
 
     def request_stop(self, signal: str | None = None) -> None:
-        """End after the next checkpoint. `signal`: the name of the one that asked for it."""
+        """End after the next checkpoint. `signal`: the name of the signal that requested it."""
         self._signal = signal
         self._stop.set()
         if self._dispatch is not None:
             self._dispatch.changed.set()
 
     def abandon(self, *, timeout_seconds: float) -> None:
-        """The process ends now: let an append that is under way finish, leave no temporary file."""
+        """The process ends now: finish an append that has begun, leave no temporary file."""
         if self._store is not None:
             self._store.stop_writing(timeout_seconds=timeout_seconds)
         if self._placement is not None:
             self._placement.abandon()
 
     def _limit(self, records: Sequence[BurstRecord]) -> float | None:
-        """How many seconds this run may live: what was said, or what killed runs have taught; 0 said is no limit."""
+        """How many seconds this run may take: as requested (0: no limit), or learned from killed runs."""
         if self._request.max_seconds is not None:
             return self._request.max_seconds or None
         learned = pacing.learned_limit(records)

@@ -1,8 +1,8 @@
-"""One server's lane of a run: recover → submit → watch → collect → checkpoint.
+"""One server's part of a run: recover → submit → watch → collect → checkpoint.
 
-What is out on the server is `_in_flight` or, once finished, in `_downloads`. Each step asks for the oldest watched
-prompt when that is due; now and then, and after trouble, everything is looked up at once. Recovery is nothing else:
-what an earlier burst left submitted is put among the watched and looked up. A step never waits: it says when the next
+Submitted items are in `_in_flight` or, once finished, in `_downloads`. Each step asks for the oldest watched prompt
+when that is due; at intervals, and after failed requests, all of them are looked up at once. Recovery is the same: what
+an earlier burst left submitted joins the watched prompts and is looked up. A step never waits; it returns when the next
 one is due.
 """
 
@@ -25,22 +25,18 @@ from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.settlement import Settlement
 from orchestrator.cycle.strays import Strays
 from orchestrator.cycle.uploads import Uploads
-from orchestrator.errors import (
-    BurstError,
-    ServerStalled,
-    TransientError,
-    UnexpectedAnswer,
-)
+from orchestrator.errors import BurstError, ServerStalled, TransientError, UnexpectedAnswer
+from orchestrator.servers import find_server
 from state.item import Item, Status
 
 _IDLE_SECONDS = 0.5
-"""How soon a lane that found nothing to do looks again, unless it is woken."""
+"""How soon a worker that found nothing to do looks again, unless it is woken."""
 _LAST_DOWNLOADS_SECONDS = 2.0
-"""How long downloads that are under way may take when a run ends; the rest is for the next burst."""
+"""How long running downloads may take when a run ends; the rest is for the next burst."""
 
 
 class Worker:
-    """One server's part of a run. Only one thread calls it; `notice` and what `Dispatch` asks may come from others."""
+    """Called by one thread, except for `notice` and the methods that `Dispatch` calls."""
 
     def __init__(
         self,
@@ -51,18 +47,19 @@ class Worker:
         left: Sequence[Item],
         strays: Sequence[Item] = (),
         seen: Mapping[str, datetime] | None = None,
-        routing: Routing | None = None,
+        routing: Routing,
     ) -> None:
-        """`fetcher` runs downloads, `uploader` this lane's uploads. `left`: what earlier bursts left submitted on this
-        server. `strays`: what they left on another host's server of the same address, `seen` by host when one was last
-        alive. `routing`: only where there are several."""
+        """`fetcher` runs downloads, `uploader` uploads. `left`: what earlier bursts left submitted on this server.
+        `strays`: what they left on another host's server of the same address; `seen`: when each host was last alive."""
         self.wake = threading.Event()
         """Set to have the next step at once."""
         self.lost: BurstError | None = None
-        """Why its server is left alone for now."""
+        """Why its server is not used at the moment."""
         self.context = context
         """Its tools, and what it did so far."""
         self._routing = routing
+        self._allowed: dict[str | None, bool] = {}
+        """By recipe: whether its items may go to this server."""
         self._settlement = Settlement(context)
         self._downloads = Downloads(self._settlement, fetcher, context.clock, self.wake)
         self._recovery = Recovery(context, self._settlement)
@@ -86,7 +83,7 @@ class Worker:
             context.dispatch.hold(self, item.key)
         context.tally.recovered = len(left)
 
-    # What the sharing out asks
+    # For `Dispatch`
 
     @property
     def is_lost(self) -> bool:
@@ -98,7 +95,7 @@ class Worker:
 
     @property
     def refused(self) -> set[str]:
-        return self._routing.refused if self._routing is not None else set()
+        return self._routing.refused
 
     def load(self) -> pacing.Load:
         out = len(self._in_flight) + len(self._uploads)
@@ -107,8 +104,20 @@ class Worker:
     def window(self, size: int) -> int:
         return self._poll_schedule.window(size)
 
+    def may_have(self, item: Item) -> bool:
+        allowed = self._allowed.get(item.recipe)
+        if allowed is None:
+            context = self.context
+            named = context.preparation.servers_of(item.recipe)
+            allowed = any(find_server(name, [context.server]) for name in named) if named else context.is_own
+            self._allowed[item.recipe] = allowed
+        return allowed
+
+    def has(self, item: Item) -> bool:
+        return self.context.has(item)
+
     def takes(self, item: Item) -> bool:
-        return self._routing is None or self._routing.suits(item)
+        return self._routing.suits(item)
 
     def notice(self, key: str) -> None:
         """Another process changed this item."""
@@ -131,27 +140,27 @@ class Worker:
     # Its life
 
     def turn(self) -> float:
-        """One step, or one more try at a lost server; seconds until the next. Errors end the run.
+        """One step, or one more request to a lost server; seconds until the next. Errors end the run.
 
-        With other servers in the run a server that does not answer keeps its items and is tried again later.
+        If the run has other servers, one that does not answer keeps its items and is tried again later.
         """
         try:
             if self.lost is not None:
                 self._return()
             return self.step()
         except (TransientError, ServerStalled) as error:
-            if self._routing is None or self.context.halt.is_set():
+            if self.context.dispatch.has_one_worker or self.context.halt.is_set():
                 raise
             self._losses += 1
             self._uploads.abandon()
-            # Those that rest look again, for what this one has let go of, before it counts as lost.
+            # Workers that rest look again, for what this one has released, before it counts as lost.
             self.context.dispatch.stir()
             self.lost = error
             self.context.dispatch.rest(self)
             return pacing.pause_before_retry(self._losses)
 
     def step(self) -> float:
-        """Do what is due; how many seconds later something is due again."""
+        """Do what is due; seconds until something is due again."""
         if not self._begun:
             self._begin()
         self._follow_notices()
@@ -165,9 +174,9 @@ class Worker:
         return min((seconds for seconds in waits if seconds is not None), default=_IDLE_SECONDS)
 
     def finish(self, *, fill: bool) -> None:
-        """The run ends: let downloads that are under way come in, for a moment. `fill`: send ahead what is asked.
+        """The run ends: wait a moment for running downloads. `fill`: submit ahead, as requested.
 
-        What came beyond the burst's size is left for the next one.
+        What exceeds the burst's size is left for the next one.
         """
         clock, dispatch = self.context.clock, self.context.dispatch
         until = clock.monotonic() + _LAST_DOWNLOADS_SECONDS
@@ -183,7 +192,7 @@ class Worker:
                 self.wake.clear()
 
     def _begin(self) -> None:
-        """Take over what earlier bursts left submitted on this server."""
+        """Recover what earlier bursts left submitted on this server."""
         left = self._in_flight.items()
         self._recovery.take_over(left)
         if left:
@@ -200,7 +209,7 @@ class Worker:
                 self._meet(item, fate)
 
     def _return(self) -> None:
-        """Ask a lost server again; all that it has of ours is looked up. Errors: it is still lost."""
+        """Ask a lost server again; everything submitted to it is looked up. Errors: it is still lost."""
         context = self.context
         context.client.queue_remaining()
         if isinstance(self.lost, TransientError):
@@ -217,8 +226,7 @@ class Worker:
                 self._in_flight.take_in(item)
         if self._begun:
             self._sweep()
-        if self._routing is not None:
-            self._routing.forget()
+        self._routing.forget()
         self._uploads.forget()
         self.lost, self._losses = None, 0
 
@@ -231,7 +239,7 @@ class Worker:
     # Watch
 
     def _watch(self) -> float | None:
-        """Ask for the oldest prompt if it is time; seconds until it is time again, None where there is none."""
+        """Ask for the oldest prompt if that is due; seconds until it is due again, None without any prompt."""
         client = self.context.client
         is_troubled = client.failures != self._failures and bool(self._in_flight)
         if is_troubled and self._poll_schedule.until_sweep() <= 0:
@@ -263,13 +271,13 @@ class Worker:
         return self._poll_schedule.until_look(oldest.prompt_id)
 
     def _answered(self) -> None:
-        """The server answered, at once or when it was asked again."""
+        """The server answered, at once or after retries."""
         pushbacks = self.context.client.pushbacks
         self._poll_schedule.answered(troubled=pushbacks != self._pushbacks)
         self._pushbacks = pushbacks
 
     def _follow_notices(self) -> None:
-        """Another process changed items: follow a wish to cancel, let go of what is not ours any more."""
+        """Another process changed items: cancel where that was requested, release what is not ours any more."""
         while self._noticed:
             key = self._noticed.pop()
             watched = self._in_flight.get(key)
@@ -283,7 +291,7 @@ class Worker:
                 self._cancel(now)
 
     def _cancel(self, item: Item) -> None:
-        """Take it back from the server; where it is still running it is watched until the server says it is over."""
+        """Remove it from the server's queue; one that is running is watched until the server has ended it."""
         assert item.prompt_id is not None
         self._meet(item, withdraw(self.context.client, [item.prompt_id])[item.prompt_id])
         self._poll_schedule.look_soon()
@@ -297,7 +305,7 @@ class Worker:
     # Sweep and settle
 
     def _sweep(self) -> None:
-        """Look everything up at once: now and then, and after a request without an answer (a server restarted?)."""
+        """Look everything up at once: at intervals, and after a request without an answer (a restarted server?)."""
         context = self.context
         self._failures = context.client.failures
         items = self._in_flight.items()
@@ -313,7 +321,7 @@ class Worker:
                 self._meet(item, fate)
 
     def _meet(self, item: Item, fate: Fate) -> None:
-        """Put an item where its fate belongs."""
+        """Act on what became of an item's prompt."""
         match fate:
             case Finished(entry):
                 self._poll_schedule.ended()
@@ -337,7 +345,7 @@ class Worker:
                 self._drop(item.key)
 
     def _adopt(self, item: Item, prompt_id: str, *, running: bool) -> None:
-        """It waits or runs on the server: watched from now on."""
+        """It waits or runs on the server: watch it."""
         if item.in_doubt or prompt_id != item.prompt_id:
             accepted = self.context.change(item, lambda now: now.accept(prompt_id=prompt_id))
             if accepted is None:
@@ -350,7 +358,7 @@ class Worker:
         self._in_flight.take_in(self._recovery.note_running(item) if running else item)
 
     def _settled(self, item: Item) -> None:
-        """Its finished prompt is checkpointed, one way or the other."""
+        """Its finished prompt is checkpointed, as completed or otherwise."""
         if item.previous_prompt_ids:
             self._recovery.count_late_twins(item)
         self._drop(item.key)
@@ -360,9 +368,9 @@ class Worker:
         self.context.dispatch.let_go(key)
 
     def _refuse_stall(self, fates: dict[str, Fate]) -> None:
-        """A server that answers, but whose prompts do not change for too long."""
+        """Errors: ServerStalled for a server that answers, but whose prompts have not changed for too long."""
         client = self.context.client
-        # Of others' prompts before ours as many may come as go: what runs tells then that it is at work.
+        # While others' prompts come and go ahead of ours, the running prompt shows that the server works.
         seconds = self._stall_detector.seconds((fates, client.queue_remaining()), lambda: client.queue().running)
         if seconds >= self.context.options.stall_seconds:
             raise ServerStalled(

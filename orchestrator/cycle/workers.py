@@ -1,27 +1,31 @@
-"""The servers of a run: a client and a lane each, and what earlier bursts left with them."""
+"""The workers of a run: one for each server, with what earlier bursts left there."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from types import TracebackType
+from typing import Self
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.context import Options, WorkerContext
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.downloads import DOWNLOADS_AT_ONCE
+from orchestrator.cycle.kept_recipes import recipes_in_use
 from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.thread_pool import ThreadPool
 from orchestrator.cycle.uploads import UPLOADS_AT_ONCE
 from orchestrator.cycle.worker import Worker
+from orchestrator.errors import SettingsError
 from orchestrator.formatting import counted
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
-from orchestrator.servers import at_home, canonical_name, is_given_name, other_host, same_server
+from orchestrator.servers import Server, at_home, canonical_name, is_given_name, other_host, same_server
 from orchestrator.settings import Settings
 from state.item import Item, Status
 from state.store import Store, change_all
@@ -29,7 +33,7 @@ from state.store import Store, change_all
 
 @dataclass(frozen=True)
 class SharedContext:
-    """What all lanes of a run have in common."""
+    """What all workers of a run share."""
 
     store: Store
     placement: Placement
@@ -38,130 +42,183 @@ class SharedContext:
     options: Options
     clock: Clock
     note: Callable[[str], None]
-    """Says something in the report."""
+    """Adds a line to the report."""
 
 
-@contextlib.contextmanager
-def open_workers(
-    settings: Settings,
-    shared: SharedContext,
-    *,
-    deadline: float | None,
-    abandon: str | None,
-    seen: Mapping[str, datetime],
-) -> Iterator[list[Worker]]:
-    """One lane for each server. `abandon`: a server whose items are given up first. `seen`: other hosts and when each
-    was last alive. Errors: SettingsError.
+@dataclass
+class _Left:
+    """What earlier bursts left submitted, by name of a server."""
+
+    here: dict[str, list[Item]] = field(default_factory=lambda: defaultdict(list))
+    strays: dict[str, list[Item]] = field(default_factory=lambda: defaultdict(list))
+    """On a loopback server of another host: by that server of ours which has the same address here."""
+    elsewhere: Counter[str] = field(default_factory=Counter)
+    """How many are on a server that this run does not use."""
+
+
+class WorkerPool:
+    """A worker for each server that the run itself uses, and for each that recipes of remaining items name.
+
+    Used by one thread, which starts the workers' threads; closed by the `with` that opened it.
     """
-    with contextlib.ExitStack() as held:
-        contexts = []
-        for server in settings.servers:
-            halt = threading.Event()
-            headers = settings.resolved_headers(server)
-            client = ComfyUI(server.full, headers=headers, deadline=deadline, stop=halt, clock=shared.clock)
-            held.enter_context(client)
-            contexts.append(
-                WorkerContext(
-                    store=shared.store,
-                    server=server,
-                    client=client,
-                    placement=shared.placement,
-                    preparation=shared.preparation,
-                    dispatch=shared.dispatch,
-                    options=shared.options,
-                    clock=shared.clock,
-                    halt=halt,
+
+    def __init__(
+        self, settings: Settings, shared: SharedContext, *, deadline: float | None, seen: Mapping[str, datetime]
+    ) -> None:
+        """`seen`: other hosts, and when each was last alive."""
+        self.workers: list[Worker] = []
+        """Those opened so far; the run's own come first."""
+        self._own = settings.servers
+        self._settings = settings
+        self._shared = shared
+        self._deadline = deadline
+        self._seen = seen
+        self._looked_at: set[str | None] = set()
+        """Recipes whose servers have a worker, as far as their addresses are known."""
+        self._held = contextlib.ExitStack()
+        self._downloads = self._threads("download", DOWNLOADS_AT_ONCE)
+
+    def open(self, *, abandon: str | None = None) -> None:
+        """Open the workers. `abandon`: a server whose items are given up first. Errors: SettingsError, StateError."""
+        if self._shared.preparation.has_named_servers():
+            self._add_servers(recipes_in_use(self._shared.store, Status.PENDING, Status.SUBMITTED))
+        given_up = self._abandon(abandon) if abandon is not None else 0
+        left = self._left_on(self._settings.servers)
+        for name, count in left.elsewhere.items():
+            self._shared.note(
+                f"{counted(count)} submitted to {name}, which this run does not use, stay there. "
+                f"{_how_to_reach(self._settings, name)}; or give them up with --abandon-server {name}."
+            )
+        self._open(self._settings.servers, left)
+        self.workers[0].context.tally.possibly_twice += given_up
+
+    def serve_recipes_of(self, items: Iterable[Item]) -> None:
+        """Open workers for the servers that the recipes of these items name."""
+        remaining = (item for item in items if item.status in (Status.PENDING, Status.SUBMITTED))
+        if servers := self._add_servers(item.recipe for item in remaining):
+            self._open(servers, self._left_on(servers))
+            self._shared.dispatch.stir()
+
+    def serve(self, item: Item) -> None:
+        """Open workers for an item that no worker may have; set its recipe aside if no address is known."""
+        self.serve_recipes_of([item])
+        if not any(worker.may_have(item) for worker in self.workers):
+            self.workers[0].context.set_recipe_aside(item, self._why_unserved(item))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+    def _add_servers(self, recipes: Iterable[str | None]) -> tuple[Server, ...]:
+        """The servers that these recipes name and that have no worker yet; the settings include them from now on."""
+        names: list[str] = []
+        for recipe in recipes:
+            if recipe not in self._looked_at:
+                self._looked_at.add(recipe)
+                names += self._shared.preparation.servers_of(recipe)
+        before = len(self._settings.servers)
+        self._settings = self._settings.with_servers(names)
+        return self._settings.servers[before:]
+
+    def _why_unserved(self, item: Item) -> SettingsError:
+        """The reason, and what to do."""
+        for name in self._shared.preparation.servers_of(item.recipe):
+            try:
+                self._settings.server_named(name)
+            except SettingsError as error:
+                return SettingsError(f"{error} Or give its items other servers with `burst update --server`")
+        raise AssertionError(f"{item.key} has a server")
+
+    def _open(self, servers: Sequence[Server], left: _Left) -> None:
+        for server in servers:
+            context = self._context(server)
+            self.workers.append(
+                Worker(
+                    context,
+                    self._downloads,
+                    self._threads("upload", UPLOADS_AT_ONCE),
+                    left=left.here[server.name],
+                    strays=left.strays[server.name],
+                    seen=self._seen,
+                    routing=Routing(context.client, context.preparation),
                 )
             )
-        if abandon is not None:
-            contexts[0].tally.possibly_twice += _abandon(shared, settings, abandon)
-        left, strays = _left_on(shared, settings)
-        downloads = _pool(held, "download", DOWNLOADS_AT_ONCE)
-        yield [
-            Worker(
-                context,
-                downloads,
-                _pool(held, "upload", UPLOADS_AT_ONCE),
-                left=left[context.server.name],
-                strays=strays[context.server.name],
-                seen=seen,
-                routing=_routing(context, contexts),
-            )
-            for context in contexts
-        ]
 
-
-def _pool(held: contextlib.ExitStack, name: str, threads: int) -> ThreadPool:
-    pool = ThreadPool(name, threads=threads)
-    held.callback(pool.close)
-    return pool
-
-
-def _routing(context: WorkerContext, contexts: Sequence[WorkerContext]) -> Routing | None:
-    """Among several servers each takes what it can run; a single one is simply sent everything."""
-    if len(contexts) == 1:
-        return None
-    from orchestrator.comfyui.capabilities import Capabilities
-
-    elsewhere = frozenset(other.server.name for other in contexts if other is not context)
-    return Routing(Capabilities(context.client), context.preparation, elsewhere=elsewhere)
-
-
-def _abandon(shared: SharedContext, settings: Settings, text: str) -> int:
-    """Give up what is submitted to a server, meant by name or address; how many are due again, to be rendered twice."""
-    meant = settings.find_server(text)
-
-    def is_there(item: Item) -> bool:
-        if item.server is None:
-            return False
-        return same_server(item.server, text) or (meant is not None and settings.find_server(item.server) == meant)
-
-    items = [item for item in shared.store.items(Status.SUBMITTED) if is_there(item)]
-    given_up = change_all(shared.store, items, lambda now: now.put_back(charge=False))
-    shared.note(
-        f"{counted(len(given_up))} submitted to {meant.shown if meant else canonical_name(text)} given up; "
-        "what it still renders of them is rendered twice."
-    )
-    return len(given_up)
-
-
-_ByServer = dict[str, list[Item]]
-
-
-def _left_on(shared: SharedContext, settings: Settings) -> tuple[_ByServer, _ByServer]:
-    """What is submitted, by name of a server; an item whose record names none is looked for on the first. And strays,
-    by that server of ours which has the address that theirs has on their host.
-
-    A record that means a server by its address, or in another spelling, gets its name.
-    """
-    left: _ByServer = {server.name: [] for server in settings.servers}
-    strays: _ByServer = {server.name: [] for server in settings.servers}
-    elsewhere: Counter[str] = Counter()
-    renamed: dict[str, str] = {}
-    for item in shared.store.items(Status.SUBMITTED):
-        if item.prompt_id is None:
-            change_all(shared.store, [item], lambda now: now.put_back(charge=False))
-            continue
-        server = settings.servers[0] if item.server is None else settings.find_server(item.server)
-        if server is None or server not in settings.servers:
-            name = canonical_name(str(item.server))
-            twin = settings.find_server(at_home(name)) if other_host(name) is not None else None
-            if twin is not None and twin in settings.servers:
-                strays[twin.name].append(item)
-            else:
-                elsewhere[name] += 1
-        elif item.server == server.name:
-            left[server.name].append(item)
-        else:
-            renamed[item.key] = server.name
-    for item in change_all(shared.store, shared.store.get_many(renamed), lambda now: now.move(server=renamed[now.key])):
-        left[renamed[item.key]].append(item)
-    for name, count in elsewhere.items():
-        shared.note(
-            f"{counted(count)} submitted to {name}, which this run does not use, stay there. "
-            f"{_how_to_reach(settings, name)}; or give them up with --abandon-server {name}."
+    def _context(self, server: Server) -> WorkerContext:
+        """Errors: SettingsError."""
+        shared, halt = self._shared, threading.Event()
+        headers = self._settings.resolved_headers(server)
+        client = ComfyUI(server.full, headers=headers, deadline=self._deadline, stop=halt, clock=shared.clock)
+        self._held.enter_context(client)
+        return WorkerContext(
+            store=shared.store,
+            server=server,
+            client=client,
+            placement=shared.placement,
+            preparation=shared.preparation,
+            dispatch=shared.dispatch,
+            options=shared.options,
+            clock=shared.clock,
+            halt=halt,
+            is_own=server in self._own,
         )
-    return left, strays
+
+    def _threads(self, name: str, threads: int) -> ThreadPool:
+        pool = ThreadPool(name, threads=threads)
+        self._held.callback(pool.close)
+        return pool
+
+    def _abandon(self, text: str) -> int:
+        """Give up what is submitted to a server, meant by name or address; how many items are due again."""
+        settings, store = self._settings, self._shared.store
+        meant = settings.find_server(text)
+
+        def is_there(item: Item) -> bool:
+            if item.server is None:
+                return False
+            return same_server(item.server, text) or (meant is not None and settings.find_server(item.server) == meant)
+
+        items = [item for item in store.items(Status.SUBMITTED) if is_there(item)]
+        given_up = change_all(store, items, lambda now: now.put_back(charge=False))
+        self._shared.note(
+            f"{counted(len(given_up))} submitted to {meant.shown if meant else canonical_name(text)} given up; "
+            "what it still renders of them is rendered twice."
+        )
+        return len(given_up)
+
+    def _left_on(self, servers: Sequence[Server]) -> _Left:
+        """What is submitted to these servers; an item whose record names none is looked for on the run's first.
+
+        A record that means a server by its address, or in another spelling, gets its name.
+        """
+        settings, store, left = self._settings, self._shared.store, _Left()
+        renamed: dict[str, str] = {}
+        for item in store.items(Status.SUBMITTED):
+            if item.prompt_id is None:
+                change_all(store, [item], lambda now: now.put_back(charge=False))
+                continue
+            server = settings.servers[0] if item.server is None else settings.find_server(item.server)
+            if server is None or server not in settings.servers:
+                name = canonical_name(str(item.server))
+                twin = settings.find_server(at_home(name)) if other_host(name) is not None else None
+                if twin is None or twin not in settings.servers:
+                    left.elsewhere[name] += 1
+                elif twin in servers:
+                    left.strays[twin.name].append(item)
+            elif server not in servers:
+                continue
+            elif item.server == server.name:
+                left.here[server.name].append(item)
+            else:
+                renamed[item.key] = server.name
+        named = change_all(store, store.get_many(renamed), lambda now: now.move(server=renamed[now.key]))
+        for item in named:
+            left.here[renamed[item.key]].append(item)
+        return left
 
 
 def _how_to_reach(settings: Settings, name: str) -> str:

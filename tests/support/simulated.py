@@ -159,7 +159,7 @@ class AtOnce:
 
 
 class Simulation:
-    """Items, simulated servers, and the real lanes between them. `priorities`: those of the first items."""
+    """Items, simulated servers, and the real workers between them. `priorities`: those of the first items."""
 
     def __init__(
         self,
@@ -196,7 +196,7 @@ class Simulation:
                 AtOnce(),
                 AtOnce(),
                 left=(),
-                routing=TakesAll() if len(servers) > 1 else None,
+                routing=TakesAll(),
             )
             for server in servers
         ]
@@ -216,7 +216,7 @@ class Simulation:
         return {item.key: item.submitted_at for item in self.store.items() if item.submitted_at is not None}
 
     def burst(self, size: int) -> float:
-        """Drive all lanes until the burst is full or all are at rest; the time then."""
+        """Drive all workers until the burst is full or all are at rest; the time then."""
         self.work.begin(size)
         due = [(self.clock.seconds, at) for at in range(len(self.workers))]
         heapq.heapify(due)

@@ -41,11 +41,11 @@ class SimulatedRun:
         self._dispatch = Dispatch(self._store, progress=Silent(), ahead=ahead, on_error="continue")
         placement = Placement(Recipes(self._store.recipes, home), home / "output", disk=disk)
         prompts = preparation_of(home, "smoke", book=self._store.recipes)
-        self._workers = [self._lane(server, placement, prompts, alone=len(servers) == 1) for server in servers]
+        self._workers = [self._worker(server, placement, prompts) for server in servers]
         self._due = [(clock.seconds, at) for at in range(len(servers))]
         self._dispatch.begin(size)
 
-    def _lane(self, server: FuzzedServer, placement: Placement, prompts: Preparation, *, alone: bool) -> Worker:
+    def _worker(self, server: FuzzedServer, placement: Placement, prompts: Preparation) -> Worker:
         context = WorkerContext(
             store=self._store,
             server=parse_server(server.url),
@@ -58,10 +58,10 @@ class SimulatedRun:
             halt=threading.Event(),
         )
         left = [item for item in self._store.items(Status.SUBMITTED) if item.server == server.url]
-        return Worker(context, AtOnce(), AtOnce(), left=left, routing=None if alone else TakesAll())
+        return Worker(context, AtOnce(), AtOnce(), left=left, routing=TakesAll())
 
     def turn(self) -> None:
-        """The next lane's step, and what the looking thread does after it; or the end of the burst."""
+        """The next worker's step, and what the looking thread does after it; or the end of the burst."""
         try:
             if self._dispatch.is_full or self._dispatch.is_at_rest:
                 for worker in self._workers:
@@ -87,9 +87,7 @@ class SimulatedRun:
         wait = self._workers[at].turn()
         heapq.heappush(self._due, (self._clock.seconds + max(wait, 0.002), at))
         for key in self._store.refresh():
-            holder = self._dispatch.holder(key)
-            if isinstance(holder, Worker):
-                holder.notice(key)
+            self._dispatch.changed_by_others(key)
         self._store.settle()
 
     def _end(self) -> None:

@@ -1,0 +1,196 @@
+"""Items whose recipe names servers are rendered there and nowhere else, whatever servers a run uses by itself."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.recipe_project import RecipeProject
+from support.waiting import wait_until
+
+from orchestrator.sandbox import Sandbox, SandboxSettings
+from state.item import Item, Status
+
+FAST = ("--poll-interval", "0.2")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Sandbox]:
+    """A second server, which the project does not use by itself."""
+    with Sandbox(directory=tmp_path / "other server") as running:
+        yield running
+
+
+@pytest.fixture
+def begun(project: RecipeProject) -> RecipeProject:
+    """A workflow, and three items that any server of a run may render."""
+    project.workflow("a.json", steps=2)
+    project.prompts("A", 3)
+    project.call("init", "A", "--template", "a.json")
+    return project
+
+
+def queue(begun: RecipeProject, server: str, *, count: int = 2) -> list[str]:
+    """A batch whose request names a server; the keys of its items."""
+    before = {item.key for item in begun.items()}
+    begun.call(
+        *("generate", "--prompt", "a lighthouse", "--count", str(count)),
+        *("--template", "a.json", "--queue-only", "--server", server, "--again"),
+    )
+    return [item.key for item in begun.items() if item.key not in before]
+
+
+def rendered(server: Sandbox) -> set[str]:
+    """The keys of the items that a server has rendered; each must have been rendered once."""
+    counts = server.counts()["rendered_by_item"]
+    assert set(counts.values()) <= {1}, counts
+    return set(counts)
+
+
+def of_init(begun: RecipeProject) -> set[str]:
+    return {item.key for item in begun.items() if item.batch is None}
+
+
+def uses_both(begun: RecipeProject) -> bool:
+    return len({item.server for item in begun.items() if item.accepted}) == 2
+
+
+def of(begun: RecipeProject, keys: list[str]) -> list[Item]:
+    return [item for item in begun.items() if item.key in keys]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_each_item_goes_to_a_server_of_its_recipe(
+    begun: RecipeProject, sandbox: Sandbox, other: Sandbox, killed: bool
+) -> None:
+    """`killed`: while both servers hold something, which the next run collects from both."""
+    pinned = queue(begun, other.url, count=4)
+    if killed:
+        other.hold("finish")
+        sandbox.hold("finish")
+        with begun.start("run", *FAST) as run:
+            wait_until(lambda: uses_both(begun), what="prompts on both servers")
+            assert run.stop(signal.SIGKILL).code == 137
+        other.release()
+        sandbox.release()
+    report = begun.run_to_the_end().report
+    assert report["counts"] == {"pending": 0, "submitted": 0, "completed": 7, "failed": 0, "cancelled": 0}
+    assert (rendered(sandbox), rendered(other)) == (of_init(begun), set(pinned))
+    assert {server["url"] for server in report["servers"]} == {sandbox.url, other.url}
+
+
+def test_a_server_that_is_named_while_a_run_works_is_opened_then(
+    begun: RecipeProject, sandbox: Sandbox, other: Sandbox
+) -> None:
+    sandbox.hold("finish")
+    with begun.start("run", *FAST, "--until-done") as run:
+        wait_until(lambda: begun.accepted() > 0, what="a prompt on the run's own server")
+        pinned = queue(begun, other.url)
+        wait_until(lambda: rendered(other) == set(pinned), what="the items of the other server")
+        sandbox.release()
+        assert run.end().code == 0
+    assert (rendered(sandbox), rendered(other)) == (of_init(begun), set(pinned))
+    assert begun.count(Status.COMPLETED) == 5
+
+
+def test_only_the_servers_of_due_recipes_are_contacted(begun: RecipeProject, sandbox: Sandbox, other: Sandbox) -> None:
+    """Those of completed items are not."""
+    queue(begun, other.url)
+    begun.run_to_the_end()
+    begun.prompts("B", 1)
+    begun.call("init", "B", "--template", "a.json")
+    report = begun.run_to_the_end().report
+    assert [server["url"] for server in report["servers"]] == [sandbox.url]
+
+
+def test_a_recipe_of_the_runs_own_server_needs_no_other(begun: RecipeProject, sandbox: Sandbox) -> None:
+    """However its address is spelled."""
+    pinned = queue(begun, sandbox.url.replace("127.0.0.1", "localhost"))
+    report = begun.run_to_the_end().report
+    assert len(report["servers"]) == 1
+    assert rendered(sandbox) == of_init(begun) | set(pinned)
+
+
+def test_the_servers_of_a_run_do_not_win_over_those_of_a_recipe(
+    begun: RecipeProject, sandbox: Sandbox, other: Sandbox
+) -> None:
+    pinned = queue(begun, sandbox.url)
+    report = begun.run_to_the_end("--server", other.url).report
+    assert (rendered(sandbox), rendered(other)) == (set(pinned), of_init(begun))
+    assert any("--server" in note and "2 items due with another" in note for note in report["notes"])
+
+
+def test_two_servers_share_the_items_of_a_recipe_that_names_both(
+    begun: RecipeProject, sandbox: Sandbox, other: Sandbox
+) -> None:
+    with Sandbox(SandboxSettings(seconds_per_prompt=0.1)) as third:
+        pinned = set(queue(begun, f"{other.url},{third.url}", count=12))
+        begun.run_to_the_end()
+        assert rendered(sandbox) == of_init(begun)
+        assert rendered(other) | rendered(third) == pinned
+        assert rendered(other)
+        assert rendered(third)
+
+
+def test_a_server_without_a_known_address_sets_its_recipe_aside(
+    begun: RecipeProject, sandbox: Sandbox, other: Sandbox
+) -> None:
+    """Everything else is rendered; the run that is told the address renders the rest."""
+    pinned = queue(begun, f"gpu7={other.url}")
+    ended = begun.burst("run", *FAST, "--until-done", "--json")
+    assert ended.code == 2
+    assert rendered(sandbox) == of_init(begun)
+    (aside,) = ended.report["set_aside"]
+    assert (aside["items"], aside["name"]) == (2, "a.json")
+    assert "no address is known of the server gpu7" in aside["reason"]
+    assert "--server gpu7=URL" in aside["reason"]
+    assert "burst update --server" in aside["reason"]
+    assert {(item.status, item.attempts) for item in of(begun, pinned)} == {(Status.PENDING, 0)}
+    begun.run_to_the_end("--server", f"gpu7={other.url}")
+    assert rendered(other) == set(pinned)
+
+
+def test_burst_update_gives_them_another_server(begun: RecipeProject, sandbox: Sandbox, other: Sandbox) -> None:
+    """Beside a run that has set them aside, which takes them then."""
+    pinned = queue(begun, "gpu7=http://127.0.0.1:9")
+    sandbox.hold("finish")
+    with begun.start("run", *FAST, "--until-done") as run:
+        wait_until(lambda: begun.accepted() == 3, what="the items of the run's own server")
+        begun.call("update", *pinned, "--server", other.url)
+        wait_until(lambda: rendered(other) == set(pinned), what="the items that were moved")
+        sandbox.release()
+        assert run.end().code == 0
+    assert rendered(sandbox) == of_init(begun)
+
+
+def test_a_server_that_is_down_costs_its_items_nothing(begun: RecipeProject, sandbox: Sandbox, other: Sandbox) -> None:
+    pinned = queue(begun, other.url)
+    other.close()
+    ended = begun.burst("run", *FAST, "--until-done", "--json")
+    assert (ended.code, ended.report["completed"]) == (75, 3)
+    assert {(item.status, item.attempts) for item in of(begun, pinned)} == {(Status.PENDING, 0)}
+    assert rendered(sandbox) == of_init(begun)
+
+
+def test_what_its_own_server_refuses_is_set_aside_and_offered_to_no_other(
+    begun: RecipeProject, sandbox: Sandbox
+) -> None:
+    with Sandbox(SandboxSettings(missing_nodes=("KSampler",))) as lacking:
+        pinned = queue(begun, lacking.url)
+        ended = begun.burst("run", *FAST, "--until-done", "--json")
+        assert (ended.code, ended.report["completed"]) == (2, 3)
+        (aside,) = ended.report["set_aside"]
+        assert "KSampler" in aside["reason"]
+        assert {(item.status, item.attempts) for item in of(begun, pinned)} == {(Status.PENDING, 0)}
+    assert rendered(sandbox) == of_init(begun)
+
+
+def test_the_burst_ends_although_a_slow_server_alone_may_have_the_rest(begun: RecipeProject, sandbox: Sandbox) -> None:
+    """The faster server is idle, and must not keep the other's items waiting for it."""
+    with Sandbox(SandboxSettings(seconds_per_prompt=0.3)) as slow:
+        pinned = queue(begun, slow.url, count=5)
+        report = begun.run_to_the_end().report
+        assert report["counts"]["completed"] == 8
+        assert (rendered(sandbox), rendered(slow)) == (of_init(begun), set(pinned))
