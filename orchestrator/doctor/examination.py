@@ -116,12 +116,13 @@ def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: 
     loaded = workflows.load_workflows(preparation, settings, seen.due if seen is not None else (), home=home)
     yield from workflows.check_workflows(state, loaded)
     own = seen.prompt_ids if seen is not None else frozenset()
-    yield from servers.check_servers(state, settings, loaded, own=own, clock=clock)
+    every = settings.with_servers(name for one in loaded for name in one.servers)
+    yield from servers.check_servers(state, every, loaded, own=own, of_run=settings.servers, clock=clock)
     if seen is not None:
         yield from workflows.check_changed(state, seen.status.changed_workflows)
         yield from workflows.check_set_aside(state, seen.status.set_aside)
         yield from host.check_pictures(state, seen)
-        yield from host.check_elsewhere(state, seen, settings)
+        yield from host.check_elsewhere(state, seen, every)
     yield from host.check_outputs(state, Placement(recipes, settings.output_dir), seen)
 
 

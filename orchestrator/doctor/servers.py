@@ -11,7 +11,9 @@ from orchestrator.clock import Clock
 from orchestrator.doctor.diagnosis import Check, Verdict, command
 from orchestrator.doctor.server import Seen, look_at
 from orchestrator.doctor.workflows import Loaded, findings_checks
+from orchestrator.errors import SettingsError
 from orchestrator.formatting import counted
+from orchestrator.servers import Server
 from orchestrator.settings import Settings
 from templates import Finding
 
@@ -19,9 +21,18 @@ _AT_ONCE = 16
 
 
 def check_servers(
-    state: Path, settings: Settings, workflows: Sequence[Loaded], *, own: frozenset[str], clock: Clock
+    state: Path,
+    settings: Settings,
+    workflows: Sequence[Loaded],
+    *,
+    own: frozenset[str],
+    of_run: Sequence[Server],
+    clock: Clock,
 ) -> Iterator[Check]:
-    """Check all servers in parallel, and for each workflow on which of them it can run. `own`: our prompt_ids."""
+    """Check all servers in parallel, and for each workflow on which of them it can run.
+
+    `own`: our prompt_ids. `of_run`: the servers that may run every workflow whose recipe names none.
+    """
     with ThreadPoolExecutor(max_workers=min(len(settings.servers), _AT_ONCE)) as pool:
         seen = list(
             pool.map(lambda server: look_at(state, server, settings, workflows, own=own, clock=clock), settings.servers)
@@ -31,8 +42,25 @@ def check_servers(
         for check in one.checks if len(seen) == 1 else map(_placed, one.checks):
             yield _eased(check) if some_work and check.verdict == "problem" else check
     for loaded in workflows:
-        if loaded.workflow is not None:
-            yield from _only_one(state, seen[0], loaded) if len(seen) == 1 else _where(state, seen, loaded)
+        if loaded.workflow is None:
+            continue
+        yield from _without_address(state, settings, loaded)
+        allowed = {settings.find_server(name) for name in loaded.servers} if loaded.servers else set(of_run)
+        there = [one for server, one in zip(settings.servers, seen, strict=True) if server in allowed]
+        if len(seen) == 1:
+            yield from _only_one(state, seen[0], loaded) if there else ()
+        else:
+            yield from _where(state, there, loaded)
+
+
+def _without_address(state: Path, settings: Settings, loaded: Loaded) -> Iterator[Check]:
+    """Servers that a recipe names and that no run can contact."""
+    for name in loaded.servers:
+        try:
+            settings.server_named(name)
+        except SettingsError as error:
+            message = f"{_called(loaded)}: {error}"
+            yield Check("server", "problem", message, command("run", state, "--server", f"{name}=URL"))
 
 
 def _placed(check: Check) -> Check:

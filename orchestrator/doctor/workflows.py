@@ -36,6 +36,8 @@ class Loaded:
     """Ids of the nodes whose image every due item uploads."""
     recipe: str = ""
     """The id of a recipe with this workflow: distinguishes it from another one of the same name."""
+    servers: tuple[str, ...] = ()
+    """The names of the only servers that may run it; empty if any server of a run may."""
 
 
 def load_workflows(
@@ -57,7 +59,7 @@ def load_workflows(
             if count or name:
                 failed[str(error)] = Loaded(name, count, None, (), error)
             continue
-        made_with = recipe.recipe.workflow, frozenset(recipe.recipe.bindings.items())
+        made_with = recipe.recipe.workflow, (frozenset(recipe.recipe.bindings.items()), recipe.recipe.servers)
         groups.setdefault(made_with, (recipe, []))[1].append(group)
     return [_checked(recipe, found, home) for recipe, found in groups.values()] + list(failed.values())
 
@@ -73,7 +75,13 @@ def _checked(recipe: LoadedRecipe, due: Sequence[DueItems], home: Path) -> Loade
     loading = frozenset(target.node_id for binding in own for target in recipe.bindings.get(binding, ()))
     count = sum(group.count for group in due)
     return Loaded(
-        name if path is None else str(path), count, workflow, findings, loading=loading, recipe=recipe.recipe.id
+        name if path is None else str(path),
+        count,
+        workflow,
+        findings,
+        loading=loading,
+        recipe=recipe.recipe.id,
+        servers=recipe.recipe.servers,
     )
 
 

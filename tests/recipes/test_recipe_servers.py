@@ -194,3 +194,29 @@ def test_the_burst_ends_although_a_slow_server_alone_may_have_the_rest(begun: Re
         report = begun.run_to_the_end().report
         assert report["counts"]["completed"] == 8
         assert (rendered(sandbox), rendered(slow)) == (of_init(begun), set(pinned))
+
+
+def doctors_checks(begun: RecipeProject, name: str) -> list[dict[str, str]]:
+    report = begun.burst("doctor", "--json").report
+    return [check for check in report["checks"] if check["name"] == name]
+
+
+def test_doctor_looks_at_the_servers_of_due_recipes(begun: RecipeProject, sandbox: Sandbox) -> None:
+    """Each workflow only where it may run."""
+    with Sandbox(SandboxSettings(missing_nodes=("KSampler",))) as lacking:
+        begun.workflow("b.json", steps=5)
+        begun.call(
+            *("generate", "--prompt", "a lighthouse", "--template", "b.json"),
+            *("--queue-only", "--server", lacking.url),
+        )
+        assert len(doctors_checks(begun, "server")) == 2
+        models = {check["message"].partition(":")[0]: check for check in doctors_checks(begun, "models")[:2]}
+        assert models["a"]["message"].startswith(f"a: runs on {sandbox.url}")
+        assert models["b"]["message"].startswith("b: runs on none of the servers that answer")
+
+
+def test_doctor_names_a_server_without_a_known_address(begun: RecipeProject, other: Sandbox) -> None:
+    queue(begun, f"gpu7={other.url}")
+    (problem,) = [check for check in doctors_checks(begun, "server") if check["verdict"] == "problem"]
+    assert "no address is known of the server gpu7" in problem["message"]
+    assert problem["next"].endswith("--server gpu7=URL")
