@@ -81,18 +81,23 @@ def test_each_item_goes_to_a_server_of_its_recipe(
     assert {server["url"] for server in report["servers"]} == {sandbox.url, other.url}
 
 
-def test_a_server_that_is_named_while_a_run_works_is_opened_then(
-    begun: RecipeProject, sandbox: Sandbox, other: Sandbox
+@pytest.mark.parametrize("while_it_works", [False, True])
+def test_a_named_server_starts_at_once_however_many_items_come_before(
+    begun: RecipeProject, sandbox: Sandbox, other: Sandbox, while_it_works: bool
 ) -> None:
+    """Also one that is named while a run works."""
+    begun.prompts("A", 30)
+    begun.call("init", "A", "--template", "a.json")
     sandbox.hold("finish")
-    with begun.start("run", *FAST, "--until-done") as run:
+    pinned = [] if while_it_works else queue(begun, other.url)
+    with begun.start("run", *FAST, "--until-done", "-n", "5") as run:
         wait_until(lambda: begun.accepted() > 0, what="a prompt on the run's own server")
-        pinned = queue(begun, other.url)
+        pinned = pinned or queue(begun, other.url)
         wait_until(lambda: rendered(other) == set(pinned), what="the items of the other server")
         sandbox.release()
         assert run.end().code == 0
     assert (rendered(sandbox), rendered(other)) == (of_init(begun), set(pinned))
-    assert begun.count(Status.COMPLETED) == 5
+    assert begun.count(Status.COMPLETED) == 32
 
 
 def test_only_the_servers_of_due_recipes_are_contacted(begun: RecipeProject, sandbox: Sandbox, other: Sandbox) -> None:
