@@ -179,11 +179,13 @@ def test_a_server_that_is_down_costs_its_items_nothing(begun: RecipeProject, san
     assert rendered(sandbox) == of_init(begun)
 
 
-def test_what_its_own_server_refuses_is_set_aside_and_offered_to_no_other(
-    begun: RecipeProject, sandbox: Sandbox
+@pytest.mark.parametrize("servers", [1, 2])
+def test_what_the_servers_of_its_recipe_refuse_is_set_aside_and_offered_to_no_other(
+    begun: RecipeProject, sandbox: Sandbox, servers: int
 ) -> None:
-    with Sandbox(SandboxSettings(missing_nodes=("KSampler",))) as lacking:
-        pinned = queue(begun, lacking.url)
+    lacking = SandboxSettings(missing_nodes=("KSampler",))
+    with Sandbox(lacking) as one, Sandbox(lacking) as two:
+        pinned = queue(begun, ",".join([one.url, two.url][:servers]))
         ended = begun.burst("run", *FAST, "--until-done", "--json")
         assert (ended.code, ended.report["completed"]) == (2, 3)
         (aside,) = ended.report["set_aside"]
