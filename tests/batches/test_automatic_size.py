@@ -39,7 +39,7 @@ from state.json.journal_lines import read_lines
 from state.open_store import open_store
 from state.store import Change
 
-NOTE = "out of memory at batch_size 8: batch b1 goes on with 4; its prompts make fewer pictures each"
+NOTE = "out of memory at batch_size 8: batch b1 goes on with 4; its prompts make fewer images each"
 KILLED_BEFORE = ("--kill", "before:orchestrator.cycle.context:WorkerContext.shrink")
 KILLED_AFTER = ("--kill", "after:orchestrator.cycle.context:WorkerContext.shrink")
 
