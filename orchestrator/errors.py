@@ -18,6 +18,7 @@ BurstError
 │   ├── ServerDown            the server does not answer
 │   ├── ServerStalled         the server answers but its running prompt does not change
 │   └── DiskFull              a write met ENOSPC, EDQUOT or a read-only file system
+│       └── OutputRootUnusable    … under one output root: its items stay as they are, all others go on
 ├── ConfigurationError        a person must change something first
 │   ├── UsageError            a flag or an argument
 │   │   └── RequestConflict   a batch's name or an Idempotency-Key that stands for another request
@@ -192,6 +193,14 @@ class DiskFull(StopBurst):
     """A write met ENOSPC, EDQUOT, EROFS or a directory that refuses it."""
 
     exit_code = EXIT_CONFIGURATION
+
+
+class OutputRootUnusable(DiskFull):
+    """One output root cannot be written to; items that are saved elsewhere go on, and nobody is charged."""
+
+    def __init__(self, root: Path, reason: str) -> None:
+        super().__init__(reason)
+        self.root = root
 
 
 class ConfigurationError(BurstError):

@@ -81,13 +81,14 @@ class StatusReport:
 
     @property
     def waiting(self) -> int:
-        """How many pending items have a recipe that is set aside."""
+        """How many items wait for a recipe that is set aside."""
         return sum(one.items for one in self.set_aside)
 
     @property
     def is_stuck(self) -> bool:
         """Items remain, and a burst would render none of them."""
-        return self.remaining > 0 and not self.next_items and not self.counts.submitted
+        collectable = self.counts.submitted - sum(one.submitted for one in self.set_aside)
+        return self.remaining > 0 and not self.next_items and not collectable
 
     @property
     def check_code(self) -> int:

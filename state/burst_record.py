@@ -15,7 +15,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class SetAsideRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A recipe that a burst did not use, because it could not be used; its items stayed pending."""
+    """A recipe that a burst did not use, because it could not be used; its items stayed as they were."""
 
     recipe: str | None = None
     """Its id; None for the default of items without a recipe."""
@@ -25,6 +25,8 @@ class SetAsideRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """Where its workflow came from."""
     reason: str
     """Why, and what to do about it."""
+    output: str | None = None
+    """The output root that could not be used; then what is submitted waits too."""
 
 
 class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -44,7 +44,12 @@ def refusals(path: Path) -> Iterator[None]:
         advice = _REFUSED.get(error.errno or 0)
         if advice is None:
             raise
-        raise DiskFull(f"{path}: {advice}") from error
+        kind = OutOfSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else DiskFull
+        raise kind(f"{path}: {advice}") from error
+
+
+class OutOfSpace(DiskFull):
+    """The disk is full, or the quota used up: whatever is on that disk cannot be relied on to grow."""
 
 
 class SyncFailed(DiskFull):

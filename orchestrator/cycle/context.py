@@ -11,7 +11,7 @@ from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle import pacing
 from orchestrator.cycle.dispatch import Dispatch
-from orchestrator.errors import BurstError, ServerBusy, StaleChange
+from orchestrator.errors import BurstError, OutputRootUnusable, ServerBusy, StaleChange
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.servers import Server, find_server
@@ -219,9 +219,10 @@ class WorkerContext:
             self.tally.note(f"{item.key} is left for a later burst: {error}")
 
     def set_recipe_aside(self, item: Item, error: BurstError) -> None:
-        """The item's recipe cannot be used: all of its items stay pending, and none is charged."""
+        """The item's recipe or output root cannot be used: all its items stay as they are, and none is charged."""
         name = self.preparation.name_of(item)
-        if self.dispatch.set_aside.add(item, name=name, reason=str(error)):
+        root = str(error.root) if isinstance(error, OutputRootUnusable) else None
+        if self.dispatch.set_aside.add(item, name=name, reason=str(error), output=root):
             log.warning("items made with %s are set aside: %s", name, error)
 
     def note_unanswered(self, item: Item, error: BurstError) -> None:

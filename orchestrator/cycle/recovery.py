@@ -13,7 +13,15 @@ from orchestrator.comfyui import OutputFile, Queue, QueuedPrompt
 from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, is_running, look_up, withdraw
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.cycle.settlement import FinishedPrompt, Settlement
-from orchestrator.errors import ItemError, NotOnServer, RecipeUnusable, ServerStalled, TemplateError, TransientError
+from orchestrator.errors import (
+    ItemError,
+    NotOnServer,
+    OutputRootUnusable,
+    RecipeUnusable,
+    ServerStalled,
+    TemplateError,
+    TransientError,
+)
 from orchestrator.outputs import Outputs
 from state.item import ErrorRecord, Item
 
@@ -104,7 +112,8 @@ class Recovery:
             for subfolder in folders:
                 ids.setdefault((outputs, subfolder), []).extend([item.prompt_id or "", *item.previous_prompt_ids])
         for (outputs, subfolder), prompt_ids in ids.items():
-            with contextlib.suppress(ItemError):
+            # What cannot be removed shows again when something is to be saved there.
+            with contextlib.suppress(ItemError, OutputRootUnusable), self._context.placement.writing(outputs):
                 outputs.remove_leftovers(subfolder, prompt_ids)
 
     def _was_given_up(self, prompt: QueuedPrompt) -> bool:
@@ -183,8 +192,10 @@ class Recovery:
         except TransientError as error:
             self._context.tally.note(f"{item.key} is left for a later burst: {error}")
             return True
-        if self.claim(item) is not None:
-            self._settlement.place([(finished, fetched)])
+        except OutputRootUnusable as error:
+            self._context.set_recipe_aside(item, error)
+            return True
+        if self.claim(item) is not None and self._settlement.place([(finished, fetched)]):
             self._note_rescue()
         return True
 
@@ -226,13 +237,14 @@ class Recovery:
         False where that is surely not so; an answer that says nothing leaves the item to a later burst.
         """
         try:
-            self._settlement.rescue(FinishedPrompt(item, files, rescued=True))
+            if self._settlement.rescue(FinishedPrompt(item, files, rescued=True)):
+                self._note_rescue()
         except (NotOnServer, ItemError):
             return False
         except TransientError as error:
             self._context.set_aside(item, error)
-            return True
-        self._note_rescue()
+        except OutputRootUnusable as error:
+            self._context.set_recipe_aside(item, error)
         return True
 
     def _note_rescue(self) -> None:

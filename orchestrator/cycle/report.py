@@ -85,7 +85,7 @@ class BurstReport(msgspec.Struct, frozen=True):
     failures: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
-    """Recipes that could not be used; their items are pending still."""
+    """Recipes that could not be used; their items stayed as they were."""
 
     @property
     def total(self) -> int:
@@ -104,7 +104,12 @@ class BurstReport(msgspec.Struct, frozen=True):
     @property
     def is_stuck(self) -> bool:
         """Items remain, and another run would render none of them."""
-        return self.remaining > 0 and not self.next_batch_size and not self.counts.submitted
+        return self.remaining > 0 and not self.next_batch_size and not self._collectable
+
+    @property
+    def _collectable(self) -> int:
+        """How many submitted items another run can collect."""
+        return self.counts.submitted - sum(one.submitted for one in self.set_aside)
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys under the schema name `burst.report/1`."""
@@ -206,7 +211,7 @@ class BurstReport(msgspec.Struct, frozen=True):
             return f"Next: {next_step(self.set_aside)}." if self.set_aside else "Nothing is due."
         left = f", about {spoken_seconds(self.seconds_left)} left" if self.seconds_left is not None else ""
         if not self.next_batch_size:
-            return f"Next batch: collects the {self.counts.submitted} submitted{left}."
+            return f"Next batch: collects the {self._collectable} submitted{left}."
         shown = ", ".join(self.next_batch[:_SHOWN_KEYS])
         more = ", …" if self.next_batch_size > _SHOWN_KEYS else ""
         return f"Next batch: {counted(self.next_batch_size)} ({shown}{more}){left}."

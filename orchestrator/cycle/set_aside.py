@@ -1,4 +1,4 @@
-"""Recipes set aside for the rest of a run: they cannot be used, so their items stay pending and nobody is charged."""
+"""Recipes set aside for the rest of a run: they cannot be used; their items stay as they are, and none is charged."""
 
 from __future__ import annotations
 
@@ -27,13 +27,17 @@ class SetAside(SetAsideRecord, frozen=True, kw_only=True):
     """One recipe that this run does not use, and what waits for it."""
 
     items: int
-    """How many pending items."""
+    """How many items."""
+    submitted: int = 0
+    """How many of them were sent, and wait for the output root."""
     batches: tuple[str, ...] = ()
     """The batches they belong to."""
 
     @property
     def next(self) -> str:
-        """The command that gives the items another recipe, with what there is to fill in."""
+        """The command that gives pending items another recipe, with what there is to fill in; sent ones keep theirs."""
+        if self.items == self.submitted:
+            return "burst run"
         return f"burst update --made-with {shlex.quote(self.name)} {CHANGES}"
 
     def as_json(self) -> dict[str, Any]:
@@ -41,7 +45,9 @@ class SetAside(SetAsideRecord, frozen=True, kw_only=True):
             "recipe": self.recipe,
             "name": self.name,
             "reason": self.reason,
+            "output": self.output,
             "items": self.items,
+            "submitted": self.submitted,
             "batches": list(self.batches),
             "next": self.next,
         }
@@ -49,7 +55,12 @@ class SetAside(SetAsideRecord, frozen=True, kw_only=True):
     def as_text(self) -> str:
         listed = ", ".join(self.batches[:_LISTED_BATCHES]) + (", …" if len(self.batches) > _LISTED_BATCHES else "")
         whose = f" of {'batch' if len(self.batches) == 1 else 'batches'} {listed}" if self.batches else ""
-        return f"Set aside: {counted(self.items)}{whose} made with {self.name}, still pending: {self.reason}"
+        pending = self.items - self.submitted
+        if pending and self.submitted:
+            standing = f"{pending} still pending and {self.submitted} submitted"
+        else:
+            standing = f"still {'pending' if pending else 'submitted'}"
+        return f"Set aside: {counted(self.items)}{whose} made with {self.name}, {standing}: {self.reason}"
 
 
 class SetAsideRecipes:
@@ -73,14 +84,17 @@ class SetAsideRecipes:
         with self._guard:
             return frozenset(self._keys)
 
-    def add(self, item: Item, *, name: str, reason: str) -> bool:
-        """Set this item's recipe aside; whether it was not yet."""
+    def add(self, item: Item, *, name: str, reason: str, output: str | None = None) -> bool:
+        """Set this item's recipe aside; whether it was not yet. `output`: the output root, where that is the reason."""
         with self._guard:
-            if (key := _key(item)) in self._found:
+            if item.status is Status.PENDING:
+                self._keys.add(item.key)
+            before = self._found.get(key := _key(item))
+            # What is submitted waits for an output root alone.
+            if before is not None and (output is None or before.output is not None):
                 return False
             recipe, template = key
-            self._found[key] = SetAsideRecord(recipe=recipe, template=template, name=name, reason=reason)
-            self._keys.add(item.key)
+            self._found[key] = SetAsideRecord(recipe=recipe, template=template, name=name, reason=reason, output=output)
             return True
 
     def passes_over(self, item: Item) -> bool:
@@ -107,15 +121,18 @@ class SetAsideRecipes:
 
 
 def waiting_for(records: Sequence[SetAsideRecord], store: Store) -> tuple[SetAside, ...]:
-    """The pending items that recipes set aside keep waiting; those with a like reason together, none without items."""
+    """The items that recipes set aside keep waiting; those with a like reason together, none without items."""
     if not records:
         return ()
     found = {(one.recipe, one.template): one for one in records}
     items: Counter[tuple[str, str]] = Counter()
+    submitted: Counter[tuple[str, str]] = Counter()
     batches: dict[tuple[str, str], dict[str, None]] = {}
-    for item in store.items(Status.PENDING):
-        if (one := found.get(_key(item))) is not None:
+    for item in store.items(Status.PENDING, Status.SUBMITTED):
+        one = found.get(_key(item))
+        if one is not None and (one.output is not None or item.status is Status.PENDING):
             items[one.name, one.reason] += 1
+            submitted[one.name, one.reason] += item.status is Status.SUBMITTED
             if item.batch is not None:
                 batches.setdefault((one.name, one.reason), {})[item.batch] = None
     kinds = {(one.name, one.reason): one for one in records}
@@ -125,7 +142,9 @@ def waiting_for(records: Sequence[SetAsideRecord], store: Store) -> tuple[SetAsi
             template=one.template,
             name=one.name,
             reason=one.reason,
+            output=one.output,
             items=items[kind],
+            submitted=submitted[kind],
             batches=tuple(batches.get(kind, ())),
         )
         for kind, one in kinds.items()
@@ -141,8 +160,11 @@ def usable(records: Sequence[SetAsideRecord]) -> Callable[[Item], bool] | None:
 
 def next_step(found: Sequence[SetAside], *, then: str = "burst run") -> str:
     """What a person has to do before the items of these recipes can be rendered. `then`: the command after that."""
-    commands = " and ".join(f"`{one.next}`" for one in found[:_LISTED_COMMANDS])
-    more = " and so on" if len(found) > _LISTED_COMMANDS else ""
+    changing = [one for one in found if one.items > one.submitted]
+    if not changing:
+        return f"fix what is named above; then `{then}`"
+    commands = " and ".join(f"`{one.next}`" for one in changing[:_LISTED_COMMANDS])
+    more = " and so on" if len(changing) > _LISTED_COMMANDS else ""
     return f"fix what is named above, or give the items another recipe ({commands}{more}); then `{then}`"
 
 

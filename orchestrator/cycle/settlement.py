@@ -9,7 +9,15 @@ from typing import Any
 
 from orchestrator.comfyui import HistoryEntry, OutputFile, OutputText
 from orchestrator.cycle.context import WorkerContext
-from orchestrator.errors import BurstError, ItemError, NotOnServer, OutputDamaged, OutputRefused, TransientError
+from orchestrator.errors import (
+    BurstError,
+    ItemError,
+    NotOnServer,
+    OutputDamaged,
+    OutputRefused,
+    OutputRootUnusable,
+    TransientError,
+)
 from orchestrator.outputs import Fetched, Placed, Sidecar
 from state.item import ErrorRecord, Item, OutputRecord
 
@@ -57,39 +65,55 @@ class Settlement:
         return None
 
     def fetch(self, finished: FinishedPrompt) -> Fetched:
-        """Download what was found. Changes no item; any thread may. Errors: ItemError, TransientError, DiskFull."""
+        """Download what was found. Changes no item; any thread may.
+
+        Errors: ItemError, TransientError, OutputRootUnusable, DiskFull.
+        """
         item = finished.item
         if not finished.files and not finished.texts:
             raise OutputDamaged("the prompt finished without any output; check the template's save nodes")
         assert item.prompt_id is not None
-        return self._context.placement.outputs_of(item).fetch(
-            self._context.client,
-            finished.files,
-            finished.texts,
-            subfolder=item.subfolder,
-            filename=item.name,
-            prompt_id=item.prompt_id,
-            own=[output.path for output in item.outputs],
-            prompt_ids=item.previous_prompt_ids,
-            must_be_own=finished.rescued,
-            sidecar=self._sidecar(finished),
-        )
+        outputs, sidecar = self._context.placement.outputs_of(item), self._sidecar(finished)
+        with self._context.placement.writing(outputs):
+            return outputs.fetch(
+                self._context.client,
+                finished.files,
+                finished.texts,
+                subfolder=item.subfolder,
+                filename=item.name,
+                prompt_id=item.prompt_id,
+                own=[output.path for output in item.outputs],
+                prompt_ids=item.previous_prompt_ids,
+                must_be_own=finished.rescued,
+                sidecar=sidecar,
+            )
 
-    def place(self, found: Sequence[tuple[FinishedPrompt, Fetched]]) -> None:
-        """Bring what was fetched to its place, and say so in one checkpoint. Errors: DiskFull, StateError."""
+    def place(self, found: Sequence[tuple[FinishedPrompt, Fetched]]) -> int:
+        """Bring what was fetched to its place, and say so in one checkpoint. How many items are completed now.
+
+        Those whose output root cannot be used are left submitted for a later run. Errors: DiskFull, StateError.
+        """
         outcomes = self._context.placement.place([(finished.item, fetched) for finished, fetched in found])
         edits = {}
         at = self._context.clock.now()
         for (finished, _), outcome in zip(found, outcomes, strict=True):
-            if isinstance(outcome, OutputRefused):
-                self._context.fail(finished.item, _record(outcome), charge=False)
-            else:
-                edits[finished.item.key] = _completion(outcome, at, finished.seconds)
-        self._context.complete(edits, [finished.item for finished, _ in found if finished.item.key in edits])
+            match outcome:
+                case OutputRefused():
+                    self._context.fail(finished.item, _record(outcome), charge=False)
+                case OutputRootUnusable():
+                    self._context.set_recipe_aside(finished.item, outcome)
+                case _:
+                    edits[finished.item.key] = _completion(outcome, at, finished.seconds)
+        return len(
+            self._context.complete(edits, [finished.item for finished, _ in found if finished.item.key in edits])
+        )
 
-    def rescue(self, finished: FinishedPrompt) -> None:
-        """Collect files by their names alone. Errors: NotOnServer, ItemError; nothing was placed then."""
-        self.place([(finished, self.fetch(finished))])
+    def rescue(self, finished: FinishedPrompt) -> bool:
+        """Collect files by their names alone; whether the item is completed.
+
+        Errors: NotOnServer, ItemError, TransientError, OutputRootUnusable; nothing was placed then.
+        """
+        return self.place([(finished, self.fetch(finished))]) > 0
 
     def not_fetched(self, item: Item, error: BurstError) -> None:
         """Its outputs could not be had. Errors: the error itself, where it is neither the item's nor the answer's."""
@@ -100,6 +124,8 @@ class Settlement:
                 self._context.charge(item, _record(error))
             case TransientError():
                 self._context.set_aside(item, error)
+            case OutputRootUnusable():
+                self._context.set_recipe_aside(item, error)
             case _:
                 raise error
 

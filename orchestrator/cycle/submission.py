@@ -13,9 +13,9 @@ from orchestrator.comfyui.lookup import withdraw
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.cycle.uploads import ReadyItem
 from orchestrator.errors import (
-    DiskFull,
     ItemError,
     OutputRefused,
+    OutputRootUnusable,
     PromptRejected,
     RecipeUnusable,
     ServerBusy,
@@ -120,7 +120,7 @@ class Submission:
         except ItemError as error:
             self._context.fail(item, ErrorRecord(kind=error.kind, message=str(error)), charge=False)
             return None
-        except (RecipeUnusable, TemplateError) as error:
+        except (OutputRootUnusable, RecipeUnusable, TemplateError) as error:
             self._context.set_recipe_aside(item, error)
             return None
         return _Intent(item, prepared, item)
@@ -128,17 +128,15 @@ class Submission:
     def _refuse_occupied(self, item: Item, prepared: Prepared) -> None:
         """Before rendering: the names are inside the output root, and nothing else is in the way.
 
-        Errors: OutputRefused; RecipeUnusable where its output root itself is not usable.
+        Errors: OutputRefused, OutputRootUnusable.
         """
-        outputs, extensions = self._context.placement.outputs_of(item), prepared.extensions[:1]
+        placement = self._context.placement
+        outputs, extensions = placement.outputs_of(item), prepared.extensions[:1]
         own = [output.path for output in item.outputs]
-        try:
+        with placement.writing(outputs):
             in_the_way = outputs.occupied(
                 item.subfolder, item.name, extensions, own, prompt_ids=item.previous_prompt_ids, sidecar=item.sidecar
             )
-        except DiskFull as error:
-            # Nothing of this recipe can be placed; others may have another output root.
-            raise RecipeUnusable(prepared.recipe.recipe.id, str(error)) from error
         if in_the_way is not None:
             raise OutputRefused(f"{outputs.in_the_way(in_the_way)}; then `burst retry`")
         other = outputs.promised(item.key, item.subfolder, item.name, extensions, sidecar=item.sidecar)

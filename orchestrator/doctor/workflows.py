@@ -121,6 +121,8 @@ def check_set_aside(state: Path, found: Sequence[SetAside]) -> Iterator[Check]:
     """Recipes that the last burst could not use."""
     for one in found:
         remedy = f"{command('update', state, '--made-with', one.name)} {CHANGES}"
+        if one.items == one.submitted:
+            remedy = command("run", state)
         yield Check("recipe", "problem", one.as_text(), remedy)
 
 

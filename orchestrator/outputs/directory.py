@@ -172,12 +172,16 @@ class Outputs:
             self._remove(waiting.temporary)
 
     def remove_leftovers(self, subfolder: str, prompt_ids: Collection[str]) -> int:
-        """Remove the `.part` files that killed bursts left for these prompts; returns how many."""
+        """Remove the `.part` files that killed bursts left for these prompts; returns how many.
+
+        Errors: OutputRefused, DiskFull.
+        """
         folder = self.output_dir / names.checked_folder(subfolder)
         prefixes = tuple(names.temporary_prefix(prompt_id) for prompt_id in prompt_ids)
-        if not prefixes or not folder.is_dir():
-            return 0
-        found = [path for path in folder.iterdir() if path.name.startswith(prefixes) and path.suffix == ".part"]
+        with refusals(folder):
+            if not prefixes or not folder.is_dir():
+                return 0
+            found = [path for path in folder.iterdir() if path.name.startswith(prefixes) and path.suffix == ".part"]
         for path in found:
             self._disk.remove(path)
         return len(found)

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orchestrator.errors import OutputRefused, RecipeUnusable
+from orchestrator.errors import OutputRefused, OutputRootUnusable, RecipeUnusable
 from orchestrator.formatting import folded
 from orchestrator.outputs import names
 from orchestrator.outputs.claims import Claims, RealPaths
 from orchestrator.outputs.directory import Outputs
 from orchestrator.outputs.fetched import Fetched, Placed
+from orchestrator.outputs.root_guard import RootGuard
 from orchestrator.outputs.verification import Problem, verify
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Settings
@@ -49,6 +50,8 @@ class Placement:
         """By recipe and subfolder: where that really is, folded."""
         self._mutex = threading.RLock()
         self._outputs: dict[str, Outputs] = {}
+        """By the real path of their directory."""
+        self._guards: dict[Outputs, RootGuard] = {}
         self._abandoned = False
 
     def roots(self) -> list[Path]:
@@ -167,18 +170,29 @@ class Placement:
                 if self._abandoned:
                     made.abandon()
                 self._outputs[real] = made
+                self._guards[made] = RootGuard(root, home=self._recipes.home)
             return self._outputs[real]
 
-    def place(self, fetched: Sequence[tuple[Item, Fetched]]) -> list[list[Placed] | OutputRefused]:
-        """As `Outputs.place`, for items of any directories."""
-        outcomes: dict[int, list[Placed] | OutputRefused] = {}
+    @contextlib.contextmanager
+    def writing(self, outputs: Outputs) -> Iterator[None]:
+        """While something is done with the files of one directory. Errors: as `RootGuard.using`."""
+        with self._guards[outputs].using():
+            yield
+
+    def place(self, fetched: Sequence[tuple[Item, Fetched]]) -> list[list[Placed] | OutputRefused | OutputRootUnusable]:
+        """As `Outputs.place`, for items of any directories; one that cannot be used hinders no other."""
+        outcomes: dict[int, list[Placed] | OutputRefused | OutputRootUnusable] = {}
         groups: dict[Outputs, list[int]] = {}
         for position, (item, _) in enumerate(fetched):
             groups.setdefault(self.outputs_of(item), []).append(position)
         try:
             for outputs, positions in groups.items():
-                placed = outputs.place([fetched[position][1] for position in positions])
-                outcomes |= zip(positions, placed, strict=True)
+                try:
+                    with self.writing(outputs):
+                        placed = outputs.place([fetched[position][1] for position in positions])
+                    outcomes |= zip(positions, placed, strict=True)
+                except OutputRootUnusable as unusable:
+                    outcomes |= dict.fromkeys(positions, unusable)
         finally:
             for outputs, positions in groups.items():
                 for position in positions:

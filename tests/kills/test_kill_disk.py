@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.mounts import Mounts, fill, needs_root
 from support.projects import Ended, MakeProject, Project
 from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
 from state.item import Status
 
-Mount = Callable[[str, int], Path]
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs takes root")
-
 
 @pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Mount]:
-    """A tmpfs of so many KiB."""
-    mounted: list[Path] = []
-
-    def small(name: str, size_kib: int) -> Path:
-        place = tmp_path / name
-        place.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "tmpfs", str(place)]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("tmpfs cannot be mounted here")
-        mounted.append(place)
-        return place
-
-    yield small
-    for place in mounted:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def fill(place: Path, *, leave_bytes: int = 0) -> Path:
-    """Use the space up, but for so many bytes, in whole pages."""
-    ballast = place / "ballast"
-    free = shutil.disk_usage(place).free - leave_bytes
-    ballast.write_bytes(b"\0" * max(0, free))
-    return ballast
+def mounts(tmp_path: Path) -> Iterator[Mounts]:
+    with contextlib.closing(Mounts(tmp_path)) as made:
+        yield made
 
 
 def check_message(ended: Ended, *words: str) -> None:
@@ -62,8 +37,8 @@ def finish(project: Project, sandbox: Sandbox) -> None:
 
 
 @needs_root
-def test_a_full_output_directory(make_project: MakeProject, sandbox: Sandbox, mount: Mount) -> None:
-    output = mount("pictures", 64)
+def test_a_full_output_directory(make_project: MakeProject, sandbox: Sandbox, mounts: Mounts) -> None:
+    output = mounts.tmpfs("pictures", 64)
     project = make_project(count=6, output=output)
     ballast = fill(output, leave_bytes=8192)
     ended = project.run()
@@ -80,9 +55,9 @@ def test_a_full_output_directory(make_project: MakeProject, sandbox: Sandbox, mo
 @needs_root
 @pytest.mark.parametrize("leave_bytes", [0, 4096, 8192])
 def test_a_full_state_directory(
-    make_project: MakeProject, sandbox: Sandbox, mount: Mount, tmp_path: Path, leave_bytes: int
+    make_project: MakeProject, sandbox: Sandbox, mounts: Mounts, tmp_path: Path, leave_bytes: int
 ) -> None:
-    place = mount("state", 128)
+    place = mounts.tmpfs("state", 128)
     project = make_project(count=20, state=place / "re_render_state.json", output=tmp_path / "pictures")
     before = project.items()
     ballast = fill(place, leave_bytes=leave_bytes)
@@ -97,9 +72,9 @@ def test_a_full_state_directory(
 
 @needs_root
 def test_a_state_directory_that_fills_up_in_the_middle_of_a_burst(
-    make_project: MakeProject, sandbox: Sandbox, mount: Mount, tmp_path: Path
+    make_project: MakeProject, sandbox: Sandbox, mounts: Mounts, tmp_path: Path
 ) -> None:
-    place = mount("state", 256)
+    place = mounts.tmpfs("state", 256)
     project = make_project(count=8, state=place / "re_render_state.json", output=tmp_path / "pictures")
     sandbox.hold("render")
     with project.start_run() as run:
@@ -115,25 +90,27 @@ def test_a_state_directory_that_fills_up_in_the_middle_of_a_burst(
 
 
 @needs_root
-def test_a_read_only_output_directory(make_project: MakeProject, sandbox: Sandbox, mount: Mount) -> None:
-    output = mount("pictures", 256)
+def test_a_read_only_output_directory(make_project: MakeProject, sandbox: Sandbox, mounts: Mounts) -> None:
+    output = mounts.tmpfs("pictures", 256)
     project = make_project(output=output)
-    subprocess.run(["mount", "-o", "remount,ro", str(output)], check=True)
+    mounts.read_only(output)
     check_message(project.run(), str(output), "read-only")
     assert project.count(Status.SUBMITTED) == 3
-    subprocess.run(["mount", "-o", "remount,rw", str(output)], check=True)
+    mounts.read_only(output, is_so=False)
     finish(project, sandbox)
 
 
 @needs_root
-def test_a_read_only_state_directory(make_project: MakeProject, sandbox: Sandbox, mount: Mount, tmp_path: Path) -> None:
-    place = mount("state", 256)
+def test_a_read_only_state_directory(
+    make_project: MakeProject, sandbox: Sandbox, mounts: Mounts, tmp_path: Path
+) -> None:
+    place = mounts.tmpfs("state", 256)
     project = make_project(state=place / "re_render_state.json", output=tmp_path / "pictures")
-    subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+    mounts.read_only(place)
     check_message(project.run(), str(place), "read-only")
     assert project.burst("status", "--json").report["counts"]["pending"] == 3
     assert sandbox.counts()["posts"] == 0
-    subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
+    mounts.read_only(place, is_so=False)
     finish(project, sandbox)
 
 

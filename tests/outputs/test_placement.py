@@ -11,7 +11,8 @@ import pytest
 from support.report_project import NOON
 
 from orchestrator.comfyui import ComfyUI, OutputText
-from orchestrator.errors import OutputRefused, RecipeUnusable, StopBurst, UsageError
+from orchestrator.errors import OutputRefused, OutputRootUnusable, RecipeUnusable, StopBurst, UsageError
+from orchestrator.outputs import Fetched
 from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
@@ -198,18 +199,39 @@ def test_a_batch_has_a_directory_under_each_root_of_its_items(store: Store, plac
     assert placement.path_from(home / "B", items[1], "batch_b/a.png") == "../C/batch_b/a.png"
 
 
+def fetched_text(placement: Placement, one: Item) -> Fetched:
+    return placement.outputs_of(one).fetch(
+        cast(ComfyUI, None),
+        [],
+        [OutputText(node_id="1", kind="text", text="x")],
+        subfolder=one.subfolder,
+        filename=one.name,
+        prompt_id=f"prompt-{one.key}",
+        own=[],
+    )
+
+
+def test_a_root_that_refuses_hinders_no_other_from_being_placed(store: Store, placement: Placement) -> None:
+    """And is not tried again, even when it would take files by then."""
+    home = store.location.home
+    items = [item(store, root, key=root) for root in "BCB"]
+    fetched = [(one, fetched_text(placement, one)) for one in items]
+    (home / "B").rename(home / "away")
+    (home / "B").touch()
+    first, second, third = placement.place(fetched)
+    assert isinstance(first, OutputRootUnusable)
+    assert isinstance(third, OutputRootUnusable)
+    assert first.root == home / "B"
+    assert isinstance(second, list)
+    assert (home / "C" / "a.txt").read_text() == "x"
+    (home / "B").unlink()
+    with pytest.raises(OutputRootUnusable), placement.writing(placement.outputs_of(items[0])):
+        pytest.fail("it was tried again")
+
+
 def test_what_comes_after_the_end_is_not_placed(store: Store, placement: Placement) -> None:
     """The directory of a recipe that is first met when the run has been told to leave at once."""
     placement.abandon()
-    outputs, nobody = placement.outputs_of(item(store, "B")), cast(ComfyUI, None)
     with pytest.raises(StopBurst):
-        outputs.fetch(
-            nobody,
-            [],
-            [OutputText(node_id="1", kind="text", text="x")],
-            subfolder="",
-            filename="a",
-            prompt_id="p",
-            own=[],
-        )
+        fetched_text(placement, item(store, "B"))
     assert not list((store.location.home / "B").iterdir())

@@ -15,6 +15,7 @@ from support.burst_runs import run_quickly
 from support.projects import Graph, Project, small_template
 from support.waiting import wait_until
 
+from orchestrator.cycle.set_aside import SetAsideRecipes
 from orchestrator.init_state import init_state
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.settings import Overrides
@@ -310,6 +311,19 @@ def test_a_killed_run_charges_nobody_either(tmp_path: Path, sandbox: Sandbox) ->
     uncharged([item for item in project.items() if item.key in bad])
     assert project.run().code == 2
     assert len(sandbox.counts()["rendered_by_item"]) == 2
+
+
+def test_a_root_that_refuses_as_well_is_noted_for_what_is_submitted() -> None:
+    """Of a recipe whose graph is damaged, what is submitted can be collected, unless its output root refuses too."""
+    found = SetAsideRecipes()
+    pending = Item(key="one", status=Status.PENDING, recipe="r")
+    submitted = Item(key="two", status=Status.SUBMITTED, recipe="r", prompt_id="p")
+    assert found.add(pending, name="a.json", reason="its graph is gone")
+    assert found.add(submitted, name="a.json", reason="/B: read-only", output="/B")
+    assert not found.add(submitted, name="a.json", reason="its graph is gone")
+    (record,) = found.records()
+    assert (record.output, record.reason) == ("/B", "/B: read-only")
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("what", ["a file", "a link that leads nowhere"])
