@@ -2,7 +2,7 @@
 
 BurstError
 ├── TransientError            ask again: nothing is known yet, nothing is lost
-│   ├── ServerUnreachable     refused, reset, timed out, DNS, TLS; `may_have_arrived`: lost, or never sent
+│   ├── ServerUnreachable     refused, reset, `timed_out`, DNS, TLS; `may_have_arrived`: lost, or never sent
 │   ├── ServerBusy            429 or 5xx; `retry_after_seconds` where the server said it
 │   └── UnexpectedAnswer      not the shape ComfyUI documents: HTML, cut JSON, 404 of an endpoint, a redirect
 │       └── NotOnServer       /view knows no such file: it was deleted or never written
@@ -65,9 +65,10 @@ class TransientError(BurstError):
 class ServerUnreachable(TransientError):
     """No answer came. `may_have_arrived` is False only when the request surely never left."""
 
-    def __init__(self, message: str, *, may_have_arrived: bool) -> None:
+    def __init__(self, message: str, *, may_have_arrived: bool, timed_out: bool = False) -> None:
         super().__init__(message)
         self.may_have_arrived = may_have_arrived
+        self.timed_out = timed_out
 
 
 class ServerBusy(TransientError):

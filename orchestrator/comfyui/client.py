@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import responses
-from orchestrator.comfyui.address import shown
+from orchestrator.comfyui.address import Secrets, checked_headers, parse_address, shown
 from orchestrator.comfyui.download import Download
-from orchestrator.comfyui.http import Answer, Transport
+from orchestrator.comfyui.http import RequestsTransport
 from orchestrator.comfyui.responses import (
     HistoryEntry,
     JobStatus,
@@ -29,6 +29,8 @@ from orchestrator.comfyui.responses import (
     UploadedImage,
     WrongShape,
 )
+from orchestrator.comfyui.retrying import RetryingTransport
+from orchestrator.comfyui.transport import Answer, Transport
 from orchestrator.errors import NotOnServer, PromptRejected, UnexpectedAnswer
 
 _NO_PROMPT = "00000000-0000-4000-8000-000000000000"
@@ -37,7 +39,7 @@ _T = TypeVar("_T")
 
 class ComfyUI:
     """A client for one server. Thread-safe, except that a download belongs to the thread that opened it. `stop` ends
-    the waiting between retries.
+    the waiting between retries. `transport` carries the requests; without one, HTTP with these headers and timeouts.
 
     Every method except `submit` retries for `retry_seconds` on connection errors, 5xx and 429, but not past `deadline`
     (on the monotonic clock).
@@ -56,13 +58,25 @@ class ComfyUI:
         deadline: float | None = None,
         stop: threading.Event | None = None,
         clock: Clock | None = None,
+        transport: Transport | None = None,
     ) -> None:
+        address = parse_address(url)
+        headers = checked_headers(headers or {}, address)
+        self.url = address.url
+        """The server's address, without secrets."""
         self.client_id = client_id or uuid.uuid4().hex
-        self.transport = Transport(
-            url,
-            headers=headers or {},
-            connect_timeout_seconds=connect_timeout_seconds,
-            read_timeout_seconds=read_timeout_seconds,
+        self._secrets = Secrets(headers, address.password)
+        self._requests = RetryingTransport(
+            transport
+            or RequestsTransport(
+                self.url,
+                headers=headers,
+                secrets=self._secrets,
+                connect_timeout_seconds=connect_timeout_seconds,
+                read_timeout_seconds=read_timeout_seconds,
+            ),
+            self.url,
+            secrets=self._secrets,
             retry_seconds=retry_seconds,
             deadline=deadline,
             stop=stop or threading.Event(),
@@ -83,32 +97,27 @@ class ComfyUI:
         self.close()
 
     def close(self) -> None:
-        self.transport.close()
-
-    @property
-    def url(self) -> str:
-        """The server's address, without secrets."""
-        return self.transport.url
+        self._requests.close()
 
     @property
     def requests_made(self) -> int:
         """Number of requests sent so far, including retries and redirects."""
-        return self.transport.requests_made
+        return self._requests.requests_made
 
     @property
     def failures(self) -> int:
         """Number of requests without a response so far; after one, the server may have restarted and lost its queue."""
-        return self.transport.failures
+        return self._requests.failures
 
     @property
     def trouble(self) -> str | None:
         """Why requests are being retried, or why retrying failed; None after the next response."""
-        return self.transport.trouble
+        return self._requests.trouble
 
     @property
     def pushbacks(self) -> int:
         """Number of 429 responses and timeouts so far: a reason to poll less often."""
-        return self.transport.pushbacks
+        return self._requests.pushbacks
 
     def submit(
         self, graph: Mapping[str, Any], *, prompt_id: str, number: float, extra_data: Mapping[str, Any]
@@ -133,11 +142,11 @@ class ComfyUI:
 
     def left_out(self, submitted: Submitted) -> PromptRejected:
         """The server's errors for the outputs that it left out of a queued prompt."""
-        return responses.partly_rejected(submitted.node_errors, self.transport.secrets.hidden)
+        return responses.partly_rejected(submitted.node_errors, self._secrets.hidden)
 
     def history(self, prompt_id: str) -> HistoryEntry | None:
         """`GET /history/{id}`. None while the prompt is queued or running, and if the server does not know it."""
-        hide = self.transport.secrets.hidden
+        hide = self._secrets.hidden
         return self._get(
             f"/history/{quote(prompt_id, safe='')}", lambda body: responses.read_history(prompt_id, body, hide)
         )
@@ -188,8 +197,8 @@ class ComfyUI:
     def view(self, file: OutputFile, *, offset: int = 0) -> Iterator[Download]:
         """`GET /view` as a stream; the read timeout applies to each chunk. Errors: NotOnServer."""
         path = f"{self._decided_base()}/view"
-        query = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
-        with self.transport.stream(path, query=query, offset=offset) as download:
+        params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
+        with self._requests.stream(path, params=params, offset=offset) as download:
             self._expect_file(download, path, file, offset)
             yield download
 
@@ -217,20 +226,20 @@ class ComfyUI:
         """
         fields = {"subfolder": subfolder, "type": "input", "overwrite": "true" if overwrite else "false"}
         path = f"{self._decided_base()}/upload/image"
-        answer = self.transport.ask("POST", path, form={**fields, "image": (name, data)}, patient=True)
+        answer = self._requests.ask("POST", path, form={**fields, "image": (name, data)}, patient=True)
         self._expect_ok(answer)
         return self._read(answer, responses.read_uploaded)
 
     def _get(self, path: str, read: Callable[[object], _T]) -> _T:
         if self._base is not None:
-            return self._got(self.transport.ask("GET", self._base + path, patient=True), read)
+            return self._got(self._requests.ask("GET", self._base + path, patient=True), read)
         try:
-            found = self._got(self.transport.ask("GET", f"/api{path}", patient=True), read)
+            found = self._got(self._requests.ask("GET", f"/api{path}", patient=True), read)
             self._base = "/api"
         except UnexpectedAnswer as error:
             if error.status not in (200, 404, 405):
                 raise
-            found = self._got(self.transport.ask("GET", path, patient=True), read)
+            found = self._got(self._requests.ask("GET", path, patient=True), read)
             self._base = ""
         return found
 
@@ -245,7 +254,7 @@ class ComfyUI:
         return self._base or ""
 
     def _post(self, path: str, body: Mapping[str, Any], *, patient: bool) -> Answer:
-        return self.transport.ask("POST", path, body=json.dumps(body).encode(), patient=patient)
+        return self._requests.ask("POST", path, body=json.dumps(body).encode(), patient=patient)
 
     def _command(self, path: str, body: Mapping[str, Any]) -> None:
         answer = self._post(self._decided_base() + path, body, patient=True)
@@ -256,7 +265,7 @@ class ComfyUI:
     def _job(self, prompt_id: str) -> JobStatus | None:
         if self._has_jobs is False:
             return None
-        answer = self.transport.ask("GET", f"/api/jobs/{quote(prompt_id, safe='')}", patient=True)
+        answer = self._requests.ask("GET", f"/api/jobs/{quote(prompt_id, safe='')}", patient=True)
         if answer.status not in (404, 405):
             self._expect_ok(answer)
             status = self._read(answer, responses.read_job)
@@ -266,7 +275,7 @@ class ComfyUI:
         return None
 
     def _rejection(self, body: object) -> PromptRejected:
-        return responses.read_rejection(body, self.transport.secrets.hidden)
+        return responses.read_rejection(body, self._secrets.hidden)
 
     def _read(self, answer: Answer, read: Callable[[object], _T]) -> _T:
         try:
@@ -284,11 +293,11 @@ class ComfyUI:
     def _target(self, answer: Answer) -> str:
         location = answer.headers.get("Location", "")
         with contextlib.suppress(ValueError):
-            return self.transport.secrets.hidden(shown(location)) if "://" in location else location.partition("?")[0]
+            return self._secrets.hidden(shown(location)) if "://" in location else location.partition("?")[0]
         return "no readable address"
 
     def _unexpected(self, answer: Answer, what: str) -> UnexpectedAnswer:
-        said = self.transport.secrets.snippet(answer.body)
+        said = self._secrets.snippet(answer.body)
         quoted = f" ({said})" if said else ""
         return UnexpectedAnswer(
             f"{self.url}: {answer.method} {answer.path} answered {answer.status}{quoted}: {what}", status=answer.status

@@ -1,36 +1,29 @@
-"""A response body that is still being received."""
+"""A file that is still being received."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
-import requests
-
+from orchestrator.comfyui.transport import Stream
 from orchestrator.errors import ServerUnreachable
 
 CHUNK_BYTES = 1 << 16
 """A broken connection loses at most this much: urllib3 returns a chunk complete or not at all."""
 
+_FIRST_BYTES = 4096
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
 
 
 class Download:
-    """A response body that is still being received. `offset` is its first byte: 0 if the server does not resume."""
+    """A file that is still being received. `offset` is its first byte: 0 if the server does not resume."""
 
-    def __init__(
-        self,
-        response: requests.Response,
-        *,
-        elsewhere: bool,
-        broken: Callable[[requests.RequestException], ServerUnreachable],
-    ) -> None:
-        self.status = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        self.elsewhere = elsewhere
-        """Received from another server, after a redirect."""
-        self._response = response
-        self._broken = broken
+    def __init__(self, stream: Stream, *, note_break: Callable[[ServerUnreachable], None]) -> None:
+        self.status = stream.status
+        self.headers = stream.headers
+        self.elsewhere = stream.elsewhere
+        self._stream = stream
+        self._note_break = note_break
         length = _count(self.headers.get("Content-Length")) if self._is_plain else None
         found = _CONTENT_RANGE.fullmatch(self.headers.get("Content-Range", ""))
         self.offset = int(found[1]) if found and self.status == 206 else 0
@@ -44,24 +37,25 @@ class Download:
     def iter_chunks(self) -> Iterator[bytes]:
         """The body in chunks of at most `CHUNK_BYTES`. Errors: ServerUnreachable if the connection breaks."""
         try:
-            yield from self._response.iter_content(CHUNK_BYTES)
-        except requests.RequestException as error:
-            raise self._broken(error) from error
+            yield from self._stream.chunks(CHUNK_BYTES)
+        except ServerUnreachable as error:
+            self._note_break(error)
+            raise
 
     def first_bytes(self) -> bytes:
         """The beginning of a body that is not a file, for messages; empty if it cannot be read."""
-        return first_bytes(self._response)
+        return first_bytes(self._stream)
 
     @property
     def _is_plain(self) -> bool:
         return self.headers.get("Content-Encoding", "identity") == "identity"
 
 
-def first_bytes(response: requests.Response) -> bytes:
+def first_bytes(stream: Stream) -> bytes:
     """The beginning of a body for messages; empty if it cannot be read."""
     try:
-        return next(response.iter_content(4096), b"")
-    except requests.RequestException:
+        return next(stream.chunks(_FIRST_BYTES), b"")
+    except ServerUnreachable:
         return b""
 
 

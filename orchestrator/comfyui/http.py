@@ -1,18 +1,10 @@
-"""HTTP for one server: requests, retries, and credentials that are sent to that server only.
-
-Independent of ComfyUI: every status below 500 except 429 is returned, and interpreted by `client.py`.
-"""
+"""The transport over HTTP, with requests: sessions, timeouts, redirects, and what each failure is called."""
 
 from __future__ import annotations
 
-import contextlib
-import email.utils
 import io
-import re
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urljoin
 
@@ -20,12 +12,10 @@ import requests
 from urllib3 import encode_multipart_formdata
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError
 
-from orchestrator.clock import Clock
-from orchestrator.comfyui.address import DEFAULT_PORTS, Secrets, checked_headers, origin, parse_address, shown_origin
-from orchestrator.comfyui.download import Download, first_bytes
-from orchestrator.comfyui.retrying import RetryPolicy
+from orchestrator.comfyui.address import DEFAULT_PORTS, Secrets, origin, shown_origin
 from orchestrator.comfyui.session import Session
-from orchestrator.errors import ServerBusy, ServerUnreachable, UnexpectedAnswer
+from orchestrator.comfyui.transport import Answer, Form, Stream
+from orchestrator.errors import ServerUnreachable, UnexpectedAnswer
 
 MAX_REDIRECTS = 5
 _HELD_BACK_BYTES = 4 << 20
@@ -33,133 +23,65 @@ _HELD_BACK_BYTES = 4 << 20
 _SLOWEST_BYTES_PER_SECOND = 100_000
 """The slowest link on which a form can be sent without a timeout."""
 
-Form = Mapping[str, str | tuple[str, bytes]]
-"""Fields of a form; a file is its name and bytes."""
 
-
-@dataclass(frozen=True)
-class Answer:
-    """A complete response. `path` is the requested one, without the server's address."""
-
-    method: str
-    path: str
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-
-
-class Transport:
-    """Requests to one server. Thread-safe; up to ten threads reuse connections.
-
-    A `Download` belongs to the thread that opened it. `close` does not end requests in progress.
-    """
+class RequestsTransport:
+    """Requests to one server; up to ten threads reuse connections. Credentials are sent to that server only."""
 
     def __init__(
         self,
         url: str,
         *,
         headers: Mapping[str, str],
+        secrets: Secrets,
         connect_timeout_seconds: float,
         read_timeout_seconds: float,
-        retry_seconds: float,
-        deadline: float | None,
-        stop: threading.Event,
-        clock: Clock,
     ) -> None:
-        address = parse_address(url)
-        self.url = address.url
         self.requests_made = 0
-        self.failures = 0
-        """Number of requests without a response; after one, the server may have restarted."""
-        self.pushbacks = 0
-        """Number of 429 responses and of timeouts (connecting, response, body chunk): a reason to poll less often."""
-        self._headers = checked_headers(headers, address)
-        self.secrets = Secrets(self._headers, address.password)
+        self._url = url
+        self._secrets = secrets
         self._timeouts = (connect_timeout_seconds, read_timeout_seconds)
-        self._clock = clock
         self._counting = threading.Lock()
-        self._patience = RetryPolicy(self.url, retry_seconds=retry_seconds, deadline=deadline, stop=stop, clock=clock)
-        self._session = Session(self._headers)
+        self._session = Session(headers)
         self._stranger_session = Session({})
 
-    @property
-    def trouble(self) -> str | None:
-        """Why requests are being retried, or why retrying failed; None after the next response."""
-        return self._patience.trouble
-
     def __repr__(self) -> str:
-        return f"Transport({self.url!r})"
+        return f"RequestsTransport({self._url!r})"
 
     def close(self) -> None:
         self._session.close()
         self._stranger_session.close()
 
-    def ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-        form: Form | None = None,
-        patient: bool,
-    ) -> Answer:
-        """One complete response; redirects are not followed. `patient` retries, so the request must be safe to repeat.
-
-        Errors: ServerUnreachable, ServerBusy (429 and 5xx).
-        """
-        parts: dict[str, Any] = {"params": query, "data": body, "timeout": self._timeouts}
+    def exchange(self, method: str, path: str, *, body: bytes | None = None, form: Form | None = None) -> Answer:
+        parts: dict[str, Any] = {"data": body, "timeout": self._timeouts}
         if body is not None:
             parts["headers"] = {"Content-Type": "application/json"}
         if form is not None:
-            body, content_type = encode_multipart_formdata(form)
-            parts["headers"] = {"Content-Type": content_type}
-            held_seconds = min(len(body), _HELD_BACK_BYTES) / _SLOWEST_BYTES_PER_SECOND
-            parts["timeout"] = (self._timeouts[0], self._timeouts[1] + held_seconds)
-
-        def once() -> Answer:
-            if form is not None:
+            encoded, content_type = encode_multipart_formdata(form)
+            held_seconds = min(len(encoded), _HELD_BACK_BYTES) / _SLOWEST_BYTES_PER_SECOND
+            parts = {
                 # As a stream: the connect timeout would apply to sending all of the bytes.
-                parts["data"] = io.BytesIO(body or b"")
-            with self._send(method, path, self.url + path, self._session, **parts) as response:
-                self._refuse_busy(method, path, response)
-                return Answer(method, path, response.status_code, response.headers, response.content)
+                "data": io.BytesIO(encoded),
+                "headers": {"Content-Type": content_type},
+                "timeout": (self._timeouts[0], self._timeouts[1] + held_seconds),
+            }
+        with self._send(method, path, self._url + path, self._session, **parts) as response:
+            return Answer(method, path, response.status_code, response.headers, response.content)
 
-        return self._patience.keep_trying(once) if patient else once()
-
-    @contextlib.contextmanager
-    def stream(self, path: str, *, query: Mapping[str, str], offset: int) -> Iterator[Download]:
-        """An open GET, starting at byte `offset` if the server can. Redirects are followed without the user's headers.
-
-        Opening is retried, reading is not. Errors: as `ask`; UnexpectedAnswer for a redirect that cannot be followed.
-        """
+    def stream(self, path: str, *, params: Mapping[str, str], offset: int) -> Stream:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
-        response, elsewhere = self._patience.keep_trying(lambda: self._open(path, query, headers))
-        with contextlib.closing(response):
-            yield Download(response, elsewhere=elsewhere, broken=lambda error: self._broken_off(path, error))
-
-    def unreachable(self, method: str, path: str, error: BaseException) -> ServerUnreachable:
-        """An exception of requests as one of ours."""
-        reason = self.secrets.hidden(reason_of(error, self._timeouts))
-        arrived = not _never_connected(error)
-        advice = "its answer is unknown" if arrived else _advice(error)
-        return ServerUnreachable(f"{self.url}: {method} {path}: {reason}; {advice}", may_have_arrived=arrived)
-
-    def _open(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> tuple[requests.Response, bool]:
-        url, session, params = self.url + path, self._session, query
+        url, session, query = self._url + path, self._session, params
         for _ in range(MAX_REDIRECTS + 1):
             response = self._send(
-                "GET", path, url, session, params=params, headers=headers, timeout=self._timeouts, stream=True
+                "GET", path, url, session, params=query, headers=headers, timeout=self._timeouts, stream=True
             )
             if not response.is_redirect:
-                with _closed_on_error(response):
-                    self._refuse_busy("GET", path, response)
-                return response, session is self._stranger_session
+                elsewhere = session is self._stranger_session
+                return _Body(response, elsewhere=elsewhere, broken=lambda error: self._unreachable("GET", path, error))
             with response:
-                url, params = self._redirected_to(path, response), {}
-            if origin(url) != origin(self.url):
+                url, query = self._redirected_to(path, response), {}
+            if origin(url) != origin(self._url):
                 session = self._stranger_session
-        raise UnexpectedAnswer(f"{self.url}: GET {path} was redirected more than {MAX_REDIRECTS} times", status=302)
+        raise UnexpectedAnswer(f"{self._url}: GET {path} was redirected more than {MAX_REDIRECTS} times", status=302)
 
     def _redirected_to(self, path: str, response: requests.Response) -> str:
         try:
@@ -169,7 +91,7 @@ class Transport:
         except ValueError:
             pass
         status = response.status_code
-        raise UnexpectedAnswer(f"{self.url}: GET {path} answered {status} and points to no web address", status=status)
+        raise UnexpectedAnswer(f"{self._url}: GET {path} answered {status} and points to no web address", status=status)
 
     def _send(
         self, method: str, path: str, url: str, session: requests.Session, *, stream: bool = False, **parts: Any
@@ -179,60 +101,45 @@ class Transport:
         try:
             return session.request(method, url, allow_redirects=False, stream=stream, **parts)
         except requests.RequestException as error:
-            with self._counting:
-                self.failures += 1
-                self.pushbacks += _timed_out(error)
-            if url == self.url + path:
-                raise self.unreachable(method, path, error) from error
+            if url == self._url + path:
+                raise self._unreachable(method, path, error) from error
             # The text of the cause would show the whole URL, which may be signed.
-            raise self.unreachable(method, f"{path}, redirected to {shown_origin(url)}", error) from None
+            raise self._unreachable(method, f"{path}, redirected to {shown_origin(url)}", error) from None
 
-    def _broken_off(self, path: str, error: requests.RequestException) -> ServerUnreachable:
-        with self._counting:
-            self.pushbacks += _timed_out(error)
-        return self.unreachable("GET", path, error)
-
-    def _refuse_busy(self, method: str, path: str, response: requests.Response) -> None:
-        status = response.status_code
-        if status != 429 and status < 500:
-            return
-        if status == 429:
-            with self._counting:
-                self.pushbacks += 1
-        said = self.secrets.snippet(first_bytes(response)) or "no text"
-        wait_seconds = _retry_after(response.headers, self._clock)
-        asks = "" if wait_seconds is None else f" and asks to wait {wait_seconds:g} s"
-        advice = "see what limits the requests to it" if status == 429 else "see the server's log"
-        raise ServerBusy(
-            f"{self.url}: {method} {path} answered {status} ({said}){asks}; if it goes on, {advice}",
-            status=status,
-            retry_after_seconds=wait_seconds,
+    def _unreachable(self, method: str, path: str, error: BaseException) -> ServerUnreachable:
+        """An exception of requests as one of ours."""
+        reason = self._secrets.hidden(reason_of(error, self._timeouts))
+        arrived = not _never_connected(error)
+        advice = "its answer is unknown" if arrived else _advice(error)
+        return ServerUnreachable(
+            f"{self._url}: {method} {path}: {reason}; {advice}", may_have_arrived=arrived, timed_out=_timed_out(error)
         )
 
 
-@contextlib.contextmanager
-def _closed_on_error(response: requests.Response) -> Iterator[None]:
-    with contextlib.ExitStack() as undo:
-        undo.callback(response.close)
-        yield
-        undo.pop_all()
+class _Body:
+    """An open response of requests as a `Stream`."""
 
+    def __init__(
+        self,
+        response: requests.Response,
+        *,
+        elsewhere: bool,
+        broken: Callable[[requests.RequestException], ServerUnreachable],
+    ) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.elsewhere = elsewhere
+        self._response = response
+        self._broken = broken
 
-def _retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
-    """Seconds, from either format of RFC 9110 §10.2.3. A date is relative to the server's clock, which may differ."""
-    value = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"\d{1,9}", value):
-        return float(value)
-    due = _time(value)
-    return None if due is None else max(0.0, (due - (_time(headers.get("Date", "")) or clock.now())).total_seconds())
+    def chunks(self, most_bytes: int) -> Iterator[bytes]:
+        try:
+            yield from self._response.iter_content(most_bytes)
+        except requests.RequestException as error:
+            raise self._broken(error) from error
 
-
-def _time(value: str) -> datetime | None:
-    try:
-        found = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else None
+    def close(self) -> None:
+        self._response.close()
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,13 +1,20 @@
-"""Retries: the only retry layer, with growing pauses and a time limit."""
+"""Retries: the only retry layer, with growing pauses and a time limit, and the counts of what went wrong."""
 
 from __future__ import annotations
 
+import contextlib
+import email.utils
 import logging
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.clock import Clock
+from orchestrator.comfyui.address import Secrets
+from orchestrator.comfyui.download import Download, first_bytes
+from orchestrator.comfyui.transport import Answer, Form, Stream, Transport
 from orchestrator.errors import ServerBusy, ServerUnreachable, TransientError
 
 if TYPE_CHECKING:
@@ -20,6 +27,105 @@ _SAID_AT_TRY = 3
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 5.0
 _T = TypeVar("_T")
+
+
+class RetryingTransport:
+    """Requests to one server, repeated where that is safe; 429 and 5xx are ServerBusy. Thread-safe."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        url: str,
+        *,
+        secrets: Secrets,
+        retry_seconds: float,
+        deadline: float | None,
+        stop: threading.Event,
+        clock: Clock,
+    ) -> None:
+        """The limits are those of `RetryPolicy`."""
+        self.failures = 0
+        """Number of requests without a response; after one, the server may have restarted."""
+        self.pushbacks = 0
+        """Number of 429 responses and of timeouts (connecting, response, body chunk): a reason to poll less often."""
+        self._transport = transport
+        self._url = url
+        self._secrets = secrets
+        self._clock = clock
+        self._counting = threading.Lock()
+        self._policy = RetryPolicy(url, retry_seconds=retry_seconds, deadline=deadline, stop=stop, clock=clock)
+
+    @property
+    def requests_made(self) -> int:
+        return self._transport.requests_made
+
+    @property
+    def trouble(self) -> str | None:
+        return self._policy.trouble
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def ask(
+        self, method: str, path: str, *, body: bytes | None = None, form: Form | None = None, patient: bool
+    ) -> Answer:
+        """One complete response. `patient` retries, so the request must be safe to repeat.
+
+        Errors: ServerUnreachable, ServerBusy (429 and 5xx).
+        """
+
+        def once() -> Answer:
+            with self._failures_counted():
+                answer = self._transport.exchange(method, path, body=body, form=form)
+            if _is_busy(answer.status):
+                raise self._busy(answer)
+            return answer
+
+        return self._policy.keep_trying(once) if patient else once()
+
+    @contextlib.contextmanager
+    def stream(self, path: str, *, params: Mapping[str, str], offset: int) -> Iterator[Download]:
+        """An open GET. Opening is retried, reading is not. Errors: as `ask` and `Transport.stream`."""
+
+        def once() -> Stream:
+            with self._failures_counted():
+                stream = self._transport.stream(path, params=params, offset=offset)
+            if _is_busy(stream.status):
+                with contextlib.closing(stream):
+                    raise self._busy(Answer("GET", path, stream.status, stream.headers, first_bytes(stream)))
+            return stream
+
+        with contextlib.closing(self._policy.keep_trying(once)) as stream:
+            yield Download(stream, note_break=self._count_timeout)
+
+    @contextlib.contextmanager
+    def _failures_counted(self) -> Iterator[None]:
+        try:
+            yield
+        except ServerUnreachable as error:
+            with self._counting:
+                self.failures += 1
+            self._count_timeout(error)
+            raise
+
+    def _count_timeout(self, error: ServerUnreachable) -> None:
+        with self._counting:
+            self.pushbacks += error.timed_out
+
+    def _busy(self, answer: Answer) -> ServerBusy:
+        if answer.status == 429:
+            with self._counting:
+                self.pushbacks += 1
+        said = self._secrets.snippet(answer.body) or "no text"
+        wait_seconds = _retry_after(answer.headers, self._clock)
+        asks = "" if wait_seconds is None else f" and asks to wait {wait_seconds:g} s"
+        advice = "see what limits the requests to it" if answer.status == 429 else "see the server's log"
+        return ServerBusy(
+            f"{self._url}: {answer.method} {answer.path} answered {answer.status} ({said}){asks}; "
+            f"if it goes on, {advice}",
+            status=answer.status,
+            retry_after_seconds=wait_seconds,
+        )
 
 
 class RetryPolicy:
@@ -99,3 +205,24 @@ def _log_pause(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     level = logging.WARNING if state.attempt_number == _SAID_AT_TRY else logging.INFO
     logger.log(level, "%s; asking again in %.1f s", error, state.upcoming_sleep)
+
+
+def _is_busy(status: int) -> bool:
+    return status == 429 or status >= 500
+
+
+def _retry_after(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """Seconds, from either format of RFC 9110 §10.2.3. A date is relative to the server's clock, which may differ."""
+    value = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"\d{1,9}", value):
+        return float(value)
+    due = _time(value)
+    return None if due is None else max(0.0, (due - (_time(headers.get("Date", "")) or clock.now())).total_seconds())
+
+
+def _time(value: str) -> datetime | None:
+    try:
+        found = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None

@@ -506,7 +506,7 @@ def test_no_message_log_or_repr_holds_a_secret(
     assert "asking again in" in caplog.text
     assert TOKEN not in caplog.text
     client = ComfyUI(f"http://user:{TOKEN}@h:1", headers=secret_headers)
-    assert TOKEN not in f"{client!r} {client.transport!r} {client.transport.secrets!r} {client.url}"
+    assert TOKEN not in f"{client!r} {client._secrets!r} {client.url}"
     assert TOKEN not in repr(parse_address(f"http://user:{TOKEN}@h:1"))
 
 

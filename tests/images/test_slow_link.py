@@ -87,4 +87,4 @@ def test_a_link_over_which_nothing_moves_is_told_as_such() -> None:
         with ComfyUI(url, connect_timeout_seconds=0.3, retry_seconds=0.0) as client:
             form = {"image": ("a.png", bytes(16 * MIB))}
             with pytest.raises(ServerUnreachable, match=r"nothing went through within 0\.3 s; its answer is unknown"):
-                client.transport.ask("POST", "/upload/image", form=form, patient=False)
+                client._requests.ask("POST", "/upload/image", form=form, patient=False)
