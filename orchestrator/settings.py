@@ -9,7 +9,9 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
 
 from orchestrator.comfyui.address import parse_address
 from orchestrator.cycle.pacing import ABANDON_AFTER_SECONDS
@@ -26,6 +28,7 @@ from orchestrator.servers import (
     read_servers,
     servers_table,
 )
+from orchestrator.shapes import WrongShape, shaped
 from state.store import FORMAT_VERSION, READABLE_VERSIONS
 
 if TYPE_CHECKING:
@@ -38,7 +41,33 @@ HEADERS_VARIABLE = "COMFYUI_HEADERS"
 """One `Name: value` a line."""
 _FROM_ENVIRONMENT = "env:"
 _VERSION_LINE = re.compile(r"^(\s*version\s*=\s*)\d+(?=\s*(#.*)?$)", re.MULTILINE)
-_KNOWN = {"version", "template", "output_dir", "servers", "bindings", "headers", "abandon_after_seconds"}
+
+
+class SettingsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """settings.toml as it is written."""
+
+    version: int = FORMAT_VERSION
+    template: str | None = None
+    output_dir: Annotated[str, msgspec.Meta(min_length=1)] = "output"
+    servers: (
+        Annotated[dict[str, str], msgspec.Meta(min_length=1)] | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    ) = (DEFAULT_SERVER,)
+    """Addresses by name; a list of addresses as version 1 wrote it."""
+    bindings: dict[str, str] = {}
+    headers: dict[str, str | dict[str, Any]] = {}
+    """For every server; a table holds those of one, headed by its name or address."""
+    abandon_after_seconds: Annotated[float, msgspec.Meta(ge=0)] = ABANDON_AFTER_SECONDS
+
+
+_EXPECTED = {
+    "version": f"expected a whole number, such as {FORMAT_VERSION}",
+    "template": "expected a name or a path",
+    "output_dir": "expected text",
+    "servers": f'expected NAME = "address" pairs, or a list such as ["{DEFAULT_SERVER}"]',
+    "bindings": 'expected NAME = "text" pairs',
+    "headers": 'expected NAME = "text" pairs',
+    "abandon_after_seconds": "expected seconds, such as 3600, or inf for never",
+}
 
 
 @dataclass(frozen=True)
@@ -136,15 +165,14 @@ def kept_settings(state_file: Path) -> Settings:
     home = state_file.resolve().parent
     document = _document(state_file)
     path, kept = document.shown(), _read(document)
-    headers, own_headers = _headers(path, kept)
     return Settings(
-        output_dir=home / _text(path, kept, "output_dir", "output"),
-        template=_template(home, kept.get("template")),
-        servers=read_servers(kept.get("servers", (DEFAULT_SERVER,)), source=f"{path}: servers"),
-        bindings=kept.get("bindings", {}),
-        headers=headers,
-        own_headers=own_headers,
-        abandon_after_seconds=kept.get("abandon_after_seconds", ABANDON_AFTER_SECONDS),
+        output_dir=home / kept.output_dir,
+        template=_template(home, kept.template),
+        servers=read_servers(kept.servers, source=f"{path}: servers"),
+        bindings=kept.bindings,
+        headers={name: value for name, value in kept.headers.items() if isinstance(value, str)},
+        own_headers=_own_headers(path, kept),
+        abandon_after_seconds=kept.abandon_after_seconds,
     )
 
 
@@ -194,7 +222,7 @@ def save_settings(state_file: Path, settings: Settings) -> None:
 
 def settings_version(store: StateParts) -> int | None:
     """The format version of what is remembered for the state; None where nothing is. Errors: as `load_settings`."""
-    return int(_read(store.settings).get("version", FORMAT_VERSION)) if store.settings.exists() else None
+    return _read(store.settings).version if store.settings.exists() else None
 
 
 def update_version(store: StateParts) -> None:
@@ -204,7 +232,7 @@ def update_version(store: StateParts) -> None:
     """
     if settings_version(store) in (None, FORMAT_VERSION):
         return
-    wanted = _read(store.settings) | {"version": FORMAT_VERSION}
+    wanted = _table(store.settings) | {"version": FORMAT_VERSION}
     text = _VERSION_LINE.sub(rf"\g<1>{FORMAT_VERSION}", store.settings.read() or "", count=1)
     if _parsed(text) != wanted:
         import tomli_w
@@ -243,60 +271,51 @@ def _resolved(name: str, value: str) -> str:
     return os.environ[variable]
 
 
-def _read(document: SettingsDocument) -> dict[str, Any]:
+def _table(document: SettingsDocument) -> dict[str, Any]:
+    """What the file holds, in a format version that this burst knows. Errors: SettingsError, StateVersionError."""
     path = document.shown()
     try:
-        kept = tomllib.loads(document.read() or "")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        table = tomllib.loads(document.read() or "")
+    except (ValueError, RecursionError, OSError) as error:
         raise SettingsError(f"{path}: {error}; mend it, or run `burst init` again") from error
-    version = kept.get("version", FORMAT_VERSION)
-    if version not in READABLE_VERSIONS:
+    version = table.get("version", FORMAT_VERSION)
+    if version not in list(READABLE_VERSIONS):
         raise StateVersionError(
             Path(path),
             f"written in format version {version}; this burst knows version {FORMAT_VERSION}. "
             "Use the burst that wrote it, or a newer one.",
         )
-    unknown = sorted(set(kept) - _KNOWN)
-    if unknown:
-        raise SettingsError(f"{path}: unknown name {unknown[0]!r}; known: {', '.join(sorted(_KNOWN))}")
-    _check_shapes(path, kept)
-    return kept
+    return table
 
 
-def _check_shapes(path: str, kept: Mapping[str, Any]) -> None:
-    servers = kept.get("servers", [DEFAULT_SERVER])
-    addresses = servers.values() if isinstance(servers, dict) else servers if isinstance(servers, list) else ()
-    if not addresses or not all(isinstance(address, str) for address in addresses):
-        raise SettingsError(f'{path}: servers: expected NAME = "address" pairs, or a list such as ["{DEFAULT_SERVER}"]')
-    bindings, (common, own) = kept.get("bindings", {}), _headers(path, kept)
-    tables = {"[bindings]": bindings, "[headers]": common} | {f'[headers."{url}"]': table for url, table in own.items()}
-    for heading, table in tables.items():
-        if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
-            raise SettingsError(f'{path}: {heading}: expected NAME = "text" pairs')
-    if not isinstance(kept.get("template", ""), str):
-        raise SettingsError(f"{path}: template: expected a name or a path")
-    seconds = kept.get("abandon_after_seconds", 0)
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
-        raise SettingsError(f"{path}: abandon_after_seconds: expected seconds, such as 3600, or inf for never")
+def _read(document: SettingsDocument) -> SettingsFile:
+    """Errors: SettingsError that names the place in the file, StateVersionError."""
+    try:
+        return shaped(_table(document), SettingsFile)
+    except WrongShape as error:
+        raise SettingsError(f"{document.shown()}: {_described(error)}") from error
 
 
-def _headers(path: str, kept: Mapping[str, Any]) -> tuple[Any, dict[str, dict[str, Any]]]:
-    """The headers for every server; and by name or address those of one: `[headers."http://host:8188"]`."""
-    headers = kept.get("headers", {})
-    if not isinstance(headers, dict):
-        return headers, {}
+def _described(error: WrongShape) -> str:
+    if error.is_unknown:
+        return f"unknown name {error.place!r}; known: {', '.join(sorted(SettingsFile.__struct_fields__))}"
+    name = re.split(r"[.\[]", error.place)[0]
+    return f"{f'[{name}]' if name in ('bindings', 'headers') else name}: {_EXPECTED.get(name, error.reason)}"
+
+
+def _own_headers(path: str, kept: SettingsFile) -> dict[str, dict[str, str]]:
+    """The headers of one server by its name or address: `[headers."http://host:8188"]`. Errors: SettingsError."""
     own = {}
-    for text in [name for name, value in headers.items() if isinstance(value, dict)]:
+    for text, table in kept.headers.items():
+        if isinstance(table, str):
+            continue
         with located(f"{path}: a table among [headers] is headed by no server's name or address", SettingsError):
-            own[text if is_name(text) else parse_address(text).url] = headers[text]
-    return {name: value for name, value in headers.items() if not isinstance(value, dict)}, own
-
-
-def _text(path: str, kept: Mapping[str, Any], name: str, default: str) -> str:
-    value = kept.get(name, default)
-    if not isinstance(value, str) or not value:
-        raise SettingsError(f"{path}: {name}: expected text")
-    return value
+            heading = text if is_name(text) else parse_address(text).url
+        try:
+            own[heading] = shaped(table, dict[str, str])
+        except WrongShape as error:
+            raise SettingsError(f'{path}: [headers."{heading}"]: {_EXPECTED["headers"]}') from error
+    return own
 
 
 def _template(home: Path, kept: str | None) -> str | None:

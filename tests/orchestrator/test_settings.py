@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import traceback
 from pathlib import Path
 from typing import Any
@@ -224,29 +225,52 @@ def test_a_header_is_a_name_and_a_value(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
-        ("servers = 'http://x'", "servers"),
-        ("servers = []", "servers"),
-        ("servers = [1]", "servers"),
-        ("output_dir = 3", "output_dir"),
-        ("template = 3", "template"),
-        ("[bindings]\nprompt = 3", r"\[bindings\]"),
-        ("headers = 3", r"\[headers\]"),
-        ("[headers]\nA = 3", r"\[headers\]"),
-        ("[headers.'http://u:hunter2@a']\nA = 3", r'\[headers."http://a"\]'),
-        ("[headers.'ftp://a']\nA = 'env:B'", "headed by no server's name or address"),
-        ("colour = 'red'", "colour"),
-        ("servers = [", "settings.toml"),
+        ("servers = 'http://x'", 'servers: expected NAME = "address" pairs, or a list such as ["http://'),
+        ("servers = []", "servers: expected NAME"),
+        ("servers = {}", "servers: expected NAME"),
+        ("servers = [1]", "servers: expected NAME"),
+        ("servers = {gpu = 1}", "servers: expected NAME"),
+        ("servers = 2001-01-01", "servers: expected NAME"),
+        ("output_dir = 3", "output_dir: expected text"),
+        ("output_dir = ''", "output_dir: expected text"),
+        ("template = 3", "template: expected a name or a path"),
+        ("bindings = []", '[bindings]: expected NAME = "text" pairs'),
+        ("[bindings]\nprompt = 3", '[bindings]: expected NAME = "text" pairs'),
+        ("headers = 3", '[headers]: expected NAME = "text" pairs'),
+        ("[headers]\nA = 3", '[headers]: expected NAME = "text" pairs'),
+        ("[headers.'http://u:hunter2@a']\nA = 3", '[headers."http://a"]: expected NAME = "text" pairs'),
+        ("[headers.gpu1.A]\nB = 'c'", '[headers."gpu1"]: expected NAME = "text" pairs'),
+        ("[headers.'ftp://a']\nA = 'env:B'", "a table among [headers] is headed by no server's name or address"),
+        ("abandon_after_seconds = -1", "abandon_after_seconds: expected seconds, such as 3600, or inf for never"),
+        ("abandon_after_seconds = nan", "abandon_after_seconds: expected seconds"),
+        ("abandon_after_seconds = true", "abandon_after_seconds: expected seconds"),
+        ("abandon_after_seconds = '3600'", "abandon_after_seconds: expected seconds"),
+        (f"abandon_after_seconds = {'9' * 400}", "abandon_after_seconds: expected seconds"),
+        (f"abandon_after_seconds = {'9' * 5000}", "Exceeds the limit"),
+        ("version = true", "version: expected a whole number, such as 2"),
+        ("'a`b' = 3", "unknown name 'a`b'; known: abandon_after_seconds, bindings, headers, output_dir, servers, temp"),
+        ("colour = 'red'\nservers = 3", "unknown name 'colour'; known: "),
+        ("servers = [", "Invalid value (at "),
     ],
 )
-def test_a_bad_file_names_the_place(state: Path, text: str, said: str) -> None:
+def test_a_bad_file_names_the_place(state: Path, text: str, expected: str) -> None:
     write(state, text)
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError) as refused:
         load_settings(state)
+    assert str(refused.value).startswith(f"{settings_path(state)}: {expected}")
+    assert "hunter2" not in "".join(traceback.format_exception(refused.value))
 
 
-def test_another_format_version_is_refused_naming_both(state: Path) -> None:
-    write(state, "version = 7")
-    with pytest.raises(StateVersionError, match=r"version 7.*version 2"):
+@pytest.mark.parametrize("seconds", ["0", "3600", "0.5", "inf"])
+def test_an_absent_host_is_given_up_after_any_time(state: Path, seconds: str) -> None:
+    write(state, f"abandon_after_seconds = {seconds}")
+    assert load_settings(state).abandon_after_seconds == float(seconds)
+
+
+@pytest.mark.parametrize("version", ["7", "[2]", "'2'"])
+def test_another_format_version_is_refused_naming_both(state: Path, version: str) -> None:
+    write(state, f"version = {version}\nunknown = 1")
+    with pytest.raises(StateVersionError, match=rf"version {re.escape(version.strip(chr(39)))};.*version 2"):
         load_settings(state)
