@@ -57,7 +57,7 @@ def _described(refusal: str) -> WrongShape:
         place = f"{place}.{member['name']}" if place else member["name"]
         return WrongShape("unknown name" if is_unknown else "missing", place=place, is_unknown=is_unknown)
     if is_key:
-        return WrongShape("a key is not text", place=place)
+        return WrongShape("a key is not text; write it in quotes", place=place)
     if what.startswith("Invalid enum value"):
         return WrongShape("not one of the known values", place=place)
     words = re.sub("`([^`]*)`", lambda kinds: _in_words(kinds[1]), what)

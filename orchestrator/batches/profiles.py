@@ -10,22 +10,27 @@ models:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
 
 import templates
 from orchestrator.batches.batch_sizes import ModelNote
 from orchestrator.batches.spec import SeedMode
 from orchestrator.batches.suggestions import advice
 from orchestrator.batches.values import fitted
-from orchestrator.batches.yaml_file import Part, read_yaml
+from orchestrator.batches.yaml_file import Part, is_endless, read_yaml
 from orchestrator.errors import UsageError
 
 FILE_NAME = "profiles.yaml"
 _SHIPPED = Path(templates.__file__).parent / FILE_NAME
 _INPUTS = ("batch_size", "steps", "cfg", "sampler", "scheduler")
+_Scalar = str | int | float
+_Gib = Annotated[float, msgspec.Meta(gt=0, le=sys.float_info.max)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,48 +74,67 @@ def profile_named(name: str, profiles: Mapping[str, Profile]) -> Profile:
     return profiles[name]
 
 
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    profiles: Any = None
+    models: Any = None
+
+
+class _ProfileFields(msgspec.Struct, forbid_unknown_fields=True):
+    description: str | None = None
+    batch_size: _Scalar | None = None
+    steps: _Scalar | None = None
+    cfg: _Scalar | None = None
+    sampler: _Scalar | None = None
+    scheduler: _Scalar | None = None
+    seed_mode: str | None = None
+
+
+class _NoteFields(msgspec.Struct, forbid_unknown_fields=True):
+    description: str | None = None
+    memory_gib: Any = None
+
+
 def _profiles(path: Path) -> Iterator[tuple[str, Profile]]:
     for name, part in _named(path, "profiles"):
-        fields = part.parts(("description", *_INPUTS, "seed_mode"))
-        said = {key: _field(key, field) for key, field in fields if field.value is not None}
-        yield name, Profile(name=name, source=path, **said)
+        given = msgspec.structs.asdict(part.read_as(_ProfileFields))
+        fields = {key: _field(key, part.at(key, value)) for key, value in given.items() if value is not None}
+        yield name, Profile(name=name, source=path, **fields)
 
 
 def _notes(path: Path) -> Iterator[ModelNote]:
     for pattern, part in _named(path, "models"):
-        fields = dict(part.parts(("description", "memory_gib")))
-        if "description" in fields:
-            fields["description"].words()
-        sizes = fields["memory_gib"].parts() if "memory_gib" in fields else ()
-        memory = {_fitted("batch_size", size, amount): amount.amount() for size, amount in sizes}
+        sizes = part.at("memory_gib", part.read_as(_NoteFields).memory_gib).entries()
+        memory = {
+            _fitted("batch_size", size, gib): gib.read_as(_Gib, expected="a number over 0") for size, gib in sizes
+        }
         if not memory:
             raise part.error("memory_gib is missing, such as memory_gib: {1: 8, 4: 14}")
         yield ModelNote(pattern, memory)
 
 
-def _named(path: Path, wanted: str) -> Iterator[tuple[str, Part]]:
+def _named(path: Path, heading: Literal["profiles", "models"]) -> Iterator[tuple[str, Part]]:
     whole = read_yaml(path)
-    for key, part in whole.parts(("profiles", "models")) if whole else ():
-        for name, named in part.parts() if key == wanted else ():
-            if not isinstance(name, str) or not name.strip():
-                raise named.error('a name is a text; write it in quotes, "…"')
-            yield name, named
+    if whole is None:
+        return
+    for name, part in whole.at(heading, getattr(whole.read_as(_File), heading)).entries():
+        if not isinstance(name, str) or not name.strip():
+            raise part.error('a name is text; write it in quotes, "…"')
+        yield name, part
 
 
 def _field(key: str, part: Part) -> Any:
-    if key == "description":
-        return part.words()
+    if key == "description" or (key == "batch_size" and part.value == "auto"):
+        return part.value
     if key == "seed_mode":
-        mode = part.words()
-        if mode not in get_args(SeedMode):
-            raise part.error(f"there is no such seed mode; {advice(mode, get_args(SeedMode))}")
-        return mode
-    if key == "batch_size" and part.value == "auto":
-        return "auto"
-    return _fitted(key, part.single(), part)
+        if part.value not in get_args(SeedMode):
+            raise part.error(f"there is no such seed mode; {advice(part.value, get_args(SeedMode))}")
+        return part.value
+    return _fitted(key, part.value, part)
 
 
 def _fitted(name: str, value: object, part: Part) -> Any:
+    if is_endless(value):
+        raise part.error("expected a number of fewer digits")
     try:
         return fitted(name, value)
     except UsageError as error:

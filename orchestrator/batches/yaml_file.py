@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.batches.suggestions import advice
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, located
 from orchestrator.formatting import one_line
-from orchestrator.text_files import read_ordinary
+from orchestrator.shapes import WrongShape, shaped
+from orchestrator.text_files import decoded, read_ordinary
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
 _LARGEST_BYTES = 1 << 20
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -38,58 +39,43 @@ class Part:
             one_line(": ".join([place, *([", ".join(map(str, self.keys))] if self.keys else []), message]))
         )
 
-    def parts(self, known: tuple[str, ...] = ()) -> Iterator[tuple[Any, Part]]:
-        """What is under each key; nothing where there is no value. Any key may be there unless some are `known`.
+    def read_as(self, shape: type[_T], *, expected: str = "") -> _T:
+        """The value as a `shape`; no value is an empty mapping. A Struct has no Struct inside.
 
-        Errors: UsageError.
+        Errors: UsageError, which says what is `expected`.
         """
-        if not isinstance(self.value, dict | None):
-            raise self.error(f"names with values are wanted here, not {_kind(self.value)}")
-        for key, value in (self.value or {}).items():
-            if not isinstance(key, str | int) or _is_endless(key):
-                raise self.error('a key here is neither a text nor a number; write it in quotes, "…"')
-            part = replace(self, value=value, keys=(*self.keys, key))
-            if known and key not in known:
-                raise part.error(f"there is no such key; {advice(str(key), known)}")
-            yield key, part
+        try:
+            return shaped({} if self.value is None else self.value, shape)
+        except WrongShape as error:
+            reason = f"expected {expected}" if expected else error.reason
+            if error.is_unknown:
+                reason = f"there is no such key; {advice(error.place, getattr(shape, '__struct_fields__', ()))}"
+            part = replace(self, keys=(*self.keys, error.place)) if error.place else self
+            raise part.error(reason) from error
 
-    def words(self) -> str:
-        """The text that it is. Errors: UsageError."""
-        if not isinstance(self.value, str):
-            raise self.error(f"a text is wanted here, not {_kind(self.value)}")
-        return self.value
+    def at(self, key: str | int, value: object) -> Part:
+        """What this mapping holds under a key."""
+        return replace(self, value=value, keys=(*self.keys, key))
 
-    def amount(self) -> float:
-        """The number over 0 that it is. Errors: UsageError."""
-        value = self.value
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise self.error("a number over 0 is wanted here")
-        return value
-
-    def single(self) -> Any:
-        """Its value, surely no list and no mapping, which a few aliases can make endless. Errors: UsageError."""
-        if not isinstance(self.value, str | int | float):
-            raise self.error(f"a text or a number is wanted here, not {_kind(self.value)}")
-        if _is_endless(self.value):
-            raise self.error("a number of fewer digits is wanted here")
-        return self.value
+    def entries(self) -> Iterator[tuple[Any, Part]]:
+        """What is under each key, whatever the keys are. Errors: UsageError."""
+        for key, value in self.read_as(dict[Any, Any]).items():
+            if not isinstance(key, str | int) or is_endless(key):
+                raise self.error('a key here is neither text nor a number; write it in quotes, "…"')
+            yield key, self.at(key, value)
 
 
 def read_yaml(path: Path) -> Part | None:
     """The whole file, None where there is none. Errors: UsageError."""
-    try:
-        data = read_ordinary(path, most_bytes=_LARGEST_BYTES + 1)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        raise UsageError(f"{path}: {reason}; put a YAML file there, or nothing") from error
+    with located(path, OSError, ValueError, into=UsageError, advice="put a YAML file there, or nothing"):
+        try:
+            data = read_ordinary(path, most_bytes=_LARGEST_BYTES + 1)
+        except FileNotFoundError:
+            return None
     if len(data) > _LARGEST_BYTES:
-        raise UsageError(f"{path}: over {_LARGEST_BYTES >> 20} MiB; that is no file of settings, take it away")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+        raise UsageError(f"{path}: over {_LARGEST_BYTES >> 20} MiB; not a settings file, remove it")
+    with located(path, ValueError, into=UsageError):
+        text = decoded(data)
     return Part(path, text, _loaded(path, text))
 
 
@@ -135,12 +121,6 @@ def _reader() -> Iterator[YAML]:
         yield YAML(typ="safe", pure=True)
 
 
-def _is_endless(value: object) -> bool:
+def is_endless(value: object) -> bool:
     """Python writes no number of some thousand digits, not even in a message."""
     return isinstance(value, int) and value.bit_length() > 64
-
-
-def _kind(value: object) -> str:
-    kinds = {dict: "names with values", list: "a list", str: "a text", int: "a number", float: "a number"}
-    kinds |= {bool: "true or false", type(None): "nothing"}
-    return kinds.get(type(value), f"a {type(value).__name__}")

@@ -53,13 +53,15 @@ def test_the_users_own_add_and_replace(tmp_path: Path) -> None:
         """
         profiles:
           speed: {steps: 4, sampler: lcm}
-          mine: {description: für mich, batch_size: auto, cfg: "6.5", seed_mode: random}
+          mine: {description: für mich, batch_size: auto, cfg: "6.5", steps: null, seed_mode: random}
+          plain:
         """,
     )
     found = load_profiles(tmp_path)
-    assert list(found) == ["speed", "balanced", "quality", "animation", "tileset", "mine"]
+    assert list(found) == ["speed", "balanced", "quality", "animation", "tileset", "mine", "plain"]
     assert found["speed"] == Profile(name="speed", source=path, steps=4, sampler="lcm")
     assert told(found["mine"]) == ("auto", None, 6.5, None, None, "random")
+    assert found["plain"] == Profile(name="plain", source=path)
     assert found["mine"].description == "für mich"
     assert found["speed"].inputs() == {"steps": 4, "sampler": "lcm"}
     assert found["mine"].inputs() == {"cfg": 6.5}
@@ -92,9 +94,9 @@ FAULTS: list[tuple[str, int, str]] = [
     ("profile:\n  mine: {steps: 5}\n", 1, r"profile: .*did you mean 'profiles'\?"),
     ("profiles:\n  mine:\n    steps: many\n", 3, "profiles, mine, steps: steps is a whole number"),
     ("profiles:\n  mine:\n    steps: 7.5\n", 3, "profiles, mine, steps: steps is a whole number"),
-    ("profiles:\n  mine:\n    steps: true\n", 3, "profiles, mine, steps: steps is a whole number"),
-    ("profiles:\n  mine:\n    steps: [5]\n", 3, "profiles, mine, steps: .*not a list"),
-    ("profiles:\n  mine:\n    steps: 2001-01-01\n", 3, "profiles, mine, steps: .*not a date"),
+    ("profiles:\n  mine:\n    steps: true\n", 3, "profiles, mine, steps: expected a number or text, got true or false"),
+    ("profiles:\n  mine:\n    steps: [5]\n", 3, "profiles, mine, steps: .*got a list"),
+    ("profiles:\n  mine:\n    steps: 2001-01-01\n", 3, "profiles, mine, steps: .*got a date"),
     ("profiles:\n  mine:\n    steps: 0x" + "f" * 5000, 3, "profiles, mine, steps: .*fewer digits"),
     ("profiles:\n  a: {}\n  mine: {batch_size: 0}\n", 3, "profiles, mine, batch_size: batch_size is from 1"),
     ("profiles:\n  mine:\n    cfg: .nan\n", 3, "profiles, mine, cfg: cfg is a number"),
@@ -102,13 +104,17 @@ FAULTS: list[tuple[str, int, str]] = [
     ("profiles:\n  mine:\n    sampler: 7\n", 3, "profiles, mine, sampler: sampler is a text"),
     ("profiles:\n  mine:\n    sampler: ' '\n", 3, "profiles, mine, sampler: sampler is empty"),
     ("profiles:\n  mine:\n    seed_mode: fix\n", 3, r"profiles, mine, seed_mode: .*did you mean 'fixed'\?"),
-    ("profiles:\n  mine:\n    description: 7\n", 3, "profiles, mine, description: a text is wanted here, not a number"),
-    ("profiles:\n  mine: fast\n", 2, "profiles, mine: names with values are wanted here, not a text"),
-    ("profiles:\n  - speed\n", 1, "profiles: names with values are wanted here, not a list"),
-    ("- speed\n", 1, "names with values are wanted here, not a list"),
-    ("profiles:\n  7: {steps: 5}\n", 2, "profiles, 7: a name is a text; write it in quotes"),
-    ("profiles:\n  '': {steps: 5}\n", 2, "profiles, : a name is a text"),
-    ("profiles:\n  null: {steps: 5}\n", 1, "profiles: a key here is neither a text nor a number"),
+    ("profiles:\n  mine:\n    description: 7\n", 3, "profiles, mine, description: expected text, got a whole number"),
+    ("profiles:\n  mine: fast\n", 2, "profiles, mine: expected a mapping, got text"),
+    ("profiles:\n  - speed\n", 1, "profiles: expected a mapping, got a list"),
+    ("- speed\n", 1, "expected a mapping, got a list"),
+    ("profiles:\n  7: {steps: 5}\n", 2, "profiles, 7: a name is text; write it in quotes"),
+    ("profiles:\n  '': {steps: 5}\n", 2, "profiles, : a name is text"),
+    ("profiles:\n  mine:\n    7: 5\n", 2, "profiles, mine: a key is not text; write it in quotes"),
+    ("profiles:\n  mine:\n    seed_mode: 7\n", 3, "profiles, mine, seed_mode: expected text, got a whole number"),
+    ('profiles:\n  mine:\n    "\\ud800": 7\n', 2, "profiles, mine: holds half a surrogate pair"),
+    ("profiles:\n  ? 0x" + "f" * 5000 + "\n  : {}\n", 1, "profiles: a key here is neither text nor a number"),
+    ("profiles:\n  null: {steps: 5}\n", 1, "profiles: a key here is neither text nor a number"),
     ("profiles:\n  mine:\n    steps: 5\n    cfg: 2\n    steps: 6\n", 5, "not YAML: found duplicate key"),
     ("profiles:\n  mine: {}\n  mine: {}\n", 3, "not YAML: found duplicate key"),
     ("profiles:\n  mine: {steps: 5\n", 3, "not YAML: .*expected"),
@@ -133,7 +139,7 @@ def test_every_fault_names_file_line_and_field(tmp_path: Path, text: str, line: 
     ("content", "said"),
     [
         (b"profiles: \xff\n", "not UTF-8 at byte 10"),
-        (b"profiles: \x00\n", "not YAML .*special characters"),
+        (b"profiles: \x00\n", "a NUL at byte 10"),
         (b"profiles: " + b"[" * 600, "not YAML"),
         (b"#" * (1 << 20) + b"#", "over 1 MiB"),
         (b"profiles: 2001-99-99\n", "not YAML"),
@@ -163,7 +169,7 @@ def test_aliases_that_multiply_are_neither_written_out_nor_walked(tmp_path: Path
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in zip("abcdefghijk", "bcdefghijkl", strict=True)]
     own(tmp_path, "profiles:\n  mine:\n    steps:\n" + "".join(f"      {line}\n" for line in lines))
-    with pytest.raises(UsageError, match=r"profiles, mine, steps: .*not names with values"):
+    with pytest.raises(UsageError, match=r"profiles, mine, steps: .*got a mapping"):
         load_profiles(tmp_path)
 
 
@@ -231,15 +237,22 @@ def test_the_shipped_note_and_the_users_own_before_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("models:\n  a:\n    memory_gib: {1: 8, 2: much}\n", "line 3: models, a, memory_gib, 2: a number over 0"),
-        ("models:\n  a:\n    memory_gib: {1: 0}\n", "line 3: models, a, memory_gib, 1: a number over 0"),
-        ("models:\n  a:\n    memory_gib: {1: .inf}\n", "line 3: models, a, memory_gib, 1: a number over 0"),
+        (
+            "models:\n  a:\n    memory_gib: {1: 8, 2: much}\n",
+            "line 3: models, a, memory_gib, 2: expected a number over 0",
+        ),
+        ("models:\n  a:\n    memory_gib: {1: 0}\n", "line 3: models, a, memory_gib, 1: expected a number over 0"),
+        ("models:\n  a:\n    memory_gib: {1: .inf}\n", "line 3: models, a, memory_gib, 1: expected a number over 0"),
         ("models:\n  a:\n    memory_gib:\n      1: 8\n      0: 9\n", "line 5: models, a, memory_gib, 0: batch_size is"),
-        ("models:\n  a:\n    memory_gib: 8\n", "line 3: models, a, memory_gib: names with values"),
+        ("models:\n  a:\n    memory_gib: 8\n", "line 3: models, a, memory_gib: expected a mapping, got a whole number"),
         ("models:\n  a:\n    memory: {1: 8}\n", r"line 3: models, a, memory: .*did you mean 'memory_gib'\?"),
         ("models:\n  a:\n    description: x\n", "line 2: models, a: memory_gib is missing"),
+        ("models:\n  a:\n    memory_gib: {1: }\n", "line 3: models, a, memory_gib, 1: expected a number over 0"),
+        ("models:\n  a:\n    memory_gib: {1: true}\n", "line 3: models, a, memory_gib, 1: expected a number over 0"),
+        ("models:\n  a:\n    memory_gib: {2001-01-01: 1}\n", "line 3: models, a, memory_gib: a key here is neither"),
+        ("models:\n  a:\n", "line 2: models, a: memory_gib is missing"),
         ("models:\n  a:\n    memory_gib: {}\n", "line 2: models, a: memory_gib is missing"),
-        ("models:\n  a:\n    description: [x]\n", "line 3: models, a, description: a text is wanted"),
+        ("models:\n  a:\n    description: [x]\n", "line 3: models, a, description: expected text, got a list"),
     ],
 )
 def test_a_note_that_does_not_fit_is_refused(tmp_path: Path, text: str, said: str) -> None:
