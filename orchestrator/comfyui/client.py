@@ -27,11 +27,11 @@ from orchestrator.comfyui.responses import (
     Queue,
     Submitted,
     UploadedImage,
-    WrongShape,
 )
 from orchestrator.comfyui.retrying import RetryingTransport
 from orchestrator.comfyui.transport import Answer, Transport
 from orchestrator.errors import NotOnServer, PromptRejected, UnexpectedAnswer
+from orchestrator.shapes import WrongShape
 
 _NO_PROMPT = "00000000-0000-4000-8000-000000000000"
 _T = TypeVar("_T")
@@ -191,7 +191,7 @@ class ComfyUI:
         """`POST /api/jobs/{id}/cancel`: True if it was queued or running. Requires `has_jobs`."""
         answer = self._post(f"/api/jobs/{quote(prompt_id, safe='')}/cancel", {}, patient=True)
         self._expect_ok(answer)
-        return self._read(answer, responses.need_object_body).get("cancelled") is True
+        return self._read(answer, responses.read_object).get("cancelled") is True
 
     @contextlib.contextmanager
     def view(self, file: OutputFile, *, offset: int = 0) -> Iterator[Download]:
@@ -205,7 +205,7 @@ class ComfyUI:
     def object_info(self, class_type: str | None = None) -> dict[str, Any]:
         """`GET /object_info[/{class}]`: the inputs of each node class; `{}` for a class that the server lacks."""
         path = "/object_info" if class_type is None else f"/object_info/{quote(class_type, safe='')}"
-        return self._get(path, responses.need_object_body)
+        return self._get(path, responses.read_object)
 
     def models(self, folder: str) -> list[str]:
         """`GET /models/{folder}`: file names as loader nodes take them."""
@@ -213,11 +213,11 @@ class ComfyUI:
 
     def system_stats(self) -> dict[str, Any]:
         """`GET /system_stats`: versions, devices, memory."""
-        return self._get("/system_stats", responses.need_object_body)
+        return self._get("/system_stats", responses.read_object)
 
     def features(self) -> dict[str, Any]:
         """`GET /features`: the feature flags of the server."""
-        return self._get("/features", responses.need_object_body)
+        return self._get("/features", responses.read_object)
 
     def upload_image(self, name: str, data: bytes, *, subfolder: str = "", overwrite: bool = False) -> UploadedImage:
         """`POST /upload/image` into the server's input directory. If the name is taken by other bytes, it gets another.

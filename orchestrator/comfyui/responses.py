@@ -10,22 +10,20 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from orchestrator.errors import ExecutionFailed, PromptRejected
+from orchestrator.shapes import WrongShape, shaped
 
 Hide = Callable[[str], str]
 """Removes our credentials from a text of the server."""
 
 _OUT_OF_MEMORY = re.compile(r"out\s?of\s?memory|allocation on device", re.IGNORECASE)
 _NO_SUCH_JOB = re.compile(r"\bjob\b.*\bnot found\b", re.IGNORECASE | re.DOTALL)
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
 _FINISHED = ("execution_success", "execution_error", "execution_interrupted")
-
-
-class WrongShape(ValueError):
-    """The body is not what ComfyUI sends; the message names the part."""
 
 
 class JobStatus(StrEnum):
@@ -114,59 +112,82 @@ class UploadedImage(msgspec.Struct, frozen=True):
         return f"{self.subfolder}/{self.name}" if self.subfolder else self.name
 
 
-def need_object(value: object, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise WrongShape(f"{what} is not an object")
-    return value
+# Bodies as ComfyUI sends them. Members that are `Any` are optional and may be anything.
 
 
-def need_list(value: object, what: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise WrongShape(f"{what} is not a list")
-    return value
+class _SubmittedBody(msgspec.Struct):
+    prompt_id: _Text
+    number: float | None = None
+    node_errors: Any = None
 
 
-def need_text(value: object, what: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise WrongShape(f"{what} is not a text")
-    return value
+class _RejectionBody(msgspec.Struct):
+    error: str | dict[str, Any]
+    node_errors: Any = None
 
 
-def need_number(value: object, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise WrongShape(f"{what} is not a number")
-    return value
+class _Status(msgspec.Struct):
+    status_str: Literal["success", "error"]
+    messages: Any = None
 
 
-def need_object_body(body: object) -> dict[str, Any]:
+class _HistoryBody(msgspec.Struct):
+    outputs: dict[str, Any]
+    status: _Status | None = None
+    prompt: Any = None
+
+
+class _QueueEntry(msgspec.Struct, array_like=True):
+    number: float
+    prompt_id: _Text
+    graph: Any = None
+    extra_data: Any = None
+
+
+class _QueueBody(msgspec.Struct):
+    queue_running: list[_QueueEntry]
+    queue_pending: list[_QueueEntry]
+
+
+class _ExecInfo(msgspec.Struct):
+    queue_remaining: int
+
+
+class _PromptBody(msgspec.Struct):
+    exec_info: _ExecInfo
+
+
+class _JobBody(msgspec.Struct):
+    status: JobStatus
+
+
+class _UploadedBody(msgspec.Struct):
+    name: _Text
+    subfolder: Any = None
+    type: Any = None
+
+
+def read_object(body: object) -> dict[str, Any]:
     """A body that only has to be an object."""
-    return need_object(body, "the answer")
+    return shaped(body, dict[str, Any])
 
 
 def read_names(body: object) -> list[str]:
     """`GET /models/{folder}`."""
-    return [need_text(name, "a name") for name in need_list(body, "the answer")]
+    return shaped(body, list[_Text])
 
 
 def read_submitted(body: object) -> Submitted:
     """`POST /prompt`, 200. Newer servers may add `node_errors` for outputs that they left out."""
-    answer = need_object(body, "the answer")
-    number = answer.get("number")
-    return Submitted(
-        prompt_id=need_text(answer.get("prompt_id"), "prompt_id"),
-        number=None if number is None else need_number(number, "number"),
-        node_errors=_object_or_empty(answer.get("node_errors")),
-    )
+    answer = shaped(body, _SubmittedBody)
+    return Submitted(answer.prompt_id, answer.number, _object_or_empty(answer.node_errors))
 
 
 def read_rejection(body: object, hide: Hide) -> PromptRejected:
     """`POST /prompt`, 400: `error` and, by node id, `node_errors`."""
-    answer = need_object(body, "the answer")
-    error = answer.get("error")
-    if isinstance(error, str):
-        error = {"message": error}
-    fault = need_object(error, "error")
-    node_errors = _object_or_empty(answer.get("node_errors"))
+    answer = shaped(body, _RejectionBody)
+    fault = {"message": answer.error} if isinstance(answer.error, str) else answer.error
+    node_errors = _object_or_empty(answer.node_errors)
     return PromptRejected(
         hide(f"the server rejected the prompt: {'; '.join([_joined(fault), *_said_of_nodes(node_errors)])}"),
         error_type=_text_or_empty(fault.get("type")),
@@ -204,16 +225,17 @@ def _joined(fault: dict[str, Any]) -> str:
 
 def read_history(prompt_id: str, body: object, hide: Hide) -> HistoryEntry | None:
     """`GET /history/{id}`: None for `{}`; the prompt may still be queued or running."""
-    answer = need_object(body, "the answer")
+    answer = read_object(body)
     if not answer:
         return None
-    entry = need_object(answer.get(prompt_id), f"the entry {prompt_id}")
-    outputs = need_object(entry.get("outputs"), "outputs")
-    status = entry.get("status")
-    messages = {} if status is None else dict(_messages(need_object(status, "status").get("messages")))
-    succeeded = bool(outputs) if status is None else _is_success(status)
+    if prompt_id not in answer:
+        raise WrongShape("missing", place=prompt_id)
+    entry = shaped(answer[prompt_id], _HistoryBody)
+    outputs, status = entry.outputs, entry.status
+    messages = {} if status is None else dict(_messages(status.messages))
+    succeeded = bool(outputs) if status is None else status.status_str == "success"
     interrupted = not succeeded and "execution_interrupted" in messages
-    graph, extra_data = _graph_and_extra_data(entry.get("prompt"))
+    graph, extra_data = _graph_and_extra_data(entry.prompt)
     return HistoryEntry(
         prompt_id=prompt_id,
         graph=graph,
@@ -227,13 +249,6 @@ def read_history(prompt_id: str, body: object, hide: Hide) -> HistoryEntry | Non
         started_at=_time(messages.get("execution_start")),
         finished_at=next((at for name in _FINISHED if (at := _time(messages.get(name)))), None),
     )
-
-
-def _is_success(status: dict[str, Any]) -> bool:
-    word = status.get("status_str")
-    if word not in ("success", "error"):
-        raise WrongShape("status_str is neither success nor error")
-    return bool(word == "success")
 
 
 def _messages(value: object) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -302,37 +317,22 @@ def _time(message: dict[str, Any] | None) -> datetime | None:
 
 def read_queue(body: object) -> Queue:
     """`GET /queue`: contains every queued graph; only ids, numbers and extra data are kept."""
-    answer = need_object(body, "the answer")
-    return Queue(
-        running=tuple(_queued(entry) for entry in need_list(answer.get("queue_running"), "queue_running")),
-        pending=tuple(_queued(entry) for entry in need_list(answer.get("queue_pending"), "queue_pending")),
-    )
+    answer = shaped(body, _QueueBody)
+    return Queue(running=_queued(answer.queue_running), pending=_queued(answer.queue_pending))
 
 
-def _queued(value: object) -> QueuedPrompt:
-    entry = need_list(value, "a queue entry")
-    return QueuedPrompt(
-        prompt_id=need_text(_at(entry, 1), "a queued prompt_id"),
-        number=need_number(_at(entry, 0), "a queued number"),
-        extra_data=_object_or_empty(_at(entry, 3)),
-    )
+def _queued(entries: list[_QueueEntry]) -> tuple[QueuedPrompt, ...]:
+    return tuple(QueuedPrompt(entry.prompt_id, entry.number, _object_or_empty(entry.extra_data)) for entry in entries)
 
 
 def read_queue_remaining(body: object) -> int:
     """`GET /prompt`."""
-    info = need_object(need_object(body, "the answer").get("exec_info"), "exec_info")
-    count = info.get("queue_remaining")
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise WrongShape("queue_remaining is not a whole number")
-    return count
+    return shaped(body, _PromptBody).exec_info.queue_remaining
 
 
 def read_job(body: object) -> JobStatus:
     """`GET /api/jobs/{id}`, 200."""
-    try:
-        return JobStatus(need_text(need_object(body, "the answer").get("status"), "status"))
-    except ValueError as error:
-        raise WrongShape("status is no job status") from error
+    return shaped(body, _JobBody).status
 
 
 def says_no_such_job(body: object) -> bool:
@@ -344,12 +344,8 @@ def says_no_such_job(body: object) -> bool:
 
 def read_uploaded(body: object) -> UploadedImage:
     """`POST /upload/image`: the name may differ from the one sent."""
-    answer = need_object(body, "the answer")
-    return UploadedImage(
-        name=need_text(answer.get("name"), "name"),
-        subfolder=_text_or_empty(answer.get("subfolder")),
-        type=_text_or_empty(answer.get("type")) or "input",
-    )
+    answer = shaped(body, _UploadedBody)
+    return UploadedImage(answer.name, _text_or_empty(answer.subfolder), _text_or_empty(answer.type) or "input")
 
 
 def _object_or_empty(value: object) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,22 @@ import pytest
 import responses
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.damaged_json import LONE_SURROGATE
 
-from orchestrator.comfyui import ComfyUI, HistoryEntry, JobStatus, OutputFile, OutputText
+from orchestrator.comfyui import (
+    ComfyUI,
+    HistoryEntry,
+    JobStatus,
+    OutputFile,
+    OutputText,
+    Queue,
+    QueuedPrompt,
+    Submitted,
+    UploadedImage,
+)
+from orchestrator.comfyui import responses as answers
 from orchestrator.errors import PromptRejected, UnexpectedAnswer
+from orchestrator.shapes import WrongShape
 
 URL = "http://comfy.test:8188"
 CASES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "exchanges.json").read_text())["cases"]
@@ -191,6 +205,19 @@ def test_a_null_status_counts_its_outputs(outputs: dict[str, Any], succeeded: bo
 
 
 @pytest.mark.parametrize(
+    "messages",
+    [None, {}, "text", [7, ["execution_start"], ["execution_cached", []], [1, {}]], [["execution_cached", {}]]],
+)
+@pytest.mark.parametrize("prompt", [None, {}, [], [1, "x"], [1, "x", [], 7]])
+def test_a_history_entry_without_details_is_a_result_all_the_same(messages: object, prompt: object) -> None:
+    body = {"x": {"prompt": prompt, "outputs": {}, "status": {"status_str": "success", "messages": messages}}}
+    found = history_of(body)
+    assert found is not None
+    assert (found.succeeded, found.graph, found.extra_data, found.cached_nodes) == (True, {}, {}, frozenset())
+    assert history_of({"x": {"outputs": {}}}) is not None
+
+
+@pytest.mark.parametrize(
     ("exception_type", "message", "expected"),
     [
         ("torch.OutOfMemoryError", "Allocation on device", True),
@@ -228,6 +255,63 @@ def test_python_s_nan_is_read() -> None:
 def test_another_shape_is_no_answer(body: object) -> None:
     with pytest.raises(UnexpectedAnswer, match="/history/x answered 200"):
         history_of(body)
+
+
+ENTRY = [1, "x", {"1": {}}, {"burst": 1}, ["1"]]
+QUEUED = QueuedPrompt("x", 1.0, {"burst": 1})
+
+
+@pytest.mark.parametrize(
+    ("read", "body", "expected"),
+    [
+        (answers.read_names, ["a", "b"], ["a", "b"]),
+        (answers.read_submitted, {"prompt_id": "x", "number": 2, "node_errors": {"1": {}}, "new": 1},
+         Submitted("x", 2.0, {"1": {}})),
+        (answers.read_submitted, {"prompt_id": "x", "number": None, "node_errors": []}, Submitted("x", None, {})),
+        (answers.read_submitted, {"prompt_id": "x"}, Submitted("x", None, {})),
+        (answers.read_queue, {"queue_running": [ENTRY], "queue_pending": [[*ENTRY, 7]]}, Queue((QUEUED,), (QUEUED,))),
+        (answers.read_queue, {"queue_running": [[1, "x"], [1, "x", 0, []]], "queue_pending": []},
+         Queue((QueuedPrompt("x", 1.0, {}),) * 2, ())),
+        (answers.read_queue_remaining, {"exec_info": {"queue_remaining": 3, "new": 1}}, 3),
+        (answers.read_job, {"status": "failed", "new": 1}, JobStatus.FAILED),
+        (answers.read_uploaded, {"name": "a.png", "subfolder": "s", "type": "temp"},
+         UploadedImage("a.png", "s", "temp")),
+        (answers.read_uploaded, {"name": "a.png", "subfolder": None, "type": ""}, UploadedImage("a.png", "", "input")),
+        (answers.read_uploaded, {"name": "a.png", "type": 7}, UploadedImage("a.png", "", "input")),
+    ],
+)  # fmt: skip
+def test_what_a_server_may_add_or_leave_out(read: Callable[[object], object], body: object, expected: object) -> None:
+    assert read(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("read", "body", "message"),
+    [
+        (answers.read_object, [], "expected a mapping, got a list"),
+        (answers.read_names, {"a": 1}, "expected a list, got a mapping"),
+        (answers.read_names, ["a", ""], r"\[1\]: expected text of length >= 1"),
+        (answers.read_submitted, {"number": 1}, "prompt_id: missing"),
+        (answers.read_submitted, {"prompt_id": ""}, "prompt_id: expected text of length >= 1"),
+        (answers.read_submitted, {"prompt_id": 7}, "prompt_id: expected text, got a whole number"),
+        (answers.read_submitted, {"prompt_id": "x", "number": True}, "number: expected a number, got true or false"),
+        (answers.read_submitted, {"prompt_id": "x", "number": "1"}, "number: expected a number, got text"),
+        (answers.read_queue, {"queue_running": [], "queue_pending": [["1", "x"]]}, r"queue_pending\[0\]\[0\]: "),
+        (answers.read_queue, {"queue_running": [{"number": 1, "prompt_id": "x"}], "queue_pending": []},
+         r"queue_running\[0\]: expected a list, got a mapping"),
+        (answers.read_queue_remaining, {"exec_info": []}, "exec_info: expected a mapping, got a list"),
+        (answers.read_queue_remaining, {"exec_info": {}}, "exec_info.queue_remaining: missing"),
+        (answers.read_queue_remaining, {"exec_info": {"queue_remaining": True}}, "queue_remaining: expected a whole"),
+        (answers.read_queue_remaining, {"exec_info": {"queue_remaining": 1.5}}, "queue_remaining: expected a whole"),
+        (answers.read_job, {"status": "lost"}, "status: not one of the known values"),
+        (answers.read_job, {"status": LONE_SURROGATE}, "holds half a surrogate pair"),
+        (answers.read_uploaded, {"subfolder": ""}, "name: missing"),
+        (lambda body: answers.read_rejection(body, str), {"node_errors": {}}, "error: missing"),
+        (lambda body: answers.read_rejection(body, str), {"error": 7}, "error: expected text or a mapping, got a"),
+    ],
+)  # fmt: skip
+def test_a_body_that_does_not_fit_names_the_place(read: Callable[[object], object], body: object, message: str) -> None:
+    with pytest.raises(WrongShape, match=message):
+        read(body)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from support.damaged_json import JSON, LONE_SURROGATE, damaged, damaged_bytes, n
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui import responses as answers
-from orchestrator.comfyui.responses import HistoryEntry, WrongShape
+from orchestrator.comfyui.responses import HistoryEntry
 from orchestrator.errors import BurstError, ItemError, ServerUnreachable, TransientError
+from orchestrator.shapes import WrongShape
 
 URL = "http://comfy.test:8188"
 CASES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "exchanges.json").read_text())["cases"]
@@ -33,7 +34,7 @@ READERS: dict[str, tuple[Callable[[Any], object], list[str]]] = {
     "remaining": (answers.read_queue_remaining, ["prompt info while busy"]),
     "names": (answers.read_names, ["models checkpoints"]),
     "uploaded": (answers.read_uploaded, ["upload image"]),
-    "object": (answers.need_object_body, ["system_stats", "features", "object_info KSampler"]),
+    "object": (answers.read_object, ["system_stats", "features", "object_info KSampler"]),
 }
 JOB = {"id": "x", "status": "in_progress", "create_time": 1, "outputs": {}}
 

@@ -10,7 +10,7 @@ from typing import Any
 import requests
 
 from orchestrator.comfyui import responses as answers
-from orchestrator.comfyui.responses import WrongShape
+from orchestrator.shapes import WrongShape
 from support.comfyui_loopback import Request
 from support.damaged_json import part, places
 
