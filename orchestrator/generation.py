@@ -274,14 +274,13 @@ class Generation:
         return [held.enter_context(client) for client in clients]
 
     def _add(self, plan: Plan, settings: Settings) -> None:
-        """Recipe and record first: items without them would have no name, they without items do no harm."""
+        """The recipe first: items without it could not be made, and it does no harm without them."""
         is_new = not self._parts.settings.exists()
         with open_for_writing(self._state, create=True, clock=self._clock) as store:
             if is_new:
                 save_settings(self._state, settings)
             Recipes(store.recipes, self._state.parent).keep(plan.recipe)
-            store.batches.append(plan.record)
-            store.add(plan.items)
+            store.add(plan.items, batch=plan.record)
             # The journal has them: who is told of an error now would add them again.
             with contextlib.suppress(DiskFull):
                 store.settle(at_end=True)

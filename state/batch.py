@@ -146,18 +146,20 @@ class Batch:
             del self.unanswered[: self.unanswered.index(call) + 1]
 
 
-BatchLine = BatchRecord | GrownRecord | EndRecord | ToldRecord | JoinedRecord | DeliveredRecord | GoneRecord
-"""What is noted of batches, one after the other."""
+BatchChange = BatchRecord | GrownRecord
+"""What comes with items: `Store.add` writes it together with them."""
+BatchNote = EndRecord | ToldRecord | JoinedRecord | DeliveredRecord | GoneRecord
+"""What becomes of a batch afterwards."""
 
 
 class BatchLog(Protocol):
     """The batches of a state. Append-only, by any process and any thread."""
 
-    def append(self, *records: BatchLine) -> None:
+    def append(self, *notes: BatchNote) -> None:
         """Durable on return. Errors: DiskFull, LockHeld, StateError."""
 
     def read(self) -> dict[str, Batch]:
-        """Every batch by its id, oldest first, those that are gone too."""
+        """Every batch by its id, oldest first, including those that are gone. Errors: StateError."""
 
     def stamp(self) -> Hashable:
-        """Another one after each append; None where there is no record yet."""
+        """Changes with each batch that is added and each note; None where there is neither. Errors: StateError."""

@@ -19,7 +19,7 @@ from state.lease import RunLock
 from state.location import Location
 
 if TYPE_CHECKING:
-    from state.batch import BatchLog
+    from state.batch import BatchChange, BatchLog
     from state.facts import FactLog
     from state.recipe import RecipeBook
 
@@ -180,8 +180,12 @@ class Store(StateParts, Protocol):
         it is now); DiskFull; StateError. Nothing was written then.
         """
 
-    def add(self, items: Sequence[Item]) -> list[Item]:
-        """Add those whose key is not there yet, all in one change set. Returns what was added. Safe to repeat."""
+    def add(self, items: Sequence[Item], *, batch: BatchChange | None = None) -> list[Item]:
+        """Add those whose key is not there yet, all in one change set. Returns what was added. Safe to repeat.
+
+        `batch`: the batch that they make, or by which they make one grow. It is there when they are; where all of them
+        are there already, nothing is written. Errors: as `apply`; ValueError for an item of another batch.
+        """
 
     def refresh(self) -> list[str]:
         """Take in what other processes wrote; the keys that they changed or removed since the last call, each once.

@@ -49,7 +49,7 @@ class RequestIdentity:
 
         Errors: RequestConflict for a name or a key that another request has.
         """
-        # A record without items is no batch: the process that wrote it was killed before it added them.
+        # Its items may have been removed; a burst of version 1 that was killed left records without any.
         there = [standing for standing in standings if standing.has_items]
         if self.idempotency is not None:
             return self._of_key(there)

@@ -126,15 +126,15 @@ class WatchedState:
                 self._forget(key for key in keys if key not in self._store)
             elif self._store.is_edited():
                 self._open()
-            if (stamp := self.parts.batches.stamp()) != self._log_stamp:
+            log = (self._store if self._store is not None else self.parts).batches
+            if (stamp := log.stamp()) != self._log_stamp:
                 self._log_stamp, self.version = stamp, self.version + 1
                 self._batches = {
-                    name: WatchedBatch(batch, self._items.setdefault(name, {}))
-                    for name, batch in self.parts.batches.read().items()
+                    name: WatchedBatch(batch, self._items.setdefault(name, {})) for name, batch in log.read().items()
                 }
 
     def batches(self) -> dict[str, WatchedBatch]:
-        """Those that are not gone, oldest first. A record without items is none: the disk was full after it."""
+        """Those that are not gone, oldest first; without those whose items were all removed."""
         with self._mutex:
             return {name: batch for name, batch in self._batches.items() if batch.by_key and not batch.batch.gone}
 

@@ -31,6 +31,8 @@ class Journal:
         """The hash in the last hand-over line, while its new journal is not in yet."""
         self.seq = header.seq
         self.unknown_lines: list[UnknownLine] = []
+        self.batch_lines: list[bytes] = []
+        """Lines of batches.jsonl that came with items."""
         self._handle = handle
         self._inode = handle.stamp().inode
         self._end = end
@@ -118,3 +120,18 @@ class Journal:
             self.marker = line.snapshot or self.marker
             if isinstance(line, UnknownLine):
                 self.unknown_lines.append(line)
+            if line.batch:
+                self.batch_lines.append(bytes(line.batch))
+
+
+def read_batch_lines(disk: Disk, path: Path) -> list[bytes]:
+    """The `batch_lines` of the journal at `path`, without opening the state. Errors: StateError."""
+    try:
+        data = disk.read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    if b',"batch":{' not in data:  # in nearly every one: reading all its lines costs more
+        return []
+    lines = read_lines(path, data).lines
+    header_of(path, lines)
+    return [bytes(line.batch) for line in lines if line.batch]

@@ -6,6 +6,7 @@ A line is a JSON object that starts with the CRC-32 of the rest of it:
         also "merged":true where that JSON took in edits by hand, which no journal holds
     {"crc":"89abcdef","seq":42,"changes":[{"key":"a.txt","was":"pending","record":{…}}]}              a change set
         "record":null removes the item
+        also "batch":{…} before "changes": the line of batches.jsonl for the batch that these items are added to
     {"crc":"89abcdef","seq":43,"snapshot":"<sha256 of the JSON about to be renamed in>"}              a hand-over
 A line of any other kind, which a newer burst of this format version wrote, changes no item, and every hand-over carries
 it into the new journal. Fields that are not known on a line of these three kinds belong to that line and go with it.
@@ -57,6 +58,8 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     stamp: tuple[int, int, int] | None = None
     merged: bool = False
     version: int | None = None
+    batch: msgspec.Raw = msgspec.Raw()
+    """Of a change set with items of a batch: the line of batches.jsonl; empty otherwise."""
 
 
 class UnknownLine(Line, frozen=True):
@@ -84,13 +87,19 @@ def snapshot_line(*, seq: int, snapshot: str) -> bytes:
     return _framed(b'"seq":%d,"snapshot":"%s"}' % (seq, snapshot.encode()))
 
 
-def change_line(*, seq: int, changes: Iterable[tuple[str, Status | None, bytes | None]]) -> bytes:
-    """`changes`: key, the status that is replaced (None: added), the new record as JSON (None: removed)."""
+def change_line(
+    *, seq: int, changes: Iterable[tuple[str, Status | None, bytes | None]], batch: bytes | None = None
+) -> bytes:
+    """`changes`: key, the status that is replaced (None: added), the new record as JSON (None: removed).
+
+    `batch`: the line of batches.jsonl that belongs to them.
+    """
     parts = (
         b'{"key":%s,"was":%s,"record":%s}' % (msgspec.json.encode(key), msgspec.json.encode(was), record or _REMOVED)
         for key, was, record in changes
     )
-    return _framed(b'"seq":%d,"changes":[%s]}' % (seq, b",".join(parts)))
+    of_batch = b'"batch":%s,' % batch if batch is not None else b""
+    return _framed(b'"seq":%d,%s"changes":[%s]}' % (seq, of_batch, b",".join(parts)))
 
 
 def carried_line(line: UnknownLine, *, seq: int) -> bytes:

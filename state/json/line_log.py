@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -22,7 +22,7 @@ class LineLog(Generic[_T]):
         self._disk = disk or Disk()
         self._name_is_durable = False
 
-    def append(self, *records: _T) -> None:
+    def append(self, *records: _T | msgspec.Raw) -> None:
         """All in one write, durable on return. Errors: DiskFull."""
         with self._disk.append_to(self.path, create=True) as handle:
             data = handle.read_from(max(0, handle.stamp().size_bytes - 1))
@@ -49,6 +49,10 @@ class LineLog(Generic[_T]):
                 lines = handle.read_from(0 if last_bytes is None else max(0, size - last_bytes)).splitlines()
         except FileNotFoundError:
             return
+        yield from self.decoded(lines)
+
+    def decoded(self, lines: Iterable[bytes]) -> Iterator[_T]:
+        """The records of these lines, as `read` finds them."""
         for line in lines:
             try:
                 yield self._decode(line)

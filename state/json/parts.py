@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from orchestrator.clock import Clock
 from state.disk import Disk
 from state.json.burst_log import JsonBurstLog
 from state.json.folder import burst_folder
+from state.json.journal import read_batch_lines
 from state.json.run_lock import FileRunLock, can_lock
 from state.json.settings_file import SettingsFile
 from state.location import Location
@@ -46,7 +48,7 @@ class JsonParts:
         if self._batches is None:
             from state.json.batch_log import JsonBatchLog
 
-            self._batches = JsonBatchLog(self.folder, disk=self._disk)
+            self._batches = JsonBatchLog(self.folder, disk=self._disk, in_journal=self._batch_lines)
         return self._batches
 
     @property
@@ -58,7 +60,7 @@ class JsonParts:
         return self._recipes
 
     def has_batches(self) -> bool:
-        return (self.folder / "batches.jsonl").exists()
+        return self._disk.stamp(self.folder / "batches.jsonl") is not None or bool(self._batch_lines())
 
     @property
     def facts(self) -> JsonFactLog:
@@ -77,6 +79,10 @@ class JsonParts:
     @property
     def checkpoint_directory(self) -> Path:
         return self.folder
+
+    def _batch_lines(self) -> Sequence[bytes]:
+        """Those lines of batches.jsonl that the journal holds."""
+        return read_batch_lines(self._disk, self._journal_path)
 
     def can_lock(self) -> bool:
         return can_lock(next(place for place in (self.folder, *self.folder.parents) if place.exists()))

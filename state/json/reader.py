@@ -256,6 +256,11 @@ class JsonReader(JsonParts):
         self._unsettled = False
         self._replay(lines)
 
+    def _batch_lines(self) -> Sequence[bytes]:
+        # Of the journal as far as its items were taken in.
+        journal = self._journal
+        return tuple(journal.batch_lines) if journal is not None else super()._batch_lines()
+
     def _json_changed(self) -> bool:
         return self._disk.stamp(self.path) != self._stamp
 

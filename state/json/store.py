@@ -16,7 +16,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from orchestrator.clock import Clock
 from orchestrator.errors import StaleChange, StateError, StateVersionError
@@ -29,6 +31,9 @@ from state.json.snapshot import write_records
 from state.location import Location
 from state.store import FORMAT_VERSION, Change
 from state.write_lock import WriteLock
+
+if TYPE_CHECKING:
+    from state.batch import BatchChange
 
 REWRITE_SHARE = 0.05
 """The snapshot is rewritten when its last rewriting took less than this share of the time since.
@@ -80,10 +85,13 @@ class JsonStore(JsonReader):
             edited = [(change.key, change.expected, change.edit(self._before(change))) for change in changes]
             return self._commit(edited, sync=sync)
 
-    def add(self, items: Sequence[Item]) -> list[Item]:
+    def add(self, items: Sequence[Item], *, batch: BatchChange | None = None) -> list[Item]:
+        if batch is not None and (others := {item.batch for item in items} - {batch.batch}):
+            raise ValueError(f"items of batch {others.pop()}, not of {batch.batch}")
         with self._writing():
-            new = {item.key: item for item in items if item.key not in self}
-            return self._commit([(key, None, item) for key, item in new.items()], sync=True)
+            there = self._records.statuses
+            new = {item.key: item for item in items if item.key not in there}
+            return self._commit([(key, None, item) for key, item in new.items()], sync=True, batch=batch)
 
     def settle(self, *, at_end: bool = False) -> None:
         with self._mutex:
@@ -170,7 +178,9 @@ class JsonStore(JsonReader):
     def _before(self, change: Change) -> Item:
         return Item(key=change.key, status=Status.PENDING) if change.expected is None else self.get(change.key)
 
-    def _commit(self, changes: Sequence[tuple[str, Status | None, Item | None]], *, sync: bool) -> list[Item]:
+    def _commit(
+        self, changes: Sequence[tuple[str, Status | None, Item | None]], *, sync: bool, batch: BatchChange | None = None
+    ) -> list[Item]:
         """Append one line for all of them: the key, the status before and the new item. Under write.lock."""
         if not changes:
             return []
@@ -183,11 +193,15 @@ class JsonStore(JsonReader):
             raise ValueError("one change set changes an item twice")
         records = [item.to_record() if item is not None else None for _, _, item in changes]
         journal = self._journal or self._replace_journal(merged=False)
+        batch_line = msgspec.json.encode(batch) if batch is not None else None
         line = change_line(
             seq=journal.seq + 1,
             changes=((key, was, raw) for (key, was, _), raw in zip(changes, records, strict=True)),
+            batch=batch_line,
         )
         journal.append(line, sync=sync)
+        if batch_line is not None:
+            journal.batch_lines.append(batch_line)
         for (key, _, item), raw in zip(changes, records, strict=True):
             if item is not None and raw is not None:
                 self._records.put(key, raw, item)
@@ -207,6 +221,8 @@ class JsonStore(JsonReader):
     def _replace_journal(self, *, merged: bool) -> Journal:
         """Begin a journal that extends the JSON as it is, in the place of the old one, if there is one."""
         assert self._stamp is not None
+        if self._journal is not None and self._journal.batch_lines:
+            self.batches.take_over(self._journal.batch_lines)
         new = Journal.begin(
             self._disk,
             self._journal_path,

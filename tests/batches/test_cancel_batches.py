@@ -33,9 +33,6 @@ def project(make_project: MakeProject) -> Project:
     (made.folder / "journal.jsonl").unlink(missing_ok=True)
     store = open_store(made.state, create=True)
     for name in NAMES:
-        parts_of(made.state).batches.append(
-            BatchRecord(batch=name, created_at=NOON, total=3, layout="numbered", directory=name)
-        )
         store.add(
             [
                 Item(
@@ -47,7 +44,8 @@ def project(make_project: MakeProject) -> Project:
                     prompt_text="a fox",
                 )
                 for index in (1, 2, 3)
-            ]
+            ],
+            batch=BatchRecord(batch=name, created_at=NOON, total=3, layout="numbered", directory=name),
         )
     store.close()
     return made

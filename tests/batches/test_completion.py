@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.batch_scene import NOON, Scene, SetClock
 
-from state.batch import BatchRecord, GoneRecord
+from state.batch import GoneRecord
 from state.item import Item, Status
 
 COMPLETED, FAILED, CANCELLED = Status.COMPLETED, Status.FAILED, Status.CANCELLED
@@ -114,14 +114,11 @@ def test_a_batch_begun_again_by_another_process_after_a_look_found_it_ended(scen
     assert [end.how for end in scene.batch().ends] == ["done", "cancelled"]
 
 
-def test_batches_that_come_while_a_run_lives_and_records_that_come_before_their_items(scene: Scene) -> None:
+def test_a_batch_that_is_added_during_a_run(scene: Scene) -> None:
     with scene.run() as endings:
-        scene.log.append(
-            BatchRecord(batch="b2", created_at=NOON, total=1, layout="numbered", directory="d"),
-        )
+        scene.add("b2", count=1, layout="numbered", directory="d")
         endings.look()
-        assert scene.batch("b2").ends == [], "no item of it is there yet"
-        scene.add_items("b2", count=1)
+        assert scene.batch("b2").ends == []
         scene.end(1, name="b2")
         endings.look()
         assert len(scene.batch("b2").ends) == 1
@@ -241,9 +238,7 @@ def test_an_output_directory_that_refuses_keeps_no_end_from_being_noted(scene: S
 
 
 def test_a_log_that_cannot_be_read_is_said_and_hinders_nothing(scene: Scene) -> None:
-    path = scene.store.batches.path
-    path.unlink()
-    path.mkdir()
+    scene.store.batches.path.mkdir()
     scene.run_once()
     assert any("could not be noted" in note for note in scene.notes)
 

@@ -287,7 +287,7 @@ def test_in_a_state_whose_init_named_another_template_each_keeps_its_own(
     assert "template: smoke" in (project.output / str(of_batch[0].sidecar)).read_text()
 
 
-@pytest.mark.parametrize("file", ["batches.jsonl", "journal.jsonl", "settings.toml", "re_render_state.json"])
+@pytest.mark.parametrize("file", ["journal.jsonl", "settings.toml", "re_render_state.json"])
 def test_a_full_disk_while_adding(place: Place, sandbox: Sandbox, file: str) -> None:
     ended = place.generate("--count", "3", launch=["--refuse", f"os.write:{errno.errorcode[28]}:{file}"])
     assert ended.code == 2
@@ -299,20 +299,31 @@ def test_a_full_disk_while_adding(place: Place, sandbox: Sandbox, file: str) -> 
     assert sorted(place.pictures())[0].endswith("/image_001.png")
 
 
+def test_a_disk_that_is_full_once_the_batch_is_in_the_journal(place: Place, sandbox: Sandbox) -> None:
+    ended = place.generate("--count", "3", launch=["--refuse", f"os.write:{errno.errorcode[28]}:batches.jsonl"])
+    assert (ended.code, ended.report["left"], sandbox.counts()["posts"]) == (2, 3, 0)
+    assert "the disk is full; free some space and run again" in ended.report["reason"]
+    assert [batch.id for batch in place.batches()] == [ended.report["batch"]]
+    again = place.generate("--count", "3")
+    assert (again.code, again.report["continued"]) == (0, True)
+    place.check_done_once(sandbox.counts(), total=3)
+
+
 @pytest.mark.parametrize(
     "moment",
     [
         "before:state.json.store:JsonStore.add",
-        "after:state.json.batch_log:JsonBatchLog.append",
         "after:state.json.store:JsonStore.add",
         "before:state.json.store:JsonStore.settle",
+        "before:state.json.batch_log:JsonBatchLog.take_over",
+        "after:state.json.batch_log:JsonBatchLog.take_over",
     ],
 )
 def test_killed_while_adding_a_batch_is_there_whole_or_not_at_all(place: Place, sandbox: Sandbox, moment: str) -> None:
     assert place.generate("--count", "3", launch=["--kill", moment]).code == 137
     added = len(place.items())
-    assert {item.batch for item in place.items()} <= {batch.id for batch in place.batches()}
-    assert added == (3 if "after:state.json.store" in moment or "settle" in moment else 0)
+    assert {item.batch for item in place.items()} == {batch.id for batch in place.batches()}
+    assert added == (0 if moment == "before:state.json.store:JsonStore.add" else 3)
     assert place.burst("batches", "list", "--json").code == 0
     assert place.burst("status", "--json").code == 0
     again = place.generate("--count", "3")

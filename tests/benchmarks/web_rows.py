@@ -82,17 +82,12 @@ def _state(place: Path, count: int) -> tuple[Store, str]:
     """So many completed items, and one batch that is under way."""
     store = open_store(place / STATE, create=True)
     names = [f"20261121_{number:06d}" for number in range(count // _EACH + 1)]
-    log = store.batches
-    log.append(
-        *(
-            BatchRecord(
-                batch=name, created_at=_AT, total=_EACH, layout="gallery", directory=name, prompts=(f"an owl {number}",)
-            )
-            for number, name in enumerate(names)
+    for number, name in enumerate(names):
+        record = BatchRecord(
+            batch=name, created_at=_AT, total=_EACH, layout="gallery", directory=name, prompts=(f"an owl {number}",)
         )
-    )
+        store.add([_item(f"{name}/{index}") for index in range(1, _EACH + 1)], batch=record)
     keys = [f"{name}/{index}" for name in names for index in range(1, _EACH + 1)]
-    store.add([_item(key) for key in keys])
     _complete(store, keys[:-_EACH])
     store.settle(at_end=True)
     return store, names[-1]

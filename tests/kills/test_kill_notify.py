@@ -45,10 +45,9 @@ def with_batch(project: Project, *, url: str, cancelled: bool = False) -> None:
         directory="batch_b1",
         notify=(Notify(url=url),),
     )
-    parts_of(project.state).batches.append(record)
     store = open_store(project.state)
     item = Item(key="b1/001", status=Status.PENDING, batch="b1", index=1, prompt_text="a fox", inputs={"seed": 7})
-    store.add([item])
+    store.add([item], batch=record)
     if cancelled:
         store.apply([Change(item.key, item.status, lambda now: now.cancel())])
     store.close()

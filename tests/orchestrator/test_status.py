@@ -136,9 +136,8 @@ def test_check_code_says_whether_work_remains(state: Path) -> None:
 
 def add_batch(state: Path, name: str, count: int) -> Store:
     record = BatchRecord(batch=name, created_at=MOMENT, total=count, layout="numbered", directory=name)
-    parts_of(state).batches.append(record)
     store = open_store(state)
-    store.add([Item(key=f"{name}/{index}", status=Status.PENDING, batch=name) for index in range(count)])
+    store.add([Item(key=f"{name}/{index}", status=Status.PENDING, batch=name) for index in range(count)], batch=record)
     return store
 
 

@@ -11,6 +11,7 @@ import pytest
 from support.simulated_disk import Crash, SimulatedDisk
 from support.state_scenes import (
     CANCELLED,
+    NOON,
     PENDING,
     FastClock,
     accept,
@@ -30,8 +31,18 @@ from support.state_scenes import (
 )
 
 from orchestrator.errors import StateError
+from state.batch import Batch, BatchRecord, EndRecord, GoneRecord, GrownRecord
+from state.json.parts import JsonParts
 from state.json.store import JsonStore
+from state.location import Location
 from state.store import Change
+
+
+class Reading(NamedTuple):
+    """What a process that comes now finds."""
+
+    items: list[Any]
+    batches: dict[str, Batch]
 
 
 class Step(NamedTuple):
@@ -52,14 +63,17 @@ class Scene:
         self.store = JsonStore.open(self.path, create=create, disk=self.disk, clock=FastClock())
         return self.store
 
-    def reading(self) -> list[Any]:
-        """What a process that comes now finds."""
+    def reading(self) -> Reading:
+        batches = JsonParts(Location(self.path), disk=self.disk).batches.read()
         try:
-            return dump(JsonStore.open(self.path, read_only=True, disk=self.disk))
+            store = JsonStore.open(self.path, read_only=True, disk=self.disk)
         except StateError as error:
             if "there is no state here" in str(error):
-                return []
+                return Reading([], batches)
             raise
+        assert store.batches.read() == batches, "the same with the items read and without"
+        assert list(batches) == list(dict.fromkeys(item.batch for item in store.items() if item.batch))
+        return Reading(dump(store), batches)
 
     def change(self, key: str, edit: Callable[..., Any], *, sync: bool = True) -> None:
         assert self.store is not None
@@ -72,6 +86,19 @@ class Scene:
     def add(self, *keys: str) -> None:
         assert self.store is not None
         self.store.add([item(key) for key in keys])
+
+    def add_batch(self, name: str, *numbers: int) -> None:
+        assert self.store is not None
+        record = BatchRecord(batch=name, created_at=NOON, total=len(numbers), layout="numbered", directory=name)
+        self.store.add([item(f"{name}/{number}", batch=name) for number in numbers], batch=record)
+
+    def grow(self, name: str, number: int) -> None:
+        assert self.store is not None
+        self.store.add([item(f"{name}/{number}", batch=name)], batch=GrownRecord(batch=name, total=number))
+
+    def end(self, name: str) -> None:
+        assert self.store is not None
+        self.store.batches.append(EndRecord(batch=name, event=name, at=NOON, how="done"))
 
     def settle(self, *, at_end: bool = False) -> None:
         assert self.store is not None
@@ -118,10 +145,36 @@ SCRIPT = [
     Step(lambda scene: scene.settle(at_end=True)),
 ]
 
+BATCHES = [
+    Step(lambda scene: scene.open()),
+    Step(lambda scene: scene.add_batch("one", 1, 2)),
+    Step(lambda scene: scene.end("one")),
+    Step(lambda scene: scene.settle(at_end=True)),
+    Step(lambda scene: scene.add_batch("two", 1)),
+    Step(lambda scene: scene.intents("a", "one/1")),
+    Step(lambda scene: scene.grow("one", 3)),
+    Step(lambda scene: scene.settle()),
+    Step(lambda scene: scene.add_batch("three", 1)),
+    Step(lambda scene: scene.edit(d="cancelled")),
+    Step(lambda scene: scene.open()),
+    Step(lambda scene: scene.end("three")),
+    Step(lambda scene: scene.grow("two", 2)),
+    Step(lambda scene: scene.end("two")),
+    Step(lambda scene: scene.add_batch("four", 1)),
+    Step(lambda scene: scene.edit(d="failed")),
+    Step(lambda scene: scene.settle(at_end=True)),
+]
+
 CREATING = [
     Step(lambda scene: scene.open(create=True)),
     Step(lambda scene: scene.add("a", "b")),
     Step(lambda scene: scene.intents("a")),
+]
+
+CREATING_A_BATCH = [
+    Step(lambda scene: scene.open(create=True)),
+    Step(lambda scene: scene.add_batch("one", 1, 2)),
+    Step(lambda scene: scene.settle(at_end=True)),
 ]
 
 
@@ -133,7 +186,7 @@ def seeded(root: Path) -> SimulatedDisk:
     return disk
 
 
-def dry_run(scene: Scene, script: list[Step]) -> list[list[Any]]:
+def dry_run(scene: Scene, script: list[Step]) -> list[Reading]:
     """What is to be read before the script, and after each of its steps."""
     readings = [scene.reading()]
     for step in script:
@@ -152,13 +205,13 @@ def perform(scene: Scene, script: list[Step]) -> int:
     return len(script)
 
 
-def allowed(readings: list[list[Any]], script: list[Step], *, done: int) -> list[list[Any]]:
+def allowed(readings: list[Reading], script: list[Step], *, done: int) -> list[Reading]:
     """From what was last acknowledged as durable to what was being done."""
     floor = max((at for at in range(1, done + 1) if script[at - 1].durable), default=0)
     return readings[floor : done + 2]
 
 
-def check(disk: SimulatedDisk, allowed_readings: list[list[Any]]) -> None:
+def check(disk: SimulatedDisk, allowed_readings: list[Reading]) -> None:
     scene = Scene(disk)
     found = scene.reading()
     assert found in allowed_readings
@@ -170,25 +223,28 @@ def check(disk: SimulatedDisk, allowed_readings: list[list[Any]]) -> None:
 
 def go_on(scene: Scene) -> None:
     """Work and hand-over still go well on this disk, and what is acknowledged now is durable too."""
-    before = len(scene.reading())
+    before = scene.reading()
     store = scene.open()
     store.add([item("later")])
     change(store, "later", submit())
-    acknowledged = dump(store)
-    assert len(acknowledged) == before + 1
+    store.batches.append(GoneRecord(batch="none", at=NOON))  # durable with what was noted before it
+    acknowledged = Reading(dump(store), before.batches)
+    assert len(acknowledged.items) == len(before.items) + 1
     assert Scene(scene.disk.after_forgetting()).reading() == acknowledged
     scene = Scene(scene.disk.after_sigkill())
     store = scene.open()
     store.settle(at_end=True)
-    assert dump(store) == acknowledged
+    assert dump(store) == acknowledged.items
     scene.disk = scene.disk.after_forgetting()
     records = json.loads(scene.disk.read(scene.path))
-    assert [(key, records[key]) for key in records] == acknowledged
+    assert [(key, records[key]) for key in records] == acknowledged.items
     assert scene.reading() == acknowledged
 
 
 @pytest.mark.parametrize(
-    ("script", "start"), [(SCRIPT, seeded), (CREATING, SimulatedDisk)], ids=["working", "creating"]
+    ("script", "start"),
+    [(SCRIPT, seeded), (CREATING, SimulatedDisk), (BATCHES, seeded), (CREATING_A_BATCH, SimulatedDisk)],
+    ids=["working", "creating", "batches", "creating a batch"],
 )
 def test_crash_before_each_operation(
     script: list[Step], start: Callable[[Path], SimulatedDisk], tmp_path: Path
@@ -249,7 +305,7 @@ class HandOver:
         self.scene.intents("a", "b", "c")
         self.scene.change("a", complete)
         self.scene.change("b", fail)
-        self.expected = dump(store)
+        self.expected = Reading(dump(store), {})
         self.disk = self.scene.disk
 
     def break_off_before(self, kind: str, name: str) -> SimulatedDisk:
@@ -283,7 +339,7 @@ def test_hand_over_step_1_marked_and_not_renamed(hand_over: HandOver) -> None:
 def test_hand_over_step_2_json_in_and_old_journal_there(hand_over: HandOver) -> None:
     disk = hand_over.break_off_before("rename", "journal.jsonl")
     assert "snapshot" in hand_over.lines(disk)[-1]
-    assert dict(json.loads(disk.files()["state.json"])) == dict(hand_over.expected)
+    assert dict(json.loads(disk.files()["state.json"])) == dict(hand_over.expected.items)
     check(disk, [hand_over.expected])
 
 
@@ -301,7 +357,7 @@ def test_the_next_write_ends_a_hand_over_that_was_broken_off(hand_over: HandOver
         assert [line.get("merged") for line in hand_over.lines(scene.disk)] == [True]
         assert scene.reading() == hand_over.expected
         scene.edit(a="pending", b="pending", c="pending")
-        assert {record["status"] for _, record in scene.reading()} == {"pending"}
+        assert {record["status"] for _, record in scene.reading().items} == {"pending"}
 
 
 def test_lines_behind_the_marker_are_replayed_where_the_json_is_in_and_where_it_is_not(hand_over: HandOver) -> None:
@@ -311,7 +367,7 @@ def test_lines_behind_the_marker_are_replayed_where_the_json_is_in_and_where_it_
         scene.open()
         scene.change("b", start_over)
         scene.change("d", cancel)
-        found = dict(scene.reading())
+        found = dict(scene.reading().items)
         assert (found["b"]["status"], found["d"]["status"]) == (PENDING, CANCELLED)
         check(disk, [scene.reading()])
 
@@ -320,14 +376,14 @@ def test_an_edit_between_the_json_and_the_new_journal_wins(hand_over: HandOver) 
     """Killed there, the journal's lines are old news to the file that was edited."""
     scene = Scene(hand_over.break_off_before("rename", "journal.jsonl"))
     scene.edit(b="pending")
-    assert dict(scene.reading())["b"]["status"] == "pending"
+    assert dict(scene.reading().items)["b"]["status"] == "pending"
 
 
 def test_an_edit_between_the_marker_and_the_json_loses_nothing(hand_over: HandOver) -> None:
     """Killed there, the edited file knows nothing of what the journal says."""
     scene = Scene(hand_over.break_off_before("rename", "state.json"))
     scene.edit(d="cancelled")
-    found = {key: record["status"] for key, record in scene.reading()}
+    found = {key: record["status"] for key, record in scene.reading().items}
     assert found == {"a": "completed", "b": "failed", "c": "submitted", "d": "cancelled"}
 
 

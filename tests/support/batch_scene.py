@@ -47,23 +47,18 @@ class Scene:
     def add(self, name: str, *, count: int = 1, **said: Any) -> None:
         directory = f"batch_{name}"
         record = {"created_at": NOON, "layout": "batch", "directory": directory, "parameters": {"cfg": 7.5}}
-        self.log.append(BatchRecord(batch=name, total=count, **{**record, **said}))
-        self.add_items(name, count=count)
-
-    def add_items(self, name: str, *, count: int) -> None:
-        self.store.add(
-            [
-                Item(
-                    key=f"{name}/{index:03d}",
-                    status=Status.PENDING,
-                    batch=name,
-                    index=index,
-                    prompt_text="a fox",
-                    inputs={"seed": 40 + index},
-                )
-                for index in range(1, count + 1)
-            ]
-        )
+        items = [
+            Item(
+                key=f"{name}/{index:03d}",
+                status=Status.PENDING,
+                batch=name,
+                index=index,
+                prompt_text="a fox",
+                inputs={"seed": 40 + index},
+            )
+            for index in range(1, count + 1)
+        ]
+        self.store.add(items, batch=BatchRecord(batch=name, total=count, **{**record, **said}))
 
     def end(self, number: int, status: Status = Status.COMPLETED, *, name: str = "b1") -> None:
         """One item ends so; only one that is completed was sent."""

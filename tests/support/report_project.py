@@ -31,7 +31,6 @@ class Album:
         """A batch with one item for each of these inputs; its prompts are lines that are shared out evenly."""
         texts = prompt.split("\n")
         record = {"created_at": NOON, "layout": "numbered", "directory": batch, "prompts": tuple(texts)} | said
-        self.log.append(BatchRecord(batch=batch, total=len(inputs), priority=priority, **record))
         return self.store.add(
             [
                 Item(
@@ -44,7 +43,8 @@ class Album:
                     priority=priority,
                 )
                 for index, of_one in enumerate(inputs, 1)
-            ]
+            ],
+            batch=BatchRecord(batch=batch, total=len(inputs), priority=priority, **record),
         )
 
     def submit(self, key: str) -> None:

@@ -190,7 +190,7 @@ def full_for(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert refused
 
 
-@pytest.mark.parametrize("full", ["settings.toml.tmp", "batches.jsonl", "journal.jsonl", "state0.json.tmp"])
+@pytest.mark.parametrize("full", ["settings.toml.tmp", "journal.jsonl", "state0.json.tmp"])
 def test_a_full_disk_is_said_and_leaves_no_half_batch(idle: Front, full: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with full_for(full, monkeypatch):
         answer = idle.ask()
@@ -201,14 +201,16 @@ def test_a_full_disk_is_said_and_leaves_no_half_batch(idle: Front, full: str, mo
     assert len(idle.items()) == 2
 
 
-def test_a_batch_that_the_journal_has_was_started_whatever_becomes_of_the_state_file(
-    idle: Front, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("full", ["state0.json.tmp", "batches.jsonl"])
+def test_a_batch_that_the_journal_has_was_started_whatever_becomes_of_the_other_files(
+    idle: Front, full: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Told that it was not, somebody would start it again."""
     idle.start()
-    with full_for("state0.json.tmp", monkeypatch):
+    with full_for(full, monkeypatch):
         assert idle.start()["queuedImages"] == 2
     assert len(idle.items()) == 4
+    assert len(idle.http.get("/api/gallery/batches").json()["batches"]) == 2
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"[]", b'"x"', b"\xff", b'{"batchRequest": null}'])

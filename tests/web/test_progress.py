@@ -46,10 +46,10 @@ class Scene:
             prompts=("a fox",),
             priority=priority,
         )
-        self.store.batches.append(record)
         # Backwards: the order of the state is not the batch's.
         numbered = list(enumerate(statuses, 1))[::-1]
-        self.store.add([Item(key=f"{name}/{n}", status=Status.PENDING, batch=name, index=n) for n, _ in numbered])
+        items = [Item(key=f"{name}/{n}", status=Status.PENDING, batch=name, index=n) for n, _ in numbered]
+        self.store.add(items, batch=record)
         for number, letter in numbered:
             self._bring(f"{name}/{number}", letter, of_completed)
 

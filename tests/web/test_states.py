@@ -32,15 +32,13 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def add_batch(store: Store, name: str, *, total: int = EACH) -> None:
-    store.batches.append(
-        BatchRecord(batch=name, created_at=AT, total=total, layout="gallery", directory=f"batches/{name}")
-    )
     # Backwards: the order of the state is not the batch's.
     store.add(
         [
             Item(key=f"{name}/{index}", status=Status.PENDING, batch=name, index=index, prompt_text="a fox")
             for index in range(total, 0, -1)
-        ]
+        ],
+        batch=BatchRecord(batch=name, created_at=AT, total=total, layout="gallery", directory=f"batches/{name}"),
     )
 
 
@@ -156,6 +154,7 @@ def test_a_state_that_is_taken_away_is_none(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     store = open_store(path, create=True)
     add_batch(store, "b1", total=1)
+    store.settle(at_end=True)
     store.close()
     watched = WatchedStates([path])
     assert statuses(watched, "b1") == ["pending"]
@@ -173,13 +172,13 @@ def test_a_state_that_is_taken_away_is_none(tmp_path: Path) -> None:
     watched.close()
 
 
-def test_a_batch_of_which_only_the_record_came_is_none(tmp_path: Path) -> None:
+def test_a_batch_all_of_whose_items_were_removed_is_not_listed(tmp_path: Path) -> None:
     store = open_store(tmp_path / "state.json", create=True)
-    add_batch(store, "b1", total=0)
-    watched = WatchedStates([tmp_path / "state.json"])
-    assert watched.find("b1") is None
     add_batch(store, "b1", total=2)
+    watched = WatchedStates([tmp_path / "state.json"])
     assert statuses(watched, "b1") == ["pending"] * 2
+    store.apply([Change(item.key, item.status, lambda item: None) for item in store.items()])
+    assert watched.find("b1") is None
     watched.close()
 
 
