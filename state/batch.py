@@ -1,4 +1,4 @@
-"""A batch: what it was asked to be, and what became of telling others about it."""
+"""A batch: its record as requested, how it ended, and who was notified."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ End = Literal["done", "failed", "cancelled"]
 
 
 class Notify(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Somebody to be told when the batch has ended."""
+    """A webhook to call when the batch has ended."""
 
     url: str
     secret_env: str | None = None
-    """The environment variable that holds the key of the signature; the key itself is never written."""
+    """The environment variable with the signing key; the key itself is never written."""
 
 
 class Idempotency(msgspec.Struct, frozen=True, kw_only=True):
-    """The `Idempotency-Key` that a caller sent with its request."""
+    """The `Idempotency-Key` that a client sent with its request."""
 
     key: str
     body: str
-    """A digest of the request's body: the same key with another one is a mistake of the caller's."""
+    """Digest of the request body: the same key with another body is an error of the client."""
 
 
 class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="batch", tag_field="line"):
-    """A batch as it was asked for. Its items carry its id; what has become of them is in their records alone."""
+    """A batch as requested. Its items name its id; only their own records hold their status."""
 
     batch: str
     created_at: UtcTime
@@ -41,49 +41,49 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     """Relative to the output directory."""
     stem: str | None = None
     prompts: tuple[str, ...] = ()
-    """The first few prompt texts, for lists."""
+    """The first few prompt texts, to be shown in lists."""
     parameters: dict[str, Any] = {}
-    """What all of its items share, by binding."""
+    """Values that all of its items share, by binding."""
     axes: dict[str, list[Any]] = {}
-    """A sweep's values, by binding."""
+    """Values of a sweep, by binding."""
     template: str | None = None
     """Where its workflow came from."""
     recipe: str | None = None
-    """The id of what its items were added with; None in a batch of version 1."""
+    """The id of the recipe that its items were added with; None in a batch of version 1."""
     priority: Priority = "normal"
     on_error: Literal["stop", "continue"] = "stop"
     notify: tuple[Notify, ...] = ()
     name: str | None = None
-    """What its user calls it; no other batch that is not cleaned away has this name."""
+    """Name given by the user, unique among the batches that are not removed."""
     request: str | None = None
-    """A digest of `request_parts`: equal for requests that are the same, whenever and from wherever they are made."""
+    """Digest of `request_parts`: the same for equal requests, whenever and from wherever they are made."""
     request_parts: dict[str, Any] = {}
-    """The request as it was made, by flag; what is long is a digest."""
+    """The request as it was made, by flag; a long value is replaced by its digest."""
     idempotency: Idempotency | None = None
 
     @property
     def label(self) -> str:
-        """Its id and its name, for messages."""
+        """Id and name, for messages."""
         return f"{self.batch} ({self.name})" if self.name is not None else self.batch
 
 
 class EndRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="end", tag_field="line"):
-    """All items of a batch have ended. One that is begun again (`retry`) may end more than once."""
+    """All items of a batch have ended. A batch that is started again (`retry`) may end more than once."""
 
     batch: str
     event: str
-    """The id of the event of which others are told; the same however often they are."""
+    """Id of the event that is sent to webhooks; the same at every try."""
     at: UtcTime
     how: End
     completed: int = 0
     failed: int = 0
     cancelled: int = 0
     mark: str = ""
-    """A digest of how each item ended: as long as it is the same, none was begun again and ended since."""
+    """Digest of how each item ended: unchanged while no item was started again and ended since."""
 
 
-class ToldRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="told", tag_field="line"):
-    """One try to tell somebody of an event."""
+class NotificationRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="told", tag_field="line"):
+    """One try to notify a webhook of an event."""
 
     event: str
     url: str
@@ -93,32 +93,32 @@ class ToldRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 class JoinedRecord(msgspec.Struct, frozen=True, kw_only=True, tag="joined", tag_field="line"):
-    """The same request was made again, and continues this batch instead of making another one."""
+    """The same request was made again and continues this batch instead of making another one."""
 
     batch: str
     call: str
-    """The id of this call."""
+    """Id of that call."""
     at: UtcTime
 
 
 class DeliveredRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="delivered", tag_field="line"):
-    """A call has received its answer: the report of the ended batch or, where it only queued it, that it is queued."""
+    """A call has received its answer: the report of the ended batch or, with --queue-only, that it is queued."""
 
     batch: str
     at: UtcTime
     call: str = ""
-    """Empty: the call that made the batch."""
+    """Empty for the call that made the batch."""
 
 
 class GoneRecord(msgspec.Struct, frozen=True, kw_only=True, tag="gone", tag_field="line"):
-    """The batch was cleaned away: neither listed nor reported any more."""
+    """The batch was removed and is neither listed nor reported any more."""
 
     batch: str
     at: UtcTime
 
 
 class GrownRecord(msgspec.Struct, frozen=True, kw_only=True, tag="grown", tag_field="line"):
-    """More items belong to the batch now."""
+    """The batch has more items."""
 
     batch: str
     total: int
@@ -126,40 +126,40 @@ class GrownRecord(msgspec.Struct, frozen=True, kw_only=True, tag="grown", tag_fi
 
 @dataclass
 class Batch:
-    """A batch, and all that was noted of it since."""
+    """A batch and everything noted about it since."""
 
     record: BatchRecord
-    """As it was asked for; `total` is that of now."""
+    """As requested, with the current `total`."""
     ends: list[EndRecord] = field(default_factory=list)
-    told: list[ToldRecord] = field(default_factory=list)
+    notifications: list[NotificationRecord] = field(default_factory=list)
     gone: bool = False
     unanswered: list[str] = field(default_factory=lambda: [""])
-    """The calls, oldest first, that have not received their answer; `""` is the one that made the batch."""
+    """Calls that have not received their answer, oldest first; `""` is the one that made the batch."""
 
     @property
     def id(self) -> str:
         return self.record.batch
 
-    def delivered(self, call: str) -> None:
-        """This call has its answer; those made before it were given up by whoever repeated them."""
+    def note_delivered(self, call: str) -> None:
+        """This call has its answer; earlier calls were given up by whoever repeated them."""
         if call in self.unanswered:
             del self.unanswered[: self.unanswered.index(call) + 1]
 
 
 BatchChange = BatchRecord | GrownRecord
-"""What comes with items: `Store.add` writes it together with them."""
-BatchNote = EndRecord | ToldRecord | JoinedRecord | DeliveredRecord | GoneRecord
-"""What becomes of a batch afterwards."""
+"""Written by `Store.add` together with the items."""
+BatchNote = EndRecord | NotificationRecord | JoinedRecord | DeliveredRecord | GoneRecord
+"""Appended later."""
 
 
 class BatchLog(Protocol):
-    """The batches of a state. Append-only, by any process and any thread."""
+    """The batches of a state. Append-only; any process and thread may append."""
 
     def append(self, *notes: BatchNote) -> None:
         """Durable on return. Errors: DiskFull, LockHeld, StateError."""
 
     def read(self) -> dict[str, Batch]:
-        """Every batch by its id, oldest first, including those that are gone. Errors: StateError."""
+        """All batches by id, oldest first, including removed ones. Errors: StateError."""
 
     def stamp(self) -> Hashable:
-        """Changes with each batch that is added and each note; None where there is neither. Errors: StateError."""
+        """Different after each new batch and each note; None while there are none. Errors: StateError."""

@@ -1,4 +1,4 @@
-"""How one burst went."""
+"""The record of one burst."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from state.item import UtcTime
 
 Ending = Literal["done", "deadline", "stopped", "error", "killed"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
-"""What can be taken from a date; a damaged record may say more, and is passed over then."""
+"""Small enough to be subtracted from a date; a damaged record with more is skipped."""
 
 
 class SetAsideRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A recipe that a burst did not use, because it could not be used; its items stayed as they were."""
+    """A recipe that could not be used in a burst; its items stayed as they were."""
 
     recipe: str | None = None
-    """Its id; None for the default of items without a recipe."""
+    """Its id; None for the default settings of items without a recipe."""
     template: str | None = None
-    """The template that records of items without a recipe name, where they do."""
+    """The template named by the records of items without a recipe, if any."""
     name: str
-    """Where its workflow came from."""
+    """Where the workflow came from."""
     reason: str
     """Why, and what to do about it."""
     output: str | None = None
@@ -30,7 +30,7 @@ class SetAsideRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a burst went. `killed` ones never wrote their own record: the next burst did, from holder.json."""
+    """The outcome of a burst. The record of a `killed` one is written by the next burst, from holder.json."""
 
     burst: str
     started_at: UtcTime
@@ -43,11 +43,11 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     seconds: Seconds = 0.0
     """Length of the burst."""
     alive_seconds: Seconds | None = None
-    """Age of the run, one process that may hold several bursts, when this one ended: what a watchdog counts."""
+    """Age of the run (one process, which may do several bursts) when this burst ended: what a watchdog measures."""
     signal: str | None = None
-    """`SIGTERM` or `SIGINT`, where one of them stopped it."""
+    """`SIGTERM` or `SIGINT` if one of them stopped it."""
     seconds_per_item: Seconds | None = None
-    """Between two completions on the server, measured in this burst."""
+    """Time between two completions on the server, measured in this burst."""
     reason: str | None = None
     host: str | None = None
     """Where it ran."""
@@ -55,17 +55,17 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 MEMORY_RECORDS = 500
-"""What pacing looks at. A run of many short bursts writes dozens; a watchdog is to be remembered over many runs."""
+"""How many records pacing uses. A run of short bursts writes dozens, and a watchdog is learned over many runs."""
 
 
 class BurstLog(Protocol):
-    """The bursts of a state. Append-only; only the holder of its lease appends."""
+    """The bursts of a state. Append-only; only the holder of the run lock appends."""
 
     def append(self, record: BurstRecord) -> None:
         """Durable on return. Errors: DiskFull."""
 
     def read(self, *, last: int = MEMORY_RECORDS) -> list[BurstRecord]:
-        """The last records, oldest first, at most so many; the cost does not grow with their number."""
+        """At most `last` records, oldest first; the cost does not grow with the number of records."""
 
     def stamp(self) -> Hashable:
-        """Another one after each append; None where there is no record yet."""
+        """Different after each append; None while there are no records."""

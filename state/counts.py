@@ -1,4 +1,4 @@
-"""How many items stand where."""
+"""How many items have each status."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from state.item import Item, Status
 
 
 class Counts(Mapping[Status, int]):
-    """How many items have each status; every status is there, in the order of `Status`. Never changes."""
+    """Number of items by status, immutable. Holds every status, in the order of `Status`."""
 
     __slots__ = ("_counts",)
 
     def __init__(self, counts: Mapping[Status, int] | None = None) -> None:
-        """What `counts` does not name is 0."""
+        """A status that `counts` lacks is 0."""
         given = counts or {}
         self._counts = {status: given.get(status, 0) for status in Status}
 
@@ -60,7 +60,7 @@ class Counts(Mapping[Status, int]):
 
     @property
     def remaining(self) -> int:
-        """Those still due or out on a server."""
+        """Items that are pending or submitted."""
         return self.pending + self.submitted
 
     def as_json(self) -> dict[str, int]:
@@ -68,6 +68,6 @@ class Counts(Mapping[Status, int]):
         return {str(status): count for status, count in self._counts.items()}
 
     def as_text(self, *, without: Collection[Status] = ()) -> str:
-        """`3 pending, 1 failed`: what is not 0."""
+        """`3 pending, 1 failed`: the counts that are not 0."""
         shown = (status for status in self._counts if status not in without)
         return ", ".join(f"{self._counts[status]} {status}" for status in shown if self._counts[status])

@@ -1,7 +1,6 @@
-"""Durable files: the few operations that state and outputs are written with.
+"""Durable files: the operations with which states and outputs are written.
 
-What a caller may rely on after power loss: a `Handle.write` once `Handle.sync` returned; a name once `replace` or
-`sync_directory` did.
+What survives a power loss: written data once `Handle.sync` has returned; a name once `replace` or `sync_directory` has.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ _REFUSED = {
     errno.EPERM: "not permitted; make it writable or choose another directory",
     errno.ENOTDIR: "a file stands where a directory should be; move it away or choose another directory",
     errno.EISDIR: "a directory stands where a file should be; move it away or choose another name",
-    errno.EFBIG: "larger than this file system or this process may write; raise the limit or choose another disk",
-    errno.ENAMETOOLONG: "too long a name for this file system; choose a shorter one",
-    errno.ELOOP: "links that lead in a circle; mend them or choose another directory",
+    errno.EFBIG: "larger than the file system or the process limit allows; raise the limit or choose another disk",
+    errno.ENAMETOOLONG: "the name is too long for this file system; choose a shorter one",
+    errno.ELOOP: "too many symbolic links, probably a loop; remove it or choose another directory",
     errno.ESTALE: "the network directory is gone; mount it again and run again",
     errno.ENOTCONN: "the network directory is gone; mount it again and run again",
     errno.EIO: "the disk reports an input/output error; check the disk before running again",
@@ -37,7 +36,7 @@ _REFUSED = {
 
 @contextlib.contextmanager
 def refusals(path: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into one `DiskFull` that names the path and what to do."""
+    """Turn an error of the operating system into a `DiskFull` that names the path and what to do."""
     try:
         yield
     except OSError as error:
@@ -53,7 +52,7 @@ class OutOfSpace(DiskFull):
 
 
 class SyncFailed(DiskFull):
-    """A sync failed: nothing is known any more of what was written before it. Never to be tried again."""
+    """A sync failed: what was written before it may be lost. Never retry it."""
 
 
 @contextlib.contextmanager
@@ -62,12 +61,12 @@ def _syncing(path: Path) -> Iterator[None]:
         with refusals(path):
             yield
     except (DiskFull, OSError) as error:
-        raise SyncFailed(f"it is not known what of {path} is on the disk: {error}") from error
+        raise SyncFailed(f"{path}: the last writes may not be on the disk: {error}") from error
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What tells one version of a file from another without reading it."""
+    """Identifies a version of a file without reading it."""
 
     inode: int
     size_bytes: int
@@ -94,7 +93,7 @@ class Handle:
         self.close()
 
     def write(self, data: bytes) -> None:
-        """Write all of `data` where the file was opened for it (its end, when opened by `append_to`)."""
+        """Write all of `data`; at the end of the file if it was opened by `append_to`."""
         left = memoryview(data)
         with refusals(self.path):
             while left:
@@ -113,7 +112,7 @@ class Handle:
             os.ftruncate(self._descriptor, size_bytes)
 
     def sync(self) -> None:
-        """Make all that was written durable. Errors: SyncFailed; do not call it again then."""
+        """Make everything written so far durable. Errors: SyncFailed, after which it must not be called again."""
         with _syncing(self.path):
             os.fsync(self._descriptor)
 
@@ -127,21 +126,21 @@ class Handle:
 
 
 class Disk:
-    """The real disk. Tests pass one that can forget what was not synced."""
+    """The real disk. Tests use one that can lose what was not synced."""
 
     def read(self, path: Path) -> bytes:
         """Errors: FileNotFoundError."""
         return path.read_bytes()
 
     def stamp(self, path: Path) -> Stamp | None:
-        """None where no file is."""
+        """None if there is no file."""
         try:
             return _stamp(os.stat(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def create(self, path: Path, *, like: Path | None = None) -> Handle:
-        """An empty file to write, whatever stood there before; with the permissions of `like`, where that is there."""
+        """Create an empty file or truncate the existing one; with the permissions of `like`, if that exists."""
         with refusals(path):
             handle = Handle(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666))
         if like is not None:
@@ -160,10 +159,10 @@ class Disk:
         return Handle(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
     def write_whole(self, path: Path, data: bytes, *, sync: bool = True) -> None:
-        """Put `data` in the place of whatever file is there, with its permissions; what fails leaves the old one.
+        """Replace the file, if there is one, and keep its permissions; after an error the old file is unchanged.
 
-        Durable on return (with `sync`); without it a power loss may leave an empty file. Two writers of a file at once
-        would write into one temporary: who calls it sees to that. Errors: DiskFull, SyncFailed.
+        Durable on return (with `sync`); without it a power loss may leave an empty file. The caller must ensure that
+        there is only one writer at a time, since all use the same temporary file. Errors: DiskFull, SyncFailed.
         """
         temporary = path.with_name(path.name + ".tmp")
         try:
@@ -179,12 +178,12 @@ class Disk:
             self.sync_directory(path.parent)
 
     def replace(self, source: Path, target: Path) -> None:
-        """Rename, and make the new name durable."""
+        """Rename and make the new name durable."""
         self.rename(source, target)
         self.sync_directory(target.parent)
 
     def rename(self, source: Path, target: Path) -> None:
-        """Rename over whatever file is there; durable once `sync_directory` returned for the target's directory."""
+        """Rename over an existing file; durable once `sync_directory` has returned for the target's directory."""
         with refusals(target):
             os.replace(source, target)
 
@@ -198,12 +197,12 @@ class Disk:
                 os.close(descriptor)
 
     def remove(self, path: Path) -> None:
-        """Remove a file; no error where none is."""
+        """Remove a file; no error if there is none."""
         with refusals(path), contextlib.suppress(FileNotFoundError):
             os.unlink(path)
 
     def make_directory(self, path: Path) -> None:
-        """Create a directory and its parents, durably; no error where it is."""
+        """Create a directory and its parents, durably; no error if it exists."""
         missing = []
         for place in (path, *path.parents):
             if place.is_dir():

@@ -1,4 +1,4 @@
-"""What is true of a state as a whole, and of no item and no batch."""
+"""Facts about a state as a whole, rather than about an item or a batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from state.item import UtcTime
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="pause", tag_field="line"):
-    """Whether runs are to rest."""
+    """Whether runs should pause."""
 
     paused: bool
     at: UtcTime
@@ -20,18 +20,18 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
 
 
 class ServerHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="health", tag_field="line"):
-    """How a server was last found."""
+    """The last known health of a server."""
 
     server: str
-    """Its name, as items hold it."""
+    """Its name, as in the records of items."""
     health: str
-    """`well` or `sick`; a newer burst may know more."""
+    """`well` or `sick`; a newer burst may write other values."""
     at: UtcTime
     reason: str | None = None
 
 
 class ClientId(msgspec.Struct, frozen=True, kw_only=True, tag="client", tag_field="line"):
-    """Under which `client_id` all runs of this state speak to a server, so that its events reach the next one too."""
+    """The `client_id` that all runs of this state use with a server, so that its events reach the next run too."""
 
     server: str
     client_id: str
@@ -46,7 +46,7 @@ class Facts:
     """The last fact of each kind."""
 
     pause: Pause | None = None
-    """None: nobody ever paused it."""
+    """None: it was never paused."""
     health: Mapping[str, ServerHealth] = field(default_factory=dict)
     """By server."""
     client_ids: Mapping[str, ClientId] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Facts:
 
 
 class FactLog(Protocol):
-    """The facts of a state. Append-only, by any process and any thread; kinds that are not known are kept."""
+    """The facts of a state. Append-only; any process and thread may append. Lines of unknown kinds are kept."""
 
     def append(self, *facts: Fact) -> None:
         """Durable on return. Errors: DiskFull, LockHeld, StateError."""
@@ -62,4 +62,4 @@ class FactLog(Protocol):
     def read(self) -> Facts: ...
 
     def stamp(self) -> Hashable:
-        """Another one after each append; None where there is no fact yet."""
+        """Different after each append; None while there are no facts."""

@@ -1,4 +1,4 @@
-"""Who works on a state, and what is known of it when it was killed."""
+"""The process that works on a state, and what remains known about it after a kill."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from state.burst_record import BurstRecord
 from state.item import UtcTime
 
 TOUCH_SECONDS = 1.0
-"""How often a holder shows that it is alive."""
+"""Interval at which a holder shows that it is alive."""
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """Who works on a state: what the holder of run.lock writes of itself."""
+    """The process that holds run.lock, as it describes itself."""
 
     host: str
     boot_id: str
@@ -23,18 +23,18 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     started_at: UtcTime
     size: int
     run_started_at: UtcTime | None = None
-    """When the process began: with --until-done this is not its first burst."""
+    """Start of the process, which with --until-done may do several bursts."""
 
     def lived_seconds(self, last_alive: datetime) -> float:
-        """From the burst's beginning to when it was last alive."""
+        """Time from the start of the burst until it was last alive."""
         return max(0.0, (last_alive - self.started_at).total_seconds())
 
     def alive_seconds(self, last_alive: datetime) -> float:
-        """Age of the run when it was last alive: from its beginning, or the burst's where that is not known."""
+        """Age of the run when it was last alive, counted from the start of the burst if that of the run is unknown."""
         return max(0.0, (last_alive - (self.run_started_at or self.started_at)).total_seconds())
 
     def killed_record(self, last_alive: datetime) -> BurstRecord:
-        """The record that this burst could not write, because it was killed."""
+        """The record of this burst, which was killed before it could write one."""
         return BurstRecord(
             burst=self.burst,
             started_at=self.started_at,
@@ -46,12 +46,12 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
             host=self.host,
         )
 
-    def retold(self, jump: timedelta) -> Holder:
-        """The same beginnings by a clock that was set by so much."""
+    def shifted(self, jump: timedelta) -> Holder:
+        """The same start times after the clock was set forward by `jump`."""
         run = self.run_started_at
         return msgspec.structs.replace(
             self, started_at=self.started_at + jump, run_started_at=None if run is None else run + jump
         )
 
     def describe(self) -> str:
-        return f"pid {self.pid} on {self.host} (burst {self.burst}, begun {self.started_at:%Y-%m-%d %H:%M:%S} UTC)"
+        return f"pid {self.pid} on {self.host} (burst {self.burst}, started {self.started_at:%Y-%m-%d %H:%M:%S} UTC)"

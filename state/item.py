@@ -12,18 +12,18 @@ import msgspec
 
 
 class Status(StrEnum):
-    """Where an item stands."""
+    """The status of an item."""
 
     PENDING = "pending"
-    """Due: no prompt of it is known to any server."""
+    """Due: no server has a prompt of it."""
     SUBMITTED = "submitted"
-    """A prompt_id was chosen and made durable; the server may or may not have it."""
+    """A prompt_id was chosen and made durable; the server may or may not have the prompt."""
     COMPLETED = "completed"
-    """Every output is in its place, whole and synced."""
+    """Every output is in place, complete and synced."""
     FAILED = "failed"
-    """Given up, with the reason in `error`."""
+    """Given up; the reason is in `error`."""
     CANCELLED = "cancelled"
-    """Taken back by the user before it finished."""
+    """Withdrawn by the user before it finished."""
 
 
 TRANSITIONS: dict[Status | None, frozenset[Status]] = {
@@ -34,14 +34,14 @@ TRANSITIONS: dict[Status | None, frozenset[Status]] = {
     Status.FAILED: frozenset({Status.FAILED, Status.PENDING}),
     Status.CANCELLED: frozenset({Status.CANCELLED, Status.PENDING}),
 }
-"""Which status may follow which; every store applies this one table. None: the item is not there yet."""
+"""Allowed changes of status, applied by every store. None: the item does not exist yet."""
 
 REMOVABLE = frozenset(Status) - {Status.SUBMITTED}
-"""From which status an item may be removed: a server may still have something of a submitted one."""
+"""The statuses in which an item may be removed; a server may still hold the prompt of a submitted one."""
 
 
 DUE: frozenset[Status] = frozenset({Status.PENDING, Status.SUBMITTED})
-"""An item that is still to be done."""
+"""The statuses of items that are still to be done."""
 
 
 Priority = Literal["urgent", "high", "normal", "low"]
@@ -52,7 +52,7 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class OutputRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of an item: `path` relative to the output directory, with `/` between its parts."""
+    """An output file: `path` is relative to the output directory, with `/` as separator."""
 
     path: str
     bytes: Count
@@ -60,24 +60,24 @@ class OutputRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrashedOutput(OutputRecord, frozen=True, kw_only=True, omit_defaults=True):
-    """An output that the user deleted: no longer one of the item's, and not to be rendered again for that."""
+    """An output that the user deleted: not one of the item's outputs any more, and not rendered again."""
 
     trashed_at: UtcTime
     kept_as: str | None = None
-    """Where its file lies now, relative to the output directory; None: it is no longer kept."""
+    """Where its file is, relative to the output directory; None once the file is deleted."""
 
 
 class ItemOutput(msgspec.Struct, frozen=True, kw_only=True):
-    """An output of another item, to be used as an input."""
+    """An output of another item that is used as an input."""
 
     item: str
-    """That item's key."""
+    """Key of that item."""
     output: Count
-    """Which of its outputs, counted from 0."""
+    """Index of the output, from 0."""
 
 
 class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why an item failed, or why its last attempt did."""
+    """Why an item, or its last attempt, failed."""
 
     kind: str
     message: str
@@ -85,7 +85,7 @@ class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The fields of an item's record that burst knows. Fields appear in the file only when they say something."""
+    """The known fields of an item's record. A field with its default value is left out of the file."""
 
     status: Status
     subfolder: str = ""
@@ -93,19 +93,19 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prompt_text: str | None = None
     inputs: dict[str, Any] = {}
     batch_size_auto: bool = False
-    """Whether `--batch-size auto` chose the batch size in `inputs`, so that it may be made smaller."""
+    """Whether `--batch-size auto` chose the batch size in `inputs`, which may then be reduced."""
     uploads: dict[str, str | ItemOutput] = {}
-    """Binding → image that its server is given first: a path relative to the state file's directory, or an output of
+    """Binding → image to upload before submission: a path relative to the state file's directory, or an output of
     another item, which this item waits for."""
     template: str | None = None
-    """Of a record written by hand or by version 1: in place of the default one, while it has no recipe."""
+    """In records written by hand or by version 1: used instead of the default while there is no recipe."""
     recipe: str | None = None
-    """The id of what it is made with; without one, the default as it stands when it is sent."""
+    """Id of the recipe; without one, the default settings at the time of submission are used."""
     batch: str | None = None
     index: Count | None = None
     priority: Priority = "normal"
     rank: float = 0.0
-    """Order among the items of one priority: the lowest first, and by their order in the file where it is the same."""
+    """Order among items of one priority: lowest first; equal ranks by their order in the file."""
     attempts: Count = 0
     crashes: Count = 0
     prompt_id: str | None = None
@@ -116,7 +116,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cancel_requested: bool = False
     submitted_at: UtcTime | None = None
     prefix_scheme: Count = 1
-    """By which rule the save nodes of its prompt were given their file name prefixes; noted with the intent."""
+    """The rule for the file name prefixes of its prompt's save nodes; written with the intent."""
     completed_at: UtcTime | None = None
     seconds: float | None = None
     outputs: tuple[OutputRecord, ...] = ()
@@ -126,16 +126,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: ErrorRecord | None = None
     fingerprint: str | None = None
     sidecar: str | None = None
-    """Where to say how its outputs were made: a `.txt` or `.json` relative to the output directory."""
+    """The file that describes how its outputs were made: `.txt` or `.json`, relative to the output directory."""
 
     @property
     def upload_paths(self) -> dict[str, str]:
-        """Those of `uploads` that are files."""
+        """The `uploads` that are files."""
         return {name: source for name, source in self.uploads.items() if isinstance(source, str)}
 
     @property
     def awaits(self) -> tuple[ItemOutput, ...]:
-        """Outputs of other items that it needs. This version of burst cannot use them: it is not due."""
+        """Outputs of other items that it needs. This version cannot use them, so such an item is not due."""
         return tuple(source for source in self.uploads.values() if isinstance(source, ItemOutput))
 
 
@@ -144,20 +144,20 @@ KNOWN_FIELDS = frozenset(Record.__struct_fields__)
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 decode_record = msgspec.json.Decoder(Record).decode
-"""The checked record. Errors: msgspec.ValidationError, whose text ends in the path of the field."""
+"""Decode and check a record. Errors: msgspec.ValidationError, whose text ends with the path of the field."""
 
 
 _Part = OutputRecord | ItemOutput | ErrorRecord
 
 
 class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """A record with its key. What burst does not know in it is written back as found."""
+    """A record with its key. Unknown fields are preserved."""
 
     key: str
     unknown: dict[str, msgspec.Raw] = {}
-    """The fields that burst does not know."""
+    """Unknown fields of the record."""
     unknown_within: dict[_Part, msgspec.Raw] = {}
-    """Parts with fields that burst does not know: an output, an upload, the error."""
+    """Parts (outputs, uploads, the error) that have unknown fields, with their original text."""
 
     @classmethod
     def from_record(cls, key: str, raw: bytes | msgspec.Raw) -> Self:
@@ -178,7 +178,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.json.format(msgspec.json.encode(fields | self.unknown), indent=0)
 
     def _parts_as_found(self) -> dict[str, Any]:
-        """The fields whose parts hold what burst does not know, where these parts are still the item's."""
+        """The fields with parts that have unknown fields, as far as the item still has these parts."""
         found = self.unknown_within
         parts = {
             "outputs": [found.get(output, output) for output in self.outputs],
@@ -190,29 +190,29 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def name(self) -> str:
-        """The file name that outputs are named after."""
+        """The file name from which output names are derived."""
         return self.filename or PurePosixPath(self.key).name
 
     @property
     def in_doubt(self) -> bool:
-        """An intent without a noted answer: the POST may still be on its way."""
+        """Submitted without a recorded answer: the POST may still be on its way."""
         return self.status is Status.SUBMITTED and not self.accepted
 
     @property
     def may_be_on_a_server(self) -> bool:
-        """Submitted, or put back to pending by hand while its prompt was still out."""
+        """Submitted, or set to pending by hand while a server may still have its prompt."""
         if self.status is Status.SUBMITTED:
             return True
         return self.status is Status.PENDING and self.prompt_id is not None and self.completed_at is None
 
     @property
     def automatic_batch_size(self) -> int | None:
-        """How many pictures `--batch-size auto` chose for one prompt; None where it did not, or no number is left."""
+        """The number of images per prompt that `--batch-size auto` chose; None if it did not."""
         size = self.inputs.get("batch_size")
         return size if self.batch_size_auto and type(size) is int else None
 
     def shrink(self, *, batch_size: int) -> Self:
-        """No more than so many pictures of one prompt, where `--batch-size auto` chose how many. Safe to repeat."""
+        """Reduce a batch size that `--batch-size auto` chose to at most `batch_size`. Safe to repeat."""
         if (self.automatic_batch_size or 0) <= batch_size:
             return self
         return msgspec.structs.replace(self, inputs={**self.inputs, "batch_size": batch_size})
@@ -227,9 +227,9 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         recipe: str | None = None,
         prefix_scheme: int = 1,
     ) -> Self:
-        """The intent: made durable before the POST. A completed item that was set to pending by hand starts over.
+        """The intent, made durable before the POST. A completed item that was set to pending by hand starts over.
 
-        `recipe`: what it was prepared with, which stays its own from now on; None leaves it as it is.
+        `recipe`: the one it was prepared with, which it keeps from then on; None leaves the recipe as it is.
         """
         return msgspec.structs.replace(
             self._without_prompt() if self.completed_at is None else self.start_over(),
@@ -243,26 +243,26 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     def accept(self, *, prompt_id: str) -> Self:
-        """The server answered the POST; it may have chosen another id, which is believed."""
+        """The server answered the POST, possibly with another id, which then counts."""
         previous = (
             self._without_prompt().previous_prompt_ids if prompt_id != self.prompt_id else self.previous_prompt_ids
         )
         return msgspec.structs.replace(self, prompt_id=prompt_id, previous_prompt_ids=previous, accepted=True)
 
     def note_running(self) -> Self:
-        """Its prompt was seen running: if the server goes down now, it may be the reason."""
+        """Its prompt was seen running: if the server goes down, this item may be the cause."""
         return msgspec.structs.replace(self, seen_running=True)
 
     def crash(self) -> Self:
-        """The server went down while its prompt ran: due again, with no attempt charged, and counted."""
+        """The server went down while its prompt ran: due again, counted as a crash and not as an attempt."""
         return msgspec.structs.replace(self.put_back(charge=False), crashes=self.crashes + 1)
 
     def move(self, *, server: str) -> Self:
-        """The same prompt, its server under another name."""
+        """The same prompt, with its server under another name."""
         return msgspec.structs.replace(self, server=server)
 
-    def doubt(self) -> Self:
-        """A hand edit says pending while its prompt was still out: the server is asked first."""
+    def mark_in_doubt(self) -> Self:
+        """Set to pending by hand while a server may have its prompt: the server is queried first."""
         return msgspec.structs.replace(self, status=Status.SUBMITTED, accepted=False)
 
     def complete(self, *, outputs: tuple[OutputRecord, ...], at: datetime, seconds: float | None) -> Self:
@@ -280,23 +280,23 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     def fail(self, *, error: ErrorRecord, charge: bool = True) -> Self:
-        """Given up. `charge` counts the attempt that led here."""
+        """Give up. `charge` counts the last attempt."""
         return msgspec.structs.replace(
             self._without_prompt(), status=Status.FAILED, error=error, attempts=self.attempts + charge
         )
 
-    def stumble(self, *, error: ErrorRecord) -> Self:
-        """Still out on its server: an attempt to take in what the server has of it is charged."""
+    def charge_attempt(self, *, error: ErrorRecord) -> Self:
+        """Count a failed attempt to collect its outputs; it stays submitted."""
         return msgspec.structs.replace(self, attempts=self.attempts + 1, error=error)
 
     def put_back(self, *, charge: bool, error: ErrorRecord | None = None) -> Self:
-        """Due again. Its old prompt_id joins the previous ones; its outputs stay named, to be replaced."""
+        """Due again. Its prompt_id joins the previous ones; its outputs stay on record until they are replaced."""
         return msgspec.structs.replace(
             self._without_prompt(), status=Status.PENDING, attempts=self.attempts + charge, error=error
         )
 
     def unsend(self, *, recipe: str | None) -> Self:
-        """Due again, its prompt_id forgotten: the POST surely never reached a queue. `recipe`: as before the intent."""
+        """Due again, without the prompt_id: the POST certainly reached no queue. `recipe`: as before the intent."""
         return msgspec.structs.replace(
             self._without_prompt(),
             status=Status.PENDING,
@@ -305,7 +305,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     def start_over(self) -> Self:
-        """Due again as if it had never been tried: for retry, reset, rescan and repair."""
+        """Due again as if never tried: for retry, reset, rescan and repair."""
         return msgspec.structs.replace(
             self._without_prompt(),
             status=Status.PENDING,
@@ -318,14 +318,14 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     def request_cancel(self) -> Self:
-        """The wish, on an item whose prompt may be on a server."""
+        """Request cancellation of an item whose prompt a server may have."""
         return msgspec.structs.replace(self, cancel_requested=True)
 
     def cancel(self) -> Self:
         return msgspec.structs.replace(self._without_prompt(), status=Status.CANCELLED)
 
     def _without_prompt(self) -> Self:
-        """No prompt of it is out any more, or not yet; what was out is remembered."""
+        """Without a current prompt; its prompt_id joins the previous ones."""
         previous = self.previous_prompt_ids
         if self.prompt_id is not None and self.prompt_id not in previous:
             previous = (*previous, self.prompt_id)
@@ -365,11 +365,11 @@ _REFUSING = (
     ("uploads", msgspec.json.Decoder(dict[str, str | _KnownItemOutput]).decode),
     ("error", msgspec.json.Decoder(_KnownError | None).decode),
 )
-"""The fields with parts, each with what refuses a part that holds what burst does not know."""
+"""Fields with parts, each with a decoder that refuses unknown fields in a part."""
 
 
 def _unknown_within(record: Record, fields: Mapping[str, msgspec.Raw]) -> dict[_Part, msgspec.Raw]:
-    """The parts of a record, given as its fields, that hold what burst does not know."""
+    """The parts of a record that have unknown fields, with their original text."""
     found: dict[_Part, msgspec.Raw] = {}
     for name, refuse in _REFUSING:
         if (raw := fields.get(name)) is not None:

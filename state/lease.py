@@ -9,31 +9,31 @@ from state.holder import Holder
 
 
 class RunLock(Protocol):
-    """Held for the length of a run, and freed when the process ends, however it ends."""
+    """Held for the duration of a run; released when the process ends in any way."""
 
     def acquire(self, *, wait_seconds: float = 0.0) -> tuple[Holder, datetime] | None:
-        """Take it; what a killed burst left behind (who, and when it was last alive), or None.
+        """Take the lock. Returns the holder that a killed burst left behind, with the time it was last alive, or None.
 
-        Errors: LockHeld, with who holds it; StateError where the state cannot be locked.
+        Errors: LockHeld, which names the holder; StateError where the state cannot be locked.
         """
 
     def hold(self, *, burst: str, started_at: datetime, size: int, run_started_at: datetime | None = None) -> None:
-        """Name the burst that works, and show that it lives until `release`. Errors: LockHeld, DiskFull."""
+        """Publish the current burst and show that it is alive until `release`. Errors: LockHeld, DiskFull."""
 
     def check(self) -> None:
-        """Errors: LockHeld where another burst took it too."""
+        """Errors: LockHeld where another burst took the lock as well."""
 
     def release(self) -> None:
-        """A clean end. Safe to repeat."""
+        """End cleanly. Safe to repeat."""
 
     def holder(self) -> Holder | None:
-        """Who held it last; None after a clean end."""
+        """The last holder; None after a clean end."""
 
     def is_held(self) -> bool:
-        """Whether some process, this one too, holds it right now."""
+        """Whether any process, including this one, holds it at the moment."""
 
     def living_holder(self) -> Holder | None:
-        """Who is at work, as far as can be told without touching the lock."""
+        """The holder that is alive, judged without touching the lock; None if there is none."""
 
     def last_touch(self) -> datetime:
         """When the holder was last alive. Errors: FileNotFoundError where there is none."""

@@ -1,4 +1,4 @@
-"""Where a state is."""
+"""The address of a state."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from state.json.folder import burst_folder
 
 @dataclass(frozen=True)
 class Location:
-    """A state's address; it need not exist yet."""
+    """The address of a state, which may not exist yet."""
 
     path: Path
-    """The state file, absolute, links followed."""
+    """The state file: absolute, with links resolved."""
 
     @classmethod
     def of(cls, location: Location | Path | str) -> Location:
@@ -21,13 +21,13 @@ class Location:
 
     @property
     def home(self) -> Path:
-        """The directory that the state's relative paths start from."""
+        """The directory to which the paths of the state are relative."""
         return self.path.parent
 
     def shown(self) -> str:
-        """For messages; never holds a password."""
+        """The address for messages; never contains a password."""
         return str(self.path)
 
-    def aside(self, name: str) -> Path:
-        """A place beside the state for files that hold nothing of it, such as caches and logs. Not created."""
+    def auxiliary(self, name: str) -> Path:
+        """The path of a cache, log or other file that is not part of the state. Not created."""
         return burst_folder(self.path) / name

@@ -1,4 +1,4 @@
-"""Open a state: the only way to one. What kind of store it is, is known here and to nobody else."""
+"""Opening a state: the only module that knows the kind of store behind an address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def open_store(
     disk: Disk | None = None,
     clock: Clock | None = None,
 ) -> Store:
-    """Open a state; `create` starts an empty one where none is. Close it, or use it as a context manager.
+    """Open a state; `create` makes an empty one if there is none. Close it, or use it as a context manager.
 
     Errors: StateError, StateVersionError, DiskFull. Nothing is written to an existing state.
     """
@@ -29,10 +29,10 @@ def open_store(
 
 
 def parts_of(location: Location | Path | str, *, clock: Clock | None = None) -> StateParts:
-    """What belongs to a state beside its items, also before there is any. Nothing is read or written yet."""
+    """The parts of a state other than its items, also before the state exists. Reads and writes nothing by itself."""
     return JsonParts(Location.of(location), clock=clock)
 
 
 def adding(location: Location | Path | str) -> AbstractContextManager[None]:
-    """Keep others from adding a batch, also before the state exists. Errors: LockHeld, DiskFull, StateError."""
+    """Keep other processes from adding a batch, also before the state exists. Errors: as `StateParts.adding`."""
     return parts_of(location).adding()

@@ -1,4 +1,4 @@
-"""A recipe: what items are made with and where their files go, fixed when they are asked for."""
+"""A recipe: what items are made with and where their files go, fixed when they are requested."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _ID_DIGITS = 16
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, dict=True):
-    """Shared by all items of one request. Paths are spelled from the state's directory where they lie below it.
+    """Shared by all items of one request. Paths below the state's directory are relative to it.
 
-    It holds names of servers, never a password or a header.
+    Holds names of servers, never a password or a header.
     """
 
     workflow: str | None = None
-    """The digest of its graph (`workflow_bytes`); None for the output root alone: the default's workflow is used."""
+    """Digest of the graph (`workflow_bytes`); None if the recipe fixes only the output root, not the workflow."""
     workflow_name: str | None = None
-    """Where the graph came from: the name of a shipped workflow, or a path."""
+    """Where the graph came from: the name of a shipped workflow or a path."""
     bindings: dict[str, tuple[str, ...]] = {}
-    """Binding → the inputs it sets, each `NODE.INPUT` of the graph; never looked for again."""
+    """Binding → the inputs that it sets, each `NODE.INPUT` of the graph; already resolved."""
     output: str = "output"
-    """The directory that outputs are relative to."""
+    """The output root, to which the paths of outputs are relative."""
     servers: tuple[str, ...] = ()
-    """Only where the request itself named some."""
+    """Names of servers, if the request itself gave some."""
 
     @cached_property
     def id(self) -> str:
-        """A digest over this spelling: the same recipe has the same id in a moved project and from any directory."""
+        """Digest over the relative paths: the same in a moved project and from any working directory."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:_ID_DIGITS]
 
 
@@ -39,28 +39,28 @@ class RecipeBook(Protocol):
     """The recipes of a state. Safe to use from several threads; several processes may add at once."""
 
     def get(self, recipe_id: str) -> Recipe:
-        """Also one that another process added meanwhile. Errors: RecipeUnusable."""
+        """Also finds a recipe that another process has just added. Errors: RecipeUnusable."""
 
     def add(self, recipe: Recipe, workflow: Mapping[str, Any] | None) -> Recipe:
-        """Keep a recipe, and its graph first; durable on return. Safe to repeat.
+        """Store a recipe, after its graph; durable on return. Safe to repeat.
 
         Errors: DiskFull, LockHeld, StateError.
         """
 
     def workflow(self, recipe: Recipe) -> dict[str, Any]:
-        """The graph of a recipe, exactly as it was kept. Errors: RecipeUnusable."""
+        """The graph of a recipe, exactly as stored. Errors: RecipeUnusable."""
 
     def all(self) -> dict[str, Recipe]:
-        """Every recipe that can be read, by its id, oldest first."""
+        """All readable recipes by id, oldest first."""
 
 
 def workflow_bytes(workflow: Mapping[str, Any]) -> bytes:
-    """A graph as it is kept: JSON without white space, in the graph's own order, which that of its outputs follows."""
+    """A graph as it is stored: JSON without white space, in its own order, which determines the order of outputs."""
     import json
 
     return json.dumps(workflow, separators=(",", ":")).encode("ascii")
 
 
 def workflow_digest(data: bytes) -> str:
-    """What kept bytes are named by."""
+    """The digest that names stored workflow bytes."""
     return hashlib.sha256(data).hexdigest()

@@ -1,4 +1,4 @@
-"""What every store of items offers."""
+"""The interface that every store of items implements."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _Part = TypeVar("_Part", bound=msgspec.Struct)
 
 
 FORMAT_VERSION = 2
-"""Of a state and of its settings, as they are written."""
+"""The version in which a state and its settings are written."""
 READABLE_VERSIONS = frozenset({1, FORMAT_VERSION})
 """A state of an older version is migrated before anything is written to it."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One item's next record, worked out from its current one while nobody else can write.
+    """A change of one item; its new record is computed from the current one while no other process can write.
 
-    `expected` is the status that the change was decided on; None adds an item. `edit` returns None to remove it, which
-    a status of `state.item.REMOVABLE` allows.
+    `expected` is the status that the item must still have; None adds an item. `edit` returns None to remove the item,
+    which is allowed in a status of `state.item.REMOVABLE`.
     """
 
     key: str
@@ -47,47 +47,47 @@ class Change:
 
 @dataclass(frozen=True)
 class Backlog:
-    """What the file that people read does not hold yet."""
+    """What the state file does not hold yet."""
 
     checkpoints: int = 0
-    """Every reader replays them."""
+    """Lines of the journal; every reader replays them."""
     torn_bytes: int = 0
-    """Left by a crash; the next writer cuts them off."""
+    """Left behind by a crash; the next writer cuts them off."""
 
 
 class SettingsDocument(Protocol):
-    """The settings as they are written; `orchestrator.settings` knows what they mean."""
+    """The settings as text; `orchestrator.settings` parses it."""
 
     def shown(self) -> str:
-        """Where they are, for messages."""
+        """Where the settings are, for messages."""
 
     def stamp(self) -> Hashable:
-        """Another one after each change; None where nothing is remembered yet."""
+        """Different after each change; None while there are no settings."""
 
     def exists(self) -> bool:
-        """Whether anything is remembered."""
+        """Whether there are settings."""
 
     def read(self) -> str | None:
-        """None where nothing is remembered yet. Errors: OSError, UnicodeDecodeError."""
+        """None while there are no settings. Errors: OSError, UnicodeDecodeError."""
 
     def write(self, text: str) -> None:
-        """Replace them whole, durable on return. Errors: DiskFull; UnicodeEncodeError, and nothing was written."""
+        """Replace the whole text, durable on return. Errors: DiskFull; UnicodeEncodeError with nothing written."""
 
 
 class StateParts(Protocol):
-    """What belongs to a state beside its items; there before the state is."""
+    """The parts of a state other than its items; usable before the state exists."""
 
     @property
     def location(self) -> Location: ...
 
     def exists(self) -> bool:
-        """Whether there is a state, a damaged one too."""
+        """Whether there is a state, even a damaged one."""
 
     @property
     def batches(self) -> BatchLog: ...
 
     def has_batches(self) -> bool:
-        """Whether any batch was ever recorded, at the cost of one look."""
+        """Whether any batch was ever recorded, without reading them. Errors: StateError."""
 
     @property
     def recipes(self) -> RecipeBook: ...
@@ -102,17 +102,17 @@ class StateParts(Protocol):
     def settings(self) -> SettingsDocument: ...
 
     def run_lock(self) -> RunLock:
-        """One that is not held yet."""
+        """A new lock, not held yet."""
 
     def adding(self) -> AbstractContextManager[None]:
-        """Keep others from adding a batch meanwhile. Errors on entering: LockHeld, DiskFull, StateError."""
+        """Keep other processes from adding a batch. Errors on entering: LockHeld, DiskFull, StateError."""
 
     @property
     def checkpoint_directory(self) -> Path:
-        """Where checkpoints are written, which need not exist yet: to see whether there is room, and for messages."""
+        """Where checkpoints are written; may not exist yet. For checks of free space and for messages."""
 
     def can_lock(self) -> bool:
-        """Whether a lock there keeps a second one out, tried on a file of its own."""
+        """Whether a lock in that directory excludes a second one, tried on a temporary file."""
 
 
 class Store(StateParts, Protocol):
@@ -120,11 +120,11 @@ class Store(StateParts, Protocol):
 
     @property
     def hand_edits(self) -> Sequence[str]:
-        """What is to be said about edits by hand, in the order in which they were found."""
+        """Messages about edits by hand, in the order in which they were found."""
 
     @property
     def rewrite_seconds(self) -> float:
-        """What the last rewriting of the file that people read took."""
+        """How long the last rewrite of the state file took."""
 
     def __enter__(self) -> Self: ...
 
@@ -140,33 +140,33 @@ class Store(StateParts, Protocol):
         """Errors: KeyError."""
 
     def get_many(self, keys: Iterable[str]) -> list[Item]:
-        """Those of these items that are there: another process may have removed some."""
+        """The items with these keys, without those that another process removed."""
 
     def items(self, *statuses: Status) -> Iterator[Item]:
-        """Items in their order, all or those of the given statuses, as they stand at the time of the call."""
+        """Items in order, all of them or those with the given statuses, as of the time of the call."""
 
     def parts(self, kind: type[_Part]) -> Iterator[tuple[str, _Part]]:
-        """Every item's key, and of its record what `kind` has fields for: at a small share of what `items` costs.
+        """Every item's key and those fields of its record that `kind` has: much cheaper than `items`.
 
-        Checked as far as these fields go, which must have defaults where a record may lack them.
+        Only these fields are checked. A field that a record may lack needs a default.
         """
 
     def due_keys(self) -> list[str]:
         """The keys of all pending items, in the order of `due`."""
 
     def counts(self) -> Counts:
-        """How many items stand where."""
+        """How many items have each status."""
 
     def due(
         self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None
     ) -> list[Item]:
-        """The next pending items: by priority, then in their order; those not accepted are looked past.
+        """The next pending items by priority, rank and order, without those that `accept` refuses.
 
-        `accept` is asked in that order, until there are enough, while other threads and processes go on.
+        `accept` is called in that order until there are enough; it does not block other threads or processes.
         """
 
     def due_count(self) -> int:
-        """How many pending items there are for `due`: all but those that wait for another item's output."""
+        """How many pending items are due: all but those that wait for another item's output."""
 
     def waiting(self) -> list[str]:
         """The keys of pending items that wait for another item's output."""
@@ -174,58 +174,58 @@ class Store(StateParts, Protocol):
     def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
         """Make all of these changes or none; durable on return (with `sync`). Returns the changed items, in order.
 
-        Items that were removed are not among them.
+        Removed items are not returned.
 
-        Errors: StaleChange when a status is not the expected one (what others wrote is taken in then: `get` shows what
-        it is now); DiskFull; StateError. Nothing was written then.
+        Errors: StaleChange when a status is not the expected one (`get` then returns the current record); DiskFull;
+        StateError. After an error nothing was written.
         """
 
     def add(self, items: Sequence[Item], *, batch: BatchChange | None = None) -> list[Item]:
-        """Add those whose key is not there yet, all in one change set. Returns what was added. Safe to repeat.
+        """Add the items whose keys do not exist yet, in one change set. Returns what was added. Safe to repeat.
 
-        `batch`: the batch that they make, or by which they make one grow. It is there when they are; where all of them
-        are there already, nothing is written. Errors: as `apply`; ValueError for an item of another batch.
+        `batch`: the new batch that they belong to, or the growth of one. It is added with them, all or nothing; if all
+        of them exist already, nothing is written. Errors: as `apply`; ValueError for an item of another batch.
         """
 
     def refresh(self) -> list[str]:
-        """Take in what other processes wrote; the keys that they changed or removed since the last call, each once.
+        """Read what other processes wrote; the keys that they changed or removed since the last call, each once.
 
-        What `apply`, `add` and `settle` took in meanwhile is named too, so one thread alone may hear the news.
+        This includes what `apply`, `add` and `settle` have read since, so only one thread should call it.
         """
 
     def is_edited(self) -> bool:
-        """Whether it was edited by hand since it was read (or is being handed over): to be opened anew.
+        """Whether the state was edited by hand since it was read (or is being handed over), so must be opened again.
 
-        A writer takes such an edit in before it writes; who only reads does not see it before.
+        A writer merges such an edit before it writes; a read-only store does not see it until then.
         """
 
     @property
     def format_version(self) -> int | None:
-        """In which version the state on the disk was written; None where burst has not written to it yet."""
+        """The format version of the state on disk; None where burst has not written to it yet."""
 
     def migrate(self, edit: Callable[[Item], Item]) -> None:
-        """Bring a state of an older format version to the version of today, with `edit` applied to every item.
+        """Bring a state of an older format version to the current one, with `edit` applied to every item.
 
-        All of it or nothing, and durable on return. `edit` may be applied more than once to an item, and to its own
-        result where the migration was interrupted; it returns the very item that it leaves alone. Hold the run's lock:
-        a burst of the older version would be refused in the middle of its work. Errors: DiskFull, StateError.
+        All or nothing; durable on return. `edit` may be applied to an item more than once, and after an interrupted
+        migration to its own result; an item that needs no change must be returned itself, not a copy. Hold the run
+        lock: a burst of the older version would be refused in the middle of its work. Errors: DiskFull, StateError.
         """
 
     def backlog(self) -> Backlog:
         """Errors: StateError."""
 
     def stop_writing(self, *, timeout_seconds: float) -> bool:
-        """Let an append that is under way end, then refuse every later one: for a process that must end now."""
+        """Let an append in progress finish, then refuse all later ones: for a process that must end now."""
 
     def settle(self, *, at_end: bool = False) -> None:
-        """Bring the file that people read up to date where that is cheap, or whatever it costs `at_end`."""
+        """Rewrite the state file from the journal where that is cheap; `at_end` at any cost. Errors: as `apply`."""
 
     def close(self) -> None:
-        """Let go of files. Nothing is written. Safe to repeat."""
+        """Close the files. Writes nothing. Safe to repeat."""
 
 
 def change_all(store: Store, items: Iterable[Item], edit: Callable[[Item], Item | None]) -> list[Item]:
-    """Change items in one change set; those that another process changed meanwhile are left out."""
+    """Change items in one change set, without those that another process has changed in the meantime."""
     chosen = list(items)
     while chosen:
         try:

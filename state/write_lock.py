@@ -1,4 +1,4 @@
-"""A lock file that is held for moments: write.lock of every writer of a state, and others of its kind."""
+"""Locks that are held for moments: write.lock, which every writer of a state takes, and adding.lock."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from orchestrator.clock import Clock
 from orchestrator.errors import LockHeld, StateError
 from state.disk import Disk, refusals
 
-_PATIENCE_SECONDS = 30.0
-_LOOK_SECONDS = 0.005
+_TIMEOUT_SECONDS = 30.0
+_POLL_SECONDS = 0.005
 
 
 class WriteLock:
-    """The lock of `filelock.FileLock` on the same file, taken anew each time, at a tenth of its cost.
+    """Compatible with `filelock.FileLock` on the same file, at a tenth of its cost.
 
-    One thread of a process at a time: the store's mutex sees to that. Freed by the operating system when the process
-    ends, however it ends.
+    For one thread at a time, which the store's mutex ensures. Released by the operating system when the process ends
+    in any way.
     """
 
     def __init__(self, folder: Path, *, disk: Disk, name: str = "write.lock") -> None:
@@ -47,19 +47,19 @@ class WriteLock:
 
     def _wait(self) -> None:
         clock, never = Clock(), threading.Event()
-        until = clock.monotonic() + _PATIENCE_SECONDS
+        until = clock.monotonic() + _TIMEOUT_SECONDS
         while not self._try():
             if clock.monotonic() >= until:
                 raise LockHeld(
-                    f"{self.path}: held by another process for over {_PATIENCE_SECONDS:.0f} s; "
+                    f"{self.path}: held by another process for over {_TIMEOUT_SECONDS:.0f} s; "
                     "end that process and run again."
                 )
-            clock.wait(never, _LOOK_SECONDS)
+            clock.wait(never, _POLL_SECONDS)
 
     def _try(self) -> bool:
         descriptor = self._open()
         try:
-            # A lock on a file that somebody removed meanwhile keeps nobody out.
+            # A lock on a file that was removed in the meantime excludes nobody.
             if _locked(descriptor, self.path.parent) and os.fstat(descriptor).st_nlink:
                 self._descriptor = descriptor
         finally:

@@ -23,7 +23,7 @@ from orchestrator.comfyui.address import shown_origin
 from orchestrator.comfyui.http import reason_of
 from orchestrator.comfyui.session import Session
 from orchestrator.errors import BurstError
-from state.batch import Batch, BatchLog, BatchRecord, EndRecord, Notify, ToldRecord
+from state.batch import Batch, BatchLog, BatchRecord, EndRecord, NotificationRecord, Notify
 
 LAST_SECONDS = 2.0
 """How long a run that ends waits for what is being told."""
@@ -71,7 +71,7 @@ def due(batches: Iterable[Batch], now: datetime) -> list[Message]:
         receivers = {to.url: to for to in batch.record.notify} if not batch.gone else {}
         for end in batch.ends:
             for url, to in receivers.items():
-                tries = [told for told in batch.told if (told.event, told.url) == (end.event, url)]
+                tries = [told for told in batch.notifications if (told.event, told.url) == (end.event, url)]
                 if not any(told.delivered for told in tries) and _is_time(end, tries, now):
                     found.append(Message(batch.record, end, to, tries[-1].at if tries else _NEVER))
     return sorted(found, key=lambda message: message.tried_at)
@@ -82,7 +82,7 @@ def is_over(end: EndRecord, at: datetime) -> bool:
     return at - end.at >= TRIED_FOR
 
 
-def _is_time(end: EndRecord, tries: list[ToldRecord], now: datetime) -> bool:
+def _is_time(end: EndRecord, tries: list[NotificationRecord], now: datetime) -> bool:
     if not tries:
         return True
     if is_over(end, tries[-1].at):
@@ -157,7 +157,7 @@ class Notifier:
                 f"{shown_origin(url)} was not told of the end of batch {message.batch.batch} "
                 f"({message.end.how}): {problem}; {follows}"
             )
-        told = ToldRecord(event=event, url=url, at=at, delivered=problem is None, problem=problem)
+        told = NotificationRecord(event=event, url=url, at=at, delivered=problem is None, problem=problem)
         self._log.append(told)
 
 

@@ -215,7 +215,7 @@ class WorkerContext:
             self.tally.note(f"{item.key} is left for a later burst: {error}")
         elif item.attempts + 1 >= self.options.max_attempts:
             self.fail(item, record)
-        elif self.change(item, lambda now: now.stumble(error=record)):
+        elif self.change(item, lambda now: now.charge_attempt(error=record)):
             self.tally.note(f"{item.key} is left for a later burst: {error}")
 
     def set_recipe_aside(self, item: Item, error: BurstError) -> None:

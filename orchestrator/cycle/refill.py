@@ -73,7 +73,9 @@ class Refill:
         if not item.may_be_on_a_server:
             return False
         is_here, name = self._context.has(item), self._context.server.name
-        doubted = self._context.change(item, lambda now: now.doubt().move(server=name) if is_here else now.doubt())
+        doubted = self._context.change(
+            item, lambda now: now.mark_in_doubt().move(server=name) if is_here else now.mark_in_doubt()
+        )
         if doubted is not None and is_here:
             self._in_flight.take_in(doubted, doubted_seconds=0.0 if item.accepted else None)
         return True

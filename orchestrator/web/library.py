@@ -20,7 +20,7 @@ class Library:
         self.orphaned_batches = OrphanedBatches(watched, clock=clock)
         self.index = GalleryIndex(watched, self.orphaned_batches)
         self._thumbnails = {
-            state.number: Thumbnails(state.parts.location.aside("thumbnails"), wanted=partial(_digests, state))
+            state.number: Thumbnails(state.parts.location.auxiliary("thumbnails"), wanted=partial(_digests, state))
             for state in watched.states
         }
 

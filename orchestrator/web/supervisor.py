@@ -122,7 +122,7 @@ class Supervisor:
         """One run, to its end."""
         state = worker.state
         completed = worker.began_with = _completed(state)
-        said = state.parts.location.aside(LOG_NAME)
+        said = state.parts.location.auxiliary(LOG_NAME)
         # A file, not a pipe: a burst that outlives the front end must be able to go on speaking.
         with said.open("wb") as errors:
             worker.process = subprocess.Popen(

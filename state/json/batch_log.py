@@ -1,7 +1,7 @@
-"""batches.jsonl: the batches of a state, and what was noted of them since.
+"""batches.jsonl: the batches of a state and what was noted about them since.
 
-The line of a new batch is part of the journal's change set with its items, and is moved here before that journal is
-replaced. So the batch is there exactly when its items are, and notes of it may stand before its own line.
+The line of a new batch is part of the journal's change set of its items and is moved here before that journal is
+replaced. So a batch exists exactly when its items do, and notes about it may precede its own line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from state.batch import (
     GoneRecord,
     GrownRecord,
     JoinedRecord,
-    ToldRecord,
+    NotificationRecord,
 )
 from state.disk import Disk, Stamp
 from state.json.line_log import LineLog
@@ -30,12 +30,12 @@ from state.write_lock import WriteLock
 
 
 class JsonBatchLog:
-    """Append-only, by any process; each append is made under write.lock."""
+    """See `state.batch.BatchLog`. Each append is made under write.lock."""
 
     def __init__(
         self, folder: Path, *, disk: Disk | None = None, in_journal: Callable[[], Sequence[bytes]] = tuple
     ) -> None:
-        """`in_journal`: reads the lines that the journal holds. A line may stand in both."""
+        """`in_journal` returns the lines that the journal holds; a line may be in both files."""
         self._folder = folder
         self._disk = disk or Disk()
         self._in_journal = in_journal
@@ -51,15 +51,15 @@ class JsonBatchLog:
         return (stamp, in_journal) if stamp is not None or in_journal else None
 
     def append(self, *notes: BatchNote) -> None:
-        with WriteLock(self._folder, disk=self._disk):  # one each: several threads may append
+        with WriteLock(self._folder, disk=self._disk):  # a new one each time: several threads may append
             self._log.append(*notes)
 
     def take_over(self, in_journal: Sequence[bytes]) -> None:
-        """Append lines of a journal that is about to be replaced. Under write.lock. Errors: DiskFull, SyncFailed."""
+        """Append lines of a journal that is about to be replaced. Hold write.lock. Errors: DiskFull, SyncFailed."""
         self._log.append(*map(msgspec.Raw, in_journal))
 
     def read(self) -> dict[str, Batch]:
-        # The journal first: what it does not hold any more by then is in the file.
+        # The journal is read first: a line that a hand-over has removed from it by then is already in the file.
         in_journal = self._log.decoded(self._in_journal())
         lines = [*self._log.read(), *in_journal]
         batches: dict[str, Batch] = {}
@@ -76,12 +76,12 @@ class JsonBatchLog:
                 case EndRecord() if line.batch in batches:
                     by_event[line.event] = batches[line.batch]
                     batches[line.batch].ends.append(line)
-                case ToldRecord() if line.event in by_event:
-                    by_event[line.event].told.append(line)
+                case NotificationRecord() if line.event in by_event:
+                    by_event[line.event].notifications.append(line)
                 case JoinedRecord() if line.batch in batches:
                     batches[line.batch].unanswered.append(line.call)
                 case DeliveredRecord() if line.batch in batches:
-                    batches[line.batch].delivered(line.call)
+                    batches[line.batch].note_delivered(line.call)
                 case GoneRecord() if line.batch in batches:
                     batches[line.batch].gone = True
         return batches

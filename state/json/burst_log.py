@@ -1,4 +1,4 @@
-"""bursts.jsonl: one record for each burst that was, killed ones included."""
+"""bursts.jsonl: one record for each burst, including killed ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEAST_BYTES = 64 * 1024
 
 
 class JsonBurstLog:
-    """Append-only; only the holder of run.lock appends."""
+    """See `state.burst_record.BurstLog`."""
 
     def __init__(self, folder: Path, *, disk: Disk | None = None) -> None:
         self._log = LineLog(folder / "bursts.jsonl", BurstRecord, disk=disk)
@@ -23,13 +23,10 @@ class JsonBurstLog:
         return self._log.path
 
     def stamp(self) -> Stamp | None:
-        """Another one after each append; None where there is no record yet."""
         return self._log.stamp()
 
     def append(self, record: BurstRecord) -> None:
-        """Durable on return. Errors: DiskFull."""
         self._log.append(record)
 
     def read(self, *, last: int = MEMORY_RECORDS) -> list[BurstRecord]:
-        """The last records, oldest first, at most so many; the cost does not grow with the file."""
         return list(self._log.read(last_bytes=max(last * _RECORD_BYTES, _LEAST_BYTES)))[-last:]

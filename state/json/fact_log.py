@@ -1,4 +1,4 @@
-"""facts.jsonl: what is true of the state as a whole."""
+"""facts.jsonl: facts about the state as a whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from state.write_lock import WriteLock
 
 
 class JsonFactLog:
-    """Append-only, by any process; each append is made under write.lock. See `state.facts.FactLog`."""
+    """See `state.facts.FactLog`. Each append is made under write.lock."""
 
     def __init__(self, folder: Path, *, disk: Disk | None = None) -> None:
         self._folder = folder
@@ -27,7 +27,7 @@ class JsonFactLog:
         return self._log.stamp()
 
     def append(self, *facts: Fact) -> None:
-        with WriteLock(self._folder, disk=self._disk):  # one each: several threads may append
+        with WriteLock(self._folder, disk=self._disk):  # a new one each time: several threads may append
             self._log.append(*facts)
 
     def read(self) -> Facts:

@@ -1,4 +1,4 @@
-"""Where a JSON state keeps what is not in the state file itself."""
+"""The directory next to a state file."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from pathlib import Path
 
 
 def burst_folder(state_file: Path) -> Path:
-    """The folder beside a state file that holds its journal, locks, settings and records of bursts."""
+    """The directory that holds the journal, locks, settings and records of a state file."""
     return state_file.with_suffix(".burst")

@@ -1,4 +1,4 @@
-"""holder.json: who holds run.lock, told anew each second by a touch."""
+"""holder.json: the process that holds run.lock, touched every second."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def boot_id() -> str:
 
 
 class HolderFile:
-    """Keeps holder.json: touches it each second, and says its times by the clock as it is set now.
+    """Maintains holder.json: touches it every second and corrects its times when the clock is set.
 
-    Where another burst wrote itself into it, it is left alone from then on.
+    Once another burst has written itself into the file, it is left alone.
     """
 
     def __init__(self, path: Path, holder: Holder, *, disk: Disk, clock: Clock) -> None:
         self.ousted_by: Holder | None = None
-        """Who wrote itself into holder.json although we hold the lock."""
+        """The holder that wrote itself into holder.json although we hold the lock."""
         self._path = path
         self._disk = disk
         self._clock = clock
@@ -44,17 +44,17 @@ class HolderFile:
         self._write(holder)
 
     def start(self) -> None:
-        """Begin to touch it."""
+        """Start touching the file."""
         threading.Thread(target=self._keep, name="holder", daemon=True).start()
 
-    def tell(self, holder: Holder) -> None:
-        """Write another burst of ours into it, whole or not at all. Errors: DiskFull."""
+    def update(self, holder: Holder) -> None:
+        """Write our next burst into the file, atomically. Errors: DiskFull."""
         with self._guard:
             if self._is_ours():
                 self._write(holder)
 
     def end(self) -> None:
-        """Remove it, where it is ours still. In a forked child nothing happens."""
+        """Remove the file if it is still ours. Does nothing in a forked child."""
         if self._pid != os.getpid():
             return
         self._ended.set()
@@ -69,7 +69,7 @@ class HolderFile:
                     self._touch()
 
     def _is_ours(self) -> bool:
-        """A damaged one, or none, may be ours."""
+        """A damaged or missing file counts as ours."""
         found = read_holder(self._disk, self._path)
         if found is not None and found != self._holder:
             self.ousted_by = found
@@ -78,7 +78,7 @@ class HolderFile:
     def _touch(self) -> None:
         jump = self._seconds_ahead() - self._ahead
         if abs(jump) > _CLOCK_WAS_SET:
-            self._write(self._holder.retold(jump))
+            self._write(self._holder.shifted(jump))
         else:
             os.utime(self._path)
 
@@ -87,12 +87,12 @@ class HolderFile:
         self._holder, self._ahead = holder, self._seconds_ahead()
 
     def _seconds_ahead(self) -> timedelta:
-        """The wall clock before the monotonic one: changes when the clock is set, and when the machine slept."""
+        """Wall clock minus monotonic clock: changes when the clock is set and when the machine was suspended."""
         return self._clock.now() - _EPOCH - timedelta(seconds=self._clock.monotonic())
 
 
 def read_holder(disk: Disk, path: Path) -> Holder | None:
-    """None where there is none or it is damaged."""
+    """None if the file is missing or damaged."""
     try:
         return msgspec.json.decode(disk.read(path), type=Holder)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):

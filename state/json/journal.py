@@ -1,4 +1,4 @@
-"""The journal as a file: what was read of it, and what is appended."""
+"""The journal file: reading and appending."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _log = logging.getLogger(__name__)
 
 
 class Journal:
-    """One journal file, open, with the place up to which it was taken in.
+    """An open journal file, with the position up to which it was read.
 
-    A journal is never emptied: a new one is renamed in its place, so that a reader of the old one can still end it.
+    A journal is never truncated to nothing: a new one is renamed over it, so that a reader of the old one can finish.
     """
 
     def __init__(self, path: Path, handle: Handle, lines: Sequence[Line], end: int) -> None:
@@ -23,16 +23,16 @@ class Journal:
         self.path = path
         self.version = header.version
         self.extends = header.extends or ""
-        """The hash of the JSON that its lines bring up to date."""
+        """Hash of the JSON that the lines apply to."""
         self.stamp = Stamp(*header.stamp) if header.stamp else None
-        """The stamp which that JSON had when it was written."""
+        """Stamp of that JSON when it was written."""
         self.merged = header.merged
         self.marker: str | None = None
-        """The hash in the last hand-over line, while its new journal is not in yet."""
+        """Hash in the last hand-over line, until the new journal is in place."""
         self.seq = header.seq
         self.unknown_lines: list[UnknownLine] = []
         self.batch_lines: list[bytes] = []
-        """Lines of batches.jsonl that came with items."""
+        """Lines for batches.jsonl that came with items."""
         self._handle = handle
         self._inode = handle.stamp().inode
         self._end = end
@@ -40,7 +40,7 @@ class Journal:
 
     @classmethod
     def open(cls, disk: Disk, path: Path, *, read_only: bool) -> tuple[Journal, list[Line]] | None:
-        """The journal and its lines after the first; None where there is none. Errors: StateError."""
+        """The journal and its lines after the first; None if there is no journal. Errors: StateError."""
         try:
             handle = disk.open_to_read(path) if read_only else disk.append_to(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -56,7 +56,7 @@ class Journal:
     def begin(
         cls, disk: Disk, path: Path, *, extends: str, stamp: Stamp, merged: bool, replaces: Journal | None
     ) -> Journal:
-        """Put a journal in place, durably, whatever stood there; with the unknown lines of the old one alone.
+        """Write a new journal, durably, in place of any old one, of which only the unknown lines are copied.
 
         Errors: DiskFull.
         """
@@ -67,7 +67,7 @@ class Journal:
         return cls(path, disk.append_to(path), read_lines(path, data).lines, len(data))
 
     def news(self, disk: Disk) -> str | None:
-        """What became of the file since: None (nothing), "grown", "replaced", or "rewound" (somebody cut it)."""
+        """How the file has changed since it was read: None (not), "grown", "replaced" or "rewound" (truncated)."""
         stamp = disk.stamp(self.path)
         if stamp is None or stamp.inode != self._inode:
             return "replaced"
@@ -76,25 +76,25 @@ class Journal:
         return None if stamp.size_bytes == self._end else "grown"
 
     def read_on(self) -> list[Line]:
-        """The whole lines that came since. Errors: StateError."""
+        """The complete lines appended since. Errors: StateError."""
         tail = read_lines(self.path, self._handle.read_from(self._end), offset=self._end, after_seq=self.seq)
         self._end = tail.end
         self._note(tail.lines)
         return list(tail.lines)
 
     def cut_torn_tail(self) -> None:
-        """Drop what a crash left behind the last whole line. Under write.lock, after `read_on`."""
+        """Drop what a crash left after the last complete line. Hold write.lock and call `read_on` first."""
         torn_bytes = self._handle.stamp().size_bytes - self._end
         if torn_bytes > 0:
             _log.warning(
-                "%s: %d bytes from byte %d on were torn by a crash and are dropped", self.path, torn_bytes, self._end
+                "%s: dropped %d bytes at byte %d, left incomplete by a crash", self.path, torn_bytes, self._end
             )
             self._handle.truncate(self._end)
 
     def append(self, line: bytes, *, sync: bool) -> None:
         """Append one line, durable on return (with `sync`). Errors: DiskFull, SyncFailed.
 
-        A line that the disk refused in its middle is cut back. A whole one never is: others may have read it already.
+        A partly written line is removed after an error. A complete one never is: others may have read it already.
         """
         try:
             self._handle.write(line)
@@ -107,7 +107,7 @@ class Journal:
         self.seq += 1
 
     def mark_snapshot(self, digest: str) -> None:
-        """The first step of a hand-over: the JSON with this hash is about to be renamed in."""
+        """First step of a hand-over: the JSON with this hash is about to be renamed into place."""
         self.append(snapshot_line(seq=self.seq + 1, snapshot=digest), sync=True)
         self.marker = digest
 
@@ -130,7 +130,7 @@ def read_batch_lines(disk: Disk, path: Path) -> list[bytes]:
         data = disk.read(path)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    if b',"batch":{' not in data:  # in nearly every one: reading all its lines costs more
+    if b',"batch":{' not in data:  # the usual case, at a fraction of the cost of decoding
         return []
     lines = read_lines(path, data).lines
     header_of(path, lines)

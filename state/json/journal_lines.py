@@ -2,14 +2,14 @@
 
 A line is a JSON object that starts with the CRC-32 of the rest of it:
     {"crc":"89abcdef","version":2,"seq":41,"extends":"<sha256 of the JSON>","stamp":[…]}              first line
-        "stamp" is that JSON's inode, bytes and time: another one in its place is looked at before it is replaced
-        also "merged":true where that JSON took in edits by hand, which no journal holds
+        "stamp" is that JSON's inode, size and time: if the file differs, it is read before it is replaced
+        also "merged":true if that JSON contains edits by hand, which no journal holds
     {"crc":"89abcdef","seq":42,"changes":[{"key":"a.txt","was":"pending","record":{…}}]}              a change set
         "record":null removes the item
         also "batch":{…} before "changes": the line of batches.jsonl for the batch that these items are added to
     {"crc":"89abcdef","seq":43,"snapshot":"<sha256 of the JSON about to be renamed in>"}              a hand-over
-A line of any other kind, which a newer burst of this format version wrote, changes no item, and every hand-over carries
-it into the new journal. Fields that are not known on a line of these three kinds belong to that line and go with it.
+A line of any other kind, written by a newer burst of this format version, changes no item, and every hand-over copies
+it to the new journal. Unknown fields on a line of these three kinds are dropped with that line.
 docs/state.md describes every field.
 """
 
@@ -35,7 +35,7 @@ _REMOVED = b"null"
 
 
 class JournalChange(msgspec.Struct, frozen=True):
-    """One item of a change set: the status that it replaced (None: added) and its full new record."""
+    """A change of one item: the status before (None: added) and the complete new record."""
 
     key: str
     was: Status | None
@@ -43,13 +43,13 @@ class JournalChange(msgspec.Struct, frozen=True):
 
     @property
     def new_record(self) -> bytes | None:
-        """None where the item was removed."""
+        """None if the item was removed."""
         raw = bytes(self.record)
         return None if raw == _REMOVED else raw
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line as read. One of `extends`, `changes` and `snapshot` is set; none on an `UnknownLine`."""
+    """A line as read. One of `extends`, `changes` and `snapshot` is set; none of them on an `UnknownLine`."""
 
     seq: int
     changes: tuple[JournalChange, ...] | None = None
@@ -59,14 +59,14 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
     merged: bool = False
     version: int | None = None
     batch: msgspec.Raw = msgspec.Raw()
-    """Of a change set with items of a batch: the line of batches.jsonl; empty otherwise."""
+    """With a change set that adds items of a batch: the line for batches.jsonl; empty otherwise."""
 
 
 class UnknownLine(Line, frozen=True):
-    """A whole line of a kind that this burst does not know."""
+    """A complete line of an unknown kind."""
 
     fields: dict[str, msgspec.Raw] = {}
-    """All but its frame."""
+    """All but `crc` and `seq`."""
 
 
 _decode_line = msgspec.json.Decoder(Line).decode
@@ -90,9 +90,9 @@ def snapshot_line(*, seq: int, snapshot: str) -> bytes:
 def change_line(
     *, seq: int, changes: Iterable[tuple[str, Status | None, bytes | None]], batch: bytes | None = None
 ) -> bytes:
-    """`changes`: key, the status that is replaced (None: added), the new record as JSON (None: removed).
+    """`changes`: key, the status before (None: added), the new record as JSON (None: removed).
 
-    `batch`: the line of batches.jsonl that belongs to them.
+    `batch`: the line for batches.jsonl that belongs to them.
     """
     parts = (
         b'{"key":%s,"was":%s,"record":%s}' % (msgspec.json.encode(key), msgspec.json.encode(was), record or _REMOVED)
@@ -103,13 +103,13 @@ def change_line(
 
 
 def carried_line(line: UnknownLine, *, seq: int) -> bytes:
-    """The same line as part of another journal."""
+    """The same line for another journal."""
     fields = (b",%s:%s" % (msgspec.json.encode(name), bytes(value)) for name, value in line.fields.items())
     return _framed(b'"seq":%d%s}' % (seq, b"".join(fields)))
 
 
 def _parse(line: bytes) -> Line | None:
-    """None where the bytes are not a whole line. Errors: msgspec.DecodeError for a whole one of another shape."""
+    """None if the bytes are not a complete line. Errors: msgspec.DecodeError for a complete line of another shape."""
     if not line.startswith(_PREFIX) or line[_BODY_AT - 2 : _BODY_AT] != b'",':
         return None
     try:
@@ -129,14 +129,14 @@ def _parse(line: bytes) -> Line | None:
 
 @dataclass(frozen=True)
 class Tail:
-    """What was read from some offset on: whole lines, and where the last of them ends in the file."""
+    """Complete lines read from an offset on, and where the last one ends in the file."""
 
     lines: Sequence[Line]
     end: int
 
 
 def _ends_in_whole_line(broken: bytes) -> bool:
-    """Whether the newline between two lines is what is damaged: no crash does that, so the second was acknowledged."""
+    """Whether the newline between two lines is damaged: no crash does that, so the second line was acknowledged."""
     at = broken.find(_PREFIX, 1)
     while at >= 0:
         with contextlib.suppress(msgspec.DecodeError):
@@ -147,10 +147,10 @@ def _ends_in_whole_line(broken: bytes) -> bool:
 
 
 def read_lines(path: Path, data: bytes, *, offset: int = 0, after_seq: int | None = None) -> Tail:
-    """Read the lines of `data`, which starts at `offset` of the journal at `path`, behind the line `after_seq`.
+    """Read the lines of `data`, which starts at `offset` of the journal at `path`, after the line `after_seq`.
 
-    What follows the last whole line was torn by a crash and is left out. A broken line *before* a whole one is not a
-    torn tail, and neither is a line that is missing: StateError with the byte.
+    What follows the last complete line was torn by a crash and is left out. A damaged line *before* a complete one is
+    not a torn tail, and neither is a missing line: StateError with the byte.
     """
     lines: list[Line] = []
     at = end = 0
@@ -159,16 +159,14 @@ def read_lines(path: Path, data: bytes, *, offset: int = 0, after_seq: int | Non
         try:
             line = _parse(data[at:newline])
         except msgspec.DecodeError as error:
-            raise _unreadable(path, offset + at, f"the line there is whole, but not understood ({error})") from error
+            raise _unreadable(path, offset + at, f"the line is complete but has an unknown form ({error})") from error
         if line is None and broken_at is None:
             broken_at = at
         if broken_at is not None and (line is not None or _ends_in_whole_line(data[at:newline])):
-            raise _unreadable(path, offset + broken_at, "a line there is damaged, and whole lines follow it")
+            raise _unreadable(path, offset + broken_at, "a damaged line, followed by complete lines")
         if line is not None:
             if after_seq is not None and line.seq != after_seq + 1:
-                raise _unreadable(
-                    path, offset + at, f"line {line.seq} stands there and line {after_seq + 1} was expected"
-                )
+                raise _unreadable(path, offset + at, f"found line {line.seq}, expected line {after_seq + 1}")
             lines.append(line)
             after_seq = line.seq
             end = newline + 1
@@ -180,12 +178,12 @@ def _unreadable(path: Path, byte: int, why: str) -> StateError:
     return StateError(
         path,
         f"the journal cannot be read at byte {byte}: {why}. Nothing was changed. Restore this file and the state file "
-        "from a backup, or move the journal away to go on from the state file alone.",
+        "from a backup, or move the journal away to continue from the state file alone.",
     )
 
 
 def header_of(path: Path, lines: Sequence[Line]) -> Line:
-    """The checked first line. Errors: StateError, StateVersionError."""
+    """The first line, checked. Errors: StateError, StateVersionError."""
     version = lines[0].version if lines else None
     if version is not None and version not in READABLE_VERSIONS:
         raise StateVersionError(
@@ -197,6 +195,6 @@ def header_of(path: Path, lines: Sequence[Line]) -> Line:
         raise StateError(
             path,
             "the journal's first line (byte 0) is damaged. Nothing was changed. Restore it from a backup, or move it "
-            "away to go on from the state file alone.",
+            "away to continue from the state file alone.",
         )
     return lines[0]

@@ -1,4 +1,4 @@
-"""What stands beside the items of a JSON state, whether it exists yet or not."""
+"""The parts of a JSON state other than its items, whether the state exists yet or not."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class JsonParts:
         return self.folder
 
     def _batch_lines(self) -> Sequence[bytes]:
-        """Those lines of batches.jsonl that the journal holds."""
+        """The lines of batches.jsonl that are still in the journal."""
         return read_batch_lines(self._disk, self._journal_path)
 
     def can_lock(self) -> bool:

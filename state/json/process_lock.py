@@ -1,4 +1,4 @@
-"""A lock for threads that says so when another process asks for it."""
+"""A lock for threads that raises an error in a forked process."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from orchestrator.errors import StateError
 
 
 class ProcessLock:
-    """Reentrant, for the threads of the process that made it.
+    """A reentrant lock for the threads of the process that created it.
 
-    A forked child has a copy of what it guards, as another thread may have left it in the middle of a change, and
-    would wait for ever where that thread held it. Errors: StateError there, at every use.
+    A forked child has a copy of the guarded data, possibly half changed, and would wait forever if another thread held
+    the lock at the fork. So every use in a child raises StateError.
     """
 
     def __init__(self, path: Path) -> None:
-        """`path`: what it guards, for the message."""
+        """`path`: the guarded file, for the message."""
         self._path = path
         self._lock = threading.RLock()
         self._pid = os.getpid()
@@ -33,7 +33,7 @@ class ProcessLock:
         self._lock.release()
 
     def acquire(self, *, timeout: float) -> bool:
-        """As `threading.Lock.acquire`; `release` by hand then."""
+        """As `threading.Lock.acquire`; to be released with `release`."""
         self._refuse_fork()
         return self._lock.acquire(timeout=timeout)
 
@@ -43,5 +43,6 @@ class ProcessLock:
     def _refuse_fork(self) -> None:
         if self._pid != os.getpid():
             raise StateError(
-                self._path, f"opened by process {self._pid}, which this one was forked from; open it anew in this one."
+                self._path,
+                f"opened by process {self._pid}, from which this one was forked; open it again in this process.",
             )

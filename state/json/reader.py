@@ -1,4 +1,4 @@
-"""Reading a JSON state without a lock: the file, its journal, and following both while others write."""
+"""Reading a JSON state without a lock: the file and its journal, and following both while others write."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from state.json.journal_lines import Line, read_lines
 from state.json.parts import JsonParts
 from state.json.process_lock import ProcessLock
 from state.json.records import Records
-from state.json.replay import had_taken_in, replay
-from state.json.snapshot import digest_beside, read_raws, read_records, read_snapshot
+from state.json.replay import already_holds, replay
+from state.json.snapshot import read_raws, read_records, read_snapshot, start_digest
 from state.location import Location
 from state.store import Backlog
 
@@ -38,7 +38,6 @@ class JsonReader(JsonParts):
     def __init__(self, location: Location, *, disk: Disk | None, clock: Clock | None, read_only: bool) -> None:
         super().__init__(location, disk=disk, clock=clock)
         self.hand_edits: list[str] = []
-        """What is to be said about edits by hand, in the order in which they were found."""
         self._read_only = read_only
         self._mutex = ProcessLock(self.path)
         self._records = Records()
@@ -48,10 +47,10 @@ class JsonReader(JsonParts):
         self._edited = False
         self._unsettled = False
         self._news: dict[str, None] = {}
-        """The keys that others changed since the last `refresh`, whichever method took them in."""
+        """Keys that others changed since the last `refresh`, whichever method read them."""
 
-    # `_records` is only ever replaced by a whole one and its dictionaries change after the disk did, so that these
-    # four need not wait for a sync that another thread is in.
+    # `_records` is only replaced as a whole, and its dictionaries change only after the disk has, so these four need
+    # not wait for a sync in another thread.
 
     def __contains__(self, key: str) -> bool:
         return key in self._records.statuses
@@ -78,17 +77,12 @@ class JsonReader(JsonParts):
         return (Item.from_record(key, raw) for key, raw in found)
 
     def parts(self, kind: type[_Part]) -> Iterator[tuple[str, _Part]]:
-        """Every item's key, and of its record what `kind` has fields for: at a small share of what `items` costs.
-
-        Checked as far as these fields go, which must have defaults where a record may lack them.
-        """
         decode = msgspec.json.Decoder(kind).decode
         with self._mutex:
             found = list(self._records.raws.items())
         return ((key, decode(raw)) for key, raw in found)
 
     def due_keys(self) -> list[str]:
-        """The keys of all pending items, in the order of `due`."""
         with self._mutex:
             return list(self._records.pending())
 
@@ -115,7 +109,7 @@ class JsonReader(JsonParts):
         chosen: dict[str, Item] = {}
         looked_at = 0
         while len(chosen) < limit:
-            # Slice by slice, each as long as all before: `accept` may take its time while other threads go on.
+            # In slices, each as long as all before it: `accept` may be slow and must not block other threads.
             with self._mutex:
                 records = self._records
                 keys = islice(records.pending(), looked_at, looked_at + max(limit, looked_at, _LEAST_SLICE))
@@ -135,10 +129,6 @@ class JsonReader(JsonParts):
             return news
 
     def is_edited(self) -> bool:
-        """Whether the JSON was edited by hand since it was read (or is being handed over): to be opened anew.
-
-        A writer takes such an edit in before it writes; who only reads does not see it before.
-        """
         with self._mutex:
             return self._json_changed()
 
@@ -163,10 +153,10 @@ class JsonReader(JsonParts):
         self.close()
 
     def _load(self) -> None:
-        """Read JSON and journal anew. Errors: StateError; everything is as it was then.
+        """Read JSON and journal again. Errors: StateError, with nothing changed.
 
-        The JSON is read first and must stand unchanged after the journal was opened: a journal that extends a newer
-        JSON cannot be there before that JSON is, and an older one names the newer JSON in its last line.
+        The JSON is read first and must be unchanged once the journal is open: a journal that extends a newer JSON
+        cannot exist before that JSON does, and an older journal names the newer JSON in its last line.
         """
         for _ in range(_READ_TRIES):
             json_stamp = self._disk.stamp(self.path)
@@ -188,45 +178,45 @@ class JsonReader(JsonParts):
             finally:
                 if journal is not None:
                     journal.close()
-        raise StateError(self.path, "it changes faster than it can be read; try again.")
+        raise StateError(self.path, "changes faster than it can be read; try again.")
 
     def _take_in(self, data: bytes, stamp: Stamp | None, journal: Journal | None, lines: list[Line]) -> None:
-        """Put JSON and journal lines together. Errors: StateError; everything is as it was then."""
-        digest = digest_beside(data)
+        """Combine JSON and journal lines. Errors: StateError, with nothing changed."""
+        digest = start_digest(data)
         raws = read_raws(self.path, data)
         found = digest()
         markers = [at for at, line in enumerate(lines) if line.snapshot is not None]
         handed_over = [at for at in markers if lines[at].snapshot == found]
         edited = journal is not None and journal.extends != found and not handed_over
         records = read_records(self.path, data, raws, by_hand=edited or journal is None)
-        if edited and markers and had_taken_in(records, lines[: markers[-1]]):
+        if edited and markers and already_holds(records, lines[: markers[-1]]):
             lines = lines[markers[-1] + 1 :]
         elif journal is not None and journal.extends != found and handed_over:
             lines = lines[handed_over[-1] + 1 :]
         done = replay(records, lines, edited=edited)
-        self._say(done.notes)
-        self._note_news(self._records.differences(records))
+        self._report(done.notes)
+        self._add_news(self._records.differences(records))
         self._records, self._digest, self._stamp, self._edited = records, found, stamp, edited
         self._unsettled = bool(done.keys)
 
     def _replay(self, lines: Sequence[Line]) -> None:
-        """Lines that others appended."""
+        """Apply lines that others appended."""
         done = replay(self._records, lines, edited=self._edited)
-        self._say(done.notes)
-        self._note_news(done.keys)
+        self._report(done.notes)
+        self._add_news(done.keys)
         self._unsettled = self._unsettled or bool(done.keys)
 
-    def _note_news(self, keys: Iterable[str]) -> None:
+    def _add_news(self, keys: Iterable[str]) -> None:
         self._news.update(dict.fromkeys(keys))
 
-    def _say(self, notes: Iterable[str]) -> None:
+    def _report(self, notes: Iterable[str]) -> None:
         for note in notes:
             if note not in self.hand_edits:
                 self.hand_edits.append(note)
                 _log.warning("%s", note)
 
     def _catch_up(self) -> None:
-        """Take in what others appended, and follow a hand-over that another process made."""
+        """Read what others appended, and follow a hand-over by another process."""
         if self._journal is None:
             if self._disk.stamp(self._journal_path) is not None or self._json_changed():
                 self._load()
@@ -242,7 +232,7 @@ class JsonReader(JsonParts):
                 self._load()
 
     def _follow(self, old: Journal) -> None:
-        """Read the replaced journal to its end and go on in the new one, without reading the JSON again."""
+        """Read the replaced journal to its end and continue with the new one, without reading the JSON again."""
         self._replay(old.read_on())
         journal, lines = Journal.open(self._disk, self._journal_path, read_only=self._read_only) or (None, [])
         if journal is None or journal.merged or journal.extends != old.marker or journal.stamp is None:
@@ -257,7 +247,7 @@ class JsonReader(JsonParts):
         self._replay(lines)
 
     def _batch_lines(self) -> Sequence[bytes]:
-        # Of the journal as far as its items were taken in.
+        # Of the journal only as far as its items were read.
         journal = self._journal
         return tuple(journal.batch_lines) if journal is not None else super()._batch_lines()
 

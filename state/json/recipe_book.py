@@ -1,7 +1,7 @@
 """recipes.jsonl and workflows/: the recipes of a state, and their graphs by content.
 
-A line is `{"line":"recipe","id":"<id>","recipe":{…}}`. The file is only ever appended to, so lines of a kind that this
-burst does not know stay; a recipe with fields it does not know is refused, because they may decide what is made.
+A line is `{"line":"recipe","id":"<id>","recipe":{…}}`. The file is append-only, so lines of unknown kinds are kept; a
+recipe with unknown fields is refused, because they may affect the result.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class JsonRecipeBook:
         self._stamp: Stamp | None = None
         self._lines: dict[str, _Line] = {}
         self._kept: set[str] = set()
-        """Ids known to be durable with their graphs."""
+        """Ids known to be durable, with their graphs."""
         self._ended: SyncFailed | None = None
 
     def get(self, recipe_id: str) -> Recipe:
@@ -54,8 +54,8 @@ class JsonRecipeBook:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RecipeUnusable(
                 recipe_id,
-                f"{self._log.path} holds it in a form that this burst does not know ({error}); use the burst that "
-                "wrote it or a newer one, or give its items another recipe with `burst update`",
+                f"it has an unknown form in {self._log.path} ({error}); use the version of burst that wrote it or a "
+                "newer one, or give its items another recipe with `burst update`",
             ) from error
         if recipe.id != recipe_id:
             raise RecipeUnusable(recipe_id, f"its line in {self._log.path} was changed; {_WAY_OUT}")
@@ -90,13 +90,13 @@ class JsonRecipeBook:
         try:
             data = self._disk.read(path)
         except FileNotFoundError as error:
-            raise RecipeUnusable(recipe.id, f"its workflow {path} is gone; {_WAY_OUT}") from error
+            raise RecipeUnusable(recipe.id, f"its workflow {path} is missing; {_WAY_OUT}") from error
         except OSError as error:
             raise RecipeUnusable(
                 recipe.id, f"its workflow {path} cannot be read: {error.strerror}; {_WAY_OUT}"
             ) from error
         if workflow_digest(data) != recipe.workflow:
-            raise RecipeUnusable(recipe.id, f"its workflow {path} is not what was kept; {_WAY_OUT}")
+            raise RecipeUnusable(recipe.id, f"its workflow {path} was changed; {_WAY_OUT}")
         graph = json.loads(data)
         assert isinstance(graph, dict)
         return graph
@@ -113,7 +113,7 @@ class JsonRecipeBook:
         return found
 
     def _read(self) -> dict[str, _Line]:
-        """The lines by id, read again where the file is another one; the last one of an id counts."""
+        """The lines by id, read again if the file has changed; the last line of an id counts."""
         stamp = self._disk.stamp(self._log.path)
         if stamp != self._stamp:
             self._lines = {line.id: line for line in self._log.read()}
@@ -121,7 +121,7 @@ class JsonRecipeBook:
         return self._lines
 
     def _has(self, recipe_id: str) -> bool:
-        """Whether it can be read; where its line is damaged, another one of the same id takes its place."""
+        """Whether the recipe is readable; if its line is damaged, another line of the same id may follow."""
         try:
             self.get(recipe_id)
         except RecipeUnusable:
@@ -129,19 +129,19 @@ class JsonRecipeBook:
         return True
 
     def _keep_workflow(self, digest: str, data: bytes) -> None:
-        """A damaged file is replaced. Under write.lock."""
+        """Write the graph; replaces a damaged file. Hold write.lock."""
         if workflow_digest(data) != digest:
-            raise ValueError(f"the graph is not the one that is named {digest}")
+            raise ValueError(f"the graph does not have the digest {digest}")
         path = self._workflow_path(digest)
         self._disk.make_directory(path.parent)
         if self._disk.stamp(path) is not None and self._disk.read(path) == data:
-            # Who made it may have been killed before it synced the name; its bytes were synced before that.
+            # The process that wrote it may have been killed between syncing the bytes and the name.
             self._disk.sync_directory(path.parent)
             return
         self._disk.write_whole(path, data)
 
     def _sync_log(self) -> None:
-        """Another process wrote the line, and may have been killed before its sync."""
+        """Another process wrote the line and may have been killed before it synced it."""
         with self._disk.append_to(self._log.path) as handle:
             handle.sync()
         self._disk.sync_directory(self._folder)

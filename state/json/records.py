@@ -1,4 +1,4 @@
-"""Every record of a state, with what is asked of all of them often: how many stand where, and which is due next."""
+"""All records of a state, indexed for frequent questions: how many have each status, and which is due next."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _RUN_PAIRS = 512
 
 
 class Places:
-    """Places in a file, in their order. To add, to remove and to find the first one costs the same however many."""
+    """Sorted places in a file. Adding, removing and finding the first cost the same however many there are."""
 
     def __init__(self, places: Sequence[int] = ()) -> None:
-        """`places` are sorted."""
+        """`places` must be sorted."""
         count = places[-1] // _BUCKET_PLACES + 1 if places else 0
         ends = [bisect_left(places, bucket * _BUCKET_PLACES) for bucket in range(count + 1)]
         self._buckets = [list(places[start:end]) for start, end in pairwise(ends)]
-        """The n-th holds those of the n-th `_BUCKET_PLACES` places that are in, sorted."""
+        """The n-th bucket holds the members among the n-th `_BUCKET_PLACES` places, sorted."""
 
     def __iter__(self) -> Iterator[int]:
         return chain.from_iterable(self._buckets)
@@ -43,12 +43,12 @@ class Places:
 
 
 class RankedPlaces:
-    """Places by rank, those of one rank in their order. The cost of each operation hardly grows with their number."""
+    """Places sorted by rank, then by place. The cost of an operation hardly grows with their number."""
 
     def __init__(self, pairs: Sequence[tuple[float, int]] = ()) -> None:
-        """`pairs` of rank and place are sorted."""
+        """`pairs` of rank and place must be sorted."""
         self._runs = [list(pairs[start : start + _RUN_PAIRS]) for start in range(0, len(pairs), _RUN_PAIRS)]
-        """Sorted, and none is empty."""
+        """Each is sorted and not empty."""
 
     def __iter__(self) -> Iterator[tuple[float, int]]:
         return chain.from_iterable(self._runs)
@@ -71,21 +71,21 @@ class RankedPlaces:
             del self._runs[at]
 
     def _run_of(self, pair: tuple[float, int]) -> int:
-        """Which run holds this pair, or would."""
+        """Index of the run that holds this pair or would hold it."""
         return bisect_left(self._runs, pair, key=lambda run: run[-1])
 
 
 class Order(NamedTuple):
-    """What decides when a pending item is due."""
+    """The fields that decide when a pending item is due."""
 
     priority: Priority = "normal"
     rank: float = 0.0
     waits: bool = False
-    """For an output of another item: not due at all."""
+    """Whether it waits for an output of another item and so is not due."""
 
 
 PLAIN = Order()
-"""Of nearly every record."""
+"""The order of nearly every record."""
 
 
 def order_of(record: Record) -> Order:
@@ -96,10 +96,10 @@ def order_of(record: Record) -> Order:
 
 
 class Pending:
-    """The places of the pending items of one priority: by rank, where most have none, which is 0; then in order."""
+    """Places of the pending items of one priority, by rank (0 for most), then by place."""
 
     def __init__(self, plain: Sequence[int] = (), ranked: Sequence[tuple[float, int]] = ()) -> None:
-        """Both sorted."""
+        """Both must be sorted."""
         self._plain = Places(plain)
         self._ranked = RankedPlaces(ranked)
 
@@ -126,27 +126,27 @@ def _comes_first(ranked: tuple[float, int]) -> bool:
 
 
 class Records:
-    """Records by key, as JSON text, in the order in which their keys came."""
+    """Records by key, as JSON text, in the order in which the keys were added."""
 
     def __init__(self) -> None:
         self.raws: dict[str, Raw] = {}
         self.statuses: dict[str, Status] = {}
         self.counts: dict[Status, int] = dict.fromkeys(Status, 0)
         self.waiting: dict[str, None] = {}
-        """The keys of pending items that wait for an output of another one."""
+        """Keys of pending items that wait for an output of another item."""
         self._orders: dict[str, Order] = {}
-        """Only those that are not plain."""
+        """Only those other than `PLAIN`."""
         self._keys: list[str] = []
-        """By place. A removed one leaves its place behind, which nothing refers to any more."""
+        """By place. The place of a removed key stays, unused."""
         self._places: dict[str, int] = {}
-        """Each key's index in `_keys`."""
+        """Index in `_keys` of each key."""
         self._pending = {priority: Pending() for priority in PRIORITIES}
         self._one_line_each = True
-        """Whether no record is known to be laid out over several lines; those that are put never are."""
+        """Whether every record is known to be on one line; records passed to `put` always are."""
 
     @classmethod
     def of(cls, raws: Mapping[str, Raw], statuses: dict[str, Status], orders: dict[str, Order]) -> Records:
-        """All at once; what is handed over is taken over. `orders` holds only those that are not plain."""
+        """Build from whole dictionaries, which are taken over. `orders` holds only those other than `PLAIN`."""
         records = cls()
         records.raws, records.statuses, records._orders = dict(raws), statuses, orders
         records._one_line_each = False
@@ -172,13 +172,13 @@ class Records:
         return records
 
     def put(self, key: str, raw: Raw, record: Record) -> None:
-        """Add a record of one line behind the others, or replace the one of this key in its place."""
+        """Append a record of one line, or replace the record of this key in its place."""
         before = self.statuses.get(key)
         if before is None:
             self._places[key] = len(self._keys)
             self._keys.append(key)
         else:
-            self._take_off(key, before)
+            self._unindex(key, before)
         order = order_of(record)
         if order is not PLAIN:
             self._orders[key] = order
@@ -192,22 +192,22 @@ class Records:
         self.statuses[key] = record.status
 
     def remove(self, key: str) -> None:
-        """Take a record out, if it is there. Added again it stands behind the others."""
+        """Remove a record, if it exists. If it is added again, it comes last."""
         status = self.statuses.get(key)
         if status is None:
             return
-        self._take_off(key, status)
+        self._unindex(key, status)
         del self._places[key], self.statuses[key], self.raws[key]
 
     def pending(self) -> Iterator[str]:
-        """The pending keys that wait for nothing: by priority, then by rank, then in their order.
+        """The keys of due items, by priority, then rank, then order.
 
-        Nothing may be put or removed meanwhile.
+        Do not put or remove a record while iterating.
         """
         return (self._keys[place] for priority in PRIORITIES for place in self._pending[priority])
 
-    def _take_off(self, key: str, status: Status) -> None:
-        """Leave this record out of the count and of what is due."""
+    def _unindex(self, key: str, status: Status) -> None:
+        """Remove this record from the counts and from the due items."""
         self.counts[status] -= 1
         order = self._orders.pop(key, PLAIN)
         if status is not Status.PENDING:
@@ -218,7 +218,7 @@ class Records:
             self._pending[order.priority].remove(self._places[key], order.rank)
 
     def one_line_each(self) -> Mapping[str, Raw]:
-        """`raws`, where the records that were read as several lines are now one line each."""
+        """`raws`, after reformatting records that span several lines to one line each."""
         if not self._one_line_each:
             for key, raw in self.raws.items():
                 if b"\n" in (record := bytes(raw)):
@@ -227,7 +227,7 @@ class Records:
         return self.raws
 
     def differences(self, other: Records) -> list[str]:
-        """The keys whose record is not the same in both, however it is laid out."""
+        """The keys whose records differ in more than formatting."""
         if not self.raws:
             return list(other.raws)
         keys = {**self.raws, **other.raws}

@@ -1,4 +1,4 @@
-"""Bringing records up to date with journal lines, and what an edit by hand means."""
+"""Applying journal lines to records, and merging edits by hand."""
 
 from __future__ import annotations
 
@@ -12,93 +12,93 @@ from state.json.records import Records
 
 @dataclass
 class Replay:
-    """What replaying changed, and what is to be said about edits by hand."""
+    """What a replay changed, and messages about edits by hand."""
 
     keys: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass
-class _Course:
-    """What happened to one item in the journal: its last record, and every status on the way, the first one too."""
+class _History:
+    """What the journal says about one item: its last record, and every status it had, including the first."""
 
     raw: bytes | None
-    """None: it was removed."""
+    """None if it was removed."""
     record: Record | None
     statuses: set[Status | None]
     came_back: bool = False
-    """Whether it was removed and added again, which puts it behind the others."""
+    """Whether it was removed and added again, and so comes last."""
 
 
 def replay(records: Records, lines: Iterable[Line], *, edited: bool) -> Replay:
-    """Apply the lines to `records`, the last one winning; repeating it changes nothing.
+    """Apply the lines to `records`; the last one wins. Safe to repeat.
 
-    With `edited` the JSON is neither the one that the journal extends nor the one it was handed over to. A record whose
-    status is then none that the journal saw was edited by hand: a journalled `submitted` is looked up first, a
+    With `edited` the JSON is neither the one that the journal extends nor the one it was handed over to. A record with
+    a status that the journal never gave it was then edited by hand: a journalled `submitted` is looked up first, a
     journalled `completed` stands, every other edit wins.
     """
     done = Replay()
-    for key, course in _courses(lines).items():
+    for key, history in _histories(lines).items():
         current = records.statuses.get(key)
-        if edited and current not in course.statuses:
-            stands, note = _settle_edit(key, course, current)
+        if edited and current not in history.statuses:
+            stands, note = _settle_edit(key, history, current)
             done.notes.append(note)
             if stands is None:
                 continue
-            course = stands
-        if course.raw is None or course.came_back:
+            history = stands
+        if history.raw is None or history.came_back:
             records.remove(key)
-        if course.raw is not None and course.record is not None:
-            records.put(key, course.raw, course.record)
+        if history.raw is not None and history.record is not None:
+            records.put(key, history.raw, history.record)
         done.keys.append(key)
     return done
 
 
-def _courses(lines: Iterable[Line]) -> dict[str, _Course]:
-    courses: dict[str, _Course] = {}
+def _histories(lines: Iterable[Line]) -> dict[str, _History]:
+    histories: dict[str, _History] = {}
     for line in lines:
         for change in line.changes or ():
             raw = change.new_record
             record = decode_record(raw) if raw is not None else None
             status = record.status if record is not None else None
-            before = courses.get(change.key)
+            before = histories.get(change.key)
             if before is None:
-                courses[change.key] = _Course(raw, record, {change.was, status})
+                histories[change.key] = _History(raw, record, {change.was, status})
             elif before.raw is None:
-                del courses[change.key]
-                courses[change.key] = _Course(raw, record, before.statuses | {status}, came_back=True)
+                del histories[change.key]
+                histories[change.key] = _History(raw, record, before.statuses | {status}, came_back=True)
             else:
                 before.raw, before.record = raw, record
                 before.statuses.add(status)
-    return courses
+    return histories
 
 
-def _settle_edit(key: str, course: _Course, current: Status | None) -> tuple[_Course | None, str]:
-    """What stands in spite of the edit, or None where the edit wins; and what is to be said."""
-    said = f"{key}: {f'set to {current}' if current else 'removed'} by hand"
-    record = course.record
-    if record is None or course.raw is None:
-        return None, f"{said}, and removed meanwhile; the edit stands"
+def _settle_edit(key: str, history: _History, current: Status | None) -> tuple[_History | None, str]:
+    """What remains in spite of the edit, or None if the edit wins; and the message about it."""
+    edit = f"{key}: {f'set to {current}' if current else 'removed'} by hand"
+    record = history.record
+    if record is None or history.raw is None:
+        return None, f"{edit}, but it was removed in the meantime; the edit is kept"
     if record.status is Status.COMPLETED:
-        return course, f"{said}, but it was completed meanwhile; redo it with `burst retry`"
+        return history, f"{edit}, but it was completed in the meantime; redo it with `burst retry`"
     if record.status is Status.SUBMITTED:
         if current is Status.CANCELLED:
-            raw = Item.from_record(key, course.raw).request_cancel().to_record()
-            course = _Course(raw, decode_record(raw), course.statuses)
-        return course, f"{said}, but it was submitted meanwhile; the server is asked first"
-    return None, f"{said}; the edit stands"
+            raw = Item.from_record(key, history.raw).request_cancel().to_record()
+            history = _History(raw, decode_record(raw), history.statuses)
+        return history, f"{edit}, but it was submitted in the meantime; it is looked up on the server first"
+    return None, f"{edit}; the edit is kept"
 
 
-def had_taken_in(records: Records, lines: Sequence[Line]) -> bool:
-    """Whether these records, edited since, came from a JSON that already held what the lines say.
+def already_holds(records: Records, lines: Sequence[Line]) -> bool:
+    """Whether these records, edited since, come from a JSON that already contained these lines.
 
-    Shown by one record that is still as the lines left it and names its prompt: an older JSON cannot know that id.
+    Proved by one record that is unchanged since the lines and has a prompt_id: an older JSON cannot contain that id.
     """
-    for key, course in _courses(lines).items():
+    for key, history in _histories(lines).items():
         raw = records.raws.get(key)
-        if raw is None or course.record is None or len(course.statuses) == 1:
+        if raw is None or history.record is None or len(history.statuses) == 1:
             continue
-        names_prompt = course.record.prompt_id is not None or course.record.previous_prompt_ids
-        if names_prompt and decode_record(raw) == course.record:
+        names_prompt = history.record.prompt_id is not None or history.record.previous_prompt_ids
+        if names_prompt and decode_record(raw) == history.record:
             return True
     return False

@@ -1,4 +1,4 @@
-"""run.lock and holder.json: one burst a state, who it is, and when a killed one ended."""
+"""run.lock and holder.json: one burst per state, which one it is, and when a killed one ended."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from state.holder import Holder
 from state.json.holder import HolderFile, boot_id, read_holder
 
 FRESH_SECONDS = 10.0
-"""A holder on another host that was touched within this time is taken to be alive."""
-_GLANCE_SECONDS = 0.3
-"""Somebody who only looks whether the lock is held holds it for an instant; that is waited out."""
+"""A holder on another host that was touched within this time counts as alive."""
+_CHECK_SECONDS = 0.3
+"""A process that only checks whether the lock is held takes it for an instant; wait at least that long."""
 _WATCH_SECONDS = 3.0
-"""How long a silent holder on another host is watched for a touch: clocks may differ, the touching does not lie."""
-_LOOK_SECONDS = 0.05
+"""How long a silent holder on another host is watched for a touch, since clocks may differ."""
+_POLL_SECONDS = 0.05
 
 
 class FileRunLock:
-    """Held for the length of a run; freed by the operating system when the process ends, however it ends.
+    """See `state.lease.RunLock`. Released by the operating system when the process ends in any way.
 
-    holder.json is touched each second and removed at a clean end, so one that is there although the lock is free tells
-    of a killed burst, and its time when that was. The touching also keeps a second host out where the file system's
-    lock is only local. A forked child has no part in it.
+    holder.json is touched every second and removed at a clean end. If it exists while the lock is free, a burst was
+    killed, at the time of the last touch. The touches also keep a second host out where the file system locks only
+    locally. A forked child does not hold the lock.
     """
 
     def __init__(self, folder: Path, *, disk: Disk | None = None, clock: Clock | None = None) -> None:
@@ -44,29 +44,24 @@ class FileRunLock:
         self._keeper: HolderFile | None = None
 
     def acquire(self, *, wait_seconds: float = 0.0) -> tuple[Holder, datetime] | None:
-        """Take the lock; what a killed burst left behind (who, and when it was last alive), or None.
-
-        Errors: LockHeld, with who holds it; StateError where this file system cannot lock.
-        """
         self._disk.make_directory(self.folder)
         try:
             with refusals(self.folder):
-                self._lock.acquire(timeout=max(wait_seconds, _GLANCE_SECONDS))
-                keeps_out = not _is_free(self.folder / "run.lock")
+                self._lock.acquire(timeout=max(wait_seconds, _CHECK_SECONDS))
+                excludes = not _is_free(self.folder / "run.lock")
         except Timeout as error:
             raise LockHeld(self._held_message(self.holder())) from error
         except (NotImplementedError, OSError) as error:
             raise self._no_lock(str(error)) from error
         try:
-            if not keeps_out:
-                raise self._no_lock("it gives one lock twice")
-            return self._left_behind()
+            if not excludes:
+                raise self._no_lock("it granted the same lock twice")
+            return self._killed_holder()
         except BaseException:
             self._lock.release()
             raise
 
     def hold(self, *, burst: str, started_at: datetime, size: int, run_started_at: datetime | None = None) -> None:
-        """Say who holds it, and go on saying so each second until `release`. Errors: LockHeld, DiskFull."""
         holder = Holder(
             host=socket.gethostname(),
             boot_id=boot_id(),
@@ -77,35 +72,32 @@ class FileRunLock:
             run_started_at=run_started_at,
         )
         if self._keeper is not None:
-            self._keeper.tell(holder)
+            self._keeper.update(holder)
             return
         if self.holder() != self._left:
-            self._left_behind()  # another host took it since: its lock is a local one
+            self._killed_holder()  # another host has taken it since: the lock is local to each host
         self._keeper = HolderFile(self.holder_path, holder, disk=self._disk, clock=self._clock)
         self._keeper.start()
 
     def check(self) -> None:
-        """Errors: LockHeld where another burst took it too, as it can where the lock is local to each host."""
         if self._keeper is not None and (other := self._keeper.ousted_by) is not None:
             raise LockHeld(
                 f"{other.describe()} works on this state too, although we hold {self._lock.lock_file}: the file was "
-                "removed, or its file system locks for one host only. Run the bursts of a state on one host, or keep "
-                "it on another file system."
+                "removed, or its file system locks only within one host. Run the bursts of a state on one host, or "
+                "keep it on another file system."
             )
 
     def release(self) -> None:
-        """A clean end: nobody holds it, and nobody was killed. Safe to repeat."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.end()
         self._lock.release()
 
     def holder(self) -> Holder | None:
-        """What holder.json says; None where there is none or it is damaged (it is never the truth about the lock)."""
+        """The content of holder.json, None if it is missing or damaged. It does not prove that the lock is held."""
         return read_holder(self._disk, self.holder_path)
 
     def is_held(self) -> bool:
-        """Whether some process, this one too, holds the lock right now."""
         if self._lock.is_locked:
             return True
         if not (self.folder / "run.lock").exists():
@@ -118,7 +110,6 @@ class FileRunLock:
         return False
 
     def living_holder(self) -> Holder | None:
-        """Who is at work, as far as can be told without touching the lock."""
         holder = self.holder()
         try:
             silent_seconds = abs(self._clock.now() - self.last_touch()).total_seconds()
@@ -142,19 +133,19 @@ class FileRunLock:
             "Wait for it with --wait-lock SECONDS, or end it."
         )
 
-    def _left_behind(self) -> tuple[Holder, datetime] | None:
-        """Errors: LockHeld where the holder lives on another host."""
+    def _killed_holder(self) -> tuple[Holder, datetime] | None:
+        """The holder left by a killed burst, if any. Errors: LockHeld where it is alive on another host."""
         left = self._left = self.holder()
         if left is None:
             return None
-        if self._lives_elsewhere(left):
+        if self._is_alive_elsewhere(left):
             raise LockHeld(self._held_message(left))
         with contextlib.suppress(FileNotFoundError):
             return left, self.last_touch()
         return None
 
-    def _lives_elsewhere(self, holder: Holder) -> bool:
-        """A burst on another host that is alive although the lock was to be had: the lock is local to each host."""
+    def _is_alive_elsewhere(self, holder: Holder) -> bool:
+        """Whether the holder is alive on another host although we got the lock, which is then local to each host."""
         if holder.host == socket.gethostname() or holder.boot_id == boot_id():
             return False
         with refusals(self.folder):
@@ -166,12 +157,12 @@ class FileRunLock:
             return False
 
     def _is_touched(self) -> bool:
-        """Whether holder.json is touched while we look. Errors: FileNotFoundError."""
+        """Whether holder.json is touched while we watch. Errors: FileNotFoundError."""
         before, never = self.last_touch(), threading.Event()
         until = self._clock.monotonic() + _WATCH_SECONDS
         while self._clock.monotonic() < until:
-            self._clock.wait(never, _LOOK_SECONDS)
-            self.holder()  # opening it makes a network file system ask the server
+            self._clock.wait(never, _POLL_SECONDS)
+            self.holder()  # opening it makes a network file system query its server
             if self.last_touch() != before:
                 return True
         return False
@@ -180,7 +171,6 @@ class FileRunLock:
         return StateError(self.folder, f"this file system cannot lock files ({why}); keep the state on one that can.")
 
     def last_touch(self) -> datetime:
-        """When the holder was last alive."""
         return datetime.fromtimestamp(self.holder_path.stat().st_mtime, UTC)
 
 
@@ -189,7 +179,7 @@ def _file_lock(path: Path) -> FileLock:
 
 
 def _is_free(path: Path) -> bool:
-    """Whether a second lock on this file is to be had. Errors: OSError, NotImplementedError."""
+    """Whether a second lock on this file can be acquired. Errors: OSError, NotImplementedError."""
     second = _file_lock(path)
     try:
         second.acquire(timeout=0)
@@ -200,7 +190,7 @@ def _is_free(path: Path) -> bool:
 
 
 def can_lock(folder: Path) -> bool:
-    """Does a lock on a file in this folder keep a second one out? Tried on a file of its own, which is removed."""
+    """Whether a lock on a file in this folder excludes a second one, tried on a temporary file."""
     probe = folder / f".lock-probe-{os.getpid()}"
     first = _file_lock(probe)
     try:

@@ -1,4 +1,4 @@
-"""settings.toml: what is remembered for items that name nothing of their own."""
+"""settings.toml: defaults for items that specify nothing themselves."""
 
 from __future__ import annotations
 

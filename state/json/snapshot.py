@@ -1,4 +1,4 @@
-"""The state file itself: one JSON object, item key → record, read with checks and written one record a line."""
+"""The state file: one JSON object, item key → record, checked when read and written with one record per line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import msgspec
 from orchestrator.errors import StateError
 from state.disk import Disk, Handle
 from state.item import Status, decode_record
-from state.json.hand_made import may_hide_a_fault
+from state.json.hand_made import needs_thorough_check
 from state.json.records import PLAIN, Order, Raw, Records, order_of
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -24,8 +24,8 @@ _WRITE_BYTES = 1 << 20
 _SHOWN_ERRORS = 5
 
 
-def digest_beside(data: bytes) -> Callable[[], str]:
-    """Begin to hash on another processor, if there is one; what is returned waits for the digest."""
+def start_digest(data: bytes) -> Callable[[], str]:
+    """Start hashing in another thread; the returned function waits for the digest."""
     found: list[str] = []
     thread = threading.Thread(target=lambda: found.append(hashlib.sha256(data).hexdigest()), name="digest")
     thread.start()
@@ -38,7 +38,7 @@ def digest_beside(data: bytes) -> Callable[[], str]:
 
 
 def read_raws(path: Path, data: bytes) -> Mapping[str, Raw]:
-    """The records of a state file by key, not looked at yet. Errors: StateError with line and column."""
+    """The records of a state file by key, not yet decoded. Errors: StateError with line and column."""
     data = data.removeprefix(b"\xef\xbb\xbf")
     if not data or data.isspace():
         raise StateError(
@@ -51,12 +51,12 @@ def read_raws(path: Path, data: bytes) -> Mapping[str, Raw]:
 
 
 def read_records(path: Path, data: bytes, raws: Mapping[str, Raw], *, by_hand: bool) -> Records:
-    """Check and index the records of a state file. `by_hand` also looks for what a machine does not write.
+    """Check and index the records of a state file. `by_hand` also checks for faults that only people make.
 
-    Errors: StateError with the items and fields that do not fit.
+    Errors: StateError with the invalid items and fields.
     """
-    if by_hand and may_hide_a_fault(data, raws):
-        _look_closely(path, data)
+    if by_hand and needs_thorough_check(data, raws):
+        _check_thoroughly(path, data)
     statuses: dict[str, Status] = {}
     orders: dict[str, Order] = {}
     problems = []
@@ -72,7 +72,7 @@ def read_records(path: Path, data: bytes, raws: Mapping[str, Raw], *, by_hand: b
     if problems:
         more = f" (and {len(problems) - _SHOWN_ERRORS} more)" if len(problems) > _SHOWN_ERRORS else ""
         raise StateError(
-            path, "; ".join(problems[:_SHOWN_ERRORS]) + f"{more}. Mend it and run again. Nothing was changed."
+            path, "; ".join(problems[:_SHOWN_ERRORS]) + f"{more}. Fix it and run again. Nothing was changed."
         )
     return Records.of(raws, statuses, orders)
 
@@ -85,14 +85,14 @@ def _why_unreadable(data: bytes, error: Exception) -> str:
     except UnicodeDecodeError as place:
         return f"not UTF-8 at byte {place.start}"
     except RecursionError:
-        return "nested too deep to be read"
+        return "nested too deeply"
     if isinstance(whole, dict):
         return f"{_unreadable_item(whole)}cannot be read: {error}"
     return f"expected one object of item key → record, found a {type(whole).__name__}"
 
 
 def _unreadable_item(whole: dict[str, Any]) -> str:
-    """Which item holds what Python's reader takes and ours does not: NaN, half a surrogate pair."""
+    """The item that Python's parser accepts and msgspec does not, such as NaN or half a surrogate pair."""
     for key, value in whole.items():
         try:
             msgspec.json.decode(json.dumps({key: value}))
@@ -115,13 +115,13 @@ def _describe(data: bytes, key: str, error: Exception) -> str:
     return f"item {key!r}{line}: {message}"
 
 
-def _look_closely(path: Path, data: bytes) -> None:
+def _check_thoroughly(path: Path, data: bytes) -> None:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
             double = next(name for name in names if names.count(name) > 1)
-            raise StateError(path, f"the key {double!r} stands twice in one object. Keep one. Nothing was changed.")
+            raise StateError(path, f"the key {double!r} occurs twice in one object. Keep one. Nothing was changed.")
         return found
 
     try:
@@ -131,7 +131,7 @@ def _look_closely(path: Path, data: bytes) -> None:
 
 
 def write_records(handle: Handle, records: Records) -> str:
-    """Write all records and sync; the digest of what was written. Errors: DiskFull."""
+    """Write all records and sync; returns the digest of the written bytes. Errors: DiskFull."""
     hashed = hashlib.sha256()
     for chunk in _chunks(records):
         hashed.update(chunk)
@@ -156,18 +156,18 @@ def _chunks(records: Records) -> Iterator[bytes]:
 
 
 def read_snapshot(disk: Disk, path: Path, *, journal: Path | None) -> bytes:
-    """The state file's bytes. `journal`: where its journal is, if there is one. Errors: StateError."""
+    """The bytes of the state file. `journal`: path of its journal, if there is one. Errors: StateError."""
     try:
         return disk.read(path)
     except IsADirectoryError as error:
-        raise StateError(path, "a directory stands where the state file should be; name the file.") from error
+        raise StateError(path, "a directory, not a state file; name the file.") from error
     except PermissionError as error:
         raise StateError(path, "permission denied; make it readable.") from error
     except (FileNotFoundError, NotADirectoryError) as error:
-        advice = "there is no state here. Start one with `burst init DIRECTORY`, or name one with --state."
+        advice = "there is no state here. Start one with `burst init DIRECTORY`, or choose one with --state."
         if journal is not None:
             advice = (
-                f"it is gone, but its journal {journal} is there. Restore the file from a backup, "
-                "or move that folder away to start anew."
+                f"the file is missing, but its journal {journal} exists. Restore the file from a backup, "
+                "or move that folder away to start from scratch."
             )
         raise StateError(path, advice) from error

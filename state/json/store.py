@@ -1,14 +1,15 @@
-"""The default store: a JSON file that people can read and edit, a journal that is the checkpoint, and write.lock.
+"""The default store: a JSON file that people can read and edit, a journal of checkpoints, and write.lock.
 
 On disk, for `re_render_state.json`:
-    re_render_state.json                  the snapshot, rewritten whole now and then
-    re_render_state.burst/journal.jsonl   what happened since; every checkpoint is one line here
+    re_render_state.json                  the snapshot, rewritten as a whole from time to time
+    re_render_state.burst/journal.jsonl   changes since then; every checkpoint is one line
     re_render_state.burst/write.lock      held for milliseconds by every writer
-The hand-over from one snapshot to the next, under write.lock: (1) the journal gets {"snapshot": H}; (2) the new JSON is
-renamed in; (3) an empty journal headed {"extends": H} is renamed in. Whichever step a crash left, hashing the JSON says
-which journal lines are still to be replayed.
-It takes five syncs and none can be spared: the new JSON's bytes and the marker before (2), its name before (3), the new
-journal's bytes before they get their name, and that name before anything is appended to it.
+The hand-over from one snapshot to the next, under write.lock: (1) {"snapshot": H} is appended to the journal; (2) the
+new JSON is renamed into place; (3) lines for batches.jsonl are appended there; (4) an empty journal with the header
+{"extends": H} is renamed into place. After a crash at any step, the hash of the JSON determines which journal lines are
+still to be replayed.
+It needs five syncs: of the new JSON's bytes and of the marker before (2), of its name before (4), of the new journal's
+bytes before its name, and of that name before anything is appended to it.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
     from state.batch import BatchChange
 
 REWRITE_SHARE = 0.05
-"""The snapshot is rewritten when its last rewriting took less than this share of the time since.
+"""The snapshot is rewritten when the last rewrite took less than this share of the time since.
 
-That also bounds what the checkpoints of other threads wait for it in all; for one, the wait is one rewriting.
+This also limits how long checkpoints of other threads wait in total; a single one waits for at most one rewrite.
 """
 REWRITE_PAUSE_SECONDS = 0.2
 
@@ -49,7 +50,6 @@ class JsonStore(JsonReader):
     def __init__(self, location: Location, *, disk: Disk | None, clock: Clock | None, read_only: bool) -> None:
         super().__init__(location, disk=disk, clock=clock, read_only=read_only)
         self.rewrite_seconds = 0.0
-        """What the last rewriting of the snapshot took."""
         self._lock = WriteLock(self.folder, disk=self._disk)
         self._base_is_durable = False
         self._ended: Exception | None = None
@@ -65,7 +65,7 @@ class JsonStore(JsonReader):
         disk: Disk | None = None,
         clock: Clock | None = None,
     ) -> Self:
-        """Open a state file, an existing one of the plain shape too; `create` starts an empty one where none is.
+        """Open a state file, also one written by hand; `create` makes an empty one if there is none.
 
         Errors: StateError, StateVersionError, DiskFull. Nothing is written to an existing state.
         """
@@ -109,7 +109,6 @@ class JsonStore(JsonReader):
             self._ended = self._ended or StateError(self.path, "this store is closed")
 
     def stop_writing(self, *, timeout_seconds: float) -> bool:
-        """Let an append that is under way end, then refuse every later one: for a process that must end now."""
         if not self._mutex.acquire(timeout=timeout_seconds):
             return False
         self._ended = self._ended or StateError(self.path, "this process is ending")
@@ -122,19 +121,19 @@ class JsonStore(JsonReader):
             while not self._place_snapshot():
                 self._merge_edits()
                 self._edit_all(edit)
-            # No journal holds what `edit` did: who reads on must read the JSON again.
+            # No journal holds what `edit` changed, so open readers must read the JSON again.
             self._replace_journal(merged=True)
             self._edited = self._unsettled = False
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """As `_locked`, with what was begun brought to its end. Errors: StateVersionError for an older state."""
+        """As `_locked`, after completing an interrupted hand-over. Errors: StateVersionError for an older state."""
         with self._locked():
             if self.format_version not in (None, FORMAT_VERSION):
                 raise StateVersionError(
                     self.path,
-                    f"written in format version {self.format_version}, which is read and no longer written; "
-                    "run this again, which brings it to the version of today.",
+                    f"written in format version {self.format_version}, which can be read but not written; "
+                    f"run this again to bring it to version {FORMAT_VERSION}.",
                 )
             if self._edited:
                 self._hand_over(insist=True)
@@ -144,9 +143,9 @@ class JsonStore(JsonReader):
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold write.lock, with everything that others wrote taken in and a torn tail cut off.
+        """Hold write.lock, with everything that others wrote read and a torn tail cut off.
 
-        A sync that fails ends the writing of this store: it is not known what of it is on the disk.
+        After a failed sync this store refuses to write: what is on the disk is unknown.
         """
         with self._mutex:
             if self._ended is not None:
@@ -165,7 +164,7 @@ class JsonStore(JsonReader):
                 raise
 
     def _make_base_durable(self) -> None:
-        """Before the first write: a killed process may have left unsynced what is built on now."""
+        """Before the first write, sync what a killed process may have left unsynced."""
         if self._base_is_durable:
             return
         if self._journal is None:
@@ -181,7 +180,7 @@ class JsonStore(JsonReader):
     def _commit(
         self, changes: Sequence[tuple[str, Status | None, Item | None]], *, sync: bool, batch: BatchChange | None = None
     ) -> list[Item]:
-        """Append one line for all of them: the key, the status before and the new item. Under write.lock."""
+        """Append one line for all changes (key, status before, new item). Hold write.lock."""
         if not changes:
             return []
         for key, was, item in changes:
@@ -211,7 +210,7 @@ class JsonStore(JsonReader):
         return [item for _, _, item in changes if item is not None]
 
     def _edit_all(self, edit: Callable[[Item], Item]) -> None:
-        """Change records in memory alone, for a snapshot that is about to be written."""
+        """Change records only in memory, for a snapshot that is about to be written."""
         for key, raw in list(self._records.raws.items()):
             before = Item.from_record(key, raw)
             after = edit(before)
@@ -219,7 +218,7 @@ class JsonStore(JsonReader):
                 self._records.put(key, after.to_record(), after)
 
     def _replace_journal(self, *, merged: bool) -> Journal:
-        """Begin a journal that extends the JSON as it is, in the place of the old one, if there is one."""
+        """Start a journal that extends the current JSON, in place of the old one if there is one."""
         assert self._stamp is not None
         if self._journal is not None and self._journal.batch_lines:
             self.batches.take_over(self._journal.batch_lines)
@@ -239,13 +238,13 @@ class JsonStore(JsonReader):
         return self._unsettled or self._edited or self._half_handed_over() or (at_end and self._json_changed())
 
     def _half_handed_over(self) -> bool:
-        """Whether a hand-over was broken off before its last step: all that the journal says is in the JSON."""
+        """Whether a hand-over was interrupted before its last step: the JSON contains the whole journal."""
         return self._journal is not None and self._journal.extends != self._digest and not self._unsettled
 
     def _hand_over(self, *, insist: bool) -> None:
-        """Write the snapshot and begin a new journal. Under write.lock.
+        """Write the snapshot and start a new journal. Hold write.lock.
 
-        Without `insist` a state file that somebody is in the middle of editing is left alone; the journal has it all.
+        Without `insist` a state file that is unreadable, as during an edit, is left alone: the journal has everything.
         """
         try:
             merged = self._merge_edits()
@@ -255,7 +254,7 @@ class JsonStore(JsonReader):
         except StateError as error:
             if insist:
                 raise
-            self._say([str(error)])
+            self._report([str(error)])
             self._rewritten_at = self._clock.monotonic()
             return
         self._replace_journal(merged=merged)
@@ -264,13 +263,13 @@ class JsonStore(JsonReader):
         self.rewrite_seconds = self._rewritten_at - started
 
     def _merge_edits(self) -> bool:
-        """Read the state file again where it is not the one that was read; whether edits by hand are in it now."""
+        """Read the state file again if it has changed; returns whether edits by hand were merged."""
         if self._json_changed():
             self._load()
         return self._edited
 
     def _place_snapshot(self) -> bool:
-        """Rename the records in as the new state file; False where the old one was edited while they were written."""
+        """Write the records as the new state file; False if the old one was edited in the meantime."""
         temporary = self.path.with_name(self.path.name + ".tmp")
         try:
             with self._disk.create(temporary, like=self.path) as handle:

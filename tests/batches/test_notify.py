@@ -96,7 +96,7 @@ def test_a_receiver_is_told_once_what_became_of_the_batch(ended: Scene, receiver
     headers = receiver.loopback.requests[0].headers
     assert (headers["X-Burst-Event"], headers["Content-Type"]) == (end.event, "application/json")
     assert headers["X-Burst-Signature"] is None
-    assert [told.delivered for told in ended.batch().told] == [True]
+    assert [told.delivered for told in ended.batch().notifications] == [True]
     assert ended.notes == []
 
 
@@ -106,7 +106,7 @@ def test_any_answer_of_the_two_hundreds_is_a_delivery(
 ) -> None:
     receiver.answers = [answering(status)]
     ended.run_once()
-    assert [told.delivered for told in ended.batch().told] == [delivered]
+    assert [told.delivered for told in ended.batch().notifications] == [delivered]
 
 
 def test_the_body_is_signed_with_the_key_of_the_environment_which_no_file_holds(
@@ -162,7 +162,7 @@ def test_a_receiver_that_fails_is_told_the_same_later_and_not_at_once(ended: Sce
     first, second = receiver.loopback.requests
     assert first.body == second.body
     assert first.headers["X-Burst-Event"] == second.headers["X-Burst-Event"]
-    assert [told.delivered for told in ended.batch().told] == [False, True]
+    assert [told.delivered for told in ended.batch().notifications] == [False, True]
 
 
 def test_it_is_tried_for_a_day_with_growing_pauses_then_given_up(ended: Scene, receiver: Receiver) -> None:
@@ -210,7 +210,7 @@ def test_notes_name_the_host_and_nothing_else_of_an_address(tmp_path: Path, capl
     (note,) = scene.notes
     assert note.startswith(f"http://127.0.0.1:{port} was not told of the end of batch b1 (cancelled): ")
     assert note.endswith("; a later burst tries again")
-    (told,) = scene.batch().told
+    (told,) = scene.batch().notifications
     for text in (note, told.problem or "", caplog.text):
         assert not any(word in text for word in ("anna", "pass-word", "hunter2", "secret-place"))
     scene.store.close()

@@ -95,7 +95,7 @@ def test_a_file_that_may_not_grow_any_more(what: str, make_project: MakeProject,
         sandbox.release()
         message = told(run.end())
     assert WRITES[what] in message
-    assert "larger than this file system or this process may write; raise the limit" in message
+    assert "larger than the file system or the process limit allows; raise the limit" in message
     project.check_at_rest()
     assert {item.attempts for item in project.items()} == {0}
     completed = 2 if what == "the new state file" else 0

@@ -35,7 +35,7 @@ socket.gethostname = lambda: "elsewhere"
 run_lock.boot_id = lambda: "another"
 run_lock._file_lock = lambda path: file_lock(Path(f"{path}.of-elsewhere"))
 if "blind" in sys.argv:
-    run_lock.FileRunLock._left_behind = lambda self: None
+    run_lock.FileRunLock._killed_holder = lambda self: None
 lock = run_lock.FileRunLock(Path(sys.argv[1]))
 lock.acquire()
 lock.hold(burst="theirs", started_at=datetime(2026, 1, 1, 12, tzinfo=UTC), size=15)
@@ -99,7 +99,7 @@ def test_a_file_system_that_gives_one_lock_twice_is_named(
     project = make_project()
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("fcntl.flock", lambda descriptor, operation: None)
-        with pytest.raises(StateError, match=r"cannot lock files \(it gives one lock twice\)"):
+        with pytest.raises(StateError, match=r"cannot lock files \(it granted the same lock twice\)"):
             run_quickly(project)
     check_untouched(project)
     assert sandbox.counts()["posts"] == 0
@@ -147,7 +147,7 @@ def test_of_two_at_work_the_one_that_wrote_itself_in_first_leaves(
             assert (report.ended, report.exit_code) == ("error", 75)
             assert report.reason is not None
             assert "on elsewhere (burst theirs" in report.reason
-            assert "locks for one host only" in report.reason
+            assert "locks only within one host" in report.reason
             theirs = parts_of(project.state).run_lock().holder()
             assert theirs is not None
             assert theirs.burst == "theirs"

@@ -53,7 +53,7 @@ RECORD = {
 }
 STATE: dict[str, Any] = {"EP01/a.txt": RECORD, "b": {"status": "pending", "subfolder": "", "filename": "b.txt"}}
 WHOLE = json.dumps(STATE, indent=1).encode()
-PLACE = re.compile(r"byte \d|line \d|item ['\"]|expected one object|is empty|stands twice|nested too deep")
+PLACE = re.compile(r"byte \d|line \d|item ['\"]|expected one object|is empty|occurs twice|nested too deep")
 
 
 @pytest.fixture(scope="module")

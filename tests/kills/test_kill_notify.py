@@ -65,12 +65,12 @@ def test_killed_between_the_delivery_and_its_note_it_is_told_again_as_the_same_e
         killed = project.run(launch=("--kill", "before:state.json.batch_log:JsonBatchLog.append:2"))
         assert killed.code == 137
         assert len(receiver.requests) == 1
-        assert (len(noted(project).ends), noted(project).told) == (1, [])
+        assert (len(noted(project).ends), noted(project).notifications) == (1, [])
         assert project.run().code == 0
         first, second = receiver.requests
     assert first.body == second.body
     assert [json.loads(first.body)["event"]] == [end.event for end in noted(project).ends]
-    assert [told.delivered for told in noted(project).told] == [True]
+    assert [told.delivered for told in noted(project).notifications] == [True]
     info = json.loads((project.output / "batch_b1" / "batch_info.json").read_text())
     assert (info["totals"]["completed"], info["images"][0]["seed"]) == (1, 7)
 
@@ -106,7 +106,7 @@ def test_a_receiver_that_hangs_keeps_no_burst_from_ending(
         assert (report.exit_code, report.completed) == (0, 2)
         (note,) = report.notes
         assert note.startswith(f"{receiver.url} was not told of the end of batch b1 (done): no answer yet")
-        wait_until(lambda: any(told.delivered for told in noted(project).told), what="the late delivery")
+        wait_until(lambda: any(told.delivered for told in noted(project).notifications), what="the late delivery")
 
 
 def test_what_ended_before_a_run_is_told_while_it_works(make_project: MakeProject, sandbox: Sandbox) -> None:
@@ -115,7 +115,7 @@ def test_what_ended_before_a_run_is_told_while_it_works(make_project: MakeProjec
         with_batch(project, url=receiver.url, cancelled=True)
         sandbox.hold()
         with in_background(run_quickly, project) as end:
-            wait_until(lambda: any(told.delivered for told in noted(project).told), what="the delivery")
+            wait_until(lambda: any(told.delivered for told in noted(project).notifications), what="the delivery")
             assert Status.COMPLETED not in {item.status for item in project.items()}
             sandbox.release()
             assert end().exit_code == 0
@@ -138,4 +138,4 @@ def test_a_run_that_is_told_to_stop_waits_for_no_receiver(make_project: MakeProj
             sandbox.release()
         assert clock.waits
         assert notify.LAST_SECONDS not in clock.waits
-        wait_until(lambda: any(told.delivered for told in noted(project).told), what="the late delivery")
+        wait_until(lambda: any(told.delivered for told in noted(project).notifications), what="the late delivery")

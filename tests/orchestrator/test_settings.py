@@ -25,7 +25,7 @@ from state.open_store import parts_of
 
 
 def settings_path(state: Path) -> Path:
-    return parts_of(state).location.aside("settings.toml")
+    return parts_of(state).location.auxiliary("settings.toml")
 
 
 @pytest.fixture

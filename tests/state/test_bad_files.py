@@ -73,7 +73,7 @@ BAD = {
     "not UTF-8": (b'{"a": {"status": "pending", "x": "\xff"}}', r"not UTF-8 at byte 34"),
     "nested too deep": (
         b'{"a": {"status": "pending", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
-        r"nested too deep|item 'a'.*recursion",
+        r"nested too deeply|item 'a'.*recursion",
     ),
     "no number": (b'{"a": {"status": "pending", "x": NaN}}', r"item 'a' cannot be read: .*byte 33"),
     "not a record": (b'{"a": "pending"}', r"item 'a' \(line 1\): Expected `object`, got `str`"),
@@ -94,9 +94,9 @@ BAD = {
     ),
     "key twice": (
         b'{"a": {"status": "pending"}, "b": {"status": "pending"}, "a": {"status": "failed"}}',
-        r"the key 'a' stands twice in one object",
+        r"the key 'a' occurs twice in one object",
     ),
-    "field twice": (b'{"a": {"status": "pending", "status": "failed"}}', r"the key 'status' stands twice"),
+    "field twice": (b'{"a": {"status": "pending", "status": "failed"}}', r"the key 'status' occurs twice"),
 }
 
 
@@ -133,12 +133,12 @@ def test_no_state_at_all(path: Path) -> None:
 
 def test_the_state_file_is_gone_but_its_journal_is_there(path: Path, journal: Path) -> None:
     path.unlink()
-    refused(path, rf"it is gone, but its journal {re.escape(str(journal))} is there")
+    refused(path, rf"the file is missing, but its journal {re.escape(str(journal))} exists")
 
 
 def test_a_directory_where_the_state_file_should_be(path: Path) -> None:
     path.mkdir()
-    refused(path, r"a directory stands where the state file should be")
+    refused(path, r"a directory, not a state file")
 
 
 def test_a_file_where_the_folder_should_be(path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_whole_line_of_a_shape_that_is_not_known_is_never_cut_off(path: Path, 
 
     whole = journal.read_bytes()
     journal.write_bytes(whole + _framed(b'"seq":3,"changes":{"a":1}}'))
-    refused(path, rf"at byte {len(whole)}: the line there is whole, but not understood")
+    refused(path, rf"at byte {len(whole)}: the line is complete but has an unknown form")
     with pytest.raises(StateError):
         JsonStore.open(path)
 
@@ -191,13 +191,13 @@ def test_a_damaged_line_before_a_whole_one_is_refused_with_its_byte(path: Path, 
     lines = journal.read_bytes().splitlines(keepends=True)
     lines[1] = lines[1].replace(b"id-a", b"id-x", 1)
     journal.write_bytes(b"".join(lines))
-    refused(path, rf"journal\.jsonl: the journal cannot be read at byte {len(lines[0])}: a line there is damaged")
+    refused(path, rf"journal\.jsonl: the journal cannot be read at byte {len(lines[0])}: a damaged line")
 
 
 def test_a_missing_line_is_refused_with_its_byte(path: Path, journal: Path) -> None:
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(lines[0] + lines[2])
-    refused(path, rf"at byte {len(lines[0])}: line 2 stands there and line 1 was expected")
+    refused(path, rf"at byte {len(lines[0])}: found line 2, expected line 1")
 
 
 def test_every_cut_of_the_last_line_is_a_torn_tail_that_is_dropped_and_logged(
@@ -213,7 +213,7 @@ def test_every_cut_of_the_last_line_is_a_torn_tail_that_is_dropped_and_logged(
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             change(store, "c", submit())
-        expected = [f"{journal}: {cut - last_at} bytes from byte {last_at} on were torn by a crash and are dropped"]
+        expected = [f"{journal}: dropped {cut - last_at} bytes at byte {last_at}, left incomplete by a crash"]
         assert caplog.messages == (expected if cut > last_at else [])
         assert dump(JsonStore.open(path)) == dump(store)
         store.close()
@@ -246,9 +246,9 @@ def test_a_directory_that_cannot_be_written(path: Path) -> None:
         (errno.EDQUOT, "quota"),
         (errno.EROFS, "read-only"),
         (errno.EACCES, "permission denied; make it writable"),
-        (errno.EFBIG, "larger than this file system or this process may write"),
+        (errno.EFBIG, "larger than the file system or the process limit allows"),
         (errno.ENAMETOOLONG, "choose a shorter one"),
-        (errno.ELOOP, "links that lead in a circle"),
+        (errno.ELOOP, "too many symbolic links"),
         (errno.ESTALE, "the network directory is gone; mount it again"),
         (errno.ENOTCONN, "the network directory is gone; mount it again"),
         (errno.EIO, "input/output error"),

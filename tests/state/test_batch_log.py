@@ -22,8 +22,8 @@ from state.batch import (
     GoneRecord,
     GrownRecord,
     JoinedRecord,
+    NotificationRecord,
     Notify,
-    ToldRecord,
 )
 from state.json.batch_log import JsonBatchLog
 from state.json.parts import JsonParts
@@ -78,7 +78,7 @@ def read(path: Path) -> dict[str, Batch]:
 def test_batches_come_back_with_what_was_noted_of_them(store: JsonStore, path: Path) -> None:
     assert read(path) == {}
     add(store, "a", "b")
-    told = ToldRecord(event="e1", url="http://127.0.0.1:9/hook", at=NOON, problem="refused")
+    told = NotificationRecord(event="e1", url="http://127.0.0.1:9/hook", at=NOON, problem="refused")
     store.batches.append(end("a", "e1"))
     store.batches.append(told, GoneRecord(batch="b", at=NOON))
     for _ in range(2):
@@ -86,7 +86,7 @@ def test_batches_come_back_with_what_was_noted_of_them(store: JsonStore, path: P
         assert list(found) == ["a", "b"]
         assert found["a"].record == record("a")
         assert found["a"].ends == [end("a", "e1")]
-        assert found["a"].told == [told]
+        assert found["a"].notifications == [told]
         assert (found["a"].gone, found["b"].gone) == (False, True)
         store.settle(at_end=True)  # the lines of the batches stand behind their notes after that
 

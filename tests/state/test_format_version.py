@@ -102,7 +102,7 @@ def test_version_1_is_read_and_not_changed_by_reading(tmp_path: Path) -> None:
 def test_nothing_is_written_to_version_1(tmp_path: Path, write: Callable[[JsonStore], object]) -> None:
     disk = worked_on(tmp_path)
     before = disk.files()
-    with pytest.raises(StateVersionError, match="written in format version 1, which is read and no longer written"):
+    with pytest.raises(StateVersionError, match="written in format version 1, which can be read but not written"):
         write(open_store(disk))
     assert disk.files() == before
 

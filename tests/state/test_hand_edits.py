@@ -103,7 +103,7 @@ def test_journalled_submitted_is_kept_and_looked_up(path: Path, status: Status |
     item = store.get("a")
     assert (item.status, item.prompt_id, item.cancel_requested) == (SUBMITTED, "id-a", False)
     said = f"set to {status}" if status else "removed"
-    assert notes == [f"a: {said} by hand, but it was submitted meanwhile; the server is asked first"]
+    assert notes == [f"a: {said} by hand, but it was submitted in the meantime; it is looked up on the server first"]
 
 
 def test_journalled_submitted_set_to_cancelled_becomes_a_wish_to_cancel(path: Path) -> None:
@@ -123,7 +123,7 @@ def test_journalled_completed_stands(path: Path, status: Status | None) -> None:
     assert store.get("a").status is COMPLETED
     assert store.get("a").outputs
     said = f"set to {status}" if status else "removed"
-    assert notes == [f"a: {said} by hand, but it was completed meanwhile; redo it with `burst retry`"]
+    assert notes == [f"a: {said} by hand, but it was completed in the meantime; redo it with `burst retry`"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_every_other_edit_wins(path: Path, edits: list[object], status: Status) 
     edit_json(path, a=status)
     store, notes = found_and_merged(path)
     assert store.get("a").status is status
-    assert notes == [f"a: set to {status} by hand; the edit stands"]
+    assert notes == [f"a: set to {status} by hand; the edit is kept"]
 
 
 def test_removing_a_record_that_failed_meanwhile_stands(path: Path) -> None:
@@ -152,7 +152,7 @@ def test_removing_a_record_that_failed_meanwhile_stands(path: Path) -> None:
     edit_json(path, a=None)
     store, notes = found_and_merged(path)
     assert "a" not in store
-    assert notes == ["a: removed by hand; the edit stands"]
+    assert notes == ["a: removed by hand; the edit is kept"]
 
 
 @pytest.mark.parametrize("edits", [[submit()], [submit(), complete], [submit(), fail], [submit(), put_back], [cancel]])

@@ -129,7 +129,7 @@ def test_an_edit_of_the_removed_item_itself_wins_and_is_reported(path: Path) -> 
     edit_json(path, a="cancelled")
     store = open_store(path)
     assert statuses(store)["a"] == "cancelled"
-    assert store.hand_edits == ["a: set to cancelled by hand, and removed meanwhile; the edit stands"]
+    assert store.hand_edits == ["a: set to cancelled by hand, but it was removed in the meantime; the edit is kept"]
 
 
 def test_an_edit_elsewhere_in_the_file_is_no_edit_of_one_that_came_back(path: Path) -> None:
@@ -168,4 +168,4 @@ def test_a_completed_item_that_was_put_in_the_place_of_a_removed_one_stands(path
     edit_json(path, a="failed")
     store = open_store(path)
     assert store.get("a").status is COMPLETED
-    assert "completed meanwhile" in store.hand_edits[0]
+    assert "completed in the meantime" in store.hand_edits[0]

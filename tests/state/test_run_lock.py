@@ -85,7 +85,7 @@ def leave_holder(folder: Path, *, host: str, boot_id: str, seconds_ago: float) -
 
 def test_a_second_burst_is_told_who_holds_the_lock(folder: Path, burst: Burst) -> None:
     lock = FileRunLock(folder)
-    with pytest.raises(LockHeld, match=rf"pid {burst.process.pid} on {socket.gethostname()} \(burst b1, begun 2026"):
+    with pytest.raises(LockHeld, match=rf"pid {burst.process.pid} on {socket.gethostname()} \(burst b1, started 2026"):
         lock.acquire()
     assert lock.is_held()
     holder = lock.holder()
@@ -189,7 +189,7 @@ def test_the_holder_knows_that_it_holds_the_lock(folder: Path) -> None:
 
 
 def test_one_that_only_looks_does_not_keep_a_burst_from_starting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("state.json.run_lock._GLANCE_SECONDS", 30)
+    monkeypatch.setattr("state.json.run_lock._CHECK_SECONDS", 30)
     looker, lock = FileRunLock(folder), FileRunLock(folder)
     looker.acquire()
     threading.Timer(0.05, looker.release).start()

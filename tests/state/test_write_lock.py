@@ -42,7 +42,7 @@ def test_it_keeps_a_file_lock_out_while_it_is_held_and_makes_its_folder(lock: Wr
 def test_one_that_a_file_lock_holds_is_waited_for_and_given_up_with_its_path(
     lock: WriteLock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write_lock, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(write_lock, "_TIMEOUT_SECONDS", 0.05)
     with lock:
         pass
     with FileLock(lock.path), pytest.raises(LockHeld, match=r"write\.lock: held by another process"), lock:

@@ -159,7 +159,7 @@ def test_a_state_that_is_taken_away_is_none(tmp_path: Path) -> None:
     watched = WatchedStates([path])
     assert statuses(watched, "b1") == ["pending"]
     path.unlink()
-    with pytest.raises(StateError, match="it is gone, but its journal"):
+    with pytest.raises(StateError, match="the file is missing, but its journal"):
         watched.find("b1")
     for left in ("journal.jsonl", "batches.jsonl"):
         (store.checkpoint_directory / left).unlink()
