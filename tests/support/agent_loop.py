@@ -22,14 +22,14 @@ done
 
 @dataclass(frozen=True)
 class Round:
-    """One call: its exit code, and every JSON object that it and the `status` after it printed."""
+    """One call: its exit code and every JSON object that it and the following `status` printed."""
 
     code: int
     printed: tuple[dict[str, Any], ...]
 
 
 def agent_loop(project: Project, *, seconds: float, size: int, limit_seconds: float) -> list[Round]:
-    """Run the shell loop to its end. Errors: JSONDecodeError where a line on stdout is no JSON."""
+    """Run the shell loop to its end. Errors: JSONDecodeError for a line on stdout that is not JSON."""
     script = _SCRIPT.format(seconds=seconds, size=size, burst=f"{sys.executable} -m burst")
     shell = subprocess.run(
         ["bash", "-c", script],

@@ -16,14 +16,14 @@ _T = TypeVar("_T")
 
 @contextmanager
 def in_background(work: Callable[..., _T], /, *arguments: object, **named: object) -> Iterator[Callable[[], _T]]:
-    """`with in_background(burst, project) as end: …; report = end()`. It has ended when the block is left."""
+    """`with in_background(burst, project) as end: …; report = end()`. Leaving the block waits for the end."""
     with ThreadPoolExecutor(max_workers=1) as threads:
         running: Future[_T] = threads.submit(work, *arguments, **named)
         yield lambda: running.result(GENEROUS_SECONDS)
 
 
 def wait_for_renders(sandbox: Sandbox, count: int) -> None:
-    """Until the server has done so many prompts, and has nothing more to do."""
+    """Wait until the server has rendered this many prompts and is idle."""
     with ComfyUI(sandbox.url) as client:
         wait_until(
             lambda: len(sandbox.counts()["rendered"]) == count and client.queue_remaining() == 0,

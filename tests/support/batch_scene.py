@@ -22,7 +22,7 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 class SetClock(Clock):
-    """The wall clock stands where it is set; waiting is real."""
+    """The wall clock is fixed; waiting is real."""
 
     def __init__(self) -> None:
         self.at = NOON
@@ -32,7 +32,7 @@ class SetClock(Clock):
 
 
 class Scene:
-    """`name` is the batch that is there from the beginning."""
+    """A state; `name` is the batch that it starts with."""
 
     def __init__(self, home: Path, *, count: int = 2, clock: Clock | None = None, **said: Any) -> None:
         self.output = home / "output"
@@ -61,7 +61,7 @@ class Scene:
         self.store.add(items, batch=BatchRecord(batch=name, total=count, **{**record, **said}))
 
     def end(self, number: int, status: Status = Status.COMPLETED, *, name: str = "b1") -> None:
-        """One item ends so; only one that is completed was sent."""
+        """End one item with this status; only completed items were submitted before."""
         self._end(f"{name}/{number:03d}", status)
 
     def _end(self, key: str, status: Status) -> None:
@@ -87,7 +87,7 @@ class Scene:
 
     @contextmanager
     def run(self) -> Iterator[BatchCompletion]:
-        """What a run does about batches: a look at its beginning, those of the test, and its end."""
+        """The batch checks of a run: at its start, those of the test, and at its end."""
         endings = BatchCompletion(self.store, self.placement, clock=self.clock, note=self.notes.append)
         endings.look()
         yield endings

@@ -22,7 +22,7 @@ SetTimes = Callable[..., None]
 def run_quickly(
     project: Project, *, server: str | Sequence[str] | None = None, headers: dict[str, str] | None = None, **asked: Any
 ) -> BurstReport:
-    """One burst over a project, with short ticks and half a second of doubt."""
+    """Run one burst on a project, with short ticks and half a second in doubt."""
     servers = (server,) if isinstance(server, str) else tuple(server or ())
     overrides = Overrides(servers=servers, headers=headers or {})
     times: dict[str, Any] = {"poll_seconds": 0.2, "in_doubt_seconds": 0.5}
@@ -30,18 +30,18 @@ def run_quickly(
 
 
 def check_untouched(project: Project) -> None:
-    """As if no burst had been: due, nothing charged, nothing out."""
+    """Check that no burst has changed anything: items pending, no attempt charged, nothing submitted."""
     for item in project.items():
         assert (item.status, item.attempts, item.prompt_id) == (Status.PENDING, 0, None)
 
 
 def check_done_once(project: Project, sandbox: Sandbox) -> None:
-    """Everything completed, each item rendered once, no attempt charged."""
+    """Check that all items are completed, each rendered once, with no attempt charged."""
     project.check_all_done(sandbox.counts())
     assert {item.attempts for item in project.items()} == {0}
 
 
 def check_next_run(project: Project, sandbox: Sandbox, **asked: str) -> None:
-    """One more burst does all that is left, as `check_done_once` says."""
+    """Check that one more burst completes everything, see `check_done_once`."""
     assert run_quickly(project, **asked).exit_code == 0
     check_done_once(project, sandbox)

@@ -17,7 +17,7 @@ from support.projects import Ended, Process, Project
 
 
 def run_without_rights(project: Project, *arguments: str) -> Ended:
-    """`burst ARGUMENTS` as a process for which permissions count, also where the tests run as root."""
+    """Run `burst ARGUMENTS` as a process that is subject to file permissions even if the tests run as root."""
     less: list[str] = []
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
@@ -28,9 +28,9 @@ def run_without_rights(project: Project, *arguments: str) -> Ended:
 
 
 class CaseFoldingDisk:
-    """Below `root`, in this process, a name leads to the file whose name is the same but for case and accents.
+    """Below `root`, in this process, names that differ only in case or accents mean the same file.
 
-    As APFS, exFAT and most network disks do. Every call of the system through which a file is found or named is bent.
+    As on APFS, exFAT and most network disks. Every system call that finds or names a file is patched.
     """
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +54,7 @@ class CaseFoldingDisk:
         return bent
 
     def _found(self, path: Any) -> Any:
-        """The name that stands on the disk, where one does that this disk takes for the same."""
+        """The existing name that this disk considers equal, if there is one."""
         text = os.fspath(path) if isinstance(path, str | os.PathLike) else path
         if not isinstance(text, str) or not text.startswith(self._root + os.sep):
             return path

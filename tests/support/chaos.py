@@ -20,7 +20,7 @@ POST, HISTORY, VIEW, QUEUE = "POST /api/prompt", "GET /api/history", "GET /api/v
 
 
 class Chaos:
-    """Lets one fault after the other befall a server, in a thread of its own, until `end`."""
+    """Causes one fault after another on a server, in its own thread, until `end`."""
 
     def __init__(self, server: ServerProcess, draw: random.Random) -> None:
         self.server = server
@@ -55,7 +55,7 @@ class Chaos:
         self._thread.start()
 
     def end(self) -> None:
-        """No more faults; the server is as it was at first. Errors: what went wrong in here."""
+        """Stop, with the server restored. Raises what went wrong in the thread."""
         self._ended.set()
         self._thread.join()
         if self._failure is not None:
@@ -73,7 +73,7 @@ class Chaos:
             self._failure = error
 
     def _pause(self, longest_seconds: float) -> bool:
-        """Let so long pass, at most: the moment itself is what is drawn. True when it is over with us."""
+        """Wait for a randomly chosen time, or until `end`; returns whether `end` was called."""
         return self._ended.wait(self._draw.uniform(0.05, longest_seconds))
 
     def _few(self) -> int:
@@ -113,7 +113,7 @@ class Chaos:
         self._pause(2.0)
         self._kill(keep_outputs=True)
 
-    # The network before it
+    # The network in front of it
 
     def _of_the_network(self, proxy: Proxy) -> dict[str, Callable[[], None]]:
         def answered(request: str, answer: bytes, *, reaches_server: bool = False) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 
 def chromium_path() -> str | None:
-    """Where a Chromium is: what CHROMIUM says, or the system's; None where there is none."""
+    """Path of Chromium: the variable CHROMIUM, or the system's; None if there is none."""
     return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @contextlib.contextmanager
 def running_chromium(path: str) -> Iterator[Any]:
-    """Playwright's browser. Errors: ImportError where Playwright is not installed."""
+    """Playwright's browser. Errors: ImportError if Playwright is not installed."""
     from playwright.sync_api import sync_playwright
 
     # Chromium's sandbox refuses to run as root; containers have little shared memory.

@@ -17,7 +17,7 @@ from orchestrator.clock import Clock
 
 
 class Request:
-    """One request as it arrived."""
+    """A request as it arrived."""
 
     def __init__(self, handler: BaseHTTPRequestHandler) -> None:
         self._handler = handler
@@ -32,7 +32,7 @@ class Request:
         return int(found[1]) if found else None
 
     def reply(self, status: int, body: bytes = b"", *, announced: int | None = None, **headers: str) -> None:
-        """Answer. `announced` is a Content-Length that differs from the body: the connection is closed after it."""
+        """Send a response. `announced`: a Content-Length that differs from the body; the connection is then closed."""
         handler = self._handler
         handler.send_response_only(status)
         for name, value in headers.items():
@@ -47,12 +47,12 @@ class Request:
         self.reply(status, json.dumps(value).encode(), announced=None, **{"Content_Type": "application/json"} | headers)
 
     def reset(self) -> None:
-        """Drop the connection with a TCP reset, no answer."""
+        """Reset the TCP connection without a response."""
         self._handler.close_connection = True
         connection = self._handler.connection
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
-        # The handler would flush and fail: give it something that swallows.
+        # The handler would flush and fail; give it files that discard everything.
         self._handler.wfile = open("/dev/null", "wb")  # noqa: SIM115
         self._handler.rfile = open("/dev/null", "rb")  # noqa: SIM115
 
@@ -61,11 +61,11 @@ class _Quiet(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is part of the test."""
+        """A client that disconnects is part of the test."""
 
 
 class Loopback:
-    """`answer` is called for each request, on a thread of the server's; `requests` collects them."""
+    """A server; calls `answer` for each request, in one of its threads, and collects `requests`."""
 
     def __init__(self, answer: Callable[[Request], None]) -> None:
         self.answer = answer
@@ -101,14 +101,14 @@ class Loopback:
 
 @contextlib.contextmanager
 def closed_port() -> Iterator[int]:
-    """A port that refuses: bound, never listening."""
+    """A port that refuses connections: bound but not listening."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]
 
 
 class MovedClock(Clock):
-    """Time passes only by waiting; every wait is noted."""
+    """Time passes only by waiting; every wait is recorded."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

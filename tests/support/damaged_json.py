@@ -31,7 +31,7 @@ Place = tuple[Any, ...]
 
 
 def nested(depth: int) -> Any:
-    """Lists in lists."""
+    """Nested lists."""
     value: Any = 0
     for _ in range(depth):
         value = [value]
@@ -39,7 +39,7 @@ def nested(depth: int) -> Any:
 
 
 def places(value: Any, path: Place = ()) -> list[Place]:
-    """The way to every part of a JSON value, itself left out."""
+    """The path to every part of a JSON value, except the value itself."""
     inner = (
         list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
     )
@@ -54,7 +54,7 @@ def part(value: Any, path: Place) -> Any:
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: Any, *, most: int = 3) -> Any:
-    """A copy of a JSON value, in which parts are gone, another value, or a copy of another part."""
+    """Copies of a JSON value with parts removed, replaced by another value or by a copy of another part."""
     spoiled = copy.deepcopy(whole)
     for _ in range(draw(st.integers(1, most))):
         there = places(spoiled)
@@ -76,7 +76,7 @@ def damaged(draw: st.DrawFn, whole: Any, *, most: int = 3) -> Any:
 
 @st.composite
 def damaged_bytes(draw: st.DrawFn, whole: bytes) -> bytes:
-    """A copy of some bytes: cut, flipped, filled with zeros, doubled in part, or with others between."""
+    """Copies of some bytes: cut, with flipped bits, zeroed, partly repeated, or with other bytes inserted."""
     spoiled = bytearray(whole)
     for _ in range(draw(st.integers(1, 2))):
         at = draw(st.integers(0, len(spoiled)))

@@ -21,7 +21,7 @@ Reader = Callable[[Any], object]
 
 
 class Spoiler:
-    """`answer` is for a `Loopback`. The n-th request is spoiled where n was named."""
+    """A handler (`answer`) for a `Loopback` that damages the responses to chosen requests."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -29,11 +29,11 @@ class Spoiler:
         self.begin(random.Random(0), set())
 
     def begin(self, chance: random.Random, numbers: set[int]) -> None:
-        """Spoil the requests of these numbers, counted from 0; then answer well."""
+        """Damage the responses to the requests with these numbers, from 0; then none."""
         self._chance, self._numbers = chance, numbers
         self._seen = 0
         self.lies = 0
-        """Spoiled answers that a client must believe: they still have their shape."""
+        """Damaged responses that a client must accept because their form is still valid."""
 
     def close(self) -> None:
         self._session.close()
@@ -46,7 +46,7 @@ class Spoiler:
         if number not in self._numbers:
             way = "well"
         if "/view" in request.path and way in ("instead", "cut"):
-            self.lies += 1  # a file that is gone, or that is always cut, is rendered again
+            self.lies += 1  # a missing file, or one that is always cut, is rendered again
         if way == "instead":
             request.reply(self._chance.choice(INSTEAD), b"", Location="http://127.0.0.1:9/", Retry_After="1")
             return
@@ -79,7 +79,7 @@ class Spoiler:
         )
 
     def _damaged(self, request: Request, body: bytes) -> bytes:
-        """The answer with one part gone or another. What is no JSON is left as it is."""
+        """The response with one part removed or changed. What is not JSON stays as it is."""
         read = _reader(request)
         try:
             document = json.loads(body)

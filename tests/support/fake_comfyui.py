@@ -30,15 +30,15 @@ Graph = dict[str, dict[str, Any]]
 
 
 class Killed(BaseException):
-    """The process is gone: nothing after this is noted anywhere."""
+    """The process was killed: nothing is recorded after this."""
 
 
 class Interrupted(Exception):
-    """What ComfyUI raises in a node when Cancel was pressed."""
+    """Raised by ComfyUI inside a node after Cancel was pressed."""
 
 
 class Tensor:
-    """As much of a torch tensor as the nodes use."""
+    """The part of a torch tensor that the nodes use."""
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self.array = array
@@ -56,7 +56,7 @@ class ExecutionBlocker:
 
 
 class PromptQueue:
-    """ComfyUI's, without the browser."""
+    """ComfyUI's queue, without the browser."""
 
     def __init__(self) -> None:
         self.mutex = threading.RLock()
@@ -93,7 +93,7 @@ class PromptQueue:
 
 
 class Invert:
-    """Somebody else's node between the Loader and what saves."""
+    """A node of another package between the Loader and the saver."""
 
     FUNCTION = "invert"
     RETURN_TYPES = ("IMAGE",)
@@ -107,7 +107,7 @@ class Invert:
 
 
 class Text:
-    """Somebody else's node that gives a text."""
+    """A node of another package that returns a text."""
 
     FUNCTION = "give"
     RETURN_TYPES = ("STRING",)
@@ -121,18 +121,18 @@ class Text:
 
 
 class ComfyUI:
-    """One server process with its directories; `restart` is what comes after a kill -9."""
+    """A server process with its directories; `restart` starts it again after a kill -9."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         for name in ("input", "output", "temp", "user"):
             (directory / name).mkdir(parents=True)
         self.seen: list[Any] = []
-        """What the foreign save node was given, run by run."""
+        """Inputs of the foreign save node, run by run."""
         self.runs: list[str] = []
         """prompt_ids in the order of their execution."""
         self.said: dict[str, str] = {}
-        """By prompt_id: the message of its error."""
+        """The error message of each prompt_id."""
         self.before: Callable[[str], None] = lambda class_type: None
         """Called before each node's execution."""
         self.start()
@@ -158,7 +158,7 @@ class ComfyUI:
         }
 
     def stop(self) -> None:
-        """The process is gone, with its queue, its history, its threads and what its modules remembered."""
+        """End the process, with its queue, history, threads and module state."""
         self.part("chain")._runs.clear()
         del sys.modules["server"]
         self.settle()
@@ -170,11 +170,11 @@ class ComfyUI:
         self.start()
 
     def part(self, name: str) -> ModuleType:
-        """A module of the node, as this process has loaded it."""
+        """A module of the node package as loaded by this process."""
         return sys.modules[f"{self._package}.{name}"]
 
     def post(self, graph: Graph, **extra: Any) -> str:
-        """`POST /prompt`; its prompt_id. AssertionError with the node's words where it refuses."""
+        """`POST /prompt`; returns the prompt_id. AssertionError with the node's message if it is refused."""
         for node in graph.values():
             check = getattr(self.classes[node["class_type"]], "VALIDATE_INPUTS", None)
             given = node["inputs"].get("directory") if check else None
@@ -189,8 +189,8 @@ class ComfyUI:
         return prompt_id
 
     def work(self, *, hurried: bool = False, at_most: int = 100) -> None:
-        """Execute until the queue stays empty. `hurried`: the next prompt that waits is begun before any thread could
-        see how the last one ended. AssertionError where there is no end."""
+        """Execute until the queue stays empty. `hurried`: the next waiting prompt is started before any thread could
+        see how the previous one ended. AssertionError if it never becomes empty."""
         for _ in range(at_most):
             if not (hurried and self.queue.queue):
                 self.settle()
@@ -200,11 +200,11 @@ class ComfyUI:
         raise AssertionError(f"the queue is not empty after {at_most} runs")
 
     def outputs(self, key: str) -> Any:
-        """What the node gave when it was last executed."""
+        """Outputs of the last execution of the node."""
         return self.cache[key][1]
 
     def settle(self) -> None:
-        """Until the threads that watch prompts have noticed every end."""
+        """Wait until the threads that watch prompts have seen every end."""
         for thread in self._watchers():
             thread.join(timeout=10)
             assert not thread.is_alive(), f"{thread.name} still waits"
@@ -282,14 +282,14 @@ class ComfyUI:
 
 
 def _signature(key: str, graph: Graph) -> str:
-    """What ComfyUI's cache knows a node's outputs by: its inputs and its ancestors'."""
+    """The key of a node's outputs in ComfyUI's cache: its inputs and those of its ancestors."""
     node = graph[key]
     sources = [_signature(value[0], graph) for value in node["inputs"].values() if isinstance(value, list)]
     return json.dumps([key, node["class_type"], node.get("is_changed"), node["inputs"], sources], sort_keys=True)
 
 
 def _recorder(seen: list[Any]) -> type:
-    """Somebody else's save node, which notes what it was given."""
+    """A save node of another package that records its inputs."""
 
     class Recorder:
         FUNCTION = "save"

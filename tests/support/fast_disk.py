@@ -29,5 +29,5 @@ class FastDisk(Disk):
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
-    """Every file below a folder, to see that none was changed."""
+    """Contents of every file below a folder, to check that none changes."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

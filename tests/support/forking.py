@@ -12,7 +12,7 @@ _LONGEST_SECONDS = 20
 
 
 def in_forked_child(work: Callable[[], object]) -> str:
-    """The text of what `work` returned or raised in a forked child; AssertionError where the child hangs."""
+    """The result or error of `work` in a forked child, as text; AssertionError if the child hangs."""
     reading, writing = os.pipe()
     child = fork()
     if child == 0:
@@ -20,7 +20,7 @@ def in_forked_child(work: Callable[[], object]) -> str:
         signal.alarm(_LONGEST_SECONDS)
         try:
             said = str(work())
-        except BaseException as error:  # noqa: BLE001 — whatever it is, it is told to the parent
+        except BaseException as error:  # noqa: BLE001 — reported to the parent
             said = "".join(traceback.format_exception_only(error)).strip()
         os.write(writing, said.encode())
         os._exit(0)
@@ -33,7 +33,7 @@ def in_forked_child(work: Callable[[], object]) -> str:
 
 
 def fork() -> int:
-    """As `os.fork`. Newer Pythons warn of threads, which is what these tests are about."""
+    """As `os.fork`, without the warning of newer Pythons about threads, which these tests use on purpose."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()

@@ -1,4 +1,4 @@
-"""The web front end over states of its own and a sandbox, called over HTTP without a socket."""
+"""The web front end over its own states and a sandbox, called over HTTP without a socket."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ORIGIN = "http://127.0.0.1:8189"
 
 @dataclass(frozen=True)
 class Front:
-    """A front end that listens to nobody but this test."""
+    """A front end that only this test can call."""
 
     http: TestClient
     watched: WatchedStates
@@ -34,7 +34,7 @@ class Front:
     output: Path
 
     def start(self, *, state: int = 0, **request: Any) -> dict[str, Any]:
-        """The answer of a start that worked."""
+        """Start a batch; the response, which must be a success."""
         answer = self.ask(state=state, **request)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
@@ -49,7 +49,7 @@ class Front:
         return dict(answer.json())
 
     def wait_for(self, batch: str, *statuses: str) -> dict[str, Any]:
-        """Its progress, once its status is one of these."""
+        """Wait until the status is one of these; the progress then."""
 
         def look() -> dict[str, Any] | None:
             found = self.progress(batch)
@@ -64,7 +64,7 @@ class Front:
             return list(store.items())
 
     def workflow_names(self, batch: str) -> set[str | None]:
-        """Where the workflow of a batch's items came from."""
+        """Where the workflows of a batch's items came from."""
         recipes = parts_of(self.states[0]).recipes
         return {recipes.get(str(item.recipe)).workflow_name for item in self.items() if item.batch == batch}
 
@@ -80,7 +80,7 @@ def front(
     server: str | None = None,
     token: str | None = None,
 ) -> Iterator[Front]:
-    """`works`: its bursts are run; without it, what is queued stays queued."""
+    """A front end. With `works` bursts are run; without it, queued items stay queued."""
     paths = tuple(directory / f"state{number}.json" for number in range(states))
     output = directory / "renders"
     said = Overrides(template=template, output_dir=output, servers=(server or sandbox.url,))
@@ -93,7 +93,7 @@ def front(
 
 
 class Idle(Supervisor):
-    """Runs nothing."""
+    """A supervisor that runs nothing."""
 
     def start(self) -> None:
         pass

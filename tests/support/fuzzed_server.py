@@ -26,7 +26,7 @@ class _Prompt:
 
 @dataclass(frozen=True)
 class _Whole:
-    """A download that comes in one piece."""
+    """A download of one chunk."""
 
     data: bytes
     offset: int = 0
@@ -42,34 +42,34 @@ class _Whole:
 
 @dataclass
 class FuzzedServer(SimulatedServer):
-    """Keeps files, and counts what it rendered for whom. What it is asked by, and answers to, may die at both ends."""
+    """Keeps files and counts renders per item. Requests and responses may be lost on either side."""
 
     fuse: Fuse = field(default_factory=Fuse)
-    """Of the process that asks."""
+    """The fuse of the client process."""
     answers_to_lose: int = 0
     post_answers_to_lose: int = 0
     prompts_to_fail: int = 0
     files: dict[str, bytes] = field(default_factory=dict)
     rendered: Counter[str] = field(default_factory=Counter)
-    """By item. A prompt that failed or was interrupted made no picture."""
+    """By item. A prompt that failed or was interrupted made no image."""
     failed: Counter[str] = field(default_factory=Counter)
     forgotten: Counter[str] = field(default_factory=Counter)
-    """By item: prompts that were lost, or over and not in the history any more."""
+    """By item: prompts that were lost, or that ended and are not in the history any more."""
     _prompts: dict[str, _Prompt] = field(default_factory=dict)
     _over: set[str] = field(default_factory=set)
     _interrupted: set[str] = field(default_factory=set)
 
-    # What happens to it
+    # Faults
 
     def tick(self) -> None:
-        """Bring it up to the clock: what has ended is counted, its files are there."""
+        """Advance to the current time: finished prompts are counted and their files exist."""
         for prompt_id, (_, end) in self.ends.items():
             if end <= self.clock.seconds and prompt_id not in self._over:
                 self._over.add(prompt_id)
                 self._finish(prompt_id)
 
     def restart(self, *, keep_outputs: bool) -> list[str]:
-        """Queue and history are gone; the items of pictures that are lost with them."""
+        """Lose queue and history; returns the items whose images are lost with them."""
         self.tick()
         lost = [] if keep_outputs else [self._prompts[prompt_id].item for prompt_id in self._pictured()]
         self._forget(list(self.ends))
@@ -78,11 +78,11 @@ class FuzzedServer(SimulatedServer):
         return lost
 
     def evict(self) -> None:
-        """The history forgets what is over; the files stay."""
+        """Clear the history of finished prompts; the files stay."""
         self.tick()
         self._forget(self._over & set(self.ends))
 
-    # What it is asked
+    # Requests
 
     def submit(
         self, graph: Mapping[str, Any], *, prompt_id: str, number: float, extra_data: Mapping[str, Any]
@@ -164,7 +164,7 @@ class FuzzedServer(SimulatedServer):
         super()._asked()
 
     def _answered(self) -> None:
-        """The answer is on its way back."""
+        """The response is on its way back."""
         self.fuse.step()
         if self.answers_to_lose:
             self.answers_to_lose -= 1

@@ -27,7 +27,7 @@ PROMPT = "a fox in the snow"
 
 
 class Idle(Supervisor):
-    """Runs nothing."""
+    """A supervisor that runs nothing."""
 
     def start(self) -> None:
         pass
@@ -35,7 +35,7 @@ class Idle(Supervisor):
 
 @dataclass
 class Gallery:
-    """One front end over these albums, which share an output directory unless they say otherwise."""
+    """A front end over these albums, which share an output directory by default."""
 
     library: Sequence[Album]
     http: TestClient
@@ -46,13 +46,13 @@ class Gallery:
         return self.library[0]
 
     def get(self, path: str, **query: Any) -> Any:
-        """The answer of a call that worked, as JSON."""
+        """The JSON of a successful call."""
         answer = self.http.get(path, params=query)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def pictures(self, **query: Any) -> list[str]:
-        """`BATCH/IMAGE` of the first page of the gallery."""
+        """`BATCH/IMAGE` of each entry on the first page of the gallery."""
         return [f"{one['batchId']}/{one['image']}" for one in self.get("/api/gallery", **query)["images"]]
 
     def delete(self, path: str, **query: Any) -> Any:
@@ -61,7 +61,7 @@ class Gallery:
 
 @contextlib.contextmanager
 def gallery_over(*library: Album) -> Iterator[Gallery]:
-    """Nothing is run: what is there is all that there will be."""
+    """A gallery in which nothing is run, so its content does not change by itself."""
     overrides = Overrides(output_dir=library[0].output, servers=("http://127.0.0.1:9",))
     watched = WatchedStates([album.state for album in library], overrides)
     app = create_app(watched, Idle(watched, arguments=[], environment={}))
@@ -71,14 +71,14 @@ def gallery_over(*library: Album) -> Iterator[Gallery]:
 
 @dataclass(frozen=True)
 class Listening:
-    """Where a gallery answers to browsers."""
+    """The address of a gallery for browsers."""
 
     url: str
 
 
 @contextlib.contextmanager
 def listening(gallery: Gallery, *, port: int = 0) -> Iterator[Listening]:
-    """A real server in front of it: only there can a client leave, and a browser come."""
+    """Run a real server, so that clients can disconnect and browsers connect."""
     config = uvicorn.Config(gallery.http.app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", port)) as listener:
@@ -101,7 +101,7 @@ def png(colour: tuple[int, int, int] = (200, 60, 20), size: tuple[int, int] = (6
 def fill(
     album: Album, name: str = "b1", *, count: int = 3, after: timedelta = timedelta(), prompt: str = PROMPT, **said: Any
 ) -> None:
-    """A batch of the browser's layout with so many pictures of different colours, a minute between them."""
+    """Add a batch in the browser's layout with images of different colours, one minute apart."""
     inputs = [{"seed": 40 + index, **said} for index in range(1, count + 1)]
     album.add(name, inputs, prompt=prompt, layout="gallery", directory=f"batches/{name}", created_at=NOON + after)
     for index in range(1, count + 1):
@@ -109,7 +109,7 @@ def fill(
 
 
 def finish(album: Album, name: str, index: int, *, at: datetime = NOON) -> None:
-    """One item with a picture of its own colour."""
+    """Complete an item with an image of its own colour."""
     shade = (hash_of(name) + 37 * index) % 256
     path = f"batches/{name}/image_{index:03d}.png"
     album.complete(f"{name}/{index:03d}", path, data=png((shade, index % 256, 40)), at=at)

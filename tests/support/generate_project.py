@@ -19,7 +19,7 @@ Studio = Callable[..., "Place"]
 
 
 class Place:
-    """Nothing is in it at first: no state, no settings."""
+    """The directory; at first without state and settings."""
 
     def __init__(self, home: Path, server: str) -> None:
         self.home, self.server = home, server
@@ -38,7 +38,7 @@ class Place:
             return process.end()
 
     def start_generate(self, *arguments: str, launch: Sequence[str] = (), **variables: str) -> Process:
-        """The prompt and the template are said; what it reports is JSON."""
+        """Start `burst generate` with a prompt, a template and `--json`."""
         said = ("--prompt", "a lighthouse", "--template", "txt2img-sd15", "--size", "64x64", "--json")
         return self.start("generate", *said, *arguments, launch=launch, **variables)
 
@@ -47,14 +47,14 @@ class Place:
             return process.end()
 
     def files(self) -> list[str]:
-        """Everything that is there, directories too."""
+        """Paths of all files and directories."""
         return sorted(path.relative_to(self.home).as_posix() for path in self.home.rglob("*"))
 
     def batches(self) -> list[Batch]:
         return list(parts_of(self.state).batches.read().values())
 
     def items(self, batch: str | None = None) -> list[Item]:
-        """All, or those of a batch."""
+        """All items, or those of a batch."""
         if not self.state.exists():
             return []
         store = open_store(self.state, read_only=True)
@@ -67,11 +67,11 @@ class Place:
         return sum(item.accepted for item in self.items())
 
     def pictures(self) -> list[str]:
-        """Relative to the output directory."""
+        """Paths of the images, relative to the output directory."""
         return sorted(path.relative_to(self.output).as_posix() for path in self.output.rglob("*.png"))
 
     def check_done_once(self, counts: dict[str, Any], *, total: int) -> None:
-        """Every item completed, rendered once by the server's own count, with its picture and its sidecar."""
+        """Check that every item is completed, rendered once by the server's count, with image and sidecar."""
         items = self.items()
         assert [item.status for item in items] == [Status.COMPLETED] * total
         assert counts["rendered_by_item"] == {item.key: 1 for item in items}
@@ -81,7 +81,7 @@ class Place:
 
 
 def said_error(ended: Ended) -> str:
-    """The message on stderr; stdout has the same as JSON."""
+    """The message on stderr, which must also be on stdout as JSON."""
     assert "Traceback" not in ended.err, ended.err
     document = json.loads(ended.out)
     assert (document["schema"], document["exit_code"]) == ("burst.error/1", ended.code)

@@ -1,4 +1,4 @@
-"""Hosts of their own on one disk: each has a name and a network, so that 127.0.0.1 is another machine on each."""
+"""Hosts that share a disk: each has its own name and network, so 127.0.0.1 is a different machine on each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ print(urllib.request.urlopen(request, timeout=30).read().decode())
 
 @functools.cache
 def _unshare() -> tuple[str, ...] | None:
-    """How namespaces are made here; None where they cannot be."""
+    """The command that creates namespaces; None where that is impossible."""
     for words in (("unshare", "--net", "--uts"), ("unshare", "--map-root-user", "--net", "--uts")):
         try:
             probe = [*words, "ip", "link", "set", "lo", "up"]
@@ -44,15 +44,15 @@ def _unshare() -> tuple[str, ...] | None:
 
 
 def need_hosts() -> None:
-    """Skip a test where no namespaces can be made."""
+    """Skip the test where namespaces cannot be created."""
     if _unshare() is None:
         pytest.skip("no network and UTS namespaces here: `unshare --net --uts ip link set lo up` is refused")
 
 
 class Host:
-    """A host. `network`: whose network it shares, as another container of one pod does; without it has one of its own.
+    """A host. `network`: the host whose network it shares, like containers in a pod; by default it has its own.
 
-    A context manager; it is gone when the block is left, with nothing that runs on it touched.
+    A context manager; leaving it removes the host but ends no process on it.
     """
 
     def __init__(self, name: str, *, network: Host | None = None) -> None:
@@ -74,19 +74,19 @@ class Host:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """What goes before a command to run it here."""
+        """The prefix that runs a command on this host."""
         user = ("--user", "--preserve-credentials") if "--map-root-user" in (_unshare() or ()) else ()
         return ("nsenter", "--target", str(self._child.pid), *user, "--net", "--uts", "--")
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The server's answer to a GET, or with a body to a POST."""
+        """The response to a GET or, with a body, to a POST."""
         said = [json.dumps(body)] if body is not None else []
         command = [*self.prefix, sys.executable, "-c", _ASK, f"http://127.0.0.1:{PORT}{path}", *said]
         return json.loads(subprocess.run(command, capture_output=True, timeout=60, check=True).stdout)
 
 
 class HostedSandbox:
-    """`burst sandbox` on a host, at the same loopback address on each. A context manager; killed when it is left."""
+    """`burst sandbox` on a host, at the same loopback address on each. A context manager; killed on exit."""
 
     def __init__(self, host: Host, directory: Path, **settings: Any) -> None:
         self._host = host
@@ -104,7 +104,7 @@ class HostedSandbox:
         self.kill()
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start listening."""
         place = ["--directory", str(self._directory), "--port", str(PORT)]
         self._child = subprocess.Popen(
             [*self._host.prefix, sys.executable, "-m", "burst", "sandbox", "--json", *place, *self._options],
@@ -116,7 +116,7 @@ class HostedSandbox:
         assert json.loads(self._child.stdout.readline())["url"] == self.url
 
     def kill(self) -> None:
-        """SIGKILL: queue and history are gone, what was saved stays."""
+        """SIGKILL: queue and history are lost, saved files stay."""
         self._child.kill()
         self._child.communicate()
 
@@ -127,10 +127,10 @@ class HostedSandbox:
         self._host.ask("/sandbox/release", {})
 
     def counts(self) -> dict[str, Any]:
-        """What this process of it saw."""
+        """The counts of the current process."""
         counted: dict[str, Any] = self._host.ask("/sandbox/counts")
         return counted
 
     def rendered(self) -> dict[str, int]:
-        """How often each item was rendered by this process of it."""
+        """How often the current process rendered each item."""
         return dict(self.counts()["rendered_by_item"])

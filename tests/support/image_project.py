@@ -24,11 +24,11 @@ MASKED: Graph = INVERT | {
     "5": {"class_type": "MaskToImage", "inputs": {"mask": ["4", 0]}},
     "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "x"}},
 }
-"""A picture and its mask; the first input of SetLatentNoiseMask and its like is not needed to tell them apart."""
+"""An image and its mask; the first input of SetLatentNoiseMask and similar nodes is not needed to distinguish them."""
 
 
 def draw(path: Path, number: int, *, side: int = 16) -> Path:
-    """A picture unlike that of any other number."""
+    """An image that is unique to this number."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.frombytes("RGB", (side, side), random.Random(number).randbytes(side * side * 3))
     picture.save(path, format={".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}.get(path.suffix.lower(), "PNG"))
@@ -36,7 +36,7 @@ def draw(path: Path, number: int, *, side: int = 16) -> Path:
 
 
 class PictureProject(Project):
-    """`count` pictures below `photos/EP01`, taken in by `burst init --images`."""
+    """`count` images below `photos/EP01`, added by `burst init --images`."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class PictureProject(Project):
         prepare: Callable[[Path], object] = lambda photos: None,
         side: int = 16,
     ) -> None:
-        """`prepare` puts more into the directory of photos before they are taken in."""
+        """`prepare` adds files to the directory of photos before `init`."""
         self.photos = home / "photos"
         self.photos.mkdir()
         self._masks = masks
@@ -59,7 +59,7 @@ class PictureProject(Project):
 
     @property
     def server_directory(self) -> Path:
-        """Of the sandbox that the fixture started."""
+        """The directory of the sandbox that the fixture started."""
         return self.home.parent / "server"
 
     def picture(self, number: int) -> Path:
@@ -71,25 +71,25 @@ class PictureProject(Project):
         self.init()
 
     def init(self, **asked: Any) -> InitReport:
-        """As at the beginning, or again."""
+        """Run `burst init --images`, at first or again."""
         told: dict[str, Any] = {"images": True, "masks": self._masks} | asked
         return init_state(self.state, [self.photos], overrides=self._overrides(), **told)
 
 
 def wanted_name(path: Path) -> str:
-    """What a server's LoadImage is told of a picture."""
+    """The image name that LoadImage gets on a server."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return f"burst/{digest[:2]}/{digest}{path.suffix.lower()}"
 
 
 def uploads(sandbox: Sandbox) -> int:
-    """How many uploads the server was sent."""
+    """The number of uploads that the server received."""
     count: int = sandbox.counts()["requests"].get("POST /upload/image", 0)
     return count
 
 
 def on_server(directory: Path) -> dict[str, bytes]:
-    """What was put into the input folder of the server in this directory."""
+    """The files in the input folder of the server in this directory."""
     root = directory / "input"
     found = {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
     del found["example.png"]
@@ -104,10 +104,10 @@ def check_given_once(
     sent: int | None = None,
     cut_off: int = 0,
 ) -> None:
-    """All is done once, and the server has these pictures (all the project's own) and nothing else.
+    """Check that all is done once and the server has these images (default: all of the project) and no others.
 
-    Every one was sent once, or `sent` times in all; and as many more at most as kills may have `cut_off`, which a
-    server takes in all the same, later than the next burst looked for them.
+    Each was uploaded once, or `sent` times in total, plus at most `cut_off` uploads that kills interrupted: a
+    server may still store these after the next burst has looked for them.
     """
     given = {wanted_name(path): path.read_bytes() for path in paths or project.photos.rglob("*.png")}
     assert on_server(project.server_directory) == given

@@ -10,25 +10,25 @@ from support.fast_disk import FastDisk, FastHandle
 
 
 class Killed(BaseException):
-    """The process is gone: no handler of it does anything any more."""
+    """The process was killed: none of its handlers does anything any more."""
 
 
 class Fuse:
-    """Burns down by one with everything that the process does, once it is lit."""
+    """Once lit, counts down with every operation of the process."""
 
     def __init__(self) -> None:
         self._left: int | None = None
         self._dead = False
 
     def light(self, steps: int) -> None:
-        """Die after so many more steps."""
+        """Kill the process after this many more steps."""
         self._left = steps
 
     def blow(self) -> None:
         self._dead = True
 
     def step(self) -> None:
-        """Errors: Killed, now and for ever after."""
+        """Errors: Killed, then at every later step as well."""
         if self._left is not None:
             self._left -= 1
             self._dead = self._dead or self._left < 0
@@ -42,7 +42,7 @@ class KillableHandle(FastHandle):
         self._fuse = fuse
 
     def write(self, data: bytes) -> None:
-        """In two halves, so that death may tear it."""
+        """Write in two halves, so that a kill can tear it."""
         for part in (data[: len(data) // 2], data[len(data) // 2 :]):
             self._fuse.step()
             super().write(part)
@@ -53,7 +53,7 @@ class KillableHandle(FastHandle):
 
 
 class KillableDisk(FastDisk):
-    """What was done to it stays, as after SIGKILL."""
+    """Completed operations persist, as after SIGKILL."""
 
     def __init__(self, fuse: Fuse) -> None:
         self._fuse = fuse

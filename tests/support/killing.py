@@ -13,7 +13,7 @@ from support.waiting import wait_until
 
 
 class Killing:
-    """Starts bursts over one project and kills them. The same seed draws the same moments."""
+    """Starts bursts on one project and kills them. The same seed yields the same moments."""
 
     def __init__(
         self,
@@ -30,14 +30,14 @@ class Killing:
         self._launch = launch
         self._longest = longest_seconds
         self.moments: Counter[str] = Counter()
-        """How many kills struck in each way of choosing the moment."""
+        """Number of kills by the way of choosing the moment."""
         self.missed = 0
         """Bursts that ended by themselves before their kill."""
         self.slowest_seconds = 0.0
-        """The longest that a burst took to end after its signal."""
+        """The longest time from a signal to the end of the burst."""
 
     def kill_once(self, *arguments: str) -> str:
-        """Start one burst, kill it, hold what it left against the promises; which kind of moment it was."""
+        """Start a burst, kill it and check what it left; returns the kind of moment."""
         moments: dict[str, Callable[[Process], None]] = {
             "anywhere": self._anywhere,
             "just after an append": self._after_append,
@@ -59,11 +59,11 @@ class Killing:
         return name
 
     def _anywhere(self, run: Process) -> None:
-        """At a time from its start, most of them early: start-up and recovery are short."""
+        """A time after the start, mostly early: start-up and recovery are short."""
         self._pause(self._longest * self._draw.random() ** 2)
 
     def _after_append(self, run: Process) -> None:
-        """Some milliseconds after the journal changed: between intents, POSTs, checkpoints and hand-overs."""
+        """A few milliseconds after a change of the journal: between intents, POSTs, checkpoints and hand-overs."""
         journal = self._project.folder / "journal.jsonl"
 
         def seen() -> tuple[int, int] | None:
@@ -83,7 +83,7 @@ class Killing:
         self._until(run, lambda: any(output.rglob("*.part")))
 
     def _until(self, run: Process, condition: Callable[[], bool]) -> None:
-        """Until it is so, the burst has ended, or the longest time is over."""
+        """Wait until the condition holds, the burst has ended, or the time is up."""
         over = threading.Event()
         timer = threading.Timer(self._longest, over.set)
         timer.daemon = True
@@ -94,5 +94,5 @@ class Killing:
             timer.cancel()
 
     def _pause(self, seconds: float) -> None:
-        """Let it run for so long: the moment itself is what is drawn."""
+        """Let it run for this long: the moment is random."""
         threading.Event().wait(seconds)

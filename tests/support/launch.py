@@ -3,7 +3,7 @@
     python launch.py [--in-doubt SECONDS] [--sweep SECONDS] [--kill before|after:MODULE:CLASS.METHOD[:NTH]]
                      [--refuse MODULE.FUNCTION:ERRNO:PART_OF_PATH] -- run …
 
-Only two constants are replaced. `--kill` kills the process at the given place as the kernel would. `--refuse` makes a
+Only two constants are replaced. `--kill` kills the process at the given place with SIGKILL. `--refuse` makes a
 system function fail with this error for descriptors of matching files.
 """
 
@@ -58,7 +58,7 @@ def _kill_at(place: str) -> None:
     calls, nth_call = itertools.count(1), int(nth[0]) if nth else 1
 
     def deadly(*arguments: Any, **named: Any) -> Any:
-        # Its own number: while one thread is in the call, another may begin the next.
+        # A number per thread: while one thread is in the call, another may start the next.
         is_the_one = next(calls) == nth_call
         if is_the_one and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -12,7 +12,7 @@ from support.fake_comfyui import ComfyUI, Graph
 
 
 class Album:
-    """A directory of small pictures, each of a colour of its own, and what became of them."""
+    """A directory of small images, each of a different colour, and the results made from them."""
 
     def __init__(self, directory: Path, comfy: ComfyUI) -> None:
         self.directory = directory

@@ -13,7 +13,7 @@ def is_rendering(sandbox: Sandbox) -> bool:
 
 
 def finish_one(sandbox: Sandbox) -> None:
-    """Let it finish the image that it is at, or the next one, and begin no other. It must be held."""
+    """Let the held server finish the current or next image and start no other."""
     sandbox.hold("render")
     wait_until(lambda: is_rendering(sandbox), what="an image being rendered")
     sandbox.hold("next")

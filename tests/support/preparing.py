@@ -18,7 +18,7 @@ def preparation_of(
     bindings: Mapping[str, str] = {},
     book: RecipeBook | None = None,
 ) -> Preparation:
-    """`template` and `bindings` as settings hold them; `book`: of the state that lies in `home`, where there is one."""
+    """`template` and `bindings` as in the settings; `book`: that of the state in `home`, if there is one."""
     named = str(template) if template is not None else None
     settings = Settings(output_dir=home / "output", template=named, bindings=bindings)
     return Preparation(Recipes(book, home), settings, home)

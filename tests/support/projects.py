@@ -36,7 +36,7 @@ Graph = dict[str, Any]
 
 
 def small_template(*, batch_size: int = 1, save_nodes: int = 1, text: bool = False) -> Graph:
-    """Text to image at 64 × 64 in two steps, with as many pictures and save nodes as wanted, and a text output."""
+    """Text to image at 64 × 64 in two steps, with the given numbers of images and save nodes, and a text output."""
     graph: Graph = {
         "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "tiny-random.safetensors"}},
         "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": batch_size}},
@@ -67,7 +67,7 @@ def small_template(*, batch_size: int = 1, save_nodes: int = 1, text: bool = Fal
 
 
 def _opened(descriptors: Path) -> Iterator[str]:
-    """What a process has open. A descriptor may be closed between the listing and the look at it."""
+    """The files that a process has open. A descriptor may be closed between listing and reading it."""
     for one in descriptors.iterdir():
         with contextlib.suppress(FileNotFoundError):
             yield os.readlink(one)
@@ -90,7 +90,7 @@ class Ended:
 
 
 class Process:
-    """A `burst` that runs. A context manager: it is killed by its own handle if it still lives."""
+    """A running `burst`. A context manager: killed on exit if it still runs."""
 
     def __init__(self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
         self._child = subprocess.Popen(
@@ -115,19 +115,19 @@ class Process:
         self._child.send_signal(number)
 
     def stop(self, number: signal.Signals) -> Ended:
-        """Signal it and wait for its end; `seconds` is how long that took."""
+        """Send a signal and wait for the end; `seconds` of the result is how long that took."""
         started = time.monotonic()
         self.signal(number)
         ended = self.end()
         return replace(ended, seconds=time.monotonic() - started)
 
     def kill(self) -> Ended:
-        """SIGKILL, if it still lives."""
+        """SIGKILL, if it still runs."""
         self._child.kill()
         return self.end()
 
     def end(self) -> Ended:
-        """Wait until it ends. Its code is as a shell shows it: 137 after SIGKILL."""
+        """Wait until it ends. The code is that of a shell: 137 after SIGKILL."""
         if self._ended is None:
             out, err = self._child.communicate(timeout=_END_SECONDS)
             code = self._child.returncode
@@ -135,12 +135,12 @@ class Process:
         return self._ended
 
     def has_open(self, path: Path) -> bool:
-        """Whether it has this file open right now."""
+        """Whether it has this file open at the moment."""
         return str(path) in _opened(Path(f"/proc/{self.pid}/fd"))
 
 
 class Project:
-    """`count` prompts below one directory, a template, and a state that `init` made."""
+    """`count` prompts below one directory, a template, and a state made by `init`."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class Project:
         self.add_prompts(range(1, count + 1))
 
     def add_prompts(self, numbers: Sequence[int]) -> None:
-        """More prompt files, taken in by `init`."""
+        """Add prompt files and run `init`."""
         for number in numbers:
             path = self.prompts / "EP01" / f"prompt_{number:03d}.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,7 @@ class Project:
         return Overrides(template=str(self._template), output_dir=self.output, servers=(self.server,))
 
     def take_recipes_out(self) -> None:
-        """Its due items as they are in a state written by hand: made with the default when they are sent."""
+        """Remove the recipes of due items, as in a state written by hand: the default will apply."""
         records = json.loads(self.state.read_bytes())
         for record in records.values():
             if record["status"] == "pending":
@@ -184,16 +184,16 @@ class Project:
     # Processes
 
     def start(self, *arguments: str, launch: Sequence[str] = (), on: Sequence[str] = ()) -> Process:
-        """`burst ARGUMENTS` as a process; with `launch` through launch.py with these options, `on` another host."""
+        """Start `burst ARGUMENTS`; `launch`: through launch.py with these options; `on`: on another host."""
         module = [LAUNCHER, *launch, "--"] if launch else ["-m", "burst"]
         return Process([*on, sys.executable, *module, *arguments], cwd=self.home, env=self.env())
 
     def env(self) -> dict[str, str]:
-        """For every process of it."""
+        """The environment of its processes."""
         return {**os.environ, "PYTHONPATH": str(ROOT), "BURST_STATE": str(self.state)}
 
     def burst(self, *arguments: str, launch: Sequence[str] = (), on: Sequence[str] = ()) -> Ended:
-        """`burst ARGUMENTS`, to its end."""
+        """Run `burst ARGUMENTS` to its end."""
         with self.start(*arguments, launch=launch, on=on) as process:
             return process.end()
 
@@ -201,14 +201,14 @@ class Project:
         return self.start("run", "--json", "--poll-interval", "0.2", *arguments, launch=launch, on=on)
 
     def run(self, *arguments: str, launch: Sequence[str] = (), on: Sequence[str] = ()) -> Ended:
-        """One burst with short ticks, to its end."""
+        """Run one burst with short ticks to its end."""
         with self.start_run(*arguments, launch=launch, on=on) as process:
             return process.end()
 
     # What is on disk
 
     def items(self, *statuses: Status) -> list[Item]:
-        """The items as any reader sees them."""
+        """The items as a reader sees them."""
         store = open_store(self.state, read_only=True)
         try:
             return list(store.items(*statuses))
@@ -216,11 +216,11 @@ class Project:
             store.close()
 
     def recipes(self) -> RecipeBook:
-        """What its items are made with."""
+        """The recipes of its items."""
         return parts_of(self.state).recipes
 
     def workflow_names(self) -> list[str | None]:
-        """Where each item's workflow came from; None for an item without a recipe."""
+        """Where the workflow of each item came from; None for an item without a recipe."""
         recipes = self.recipes()
         return [recipes.get(item.recipe).workflow_name if item.recipe else None for item in self.items()]
 
@@ -234,11 +234,11 @@ class Project:
         return len(self.items(status))
 
     def wait_for(self, status: Status, count: int = 1) -> None:
-        """Until so many items have this status."""
+        """Wait until this many items have this status."""
         wait_until(lambda: self.count(status) >= count, what=f"{count} {status}")
 
     def wait_for_holder(self) -> dict[str, Any]:
-        """Until a burst holds the lock and says who it is."""
+        """Wait until a burst holds the lock and has written holder.json."""
         path = self.folder / "holder.json"
         holder: dict[str, Any] = json.loads(wait_until(lambda: path.exists() and path.read_text(), what="holder.json"))
         return holder
@@ -248,13 +248,13 @@ class Project:
         return parts_of(self.state).bursts.read(last=1_000_000)
 
     def temporary_files(self) -> list[str]:
-        """Every file that a burst at rest must not leave."""
+        """Files that a burst must not leave behind."""
         places = {self.home, self.state.parent, self.output}
         found = {path for place in places for pattern in ("*.part", "*.tmp") for path in place.rglob(pattern)}
         return sorted(map(str, found))
 
     def check_readable(self) -> dict[str, Any]:
-        """The state as plain JSON, as items, and as `burst status --json` gives it."""
+        """Check that the state can be read as JSON, as items and by `burst status --json`."""
         plain = json.loads(self.state.read_bytes())
         assert isinstance(plain, dict)
         self.items()
@@ -263,7 +263,7 @@ class Project:
         return status.report
 
     def check_all_done(self, sandbox_counts: Mapping[str, Any], *, rendered_twice: Sequence[str] = ()) -> None:
-        """Every item completed and rendered once by the server's own count, every file whole, nothing left lying."""
+        """Check that every item is completed, rendered once by the server's count, with no file cut or left over."""
         items = self.items()
         assert {item.status for item in items} == {Status.COMPLETED}
         rendered = sandbox_counts["rendered_by_item"]
@@ -277,7 +277,7 @@ class Project:
         assert self.temporary_files() == []
 
     def check_at_rest(self) -> None:
-        """The journal ends with a whole line, nothing temporary is left, and everything can be read."""
+        """Check that the journal ends with a complete line, no temporary file is left and everything can be read."""
         journal = self.folder / "journal.jsonl"
         if journal.exists():
             data = journal.read_bytes()

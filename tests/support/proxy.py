@@ -1,4 +1,4 @@
-"""A TCP proxy for one server that can delay requests and responses, break connections, and respond itself.
+"""A TCP proxy for one server that can delay requests and responses, break connections and respond itself.
 
 A delayed request outlives its sender, as measured on real servers: it reaches the server when it is released, even if
 the client has died.
@@ -23,7 +23,7 @@ ALWAYS = 1_000_000
 
 @dataclass
 class _Hold:
-    """Holds what starts with `request` back, itself or (`answer`) what the server says to it, from `after_bytes` on."""
+    """Delays requests that start with `request`, or (`answer`) their responses, from `after_bytes` on."""
 
     request: bytes
     answer: bool
@@ -35,10 +35,10 @@ class _Hold:
 
 @dataclass
 class _Spoiling:
-    """What starts with `request` gets `answer` in the server's stead, then a reset or the end of the connection.
+    """Requests that start with `request` get `answer` instead of the server's response, then a reset or close.
 
-    `reaches_server`: the server is asked all the same. `passes`: so many bytes of its answer come through first.
-    `containing`: only what holds these bytes too.
+    `reaches_server`: the request is forwarded as well. `passes`: number of response bytes that come through first.
+    `containing`: only requests that also contain these bytes.
     """
 
     request: bytes
@@ -59,7 +59,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.held = 0
-        """How many requests and answers were held so far."""
+        """How many requests and responses were held so far."""
         self.requests: list[str] = []
         """The head of each request, in the order of arrival."""
         self._guard = threading.Lock()
@@ -83,26 +83,26 @@ class Proxy:
             thread.join()
 
     def hold(self, request: str, *, containing: str = "", times: int = ALWAYS) -> None:
-        """Keep the next such requests, where they hold that text, from the server until `release`."""
+        """Delay matching requests, if they contain the text, until `release`."""
         self._add(request, answer=False, after_bytes=0, times=times, containing=containing)
 
     def hold_answers(self, request: str, *, after_bytes: int = 0, times: int = ALWAYS) -> None:
-        """Let such requests reach the server, and keep its answers back, from that many bytes on, until `release`."""
+        """Forward matching requests but delay the responses, from this many bytes on, until `release`."""
         self._add(request, answer=True, after_bytes=after_bytes, times=times)
 
     def release(self) -> None:
-        """Let through what is held, and hold nothing more."""
+        """Forward what is held, and hold nothing more."""
         with self._guard:
             for hold in self._holds:
                 hold.let_through.set()
             self._holds.clear()
 
     def reset(self, request: str, *, times: int = ALWAYS) -> None:
-        """Reset the connection of the next such requests before they reach the server."""
+        """Reset the connections of matching requests before they reach the server."""
         self._spoilings.append(_Spoiling(request.encode(), times, reset=True))
 
     def reset_answers(self, request: str, *, after_bytes: int = 0, times: int = ALWAYS) -> None:
-        """Let such requests reach the server, and reset the connection after so many bytes of its answer."""
+        """Forward matching requests and reset the connection after this many bytes of the response."""
         self._spoilings.append(_Spoiling(request.encode(), times, reset=True, reaches_server=True, passes=after_bytes))
 
     def answer(
@@ -114,24 +114,24 @@ class Proxy:
         containing: str = "",
         times: int = ALWAYS,
     ) -> None:
-        """Answer such requests, where they hold that text, with these bytes (see `http_answer`) for the server."""
+        """Respond to matching requests, if they contain the text, with these bytes (see `http_answer`)."""
         what = containing.encode()
         self._spoilings.append(
             _Spoiling(request.encode(), times, answer, reaches_server=reaches_server, containing=what)
         )
 
     def spoilings_left(self) -> int:
-        """How many requests are still to be reset or answered here."""
+        """How many requests are still to be reset or answered by the proxy."""
         with self._guard:
             return sum(one.times for one in self._spoilings)
 
     def heal(self) -> None:
-        """Reset nothing more, and leave all answers to the server."""
+        """Stop resetting and answering; forward everything."""
         with self._guard:
             self._spoilings.clear()
 
     def refuse(self) -> None:
-        """Refuse new connections from now on; the open ones stay."""
+        """Refuse new connections; open ones stay."""
         self._closing = True
         # Waking `accept`: closing a socket does not wake a thread that waits on it.
         with contextlib.suppress(OSError):
@@ -164,7 +164,7 @@ class Proxy:
             _Connection(self, client).start()
 
     def matching(self, request: bytes, *, answer: bool) -> _Hold | None:
-        """The hold that takes this request, used up by one."""
+        """The hold for this request; counts it down."""
         with self._guard:
             for hold in self._holds:
                 meets = request.startswith(hold.request) and hold.containing in request
@@ -174,7 +174,7 @@ class Proxy:
         return None
 
     def spoiling(self, request: bytes) -> _Spoiling | None:
-        """What spoils this request, used up by one."""
+        """The spoiling for this request; counts it down."""
         with self._guard:
             for spoiling in self._spoilings:
                 if spoiling.times > 0 and request.startswith(spoiling.request) and spoiling.containing in request:
@@ -202,7 +202,7 @@ class Proxy:
 
 
 class _Connection:
-    """One client's connection: two threads, one for each direction."""
+    """The connection of a client: two threads, one for each direction."""
 
     def __init__(self, proxy: Proxy, client: socket.socket) -> None:
         self._proxy = proxy
@@ -234,7 +234,7 @@ class _Connection:
                     self._spoil(self._spoiling)
                     break
             _send(self._server, data)
-        # The server's side stays open, so that it cannot tell that the sender is gone.
+        # The server's side stays open, so the server cannot notice that the client is gone.
 
     def _whole(self, data: bytes) -> bytes:
         while not _is_whole(data) and (more := _receive(self._client)):
@@ -258,18 +258,18 @@ class _Connection:
             self._passed += len(data)
             _send(self._client, data)
         for one in (self._client, self._server):
-            # `close` alone says nothing to the other end while the other thread reads.
+            # `close` alone sends nothing to the peer while the other thread is reading.
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
 
     def _spoil(self, spoiling: _Spoiling) -> None:
-        """The end of this connection, as the client sees it."""
+        """End this connection as the client should see it."""
         _send(self._client, spoiling.answer)
         with contextlib.suppress(OSError):
             if spoiling.reset:
                 self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                # Wakes the thread that reads from it, and says nothing to the other end; the reset goes out after that.
+                # Wakes the reading thread without sending anything to the peer; the reset is sent after that.
                 self._client.shutdown(socket.SHUT_RD)
             else:
                 self._client.shutdown(socket.SHUT_RDWR)
@@ -279,7 +279,7 @@ class _Connection:
 
 
 def http_answer(status: int, body: bytes = b"", *, announced: int | None = None, **headers: str) -> bytes:
-    """An HTTP/1.1 answer as bytes, the last of its connection. `announced`: a Content-Length that the body has not."""
+    """An HTTP/1.1 response as bytes, the last of its connection. `announced`: a false Content-Length."""
     lines = [f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     lines += [f"Content-Length: {len(body) if announced is None else announced}", "Connection: close", "", ""]
@@ -287,7 +287,7 @@ def http_answer(status: int, body: bytes = b"", *, announced: int | None = None,
 
 
 def _is_whole(data: bytes) -> bool:
-    """The header and as much of a body as it announces."""
+    """Whether the header and the announced body are complete."""
     head, end, body = data.partition(b"\r\n\r\n")
     lengths = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
     return bool(end) and len(body) >= int(lengths[0] if lengths else 0)

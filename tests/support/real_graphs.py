@@ -9,7 +9,7 @@ Graph = dict[str, Any]
 
 
 def new_seeds(count: int) -> list[dict[str, Any]]:
-    """Inputs for so many items; a server that answers from its cache has seen none of these seeds."""
+    """Inputs for this many items, with seeds that no server has cached."""
     first = random.randrange(1 << 40)
     return [{"seed": first + number} for number in range(count)]
 
@@ -19,7 +19,7 @@ def node(class_type: str, **inputs: Any) -> dict[str, Any]:
 
 
 def noise(*, size: int = 64, batch: int = 1) -> Graph:
-    """Nodes 1 and 2: a picture that a seed makes different, so that no node but the canvas is answered from cache."""
+    """Nodes 1 and 2: an image that depends on the seed, so that only the canvas comes from the cache."""
     return {
         "1": node("EmptyImage", width=size, height=size, batch_size=batch, color=8421504),
         "2": node("ImageAddNoise", image=["1", 0], seed=0, strength=0.5),
@@ -27,7 +27,7 @@ def noise(*, size: int = 64, batch: int = 1) -> Graph:
 
 
 def quick(*, size: int = 64, batch: int = 1) -> Graph:
-    """One picture after some hundredths of a second."""
+    """One image after a few hundredths of a second."""
     return noise(size=size, batch=batch) | {"9": node("SaveImage", images=["2", 0], filename_prefix="p")}
 
 
@@ -59,5 +59,5 @@ def text() -> Graph:
 
 
 def searching() -> Graph:
-    """A picture and a search whose pattern is the item's own."""
+    """An image and a search with a pattern that differs per item."""
     return quick() | text()

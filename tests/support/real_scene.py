@@ -26,7 +26,7 @@ Inputs = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Said:
-    """How a command ended."""
+    """The result of a command."""
 
     code: int
     report: dict[str, Any]
@@ -34,7 +34,7 @@ class Said:
 
 
 class Scene:
-    """Item keys carry a tag of this scene's own, or a batch's id: they are told apart in a shared server's history."""
+    """Item keys contain a tag of this scene or a batch id, to distinguish them in the history of a shared server."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True)
@@ -45,7 +45,7 @@ class Scene:
         self.template = directory / "workflow.json"
 
     def write(self, graph: Mapping[str, Any], inputs: Sequence[Inputs]) -> list[str]:
-        """A state of pending items over this workflow; their keys."""
+        """Write a state of pending items with this workflow; their keys."""
         self.template.write_text(json.dumps(graph))
         keys = [f"{self.tag}/item_{number:02}" for number in range(1, len(inputs) + 1)]
         records = {
@@ -59,15 +59,15 @@ class Scene:
         return [sys.executable, "-m", "burst", *arguments]
 
     def run(self, url: str, *arguments: str) -> Said:
-        """`burst run`, waited for."""
+        """Run `burst run` to its end."""
         return self.say(*self._run_arguments(url), *arguments)
 
     def say(self, *arguments: str) -> Said:
-        """A command over this state."""
+        """Run a command on this state."""
         return self.say_plain(*arguments, "--state", str(self.state), "--json")
 
     def say_plain(self, *arguments: str) -> Said:
-        """Any command, as it stands."""
+        """Run any command, unchanged."""
         command = self.command(*arguments)
         done = subprocess.run(
             command, cwd=self.directory, env=_environment(), capture_output=True, text=True, timeout=240
@@ -75,20 +75,20 @@ class Scene:
         return _said(done.returncode, done.stdout, done.stderr)
 
     def generate(self, url: str, *arguments: str) -> Said:
-        """`burst generate`, waited for."""
+        """Run `burst generate` to its end."""
         return self.say(*self._generate_arguments(url), *arguments)
 
     def running(self, url: str, *arguments: str) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
-        """`burst run`, at work."""
+        """A running `burst run`."""
         return self._at_work(*self._run_arguments(url), *arguments)
 
     def generating(self, url: str, *arguments: str) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
-        """`burst generate`, at work."""
+        """A running `burst generate`."""
         return self._at_work(*self._generate_arguments(url), *arguments)
 
     @contextlib.contextmanager
     def _at_work(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """A command over this state; killed when the block is left, unless it has ended."""
+        """A command on this state; killed on leaving the block if it still runs."""
         command = self.command(*arguments, "--state", str(self.state), "--json")
         with subprocess.Popen(
             command,
@@ -111,19 +111,19 @@ class Scene:
         return ["generate", "--server", url, "--output", str(self.output)]
 
     def items(self) -> dict[str, Item]:
-        """Every item as it stands, read without a lock, while a burst runs too."""
+        """The current items, read without a lock, also during a burst."""
         with open_store(self.state, read_only=True) as store:
             return {item.key: item for item in store.items()}
 
     def batch(self, name: str) -> list[Item]:
-        """The items of a batch, by their numbers."""
+        """The items of a batch, in order of their numbers."""
         return sorted((item for item in self.items().values() if item.batch == name), key=lambda item: item.key)
 
     def counts(self) -> Counter[Status]:
         return Counter(item.status for item in self.items().values())
 
     def prepared(self, key: str) -> dict[str, Any]:
-        """The graph of an item, as a burst makes it but for the prefixes."""
+        """The graph of an item as a burst prepares it, without the prefixes."""
         prompts = preparation_of(self.directory, self.template)
         return prompts.prepare(self.items()[key]).graph
 
@@ -132,7 +132,7 @@ class Scene:
 
 
 def finish(process: subprocess.Popen[str], *, seconds: float = 240.0) -> Said:
-    """Wait for a command that is at work."""
+    """Wait for a running command."""
     out, words = process.communicate(timeout=seconds)
     return _said(process.returncode, out, words)
 
@@ -143,7 +143,7 @@ def _said(code: int, out: str, words: str) -> Said:
 
 
 def _environment() -> dict[str, str]:
-    """Without COMFYUI_URL, which would be another server than the test's."""
+    """The environment without COMFYUI_URL, which may name another server."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("COMFYUI_")}
     return kept | {"PYTHONPATH": str(ROOT)}
 
@@ -153,14 +153,14 @@ def get(url: str, path: str) -> Any:
 
 
 def renders(url: str, scene: Scene) -> Counter[str]:
-    """How often the server's history holds each of the scene's items as a success."""
+    """How often each of the scene's items is in the server's history as a success."""
     return Counter(
         key for key, entry in entries(url, scene) if (entry["status"] or {}).get("status_str", "success") == "success"
     )
 
 
 def entries(url: str, scene: Scene) -> list[tuple[str, dict[str, Any]]]:
-    """The scene's history entries with the item's key."""
+    """The history entries of the scene, with the item's key."""
     own, found = scene.items(), []
     for entry in get(url, "/history").values():
         key = _item_of(entry["prompt"])
@@ -170,7 +170,7 @@ def entries(url: str, scene: Scene) -> list[tuple[str, dict[str, Any]]]:
 
 
 def queued(url: str, scene: Scene) -> tuple[list[str], list[str]]:
-    """Keys of the scene's items that run, and that wait."""
+    """Keys of the scene's items that are running and that are queued."""
     own, queue = scene.items(), get(url, "/queue")
 
     def keys(part: str) -> list[str]:

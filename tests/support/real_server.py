@@ -25,10 +25,10 @@ _START_SECONDS = 120.0
 
 
 class RealServer:
-    """Keeps port and directories over its lives; `kill` is a kill -9."""
+    """Keeps its port and directories across restarts; `kill` is a kill -9."""
 
     def __init__(self, checkout: Path, *, interpreter: str, directory: Path, nodes: Sequence[str] = ()) -> None:
-        """`nodes`: directories below `directory/custom_nodes` that it loads; no others are."""
+        """`nodes`: the directories below `directory/custom_nodes` to load."""
         self._checkout = checkout
         self._interpreter = interpreter
         self._directory = directory
@@ -49,7 +49,7 @@ class RealServer:
         self.kill()
 
     def start(self) -> float:
-        """Returns once it answers; how many seconds that took."""
+        """Start, wait until it responds, and return the seconds that took."""
         assert self._process is None
         began = time.monotonic()
         folders = [part for name in _DIRECTORIES for part in (f"--{name}-directory", str(self._directory / name))]
@@ -77,11 +77,11 @@ class RealServer:
         return self._directory / "output"
 
     def pictures(self) -> list[Path]:
-        """Every saved file that decodes: a kill may leave one that was cut short."""
+        """Every saved file that decodes; a kill may leave a truncated one."""
         return [path for path in sorted(self.output.rglob("*.png")) if embedded(path.read_bytes()) is not None]
 
     def prompts_by_seed(self) -> dict[int, set[str]]:
-        """By the seed inside each whole saved picture: the prompt_ids that it was saved under."""
+        """Seed in each complete saved image → the prompt_ids under which it was saved."""
         found: dict[int, set[str]] = defaultdict(set)
         for path in self.pictures():
             graph = embedded(path.read_bytes())
@@ -104,7 +104,7 @@ class RealServer:
 
 
 def embedded(data: bytes) -> dict[str, Any] | None:
-    """The graph inside a PNG; None where the picture does not decode to its end or holds none."""
+    """The graph in a PNG; None if the image does not decode completely or contains none."""
     try:
         with Image.open(io.BytesIO(data)) as picture:
             picture.load()
@@ -115,7 +115,7 @@ def embedded(data: bytes) -> dict[str, Any] | None:
 
 
 def seed_of(graph: dict[str, Any]) -> int | None:
-    """None for a graph that takes no seed."""
+    """The seed of a graph; None if it has none."""
     return next((node["inputs"]["seed"] for node in graph.values() if "seed" in node["inputs"]), None)
 
 

@@ -1,4 +1,4 @@
-"""A directory with workflows that are told apart by what they make, and `burst` called in it as real processes."""
+"""A directory with workflows that produce distinguishable images, and `burst` as real processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.waiting import wait_until
 
 
 class RecipeProject(Place):
-    """Workflows differ in their sampler's steps, which each image's own graph tells."""
+    """Workflows differ in the steps of their sampler, which the graph in each image shows."""
 
     def workflow(self, name: str, *, steps: int) -> Path:
         """Write or change a workflow file."""
@@ -36,13 +36,13 @@ class RecipeProject(Place):
             path.write_text(f"{directory}, view {number}")
 
     def call(self, *arguments: str, launch: Sequence[str] = ()) -> Ended:
-        """`burst ARGUMENTS` with JSON, which must succeed."""
+        """Run `burst ARGUMENTS` with JSON output; must succeed."""
         ended = self.burst(*arguments, "--json", launch=launch)
         assert ended.code == 0, ended
         return ended
 
     def run_to_the_end(self, *arguments: str, killed: bool = False) -> Ended:
-        """`burst run` until nothing is left; `killed`: a first one is, when it has made some of it."""
+        """`burst run` until nothing remains; with `killed` a first run is killed part way."""
         if killed:
             done = self.count(Status.COMPLETED)
             with self.start("run", "--poll-interval", "0.2", "--until-done", *arguments) as run:
@@ -58,14 +58,14 @@ class RecipeProject(Place):
         return parts_of(self.state).recipes.all()
 
     def ids_after(self, *arguments: str, cwd: Path | None = None) -> set[str]:
-        """The ids of all recipes when `burst ARGUMENTS` has ended, called in another directory."""
+        """The ids of all recipes after `burst ARGUMENTS` in another directory."""
         with self.start(*arguments, cwd=cwd) as process:
             ended = process.end()
         assert ended.code == 0, ended
         return set(self.recipes())
 
     def graph_of(self, item: Item, *, root: str = "output") -> dict[str, Any]:
-        """What its image was made with, as the image itself tells it."""
+        """The graph that the image contains."""
         (image,) = [output.path for output in item.outputs if output.path.endswith(".png")]
         graph = embedded_graph(self.home / root / image)
         assert graph is not None
@@ -76,7 +76,7 @@ class RecipeProject(Place):
         return steps
 
     def edit_state(self, **fields: Any) -> None:
-        """Set fields of every record, as a person does; None takes a field out."""
+        """Set fields of every record by hand; None removes a field."""
         records = json.loads(self.state.read_bytes())
         for record in records.values():
             record.update(fields)

@@ -15,17 +15,17 @@ _NOT_COPIED = {"transfer-encoding", "content-length", "content-encoding", "conne
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients are killed here; that is no news."""
+        """Clients are killed in these tests; ignore it."""
 
 
 class Relay:
-    """Hands every request on. `on_submit` is told of each POST of a prompt before it goes; False keeps it back."""
+    """Forwards every request. `on_submit` is called before each POST of a prompt; False holds it back."""
 
     def __init__(self, server_url: str) -> None:
         self.on_submit: Callable[[bytes], bool] = lambda body: True
         self.kept: list[bytes] = []
         self.asked: list[str] = []
-        """`GET /queue` and so on, in the order in which they came."""
+        """Requests such as `GET /queue`, in order of arrival."""
         self._server_url = server_url
         self._httpd = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._httpd.serve_forever, args=(0.05,))
@@ -43,12 +43,12 @@ class Relay:
         self._httpd.server_close()
 
     def keep(self, body: bytes) -> bool:
-        """For `on_submit`: keep every POST back."""
+        """For `on_submit`: hold back every POST."""
         self.kept.append(body)
         return False
 
     def deliver(self, body: bytes) -> None:
-        """Send a POST that was kept back."""
+        """Send a POST that was held back."""
         assert requests.post(f"{self._server_url}/prompt", data=body, timeout=30).status_code == 200
 
     def _handler(relay) -> type[BaseHTTPRequestHandler]:

@@ -28,7 +28,7 @@ class Album:
     def add(
         self, batch: str, inputs: list[dict[str, Any]], *, prompt: str = "a fox", priority: Any = "normal", **said: Any
     ) -> list[Item]:
-        """A batch with one item for each of these inputs; its prompts are lines that are shared out evenly."""
+        """Add a batch with one item per element of `inputs`; the lines of `prompt` are distributed evenly."""
         texts = prompt.split("\n")
         record = {"created_at": NOON, "layout": "numbered", "directory": batch, "prompts": tuple(texts)} | said
         return self.store.add(
@@ -53,7 +53,7 @@ class Album:
     def complete(
         self, key: str, *paths: str, data: bytes = b"bytes", seconds: float = 3.0, at: datetime = NOON
     ) -> None:
-        """With these files, `KEY.png` where none are named; they are written."""
+        """Complete an item with these files (default `KEY.png`), which are written."""
         outputs = tuple(self.file(path, data) for path in paths or (f"{key}.png",))
         self.submit(key)
         self._change(key, lambda now: now.complete(outputs=outputs, at=at, seconds=seconds))
@@ -71,7 +71,7 @@ class Album:
         return OutputRecord(path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
     def pace(self, seconds_per_item: float) -> None:
-        """As the bursts measured it."""
+        """Record a burst with this pace."""
         self.store.bursts.append(
             BurstRecord(
                 burst="b", started_at=NOON, ended_at=NOON, ended="done", size=1, completed=1, seconds=seconds_per_item
@@ -79,7 +79,7 @@ class Album:
         )
 
     def files(self) -> list[str]:
-        """Everything below the output directory, directories too."""
+        """All files and directories below the output directory."""
         return sorted(path.relative_to(self.output).as_posix() for path in self.output.rglob("*"))
 
     def _change(self, key: str, edit: Callable[[Item], Item]) -> None:

@@ -19,7 +19,7 @@ _DEADLINE_SECONDS = 15.0
 
 
 def eventually(condition: Callable[[], Any], what: str = "the condition") -> Any:
-    """Ask until the answer is true; its value. Fails after a deadline."""
+    """Call until the result is true and return it. Fails after a deadline."""
     until = time.monotonic() + _DEADLINE_SECONDS
     pause = threading.Event()
     while not (found := condition()):
@@ -66,7 +66,7 @@ def empty_image(*, color: int = 0, prefix: str = "e", batch: int = 1) -> Graph:
 
 
 class Client:
-    """Asks one server."""
+    """A client of one server."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -87,7 +87,7 @@ class Client:
         return self.session.post(self.url + path, json=body, timeout=_DEADLINE_SECONDS, **options)
 
     def submit(self, graph: Graph, *, prompt_id: str | None = None, item: str | None = None, **more: Any) -> str:
-        """Queue a graph; its prompt_id."""
+        """Queue a graph; returns its prompt_id."""
         body = {"prompt": graph, "prompt_id": prompt_id or str(uuid.uuid4()), **more}
         if item is not None:
             body["extra_data"] = {"burst": {"item": item}}
@@ -97,7 +97,7 @@ class Client:
         return given
 
     def entry(self, prompt_id: str) -> dict[str, Any]:
-        """The history entry of a prompt, waited for."""
+        """Wait for the history entry of a prompt."""
         found = eventually(lambda: self.get(f"/history/{prompt_id}").json(), f"{prompt_id} in the history")
         entry: dict[str, Any] = found[prompt_id]
         return entry
@@ -114,7 +114,7 @@ class Client:
 
 
 class Listener:
-    """Collects websocket messages in a thread of its own."""
+    """Collects websocket messages in its own thread."""
 
     def __init__(self, url: str, client_id: str) -> None:
         self._url = f"{url}/ws?clientId={client_id}"
@@ -141,11 +141,11 @@ class Listener:
         return list(self._messages)
 
     def of(self, *prompt_ids: str) -> list[dict[str, Any]]:
-        """The messages that name one of these prompts."""
+        """The messages about these prompts."""
         return [message for message in self.messages if message["data"].get("prompt_id") in prompt_ids]
 
     def wait_for_end(self, prompt_id: str) -> None:
-        """Wait for `executing` with no node, the last that is said of a prompt."""
+        """Wait for `executing` without a node, the last message about a prompt."""
         last = {"type": "executing", "data": {"node": None, "prompt_id": prompt_id}}
         eventually(lambda: last in self._messages, f"the last message of {prompt_id}")
 

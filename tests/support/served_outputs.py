@@ -36,7 +36,7 @@ def file(name: str = "a.png", *, type: str = "output", kind: str = "images") -> 
 
 
 class Server:
-    """Files by name. `faults` are used up one by one, one for each request of `/view`."""
+    """Serves files by name. Each request of `/view` uses up one of `faults`."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -71,7 +71,7 @@ def there(outputs: Outputs) -> dict[str, bytes]:
 
 
 class Recorder(Disk):
-    """The real disk, noting what happens in which order; fails where it is told to."""
+    """The real disk, recording the order of operations; fails where configured."""
 
     def __init__(self, fail: str = "") -> None:
         self.events: list[str] = []

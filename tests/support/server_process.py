@@ -23,20 +23,20 @@ from support.proxy import Proxy
 
 @dataclass(frozen=True)
 class Render:
-    """One prompt that a server put on its disk whole."""
+    """A prompt whose outputs are complete on the server's disk."""
 
     prompt_id: str
     text: str
-    """Of its prompt."""
+    """The prompt text."""
     times: int
     wiped_at: float | None
-    """When its server lost it with its output folder, by the wall clock; None where it is still there."""
+    """Wall-clock time at which the server lost it with its output folder; None if it still exists."""
 
 
 class ServerProcess:
-    """`burst sandbox` on one port over one directory; with a proxy before it, where `proxied`.
+    """`burst sandbox` on one port with one directory; with `proxied` behind a proxy.
 
-    Only one thread may use it at a time, but for `url`.
+    Only `url` may be used by several threads at once.
     """
 
     def __init__(self, directory: Path, *, batch_size: int, proxied: bool, **settings: Any) -> None:
@@ -52,11 +52,11 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        """Where bursts find it."""
+        """The address for bursts."""
         return self.proxy.url if self.proxy is not None else self.own_url
 
     def start(self) -> None:
-        """Begin to listen, at the same place as ever."""
+        """Start listening, always at the same address."""
         pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in self._settings.items()]
         options = [text for pair in pairs for text in pair]
         place = ["--directory", str(self.directory), "--port", self._port]
@@ -71,7 +71,7 @@ class ServerProcess:
         self._port = self.own_url.rpartition(":")[2]
 
     def kill(self, *, keep_outputs: bool = True) -> None:
-        """SIGKILL; queue and history are gone, and without `keep_outputs` all that it rendered is, too."""
+        """SIGKILL: queue and history are lost, without `keep_outputs` all outputs as well."""
         self._child.send_signal(signal.SIGKILL)
         self._child.communicate()
         if not keep_outputs:
@@ -79,24 +79,24 @@ class ServerProcess:
             shutil.rmtree(self.directory / "output")
 
     def tell(self, path: str, **body: Any) -> None:
-        """A POST to the sandbox's own endpoints, past the proxy."""
+        """POST to the sandbox's control endpoints, bypassing the proxy."""
         requests.post(f"{self.own_url}/sandbox/{path}", json=body, timeout=30).raise_for_status()
 
     def ask(self, path: str, **body: Any) -> None:
-        """A POST as somebody else sends it, once; a fault of the server may befall him too."""
+        """POST once as another client, which may meet a fault of the server too."""
         with contextlib.suppress(requests.RequestException):
             requests.post(f"{self.own_url}{path}", json=body, timeout=30)
 
     def renders(self) -> list[Render]:
-        """All that it ever rendered."""
+        """Everything it ever rendered."""
         return [*self._lost, *self._on_disk(wiped_at=None)]
 
     def close(self) -> None:
-        """End the proxy and the server."""
+        """Stop the proxy and the server."""
         self._closing.close()
 
     def _on_disk(self, *, wiped_at: float | None) -> list[Render]:
-        """By the names and graphs of its pictures. What a kill cut short was not rendered."""
+        """Renders found by the names and graphs of images. Truncated images do not count."""
         counts: Counter[str] = Counter()
         texts: dict[str, str] = {}
         for path in (self.directory / "output" / "burst").rglob("*.png"):

@@ -23,7 +23,7 @@ ENDED = ("complete", "failed", "cancelled")
 
 
 class Served:
-    """`burst serve` on one port, over states in `home`. A context manager."""
+    """`burst serve` on one port, for states in `home`. A context manager."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class Served:
 
     @property
     def state(self) -> Path:
-        """The first."""
+        """The first state."""
         return self.states[0]
 
     def start(self) -> None:
-        """Begin to listen, at the same place as ever."""
+        """Start listening, always at the same address."""
         command = [sys.executable, "-m", "burst", "serve", "--json", "--port", self._port, *self._tools]
         command += [word for state in self.states for word in ("--state", str(state))]
         with (self.home / "serve.err").open("ab") as errors:
@@ -75,11 +75,11 @@ class Served:
         self._port = self.url.rpartition(":")[2]
 
     def kill(self) -> None:
-        """SIGKILL. A burst that it started goes on."""
+        """SIGKILL. A burst that it started continues."""
         self.end(signal.SIGKILL)
 
     def end(self, number: signal.Signals) -> int:
-        """Send it a signal; what it ends with."""
+        """Send a signal; returns the exit code."""
         if self._child.poll() is None:
             self._child.send_signal(number)
         code = self._child.wait()
@@ -88,31 +88,31 @@ class Served:
         return code
 
     def close(self) -> None:
-        """End it and its bursts, if it still runs."""
+        """Stop it and its bursts, if still running."""
         self.end(signal.SIGTERM)
 
     def burst(self, command: str, *words: str) -> dict[str, Any]:
-        """`burst COMMAND WORDS` beside it, on its first state and with its tools; what it prints as JSON."""
+        """Run `burst COMMAND WORDS` on its first state; returns the JSON output."""
         line = [sys.executable, "-m", "burst", command, *words, "--json", "--state", str(self.state), *self._tools]
         out = subprocess.run(line, cwd=self.home, env=self._env, check=True, stdout=subprocess.PIPE, text=True).stdout
         found: dict[str, Any] = json.loads(out)
         return found
 
-    # Calls, as a page of this server makes them
+    # Calls as pages of this server make them
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
-        """One call with the Origin of this server, whatever it is answered with."""
+        """A call with the Origin of this server; any response is accepted."""
         headers = {"Origin": self.url} | options.pop("headers", {})
         return requests.request(method, self.url + path, headers=headers, timeout=_ANSWER_SECONDS, **options)
 
     def answer(self, method: str, path: str, **options: Any) -> Any:
-        """The JSON of a call that is answered 200."""
+        """The JSON of a call that must return 200."""
         response = self.call(method, path, **options)
         assert response.status_code == 200, response.text
         return response.json()
 
     def begin(self, prompt: str = "a lighthouse", *, count: int = 2, state: int = 0, **said: Any) -> str:
-        """Start a batch; its id. `said`: more of the BatchRequest."""
+        """Start a batch; returns its id. `said`: further fields of the BatchRequest."""
         body = {"batchRequest": {"prompt": prompt, "batchCount": count, **said}, "state": state}
         batch_id: str = self.answer("POST", "/api/batches", json=body)["batchId"]
         return batch_id
@@ -122,7 +122,7 @@ class Served:
         return found
 
     def wait_for_end(self, batch_id: str) -> dict[str, Any]:
-        """Until the batch has ended; its progress."""
+        """Wait until the batch has ended; returns its progress."""
 
         def ended() -> dict[str, Any] | None:
             found = self.progress(batch_id)
@@ -133,21 +133,21 @@ class Served:
         return found
 
     def wait_for_completed(self, batch_id: str, count: int) -> None:
-        """Until so many of its images are there."""
+        """Wait until this many of its images exist."""
         wait_until(
             lambda: self.progress(batch_id)["progress"]["completedImages"] >= count, what=f"{count} of {batch_id}"
         )
 
     def made(self, prompt: str = "a lighthouse", **said: Any) -> str:
-        """A batch that has ended; its id."""
+        """Make a batch and wait for its end; returns its id."""
         batch_id = self.begin(prompt, **said)
         self.wait_for_end(batch_id)
         return batch_id
 
-    # What is on disk
+    # Files
 
     def items(self, batch_id: str, *, state: int = 0) -> list[Item]:
-        """The batch's items as any reader sees them, in order."""
+        """The items of the batch as a reader sees them, in order."""
         store = open_store(self.states[state], read_only=True)
         try:
             found = [item for item in store.items() if item.batch == batch_id]

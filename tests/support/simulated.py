@@ -33,7 +33,7 @@ TIME_OUT_SECONDS = 5.0
 
 
 class HandClock(Clock):
-    """Stands still until it is moved."""
+    """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -50,21 +50,21 @@ class HandClock(Clock):
 
 @dataclass
 class SimulatedServer:
-    """Renders one prompt after another, each in `seconds(n)`; `n` counts from 0. Stands in for the ComfyUI client."""
+    """Renders one prompt after another, each in `seconds(n)`, `n` from 0. Replaces the ComfyUI client."""
 
     url: str
     clock: HandClock
     seconds: Callable[[int], float]
     ends: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """prompt_id → when it begins and ends."""
+    """prompt_id → when it starts and ends."""
     away: tuple[float, float] = (0.0, 0.0)
-    """From when to when it does not answer."""
+    """Start and end of the time in which it does not respond."""
     busy: tuple[float, float] = (0.0, 0.0)
-    """From when to when it answers 429 to each question once."""
+    """Start and end of the time in which it answers each request once with 429."""
     slow: tuple[float, float] = (0.0, 0.0)
-    """From when to when each question times out once, and is answered when it is asked again."""
+    """Start and end of the time in which each request times out once and succeeds when repeated."""
     looks: list[float] = field(default_factory=list)
-    """When `history` was asked."""
+    """Times of the requests of `history`."""
     failures: int = 0
     trouble: str | None = None
     pushbacks: int = 0
@@ -130,7 +130,7 @@ class SimulatedServer:
 
     @property
     def idle_seconds(self) -> float:
-        """How long it had nothing to do between its first prompt and its last."""
+        """How long it was idle between its first and last prompt."""
         spans = sorted(self.ends.values())
         return sum(max(0.0, after[0] - before[1]) for before, after in itertools.pairwise(spans))
 
@@ -152,14 +152,14 @@ class TakesAll(Routing):
 
 
 class AtOnce:
-    """Fetches in the caller's thread."""
+    """Downloads in the caller's thread."""
 
     def start(self, job: Callable[[], None]) -> None:
         job()
 
 
 class Simulation:
-    """Items, simulated servers, and the real workers between them. `priorities`: those of the first items."""
+    """Items, simulated servers and real workers between them. `priorities`: those of the first items."""
 
     def __init__(
         self,
@@ -202,7 +202,7 @@ class Simulation:
         ]
 
     def add(self, names: Sequence[str], *, priorities: Sequence[Priority] = ()) -> None:
-        """More items, those that have no priority of their own with the normal one."""
+        """Add items, by default with normal priority."""
         ranked = itertools.zip_longest(names, priorities, fillvalue="normal")
         self.store.add(
             [
@@ -212,11 +212,11 @@ class Simulation:
         )
 
     def sent(self) -> dict[str, datetime]:
-        """When each item was submitted, by key."""
+        """Submission time of each item, by key."""
         return {item.key: item.submitted_at for item in self.store.items() if item.submitted_at is not None}
 
     def burst(self, size: int) -> float:
-        """Drive all workers until the burst is full or all are at rest; the time then."""
+        """Step all workers until the burst is full or all are idle; returns the time."""
         self.work.begin(size)
         due = [(self.clock.seconds, at) for at in range(len(self.workers))]
         heapq.heapify(due)
@@ -231,7 +231,7 @@ class Simulation:
 
 
 def best_seconds(paces: Sequence[float], items: int) -> float:
-    """When the best possible schedule of equal items would be done."""
+    """When the best possible schedule of equal items would end."""
     low, high = 0.0, min(paces) * items
     for _ in range(100):
         middle = (low + high) / 2

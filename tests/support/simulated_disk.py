@@ -20,11 +20,11 @@ _numbers = itertools.count(1)
 
 
 class Crash(BaseException):
-    """The process ends here: no handler may do anything to the disk any more."""
+    """The process ends here: no handler may change the disk any more."""
 
 
 class Operation(NamedTuple):
-    """One thing done to the disk. A write is two of them, so that a crash can tear it."""
+    """One operation on the disk. A write counts as two, so that a crash can tear it."""
 
     kind: str
     name: str
@@ -45,7 +45,7 @@ class Inode:
         return Stamp(inode=self.number, size_bytes=len(self.content), mtime_ns=self.changed)
 
     def torn(self) -> bytes:
-        """Half of what was appended since the last sync reached the disk."""
+        """The content if half of what was appended since the last sync reached the disk."""
         if not self.content.startswith(self.durable):
             return self.durable
         return self.content[: (len(self.durable) + len(self.content)) // 2]
@@ -87,17 +87,17 @@ class SimulatedHandle(Handle):
 
 
 class SimulatedDisk(Disk):
-    """Everything below `root`. Its directories are also made for real, because locks are real files in them."""
+    """A disk below `root`. Its directories also exist on the real disk, because lock files are real."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.log: list[Operation] = []
         self.crash_at: int | None = None
         self.full_at: int | None = None
-        """From this operation on, whatever needs space is refused."""
+        """From this operation on, operations that need space fail."""
         self.failing_sync_at: int | None = None
         self.before_look: Callable[[str, Path], None] = lambda kind, path: None
-        """Called before every reading."""
+        """Called before every read."""
         self.before: Callable[[str, Path], None] = lambda kind, path: None
         """Called before every operation."""
         self._seen: Names = {root: None}
@@ -106,7 +106,7 @@ class SimulatedDisk(Disk):
         self._mirror()
 
     def begin(self, kind: str, path: Path) -> None:
-        """Note an operation, or break off before it."""
+        """Record an operation, or crash before it."""
         if self._dead or len(self.log) == self.crash_at:
             self._dead = True
             raise Crash(f"before {kind} of {path.name}")
@@ -172,15 +172,15 @@ class SimulatedDisk(Disk):
                 self.sync_directory(place.parent)
 
     def put_by_hand(self, path: Path, data: bytes) -> None:
-        """What an editor does that writes a new file in the place of the old one; durable at once."""
+        """Replace a file as an editor does; durable at once."""
         self._seen[path] = self._durable[path] = Inode(content=data, durable=data)
 
     def files(self) -> dict[str, bytes]:
-        """What processes see."""
+        """The files as processes see them."""
         return {str(path.relative_to(self.root)): inode.content for path, inode in self._seen.items() if inode}
 
     def after_sigkill(self) -> SimulatedDisk:
-        """All that was done is seen; what of it is durable does not change."""
+        """The disk after SIGKILL: everything done is visible, and what is durable stays the same."""
         copies: dict[int, Inode] = {}
 
         def copy(names: Names) -> Names:
@@ -195,7 +195,7 @@ class SimulatedDisk(Disk):
         return disk
 
     def after_power_loss(self) -> Iterator[SimulatedDisk]:
-        """The disks that may be found: all forgotten, all kept, and mixtures, each once."""
+        """The possible disks after a power loss: everything unsynced lost, kept, and mixtures, each once."""
         directories = [path for path, inode in self._seen.items() if inode is None]
         contents: list[Callable[[Inode], bytes]] = [
             lambda inode: inode.durable,
@@ -214,7 +214,7 @@ class SimulatedDisk(Disk):
                         yield disk
 
     def after_forgetting(self) -> SimulatedDisk:
-        """Power loss on a disk that kept nothing but what was synced."""
+        """The disk after a power loss that lost everything unsynced."""
         return self._after(self._durable, lambda inode: inode.durable)
 
     def _after(self, names: Names, content: Callable[[Inode], bytes]) -> SimulatedDisk:
@@ -227,7 +227,7 @@ class SimulatedDisk(Disk):
         return disk
 
     def _mirror(self) -> None:
-        """Make the real directories those of this disk."""
+        """Recreate the directories of this disk on the real disk."""
         for place in self.root.iterdir():
             shutil.rmtree(place)
         for path, inode in self._seen.items():
@@ -247,6 +247,6 @@ class SimulatedDisk(Disk):
 
 
 def _mixed(durable: Names, seen: Names, directories: set[Path]) -> Names:
-    """The names that are there when these directories are as seen and all others as they were last synced."""
+    """The names if these directories are as seen and all others as of their last sync."""
     names = {path: inode for path, inode in durable.items() if path.parent not in directories}
     return names | {path: inode for path, inode in seen.items() if path.parent in directories}

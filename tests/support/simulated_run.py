@@ -1,4 +1,4 @@
-"""One run of burst, opened from disk, stepped one worker at a time, and killed at any moment."""
+"""A run of burst that is opened from disk, stepped one worker at a time and killed at any moment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.simulated import AtOnce, HandClock, TakesAll
 
 
 class SimulatedRun:
-    """`turn` until `is_over`. What ended it early, if anything of ours did, is `error`."""
+    """Call `turn` until `is_over`. `error` is the error of ours that ended it early, if any."""
 
     def __init__(
         self, home: Path, clock: HandClock, servers: Sequence[FuzzedServer], *, size: int, ahead: int = 0
@@ -61,7 +61,7 @@ class SimulatedRun:
         return Worker(context, AtOnce(), AtOnce(), left=left, routing=TakesAll())
 
     def turn(self) -> None:
-        """The next worker's step, and what the looking thread does after it; or the end of the burst."""
+        """Step the next worker and then what follows it, or end the burst."""
         try:
             if self._dispatch.is_full or self._dispatch.is_at_rest:
                 for worker in self._workers:
@@ -76,7 +76,7 @@ class SimulatedRun:
             self._end()
 
     def kill(self) -> None:
-        """Now. Nothing is written any more; only its open files are closed, as the system does."""
+        """Kill it: nothing more is written; open files are closed as by the system."""
         self.fuse.blow()
         self._store.close()
         self.is_over = True

@@ -21,7 +21,7 @@ OUTPUT = OutputRecord(path="EP01/a.png", bytes=5, sha256="ab" * 32)
 
 
 class FastClock(Clock):
-    """A long time passes between any two questions."""
+    """A long time passes between any two calls."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -45,7 +45,7 @@ def write_json(path: Path, records: dict[str, Any], *, indent: int | None = None
 
 
 def edit_json(path: Path, **statuses: str | None) -> None:
-    """Edit a state file as a person does: set statuses (None removes the record), keep the rest."""
+    """Edit a state file by hand: set statuses (None removes the record), keep the rest."""
     records = json.loads(path.read_bytes())
     for key, status in statuses.items():
         if status is None:
@@ -60,7 +60,7 @@ def item(key: str, **fields: Any) -> Item:
 
 
 def change(store: Store, key: str, edit: Callable[[Item], Item], *, sync: bool = True) -> Item:
-    """Apply one edit to an item as it is now."""
+    """Apply an edit to the current record of an item."""
     return store.apply([Change(key, store.get(key).status, edit)], sync=sync)[0]
 
 
@@ -70,7 +70,7 @@ def remove(store: Store, *keys: str) -> None:
 
 
 def settle(store: Store) -> None:
-    """Settle when that is due: with a `FastClock`, a long time after a rewriting that took none."""
+    """Settle when that is due: with a `FastClock`, long after a rewrite that took no time."""
     store.rewrite_seconds = 0.0
     store.settle()
 
@@ -104,7 +104,7 @@ def start_over(item: Item) -> Item:
 
 
 def dump(store: Store) -> list[Any]:
-    """Every record in its order, to be compared."""
+    """All records in order, for comparison."""
     return [(item.key, msgspec.json.decode(item.to_record())) for item in store.items()]
 
 

@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 def wait_until(condition: Callable[[], _T], *, seconds: float = GENEROUS_SECONDS, what: str = "the condition") -> _T:
-    """Ask until the answer is true; that answer. AssertionError after `seconds`."""
+    """Call until the result is true and return it. AssertionError after `seconds`."""
     until = time.monotonic() + seconds
     never = threading.Event()
     while not (found := condition()):

@@ -30,7 +30,7 @@ _WATCHED = """
 
 
 class Clockwork:
-    """Use it on a page that shows nothing yet."""
+    """Controls the clock of a page; create it before the page is loaded."""
 
     def __init__(self, page: Any) -> None:
         self._page = page
@@ -38,24 +38,24 @@ class Clockwork:
         page.clock.install(time=0)
 
     def open(self, url: str) -> None:
-        """Go there, and stop the time once progress was asked for."""
+        """Open the page and stop the time after the first request of progress."""
         self._page.goto(url)
         wait_until(self.asked, what="the first question")
-        # A leap over the page's patience would be the end of a question that is on its way.
+        # A step longer than the page's timeout would abort a pending request.
         self._page.clock.pause_at(self._page.evaluate("Date.now()") / 1000 + 5)
         self.settle()
 
     def asked(self) -> list[int]:
-        """When progress was asked for, in milliseconds."""
+        """Times of the requests of progress, in milliseconds."""
         found: list[int] = self._page.evaluate("window.asked")
         return found
 
     def settle(self) -> None:
-        """Until everything that was asked is answered. What the page does with an answer is done by then."""
+        """Wait until every request is answered and the page has processed the response."""
         wait_until(lambda: self._page.evaluate("window.inFlight") == 0, what="the answers")
 
     def advance(self, milliseconds: int) -> None:
-        """Let time pass, with no time for answers to take."""
+        """Let time pass; responses take no time."""
         for _ in range(milliseconds // _STEP_MILLISECONDS):
             self._page.clock.run_for(_STEP_MILLISECONDS)
             self.settle()

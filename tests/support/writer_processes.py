@@ -25,7 +25,7 @@ ROOT = HERE.parents[1]
 
 
 class Worker:
-    """One such process, and what it said so far."""
+    """One such process, and its output so far."""
 
     def __init__(self, task: str, path: Path, *, name: str = "w", count: int = 50) -> None:
         self.acknowledged: list[tuple[str, str]] = []
@@ -49,7 +49,7 @@ class Worker:
         return self._process.poll() is None
 
     def wait_for(self, count: int) -> None:
-        """Until it has acknowledged so many changes, or ended."""
+        """Wait until it has acknowledged this many changes or ended."""
         while len(self.acknowledged) < count and (line := self._out.readline()):
             self._note(line)
 
@@ -59,7 +59,7 @@ class Worker:
         assert code == -signal.SIGKILL, code
 
     def end(self) -> int:
-        """Wait for its end; the exit code."""
+        """Wait for its end; returns the exit code."""
         if not self._out.closed:
             for line in self._out:
                 self._note(line)
@@ -96,7 +96,7 @@ def _say(key: str, mark: str) -> None:
 
 
 def _change_one(store, marks: Iterator[str], statuses, edit: Callable) -> None:  # type: ignore[no-untyped-def, type-arg]
-    """Change one item that stands so, whichever it is when its turn comes."""
+    """Change one item with this status, whichever it is at that time."""
     from orchestrator.errors import StaleChange
     from state.store import Change
 
