@@ -9,7 +9,7 @@ new JSON is renamed into place; (3) lines for batches.jsonl are appended there; 
 {"extends": H} is renamed into place. After a crash at any step, the hash of the JSON determines which journal lines are
 still to be replayed.
 It needs five syncs: of the new JSON's bytes and of the marker before (2), of its name before (4), of the new journal's
-bytes before its name, and of that name before anything is appended to it.
+bytes before its name, and of that name before anything is appended to it. Step (3) needs one if there are such lines.
 """
 
 from __future__ import annotations

@@ -275,7 +275,7 @@ def test_a_forked_child_is_told_to_open_the_state_anew(make_project: MakeProject
         for use in (lambda: cancel(first), store.counts, store.refresh, lambda: store.settle(at_end=True)):
             said = in_forked_child(use)
             assert said.startswith(f"orchestrator.errors.StateError: {project.state}: opened by process {os.getpid()}")
-            assert "open it anew" in said
+            assert "open it again" in said
         hold.set()
         end()
     assert in_forked_child(lambda: _cancelled_anew(project, first)) == "cancelled"
