@@ -24,7 +24,10 @@ def prompt_files(scene: Scene, count: int) -> None:
 @pytest.mark.parametrize("more", [("-n", "12"), ("-n", "5", "--ahead", "4", "--until-done")])
 def test_smoke_is_rendered_once_an_item(scene: Scene, server_url: str, more: tuple[str, ...]) -> None:
     prompt_files(scene, SMOKE_ITEMS)
-    begun = scene.say("init", f"prompts-{scene.tag}", "--template", "smoke", "--server", server_url)
+    begun = scene.say(
+        *("init", f"prompts-{scene.tag}", "--template", "smoke"),
+        *("--server", server_url, "--output", str(scene.output)),
+    )
     assert begun.code == 0, begun.words
 
     said = scene.run(server_url, *more)
