@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from orchestrator.clock import Clock
@@ -15,6 +15,7 @@ from orchestrator.errors import LockHeld
 from state.batch import BatchRecord
 from state.item import DUE, Status
 from state.open_store import open_store
+from state.store import Follower
 
 _LOOK_SECONDS = 0.5
 """How often a batch that another process works off is looked at."""
@@ -72,7 +73,8 @@ class BatchWork:
         """Look on while another process holds run.lock. False when it is our turn to try."""
         total = self._record.total
         with open_store(self._request.state, read_only=True) as store:
-            lock, news = store.run_lock(), list(self._awaited)
+            lock, others = store.run_lock(), Follower(store)
+            news: Sequence[str] = list(self._awaited)
             holder = lock.living_holder()
             self._progress.waits(holder.describe() if holder else "another process")
             while True:
@@ -87,6 +89,6 @@ class BatchWork:
                     return not self._awaited
                 was_held = lock.is_held()
                 self._clock.wait(self._stop, _LOOK_SECONDS)
-                news = store.refresh()
+                news = others.news()
                 if not was_held and not news:
                     return False

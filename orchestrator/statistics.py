@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from orchestrator.cycle.pacing import seconds_per_item
 from orchestrator.formatting import counted, in_lines, spoken_seconds
-from state.burst_record import BurstRecord
 from state.counts import Counts
 from state.item import Item, OutputRecord, Status
 from state.store import Store
@@ -29,7 +26,7 @@ class Statistics:
     mean_seconds: float | None
     """What the server took for one of the last 100 completed items."""
     pictures_per_minute: float | None
-    """At the pace of the last bursts, idle time between them left out; see `pace_of`."""
+    """At the pace of the last bursts, idle time between them left out; see `time_left.pace_of`."""
     counts: Counts
 
     @property
@@ -60,15 +57,6 @@ class Statistics:
                 f"{self.counts.failed} failed, {self.counts.cancelled} cancelled; queue length {self.queue_length}",
             ]
         )
-
-
-def pace_of(store: Store, records: Sequence[BurstRecord]) -> float | None:
-    """Seconds per item of the last bursts; before any has ended, of the first items that the server finished."""
-    if (pace := seconds_per_item(records)) is not None:
-        return pace
-    first = islice(store.items(Status.COMPLETED), _RECENT_COUNT)
-    took = [item.seconds for item in first if item.seconds is not None]
-    return sum(took) / len(took) if took else None
 
 
 def statistics_of(store: Store, *, seconds_per_item: float | None) -> Statistics:

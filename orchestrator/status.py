@@ -17,14 +17,15 @@ from orchestrator.cycle.set_aside import SetAside, next_step, usable, waiting_fo
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import in_lines, spoken_seconds
 from orchestrator.servers import canonical_name, other_host
-from orchestrator.statistics import Statistics, pace_of, statistics_of
+from orchestrator.statistics import Statistics, statistics_of
+from orchestrator.time_left import pace_of, seconds_left
 from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstRecord
 from state.counts import Counts
 from state.holder import Holder
 from state.item import Item, Status
 from state.open_store import open_store
-from state.store import Store
+from state.store import Follower, Store
 
 if TYPE_CHECKING:
     from orchestrator.changed_workflows import ChangedWorkflow
@@ -49,6 +50,8 @@ class StatusReport:
     watchdog: LearnedLimit | None
     """The age at which runs are killed here, as far as that was learned."""
     seconds_per_item: float | None
+    seconds_left: float | None
+    """Until everything that a burst can render is done; None if that is nothing, or no pace is known."""
     next_items: tuple[str, ...]
     """Keys of the items that are rendered next: none whose recipe is set aside."""
     failed: tuple[Item, ...]
@@ -71,13 +74,6 @@ class StatusReport:
     def remaining(self) -> int:
         """Items still due or out on a server."""
         return self.counts.remaining
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Until all that a burst can render is done; None where that is nothing, or no pace is known."""
-        if self.seconds_per_item is None or self.is_stuck:
-            return None
-        return self.seconds_per_item * (self.remaining - self.waiting)
 
     @property
     def waiting(self) -> int:
@@ -215,23 +211,29 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
     pace = pace_of(store, records)
     there = [batch for batch in store.batches.read().values() if not batch.gone]
     unused = records[-1].set_aside if records else ()
-    batches = views_of(store, there) if ended or store.counts().remaining else []
+    set_aside = waiting_for(unused, store)
+    waiting = sum(one.items for one in set_aside)
+    following = tuple(item.key for item in store.due(3, accept=usable(unused)))
+    counts = store.counts()
+    renderable = counts.remaining - waiting if following or counts.submitted else 0
+    batches = views_of(store, there) if ended or counts.remaining else []
     return StatusReport(
         state=store.location.path,
-        counts=store.counts(),
+        counts=counts,
         holder=alive,
         killed=killed,
         last_burst=records[-1] if records else None,
         watchdog=learned_limit(known),
         seconds_per_item=pace,
+        seconds_left=seconds_left(store, pace, renderable=renderable),
         submitted_to=Counter(canonical_name(item.server) for item in store.items(Status.SUBMITTED) if item.server),
-        next_items=tuple(item.key for item in store.due(3, accept=usable(unused))),
+        next_items=following,
         failed=tuple(failed),
         hand_edits=tuple(store.hand_edits),
         notes=tuple(waiting_notes(store)),
         batches=tuple(batch for batch in batches if ended or batch.remaining),
         figures=statistics_of(store, seconds_per_item=pace) if stats else None,
-        set_aside=waiting_for(unused, store),
+        set_aside=set_aside,
         changed_workflows=_changed_workflows(store),
     )
 
@@ -270,12 +272,12 @@ def _watched(state: Path, look: Callable[[Store], _View], clock: Clock) -> Itera
     with open_store(state, read_only=True, clock=clock) as store:
         report = look(store)
         yield report
-        holder = store.run_lock().living_holder()
+        holder, others = store.run_lock().living_holder(), Follower(store)
         while report.remaining:
             clock.wait(never, _WATCH_SECONDS)
             before = holder
             holder = store.run_lock().living_holder()
-            if not store.refresh() and holder == before:
+            if not others.news() and holder == before:
                 continue
             shown, report = report, look(store)
             if report.counts != shown.counts or holder != before:

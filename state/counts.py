@@ -4,8 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
 from state.item import Item, Status
+
+
+@dataclass(frozen=True)
+class BatchFigures:
+    """How the items of one batch stand at one moment."""
+
+    counts: Counts
+    due_up_to: int
+    """How many items of the state are due up to the last due one of the batch; 0 if none of it is due."""
+    recipes: tuple[str | None, ...]
+    """Those of its items."""
+    completed_at: datetime | None
+    """When the last of its items was completed."""
+    mean_seconds: float | None
+    """Rendering time of its completed items, as far as it is known."""
+    servers: tuple[str, ...]
+    """The names of the servers that rendered these."""
 
 
 class Counts(Mapping[Status, int]):

@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeVar
 
 import msgspec
 
 from orchestrator.errors import StaleChange
 from state.burst_record import BurstLog
-from state.counts import Counts
+from state.counts import BatchFigures, Counts
 from state.item import Item, Status
 from state.lease import RunLock
 from state.location import Location
@@ -53,6 +53,15 @@ class Backlog:
     """Lines of the journal; every reader replays them."""
     torn_bytes: int = 0
     """Left behind by a crash; the next writer cuts them off."""
+
+
+class Changes(NamedTuple):
+    """What other processes changed."""
+
+    keys: Sequence[str]
+    """Each once, in the order of their last changes. Those that are not in the store were removed."""
+    mark: int
+    """To ask for what is changed after this."""
 
 
 class SettingsDocument(Protocol):
@@ -142,8 +151,8 @@ class Store(StateParts, Protocol):
     def get_many(self, keys: Iterable[str]) -> list[Item]:
         """The items with these keys, without those that another process removed."""
 
-    def items(self, *statuses: Status) -> Iterator[Item]:
-        """Items in order, all of them or those with the given statuses, as of the time of the call."""
+    def items(self, *statuses: Status, batch: str | None = None) -> Iterator[Item]:
+        """Items in order, as of the time of the call: all, or those with the given statuses or of one batch."""
 
     def parts(self, kind: type[_Part]) -> Iterator[tuple[str, _Part]]:
         """Every item's key and those fields of its record that `kind` has: much cheaper than `items`.
@@ -151,11 +160,14 @@ class Store(StateParts, Protocol):
         Only these fields are checked. A field that a record may lack needs a default.
         """
 
-    def due_keys(self) -> list[str]:
-        """The keys of all pending items, in the order of `due`."""
+    def counts(self, *, batch: str | None = None) -> Counts:
+        """How many items have each status, of the state or of one batch."""
 
-    def counts(self) -> Counts:
-        """How many items have each status."""
+    def counts_by_batch(self) -> dict[str, Counts]:
+        """The same for every batch that has items."""
+
+    def batch_figures(self, batch: str) -> BatchFigures:
+        """How the items of a batch stand; all zero for one without items."""
 
     def due(
         self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None
@@ -187,10 +199,13 @@ class Store(StateParts, Protocol):
         of them exist already, nothing is written. Errors: as `apply`; ValueError for an item of another batch.
         """
 
-    def refresh(self) -> list[str]:
-        """Read what other processes wrote; the keys that they changed or removed since the last call, each once.
+    def refresh(self) -> None:
+        """Read what other processes wrote. So do `apply`, `add` and `settle`."""
 
-        This includes what `apply`, `add` and `settle` have read since, so only one thread should call it.
+    def changes(self, since: int = 0) -> Changes:
+        """Read what other processes wrote; the items that they changed or removed since a mark, or since the opening.
+
+        Any number of callers may follow, each with a mark of its own.
         """
 
     def is_edited(self) -> bool:
@@ -222,6 +237,20 @@ class Store(StateParts, Protocol):
 
     def close(self) -> None:
         """Close the files. Writes nothing. Safe to repeat."""
+
+
+class Follower:
+    """One caller's view of what other processes change. Used by one thread."""
+
+    def __init__(self, store: Store) -> None:
+        """What changed before this is not news."""
+        self._store = store
+        self._mark = store.changes().mark
+
+    def news(self) -> Sequence[str]:
+        """Read what other processes wrote; the items that they changed since the last call. Errors: StateError."""
+        keys, self._mark = self._store.changes(self._mark)
+        return keys
 
 
 def change_all(store: Store, items: Iterable[Item], edit: Callable[[Item], Item | None]) -> list[Item]:

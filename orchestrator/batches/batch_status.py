@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from orchestrator.batches.suggestions import advice
 from orchestrator.clock import Clock
@@ -19,10 +17,10 @@ from orchestrator.formatting import in_lines, spoken_seconds
 from orchestrator.outputs.placement import Placement, placement_of
 from orchestrator.recipes import Recipes
 from orchestrator.settings import kept_settings
-from orchestrator.statistics import pace_of
+from orchestrator.time_left import batch_seconds_left, pace_of
 from state.batch import Batch, BatchRecord
 from state.counts import Counts
-from state.item import Item, Status, UtcTime
+from state.item import Item, Status
 from state.open_store import open_store
 from state.store import Store
 
@@ -161,35 +159,6 @@ class BatchList:
         return in_lines(view.line() for view in self.batches) or "No batches. `burst generate` makes one."
 
 
-class _Part(msgspec.Struct, gc=False):
-    """What of an item's record is counted."""
-
-    status: Status
-    batch: str | None = None
-    recipe: str | None = None
-    completed_at: UtcTime | None = None
-
-
-@dataclass
-class _Tally:
-    counts: Counter[Status] = field(default_factory=Counter)
-    failed: list[Item] = field(default_factory=list)
-    last_at: datetime | None = None
-    recipes: dict[str | None, None] = field(default_factory=dict)
-    """Those of its items."""
-    due_by: int = 0
-    """How many pending items are due up to its last one."""
-
-    def add(self, store: Store, key: str, part: _Part, place: int) -> None:
-        self.counts[part.status] += 1
-        self.recipes[part.recipe] = None
-        self.due_by = max(self.due_by, place)
-        if part.status is Status.FAILED and len(self.failed) < _FAILED_SHOWN:
-            self.failed.append(store.get(key))
-        if part.completed_at is not None and (self.last_at is None or part.completed_at > self.last_at):
-            self.last_at = part.completed_at
-
-
 def find_batch(batches: Mapping[str, Batch], wanted: str) -> Batch:
     """The batch of this id or name, or of the one id that begins so; not one that is gone. Errors: UsageError."""
     if (exact := batch_called(batches, wanted)) is not None:
@@ -215,18 +184,13 @@ def batch_called(batches: Mapping[str, Batch], wanted: str) -> Batch | None:
 
 
 def views_of(store: Store, batches: Iterable[Batch]) -> list[BatchView]:
-    """How these batches stand in an open store.
-
-    One pass over all items, of each of which little is read; none where there are no batches.
-    """
+    """How these batches stand in an open store."""
     chosen = list(batches)
     if not chosen:
         return []
-    tallies = _tallies(store, {batch.id for batch in chosen})
     pace = pace_of(store, store.bursts.read())
-    out = store.counts().submitted
     placement = _placement(store)
-    return [_view(batch, tallies[batch.id], placement, pace=pace, out=out) for batch in chosen]
+    return [_view(batch, store, placement, pace=pace) for batch in chosen]
 
 
 def read_batch(state: Path, wanted: str, *, clock: Clock | None = None) -> BatchView:
@@ -248,15 +212,6 @@ def list_batches(state: Path) -> BatchList:
         return BatchList(tuple(views_of(store, batches)))
 
 
-def _tallies(store: Store, chosen: set[str]) -> dict[str, _Tally]:
-    tallies = {name: _Tally() for name in chosen}
-    places = {key: place for place, key in enumerate(store.due_keys(), 1)}
-    for key, part in store.parts(_Part):
-        if part.batch is not None and (tally := tallies.get(part.batch)) is not None:
-            tally.add(store, key, part, places.get(key, 0))
-    return tallies
-
-
 def _placement(store: Store) -> Placement:
     """Settings that cannot be read keep nobody from seeing how a batch stands."""
     with contextlib.suppress(SettingsError):
@@ -264,21 +219,20 @@ def _placement(store: Store) -> Placement:
     return Placement(Recipes(store.recipes, store.location.home), store.location.home)
 
 
-def _view(batch: Batch, tally: _Tally, placement: Placement, *, pace: float | None, out: int) -> BatchView:
-    """`out`: how many prompts of the state are on servers, which are done before anything pending."""
-    counts = Counts(tally.counts)
-    before = tally.due_by + out if tally.due_by else counts.submitted
-    times = [batch.record.created_at, *(end.at for end in batch.ends), *([tally.last_at] if tally.last_at else [])]
+def _view(batch: Batch, store: Store, placement: Placement, *, pace: float | None) -> BatchView:
+    figures = store.batch_figures(batch.id)
+    times = [batch.record.created_at, *(end.at for end in batch.ends)]
+    times += [figures.completed_at] if figures.completed_at is not None else []
     return BatchView(
         record=batch.record,
-        counts=counts,
-        seconds_left=None if pace is None else pace * before if counts.remaining else 0.0,
+        counts=figures.counts,
+        seconds_left=batch_seconds_left(figures, submitted=store.counts().submitted, pace=pace),
         last_at=max(times),
         directories=placement.shown_directories(
-            batch.record, (Item(key="", status=Status.PENDING, recipe=recipe) for recipe in tally.recipes)
+            batch.record, (Item(key="", status=Status.PENDING, recipe=recipe) for recipe in figures.recipes)
         ),
         gone=batch.gone,
-        failed=tuple(tally.failed),
+        failed=tuple(islice(store.items(Status.FAILED, batch=batch.id), _FAILED_SHOWN)),
     )
 
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from orchestrator.batches.spec import BatchSpec, flag_of
 from orchestrator.errors import RequestConflict
 from state.batch import Batch, BatchRecord, Idempotency
-from state.item import DUE, Status
+from state.item import DUE
 from state.store import Store
 
 RECIPE = "workflow, --bind, --output or --server"
@@ -148,26 +146,21 @@ def digest_of(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(_canonical(parts)).hexdigest()
 
 
-class _Part(msgspec.Struct, gc=False):
-    """What of an item's record is looked at."""
-
-    status: Status
-    batch: str | None = None
-    cancel_requested: bool = False
-
-
 def standings_of(store: Store, batches: Iterable[Batch]) -> list[Standing]:
-    """How far these are, in their order: one pass over all items. One that was cleaned away has ended."""
-    found = {batch.id: Standing(batch, has_items=batch.gone) for batch in batches}
-    for key, part in store.parts(_Part):
-        standing = found.get(part.batch or "")
-        if standing is None or standing.batch.gone:
-            continue
-        standing.has_items = True
-        standing.is_cancelled |= part.status is Status.CANCELLED or part.cancel_requested
-        if part.status in DUE:
-            standing.due.append(key)
-    return list(found.values())
+    """How far these are, in their order: One that was cleaned away has ended."""
+    found = []
+    for batch in batches:
+        counts = store.counts(batch=batch.id)
+        due = [] if batch.gone else list(store.items(*DUE, batch=batch.id))
+        found.append(
+            Standing(
+                batch,
+                has_items=batch.gone or counts.total > 0,
+                is_cancelled=not batch.gone and (counts.cancelled > 0 or any(item.cancel_requested for item in due)),
+                due=[item.key for item in due],
+            )
+        )
+    return found
 
 
 def _names_of(spec: BatchSpec) -> list[str] | None:

@@ -27,10 +27,10 @@ from orchestrator.errors import (
 )
 from orchestrator.formatting import spoken_seconds
 from orchestrator.servers import this_host
+from orchestrator.time_left import seconds_left
 from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstLog, BurstRecord
 from state.burst_record import Ending as RecordedEnding
-from state.counts import Counts
 from state.item import Status
 from state.lease import RunLock
 
@@ -253,7 +253,7 @@ class Bursts:
             next_batch_size=len(following),
             seconds=seconds,
             seconds_per_item=per_item,
-            seconds_left=_seconds_left(per_item, counts, renderable),
+            seconds_left=seconds_left(self._store, per_item, renderable=renderable),
             requests=sum(worker.context.client.requests_made for worker in self._workers),
             output_dir=next(iter(filled)) if len(filled) == 1 else str(self._placement.default),
             output_dirs=filled,
@@ -262,13 +262,6 @@ class Bursts:
             notes=tuple(whole.notes),
             set_aside=set_aside,
         )
-
-
-def _seconds_left(per_item: float | None, counts: Counts, renderable: int) -> float | None:
-    """`renderable`: how many of the remaining items another run can render."""
-    if per_item is None or (counts.remaining and renderable <= 0):
-        return None
-    return per_item * renderable
 
 
 def _ended_by_habit(records: Sequence[BurstRecord]) -> str:

@@ -64,13 +64,7 @@ class Cycle:
             self._clock.wait(self._dispatch.changed, self._until_look())
             self._dispatch.changed.clear()
             self._check()
-            if news := self._store.refresh():
-                for key in news:
-                    self._dispatch.changed_by_others(key)
-                self._pool.serve_recipes_of(self._store.get_many(news))
-                self._dispatch.stir()
-            for item in self._dispatch.take_unserved():
-                self._pool.serve(item)
+            self._pool.follow()
             self._start()
             self._store.settle()
         return ending

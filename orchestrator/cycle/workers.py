@@ -28,7 +28,7 @@ from orchestrator.preparation import Preparation
 from orchestrator.servers import Server, at_home, canonical_name, is_given_name, other_host, same_server
 from orchestrator.settings import Settings
 from state.item import Item, Status
-from state.store import Store, change_all
+from state.store import Follower, Store, change_all
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class WorkerPool:
         self._seen = seen
         self._looked_at: set[str | None] = set()
         """Recipes whose servers have a worker, as far as their addresses are known."""
+        self._others = Follower(shared.store)
         self._held = contextlib.ExitStack()
         self._downloads = self._threads("download", DOWNLOADS_AT_ONCE)
 
@@ -92,18 +93,16 @@ class WorkerPool:
         self._open(self._settings.servers, left)
         self.workers[0].context.tally.possibly_twice += given_up
 
-    def serve_recipes_of(self, items: Iterable[Item]) -> None:
-        """Open workers for the servers that the recipes of these items name."""
-        remaining = (item for item in items if item.status in (Status.PENDING, Status.SUBMITTED))
-        if servers := self._add_servers(item.recipe for item in remaining):
-            self._open(servers, self._left_on(servers))
-            self._shared.dispatch.stir()
-
-    def serve(self, item: Item) -> None:
-        """Open workers for an item that no worker may have; set its recipe aside if no address is known."""
-        self.serve_recipes_of([item])
-        if not any(worker.may_have(item) for worker in self.workers):
-            self.workers[0].context.set_recipe_aside(item, self._why_unserved(item))
+    def follow(self) -> None:
+        """Take in what other processes changed, and open the workers that are needed now. Errors: StateError."""
+        dispatch = self._shared.dispatch
+        if news := self._others.news():
+            for key in news:
+                dispatch.changed_by_others(key)
+            self._serve_recipes_of(self._shared.store.get_many(news))
+            dispatch.stir()
+        for item in dispatch.take_unserved():
+            self._serve(item)
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +111,19 @@ class WorkerPool:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._held.close()
+
+    def _serve_recipes_of(self, items: Iterable[Item]) -> None:
+        """Open workers for the servers that the recipes of these items name."""
+        remaining = (item for item in items if item.status in (Status.PENDING, Status.SUBMITTED))
+        if servers := self._add_servers(item.recipe for item in remaining):
+            self._open(servers, self._left_on(servers))
+            self._shared.dispatch.stir()
+
+    def _serve(self, item: Item) -> None:
+        """Open workers for an item that no worker may have; set its recipe aside if no address is known."""
+        self._serve_recipes_of([item])
+        if not any(worker.may_have(item) for worker in self.workers):
+            self.workers[0].context.set_recipe_aside(item, self._why_unserved(item))
 
     def _add_servers(self, recipes: Iterable[str | None]) -> tuple[Server, ...]:
         """The servers that these recipes name and that have no worker yet; the settings include them from now on."""

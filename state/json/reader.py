@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -12,7 +12,7 @@ import msgspec
 
 from orchestrator.clock import Clock
 from orchestrator.errors import StateError
-from state.counts import Counts
+from state.counts import BatchFigures, Counts
 from state.disk import Disk, Stamp
 from state.item import Item, Status
 from state.json.journal import Journal
@@ -23,7 +23,7 @@ from state.json.records import Records
 from state.json.replay import already_holds, replay
 from state.json.snapshot import read_raws, read_records, read_snapshot, start_digest
 from state.location import Location
-from state.store import Backlog
+from state.store import Backlog, Changes
 
 _log = logging.getLogger(__name__)
 
@@ -46,8 +46,10 @@ class JsonReader(JsonParts):
         self._stamp: Stamp | None = None
         self._edited = False
         self._unsettled = False
-        self._news: dict[str, None] = {}
-        """Keys that others changed since the last `refresh`, whichever method read them."""
+        self._changed: dict[str, int] = {}
+        """Keys that others changed, by the number of their last change, latest last."""
+        self._mark = 0
+        """The number of the latest change."""
 
     # `_records` is only replaced as a whole, and its dictionaries change only after the disk has, so these four need
     # not wait for a sync in another thread.
@@ -65,10 +67,13 @@ class JsonReader(JsonParts):
         raws = self._records.raws
         return [Item.from_record(key, raw) for key in keys if (raw := raws.get(key)) is not None]
 
-    def items(self, *statuses: Status) -> Iterator[Item]:
+    def items(self, *statuses: Status, batch: str | None = None) -> Iterator[Item]:
         with self._mutex:
             records = self._records
-            if not statuses:
+            if batch is not None:
+                keys = records.batches.get(batch, ())
+                found = [(key, records.raws[key]) for key in keys if not statuses or records.statuses[key] in statuses]
+            elif not statuses:
                 found = list(records.raws.items())
             elif any(records.counts[status] for status in statuses):
                 found = [(key, records.raws[key]) for key, status in records.statuses.items() if status in statuses]
@@ -81,10 +86,6 @@ class JsonReader(JsonParts):
         with self._mutex:
             found = list(self._records.raws.items())
         return ((key, decode(raw)) for key, raw in found)
-
-    def due_keys(self) -> list[str]:
-        with self._mutex:
-            return list(self._records.pending())
 
     @property
     def format_version(self) -> int | None:
@@ -99,9 +100,26 @@ class JsonReader(JsonParts):
         with self._mutex:
             return list(self._records.waiting)
 
-    def counts(self) -> Counts:
+    def counts(self, *, batch: str | None = None) -> Counts:
         with self._mutex:
-            return Counts(self._records.counts)
+            return Counts(self._records.counts if batch is None else self._records.counts_of(batch))
+
+    def counts_by_batch(self) -> dict[str, Counts]:
+        with self._mutex:
+            return {batch: Counts(self._records.counts_of(batch)) for batch in self._records.batches}
+
+    def batch_figures(self, batch: str) -> BatchFigures:
+        with self._mutex:
+            tally = self._records.tally(batch)
+            timed = tally.servers.total()
+            return BatchFigures(
+                counts=Counts(tally.counts),
+                due_up_to=self._records.pending_up_to(batch),
+                recipes=tuple(recipe for recipe, count in tally.recipes.items() if count),
+                completed_at=tally.latest,
+                mean_seconds=tally.seconds / timed if timed else None,
+                servers=tuple(server for server, count in tally.servers.items() if count),
+            )
 
     def due(
         self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None
@@ -122,11 +140,15 @@ class JsonReader(JsonParts):
             chosen.update((item.key, item) for item in islice(accepted, limit - len(chosen)))
         return list(chosen.values())
 
-    def refresh(self) -> list[str]:
+    def refresh(self) -> None:
         with self._mutex:
             self._catch_up()
-            news, self._news = list(self._news), {}
-            return news
+
+    def changes(self, since: int = 0) -> Changes:
+        with self._mutex:
+            self._catch_up()
+            latest = takewhile(lambda pair: pair[1] > since, reversed(self._changed.items()))
+            return Changes([key for key, _ in latest][::-1], self._mark)
 
     def is_edited(self) -> bool:
         with self._mutex:
@@ -207,7 +229,10 @@ class JsonReader(JsonParts):
         self._unsettled = self._unsettled or bool(done.keys)
 
     def _add_news(self, keys: Iterable[str]) -> None:
-        self._news.update(dict.fromkeys(keys))
+        for key in keys:
+            self._mark += 1
+            self._changed.pop(key, None)
+            self._changed[key] = self._mark
 
     def _report(self, notes: Iterable[str]) -> None:
         for note in notes:

@@ -2,127 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, dropwhile, pairwise, takewhile
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from itertools import takewhile
 
 import msgspec
 
-from state.item import PRIORITIES, Priority, Record, Status
+from state.item import PRIORITIES, Priority, Record, Status, decode_record
+from state.json.batch_tally import BatchTally, decode_counted
+from state.json.places import PLAIN, Order, Pending, order_of
 
 Raw = msgspec.Raw | bytes
-
-_BUCKET_PLACES = 1024
-_RUN_PAIRS = 512
-
-
-class Places:
-    """Sorted places in a file. Adding, removing and finding the first cost the same however many there are."""
-
-    def __init__(self, places: Sequence[int] = ()) -> None:
-        """`places` must be sorted."""
-        count = places[-1] // _BUCKET_PLACES + 1 if places else 0
-        ends = [bisect_left(places, bucket * _BUCKET_PLACES) for bucket in range(count + 1)]
-        self._buckets = [list(places[start:end]) for start, end in pairwise(ends)]
-        """The n-th bucket holds the members among the n-th `_BUCKET_PLACES` places, sorted."""
-
-    def __iter__(self) -> Iterator[int]:
-        return chain.from_iterable(self._buckets)
-
-    def add(self, place: int) -> None:
-        bucket = place // _BUCKET_PLACES
-        while len(self._buckets) <= bucket:
-            self._buckets.append([])
-        insort(self._buckets[bucket], place)
-
-    def remove(self, place: int) -> None:
-        bucket = self._buckets[place // _BUCKET_PLACES]
-        del bucket[bisect_left(bucket, place)]
-
-
-class RankedPlaces:
-    """Places sorted by rank, then by place. The cost of an operation hardly grows with their number."""
-
-    def __init__(self, pairs: Sequence[tuple[float, int]] = ()) -> None:
-        """`pairs` of rank and place must be sorted."""
-        self._runs = [list(pairs[start : start + _RUN_PAIRS]) for start in range(0, len(pairs), _RUN_PAIRS)]
-        """Each is sorted and not empty."""
-
-    def __iter__(self) -> Iterator[tuple[float, int]]:
-        return chain.from_iterable(self._runs)
-
-    def add(self, rank: float, place: int) -> None:
-        if not self._runs:
-            self._runs.append([(rank, place)])
-            return
-        at = min(self._run_of((rank, place)), len(self._runs) - 1)
-        run = self._runs[at]
-        insort(run, (rank, place))
-        if len(run) > 2 * _RUN_PAIRS:
-            self._runs[at : at + 1] = [run[:_RUN_PAIRS], run[_RUN_PAIRS:]]
-
-    def remove(self, rank: float, place: int) -> None:
-        at = self._run_of((rank, place))
-        run = self._runs[at]
-        del run[bisect_left(run, (rank, place))]
-        if not run:
-            del self._runs[at]
-
-    def _run_of(self, pair: tuple[float, int]) -> int:
-        """Index of the run that holds this pair or would hold it."""
-        return bisect_left(self._runs, pair, key=lambda run: run[-1])
-
-
-class Order(NamedTuple):
-    """The fields that decide when a pending item is due."""
-
-    priority: Priority = "normal"
-    rank: float = 0.0
-    waits: bool = False
-    """Whether it waits for an output of another item and so is not due."""
-
-
-PLAIN = Order()
-"""The order of nearly every record."""
-
-
-def order_of(record: Record) -> Order:
-    waits = bool(record.uploads and record.awaits)
-    if record.priority == "normal" and not record.rank and not waits:
-        return PLAIN
-    return Order(record.priority, record.rank, waits)
-
-
-class Pending:
-    """Places of the pending items of one priority, by rank (0 for most), then by place."""
-
-    def __init__(self, plain: Sequence[int] = (), ranked: Sequence[tuple[float, int]] = ()) -> None:
-        """Both must be sorted."""
-        self._plain = Places(plain)
-        self._ranked = RankedPlaces(ranked)
-
-    def __iter__(self) -> Iterator[int]:
-        yield from (place for _, place in takewhile(_comes_first, self._ranked))
-        yield from self._plain
-        yield from (place for _, place in dropwhile(_comes_first, self._ranked))
-
-    def add(self, place: int, rank: float) -> None:
-        if rank:
-            self._ranked.add(rank, place)
-        else:
-            self._plain.add(place)
-
-    def remove(self, place: int, rank: float) -> None:
-        if rank:
-            self._ranked.remove(rank, place)
-        else:
-            self._plain.remove(place)
-
-
-def _comes_first(ranked: tuple[float, int]) -> bool:
-    return ranked[0] < 0
 
 
 class Records:
@@ -141,13 +31,24 @@ class Records:
         self._places: dict[str, int] = {}
         """Index in `_keys` of each key."""
         self._pending = {priority: Pending() for priority in PRIORITIES}
+        self.batches: dict[str, dict[str, None]] = {}
+        """By batch, the keys of its items; a batch without items is not in it."""
+        self._tallies: dict[str, BatchTally] = {}
+        """Of the batches that were asked about."""
         self._one_line_each = True
         """Whether every record is known to be on one line; records passed to `put` always are."""
 
     @classmethod
-    def of(cls, raws: Mapping[str, Raw], statuses: dict[str, Status], orders: dict[str, Order]) -> Records:
+    def of(
+        cls,
+        raws: Mapping[str, Raw],
+        statuses: dict[str, Status],
+        orders: dict[str, Order],
+        batches: dict[str, dict[str, None]],
+    ) -> Records:
         """Build from whole dictionaries, which are taken over. `orders` holds only those other than `PLAIN`."""
         records = cls()
+        records.batches = batches
         records.raws, records.statuses, records._orders = dict(raws), statuses, orders
         records._one_line_each = False
         records.counts.update(Counter(statuses.values()))
@@ -174,12 +75,17 @@ class Records:
     def put(self, key: str, raw: Raw, record: Record) -> None:
         """Append a record of one line, or replace the record of this key in its place."""
         before = self.statuses.get(key)
+        order = order_of(record)
         if before is None:
             self._places[key] = len(self._keys)
             self._keys.append(key)
         else:
+            self._leave_batch(key, record.batch)
             self._unindex(key, before)
-        order = order_of(record)
+        if record.batch is not None:
+            self.batches.setdefault(record.batch, {})[key] = None
+            if (tally := self._tallies.get(record.batch)) is not None:
+                tally.add(self._places[key], order, record)
         if order is not PLAIN:
             self._orders[key] = order
         if record.status is Status.PENDING:
@@ -196,6 +102,7 @@ class Records:
         status = self.statuses.get(key)
         if status is None:
             return
+        self._leave_batch(key, None)
         self._unindex(key, status)
         del self._places[key], self.statuses[key], self.raws[key]
 
@@ -205,6 +112,50 @@ class Records:
         Do not put or remove a record while iterating.
         """
         return (self._keys[place] for priority in PRIORITIES for place in self._pending[priority])
+
+    def pending_up_to(self, batch: str) -> int:
+        """How many items are due up to the last due one of this batch; 0 if none of it is due."""
+        last = self.tally(batch).last_due()
+        if last is None:
+            return 0
+        priority, rank, place = last
+        before = takewhile(lambda other: other != priority, PRIORITIES)
+        return sum(len(self._pending[other]) for other in before) + self._pending[priority].count_up_to(rank, place)
+
+    def counts_of(self, batch: str) -> Mapping[Status, int]:
+        """How many items of a batch have each status; one with count 0 may be missing."""
+        if (tally := self._tallies.get(batch)) is not None:
+            return tally.counts
+        return Counter(self.statuses[key] for key in self.batches.get(batch, ()))
+
+    def tally(self, batch: str) -> BatchTally:
+        """Made of its records when first asked for, and kept up to date from then on."""
+        tally = self._tallies.get(batch)
+        if tally is None:
+            tally = BatchTally()
+            for key in self.batches.get(batch, ()):
+                tally.add(self._places[key], self._orders.get(key, PLAIN), decode_counted(self.raws[key]))
+            self._tallies[batch] = tally
+        if not tally.is_latest_known:
+            records = (decode_counted(self.raws[key]) for key in self.batches.get(batch, ()))
+            tally.latest = max((one.completed_at for one in records if one.completed_at is not None), default=None)
+            tally.is_latest_known = True
+        return tally
+
+    def _leave_batch(self, key: str, batch: str | None) -> None:
+        """Before the record of this key changes, so that `batch` is its batch then."""
+        if not self.batches:
+            return
+        record = decode_record(self.raws[key])
+        if record.batch is None:
+            return
+        if (tally := self._tallies.get(record.batch)) is not None:
+            tally.remove(self._places[key], self._orders.get(key, PLAIN), record)
+        if record.batch != batch:
+            keys = self.batches[record.batch]
+            del keys[key]
+            if not keys:
+                del self.batches[record.batch]
 
     def _unindex(self, key: str, status: Status) -> None:
         """Remove this record from the counts and from the due items."""

@@ -16,7 +16,8 @@ from orchestrator.errors import StateError
 from state.disk import Disk, Handle
 from state.item import Status, decode_record
 from state.json.hand_made import needs_thorough_check
-from state.json.records import PLAIN, Order, Raw, Records, order_of
+from state.json.places import PLAIN, Order, order_of
+from state.json.records import Raw, Records
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -59,6 +60,7 @@ def read_records(path: Path, data: bytes, raws: Mapping[str, Raw], *, by_hand: b
         _check_thoroughly(path, data)
     statuses: dict[str, Status] = {}
     orders: dict[str, Order] = {}
+    batches: dict[str, dict[str, None]] = {}
     problems = []
     for key, raw in raws.items():
         try:
@@ -69,12 +71,14 @@ def read_records(path: Path, data: bytes, raws: Mapping[str, Raw], *, by_hand: b
         statuses[key] = record.status
         if (order := order_of(record)) is not PLAIN:
             orders[key] = order
+        if record.batch is not None:
+            batches.setdefault(record.batch, {})[key] = None
     if problems:
         more = f" (and {len(problems) - _SHOWN_ERRORS} more)" if len(problems) > _SHOWN_ERRORS else ""
         raise StateError(
             path, "; ".join(problems[:_SHOWN_ERRORS]) + f"{more}. Fix it and run again. Nothing was changed."
         )
-    return Records.of(raws, statuses, orders)
+    return Records.of(raws, statuses, orders, batches)
 
 
 def _why_unreadable(data: bytes, error: Exception) -> str:

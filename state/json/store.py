@@ -74,7 +74,7 @@ class JsonStore(JsonReader):
             with store._lock:
                 store._place_snapshot()
         store._load()
-        store._news.clear()
+        store._changed.clear()
         return store
 
     def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:

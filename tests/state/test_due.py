@@ -25,7 +25,8 @@ from support.state_scenes import (
 )
 
 from state.item import PRIORITIES, Item, ItemOutput, Record, Status
-from state.json.records import PLAIN, RankedPlaces, Records, order_of
+from state.json.places import PLAIN, RankedPlaces, order_of
+from state.json.records import Records
 from state.json.store import JsonStore
 from state.store import Change
 
@@ -59,7 +60,7 @@ def test_pending_keys_come_in_the_order_of_a_plain_look(
     known = {f"k{number}": record for number, record in enumerate(loaded * repeated)}
     orders = {key: order for key, record in known.items() if (order := order_of(record)) is not PLAIN}
     statuses = {key: record.status for key, record in known.items()}
-    records = Records.of(dict.fromkeys(known, RECORD), statuses, orders)
+    records = Records.of(dict.fromkeys(known, RECORD), statuses, orders, {})
     for number, record in [(0, Record(status=PENDING)), *steps]:
         key = f"k{number}"
         if record is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.news import news
 from support.state_scenes import (
     PENDING,
     SUBMITTED,
@@ -61,8 +62,8 @@ def test_a_wish_to_cancel_that_one_of_our_own_writes_took_in_is_still_news(
     change(other, "a", wish)
     take_in(store)
     assert store.get("a").cancel_requested
-    assert store.refresh() == ["a"]
-    assert store.refresh() == []
+    assert news(store) == ["a"]
+    assert news(store) == []
 
 
 def test_what_made_our_change_stale_is_news_too(path: Path) -> None:
@@ -71,7 +72,7 @@ def test_what_made_our_change_stale_is_news_too(path: Path) -> None:
     with pytest.raises(StaleChange):
         store.apply([Change("a", PENDING, cancel)])
     assert store.get("a").status is SUBMITTED
-    assert store.refresh() == ["a"]
+    assert news(store) == ["a"]
 
 
 def test_changing_many_leaves_the_stale_ones_out_and_their_news_in(path: Path) -> None:
@@ -80,7 +81,7 @@ def test_changing_many_leaves_the_stale_ones_out_and_their_news_in(path: Path) -
     change(other, "b", submit())
     assert [found.key for found in change_all(store, items, cancel)] == ["a", "c", "d"]
     assert statuses(store) == {"a": "cancelled", "b": "submitted", "c": "cancelled", "d": "cancelled"}
-    assert store.refresh() == ["b"]
+    assert news(store) == ["b"]
 
 
 def test_an_edit_by_hand_that_our_own_hand_over_merged_is_news(path: Path) -> None:
@@ -91,21 +92,21 @@ def test_an_edit_by_hand_that_our_own_hand_over_merged_is_news(path: Path) -> No
     edit_json(path, b="cancelled", c=None, z="pending")
     change(store, "d", submit())
     settle(store)
-    assert set(store.refresh()) == {"b", "c", "z"}
-    assert store.refresh() == []
+    assert set(news(store)) == {"b", "c", "z"}
+    assert news(store) == []
 
 
 def test_our_own_changes_are_no_news_and_a_fresh_store_has_none(path: Path) -> None:
     store = open_store(path)
-    assert store.refresh() == []
+    assert news(store) == []
     change(store, "a", submit())
     store.add([item("e")])
     settle(store)
     change(store, "a", put_back)
-    assert store.refresh() == []
+    assert news(store) == []
     change(open_store(path), "b", submit())
-    assert open_store(path).refresh() == []
-    assert store.refresh() == ["b"]
+    assert news(open_store(path)) == []
+    assert news(store) == ["b"]
 
 
 def test_each_change_is_named_once_whatever_came_in_between(path: Path) -> None:
@@ -114,4 +115,4 @@ def test_each_change_is_named_once_whatever_came_in_between(path: Path) -> None:
         change(other, "a", edit)
         settle(other)
         change(store, "b", wish)
-    assert store.refresh() == ["a"]
+    assert news(store) == ["a"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.news import news
 from support.simulated_disk import SimulatedDisk, SimulatedHandle
 from support.state_scenes import (
     CANCELLED,
@@ -139,7 +140,7 @@ def test_readers_at_every_moment_of_a_hand_over(tmp_path: Path, sets: int) -> No
     def read(kind: str, path: Path) -> None:
         seen.append(f"{kind} {path.name}")
         for reader in (writer.reader(), follower):
-            reader.refresh()
+            news(reader)
             assert dump(reader) == writer.truths[-1], kind
             assert reader.hand_edits == []
 
@@ -147,7 +148,7 @@ def test_readers_at_every_moment_of_a_hand_over(tmp_path: Path, sets: int) -> No
     settle(writer.store)
     assert [step for step in seen if step.startswith("rename")] == ["rename state.json", "rename journal.jsonl"]
     writer.disk.before = lambda kind, path: None
-    assert follower.refresh() == []
+    assert news(follower) == []
     assert dump(follower) == writer.truths[-1]
 
 
@@ -170,7 +171,7 @@ def test_a_reader_follows_a_hand_over_without_reading_the_json_again(tmp_path: P
     writer.work(hand_over=True)
     writer.work(hand_over=False)
     names = reads_of(writer.disk)
-    assert set(reader.refresh()) == {"k6", "k5"}
+    assert set(news(reader)) == {"k6", "k5"}
     assert set(names) == {"journal.jsonl"}
     assert dump(reader) == writer.truths[-1]
 
@@ -184,7 +185,7 @@ def test_a_hand_over_that_merged_an_edit_is_read_anew(tmp_path: Path) -> None:
     writer.disk.put_by_hand(writer.path, json.dumps(records).encode())
     writer.work(hand_over=True)
     names = reads_of(writer.disk)
-    assert {"k0", "k6"} <= set(reader.refresh())
+    assert {"k0", "k6"} <= set(news(reader))
     assert "state.json" in names
     assert reader.get("k0").status is CANCELLED
 
@@ -209,16 +210,16 @@ def test_refresh_names_what_changed(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     write_json(path, seed("a", "b", "c"))
     store, other = JsonStore.open(path, clock=FastClock()), JsonStore.open(path, clock=FastClock())
-    assert store.refresh() == []
+    assert news(store) == []
     other.add([item("d")])
-    assert store.refresh() == ["d"]
+    assert news(store) == ["d"]
     other.apply([Change("a", PENDING, cancel), Change("b", PENDING, submit())])
-    assert sorted(store.refresh()) == ["a", "b"]
-    assert store.refresh() == []
+    assert sorted(news(store)) == ["a", "b"]
+    assert news(store) == []
     change(other, "b", put_back)
     settle(other)
     change(other, "c", fail)
-    assert sorted(store.refresh()) == ["b", "c"]
+    assert sorted(news(store)) == ["b", "c"]
 
 
 def test_a_plain_file_read_by_a_watcher_that_then_gets_its_first_journal(tmp_path: Path) -> None:
@@ -226,11 +227,11 @@ def test_a_plain_file_read_by_a_watcher_that_then_gets_its_first_journal(tmp_pat
     write_json(path, seed("a", "b"))
     reader = JsonStore.open(path, read_only=True)
     change(JsonStore.open(path), "a", submit())
-    assert reader.refresh() == ["a"]
+    assert news(reader) == ["a"]
     write_json(tmp_path / "other.json", seed("a"))
     other = JsonStore.open(tmp_path / "other.json", read_only=True)
     write_json(tmp_path / "other.json", seed("a", "b"))
-    assert other.refresh() == ["b"]
+    assert news(other) == ["b"]
 
 
 def test_a_reader_beside_a_process_that_appends_and_hands_over_all_the_time(tmp_path: Path) -> None:

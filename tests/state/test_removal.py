@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from support.news import news
 from support.state_scenes import (
     CANCELLED,
     COMPLETED,
@@ -55,7 +56,7 @@ def test_a_removed_item_is_gone_for_every_reader_and_from_the_file(path: Path) -
         store.get("b")
     assert [found.key for found in store.get_many(["a", "b", "c"])] == ["a", "c"]
     assert (len(store), store.counts()[PENDING], store.due_count()) == (3, 3, 3)
-    assert other.refresh() == ["b"]
+    assert news(other) == ["b"]
     assert [found.key for found in other.due(9)] == ["a", "c", "d"]
     assert keys(path) == ["a", "c", "d"]
     settle(store)

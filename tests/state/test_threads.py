@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.news import news
 from support.state_scenes import (
     CANCELLED,
     COMPLETED,
@@ -112,7 +113,7 @@ class Lanes:
 
         Not each time: another process must find it unchanged for as long as a reading takes.
         """
-        self.news.update(self.store.refresh())
+        self.news.update(news(self.store))
         settle(self.store)
         self.rounds += 1
         if self.rounds % 8 == 0:
@@ -132,7 +133,7 @@ def test_six_threads_and_another_process_lose_nothing(path: Path) -> None:
             lambda: lanes.look(40),
         )
         other.end()
-    lanes.news.update(store.refresh())
+    lanes.news.update(news(store))
     acknowledged = {*lanes.acknowledged, *other.acknowledged}
     assert len(lanes.acknowledged) > 200
     assert len(other.acknowledged) > 20

@@ -18,6 +18,7 @@ from orchestrator.recipes import Recipes
 from orchestrator.servers import parse_server
 from state.item import Status
 from state.open_store import open_store
+from state.store import Follower
 from support.fuzzed_server import FuzzedServer
 from support.killable_disk import Fuse, KillableDisk, Killed
 from support.preparing import preparation_of
@@ -38,6 +39,7 @@ class SimulatedRun:
         self._clock = clock
         disk = KillableDisk(self.fuse)
         self._store = open_store(home / "state.json", disk=disk, clock=clock)
+        self._others = Follower(self._store)
         self._dispatch = Dispatch(self._store, progress=Silent(), ahead=ahead, on_error="continue")
         placement = Placement(Recipes(self._store.recipes, home), home / "output", disk=disk)
         prompts = preparation_of(home, "smoke", book=self._store.recipes)
@@ -86,7 +88,7 @@ class SimulatedRun:
         self._clock.seconds = max(self._clock.seconds, due)
         wait = self._workers[at].turn()
         heapq.heappush(self._due, (self._clock.seconds + max(wait, 0.002), at))
-        for key in self._store.refresh():
+        for key in self._others.news():
             self._dispatch.changed_by_others(key)
         self._store.settle()
 
