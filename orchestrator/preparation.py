@@ -132,10 +132,7 @@ class Preparation:
         """Where the item's workflow comes from, for messages, whether it can be used or not."""
         if item.recipe is None:
             return item.template or self._settings.template or "no template"
-        try:
-            return self._recipes.recipe(item.recipe).workflow_name or f"recipe {item.recipe}"
-        except RecipeUnusable:
-            return f"recipe {item.recipe}"
+        return self._recipes.workflow_name(item.recipe) or f"recipe {item.recipe}"
 
     def keep(self, recipe: LoadedRecipe) -> Recipe:
         """Before an item names it: durable on return. Errors: as `RecipeBook.add`."""

@@ -58,6 +58,13 @@ class Recipes:
             raise RecipeUnusable(recipe_id, "there is no state that could have it")
         return self._book.get(recipe_id)
 
+    def workflow_name(self, recipe_id: str) -> str | None:
+        """Where a recipe's workflow came from; None where that cannot be read, or it has none."""
+        try:
+            return self.recipe(recipe_id).workflow_name
+        except RecipeUnusable:
+            return None
+
     def loaded(self, recipe_id: str) -> LoadedRecipe:
         """A recipe with its graph, read once. Errors: RecipeUnusable, also for one that is an output root alone."""
         if recipe_id not in self._known:

@@ -1,7 +1,12 @@
-"""batch_info.json: a batch of the `batch` layout as its own directory tells it."""
+"""batch_info.json: a batch of the `batch` layout as its own directory tells it.
+
+`template`, `recipe`, `parameters` and `axes` are those of the request; `recipes` and each image's `recipe` are what
+items are made with, also after `burst update`.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
@@ -26,9 +31,12 @@ def batch_info(
     items: Sequence[Item],
     *,
     ended_at: datetime | None,
+    template_of: Callable[[str], str | None],
     path_of: Callable[[Item, str], str] = lambda item, path: path,
 ) -> dict[str, Any]:
-    """`ended_at`: None while items are left to do. `path_of`: what a file is called here.
+    """`ended_at`: None while items are left to do. `template_of`: where a recipe's workflow came from, by its id.
+
+    `path_of`: what a file is called here.
 
     `images_a_minute`: of the time that servers spent on them.
     """
@@ -38,9 +46,12 @@ def batch_info(
     return {
         "schema": SCHEMA,
         "batch": record.batch,
+        "name": record.name,
         "created_at": record.created_at,
         "ended_at": ended_at,
         "template": record.template,
+        "recipe": record.recipe,
+        "recipes": _recipes(record, items, template_of),
         "priority": record.priority,
         "prompts": list(dict.fromkeys(item.prompt_text for item in items if item.prompt_text is not None)),
         "seeds": list(dict.fromkeys(item.inputs["seed"] for item in items if "seed" in item.inputs)),
@@ -75,7 +86,13 @@ def infos_of(
     for root in placement.roots_of_batch(record, items):
         yield (
             info_path(root, record),
-            batch_info(record, items, ended_at=ended_at, path_of=partial(placement.path_from, root)),
+            batch_info(
+                record,
+                items,
+                ended_at=ended_at,
+                template_of=placement.recipes.workflow_name,
+                path_of=partial(placement.path_from, root),
+            ),
         )
 
 
@@ -84,11 +101,21 @@ def info_path(root: Path, record: BatchRecord) -> Path:
     return path_at(root, f"{record.directory}/{NAME}")
 
 
+def _recipes(
+    record: BatchRecord, items: Sequence[Item], template_of: Callable[[str], str | None]
+) -> dict[str, dict[str, Any]]:
+    """By id, those that items are made with, the request's own first."""
+    counts = Counter(item.recipe for item in items)
+    ids = dict.fromkeys(recipe for recipe in (record.recipe, *counts) if recipe is not None)
+    return {recipe: {"template": template_of(recipe), "items": counts[recipe]} for recipe in ids}
+
+
 def _images(item: Item, path_of: Callable[[Item, str], str]) -> list[dict[str, Any]]:
     """One for each picture; one without a file for an item that has none yet, or never will."""
     said = {
         "index": item.index,
         "seed": item.inputs.get("seed"),
+        "recipe": item.recipe,
         "status": str(item.status),
         "seconds": item.seconds,
     }

@@ -39,7 +39,7 @@ class Placement:
     def __init__(self, recipes: Recipes, default: Path, *, disk: Disk | None = None, overwrite: bool = False) -> None:
         """`default`: the output root of items without a recipe. `overwrite`: as of `Outputs`."""
         self.default = default
-        self._recipes = recipes
+        self.recipes = recipes
         self._roots: dict[str, Path] = {}
         """By a recipe's id."""
         self._disk = disk or Disk()
@@ -56,7 +56,7 @@ class Placement:
 
     def roots(self) -> list[Path]:
         """Every output root that the state knows, the default first."""
-        kept = (self._at_home(recipe.output) for recipe in self._recipes.all().values())
+        kept = (self._at_home(recipe.output) for recipe in self.recipes.all().values())
         return list(dict.fromkeys((self.default, *kept)))
 
     def root_of(self, item: Item) -> Path:
@@ -204,7 +204,7 @@ class Placement:
         self._claims.spare(place for item in items for place in self._never_replaced(item))
 
     def _never_replaced(self, item: Item) -> Iterator[Path]:
-        yield from (self._recipes.home / upload for upload in item.upload_paths.values())
+        yield from (self.recipes.home / upload for upload in item.upload_paths.values())
         for output in item.outputs:
             with contextlib.suppress(OutputRefused, RecipeUnusable):
                 yield self.path_of(item, output.path)
@@ -221,12 +221,12 @@ class Placement:
         if recipe_id is None:
             return self.default
         if recipe_id not in self._roots:
-            self._roots[recipe_id] = self._at_home(self._recipes.recipe(recipe_id).output)
+            self._roots[recipe_id] = self._at_home(self.recipes.recipe(recipe_id).output)
         return self._roots[recipe_id]
 
     def _at_home(self, kept: str) -> Path:
         """A root as a recipe names it."""
-        return self._recipes.home / kept
+        return self.recipes.home / kept
 
     def filled(self) -> dict[Path, int]:
         """How many items' outputs this brought to which output root."""

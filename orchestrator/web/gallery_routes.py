@@ -151,7 +151,7 @@ def _batch(shelf: Shelf, entries: Sequence[Entry]) -> GalleryBatch:
     addresses = (address for entry in entries if (address := image_of(entry).thumbnail) is not None)
     return GalleryBatch(
         batchId=shelf.id,
-        name=None if isinstance(source, OrphanedBatch) else source.record.name,
+        name=source.name if isinstance(source, OrphanedBatch) else source.record.name,
         state=shelf.state.number,
         prompt="\n".join(record.prompts[:1]),
         createdAt=shelf.at,

@@ -38,6 +38,7 @@ class _Info(msgspec.Struct, frozen=True):
     schema: str
     batch: str
     created_at: UtcTime
+    name: str | None = None
     ended_at: UtcTime | None = None
     template: str | None = None
     prompts: tuple[str, ...] = ()
@@ -64,6 +65,7 @@ class OrphanedBatch:
     """A batch that only its directory knows."""
 
     id: str
+    name: str | None
     state: WatchedState
     root: Path
     """The output directory of that state in which it lies."""
@@ -178,6 +180,7 @@ def _leftover(spot: _Spot) -> OrphanedBatch | None:
         return None
     return OrphanedBatch(
         id=info.batch,
+        name=info.name,
         state=spot.state,
         root=spot.root,
         directory=spot.folder,

@@ -11,12 +11,13 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from orchestrator.batches.batch_info import NAME, batch_info
+from orchestrator.recipes import Recipes
 from orchestrator.web.error_responses import Refused, errors
 from orchestrator.web.image_files import NOT_FOUND, disposition
 from orchestrator.web.image_routes import LibraryOf
 from orchestrator.web.library import Library
 from orchestrator.web.orphaned_batches import OrphanedBatch
-from orchestrator.web.states import WatchedBatch
+from orchestrator.web.states import WatchedBatch, WatchedState
 from orchestrator.web.zip_stream import names_in_zip, zipped
 from state.counts import Counts
 
@@ -34,7 +35,7 @@ def zip_of(batchId: str, library: LibraryOf, image: Annotated[list[str] | None, 
 
     A file that is not there any more is left out, and named in missing.txt.
     """
-    batch = _found(library, batchId)
+    found = _found(library, batchId)
     pictures = library.pictures(batchId)
     if image:
         if not pictures.keys() >= set(image):
@@ -42,10 +43,10 @@ def zip_of(batchId: str, library: LibraryOf, image: Annotated[list[str] | None, 
         pictures = {name: picture for name, picture in pictures.items() if name in image}
     if not pictures:
         raise Refused(404, "This batch has no pictures", "batchId")
-    directory = batch.directory if isinstance(batch, OrphanedBatch) else batch.record.directory
+    directory = found.directory if isinstance(found, OrphanedBatch) else found[1].record.directory
     names = names_in_zip((picture.path for picture in pictures.values()), directory)
     files = ((names[picture.path], picture.found()) for picture in pictures.values())
-    info = msgspec.json.format(msgspec.json.encode(_info(batch, names)), indent=2) + b"\n"
+    info = msgspec.json.format(msgspec.json.encode(_info(found, names)), indent=2) + b"\n"
     headers = {"Content-Disposition": disposition("attachment", f"{batchId}.zip")}
     return _Streamed(zipped(files, beside={NAME: info}), headers=headers)
 
@@ -66,22 +67,23 @@ class _Streamed(StreamingResponse):
             self._parts.close()
 
 
-def _found(library: Library, batch_id: str) -> WatchedBatch | OrphanedBatch:
-    found = library.watched.find(batch_id)
-    batch = found[1] if found is not None else library.orphaned_batches.batches().get(batch_id)
-    if batch is None:
+def _found(library: Library, batch_id: str) -> tuple[WatchedState, WatchedBatch] | OrphanedBatch:
+    found = library.watched.find(batch_id) or library.orphaned_batches.batches().get(batch_id)
+    if found is None:
         raise Refused(404, "Batch not found", "batchId")
-    return batch
+    return found
 
 
-def _info(batch: WatchedBatch | OrphanedBatch, names: Mapping[str, str]) -> dict[str, Any]:
+def _info(found: tuple[WatchedState, WatchedBatch] | OrphanedBatch, names: Mapping[str, str]) -> dict[str, Any]:
     """What is known of the batch now. Its files have the names that they have in the archive, if they are in it."""
-    if isinstance(batch, OrphanedBatch):
-        info: dict[str, Any] = batch.read_info()
+    if isinstance(found, OrphanedBatch):
+        info: dict[str, Any] = found.read_info()
     else:
+        state, batch = found
         items, ends = batch.items, batch.batch.ends
         ended_at = ends[-1].at if ends and not Counts.of(items).remaining else None
-        info = batch_info(batch.record, items, ended_at=ended_at)
+        template_of = Recipes(state.parts.recipes, state.path.parent).workflow_name
+        info = batch_info(batch.record, items, ended_at=ended_at, template_of=template_of)
     images = info.get("images")
     listed = [image for image in images if isinstance(image, dict)] if isinstance(images, list) else []
     return info | {"images": [image | {"file": names.get(str(image.get("file")))} for image in listed]}

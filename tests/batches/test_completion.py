@@ -164,9 +164,18 @@ def test_the_info_tells_of_every_picture_and_goes_with_the_batch(scene: Scene) -
     assert (told["schema"], told["batch"], told["ended_at"]) == ("burst.batch-info/1", "b1", "2030-01-01T12:00:00Z")
     assert (told["prompts"], told["seeds"], told["parameters"]) == (["a fox"], [41, 42], {"cfg": 7.5})
     assert told["images"] == [
-        {"file": "b1/001.png", "index": 1, "seed": 41, "status": "completed", "seconds": 3.0},
-        {"file": None, "index": 2, "seed": 42, "status": "failed", "seconds": None, "error": "out of luck"},
+        {"file": "b1/001.png", "index": 1, "seed": 41, "recipe": None, "status": "completed", "seconds": 3.0},
+        {
+            "file": None,
+            "index": 2,
+            "seed": 42,
+            "recipe": None,
+            "status": "failed",
+            "seconds": None,
+            "error": "out of luck",
+        },
     ]
+    assert (told["recipe"], told["recipes"]) == (None, {})
     assert told["totals"] == {
         "items": 2,
         "pending": 0,

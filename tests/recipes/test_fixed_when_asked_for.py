@@ -48,8 +48,37 @@ def test_a_batch_that_waits_is_made_with_its_own_workflow_after_another_init(
     steps = {name: {project.steps_of(item) for item in of(project, name)} for name in ("A", "B", batch["batch"])}
     assert steps == {"A": {2}, "B": {3}, batch["batch"]: {2}}
     info = json.loads((Path(batch["directory"]) / "batch_info.json").read_text())
-    assert info["template"] == "a.json"
+    (record,) = (one.record for one in project.batches())
+    assert (info["template"], info["recipe"]) == ("a.json", record.recipe)
+    assert info["recipes"] == {record.recipe: {"template": "a.json", "items": 8}}
     assert rendered_once(sandbox, project)
+
+
+@KILLED
+def test_batch_info_tells_what_each_image_is_made_with_after_an_update(
+    project: RecipeProject, sandbox: Sandbox, killed: bool
+) -> None:
+    """The request is told of as it was made, the images as they are."""
+    project.workflow("a.json", steps=2)
+    project.workflow("b.json", steps=3)
+    words = ["--prompt", "a fox", "--count", "8", "--layout", "batch", "--name", "foxes", "--template", "a.json"]
+    batch = project.call("generate", *words, "--queue-only").report
+    project.call("run", "-n", "2")
+    path = Path(batch["directory"]) / "batch_info.json"
+    (record,) = (one.record for one in project.batches())
+    assert json.loads(path.read_text())["recipes"] == {record.recipe: {"template": "a.json", "items": 8}}
+    project.call("update", "foxes", "--template", "b.json")
+    project.run_to_the_end(killed=killed)
+    info = json.loads(path.read_text())
+    assert (info["name"], info["template"], info["recipe"]) == ("foxes", "a.json", record.recipe)
+    (other,) = (recipe for recipe in info["recipes"] if recipe != record.recipe)
+    assert info["recipes"] == {
+        record.recipe: {"template": "a.json", "items": 2},
+        other: {"template": "b.json", "items": 6},
+    }
+    told = {image["index"]: info["recipes"][image["recipe"]]["template"] for image in info["images"]}
+    steps = {item.index: project.steps_of(item) for item in project.items()}
+    assert {index: {2: "a.json", 3: "b.json"}[made] for index, made in steps.items()} == told
 
 
 @KILLED

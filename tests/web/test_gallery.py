@@ -249,7 +249,8 @@ def left_behind(album: Album, name: str = "old", *, count: int = 2) -> Path:
     folder = album.output / "batches" / name
     record = album.log.read()[name].record
     told = [item for item in album.store.items() if item.batch == name]
-    info = batch_info.batch_info(record, told, ended_at=NOON) | {"parameters": {"model": "old.safetensors"}}
+    info = batch_info.batch_info(record, told, ended_at=NOON, template_of=lambda recipe: None)
+    info |= {"parameters": {"model": "old.safetensors"}, "name": "foxes"}
     (folder / batch_info.NAME).write_bytes(msgspec.json.encode(info))
     return folder
 
@@ -275,6 +276,7 @@ def test_a_batch_that_no_state_knows_is_shown_read_only(album: Album) -> None:
         assert shown.get("/api/batches/old/images/2")["parameters"] == {"model": "old.safetensors"}
         (batch,) = [one for one in shown.get("/api/gallery/batches")["batches"] if one["readOnly"]]
         assert (batch["batchId"], batch["status"], batch["pictures"]) == ("old", "complete", 2)
+        assert batch["name"] == "foxes"
         assert shown.http.get("/api/batches/old/zip").status_code == 200
         before = album.files()
         assert shown.delete("/api/batches/old").status_code == 409

@@ -335,7 +335,7 @@ def test_batches_with_a_way_to_each_and_a_way_to_be_rid_of_it(visit: Callable[..
 def test_what_no_state_knows_is_looked_at_and_not_deleted(open_page: Callable[..., Any], album: Album) -> None:
     fill(album, "old", count=1)
     record = album.log.read()["old"].record
-    info = batch_info.batch_info(record, list(album.store.items()), ended_at=NOON)
+    info = batch_info.batch_info(record, list(album.store.items()), ended_at=NOON, template_of=lambda recipe: None)
     (album.output / "batches/old" / batch_info.NAME).write_bytes(msgspec.json.encode(info))
     shutil.rmtree(album.store.checkpoint_directory)
     album.state.unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class TwoRoots(Album):
 
     def fill(self, batch: str, *roots: str) -> None:
         """One item for each root; they are called as in every other batch."""
-        ids = [self.store.recipes.add(Recipe(output=root), None).id for root in roots]
+        ids = [self.store.recipes.add(Recipe(output=root, workflow_name=f"{root}.json"), None).id for root in roots]
         self.add(batch, [{"seed": 1}] * len(roots), layout="gallery", directory="same", recipe=ids[0])
         for index, (root, recipe) in enumerate(zip(roots, ids, strict=True), 1):
             key, self.output = f"{batch}/{index:03}", self.home / root
@@ -88,7 +89,13 @@ def test_a_download_has_the_batchs_own_files(shown: Gallery, batch: str) -> None
     assert archive.namelist() == ["image_001.png", "image_002.png", "batch_info.json"]
     roots = [WHERE[f"{batch}/{number}"] for number in (1, 2)]
     assert [archive.read(name) for name in archive.namelist()[:2]] == [png(COLOURS[root]) for root in roots]
-    assert [image["file"] for image in json.loads(archive.read("batch_info.json"))["images"]] == archive.namelist()[:2]
+    info = json.loads(archive.read("batch_info.json"))
+    assert [image["file"] for image in info["images"]] == archive.namelist()[:2]
+    used = Counter(image["recipe"] for image in info["images"])
+    assert {recipe: one["items"] for recipe, one in info["recipes"].items()} == used
+    assert [info["recipes"][image["recipe"]]["template"] for image in info["images"]] == [
+        f"{one}.json" for one in roots
+    ]
 
 
 def test_a_batch_under_way_names_its_directories(shown: Gallery, album: TwoRoots) -> None:
