@@ -23,7 +23,7 @@ from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstRecord
 from state.counts import Counts
 from state.holder import Holder
-from state.item import Item, Status
+from state.item import DUE, Item, Status
 from state.open_store import open_store
 from state.store import Follower, Store
 
@@ -211,7 +211,7 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
     pace = pace_of(store, records)
     there = [batch for batch in store.batches.read().values() if not batch.gone]
     unused = records[-1].set_aside if records else ()
-    set_aside = waiting_for(unused, store)
+    set_aside = waiting_for(unused, store.items(*DUE))
     waiting = sum(one.items for one in set_aside)
     following = tuple(item.key for item in store.due(3, accept=usable(unused)))
     counts = store.counts()

@@ -5,17 +5,18 @@ from __future__ import annotations
 import shlex
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import ConfigurationError
 from orchestrator.formatting import counted
 from state.burst_record import SetAsideRecord
 from state.counts import Counts
-from state.item import Item, Status
+from state.item import DUE, Item, Status
 from state.store import Store
 
-CHANGES = "[--template NAME] [--output DIR]"
+_CHANGES = "[--template NAME] [--bind NAME=NODE.INPUT] [--server NAME] [--output DIR]"
 _LISTED_BATCHES = 3
 _LISTED_COMMANDS = 3
 
@@ -33,12 +34,15 @@ class SetAside(SetAsideRecord, frozen=True, kw_only=True):
     batches: tuple[str, ...] = ()
     """The batches they belong to."""
 
-    @property
-    def next(self) -> str:
-        """The command that gives pending items another recipe, with what there is to fill in; sent ones keep theirs."""
+    def command(self, state: Path | None = None) -> str:
+        """The command that gives pending items another recipe, with what there is to fill in; submitted ones keep theirs.
+
+        `state`: named in it, unless it is None.
+        """
+        named = ("--state", str(state)) if state is not None else ()
         if self.items == self.submitted:
-            return "burst run"
-        return f"burst update --made-with {shlex.quote(self.name)} {CHANGES}"
+            return shlex.join(["burst", "run", *named])
+        return f"{shlex.join(['burst', 'update', '--made-with', self.name, *named])} {_CHANGES}"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -49,7 +53,7 @@ class SetAside(SetAsideRecord, frozen=True, kw_only=True):
             "items": self.items,
             "submitted": self.submitted,
             "batches": list(self.batches),
-            "next": self.next,
+            "next": self.command(),
         }
 
     def as_text(self) -> str:
@@ -117,18 +121,21 @@ class SetAsideRecipes:
 
     def report(self, store: Store) -> tuple[SetAside, ...]:
         """What is set aside, with the pending items that wait for it. Reads them all; for the end of a run."""
-        return waiting_for(self.records(), store)
+        return waiting_for(self.records(), store.items(*DUE))
 
 
-def waiting_for(records: Sequence[SetAsideRecord], store: Store) -> tuple[SetAside, ...]:
-    """The items that recipes set aside keep waiting; those with a like reason together, none without items."""
+def waiting_for(records: Sequence[SetAsideRecord], remaining: Iterable[Item]) -> tuple[SetAside, ...]:
+    """The items that recipes set aside keep waiting; those with a like reason together, none without items.
+
+    `remaining` is not read where nothing is set aside.
+    """
     if not records:
         return ()
     found = {(one.recipe, one.template): one for one in records}
     items: Counter[tuple[str, str]] = Counter()
     submitted: Counter[tuple[str, str]] = Counter()
     batches: dict[tuple[str, str], dict[str, None]] = {}
-    for item in store.items(Status.PENDING, Status.SUBMITTED):
+    for item in remaining:
         one = found.get(_key(item))
         if one is not None and (one.output is not None or item.status is Status.PENDING):
             items[one.name, one.reason] += 1
@@ -163,7 +170,7 @@ def next_step(found: Sequence[SetAside], *, then: str = "burst run") -> str:
     changing = [one for one in found if one.items > one.submitted]
     if not changing:
         return f"fix what is named above; then `{then}`"
-    commands = " and ".join(f"`{one.next}`" for one in changing[:_LISTED_COMMANDS])
+    commands = " and ".join(f"`{one.command()}`" for one in changing[:_LISTED_COMMANDS])
     more = " and so on" if len(changing) > _LISTED_COMMANDS else ""
     return f"fix what is named above, or give the items another recipe ({commands}{more}); then `{then}`"
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import templates
 from orchestrator.changed_workflows import ChangedWorkflow
-from orchestrator.cycle.set_aside import CHANGES, SetAside
+from orchestrator.cycle.set_aside import SetAside
 from orchestrator.doctor.diagnosis import Check, Verdict, command
 from orchestrator.doctor.survey import DueItems
 from orchestrator.errors import BurstError, RecipeUnusable
 from orchestrator.formatting import counted
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import LoadedRecipe
-from orchestrator.settings import Settings
+from orchestrator.settings import DEFAULT_STATE, Settings
 from state.item import Item, Status
 from templates import Finding, Workflow
 
@@ -120,9 +120,7 @@ def check_changed(state: Path, changed: Sequence[ChangedWorkflow]) -> Iterator[C
 def check_set_aside(state: Path, found: Sequence[SetAside]) -> Iterator[Check]:
     """Recipes that the last burst could not use."""
     for one in found:
-        remedy = f"{command('update', state, '--made-with', one.name)} {CHANGES}"
-        if one.items == one.submitted:
-            remedy = command("run", state)
+        remedy = one.command(state if state != Path(DEFAULT_STATE) else None)
         yield Check("recipe", "problem", one.as_text(), remedy)
 
 

@@ -64,6 +64,30 @@ class Started(BaseModel):
     estimateKnown: bool
 
 
+class BatchName(BaseModel):
+    """A batch by its id, and by the name that it was given, if any."""
+
+    batchId: str
+    name: str | None
+
+
+class SetAsideRecipe(BaseModel):
+    """A recipe that the last burst could not use. Its items stay pending, and nobody is charged."""
+
+    recipe: str | None
+    """Its id; None for what items without a recipe are made with."""
+    workflow: str
+    """Where its workflow came from."""
+    reason: str
+    """Why it cannot be used, and what to do about that."""
+    items: int
+    """How many pending items wait for it."""
+    batches: list[BatchName]
+    """The batches that they belong to."""
+    next: str
+    """The command that gives them another recipe, with what there is to fill in."""
+
+
 class Image(BaseModel):
     """One picture of a batch, or the place of one that is not there yet."""
 
@@ -103,6 +127,8 @@ class Progress(BaseModel):
     directory: str
     message: str | None
     """Why it does not go on, where it does not."""
+    setAside: list[SetAsideRecipe]
+    """Recipes of its pending items that the last burst could not use; `items` are those of this batch."""
 
 
 class CompletedBatch(BaseModel):

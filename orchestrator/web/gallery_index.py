@@ -31,6 +31,7 @@ class Entry:
     """One picture. Times are aware UTC."""
 
     picture: Picture
+    batch_name: str | None
     order: Order
     """When it was completed; then its batch, its item's place in it, and its own in that."""
     prompt: str
@@ -223,6 +224,7 @@ def _entries(state: WatchedState, record: BatchRecord, item: Item, common: Mappi
         picture = Picture(state, record.batch, name, item, output.path, output.sha256, output.bytes)
         yield Entry(
             picture=picture,
+            batch_name=record.name,
             order=(item.completed_at or record.created_at, record.batch, item.index or 0, number),
             prompt=prompt,
             seed=seed if isinstance(seed, int) else None,
@@ -242,6 +244,7 @@ def _left_shelf(left: OrphanedBatch) -> Shelf:
     entries = [
         Entry(
             picture=one.picture,
+            batch_name=left.name,
             order=(left.ended_at or left.created_at, left.id, one.index, number),
             prompt=prompt,
             seed=one.seed,

@@ -126,6 +126,7 @@ def image_of(entry: Entry) -> GalleryImage:
     url, thumbnail = addresses_of(picture.batch_id, picture.image, picture.path, picture.version)
     return GalleryImage(
         batchId=picture.batch_id,
+        batchName=entry.batch_name,
         image=picture.image,
         state=picture.state.number,
         thumbnail=thumbnail,

@@ -14,6 +14,7 @@ class GalleryImage(BaseModel):
     """One picture among many."""
 
     batchId: str
+    batchName: str | None
     image: str
     state: int
     thumbnail: str | None

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
+from orchestrator.cycle.set_aside import SetAside, waiting_for
 from orchestrator.servers import canonical_name
 from orchestrator.statistics import pictures_of
-from orchestrator.web.batch_schemas import BatchProgress, BatchStatus, CompletedBatch, Image, Progress
+from orchestrator.web.batch_schemas import (
+    BatchName,
+    BatchProgress,
+    BatchStatus,
+    CompletedBatch,
+    Image,
+    Progress,
+    SetAsideRecipe,
+)
 from orchestrator.web.image_files import addresses_of, image_id, version_of
 from orchestrator.web.states import WatchedBatch, WatchedState
 from state.counts import Counts
-from state.item import PRIORITIES, Item, Status
+from state.item import DUE, PRIORITIES, Item, Status
 
 
 def status_of(counts: Counts) -> BatchStatus:
@@ -55,7 +64,29 @@ def progress_of(state: WatchedState, batch: WatchedBatch, *, message: str | None
         parameters=batch.record.parameters,
         directory=", ".join(state.placement.shown_directories(batch.record, items)),
         message=message if counts.remaining else None,
+        setAside=set_aside_of(state, waiting_for(state.set_aside, _remaining(items))),
     )
+
+
+def set_aside_of(state: WatchedState, recipes: Sequence[SetAside]) -> list[SetAsideRecipe]:
+    """As the API names them."""
+    known = state.batches() if recipes else {}
+    return [
+        SetAsideRecipe(
+            recipe=one.recipe,
+            workflow=one.name,
+            reason=one.reason,
+            items=one.items,
+            batches=[BatchName(batchId=name, name=name_of(known, name)) for name in one.batches],
+            next=one.command(state.path),
+        )
+        for one in recipes
+    ]
+
+
+def name_of(batches: Mapping[str, WatchedBatch], batch_id: str) -> str | None:
+    """What the batch's user calls it."""
+    return batches[batch_id].record.name if batch_id in batches else None
 
 
 def completed_of(batch: WatchedBatch) -> CompletedBatch:
@@ -83,23 +114,27 @@ def images_of(batch: WatchedBatch) -> list[Image]:
 
 
 def seconds_left(state: WatchedState, batch: WatchedBatch) -> float | None:
-    """Seconds until its last item is done, other batches that come before it included; None without a known pace."""
-    own = Counts.of(batch.items)
+    """Seconds until its last item is done, other batches that come before it included; None without a known pace.
+
+    Items whose recipe is set aside are left out; None where no others are left.
+    """
+    own, waiting = Counts.of(batch.items), state.waiting.by_batch
     if not own.remaining:
         return 0.0
     pace = _pace(state, batch)
-    if pace is None:
+    due = own.pending - waiting.get(batch.id, 0)
+    if pace is None or not (due or own.submitted):
         return None
     others = state.batches()
     before = [
-        count
+        count - waiting.get(name, 0)
         for name, count in state.pending().items()
         if name != batch.id and name in others and _turn(others[name]) < _turn(batch)
     ]
     out = state.store.counts().submitted if state.store is not None else 0
     # What is out is rendered before anything pending is; where none of ours is pending, only ours count.
-    ahead = out + sum(before) if own.pending else own.submitted
-    return pace * (own.pending + ahead)
+    ahead = out + sum(before) if due else own.submitted
+    return pace * (due + ahead)
 
 
 def _turn(batch: WatchedBatch) -> tuple[int, datetime]:
@@ -131,6 +166,10 @@ def _images(batch_id: str, item: Item) -> list[Image]:
         url, thumbnail = addresses_of(batch_id, name, picture.path, version_of(picture.sha256))
         found.append(said.model_copy(update={"image": name, "thumbnail": thumbnail, "url": url}))
     return found or [said]
+
+
+def _remaining(items: Sequence[Item]) -> Iterator[Item]:
+    return (item for item in items if item.status in DUE)
 
 
 def _numbers(items: Sequence[Item], status: Status) -> list[int]:

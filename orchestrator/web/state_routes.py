@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -16,10 +17,11 @@ from orchestrator.retries import retry
 from orchestrator.servers import Server
 from orchestrator.settings import Settings
 from orchestrator.web.batch_routes import SupervisorOf, WatchedStatesOf, state_numbered
-from orchestrator.web.batch_schemas import Asking
+from orchestrator.web.batch_schemas import Asking, SetAsideRecipe
 from orchestrator.web.batch_start import PATIENCE_SECONDS
 from orchestrator.web.error_responses import errors
-from orchestrator.web.states import WatchedState
+from orchestrator.web.progress import name_of, set_aside_of
+from orchestrator.web.states import WatchedBatch, WatchedState
 from orchestrator.web.supervisor import Supervisor
 from orchestrator.web.ttl_cache import TtlCache
 from state.burst_record import BurstRecord
@@ -53,6 +55,7 @@ class FailedItem(BaseModel):
 
     item: str
     batchId: str | None
+    batchName: str | None
     prompt: str | None
     kind: str
     message: str
@@ -97,10 +100,13 @@ class StateDetails(StateSummary):
 
     secondsPerItem: float | None
     secondsLeft: float | None
+    """Until all that a burst can render is done; None where that is nothing, or no pace is known."""
     bursts: list[Burst]
     """Oldest first, the last hundred, with the one at work."""
     failed: list[FailedItem]
     """The first hundred."""
+    setAside: list[SetAsideRecipe]
+    """Recipes that the last burst could not use, with the items that wait for them."""
     limit: Limit | None
     outputDirectory: str
     template: str | None
@@ -141,14 +147,17 @@ def get_state(number: int, watched: WatchedStatesOf, supervisor: SupervisorOf) -
     state = state_numbered(watched, number)
     summary = _summary(state, supervisor)
     records = state.bursts
+    waiting = state.waiting
     remaining = state.store.counts().remaining if state.store is not None else 0
     failed = state.store.items(Status.FAILED) if state.store is not None else ()
+    batches = state.batches()
     return StateDetails(
         **summary.model_dump(),
         secondsPerItem=state.pace,
-        secondsLeft=None if state.pace is None else state.pace * remaining,
+        secondsLeft=_seconds_left(state.pace, remaining, waiting.count),
         bursts=[*map(_burst, records[-_BURSTS_SHOWN:]), *_unrecorded(state.parts.run_lock(), records)],
-        failed=[_failed(item) for _, item in zip(range(_FAILED_SHOWN), failed, strict=False)],
+        failed=[_failed(item, batches) for _, item in zip(range(_FAILED_SHOWN), failed, strict=False)],
+        setAside=set_aside_of(state, waiting.recipes),
         limit=_limit(learned_limit(records)),
         outputDirectory=str(state.settings.output_dir),
         template=state.settings.template,
@@ -223,10 +232,16 @@ def _limit(limit: LearnedLimit | None) -> Limit | None:
     return Limit(seconds=limit.seconds, usableSeconds=limit.usable_seconds, kills=limit.kills)
 
 
-def _failed(item: Item) -> FailedItem:
+def _seconds_left(pace: float | None, remaining: int, waiting: int) -> float | None:
+    """`waiting`: how many of the remaining items have a recipe that is set aside."""
+    return None if pace is None or 0 < remaining <= waiting else pace * (remaining - waiting)
+
+
+def _failed(item: Item, batches: Mapping[str, WatchedBatch]) -> FailedItem:
     return FailedItem(
         item=item.key,
         batchId=item.batch,
+        batchName=name_of(batches, item.batch) if item.batch is not None else None,
         prompt=item.prompt_text,
         kind=item.error.kind if item.error else "unknown",
         message=item.error.message if item.error else "",

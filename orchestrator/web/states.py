@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.cycle.pacing import seconds_per_item
+from orchestrator.cycle.set_aside import SetAside, usable, waiting_for
 from orchestrator.errors import BurstError, RequestConflict
 from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Overrides, Settings, load_settings
 from state.batch import Batch, BatchRecord
-from state.burst_record import BurstRecord
+from state.burst_record import BurstRecord, SetAsideRecord
 from state.item import Item, Status
 from state.open_store import open_store, parts_of
 from state.store import Store
@@ -42,6 +44,19 @@ class WatchedBatch:
     def items(self) -> list[Item]:
         """In the batch's order."""
         return sorted(self.by_key.values(), key=lambda item: (item.index or 0, item.key))
+
+
+@dataclass(frozen=True)
+class WaitingItems:
+    """Pending items whose recipe the last burst set aside."""
+
+    recipes: tuple[SetAside, ...] = ()
+    by_batch: Mapping[str, int] = field(default_factory=dict)
+    """How many, by the batch's id, where there are any."""
+
+    @property
+    def count(self) -> int:
+        return sum(one.items for one in self.recipes)
 
 
 class WatchedState:
@@ -71,6 +86,7 @@ class WatchedState:
         self._bursts_stamp: Hashable = None
         self._bursts: list[BurstRecord] = []
         self._pace: float | None = None
+        self._waiting: tuple[Hashable, WaitingItems] = (None, WaitingItems())
         self.version = 0
         """Another number after every refresh that brought something."""
 
@@ -115,6 +131,26 @@ class WatchedState:
         with self._mutex:
             self._read_bursts()
             return self._pace
+
+    @property
+    def set_aside(self) -> tuple[SetAsideRecord, ...]:
+        """The recipes that the last burst could not use."""
+        bursts = self.bursts
+        return bursts[-1].set_aside if bursts else ()
+
+    @property
+    def waiting(self) -> WaitingItems:
+        """The items that wait for these recipes, as of the last refresh. Counted again only after a change."""
+        with self._mutex:
+            records = self.set_aside
+            seen = self.version, self._bursts_stamp
+            if self._waiting[0] != seen:
+                is_usable = usable(records)
+                pending = self._store.items(Status.PENDING) if self._store is not None else ()
+                items = [item for item in pending if not is_usable(item)] if is_usable is not None else []
+                by_batch = Counter(item.batch for item in items if item.batch is not None)
+                self._waiting = seen, WaitingItems(waiting_for(records, items), by_batch)
+            return self._waiting[1]
 
     def refresh(self) -> None:
         """Take in what others wrote. Errors: StateError."""

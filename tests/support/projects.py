@@ -33,6 +33,7 @@ AT_ONCE_SECONDS = 4.0
 that waits for what is in flight, which takes 10 s."""
 
 Graph = dict[str, Any]
+MISSING_CHECKPOINT = "nobody-has-this.safetensors"
 
 
 def small_template(*, batch_size: int = 1, save_nodes: int = 1, text: bool = False) -> Graph:
@@ -63,6 +64,13 @@ def small_template(*, batch_size: int = 1, save_nodes: int = 1, text: bool = Fal
         graph[str(9 + number)] = {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "x"}}
     if text:
         graph["20"] = {"class_type": "PreviewAny", "inputs": {"source": ["4", 0]}}
+    return graph
+
+
+def unusable_template() -> Graph:
+    """The same with a node that every server refuses and no item touches."""
+    graph = small_template()
+    graph["4"]["inputs"]["ckpt_name"] = MISSING_CHECKPOINT
     return graph
 
 

@@ -44,7 +44,7 @@ class Served:
             *(word for server in servers for word in ("--server", server)),
             *("--template", str(self._template), "--output", str(self.output), *options),
         ]
-        self._env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+        self.env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
         self._port = "0"
         self.start()
 
@@ -65,7 +65,7 @@ class Served:
         command += [word for state in self.states for word in ("--state", str(state))]
         with (self.home / "serve.err").open("ab") as errors:
             self._child = subprocess.Popen(
-                command, cwd=self.home, env=self._env, stdout=subprocess.PIPE, stderr=errors, text=True
+                command, cwd=self.home, env=self.env, stdout=subprocess.PIPE, stderr=errors, text=True
             )
         assert self._child.stdout is not None
         said = self._child.stdout.readline()
@@ -94,7 +94,7 @@ class Served:
     def burst(self, command: str, *words: str) -> dict[str, Any]:
         """Run `burst COMMAND WORDS` on its first state; returns the JSON output."""
         line = [sys.executable, "-m", "burst", command, *words, "--json", "--state", str(self.state), *self._tools]
-        out = subprocess.run(line, cwd=self.home, env=self._env, check=True, stdout=subprocess.PIPE, text=True).stdout
+        out = subprocess.run(line, cwd=self.home, env=self.env, check=True, stdout=subprocess.PIPE, text=True).stdout
         found: dict[str, Any] = json.loads(out)
         return found
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.chromium import chromium_path, running_chromium
-from support.projects import small_template
+from support.projects import small_template, unusable_template
 from support.serving import Served
 from support.waiting import wait_until
 
@@ -40,9 +40,13 @@ Scene = Callable[["Set", Any], Iterator[None]]
 class Set:
     """What the scenes are taken of."""
 
-    def __init__(self, sandbox: Sandbox, served: Served, picky: Served) -> None:
-        """`picky`: takes every seed for the number of steps, so that ComfyUI refuses 0 and large ones."""
-        self.sandbox, self.served, self.picky = sandbox, served, picky
+    def __init__(self, sandbox: Sandbox, served: Served, picky: Served, stuck: Served) -> None:
+        """`picky`: takes every seed for the number of steps, so that ComfyUI refuses 0 and large ones.
+
+        `stuck`: has a workflow that ComfyUI refuses.
+        """
+        self.sandbox, self.served, self.picky, self.stuck = sandbox, served, picky, stuck
+        stuck.burst("generate", "--prompt", PROMPT, "--count", "4", "--name", "lighthouses", "--queue-only")
         self.complete = served.made(PROMPT, count=8)
         self.partial = picky.made(PROMPT, count=4, seedMode="incremental", baseSeed=0)
         self.failed = picky.made(PROMPT, count=3)
@@ -164,6 +168,18 @@ def gallery(_: Set, page: Any) -> Iterator[None]:
     yield
 
 
+def set_aside(scene: Set, page: Any) -> Iterator[None]:
+    page.goto(f"{scene.stuck.url}/?batch=lighthouses")
+    page.locator("#set-aside li").wait_for()
+    yield
+
+
+def states_set_aside(scene: Set, page: Any) -> Iterator[None]:
+    page.goto(f"{scene.stuck.url}/states")
+    page.locator("#set-aside li").wait_for()
+    yield
+
+
 def states(scene: Set, page: Any) -> Iterator[None]:
     page.goto(f"{scene.picky.url}/states")
     page.get_by_text("the server rejected the prompt").first.wait_for()
@@ -186,6 +202,8 @@ SCENES: tuple[Scene, ...] = (
     away,
     gallery,
     states,
+    set_aside,
+    states_set_aside,
 )
 
 
@@ -205,12 +223,14 @@ def staged() -> Iterator[tuple[Set, Callable[..., Any]]]:
     with (
         tempfile.TemporaryDirectory() as home,
         tempfile.TemporaryDirectory() as other,
+        tempfile.TemporaryDirectory() as third,
         Sandbox(SandboxSettings()) as sandbox,
         Served(Path(home), servers=[sandbox.url], template=template) as served,
         Served(Path(other), servers=[sandbox.url], template=template, options=binding) as picky,
+        Served(Path(third), servers=[sandbox.url], template=unusable_template()) as stuck,
         running_chromium(chromium_path() or "chromium") as browser,
     ):
-        stage = Set(sandbox, served, picky)
+        stage = Set(sandbox, served, picky, stuck)
         yield stage, lambda **look: browser.new_context(base_url=served.url, **look).new_page()
 
 

@@ -13,7 +13,7 @@ import pytest
 from orchestrator.web.progress import completed_of, progress_of, seconds_left
 from orchestrator.web.states import WatchedBatch, WatchedState, WatchedStates
 from state.batch import BatchRecord
-from state.burst_record import BurstRecord
+from state.burst_record import BurstRecord, SetAsideRecord
 from state.item import ErrorRecord, Item, OutputRecord, Status
 from state.open_store import open_store
 from state.store import Change
@@ -162,6 +162,31 @@ def test_what_comes_before_is_waited_for_and_what_comes_after_is_not(scene: Scen
     assert [scene.left(name) for name in ("own", "new", "old")] == [2, 5, 9]
     scene.add("urgent", "p", priority="urgent")
     assert [scene.left(name) for name in ("urgent", "own", "new", "old")] == [1, 3, 6, 10]
+
+
+def test_what_a_recipe_set_aside_keeps_waiting_is_not_waited_for(scene: Scene) -> None:
+    scene.add("before", "ppp")
+    scene.add("own", "ppps")
+    scene.add("stuck", "pp")
+    for key in ("before/1", "own/1", "stuck/1", "stuck/2"):
+        scene.store.apply(
+            [Change(key, Status.PENDING, lambda item: msgspec.structs.replace(item, recipe="r", template=None))]
+        )
+    scene.pace(1.0)
+    assert scene.left("own") == 3 + 3 + 1
+    unused = SetAsideRecord(recipe="r", name="w.json", reason="its workflow is gone")
+    scene.store.bursts.append(
+        BurstRecord(
+            burst="b", started_at=AT, ended_at=AT, ended="done", size=1, completed=1, seconds=1, set_aside=(unused,)
+        )
+    )
+    assert scene.left("own") == 2 + 2 + 1
+    assert scene.left("stuck") is None
+    (one,) = progress_of(*scene.found("own")).setAside
+    assert (one.items, [batch.batchId for batch in one.batches]) == (1, ["own"])
+    scene.store.apply([Change("own/1", Status.PENDING, lambda item: msgspec.structs.replace(item, recipe="another"))])
+    assert scene.left("own") == 3 + 2 + 1
+    assert progress_of(*scene.found("own")).setAside == []
 
 
 def test_what_is_out_comes_first_whosever_it_is(scene: Scene) -> None:

@@ -23,7 +23,7 @@ from orchestrator.settings import Overrides, Settings
 from orchestrator.web import state_routes
 from orchestrator.web.state_routes import ServerQueues
 from orchestrator.web.states import WatchedStates
-from state.burst_record import BurstRecord
+from state.burst_record import BurstRecord, SetAsideRecord
 from state.item import ErrorRecord, Item, Status
 from state.open_store import open_store, parts_of
 from state.store import Change
@@ -282,6 +282,23 @@ def test_the_last_hundred_bursts_and_the_first_hundred_failures(idle: Front) -> 
     assert [one["burst"] for one in found["bursts"]] == [f"b{number}" for number in range(20, 120)]
     assert (len(found["failed"]), found["failed"][0]["item"]) == (100, "x000")
     assert (found["secondsPerItem"], found["secondsLeft"]) == (4.0, 12.0), "what is out is left too"
+
+
+def test_the_time_that_is_left_is_of_what_a_burst_can_render(idle: Front) -> None:
+    fill(idle, pending=3)
+    unused = SetAsideRecord(template="w.json", name="w.json", reason="it is gone")
+    burst = {"started_at": AT, "ended_at": AT, "ended": "done", "size": 1, "completed": 1, "seconds": 4.0}
+    parts_of(idle.states[0]).bursts.append(BurstRecord(burst="b0", set_aside=(unused,), **burst))  # type: ignore[arg-type]
+    edit = lambda item: msgspec.structs.replace(item, template="w.json")  # noqa: E731
+    found = []
+    with open_store(idle.states[0]) as store:
+        for number in range(3):
+            found.append(state(idle))
+            store.apply([Change(f"due{number}", Status.PENDING, edit)])
+    found.append(state(idle))
+    assert [one["secondsLeft"] for one in found] == [12.0, 8.0, 4.0, None]
+    assert [sum(recipe["items"] for recipe in one["setAside"]) for one in found] == [0, 1, 2, 3]
+    assert found[-1]["setAside"][0]["batches"] == []
 
 
 def test_a_killed_burst_that_is_recorded_is_shown_once(idle: Front) -> None:

@@ -41,6 +41,7 @@ export class BatchView {
     this.article.hidden = false;
     say(byId("batch-title"), prompt ?? "");
     say(byId("batch-parameters"), "");
+    name(null);
     this.card.begin(started);
     byId("progress").hidden = !started;
     // The button that had the focus is gone with the form.
@@ -80,10 +81,11 @@ export class BatchView {
     if (this.unheard) notify(this.alert, "");
     this.unheard = false;
     say(byId("batch-title"), answer.prompt);
+    name(answer.name);
     say(byId("batch-parameters"), parametersLine(answer.parameters));
     const ended = ENDED.includes(progress.status);
     const done = ended ? "" : `${progress.completedImages}/${progress.totalImages} · `;
-    document.title = `${done}${answer.prompt.slice(0, 60)} · Burst`;
+    document.title = `${done}${(answer.name ?? answer.prompt).slice(0, 60)} · Burst`;
     if (ended) this.#ended(answer);
     else {
       byId("progress").hidden = false;
@@ -145,6 +147,12 @@ export class BatchView {
       button.disabled = false;
     }
   }
+}
+
+/** Show what the batch is called, if it was given a name. @param {string | null} name */
+function name(name) {
+  byId("batch-name").hidden = !name;
+  say(byId("batch-name"), name ? `Batch ${name}` : "");
 }
 
 /**

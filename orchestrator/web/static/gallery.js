@@ -6,7 +6,7 @@ import { byId, notify, onRetry, say } from "./dom.js";
 import { Endless } from "./endless.js";
 import { batchRow, keyOfImage, pictureTile } from "./tiles.js";
 import { Viewer } from "./viewer.js";
-import { counted } from "./words.js";
+import { counted, titleOf } from "./words.js";
 
 const TYPING_MILLISECONDS = 250;
 const FIELDS = ["text", "model", "from", "to", "state", "view"];
@@ -133,7 +133,7 @@ function forget(isGone) {
 async function remove(batch) {
   const text = `All of its pictures (${batch.completedImages}) are removed from the disk, with what is known of them.`;
   const title = "Delete this batch?";
-  const done = await confirmed(title, `${batch.prompt}\n${text}`, () => deleteBatch(batch.batchId));
+  const done = await confirmed(title, `${titleOf(batch)}\n${text}`, () => deleteBatch(batch.batchId));
   if (!done) return;
   forget((one) => one.batchId === batch.batchId);
   if (done.kept.length) notify(byId("gallery-alert"), "Files that were changed since, or are others' too, stay", done.kept.join(", "));

@@ -2,6 +2,7 @@
 
 import { byId, say } from "./dom.js";
 import { Shots } from "./shots.js";
+import { beyond, unusable } from "./unusable.js";
 import { duration } from "./words.js";
 
 /** The card that is shown while a batch is not done. */
@@ -11,6 +12,8 @@ export class ProgressCard {
     this.card = byId("progress");
     this.button = byId("cancel");
     this.shots = new Shots(byId("shots"), byId("shots-scroller"));
+    /** The recipes set aside that are shown, as JSON: what is the same is not read out again. */
+    this.waitsFor = "[]";
     this.button.addEventListener("click", cancel);
   }
 
@@ -20,6 +23,8 @@ export class ProgressCard {
     this.cancelling(false);
     say(byId("where"), "");
     say(byId("message"), "");
+    byId("message").hidden = true;
+    this.#setAside([]);
     say(byId("time-left"), "");
     if (started) this.#begun(started.queuedImages, started.estimateKnown === false ? null : started.estimatedTime);
   }
@@ -31,8 +36,10 @@ export class ProgressCard {
     say(byId("where"), where(progress, done));
     this.#bar(done, progress.totalImages);
     say(byId("time-left"), timeLeft(answer.estimatedSecondsRemaining));
-    byId("message").hidden = !answer.message;
-    say(byId("message"), answer.message ?? "");
+    const message = beyond(answer.message, answer.setAside);
+    byId("message").hidden = !message;
+    say(byId("message"), message);
+    this.#setAside(answer.setAside);
     this.shots.show(images, progress.currentImage);
   }
 
@@ -47,6 +54,15 @@ export class ProgressCard {
     say(byId("where"), `Queued: ${count} images`);
     this.#bar(0, count);
     say(byId("time-left"), timeLeft(seconds));
+  }
+
+  /** @param {any[]} recipes that its items wait for */
+  #setAside(recipes) {
+    const seen = JSON.stringify(recipes);
+    if (seen === this.waitsFor) return;
+    this.waitsFor = seen;
+    byId("set-aside").hidden = !recipes.length;
+    byId("set-aside-list").replaceChildren(...recipes.map((one) => unusable(one, { linked: false })));
   }
 
   /** @param {number} done @param {number} total */

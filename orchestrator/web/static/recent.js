@@ -2,6 +2,7 @@
 
 import { recentBatches } from "./api.js";
 import { byId, make, say } from "./dom.js";
+import { titleOf } from "./words.js";
 
 /** Ask for them and list them. */
 export async function showRecent() {
@@ -28,7 +29,7 @@ function entry(batch) {
   return make(
     "li",
     {},
-    make("a", { href: address }, batch.prompt || batch.batchId),
+    make("a", { href: address }, titleOf(batch)),
     make(
       "p",
       { className: "row small soft" },

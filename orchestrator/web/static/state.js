@@ -3,6 +3,7 @@
 import { retryItems, serversOf, stateOf } from "./api.js";
 import { byId, make, notify, onRetry, say } from "./dom.js";
 import { poll } from "./polling.js";
+import { beyond, unusable } from "./unusable.js";
 import { counted, duration } from "./words.js";
 
 const STATUSES = ["completed", "submitted", "pending", "failed", "cancelled"];
@@ -56,6 +57,7 @@ function show(state) {
   say(byId("path"), state.path);
   showWorking(state);
   showCounts(state);
+  showSetAside(state);
   showBursts(state);
   showFailed(state);
 }
@@ -67,14 +69,16 @@ function showWorking(state) {
   const [look, text] = standing(state, left);
   badge.className = `badge ${look}`;
   say(badge, text);
-  byId("message").hidden = !state.message;
-  say(byId("message"), state.message ?? "");
+  const message = beyond(state.message, state.setAside);
+  byId("message").hidden = !message;
+  say(byId("message"), message);
 }
 
 /** @param {any} state @param {number} left */
 function standing(state, left) {
   if (state.working) return ["busy", "a burst is at work"];
-  if (left) return ["", "waiting"];
+  const setAside = state.setAside.reduce((/** @type {number} */ sum, /** @type {any} */ one) => sum + one.items, 0);
+  if (left) return left === setAside ? ["bad", "set aside"] : ["", "waiting"];
   if (state.counts.failed) return ["bad", `${state.counts.failed} failed`];
   return state.exists ? ["good", "all done"] : ["", "empty"];
 }
@@ -102,6 +106,14 @@ function showCounts({ counts, secondsPerItem, secondsLeft }) {
   );
   const pace = secondsPerItem ? `${(60 / secondsPerItem).toFixed(1)} items a minute` : "No pace is known yet";
   say(byId("pace"), secondsLeft ? `${pace}, about ${duration(secondsLeft)} left` : pace);
+}
+
+/** @param {any} state */
+function showSetAside({ setAside }) {
+  byId("set-aside").hidden = !setAside.length;
+  byId("set-aside-list").replaceChildren(
+    ...setAside.map((/** @type {any} */ one) => unusable(one, { linked: true })),
+  );
 }
 
 /** @param {any} state */
@@ -146,7 +158,7 @@ function showFailed({ state, failed, counts }) {
       button.onclick = () => again(state, [item.item], byId("failed-title"));
       const name = make("p", {}, make("strong", {}, item.item));
       if (item.batchId) {
-        name.append(" ", make("a", { href: `/?${new URLSearchParams({ batch: item.batchId })}` }, "its batch"));
+        name.append(" ", make("a", { href: `/?${new URLSearchParams({ batch: item.batchId })}` }, item.batchName ? `batch ${item.batchName}` : "its batch"));
       }
       const reason = make("p", { className: "bad" }, item.message);
       const prompt = make("p", { className: "soft small" }, item.prompt ?? "");

@@ -1,7 +1,7 @@
 /** Pictures and batches as the gallery lists them. */
 
 import { make } from "./dom.js";
-import { counted } from "./words.js";
+import { counted, titleOf } from "./words.js";
 
 const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
@@ -12,7 +12,7 @@ export const when = (moment) => WHEN.format(new Date(moment));
 export const keyOfImage = (image) => `${image.batchId}/${image.image}`;
 
 /** What a screen reader says of a picture. @param {any} image */
-export const described = (image) => image.prompt || `Picture ${image.image} of batch ${image.batchId}`;
+export const described = (image) => image.prompt || `Picture ${image.image} of batch ${image.batchName ?? image.batchId}`;
 
 /**
  * One picture, which opens when it is clicked.
@@ -56,7 +56,7 @@ export function shown(image, address, loading) {
  * @param {(batch: any) => void} remove
  */
 export function batchRow(batch, remove) {
-  const name = batch.prompt || batch.batchId;
+  const name = titleOf(batch);
   const title = batch.readOnly
     ? make("span", { className: "batch-prompt" }, name)
     : make("a", { className: "batch-prompt", href: `/?${new URLSearchParams({ batch: batch.batchId })}` }, name);

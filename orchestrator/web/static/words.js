@@ -13,6 +13,12 @@ export function duration(seconds) {
 /** @param {number} count @param {string} noun */
 export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
+/**
+ * What a batch is called: the name that it was given, and its prompt, else its id.
+ * @param {{name: string | null, prompt: string, batchId: string}} batch
+ */
+export const titleOf = ({ name, prompt, batchId }) => [name, prompt].filter(Boolean).join(" · ") || batchId;
+
 /** @param {{image: string}} image */
 export const nameOf = (image) => `Image ${image.image}`;
 
