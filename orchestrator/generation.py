@@ -299,7 +299,7 @@ class Generation:
 
     def _generated(self, chosen: _Chosen, report: BurstReport | None) -> Generated:
         with open_store(self._state, read_only=True) as store:
-            items = [item for item in store.items() if item.batch == chosen.record.batch]
+            items = list(store.items(batch=chosen.record.batch))
             directories = placement_of(store, kept_settings(self._state)).shown_directories(chosen.record, items)
         is_left = any(item.status in DUE for item in items)
         is_queued = self._queue_only and (is_left or not chosen.continued)

@@ -21,18 +21,17 @@ def select(store: Store, names: Collection[str], *statuses: Status) -> list[str]
     if not names:
         return [item.key for item in store.items(*statuses)]
     known = store.batches.read()
-    keys, batches = [], set()
+    keys, batches = [], dict[str, None]()
     for name in names:
         if name in store:
             if (batch := batch_called(known, name)) is not None and not batch.gone and batch.id != name:
                 raise UsageError(f"both an item and a batch are called {name!r}; name the batch by its id, {batch.id}")
             keys.append(name)
         elif batch_called(known, name) is not None or any(batch_id.startswith(name) for batch_id in known):
-            batches.add(find_batch(known, name).id)
+            batches[find_batch(known, name).id] = None
         else:
             _refuse(store, name, [*known, *(batch.record.name for batch in known.values() if batch.record.name)])
-    if batches:
-        keys += [item.key for item in store.items(*statuses) if item.batch in batches]
+    keys += [item.key for batch in batches for item in store.items(*statuses, batch=batch)]
     return list(dict.fromkeys(keys))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from orchestrator.cycle import pacing
@@ -47,19 +47,27 @@ def seconds_left(store: Store, pace: float | None, *, renderable: int) -> float 
     return (total + others * (pace or 0.0)) * renderable / remaining
 
 
-def batch_seconds_left(figures: BatchFigures, *, submitted: int, pace: float | None) -> float | None:
-    """Until the last item of a batch is done, what is rendered before it included. None if no pace is known.
+def batch_seconds_left(
+    store: Store, batch: str, *, pace: float | None, waiting: Mapping[str, str | None]
+) -> float | None:
+    """Until the last item of a batch that can be rendered is done, what is rendered before it included.
 
-    `submitted`: items of the state that are on servers, which render them before anything pending.
+    None if none of what remains can be rendered, or no pace is known. `waiting`: keys of the pending items whose recipe
+    is set aside, with their batches.
     """
-    remaining = figures.counts.remaining
-    if not remaining:
+    figures = store.batch_figures(batch, without=waiting)
+    counts = figures.counts
+    if not counts.remaining:
         return 0.0
+    pending = counts.pending - sum(other == batch for other in waiting.values())
     own = _own_pace(figures, pace)
-    if own is None:
+    if own is None or not (pending or counts.submitted):
         return None
-    others = max(0, figures.due_up_to + submitted - remaining) if figures.due_up_to else 0
-    return own * remaining + (own if pace is None else pace) * others
+    others = 0
+    if pending:
+        # Servers render what they have before anything pending.
+        others = max(0, figures.due_up_to - pending) + store.counts().submitted - counts.submitted
+    return own * (pending + counts.submitted) + (own if pace is None else pace) * others
 
 
 def _own_pace(figures: BatchFigures, pace: float | None) -> float | None:

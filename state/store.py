@@ -166,8 +166,8 @@ class Store(StateParts, Protocol):
     def counts_by_batch(self) -> dict[str, Counts]:
         """The same for every batch that has items."""
 
-    def batch_figures(self, batch: str) -> BatchFigures:
-        """How the items of a batch stand; all zero for one without items."""
+    def batch_figures(self, batch: str, *, without: Iterable[str] = ()) -> BatchFigures:
+        """How the items of a batch stand; all zero for one without items. `without`: keys that `due_up_to` omits."""
 
     def due(
         self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None

@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator.batches.suggestions import advice
 from orchestrator.clock import Clock
+from orchestrator.cycle.set_aside import waiting_items
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, SettingsError, UsageError
 from orchestrator.formatting import in_lines, spoken_seconds
 from orchestrator.outputs.placement import Placement, placement_of
@@ -188,9 +189,10 @@ def views_of(store: Store, batches: Iterable[Batch]) -> list[BatchView]:
     chosen = list(batches)
     if not chosen:
         return []
-    pace = pace_of(store, store.bursts.read())
-    placement = _placement(store)
-    return [_view(batch, store, placement, pace=pace) for batch in chosen]
+    records = store.bursts.read()
+    pace, placement = pace_of(store, records), _placement(store)
+    waiting = {item.key: item.batch for item in waiting_items(records[-1].set_aside if records else (), store)}
+    return [_view(batch, store, placement, pace=pace, waiting=waiting) for batch in chosen]
 
 
 def read_batch(state: Path, wanted: str, *, clock: Clock | None = None) -> BatchView:
@@ -219,14 +221,17 @@ def _placement(store: Store) -> Placement:
     return Placement(Recipes(store.recipes, store.location.home), store.location.home)
 
 
-def _view(batch: Batch, store: Store, placement: Placement, *, pace: float | None) -> BatchView:
+def _view(
+    batch: Batch, store: Store, placement: Placement, *, pace: float | None, waiting: Mapping[str, str | None]
+) -> BatchView:
+    """`pace`, `waiting`: as `batch_seconds_left` takes them."""
     figures = store.batch_figures(batch.id)
     times = [batch.record.created_at, *(end.at for end in batch.ends)]
     times += [figures.completed_at] if figures.completed_at is not None else []
     return BatchView(
         record=batch.record,
         counts=figures.counts,
-        seconds_left=batch_seconds_left(figures, submitted=store.counts().submitted, pace=pace),
+        seconds_left=batch_seconds_left(store, batch.id, pace=pace, waiting=waiting),
         last_at=max(times),
         directories=placement.shown_directories(
             batch.record, (Item(key="", status=Status.PENDING, recipe=recipe) for recipe in figures.recipes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.batches.batch_info import NAME, infos_of, write_batch_info
@@ -24,22 +23,8 @@ _INFO_SHARE = 0.05
 """Before its batch has ended, batch_info.json is written when that last took less than this share of the time since."""
 
 
-@dataclass
-class _Open:
-    """A batch that is not known to have ended."""
-
-    keys: list[str]
-    awaited: list[str]
-    """The same, those that have ended taken from the end: asking whether all have costs little then."""
-    was_seen: bool = False
-    """Items of it were left to do in this run: when they have ended, that is a new end."""
-
-
 class BatchCompletion:
-    """Of the batches of one state, during one run. Used by one thread.
-
-    All items are looked at once, and again for batches that come; between that a look costs the same however many.
-    """
+    """Of the batches of one state, during one run. Used by one thread."""
 
     def __init__(self, store: Store, placement: Placement, *, clock: Clock, note: Callable[[str], None]) -> None:
         self._store = store
@@ -54,25 +39,27 @@ class BatchCompletion:
         self._batches: dict[str, Batch] = {}
         """Those that are not gone."""
         self._looked_at: set[str] = set()
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, bool] = {}
+        """Batches that are not known to have ended, and whether items of them were left to do in this run: when these
+        have ended, that is a new end."""
         self._counts: Counts | None = None
         self._info_due_at = clock.monotonic()
 
     def look(self, *, anew: bool = False) -> None:
         """Note what has ended, and have it told beside the work. Safe to repeat.
 
-        `anew` looks at all items again: others may have begun a batch again that had ended.
+        `anew` looks at all batches again: others may have begun one again that had ended.
         What the disk refuses is said in the report and hinders nothing: the next look tries it again.
         """
         if anew:
             self._looked_at, self._read = set(self._open), (None, 0)
         try:
             self._read_log()
-            for name, batch in list(self._open.items()):
-                if self._is_left(batch):
-                    batch.was_seen = True
+            for name, was_left in list(self._open.items()):
+                if self._store.counts(batch=name).remaining:
+                    self._open[name] = True
                 else:
-                    self._end(self._batches[name], batch)
+                    self._end(self._batches[name], was_left=was_left)
                     del self._open[name]
             self._keep_infos()
             self._read_log()
@@ -85,34 +72,23 @@ class BatchCompletion:
         self._notifier.finish(seconds=seconds)
 
     def _read_log(self) -> None:
-        """Take in what was noted since, by whomever; the items of batches that are new."""
+        """Take in what was noted since, by whomever, and which batches are new."""
         stamp, item_count = self._log.stamp(), len(self._store)
         if (stamp, item_count) == self._read:
             return
         self._batches = {name: batch for name, batch in self._log.read().items() if not batch.gone}
         self._read = stamp, item_count
-        self._open = {name: batch for name, batch in self._open.items() if name in self._batches}
-        new = self._batches.keys() - self._looked_at
-        if new:
-            keys: dict[str, list[str]] = {}
-            for item in self._store.items():
-                if item.batch in new:
-                    keys.setdefault(item.batch, []).append(item.key)
-            self._open |= {name: _Open(found, list(found)) for name, found in keys.items()}
-            self._looked_at |= keys.keys()
+        self._open = {name: was_left for name, was_left in self._open.items() if name in self._batches}
+        if new := self._batches.keys() - self._looked_at:
+            new &= self._store.counts_by_batch().keys()
+            self._open |= dict.fromkeys((name for name in self._batches if name in new), False)
+            self._looked_at |= new
 
-    def _is_left(self, batch: _Open) -> bool:
-        """Whether any of its items is still to be done."""
-        while batch.awaited and not _is_left(self._items(batch.awaited[-1:])):
-            batch.awaited.pop()
-        # One may have been begun again behind those that were taken from the end.
-        return bool(batch.awaited) or _is_left(self._items(batch.keys))
-
-    def _end(self, batch: Batch, found: _Open) -> None:
+    def _end(self, batch: Batch, *, was_left: bool) -> None:
         """Note this end, unless it is noted. The event's id is durable before anybody is told."""
-        items = self._items(found.keys)
+        items = list(self._store.items(batch=batch.id))
         mark = _mark_of(items)
-        if not items or (batch.ends and batch.ends[-1].mark == mark and not found.was_seen):
+        if not items or (batch.ends and batch.ends[-1].mark == mark and not was_left):
             return
         counts, at = Counts.of(items), self._clock.now()
         if batch.record.layout in WITH_INFO:
@@ -134,9 +110,9 @@ class BatchCompletion:
         counts, began = self._store.counts(), self._clock.monotonic()
         if counts == self._counts or began < self._info_due_at:
             return
-        for name, batch in self._open.items():
-            if self._batches[name].record.layout in WITH_INFO:
-                self._write_info(self._batches[name].record, self._items(batch.keys), ended_at=None)
+        for name in self._open:
+            if (record := self._batches[name].record).layout in WITH_INFO:
+                self._write_info(record, list(self._store.items(batch=name)), ended_at=None)
         self._counts, now = counts, self._clock.monotonic()
         self._info_due_at = now + (now - began) / _INFO_SHARE
 
@@ -147,14 +123,6 @@ class BatchCompletion:
                 write_batch_info(path, info, disk=self._disk)
         except (BurstError, OSError) as error:
             self._note(f"the {NAME} of batch {record.batch} could not be written: {error}")
-
-    def _items(self, keys: Sequence[str]) -> list[Item]:
-        """Those that nobody has removed."""
-        return self._store.get_many(keys)
-
-
-def _is_left(items: Sequence[Item]) -> bool:
-    return bool(Counts.of(items).remaining)
 
 
 def _how(counts: Counts) -> End:

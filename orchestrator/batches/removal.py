@@ -51,7 +51,7 @@ def remove_batches(
     `spare`: which stay, by their output directory and the path from there. Errors: StateError, DiskFull, OSError.
     """
     ids = {record.batch for record in batches}
-    theirs = [item for item in store.items(Status.COMPLETED) if item.batch in ids] if ids else []
+    theirs = [item for batch in ids for item in store.items(Status.COMPLETED, batch=batch)]
     found = _Files(placement, spare=spare)
     found.keep_those_of(item for item in store.items() if item.batch not in ids)
     for item in theirs:
@@ -95,7 +95,7 @@ def _without(outputs: Sequence[OutputRecord], going: Collection[OutputRecord]) -
 
 def _tell(store: Store, batch: Batch, placement: Placement) -> None:
     """Write batch_info.json anew where it is. Two processes never do: until its end is noted, bursts write it."""
-    items = sorted((item for item in store.items() if item.batch == batch.id), key=lambda item: item.index or 0)
+    items = sorted(store.items(batch=batch.id), key=lambda item: item.index or 0)
     if not batch.ends or Counts.of(items).remaining:
         return
     with contextlib.suppress(OutputRefused, RecipeUnusable):

@@ -62,7 +62,7 @@ def write_report(
     settings = load_settings(state, overrides)
     with open_store(state, read_only=True) as store:
         view = view_of(store, wanted)
-        items = sorted((item for item in store.items() if item.batch == view.id), key=lambda item: item.index or 0)
+        items = sorted(store.items(batch=view.id), key=lambda item: item.index or 0)
         placement = placement_of(store, settings)
     target = (target or state.resolve().parent / f"report_{view.id}.html").absolute()
     page = _Page(placement, beside=target.parent, embed=embed)

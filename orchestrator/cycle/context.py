@@ -246,10 +246,8 @@ class WorkerContext:
             return []
         return [
             other
-            for other in self.store.items(Status.PENDING)
-            if other.batch == item.batch
-            and (other.automatic_batch_size or 0) > batch_size
-            and not other.may_be_on_a_server
+            for other in self.store.items(Status.PENDING, batch=item.batch)
+            if (other.automatic_batch_size or 0) > batch_size and not other.may_be_on_a_server
         ]
 
     def _count(self, changed: Item | None) -> None:

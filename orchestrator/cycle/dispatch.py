@@ -94,7 +94,7 @@ class Dispatch:
         self._until_done = until_done
         self._stops_on_failure = on_error == "stop"
         self._batch = batch
-        self._awaited = [item.key for item in store.items() if item.batch == batch] if batch is not None else []
+        self._awaited = [item.key for item in store.items(batch=batch)] if batch is not None else []
         self._lock = threading.RLock()
         self._workers: list[DispatchTarget] = []
         self._held: dict[str, DispatchTarget] = {}

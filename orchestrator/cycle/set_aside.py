@@ -35,7 +35,7 @@ class SetAside(SetAsideRecord, frozen=True, kw_only=True):
     """The batches they belong to."""
 
     def command(self, state: Path | None = None) -> str:
-        """The command that gives pending items another recipe, with what there is to fill in; submitted ones keep theirs.
+        """What gives pending items another recipe, with what there is to fill in; submitted ones keep theirs.
 
         `state`: named in it, unless it is None.
         """
@@ -163,6 +163,12 @@ def usable(records: Sequence[SetAsideRecord]) -> Callable[[Item], bool] | None:
     """What tells whether an item's recipe is none of these; None where every item's is."""
     keys = {(one.recipe, one.template) for one in records}
     return (lambda item: _key(item) not in keys) if keys else None
+
+
+def waiting_items(records: Sequence[SetAsideRecord], store: Store) -> list[Item]:
+    """The pending items that have one of these recipes. Reads all pending ones if there is a record."""
+    is_usable = usable(records)
+    return [item for item in store.items(Status.PENDING) if not is_usable(item)] if is_usable is not None else []
 
 
 def next_step(found: Sequence[SetAside], *, then: str = "burst run") -> str:

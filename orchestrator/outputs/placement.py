@@ -170,7 +170,7 @@ class Placement:
                 if self._abandoned:
                     made.abandon()
                 self._outputs[real] = made
-                self._guards[made] = RootGuard(root, home=self._recipes.home)
+                self._guards[made] = RootGuard(root, home=self.recipes.home)
             return self._outputs[real]
 
     @contextlib.contextmanager

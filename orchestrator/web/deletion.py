@@ -22,7 +22,7 @@ def delete_batch(library: Library, batch_id: str) -> Deleted:
     """Errors: Refused with 404 or 409; StateError, DiskFull, OSError."""
     state, batch = _found(library, batch_id)
     with _opened(state) as store:
-        items = [item for item in store.items() if item.batch == batch.id]
+        items = list(store.items(batch=batch.id))
         if left := Counts.of(items).remaining:
             raise Refused(409, f"This batch has work left ({left} pictures): cancel it first")
         gone = remove_batches(

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from orchestrator.cycle.set_aside import SetAside, waiting_for
-from orchestrator.servers import canonical_name
 from orchestrator.statistics import pictures_of
+from orchestrator.time_left import batch_seconds_left
 from orchestrator.web.batch_schemas import (
     BatchName,
     BatchProgress,
@@ -20,7 +20,7 @@ from orchestrator.web.batch_schemas import (
 from orchestrator.web.image_files import addresses_of, image_id, version_of
 from orchestrator.web.states import WatchedBatch, WatchedState
 from state.counts import Counts
-from state.item import DUE, PRIORITIES, Item, Status
+from state.item import DUE, Item, Status
 
 
 def status_of(counts: Counts) -> BatchStatus:
@@ -114,41 +114,10 @@ def images_of(batch: WatchedBatch) -> list[Image]:
 
 
 def seconds_left(state: WatchedState, batch: WatchedBatch) -> float | None:
-    """Seconds until its last item is done, other batches that come before it included; None without a known pace.
-
-    Items whose recipe is set aside are left out; None where no others are left.
-    """
-    own, waiting = Counts.of(batch.items), state.waiting.by_batch
-    if not own.remaining:
-        return 0.0
-    pace = _pace(state, batch)
-    due = own.pending - waiting.get(batch.id, 0)
-    if pace is None or not (due or own.submitted):
+    """See `batch_seconds_left`."""
+    if state.store is None:
         return None
-    others = state.batches()
-    before = [
-        count - waiting.get(name, 0)
-        for name, count in state.pending().items()
-        if name != batch.id and name in others and _turn(others[name]) < _turn(batch)
-    ]
-    out = state.store.counts().submitted if state.store is not None else 0
-    # What is out is rendered before anything pending is; where none of ours is pending, only ours count.
-    ahead = out + sum(before) if due else own.submitted
-    return pace * (due + ahead)
-
-
-def _turn(batch: WatchedBatch) -> tuple[int, datetime]:
-    """What is lower comes before."""
-    return PRIORITIES.index(batch.record.priority), batch.record.created_at
-
-
-def _pace(state: WatchedState, batch: WatchedBatch) -> float | None:
-    """Seconds for an item: as this batch's own took so far, else as those of the last bursts did."""
-    timed = [item for item in batch.items if item.status is Status.COMPLETED and item.seconds]
-    if not timed:
-        return state.pace
-    servers = {canonical_name(item.server or "") for item in timed}
-    return sum(item.seconds or 0.0 for item in timed) / len(timed) / len(servers)
+    return batch_seconds_left(state.store, batch.id, pace=state.pace, waiting=state.waiting.batches)
 
 
 def _images(batch_id: str, item: Item) -> list[Image]:

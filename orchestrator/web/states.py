@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.cycle.pacing import seconds_per_item
-from orchestrator.cycle.set_aside import SetAside, usable, waiting_for
+from orchestrator.cycle.set_aside import SetAside, waiting_for, waiting_items
 from orchestrator.errors import BurstError, RequestConflict
 from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Overrides, Settings, load_settings
+from orchestrator.time_left import pace_of
 from state.batch import Batch, BatchRecord
 from state.burst_record import BurstRecord, SetAsideRecord
-from state.item import Item, Status
+from state.item import DUE, Item
 from state.open_store import open_store, parts_of
-from state.store import Store
+from state.store import Follower, Store
 
 
 @dataclass
@@ -51,8 +51,8 @@ class WaitingItems:
     """Pending items whose recipe the last burst set aside."""
 
     recipes: tuple[SetAside, ...] = ()
-    by_batch: Mapping[str, int] = field(default_factory=dict)
-    """How many, by the batch's id, where there are any."""
+    batches: Mapping[str, str | None] = field(default_factory=dict)
+    """Their keys, and the ids of their batches."""
 
     @property
     def count(self) -> int:
@@ -72,6 +72,8 @@ class WatchedState:
         self._overrides = overrides
         self._mutex = threading.RLock()
         self._store: Store | None = None
+        self._others: Follower
+        """Of `_store`, where there is one."""
         self.parts = parts_of(self.path)
         """What belongs to it beside its items."""
         self._log_stamp: Hashable = None
@@ -79,8 +81,6 @@ class WatchedState:
         self._items: dict[str, dict[str, Item]] = {}
         """The items of each batch, by its id, whether it is recorded or not."""
         self._batch_of: dict[str, str] = {}
-        self._pending: dict[str, set[str]] = {}
-        """The keys of pending items of each batch."""
         self._settings: tuple[Hashable, Settings] | None = None
         self._placement: Placement | None = None
         self._bursts_stamp: Hashable = None
@@ -127,9 +127,11 @@ class WatchedState:
 
     @property
     def pace(self) -> float | None:
-        """Seconds per item of the last bursts; None where none is known."""
+        """See `pace_of`."""
         with self._mutex:
             self._read_bursts()
+            if self._pace is None and self._store is not None:
+                return pace_of(self._store, self._bursts)
             return self._pace
 
     @property
@@ -145,11 +147,10 @@ class WatchedState:
             records = self.set_aside
             seen = self.version, self._bursts_stamp
             if self._waiting[0] != seen:
-                is_usable = usable(records)
-                pending = self._store.items(Status.PENDING) if self._store is not None else ()
-                items = [item for item in pending if not is_usable(item)] if is_usable is not None else []
-                by_batch = Counter(item.batch for item in items if item.batch is not None)
-                self._waiting = seen, WaitingItems(waiting_for(records, items), by_batch)
+                remaining = self._store.items(*DUE) if self._store is not None else ()
+                pending = waiting_items(records, self._store) if self._store is not None else []
+                batches = {item.key: item.batch for item in pending}
+                self._waiting = seen, WaitingItems(waiting_for(records, remaining), batches)
             return self._waiting[1]
 
     def refresh(self) -> None:
@@ -157,7 +158,7 @@ class WatchedState:
         with self._mutex:
             if self._store is None or not self.path.exists():
                 self._open()
-            elif keys := self._store.refresh():
+            elif keys := self._others.news():
                 self._take_in(self._store.get_many(keys))
                 self._forget(key for key in keys if key not in self._store)
             elif self._store.is_edited():
@@ -185,11 +186,6 @@ class WatchedState:
         found = (record for record in records if record.idempotency is not None and record.idempotency.key == key)
         return next((record.batch for record in found), None)
 
-    def pending(self) -> dict[str, int]:
-        """How many items of each batch are pending, where any is: no look at all the others."""
-        with self._mutex:
-            return {name: len(keys) for name, keys in self._pending.items() if keys}
-
     def knows(self, batch_id: str) -> bool:
         """Also one that is gone."""
         with self._mutex:
@@ -213,8 +209,10 @@ class WatchedState:
             return
         self.close()
         self._store = opened
+        if opened is not None:
+            self._others = Follower(opened)
         # Filled before it is shown: other threads read what they found without waiting for us.
-        self._batch_of, self._items, self._pending = {}, {}, {}
+        self._batch_of, self._items = {}, {}
         self._take_in(opened.items() if opened is not None else ())
         for name, batch in self._batches.items():
             batch.by_key = self._items.setdefault(name, {})
@@ -223,24 +221,18 @@ class WatchedState:
         self.version += 1
         for item in items:
             before = self._batch_of.get(item.key)
-            if before is not None:
-                self._pending[before].discard(item.key)
-                if before != item.batch:
-                    self._items[before].pop(item.key, None)
-                    del self._batch_of[item.key]
+            if before is not None and before != item.batch:
+                self._items[before].pop(item.key, None)
+                del self._batch_of[item.key]
             if item.batch is not None:
                 self._items.setdefault(item.batch, {})[item.key] = item
                 self._batch_of[item.key] = item.batch
-                pending = self._pending.setdefault(item.batch, set())
-                if item.status is Status.PENDING:
-                    pending.add(item.key)
 
     def _forget(self, keys: Iterable[str]) -> None:
         for key in keys:
             batch = self._batch_of.pop(key, None)
             if batch is not None:
                 self._items[batch].pop(key, None)
-                self._pending[batch].discard(key)
 
 
 class WatchedStates:

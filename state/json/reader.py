@@ -108,13 +108,13 @@ class JsonReader(JsonParts):
         with self._mutex:
             return {batch: Counts(self._records.counts_of(batch)) for batch in self._records.batches}
 
-    def batch_figures(self, batch: str) -> BatchFigures:
+    def batch_figures(self, batch: str, *, without: Iterable[str] = ()) -> BatchFigures:
         with self._mutex:
             tally = self._records.tally(batch)
             timed = tally.servers.total()
             return BatchFigures(
                 counts=Counts(tally.counts),
-                due_up_to=self._records.pending_up_to(batch),
+                due_up_to=self._records.pending_up_to(batch, without=without),
                 recipes=tuple(recipe for recipe, count in tally.recipes.items() if count),
                 completed_at=tally.latest,
                 mean_seconds=tally.seconds / timed if timed else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 
 import msgspec
@@ -113,14 +113,21 @@ class Records:
         """
         return (self._keys[place] for priority in PRIORITIES for place in self._pending[priority])
 
-    def pending_up_to(self, batch: str) -> int:
-        """How many items are due up to the last due one of this batch; 0 if none of it is due."""
+    def pending_up_to(self, batch: str, *, without: Iterable[str] = ()) -> int:
+        """How many items are due up to the last due one of this batch, `without` some; 0 if none of it is due."""
         last = self.tally(batch).last_due()
         if last is None:
             return 0
         priority, rank, place = last
         before = takewhile(lambda other: other != priority, PRIORITIES)
-        return sum(len(self._pending[other]) for other in before) + self._pending[priority].count_up_to(rank, place)
+        due = sum(len(self._pending[other]) for other in before) + self._pending[priority].count_up_to(rank, place)
+        end = PRIORITIES.index(priority), rank, place
+        return due - sum(self._turn(key) <= end for key in without if self.statuses.get(key) is Status.PENDING)
+
+    def _turn(self, key: str) -> tuple[int, float, int]:
+        """Sorts the due items in the order of `pending`."""
+        order = self._orders.get(key, PLAIN)
+        return PRIORITIES.index(order.priority), order.rank, self._places[key]
 
     def counts_of(self, batch: str) -> Mapping[Status, int]:
         """How many items of a batch have each status; one with count 0 may be missing."""

@@ -48,7 +48,9 @@ class Scene:
         )
         # Backwards: the order of the state is not the batch's.
         numbered = list(enumerate(statuses, 1))[::-1]
-        items = [Item(key=f"{name}/{n}", status=Status.PENDING, batch=name, index=n) for n, _ in numbered]
+        items = [
+            Item(key=f"{name}/{n}", status=Status.PENDING, batch=name, index=n, priority=priority) for n, _ in numbered
+        ]
         self.store.add(items, batch=record)
         for number, letter in numbered:
             self._bring(f"{name}/{number}", letter, of_completed)
@@ -141,7 +143,7 @@ def test_the_pace_is_the_last_bursts_until_the_batch_has_one_of_its_own(scene: S
     scene.add("b", "pppp")
     assert scene.left("b") == 40
     scene.add("own", "ccpp", seconds=3.0, server="http://one:1")
-    assert scene.left("own") == 3.0 * (2 + 4), "and those before it"
+    assert scene.left("own") == 3.0 * 2 + 10.0 * 4, "and those before it, at the pace of the bursts"
     scene.pace(20.0)
     assert scene.left("b") == 60, "of now: both bursts' mean"
 
