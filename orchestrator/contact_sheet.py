@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote
 
 import templates
 from orchestrator.errors import OutputRefused, PromptTextError, RecipeUnusable, TemplateError
@@ -17,33 +12,10 @@ from orchestrator.formatting import spoken_seconds
 from orchestrator.outputs.pictures import embedded_graph
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import prompt_file, read_prompt
-from orchestrator.sheet_style import STYLE
+from orchestrator.report_pages import render
+from orchestrator.report_pages.figure import IMAGES, Figure, address, embedded
 from state.disk import Disk
 from state.item import Item, Status
-
-PICTURES = {".png": "png", ".apng": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}
-_EMBEDDED_WHOLE_BYTES = 150_000
-"""Pictures up to this size are embedded as they are; larger ones as a smaller copy."""
-_COPY_PIXELS = 640
-
-
-@dataclass(frozen=True)
-class Card:
-    """One output on the sheet, or an item that has none."""
-
-    key: str
-    caption: str
-    path: Path | None
-    """Where the file lies; None for an item without one."""
-    status: Status
-    seconds: float | None = None
-    seed: str | None = None
-    error: str | None = None
-
-
-def cards_of(items: Iterable[Item], *, placement: Placement, home: Path) -> list[Card]:
-    """One card for each output of each item. `home`: the state file's directory, where prompt files are found from."""
-    return [card for item in items for card in _cards(item, placement, home)]
 
 
 def write_contact_sheet(
@@ -53,51 +25,45 @@ def write_contact_sheet(
 
     Safe to repeat. A picture that is gone or damaged gets a card that says so. Errors: DiskFull, OSError.
     """
-    cards = cards_of(items, placement=placement, home=home)
-    Disk().write_whole(target, render(cards, beside=target.parent, title=title, summary=summary).encode())
+    figures = [figure for item in items for figure in _figures(item, placement, home, target.parent)]
+    page = render("contact_sheet.html", title=title, summary=[summary] if summary else [], figures=figures)
+    Disk().write_whole(target, page.encode())
     return target
 
 
-def render(cards: Iterable[Card], *, beside: Path, title: str, summary: str = "") -> str:
-    """The page. Links to files are relative to `beside`, the directory that it will lie in."""
-    figures = "\n".join(_figure(card, beside) for card in cards)
-    below = f"<p>{escape(summary)}</p>" if summary else ""
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(title)}</title>
-<style>
-{STYLE}</style>
-</head>
-<body>
-<header><h1>{escape(title)}</h1>{below}</header>
-<main>
-{figures}
-</main>
-</body>
-</html>
-"""
-
-
-def _cards(item: Item, placement: Placement, home: Path) -> list[Card]:
-    caption = _prompt_text(item, home)
-    error = item.error.message if item.error and item.status is Status.FAILED else None
+def _figures(item: Item, placement: Placement, home: Path, beside: Path) -> Iterator[Figure]:
+    """One for each output, or one for an item that has none."""
+    name, caption = PurePosixPath(item.key).name, _prompt_text(item, home)
+    plain = Figure(status=item.status, blank=item.status, caption=caption, alt=caption, facts=[name])
     if item.status is not Status.COMPLETED or not item.outputs:
-        return [Card(item.key, caption, None, item.status, error=error)]
-    cards = []
+        failed = item.error and item.status is Status.FAILED
+        yield replace(plain, error=item.error.message if item.error and failed else "")
+        return
     for output in item.outputs:
         if output.path == item.sidecar:
             continue
         try:
             path = placement.path_of(item, output.path)
         except (OutputRefused, RecipeUnusable) as refused:
-            cards.append(Card(item.key, caption, None, item.status, error=str(refused)))
+            yield replace(plain, error=str(refused))
             continue
-        cards.append(Card(item.key, caption, path, item.status, seconds=item.seconds, seed=_seed(item, path)))
-    return cards
+        seed = _seed(item, path)
+        facts = [name]
+        facts += [spoken_seconds(item.seconds)] if item.seconds is not None else []
+        facts += [f"seed {seed}"] if seed is not None else []
+        yield _shown(replace(plain, facts=facts), path, beside)
+
+
+def _shown(figure: Figure, path: Path, beside: Path) -> Figure:
+    if not path.is_file():
+        return replace(figure, blank="the file is missing")
+    link, suffix = address(path, beside), path.suffix.lower()
+    if suffix not in IMAGES:
+        return replace(figure, link=link, blank=suffix.removeprefix(".") or "file")
+    image = embedded(path)
+    if image is None:
+        return replace(figure, blank="does not decode")
+    return replace(figure, image=image, link=link)
 
 
 def _prompt_text(item: Item, home: Path) -> str:
@@ -124,54 +90,3 @@ def _seed(item: Item, path: Path) -> str | None:
         return None
     values = [graph[target.node_id]["inputs"].get(target.input_name) for target in targets]
     return next((str(value) for value in values if isinstance(value, int)), None)
-
-
-def _figure(card: Card, beside: Path) -> str:
-    facts = [PurePosixPath(card.key).name]
-    facts += [spoken_seconds(card.seconds)] if card.seconds is not None else []
-    facts += [f"seed {card.seed}"] if card.seed is not None else []
-    error = f'<p class="error">{escape(card.error)}</p>' if card.error else ""
-    small = " · ".join(f"<span>{escape(fact)}</span>" for fact in facts)
-    return (
-        f'<figure class="{card.status}">{_picture(card, beside)}'
-        f"<figcaption><p>{escape(card.caption)}</p>{error}<small>{small}</small></figcaption></figure>"
-    )
-
-
-def _picture(card: Card, beside: Path) -> str:
-    if card.path is None:
-        return f'<div class="blank">{escape(card.status)}</div>'
-    if not card.path.is_file():
-        return '<div class="blank">the file is missing</div>'
-    link = escape(quote(Path(os.path.relpath(card.path, beside)).as_posix()))
-    suffix = card.path.suffix.lower()
-    if suffix not in PICTURES:
-        return f'<a class="blank" href="{link}">{escape(suffix.removeprefix(".") or "file")}</a>'
-    embedded = embedded_picture(card.path)
-    if embedded is None:
-        return '<div class="blank">does not decode</div>'
-    source, width, height = embedded
-    return f'<a href="{link}"><img src="{source}" width="{width}" height="{height}" alt="{escape(card.caption)}"></a>'
-
-
-def embedded_picture(path: Path) -> tuple[str, int, int] | None:
-    """A data URI of the picture, or of a smaller copy, with its width and height. None where it does not decode."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-            size = picture.size
-            if path.stat().st_size <= _EMBEDDED_WHOLE_BYTES:
-                return _data_uri(path.read_bytes(), PICTURES[path.suffix.lower()]), *size
-            copy = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-            copy.thumbnail((_COPY_PIXELS, _COPY_PIXELS))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    stream = io.BytesIO()
-    copy.save(stream, format="WEBP", quality=82)
-    return _data_uri(stream.getvalue(), "webp"), *copy.size
-
-
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby, product
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import quote
 
 from orchestrator.batches.batch_status import BatchView, view_of
-from orchestrator.batches.report_style import GRID_STYLE
 from orchestrator.batches.values import parted, parts_of
-from orchestrator.contact_sheet import PICTURES, embedded_picture
 from orchestrator.errors import DiskFull, OutputRefused, RecipeUnusable, UsageError
 from orchestrator.formatting import counted, spoken_seconds
 from orchestrator.outputs.placement import Placement, placement_of
+from orchestrator.report_pages import render
+from orchestrator.report_pages.figure import IMAGES, Figure, File, Image, address, embedded
 from orchestrator.settings import Overrides, load_settings
-from orchestrator.sheet_style import STYLE
 from state.disk import Disk
 from state.item import Item, OutputRecord, Status
 from state.open_store import open_store
@@ -91,109 +87,104 @@ def cell_of(item: Item, axes: Axes) -> tuple[int, ...] | None:
     return tuple(cell)
 
 
+@dataclass(frozen=True)
+class _Grid:
+    """One table of figures. `heading` says which values of further axes it is for."""
+
+    heading: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Sequence[Figure]]]]
+    """The head of each row, empty where there is one axis, and its cells."""
+    has_row_heads: bool
+
+
+@dataclass(frozen=True)
+class _Block:
+    prompt: str
+    grids: Sequence[_Grid]
+
+
 class _Page:
     def __init__(self, placement: Placement, *, beside: Path, embed: bool) -> None:
         self._placement, self._beside, self._embed = placement, beside, embed
         self.pictures = 0
 
     def render(self, view: BatchView, items: Sequence[Item]) -> str:
-        """Everything that is not ours to say is escaped. No request leaves the page for another host."""
-        title = f"Batch {view.id}"
+        """No request leaves the page for another host."""
         axes: Axes = {name: values for name, values in view.record.axes.items() if values}
-        body = self._grids(items, axes) if axes else f"<main>{self._figures(items, hidden=())}</main>"
-        return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(title)}</title>
-<style>
-{STYLE}{GRID_STYLE}</style>
-</head>
-<body>
-<header><h1>{escape(title)}</h1>{_summary(view)}</header>
-{body}
-</body>
-</html>
-"""
+        found = [(item, cell_of(item, axes)) for item in items] if axes else []
+        others = [item for item, cell in found if cell is None] if axes else items
+        return render(
+            "batch.html",
+            title=f"Batch {view.id}",
+            summary=_summary(view),
+            blocks=list(self._blocks(found, axes)),
+            others=self._figures(others, hidden=()),
+            others_heading="Others" if axes else "",
+        )
 
-    def _grids(self, items: Sequence[Item], axes: Axes) -> str:
-        """One block for each prompt and each choice of the third axis and those after it."""
-        found = [(item, cell_of(item, axes)) for item in items]
-        inside_grid = [(item, cell) for item, cell in found if cell is not None]
-        outside = [item for item, cell in found if cell is None]
-        blocks = []
-        for prompt, group in groupby(inside_grid, key=lambda pair: _prompt_of(pair[0])):
+    def _blocks(self, found: Iterable[tuple[Item, tuple[int, ...] | None]], axes: Axes) -> Iterator[_Block]:
+        """One for each prompt, which holds a grid for each choice of the third axis and those after it."""
+        inside = [(item, cell) for item, cell in found if cell is not None]
+        for prompt, group in groupby(inside, key=lambda pair: _prompt_of(pair[0])):
             cells: dict[tuple[int, ...], list[Item]] = {}
             for item, cell in group:
                 cells.setdefault(cell, []).append(item)
-            blocks.append(f'<h2 class="prompt">{escape(prompt)}</h2>{self._blocks(cells, axes)}')
-        if outside:
-            blocks.append(f"<h2>Others</h2><main>{self._figures(outside, hidden=())}</main>")
-        return "\n".join(blocks)
+            choices = product(*(range(len(axes[name])) for name in list(axes)[2:]))
+            yield _Block(prompt, [self._grid(cells, axes, chosen) for chosen in choices])
 
-    def _blocks(self, cells: Mapping[tuple[int, ...], Sequence[Item]], axes: Axes) -> str:
-        further = list(axes)[2:]
-        blocks = []
-        for chosen in product(*(range(len(axes[name])) for name in further)):
-            words = [_said(name, axes[name][place]) for name, place in zip(further, chosen, strict=True)]
-            head = f"<h3>{escape(', '.join(words))}</h3>" if words else ""
-            blocks.append(head + self._table(cells, axes, chosen))
-        return "\n".join(blocks)
-
-    def _table(self, cells: Mapping[tuple[int, ...], Sequence[Item]], axes: Axes, chosen: tuple[int, ...]) -> str:
+    def _grid(self, cells: Mapping[tuple[int, ...], Sequence[Item]], axes: Axes, chosen: tuple[int, ...]) -> _Grid:
         """The first axis down and the second across; one alone goes across."""
         *down, across = list(axes)[:2]
-        heads = "".join(f'<th scope="col">{escape(_said(across, value))}</th>' for value in axes[across])
-        rows = []
-        for row in range(len(axes[down[0]])) if down else (None,):
-            head = f'<th scope="row">{escape(_said(down[0], axes[down[0]][row]))}</th>' if row is not None else ""
-            start = () if row is None else (row,)
-            filled = "".join(
-                f"<td>{self._figures(cells.get((*start, column, *chosen), ()), hidden=list(axes))}</td>"
+        starts = [(row,) for row in range(len(axes[down[0]]))] if down else [()]
+        heads = [_said(down[0], value) for value in axes[down[0]]] if down else [""]
+        rows = [
+            [
+                self._figures(cells.get((*start, column, *chosen), ()), hidden=axes)
                 for column in range(len(axes[across]))
-            )
-            rows.append(f"<tr>{head}{filled}</tr>")
-        corner = "<td></td>" if down else ""
-        table = f"<thead><tr>{corner}{heads}</tr></thead><tbody>{''.join(rows)}</tbody>"
-        return f'<div class="scroll"><table>{table}</table></div>'
+            ]
+            for start in starts
+        ]
+        words = [_said(name, axes[name][place]) for name, place in zip(list(axes)[2:], chosen, strict=True)]
+        columns = [_said(across, value) for value in axes[across]]
+        return _Grid(", ".join(words), columns, list(zip(heads, rows, strict=True)), has_row_heads=bool(down))
 
-    def _figures(self, items: Iterable[Item], *, hidden: Iterable[str]) -> str:
+    def _figures(self, items: Iterable[Item], *, hidden: Iterable[str]) -> list[Figure]:
         """`hidden`: what the heads of a grid say already; the prompt too is shown only outside of one."""
-        known = {part for name in hidden for part in _parts(name)}
-        return "\n".join(figure for item in items for figure in self._of_one(item, known))
+        known = {part for name in hidden for part in (name, *parts_of(name))}
+        return [figure for item in items for figure in self._of_one(item, known)]
 
-    def _of_one(self, item: Item, known: set[str]) -> list[str]:
-        shown = [output for output in item.outputs if _suffix(output) in PICTURES]
-        beside = [output for output in item.outputs if output not in shown]
-        caption = _caption(item, known, " · ".join(self._link(item, output) for output in beside))
-        pictures = [self._picture(item, output) for output in shown]
-        if not pictures:
-            word = "no picture" if item.status is Status.COMPLETED else item.status
-            pictures = [f'<div class="blank">{escape(word)}</div>']
-        return [f'<figure class="{item.status}">{picture}{caption}</figure>' for picture in pictures]
+    def _of_one(self, item: Item, known: set[str]) -> Iterator[Figure]:
+        shown = [output for output in item.outputs if PurePosixPath(output.path).suffix.lower() in IMAGES]
+        failed = item.error is not None and item.status is Status.FAILED
+        plain = Figure(
+            status=item.status,
+            alt=_prompt_of(item),
+            blank="no picture" if item.status is Status.COMPLETED else item.status,
+            caption="" if known else _prompt_of(item),
+            error=item.error.message if item.error and failed else "",
+            number=item.index,
+            facts=_facts(item, known),
+            files=[self._file(item, output) for output in item.outputs if output not in shown],
+        )
+        yield from (self._picture(plain, item, output) for output in shown)
+        if not shown:
+            yield plain
 
-    def _picture(self, item: Item, output: OutputRecord) -> str:
+    def _picture(self, plain: Figure, item: Item, output: OutputRecord) -> Figure:
         path = self._path(item, output)
         if path is None or not path.is_file():
-            return '<div class="blank">the file is missing</div>'
-        link = source = self._address(path)
-        size = ""
-        if self._embed:
-            embedded = embedded_picture(path)
-            if embedded is None:
-                return '<div class="blank">does not decode</div>'
-            source, width, height = embedded
-            size = f' width="{width}" height="{height}"'
+            return replace(plain, blank="the file is missing")
+        link = address(path, self._beside)
+        image = embedded(path) if self._embed else Image(link)
+        if image is None:
+            return replace(plain, blank="does not decode")
         self.pictures += 1
-        alt = escape(_prompt_of(item))
-        return f'<a href="{link}"><img src="{source}"{size} loading="lazy" alt="{alt}"></a>'
+        return replace(plain, image=image, link=link)
 
-    def _link(self, item: Item, output: OutputRecord) -> str:
+    def _file(self, item: Item, output: OutputRecord) -> File:
         path = self._path(item, output)
-        name = escape(PurePosixPath(output.path).name)
-        return f'<a href="{self._address(path)}">{name}</a>' if path is not None else name
+        return File(PurePosixPath(output.path).name, None if path is None else address(path, self._beside))
 
     def _path(self, item: Item, output: OutputRecord) -> Path | None:
         try:
@@ -201,29 +192,19 @@ class _Page:
         except (OutputRefused, RecipeUnusable):
             return None
 
-    def _address(self, path: Path) -> str:
-        """Relative to the page; `./` before it, so that a colon in a name does not make a scheme of what is before."""
-        return escape("./" + quote(Path(os.path.relpath(path, self._beside)).as_posix()))
 
-
-def _summary(view: BatchView) -> str:
+def _summary(view: BatchView) -> list[str]:
     facts = [view.progress(), f"asked for {view.record.created_at:%Y-%m-%d %H:%M:%S} UTC"]
     facts += [f"template {view.record.template}"] if view.record.template else []
     shared = [_said(name, value) for name, value in view.record.parameters.items()]
-    return "".join(f"<p>{escape(line)}</p>" for line in (" · ".join(facts), " · ".join(shared)) if line)
+    return [line for line in (" · ".join(facts), " · ".join(shared)) if line]
 
 
-def _caption(item: Item, known: set[str], links: str) -> str:
-    said = {name: value for name, value in item.inputs.items() if name not in known | {"prompt", "seed"}}
+def _facts(item: Item, known: set[str]) -> list[str]:
     facts = [f"seed {item.inputs['seed']}"] if "seed" in item.inputs else []
-    facts += [_said(name, value) for name, value in said.items()]
-    facts += [spoken_seconds(item.seconds)] if item.seconds is not None else []
-    prompt = f"<p>{escape(_prompt_of(item))}</p>" if not known else ""
-    failed = item.error is not None and item.status is Status.FAILED
-    error = f'<p class="error">{escape(item.error.message)}</p>' if item.error and failed else ""
-    number = f"<b>{item.index}</b> " if item.index is not None else ""
-    small = " · ".join(f"<span>{escape(fact)}</span>" for fact in facts)
-    return f"<figcaption>{prompt}{error}<small>{number}{small} {links}</small></figcaption>"
+    hidden = known | {"prompt", "seed"}
+    facts += [_said(name, value) for name, value in item.inputs.items() if name not in hidden]
+    return facts + ([spoken_seconds(item.seconds)] if item.seconds is not None else [])
 
 
 def _prompt_of(item: Item) -> str:
@@ -232,11 +213,3 @@ def _prompt_of(item: Item) -> str:
 
 def _said(name: str, value: Any) -> str:
     return f"{name} {value}"
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    return (name, *parts_of(name))
-
-
-def _suffix(output: OutputRecord) -> str:
-    return PurePosixPath(output.path).suffix.lower()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_each_picture_with_its_seed_and_parameters(album: Album) -> None:
     album.complete("b1/002", "b1/image_002.png")
     found = page(album, "b1")
     sources = [image["src"] for image in found.attributes("img")]
-    assert sources == ["./output/b1/image_001.png", "./output/b1/image_001_002.png", "./output/b1/image_002.png"]
+    assert sources == ["output/b1/image_001.png", "output/b1/image_001_002.png", "output/b1/image_002.png"]
     assert {image["alt"] for image in found.attributes("img")} == {"a fox"}
     for said in (
         "seed 40",
@@ -102,7 +103,7 @@ def test_each_picture_with_its_seed_and_parameters(album: Album) -> None:
         "text.txt · prompt_001.txt",
     ):
         assert said in found.text
-    assert "./output/b1/prompt_001.txt" in [link["href"] for link in found.attributes("a")]
+    assert "output/b1/prompt_001.txt" in [link["href"] for link in found.attributes("a")]
     assert found.tables == []
 
 
@@ -115,7 +116,18 @@ def test_by_default_it_lies_beside_the_state_and_links_are_relative_to_where_it_
     assert written.as_text() == f"{written.path}: 1 picture of batch b1"
     (album.home / "pages").mkdir()
     found = page(album, "b1", album.home / "pages" / "x.html")
-    assert [image["src"] for image in found.attributes("img")] == ["./../output/b1/a%20b%231%3A2.png"]
+    assert [image["src"] for image in found.attributes("img")] == ["../output/b1/a%20b%231%3A2.png"]
+
+
+def test_a_directory_whose_name_is_not_utf_8_is_linked(tmp_path: Path) -> None:
+    home = tmp_path / os.fsdecode(b"\xff")
+    home.mkdir()
+    album = Album(home)
+    album.add("b1", [{}])
+    album.complete("b1/001", "b1/a.png")
+    assert [image["src"] for image in page(album, "b1", tmp_path / "x.html").attributes("img")] == [
+        "%FF/output/b1/a.png"
+    ]
 
 
 def test_two_axes_are_rows_and_columns(album: Album) -> None:

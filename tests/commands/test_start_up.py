@@ -30,6 +30,7 @@ OTHER_COMMANDS = {
             "contact_sheet",
             "demo",
             "doctor",
+            "report_pages",
         ),
         *("fleet", "template_inspection", "retries", "verify", "cycle.dry_run", "sandbox", "web"),
     )

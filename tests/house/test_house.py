@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 from collections.abc import Collection, Iterator
 from graphlib import TopologicalSorter
 from itertools import pairwise
@@ -81,6 +82,24 @@ def needed_modules(path: Path, ours: Collection[str]) -> set[str]:
             for inner in (f"{source}.{alias.name}" for alias in node.names):
                 needed.add(inner if inner in ours else source)
     return needed.intersection(ours) - {dotted(path)}
+
+
+def test_the_wheel_takes_along_what_is_no_module() -> None:
+    """Pages, their style, workflows: everything in a package that is not Python, and each pattern is for something."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    patterns = {
+        ROOT.joinpath(*package.split("."), pattern.strip())
+        for package, listed in setup["options.package_data"].items()
+        for pattern in listed.split(",")
+    }
+    taken = {pattern: {path for path in pattern.parent.glob(pattern.name) if path.is_file()} for pattern in patterns}
+    assert all(taken.values())
+    folders = [ROOT / name for name in ("orchestrator", "state", "templates")]
+    there = {
+        path for folder in folders for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {path for path in there if path.suffix != ".py"} == set().union(*taken.values())
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,0 +1,80 @@
+"""One output on a page, or an item that has none, with what is said below it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+IMAGES = {".png": "png", ".apng": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}
+_EMBEDDED_WHOLE_BYTES = 150_000
+"""Images up to this size are embedded as they are; larger ones as a smaller copy."""
+_COPY_PIXELS = 640
+
+
+@dataclass(frozen=True)
+class Image:
+    """What an `img` shows."""
+
+    source: str
+    """An address, or a data URI."""
+    size: Mapping[str, int] = field(default_factory=dict)
+    """`width` and `height` in pixels, where they are known."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that is named below the image."""
+
+    name: str
+    link: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """An image, or the word that stands where it would be."""
+
+    status: str
+    image: Image | None = None
+    alt: str = ""
+    blank: str = ""
+    link: str | None = None
+    """The file that the image, or the word, leads to."""
+    caption: str = ""
+    error: str = ""
+    number: int | None = None
+    facts: Sequence[str] = ()
+    files: Sequence[File] = ()
+
+
+def address(path: Path, page_directory: Path) -> str:
+    """A file's address relative to the page in this directory. No part of a name is taken for a scheme or a query."""
+    return quote(os.fsencode(os.path.relpath(path, page_directory)))
+
+
+def embedded(path: Path) -> Image | None:
+    """The image itself or a smaller copy, as a data URI with its size. None where it does not decode."""
+    from PIL import Image as Pillow
+
+    try:
+        with Pillow.open(path) as picture:
+            picture.load()
+            size = picture.size
+            if path.stat().st_size <= _EMBEDDED_WHOLE_BYTES:
+                return _image(path.read_bytes(), IMAGES[path.suffix.lower()], size)
+            copy = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+            copy.thumbnail((_COPY_PIXELS, _COPY_PIXELS))
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        return None
+    stream = io.BytesIO()
+    copy.save(stream, format="WEBP", quality=82)
+    return _image(stream.getvalue(), "webp", copy.size)
+
+
+def _image(data: bytes, kind: str, size: tuple[int, int]) -> Image:
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return Image(source, dict(zip(("width", "height"), size, strict=True)))
