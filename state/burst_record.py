@@ -26,7 +26,7 @@ class SetAsideRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     reason: str
     """Why, and what to do about it."""
     output: str | None = None
-    """The output root that could not be used; then what is submitted waits too."""
+    """The output root that could not be used; submitted items wait too then."""
 
 
 class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -12,7 +12,7 @@ from state.item import Item, Status
 
 @dataclass(frozen=True)
 class BatchFigures:
-    """How the items of one batch stand at one moment."""
+    """Figures about the items of one batch at one moment."""
 
     counts: Counts
     due_up_to: int

@@ -48,7 +48,7 @@ def refusals(path: Path) -> Iterator[None]:
 
 
 class OutOfSpace(DiskFull):
-    """The disk is full, or the quota used up: whatever is on that disk cannot be relied on to grow."""
+    """The disk is full or the quota is used up, so no file on that disk can grow."""
 
 
 class SyncFailed(DiskFull):

@@ -167,7 +167,7 @@ class Store(StateParts, Protocol):
         """The same for every batch that has items."""
 
     def batch_figures(self, batch: str, *, without: Iterable[str] = ()) -> BatchFigures:
-        """How the items of a batch stand; all zero for one without items. `without`: keys that `due_up_to` omits."""
+        """Figures about the items of a batch; all zero if it has none. `without`: keys that `due_up_to` omits."""
 
     def due(
         self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None

@@ -1,4 +1,4 @@
-"""How the items of one batch stand, kept up to date with every change of one of them."""
+"""Figures about the items of one batch, updated with every change of an item."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BatchTally:
         self.latest: datetime | None = None
         """When the last of them was completed."""
         self.is_latest_known = True
-        """False once that item was changed again: `latest` is to be found anew."""
+        """False once that item has changed: `latest` must be computed again."""
         self._due: dict[Priority, Pending] = {}
 
     def add(self, place: int, order: Order, record: Record | Counted) -> None:

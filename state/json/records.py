@@ -34,7 +34,7 @@ class Records:
         self.batches: dict[str, dict[str, None]] = {}
         """By batch, the keys of its items; a batch without items is not in it."""
         self._tallies: dict[str, BatchTally] = {}
-        """Of the batches that were asked about."""
+        """Tallies of the batches that were queried."""
         self._one_line_each = True
         """Whether every record is known to be on one line; records passed to `put` always are."""
 
@@ -136,7 +136,7 @@ class Records:
         return Counter(self.statuses[key] for key in self.batches.get(batch, ()))
 
     def tally(self, batch: str) -> BatchTally:
-        """Made of its records when first asked for, and kept up to date from then on."""
+        """The tally of a batch: computed from its records at the first call, then kept up to date."""
         tally = self._tallies.get(batch)
         if tally is None:
             tally = BatchTally()
@@ -150,7 +150,7 @@ class Records:
         return tally
 
     def _leave_batch(self, key: str, batch: str | None) -> None:
-        """Before the record of this key changes, so that `batch` is its batch then."""
+        """Prepare for a change of this record that makes `batch` its batch; call it before the change."""
         if not self.batches:
             return
         record = decode_record(self.raws[key])
