@@ -74,7 +74,14 @@ def test_counts_and_failed_items_with_their_reasons(idle: Front) -> None:
     found = state(idle)
     assert found["counts"] == {"pending": 2, "submitted": 0, "completed": 0, "failed": 1, "cancelled": 0}
     assert found["failed"] == [
-        {"item": "x", "batchId": None, "prompt": "an owl", "kind": "execution_error", "message": "it broke"}
+        {
+            "item": "x",
+            "batchId": None,
+            "batchName": None,
+            "prompt": "an owl",
+            "kind": "execution_error",
+            "message": "it broke",
+        }
     ]
 
 
