@@ -35,7 +35,14 @@ from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.placement import Placement, path_at, placement_of
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
-from orchestrator.settings import Settings, kept_settings, load_settings, refuse_secrets, save_settings
+from orchestrator.settings import (
+    Settings,
+    kept_settings,
+    load_settings,
+    refuse_secrets,
+    remember_servers,
+    save_settings,
+)
 from state.batch import BatchRecord, DeliveredRecord, Idempotency, JoinedRecord
 from state.item import DUE
 from state.open_store import open_store, parts_of
@@ -279,6 +286,8 @@ class Generation:
         with open_for_writing(self._state, create=True, clock=self._clock) as store:
             if is_new:
                 save_settings(self._state, settings)
+            elif plan.recipe.recipe.servers:
+                remember_servers(self._state, settings.servers)
             Recipes(store.recipes, self._state.parent).keep(plan.recipe)
             store.add(plan.items, batch=plan.record)
             # The journal has them: who is told of an error now would add them again.

@@ -106,7 +106,7 @@ def move_server(
     """
     kept = kept_settings(state)
     is_kept = store.settings.exists()
-    moved = _Moved.of(move, settings, kept.servers if is_kept else ())
+    moved = _Moved.of(move, settings, kept.all_servers if is_kept else ())
     out = [item for item in store.items(Status.SUBMITTED, Status.PENDING) if item.may_be_on_a_server]
     if moved.old is None and not any(moved.concerns(item.server) for item in store.items()):
         _refuse_unknown(moved, store, out)
@@ -115,7 +115,8 @@ def move_server(
     change_all(store, renamed, lambda now: now.move(server=moved.server.name))
     if concerned:
         note(f"{counted(len(concerned))} out on {move.old} looked for at {move.new}, its new address.")
-    if is_kept and (followed := moved.apply(kept)) != kept:
+    followed = moved.apply(kept)
+    if is_kept and (followed, followed.known_servers) != (kept, kept.known_servers):
         save_settings(state, followed)
     run_with = moved.apply(settings)
     if moved.server.name not in {server.name for server in run_with.servers}:

@@ -26,6 +26,7 @@ from orchestrator.servers import (
     parse_servers,
     reachable_server,
     read_servers,
+    same_server,
     servers_table,
 )
 from orchestrator.shapes import WrongShape, shaped
@@ -53,6 +54,8 @@ class SettingsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[dict[str, str], msgspec.Meta(min_length=1)] | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     ) = (DEFAULT_SERVER,)
     """Addresses by name; a list of addresses as version 1 wrote it."""
+    known_servers: dict[str, str] = {}
+    """The same for those that a run does not use by itself."""
     bindings: dict[str, str] = {}
     headers: dict[str, str | dict[str, Any]] = {}
     """For every server; a table holds those of one, headed by its name or address."""
@@ -64,6 +67,7 @@ _EXPECTED = {
     "template": "expected a name or a path",
     "output_dir": "expected text",
     "servers": f'expected NAME = "address" pairs, or a list such as ["{DEFAULT_SERVER}"]',
+    "known_servers": 'expected NAME = "address" pairs',
     "bindings": 'expected NAME = "text" pairs',
     "headers": 'expected NAME = "text" pairs',
     "abandon_after_seconds": "expected seconds, such as 3600, or inf for never",
@@ -90,7 +94,7 @@ class Settings:
     abandon_after_seconds: float = ABANDON_AFTER_SECONDS
     """After how long without a sign of life of another host what only that one can reach is due again."""
     known_servers: tuple[Server, ...] = field(default=(), compare=False)
-    """Those that are remembered while a run uses others: what their names mean."""
+    """Those that are remembered and that a run does not use by itself: what their names mean."""
 
     @property
     def server_urls(self) -> tuple[str, ...]:
@@ -169,6 +173,7 @@ def kept_settings(state_file: Path) -> Settings:
         output_dir=home / kept.output_dir,
         template=_template(home, kept.template),
         servers=read_servers(kept.servers, source=f"{path}: servers"),
+        known_servers=read_servers(kept.known_servers, source=f"{path}: known_servers") if kept.known_servers else (),
         bindings=kept.bindings,
         headers={name: value for name, value in kept.headers.items() if isinstance(value, str)},
         own_headers=_own_headers(path, kept),
@@ -211,6 +216,10 @@ def save_settings(state_file: Path, settings: Settings) -> None:
         kept["abandon_after_seconds"] = settings.abandon_after_seconds
     headers = dict(settings.headers) | {address: dict(own) for address, own in settings.own_headers.items()}
     kept |= {name: table for name, table in (("bindings", dict(settings.bindings)), ("headers", headers)) if table}
+    if known := [
+        server for server in settings.known_servers if server.has_given_name and not _is_used(server, settings)
+    ]:
+        kept["known_servers"] = servers_table(known)
     document = _document(state_file)
     try:
         document.write(tomli_w.dumps(kept).rstrip() + "\n")
@@ -218,6 +227,24 @@ def save_settings(state_file: Path, settings: Settings) -> None:
         raise UsageError(
             f"{error.object[:300]!r} cannot be kept in {document.shown()}: not UTF-8; use another name"
         ) from error
+
+
+def remember_servers(state_file: Path, servers: Iterable[Server]) -> None:
+    """Keep the addresses of servers that a request named, so that every run can reach them; never a password.
+
+    Errors: as `load_settings`, DiskFull.
+    """
+    kept = kept_settings(state_file)
+    known = list(kept.known_servers)
+    for server in servers:
+        if server.has_given_name and not any(same_server(server.name, one.name) for one in (*kept.servers, *known)):
+            known.append(Server(server.name, server.url))
+    if len(known) > len(kept.known_servers):
+        save_settings(state_file, replace(kept, known_servers=tuple(known)))
+
+
+def _is_used(server: Server, settings: Settings) -> bool:
+    return any(same_server(server.name, used.name) for used in settings.servers)
 
 
 def settings_version(store: StateParts) -> int | None:
@@ -328,9 +355,9 @@ def _template(home: Path, kept: str | None) -> str | None:
 def _overridden(settings: Settings, said: Overrides) -> Settings:
     servers, environment = settings.servers, os.environ.get(SERVER_VARIABLE, "")
     if said.servers:
-        servers = parse_servers(said.servers, source="--server", known=settings.servers)
+        servers = parse_servers(said.servers, source="--server", known=settings.all_servers)
     elif environment.strip():
-        servers = parse_servers([environment], source=SERVER_VARIABLE, known=settings.servers)
+        servers = parse_servers([environment], source=SERVER_VARIABLE, known=settings.all_servers)
     lines = os.environ.get(HEADERS_VARIABLE, "").splitlines()
     from_environment = dict(parse_header(line) for line in lines if line.strip())
     return replace(
@@ -338,7 +365,7 @@ def _overridden(settings: Settings, said: Overrides) -> Settings:
         template=_absolute_template(said.template) or settings.template,
         output_dir=said.output_dir.absolute() if said.output_dir else settings.output_dir,
         servers=servers,
-        known_servers=settings.servers,
+        known_servers=settings.all_servers,
         bindings={**settings.bindings, **said.bindings},
         headers={**settings.headers, **from_environment, **said.headers},
     )

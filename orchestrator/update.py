@@ -19,7 +19,7 @@ from orchestrator.outputs.placement import placement_of
 from orchestrator.preparation import InputsError, Preparation
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.selection import select
-from orchestrator.settings import Overrides, Settings, load_settings
+from orchestrator.settings import Overrides, Settings, load_settings, remember_servers
 from state.item import Item, Status
 from state.open_store import open_store
 from state.store import Store, change_all
@@ -109,6 +109,9 @@ def update_items(
             refuse_collisions(placement, moved.values(), beside=beside)
         done: Sequence[Item] = changing
         if not dry_run:
+            if overrides.servers:
+                with store.adding():
+                    remember_servers(state, settings.servers)
             for loaded in {one.recipe.id: one for one in (new[item.key] for item in changing)}.values():
                 change.recipes.keep(loaded)
             before = {item.key: item for item in changing}

@@ -111,6 +111,8 @@ class WorkerContext:
     halt: threading.Event
     is_own: bool = True
     """Whether the run itself uses this server; otherwise only items whose recipe names it may go there."""
+    names: tuple[str, ...] = ()
+    """What else this server is called in the settings."""
     tally: Tally = field(default_factory=Tally)
     pace: pacing.Pace = field(default_factory=pacing.Pace)
     accepted_posts: int = 0

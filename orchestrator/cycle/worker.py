@@ -26,7 +26,7 @@ from orchestrator.cycle.settlement import Settlement
 from orchestrator.cycle.strays import Strays
 from orchestrator.cycle.uploads import Uploads
 from orchestrator.errors import BurstError, ServerStalled, TransientError, UnexpectedAnswer
-from orchestrator.servers import find_server
+from orchestrator.servers import find_server, same_server
 from state.item import Item, Status
 
 _IDLE_SECONDS = 0.5
@@ -109,9 +109,13 @@ class Worker:
         if allowed is None:
             context = self.context
             named = context.preparation.servers_of(item.recipe)
-            allowed = any(find_server(name, [context.server]) for name in named) if named else context.is_own
+            allowed = any(self._is_called(name) for name in named) if named else context.is_own
             self._allowed[item.recipe] = allowed
         return allowed
+
+    def _is_called(self, name: str) -> bool:
+        names = self.context.names
+        return find_server(name, [self.context.server]) is not None or any(same_server(name, one) for one in names)
 
     def has(self, item: Item) -> bool:
         return self.context.has(item)

@@ -177,6 +177,7 @@ class WorkerPool:
             clock=shared.clock,
             halt=halt,
             is_own=server in self._own,
+            names=tuple(one.name for one in self._settings.all_servers if one.is_at(server.url)),
         )
 
     def _threads(self, name: str, threads: int) -> ThreadPool:

@@ -250,7 +250,10 @@ def test_a_header_is_a_name_and_a_value(text: str) -> None:
         (f"abandon_after_seconds = {'9' * 400}", "abandon_after_seconds: expected seconds"),
         (f"abandon_after_seconds = {'9' * 5000}", "Exceeds the limit"),
         ("version = true", "version: expected a whole number, such as 2"),
-        ("'a`b' = 3", "unknown name 'a`b'; known: abandon_after_seconds, bindings, headers, output_dir, servers, temp"),
+        (
+            "'a`b' = 3",
+            "unknown name 'a`b'; known: abandon_after_seconds, bindings, headers, known_servers",
+        ),
         ("colour = 'red'\nservers = 3", "unknown name 'colour'; known: "),
         ("servers = [", "Invalid value (at "),
     ],

@@ -42,6 +42,14 @@ def queue(begun: RecipeProject, server: str, *, count: int = 2) -> list[str]:
     return [item.key for item in begun.items() if item.key not in before]
 
 
+def forget_addresses(begun: RecipeProject) -> None:
+    """As if the settings had been written anew by hand."""
+    path = begun.folder / "settings.toml"
+    kept, heading, _ = path.read_text().partition("[known_servers]")
+    assert heading
+    path.write_text(kept)
+
+
 def rendered(server: Sandbox) -> set[str]:
     """The keys of the items that a server has rendered; each must have been rendered once."""
     counts = server.counts()["rendered_by_item"]
@@ -139,11 +147,56 @@ def test_two_servers_share_the_items_of_a_recipe_that_names_both(
         assert rendered(third)
 
 
+@pytest.mark.parametrize("by", ["generate", "update"])
+def test_the_address_of_a_named_server_is_remembered(
+    begun: RecipeProject, sandbox: Sandbox, other: Sandbox, by: str
+) -> None:
+    """For its own items alone; and its name can be used from then on."""
+    if by == "generate":
+        pinned = queue(begun, f"gpu2={other.url}")
+    else:
+        pinned = queue(begun, sandbox.url)
+        begun.call("update", *pinned, "--server", f"gpu2={other.url}")
+    again = queue(begun, "gpu2")
+    begun.run_to_the_end()
+    assert (rendered(sandbox), rendered(other)) == (of_init(begun), {*pinned, *again})
+    assert {item.server for item in of(begun, pinned)} == {"gpu2"}
+    begun.prompts("B", 1)
+    begun.call("init", "B", "--template", "a.json")
+    assert len(begun.run_to_the_end().report["servers"]) == 1
+    assert rendered(sandbox) == of_init(begun)
+
+
+def test_a_named_server_that_the_run_uses_by_its_address_is_one_server(begun: RecipeProject, sandbox: Sandbox) -> None:
+    pinned = queue(begun, f"gpu2={sandbox.url}")
+    report = begun.run_to_the_end().report
+    assert len(report["servers"]) == 1
+    assert rendered(sandbox) == of_init(begun) | set(pinned)
+
+
+def test_no_password_is_remembered(begun: RecipeProject, other: Sandbox) -> None:
+    queue(begun, f"gpu2={other.url.replace('//', '//me:secret@')}")
+    kept = (begun.folder / "settings.toml").read_text()
+    assert f'gpu2 = "{other.url}"' in kept
+    assert "secret" not in kept
+
+
+def test_a_named_server_that_moved_is_found_at_its_new_address(
+    begun: RecipeProject, sandbox: Sandbox, other: Sandbox
+) -> None:
+    begun.run_to_the_end()
+    pinned = queue(begun, "gpu2=http://127.0.0.1:9")
+    begun.run_to_the_end("--server-moved", f"gpu2={other.url}")
+    assert (rendered(sandbox), rendered(other)) == (of_init(begun), set(pinned))
+    assert f'gpu2 = "{other.url}"' in (begun.folder / "settings.toml").read_text()
+
+
 def test_a_server_without_a_known_address_sets_its_recipe_aside(
     begun: RecipeProject, sandbox: Sandbox, other: Sandbox
 ) -> None:
     """Everything else is rendered; the run that is told the address renders the rest."""
     pinned = queue(begun, f"gpu7={other.url}")
+    forget_addresses(begun)
     ended = begun.burst("run", *FAST, "--until-done", "--json")
     assert ended.code == 2
     assert rendered(sandbox) == of_init(begun)
@@ -160,6 +213,7 @@ def test_a_server_without_a_known_address_sets_its_recipe_aside(
 def test_burst_update_gives_them_another_server(begun: RecipeProject, sandbox: Sandbox, other: Sandbox) -> None:
     """Beside a run that has set them aside, which takes them then."""
     pinned = queue(begun, "gpu7=http://127.0.0.1:9")
+    forget_addresses(begun)
     sandbox.hold("finish")
     with begun.start("run", *FAST, "--until-done") as run:
         wait_until(lambda: begun.accepted() == 3, what="the items of the run's own server")
@@ -224,6 +278,7 @@ def test_doctor_looks_at_the_servers_of_due_recipes(begun: RecipeProject, sandbo
 
 def test_doctor_names_a_server_without_a_known_address(begun: RecipeProject, other: Sandbox) -> None:
     queue(begun, f"gpu7={other.url}")
+    forget_addresses(begun)
     (problem,) = [check for check in doctors_checks(begun, "server") if check["verdict"] == "problem"]
     assert "no address is known of the server gpu7" in problem["message"]
     assert problem["next"].endswith("--server gpu7=URL")
