@@ -220,6 +220,8 @@ class Outputs:
 
     def _fill(self, temporary: Path, target: Path, write: Writer) -> Waiting:
         with self._create(temporary) as handle, self._still_there(temporary):
+            # A burst that was killed may have left a part of it.
+            handle.truncate(0)
             size, digest = write(handle, self._check_wanted)
             handle.sync()
         return Waiting(temporary, target, Placed(target.relative_to(self.output_dir), size, digest))

@@ -403,9 +403,10 @@ def test_a_leftover_of_a_killed_burst_is_no_start(outputs: Outputs, client: Comf
     server.files["a.png"] = png()
     folder = outputs.output_dir / "EP01"
     folder.mkdir(parents=True)
-    (folder / f".burst-{ID}-1.part").write_bytes(b"half of something")
-    collect(outputs, client, [file()])
-    assert there(outputs) == {"EP01/p.png": png()}
+    for number in (1, 2):
+        (folder / f".burst-{ID}-{number}.part").write_bytes(b"half of something")
+    collect(outputs, client, [file()], [OutputText("2", "text", "words")])
+    assert there(outputs) == {"EP01/p.png": png(), "EP01/p_002.txt": b"words"}
 
 
 def test_leftovers_are_removed_and_nothing_else(outputs: Outputs) -> None:
