@@ -50,8 +50,9 @@ class Transport(Protocol):
     `close` does not end requests in progress.
     """
 
-    requests_made: int
-    """Number of requests sent so far, including redirects."""
+    @property
+    def requests_made(self) -> int:
+        """Number of requests sent so far, including redirects."""
 
     def exchange(self, method: str, path: str, *, body: bytes | None = None, form: Form | None = None) -> Answer:
         """One complete response to a request with a JSON body, a form, or neither. Redirects are not followed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,15 @@ import pytest
 import requests
 from support.background import in_background
 from support.burst_runs import Burst
+from support.fake_queue import Prompt
+from support.fake_transport import FakeServer
+from support.hand_clock import HandClock
 from support.projects import MakeProject, Project, small_template
-from support.simulated import HandClock, SimulatedServer, Simulation
+from support.simulated import Simulation
 from support.waiting import wait_until
 
 import templates
-from orchestrator.comfyui import ComfyUI, Queue
-from orchestrator.comfyui.responses import QueuedPrompt
+from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.pacing import STALL_SECONDS
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
@@ -58,27 +61,28 @@ def test_a_hundred_prompts_before_ours_are_waited_for(
 
 
 @dataclass
-class BusyForOthers(SimulatedServer):
+class BusyForOthers(FakeServer):
     """As many prompts of others come as go, one every ten minutes, and all before ours, for two hours."""
 
-    stands_still: bool = False
     until: float = 4 * STALL_SECONDS
 
-    def submit(self, *arguments: object, **named: object) -> object:  # type: ignore[override]
-        submitted = super().submit(*arguments, **named)  # type: ignore[arg-type]
-        self.ends[submitted.prompt_id] = self.until, self.until + 1.0
-        return submitted
+    def __post_init__(self) -> None:
+        self.come()
 
-    def queue(self) -> Queue:
-        queue = super().queue()
-        at_work_on = 0 if self.stands_still else int(self.clock.seconds // 600)
-        return queue if queue.running else Queue((QueuedPrompt(f"other {at_work_on}", 0.0, {}),), queue.pending)
+    def come(self) -> None:
+        name = f"other {len(self.accepted)}"
+        self.add(Prompt(name, number=0, graph={}, extra_data={}))
+
+    def finish(self, prompt: Prompt, how: str) -> None:
+        super().finish(prompt, how)
+        if prompt.end < self.until:
+            self.come()
 
 
 @pytest.mark.parametrize("stands_still", [False, True], ids=["at work", "stands still"])
 def test_what_runs_tells_whether_a_queue_that_never_gets_shorter_moves(tmp_path: Path, stands_still: bool) -> None:
     clock = HandClock()
-    server = BusyForOthers("http://gpu:8188", clock, lambda _: 1.0, stands_still=stands_still)
+    server = BusyForOthers("http://gpu:8188", clock, lambda _: math.inf if stands_still else 600.0)
     simulation = Simulation(tmp_path, clock, [server], items=2)
     if stands_still:
         with pytest.raises(ServerStalled):
@@ -87,6 +91,7 @@ def test_what_runs_tells_whether_a_queue_that_never_gets_shorter_moves(tmp_path:
     else:
         simulation.burst(2)
         assert simulation.store.counts()[Status.COMPLETED] == 2
+        assert clock.seconds > server.until
     simulation.close()
 
 

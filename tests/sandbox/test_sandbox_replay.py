@@ -6,18 +6,16 @@ Looked at leniently: `status` broadcasts, whose moment depends on the server's t
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from support.recorded import OF_ANY_VALUE, RECORDED, differences
 from support.sandbox_client import Client, Listener, eventually
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
 
-RECORDED: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data/exchanges.json").read_text("utf-8"))["cases"]
 LEFT_OUT: tuple[str, ...] = ()
 """Cases that name a node the sandbox has no use for."""
 
@@ -27,11 +25,7 @@ HEADERS = ("Content-Type", "Content-Disposition", "Content-Length", "Accept-Rang
 QUEUE = "queue running and pending"
 MULTIPART = {"files": {"image": ("b.png", b"", "image/png")}, "data": {"subfolder": "burst", "overwrite": "true"}}
 
-OF_ANY_VALUE = {"timestamp", "tooltip", "description", "traceback", "output_tooltips"}
-"""Keys whose value is the server's own: the time, its help texts, its source lines. Their types are compared."""
 OF_ANY_VALUE_IN = {"system_stats": {"system", "devices"}, "submit server-chosen prompt_id": {"prompt_id"}}
-IN_ANY_ORDER = {"executed", "current_outputs"}
-"""Lists that ComfyUI makes from a set."""
 
 
 class Replay:
@@ -110,46 +104,6 @@ def replay() -> Iterator[Replay]:
             if name != "ws connect" and "messages" in case:
                 listener.wait_for_end(case["messages"][-1]["data"]["prompt_id"])
         yield played
-
-
-def differences(wanted: Any, found: Any, *, free: set[str], where: str = "") -> list[str]:
-    """Where two JSON values differ, one line each."""
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        if wanted.keys() != found.keys():
-            return [f"{where}: keys {sorted(wanted)} against {sorted(found)}"]
-        said = []
-        for key, value in wanted.items():
-            if key in free:
-                said += form_differences(value, found[key], where=f"{where}/{key}")
-            elif key in IN_ANY_ORDER and isinstance(value, list):
-                said += [] if sorted(value) == sorted(found[key]) else [f"{where}/{key}: {value} against {found[key]}"]
-            else:
-                said += differences(value, found[key], free=free, where=f"{where}/{key}")
-        return said
-    if isinstance(wanted, list) and isinstance(found, list):
-        if len(wanted) != len(found):
-            return [f"{where}: {len(wanted)} elements against {len(found)}: {wanted} against {found}"]
-        pairs = enumerate(zip(wanted, found, strict=True))
-        return [
-            line for at, (one, other) in pairs for line in differences(one, other, free=free, where=f"{where}/{at}")
-        ]
-    same = wanted == found and type(wanted) is type(found)
-    return [] if same else [f"{where}: {wanted!r} against {found!r}"]
-
-
-def form_differences(wanted: Any, found: Any, *, where: str) -> list[str]:
-    """Where the types of two JSON values differ; keys count, elements of a list only by whether there are any."""
-    if type(wanted) is not type(found):
-        return [f"{where}: {wanted!r} against {found!r}"]
-    if isinstance(wanted, dict):
-        if wanted.keys() != found.keys():
-            return [f"{where}: keys {sorted(wanted)} against {sorted(found)}"]
-        return [line for key in wanted for line in form_differences(wanted[key], found[key], where=f"{where}/{key}")]
-    if isinstance(wanted, list) and bool(wanted) != bool(found):
-        return [f"{where}: {wanted!r} against {found!r}"]
-    if isinstance(wanted, list) and wanted:
-        return form_differences(wanted[0], found[0], where=f"{where}/0")
-    return []
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import io
 import json
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -22,10 +23,13 @@ from support.comfyui_loopback import Request
 ID = "954be33e-63a7-4487-974d-03c1e46594a8"
 
 
-def png(seed: int = 0, *, saved_by: str | None = None) -> bytes:
-    info = PngInfo()
+def png(seed: int = 0, *, saved_by: str | None = None, graph: Mapping[str, Any] | None = None) -> bytes:
+    """`graph`: what its metadata hold, or one that tells of this prompt."""
     if saved_by:
-        info.add_text("prompt", json.dumps({"9": {"inputs": {"filename_prefix": f"burst/ab/{saved_by}-9"}}}))
+        graph = {"9": {"inputs": {"filename_prefix": f"burst/ab/{saved_by}-9"}}}
+    info = PngInfo()
+    if graph:
+        info.add_text("prompt", json.dumps(graph))
     target = io.BytesIO()
     Image.frombytes("L", (64, 64), random.Random(seed).randbytes(64 * 64)).save(target, "PNG", pnginfo=info)
     return target.getvalue()

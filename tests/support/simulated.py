@@ -1,138 +1,42 @@
-"""A clock moved by hand and simulated servers that follow it: workers are stepped without threads."""
+"""Workers over fake servers, stepped on a clock that is moved by hand, without threads and without a network."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator.clock import Clock
-from orchestrator.comfyui import HistoryEntry, OutputText, Queue, Submitted
-from orchestrator.comfyui.responses import QueuedPrompt
 from orchestrator.cycle.context import Options, WorkerContext
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.worker import Worker
-from orchestrator.errors import ServerUnreachable
 from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
 from orchestrator.servers import parse_server
 from state.item import Item, Priority, Status
 from state.open_store import open_store
+from support.fake_transport import FakeServer
 from support.fast_disk import FastDisk
+from support.hand_clock import HandClock
 from support.preparing import preparation_of
 
-BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-TIME_OUT_SECONDS = 5.0
+TEXT = {
+    "1": {"class_type": "StringConcatenate", "inputs": {"string_a": "", "string_b": "", "delimiter": ""}},
+    "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+}
+"""A workflow that shows its prompt text and makes no image, which would have to be decoded."""
 
 
-class HandClock(Clock):
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return BEGINNING + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def wait(self, event: threading.Event, seconds: float) -> bool:
-        raise AssertionError("a lane waited instead of saying when its next step is due")
-
-
-@dataclass
-class SimulatedServer:
-    """Renders one prompt after another, each in `seconds(n)`, `n` from 0. Replaces the ComfyUI client."""
-
-    url: str
-    clock: HandClock
-    seconds: Callable[[int], float]
-    ends: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """prompt_id → when it starts and ends."""
-    away: tuple[float, float] = (0.0, 0.0)
-    """Start and end of the time in which it does not respond."""
-    busy: tuple[float, float] = (0.0, 0.0)
-    """Start and end of the time in which it answers each request once with 429."""
-    slow: tuple[float, float] = (0.0, 0.0)
-    """Start and end of the time in which each request times out once and succeeds when repeated."""
-    looks: list[float] = field(default_factory=list)
-    """Times of the requests of `history`."""
-    failures: int = 0
-    trouble: str | None = None
-    pushbacks: int = 0
-    requests_made: int = 0
-    has_jobs: bool = False
-
-    def _asked(self) -> None:
-        self.requests_made += 1
-        if self.away[0] <= self.clock.seconds < self.away[1]:
-            self.failures += 1
-            raise ServerUnreachable(f"{self.url}: refused", may_have_arrived=False)
-        if self.busy[0] <= self.clock.seconds < self.busy[1]:
-            self.pushbacks += 1
-        if self.slow[0] <= self.clock.seconds < self.slow[1]:
-            self.clock.seconds += TIME_OUT_SECONDS
-            self.failures += 1
-            self.pushbacks += 1
-
-    def submit(
-        self, graph: Mapping[str, Any], *, prompt_id: str, number: float, extra_data: Mapping[str, Any]
-    ) -> Submitted:
-        self._asked()
-        free_at = max((end for _, end in self.ends.values()), default=0.0)
-        begin = max(free_at, self.clock.seconds)
-        self.ends[prompt_id] = begin, begin + self.seconds(len(self.ends))
-        return Submitted(prompt_id=prompt_id, number=number, node_errors={})
-
-    def history(self, prompt_id: str) -> HistoryEntry | None:
-        self.looks.append(self.clock.seconds)
-        self._asked()
-        begin, end = self.ends.get(prompt_id, (0.0, float("inf")))
-        if end > self.clock.seconds:
-            return None
-        return HistoryEntry(
-            prompt_id=prompt_id,
-            graph={},
-            extra_data={},
-            files=(),
-            texts=(OutputText(node_id="1", kind="text", text="done"),),
-            succeeded=True,
-            interrupted=False,
-            failure=None,
-            cached_nodes=frozenset(),
-            started_at=BEGINNING + timedelta(seconds=begin),
-            finished_at=BEGINNING + timedelta(seconds=end),
-        )
-
-    def queue(self) -> Queue:
-        self._asked()
-        now = self.clock.seconds
-        waiting = [(QueuedPrompt(name, 0.0, {}), begin) for name, (begin, end) in self.ends.items() if end > now]
-        return Queue(
-            running=tuple(prompt for prompt, begin in waiting if begin <= now),
-            pending=tuple(prompt for prompt, begin in waiting if begin > now),
-        )
-
-    def queue_remaining(self) -> int:
-        self._asked()
-        return sum(end > self.clock.seconds for _, end in self.ends.values())
-
-    def delete_from_queue(self, prompt_ids: Sequence[str]) -> None:
-        self._asked()
-
-    @property
-    def idle_seconds(self) -> float:
-        """How long it was idle between its first and last prompt."""
-        spans = sorted(self.ends.values())
-        return sum(max(0.0, after[0] - before[1]) for before, after in itertools.pairwise(spans))
+def during(fault: str, clock: HandClock, begin: float, end: float, *, every: int = 1) -> Callable[[str], str]:
+    """A fault of `FakeServer` from `begin` to `end`, of every nth request. With 2, a repeated request succeeds."""
+    numbers = itertools.count()
+    return lambda asked: fault if begin <= clock.seconds < end and next(numbers) % every == 0 else ""
 
 
 class TakesAll(Routing):
@@ -159,13 +63,13 @@ class AtOnce:
 
 
 class Simulation:
-    """Items, simulated servers and real workers between them. `priorities`: those of the first items."""
+    """Items, fake servers, and real workers and clients between them. `priorities`: those of the first items."""
 
     def __init__(
         self,
         folder: Path,
         clock: HandClock,
-        servers: Sequence[SimulatedServer],
+        servers: Sequence[FakeServer],
         *,
         items: int,
         priorities: Sequence[Priority] = (),
@@ -179,13 +83,15 @@ class Simulation:
         self.add([f"{number:04}.txt" for number in range(items)], priorities=priorities)
         self.work = Dispatch(self.store, progress=Silent(), on_error="continue", **asked)
         placement = Placement(Recipes(self.store.recipes, folder), folder / "output", disk=FastDisk())
-        prompts = preparation_of(folder, "smoke", book=self.store.recipes)
+        template = folder / "text.json"
+        template.write_text(json.dumps(TEXT))
+        prompts = preparation_of(folder, template, bindings={"prompt": "1.string_a"}, book=self.store.recipes)
         self.workers = [
             Worker(
                 WorkerContext(
                     store=self.store,
                     server=parse_server(server.url),
-                    client=server,  # type: ignore[arg-type]
+                    client=server.client(),
                     placement=placement,
                     preparation=prompts,
                     dispatch=self.work,
@@ -228,6 +134,13 @@ class Simulation:
 
     def close(self) -> None:
         self.store.close()
+
+
+def idle_seconds(server: FakeServer) -> float:
+    """How long it was idle between its first and last prompt."""
+    server.tick()
+    spans = sorted((one.begin, one.end) for one in server.accepted.values())
+    return sum(max(0.0, after[0] - before[1]) for before, after in itertools.pairwise(spans))
 
 
 def best_seconds(paces: Sequence[float], items: int) -> float:

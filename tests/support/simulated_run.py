@@ -20,9 +20,10 @@ from state.item import Status
 from state.open_store import open_store
 from state.store import Follower
 from support.fuzzed_server import FuzzedServer
+from support.hand_clock import HandClock
 from support.killable_disk import Fuse, KillableDisk, Killed
 from support.preparing import preparation_of
-from support.simulated import AtOnce, HandClock, TakesAll
+from support.simulated import AtOnce, TakesAll
 
 
 class SimulatedRun:
@@ -51,7 +52,7 @@ class SimulatedRun:
         context = WorkerContext(
             store=self._store,
             server=parse_server(server.url),
-            client=server,  # type: ignore[arg-type]
+            client=server.client(),
             placement=placement,
             preparation=prompts,
             dispatch=self._dispatch,

@@ -1,0 +1,164 @@
+"""A ComfyUI without a network and without rendering: its queue, history and files, on a clock moved by hand.
+
+Responses have the shapes of ComfyUI 0.3.64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+from support.hand_clock import BEGINNING, HandClock
+from support.served_outputs import png
+
+_CAUSE = {"exception_message": "no luck", "exception_type": "ValueError", "traceback": ["  no luck\n"]}
+
+
+@dataclass
+class Prompt:
+    """An accepted prompt. When it will end is known as soon as it begins."""
+
+    prompt_id: str
+    number: float
+    graph: dict[str, Any]
+    extra_data: dict[str, Any]
+    begin: float = inf
+    end: float = inf
+    ended_as: str = ""
+
+    def queued(self) -> list[Any]:
+        return [self.number, self.prompt_id, self.graph, self.extra_data, list(self.outputs())]
+
+    def outputs(self) -> dict[str, dict[str, list[Any]]]:
+        """By node id: what its nodes save and show."""
+        found: dict[str, dict[str, list[Any]]] = {}
+        for node_id, node in self.graph.items():
+            if node["class_type"] == "SaveImage":
+                folder, _, name = node["inputs"]["filename_prefix"].rpartition("/")
+                found[node_id] = {"images": [{"filename": f"{name}_00001_.png", "subfolder": folder, "type": "output"}]}
+            elif node["class_type"] == "PreviewAny":
+                found[node_id] = {"text": ["a text"]}
+        return found
+
+    def paths(self) -> list[str]:
+        """The files that it saves, as `subfolder/filename`."""
+        pictures = [picture for made in self.outputs().values() for picture in made.get("images", [])]
+        return [f"{picture['subfolder']}/{picture['filename']}" for picture in pictures]
+
+    def entry(self) -> dict[str, Any]:
+        """Its history entry."""
+        succeeded = self.ended_as == "success"
+        outputs = self.outputs() if succeeded else {}
+        failed, nodes = self.ended_as == "error", list(self.graph)
+        node = self.graph[at := nodes[0] if failed else nodes[-1]]
+        where = {"node_id": at, "node_type": node["class_type"], "executed": [] if failed else nodes[:-1]}
+        given = {name: [value] for name, value in node["inputs"].items()}
+        cause = {**_CAUSE, "current_inputs": given, "current_outputs": nodes} if failed else {}
+        parts = [
+            ("start", self.begin, {}),
+            ("cached", self.begin, {"nodes": []}),
+            (self.ended_as, self.end, {} if succeeded else where | cause),
+        ]
+        messages = [
+            [f"execution_{name}", {**more, "prompt_id": self.prompt_id, "timestamp": _milliseconds(at)}]
+            for name, at, more in parts
+        ]
+        return {
+            "prompt": self.queued(),
+            "outputs": outputs,
+            "status": {
+                "status_str": "success" if succeeded else "error",
+                "completed": succeeded,
+                "messages": messages,
+            },
+            "meta": {
+                one: {"node_id": one, "display_node": one, "parent_node": None, "real_node_id": one} for one in outputs
+            },
+        }
+
+
+@dataclass
+class FakeQueue:
+    """Renders one prompt after another, the smallest number first; the nth, counted from 0, takes `seconds(n)`."""
+
+    url: str
+    clock: HandClock
+    seconds: Callable[[int], float]
+    accepted: dict[str, Prompt] = field(default_factory=dict)
+    """Every prompt that was ever submitted, by id."""
+    queue: list[Prompt] = field(default_factory=list)
+    """The running prompt, then the pending ones."""
+    history: dict[str, Prompt] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    """By `subfolder/filename`."""
+    prompts_to_fail: int = 0
+    begun: int = 0
+    _free_at: float = 0.0
+
+    def tick(self) -> None:
+        """Advance to the current time."""
+        while self.queue:
+            first = self.queue[0]
+            if first.begin == inf:
+                first.begin, first.end = self._free_at, self._free_at + self.seconds(self.begun)
+                self.begun += 1
+            if first.end > self.clock.seconds:
+                return
+            self.finish(first, "error" if self.prompts_to_fail else "success")
+        self._free_at = self.clock.seconds
+
+    def add(self, prompt: Prompt) -> None:
+        self.accepted[prompt.prompt_id] = prompt
+        self.queue = sorted([*self.queue, prompt], key=lambda one: one.number if one.begin == inf else -inf)
+
+    def finish(self, prompt: Prompt, how: str) -> None:
+        """End the running prompt."""
+        self.queue.remove(prompt)
+        prompt.ended_as, self._free_at = how, prompt.end
+        self.history[prompt.prompt_id] = prompt
+        if how == "success":
+            self.files |= {path: png(graph=prompt.graph) for path in prompt.paths()}
+        self.prompts_to_fail -= how == "error"
+
+    def delete(self, prompt_ids: Iterable[str]) -> None:
+        self.queue = [one for one in self.queue if one.begin < inf or one.prompt_id not in prompt_ids]
+
+    def interrupt(self, prompt_id: str) -> None:
+        for prompt in self.queue[:1]:
+            if prompt.prompt_id == prompt_id:
+                prompt.end = self.clock.seconds
+                self.finish(prompt, "interrupted")
+
+    def restart(self) -> None:
+        """Lose queue and history; the files stay."""
+        self.tick()
+        self.queue, self.history, self._free_at = [], {}, self.clock.seconds
+
+    def respond(self, asked: list[str], body: dict[str, Any]) -> tuple[int, Any]:
+        """Status and JSON body for a method and the parts of a path; None is an empty body."""
+        match asked:
+            case ["GET", "api", "prompt"]:
+                return 200, {"exec_info": {"queue_remaining": len(self.queue)}}
+            case ["POST", "api", "prompt"]:
+                extra_data = body["extra_data"] | {name: body[name] for name in ("client_id",) if name in body}
+                self.add(Prompt(body["prompt_id"], body["number"], body["prompt"], extra_data))
+                return 200, {"prompt_id": body["prompt_id"], "number": body["number"], "node_errors": {}}
+            case ["GET", "api", "queue"]:
+                queued = [prompt.queued() for prompt in self.queue]
+                return 200, {"queue_running": queued[:1], "queue_pending": queued[1:]}
+            case ["GET", "api", "history", prompt_id]:
+                prompt = self.history.get(prompt_id)
+                return 200, {prompt_id: prompt.entry()} if prompt else {}
+            case ["POST", "api", "queue"]:
+                self.delete(body["delete"])
+            case ["POST", "api", "interrupt"]:
+                self.interrupt(body["prompt_id"])
+            case _:
+                return 404, None
+        return 200, None
+
+
+def _milliseconds(at: float) -> int:
+    return int((BEGINNING.timestamp() + at) * 1000)
