@@ -33,7 +33,7 @@ class Body:
 @dataclass
 class FakeServer(FakeQueue):
     fault: Callable[[str], str] = lambda asked: ""
-    """What `METHOD /path` meets: refused, lost (its response), late (lost after 5 s), broken (download), or a status."""
+    """What `METHOD /path` meets: refused, lost (its response), late (lost, after 5 s), broken (file), or a status."""
     requests: list[tuple[float, str]] = field(default_factory=list)
     """Time and `METHOD /path` of each request."""
 

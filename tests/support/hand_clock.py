@@ -11,7 +11,7 @@ BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class HandClock(Clock):
-    """A clock that stands still until it is moved. Nothing may wait on it: workers return when their next step is due."""
+    """A clock that stands still until it is moved. Workers never wait: they return when their next step is due."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
