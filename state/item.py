@@ -295,13 +295,14 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             self._without_prompt(), status=Status.PENDING, attempts=self.attempts + charge, error=error
         )
 
-    def unsend(self, *, recipe: str | None) -> Self:
-        """Due again, without the prompt_id: the POST certainly reached no queue. `recipe`: as before the intent."""
+    def unsend(self, before: Item) -> Self:
+        """Due again, without the prompt_id: the POST certainly reached no queue. `before`: the item before the intent."""
         return msgspec.structs.replace(
             self._without_prompt(),
             status=Status.PENDING,
             previous_prompt_ids=self.previous_prompt_ids,
-            recipe=recipe,
+            recipe=before.recipe,
+            outputs=before.outputs,
         )
 
     def start_over(self) -> Self:

@@ -233,9 +233,10 @@ class WorkerContext:
         before = self.unanswered.get(item.key)
         self.unanswered[item.key] = Unanswered(str(error), before.accepted_before if before else self.accepted_posts)
 
-    def unsend(self, items: Mapping[str, str | None]) -> None:
-        """Due again: their POSTs certainly reached no queue. `items`: key → the recipe before the intent."""
-        if change_all(self.store, self.store.get_many(items), lambda now: now.unsend(recipe=items[now.key])):
+    def unsend(self, items: Iterable[Item]) -> None:
+        """Due again: their POSTs certainly reached no queue. `items`: as they were before the intent."""
+        before = {item.key: item for item in items}
+        if change_all(self.store, self.store.get_many(before), lambda now: now.unsend(before[now.key])):
             self.dispatch.stir()
 
     def cancel(self, item: Item) -> None:

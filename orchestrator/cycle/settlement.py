@@ -82,7 +82,7 @@ class Settlement:
                 subfolder=item.subfolder,
                 filename=item.name,
                 prompt_id=item.prompt_id,
-                own=[output.path for output in item.outputs],
+                own=[output.path for output in self._context.placement.own_outputs(item)],
                 prompt_ids=item.previous_prompt_ids,
                 must_be_own=finished.rescued,
                 sidecar=sidecar,

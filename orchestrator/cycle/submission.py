@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 
+import msgspec
+
 import templates
 from orchestrator.comfyui.lookup import withdraw
 from orchestrator.cycle.context import WorkerContext
@@ -26,7 +28,7 @@ from orchestrator.errors import (
     UnexpectedAnswer,
 )
 from orchestrator.preparation import Prepared
-from state.item import ErrorRecord, Item, Priority, Status
+from state.item import ErrorRecord, Item, OutputRecord, Priority, Status
 from state.store import Change
 
 _PLACES: dict[Priority, float] = {"urgent": -1e12, "high": -5e11, "normal": 0.0, "low": 5e11}
@@ -49,6 +51,8 @@ class _Intent:
     prepared: Prepared
     before: Item
     """As it was when it was prepared."""
+    own: tuple[OutputRecord, ...]
+    """Its earlier outputs, which the new ones may replace."""
 
 
 def _as_prepared(item: Item) -> tuple[object, ...]:
@@ -116,26 +120,27 @@ class Submission:
         item = equipped.item
         try:
             prepared = self._context.preparation.prepare(item, equipped.given)
-            self._refuse_occupied(item, prepared)
+            own = self._context.placement.own_outputs(item)
+            self._refuse_occupied(item, prepared, own)
         except ItemError as error:
             self._context.fail(item, ErrorRecord(kind=error.kind, message=str(error)), charge=False)
             return None
         except (OutputRootUnusable, RecipeUnusable, TemplateError) as error:
             self._context.set_recipe_aside(item, error)
             return None
-        return _Intent(item, prepared, item)
+        return _Intent(item, prepared, item, own)
 
-    def _refuse_occupied(self, item: Item, prepared: Prepared) -> None:
+    def _refuse_occupied(self, item: Item, prepared: Prepared, own: Sequence[OutputRecord]) -> None:
         """Before rendering: the names are inside the output root, and nothing else is in the way.
 
         Errors: OutputRefused, OutputRootUnusable.
         """
         placement = self._context.placement
         outputs, extensions = placement.outputs_of(item), prepared.extensions[:1]
-        own = [output.path for output in item.outputs]
+        paths = [output.path for output in own]
         with placement.writing(outputs):
             in_the_way = outputs.occupied(
-                item.subfolder, item.name, extensions, own, prompt_ids=item.previous_prompt_ids, sidecar=item.sidecar
+                item.subfolder, item.name, extensions, paths, prompt_ids=item.previous_prompt_ids, sidecar=item.sidecar
             )
         if in_the_way is not None:
             raise OutputRefused(f"{outputs.in_the_way(in_the_way)}; then `burst retry`")
@@ -170,7 +175,9 @@ class Submission:
             # Another lane may have made its batch smaller since the graph was filled, or a person changed its recipe.
             if _as_prepared(now) != _as_prepared(intent.item):
                 return now
-            return now.submit(
+            # From now on its recipe says where its outputs are.
+            here = tuple(output for output in now.outputs if output in intent.own)
+            return msgspec.structs.replace(now, outputs=here).submit(
                 prompt_id=prompt_id,
                 server=server,
                 at=at,
@@ -279,7 +286,7 @@ class Submission:
 
     def _take_back(self, intents: Sequence[_Intent]) -> None:
         """Intents whose POST was never sent are simply pending again."""
-        self._context.unsend({intent.item.key: intent.before.recipe for intent in intents})
+        self._context.unsend([intent.before for intent in intents])
 
     def _number(self, item: Item) -> float:
         """The queue number, by which the server chooses what is next: by priority, then as they were sent.

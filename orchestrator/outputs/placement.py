@@ -147,15 +147,29 @@ class Placement:
             self._folders[key] = self._real_folder(self.root_of(item), item.subfolder)
         return f"{self._folders[key]}/{folded(names.stem_of(item.name))}"
 
+    def own_outputs(self, item: Item) -> tuple[OutputRecord, ...]:
+        """The recorded outputs whose files the item may replace.
+
+        An item without a recipe may have been made under an earlier default output root: of the files under today's,
+        only those are its own that are as recorded, byte for byte.
+        """
+        return item.outputs if item.recipe is not None else _as_recorded(self.default, item.outputs)
+
     def with_recipe(self, item: Item, recipe_id: str | None) -> Item:
         """The item with another recipe. Where that has another output root, what it left under the old one is not its
         own any more: under the new one those names may be anybody's. Errors: RecipeUnusable for the new recipe."""
+        root = self._root(recipe_id)
+        if item.recipe is None:
+            outputs = _as_recorded(root, item.outputs)
+        else:
+            outputs = item.outputs if self._is_root_of(item, root) else ()
+        return msgspec.structs.replace(item, recipe=recipe_id, outputs=outputs)
+
+    def _is_root_of(self, item: Item, root: Path) -> bool:
         try:
-            before, after = (self._real.directory(str(root)) for root in (self.root_of(item), self._root(recipe_id)))
+            return self._real.directory(str(self.root_of(item))) == self._real.directory(str(root))
         except RecipeUnusable:
-            self._root(recipe_id)
-            before, after = "", " "
-        return msgspec.structs.replace(item, recipe=recipe_id, outputs=item.outputs if before == after else ())
+            return False
 
     def outputs_of(self, item: Item) -> Outputs:
         """What brings the item's files to their places. Errors: RecipeUnusable."""
@@ -246,6 +260,17 @@ class Placement:
 def placement_of(store: Store, settings: Settings, *, recipes: Recipes | None = None) -> Placement:
     """Of an open state. `recipes`: those of that state, where some are known that are not kept yet."""
     return Placement(recipes or Recipes(store.recipes, store.location.home), settings.output_dir)
+
+
+def _as_recorded(root: Path, outputs: Iterable[OutputRecord]) -> tuple[OutputRecord, ...]:
+    """Those whose files are there, byte for byte."""
+    found = []
+    for output in outputs:
+        # What cannot be read is not known to be as recorded.
+        with contextlib.suppress(OSError):
+            if not verify(root, [output], full=True):
+                found.append(output)
+    return tuple(found)
 
 
 def path_at(root: Path, relative: str) -> Path:

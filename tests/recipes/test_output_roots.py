@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.projects import Ended
 from support.recipe_project import RecipeProject
+from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
 from state.item import Status
@@ -313,3 +314,78 @@ def test_the_same_root_leaves_an_items_files_its_own(project: RecipeProject, spe
     project.call("run")
     (item,) = project.items()
     assert project.steps_of(item) == 3
+
+
+def made_without_a_recipe(project: RecipeProject, *, status: Status) -> bytes:
+    """The item's record as of somebody who writes states by hand; the bytes of its file, which names it."""
+    project.edit_state(status=str(status), recipe=None, fingerprint=None if status is Status.PENDING else "as before")
+    return (project.home / "output" / "A" / "prompt_01.png").read_bytes()
+
+
+DEFAULT_CHANGES = {
+    "run": [("run", "--output", "B")],
+    "init, then run": [("init", "A", "--output", "B"), ("run",)],
+    "update, after init": [("init", "A", "--output", "B"), ("update", "--template", "a.json"), ("run",)],
+    "init --rescan": [("init", "A", "--template", "a.json", "--output", "B", "--rescan"), ("run",)],
+    "verify --repair, after init": [("init", "A", "--output", "B"), ("verify", "--repair"), ("run",)],
+}
+
+
+@pytest.mark.parametrize("commands", DEFAULT_CHANGES.values(), ids=DEFAULT_CHANGES.keys())
+def test_another_default_makes_nothing_there_the_own_of_an_item_without_a_recipe(
+    project: RecipeProject, commands: list[tuple[str, ...]]
+) -> None:
+    done = any("--rescan" in command or "verify" in command for command in commands)
+    project.workflow("a.json", steps=3)
+    made = made_without_a_recipe(project, status=Status.COMPLETED if done else Status.PENDING)
+    foreign = project.home / "B" / "A" / "prompt_01.png"
+    foreign.parent.mkdir(parents=True)
+    theirs = b"of somebody else".ljust(len(made))
+    foreign.write_bytes(theirs)
+    *before, last = commands
+    for command in before:
+        project.burst(*command)
+    ended = project.burst(*last, "--json")
+    assert (ended.code, ended.report["failed"]) == (1, 1)
+    assert "is there already and is not this item's" in ended.report["failures"][0]["message"]
+    assert foreign.read_bytes() == theirs
+    assert (project.home / "output" / "A" / "prompt_01.png").read_bytes() == made
+    foreign.unlink()
+    project.call("retry")
+    project.call(*last)
+    (item,) = project.items()
+    assert project.steps_of(item, root="B") == 3
+
+
+def test_a_file_that_comes_while_an_item_without_a_recipe_is_rendered_is_not_its_own(
+    project: RecipeProject, sandbox: Sandbox
+) -> None:
+    made_without_a_recipe(project, status=Status.PENDING)
+    foreign = project.home / "B" / "A" / "prompt_01.png"
+    foreign.parent.mkdir(parents=True)
+    sandbox.hold("render")
+    with project.start("run", "--output", "B") as run:
+        wait_until(lambda: project.accepted() == 1, what="it is accepted")
+        foreign.write_bytes(b"of somebody else")
+        sandbox.release()
+        assert run.end().code == 1
+    assert foreign.read_bytes() == b"of somebody else"
+
+
+def test_under_the_same_default_its_file_is_its_own(project: RecipeProject) -> None:
+    project.workflow("a.json", steps=3)
+    made_without_a_recipe(project, status=Status.PENDING)
+    project.call("run")
+    (item,) = project.items()
+    assert project.steps_of(item) == 3
+
+
+def test_an_item_that_was_not_sent_after_all_keeps_its_outputs(project: RecipeProject) -> None:
+    made_without_a_recipe(project, status=Status.PENDING)
+    (before,) = project.items()
+    path = project.home / "a.json"
+    path.write_text(path.read_text().replace("tiny-random.safetensors", "nobody-has-this.safetensors"))
+    assert project.burst("run", "--output", "B").code == 2
+    (item,) = project.items()
+    assert item.outputs == before.outputs != ()
+    assert (item.status, item.recipe) == (Status.PENDING, None)
