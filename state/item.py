@@ -296,7 +296,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     def unsend(self, before: Item) -> Self:
-        """Due again, without the prompt_id: the POST certainly reached no queue. `before`: the item before the intent."""
+        """Due again, without the prompt_id: the POST certainly reached no queue. `before`: before the intent."""
         return msgspec.structs.replace(
             self._without_prompt(),
             status=Status.PENDING,

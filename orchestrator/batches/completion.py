@@ -45,13 +45,13 @@ class BatchCompletion:
         self._counts: Counts | None = None
         self._info_due_at = clock.monotonic()
 
-    def look(self, *, anew: bool = False) -> None:
+    def look(self, *, again: bool = False) -> None:
         """Note what has ended, and have it told beside the work. Safe to repeat.
 
-        `anew` looks at all batches again: others may have begun one again that had ended.
+        `again`: look at all batches again, since others may have made items of an ended one due again.
         What the disk refuses is said in the report and hinders nothing: the next look tries it again.
         """
-        if anew:
+        if again:
             self._looked_at, self._read = set(self._open), (None, 0)
         try:
             self._read_log()

@@ -120,7 +120,7 @@ class Generated:
             lines.append(f"Stopped: {self.reason}")
         lines += [f"Note: {note}" for note in self.notes]
         if done:
-            lines.append(f"Pictures are in {' and '.join(self.directories)}")
+            lines.append(f"Images are in {' and '.join(self.directories)}")
         if self.remaining:
             lines.append(f"{counted(self.remaining)} left. Next: {self.resume}")
         return in_lines(lines)

@@ -1,4 +1,4 @@
-"""The bursts of one run, one after the other: each with its record in `bursts.jsonl`, all of them in one report."""
+"""The bursts of one run, one after the other: each has a record in `bursts.jsonl`, all share one report."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ _RECORDED: dict[str, RecordedEnding] = {"done": "done", "deadline": "deadline", 
 
 @dataclass
 class Memory:
-    """The bursts that were, this run's own included."""
+    """The records of earlier bursts and of this run's own."""
 
     log: BurstLog
     records: list[BurstRecord]
-    told: Tally = field(default_factory=Tally)
-    """What the records of this run have told so far."""
+    recorded: Tally = field(default_factory=Tally)
+    """The sum of this run's records."""
 
     def add(self, record: BurstRecord) -> None:
         """Errors: DiskFull."""
@@ -58,7 +58,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Age:
-    """When a run began."""
+    """How long ago a run or a burst began."""
 
     clock: Clock
     started_at: datetime
@@ -82,7 +82,7 @@ class _Ended:
 
 
 class Bursts:
-    """Used once, by one thread. `signal` names the one that asked for the stop, where one did."""
+    """Used once, by one thread. `signal`: the name of the signal that requested the stop, where one did."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class Bursts:
         )
 
     def run(self) -> BurstReport:
-        """One burst, or one after the other until nothing is left."""
+        """One burst, or one after the other until nothing remains."""
         count = 0
         while True:
             self._look_at_batches()
@@ -135,21 +135,21 @@ class Bursts:
         if error is None and ended.how == "done":
             error = nothing_else(set_aside, self._store.counts())
         if ended.how == "deadline" and self._request.max_seconds is None:
-            self._notes.note(_ended_by_habit(self._memory.records))
+            self._notes.note(_stopped_early(self._memory.records))
         if ended.how != "stopped":
-            self._look_at_batches(anew=bool(self._memory.told.ended))
+            self._look_at_batches(again=bool(self._memory.recorded.ended))
             if self._completion is not None and ended.how != "deadline":
                 self._completion.finish()
         self._note_changed_workflows()
         return self._report(_Ended(ended.burst, ended.how, error), bursts=count, size=size, set_aside=set_aside)
 
     def _burst(self, size: int) -> _Ended:
-        """One burst, with its record."""
+        """One burst, and its record."""
         burst, began = uuid.uuid4().hex[:8], Age.of_now(self._clock)
         self._lock.hold(burst=burst, started_at=began.started_at, size=size, run_started_at=self._age.started_at)
-        before = self._memory.told
+        before = self._memory.recorded
         how, error = self._cycled(size)
-        done = self._memory.told = Tally.of(worker.context.tally for worker in self._workers)
+        done = self._memory.recorded = Tally.of(worker.context.tally for worker in self._workers)
         record = BurstRecord(
             burst=burst,
             started_at=began.started_at,
@@ -174,7 +174,7 @@ class Bursts:
         return _Ended(burst, how, error)
 
     def _cycled(self, size: int) -> tuple[Ending | Literal["error"], BurstError | None]:
-        """How the burst ended, and what ended it early."""
+        """How the burst ended, and the error that ended it."""
         error: BurstError | None = None
         how: Ending | Literal["error"] = "error"
         try:
@@ -188,7 +188,7 @@ class Bursts:
         return ("stopped", None) if self._stop.is_set() else (how, error)
 
     def _settle(self, ended: _Ended) -> BurstError | None:
-        """Bring the state file up to date; when told to stop, only where that is quick. What ended the run early."""
+        """Update the state file; after a stop request, only where that is quick. The error that ended the run."""
         error = ended.error
         if not (ended.how == "stopped" and self._store.rewrite_seconds > _QUICK_REWRITE_SECONDS):
             try:
@@ -203,17 +203,17 @@ class Bursts:
         """Whether another burst may find something to do."""
         return self._store.counts().remaining > len(self._store.waiting())
 
-    def _look_at_batches(self, *, anew: bool = False) -> None:
-        """Note which batches have ended and tell who asked to be told; a state without any loads nothing for it."""
+    def _look_at_batches(self, *, again: bool = False) -> None:
+        """Note which batches have ended and notify. A state without batches loads nothing for this."""
         if self._completion is None and self._store.has_batches():
             from orchestrator.batches.completion import BatchCompletion
 
             self._completion = BatchCompletion(self._store, self._placement, clock=self._clock, note=self._notes.note)
         if self._completion is not None:
-            self._completion.look(anew=anew)
+            self._completion.look(again=again)
 
     def _note_changed_workflows(self) -> None:
-        """Once a run, at its end: the first prompt waits for no look at files."""
+        """Once a run, at its end, so that reading the files does not delay the first prompt."""
         if self._store.counts()[Status.PENDING] and self._signal() is None:
             from orchestrator.changed_workflows import changed_workflows
 
@@ -221,7 +221,7 @@ class Bursts:
                 self._notes.note(changed.as_text())
 
     def _seconds_per_item(self) -> float | None:
-        """Seconds from one completion to the next, all servers working side by side."""
+        """Seconds from one completion to the next, with all servers at work."""
         paces = [pace for worker in self._workers if (pace := worker.context.pace.seconds_per_item)]
         return 1 / sum(1 / pace for pace in paces) if paces else None
 
@@ -264,7 +264,7 @@ class Bursts:
         )
 
 
-def _ended_by_habit(records: Sequence[BurstRecord]) -> str:
+def _stopped_early(records: Sequence[BurstRecord]) -> str:
     learned = pacing.learned_limit(records)
     killed = f"after about {spoken_seconds(learned.seconds)}" if learned is not None else "early"
-    return f"This run ended by itself, because runs here are killed {killed}; --max-seconds says otherwise (0: no end)."
+    return f"Stopped early: runs here are killed {killed}. Override with --max-seconds (0 = no limit)."

@@ -1,4 +1,4 @@
-"""Downloads beside the watching: a few threads fetch, the lane places and checkpoints what has arrived."""
+"""Downloads: a few threads fetch while the worker watches; the worker places and checkpoints what has arrived."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from state.item import Item
 
 DOWNLOADS_AT_ONCE = 4
 GROUP = 8
-"""So many arrived items at most share one checkpoint."""
+"""The most items that share one checkpoint."""
 GROUP_SECONDS = 0.05
-"""So long at most an arrived item waits for others that are on their way."""
+"""How long an arrived item waits at most for others that are being downloaded."""
 
 
 class Executor(Protocol):
-    """Runs jobs beside the caller."""
+    """Runs jobs in other threads."""
 
     def start(self, job: Callable[[], None]) -> None:
-        """Run it soon. It must not raise."""
+        """Run it soon. The job must not raise."""
 
 
 @dataclass(frozen=True)
@@ -37,36 +37,36 @@ class _Arrival:
 
 @dataclass
 class Downloads:
-    """The finished prompts of one lane, until their items are checkpointed. Only the lane's thread calls it."""
+    """The finished prompts of one worker, until their items are checkpointed. Called by the worker's thread alone."""
 
     settlement: Settlement
     fetcher: Executor
     clock: Clock
     wake: threading.Event
     """Set when something has arrived."""
-    _under_way: dict[str, FinishedPrompt] = field(default_factory=dict)
+    _in_progress: dict[str, FinishedPrompt] = field(default_factory=dict)
     _arrived: queue.SimpleQueue[_Arrival] = field(default_factory=queue.SimpleQueue)
     _ready: dict[str, _Arrival] = field(default_factory=dict)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._under_way
+        return key in self._in_progress
 
     def __len__(self) -> int:
-        return len(self._under_way)
+        return len(self._in_progress)
 
     def items(self) -> list[Item]:
-        """What is not checkpointed yet."""
-        return [finished.item for finished in self._under_way.values()]
+        """The items that are not checkpointed yet."""
+        return [finished.item for finished in self._in_progress.values()]
 
     def start(self, finished: FinishedPrompt) -> None:
-        """Fetch what was found, soon."""
-        self._under_way[finished.item.key] = finished
+        """Have its outputs fetched."""
+        self._in_progress[finished.item.key] = finished
 
         def job() -> None:
             outcome: Fetched | BaseException
             try:
                 outcome = self.settlement.fetch(finished)
-            except BaseException as error:  # noqa: BLE001 — raised again in the lane's thread
+            except BaseException as error:  # noqa: BLE001 — raised again in the worker's thread
                 outcome = error
             self._arrived.put(_Arrival(finished, outcome, self.clock.monotonic()))
             self.wake.set()
@@ -74,21 +74,21 @@ class Downloads:
         self.fetcher.start(job)
 
     def settle(self, *, most: int = GROUP, at_once: bool = False) -> list[Item]:
-        """Place and checkpoint what has arrived, `most` items at most; the items that this lane is through with.
+        """Place and checkpoint what has arrived, at most `most` items; the items that this is done with.
 
-        While others are on their way the arrived wait a moment for company, so that many small pictures share a sync.
+        While others are being downloaded, arrived ones wait a moment for them, so that many small images share a sync.
         Errors: those of `Settlement.not_fetched` and `place`.
         """
         while not self._arrived.empty():
             arrival = self._arrived.get()
             self._ready[arrival.finished.item.key] = arrival
-        group = min(GROUP, most, len(self._under_way))
+        group = min(GROUP, most, len(self._in_progress))
         if not (at_once or len(self._ready) >= group or self.seconds_left() == 0.0):
             return []
-        keys = [key for key in self._under_way if key in self._ready][:group]
+        keys = [key for key in self._in_progress if key in self._ready][:group]
         ready = [self._ready.pop(key) for key in keys]
         for arrival in ready:
-            del self._under_way[arrival.finished.item.key]
+            del self._in_progress[arrival.finished.item.key]
         fetched = [(one.finished, one.outcome) for one in ready if isinstance(one.outcome, Fetched)]
         if fetched:
             self.settlement.place(fetched)
@@ -100,7 +100,7 @@ class Downloads:
         return [arrival.finished.item for arrival in ready]
 
     def seconds_left(self) -> float | None:
-        """Until what has arrived should be settled; None where nothing waits for that."""
+        """Until what has arrived should be settled; None where nothing has."""
         if not self._ready:
             return None
         longest = min(arrival.at for arrival in self._ready.values())

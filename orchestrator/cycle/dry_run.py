@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a burst would submit: `burst run --dry-run`."""
+    """The result of `burst run --dry-run`."""
 
     keys: tuple[str, ...]
     problems: tuple[tuple[str, str], ...]
-    """Items that would fail before they are sent, and why."""
+    """Items that would fail before they are submitted, and why."""
     graph: dict[str, Any] | None
-    """The first one's graph, as it would be posted."""
+    """The graph of the first one, as it would be posted."""
     submitted: int
-    """Items that are out on a server and would be looked up first."""
+    """How many submitted items would be looked up first."""
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys under the schema name `burst.dry-run/1`."""
@@ -54,7 +54,7 @@ class DryRun:
 
 
 def dry_run(request: Request) -> DryRun:
-    """Prepare what the next burst would submit, and send nothing. Takes no lock. Errors: ConfigurationError."""
+    """Prepare what the next burst would submit, without sending it. Takes no lock. Errors: ConfigurationError."""
     request.checked()
     settings = load_settings(request.state, request.overrides)
     with open_store(request.state, read_only=True) as store:
@@ -74,7 +74,7 @@ def dry_run(request: Request) -> DryRun:
 
 
 def _given(preparation: Preparation, item: Item) -> dict[str, UploadedFile]:
-    """As if the server had its pictures. Errors: UploadError."""
+    """As if its images were uploaded. Errors: UploadError."""
     from orchestrator.input_files import names_of
 
     return names_of(preparation.pictures(item))

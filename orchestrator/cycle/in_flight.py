@@ -1,4 +1,4 @@
-"""What one lane has out: prompts that are, or may be, on its server and not known to be finished."""
+"""The prompts of one worker that are, or may be, on its server and are not known to be finished."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from state.item import PRIORITIES, Item
 
 
 class InFlight:
-    """Items that are watched (answered), and items in doubt (an intent without an answer) with the end of their doubt.
+    """Items that are watched (accepted), and items in doubt (an intent without an answer) with the end of their doubt.
 
-    `seconds_in_doubt` tells how long a POST may still be on its way.
+    `seconds_in_doubt`: how long an item's POST may still be in transit.
     """
 
     def __init__(self, clock: Clock, seconds_in_doubt: Callable[[Item], float]) -> None:
@@ -33,13 +33,13 @@ class InFlight:
         return self._watched.get(key)
 
     def items(self) -> list[Item]:
-        """All of them, the watched first, each kind in the order in which it came."""
+        """All of them, the watched ones first, each kind in the order of arrival."""
         return [*self._watched.values(), *(item for item, _ in self._doubts.values())]
 
     def oldest(self) -> Item | None:
-        """The watched item that its server does first: by priority, then as they were sent.
+        """The watched item that its server renders first: by priority, then in the order of submission.
 
-        One that was told stays the oldest until it is dropped, since what runs is not overtaken any more.
+        Once returned it stays the oldest until it is dropped, since nothing overtakes a running prompt.
         """
         if self._oldest not in self._watched:
             self._oldest = min(self._watched, key=lambda key: PRIORITIES.index(self._watched[key].priority), default="")
@@ -49,10 +49,10 @@ class InFlight:
         return key in self._doubts
 
     def take_in(self, item: Item, *, doubted_seconds: float | None = None) -> None:
-        """It is out, or its record has changed. One that is known keeps its place, and the end of its doubt.
+        """Add an item, or replace its record; one that is known keeps its place and the end of its doubt.
 
-        `doubted_seconds`: how long it is in doubt where that is known better than by its record, whose time is the wall
-        clock's.
+        `doubted_seconds`: how long it is in doubt, where that is known better than from the wall-clock time in its
+        record.
         """
         if item.in_doubt:
             self._watched.pop(item.key, None)
@@ -70,12 +70,12 @@ class InFlight:
         self._doubts.pop(key, None)
 
     def out_of_doubt(self) -> list[Item]:
-        """Those whose POST cannot be on its way any more."""
+        """Items in doubt whose POST can no longer be in transit."""
         now = self._clock.monotonic()
         return [item for item, until in self._doubts.values() if until <= now]
 
     def seconds_in_doubt(self) -> float | None:
-        """Until the first of them is out of doubt; None where none is in doubt."""
+        """Until the first item is out of doubt; None where none is in doubt."""
         if not self._doubts:
             return None
         return max(0.0, min(until for _, until in self._doubts.values()) - self._clock.monotonic())

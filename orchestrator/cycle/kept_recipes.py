@@ -1,4 +1,4 @@
-"""A run's own flags beside the recipes that due items were added with: the flags are for items without one."""
+"""A run's flags and the recipes of due items: the flags apply to items without a recipe only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN_WORKFLOWS = 3
 
 
 class _Made(msgspec.Struct):
-    """The part of an item's record that tells its recipe."""
+    """The fields of an item's record that its recipe is read from."""
 
     status: Status
     recipe: str | None = None
@@ -34,9 +34,9 @@ def recipes_in_use(store: Store, *statuses: Status) -> Iterator[str | None]:
 
 
 def check_default(preparation: Preparation, store: Store, overrides: Overrides) -> None:
-    """So that a bad template is found before anything is sent.
+    """Find a bad template before anything is sent.
 
-    Errors: TemplateError, where the flags name what is wrong or due items have no other recipe.
+    Errors: TemplateError, where the flags name the template or bindings, or due items have no recipe.
     """
     try:
         preparation.default()
@@ -47,7 +47,7 @@ def check_default(preparation: Preparation, store: Store, overrides: Overrides) 
 
 
 def contradiction(store: Store, recipes: Recipes, settings: Settings, overrides: Overrides) -> str | None:
-    """What to tell of due items whose recipe is not what the flags name; None where there are none."""
+    """A note about due items whose recipes differ from the flags; None where there are none."""
     flags: dict[str, None] = {}
     keeping: Counter[str] = Counter()
     if any((overrides.template, overrides.bindings, overrides.output_dir, overrides.servers)):
@@ -68,13 +68,13 @@ def contradiction(store: Store, recipes: Recipes, settings: Settings, overrides:
     named = [f"{name} ({count})" for name, count in keeping.most_common(_SHOWN_WORKFLOWS)]
     more = f" and {len(keeping) - len(named)} more" if len(keeping) > len(named) else ""
     return (
-        f"{', '.join(flags)}: for items without a recipe; {counted(keeping.total())} due with another keep theirs: "
-        f"{', '.join(named)}{more}. `burst update` gives them a new one"
+        f"{', '.join(flags)}: only for items without a recipe; {counted(keeping.total())} due with recipes of their "
+        f"own: {', '.join(named)}{more}. `burst update` gives them a new one"
     )
 
 
 class _Contradictions:
-    """Which flags a recipe does not follow."""
+    """Finds the flags that a recipe differs from."""
 
     def __init__(self, recipes: Recipes, settings: Settings, overrides: Overrides) -> None:
         self._recipes = recipes

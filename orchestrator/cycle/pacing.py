@@ -1,4 +1,4 @@
-"""How many, how often, how long: pure functions of what was seen."""
+"""Sizes, intervals and limits, as pure functions of what was measured."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from state.burst_record import BurstRecord
 
 DEFAULT_SIZE = 15
 LADDER = (1, 5, 15)
-"""The protocol's sizes: a killed burst goes down one, a clean one up one."""
+"""The sizes of `--size auto`: one down after a killed burst, one up after a clean one."""
 DEFAULT_POLL_SECONDS = 5.0
 ABANDON_AFTER_SECONDS = 3600.0
-"""Without a sign of life for so long, another host is taken for dead, and what its server had is due again."""
+"""After so long without a sign of life another host counts as dead, and what its server had is due again."""
 IN_DOUBT_SECONDS = 10.0
-"""How long an intent without a noted answer may still be on its way to the server."""
+"""How long the POST of an intent without a noted answer may still be in transit."""
 STALL_SECONDS = 1800.0
 SWEEP_SECONDS = 15.0
-"""Without a completion for this long, every outstanding prompt is looked up."""
+"""After so long without a completion, all submitted prompts are looked up."""
 FIRST_TICK_SECONDS = 0.05
-"""The first wait for a prompt of which nothing is known."""
+"""The first wait for a prompt while no pace is known."""
 SHORTEST_TICK_SECONDS = 0.01
 TICK_GROWTH = 1.5
 LONGEST_STRETCH_SECONDS = 60.0
 SHORTEST_WATCHDOG_SECONDS = 5.0
-"""A run that was killed younger than this met no watchdog: none is that short."""
+"""A run that was killed younger than this was not killed by a watchdog: none is that short."""
 _BELIEVED_RUNS = 5
-"""How many runs one kill is believed for; each further one that agrees makes it four times as many."""
+"""For how many runs one kill sets the limit; each further kill that agrees makes it four times as many."""
 _RETRY_SECONDS = 5.0
 _LONGEST_RETRY_SECONDS = 60.0
 
 
 def seconds_per_item(records: Sequence[BurstRecord]) -> float | None:
-    """Seconds of a burst's life for each item it completed, over the last ten bursts that completed any."""
+    """Seconds of burst time per completed item, over the last ten bursts that completed any."""
     useful = [record for record in records if record.completed][-10:]
     completed = sum(record.completed for record in useful)
     return sum(record.seconds for record in useful) / completed if completed else None
 
 
 def automatic_size(records: Sequence[BurstRecord], *, seconds: float | None = None) -> int:
-    """What `--size auto` is after these bursts, oldest first: 15, with kills 5 and 1, with clean ones up again.
+    """The size of `--size auto` after these bursts, oldest first: 15, down to 5 and 1 after kills, up after clean ones.
 
-    `seconds`: what the burst may take. It is never given more items than fit into that at the pace of the records, but
-    always one. Ended by its deadline, by Ctrl-C or by an error, a burst says nothing about its size.
+    `seconds`: the time for the burst. It gets no more items than fit into that at the recorded pace, but at least one.
+    Bursts that were ended by a deadline, Ctrl-C or an error do not change the size.
     """
     step = LADDER.index(DEFAULT_SIZE)
     for record in records:
@@ -61,34 +61,33 @@ def automatic_size(records: Sequence[BurstRecord], *, seconds: float | None = No
 
 
 def _ended_from_outside(record: BurstRecord) -> bool:
-    """Killed, or told to stop by something. Old records do not say which signal it was; a person's is the rarer one."""
+    """Killed, or stopped by SIGTERM. Old records do not name the signal; Ctrl-C is the rarer one."""
     signal_unknown = record.signal is None and record.alive_seconds is None
     return record.ended == "killed" or (record.ended == "stopped" and (record.signal == "SIGTERM" or signal_unknown))
 
 
 class LearnedLimit(msgspec.Struct, frozen=True):
-    """How old a run grows here before it is killed."""
+    """The age at which runs are killed here."""
 
     seconds: float
     kills: int
-    """How many runs that lived about so long tell of it."""
+    """How many runs were killed at about this age."""
 
     @property
     def usable_seconds(self) -> float:
-        """The age at which a run should have ended: a second before the limit, a tenth before it where that is more."""
+        """The age by which a run should end: a second before the limit, or a tenth of it where that is more."""
         return min(self.seconds - 1.0, 0.9 * self.seconds)
 
 
 def learned_limit(records: Sequence[BurstRecord]) -> LearnedLimit | None:
-    """The age at which something kills runs here, from how old killed runs grew; None where nothing tells of one.
+    """The age at which runs are killed here, learned from killed runs; None where none is known.
 
-    A run teaches by being killed, or stopped by SIGTERM, at an age of 5 s or more; Ctrl-C and a stop event teach
-    nothing. The latest kill is held with the earlier ones of about its age (a fifth or 2 s apart), and the youngest of
-    them is the limit. What a later run clearly outlived is forgotten. What no run can outlive, because all of them now
-    end before it, is put to the test from time to time: one kill is believed for 5 runs that live half as long or
-    longer, two that agree for 20, three for 80, and so on, and what is then not killed contradicts it. So a chance kill
-    costs five shorter runs, and a watchdog is met ever more rarely. Ask once, when a run begins: the limit must not
-    change under it.
+    A run counts if it was killed, or stopped by SIGTERM, at an age of 5 s or more; Ctrl-C and a stop event do not
+    count. The latest kill is grouped with earlier ones of about its age (a fifth or 2 s apart); the lowest age of the
+    group is the limit. A kill that a later run clearly outlived is forgotten. Since runs then end before the limit, it
+    is tested at intervals: one kill holds for 5 runs that live at least half as long, two that agree for 20, three for
+    80, and so on; a run that is not killed then contradicts it. So a chance kill costs five shorter runs, and a
+    watchdog is met more and more rarely. Call it once, when a run begins: the limit must not change during the run.
     """
     kills: list[_Kill] = []
     for life in _lives(records):
@@ -105,11 +104,11 @@ def learned_limit(records: Sequence[BurstRecord]) -> LearnedLimit | None:
 
 
 class _Kill(msgspec.Struct, frozen=True):
-    """A run that was killed at this age. It is known to the second only, from the last touch of holder.json."""
+    """A run that was killed at this age, which is known to the second, from the last touch of holder.json."""
 
     seconds: float
     runs_since: int = 0
-    """Of those that lived long enough to be held back by this."""
+    """Later runs that lived at least half as long."""
 
     def agrees(self, other: _Kill) -> bool:
         return abs(self.seconds - other.seconds) <= max(2.0, 0.2 * max(self.seconds, other.seconds))
@@ -119,20 +118,20 @@ class _Kill(msgspec.Struct, frozen=True):
 
 
 class _Life(msgspec.Struct, frozen=True):
-    """One run: how old it grew, and whether it was killed then."""
+    """One run: its age at its end, and whether it was killed."""
 
     seconds: float
     killed: bool
 
     def refutes(self, kill: _Kill) -> bool:
-        """It outlived that age, by more than two kills by the same watchdog differ if it was killed itself."""
+        """Whether it outlived that age; if it was killed itself, by more than kills by one watchdog differ."""
         if self.killed:
             return self.seconds > kill.seconds and not kill.agrees(_Kill(self.seconds))
         return self.seconds > kill.seconds + max(2.0, 0.1 * kill.seconds)
 
 
 def _lives(records: Sequence[BurstRecord]) -> list[_Life]:
-    """The runs behind these bursts: the bursts of one run agree on when it began, and the last tells how it ended."""
+    """The runs of these bursts: bursts of one run have the same start, and the last one has the run's end."""
     lives: list[_Life] = []
     began = None
     for record in records:
@@ -147,14 +146,14 @@ def _lives(records: Sequence[BurstRecord]) -> list[_Life]:
 
 
 class Strain(msgspec.Struct, frozen=True):
-    """How hard a server finds it to answer: each level doubles every wait."""
+    """How overloaded a server seems: each level doubles every wait."""
 
     level: int = 0
     quiet: int = 0
-    """Answers in a row without trouble, since the level changed."""
+    """Normal responses in a row since the level changed."""
 
     def after(self, troubled: bool) -> Strain:
-        """After one more answer. `troubled`: it was a 429 or did not come in time; five others undo one of these."""
+        """After one more response. `troubled`: a 429 or a time-out; five normal responses undo one of these."""
         if troubled:
             return Strain(min(self.level + 1, 4))
         if self.level == 0 or self.quiet < 4:
@@ -162,7 +161,7 @@ class Strain(msgspec.Struct, frozen=True):
         return Strain(self.level - 1)
 
     def stretch(self, seconds: float) -> float:
-        """A wait of so long under this strain: at most 60 s, unless it was longer already."""
+        """This wait, lengthened: to at most 60 s, unless it was longer already."""
         return min(seconds * 2.0**self.level, max(seconds, LONGEST_STRETCH_SECONDS))
 
 
@@ -170,24 +169,24 @@ _CALM = Strain()
 
 
 class Sight(msgspec.Struct, frozen=True):
-    """The end of a prompt, as far as it was seen. A server goes on with the next at once.
+    """The end of a prompt as it was observed; a server then begins the next one at once.
 
-    Both are readings of one monotonic clock: when the end was noticed, and when the server last said that this prompt,
-    or one before it, was not finished yet.
+    Both are readings of one monotonic clock: when the end was noticed, and when the server last reported this prompt,
+    or one before it, as not finished.
     """
 
     noticed_at: float
     busy_at: float
 
     def next_may_be_done(self, seconds_per_item: float | None, now: float) -> bool:
-        """Whether the next prompt is worth a question at once; where not, it is waited for as `next_tick` says."""
+        """Whether to poll for the next prompt at once; otherwise `next_tick` gives the wait."""
         return seconds_per_item is None or self.busy_at + seconds_per_item <= now
 
     def expected_seconds(self, seconds_per_item: float | None, now: float) -> float | None:
-        """When the next should be done, from now; 0 when it is overdue, None where the pace is not known.
+        """Seconds until the next should be finished; 0 when it is overdue, None where the pace is not known.
 
-        What was found at the first question may have been done for long: looking a little earlier each time finds the
-        true ends again.
+        A prompt that was found finished at the first poll may have ended long before: polling a little earlier each
+        time finds the true ends again.
         """
         if seconds_per_item is None:
             return None
@@ -202,12 +201,12 @@ def next_tick(
     poll_seconds: float,
     strain: Strain = _CALM,
 ) -> float:
-    """How long to wait before `/history` is asked for a prompt, again or for the first time.
+    """How long to wait before the next poll of `/history` for a prompt.
 
-    `previous_seconds`: the last wait for it, None for the first; `expected_seconds`: when it should be done, counted
-    from now, 0 when it is overdue, None where no prompt has finished yet. The first wait ends a little before the
-    expected end and the second a little behind it, so that a steady prompt costs two questions; then the ticks grow to
-    `poll_seconds`, which none exceeds unless the server is strained.
+    `previous_seconds`: the last wait for it, None before the first poll; `expected_seconds`: the time until it should
+    be finished, 0 when it is overdue, None where no prompt has finished yet. The first wait ends a little before the
+    expected end and the second a little after it, so that a prompt of steady pace costs two polls; then the waits grow
+    to `poll_seconds`, which they exceed only under `strain`.
     """
     before = 0.0 if previous_seconds is None else previous_seconds / 2.0**strain.level
     if expected_seconds:
@@ -221,9 +220,10 @@ def next_tick(
 
 
 def window(*, size: int, tick_seconds: float, seconds_per_item: float | None) -> int:
-    """How many prompts a server has at a time: enough that it never waits for us to look, never fewer than two.
+    """How many prompts a server has at a time: enough that it is never idle between two polls, and at least two.
 
-    `size`: the most there may be; `tick_seconds`: the longest wait between two looks; None: nothing is measured yet.
+    `size`: the maximum; `tick_seconds`: the longest wait between two polls; `seconds_per_item`: None before any has
+    finished.
     """
     if seconds_per_item is None:
         return min(size, 2)
@@ -233,17 +233,17 @@ def window(*, size: int, tick_seconds: float, seconds_per_item: float | None) ->
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What one of several servers has to do: prompts out on it, and seconds for each; None until one has finished."""
+    """The load of one of several servers: its submitted prompts, and seconds for each; None until one has finished."""
 
     out: int
     seconds_per_item: float | None
 
     def one_more_seconds(self, usual_seconds: float) -> float:
-        """When it would be done with one more, from now."""
+        """Seconds until it would be finished with one more."""
         return (self.out + 1) * self._pace(usual_seconds)
 
     def room_before(self, seconds: float, usual_seconds: float) -> int:
-        """How many more it would finish earlier than `seconds` from now."""
+        """How many more it would finish within `seconds`."""
         if self.one_more_seconds(usual_seconds) >= seconds:
             return 0
         if self.seconds_per_item is None:
@@ -257,10 +257,10 @@ class Load(msgspec.Struct, frozen=True):
 def takes_another(own: Load, loads: Sequence[Load], pending: int) -> bool:
     """Whether a server with room in its window should take one more of the `pending` items; `loads` includes it.
 
-    It should unless the others, without it, would be done with all of them before it was done with this one: so no
-    server waits while there is work for it, and a slow one leaves the last items to the fast. A server of unknown pace
-    gets one item to be measured by, and is taken to be like the others until then. As long as anything is pending,
-    some server says yes or each has something out.
+    It should, unless the others would finish all of them before it finished this one: so no server is idle while there
+    is work for it, and a slow one leaves the last items to the fast ones. A server of unknown pace gets one item to be
+    measured by, and is assumed to be as fast as the others until then. As long as anything is pending, some server
+    takes another item or each has one.
     """
     if len(loads) == 1:
         return True
@@ -273,13 +273,13 @@ def takes_another(own: Load, loads: Sequence[Load], pending: int) -> bool:
 
 
 def pause_before_retry(failures: int) -> float:
-    """Seconds until a server that did not answer so many times in a row is asked again: 5, 10, 20, 40, 60, 60…"""
+    """Seconds until a server that failed to answer so many times in a row is tried again: 5, 10, 20, 40, 60, 60…"""
     return min(_RETRY_SECONDS * 2.0 ** min(failures - 1, 4), _LONGEST_RETRY_SECONDS)
 
 
 class Pace:
-    """Seconds a prompt takes on its server: the middle one of the last five, so that one that also loaded the model,
-    or came from the server's cache, misleads nobody."""
+    """Seconds a prompt takes on its server: the median of the last five, so that one that also loaded the model, or
+    came from the server's cache, has no effect."""
 
     def __init__(self) -> None:
         self._latest: deque[float] = deque(maxlen=5)
@@ -291,5 +291,5 @@ class Pace:
         return ordered[(len(ordered) - 1) // 2] if ordered else None
 
     def note(self, seconds: float) -> None:
-        """One more prompt took this long on the server."""
+        """Add the execution time of one more prompt."""
         self._latest.append(max(0.0, seconds))

@@ -1,4 +1,4 @@
-"""When a server is asked for its oldest prompt: how long one takes there, how often to look, how patient to be."""
+"""When to poll a server for its oldest prompt, and how long it may show no change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orchestrator.cycle import pacing
 
 
 class PollSchedule:
-    """The times of one lane. Seconds of the monotonic clock."""
+    """The polling times of one worker. Seconds of the monotonic clock."""
 
     def __init__(self, clock: Clock, *, poll_seconds: float, pace: pacing.Pace) -> None:
         self._clock = clock
@@ -27,17 +27,17 @@ class PollSchedule:
 
     @property
     def seconds_per_item(self) -> float | None:
-        """How often a prompt ends here: what it takes on the server, and more where other people's come between."""
+        """Seconds between the ends of prompts: their execution time, or more where other people's run between."""
         known = [pace.seconds_per_item for pace in (self._pace, self._between) if pace.seconds_per_item is not None]
         return max(known, default=None)
 
     def window(self, size: int) -> int:
-        """How many prompts keep the server at work from one look to the next; at most `size`."""
+        """How many prompts keep the server busy from one poll to the next; at most `size`."""
         tick = self._tick if self._tick is not None else pacing.FIRST_TICK_SECONDS
         return pacing.window(size=size, tick_seconds=tick, seconds_per_item=self.seconds_per_item)
 
     def until_look(self, prompt_id: str) -> float:
-        """Seconds until this prompt, the oldest now, is to be asked for; 0 or less when it is time."""
+        """Seconds until the next poll for this prompt, the oldest now; 0 or less when it is due."""
         if prompt_id != self._asked:
             now = self._clock.monotonic()
             self._asked, self._tick, self._ask_at = prompt_id, None, now
@@ -46,21 +46,21 @@ class PollSchedule:
         return self._ask_at - self._clock.monotonic()
 
     def look_again(self) -> None:
-        """It was asked for, and was not done yet."""
+        """The oldest prompt was polled and was not finished."""
         self._busy_at = self._clock.monotonic()
         self._wait()
 
     def look_soon(self) -> None:
-        """Something was done about the oldest prompt: it may be over in a moment."""
+        """The oldest prompt was withdrawn: it may end in a moment."""
         self._tick = pacing.FIRST_TICK_SECONDS
         self._ask_at = self._clock.monotonic() + self._tick
 
     def answered(self, *, troubled: bool) -> None:
-        """The server was asked. After 429 and time-outs it is asked less often, until it answers well again."""
+        """The server answered. After 429 and time-outs it is polled less often, until it answers normally again."""
         self._strain = self._strain.after(troubled)
 
     def began(self) -> None:
-        """The first prompt went to a server that had none of ours."""
+        """The first prompt was sent to a server that had none of ours."""
         now = self._busy_at = self._clock.monotonic()
         self._sight = pacing.Sight(noticed_at=now, busy_at=now)
 
@@ -75,12 +75,12 @@ class PollSchedule:
         self._last_sweep = self._clock.monotonic()
 
     def until_sweep(self) -> float:
-        """Seconds until requests without an answer are a reason to look everything up: a tick after the last time."""
+        """Seconds until failed requests may cause another sweep: one tick after the last one."""
         tick = self._tick if self._tick is not None else pacing.FIRST_TICK_SECONDS
         return self._last_sweep + tick - self._clock.monotonic()
 
     def is_quiet(self, seconds: float) -> bool:
-        """Nothing has ended for so long, and nothing was looked up."""
+        """Whether for so long no prompt has ended and none was looked up."""
         return self._clock.monotonic() - max(self._sight.noticed_at, self._last_sweep) >= seconds
 
     def _wait(self) -> None:
@@ -95,7 +95,7 @@ class PollSchedule:
 
 
 class StallDetector:
-    """How long a server has answered and shown no change."""
+    """Measures how long a server has answered without any change."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -104,13 +104,13 @@ class StallDetector:
         self._closer: object = None
 
     def stirred(self) -> None:
-        """Something ended, or the server came back."""
+        """A prompt ended, or the server came back."""
         self._since = self._clock.monotonic()
 
     def seconds(self, sight: object, look_closer: Callable[[], object]) -> float:
-        """How long this, all that can be seen of it, has been the same.
+        """How long what is seen of the server has been the same.
 
-        `look_closer`: asked where nothing has changed at first sight, because it costs more.
+        `look_closer`: called where `sight` has not changed, because it costs more.
         """
         if sight != self._last:
             self._last, self._closer = sight, None

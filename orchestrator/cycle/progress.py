@@ -1,4 +1,4 @@
-"""Showing a burst at work: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a burst: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from state.item import Item, Status
 
 
 class Silent:
-    """Says nothing. A context manager, as every display is."""
+    """Prints nothing. A context manager, like all displays."""
 
     def __enter__(self) -> Self:
         return self
@@ -45,41 +45,41 @@ class Lines(Silent):
 
 
 class Generating(Silent):
-    """`[3/15] Generating with seed 44...`, and what became of it; other items that end on the way without a number."""
+    """`[3/15] Generating with seed 44...`, then its result; items of other batches are shown without a number."""
 
     def __init__(self, stream: TextIO, *, batch: str, total: int) -> None:
         self._stream = stream
         self._batch, self._total = batch, total
         self._begun: set[str] = set()
-        self._waits = False
+        self._is_waiting = False
 
     def began(self, item: Item) -> None:
         if item.batch == self._batch and item.key not in self._begun:
             self._begun.add(item.key)
             seed = f" with seed {item.inputs['seed']}" if "seed" in item.inputs else ""
-            self._say(f"[{item.index}/{self._total}] Generating{seed}...")
+            self._print(f"[{item.index}/{self._total}] Generating{seed}...")
 
     def ended(self, item: Item, *, number: int, size: int) -> None:
         if item.batch != self._batch:
-            self._say(f"Also: {line_of(item)}")
+            self._print(f"Also: {line_of(item)}")
             return
         if item.status is not Status.CANCELLED:
             self.began(item)
-        # Where it went names it; what has no picture is named by its number.
+        # A completed item is named by its output path, any other by its number.
         which = "" if item.status is Status.COMPLETED else f"[{item.index}/{self._total}] "
-        self._say(f"  {which}{one_line(_fate(item))}")
+        self._print(f"  {which}{one_line(_outcome(item))}")
 
     def waits(self, who: str) -> None:
-        if not self._waits:
-            self._say(f"Waiting for the burst that is at work, {who}; it may make this batch too")
-        self._waits = True
+        if not self._is_waiting:
+            self._print(f"Waiting for another burst ({who}), which may also render this batch")
+        self._is_waiting = True
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
 
 
 class Bar(Silent):
-    """A progress bar below the lines of what failed."""
+    """A progress bar below the lines of failed items."""
 
     def __init__(self, stream: TextIO) -> None:
         from tqdm import tqdm
@@ -99,10 +99,10 @@ class Bar(Silent):
 
 def line_of(item: Item) -> str:
     """One line about an item that ended."""
-    return one_line(f"{item.key} {_fate(item)}")
+    return one_line(f"{item.key} {_outcome(item)}")
 
 
-def _fate(item: Item) -> str:
+def _outcome(item: Item) -> str:
     match item.status:
         case Status.COMPLETED:
             where = ", ".join(output.path for output in item.outputs[:3]) + (", …" if len(item.outputs) > 3 else "")

@@ -1,6 +1,6 @@
-"""Items whose prompt the server does not show: looked for, waited for, and put back on the normal path.
+"""Items whose prompt the server does not list: looked up, waited for, and returned to the normal path.
 
-Nothing is rendered from here: an item ends up watched, collected, or pending again.
+Nothing is submitted here: an item ends up watched, collected, or pending again.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from state.item import ErrorRecord, Item
 
 _FORGOTTEN_LIMIT = 3
 _OLD_IDS = 3
-"""So many of an item's latest previous prompt_ids are looked for."""
+"""How many of an item's previous prompt_ids, the latest, are looked up."""
 
 
 class Recovery:
-    """Decides about prompts that were asked for and are not there."""
+    """Decides what becomes of items whose prompts were submitted and are not found."""
 
     def __init__(self, context: WorkerContext, settlement: Settlement) -> None:
         self._context = context
@@ -39,7 +39,7 @@ class Recovery:
         self._forgotten: dict[str, int] = {}
 
     def seconds_in_doubt(self, item: Item) -> float:
-        """How much longer this intent's POST may be on its way; never more than the limit, whatever the clock says."""
+        """How much longer this intent's POST may be in transit; at most the limit, even if the clock was set."""
         limit = self._context.options.in_doubt_seconds
         if item.submitted_at is None:
             return 0.0
@@ -47,17 +47,17 @@ class Recovery:
         return min(max(limit - age, 0.0), limit)
 
     def resolve_doubt(self, item: Item) -> Fate:
-        """After the time in doubt: looked up; where it is absent, kept from being rendered late and looked up again."""
+        """Look it up after the time in doubt; where it is absent, delete it from the queue and look it up again."""
         assert item.prompt_id is not None
-        client, asked = self._context.client, [item.prompt_id]
-        fate = look_up(client, asked)[item.prompt_id]
+        client, ids = self._context.client, [item.prompt_id]
+        fate = look_up(client, ids)[item.prompt_id]
         if isinstance(fate, Absent):
-            client.delete_from_queue(asked)
-            fate = look_up(client, asked)[item.prompt_id]
+            client.delete_from_queue(ids)
+            fate = look_up(client, ids)[item.prompt_id]
         return fate
 
     def gone(self, item: Item) -> None:
-        """The server does not know it: rescued by the names of its files, or due again with no attempt charged."""
+        """The server does not know its prompt: rescue it by the names of its files, or make it due again, uncharged."""
         if item.cancel_requested:
             self._context.cancel(item)
             return
@@ -70,24 +70,24 @@ class Recovery:
             return
         self._forgotten[item.key] = self._forgotten.get(item.key, 0) + 1
         if self._forgotten[item.key] > _FORGOTTEN_LIMIT:
-            self._refuse_for_ever(item)
+            self._refuse_endless(item)
         else:
             self._context.put_back(item)
 
     def note_running(self, item: Item) -> Item:
-        """Note in its record that it runs: evidence against it, should the server go down."""
+        """Note in its record that it runs, in case the server goes down because of it."""
         if item.seen_running:
             return item
         return self._context.change(item, lambda now: now.note_running(), sync=False) or item
 
     def watch_suspect(self, item: Item) -> Item:
-        """One whose prompt was lost before may be what brings the server down: whether it runs is asked and noted."""
+        """Note whether an item runs whose prompt was lost before: it may be what brings the server down."""
         assert item.prompt_id is not None
         is_suspect = bool(item.previous_prompt_ids) and not item.seen_running
         return self.note_running(item) if is_suspect and is_running(self._context.client, item.prompt_id) else item
 
     def take_over(self, left: Sequence[Item]) -> None:
-        """What earlier bursts left submitted here: what nobody wants any more is taken back, half downloads removed."""
+        """Begin with items that earlier bursts left submitted here: withdraw cancelled ones, remove half downloads."""
         self._delete_strays(self._context.client.queue())
         unwanted = [item.prompt_id for item in left if item.cancel_requested and item.prompt_id is not None]
         if unwanted:
@@ -95,13 +95,13 @@ class Recovery:
         self._remove_leftovers(left)
 
     def _delete_strays(self, queue: Queue) -> None:
-        """Prompts of ours that were given up, came late and wait: nobody would collect them."""
+        """Delete queued prompts of ours that were given up and arrived late: nobody would collect them."""
         strays = [prompt.prompt_id for prompt in queue.pending if self._was_given_up(prompt)]
         if strays:
             self._context.client.delete_from_queue(strays)
 
     def _remove_leftovers(self, left: Sequence[Item]) -> None:
-        """Half downloads of killed bursts, looked for once in each directory."""
+        """Remove half downloads of killed bursts, with one search in each directory."""
         ids: dict[tuple[Outputs, str], list[str]] = {}
         for item in left:
             try:
@@ -112,12 +112,12 @@ class Recovery:
             for subfolder in folders:
                 ids.setdefault((outputs, subfolder), []).extend([item.prompt_id or "", *item.previous_prompt_ids])
         for (outputs, subfolder), prompt_ids in ids.items():
-            # What cannot be removed shows again when something is to be saved there.
+            # Where it cannot be removed, nothing can be saved either; that is reported then.
             with contextlib.suppress(ItemError, OutputRootUnusable), self._context.placement.writing(outputs):
                 outputs.remove_leftovers(subfolder, prompt_ids)
 
     def _was_given_up(self, prompt: QueuedPrompt) -> bool:
-        """Only by the id, because another state's items may have the same keys."""
+        """Judged by the id alone, because another state's items may have the same keys."""
         ours = prompt.extra_data.get("burst")
         key = ours.get("item") if isinstance(ours, dict) else None
         if not isinstance(key, str):
@@ -125,7 +125,7 @@ class Recovery:
         return any(prompt.prompt_id in item.previous_prompt_ids for item in self._context.store.get_many([key]))
 
     def found_late(self, item: Item) -> tuple[Item, Finished] | None:
-        """A prompt of this item that had been given up and finished after all: the item with that prompt's id."""
+        """A prompt of this item that was given up and finished after all: the item with that prompt's id."""
         old = item.previous_prompt_ids[-_OLD_IDS:]
         for prompt_id, fate in look_up(self._context.client, old).items() if old else ():
             match fate:
@@ -136,7 +136,7 @@ class Recovery:
         return None
 
     def count_late_twins(self, item: Item) -> None:
-        """After an item was collected: an older prompt of it that still waits is deleted, one that ran is counted."""
+        """After an item was collected: delete an older prompt of it that is still queued, count one that ran."""
         old = [prompt_id for prompt_id in item.previous_prompt_ids[-_OLD_IDS:] if prompt_id != item.prompt_id]
         for fate in look_up(self._context.client, old).values() if old else ():
             match fate:
@@ -148,7 +148,7 @@ class Recovery:
                     self._rendered_twice(item)
 
     def _late(self, item: Item, found: Finished) -> tuple[Item, Finished] | None:
-        """An older prompt finished first: its outputs count, and the newer prompt is taken back if it still waits."""
+        """An older prompt finished first: use its outputs, and delete the newer prompt if it is still queued."""
         context = self._context
         newer = item.prompt_id
         adopted = context.change(item, lambda now: now.accept(prompt_id=found.entry.prompt_id))
@@ -163,22 +163,22 @@ class Recovery:
     def _rendered_twice(self, item: Item) -> None:
         self._context.tally.rendered_twice += 1
         self._context.tally.note(
-            f"{item.key}: rendered twice; a POST came more than {self._context.options.in_doubt_seconds:g} s late"
+            f"{item.key}: rendered twice; a POST arrived more than {self._context.options.in_doubt_seconds:g} s late"
         )
 
-    # Strays: items on a loopback server of another host
+    # Items on a loopback server of another host
 
     def claim(self, item: Item) -> Item | None:
-        """It is on this server after all: its record follows. None where another process has decided otherwise."""
+        """It is on this server after all: note that in its record. None where another process changed it first."""
         name = self._context.server.name
         ours = self._context.change(item, lambda now: now.move(server=name))
         self._context.tally.recovered += ours is not None
         return ours
 
     def rescue_stray(self, item: Item) -> bool:
-        """Its files are here under its own names, so it was this server's: collect them. Nothing is charged.
+        """Collect it where its files are here under its own names: this server rendered it. Nothing is charged.
 
-        False where they are surely not; an answer that says nothing leaves the item to a later burst.
+        False where they are certainly not; an unclear answer leaves the item to a later burst.
         """
         ours = item.move(server=self._context.server.name)
         files = self._expected_files(ours)
@@ -200,7 +200,7 @@ class Recovery:
         return True
 
     def abandon(self, item: Item) -> bool:
-        """Due again, or cancelled where that was wished for: whoever had it is out of reach. Whether it is due."""
+        """Give up a prompt that is out of reach: due again, or cancelled if that was requested. Whether it is due."""
         tally = self._context.tally
         before = tally.put_back
         self._context.put_back(item)
@@ -209,7 +209,7 @@ class Recovery:
         return is_due
 
     def _expected_files(self, item: Item) -> list[OutputFile]:
-        """The names its save nodes must have used; none where they cannot be known."""
+        """The names that its save nodes must have used; none where they are not known."""
         assert item.prompt_id is not None
         if item.prefix_scheme != templates.PREFIX_SCHEME:
             self._context.tally.note(
@@ -232,9 +232,9 @@ class Recovery:
         ]
 
     def _rescue(self, item: Item, files: list[OutputFile]) -> bool:
-        """Collect files of a forgotten prompt: all of them there, whole, and with our prefix in their graph.
+        """Collect the files of a forgotten prompt if all are there, whole, and with our prefix in their graph.
 
-        False where that is surely not so; an answer that says nothing leaves the item to a later burst.
+        False where that is certainly not so; an unclear answer leaves the item to a later burst.
         """
         try:
             if self._settlement.rescue(FinishedPrompt(item, files, rescued=True)):
@@ -253,19 +253,19 @@ class Recovery:
             "the server had forgotten prompts whose files it still had; they were collected by name, without texts"
         )
 
-    def _refuse_for_ever(self, item: Item) -> None:
-        """A server that takes prompts and never shows them again would be fed for ever.
+    def _refuse_endless(self, item: Item) -> None:
+        """Stop submitting to a server that accepts prompts and never lists them again.
 
-        An item that it never takes, while it takes others, fails alone. Errors: ServerStalled.
+        An item that it never accepts, while it accepts others, fails alone. Errors: ServerStalled.
         """
         context = self._context
         what = "took {} {} times and forgot it" if item.accepted else "was sent {} {} times and did not take it"
-        told = f"{context.client.url} {what.format(item.key, _FORGOTTEN_LIMIT + 1)} each time"
+        report = f"{context.client.url} {what.format(item.key, _FORGOTTEN_LIMIT + 1)} each time"
         unanswered = None if item.accepted else context.unanswered.get(item.key)
         if unanswered is not None:
-            told += f": {unanswered.met}"
+            report += f": {unanswered.met}"
             if context.accepted_posts > unanswered.accepted_before:
-                context.fail(item, ErrorRecord(kind="unanswered", message=told))
+                context.fail(item, ErrorRecord(kind="unanswered", message=report))
                 return
         context.put_back(item)
-        raise ServerStalled(f"{told}; look at the server's own log (`burst doctor` tells more)")
+        raise ServerStalled(f"{report}; look at the server's own log (details: `burst doctor`)")

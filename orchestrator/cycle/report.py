@@ -1,4 +1,4 @@
-"""What a burst says when it ends."""
+"""The report of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN_KEYS = 3
 
 
 class ServerReport(msgspec.Struct, frozen=True):
-    """What one server of a run did."""
+    """The share of one server in a run."""
 
     name: str
     url: str
@@ -28,7 +28,7 @@ class ServerReport(msgspec.Struct, frozen=True):
     """Prompts of this state that it still has."""
     seconds_per_item: float | None
     lost: str | None
-    """Why it is left alone; None while it answers."""
+    """Why it is not used at the moment; None while it answers."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -56,7 +56,7 @@ class BurstReport(msgspec.Struct, frozen=True):
     ended: str
     """done, deadline, stopped (by a signal or event), failure (`on_error="stop"`), or error."""
     reason: str | None
-    """Why it ended early; None when it did what it was asked."""
+    """Why it ended early; None where it did not."""
     exit_code: int
     bursts: int
     completed: int
@@ -75,12 +75,12 @@ class BurstReport(msgspec.Struct, frozen=True):
     seconds: float
     seconds_per_item: float | None
     seconds_left: float | None
-    """Until all that another run can render is done; None where that is nothing, or no pace is known."""
+    """Until everything that another run can render is done; None where that is nothing, or no pace is known."""
     requests: int
     output_dir: str
-    """Where this run's images went, if all went to one output root; else the default one."""
+    """The output root of this run's images, where all went to one; otherwise the default one."""
     output_dirs: dict[str, int]
-    """Output root -> how many items' images this run brought there."""
+    """Output root → the number of items whose images this run saved there."""
     servers: tuple[ServerReport, ...] = ()
     failures: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
@@ -155,7 +155,7 @@ class BurstReport(msgspec.Struct, frozen=True):
         lines.append(self._next())
         lines += [f"Note: {note}" for note in self.notes]
         if self.completed:
-            lines.append(f"Pictures are in {self._places()}")
+            lines.append(f"Images are in {self._places()}")
         return in_lines(lines)
 
     def _places(self) -> str:
@@ -164,7 +164,7 @@ class BurstReport(msgspec.Struct, frozen=True):
         return " and ".join(f"{root} ({counted(count)})" for root, count in self.output_dirs.items())
 
     def set_aside_lines(self) -> list[str]:
-        """One for each recipe that could not be used, but for the one that `reason` is about."""
+        """One for each recipe that could not be used, except the one that `reason` is about."""
         return [one.as_text() for one in self.set_aside if one.reason not in (self.reason or "")]
 
     def _headline(self) -> str:
@@ -188,7 +188,7 @@ class BurstReport(msgspec.Struct, frozen=True):
     def _why(self) -> str:
         match self.ended:
             case "deadline":
-                return "; stopped because its time was up."
+                return "; stopped at its time limit."
             case "stopped":
                 return "; stopped by a signal."
             case "failure":

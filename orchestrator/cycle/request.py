@@ -1,4 +1,4 @@
-"""What one call of `run` may say."""
+"""The options of one call of `run`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from state.burst_record import BurstRecord
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that one call of `run` may say."""
+    """All options of one call of `run`."""
 
     state: Path = Path(DEFAULT_STATE)
     size: int | Literal["auto"] = pacing.DEFAULT_SIZE
@@ -29,7 +29,7 @@ class Request:
     on_error: Literal["stop", "continue"] = "continue"
     overwrite: bool = False
     batch: str | None = None
-    """Run until every item of this batch has ended; `on_error` is for its items alone."""
+    """Run until every item of this batch has ended; `on_error` applies to its items alone."""
     abandon_server: str | None = None
     server_moved: tuple[str, str] | None = None
     """The old address of a server and its new one."""
@@ -37,7 +37,7 @@ class Request:
     stall_seconds: float = pacing.STALL_SECONDS
     sweep_seconds: float = pacing.SWEEP_SECONDS
     abandon_after_seconds: float | None = None
-    """As in settings.toml, and wins over it."""
+    """Overrides the value in settings.toml."""
     overrides: Overrides = field(default_factory=Overrides)
 
     def checked(self) -> Request:
@@ -48,15 +48,15 @@ class Request:
             ("max-attempts", self.max_attempts, 1),
         ):
             if value < least:
-                raise UsageError(f"--{name}: {value} is too small; the least is {least}")
+                raise UsageError(f"--{name}: {value} is too small; the minimum is {least}")
         if self.max_seconds is not None and self.max_seconds < 0:
-            raise UsageError(f"--max-seconds: {self.max_seconds} is too small; say the seconds, or 0 for no limit")
+            raise UsageError(f"--max-seconds: {self.max_seconds} must not be negative; 0 means no limit")
         if self.poll_seconds <= 0:
-            raise UsageError(f"--poll-interval: {self.poll_seconds} is too small; say more than 0 seconds")
+            raise UsageError(f"--poll-interval: {self.poll_seconds} must be more than 0 seconds")
         return self
 
     def options(self, settings: Settings) -> Options:
-        """What every burst of the run is asked."""
+        """The options that all bursts of the run share."""
         limit = self.abandon_after_seconds
         return Options(
             poll_seconds=self.poll_seconds,
@@ -68,5 +68,5 @@ class Request:
         )
 
     def burst_size(self, records: Sequence[BurstRecord], *, seconds: float | None = None) -> int:
-        """How many items the next burst is to end, after these earlier ones and with so much time left."""
+        """How many items the next burst is to end. `records`: of earlier ones; `seconds`: the time left, if limited."""
         return pacing.automatic_size(records, seconds=seconds) if self.size == "auto" else self.size

@@ -1,4 +1,4 @@
-"""Recipes set aside for the rest of a run: they cannot be used; their items stay as they are, and none is charged."""
+"""Recipes set aside for the rest of a run because they cannot be used: their items stay as they are, uncharged."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _LISTED_BATCHES = 3
 _LISTED_COMMANDS = 3
 
 Key = tuple[str | None, str | None]
-"""What items without a recipe of their own have in common is the template that their record names, or none."""
+"""A recipe's id; for items without a recipe, the template that their records name, if any."""
 
 
 class SetAside(SetAsideRecord, frozen=True, kw_only=True):
-    """One recipe that this run does not use, and what waits for it."""
+    """One recipe that this run does not use, and the items that wait for it."""
 
     items: int
     """How many items."""
     submitted: int = 0
-    """How many of them were sent, and wait for the output root."""
+    """How many of them are submitted, and wait for the output root."""
     batches: tuple[str, ...] = ()
     """The batches they belong to."""
 
     def command(self, state: Path | None = None) -> str:
-        """What gives pending items another recipe, with what there is to fill in; submitted ones keep theirs.
+        """The command that gives the pending ones another recipe, with placeholders; submitted ones keep theirs.
 
         `state`: named in it, unless it is None.
         """
@@ -68,12 +68,12 @@ class SetAside(SetAsideRecord, frozen=True, kw_only=True):
 
 
 class SetAsideRecipes:
-    """What is set aside in one run, by whichever worker found out. Any thread may use it."""
+    """The recipes set aside in one run, by any worker. Any thread may use it."""
 
     def __init__(self) -> None:
         self._found: dict[Key, SetAsideRecord] = {}
         self._keys: set[str] = set()
-        """Keys of pending items that were passed over, so that they are not read again and again."""
+        """Keys of pending items that were passed over, so that they are not read again."""
         self._guard = threading.Lock()
 
     def __bool__(self) -> bool:
@@ -89,12 +89,12 @@ class SetAsideRecipes:
             return frozenset(self._keys)
 
     def add(self, item: Item, *, name: str, reason: str, output: str | None = None) -> bool:
-        """Set this item's recipe aside; whether it was not yet. `output`: the output root, where that is the reason."""
+        """Set this item's recipe aside; whether it was not before. `output`: the output root, if that is the reason."""
         with self._guard:
             if item.status is Status.PENDING:
                 self._keys.add(item.key)
             before = self._found.get(key := _key(item))
-            # What is submitted waits for an output root alone.
+            # Submitted items wait for an output root alone.
             if before is not None and (output is None or before.output is not None):
                 return False
             recipe, template = key
@@ -115,17 +115,17 @@ class SetAsideRecipes:
             self._keys.discard(key)
 
     def records(self) -> tuple[SetAsideRecord, ...]:
-        """As they are noted with a burst."""
+        """For the burst's record."""
         with self._guard:
             return tuple(self._found.values())
 
     def report(self, store: Store) -> tuple[SetAside, ...]:
-        """What is set aside, with the pending items that wait for it. Reads them all; for the end of a run."""
+        """What is set aside, with the number of waiting items. Reads all remaining items; for the end of a run."""
         return waiting_for(self.records(), store.items(*DUE))
 
 
 def waiting_for(records: Sequence[SetAsideRecord], remaining: Iterable[Item]) -> tuple[SetAside, ...]:
-    """The items that recipes set aside keep waiting; those with a like reason together, none without items.
+    """The recipes set aside that items wait for; those with the same name and reason are one.
 
     `remaining` is not read where nothing is set aside.
     """
@@ -160,7 +160,7 @@ def waiting_for(records: Sequence[SetAsideRecord], remaining: Iterable[Item]) ->
 
 
 def usable(records: Sequence[SetAsideRecord]) -> Callable[[Item], bool] | None:
-    """What tells whether an item's recipe is none of these; None where every item's is."""
+    """A test whether an item's recipe is none of these; None where there are none."""
     keys = {(one.recipe, one.template) for one in records}
     return (lambda item: _key(item) not in keys) if keys else None
 
@@ -172,7 +172,7 @@ def waiting_items(records: Sequence[SetAsideRecord], store: Store) -> list[Item]
 
 
 def next_step(found: Sequence[SetAside], *, then: str = "burst run") -> str:
-    """What a person has to do before the items of these recipes can be rendered. `then`: the command after that."""
+    """What to do before the items of these recipes can be rendered. `then`: the command after that."""
     changing = [one for one in found if one.items > one.submitted]
     if not changing:
         return f"fix what is named above; then `{then}`"
@@ -182,7 +182,7 @@ def next_step(found: Sequence[SetAside], *, then: str = "burst run") -> str:
 
 
 def nothing_else(found: Sequence[SetAside], counts: Counts) -> ConfigurationError | None:
-    """The error of a run that ends because all that remains waits for recipes set aside; None where it does not."""
+    """The error of a run where all remaining items wait for recipes set aside; None where others remain."""
     waiting = sum(one.items for one in found)
     if not found or waiting < counts.remaining:
         return None

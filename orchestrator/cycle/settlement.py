@@ -1,4 +1,4 @@
-"""Settling: from what the server says of a prompt to the item's next checkpoint."""
+"""From what the server reports of a prompt to the item's next checkpoint."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ OUT_OF_MEMORY = "out_of_memory"
 
 @dataclass(frozen=True)
 class FinishedPrompt:
-    """What a finished prompt made, as the server tells it."""
+    """The outputs of a finished prompt, as the server lists them."""
 
     item: Item
     files: Sequence[OutputFile]
     texts: Sequence[OutputText] = ()
     seconds: float | None = None
-    """What it took on the server."""
+    """Its execution time on the server."""
     graph: Mapping[str, Any] | None = None
-    """What was rendered."""
+    """The graph that was rendered."""
     rescued: bool = False
-    """Known by the names of its files alone."""
+    """Found by the names of its files alone."""
 
 
 class Settlement:
-    """Ends items, or puts them back. Each of its methods but `finished` and `fetch` checkpoints before it returns."""
+    """Ends items, or makes them due again. Every method except `finished` and `fetch` checkpoints before it returns."""
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
 
     def finished(self, item: Item, entry: HistoryEntry) -> FinishedPrompt | None:
-        """Its prompt is in history: what there is to fetch, or None where that was the end of it.
+        """Its prompt is in the history: what to fetch, or None where there is nothing and the item is settled.
 
-        Errors: TransientError when the server is gone, DiskFull; the item is as it was then.
+        Errors: TransientError when the server does not answer, DiskFull; the item is unchanged then.
         """
         if entry.succeeded:
             seconds = _seconds(entry)
@@ -65,7 +65,7 @@ class Settlement:
         return None
 
     def fetch(self, finished: FinishedPrompt) -> Fetched:
-        """Download what was found. Changes no item; any thread may.
+        """Download the outputs. Changes no item; any thread may call it.
 
         Errors: ItemError, TransientError, OutputRootUnusable, DiskFull.
         """
@@ -89,7 +89,7 @@ class Settlement:
             )
 
     def place(self, found: Sequence[tuple[FinishedPrompt, Fetched]]) -> int:
-        """Bring what was fetched to its place, and say so in one checkpoint. How many items are completed now.
+        """Move fetched outputs to their places and complete their items in one checkpoint; how many are completed.
 
         Those whose output root cannot be used are left submitted for a later run. Errors: DiskFull, StateError.
         """
@@ -109,14 +109,14 @@ class Settlement:
         )
 
     def rescue(self, finished: FinishedPrompt) -> bool:
-        """Collect files by their names alone; whether the item is completed.
+        """Collect files that are known by their names alone; whether the item is completed.
 
         Errors: NotOnServer, ItemError, TransientError, OutputRootUnusable; nothing was placed then.
         """
         return self.place([(finished, self.fetch(finished))]) > 0
 
     def not_fetched(self, item: Item, error: BurstError) -> None:
-        """Its outputs could not be had. Errors: the error itself, where it is neither the item's nor the answer's."""
+        """Its outputs could not be downloaded. Errors: the error itself, where it is not about this item."""
         match error:
             case OutputRefused():
                 self._context.fail(item, _record(error), charge=False)
@@ -130,7 +130,7 @@ class Settlement:
                 raise error
 
     def _sidecar(self, finished: FinishedPrompt) -> Sidecar | None:
-        """Errors: ItemError and TemplateError where the server has not said what it rendered."""
+        """Errors: ItemError and TemplateError where the server does not report the graph it rendered."""
         if finished.item.sidecar is None:
             return None
         from orchestrator.batches.sidecars import sidecar_of
@@ -138,9 +138,9 @@ class Settlement:
         return sidecar_of(finished.item, self._context.preparation, graph=finished.graph, seconds=finished.seconds)
 
     def _out_of_memory(self, item: Item, entry: HistoryEntry) -> None:
-        """Free the server's memory and try again: with half the batch size that `auto` chose, while there is a half.
+        """Free the server's memory and try again, with half the batch size where `auto` chose one above 1.
 
-        Any other item is tried once more, and a second time fails it.
+        Any other item is tried once more; the second time it fails.
         """
         batch_size = item.automatic_batch_size or 1
         if batch_size > 1:
@@ -150,7 +150,7 @@ class Settlement:
         failure = _failure(entry)
         again = item.error is not None and item.error.kind == OUT_OF_MEMORY
         when = "out of memory twice, also after /free" if again else "out of memory"
-        message = f"{when}: use a smaller batch_size or picture size ({failure.message})"
+        message = f"{when}: use a smaller batch_size or image size ({failure.message})"
         record = ErrorRecord(kind=OUT_OF_MEMORY, message=message, node_id=failure.node_id)
         if again:
             self._context.fail(item, record)
@@ -166,7 +166,7 @@ def _completion(placed: Sequence[Placed], at: datetime, seconds: float | None) -
 
 def _failure(entry: HistoryEntry) -> ErrorRecord:
     if entry.failure is None:
-        return ErrorRecord(kind="execution_error", message="the server says it failed, and nothing more")
+        return ErrorRecord(kind="execution_error", message="the server reports a failure without a reason")
     return ErrorRecord(kind=entry.failure.kind, message=str(entry.failure), node_id=entry.failure.node_id)
 
 

@@ -1,6 +1,6 @@
 """Items on a loopback server of another host: looked up here first, because a container has a new name at each start.
 
-What our server of the same address knows is ours. What it does not know is that host's, as long as it may be alive.
+A prompt that our server of the same address knows is ours; any other is that host's, as long as the host may be alive.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from state.item import Item
 
 
 def hosts_seen(records: Iterable[BurstRecord]) -> dict[str, datetime]:
-    """When each host's latest burst was last alive."""
+    """When the latest burst of each host was last alive."""
     seen: dict[str, datetime] = {}
     for record in records:
         if record.host is not None:
@@ -30,7 +30,7 @@ def hosts_seen(records: Iterable[BurstRecord]) -> dict[str, datetime]:
 
 
 class Strays:
-    """The strays of one worker, dealt with once, when it begins. `seen`: as `hosts_seen` gives it."""
+    """The strays of one worker, resolved once, when it begins. `seen`: from `hosts_seen`."""
 
     def __init__(
         self, context: WorkerContext, recovery: Recovery, items: Sequence[Item], seen: Mapping[str, datetime]
@@ -42,13 +42,13 @@ class Strays:
         self._alone: Counter[str] = Counter()
         self._abandoned: Counter[str] = Counter()
         self._silent: dict[str, float] = {}
-        """By name of a server: seconds since the last sign of life of its host."""
+        """By server name: seconds since the last sign of life of its host."""
 
     def __contains__(self, key: str) -> bool:
         return key in self._left
 
     def resolve(self) -> Iterator[tuple[Item, Fate]]:
-        """Decide about each; those that are ours, with what became of them. Errors: as `look_up`; the rest is left."""
+        """Decide about each; those that are ours, with their fates. Errors: as `look_up`; the others are left."""
         context = self._context
         fates = look_up(context.client, [item.prompt_id or "" for item in self._left.values()])
         for key, item in list(self._left.items()):
@@ -62,26 +62,26 @@ class Strays:
             if isinstance(fate, Absent) and not self._recovery.rescue_stray(item):
                 self._absent(item)
             context.dispatch.let_go(key)
-        self._tell()
+        self._report()
 
     def _absent(self, item: Item) -> None:
-        """Due again once its host has been silent for long enough; until then it may be rendering there."""
+        """Due again once its host has been silent for long enough; until then that host may be rendering it."""
         name, options = canonical_name(item.server or ""), self._context.options
         silent = self._silent_seconds(item)
         self._silent[name] = min(silent, self._silent.get(name, math.inf))
-        # However soon a host is taken for dead: what it sent last may still be on its way to this server.
+        # However short that time: what the host sent last may still be in transit to this server.
         if silent < max(options.abandon_after_seconds, options.in_doubt_seconds):
             self._alone[name] += 1
         elif self._recovery.abandon(item):
             self._abandoned[name] += 1
 
     def _silent_seconds(self, item: Item) -> float:
-        """Since the last sign of life of its host: a burst of it, or that it sent this item."""
+        """Since the last sign of life of its host: one of its bursts, or the submission of this item."""
         signs = [item.submitted_at, self._seen.get(other_host(item.server or "") or "")]
         last = max((sign for sign in signs if sign is not None), default=None)
         return math.inf if last is None else (self._context.clock.now() - last).total_seconds()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         here, limit = self._context.server.name, self._context.options.abandon_after_seconds
         for name, count in self._alone.items():
             host = other_host(name)

@@ -1,4 +1,4 @@
-"""Submitting: the intents of several items made durable in one line, then one POST each."""
+"""Submission: the intents of several items are made durable in one line, then each prompt is posted."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from state.item import ErrorRecord, Item, OutputRecord, Priority, Status
 from state.store import Change
 
 _PLACES: dict[Priority, float] = {"urgent": -1e12, "high": -5e11, "normal": 0.0, "low": 5e11}
-"""Milliseconds that a priority is worth in the queue: sixteen years from one to the next."""
+"""What a priority adds to the queue number, in milliseconds: sixteen years from one to the next."""
 _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
 class _Refused(Exception):
-    """429: this prompt was not queued, and the next will not be for `seconds`."""
+    """429: this prompt was not queued, and no other will be for `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -50,18 +50,18 @@ class _Intent:
     item: Item
     prepared: Prepared
     before: Item
-    """As it was when it was prepared."""
+    """The item when it was prepared."""
     own: tuple[OutputRecord, ...]
     """Its earlier outputs, which the new ones may replace."""
 
 
 def _as_prepared(item: Item) -> tuple[object, ...]:
-    """What of a record decides on its prompt and its place in the queue."""
+    """The fields of a record that its prompt and its place in the queue depend on."""
     return item.recipe, item.template, item.prompt_text, item.inputs, item.uploads, item.priority
 
 
 class Submission:
-    """Sends items. What it returns is on the server, or may be."""
+    """Submits items. Those it returns are on the server, or may be."""
 
     def __init__(
         self,
@@ -70,25 +70,25 @@ class Submission:
         forget_uploads: Callable[[], None],
         refused: Callable[[Item, TemplateRejected], None],
     ) -> None:
-        """`forget_uploads`: the server may not have any more what it was given. `refused` is called with an item whose
-        workflow the server does not take."""
+        """`forget_uploads`: called when the server may no longer have what was uploaded to it. `refused`: called with
+        an item whose workflow the server rejects."""
         self._context = context
         self._refused = refused
         self._forget_uploads = forget_uploads
         self._missed: set[str] = set()
-        """Items whose prompts were refused for their pictures, and are tried once more."""
+        """Keys of items whose prompts were rejected for their images, and are tried once more."""
         self._last_numbers: dict[Priority, float] = {}
         self._paused_until = 0.0
 
     def seconds_paused(self) -> float:
-        """How much longer nothing is sent, because the server said that it takes no more."""
+        """How much longer nothing is sent, because the server accepts no more for now."""
         return max(0.0, self._paused_until - self._context.clock.monotonic())
 
     def submit(self, items: Sequence[ReadyItem]) -> list[Item]:
-        """Submit these pending items; those that are now submitted, `in_doubt` where no answer came.
+        """Submit these pending items; returns the submitted ones, `in_doubt` where no answer came.
 
         An item that cannot be prepared fails alone; one whose recipe cannot be used stays pending. Errors:
-        TransientError, DiskFull; no item is left submitted then whose POST was never sent.
+        TransientError, DiskFull; no item whose POST was never sent is left submitted then.
         """
         ready = [intent for item in items if (intent := self._prepared(item)) is not None]
         intents = self._intend(ready)
@@ -131,7 +131,7 @@ class Submission:
         return _Intent(item, prepared, item, own)
 
     def _refuse_occupied(self, item: Item, prepared: Prepared, own: Sequence[OutputRecord]) -> None:
-        """Before rendering: the names are inside the output root, and nothing else is in the way.
+        """Before rendering: its names are inside the output root, and nothing is in the way.
 
         Errors: OutputRefused, OutputRootUnusable.
         """
@@ -152,7 +152,7 @@ class Submission:
             )
 
     def _intend(self, ready: Sequence[_Intent]) -> list[_Intent]:
-        """Make all prompt_ids durable in one line; items that were changed meanwhile are left out, and still due."""
+        """Make all prompt_ids durable in one line. Items that were changed meanwhile are left out and still due."""
         for recipe in {id(intent.prepared.recipe): intent.prepared.recipe for intent in ready}.values():
             self._context.preparation.keep(recipe)
         at = self._context.clock.now()
@@ -172,7 +172,7 @@ class Submission:
         server, prepared = self._context.server.name, intent.prepared
 
         def edit(now: Item) -> Item:
-            # Another lane may have made its batch smaller since the graph was filled, or a person changed its recipe.
+            # Another worker may have reduced its batch size since, or a person may have changed its recipe.
             if _as_prepared(now) != _as_prepared(intent.item):
                 return now
             # From now on its recipe says where its outputs are.
@@ -189,7 +189,7 @@ class Submission:
         return Change(intent.item.key, Status.PENDING, edit)
 
     def _post(self, intent: _Intent) -> Item | None:
-        """One POST. The submitted item (in doubt where no answer came), or None when it is over for now."""
+        """One POST. The submitted item (in doubt where no answer came), or None when it was not submitted."""
         context, item = self._context, intent.item
         assert item.prompt_id is not None
         try:
@@ -213,7 +213,7 @@ class Submission:
             if error.status != 429:
                 context.note_unanswered(item, error)
                 return item
-            context.tally.note(f"{error}; nothing was lost, and sending goes on when it takes more")
+            context.tally.note(f"{error}; nothing is lost; sending goes on when it accepts more")
             raise _Refused(min(error.retry_after_seconds or _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)) from error
         except UnexpectedAnswer as error:
             return self._unexpected(intent, error)
@@ -227,9 +227,9 @@ class Submission:
         return accepted
 
     def _unexpected(self, intent: _Intent, error: UnexpectedAnswer) -> Item | None:
-        """A 200 that is no answer leaves the item in doubt; anything else was surely not queued.
+        """A 200 of unknown form leaves the item in doubt; with any other status the prompt was certainly not queued.
 
-        Errors: the same one, unless that says something of this item alone.
+        Errors: the error itself, unless it is about this item alone.
         """
         item = intent.item
         if error.status == 200:
@@ -242,14 +242,14 @@ class Submission:
         raise error
 
     def _rejected(self, intent: _Intent, error: PromptRejected) -> None:
-        """The item's own fault fails it; its recipe's sets that aside, with every item still due.
+        """A rejection for the item's own values fails it.
 
-        Errors: TemplateRejected for the latter.
+        Errors: TemplateRejected where the rejection is about its recipe; the item is due again.
         """
         own_fault = bool(error.node_errors) and set(error.node_errors) <= intent.prepared.touched
         key = intent.item.key
         if own_fault and key not in self._missed and not intent.prepared.loading.isdisjoint(error.node_errors):
-            # Its pictures may have been removed from the server since they were given to it.
+            # Its images may have been removed from the server since they were uploaded.
             self._missed.add(key)
             self._forget_uploads()
             self._take_back([intent])
@@ -257,15 +257,15 @@ class Submission:
             record = ErrorRecord(kind=error.kind, message=str(error), node_id=error.node_id)
             self._context.fail(intent.item, record)
         else:
-            # Its prompt_id is forgotten: what was made of a part of the template must never be taken for the whole.
+            # Its prompt_id is forgotten: outputs of a part of the workflow must never be taken for all of it.
             self._take_back([intent])
             raise TemplateRejected(
                 f"the server refuses the workflow: {error}. No item is to blame. Fix the server or the workflow "
-                "(`burst template check --server` tells more), or give the items another one with `burst update`"
+                "(details: `burst template check --server`), or give the items another one with `burst update`"
             ) from error
 
     def _is_shared(self, intent: _Intent, error: PromptRejected) -> bool:
-        """Whether every other item of its recipe has the values that were refused: then no single item is to blame."""
+        """Whether all other items of its recipe have the rejected values too, so that no single item is to blame."""
         refused = error.refused_inputs()
         values = {
             name: value
@@ -285,13 +285,13 @@ class Submission:
         )
 
     def _take_back(self, intents: Sequence[_Intent]) -> None:
-        """Intents whose POST was never sent are simply pending again."""
+        """Make items pending again whose POST was never sent."""
         self._context.unsend([intent.before for intent in intents])
 
     def _number(self, item: Item) -> float:
-        """The queue number, by which the server chooses what is next: by priority, then as they were sent.
+        """The queue number, by which the server chooses the next prompt: by priority, then in the order of submission.
 
-        Milliseconds, so that prompts without a number of their own (a person's) go before all of ours.
+        Milliseconds, so that prompts without a number (other people's) go before ours.
         """
         now = float(int(self._context.clock.now().timestamp() * 1000)) + _PLACES[item.priority]
         last = self._last_numbers.get(item.priority, now - 1)
@@ -304,7 +304,7 @@ def _is_among(target: templates.Target, refused: set[tuple[str, str | None]]) ->
 
 
 def _targets(prepared: Prepared, name: str) -> Iterator[templates.Target]:
-    """The inputs of the graph that a value of this name went to; LoRAs may have got nodes of their own."""
+    """The inputs of the graph that a value of this name was put into; LoRAs may have nodes of their own."""
     recipe = prepared.recipe
     if name in recipe.bindings:
         yield from recipe.bindings[name]

@@ -1,7 +1,7 @@
-"""Uploads beside the watching: a few threads give a server the pictures of the items that are next.
+"""Uploads: a few threads upload the images of the next items while the worker watches.
 
-An upload is no render: it is repeated freely. Names come from contents, so nothing is ever overwritten by something
-else, and what a killed burst has uploaded is found by its name, held against its hash, and not uploaded again.
+An upload may be repeated freely. File names are derived from contents, so an image never overwrites another one, and
+what a killed burst has uploaded is found by its name, checked against its hash, and not uploaded again.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from orchestrator.input_files import InputFile, UploadedFile
 from state.item import ErrorRecord, Item, Status
 
 UPLOADS_AT_ONCE = 2
-"""One is read while another is on its way. More would only share a slow link, and the first would come later."""
+"""One is read while another is in transit. More would only share a slow link and delay the first."""
 _REFUSALS = (400, 413, 415, 422)
-"""Answers that say something of this one picture."""
+"""Responses that are about this one image."""
 
 
 @dataclass(frozen=True)
 class ReadyItem:
-    """A due item whose pictures its server has; `given` by binding."""
+    """A due item whose images its server has; `given`: by binding."""
 
     item: Item
     given: Mapping[str, UploadedFile]
@@ -44,11 +44,11 @@ class _Arrival:
     item: Item
     outcome: Mapping[str, UploadedFile] | BaseException
     taken_before: int
-    """How often the server had taken a picture when this item's turn came."""
+    """How often the server had accepted an image before this item's upload began."""
 
 
 class Uploads:
-    """The items of one lane whose pictures are on their way. Only the lane's thread calls it."""
+    """The items of one worker whose images are being uploaded. Called by the worker's thread alone."""
 
     def __init__(self, context: WorkerContext, pool: Executor, wake: threading.Event) -> None:
         """`wake` is set when something has arrived."""
@@ -56,32 +56,32 @@ class Uploads:
         self._pool = pool
         self._wake = wake
         self._server = _Server(context)
-        self._under_way: dict[str, Item] = {}
+        self._in_progress: dict[str, Item] = {}
         self._tried: dict[str, int] = {}
-        """Of items that did not get through: how often the server had taken a picture before their first try."""
+        """For items whose upload failed: how often the server had accepted an image before their first try."""
         self._arrived: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
 
     def __contains__(self, key: str) -> bool:
-        return key in self._under_way
+        return key in self._in_progress
 
     def __len__(self) -> int:
-        return len(self._under_way)
+        return len(self._in_progress)
 
     def items(self) -> list[Item]:
-        return list(self._under_way.values())
+        return list(self._in_progress.values())
 
     def start(self, item: Item) -> None:
-        """See to it, soon, that the server has this item's pictures."""
-        self._under_way[item.key] = item
+        """Have this item's images uploaded, where the server does not have them."""
+        self._in_progress[item.key] = item
 
         def job() -> None:
-            if self._under_way.get(item.key) is not item:
+            if self._in_progress.get(item.key) is not item:
                 return
             outcome: Mapping[str, UploadedFile] | BaseException
             taken_before = self._server.taken
             try:
                 outcome = self._server.give(item)
-            except BaseException as error:  # noqa: BLE001 — met again in the lane's thread
+            except BaseException as error:  # noqa: BLE001 — handled in the worker's thread
                 outcome = error
             self._arrived.put(_Arrival(item, outcome, taken_before))
             self._wake.set()
@@ -89,17 +89,17 @@ class Uploads:
         self._pool.start(job)
 
     def settle(self) -> tuple[list[ReadyItem], list[str]]:
-        """The items that may be sent now, and the keys of all that this is through with.
+        """The items that may be sent now, and the keys of all items that this is done with.
 
-        Errors: TransientError where the server takes no picture at all; the item is as it was then.
+        Errors: TransientError where the server accepts no image at all; the item is unchanged then.
         """
         ready: list[ReadyItem] = []
         through: list[str] = []
         while not self._arrived.empty():
             arrival = self._arrived.get()
-            if self._under_way.get(arrival.item.key) is not arrival.item:
+            if self._in_progress.get(arrival.item.key) is not arrival.item:
                 continue
-            del self._under_way[arrival.item.key]
+            del self._in_progress[arrival.item.key]
             through.append(arrival.item.key)
             if isinstance(arrival.outcome, BaseException):
                 self._context.dispatch.let_go(arrival.item.key)
@@ -116,25 +116,25 @@ class Uploads:
         return ready, through
 
     def abandon(self) -> None:
-        """Let go of what is on its way: the server is lost, and others may do it."""
-        for key in self._under_way:
+        """Give up all uploads: the server is lost, and others may take the items."""
+        for key in self._in_progress:
             self._context.dispatch.let_go(key)
-        self._under_way.clear()
+        self._in_progress.clear()
 
     def forget(self) -> None:
-        """Do not rely on what the server had: ask it again."""
+        """Forget what the server had, so that it is looked up again."""
         self._server.forget()
 
     def _not_given(self, arrival: _Arrival, error: BaseException) -> None:
-        """Fail the item for its own fault; charge an attempt where the server takes others' pictures, but not its.
+        """Fail the item for its own fault; charge an attempt where the server accepts others' images, but not its.
 
-        Errors: the error itself, where it says nothing of this item.
+        Errors: the error itself, where it is not about this item.
         """
         match error:
             case UploadError():
                 self._context.fail(arrival.item, ErrorRecord(kind=error.kind, message=str(error)), charge=False)
             case UnexpectedAnswer(status=status) if status in _REFUSALS:
-                message = f"the server refuses the picture: {error}"
+                message = f"the server refuses the image: {error}"
                 self._context.fail(arrival.item, ErrorRecord(kind=UploadError.kind, message=message), charge=False)
             case ServerUnreachable() | ServerBusy() if not _is_pushed_back(error):
                 before = self._tried.setdefault(arrival.item.key, arrival.taken_before)
@@ -151,24 +151,24 @@ def _is_pushed_back(error: BaseException) -> bool:
 
 
 class _Server:
-    """What one server has of the pictures. Threads may share it."""
+    """The images that one server has. Threads may share it."""
 
     def __init__(self, context: WorkerContext) -> None:
         self.taken = 0
-        """How often it took a picture, or showed that it has it."""
+        """How often it accepted an image, or was found to have it."""
         self._context = context
         self._guard = threading.Lock()
-        self._told: dict[str, str] = {}
-        """By name, what the server calls it."""
+        self._names: dict[str, str] = {}
+        """By name: the server's name for it."""
         self._failures = 0
         self._turns: dict[str, threading.Lock] = {}
 
     def forget(self) -> None:
         with self._guard:
-            self._told.clear()
+            self._names.clear()
 
     def give(self, item: Item) -> dict[str, UploadedFile]:
-        """Read the item's pictures and see to it that the server has them. Errors: UploadError, TransientError."""
+        """Read the item's images and upload those that the server lacks. Errors: UploadError, TransientError."""
         self._check_wanted()
         pictures = self._context.preparation.pictures(item)
         return {name: UploadedFile(picture.as_input, self._given(picture)) for name, picture in pictures.items()}
@@ -177,40 +177,40 @@ class _Server:
         name = picture.as_input
         with self._guard:
             turn = self._turns.setdefault(name, threading.Lock())
-        # Equal pictures of two items that are on their way at once are one upload.
+        # Two items that need equal images at the same time share one upload.
         with turn:
-            told = self._known(name)
-            if told is None:
-                told = self._upload(picture)
+            server_name = self._known(name)
+            if server_name is None:
+                server_name = self._upload(picture)
                 with self._guard:
-                    self._told[name] = told
+                    self._names[name] = server_name
                     self.taken += 1
         with self._guard:
             self._turns.pop(name, None)
-        return told
+        return server_name
 
     def _known(self, name: str) -> str | None:
-        """After a request without an answer nothing is known: the server may have been set up anew."""
+        """Nothing is known after a failed request: the server may have been replaced."""
         failures = self._context.client.failures
         with self._guard:
             if failures != self._failures:
-                self._told.clear()
+                self._names.clear()
                 self._failures = failures
-            return self._told.get(name)
+            return self._names.get(name)
 
     def _upload(self, picture: InputFile) -> str:
         found = self._sha256_there(picture)
         if found == picture.sha256:
             return picture.as_input
         self._check_wanted()
-        # A file of that name with other bytes was cut short by a server that died; it is nobody else's.
+        # A file of that name with other bytes is a torn upload of ours: the name is derived from the contents.
         answer = self._context.client.upload_image(
             picture.filename, picture.data, subfolder=picture.subfolder, overwrite=found is not None
         )
         return answer.as_input
 
     def _sha256_there(self, picture: InputFile) -> str | None:
-        """Of the file of that name on the server; None where there is none, or where it is not known."""
+        """The hash of the file of that name on the server; None where there is none, or it is not known."""
         digest = hashlib.sha256()
         file = OutputFile("", "images", picture.filename, picture.subfolder, "input")
         try:
@@ -219,7 +219,7 @@ class _Server:
                     return ""
                 for chunk in download.iter_chunks():
                     digest.update(chunk)
-        except TransientError:  # NotOnServer is the usual one; what else it means, the upload will show
+        except TransientError:  # NotOnServer usually; anything else shows again in the upload
             return None
         return digest.hexdigest()
 

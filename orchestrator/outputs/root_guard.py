@@ -1,4 +1,4 @@
-"""Whether an output root can be used in this run: once it has refused something, nothing more is tried there."""
+"""Whether an output root can be used in this run: after its first refusal it is not tried again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RootGuard:
 
     @contextlib.contextmanager
     def using(self) -> Iterator[None]:
-        """What the disk refuses meanwhile is refused for the rest of the run.
+        """Guards work below the root: what the disk refuses in it ends the use of this root for the run.
 
         Errors: OutputRootUnusable; DiskFull where the state's own files are on the same disk, and that is full or has
         failed to sync.
@@ -47,7 +47,7 @@ class RootGuard:
             raise OutputRootUnusable(self._root, self._refusal) from error
 
     def _refuse_another_disk(self) -> None:
-        """A disk that is unmounted in mid-run leaves an empty directory, where nobody would look for files.
+        """A disk that is unmounted during a run leaves an empty directory, where nobody would look for files.
 
         Errors: DiskFull.
         """

@@ -197,7 +197,7 @@ def test_012_a_summary_says_how_many_and_where(make: Make) -> None:
     made = make(count=3)
     said = made.generated.as_text()
     assert "3 of 3 done" in said
-    assert f"Pictures are in {made.generated.directory}" in said
+    assert f"Images are in {made.generated.directory}" in said
 
 
 def test_where_nothing_was_made_no_directory_is_named(make: Make, sandbox: Sandbox) -> None:
@@ -260,7 +260,7 @@ def test_while_another_burst_is_at_work_it_says_for_whom_it_waits(make: Make, sa
     )
     assert generation.execute().exit_code == 0
     said = stream.getvalue().splitlines()
-    assert [line for line in said if "is at work" in line] == said[:1]
+    assert [line for line in said if "another burst" in line] == said[:1]
     assert f"pid {os.getpid()} " in said[0]
 
 

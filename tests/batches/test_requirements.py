@@ -189,7 +189,7 @@ def test_function_6_cli_tools(home: Path, command: str) -> None:
     assert printed.strip()
     assert "Traceback" not in printed
     if words[0] == "generate":
-        assert "Pictures are in " in printed
+        assert "Images are in " in printed
         assert {item.status for item in items()} == {Status.COMPLETED}
 
 

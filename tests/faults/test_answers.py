@@ -97,7 +97,7 @@ def test_a_post_that_is_refused_for_now_is_sent_a_second_later(
     assert 1.0 <= report.seconds < 30.0
     (note,) = report.notes
     assert "POST /api/prompt answered 429" in note
-    assert "sending goes on when it takes more" in note
+    assert "sending goes on when it accepts more" in note
     check_done_once(project, sandbox)
 
 

@@ -214,7 +214,7 @@ def test_a_server_that_is_of_no_use(written: Written, gossip: Gossip, how: str) 
     gossip.answer = getattr(gossip, how)
     for arguments in (["--max-seconds", "0.6"], ["--max-seconds", "0.6", "--json"]):
         ended = written.burst("run", *arguments)
-        assert ended.code != 0 or "time was up" in ended.out or '"deadline"' in ended.out
+        assert ended.code != 0 or "time limit" in ended.out or '"deadline"' in ended.out
     written.burst("status")
     if how in ("refuse_access", "redirect", "chat"):
         written.burst("doctor", "--json")

@@ -98,7 +98,7 @@ def test_a_picture_that_the_server_refuses_fails_alone_at_once(
     error = project.item(2).error
     assert error is not None
     assert (error.kind, project.item(2).attempts) == ("upload", 0)
-    assert f"the server refuses the picture: {proxy.url}: POST /api/upload/image answered {status}" in error.message
+    assert f"the server refuses the image: {proxy.url}: POST /api/upload/image answered {status}" in error.message
     assert sandbox.counts()["posts"] == 2
     proxy.heal()
     retry(project.state)

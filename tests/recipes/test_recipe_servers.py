@@ -132,7 +132,7 @@ def test_the_servers_of_a_run_do_not_win_over_those_of_a_recipe(
     pinned = queue(begun, sandbox.url)
     report = begun.run_to_the_end("--server", other.url).report
     assert (rendered(sandbox), rendered(other)) == (set(pinned), of_init(begun))
-    assert any("--server" in note and "2 items due with another" in note for note in report["notes"])
+    assert any("--server" in note and "2 items due with recipes of their own" in note for note in report["notes"])
 
 
 def test_two_servers_share_the_items_of_a_recipe_that_names_both(

@@ -96,11 +96,11 @@ def test_the_flags_of_a_run_do_not_reach_items_with_a_recipe_and_it_tells_so(beg
     begun.call("generate", "--prompt", "a fox", "--template", "b.json", "--queue-only")
     (note,) = notes(begun, "run", "-n", "1", "--template", "b.json", "--bind", "prompt=7.text", "--output", "out")
     assert note == (
-        "--template, --output, --bind: for items without a recipe; 4 items due with another keep theirs: "
+        "--template, --output, --bind: only for items without a recipe; 4 items due with recipes of their own: "
         "a.json (3), b.json (1). `burst update` gives them a new one"
     )
     assert notes(begun, "run", "-n", "1", "--template", "a.json") == [
-        "--template: for items without a recipe; 1 item due with another keep theirs: b.json (1). "
+        "--template: only for items without a recipe; 1 item due with recipes of their own: b.json (1). "
         "`burst update` gives them a new one"
     ]
 
@@ -117,7 +117,7 @@ def test_servers_that_a_request_named_are_its_own(begun: RecipeProject, sandbox:
     assert notes(begun, "run", "-n", "1", "--server", begun.server) == []
     begun.call("generate", "--prompt", "a fox", "--template", "a.json", "--server", begun.server, "--queue-only")
     with Sandbox() as other:
-        assert notes(begun, "run", "-n", "1", "--server", other.url)[0].startswith("--server: for items without")
+        assert notes(begun, "run", "-n", "1", "--server", other.url)[0].startswith("--server: only for items without")
 
 
 def test_what_a_request_names_is_not_for_items_of_others(begun: RecipeProject) -> None:

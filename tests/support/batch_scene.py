@@ -91,7 +91,7 @@ class Scene:
         endings = BatchCompletion(self.store, self.placement, clock=self.clock, note=self.notes.append)
         endings.look()
         yield endings
-        endings.look(anew=True)
+        endings.look(again=True)
         endings.finish()
 
     def run_once(self) -> None:
