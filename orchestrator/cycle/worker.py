@@ -153,7 +153,10 @@ class Worker:
                 self._return()
             return self.step()
         except (TransientError, ServerStalled) as error:
-            if self.context.dispatch.has_one_worker or self.context.halt.is_set():
+            if self.context.halt.is_set():
+                self.lost = error
+                raise
+            if self.context.dispatch.has_one_worker:
                 raise
             self._losses += 1
             self._uploads.abandon()
