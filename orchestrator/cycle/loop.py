@@ -58,8 +58,8 @@ class Cycle:
         do not answer have anything left.
         """
         self._dispatch.begin(size)
-        self._start()
         self._wake()
+        self._start()
         while (ending := self._ending()) is None:
             self._clock.wait(self._dispatch.changed, self._until_look())
             self._dispatch.changed.clear()
@@ -138,5 +138,5 @@ class Cycle:
             worker.context.halt.set()
 
     def _wake(self) -> None:
-        for worker in self._pool.workers:
+        for worker in self._pool.workers[: len(self._threads)]:
             worker.wake.set()
