@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ import msgspec
 from orchestrator.errors import StateError
 from state.disk import Disk, Handle
 from state.item import Status, decode_record
-from state.json.hand_made import needs_thorough_check
 from state.json.places import PLAIN, Order, order_of
 from state.json.records import Raw, Records
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode = msgspec.json.Decoder().decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _WRITE_BYTES = 1 << 20
 _SHOWN_ERRORS = 5
+_FORMATTED_RECORDS = 256
 
 
 def start_digest(data: bytes) -> Callable[[], str]:
@@ -117,6 +119,34 @@ def _describe(data: bytes, key: str, error: Exception) -> str:
     if "`.status`" in message:
         message += f"; a status is one of {', '.join(Status)}"
     return f"item {key!r}{line}: {message}"
+
+
+def needs_thorough_check(data: bytes, raws: Mapping[str, Raw]) -> bool:
+    """Whether decoding a file, with `raws` as its records by key, may drop a member; False is certain.
+
+    Of a duplicate key in one object the first member is dropped. Decoding also finds bytes that are not UTF-8.
+    """
+    try:
+        # Flat records as a script writes them: each member has a colon, and their strings mostly have none.
+        if data.isascii() and data.count(b"{") == len(raws) + 1 and data.count(b":") == _member_count(raws):
+            return False
+        # Formatted, an object or a list has one line for each member and one more, so each dropped member is missing.
+        kept = 1
+        decoded = map(msgspec.json.encode, map(_decode, raws.values()))
+        while chunk := b",".join(islice(decoded, _FORMATTED_RECORDS)):
+            kept += _line_count(b"[%b]" % chunk) - 1
+        return _line_count(data) != kept
+    except _UNREADABLE:
+        return True
+
+
+def _member_count(raws: Mapping[str, Raw]) -> int:
+    """Of the file's object and of each record, without what is nested in them."""
+    return len(raws) + sum(map(len, map(_decode_object, raws.values())))
+
+
+def _line_count(data: bytes) -> int:
+    return msgspec.json.format(data, indent=1).count(b"\n")
 
 
 def _check_thoroughly(path: Path, data: bytes) -> None:

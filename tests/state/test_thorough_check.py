@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.errors import StateError
-from state.json.hand_made import needs_thorough_check
+from state.json.snapshot import needs_thorough_check
 from state.json.store import JsonStore
 
 NAMES = st.sampled_from(["a", "b", "status", "a:b", ":", "\\u0061", "\\u003a", "a\\u003Ab", "\\\\u003a", "ä", ""])
@@ -49,6 +49,9 @@ def looks_suspicious(data: bytes) -> bool:
 
 
 @given(data=STATES)
+@example(data=b"{}")
+@example(data=b'{"a": {"b": [1, {"c": 1}], "d": []}}')
+@example(data=b'{"a": {"b": [{"c": 1, "c": 1}]}}')
 @example(data=b'{"a": {"b": 1, "b" : "\\u003a"}}')
 @example(data=b'{"a": {"b": {}, "b" : {"\\u003A": 1}}}')
 @example(data=b'{"a": {"b": 1}, "a": {"b": ":"}}')
@@ -58,6 +61,17 @@ def looks_suspicious(data: bytes) -> bool:
 @example(data=b'{"a": {}, "a": "x"}')
 def test_no_key_that_stands_twice_is_missed(data: bytes) -> None:
     assert looks_suspicious(data) or not has_double_key(data)
+
+
+@pytest.mark.parametrize("value", ['{"x": 1}', '[":", {}]', '"a:b"', '"\\u003a"', '"ä"', "7"])
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 600])
+def test_one_member_is_missed_in_any_number_of_records(value: str, count: int) -> None:
+    records = [f'"{number}": {{"a": {value}, "b": {value}}}' for number in range(count)]
+    assert not looks_suspicious(f"{{{', '.join(records)}}}".encode())
+    for spelled in ('"a"', '"\\u0061"'):
+        double = [*records[:-1], records[-1].replace('"b"', spelled)]
+        assert looks_suspicious(f"{{{', '.join(double)}}}".encode())
+    assert looks_suspicious(f"{{{', '.join([*records, records[0]])}}}".encode())
 
 
 TEXTS = st.text(max_size=20)
