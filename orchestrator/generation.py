@@ -44,8 +44,9 @@ from orchestrator.settings import (
     save_settings,
 )
 from state.batch import BatchRecord, DeliveredRecord, Idempotency, JoinedRecord
-from state.item import DUE
+from state.item import DUE, Item
 from state.open_store import open_store, parts_of
+from state.store import Store
 
 _logger = logging.getLogger(__name__)
 
@@ -126,6 +127,8 @@ class Generation:
         self._clock = clock or Clock()
         self._started = self._clock.monotonic()
         self._work: BatchWork | None = None
+        self._queued: tuple[list[Item], tuple[str, ...]] | None = None
+        """As `_standing`, once it is known for good."""
         self._data: bytes | None = None
         """What its source of prompts holds: read once, for a pipe cannot be read again."""
 
@@ -170,8 +173,9 @@ class Generation:
     def _planned(self) -> Planned:
         drafted = self._draft()
         earlier, plan = self._earlier(drafted), self._plan(drafted)
-        if earlier is None:
-            self._refuse_collisions(plan, drafted)
+        if earlier is None and self._state.exists():
+            with open_store(self._state, read_only=True) as store:
+                self._refuse_collisions(plan, drafted, store)
         return Planned(plan, continues=earlier.record if earlier is not None else None)
 
     def _choose(self) -> _Chosen:
@@ -185,13 +189,12 @@ class Generation:
             earlier = self._earlier(drafted)
             if earlier is None:
                 plan = plan or self._plan(drafted)
-                self._refuse_collisions(plan, drafted)
             if self._stop.is_set():
                 raise StopBurst("told to stop before anything was added")
             if earlier is not None:
                 return _Chosen(earlier.record, earlier.due, self._join(earlier), True)
             assert plan is not None
-            self._add(plan, drafted.settings)
+            self._add(plan, drafted)
             return _Chosen(plan.record, [item.key for item in plan.items], "", False)
 
     def _seen(self) -> tuple[Hashable, ...]:
@@ -256,12 +259,9 @@ class Generation:
         with open_store(self._state, read_only=True) as store:
             return identity.answered_by(standings_of(store, candidates))
 
-    def _refuse_collisions(self, plan: Plan, drafted: _Drafted) -> None:
+    def _refuse_collisions(self, plan: Plan, drafted: _Drafted, store: Store) -> None:
         """Errors: UsageError."""
-        if self._state.exists():
-            with open_store(self._state, read_only=True) as store:
-                placement = Placement(drafted.recipes, self._default(drafted.settings))
-                refuse_collisions(placement, plan.items, beside=store.items())
+        refuse_collisions(Placement(drafted.recipes, self._default(drafted.settings)), plan.items, store=store)
 
     def _default(self, settings: Settings) -> Path:
         """The output root of items without a recipe: what this request names is not for them."""
@@ -280,19 +280,23 @@ class Generation:
         )
         return [held.enter_context(client) for client in clients]
 
-    def _add(self, plan: Plan, settings: Settings) -> None:
-        """The recipe first: items without it could not be made, and it does no harm without them."""
+    def _add(self, plan: Plan, drafted: _Drafted) -> None:
+        """The recipe first: items without it could not be made; it does no harm without them. Errors: UsageError."""
         is_new = not self._parts.settings.exists()
         with open_for_writing(self._state, create=True, clock=self._clock) as store:
+            if len(store):
+                self._refuse_collisions(plan, drafted, store)
             if is_new:
-                save_settings(self._state, settings)
+                save_settings(self._state, drafted.settings)
             elif plan.recipe.recipe.servers:
-                remember_servers(self._state, settings.servers)
+                remember_servers(self._state, drafted.settings.servers)
             Recipes(store.recipes, self._state.parent).keep(plan.recipe)
             store.add(plan.items, batch=plan.record)
             # The journal has them: who is told of an error now would add them again.
             with contextlib.suppress(DiskFull):
                 store.settle(at_end=True)
+            if self._queue_only:
+                self._queued = self._standing(store, plan.record)
 
     def _join(self, earlier: Standing) -> str | None:
         """Note that this call waits for a batch too, so that it gets a report even where another call had one."""
@@ -307,9 +311,10 @@ class Generation:
         return call
 
     def _generated(self, chosen: _Chosen, report: BurstReport | None) -> Generated:
-        with open_store(self._state, read_only=True) as store:
-            items = list(store.items(batch=chosen.record.batch))
-            directories = placement_of(store, kept_settings(self._state)).shown_directories(chosen.record, items)
+        if self._queued is None:
+            with open_store(self._state, read_only=True) as store:
+                self._queued = self._standing(store, chosen.record)
+        items, directories = self._queued
         is_left = any(item.status in DUE for item in items)
         is_queued = self._queue_only and (is_left or not chosen.continued)
         return Generated.of(
@@ -322,6 +327,11 @@ class Generation:
             seconds=self._clock.monotonic() - self._started,
             resume=resuming(self._request.overrides, kept_settings(self._state)),
         )
+
+    def _standing(self, store: Store, record: BatchRecord) -> tuple[list[Item], tuple[str, ...]]:
+        """The items of a batch, and where their images go."""
+        items = list(store.items(batch=record.batch))
+        return items, placement_of(store, kept_settings(self._state)).shown_directories(record, items)
 
     def _note_delivered(self, chosen: _Chosen, generated: Generated) -> None:
         """The caller has what it asked for. A report with work left is no answer: the same request goes on with it."""

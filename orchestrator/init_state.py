@@ -104,8 +104,8 @@ def init_state(
     refuse_collisions(placement, found.items)
     refuse_secrets(settings)
     with open_for_writing(state, create=True) as store:
-        added_now = (item for item in found.items if item.key not in store)
-        refuse_collisions(placement, added_now, beside=store.items())
+        added_now = [item for item in found.items if item.key not in store]
+        refuse_collisions(placement, added_now, store=store)
         recipes = Recipes(store.recipes, home)
         if recipe is not None:
             recipes.keep(recipe)

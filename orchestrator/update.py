@@ -105,8 +105,7 @@ def update_items(
         placement = placement_of(store, load_settings(state), recipes=change.recipes)
         moved = {item.key: placement.with_recipe(item, new[item.key].recipe.id) for item in changing}
         if overrides.output_dir is not None:
-            beside = (item for item in store.items() if item.key not in moved)
-            refuse_collisions(placement, moved.values(), beside=beside)
+            refuse_collisions(placement, moved.values(), store=store, without=moved)
         done: Sequence[Item] = changing
         if not dry_run:
             if overrides.servers:

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from pathlib import PurePosixPath
+
+import msgspec
 
 from orchestrator.errors import RecipeUnusable, UsageError
+from orchestrator.formatting import folded
+from orchestrator.outputs.names import stem_of
 from orchestrator.outputs.placement import Placement
 from state.item import Item
+from state.store import Store
 
 
-def refuse_collisions(placement: Placement, items: Iterable[Item], *, beside: Iterable[Item] = ()) -> None:
-    """No new item may end in the file of another, or of one that is `beside` it.
+class _Named(msgspec.Struct, gc=False):
+    """The field of a record that its outputs are named after."""
+
+    filename: str = ""
+
+
+def refuse_collisions(
+    placement: Placement, items: Collection[Item], *, store: Store | None = None, without: Collection[str] = ()
+) -> None:
+    """No new item may end in the file of another, or of one in `store`; `without`: the keys that are not looked at.
 
     Errors: UsageError that names both; RecipeUnusable for a new item.
     """
     places: dict[str, str] = {}
-    for item in beside:
+    for item in _of_like_names(items, store, without) if store is not None else ():
         with contextlib.suppress(RecipeUnusable):
             places[placement.place_key(item)] = item.key
     for item in items:
@@ -26,3 +40,13 @@ def refuse_collisions(placement: Placement, items: Iterable[Item], *, beside: It
                 f"{other} and {item.key} would both be saved as {placement.shown_place(item)}; "
                 "rename one, or give them directories of different names"
             )
+
+
+def _of_like_names(items: Iterable[Item], store: Store, without: Collection[str]) -> list[Item]:
+    """Those in the store that could collide with these, by their names alone: the others are not read whole."""
+    names = {folded(stem_of(item.name)) for item in items}
+    return store.get_many(
+        key
+        for key, part in store.parts(_Named)
+        if folded(stem_of(part.filename or PurePosixPath(key).name)) in names and key not in without
+    )

@@ -98,9 +98,12 @@ def test_ways_to_one_place_are_one(
 ) -> None:
     first, second = item(store, *one, key="one"), item(store, *other, "A.md", key="other")
     assert placement.place_key(first) == placement.place_key(second)
-    for items, beside in (([first, second], []), ([second], [first])):
-        with pytest.raises(UsageError, match="one and other would both be saved as"):
-            refuse_collisions(placement, items, beside=beside)
+    with pytest.raises(UsageError, match="one and other would both be saved as"):
+        refuse_collisions(placement, [first, second])
+    store.add([first])
+    with pytest.raises(UsageError, match="one and other would both be saved as"):
+        refuse_collisions(placement, [second], store=store)
+    refuse_collisions(placement, [second], store=store, without={"one"})
 
 
 @pytest.mark.usefixtures("links")
@@ -120,12 +123,14 @@ def test_names_that_are_saved_as_two_are_two(store: Store, placement: Placement)
 def test_a_place_where_nothing_can_be_saved_hinders_no_other(
     store: Store, placement: Placement, subfolder: str
 ) -> None:
-    refuse_collisions(placement, [item(store, "B", "x", key="new")], beside=[item(store, "B", subfolder, key="bad")])
+    store.add([item(store, "B", subfolder, key="bad")])
+    refuse_collisions(placement, [item(store, "B", "x", key="new")], store=store)
 
 
 def test_an_item_whose_recipe_is_gone_hinders_no_other(store: Store, placement: Placement) -> None:
     lost = Item(key="lost", status=Status.PENDING, filename="a.txt", recipe="0" * 16)
-    refuse_collisions(placement, [item(store, None, key="new")], beside=[lost])
+    store.add([lost])
+    refuse_collisions(placement, [item(store, None, key="new")], store=store)
     assert placement.found(lost, "a.png") is None
     assert placement.roots_of([lost, item(store, "B")]) == [store.location.home / "B"]
     with pytest.raises(RecipeUnusable):
