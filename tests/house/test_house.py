@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import importlib
 from collections.abc import Collection, Iterator
 from graphlib import TopologicalSorter
 from itertools import pairwise
@@ -234,3 +235,9 @@ def test_the_public_names_are_there_and_no_others() -> None:
         assert getattr(orchestrator, name).__doc__
     with pytest.raises(AttributeError, match="nonsense"):
         _ = orchestrator.nonsense
+
+
+@pytest.mark.parametrize("script", ["kills.kill_300", "kills.soak", "kills.agent_loop_60", "web.screenshots"])
+def test_the_scripts_beside_the_tests_can_be_started(script: str) -> None:
+    """They are run by hand only, so that a renamed function would be noticed late."""
+    importlib.import_module(script)

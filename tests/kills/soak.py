@@ -36,7 +36,8 @@ from support.waiting import wait_until  # noqa: E402
 
 from orchestrator.outputs import decodes  # noqa: E402
 from orchestrator.outputs.pictures import embedded_graph  # noqa: E402
-from orchestrator.retries import retry, verify_outputs  # noqa: E402
+from orchestrator.retries import retry  # noqa: E402
+from orchestrator.verify import verify_outputs  # noqa: E402
 from state.item import Item, Status  # noqa: E402
 
 BATCH = 2
