@@ -227,7 +227,15 @@ def test_the_sandbox_offers_the_same_nodes_for_masks(server_url: str, class_type
     for offered in (theirs, ours):
         if class_type == "LoadImageMask":
             offered["input"]["required"]["image"][0] = ["what is there"]
-    assert ours == theirs
+    assert interface_of(ours) == interface_of(theirs)
+
+
+def interface_of(offered: dict[str, Any]) -> dict[str, Any]:
+    """What a workflow depends on: newer servers put nodes elsewhere in their menus and say more of each."""
+    inputs = {
+        group: {name: kind[0] for name, kind in named.items()} for group, named in offered["input"].items() if named
+    }
+    return {"input": inputs, **{name: offered[name] for name in ("name", "output", "output_is_list", "output_node")}}
 
 
 @pytest.mark.parametrize("name", ["text.png", "cut.png"])
