@@ -153,10 +153,7 @@ class Worker:
                 self._return()
             return self.step()
         except (TransientError, ServerStalled) as error:
-            if self.context.halt.is_set():
-                self.lost = error
-                raise
-            if self.context.dispatch.has_one_worker:
+            if self.context.dispatch.has_one_worker or self.context.halt.is_set():
                 raise
             self._losses += 1
             self._uploads.abandon()
