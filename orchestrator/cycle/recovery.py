@@ -92,29 +92,13 @@ class Recovery:
         unwanted = [item.prompt_id for item in left if item.cancel_requested and item.prompt_id is not None]
         if unwanted:
             withdraw(self._context.client, unwanted)
-        self._remove_leftovers(left)
+        remove_leftovers(self._context, left)
 
     def _delete_strays(self, queue: Queue) -> None:
         """Delete queued prompts of ours that were given up and arrived late: nobody would collect them."""
         strays = [prompt.prompt_id for prompt in queue.pending if self._was_given_up(prompt)]
         if strays:
             self._context.client.delete_from_queue(strays)
-
-    def _remove_leftovers(self, left: Sequence[Item]) -> None:
-        """Remove half downloads of killed bursts, with one search in each directory."""
-        ids: dict[tuple[Outputs, str], list[str]] = {}
-        for item in left:
-            try:
-                outputs = self._context.placement.outputs_of(item)
-            except RecipeUnusable:
-                continue
-            folders = {item.subfolder, item.subfolder if item.sidecar is None else item.sidecar.rpartition("/")[0]}
-            for subfolder in folders:
-                ids.setdefault((outputs, subfolder), []).extend([item.prompt_id or "", *item.previous_prompt_ids])
-        for (outputs, subfolder), prompt_ids in ids.items():
-            # Where it cannot be removed, nothing can be saved either; that is reported then.
-            with contextlib.suppress(ItemError, OutputRootUnusable), self._context.placement.writing(outputs):
-                outputs.remove_leftovers(subfolder, prompt_ids)
 
     def _was_given_up(self, prompt: QueuedPrompt) -> bool:
         """Judged by the id alone, because another state's items may have the same keys."""
@@ -269,3 +253,20 @@ class Recovery:
                 return
         context.put_back(item)
         raise ServerStalled(f"{report}; look at the server's own log (details: `burst doctor`)")
+
+
+def remove_leftovers(context: WorkerContext, left: Sequence[Item]) -> None:
+    """Remove half downloads of killed bursts, with one search in each directory."""
+    ids: dict[tuple[Outputs, str], list[str]] = {}
+    for item in left:
+        try:
+            outputs = context.placement.outputs_of(item)
+        except RecipeUnusable:
+            continue
+        folders = {item.subfolder, item.subfolder if item.sidecar is None else item.sidecar.rpartition("/")[0]}
+        for subfolder in folders:
+            ids.setdefault((outputs, subfolder), []).extend([item.prompt_id or "", *item.previous_prompt_ids])
+    for (outputs, subfolder), prompt_ids in ids.items():
+        # Where it cannot be removed, nothing can be saved either; that is reported then.
+        with contextlib.suppress(ItemError, OutputRootUnusable), context.placement.writing(outputs):
+            outputs.remove_leftovers(subfolder, prompt_ids)

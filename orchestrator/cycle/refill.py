@@ -7,6 +7,7 @@ from orchestrator.cycle.dispatch import DispatchTarget
 from orchestrator.cycle.downloads import Downloads
 from orchestrator.cycle.in_flight import InFlight
 from orchestrator.cycle.poll_schedule import PollSchedule
+from orchestrator.cycle.recovery import remove_leftovers
 from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.submission import Submission
 from orchestrator.cycle.uploads import ReadyItem, Uploads
@@ -77,6 +78,7 @@ class Refill:
             item, lambda now: now.mark_in_doubt().move(server=name) if is_here else now.mark_in_doubt()
         )
         if doubted is not None and is_here:
+            remove_leftovers(self._context, [doubted])
             self._in_flight.take_in(doubted, doubted_seconds=0.0 if item.accepted else None)
         return True
 
