@@ -50,7 +50,7 @@ def remove_batches(
 
     `spare`: which stay, by their output directory and the path from there. Errors: StateError, DiskFull, OSError.
     """
-    ids = {record.batch for record in batches}
+    ids = dict.fromkeys(record.batch for record in batches)
     theirs = [item for batch in ids for item in store.items(Status.COMPLETED, batch=batch)]
     found = _Files(placement, spare=spare)
     found.keep_those_of(item for item in store.items() if item.batch not in ids)

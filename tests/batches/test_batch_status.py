@@ -205,6 +205,15 @@ def test_what_is_young_or_goes_on_stays(album: Album) -> None:
     assert sorted(clean(album, days=33).batches) == ["noted", "young"]
 
 
+def test_files_go_in_the_order_of_their_batches(album: Album) -> None:
+    names = [f"old{number}" for number in range(12)]
+    for name in names:
+        album.add(name, [{}])
+        album.complete(f"{name}/001")
+    expected = tuple(f"{name}/001.png" for name in names)
+    assert clean(album, dry_run=True).removed == clean(album).removed == expected
+
+
 def test_a_dry_run_changes_nothing(album: Album) -> None:
     album.add("old", [{}])
     album.complete("old/001")
