@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from support.fake_faults import Fault, Page, during, first
 from support.fake_transport import FakeServer
 from support.hand_clock import HandClock
 from support.recorded import OF_ANY_VALUE, RECORDED, differences
-from support.simulated import during
 
 from orchestrator.comfyui import OutputFile
-from orchestrator.errors import NotOnServer, ServerBusy, ServerUnreachable
+from orchestrator.errors import NotOnServer, ServerBusy, ServerUnreachable, UnexpectedAnswer
 
 URL = "http://gpu:8188"
 OURS = OF_ANY_VALUE | {"exception_message", "exception_type", "current_inputs", "current_outputs", "text", "number"}
@@ -110,7 +110,7 @@ def test_files_whole_in_part_and_missing(server: FakeServer, clock: HandClock) -
 
 def test_a_download_that_breaks(server: FakeServer, clock: HandClock) -> None:
     server.files["a/b.png"] = bytes(range(100))
-    server.fault = lambda asked: "broken" if "view" in asked else ""
+    server.fault = first(1, "view", "broken")
     got = []
     with server.client() as client, client.view(OutputFile("9", "images", "b.png", "a", "output")) as download:
         with pytest.raises(ServerUnreachable):
@@ -121,10 +121,10 @@ def test_a_download_that_breaks(server: FakeServer, clock: HandClock) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "pushbacks", "failures"),
-    [("refused", 0, 1), ("lost", 0, 1), ("late", 1, 1), ("429", 1, 0), ("503", 0, 0)],
+    [("refused", 0, 1), ("lost", 0, 1), ("late", 1, 1), (Page(429), 1, 0), (Page(503), 0, 0)],
 )
 def test_a_request_that_is_repeated_outlives_a_fault(
-    server: FakeServer, clock: HandClock, fault: str, pushbacks: int, failures: int
+    server: FakeServer, clock: HandClock, fault: Fault, pushbacks: int, failures: int
 ) -> None:
     server.fault = during(fault, clock, 0.0, 0.1)
     with server.client() as client:
@@ -133,9 +133,12 @@ def test_a_request_that_is_repeated_outlives_a_fault(
     assert clock.seconds >= 0.25
 
 
-@pytest.mark.parametrize(("fault", "arrives"), [("refused", False), ("503", False), ("lost", True), ("late", True)])
-def test_a_prompt_is_sent_once_and_arrives_or_not(server: FakeServer, fault: str, arrives: bool) -> None:
-    server.fault = lambda asked: fault if asked.startswith("POST") else ""
+@pytest.mark.parametrize(
+    ("fault", "arrives"),
+    [("refused", False), (Page(503), False), (Page(502, after=True), True), ("lost", True), ("late", True)],
+)
+def test_a_prompt_is_sent_once_and_arrives_or_not(server: FakeServer, fault: Fault, arrives: bool) -> None:
+    server.fault = first(9, "POST", fault)
     with server.client() as client, pytest.raises((ServerUnreachable, ServerBusy)) as caught:
         client.submit({}, prompt_id="x", number=1, extra_data={})
     assert bool(server.accepted) is arrives
@@ -151,3 +154,19 @@ def test_a_restart_forgets_prompts_and_keeps_files(server: FakeServer, clock: Ha
     assert ask(server, "GET", "/queue") == (200, {"queue_running": [], "queue_pending": []})
     assert ask(server, "GET", f"/history/{entry_of('history success')[1]}") == (200, {})
     assert len(server.files) == 1
+
+
+def test_streams_are_closed_also_those_that_are_refused(server: FakeServer) -> None:
+    server.files["a/b.png"] = b"data"
+    opened = [Page(503), Page(429), Page(404), Page(200, b"data", {})]
+    answers = iter(opened)
+    server.fault = lambda asked: next(answers) if "view" in asked else None
+    file = OutputFile("9", "images", "b.png", "a", "output")
+    with server.client() as client:
+        with pytest.raises(UnexpectedAnswer), client.view(file):
+            pass
+        with client.view(file) as download:
+            assert not opened[-1].is_closed
+            assert b"".join(download.iter_chunks()) == b"data"
+        assert client.requests_made == 5
+    assert [page.is_closed for page in opened] == [True] * 4

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 import templates
 from orchestrator import run_burst
@@ -20,7 +17,6 @@ from orchestrator.comfyui.lookup import Absent, Queued, look_up, withdraw
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.servers import default_name
 
-Answer = tuple[int, dict[str, str], bytes]
 OLD_ID = "00000000-0000-4000-8000-0000000000aa"
 OTHER_ID = "00000000-0000-4000-8000-0000000000bb"
 GRAPH = templates.load_workflow("smoke").graph
@@ -30,46 +26,6 @@ GRAPH = templates.load_workflow("smoke").graph
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(SandboxSettings()) as running:
         yield running
-
-
-class Between:
-    """A server in front of the sandbox: `rule(method, path)` may answer in its stead, or None lets it through."""
-
-    def __init__(self, target: str, rule: Callable[[str, str], Answer | None]) -> None:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                spoiled = rule(self.command, self.path)
-                status, headers, content = spoiled or self._passed_on(body)
-                self.send_response(status)
-                for name, value in (headers | {"Content-Length": str(len(content))}).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
-
-            def _passed_on(self, body: bytes) -> Answer:
-                headers = {"Content-Type": self.headers.get("Content-Type", "")}
-                answer = requests.request(self.command, target + self.path, data=body, headers=headers, timeout=10)
-                return answer.status_code, {"Content-Type": answer.headers.get("Content-Type", "")}, answer.content
-
-            do_GET = do_POST = _answer
-
-            def log_message(self, format: str, *arguments: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever)
-
-    def __enter__(self) -> str:
-        self._thread.start()
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 def state_of(tmp_path: Path, **records: dict[str, Any]) -> Path:
@@ -201,83 +157,6 @@ def test_a_renamed_prompt_keeps_its_server_and_the_id_that_was_chosen(tmp_path: 
     sandbox.release()
     assert run_burst(state, server=sandbox.url, template="smoke").completed == 1
     assert list(sandbox.counts()["rendered_by_item"].values()) == [1]
-
-
-def three(tmp_path: Path) -> Path:
-    return state_of(tmp_path, **{key: {"status": "pending", "prompt_text": key} for key in "abc"})
-
-
-def test_a_file_that_the_server_will_not_give_hinders_no_other_item(tmp_path: Path, sandbox: Sandbox) -> None:
-    """It stays submitted, is asked for again by later bursts, and fails after its attempts; it is rendered once."""
-    spoiled: list[str] = []
-
-    def refuse_the_first(method: str, path: str) -> Answer | None:
-        if "/view" not in path:
-            return None
-        spoiled[:] = spoiled or [path]
-        return (403, {}, b"no") if path == spoiled[0] else None
-
-    state = three(tmp_path)
-    with Between(sandbox.url, refuse_the_first) as url:
-        first = run_burst(state, server=url, template="smoke")
-        assert (first.completed, first.failed, first.counts["submitted"]) == (2, 0, 1)
-        assert "later burst" in first.notes[0]
-        run_burst(state, server=url, template="smoke")
-        last = run_burst(state, server=url, template="smoke")
-    assert (last.failed, last.remaining) == (1, 0)
-    assert set(sandbox.counts()["rendered_by_item"].values()) == {1}
-
-
-def test_a_history_entry_that_cannot_be_read_hinders_no_other_item(tmp_path: Path, sandbox: Sandbox) -> None:
-    spoiled: list[str] = []
-
-    def garble_the_first(method: str, path: str) -> Answer | None:
-        if "/history/" not in path:
-            return None
-        spoiled[:] = spoiled or [path]
-        return (200, {}, b'{"surprise": []}') if path == spoiled[0] else None
-
-    state = three(tmp_path)
-    with Between(sandbox.url, garble_the_first) as url:
-        report = run_burst(state, server=url, template="smoke")
-    assert (report.completed, report.counts["submitted"]) == (2, 1)
-    mended = state.read_text().replace(default_name(url), default_name(sandbox.url))
-    state.write_text(mended)
-    assert run_burst(state, server=sandbox.url, template="smoke").completed == 1
-    assert set(sandbox.counts()["rendered_by_item"].values()) == {1}
-
-
-def test_a_server_that_answers_nothing_sensible_charges_nobody(tmp_path: Path, sandbox: Sandbox) -> None:
-    good = [True]
-
-    def page(method: str, path: str) -> Answer | None:
-        good[0] = good[0] and "/history/" not in path
-        return None if good[0] else (200, {"Content-Type": "text/html"}, b"<html>maintenance</html>")
-
-    state = three(tmp_path)
-    with Between(sandbox.url, page) as url:
-        report = run_burst(state, server=url, template="smoke")
-    assert (report.exit_code, report.counts["submitted"]) == (75, 3)
-    assert all("attempts" not in record for record in json.loads(state.read_text()).values())
-
-
-def test_a_full_queue_pauses_the_sending_and_nothing_else(tmp_path: Path, sandbox: Sandbox) -> None:
-    """429 to the second POST: the first is collected meanwhile, the others are sent when the server takes more."""
-    posts: list[str] = []
-
-    def full_once(method: str, path: str) -> Answer | None:
-        if method == "POST" and path.endswith("/prompt"):
-            posts.append(path)
-            if len(posts) == 2:
-                return 429, {"Retry-After": "1"}, b"full"
-        return None
-
-    state = three(tmp_path)
-    with Between(sandbox.url, full_once) as url:
-        report = run_burst(state, server=url, template="smoke")
-    assert (report.completed, report.put_back) == (3, 0)
-    assert len(posts) == 4
-    assert all("previous_prompt_ids" not in record for record in json.loads(state.read_text()).values())
 
 
 def test_a_server_that_is_still_being_waited_for_at_the_end_is_named(tmp_path: Path, sandbox: Sandbox) -> None:

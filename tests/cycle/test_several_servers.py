@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support.fake_faults import Fault, Page, during
 from support.fake_transport import FakeServer
 from support.hand_clock import HandClock
-from support.simulated import Simulation, best_seconds, during, idle_seconds
+from support.simulated import Simulation, best_seconds, idle_seconds
 
 from orchestrator.cycle.context import Options
 from orchestrator.cycle.pacing import DEFAULT_POLL_SECONDS, LONGEST_STRETCH_SECONDS
@@ -132,8 +133,8 @@ def test_a_steady_prompt_costs_few_questions(tmp_path: Path) -> None:
     assert simulation.servers[0].requests_made <= 4 * 15
 
 
-@pytest.mark.parametrize("trouble", ["429", "late"])
-def test_429_and_time_outs_stretch_the_looks_and_they_recover(tmp_path: Path, trouble: str) -> None:
+@pytest.mark.parametrize("trouble", [Page(429), "late"], ids=["429", "late"])
+def test_429_and_time_outs_stretch_the_looks_and_they_recover(tmp_path: Path, trouble: Fault) -> None:
     """One long prompt: looked at every 5 s, less and less often while the server is in trouble, then as before."""
     clock = HandClock()
     server = FakeServer(

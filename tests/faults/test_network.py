@@ -1,6 +1,7 @@
 """Connections that are refused, reset, silent or not trusted, in the middle of whole bursts.
 
-Resets around the POST are in kills/test_kill_cases.py, a download that goes on where it broke there too.
+What workers make of lost and late responses is in cycle/test_spoiled_responses.py. Resets around the POST are in
+kills/test_kill_cases.py, a download that goes on where it broke there too.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trustme
 from support.burst_runs import Burst, SetTimes, check_done_once, check_next_run, check_untouched
 from support.comfyui_loopback import closed_port
 from support.projects import MakeProject
-from support.proxy import Proxy, http_answer
+from support.proxy import Proxy
 
 from orchestrator.sandbox import Sandbox
 from state.item import Status
@@ -39,27 +39,6 @@ def test_a_refused_connection_is_one_message_and_exit_75(
     assert reason.startswith(f"http://127.0.0.1:{port}: GET /api/queue: Connection refused; check that the server runs")
     assert ended.err.splitlines()[-1] == f"burst: {reason}"
     assert "Traceback" not in ended.err
-    check_untouched(project)
-    check_next_run(project, sandbox, server=sandbox.url)
-
-
-def test_a_post_that_is_refused_was_never_sent(
-    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, burst: Burst, set_times: SetTimes
-) -> None:
-    """The server goes between the first question and the first POST; no doubt is left, and no other POST is tried."""
-    set_times(retry_seconds=0.2)
-    project = make_project(server=proxy.url)
-    proxy.hold("GET /api/queue", times=1)
-    proxy.answer("GET /api/queue", http_answer(200, QUEUE), times=1)
-    with ThreadPoolExecutor(1) as beside:
-        running = beside.submit(burst, project, in_doubt_seconds=30.0)
-        proxy.wait_for_held()
-        proxy.refuse()
-        proxy.release()
-        report = running.result()
-    assert report.exit_code == 75
-    assert report.reason is not None
-    assert "Connection refused" in report.reason
     check_untouched(project)
     check_next_run(project, sandbox, server=sandbox.url)
 
@@ -183,27 +162,10 @@ def test_resets_while_watching_and_fetching_are_tried_again(
     check_done_once(project, sandbox)
 
 
-def test_a_download_that_always_breaks_off_is_not_rendered_again(
-    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, burst: Burst
-) -> None:
-    """The server has it whole: it is asked for again by the next burst."""
-    project = make_project(server=proxy.url, count=2)
-    proxy.reset_answers("GET /api/view", after_bytes=400)
-    report = burst(project)
-    assert (report.exit_code, report.completed, report.failed, report.put_back) == (0, 0, 0, 0)
-    assert all("breaks off after 0 of" in note and "later burst" in note for note in report.notes)
-    assert project.statuses() == ["submitted", "submitted"]
-    assert project.temporary_files() == []
-    proxy.heal()
-    assert burst(project).completed == 2
-    project.check_all_done(sandbox.counts())
-
-
 # Silence.
 
 
-@pytest.mark.parametrize("request_", ["GET /api/queue", "GET /api/history", "GET /api/view"])
-@pytest.mark.parametrize("after_bytes", [0, 60])
+@pytest.mark.parametrize(("request_", "after_bytes"), [("GET /api/history", 0), ("GET /api/view", 60)])
 def test_silence_is_asked_again(
     make_project: MakeProject,
     sandbox: Sandbox,
@@ -220,21 +182,6 @@ def test_silence_is_asked_again(
     report = burst(project)
     assert proxy.held == 1
     assert (report.exit_code, report.completed, report.put_back) == (0, 2, 0)
-    check_done_once(project, sandbox)
-
-
-def test_a_post_without_an_answer_in_time_is_looked_up(
-    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, burst: Burst, set_times: SetTimes
-) -> None:
-    set_times(read_timeout_seconds=0.4)
-    project = make_project(server=proxy.url, count=2)
-    proxy.hold_answers("POST /api/prompt", times=1)
-    report = burst(project)
-    assert proxy.held == 1
-    assert (report.completed, report.put_back, sandbox.counts()["posts"]) == (2, 0, 2)
-    (note,) = report.notes
-    assert "POST /api/prompt: no answer within 0.4 s" in note
-    assert "looked up before it is sent again" in note
     check_done_once(project, sandbox)
 
 

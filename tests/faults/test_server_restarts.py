@@ -15,7 +15,6 @@ from support.projects import MakeProject, Project, small_template
 from support.proxy import Proxy
 from support.waiting import wait_until
 
-from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.report import BurstReport
 from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
@@ -94,25 +93,6 @@ def test_a_history_that_was_evicted_before_it_was_asked(
     project.check_all_done(sandbox.counts())
 
 
-def test_a_server_that_forgets_whatever_it_is_given_is_not_fed_for_ever(
-    make_project: MakeProject, sandbox: Sandbox, burst: Burst
-) -> None:
-    sandbox.hold("next")
-    project = make_project(count=2)
-    with ComfyUI(sandbox.url) as client, in_background(burst, project, sweep_seconds=0.1) as end:
-        for posts in (2, 4, 6, 8):
-            wait_until(lambda posts=posts: sandbox.counts()["posts"] == posts and accepted(project) == 2)
-            client.delete_from_queue([item.prompt_id or "" for item in project.items()])
-        report = end()
-    assert report.exit_code == 75
-    assert report.reason is not None
-    assert "forgot it each time" in report.reason
-    assert [item.attempts for item in project.items()] == [0, 0]
-    sandbox.release()
-    assert burst(project).completed == 2
-    project.check_all_done(sandbox.counts())
-
-
 def accepted(project: Project) -> int:
     return sum(item.accepted for item in project.items())
 
@@ -148,67 +128,6 @@ class TestAnItemThatBringsTheServerDown:
         assert "crashes" not in json.loads(project.state.read_text())[project.item(1).key]
         assert burst(project).completed == 1
         project.check_all_done(sandbox.counts())
-
-    def test_is_set_aside_after_the_second_time_and_the_others_go_on(
-        self, project: Project, sandbox: Sandbox, burst: Burst
-    ) -> None:
-        prompt_ids: set[str] = set()
-        with in_background(burst, project, sweep_seconds=0.1) as end:
-            for _ in range(2):
-                self.seen(project, prompt_ids)
-                sandbox.restart()
-            wait_until(lambda: project.item(1).status is Status.FAILED)
-            sandbox.release()
-            report = end()
-        assert (report.exit_code, report.completed, report.failed, report.put_back) == (1, 2, 1, 5)
-        assert [key for key, _ in report.failures] == [project.item(1).key]
-        assert any("after the next time it is set aside" in note for note in report.notes)
-        self.check_quarantine(project)
-        assert [item.crashes for item in project.items()] == [2, 0, 0]
-        self.check_mended(project, sandbox, burst)
-
-    def test_may_have_company(self, project: Project, sandbox: Sandbox, burst: Burst) -> None:
-        """Of two such items each has its two times, and what the third loses by them is no reason to end the burst."""
-        prompt_ids: set[str] = set()
-        with in_background(burst, project, sweep_seconds=0.1) as end:
-            for number in (1, 1, 2, 2):
-                self.seen(project, prompt_ids, number=number)
-                sandbox.restart()
-            wait_until(lambda: project.item(2).status is Status.FAILED)
-            sandbox.release()
-            report = end()
-        assert (report.exit_code, report.reason, report.completed, report.failed) == (1, None, 1, 2)
-        assert [item.crashes for item in project.items()] == [2, 2, 0]
-
-    def test_that_kills_it_too_soon_to_be_seen_is_watched_from_the_second_time_on(
-        self, project: Project, sandbox: Sandbox, burst: Burst
-    ) -> None:
-        """Nothing is looked up for want of news here. What was lost before is asked for until it is seen running."""
-        prompt_ids: set[str] = set()
-        with ComfyUI(sandbox.url) as client, in_background(burst, project, sweep_seconds=3600.0) as end:
-            wait_until(lambda: accepted(project) == 3 and client.queue().running)
-            assert not project.item(1).seen_running
-            for crashes in (0, 1):
-                self.restart_and_watch(sandbox)
-                self.seen(project, prompt_ids)
-                assert project.item(1).crashes == crashes
-            sandbox.restart(down_seconds=1.0)
-            wait_until(lambda: project.item(1).status is Status.FAILED)
-            sandbox.release()
-            report = end()
-        assert (report.completed, report.failed) == (2, 1)
-        self.check_quarantine(project)
-        self.check_mended(project, sandbox, burst)
-
-    def restart_and_watch(self, sandbox: Sandbox) -> None:
-        """The prompts are sent again, and asked for more than once before the server takes the first."""
-        posts = sandbox.counts()["posts"]
-        sandbox.restart(down_seconds=1.0)
-        sandbox.hold("next")
-        wait_until(lambda: sandbox.counts()["posts"] == posts + 3, what="sent again")
-        asked = sandbox.counts()["requests"]["GET /queue"]
-        wait_until(lambda: sandbox.counts()["requests"]["GET /queue"] >= asked + 4, what="watched")
-        sandbox.hold("render")
 
     def test_is_remembered_from_one_burst_to_the_next(self, project: Project, sandbox: Sandbox, burst: Burst) -> None:
         """Each burst is killed before it learns that the server went down."""

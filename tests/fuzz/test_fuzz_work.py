@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support.fake_faults import Page
 from support.fast_disk import FastDisk
 from support.fuzzed_server import FuzzedServer
 from support.hand_clock import HandClock
@@ -149,7 +150,7 @@ class WorkMachine(RuleBasedStateMachine):
             case "loses the answer to a POST":
                 server.faults.append(("lost", "POST /api/prompt"))
             case "is busy":
-                server.faults.append(("503", ""))
+                server.faults.append((Page(503), ""))
             case "breaks a download":
                 server.faults.append(("broken", "GET /api/view"))
             case "fails a prompt":

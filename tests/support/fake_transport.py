@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.transport import Answer, Form
 from orchestrator.errors import ServerUnreachable
+from support.fake_faults import Fault, Faults, Page
 from support.fake_queue import FakeQueue
 from support.hand_clock import PassingClock
 
 
 @dataclass
-class Body:
-    status: int
-    headers: Mapping[str, str]
-    data: bytes
-    breaks: bool = False
-    elsewhere: bool = False
-
-    def chunks(self, most_bytes: int) -> Iterator[bytes]:
-        yield from (self.data[at : at + most_bytes] for at in range(0, len(self.data), most_bytes))
-        if self.breaks:
-            raise ServerUnreachable("the download broke off", may_have_arrived=True)
-
-    def close(self) -> None:
-        pass
-
-
-@dataclass
 class FakeServer(FakeQueue):
-    fault: Callable[[str], str] = lambda asked: ""
-    """What `METHOD /path` meets: refused, lost (its response), late (lost, after 5 s), broken (file), or a status."""
+    fault: Faults = lambda asked: None
     requests: list[tuple[float, str]] = field(default_factory=list)
     """Time and `METHOD /path` of each request."""
 
@@ -46,26 +29,30 @@ class FakeServer(FakeQueue):
 
     def exchange(self, method: str, path: str, *, body: bytes | None = None, form: Form | None = None) -> Answer:
         fault = self._arrive(f"{method} {path}")
-        parts = [method, *path.split("/")[1:]]
-        status, found = (int(fault), None) if fault.isdigit() else self.respond(parts, json.loads(body or b"{}"))
-        self._leave(fault)
-        return Answer(method, path, status, {}, b"" if found is None else json.dumps(found).encode())
+        page = fault if isinstance(fault, Page) else None
+        if page is None or page.after:
+            status, found = self.respond([method, *path.split("/")[1:]], json.loads(body or b"{}"))
+            self._leave(fault)
+            page = page or Page(status, b"" if found is None else json.dumps(found).encode(), {})
+        return Answer(method, path, page.status, page.headers, page.body)
 
-    def stream(self, path: str, *, params: Mapping[str, str], offset: int) -> Body:
+    def stream(self, path: str, *, params: Mapping[str, str], offset: int) -> Page:
         fault = self._arrive(f"GET {path}")
         self._leave(fault)
+        if isinstance(fault, Page):
+            return fault
         data = self.files.get(f"{params['subfolder']}/{params['filename']}")
-        if fault.isdigit() or data is None:
-            return Body(int(fault) if fault.isdigit() else 404, {}, b"")
+        if data is None:
+            return Page(404, b"", {})
         end = (offset + len(data)) // 2 if fault == "broken" else len(data)
         span = {"Content-Range": f"bytes {offset}-{len(data) - 1}/{len(data)}"} if offset else {}
         headers = {"Content-Length": str(len(data) - offset), **span}
-        return Body(206 if offset else 200, headers, data[offset:end], breaks=end < len(data))
+        return Page(206 if offset else 200, data[offset:end], headers, breaks=end < len(data))
 
     def close(self) -> None:
         pass
 
-    def _arrive(self, asked: str) -> str:
+    def _arrive(self, asked: str) -> Fault:
         self.requests.append((self.clock.seconds, asked))
         fault = self.fault(asked)
         if fault == "refused":
@@ -73,7 +60,7 @@ class FakeServer(FakeQueue):
         self.tick()
         return fault
 
-    def _leave(self, fault: str) -> None:
+    def _leave(self, fault: Fault) -> None:
         if fault in ("lost", "late"):
             self.clock.seconds += 5.0 if fault == "late" else 0.0
             raise ServerUnreachable(f"{self.url}: no answer", may_have_arrived=True, timed_out=fault == "late")

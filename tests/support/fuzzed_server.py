@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from support.fake_faults import Fault
 from support.fake_queue import Prompt
 from support.fake_transport import FakeServer
 from support.killable_disk import Fuse
@@ -19,7 +20,7 @@ class FuzzedServer(FakeServer):
     """The fuse of the client process."""
     away_until: float = 0.0
     """Until when it refuses connections."""
-    faults: list[tuple[str, str]] = field(default_factory=list)
+    faults: list[tuple[Fault, str]] = field(default_factory=list)
     """Faults that happen once each, with the beginning of the request (`METHOD /path`) that they wait for."""
     rendered: Counter[str] = field(default_factory=Counter)
     """By item. A prompt that failed or was interrupted made no image."""
@@ -59,20 +60,20 @@ class FuzzedServer(FakeServer):
     def _forget(self, prompts: Iterable[Prompt]) -> None:
         self.forgotten.update(_item(prompt) for prompt in prompts)
 
-    def _mishap(self, asked: str) -> str:
+    def _mishap(self, asked: str) -> Fault:
         if self.clock.seconds < self.away_until:
             return "refused"
         for fault in self.faults:
             if asked.startswith(fault[1]):
                 self.faults.remove(fault)
                 return fault[0]
-        return ""
+        return None
 
-    def _arrive(self, asked: str) -> str:
+    def _arrive(self, asked: str) -> Fault:
         self.fuse.step()
         return super()._arrive(asked)
 
-    def _leave(self, fault: str) -> None:
+    def _leave(self, fault: Fault) -> None:
         self.fuse.step()
         super()._leave(fault)
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cycle.context import Options, WorkerContext
+from orchestrator.cycle.context import Options, Tally, WorkerContext
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.routing import Routing
@@ -31,12 +31,6 @@ TEXT = {
     "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
 }
 """A workflow that shows its prompt text and makes no image, which would have to be decoded."""
-
-
-def during(fault: str, clock: HandClock, begin: float, end: float, *, every: int = 1) -> Callable[[str], str]:
-    """A fault of `FakeServer` from `begin` to `end`, of every nth request. With 2, a repeated request succeeds."""
-    numbers = itertools.count()
-    return lambda asked: fault if begin <= clock.seconds < end and next(numbers) % every == 0 else ""
 
 
 class TakesAll(Routing):
@@ -63,7 +57,10 @@ class AtOnce:
 
 
 class Simulation:
-    """Items, fake servers, and real workers and clients between them. `priorities`: those of the first items."""
+    """Items, fake servers, and real workers and clients between them. `priorities`: those of the first items.
+
+    On a state that is there already it takes over what was left submitted. `template`: by default one without images.
+    """
 
     def __init__(
         self,
@@ -74,18 +71,22 @@ class Simulation:
         items: int,
         priorities: Sequence[Priority] = (),
         options: Options | None = None,
+        template: str | Path | None = None,
         **asked: Any,
     ) -> None:
         state = folder / "state.json"
-        state.write_text("{}")
+        if not state.exists():
+            state.write_text("{}")
         self.clock, self.servers = clock, servers
         self.store = open_store(state, clock=clock, disk=FastDisk())
         self.add([f"{number:04}.txt" for number in range(items)], priorities=priorities)
         self.work = Dispatch(self.store, progress=Silent(), on_error="continue", **asked)
         placement = Placement(Recipes(self.store.recipes, folder), folder / "output", disk=FastDisk())
-        template = folder / "text.json"
-        template.write_text(json.dumps(TEXT))
-        prompts = preparation_of(folder, template, bindings={"prompt": "1.string_a"}, book=self.store.recipes)
+        bindings = {}
+        if template is None:
+            template, bindings = folder / "text.json", {"prompt": "1.string_a"}
+            template.write_text(json.dumps(TEXT))
+        prompts = preparation_of(folder, template, bindings=bindings, book=self.store.recipes)
         self.workers = [
             Worker(
                 WorkerContext(
@@ -101,7 +102,7 @@ class Simulation:
                 ),
                 AtOnce(),
                 AtOnce(),
-                left=(),
+                left=[item for item in self.store.items(Status.SUBMITTED) if item.server == server.url],
                 routing=TakesAll(),
             )
             for server in servers
@@ -120,6 +121,14 @@ class Simulation:
     def sent(self) -> dict[str, datetime]:
         """Submission time of each item, by key."""
         return {item.key: item.submitted_at for item in self.store.items() if item.submitted_at is not None}
+
+    @property
+    def tally(self) -> Tally:
+        """What all workers did."""
+        return Tally.of(worker.context.tally for worker in self.workers)
+
+    def statuses(self) -> list[Status]:
+        return [item.status for item in self.store.items()]
 
     def burst(self, size: int) -> float:
         """Step all workers until the burst is full or all are idle; returns the time."""
