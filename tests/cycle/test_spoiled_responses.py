@@ -222,7 +222,8 @@ def test_a_history_entry_that_cannot_be_read_hinders_no_other_item(scene: Scene)
         spoiled[:] = spoiled or [asked]
         return Page(200, b'{"surprise": []}') if asked == spoiled[0] else None
 
-    assert sorted(scene.run(garble_the_first).statuses()) == [COMPLETED, COMPLETED, SUBMITTED]
+    for _ in range(2):  # asked for when it is its turn, and in the look-up of what an earlier burst left
+        assert sorted(scene.run(garble_the_first).statuses()) == [COMPLETED, COMPLETED, SUBMITTED]
     simulation = scene.run()
     assert simulation.statuses() == [COMPLETED] * 3
     assert len(scene.posts()) == 3
