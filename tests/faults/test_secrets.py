@@ -93,7 +93,7 @@ class Written:
         places = {name: str(project.home / name.lower()) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME")}
         for place in places.values():
             Path(place).mkdir(exist_ok=True)
-        self._env = {**project.env(), **places, "PYTHONFAULTHANDLER": "1"}
+        self._env = {**project.env(), **places}
         self._env |= {"SETTINGS_KEY": HEADERS["X-Settings-Key"], "OWN_KEY": HEADERS["X-Own-Key"]}
 
     def env(self, *, server: str | None = None) -> Mapping[str, str]:
@@ -106,12 +106,13 @@ class Written:
         with self.start(*arguments, server=server) as process:
             return self.note(process.end())
 
-    def start(self, *arguments: str, server: str | None = None) -> Process:
+    def start(self, *arguments: str, server: str | None = None, **variables: str) -> Process:
         """`burst ARGUMENTS`; where the command takes it, with the header of the flag."""
         flag = ("--header", f"X-Flag-Key: {HEADERS['X-Flag-Key']}")
         takes_it = arguments[0] in ("run", "doctor", "cancel") or arguments[:2] == ("template", "check")
         given = [*arguments, *(flag if takes_it else ())]
-        return Process([sys.executable, "-m", "burst", *given], cwd=self._project.home, env=self.env(server=server))
+        env = {**self.env(server=server), **variables}
+        return Process([sys.executable, "-m", "burst", *given], cwd=self._project.home, env=env)
 
     def plainly(self, *arguments: str) -> Ended:
         """Without any address or header of the environment."""
@@ -243,7 +244,7 @@ def test_nobody_there(written: Written) -> None:
 def test_a_burst_that_is_killed_in_the_middle(written: Written, sandbox: Sandbox, number: signal.Signals) -> None:
     """At SIGABRT Python prints where every thread is."""
     sandbox.hold("render")
-    with written.start("run") as run:
+    with written.start("run", PYTHONFAULTHANDLER="1") as run:
         wait_until(lambda: sandbox.counts()["posts"] >= 5)
         ended = written.note(run.stop(number))
     assert ended.code == 128 + number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import Any
 
 import pytest
 
-from support.projects import ROOT
+from support.asking import __file__ as ASKING
+from support.projects import ROOT, Process
+from support.waiting import wait_until
 
+ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 PORT = 8188
 _BEGIN = """
 import socket, subprocess, sys
@@ -21,12 +25,6 @@ if "network" in sys.argv:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 print("up", flush=True)
 sys.stdin.read()
-"""
-_ASK = """
-import sys, urllib.request
-body = sys.argv[2].encode() if len(sys.argv) > 2 else None
-request = urllib.request.Request(sys.argv[1], data=body, headers={"Content-Type": "application/json"})
-print(urllib.request.urlopen(request, timeout=30).read().decode())
 """
 
 
@@ -81,8 +79,11 @@ class Host:
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """The response to a GET or, with a body, to a POST."""
         said = [json.dumps(body)] if body is not None else []
-        command = [*self.prefix, sys.executable, "-c", _ASK, f"http://127.0.0.1:{PORT}{path}", *said]
-        return json.loads(subprocess.run(command, capture_output=True, timeout=60, check=True).stdout)
+        command = [*self.prefix, sys.executable, ASKING, f"http://127.0.0.1:{PORT}{path}", *said]
+        with Process(command, cwd=ROOT, env=ENV) as process:
+            ended = process.end()
+        assert ended.code == 0, ended.err
+        return ended.report
 
 
 class HostedSandbox:
@@ -106,19 +107,14 @@ class HostedSandbox:
     def start(self) -> None:
         """Start listening."""
         place = ["--directory", str(self._directory), "--port", str(PORT)]
-        self._child = subprocess.Popen(
-            [*self._host.prefix, sys.executable, "-m", "burst", "sandbox", "--json", *place, *self._options],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._child.stdout is not None
-        assert json.loads(self._child.stdout.readline())["url"] == self.url
+        command = [*self._host.prefix, sys.executable, "-m", "burst", "sandbox", "--json", *place, *self._options]
+        self._process = Process(command, cwd=ROOT, env=ENV)
+        line = wait_until(self._process.out_so_far, what="the sandbox listens")
+        assert json.loads(line)["url"] == self.url
 
     def kill(self) -> None:
         """SIGKILL: queue and history are lost, saved files stay."""
-        self._child.kill()
-        self._child.communicate()
+        self._process.kill()
 
     def hold(self, at: str) -> None:
         self._host.ask("/sandbox/hold", {"at": at})

@@ -3,7 +3,7 @@
     python launch.py [--in-doubt SECONDS] [--sweep SECONDS] [--kill before|after:MODULE:CLASS.METHOD[:NTH]]
                      [--refuse MODULE.FUNCTION:ERRNO:PART_OF_PATH] -- run …
 
-Only two constants are replaced. `--kill` kills the process at the given place with SIGKILL. `--refuse` makes a
+Only two defaults are replaced. `--kill` kills the process at the given place with SIGKILL. `--refuse` makes a
 system function fail with this error for descriptors of matching files.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import inspect
 import itertools
 import os
 import signal
@@ -42,12 +43,14 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _shorten(*, in_doubt: float | None, sweep: float | None) -> None:
-    # Before anything else is imported: dataclass defaults are taken from these.
-    pacing: Any = importlib.import_module("orchestrator.cycle.pacing")
-    if in_doubt is not None:
-        pacing.IN_DOUBT_SECONDS = in_doubt
-    if sweep is not None:
-        pacing.SWEEP_SECONDS = sweep
+    made: Any = importlib.import_module("orchestrator.cycle.request").Request.__init__
+    defaults = inspect.signature(made).parameters
+    given = {"in_doubt_seconds": in_doubt, "sweep_seconds": sweep}
+    made.__defaults__ = tuple(
+        default.default if given.get(name) is None else given[name]
+        for name, default in defaults.items()
+        if default.default is not default.empty
+    )
 
 
 def _kill_at(place: str) -> None:

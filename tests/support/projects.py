@@ -6,13 +6,13 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from orchestrator.init_state import init_state
 from orchestrator.outputs import decodes
@@ -23,6 +23,7 @@ from state.item import Item, Status
 from state.json.journal_lines import read_lines
 from state.open_store import open_store, parts_of
 from state.recipe import RecipeBook
+from support.fork_server import start
 from support.launch import __file__ as LAUNCHER
 from support.waiting import wait_until
 
@@ -81,6 +82,11 @@ def _opened(descriptors: Path) -> Iterator[str]:
             yield os.readlink(one)
 
 
+def _written(stream: IO[bytes]) -> str:
+    # Not by seeking: the process writes at the stream's position.
+    return os.pread(stream.fileno(), os.fstat(stream.fileno()).st_size, 0).decode()
+
+
 @dataclass(frozen=True)
 class Ended:
     """A process that ended."""
@@ -101,9 +107,9 @@ class Process:
     """A running `burst`. A context manager: killed on exit if it still runs."""
 
     def __init__(self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> None:
-        self._child = subprocess.Popen(
-            arguments, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        self._streams = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
+        out, err = (stream.fileno() for stream in self._streams)
+        self._child = start(arguments, cwd=cwd, env=env, stdout=out, stderr=err)
         self._ended: Ended | None = None
 
     def __enter__(self) -> Process:
@@ -118,6 +124,14 @@ class Process:
 
     def lives(self) -> bool:
         return self._child.poll() is None
+
+    def out_so_far(self) -> str:
+        """What it has written to stdout."""
+        return _written(self._streams[0])
+
+    def err_so_far(self) -> str:
+        """What it has written to stderr."""
+        return _written(self._streams[1])
 
     def signal(self, number: signal.Signals) -> None:
         self._child.send_signal(number)
@@ -137,9 +151,10 @@ class Process:
     def end(self) -> Ended:
         """Wait until it ends. The code is that of a shell: 137 after SIGKILL."""
         if self._ended is None:
-            out, err = self._child.communicate(timeout=_END_SECONDS)
-            code = self._child.returncode
-            self._ended = Ended(code if code >= 0 else 128 - code, out, err)
+            code = self._child.wait(timeout=_END_SECONDS)
+            self._ended = Ended(code if code >= 0 else 128 - code, self.out_so_far(), self.err_so_far())
+            for stream in self._streams:
+                stream.close()
         return self._ended
 
     def has_open(self, path: Path) -> bool:

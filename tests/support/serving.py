@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import requests
 
 from state.item import Item
 from state.open_store import open_store
-from support.projects import ROOT, Graph, small_template
+from support.projects import ROOT, Graph, Process, small_template
 from support.waiting import wait_until
 
 _ANSWER_SECONDS = 30.0
@@ -63,14 +62,10 @@ class Served:
         """Start listening, always at the same address."""
         command = [sys.executable, "-m", "burst", "serve", "--json", "--port", self._port, *self._tools]
         command += [word for state in self.states for word in ("--state", str(state))]
-        with (self.home / "serve.err").open("ab") as errors:
-            self._child = subprocess.Popen(
-                command, cwd=self.home, env=self.env, stdout=subprocess.PIPE, stderr=errors, text=True
-            )
-        assert self._child.stdout is not None
-        said = self._child.stdout.readline()
-        assert said, (self.home / "serve.err").read_text()
-        self.printed_url: str = json.loads(said)["url"]
+        self._process = Process(command, cwd=self.home, env=self.env)
+        wait_until(lambda: "\n" in self._process.out_so_far() or not self._process.lives(), what="the URL")
+        assert self._process.lives(), self._process.end().err
+        self.printed_url: str = json.loads(self._process.out_so_far())["url"]
         self.url = self.printed_url.partition("?")[0].rstrip("/")
         self._port = self.url.rpartition(":")[2]
 
@@ -80,12 +75,7 @@ class Served:
 
     def end(self, number: signal.Signals) -> int:
         """Send a signal; returns the exit code."""
-        if self._child.poll() is None:
-            self._child.send_signal(number)
-        code = self._child.wait()
-        assert self._child.stdout is not None
-        self._child.stdout.close()
-        return code
+        return self._process.stop(number).code
 
     def close(self) -> None:
         """Stop it and its bursts, if still running."""
@@ -94,9 +84,10 @@ class Served:
     def burst(self, command: str, *words: str) -> dict[str, Any]:
         """Run `burst COMMAND WORDS` on its first state; returns the JSON output."""
         line = [sys.executable, "-m", "burst", command, *words, "--json", "--state", str(self.state), *self._tools]
-        out = subprocess.run(line, cwd=self.home, env=self.env, check=True, stdout=subprocess.PIPE, text=True).stdout
-        found: dict[str, Any] = json.loads(out)
-        return found
+        with Process(line, cwd=self.home, env=self.env) as process:
+            ended = process.end()
+        assert ended.code == 0, ended.err
+        return ended.report
 
     # Calls as pages of this server make them
 
