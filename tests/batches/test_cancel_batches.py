@@ -142,14 +142,11 @@ def test_all_queued_without_a_burst(project: Project, sandbox: Sandbox) -> None:
     assert sandbox.counts()["rendered_by_item"] == {f"{NAMES[0]}/001": 1}
 
 
-def test_what_waits_on_a_server_that_does_not_answer_stays(
-    project: Project, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(ComfyUI.__init__.__kwdefaults__, "retry_seconds", 0.2)
+def test_what_waits_on_a_server_that_does_not_answer_stays(project: Project, sandbox: Sandbox) -> None:
     sandbox.hold("render")
     assert project.run("-n", "2", "--max-seconds", "0.5").code == 0
     sandbox.change(unavailable_next=1000)
-    changed = cancel(project.state, queued_only=True)
+    changed = cancel(project.state, queued_only=True, patience_seconds=0.2)
     assert len(changed.keys) == 7
     assert "What waits there stays." in changed.notes[0]
     assert statuses(project, NAMES[0]) == ["submitted", "submitted", "cancelled"]

@@ -190,7 +190,7 @@ def test_a_host_without_a_server_at_that_address_leaves_the_items_alone_for_good
     with HostedSandbox(alpha, tmp_path / "a") as first, HostedSandbox(beta, tmp_path / "b"):
         send(project, alpha, first, killed=True)
         remember(project, "abandon_after_seconds = 0")
-        elsewhere = project.run("--server", "http://127.0.0.1:8199", on=beta.prefix).report
+        elsewhere = project.run("--server", "http://127.0.0.1:8199", "--max-seconds", "1", on=beta.prefix).report
         assert elsewhere["counts"]["submitted"] == COUNT
         assert "Run burst on alpha" in elsewhere["notes"][0]
         given_up = project.run("--abandon-server", f"127.0.0.1:{PORT}@alpha", on=beta.prefix).report
