@@ -78,13 +78,25 @@ def browser() -> Iterator[Any]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def _context(browser: Any, _served: Served) -> Iterator[Any]:
+    """For a module's pages that need nothing else. One stays open: another one then needs no process of its own, which
+    is most of what a page costs."""
+    context = browser.new_context()
+    context.new_page().goto(f"{_served.url}/static/page.css")
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def open_page(browser: Any, served: Served, serve: Serve) -> Iterator[Callable[..., Any]]:
+def open_page(browser: Any, _context: Any, served: Served, serve: Serve) -> Iterator[Callable[..., Any]]:
     """`open_page("/", server=…, phone=True, away=True, …)`: a page; further words are Playwright's for a context.
 
-    After the test no page may have asked another host for anything, broken the content security policy, thrown, or,
-    but for `away=True`, complained on its console.
+    A clock is a context's: a page that is to have one opens at `about:blank`, in a context of its own. After the test
+    no page may have asked another host for anything, broken the content security policy, thrown, or, but for
+    `away=True`, complained on its console.
     """
+    kept, *_ = _context.pages
     contexts: list[Any] = []
     complaints: list[str] = []
 
@@ -92,17 +104,22 @@ def open_page(browser: Any, served: Served, serve: Serve) -> Iterator[Callable[.
         url = (server or served).url
         if parts.pop("phone", False):
             parts |= {"viewport": _PHONE, "has_touch": True}
-        context = browser.new_context(base_url=url, **parts)
-        contexts.append(context)
+        context = _context
+        if parts or path == "about:blank":
+            context = browser.new_context(base_url=url, **parts)
+            contexts.append(context)
         context.set_default_timeout(_DEADLINE_MILLISECONDS)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(f"thrown: {error}"))
         page.on("console", lambda said: _hear(said, complaints, away=away))
         page.on("request", lambda asked: None if asked.url.startswith((url, "blob:")) else complaints.append(asked.url))
-        page.goto(path)
+        page.goto(path if path == "about:blank" else url + path)
         return page
 
     yield open_one
+    for page in _context.pages:
+        if page != kept:
+            page.close()
     for context in contexts:
         context.close()
     assert complaints == []

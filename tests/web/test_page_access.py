@@ -44,8 +44,8 @@ def under_way(served: Served, sandbox: Sandbox) -> str:
 
 
 def views(page: Any, made: str, under_way: str) -> Iterator[str]:
-    """Bring the page to each view; its name."""
-    page.goto("/")
+    """Bring the page, which is open at `/`, to each view; its name."""
+    home = page.url
     expect(page.get_by_label("Steps")).to_have_attribute("placeholder", "2")
     page.get_by_text("More settings").click()
     yield "form"
@@ -55,10 +55,10 @@ def views(page: Any, made: str, under_way: str) -> Iterator[str]:
     page.get_by_role("radio", name="Recent batches").check()
     expect(page.locator("#recent-list li").first).to_be_visible()
     yield "recent"
-    page.goto(f"/?batch={under_way}")
+    page.goto(f"{home}?batch={under_way}")
     expect(page.locator("#shots img")).to_have_count(1)
     yield "progress"
-    page.goto(f"/?batch={made}")
+    page.goto(f"{home}?batch={made}")
     expect(page.locator("#grid img")).to_have_count(2)
     yield "comparison"
     page.get_by_role("button", name="Select all").click()
