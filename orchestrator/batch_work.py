@@ -70,13 +70,13 @@ class BatchWork:
             self._run.abandon(timeout_seconds=timeout_seconds)
 
     def _is_over_after_following(self) -> bool:
-        """Look on while another process holds run.lock. False when it is our turn to try."""
+        """Look on while another process works on the state. False when it is our turn to try."""
         total = self._record.total
         with open_store(self._request.state, read_only=True) as store:
-            lock, others = store.run_lock(), Follower(store)
+            others = Follower(store)
             news: Sequence[str] = list(self._awaited)
-            holder = lock.living_holder()
-            self._progress.waits(holder.describe() if holder else "another process")
+            holders = store.holders()
+            self._progress.waits(holders[0].describe() if holders else "another process")
             while True:
                 self._awaited -= {key for key in news if key not in store}
                 ended = store.get_many(key for key in news if key in self._awaited)
@@ -87,8 +87,8 @@ class BatchWork:
                         return True
                 if not self._awaited or self._stop.is_set():
                     return not self._awaited
-                was_held = lock.is_held()
+                was_leased = store.is_leased()
                 self._clock.wait(self._stop, _LOOK_SECONDS)
                 news = others.news()
-                if not was_held and not news:
+                if not was_leased and not news:
                     return False

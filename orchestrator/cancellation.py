@@ -16,8 +16,9 @@ from orchestrator.retries import Changed, keys_of
 from orchestrator.selection import select
 from orchestrator.servers import at_home, canonical_name, other_host, reachable_server
 from orchestrator.settings import Overrides, load_settings
+from state.change import Change, change_all
 from state.item import Item, Status
-from state.store import Change, Store, change_all
+from state.store import Store
 
 _Work = Callable[[ComfyUI, Sequence[str]], dict[str, Fate]]
 _LATER = "The next burst settles what was to be cancelled there."
@@ -38,7 +39,7 @@ def cancel(
     """Take back items and batches: pending items at once; for submitted ones the wish is journalled and the server is
     told. Without names, everything. Pictures that are finished stay.
 
-    Whoever holds run.lock settles the wish; when nobody does, it is settled here as far as the server's answer goes,
+    Whichever run holds it settles the wish; when none does, it is settled here as far as the server's answer goes,
     and the rest by the next burst. `queued_only` leaves alone what a server is rendering, and what may still be on its
     way to one. `patience_seconds`: how long a server that does not answer is asked again. Errors: UsageError for a name
     that is neither an item, a batch's name nor the beginning of one batch's id; StateError.
@@ -156,18 +157,18 @@ def _deleted(client: ComfyUI, prompt_ids: Sequence[str]) -> dict[str, Fate]:
 
 def _settle_unattended(store: Store, items: Sequence[Item], fates: Mapping[str, Fate]) -> None:
     """Cancel what is known not to finish, when no burst is at work that would."""
-    if not items:
+    over = {item.key: item for item in items if _is_over(fates[_prompt_id(item)])}
+    if not over:
         return
-    lock = store.run_lock()
     try:
-        lock.acquire()
+        lease = store.lease()
     except LockHeld:
         return
-    try:
-        for item in items:
-            fate = fates[_prompt_id(item)]
-            if isinstance(fate, Queued | Unclear) or (isinstance(fate, Finished) and fate.entry.succeeded):
-                continue
-            change_all(store, [item], lambda now: now.cancel())
-    finally:
-        lock.release()
+    with lease:
+        same = (item for item in lease.take_over(over) if item.prompt_id == over[item.key].prompt_id)
+        change_all(lease, same, lambda now: now.cancel())
+
+
+def _is_over(fate: Fate) -> bool:
+    """Whether the prompt will surely not finish with outputs."""
+    return not isinstance(fate, Queued | Unclear) and not (isinstance(fate, Finished) and fate.entry.succeeded)

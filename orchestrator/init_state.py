@@ -21,10 +21,11 @@ from orchestrator.preparation import Preparation
 from orchestrator.prompt_directories import PROMPT_PATTERNS, prompt_items
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Overrides, Settings, kept_settings, load_settings, refuse_secrets, save_settings
+from state.change import change_all
 from state.counts import Counts
 from state.item import Item, Status
 from state.open_store import parts_of
-from state.store import Store, change_all
+from state.store import Store
 
 SCHEMA = "burst.init/1"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from orchestrator.clock import Clock
 from orchestrator.errors import LockHeld, SettingsError
 from orchestrator.settings import settings_version, update_version
-from state.lease import RunLock
+from state.lease import Lease
 from state.open_store import open_store
 from state.store import FORMAT_VERSION, Store
 
@@ -55,32 +55,30 @@ def _is_still_old(store: Store) -> bool:
 
 
 def _migrate(store: Store, clock: Clock, wait_seconds: float) -> None:
-    lock = store.run_lock()
-    if not _acquire(lock, store, clock, wait_seconds):
+    lease = _leased(store, clock, wait_seconds)
+    if lease is None:
         return
-    try:
+    with lease:
         notes = []
         if store.format_version != FORMAT_VERSION:
             from orchestrator.version_1 import give_recipes
 
             notes = give_recipes(store)
         update_version(store)
-    finally:
-        lock.release()
     shown = store.location.shown()
     _log.warning("%s: brought to format version %d, which older versions of burst refuse", shown, FORMAT_VERSION)
     for note in notes:
         _log.warning("%s: %s", shown, note)
 
 
-def _acquire(lock: RunLock, store: Store, clock: Clock, wait_seconds: float) -> bool:
-    """Take the lock; False where another process has migrated the state meanwhile. Errors: LockHeld."""
+def _leased(store: Store, clock: Clock, wait_seconds: float) -> Lease | None:
+    """A lease of a state that is still old; None where another process has migrated it meanwhile. Errors: LockHeld."""
     until = clock.monotonic() + _PATIENCE_SECONDS
     while _is_still_old(store):
         try:
-            lock.acquire(wait_seconds=wait_seconds)
+            lease = store.lease(wait_seconds=wait_seconds)
         except LockHeld as held:
-            if lock.living_holder() is None and clock.monotonic() < until:
+            if not store.holders() and clock.monotonic() < until:
                 continue
             if _is_still_old(store):
                 raise LockHeld(
@@ -88,6 +86,6 @@ def _acquire(lock: RunLock, store: Store, clock: Clock, wait_seconds: float) -> 
                 ) from held
         else:
             if _is_still_old(store):
-                return True
-            lock.release()
-    return False
+                return lease
+            lease.end()
+    return None

@@ -10,9 +10,10 @@ from typing import Any
 from orchestrator.errors import UsageError
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
+from state.change import change_all
 from state.counts import Counts
 from state.item import Item, Status
-from state.store import Store, change_all
+from state.store import Store
 
 _SHOWN = 20
 
@@ -67,15 +68,10 @@ def reset(state: Path) -> Changed:
     Errors: LockHeld while a burst runs; StateError.
     """
     with open_for_writing(state) as store:
-        lock = store.run_lock()
-        lock.acquire()
-        try:
-            store.refresh()
-            out = store.counts().submitted
-            done = change_all(store, list(store.items()), lambda item: item.start_over())
+        with store.lease() as lease:
+            out = len(lease.take_over(item.key for item in lease.left_behind()))
+            done = change_all(lease, list(store.items()), lambda item: item.start_over())
             store.settle(at_end=True)
-        finally:
-            lock.release()
         notes = (f"{counted(out)} of them submitted: what the server still renders of them is rendered twice",)
         return Changed("burst.reset/1", "due again", keys_of(done), store.counts(), notes if out else ())
 

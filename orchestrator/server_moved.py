@@ -20,8 +20,9 @@ from orchestrator.servers import (
     same_server,
 )
 from orchestrator.settings import Settings, kept_settings, save_settings
+from state.change import change_all
 from state.item import Item, Status
-from state.store import Store, change_all
+from state.store import Store
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,9 +41,9 @@ class StatusReport:
 
     state: Path
     counts: Counts
-    holder: Holder | None
+    holders: tuple[Holder, ...]
     """The burst at work, if any."""
-    killed: tuple[Holder, datetime] | None
+    killed: BurstRecord | None
     """A burst that ended without saying so, and when it was last alive."""
     last_burst: BurstRecord | None
     watchdog: LearnedLimit | None
@@ -100,7 +99,7 @@ class StatusReport:
             "remaining": self.remaining,
             "counts": self.counts.as_json(),
             "submitted_to": dict(self.submitted_to),
-            "running": self.holder.describe() if self.holder else None,
+            "running": self.holders[0].describe() if self.holders else None,
             "last_burst": self._last(),
             "watchdog_limit_seconds": self.watchdog.seconds if self.watchdog else None,
             "watchdog_kills": self.watchdog.kills if self.watchdog else 0,
@@ -148,11 +147,11 @@ class StatusReport:
         return in_lines([*lines, self._next_line()])
 
     def _burst_lines(self) -> list[str]:
-        if self.holder is not None:
-            return [f"A burst is at work: {self.holder.describe()}"]
+        if self.holders:
+            return [f"A burst is at work: {holder.describe()}" for holder in self.holders]
         if self.killed is not None:
-            who, when = self.killed
-            return [f"The last burst was killed: {who.describe()}, last alive {when:%H:%M:%S} UTC"]
+            who, last_alive = self.killed, self.killed.ended_at
+            return [f"The last burst was killed: {who.describe()}, last alive {last_alive:%H:%M:%S} UTC"]
         if self.last_burst is not None:
             last = self.last_burst
             took = spoken_seconds(last.seconds)
@@ -168,14 +167,14 @@ class StatusReport:
             left += f", {self.waiting} of them set aside"
         if self.seconds_left is not None:
             left += f", about {spoken_seconds(self.seconds_left)}"
-        if self.holder or (self.is_stuck and not self.set_aside):
+        if self.holders or (self.is_stuck and not self.set_aside):
             return f"{left}."
         return f"{left}. Next: {next_step(self.set_aside) if self.is_stuck else 'burst run'}"
 
     def _last(self) -> dict[str, Any] | None:
         if self.killed is not None:
-            who, when = self.killed
-            return {"burst": who.burst, "ended": "killed", "at": when.isoformat(), "size": who.size}
+            killed = self.killed
+            return {"burst": killed.burst, "ended": "killed", "at": killed.ended_at.isoformat(), "size": killed.size}
         if self.last_burst is None:
             return None
         last = self.last_burst
@@ -200,13 +199,10 @@ def read_status(state: Path, *, clock: Clock | None = None, stats: bool = False,
 
 def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> StatusReport:
     """The status of an open store."""
-    lock = store.run_lock()
     records = store.bursts.read()
-    alive = lock.living_holder()
-    left = lock.holder() if alive is None else None
-    killed = (left, lock.last_touch()) if left is not None else None
-    # Where the next burst has noted it already, these are two records of one run, which count once.
-    known = records if killed is None else [*records, killed[0].killed_record(killed[1])]
+    holders = store.holders()
+    killed = store.killed_burst() if not holders else None
+    known = records if killed is None else [*records, killed]
     failed = [item for _, item in zip(range(_SHOWN), store.items(Status.FAILED), strict=False)]
     pace = pace_of(store, records)
     there = [batch for batch in store.batches.read().values() if not batch.gone]
@@ -220,7 +216,7 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
     return StatusReport(
         state=store.location.path,
         counts=counts,
-        holder=alive,
+        holders=tuple(holders),
         killed=killed,
         last_burst=records[-1] if records else None,
         watchdog=learned_limit(known),
@@ -272,13 +268,13 @@ def _watched(state: Path, look: Callable[[Store], _View], clock: Clock) -> Itera
     with open_store(state, read_only=True, clock=clock) as store:
         report = look(store)
         yield report
-        holder, others = store.run_lock().living_holder(), Follower(store)
+        holders, others = store.holders(), Follower(store)
         while report.remaining:
             clock.wait(never, _WATCH_SECONDS)
-            before = holder
-            holder = store.run_lock().living_holder()
-            if not others.news() and holder == before:
+            before = holders
+            holders = store.holders()
+            if not others.news() and holders == before:
                 continue
             shown, report = report, look(store)
-            if report.counts != shown.counts or holder != before:
+            if report.counts != shown.counts or holders != before:
                 yield report

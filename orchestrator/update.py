@@ -20,9 +20,10 @@ from orchestrator.preparation import InputsError, Preparation
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.selection import select
 from orchestrator.settings import Overrides, Settings, load_settings, remember_servers
+from state.change import change_all
 from state.item import Item, Status
 from state.open_store import open_store
-from state.store import Store, change_all
+from state.store import Store
 
 SCHEMA = "burst.update/1"
 _SHOWN = 20

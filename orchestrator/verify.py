@@ -14,9 +14,10 @@ from orchestrator.outputs import Problem
 from orchestrator.outputs.placement import placement_of
 from orchestrator.retries import keys_of
 from orchestrator.settings import Overrides, load_settings
+from state.change import change_all
 from state.item import Item, Status
 from state.open_store import open_store
-from state.store import Store, change_all
+from state.store import Store
 
 
 @dataclass(frozen=True)

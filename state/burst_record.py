@@ -53,13 +53,18 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Where it ran."""
     set_aside: tuple[SetAsideRecord, ...] = ()
 
+    def describe(self) -> str:
+        """Which burst it was, for messages."""
+        where = f" on {self.host}" if self.host is not None else ""
+        return f"burst {self.burst}{where}, started {self.started_at:%Y-%m-%d %H:%M:%S} UTC"
+
 
 MEMORY_RECORDS = 500
 """How many records pacing uses. A run of short bursts writes dozens, and a watchdog is learned over many runs."""
 
 
 class BurstLog(Protocol):
-    """The bursts of a state. Append-only; only the holder of the run lock appends."""
+    """The bursts of a state. Append-only; only a run that holds a lease appends."""
 
     def append(self, record: BurstRecord) -> None:
         """Durable on return. Errors: DiskFull."""

@@ -1,39 +1,68 @@
-"""The right to work on a state: one burst at a time."""
+"""The right to work on a state, and what a run holds while it does."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Protocol
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
 
-from state.holder import Holder
+if TYPE_CHECKING:
+    from state.burst_record import BurstRecord
+    from state.change import Change
+    from state.item import Item
 
 
-class RunLock(Protocol):
-    """Held for the duration of a run; released when the process ends in any way."""
+class Lease(Protocol):
+    """What one run holds while it works on a state; a context manager that ends it. Any thread may use it.
 
-    def acquire(self, *, wait_seconds: float = 0.0) -> tuple[Holder, datetime] | None:
-        """Take the lock. Returns the holder that a killed burst left behind, with the time it was last alive, or None.
+    It ends with the process in any way. What it held is then due again, or may be taken over if it was submitted.
+    """
 
-        Errors: LockHeld, which names the holder; StateError where the state cannot be locked.
+    @property
+    def killed(self) -> BurstRecord | None:
+        """The burst of a killed run that this lease follows, as far as it is known; None after a clean end."""
+
+    def claim(
+        self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None
+    ) -> list[Item]:
+        """As `Store.due`, without what any run holds; these items are held until they end or are released."""
+
+    def left_behind(self) -> Iterator[Item]:
+        """Submitted items that no living run holds."""
+
+    def take_over(self, keys: Iterable[str]) -> list[Item]:
+        """Hold these submitted items, as they are now; without those that a living run holds or that have ended."""
+
+    def release(self, keys: Iterable[str]) -> None:
+        """Hold these items no longer. Keys that are not held are ignored."""
+
+    def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
+        """As `Store.apply`, guarded by this lease too: StaleChange for what another run holds.
+
+        Errors: also LockHeld where this lease was lost; nothing is written then.
         """
 
-    def hold(self, *, burst: str, started_at: datetime, size: int, run_started_at: datetime | None = None) -> None:
-        """Publish the current burst and show that it is alive until `release`. Errors: LockHeld, DiskFull."""
-
     def check(self) -> None:
-        """Errors: LockHeld where another burst took the lock as well."""
+        """Errors: LockHeld where this lease was lost to another run."""
 
-    def release(self) -> None:
-        """End cleanly. Safe to repeat."""
+    def guard_post(self) -> None:
+        """Call before each POST, which must not start unless its answer can still be noted. Errors: LockHeld."""
 
-    def holder(self) -> Holder | None:
-        """The last holder; None after a clean end."""
+    def now(self) -> datetime:
+        """The time by the store's clock, by which times in records are compared."""
 
-    def is_held(self) -> bool:
-        """Whether any process, including this one, holds it at the moment."""
+    def begin_burst(self, *, burst: str, size: int, started_at: datetime, run_started_at: datetime) -> None:
+        """Publish the burst that begins, and show from now on that the run is alive. Errors: LockHeld, DiskFull."""
 
-    def living_holder(self) -> Holder | None:
-        """The holder that is alive, judged without touching the lock; None if there is none."""
+    def end_burst(self, record: BurstRecord) -> None:
+        """Add the record of a burst that has ended. Errors: DiskFull."""
 
-    def last_touch(self) -> datetime:
-        """When the holder was last alive. Errors: FileNotFoundError where there is none."""
+    def end(self) -> None:
+        """End cleanly: hold nothing any more. Safe to repeat."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeVar
 
 import msgspec
 
-from orchestrator.errors import StaleChange
-from state.burst_record import BurstLog
+from state.burst_record import BurstLog, BurstRecord
+from state.change import Change
 from state.counts import BatchFigures, Counts
+from state.holder import Holder
 from state.item import Item, Status
-from state.lease import RunLock
+from state.lease import Lease
 from state.location import Location
 
 if TYPE_CHECKING:
@@ -30,19 +31,6 @@ FORMAT_VERSION = 2
 """The version in which a state and its settings are written."""
 READABLE_VERSIONS = frozenset({1, FORMAT_VERSION})
 """A state of an older version is migrated before anything is written to it."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """A change of one item; its new record is computed from the current one while no other process can write.
-
-    `expected` is the status that the item must still have; None adds an item. `edit` returns None to remove the item,
-    which is allowed in a status of `state.item.REMOVABLE`.
-    """
-
-    key: str
-    expected: Status | None
-    edit: Callable[[Item], Item | None]
 
 
 @dataclass(frozen=True)
@@ -110,8 +98,14 @@ class StateParts(Protocol):
     @property
     def settings(self) -> SettingsDocument: ...
 
-    def run_lock(self) -> RunLock:
-        """A new lock, not held yet."""
+    def holders(self) -> list[Holder]:
+        """The runs at work that have published their bursts, judged without taking any lock."""
+
+    def is_leased(self) -> bool:
+        """Whether a run is at work, also one that has not said yet who it is."""
+
+    def killed_burst(self) -> BurstRecord | None:
+        """The burst of a killed run that no later one has recorded yet."""
 
     def adding(self) -> AbstractContextManager[None]:
         """Keep other processes from adding a batch. Errors on entering: LockHeld, DiskFull, StateError."""
@@ -199,6 +193,13 @@ class Store(StateParts, Protocol):
         of them exist already, nothing is written. Errors: as `apply`; ValueError for an item of another batch.
         """
 
+    def lease(self, *, wait_seconds: float = 0.0) -> Lease:
+        """The right to work on the state, with everything read that others wrote; `wait_seconds` for another run's end.
+
+        Errors: LockHeld, which names who is at work, where only one run may be; StateError where the state cannot be
+        locked.
+        """
+
     def refresh(self) -> None:
         """Read what other processes wrote. So do `apply`, `add` and `settle`."""
 
@@ -251,14 +252,3 @@ class Follower:
         """Read what other processes wrote; the items that they changed since the last call. Errors: StateError."""
         keys, self._mark = self._store.changes(self._mark)
         return keys
-
-
-def change_all(store: Store, items: Iterable[Item], edit: Callable[[Item], Item | None]) -> list[Item]:
-    """Change items in one change set, without those that another process has changed in the meantime."""
-    chosen = list(items)
-    while chosen:
-        try:
-            return store.apply([Change(item.key, item.status, edit) for item in chosen])
-        except StaleChange as stale:
-            chosen = [item for item in chosen if item.key not in stale.keys]
-    return []

@@ -21,10 +21,11 @@ from orchestrator.errors import OutputRefused, RecipeUnusable
 from orchestrator.outputs.placement import Placement
 from orchestrator.statistics import pictures_of
 from state.batch import Batch, BatchRecord, GoneRecord
+from state.change import change_all
 from state.counts import Counts
 from state.disk import Disk
 from state.item import Item, OutputRecord, Status
-from state.store import Store, change_all
+from state.store import Store
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.clock import Clock
 from orchestrator.cycle import pacing
-from orchestrator.cycle.context import Tally
 from orchestrator.cycle.loop import Cycle, Ending
 from orchestrator.cycle.report import BurstReport, exit_code_of
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.set_aside import SetAside, nothing_else, usable
+from orchestrator.cycle.tally import Tally
 from orchestrator.cycle.workers import SharedContext, WorkerPool
 from orchestrator.errors import (
     BurstError,
@@ -29,31 +29,15 @@ from orchestrator.formatting import spoken_seconds
 from orchestrator.servers import this_host
 from orchestrator.time_left import seconds_left
 from orchestrator.waiting import waiting_notes
-from state.burst_record import BurstLog, BurstRecord
+from state.burst_record import BurstRecord
 from state.burst_record import Ending as RecordedEnding
 from state.item import Status
-from state.lease import RunLock
 
 if TYPE_CHECKING:
     from orchestrator.batches.completion import BatchCompletion
 
 _QUICK_REWRITE_SECONDS = 0.2
 _RECORDED: dict[str, RecordedEnding] = {"done": "done", "deadline": "deadline", "stopped": "stopped"}
-
-
-@dataclass
-class Memory:
-    """The records of earlier bursts and of this run's own."""
-
-    log: BurstLog
-    records: list[BurstRecord]
-    recorded: Tally = field(default_factory=Tally)
-    """The sum of this run's records."""
-
-    def add(self, record: BurstRecord) -> None:
-        """Errors: DiskFull."""
-        self.records.append(record)
-        self.log.append(record)
 
 
 @dataclass(frozen=True)
@@ -82,7 +66,8 @@ class _Ended:
 
 
 class Bursts:
-    """Used once, by one thread. `signal`: the name of the signal that requested the stop, where one did."""
+    """Used once, by one thread. `records`: those of earlier bursts. `signal`: the name of the signal that requested the
+    stop, where one did."""
 
     def __init__(
         self,
@@ -90,8 +75,7 @@ class Bursts:
         pool: WorkerPool,
         shared: SharedContext,
         *,
-        lock: RunLock,
-        memory: Memory,
+        records: list[BurstRecord],
         age: Age,
         limit_seconds: float | None,
         notes: Tally,
@@ -104,8 +88,10 @@ class Bursts:
         self._dispatch = shared.dispatch
         self._placement = shared.placement
         self._clock = shared.clock
-        self._lock = lock
-        self._memory = memory
+        self._lease = shared.lease
+        self._records = records
+        self._recorded = Tally()
+        """The sum of this run's records."""
         self._age = age
         self._limit = limit_seconds
         self._notes = notes
@@ -114,7 +100,7 @@ class Bursts:
         self._completion: BatchCompletion | None = None
         deadline = None if limit_seconds is None else age.started + limit_seconds
         self._cycle = Cycle(
-            pool, self._dispatch, self._store, clock=self._clock, stop=stop, check=lock.check, deadline=deadline
+            pool, self._dispatch, self._store, clock=self._clock, stop=stop, check=self._lease.check, deadline=deadline
         )
 
     def run(self) -> BurstReport:
@@ -123,7 +109,7 @@ class Bursts:
         while True:
             self._look_at_batches()
             left = None if self._limit is None else self._limit - self._age.seconds()
-            size = self._request.burst_size(self._memory.records, seconds=left)
+            size = self._request.burst_size(self._records, seconds=left)
             ended = self._burst(size)
             count += 1
             goes_on = self._request.until_done and ended.how == "done" and self._dispatch.ended_in_burst
@@ -135,9 +121,9 @@ class Bursts:
         if error is None and ended.how == "done":
             error = nothing_else(set_aside, self._store.counts())
         if ended.how == "deadline" and self._request.max_seconds is None:
-            self._notes.note(_stopped_early(self._memory.records))
+            self._notes.note(_stopped_early(self._records))
         if ended.how != "stopped":
-            self._look_at_batches(again=bool(self._memory.recorded.ended))
+            self._look_at_batches(again=bool(self._recorded.ended))
             if self._completion is not None and ended.how != "deadline":
                 self._completion.finish()
         self._note_changed_workflows()
@@ -146,10 +132,12 @@ class Bursts:
     def _burst(self, size: int) -> _Ended:
         """One burst, and its record."""
         burst, began = uuid.uuid4().hex[:8], Age.of_now(self._clock)
-        self._lock.hold(burst=burst, started_at=began.started_at, size=size, run_started_at=self._age.started_at)
-        before = self._memory.recorded
+        self._lease.begin_burst(
+            burst=burst, size=size, started_at=began.started_at, run_started_at=self._age.started_at
+        )
+        before = self._recorded
         how, error = self._cycled(size)
-        done = self._memory.recorded = Tally.of(worker.context.tally for worker in self._workers)
+        done = self._recorded = Tally.of(worker.context.tally for worker in self._workers)
         record = BurstRecord(
             burst=burst,
             started_at=began.started_at,
@@ -168,7 +156,8 @@ class Bursts:
             set_aside=self._dispatch.set_aside.records(),
         )
         try:
-            self._memory.add(record)
+            self._records.append(record)
+            self._lease.end_burst(record)
         except StopBurst as full:
             error = error or full
         return _Ended(burst, how, error)

@@ -18,6 +18,7 @@ import msgspec
 from orchestrator.cycle import pacing
 from orchestrator.cycle.set_aside import SetAsideRecipes
 from state.item import Item, Status
+from state.lease import Lease
 from state.store import Store
 
 OnError = Literal["stop", "continue"]
@@ -76,6 +77,7 @@ class Dispatch:
     def __init__(
         self,
         store: Store,
+        lease: Lease,
         *,
         progress: Progress,
         ahead: int = 0,
@@ -89,6 +91,7 @@ class Dispatch:
         self.set_aside = SetAsideRecipes()
         """Recipes that this run does not use; no worker gets their items."""
         self._store = store
+        self._lease = lease
         self._progress = progress
         self._ahead = ahead
         self._until_done = until_done
@@ -165,7 +168,7 @@ class Dispatch:
             return due
 
     def hold(self, worker: DispatchTarget, key: str) -> None:
-        """This item is on the worker's server already."""
+        """This submitted item, which the run holds, is on the worker's server already."""
         with self._lock:
             self._held[key] = worker
 
@@ -174,6 +177,7 @@ class Dispatch:
         with self._lock:
             self._held.pop(key, None)
             self._overtakers.discard(key)
+            self._lease.release([key])
 
     def changed_by_others(self, key: str) -> None:
         """Another process changed this item: its recipe may be another one, or it was cancelled."""
@@ -205,16 +209,14 @@ class Dispatch:
 
     def _due(self, worker: DispatchTarget, room: int) -> list[Item]:
         """What this worker can run. The first that may have what none can run gets it: its server's answer says why."""
-        skip: AbstractSet[str] = self._held.keys()
-        if self.set_aside:
-            skip = skip | self.set_aside.passed_over
+        skip: AbstractSet[str] = self.set_aside.passed_over if self.set_aside else frozenset()
         hopeless: set[str] = set()
         if worker.refused or self._elsewhere[id(worker)]:
             hopeless = self._hopeless() & worker.refused
             for before in itertools.takewhile(lambda one: one is not worker, self._workers):
                 hopeless -= before.refused
             skip = skip | self._elsewhere[id(worker)] | (worker.refused - hopeless)
-        return self._store.due(room, skip=skip, accept=lambda item: self._is_for(worker, item, hopeless))
+        return self._lease.claim(room, skip=skip, accept=lambda item: self._is_for(worker, item, hopeless))
 
     def _is_for(self, worker: DispatchTarget, item: Item, hopeless: set[str]) -> bool:
         if self.set_aside.passes_over(item):
@@ -240,7 +242,9 @@ class Dispatch:
         room = worker.window(self._size) - len(self._overtakers)
         if room <= 0 or not any(item.priority == "urgent" for item in self._store.due(1, skip=self._held.keys())):
             return []
-        urgent = [item for item in self._due(worker, room) if item.priority == "urgent"]
+        due = self._due(worker, room)
+        urgent = [item for item in due if item.priority == "urgent"]
+        self._lease.release(item.key for item in due[len(urgent) :])
         self._overtakers |= {item.key for item in urgent}
         return urgent
 

@@ -43,7 +43,7 @@ class Recovery:
         limit = self._context.options.in_doubt_seconds
         if item.submitted_at is None:
             return 0.0
-        age = (self._context.clock.now() - item.submitted_at).total_seconds()
+        age = (self._context.lease.now() - item.submitted_at).total_seconds()
         return min(max(limit - age, 0.0), limit)
 
     def resolve_doubt(self, item: Item) -> Fate:
@@ -59,26 +59,26 @@ class Recovery:
     def gone(self, item: Item) -> None:
         """The server does not know its prompt: rescue it by the names of its files, or make it due again, uncharged."""
         if item.cancel_requested:
-            self._context.cancel(item)
+            self._context.transitions.cancel(item)
             return
         files = self._expected_files(item)
         if files and self._rescue(item, files):
             return
         if item.seen_running:
-            self._context.crashed(item)
+            self._context.transitions.crashed(item)
             self._forgotten.clear()
             return
         self._forgotten[item.key] = self._forgotten.get(item.key, 0) + 1
         if self._forgotten[item.key] > _FORGOTTEN_LIMIT:
             self._refuse_endless(item)
         else:
-            self._context.put_back(item)
+            self._context.transitions.put_back(item)
 
     def note_running(self, item: Item) -> Item:
         """Note in its record that it runs, in case the server goes down because of it."""
         if item.seen_running:
             return item
-        return self._context.change(item, lambda now: now.note_running(), sync=False) or item
+        return self._context.transitions.change(item, lambda now: now.note_running(), sync=False) or item
 
     def watch_suspect(self, item: Item) -> Item:
         """Note whether an item runs whose prompt was lost before: it may be what brings the server down."""
@@ -135,7 +135,7 @@ class Recovery:
         """An older prompt finished first: use its outputs, and delete the newer prompt if it is still queued."""
         context = self._context
         newer = item.prompt_id
-        adopted = context.change(item, lambda now: now.accept(prompt_id=found.entry.prompt_id))
+        adopted = context.transitions.change(item, lambda now: now.accept(prompt_id=found.entry.prompt_id))
         if adopted is None:
             return None
         if newer is not None:
@@ -155,7 +155,7 @@ class Recovery:
     def claim(self, item: Item) -> Item | None:
         """It is on this server after all: note that in its record. None where another process changed it first."""
         name = self._context.server.name
-        ours = self._context.change(item, lambda now: now.move(server=name))
+        ours = self._context.transitions.change(item, lambda now: now.move(server=name))
         self._context.tally.recovered += ours is not None
         return ours
 
@@ -187,7 +187,7 @@ class Recovery:
         """Give up a prompt that is out of reach: due again, or cancelled if that was requested. Whether it is due."""
         tally = self._context.tally
         before = tally.put_back
-        self._context.put_back(item)
+        self._context.transitions.put_back(item)
         is_due = tally.put_back > before
         tally.possibly_twice += is_due
         return is_due
@@ -226,7 +226,7 @@ class Recovery:
         except (NotOnServer, ItemError):
             return False
         except TransientError as error:
-            self._context.set_aside(item, error)
+            self._settlement.postpone(item, error)
         except OutputRootUnusable as error:
             self._context.set_recipe_aside(item, error)
         return True
@@ -249,9 +249,9 @@ class Recovery:
         if unanswered is not None:
             report += f": {unanswered.met}"
             if context.accepted_posts > unanswered.accepted_before:
-                context.fail(item, ErrorRecord(kind="unanswered", message=report))
+                context.transitions.fail(item, ErrorRecord(kind="unanswered", message=report))
                 return
-        context.put_back(item)
+        context.transitions.put_back(item)
         raise ServerStalled(f"{report}; look at the server's own log (details: `burst doctor`)")
 
 

@@ -74,7 +74,7 @@ class Refill:
         if not item.may_be_on_a_server:
             return False
         is_here, name = self._context.has(item), self._context.server.name
-        doubted = self._context.change(
+        doubted = self._context.transitions.change(
             item, lambda now: now.mark_in_doubt().move(server=name) if is_here else now.mark_in_doubt()
         )
         if doubted is not None and is_here:

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from orchestrator.clock import Clock
 from orchestrator.cycle import pacing
-from orchestrator.cycle.bursts import Age, Bursts, Memory
-from orchestrator.cycle.context import Tally
+from orchestrator.cycle.bursts import Age, Bursts
 from orchestrator.cycle.dispatch import Dispatch, Progress
 from orchestrator.cycle.kept_recipes import check_default, contradiction
 from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.strays import hosts_seen
+from orchestrator.cycle.tally import Tally
 from orchestrator.cycle.workers import SharedContext, WorkerPool
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, load_settings
-from state.burst_record import BurstLog, BurstRecord
-from state.holder import Holder
+from state.burst_record import BurstRecord
+from state.lease import Lease
 from state.store import Store
 
 
@@ -115,42 +114,42 @@ class Run:
             return self._work(store, settings)
 
     def _work(self, store: Store, settings: Settings) -> BurstReport:
-        lock, log = store.run_lock(), store.bursts
+        recipes = Recipes(store.recipes, store.location.home)
+        preparation = Preparation(recipes, settings, store.location.home)
+        check_default(preparation, store, self._request.overrides)
         try:
-            recipes = Recipes(store.recipes, store.location.home)
-            preparation = Preparation(recipes, settings, store.location.home)
-            check_default(preparation, store, self._request.overrides)
-            killed = lock.acquire(wait_seconds=self._request.wait_lock_seconds)
-            if killed is not None:
-                _record_killed(log, *killed)
-            store.refresh()
-            settings = self._moved(settings, store)
-            if kept := contradiction(store, recipes, settings, self._request.overrides):
-                self._notes.note(kept)
-            memory = Memory(log, log.read())
-            limit = self._limit(memory.records)
-            shared = self._shared(settings, recipes, preparation, store)
-            self._placement, self._dispatch = shared.placement, shared.dispatch
-            deadline = None if limit is None else self._age.started + limit
-            with WorkerPool(settings, shared, deadline=deadline, seen=hosts_seen(memory.records)) as pool:
-                pool.open(abandon=self._request.abandon_server)
-                bursts = Bursts(
-                    self._request,
-                    pool,
-                    shared,
-                    lock=lock,
-                    memory=memory,
-                    age=self._age,
-                    limit_seconds=limit,
-                    notes=self._notes,
-                    stop=self._stop,
-                    signal=lambda: self._signal,
-                )
-                return bursts.run()
+            with store.lease(wait_seconds=self._request.wait_lock_seconds) as lease:
+                return self._work_leased(store, lease, settings, recipes, preparation)
         finally:
             if self._placement is not None:
                 self._placement.abandon()
-            lock.release()
+
+    def _work_leased(
+        self, store: Store, lease: Lease, settings: Settings, recipes: Recipes, preparation: Preparation
+    ) -> BurstReport:
+        _record_killed(store, lease)
+        settings = self._moved(settings, store)
+        if kept := contradiction(store, recipes, settings, self._request.overrides):
+            self._notes.note(kept)
+        records = store.bursts.read()
+        limit = self._limit(records)
+        shared = self._shared(settings, recipes, preparation, store, lease)
+        self._placement, self._dispatch = shared.placement, shared.dispatch
+        deadline = None if limit is None else self._age.started + limit
+        with WorkerPool(settings, shared, deadline=deadline, seen=hosts_seen(records)) as pool:
+            pool.open(abandon=self._request.abandon_server)
+            bursts = Bursts(
+                self._request,
+                pool,
+                shared,
+                records=records,
+                age=self._age,
+                limit_seconds=limit,
+                notes=self._notes,
+                stop=self._stop,
+                signal=lambda: self._signal,
+            )
+            return bursts.run()
 
     def request_stop(self, signal: str | None = None) -> None:
         """End after the next checkpoint. `signal`: the name of the signal that requested it."""
@@ -182,10 +181,13 @@ class Run:
         move = ServerMove.between(*self._request.server_moved)
         return move_server(self._request.state, store, settings, move, note=self._notes.note)
 
-    def _shared(self, settings: Settings, recipes: Recipes, preparation: Preparation, store: Store) -> SharedContext:
+    def _shared(
+        self, settings: Settings, recipes: Recipes, preparation: Preparation, store: Store, lease: Lease
+    ) -> SharedContext:
         request = self._request
         dispatch = Dispatch(
             store,
+            lease,
             progress=self._progress,
             ahead=request.ahead,
             until_done=request.until_done,
@@ -197,6 +199,7 @@ class Run:
             placement.spare(store.items())
         return SharedContext(
             store=store,
+            lease=lease,
             placement=placement,
             preparation=preparation,
             dispatch=dispatch,
@@ -206,7 +209,8 @@ class Run:
         )
 
 
-def _record_killed(log: BurstLog, holder: Holder, last_alive: datetime) -> None:
+def _record_killed(store: Store, lease: Lease) -> None:
     """Write the record that a killed burst could not write. Safe to repeat."""
-    if not any(record.burst == holder.burst for record in log.read(last=1)):
-        log.append(holder.killed_record(last_alive))
+    killed = lease.killed
+    if killed is not None and not any(record.burst == killed.burst for record in store.bursts.read(last=1)):
+        lease.end_burst(killed)

@@ -16,6 +16,7 @@ from orchestrator.errors import (
     OutputDamaged,
     OutputRefused,
     OutputRootUnusable,
+    ServerBusy,
     TransientError,
 )
 from orchestrator.outputs import Fetched, Placed, Sidecar
@@ -57,11 +58,11 @@ class Settlement:
             return FinishedPrompt(item, entry.files, entry.texts, seconds, entry.graph)
         if entry.interrupted:
             message = "interrupted on the server by somebody else"
-            self._context.charge(item, ErrorRecord(kind="interrupted", message=message))
+            self._context.transitions.charge(item, ErrorRecord(kind="interrupted", message=message))
         elif entry.out_of_memory:
             self._out_of_memory(item, entry)
         else:
-            self._context.charge(item, _failure(entry))
+            self._context.transitions.charge(item, _failure(entry))
         return None
 
     def fetch(self, finished: FinishedPrompt) -> Fetched:
@@ -95,18 +96,17 @@ class Settlement:
         """
         outcomes = self._context.placement.place([(finished.item, fetched) for finished, fetched in found])
         edits = {}
-        at = self._context.clock.now()
+        at = self._context.lease.now()
         for (finished, _), outcome in zip(found, outcomes, strict=True):
             match outcome:
                 case OutputRefused():
-                    self._context.fail(finished.item, _record(outcome), charge=False)
+                    self._context.transitions.fail(finished.item, _record(outcome), charge=False)
                 case OutputRootUnusable():
                     self._context.set_recipe_aside(finished.item, outcome)
                 case _:
                     edits[finished.item.key] = _completion(outcome, at, finished.seconds)
-        return len(
-            self._context.complete(edits, [finished.item for finished, _ in found if finished.item.key in edits])
-        )
+        items = [finished.item for finished, _ in found if finished.item.key in edits]
+        return len(self._context.transitions.complete(edits, items))
 
     def rescue(self, finished: FinishedPrompt) -> bool:
         """Collect files that are known by their names alone; whether the item is completed.
@@ -119,15 +119,33 @@ class Settlement:
         """Its outputs could not be downloaded. Errors: the error itself, where it is not about this item."""
         match error:
             case OutputRefused():
-                self._context.fail(item, _record(error), charge=False)
+                self._context.transitions.fail(item, _record(error), charge=False)
             case ItemError() | NotOnServer():
-                self._context.charge(item, _record(error))
+                self._context.transitions.charge(item, _record(error))
             case TransientError():
-                self._context.set_aside(item, error)
+                self.postpone(item, error)
             case OutputRootUnusable():
                 self._context.set_recipe_aside(item, error)
             case _:
                 raise error
+
+    def postpone(self, item: Item, error: BurstError) -> None:
+        """The server answers, but not for this item: left submitted for a later burst, failed after its last attempt.
+
+        429 (too many requests) charges no attempt.
+        Errors: TransientError if the server answers nothing else either; nothing is charged then.
+        """
+        context = self._context
+        if context.halt.is_set():
+            raise error
+        context.client.queue_remaining()
+        record = ErrorRecord(kind="unanswered", message=str(error))
+        if isinstance(error, ServerBusy) and error.status == 429:
+            context.tally.note(f"{item.key} is left for a later burst: {error}")
+        elif item.attempts + 1 >= context.options.max_attempts:
+            context.transitions.fail(item, record)
+        elif context.transitions.change(item, lambda now: now.charge_attempt(error=record)):
+            context.tally.note(f"{item.key} is left for a later burst: {error}")
 
     def _sidecar(self, finished: FinishedPrompt) -> Sidecar | None:
         """Errors: ItemError and TemplateError where the server does not report the graph it rendered."""
@@ -145,7 +163,7 @@ class Settlement:
         batch_size = item.automatic_batch_size or 1
         if batch_size > 1:
             self._context.client.free()
-            self._context.shrink(item, batch_size=batch_size // 2)
+            self._context.transitions.shrink(item, batch_size=batch_size // 2)
             return
         failure = _failure(entry)
         again = item.error is not None and item.error.kind == OUT_OF_MEMORY
@@ -153,10 +171,10 @@ class Settlement:
         message = f"{when}: use a smaller batch_size or image size ({failure.message})"
         record = ErrorRecord(kind=OUT_OF_MEMORY, message=message, node_id=failure.node_id)
         if again:
-            self._context.fail(item, record)
+            self._context.transitions.fail(item, record)
             return
         self._context.client.free()
-        self._context.charge(item, record)
+        self._context.transitions.charge(item, record)
 
 
 def _completion(placed: Sequence[Placed], at: datetime, seconds: float | None) -> Callable[[Item], Item]:

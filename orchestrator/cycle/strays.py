@@ -79,7 +79,7 @@ class Strays:
         """Since the last sign of life of its host: one of its bursts, or the submission of this item."""
         signs = [item.submitted_at, self._seen.get(other_host(item.server or "") or "")]
         last = max((sign for sign in signs if sign is not None), default=None)
-        return math.inf if last is None else (self._context.clock.now() - last).total_seconds()
+        return math.inf if last is None else (self._context.lease.now() - last).total_seconds()
 
     def _report(self) -> None:
         here, limit = self._context.server.name, self._context.options.abandon_after_seconds

@@ -28,8 +28,8 @@ from orchestrator.errors import (
     UnexpectedAnswer,
 )
 from orchestrator.preparation import Prepared
+from state.change import Change
 from state.item import ErrorRecord, Item, OutputRecord, Priority, Status
-from state.store import Change
 
 _PLACES: dict[Priority, float] = {"urgent": -1e12, "high": -5e11, "normal": 0.0, "low": 5e11}
 """What a priority adds to the queue number, in milliseconds: sixteen years from one to the next."""
@@ -123,7 +123,7 @@ class Submission:
             own = self._context.placement.own_outputs(item)
             self._refuse_occupied(item, prepared, own)
         except ItemError as error:
-            self._context.fail(item, ErrorRecord(kind=error.kind, message=str(error)), charge=False)
+            self._context.transitions.fail(item, ErrorRecord(kind=error.kind, message=str(error)), charge=False)
             return None
         except (OutputRootUnusable, RecipeUnusable, TemplateError) as error:
             self._context.set_recipe_aside(item, error)
@@ -155,12 +155,12 @@ class Submission:
         """Make all prompt_ids durable in one line. Items that were changed meanwhile are left out and still due."""
         for recipe in {id(intent.prepared.recipe): intent.prepared.recipe for intent in ready}.values():
             self._context.preparation.keep(recipe)
-        at = self._context.clock.now()
+        at = self._context.lease.now()
         while ready:
             ids = {intent.item.key: str(uuid.uuid4()) for intent in ready}
             changes = [self._intent_change(intent, ids[intent.item.key], at) for intent in ready]
             try:
-                items = self._context.store.apply(changes)
+                items = self._context.lease.apply(changes)
             except StaleChange as stale:
                 ready = [intent for intent in ready if intent.item.key not in stale.keys]
                 continue
@@ -192,6 +192,7 @@ class Submission:
         """One POST. The submitted item (in doubt where no answer came), or None when it was not submitted."""
         context, item = self._context, intent.item
         assert item.prompt_id is not None
+        context.lease.guard_post()
         try:
             answer = context.client.submit(
                 templates.set_prefixes(intent.prepared.graph, item.prompt_id),
@@ -219,7 +220,7 @@ class Submission:
             return self._unexpected(intent, error)
         context.accepted_posts += 1
         renamed = answer.prompt_id != item.prompt_id
-        accepted = context.change(item, lambda now: now.accept(prompt_id=answer.prompt_id), sync=renamed)
+        accepted = context.transitions.change(item, lambda now: now.accept(prompt_id=answer.prompt_id), sync=renamed)
         if accepted is not None and answer.node_errors:
             withdraw(context.client, [answer.prompt_id])
             self._rejected(replace(intent, item=accepted), context.client.left_out(answer))
@@ -236,7 +237,7 @@ class Submission:
             self._context.note_unanswered(item, error)
             return item
         if error.status == 413:
-            self._context.fail(item, ErrorRecord(kind=PromptRejected.kind, message=str(error)))
+            self._context.transitions.fail(item, ErrorRecord(kind=PromptRejected.kind, message=str(error)))
             return None
         self._take_back([intent])
         raise error
@@ -255,7 +256,7 @@ class Submission:
             self._take_back([intent])
         elif own_fault and not self._is_shared(intent, error):
             record = ErrorRecord(kind=error.kind, message=str(error), node_id=error.node_id)
-            self._context.fail(intent.item, record)
+            self._context.transitions.fail(intent.item, record)
         else:
             # Its prompt_id is forgotten: outputs of a part of the workflow must never be taken for all of it.
             self._take_back([intent])
@@ -286,7 +287,7 @@ class Submission:
 
     def _take_back(self, intents: Sequence[_Intent]) -> None:
         """Make items pending again whose POST was never sent."""
-        self._context.unsend([intent.before for intent in intents])
+        self._context.transitions.unsend([intent.before for intent in intents])
 
     def _number(self, item: Item) -> float:
         """The queue number, by which the server chooses the next prompt: by priority, then in the order of submission.

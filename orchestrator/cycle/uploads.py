@@ -132,18 +132,20 @@ class Uploads:
         """
         match error:
             case UploadError():
-                self._context.fail(arrival.item, ErrorRecord(kind=error.kind, message=str(error)), charge=False)
+                self._refused(arrival.item, str(error))
             case UnexpectedAnswer(status=status) if status in _REFUSALS:
-                message = f"the server refuses the image: {error}"
-                self._context.fail(arrival.item, ErrorRecord(kind=UploadError.kind, message=message), charge=False)
+                self._refused(arrival.item, f"the server refuses the image: {error}")
             case ServerUnreachable() | ServerBusy() if not _is_pushed_back(error):
                 before = self._tried.setdefault(arrival.item.key, arrival.taken_before)
                 if self._context.halt.is_set() or self._server.taken == before:
                     raise error
                 self._context.client.queue_remaining()
-                self._context.charge(arrival.item, ErrorRecord(kind=UploadError.kind, message=str(error)))
+                self._context.transitions.charge(arrival.item, ErrorRecord(kind=UploadError.kind, message=str(error)))
             case _:
                 raise error
+
+    def _refused(self, item: Item, message: str) -> None:
+        self._context.transitions.fail(item, ErrorRecord(kind=UploadError.kind, message=message), charge=False)
 
 
 def _is_pushed_back(error: BaseException) -> bool:

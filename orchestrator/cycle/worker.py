@@ -339,7 +339,7 @@ class Worker:
             case Queued(prompt_id=prompt_id, running=running):
                 self._adopt(item, prompt_id, running=running)
             case Unclear(error=error):
-                self.context.set_aside(item, error)
+                self._settlement.postpone(item, error)
                 self._drop(item.key)
             case Absent():
                 if late := self._recovery.found_late(item):
@@ -351,7 +351,7 @@ class Worker:
     def _adopt(self, item: Item, prompt_id: str, *, running: bool) -> None:
         """It waits or runs on the server: watch it."""
         if item.in_doubt or prompt_id != item.prompt_id:
-            accepted = self.context.change(item, lambda now: now.accept(prompt_id=prompt_id))
+            accepted = self.context.transitions.change(item, lambda now: now.accept(prompt_id=prompt_id))
             if accepted is None:
                 self._drop(item.key)
                 return

@@ -27,8 +27,10 @@ from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.servers import Server, at_home, canonical_name, is_given_name, other_host, same_server
 from orchestrator.settings import Settings
+from state.change import change_all
 from state.item import Item, Status
-from state.store import Follower, Store, change_all
+from state.lease import Lease
+from state.store import Follower, Store
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class SharedContext:
     """What all workers of a run share."""
 
     store: Store
+    lease: Lease
     placement: Placement
     preparation: Preparation
     dispatch: Dispatch
@@ -168,6 +171,7 @@ class WorkerPool:
         self._held.enter_context(client)
         return WorkerContext(
             store=shared.store,
+            lease=shared.lease,
             server=server,
             client=client,
             placement=shared.placement,
@@ -187,7 +191,7 @@ class WorkerPool:
 
     def _abandon(self, text: str) -> int:
         """Give up what is submitted to a server, meant by name or address; how many items are due again."""
-        settings, store = self._settings, self._shared.store
+        settings, lease = self._settings, self._shared.lease
         meant = settings.find_server(text)
 
         def is_there(item: Item) -> bool:
@@ -195,8 +199,8 @@ class WorkerPool:
                 return False
             return same_server(item.server, text) or (meant is not None and settings.find_server(item.server) == meant)
 
-        items = [item for item in store.items(Status.SUBMITTED) if is_there(item)]
-        given_up = change_all(store, items, lambda now: now.put_back(charge=False))
+        items = [item for item in lease.left_behind() if is_there(item)]
+        given_up = change_all(lease, items, lambda now: now.put_back(charge=False))
         self._shared.note(
             f"{counted(len(given_up))} submitted to {meant.shown if meant else canonical_name(text)} given up; "
             "what it still renders of them is rendered twice."
@@ -204,15 +208,16 @@ class WorkerPool:
         return len(given_up)
 
     def _left_on(self, servers: Sequence[Server]) -> _Left:
-        """What is submitted to these servers; an item whose record names none is looked for on the run's first.
+        """Take over what is submitted to these servers; an item whose record names none is looked for on the first.
 
         A record that means a server by its address, or in another spelling, gets its name.
         """
-        settings, store, left = self._settings, self._shared.store, _Left()
-        renamed: dict[str, str] = {}
-        for item in store.items(Status.SUBMITTED):
+        settings, lease, left = self._settings, self._shared.lease, _Left()
+        here: dict[str, str] = {}
+        strays: dict[str, str] = {}
+        for item in list(lease.left_behind()):
             if item.prompt_id is None:
-                change_all(store, [item], lambda now: now.put_back(charge=False))
+                change_all(lease, [item], lambda now: now.put_back(charge=False))
                 continue
             server = settings.servers[0] if item.server is None else settings.find_server(item.server)
             if server is None or server not in settings.servers:
@@ -221,16 +226,21 @@ class WorkerPool:
                 if twin is None or twin not in settings.servers:
                     left.elsewhere[name] += 1
                 elif twin in servers:
-                    left.strays[twin.name].append(item)
-            elif server not in servers:
-                continue
-            elif item.server == server.name:
-                left.here[server.name].append(item)
+                    strays[item.key] = twin.name
+            elif server in servers:
+                here[item.key] = server.name
+        renamed = []
+        for item in lease.take_over([*here, *strays]):
+            if item.key in strays:
+                left.strays[strays[item.key]].append(item)
+            elif item.server == here[item.key]:
+                left.here[item.server].append(item)
             else:
-                renamed[item.key] = server.name
-        named = change_all(store, store.get_many(renamed), lambda now: now.move(server=renamed[now.key]))
+                renamed.append(item)
+        named = change_all(lease, renamed, lambda now: now.move(server=here[now.key]))
         for item in named:
-            left.here[renamed[item.key]].append(item)
+            left.here[here[item.key]].append(item)
+        lease.release({item.key for item in renamed} - {item.key for item in named})
         return left
 
 

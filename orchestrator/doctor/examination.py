@@ -134,7 +134,7 @@ def _next(state: Path, checks: list[Check], seen: Survey | None) -> str:
     if seen is None:
         return command("init", state, "DIR")
     status = seen.status
-    if status.holder is not None:
+    if status.holders:
         return command("status", state, "--watch")
     advised = next((check.next for check in checks if check.verdict == "warning" and check.next), None)
     if status.remaining:

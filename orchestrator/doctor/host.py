@@ -20,8 +20,8 @@ from orchestrator.servers import is_given_name, other_host
 from orchestrator.settings import Settings
 from orchestrator.status import watchdog_line
 from state.holder import TOUCH_SECONDS
-from state.lease import RunLock
 from state.open_store import parts_of
+from state.store import StateParts
 
 _SCARCE_BYTES = 500_000_000
 _PROBE_BYTES = 4096
@@ -125,17 +125,17 @@ def check_state_directory(state: Path) -> Iterator[Check]:
             "lock", "problem", f"the file system of {folder} cannot lock files; keep the state on one that can", again
         )
         return
-    yield _holder(state, parts.run_lock())
+    yield _holder(state, parts)
 
 
-def _holder(state: Path, lock: RunLock) -> Check:
-    holder = lock.living_holder()
-    if holder is not None:
+def _holder(state: Path, parts: StateParts) -> Check:
+    if holders := parts.holders():
+        holder = holders[0]
         facts = {"held": True, "holder": holder.describe()}
         return Check(
             "lock", "ok", f"a burst is at work: {holder.describe()}", command("status", state, "--watch"), facts
         )
-    if lock.is_held():
+    if parts.is_leased():
         message = "held by a process that has not said who it is; it may just be starting"
         return Check("lock", "warning", message, command("run", state, "--wait-lock", "10"), {"held": True})
     return Check("lock", "ok", "free", facts={"held": False})
@@ -177,11 +177,11 @@ def check_elsewhere(state: Path, seen: Survey, settings: Settings) -> Iterator[C
 
 def _last_burst(state: Path, seen: Survey) -> Check:
     if seen.status.killed is not None:
-        holder, last_alive = seen.status.killed
-        lived = holder.lived_seconds(last_alive)
+        killed = seen.status.killed
+        at, lived = killed.ended_at, killed.seconds
         age = f"about {spoken_seconds(lived)} after it began" if lived >= TOUCH_SECONDS else "in its first second"
-        message = f"killed at {last_alive:%Y-%m-%d %H:%M:%S} UTC, {age}; nothing is lost, the next burst takes over"
-        facts = {"ended": "killed", "at": last_alive.isoformat(), "seconds": round(lived, 3)}
+        message = f"killed at {at:%Y-%m-%d %H:%M:%S} UTC, {age}; nothing is lost, the next burst takes over"
+        facts = {"ended": "killed", "at": at.isoformat(), "seconds": round(lived, 3)}
         return Check("last burst", "warning", message, command("run", state), facts)
     last = seen.status.last_burst
     if last is None:

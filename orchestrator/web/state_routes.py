@@ -27,7 +27,7 @@ from orchestrator.web.ttl_cache import TtlCache
 from state.burst_record import BurstRecord
 from state.counts import Counts
 from state.item import Item, Status
-from state.lease import RunLock
+from state.store import StateParts
 
 router = APIRouter(prefix="/api", tags=["states"])
 
@@ -155,7 +155,7 @@ def get_state(number: int, watched: WatchedStatesOf, supervisor: SupervisorOf) -
         **summary.model_dump(),
         secondsPerItem=state.pace,
         secondsLeft=_seconds_left(state.pace, remaining, waiting.count),
-        bursts=[*map(_burst, records[-_BURSTS_SHOWN:]), *_unrecorded(state.parts.run_lock(), records)],
+        bursts=[*map(_burst, records[-_BURSTS_SHOWN:]), *_unrecorded(state.parts)],
         failed=[_failed(item, batches) for _, item in zip(range(_FAILED_SHOWN), failed, strict=False)],
         setAside=set_aside_of(state, waiting.recipes),
         limit=_limit(learned_limit(records)),
@@ -197,7 +197,7 @@ def _summary(state: WatchedState, supervisor: Supervisor) -> StateSummary:
         path=str(state.path),
         exists=store is not None or unreadable is not None,
         counts=(store.counts() if store is not None else Counts()).as_json(),
-        working=state.parts.run_lock().living_holder() is not None,
+        working=bool(state.parts.holders()),
         message=unreadable or supervisor.message(state.number),
     )
 
@@ -215,15 +215,14 @@ def _burst(record: BurstRecord) -> Burst:
     )
 
 
-def _unrecorded(lock: RunLock, records: list[BurstRecord]) -> list[Burst]:
-    """The burst at work, or one that was killed and that no later one has recorded yet."""
-    holder = lock.living_holder()
-    if holder is not None:
-        return [Burst(burst=holder.burst, startedAt=holder.started_at, endedAt=None, ended="running")]
-    left = lock.holder()
-    if left is None or any(record.burst == left.burst for record in records):
-        return []
-    return [_burst(left.killed_record(lock.last_touch()))]
+def _unrecorded(parts: StateParts) -> list[Burst]:
+    """The bursts at work, or one that was killed and that no later one has recorded yet."""
+    running = [
+        Burst(burst=holder.burst, startedAt=holder.started_at, endedAt=None, ended="running")
+        for holder in parts.holders()
+    ]
+    killed = parts.killed_burst() if not running else None
+    return [_burst(killed)] if killed is not None else running
 
 
 def _limit(limit: LearnedLimit | None) -> Limit | None:

@@ -113,7 +113,7 @@ class Supervisor:
         if state.store is None or not state.store.counts().remaining:
             worker.message, worker.failures, worker.try_at = None, 0, 0.0
             return False
-        if state.parts.run_lock().is_held():
+        if state.parts.is_leased():
             worker.message = None
             return False
         return True

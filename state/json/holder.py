@@ -53,6 +53,12 @@ class HolderFile:
             if self._is_ours():
                 self._write(holder)
 
+    def look(self) -> Holder | None:
+        """Read the file: the holder that wrote itself into it, or None while it is ours."""
+        with self._guard:
+            self._is_ours()
+        return self.ousted_by
+
     def end(self) -> None:
         """Remove the file if it is still ours. Does nothing in a forked child."""
         if self._pid != os.getpid():

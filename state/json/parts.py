@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -18,6 +19,8 @@ from state.location import Location
 from state.write_lock import WriteLock
 
 if TYPE_CHECKING:
+    from state.burst_record import BurstRecord
+    from state.holder import Holder
     from state.json.batch_log import JsonBatchLog
     from state.json.fact_log import JsonFactLog
     from state.json.recipe_book import JsonRecipeBook
@@ -70,7 +73,23 @@ class JsonParts:
             self._facts = JsonFactLog(self.folder, disk=self._disk)
         return self._facts
 
-    def run_lock(self) -> FileRunLock:
+    def holders(self) -> list[Holder]:
+        holder = self._run_lock().living_holder()
+        return [holder] if holder is not None else []
+
+    def is_leased(self) -> bool:
+        return self._run_lock().is_held()
+
+    def killed_burst(self) -> BurstRecord | None:
+        lock = self._run_lock()
+        left = lock.holder() if lock.living_holder() is None else None
+        if left is None or any(record.burst == left.burst for record in self.bursts.read(last=1)):
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            return left.killed_record(lock.last_touch())
+        return None
+
+    def _run_lock(self) -> FileRunLock:
         return FileRunLock(self.folder, disk=self._disk, clock=self._clock)
 
     def adding(self) -> AbstractContextManager[None]:

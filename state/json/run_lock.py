@@ -27,7 +27,7 @@ _POLL_SECONDS = 0.05
 
 
 class FileRunLock:
-    """See `state.lease.RunLock`. Released by the operating system when the process ends in any way.
+    """One holder at a time; released by the operating system when the process ends in any way.
 
     holder.json is touched every second and removed at a clean end. If it exists while the lock is free, a burst was
     killed, at the time of the last touch. The touches also keep a second host out where the file system locks only
@@ -44,6 +44,10 @@ class FileRunLock:
         self._keeper: HolderFile | None = None
 
     def acquire(self, *, wait_seconds: float = 0.0) -> tuple[Holder, datetime] | None:
+        """Take the lock. Returns the holder that a killed burst left behind, with the time it was last alive, or None.
+
+        Errors: LockHeld, which names the holder; StateError where the state cannot be locked.
+        """
         self._disk.make_directory(self.folder)
         try:
             with refusals(self.folder):
@@ -62,6 +66,7 @@ class FileRunLock:
             raise
 
     def hold(self, *, burst: str, started_at: datetime, size: int, run_started_at: datetime | None = None) -> None:
+        """Publish the current burst and show that it is alive until `release`. Errors: LockHeld, DiskFull."""
         holder = Holder(
             host=socket.gethostname(),
             boot_id=boot_id(),
@@ -79,8 +84,10 @@ class FileRunLock:
         self._keeper = HolderFile(self.holder_path, holder, disk=self._disk, clock=self._clock)
         self._keeper.start()
 
-    def check(self) -> None:
-        if self._keeper is not None and (other := self._keeper.ousted_by) is not None:
+    def check(self, *, anew: bool = False) -> None:
+        """Errors: LockHeld where another burst took the lock as well. `anew`: read holder.json, not only what was seen
+        at the last touch."""
+        if self._keeper is not None and (other := self._keeper.look() if anew else self._keeper.ousted_by) is not None:
             raise LockHeld(
                 f"{other.describe()} works on this state too, although we hold {self._lock.lock_file}: the file was "
                 "removed, or its file system locks only within one host. Run the bursts of a state on one host, or "
@@ -88,6 +95,7 @@ class FileRunLock:
             )
 
     def release(self) -> None:
+        """End cleanly. Safe to repeat."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.end()
@@ -98,6 +106,7 @@ class FileRunLock:
         return read_holder(self._disk, self.holder_path)
 
     def is_held(self) -> bool:
+        """Whether any process, including this one, holds it at the moment."""
         if self._lock.is_locked:
             return True
         if not (self.folder / "run.lock").exists():
@@ -110,6 +119,7 @@ class FileRunLock:
         return False
 
     def living_holder(self) -> Holder | None:
+        """The holder that is alive, judged without touching the lock; None if there is none."""
         holder = self.holder()
         try:
             silent_seconds = abs(self._clock.now() - self.last_touch()).total_seconds()
@@ -120,7 +130,7 @@ class FileRunLock:
         if holder.boot_id == boot_id() and holder.host == socket.gethostname():
             try:
                 os.kill(holder.pid, 0)
-            except ProcessLookupError:
+            except (ProcessLookupError, OverflowError):
                 return None
             except PermissionError:
                 return holder
@@ -171,6 +181,7 @@ class FileRunLock:
         return StateError(self.folder, f"this file system cannot lock files ({why}); keep the state on one that can.")
 
     def last_touch(self) -> datetime:
+        """When the holder was last alive. Errors: FileNotFoundError where there is none."""
         return datetime.fromtimestamp(self.holder_path.stat().st_mtime, UTC)
 
 

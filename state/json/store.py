@@ -23,14 +23,16 @@ import msgspec
 
 from orchestrator.clock import Clock
 from orchestrator.errors import StaleChange, StateError, StateVersionError
+from state.change import Change
 from state.disk import Disk, SyncFailed
 from state.item import REMOVABLE, TRANSITIONS, Item, Status
 from state.json.journal import Journal
 from state.json.journal_lines import change_line
+from state.json.lease import JsonLease
 from state.json.reader import JsonReader
 from state.json.snapshot import write_records
 from state.location import Location
-from state.store import FORMAT_VERSION, Change
+from state.store import FORMAT_VERSION
 from state.write_lock import WriteLock
 
 if TYPE_CHECKING:
@@ -92,6 +94,15 @@ class JsonStore(JsonReader):
             there = self._records.statuses
             new = {item.key: item for item in items if item.key not in there}
             return self._commit([(key, None, item) for key, item in new.items()], sync=True, batch=batch)
+
+    def lease(self, *, wait_seconds: float = 0.0) -> JsonLease:
+        lease = JsonLease(self, self._run_lock(), wait_seconds=wait_seconds, clock=self._clock)
+        try:
+            self.refresh()
+        except BaseException:
+            lease.end()
+            raise
+        return lease
 
     def settle(self, *, at_end: bool = False) -> None:
         with self._mutex:

@@ -34,14 +34,14 @@ from orchestrator.sandbox import Sandbox
 from orchestrator.servers import parse_server
 from orchestrator.web.batch_start import again
 from orchestrator.web.states import WatchedStates
+from state.change import Change
 from state.item import Item, Status
 from state.json.journal_lines import read_lines
 from state.open_store import open_store
-from state.store import Change
 
 NOTE = "out of memory at batch_size 8: batch b1 goes on with 4; its prompts make fewer images each"
-KILLED_BEFORE = ("--kill", "before:orchestrator.cycle.context:WorkerContext.shrink")
-KILLED_AFTER = ("--kill", "after:orchestrator.cycle.context:WorkerContext.shrink")
+KILLED_BEFORE = ("--kill", "before:orchestrator.cycle.transitions:Transitions.shrink")
+KILLED_AFTER = ("--kill", "after:orchestrator.cycle.transitions:Transitions.shrink")
 
 
 def batch(name: str | None = "b1", *, count: int = 3, size: int = 8, auto: bool = True, stem: str = "") -> list[Item]:
@@ -283,14 +283,15 @@ def test_a_graph_that_was_filled_before_the_halving_is_not_sent(project: Project
     """Another server's lane may hold an item that is halved before its intent is written."""
     (item,) = batch(count=1)
     hold(project, item)
-    with open_store(project.state) as store, ComfyUI(sandbox.url) as client:
+    with open_store(project.state) as store, store.lease() as lease, ComfyUI(sandbox.url) as client:
         context = WorkerContext(
             store=store,
+            lease=lease,
             server=parse_server(sandbox.url),
             client=client,
             placement=Placement(Recipes(store.recipes, project.home), project.output),
             preparation=preparation_of(project.home, project.home / "template.json", book=store.recipes),
-            dispatch=Dispatch(store, progress=Silent(), on_error="continue"),
+            dispatch=Dispatch(store, lease, progress=Silent(), on_error="continue"),
             options=Options(),
             clock=Clock(),
             halt=threading.Event(),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 from support.background import wait_for_renders
+from support.leases import at_work
 from support.projects import MakeProject, Process, Project
 from support.report_project import NOON
 from support.waiting import wait_until
@@ -18,9 +19,9 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import UsageError
 from orchestrator.sandbox import Sandbox
 from state.batch import BatchRecord
+from state.change import change_all
 from state.item import Item, Status
-from state.open_store import open_store, parts_of
-from state.store import change_all
+from state.open_store import open_store
 
 NAMES = ("20300101_120000_aaaa", "20300101_120000_bbbb", "20300102_120000_cccc")
 
@@ -193,10 +194,8 @@ def test_what_a_burst_at_work_has_out_is_its_own_to_settle(project: Project, san
     """Whoever holds the lock may be taking it in at this moment."""
     sandbox.hold("render")
     assert project.run("-n", "2", "--max-seconds", "0.5").code == 0
-    lock = parts_of(project.state).run_lock()
-    lock.acquire()
-    cancel(project.state, [NAMES[0]])
-    lock.release()
+    with at_work(project.state):
+        cancel(project.state, [NAMES[0]])
     found = [item for item in project.items() if item.batch == NAMES[0]]
     assert [(str(item.status), item.cancel_requested) for item in found] == [
         ("submitted", True),

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from support.leases import at_work
 from support.waiting import wait_until
 
 from orchestrator.batches.generate_report import Generated, Planned
@@ -246,19 +247,17 @@ def test_while_another_burst_is_at_work_it_says_for_whom_it_waits(make: Make, sa
     class Told(Generating):
         def waits(self, who: str) -> None:
             super().waits(who)
-            lock.release()
+            lease.end()
 
     state = make(count=1).home / "state.json"
-    lock = parts_of(state).run_lock()
-    lock.acquire()
-    lock.hold(burst="b7", started_at=BEGINNING, size=15)
     stream = io.StringIO()
     generation = Generation(
         BatchSpec(prompt="a lighthouse"),
         Request(state=state),
         progress=lambda record: Told(stream, batch=record.batch, total=record.total),
     )
-    assert generation.execute().exit_code == 0
+    with at_work(state, burst="b7", started_at=BEGINNING) as lease:
+        assert generation.execute().exit_code == 0
     said = stream.getvalue().splitlines()
     assert [line for line in said if "another burst" in line] == said[:1]
     assert f"pid {os.getpid()} " in said[0]

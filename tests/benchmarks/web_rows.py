@@ -15,9 +15,10 @@ import msgspec
 import requests
 
 from state.batch import BatchRecord
+from state.change import Change
 from state.item import Item, OutputRecord, Status
 from state.open_store import open_store
-from state.store import Change, Store
+from state.store import Store
 from tests.benchmarks.child import burst_command, environment
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.project import STATE

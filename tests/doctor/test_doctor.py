@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from support.leases import at_work, begin
 from support.sandbox_client import Client, empty_image, eventually
 
 from burst import cli
@@ -21,8 +22,8 @@ from orchestrator.clock import Clock
 from orchestrator.doctor import examine
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.burst_record import BurstRecord
+from state.change import Change
 from state.open_store import open_store, parts_of
-from state.store import Change
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -433,14 +434,10 @@ def test_not_enough_room_for_what_is_left(project: Path) -> None:
 
 
 def test_who_holds_the_lock(project: Path) -> None:
-    lock = parts_of(project / "re_render_state.json").run_lock()
-    lock.acquire()
-    try:
+    with at_work(project / "re_render_state.json") as lease:
         assert named(examined(code=0), "lock")["verdict"] == "warning"  # held, and nobody has said who
-        lock.hold(burst="feed", started_at=datetime.now(UTC), size=15)
+        begin(lease, "feed")
         document = examined(code=0)
-    finally:
-        lock.release()
     assert f"pid {os.getpid()}" in named(document, "lock")["facts"]["holder"]
     assert document["next"] == "burst status --watch"
 

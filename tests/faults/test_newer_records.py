@@ -14,9 +14,9 @@ from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
 from orchestrator.status import read_status
+from state.change import change_all
 from state.item import Status
 from state.open_store import open_store
-from state.store import change_all
 
 
 def edit(project: Project, number: int, **fields: Any) -> str:

@@ -31,10 +31,10 @@ from orchestrator.errors import LockHeld
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.status import read_status
 from orchestrator.verify import verify_outputs
+from state.change import Change
 from state.item import Item, Status
 from state.json.run_lock import FileRunLock
 from state.open_store import open_store, parts_of
-from state.store import Change
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +127,7 @@ def test_of_threads_that_want_one_state_one_works_and_the_others_are_told(
     assert len(refusals) == 4
     assert all(str(project.folder / "run.lock") in refusal for refusal in refusals)
     assert [one.completed for one in outcomes if isinstance(one, BurstReport)] == [3]
-    assert not parts_of(project.state).run_lock().is_held()
+    assert not parts_of(project.state).is_leased()
     assert len(project.bursts()) == 1
     check_done_once(project, sandbox)
 
@@ -186,7 +186,7 @@ def test_forked_workers_beside_a_run_at_work(pairs: list[tuple[Project, Sandbox]
         for worker in workers:
             worker.join(30)
             assert worker.exitcode == 0
-        assert parts_of(project.state).run_lock().is_held()
+        assert parts_of(project.state).is_leased()
         sandbox.release()
         assert end().completed == 6
     for pair in pairs:
@@ -202,7 +202,7 @@ def test_a_forked_child_is_refused_the_parent_s_state_and_takes_no_lock_with_it(
         project.wait_for(Status.SUBMITTED, 3)
         said = in_forked_child(lambda: run_quickly(project))
         assert re.match(rf"orchestrator\.errors\.LockHeld: pid {os.getpid()} on .* holds ", said)
-        assert parts_of(project.state).run_lock().is_held()
+        assert parts_of(project.state).is_leased()
         sandbox.release()
         assert end().completed == 3
     check_done_once(project, sandbox)

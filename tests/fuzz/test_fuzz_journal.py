@@ -22,10 +22,11 @@ from support.damaged_json import damaged_bytes
 from support.fast_disk import FastDisk, contents
 
 from orchestrator.errors import StateError
+from state.change import Change
 from state.item import OutputRecord, Status
 from state.json.journal_lines import snapshot_line
 from state.open_store import open_store
-from state.store import Change, Store
+from state.store import Store
 
 STATE = {"a": {"status": "pending", "mine": {"crc": "00000000"}}, "b": {"status": "pending"}}
 AT = datetime(2026, 1, 1, tzinfo=UTC)

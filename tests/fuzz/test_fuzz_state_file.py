@@ -21,11 +21,12 @@ from support.fast_disk import FastDisk, contents
 
 from orchestrator.cycle import pacing
 from orchestrator.errors import StateError
+from state.change import Change
 from state.item import KNOWN_FIELDS
 from state.json.burst_log import JsonBurstLog
 from state.json.run_lock import FileRunLock
 from state.open_store import open_store
-from state.store import Change, Store
+from state.store import Store
 
 RECORD = {
     "status": "submitted",

@@ -19,9 +19,10 @@ from support.hand_clock import HandClock
 from support.simulated_run import SimulatedRun
 
 from orchestrator.outputs import verify
+from state.change import change_all
 from state.item import ErrorRecord, Item, Status
 from state.open_store import open_store
-from state.store import Store, change_all
+from state.store import Store
 
 MOST_TURNS = 3000
 ITEM = st.integers(0, 11)

@@ -82,7 +82,7 @@ def test_unusual_names_reach_nobody_but_the_result(make_project: MakeProject, sa
     [
         "before:orchestrator.cycle.uploads:_Server._upload:2",
         "after:orchestrator.cycle.uploads:_Server._upload:2",
-        "before:orchestrator.cycle.context:WorkerContext.change",
+        "before:orchestrator.cycle.transitions:Transitions.change",
         "after:orchestrator.cycle.submission:Submission._intend",
         "after:orchestrator.comfyui.client:ComfyUI.submit:2",
     ],

@@ -19,9 +19,9 @@ from orchestrator.cycle.request import Request
 from orchestrator.cycle.run import Run
 from orchestrator.sandbox import Sandbox
 from state.batch import Batch, BatchRecord, Notify
+from state.change import Change
 from state.item import Item, Status
 from state.open_store import open_store, parts_of
-from state.store import Change
 
 
 class NotedWaits(Clock):

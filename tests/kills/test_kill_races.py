@@ -96,7 +96,7 @@ class TestMovedFromQueueToHistoryBetweenTwoQuestions:
         """A client that calls it lost could still find its files by name: that it was not rescued is what counts."""
         project = make_project(server=proxy.url, count=1)
         sandbox.hold("render")
-        project.run(launch=["--kill", "after:orchestrator.cycle.context:WorkerContext.change"])
+        project.run(launch=["--kill", "after:orchestrator.cycle.transitions:Transitions.change"])
         assert project.item().accepted
         wait_until(lambda: sandbox.counts()["posts"])
         proxy.hold("GET /api/queue", times=1)

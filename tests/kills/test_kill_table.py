@@ -18,7 +18,7 @@ BEFORE_INTENT = "before:orchestrator.cycle.submission:Submission._intend"
 BEFORE_POST = "before:orchestrator.comfyui:ComfyUI.submit"
 AFTER_POST = "after:orchestrator.comfyui:ComfyUI.submit"
 BEFORE_DOWNLOAD = "before:orchestrator.outputs:Outputs.fetch"
-AFTER_CHECKPOINT = "after:orchestrator.cycle.context:WorkerContext.complete"
+AFTER_CHECKPOINT = "after:orchestrator.cycle.transitions:Transitions.complete"
 AFTER_PLACING = "after:orchestrator.outputs:Outputs.place"
 
 

@@ -16,10 +16,11 @@ from support.waiting import wait_until
 from orchestrator.errors import LockHeld, SettingsError, StateVersionError
 from orchestrator.migration import open_for_writing
 from orchestrator.settings import load_settings
+from state.change import Change
 from state.json.journal_lines import _framed
-from state.lease import RunLock
+from state.json.run_lock import FileRunLock
 from state.open_store import open_store, parts_of
-from state.store import Change, Store
+from state.store import Store
 
 SETTINGS = """# mine
 version = 1  # of the format
@@ -67,9 +68,11 @@ def reading(state: Path) -> list[Any]:
         return dump(store)
 
 
-def hold(lock: RunLock) -> None:
+def hold(state: Path) -> FileRunLock:
+    lock = FileRunLock(parts_of(state).checkpoint_directory)
     lock.acquire()
     lock.hold(burst="old", started_at=datetime.now(UTC), size=5)
+    return lock
 
 
 def test_it_is_migrated_once_and_the_settings_are_otherwise_left_as_they_are(
@@ -120,8 +123,7 @@ def test_a_file_made_by_hand_is_no_state_of_version_1(tmp_path: Path) -> None:
 
 
 def test_a_burst_of_version_1_at_work_is_not_disturbed(state: Path) -> None:
-    lock = parts_of(state).run_lock()
-    hold(lock)
+    lock = hold(state)
     before = files(state)
     with pytest.raises(
         LockHeld, match=r"an older format version, which is changed while no burst works. pid \d+"
@@ -137,8 +139,7 @@ def test_a_burst_of_version_1_at_work_is_not_disturbed(state: Path) -> None:
 
 
 def test_it_is_waited_for_where_that_is_wanted(state: Path) -> None:
-    lock = parts_of(state).run_lock()
-    hold(lock)
+    lock = hold(state)
     opened: list[Store] = []
     waiting = threading.Thread(target=lambda: opened.append(open_for_writing(state, wait_seconds=60)))
     waiting.start()
@@ -149,8 +150,7 @@ def test_it_is_waited_for_where_that_is_wanted(state: Path) -> None:
 
 
 def test_it_is_waited_for_no_longer_than_that(state: Path) -> None:
-    lock = parts_of(state).run_lock()
-    hold(lock)
+    lock = hold(state)
     began = time.monotonic()
     with pytest.raises(LockHeld):
         open_for_writing(state, wait_seconds=1.0)
@@ -160,8 +160,7 @@ def test_it_is_waited_for_no_longer_than_that(state: Path) -> None:
 
 def test_a_killed_bursts_record_is_still_to_be_made_after_it(state: Path) -> None:
     """The lock is taken and let go of, and holder.json is left to the next run."""
-    lock = parts_of(state).run_lock()
-    hold(lock)
+    lock = hold(state)
     kept = lock.holder_path.read_bytes()
     lock.release()
     lock.holder_path.write_bytes(kept.replace(b'"pid":', b'"pid":1'))
@@ -170,7 +169,7 @@ def test_a_killed_bursts_record_is_still_to_be_made_after_it(state: Path) -> Non
 
 
 def test_two_commands_at_once_migrate_it_once(state: Path, caplog: pytest.LogCaptureFixture) -> None:
-    lock = parts_of(state).run_lock()
+    lock = FileRunLock(parts_of(state).checkpoint_directory)
     lock.acquire()  # as a process that migrates: nobody tells who it is
     errors: list[BaseException] = []
 

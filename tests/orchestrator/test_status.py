@@ -11,15 +11,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.leases import at_work
 
 from orchestrator.clock import Clock
 from orchestrator.status import read_status, watch_batch, watch_status
 from state.batch import BatchRecord
 from state.burst_record import BurstRecord
+from state.change import Change
 from state.holder import Holder
 from state.item import Item, OutputRecord, Status
 from state.open_store import open_store, parts_of
-from state.store import Change, Store
+from state.store import Store
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -66,18 +68,13 @@ def test_status_sees_what_is_only_in_the_journal(state: Path) -> None:
 
 
 def test_status_takes_no_lock_and_says_who_works(state: Path) -> None:
-    lock = parts_of(state).run_lock()
-    lock.acquire()
-    lock.hold(burst="b1", started_at=MOMENT, size=15)
-    try:
+    with at_work(state, burst="b1", started_at=MOMENT):
         report = read_status(state)
-        assert report.holder is not None
+        (holder,) = report.holders
         assert "b1" in report.as_text()
-        assert report.as_json()["running"] == report.holder.describe()
+        assert report.as_json()["running"] == holder.describe()
         assert report.as_text().endswith("3 left."), "no other burst can be run now"
-    finally:
-        lock.release()
-    assert read_status(state).holder is None
+    assert not read_status(state).holders
     assert read_status(state).as_text().endswith("3 left. Next: burst run")
 
 

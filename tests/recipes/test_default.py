@@ -118,14 +118,15 @@ def test_a_workflow_that_is_gone_hinders_only_those_who_need_it(project: RecipeP
 
 
 def context(store: Store, client: Any, **preparing: Any) -> WorkerContext:
-    home = store.location.home
+    home, lease = store.location.home, store.lease()
     return WorkerContext(
         store=store,
+        lease=lease,
         server=parse_server("http://127.0.0.1:1"),
         client=client,
         placement=Placement(Recipes(store.recipes, home), home / "output"),
         preparation=preparation_of(home, "smoke", book=store.recipes, **preparing),
-        dispatch=Dispatch(store, progress=Silent(), on_error="continue"),
+        dispatch=Dispatch(store, lease, progress=Silent(), on_error="continue"),
         options=Options(),
         clock=Clock(),
         halt=threading.Event(),

@@ -21,9 +21,9 @@ from orchestrator.settings import Overrides
 from orchestrator.status import read_status
 from orchestrator.update import update_items
 from orchestrator.verify import verify_outputs
+from state.change import Change
 from state.item import Status
 from state.open_store import open_store
-from state.store import Change
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ MOVES = {
     "before the settings follow": "before:state.json.settings_file:SettingsFile.write",
     "after the settings followed": "after:state.json.settings_file:SettingsFile.write",
     "before anything is looked up": "before:orchestrator.comfyui:ComfyUI.history",
-    "after the first is collected": "after:orchestrator.cycle.context:WorkerContext.complete",
+    "after the first is collected": "after:orchestrator.cycle.transitions:Transitions.complete",
 }
 
 

@@ -30,9 +30,9 @@ from support.state_scenes import (
 )
 
 from orchestrator.errors import DiskFull, StateError, StateVersionError
+from state.change import Change
 from state.disk import Disk, SyncFailed, refusals
 from state.json.store import JsonStore
-from state.store import Change
 
 
 @pytest.fixture

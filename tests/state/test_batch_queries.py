@@ -12,10 +12,10 @@ import msgspec
 import pytest
 from support.news import news
 
+from state.change import Change
 from state.counts import Counts
 from state.item import PRIORITIES, Item, Status
 from state.json.store import JsonStore
-from state.store import Change
 
 BEGINNING = datetime(2026, 11, 21, 5, tzinfo=UTC)
 BATCHES = ("b1", "b2", "b3", None)

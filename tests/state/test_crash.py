@@ -32,10 +32,10 @@ from support.state_scenes import (
 
 from orchestrator.errors import StateError
 from state.batch import Batch, BatchRecord, EndRecord, GoneRecord, GrownRecord
+from state.change import Change
 from state.json.parts import JsonParts
 from state.json.store import JsonStore
 from state.location import Location
-from state.store import Change
 
 
 class Reading(NamedTuple):

@@ -24,11 +24,11 @@ from support.state_scenes import (
     write_json,
 )
 
+from state.change import Change
 from state.item import PRIORITIES, Item, ItemOutput, Record, Status
 from state.json.places import PLAIN, RankedPlaces, order_of
 from state.json.records import Records
 from state.json.store import JsonStore
-from state.store import Change
 
 RECORD = b"{}"
 

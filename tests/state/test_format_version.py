@@ -26,10 +26,10 @@ from support.state_scenes import (
 )
 
 from orchestrator.errors import DiskFull, StateVersionError
+from state.change import Change
 from state.item import Item
 from state.json.journal_lines import _framed
 from state.json.store import JsonStore
-from state.store import Change
 
 NAME = "state.json"
 JOURNAL = "state.burst/journal.jsonl"

@@ -31,9 +31,9 @@ from support.state_scenes import (
 )
 
 from orchestrator.errors import StaleChange, StateError
+from state.change import Change
 from state.item import Status
 from state.json.store import JsonStore
-from state.store import Change
 
 
 @pytest.fixture

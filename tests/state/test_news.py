@@ -24,9 +24,9 @@ from support.state_scenes import (
 )
 
 from orchestrator.errors import StaleChange
+from state.change import Change, change_all
 from state.item import Item
 from state.json.store import JsonStore
-from state.store import Change, change_all
 
 
 @pytest.fixture

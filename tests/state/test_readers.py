@@ -30,8 +30,8 @@ from support.state_scenes import (
 )
 from support.writer_processes import Worker
 
+from state.change import Change
 from state.json.store import JsonStore
-from state.store import Change
 
 KEYS = [f"k{number}" for number in range(8)]
 

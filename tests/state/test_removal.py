@@ -28,9 +28,9 @@ from support.state_scenes import (
 )
 
 from orchestrator.errors import StaleChange
+from state.change import Change, change_all
 from state.item import REMOVABLE, Status
 from state.json.store import JsonStore
-from state.store import Change, change_all
 
 
 @pytest.fixture

@@ -25,10 +25,10 @@ from support.state_scenes import (
     write_json,
 )
 
+from state.change import Change
 from state.item import ItemOutput, TrashedOutput
 from state.json.journal_lines import _framed
 from state.json.store import JsonStore
-from state.store import Change
 
 KNOWN = {"crc", "seq"}
 

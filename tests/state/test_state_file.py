@@ -22,9 +22,9 @@ from support.state_scenes import (
 )
 
 from orchestrator.errors import StaleChange, StateError
+from state.change import Change
 from state.item import TRANSITIONS, Item, Status
 from state.json.store import JsonStore
-from state.store import Change
 
 STRANGE = {
     "huge": 123456789012345678901234567890,

@@ -40,9 +40,9 @@ from support.state_scenes import (
 )
 
 from orchestrator.errors import StaleChange
+from state.change import Change
 from state.item import PRIORITIES, REMOVABLE, TRANSITIONS, Item, Status
 from state.json.store import JsonStore
-from state.store import Change
 
 KEYS = st.sampled_from(["a", "b", "dir/c.txt", "ä\n", ""])
 VERBS: dict[str, Callable[[Item], Item | None]] = {

@@ -33,10 +33,10 @@ from support.state_scenes import (
 from support.writer_processes import Worker, _marked
 
 from orchestrator.errors import StaleChange
+from state.change import Change
 from state.item import Item, Status
 from state.json import reader
 from state.json.store import JsonStore
-from state.store import Change
 
 
 @pytest.fixture

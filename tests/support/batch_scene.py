@@ -14,9 +14,9 @@ from orchestrator.clock import Clock
 from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
 from state.batch import Batch, BatchRecord
+from state.change import Change
 from state.item import ErrorRecord, Item, OutputRecord, Status
 from state.open_store import open_store
-from state.store import Change
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 

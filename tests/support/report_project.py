@@ -10,9 +10,9 @@ from typing import Any
 
 from state.batch import BatchRecord
 from state.burst_record import BurstRecord
+from state.change import Change
 from state.item import ErrorRecord, Item, OutputRecord, Status
 from state.open_store import open_store
-from state.store import Change
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 

@@ -11,15 +11,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cycle.context import Options, Tally, WorkerContext
+from orchestrator.cycle.context import Options, WorkerContext
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.routing import Routing
+from orchestrator.cycle.tally import Tally
 from orchestrator.cycle.worker import Worker
 from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
 from orchestrator.servers import parse_server
 from state.item import Item, Priority, Status
+from state.lease import Lease
 from state.open_store import open_store
 from support.fake_transport import FakeServer
 from support.fast_disk import FastDisk
@@ -80,7 +82,8 @@ class Simulation:
         self.clock, self.servers = clock, servers
         self.store = open_store(state, clock=clock, disk=FastDisk())
         self.add([f"{number:04}.txt" for number in range(items)], priorities=priorities)
-        self.work = Dispatch(self.store, progress=Silent(), on_error="continue", **asked)
+        self.lease = self.store.lease()
+        self.work = Dispatch(self.store, self.lease, progress=Silent(), on_error="continue", **asked)
         placement = Placement(Recipes(self.store.recipes, folder), folder / "output", disk=FastDisk())
         bindings = {}
         if template is None:
@@ -91,6 +94,7 @@ class Simulation:
             Worker(
                 WorkerContext(
                     store=self.store,
+                    lease=self.lease,
                     server=parse_server(server.url),
                     client=server.client(),
                     placement=placement,
@@ -102,7 +106,7 @@ class Simulation:
                 ),
                 AtOnce(),
                 AtOnce(),
-                left=[item for item in self.store.items(Status.SUBMITTED) if item.server == server.url],
+                left=left_on(self.lease, server.url),
                 routing=TakesAll(),
             )
             for server in servers
@@ -142,7 +146,13 @@ class Simulation:
         return self.clock.seconds
 
     def close(self) -> None:
+        self.lease.end()
         self.store.close()
+
+
+def left_on(lease: Lease, url: str) -> list[Item]:
+    """What an earlier run left submitted on this server, taken over."""
+    return lease.take_over([item.key for item in lease.left_behind() if item.server == url])
 
 
 def idle_seconds(server: FakeServer) -> float:

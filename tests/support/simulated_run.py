@@ -16,14 +16,13 @@ from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.servers import parse_server
-from state.item import Status
 from state.open_store import open_store
 from state.store import Follower
 from support.fuzzed_server import FuzzedServer
 from support.hand_clock import HandClock
 from support.killable_disk import Fuse, KillableDisk, Killed
 from support.preparing import preparation_of
-from support.simulated import AtOnce, TakesAll
+from support.simulated import AtOnce, TakesAll, left_on
 
 
 class SimulatedRun:
@@ -41,7 +40,8 @@ class SimulatedRun:
         disk = KillableDisk(self.fuse)
         self._store = open_store(home / "state.json", disk=disk, clock=clock)
         self._others = Follower(self._store)
-        self._dispatch = Dispatch(self._store, progress=Silent(), ahead=ahead, on_error="continue")
+        self._lease = self._store.lease()
+        self._dispatch = Dispatch(self._store, self._lease, progress=Silent(), ahead=ahead, on_error="continue")
         placement = Placement(Recipes(self._store.recipes, home), home / "output", disk=disk)
         prompts = preparation_of(home, "smoke", book=self._store.recipes)
         self._workers = [self._worker(server, placement, prompts) for server in servers]
@@ -51,6 +51,7 @@ class SimulatedRun:
     def _worker(self, server: FuzzedServer, placement: Placement, prompts: Preparation) -> Worker:
         context = WorkerContext(
             store=self._store,
+            lease=self._lease,
             server=parse_server(server.url),
             client=server.client(),
             placement=placement,
@@ -60,8 +61,7 @@ class SimulatedRun:
             clock=self._clock,
             halt=threading.Event(),
         )
-        left = [item for item in self._store.items(Status.SUBMITTED) if item.server == server.url]
-        return Worker(context, AtOnce(), AtOnce(), left=left, routing=TakesAll())
+        return Worker(context, AtOnce(), AtOnce(), left=left_on(self._lease, server.url), routing=TakesAll())
 
     def turn(self) -> None:
         """Step the next worker and then what follows it, or end the burst."""
@@ -81,6 +81,7 @@ class SimulatedRun:
     def kill(self) -> None:
         """Kill it: nothing more is written; open files are closed as by the system."""
         self.fuse.blow()
+        self._lease.end()
         self._store.close()
         self.is_over = True
 
@@ -99,5 +100,6 @@ class SimulatedRun:
         except Killed:
             pass
         finally:
+            self._lease.end()
             self._store.close()
             self.is_over = True

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from orchestrator.clock import Clock
+from state.change import Change
 from state.item import ErrorRecord, Item, OutputRecord, Status
-from state.store import Change, Store
+from state.store import Store
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PENDING, SUBMITTED, COMPLETED, FAILED, CANCELLED = Status

@@ -98,7 +98,7 @@ def _say(key: str, mark: str) -> None:
 def _change_one(store, marks: Iterator[str], statuses, edit: Callable) -> None:  # type: ignore[no-untyped-def, type-arg]
     """Change one item with this status, whichever it is at that time."""
     from orchestrator.errors import StaleChange
-    from state.store import Change
+    from state.change import Change
 
     store.refresh()
     found = list(store.items(*statuses))
@@ -153,7 +153,7 @@ def _churn(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-
 
 
 def _pairs(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
-    from state.store import Change
+    from state.change import Change
     from support.state_scenes import PENDING, SUBMITTED, complete, settle, submit
 
     while due := store.due(2):

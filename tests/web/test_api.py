@@ -25,10 +25,10 @@ from orchestrator.generation import Generation
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.web import batch_routes
 from orchestrator.web.progress import status_of
+from state.change import Change
 from state.counts import Counts
 from state.item import Status
 from state.open_store import open_store, parts_of
-from state.store import Change
 
 
 @pytest.fixture

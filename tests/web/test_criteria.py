@@ -367,7 +367,7 @@ def test_024_a_batch_is_made_again_with_other_seeds(open_page: OpenPage, served:
 
 
 def test_025_the_estimate_is_the_count_times_the_usual_time(served: Served, made: str, sandbox: Sandbox) -> None:
-    wait_until(lambda: not parts_of(served.state).run_lock().is_held(), what="the end of the burst")
+    wait_until(lambda: not parts_of(served.state).is_leased(), what="the end of the burst")
     pace = seconds_per_item(parts_of(served.state).bursts.read())
     assert pace is not None
     sandbox.hold()

@@ -25,9 +25,9 @@ from orchestrator.web import gallery_index
 from orchestrator.web import orphaned_batches as orphaned_batches
 from orchestrator.web.gallery_index import GalleryIndex
 from state.batch import EndRecord
+from state.change import Change
 from state.item import Item, OutputRecord, Status
 from state.open_store import open_store
-from state.store import Change
 
 HOUR = timedelta(hours=1)
 SIDECAR = """prompt: a fox in the snow

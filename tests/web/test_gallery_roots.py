@@ -16,8 +16,8 @@ from support.report_project import NOON, Album
 
 from orchestrator.batches.batch_info import SCHEMA
 from orchestrator.verify import verify_outputs
+from state.change import Change
 from state.recipe import Recipe
-from state.store import Change
 
 COLOURS = {"output": (200, 0, 0), "B": (0, 200, 0), "C": (0, 0, 200)}
 PATHS = [f"same/image_{index:03}.png" for index in (1, 2)]

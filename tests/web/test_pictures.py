@@ -14,8 +14,8 @@ from PIL import Image
 from support.gallery_scene import Gallery, fill, gallery_over, png
 from support.report_project import Album
 
+from state.change import Change
 from state.item import Item, OutputRecord
-from state.store import Change
 
 SECOND = "batches/b1/image_002.png"
 FOREVER = "private, max-age=31536000, immutable"

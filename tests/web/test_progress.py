@@ -14,9 +14,9 @@ from orchestrator.web.progress import completed_of, progress_of, seconds_left
 from orchestrator.web.states import WatchedBatch, WatchedState, WatchedStates
 from state.batch import BatchRecord
 from state.burst_record import BurstRecord, SetAsideRecord
+from state.change import Change
 from state.item import ErrorRecord, Item, OutputRecord, Status
 from state.open_store import open_store
-from state.store import Change
 
 AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
 ERROR = ErrorRecord(kind="execution_error", message="it broke")

@@ -37,8 +37,7 @@ def serving(directory: Path, server: str, *options: str, **variables: str) -> It
             yield served
         finally:
             served.kill()
-            lock = parts_of(served.state).run_lock()
-            wait_until(lambda: not lock.is_held(), what="every burst to have ended")
+            wait_until(lambda: not is_held(served), what="every burst to have ended")
 
 
 def counts(served: Served) -> dict[Status, int]:
@@ -47,7 +46,7 @@ def counts(served: Served) -> dict[Status, int]:
 
 
 def is_held(served: Served) -> bool:
-    return parts_of(served.state).run_lock().is_held()
+    return parts_of(served.state).is_leased()
 
 
 def check_rendered_once(sandbox: Sandbox, count: int) -> None:
@@ -76,8 +75,7 @@ def test_killed_with_its_burst_the_next_one_goes_on(tmp_path: Path, sandbox: San
     with serving(tmp_path, sandbox.url) as served:
         batch = served.begin(count=10)
         served.wait_for_completed(batch, 1)
-        holder = parts_of(served.state).run_lock().living_holder()
-        assert holder is not None
+        (holder,) = parts_of(served.state).holders()
         served.kill()
         os.kill(holder.pid, signal.SIGKILL)
         wait_until(lambda: not is_held(served), what="the burst to be dead")

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from support.front_ends import Front, front
+from support.leases import at_work
 from support.waiting import wait_until
 
 from orchestrator.clock import Clock
@@ -24,9 +25,9 @@ from orchestrator.web import state_routes
 from orchestrator.web.state_routes import ServerQueues
 from orchestrator.web.states import WatchedStates
 from state.burst_record import BurstRecord, SetAsideRecord
+from state.change import Change
 from state.item import ErrorRecord, Item, Status
 from state.open_store import open_store, parts_of
-from state.store import Change
 
 AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
 
@@ -136,16 +137,13 @@ def test_bursts_as_they_went_killed_ones_too(idle: Front) -> None:
 def test_the_burst_at_work_is_shown_and_one_that_nobody_recorded(idle: Front) -> None:
     fill(idle, "x")
     folder = parts_of(idle.states[0]).checkpoint_directory
-    lock = parts_of(idle.states[0]).run_lock()
-    lock.acquire()
-    lock.hold(burst="now", started_at=AT, size=15)
-    found = state(idle)
-    assert found["working"]
-    assert [(burst["burst"], burst["ended"], burst["endedAt"]) for burst in found["bursts"]] == [
-        ("now", "running", None)
-    ]
-    left = (folder / "holder.json").read_bytes()
-    lock.release()
+    with at_work(idle.states[0], burst="now", started_at=AT):
+        found = state(idle)
+        assert found["working"]
+        assert [(burst["burst"], burst["ended"], burst["endedAt"]) for burst in found["bursts"]] == [
+            ("now", "running", None)
+        ]
+        left = (folder / "holder.json").read_bytes()
     (folder / "holder.json").write_bytes(left)
     os.utime(folder / "holder.json", (1, 1))
     found = state(idle)
@@ -311,11 +309,8 @@ def test_the_time_that_is_left_is_of_what_a_burst_can_render(idle: Front) -> Non
 def test_a_killed_burst_that_is_recorded_is_shown_once(idle: Front) -> None:
     fill(idle, "x")
     folder = parts_of(idle.states[0]).checkpoint_directory
-    lock = parts_of(idle.states[0]).run_lock()
-    lock.acquire()
-    lock.hold(burst="b0", started_at=AT, size=15)
-    left = (folder / "holder.json").read_bytes()
-    lock.release()
+    with at_work(idle.states[0], burst="b0", started_at=AT):
+        left = (folder / "holder.json").read_bytes()
     (folder / "holder.json").write_bytes(left)
     os.utime(folder / "holder.json", (1, 1))
     killed = {"started_at": AT, "ended_at": AT, "ended": "killed", "size": 1, "completed": 1, "seconds": 4.0}

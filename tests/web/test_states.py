@@ -16,10 +16,11 @@ from orchestrator.sandbox import Sandbox
 from orchestrator.web.states import WatchedState, WatchedStates
 from state.batch import BatchRecord, GoneRecord
 from state.burst_record import BurstRecord
+from state.change import Change
 from state.item import Item, Status
 from state.json.batch_log import JsonBatchLog
 from state.open_store import open_store, parts_of
-from state.store import Change, Store
+from state.store import Store
 
 EACH = 20
 AT = datetime(2026, 11, 21, 5, tzinfo=UTC)

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.leases import at_work
 from support.waiting import wait_until
 
 from orchestrator import subprocesses
@@ -25,9 +26,10 @@ from orchestrator.settings import HEADERS_VARIABLE, Overrides
 from orchestrator.web.server import arguments_of, environment_of
 from orchestrator.web.states import WatchedStates
 from orchestrator.web.supervisor import Supervisor
+from state.change import Change
 from state.item import Item, Status
 from state.open_store import open_store, parts_of
-from state.store import Change, Store
+from state.store import Store
 
 _PROGRAM = """
 import json, os, signal, sys, time
@@ -201,13 +203,11 @@ def test_one_burst_a_state_at_a_time(stand_in: StandIn, path: Path) -> None:
 
 
 def test_while_somebody_else_works_none_is_started(stand_in: StandIn, path: Path) -> None:
-    lock = parts_of(path).run_lock()
-    lock.acquire()
-    with Working(stand_in, path) as supervisor:
+    with at_work(path) as lease, Working(stand_in, path) as supervisor:
         looks(stand_in)
         assert stand_in.starts() == []
         assert supervisor.message(0) is None
-        lock.release()
+        lease.end()
         stand_in.wait_for_starts(1)
 
 
@@ -215,10 +215,8 @@ def test_while_somebody_else_works_there_is_nothing_to_say(stand_in: StandIn, pa
     stand_in.end_with(75, "away")
     with Working(stand_in, path) as supervisor:
         wait_until(lambda: supervisor.message(0), what="a reason")
-        lock = parts_of(path).run_lock()
-        lock.acquire(wait_seconds=5)
-        wait_until(lambda: supervisor.message(0) is None, what="the reason to be gone")
-        lock.release()
+        with at_work(path, wait_seconds=5):
+            wait_until(lambda: supervisor.message(0) is None, what="the reason to be gone")
 
 
 def test_where_nothing_is_due_none_is_started(stand_in: StandIn, path: Path, tmp_path: Path) -> None:

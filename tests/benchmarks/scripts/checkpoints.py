@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from state.change import Change
 from state.item import OutputRecord, Status
 from state.open_store import open_store
-from state.store import Change
 from tests.benchmarks.scripts.counting.sitecustomize import counted
 from tests.benchmarks.scripts.make_state import make_state
 

@@ -22,8 +22,8 @@ from typing import Any
 from state.json_store import JsonStore
 
 from orchestrator.sandbox import Sandbox
+from state.change import Change
 from state.item import Status
-from state.store import Change
 
 HERE = Path(__file__).resolve().parent
 PLACE = Path("/srv/version1")

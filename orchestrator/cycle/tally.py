@@ -1,0 +1,59 @@
+"""How many items ended in which way, and what the report has to say about it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+log = logging.getLogger("burst")
+_COUNTED = (
+    "completed",
+    "failed",
+    "cancelled",
+    "recovered",
+    "rescued",
+    "put_back",
+    "rendered_twice",
+    "possibly_twice",
+)
+
+
+@dataclass
+class Tally:
+    """How many items ended in which way so far."""
+
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    recovered: int = 0
+    """Items that an earlier burst had left submitted."""
+    rescued: int = 0
+    """Found by the names of their files after the server had forgotten them."""
+    put_back: int = 0
+    rendered_twice: int = 0
+    """Prompts that were rendered after all, although they had been given up."""
+    possibly_twice: int = 0
+    """Items due again although a server out of reach may have rendered them."""
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ended(self) -> int:
+        return self.completed + self.failed + self.cancelled
+
+    @classmethod
+    def of(cls, tallies: Iterable[Tally]) -> Tally:
+        """The sum of several."""
+        whole = cls()
+        for tally in tallies:
+            for name in _COUNTED:
+                setattr(whole, name, getattr(whole, name) + getattr(tally, name))
+            whole.failures += tally.failures
+            whole.notes += [note for note in tally.notes if note not in whole.notes]
+        return whole
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+            log.warning("%s", text)

@@ -1,0 +1,146 @@
+"""What a worker makes of items: each method is one checkpoint, counted in the tally and told to the dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from orchestrator.cycle.dispatch import Dispatch
+from orchestrator.cycle.tally import Tally
+from orchestrator.errors import StaleChange
+from state.change import Change, change_all
+from state.item import ErrorRecord, Item, Status
+from state.lease import Lease
+from state.store import Store
+
+_MOST_CRASHES = 2
+"""How often an item may be running when its server goes down; it fails then, so that the others go on."""
+
+
+class Transitions:
+    """Of one worker. An item that another process has changed in the meantime is left as it is."""
+
+    def __init__(
+        self, store: Store, lease: Lease, dispatch: Dispatch, tally: Tally, *, server_url: str, max_attempts: int
+    ) -> None:
+        self._store = store
+        self._lease = lease
+        self._dispatch = dispatch
+        self._tally = tally
+        self._server_url = server_url
+        self._max_attempts = max_attempts
+
+    def change(self, item: Item, edit: Callable[[Item], Item], *, sync: bool = True) -> Item | None:
+        """The item's next record, durable on return; None if another process changed its status meanwhile."""
+        try:
+            (changed,) = self._lease.apply([Change(item.key, item.status, edit)], sync=sync)
+        except StaleChange:
+            return None
+        return changed
+
+    def complete(self, edits: Mapping[str, Callable[[Item], Item]], items: Iterable[Item]) -> list[Item]:
+        """The outputs of several items are in place: one checkpoint for all of them. Returns the completed items."""
+        done = change_all(self._lease, items, lambda now: edits[now.key](now))
+        for item in done:
+            self._tally.completed += 1
+            self._dispatch.ended(item)
+        return done
+
+    def fail(self, item: Item, error: ErrorRecord, *, charge: bool = True) -> None:
+        """Mark an item as failed, with the reason in its record."""
+        self._count(self.change(item, lambda now: now.fail(error=error, charge=charge)))
+
+    def charge(self, item: Item, error: ErrorRecord) -> None:
+        """Charge an attempt: due again, failed after the last one, or cancelled if that was requested."""
+        most = self._max_attempts
+
+        def edit(now: Item) -> Item:
+            if now.cancel_requested:
+                return now.cancel()
+            return now.fail(error=error) if now.attempts + 1 >= most else now.put_back(charge=True, error=error)
+
+        self._count(self.change(item, edit))
+
+    def put_back(self, item: Item) -> None:
+        """Due again with no attempt charged, in this burst or a later one; or cancelled if that was requested."""
+        self._count(self.change(item, lambda now: now.cancel() if now.cancel_requested else now.put_back(charge=False)))
+
+    def shrink(self, item: Item, *, batch_size: int) -> None:
+        """Due again with at most this batch size, with no attempt charged; or cancelled if that was requested.
+
+        The same change set shrinks the other due items of its batch that have a larger size chosen by `auto`, so that
+        not each of them runs out of memory by itself. Submitted items stay as they are.
+        """
+
+        def edit(now: Item) -> Item:
+            if now.status is not Status.PENDING:
+                if now.cancel_requested:
+                    return now.cancel()
+                now = now.put_back(charge=False)
+            return now.shrink(batch_size=batch_size)
+
+        changed = {one.key: one for one in change_all(self._lease, [item, *self._larger(item, batch_size)], edit)}
+        if changed:
+            whose = f"batch {item.batch}" if item.batch is not None else item.key
+            self._tally.note(
+                f"out of memory at batch_size {item.automatic_batch_size}: {whose} goes on with {batch_size}; "
+                "its prompts make fewer images each"
+            )
+        self._count(changed.get(item.key))
+
+    def crashed(self, item: Item) -> None:
+        """Its server went down, or forgot it, while it ran: due again; failed if it may be the reason."""
+        import shlex
+
+        blame = f"running when {self._server_url} went down or forgot it"
+        last = ErrorRecord(
+            kind="quarantine",
+            message=f"set aside: it was {blame}, {_MOST_CRASHES} times; look at the server's log, then "
+            f"`burst retry {shlex.quote(item.key)}` tries it again",
+        )
+
+        def edit(now: Item) -> Item:
+            if now.cancel_requested:
+                return now.cancel()
+            crashed = now.crash()
+            return crashed.fail(error=last, charge=False) if crashed.crashes >= _MOST_CRASHES else crashed
+
+        changed = self.change(item, edit)
+        if changed is not None and changed.status is Status.PENDING:
+            self._tally.note(f"{item.key} was {blame}; after the next time it is set aside")
+        self._count(changed)
+
+    def unsend(self, items: Iterable[Item]) -> None:
+        """Due again: their POSTs certainly reached no queue. `items`: as they were before the intent."""
+        before = {item.key: item for item in items}
+        if change_all(self._lease, self._store.get_many(before), lambda now: now.unsend(before[now.key])):
+            self._dispatch.stir()
+
+    def cancel(self, item: Item) -> None:
+        """Mark an item as cancelled, as was requested."""
+        self._count(self.change(item, lambda now: now.cancel()))
+
+    def _larger(self, item: Item, batch_size: int) -> list[Item]:
+        """Due items of its batch with a larger size chosen by `auto`; none whose prompt may be on a server."""
+        if item.batch is None:
+            return []
+        return [
+            other
+            for other in self._store.items(Status.PENDING, batch=item.batch)
+            if (other.automatic_batch_size or 0) > batch_size and not other.may_be_on_a_server
+        ]
+
+    def _count(self, changed: Item | None) -> None:
+        """Count an item's new status; None: another process changed it first."""
+        if changed is None:
+            return
+        match changed.status:
+            case Status.PENDING:
+                self._tally.put_back += 1
+                self._dispatch.stir()
+                return
+            case Status.FAILED:
+                self._tally.failed += 1
+                self._tally.failures.append((changed.key, changed.error.message if changed.error else ""))
+            case Status.CANCELLED:
+                self._tally.cancelled += 1
+        self._dispatch.ended(changed)

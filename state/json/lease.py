@@ -1,0 +1,94 @@
+"""The lease of a JSON state: run.lock and holder.json. One run works at a time, so what it holds is in its memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from orchestrator.clock import Clock
+from state.change import Change
+from state.item import Item, Status
+from state.json.run_lock import FileRunLock
+from state.store import Store
+
+if TYPE_CHECKING:
+    from state.burst_record import BurstRecord
+
+
+class JsonLease:
+    """See `state.lease.Lease` for what each public method promises."""
+
+    def __init__(self, store: Store, lock: FileRunLock, *, wait_seconds: float, clock: Clock) -> None:
+        """Errors: LockHeld, which names the holder; StateError where the state cannot be locked."""
+        self._store = store
+        self._lock = lock
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._held: set[str] = set()
+        left = lock.acquire(wait_seconds=wait_seconds)
+        self.killed: BurstRecord | None = left[0].killed_record(left[1]) if left is not None else None
+
+    def claim(
+        self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None
+    ) -> list[Item]:
+        while True:
+            with self._guard:
+                passed_over = self._held.union(skip)
+            # Not under the guard: `accept` may take its time.
+            found = self._store.due(limit, skip=passed_over, accept=accept)
+            with self._guard:
+                items = [item for item in found if item.key not in self._held]
+                self._held.update(item.key for item in items)
+            if items or not found:
+                return items
+
+    def left_behind(self) -> Iterator[Item]:
+        with self._guard:
+            held = frozenset(self._held)
+        return (item for item in self._store.items(Status.SUBMITTED) if item.key not in held)
+
+    def take_over(self, keys: Iterable[str]) -> list[Item]:
+        with self._guard:
+            found = self._store.get_many(key for key in dict.fromkeys(keys) if key not in self._held)
+            items = [item for item in found if item.status is Status.SUBMITTED]
+            self._held.update(item.key for item in items)
+        return items
+
+    def release(self, keys: Iterable[str]) -> None:
+        with self._guard:
+            self._held.difference_update(keys)
+
+    def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
+        self._lock.check()
+        return self._store.apply(changes, sync=sync)
+
+    def check(self) -> None:
+        self._lock.check()
+
+    def guard_post(self) -> None:
+        self._lock.check(anew=True)
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def begin_burst(self, *, burst: str, size: int, started_at: datetime, run_started_at: datetime) -> None:
+        self._lock.hold(burst=burst, started_at=started_at, size=size, run_started_at=run_started_at)
+
+    def end_burst(self, record: BurstRecord) -> None:
+        self._store.bursts.append(record)
+
+    def end(self) -> None:
+        with self._guard:
+            self._held.clear()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
