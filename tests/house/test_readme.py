@@ -26,7 +26,7 @@ def shape(line: str) -> str:
     """A line with everything that differs from run to run made the same."""
     line = re.sub(r"https?://\S+?(?=[;,\s]|$)", "URL", line)
     line = re.sub(r"/\S*/(?=[\w.]+)", "/", line)
-    line = re.sub(r"on \S+ \(burst \w+", "on HOST (burst ID", line)
+    line = re.sub(r"\bburst \w+ on \S+,", "burst ID on HOST,", line)
     return re.sub(r"\d+(\.\d+)?", "#", line).strip()
 
 
