@@ -20,6 +20,7 @@ from orchestrator.outputs.pictures import decodes
 from orchestrator.outputs.placement import placement_of
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.settings import DEFAULT_STATE, HEADERS_VARIABLE, SERVER_VARIABLE, kept_settings
+from state.disk import Disk
 from state.open_store import open_store
 
 SCHEMA = "burst.demo/1"
@@ -260,10 +261,11 @@ class _Command:
 
 def write_prompts(folder: Path) -> list[Path]:
     """The demo's dozen prompt files."""
-    folder.mkdir(parents=True, exist_ok=True)
+    disk = Disk()
+    disk.make_directory(folder)
     paths = [folder / f"{name}.txt" for name in PROMPTS]
     for path in paths:
-        path.write_text(PROMPTS[path.stem] + "\n", encoding="utf-8")
+        disk.write_whole(path, f"{PROMPTS[path.stem]}\n".encode(), sync=False)
     return paths
 
 
@@ -271,7 +273,7 @@ def _prepared(directory: Path | None) -> Path:
     if directory is None:
         return Path(tempfile.mkdtemp(prefix="burst-demo-")).resolve()
     with located(directory, OSError, into=UsageError, advice="name another directory"):
-        directory.mkdir(parents=True, exist_ok=True)
+        Disk().make_directory(directory)
         occupied = any(directory.iterdir())
     if occupied:
         raise UsageError(f"{directory} is not empty; name a new directory for the demo")

@@ -187,7 +187,7 @@ def _read_manifest(path: Path) -> _Manifest:
 
 def _copy(found: Installed) -> None:
     disk = Disk()
-    found.path.mkdir(exist_ok=True)
+    disk.make_directory(found.path)
     fresh = _names(SOURCE)
     for name in fresh:
         disk.write_whole(found.path / name, (SOURCE / name).read_bytes())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.errors import DiskFull
+from state.owners import give_to_directory_owner, owner_of_refused, take_after
 
 _REFUSED = {
     errno.ENOSPC: "the disk is full; free some space and run again",
@@ -44,7 +44,9 @@ def refusals(path: Path) -> Iterator[None]:
         if advice is None:
             raise
         kind = OutOfSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else DiskFull
-        raise kind(f"{path}: {advice}") from error
+        is_denied = error.errno in (errno.EACCES, errno.EPERM)
+        owner = owner_of_refused(path) if is_denied else None
+        raise kind(f"{path}: {f'owned by {owner}; ' if owner else ''}{advice}") from error
 
 
 class OutOfSpace(DiskFull):
@@ -126,7 +128,10 @@ class Handle:
 
 
 class Disk:
-    """The real disk. Tests use one that can lose what was not synced."""
+    """The real disk. Tests use one that can lose what was not synced.
+
+    Root that works in another user's directory leaves everything to that user (see `state.owners`).
+    """
 
     def read(self, path: Path) -> bytes:
         """Errors: FileNotFoundError."""
@@ -140,26 +145,25 @@ class Disk:
             return None
 
     def create(self, path: Path, *, like: Path | None = None) -> Handle:
-        """Create an empty file or truncate the existing one; with the permissions of `like`, if that exists."""
+        """Create an empty file or truncate the existing one; with owner and permissions of `like`, if that exists."""
         with refusals(path):
-            handle = Handle(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666))
+            handle = Handle(path, _opened(path, os.O_RDWR | os.O_TRUNC | os.O_CLOEXEC))
         if like is not None:
-            with contextlib.suppress(OSError):
-                os.chmod(path, stat.S_IMODE(os.stat(like).st_mode))
+            take_after(path, like)
         return handle
 
     def append_to(self, path: Path, *, create: bool = False) -> Handle:
         """Open for reading and appending. Errors: FileNotFoundError without `create`."""
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
         with refusals(path):
-            return Handle(path, os.open(path, flags, 0o666))
+            return Handle(path, _opened(path, flags) if create else os.open(path, flags))
 
     def open_to_read(self, path: Path) -> Handle:
         """Errors: FileNotFoundError."""
         return Handle(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
     def write_whole(self, path: Path, data: bytes, *, sync: bool = True) -> None:
-        """Replace the file, if there is one, and keep its permissions; after an error the old file is unchanged.
+        """Replace the file, if there is one, with its owner and permissions; after an error the old one is unchanged.
 
         Durable on return (with `sync`); without it a power loss may leave an empty file. The caller must ensure that
         there is only one writer at a time, since all use the same temporary file. Errors: DiskFull, SyncFailed.
@@ -183,8 +187,12 @@ class Disk:
         self.sync_directory(target.parent)
 
     def rename(self, source: Path, target: Path) -> None:
-        """Rename over an existing file; durable once `sync_directory` has returned for the target's directory."""
+        """Rename over an existing file, whose owner and permissions are kept.
+
+        Durable once `sync_directory` has returned for the target's directory.
+        """
         with refusals(target):
+            take_after(source, target)
             os.replace(source, target)
 
     def sync_directory(self, path: Path) -> None:
@@ -204,11 +212,23 @@ class Disk:
     def make_directory(self, path: Path) -> None:
         """Create a directory and its parents, durably; no error if it exists."""
         missing = []
-        for place in (path, *path.parents):
-            if place.is_dir():
-                break
-            missing.append(place)
         with refusals(path):
+            for place in (path, *path.parents):
+                if place.is_dir():
+                    break
+                missing.append(place)
             path.mkdir(parents=True, exist_ok=True)
+        for place in reversed(missing):
+            give_to_directory_owner(place)
         for place in missing:
             self.sync_directory(place.parent)
+
+
+def _opened(path: Path, flags: int) -> int:
+    """Open the file, made where there is none."""
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        return os.open(path, flags | os.O_CREAT, 0o666)
+    give_to_directory_owner(path)
+    return descriptor

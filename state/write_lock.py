@@ -12,6 +12,7 @@ from filelock import lock_descriptor, unlock_descriptor
 from orchestrator.clock import Clock
 from orchestrator.errors import LockHeld, StateError
 from state.disk import Disk, refusals
+from state.owners import give_to_directory_owner
 
 _TIMEOUT_SECONDS = 30.0
 _POLL_SECONDS = 0.005
@@ -68,12 +69,14 @@ class WriteLock:
         return self._descriptor is not None
 
     def _open(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CLOEXEC
         try:
-            return os.open(self.path, flags, 0o644)
+            return os.open(self.path, flags)
         except FileNotFoundError:
             self._disk.make_directory(self.path.parent)
-            return os.open(self.path, flags, 0o644)
+            descriptor = os.open(self.path, flags | os.O_CREAT, 0o644)
+            give_to_directory_owner(self.path)
+            return descriptor
 
 
 def _locked(descriptor: int, folder: Path) -> bool:

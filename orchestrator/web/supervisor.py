@@ -18,6 +18,7 @@ from orchestrator import subprocesses
 from orchestrator.clock import Clock
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
 from orchestrator.web.states import WatchedState, WatchedStates
+from state.owners import give_to_directory_owner
 
 _log = logging.getLogger(__name__)
 
@@ -125,6 +126,7 @@ class Supervisor:
         said = state.parts.location.auxiliary(LOG_NAME)
         # A file, not a pipe: a burst that outlives the front end must be able to go on speaking.
         with said.open("wb") as errors:
+            give_to_directory_owner(said)
             worker.process = subprocess.Popen(
                 subprocesses.command(*_RUN, "--state", str(state.path), *self._arguments),
                 cwd=state.path.parent,

@@ -16,6 +16,7 @@ from orchestrator.errors import LockHeld, StateError
 from state.disk import Disk, refusals
 from state.holder import Holder
 from state.json.holder import HolderFile, boot_id, read_holder
+from state.owners import give_to_directory_owner
 
 FRESH_SECONDS = 10.0
 """A holder on another host that was touched within this time counts as alive."""
@@ -52,6 +53,7 @@ class FileRunLock:
         try:
             with refusals(self.folder):
                 self._lock.acquire(timeout=max(wait_seconds, _CHECK_SECONDS))
+                give_to_directory_owner(self.folder / "run.lock")
                 excludes = not _is_free(self.folder / "run.lock")
         except Timeout as error:
             raise LockHeld(self._held_message(self.holder())) from error
