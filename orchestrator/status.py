@@ -245,10 +245,7 @@ def _changed_workflows(store: Store) -> tuple[ChangedWorkflow, ...]:
 def watchdog_line(limit: LearnedLimit) -> str:
     """What a person should know of what kills runs here."""
     age, usable = spoken_seconds(limit.seconds), spoken_seconds(limit.usable_seconds)
-    seen = "once" if limit.kills == 1 else f"{limit.kills} times"
-    return (
-        f"Runs are killed here after about {age} (seen {seen}); they now end by {usable}. --max-seconds overrides that."
-    )
+    return f"Runs are killed here after about {age} (seen {limit.kills} times); they now end by {usable}. --max-seconds overrides that."
 
 
 def watch_status(

@@ -35,7 +35,7 @@ class Generated:
     """Picture and reason, in the batch's order."""
     seconds: float
     ended: str
-    """As of a `BurstReport`: done, failure (`on_error` is stop), stopped, deadline, or error; or queued."""
+    """As of a `BurstReport`: done, failure (`on_error` is stop), stopped, deadline, limit, or error; or queued."""
     reason: str | None = None
     """Why it is not done, where bursts ended early."""
     exit_code: int = EXIT_DONE

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from orchestrator.batches.completion import BatchCompletion
 
 _QUICK_REWRITE_SECONDS = 0.2
-_RECORDED: dict[str, RecordedEnding] = {"done": "done", "deadline": "deadline", "stopped": "stopped"}
+_RECORDED: dict[str, RecordedEnding] = {"done": "done", "deadline": "deadline", "limit": "limit", "stopped": "stopped"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,14 @@ class Bursts:
         self._completion: BatchCompletion | None = None
         deadline = None if limit_seconds is None else age.started + limit_seconds
         self._cycle = Cycle(
-            pool, self._dispatch, self._store, clock=self._clock, stop=stop, check=self._lease.check, deadline=deadline
+            pool,
+            self._dispatch,
+            self._store,
+            clock=self._clock,
+            stop=stop,
+            check=self._lease.check,
+            deadline=deadline,
+            late="limit" if request.max_seconds is None else "deadline",
         )
 
     def run(self) -> BurstReport:
@@ -120,11 +127,11 @@ class Bursts:
         set_aside = self._dispatch.set_aside.report(self._store)
         if error is None and ended.how == "done":
             error = nothing_else(set_aside, self._store.counts())
-        if ended.how == "deadline" and self._request.max_seconds is None:
+        if ended.how == "limit":
             self._notes.note(_stopped_early(self._records))
         if ended.how != "stopped":
             self._look_at_batches(again=bool(self._recorded.ended))
-            if self._completion is not None and ended.how != "deadline":
+            if self._completion is not None and ended.how not in ("deadline", "limit"):
                 self._completion.finish()
         self._note_changed_workflows()
         return self._report(_Ended(ended.burst, ended.how, error), bursts=count, size=size, set_aside=set_aside)

@@ -17,7 +17,8 @@ from orchestrator.cycle.workers import WorkerPool
 from orchestrator.errors import ServerDown
 from state.store import Store
 
-Ending = Literal["done", "deadline", "stopped", "failure"]
+Ending = Literal["done", "deadline", "limit", "stopped", "failure"]
+"""deadline: at its time limit, as requested; limit: at the one learned from killed runs."""
 _LOOK_SECONDS = 0.25
 """How often other processes' changes and the stop event are checked, whatever the polling interval."""
 _LEAVING_SECONDS = 3.0
@@ -37,8 +38,10 @@ class Cycle:
         stop: threading.Event,
         check: Callable[[], None],
         deadline: float | None = None,
+        late: Literal["deadline", "limit"] = "deadline",
     ) -> None:
-        """`check` is called at intervals, and raises an error if this run must not go on."""
+        """`check` is called at intervals, and raises an error if this run must not go on. `late`: how a burst ends at
+        the deadline."""
         self._pool = pool
         self._dispatch = dispatch
         self._store = store
@@ -46,6 +49,7 @@ class Cycle:
         self._stop = stop
         self._check = check
         self._deadline = deadline
+        self._late = late
         self._over = threading.Event()
         self._fills = False
         self._error: BaseException | None = None
@@ -116,7 +120,7 @@ class Cycle:
         if self._dispatch.is_full or self._dispatch.is_batch_over:
             return "done"
         if self._deadline is not None and self._clock.monotonic() >= self._deadline:
-            return "deadline"
+            return self._late
         if self._dispatch.is_at_rest:
             self._refuse_lost()
             return "done"

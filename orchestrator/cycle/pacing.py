@@ -29,8 +29,8 @@ TICK_GROWTH = 1.5
 LONGEST_STRETCH_SECONDS = 60.0
 SHORTEST_WATCHDOG_SECONDS = 5.0
 """A run that was killed younger than this was not killed by a watchdog: none is that short."""
-_BELIEVED_RUNS = 5
-"""For how many runs one kill sets the limit; each further kill that agrees makes it four times as many."""
+_BELIEVED_RUNS = 20
+"""For how many runs two kills that agree set the limit; each further one makes it four times as many."""
 _RETRY_SECONDS = 5.0
 _LONGEST_RETRY_SECONDS = 60.0
 
@@ -46,7 +46,7 @@ def automatic_size(records: Sequence[BurstRecord], *, seconds: float | None = No
     """The size of `--size auto` after these bursts, oldest first: 15, down to 5 and 1 after kills, up after clean ones.
 
     `seconds`: the time for the burst. It gets no more items than fit into that at the recorded pace, but at least one.
-    Bursts that were ended by a deadline, Ctrl-C or an error do not change the size.
+    Bursts that were ended by a deadline or limit, Ctrl-C or an error do not change the size.
     """
     step = LADDER.index(DEFAULT_SIZE)
     for record in records:
@@ -71,7 +71,7 @@ class LearnedLimit(msgspec.Struct, frozen=True):
 
     seconds: float
     kills: int
-    """How many runs were killed at about this age."""
+    """How many runs were killed at about this age: two or more."""
 
     @property
     def usable_seconds(self) -> float:
@@ -83,11 +83,11 @@ def learned_limit(records: Sequence[BurstRecord]) -> LearnedLimit | None:
     """The age at which runs are killed here, learned from killed runs; None where none is known.
 
     A run counts if it was killed, or stopped by SIGTERM, at an age of 5 s or more; Ctrl-C and a stop event do not
-    count. The latest kill is grouped with earlier ones of about its age (a fifth or 2 s apart); the lowest age of the
-    group is the limit. A kill that a later run clearly outlived is forgotten. Since runs then end before the limit, it
-    is tested at intervals: one kill holds for 5 runs that live at least half as long, two that agree for 20, three for
-    80, and so on; a run that is not killed then contradicts it. So a chance kill costs five shorter runs, and a
-    watchdog is met more and more rarely. Call it once, when a run begins: the limit must not change during the run.
+    count. Kills of about the same age (a fifth or 2 s apart) agree. One alone is chance; the latest group of two or
+    more sets the limit, which is the lowest age of the group. A kill that a later run clearly outlived is forgotten.
+    Since runs then end before the limit, it is tested at intervals: two kills hold for 20 runs that live at least half
+    as long, three for 80, and so on; a run that is not killed then contradicts it. So a watchdog is met more and more
+    rarely. Call it once, when a run begins: the limit must not change during the run.
     """
     kills: list[_Kill] = []
     for life in _lives(records):
@@ -97,7 +97,7 @@ def learned_limit(records: Sequence[BurstRecord]) -> LearnedLimit | None:
     while kills:
         latest = kills[-1]
         agreeing = [kill for kill in kills if kill.agrees(latest)]
-        if latest.runs_since < _BELIEVED_RUNS * 4 ** (len(agreeing) - 1):
+        if len(agreeing) > 1 and latest.runs_since < _BELIEVED_RUNS * 4 ** (len(agreeing) - 2):
             return LearnedLimit(min(kill.seconds for kill in agreeing), len(agreeing))
         kills = [kill for kill in kills if not kill.agrees(latest)]
     return None

@@ -54,7 +54,8 @@ class BurstReport(msgspec.Struct, frozen=True):
 
     burst: str
     ended: str
-    """done, deadline, stopped (by a signal or event), failure (`on_error="stop"`), or error."""
+    """done, deadline (`max_seconds`), limit (the one learned from killed runs), stopped (by a signal or event), failure
+    (`on_error="stop"`), or error."""
     reason: str | None
     """Why it ended early; None where it did not."""
     exit_code: int
@@ -187,7 +188,7 @@ class BurstReport(msgspec.Struct, frozen=True):
 
     def _why(self) -> str:
         match self.ended:
-            case "deadline":
+            case "deadline" | "limit":
                 return "; stopped at its time limit."
             case "stopped":
                 return "; stopped by a signal."

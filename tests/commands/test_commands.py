@@ -392,7 +392,8 @@ def test_a_run_ends_before_the_limit_that_killed_the_ones_before(project: Path, 
     (project / "re_render_state.burst/bursts.jsonl").write_text(killed_after(5.0, runs=2))
     assert said("status")["watchdog_limit_seconds"] == 5.0
     report = said("run", "--until-done", "--poll-interval", "0.2")
-    assert report["ended"] == "deadline"
+    assert report["ended"] == "limit"
+    assert said("status")["last_burst"]["ended"] == "limit"
     assert 0 < report["completed"] < 6
     assert report["seconds"] < 5.0
     assert "killed after about 5" in " ".join(report["notes"])

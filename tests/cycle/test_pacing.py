@@ -61,7 +61,7 @@ def bursts(*endings: Ending, signal: str | None = None, alive_seconds: float | N
         (("killed", "killed", "done"), 5),
         (("killed", "done", "done"), 15),
         (("killed", "error", "deadline"), 5),
-        (("killed", "deadline", "done"), 15),
+        (("killed", "limit", "done"), 15),
     ],
 )
 def test_automatic_size_goes_15_5_1_and_grows_back(endings: tuple[Ending, ...], size: int) -> None:
@@ -158,31 +158,34 @@ Life = tuple[float, Ending]
     [
         ([], None, 0),
         ([(300, "done")], None, 0),
-        ([(60, "killed")], 60, 1),
-        ([(4.9, "killed")], None, 0),
-        ([(5, "killed")], 5, 1),
-        ([(60, "killed"), (54, "deadline")], 60, 1),
+        ([(60, "killed")], None, 0),
+        ([(60, "killed"), (60, "killed")], 60, 2),
+        ([(60, "killed"), (20, "done"), (60, "killed")], 60, 2),
+        ([(4.9, "killed"), (4.9, "killed")], None, 0),
+        ([(5, "killed"), (5, "killed")], 5, 2),
+        ([(60, "killed"), (60, "killed"), (54, "limit")], 60, 2),
         ([(61, "killed"), (60, "killed"), (61.5, "killed")], 60, 3),
         ([(40, "killed"), (42, "killed"), (50, "killed")], 40, 3),
         ([(7.9, "killed"), (6, "killed")], 6, 2),
-        ([(8.1, "killed"), (6, "killed")], 6, 1),
+        ([(8.1, "killed"), (6, "killed")], None, 0),
         # A run that was not killed clearly later.
         ([(60, "killed"), (60, "killed"), (65, "done")], 60, 2),
         ([(60, "killed"), (60, "killed"), (67, "done")], None, 0),
-        ([(60, "killed"), (67, "error")], None, 0),
-        ([(60, "killed"), (67, "done"), (30, "killed")], 30, 1),
+        ([(60, "killed"), (60, "killed"), (67, "error")], None, 0),
+        ([(60, "killed"), (67, "done"), (60, "killed")], None, 0),
         # Another watchdog than before, or chance.
-        ([(20, "killed"), (20, "killed"), (60, "killed")], 60, 1),
-        ([(60, "killed"), (60, "killed"), (20, "killed")], 20, 1),
-        ([(20, "killed"), (60, "killed"), (20, "killed")], 20, 1),
+        ([(20, "killed"), (20, "killed"), (60, "killed")], None, 0),
+        ([(60, "killed"), (60, "killed"), (20, "killed")], 60, 2),
+        ([(20, "killed"), (60, "killed"), (20, "killed")], None, 0),
         ([(60, "killed"), (20, "killed"), (60, "killed")], 60, 2),
-        ([(60, "killed"), (60, "killed"), (20, "killed"), *[(18, "deadline")] * 5], 60, 2),
+        ([(60, "killed"), (60, "killed"), (20, "killed"), (20, "killed")], 20, 2),
+        ([(60, "killed"), (60, "killed"), (20, "killed"), (20, "killed"), *[(18, "limit")] * 20], 60, 2),
         # How long it is believed.
-        ([(60, "killed"), *[(54, "deadline")] * 4], 60, 1),
-        ([(60, "killed"), *[(54, "deadline")] * 5], None, 0),
-        ([(60, "killed"), *[(54, "deadline")] * 5, (60, "killed"), *[(54, "deadline")] * 19], 60, 2),
-        ([(60, "killed"), *[(54, "deadline")] * 5, (60, "killed"), *[(54, "deadline")] * 20], None, 0),
-        ([(60, "killed"), *[(2, "done")] * 50], 60, 1),
+        ([(60, "killed"), (60, "killed"), *[(54, "limit")] * 19], 60, 2),
+        ([(60, "killed"), (60, "killed"), *[(54, "limit")] * 20], None, 0),
+        ([*[(60, "killed")] * 2, *[(54, "limit")] * 20, (60, "killed"), *[(54, "limit")] * 79], 60, 3),
+        ([*[(60, "killed")] * 2, *[(54, "limit")] * 20, (60, "killed"), *[(54, "limit")] * 80], None, 0),
+        ([(60, "killed"), (60, "killed"), *[(2, "done")] * 50], 60, 2),
     ],
 )
 def test_the_limit_is_learned_from_the_ages_of_killed_runs(lives: list[Life], limit: float | None, kills: int) -> None:
@@ -203,11 +206,12 @@ def test_sigterm_is_a_watchdog_and_ctrl_c_is_a_person(signal: str | None, kills:
 def test_a_run_of_many_bursts_is_one_run_as_old_as_its_last_burst() -> None:
     runs = Runs()
     runs.run(60, "killed", parts=12)
-    assert runs.limit == LearnedLimit(60, 1)
-    for _ in range(4):
-        runs.run(54, "deadline", parts=12)
-    assert runs.limit == LearnedLimit(60, 1)
-    runs.run(54, "deadline", parts=12)
+    assert runs.limit is None
+    runs.run(60, "killed", parts=12)
+    for _ in range(19):
+        runs.run(54, "limit", parts=12)
+    assert runs.limit == LearnedLimit(60, 2)
+    runs.run(54, "limit", parts=12)
     assert runs.limit is None
 
 
@@ -238,28 +242,32 @@ def test_a_watchdog_is_met_ever_more_rarely(limit: float, chance: random.Random,
         # Ending takes a moment; a kill is dated by the last touch before it, a stop by its record just after it.
         wanted = learned.usable_seconds + chance.uniform(0, 0.5) if learned else 2 * limit
         if wanted < limit:
-            runs.run(wanted, "deadline", parts=parts)
+            runs.run(wanted, "limit", parts=parts)
             continue
         killed_at.append(number)
         if sigterm:
             runs.run(limit + chance.uniform(0, 0.3), "stopped", signal="SIGTERM", parts=parts)
         else:
             runs.run(limit - chance.uniform(0, 1), "killed", parts=parts)
-    assert killed_at == [0, 6, 27]
+    assert killed_at == [0, 1, 22]
 
 
 @settings(deadline=None)
 @given(st.floats(5, 10_000), st.lists(st.floats(0.1, 20_000), max_size=20))
-def test_without_a_watchdog_one_chance_kill_costs_five_runs(age: float, before: list[float]) -> None:
+def test_without_a_watchdog_one_chance_kill_costs_nothing_and_two_cost_twenty_runs(
+    age: float, before: list[float]
+) -> None:
     runs = Runs()
     for seconds in before:
         runs.run(seconds, "done")
     runs.run(age, "killed")
+    assert runs.limit is None
+    runs.run(age, "stopped", signal="SIGTERM")
     held_back = 0
     while (learned := runs.limit) is not None:
-        runs.run(learned.usable_seconds, "deadline")
+        runs.run(learned.usable_seconds, "limit")
         held_back += 1
-    assert held_back == 5
+    assert held_back == 20
 
 
 @settings(deadline=None)
@@ -268,12 +276,12 @@ def test_chance_kills_are_forgotten_however_old_the_runs_were(ages: list[float])
     runs = Runs()
     for age in ages:
         runs.run(age, "killed")
-    for _ in range(5 * 4 ** max(0, len(ages) - 1) * len(ages)):
+    for _ in range(20 * 4 ** max(0, len(ages) - 2) * len(ages)):
         if (learned := runs.limit) is None:
             break
         if learned.kills > 3:
             return  # four that agree are no chance
-        runs.run(learned.usable_seconds, "deadline")
+        runs.run(learned.usable_seconds, "limit")
     assert runs.limit is None
 
 

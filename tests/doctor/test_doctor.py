@@ -508,13 +508,13 @@ def test_a_watchdog_is_spoken_of_after_a_clean_burst_too_and_not_where_none_was_
     assert not [check for check in examined(code=0)["checks"] if check["name"] == "watchdog"]
     log = parts_of(project / "re_render_state.json").bursts
     at = datetime(2020, 1, 1, 9, tzinfo=UTC)
-    for ended, seconds in (("killed", 42.0), ("done", 3.0)):
+    for ended, seconds in (("killed", 42.0), ("killed", 43.0), ("done", 3.0)):
         log.append(
             BurstRecord(burst=ended, started_at=at, ended_at=at, ended=ended, size=5, seconds=seconds)  # type: ignore[arg-type]
         )
     document = examined(code=0)
     assert named(document, "last burst")["facts"]["ended"] == "done"
-    assert "about 42.0 s (seen once)" in named(document, "watchdog")["message"]
+    assert "about 42.0 s (seen 2 times)" in named(document, "watchdog")["message"]
 
 
 def test_the_recorded_reason(project: Path, sandbox: Sandbox) -> None:
