@@ -44,6 +44,8 @@ EXIT_ITEMS_FAILED = 1
 """Some items failed; also `status --check` with work left."""
 EXIT_CONFIGURATION = 2
 """Usage, configuration, state file, disk: a person must change something."""
+EXIT_NOTHING_LEFT_SOME_FAILED = 3
+"""Of `status --check` alone: nothing is left, and some items failed."""
 EXIT_TRY_LATER = 75
 """Lock held, server unreachable or stalled (EX_TEMPFAIL)."""
 EXIT_SIGINT = 130

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from orchestrator.batches.batch_status import BatchView, view_of, views_of
+from orchestrator.batches.batch_status import BatchView, check_code_of, view_of, views_of
 from orchestrator.clock import Clock
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit
 from orchestrator.cycle.set_aside import SetAside, next_step, usable, waiting_for
-from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import in_lines, spoken_seconds
 from orchestrator.servers import canonical_name, other_host
 from orchestrator.statistics import Statistics, statistics_of
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 SCHEMA = "burst.status/1"
 _SHOWN = 10
 _WATCH_SECONDS = 0.5
+_IDLE_SECONDS = 5.0
 _View = TypeVar("_View", "StatusReport", BatchView)
 
 
@@ -87,8 +87,8 @@ class StatusReport:
 
     @property
     def check_code(self) -> int:
-        """For `--check`: 0 when nothing is left, 1 when work remains."""
-        return EXIT_ITEMS_FAILED if self.remaining else EXIT_DONE
+        """For `--check`; see `check_code_of`."""
+        return check_code_of(self.counts)
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys under the schema name `burst.status/1`."""
@@ -144,7 +144,7 @@ class StatusReport:
         lines += [one.as_text() for one in self.set_aside]
         lines += [f"Note: {note}" for note in (*self.hand_edits, *self.notes)]
         lines += [f"Note: {one.as_text()}" for one in self.changed_workflows]
-        return in_lines([*lines, self._next_line()])
+        return in_lines([*lines, self.next_line()])
 
     def _burst_lines(self) -> list[str]:
         if self.holders:
@@ -158,7 +158,8 @@ class StatusReport:
             return [f"The last burst ({last.ended}): {last.completed} completed in {took}"]
         return []
 
-    def _next_line(self) -> str:
+    def next_line(self) -> str:
+        """What is left, and what to type."""
         if not self.remaining:
             failed = self.counts.failed
             return f"Nothing is left to do; `burst retry` tries the {failed} failed again." if failed else "All done."
@@ -245,29 +246,50 @@ def _changed_workflows(store: Store) -> tuple[ChangedWorkflow, ...]:
 def watchdog_line(limit: LearnedLimit) -> str:
     """What a person should know of what kills runs here."""
     age, usable = spoken_seconds(limit.seconds), spoken_seconds(limit.usable_seconds)
-    return f"Runs are killed here after about {age} (seen {limit.kills} times); they now end by {usable}. --max-seconds overrides that."
+    return (
+        f"Runs are killed here after about {age} (seen {limit.kills} times); they now end by {usable}. "
+        "--max-seconds overrides that."
+    )
 
 
 def watch_status(
-    state: Path, *, clock: Clock | None = None, stats: bool = False, ended: bool = False
+    state: Path,
+    *,
+    clock: Clock | None = None,
+    stats: bool = False,
+    ended: bool = False,
+    idle: Callable[[str], None] | None = None,
 ) -> Iterator[StatusReport]:
-    """The status now, and again whenever it has changed, until nothing is left. Errors: StateError."""
-    return _watched(state, lambda store: status_of(store, stats=stats, ended=ended), clock or Clock())
+    """The status now, and again whenever it has changed, until nothing is left. Errors: StateError.
+
+    `idle` is called with a line for a person when no run has been at work for 5 s; again after each further run.
+    """
+    return _watched(state, lambda store: status_of(store, stats=stats, ended=ended), clock or Clock(), idle)
 
 
-def watch_batch(state: Path, wanted: str, *, clock: Clock | None = None) -> Iterator[BatchView]:
+def watch_batch(
+    state: Path, wanted: str, *, clock: Clock | None = None, idle: Callable[[str], None] | None = None
+) -> Iterator[BatchView]:
     """As `watch_status`, for one batch. Errors: UsageError for an id that is not there; StateError."""
-    return _watched(state, lambda store: view_of(store, wanted), clock or Clock())
+    return _watched(state, lambda store: view_of(store, wanted), clock or Clock(), idle)
 
 
-def _watched(state: Path, look: Callable[[Store], _View], clock: Clock) -> Iterator[_View]:
+def _watched(
+    state: Path, look: Callable[[Store], _View], clock: Clock, idle: Callable[[str], None] | None
+) -> Iterator[_View]:
     never = threading.Event()
     with open_store(state, read_only=True, clock=clock) as store:
         report = look(store)
         yield report
         holders, others = store.holders(), Follower(store)
+        at_work, is_idle = clock.monotonic(), False
         while report.remaining:
             clock.wait(never, _WATCH_SECONDS)
+            if store.is_leased():
+                at_work, is_idle = clock.monotonic(), False
+            elif idle is not None and not is_idle and clock.monotonic() - at_work >= _IDLE_SECONDS:
+                is_idle = True
+                idle(f"No run is at work, so nothing changes here: {status_of(store).next_line()}")
             before = holders
             holders = store.holders()
             if not others.news() and holders == before:

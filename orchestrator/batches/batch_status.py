@@ -13,7 +13,13 @@ from typing import Any
 from orchestrator.batches.suggestions import advice
 from orchestrator.clock import Clock
 from orchestrator.cycle.set_aside import waiting_items
-from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, SettingsError, UsageError
+from orchestrator.errors import (
+    EXIT_DONE,
+    EXIT_ITEMS_FAILED,
+    EXIT_NOTHING_LEFT_SOME_FAILED,
+    SettingsError,
+    UsageError,
+)
 from orchestrator.formatting import in_lines, spoken_seconds
 from orchestrator.outputs.placement import Placement, placement_of
 from orchestrator.recipes import Recipes
@@ -27,6 +33,13 @@ from state.store import Store
 
 _PROMPT_SHOWN = 60
 _FAILED_SHOWN = 10
+
+
+def check_code_of(counts: Counts) -> int:
+    """For `status --check`: 0 nothing is left, 1 work remains, 3 nothing is left and some items failed."""
+    if counts.remaining:
+        return EXIT_ITEMS_FAILED
+    return EXIT_NOTHING_LEFT_SOME_FAILED if counts.failed else EXIT_DONE
 
 
 @dataclass(frozen=True)
@@ -79,8 +92,8 @@ class BatchView:
 
     @property
     def check_code(self) -> int:
-        """For `--check`: 0 when nothing is left, 1 when work remains."""
-        return EXIT_ITEMS_FAILED if self.remaining else EXIT_DONE
+        """For `--check`; see `check_code_of`."""
+        return check_code_of(self.counts)
 
     def describe(self) -> dict[str, Any]:
         """Stable keys, for a list of several."""

@@ -10,13 +10,16 @@ import click
 
 from orchestrator.commands.common import json_option, show, state_option
 from orchestrator.errors import UsageError
+from orchestrator.formatting import one_line
 
 
 @click.command()
 @click.argument("batch", required=False)
 @state_option
-@click.option("--check", is_flag=True, help="Exit 0 when nothing is left, 1 when work remains.")
-@click.option("--watch", is_flag=True, help="Say it again whenever it changes, until nothing is left.")
+@click.option(
+    "--check", is_flag=True, help="Exit 0: nothing left. 1: work remains. 3: nothing left, some items failed."
+)
+@click.option("--watch", is_flag=True, help="Refresh until no work remains.")
 @click.option("--stats", is_flag=True, help="Images a minute, seconds for one, queue length, totals.")
 @click.option("--all", "ended", is_flag=True, help="List the batches that have ended too.")
 @json_option
@@ -32,7 +35,12 @@ def status(batch: str | None, state: Path, check: bool, watch: bool, stats: bool
         raise UsageError("--stats and --all are of the whole state; leave the batch out")
     report: Any
     if watch:
-        for report in watch_batch(state, batch) if batch else watch_status(state, stats=stats, ended=ended):
+        watched = (
+            watch_batch(state, batch, idle=_show_idle)
+            if batch
+            else watch_status(state, stats=stats, ended=ended, idle=_show_idle)
+        )
+        for report in watched:
             if sys.stdout.isatty() and not as_json:
                 click.clear()
             show(report, as_json)
@@ -41,3 +49,7 @@ def status(batch: str | None, state: Path, check: bool, watch: bool, stats: bool
         show(report, as_json)
     if check:
         sys.exit(report.check_code)
+
+
+def _show_idle(line: str) -> None:
+    click.echo(f"burst: {one_line(line)}", err=True)

@@ -32,6 +32,7 @@ from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstRecord
 from state.burst_record import Ending as RecordedEnding
 from state.item import Status
+from state.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.batches.completion import BatchCompletion
@@ -120,7 +121,7 @@ class Bursts:
             ended = self._burst(size)
             count += 1
             goes_on = self._request.until_done and ended.how == "done" and self._dispatch.ended_in_burst
-            if self._dispatch.is_batch_over or not (goes_on and self._is_any_left()):
+            if self._dispatch.is_batch_over or not (goes_on and is_any_left(self._store)):
                 break
         self._cycle.close(None if ended.how == "error" else ended.how)
         error = self._settle(ended)
@@ -170,7 +171,9 @@ class Bursts:
         return _Ended(burst, how, error)
 
     def _cycled(self, size: int) -> tuple[Ending | Literal["error"], BurstError | None]:
-        """How the burst ended, and the error that ended it."""
+        """How the burst ended, and the error that ended it. No server is contacted where there is nothing to do."""
+        if not is_any_left(self._store):
+            return ("stopped" if self._stop.is_set() else "done"), None
         error: BurstError | None = None
         how: Ending | Literal["error"] = "error"
         try:
@@ -194,10 +197,6 @@ class Bursts:
         for note in (*self._store.hand_edits, *waiting_notes(self._store)):
             self._notes.note(note)
         return error
-
-    def _is_any_left(self) -> bool:
-        """Whether another burst may find something to do."""
-        return self._store.counts().remaining > len(self._store.waiting())
 
     def _look_at_batches(self, *, again: bool = False) -> None:
         """Note which batches have ended and notify. A state without batches loads nothing for this."""
@@ -258,6 +257,11 @@ class Bursts:
             notes=tuple(whole.notes),
             set_aside=set_aside,
         )
+
+
+def is_any_left(store: Store) -> bool:
+    """Whether a burst may find something to do."""
+    return store.counts().remaining > len(store.waiting())
 
 
 def _stopped_early(records: Sequence[BurstRecord]) -> str:

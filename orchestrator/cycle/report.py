@@ -83,6 +83,7 @@ class BurstReport(msgspec.Struct, frozen=True):
     output_dirs: dict[str, int]
     """Output root → the number of items whose images this run saved there."""
     servers: tuple[ServerReport, ...] = ()
+    """Those that were used: none where nothing was due."""
     failures: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
@@ -169,6 +170,8 @@ class BurstReport(msgspec.Struct, frozen=True):
         return [one.as_text() for one in self.set_aside if one.reason not in (self.reason or "")]
 
     def _headline(self) -> str:
+        if self.ended == "done" and not self.servers:
+            return "No item is due; no server was contacted."
         parts = [f"{self.completed} completed"]
         parts += [
             f"{count} {word}"

@@ -9,7 +9,7 @@ from typing import Literal
 
 from orchestrator.clock import Clock
 from orchestrator.cycle import pacing
-from orchestrator.cycle.bursts import Age, Bursts
+from orchestrator.cycle.bursts import Age, Bursts, is_any_left
 from orchestrator.cycle.dispatch import Dispatch, Progress
 from orchestrator.cycle.kept_recipes import check_default, contradiction
 from orchestrator.cycle.progress import Silent
@@ -137,7 +137,8 @@ class Run:
         self._placement, self._dispatch = shared.placement, shared.dispatch
         deadline = None if limit is None else self._age.started + limit
         with WorkerPool(settings, shared, deadline=deadline, seen=hosts_seen(records)) as pool:
-            pool.open(abandon=self._request.abandon_server)
+            if self._request.abandon_server is not None or is_any_left(store):
+                pool.open(abandon=self._request.abandon_server)
             bursts = Bursts(
                 self._request,
                 pool,

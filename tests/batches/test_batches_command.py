@@ -74,7 +74,7 @@ def test_one_is_shown_with_what_it_was_asked_to_be(command: tuple[str, ...]) -> 
 
 @pytest.mark.usefixtures("album")
 def test_status_of_one_batch_checks_that_one_alone() -> None:
-    burst("status", "b_old", "--check")
+    burst("status", "b_old", "--check", code=3)
     burst("status", "b_new", "--check", code=1)
     burst("status", "b_new", "--stats", code=2)
 

@@ -65,6 +65,33 @@ def test_init_run_status_from_start_to_end(project: Path) -> None:
     assert (project / "output" / "EP01" / "prompt_10.png").is_file()
 
 
+def test_nothing_to_do_is_0_without_a_request_also_when_the_server_is_away(project: Path, sandbox: Sandbox) -> None:
+    sandbox.change(fail_next=1)
+    burst("init", "prompts", "--template", "smoke")
+    burst("run", "--max-attempts", "1", code=1)
+    burst("status", "--check", code=3)
+    sandbox.close()
+    for arguments in ((), ("--until-done",), ("--size", "auto", "--ahead", "3")):
+        report = said("run", *arguments)
+        assert (report["ended"], report["requests"], report["servers"]) == ("done", 0, [])
+        assert (report["progress"]["remaining"], report["counts"]["failed"]) == (0, 1)
+    assert "No item is due; no server was contacted." in burst("run").stdout
+    assert said("status")["last_burst"]["ended"] == "done"
+    burst("retry")
+    assert said("run", "--max-seconds", "0.5", code=75)["servers"] != []
+
+
+def test_nothing_to_do_still_moves_a_server_and_names_one_that_is_given_up(project: Path, sandbox: Sandbox) -> None:
+    burst("init", "prompts", "--template", "smoke", "--server", f"gpu1={sandbox.url}")
+    burst("run")
+    sandbox.close()
+    burst("run", "--server-moved", "gpu1=http://127.0.0.1:9")
+    assert 'gpu1 = "http://127.0.0.1:9"' in (project / "re_render_state.burst/settings.toml").read_text()
+    report = said("run", "--abandon-server", "gpu1")
+    assert report["requests"] == 0
+    assert "0 items submitted to gpu1" in " ".join(report["notes"])
+
+
 def test_init_again_adds_what_is_new_and_keeps_what_is_done(project: Path) -> None:
     burst("init", "prompts", "--template", "smoke")
     burst("run", "-n", "2")

@@ -6,10 +6,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.agent_loop import readme_loop
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
 
@@ -31,7 +33,13 @@ def shape(line: str) -> str:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(SandboxSettings(seconds_per_prompt=0.05)) as running:
+        yield running
+
+
+@pytest.fixture
+def project(tmp_path: Path, sandbox: Sandbox) -> tuple[Path, dict[str, str]]:
     """The README's project: six prompts, a workflow, `burst` on the path, a sandbox for a server."""
     for name in ("EP01/prompt_1", "EP01/prompt_2", "EP01/prompt_10", "EP02/prompt_1", "EP02/prompt_2", "EP02/prompt_3"):
         path = tmp_path / "prompts" / f"{name}.txt"
@@ -48,8 +56,7 @@ def project(tmp_path: Path) -> Iterator[tuple[Path, dict[str, str]]]:
         "PYTHONPATH": str(ROOT),
         "PYTHONWARNINGS": "",
     }
-    with Sandbox(SandboxSettings(seconds_per_prompt=0.05)) as sandbox:
-        yield tmp_path, {**environment, "COMFYUI_URL": sandbox.url}
+    return tmp_path, {**environment, "COMFYUI_URL": sandbox.url}
 
 
 def run(command: str, cwd: Path, environment: dict[str, str]) -> str:
@@ -91,9 +98,69 @@ def test_the_agents_loop_and_the_script_work(project: tuple[Path, dict[str, str]
     (directory / "script.py").write_text(script)
     assert run(f"{sys.executable} script.py", directory, environment).split() == ["6", "0", "None"]
     run("burst reset --yes", directory, environment)
-    (loop,) = (block for block in blocks("sh") if block.startswith("until"))
-    run(loop, directory, environment)
+    run(readme_loop({}), directory, environment)
     run("burst status --check", directory, environment)
+
+
+@dataclass
+class LoopScene:
+    """The README's loop in its project, with a `sleep` that only notes how long it was to wait."""
+
+    directory: Path
+    environment: dict[str, str]
+
+    def __post_init__(self) -> None:
+        self.environment["NOTES"] = str(self.directory)
+        self.put_command("sleep", 'echo "$1" >>"$NOTES/pauses"\n')
+        self.put_run('echo run >>"$NOTES/runs"')
+
+    def put_run(self, script: str) -> None:
+        """What `burst run` does first."""
+        *before, real = (self.directory / "bin/burst").read_text().splitlines()[1:]
+        self.put_command("burst", "\n".join([*before, f'[ "$1" != run ] || {script}', real, ""]))
+
+    def put_command(self, name: str, script: str) -> None:
+        command = self.directory / "bin" / name
+        command.write_text(f"#!/bin/sh\n{script}")
+        command.chmod(0o755)
+
+    def loop(self, changes: Mapping[str, str]) -> tuple[int, list[str]]:
+        """How many runs it made, of at most four, and its pauses in seconds."""
+        run(readme_loop({"seq 100": "seq 4", **changes}), self.directory, self.environment)
+        return len(self.noted("runs")), self.noted("pauses")
+
+    def noted(self, name: str) -> list[str]:
+        path = self.directory / name
+        return path.read_text().split() if path.exists() else []
+
+
+@pytest.fixture
+def scene(project: tuple[Path, dict[str, str]]) -> LoopScene:
+    run("burst init prompts --template smoke", *project)
+    return LoopScene(*project)
+
+
+def test_the_agents_loop_pauses_while_the_server_is_away_and_ends(scene: LoopScene) -> None:
+    scene.environment["COMFYUI_URL"] = "http://127.0.0.1:9"
+    assert scene.loop({"-n 15": "--max-seconds 0.5"}) == (4, ["5"] * 4)
+
+
+def test_the_agents_loop_pauses_after_a_run_that_was_killed_before_any_item_ended(
+    scene: LoopScene, sandbox: Sandbox
+) -> None:
+    sandbox.hold("render")
+    assert scene.loop({"timeout 50": "timeout 1"}) == (4, ["5"] * 4)
+
+
+def test_the_agents_loop_ends_when_what_was_left_has_failed(scene: LoopScene, sandbox: Sandbox) -> None:
+    sandbox.change(failure_rate=1.0)
+    assert scene.loop({"-n 15": "-n 3 --max-attempts 1"}) == (2, [])
+
+
+@pytest.mark.parametrize("code", [2, 70])
+def test_the_agents_loop_ends_with_a_crash_or_what_a_person_must_change(scene: LoopScene, code: int) -> None:
+    scene.put_run(f"exit {code}")
+    assert scene.loop({}) == (1, [])
 
 
 def test_the_library_example_works(project: tuple[Path, dict[str, str]]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.leases import at_work
+from support.leases import at_work, begin
 
 from orchestrator.clock import Clock
 from orchestrator.status import read_status, watch_batch, watch_status
@@ -19,7 +19,8 @@ from state.batch import BatchRecord
 from state.burst_record import BurstRecord
 from state.change import Change
 from state.holder import Holder
-from state.item import Item, OutputRecord, Status
+from state.item import ErrorRecord, Item, OutputRecord, Status
+from state.lease import Lease
 from state.open_store import open_store, parts_of
 from state.store import Store
 
@@ -30,10 +31,14 @@ class StepClock(Clock):
     """Waiting takes no time and lets the next step happen."""
 
     def __init__(self, steps: list[Callable[[], None]]) -> None:
-        self._steps = steps
+        self.steps = steps
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
-        self._steps.pop(0)()
+        self.steps.pop(0)()
         return False
 
 
@@ -56,6 +61,61 @@ def test_watching_says_each_change_and_ends_when_nothing_is_left(state: Path) ->
     left = [report.remaining for report in watch_status(state, clock=StepClock([lambda: None, *steps]))]
     writer.close()
     assert left == [3, 2, 1, 0]
+
+
+def wait_seconds(clock: StepClock, seconds: float) -> None:
+    clock.seconds += seconds
+
+
+def test_watching_says_when_no_run_is_at_work_once_and_again_after_the_next_run(state: Path) -> None:
+    lines: list[str] = []
+    counts: list[int] = []
+    clock = StepClock([])
+    writer = open_store(state)
+    held: list[Lease] = []
+
+    def begin_run() -> None:
+        held.append(writer.lease())
+        begin(held[0], "b1")
+
+    def end_run() -> None:
+        held.pop().end()
+
+    def note_lines() -> None:
+        counts.append(len(lines))
+
+    clock.steps += [
+        partial(wait_seconds, clock, 4.9),
+        note_lines,
+        partial(wait_seconds, clock, 0.2),
+        note_lines,
+        partial(wait_seconds, clock, 100),
+        note_lines,
+        begin_run,
+        partial(wait_seconds, clock, 100),
+        note_lines,
+        end_run,
+        partial(wait_seconds, clock, 4.9),
+        note_lines,
+        partial(wait_seconds, clock, 0.2),
+        note_lines,
+        *(partial(end, writer, key) for key in "abc"),
+    ]
+    left = [report.remaining for report in watch_status(state, clock=clock, idle=lines.append)]
+    writer.close()
+    assert counts == [0, 1, 1, 1, 1, 2]
+    assert left[-1] == 0
+    assert set(lines) == {"No run is at work, so nothing changes here: 3 left. Next: burst run"}
+
+
+def test_watching_a_batch_says_when_no_run_is_at_work(state: Path) -> None:
+    writer = add_batch(state, "b1", 1)
+    lines: list[str] = []
+    clock = StepClock([])
+    clock.steps += [partial(wait_seconds, clock, 5), partial(end, writer, "b1/0")]
+    assert [view.remaining for view in watch_batch(state, "b1", clock=clock, idle=lines.append)] == [1, 0]
+    writer.close()
+    assert lines == ["No run is at work, so nothing changes here: 4 left. Next: burst run"]
 
 
 def test_status_sees_what_is_only_in_the_journal(state: Path) -> None:
@@ -122,13 +182,23 @@ def test_what_is_left_is_estimated_from_the_bursts_that_completed_any(state: Pat
     assert (report.seconds_per_item, report.seconds_left) == (2.5, 7.5)
 
 
-def test_check_code_says_whether_work_remains(state: Path) -> None:
-    assert read_status(state).check_code == 1
+def fail(store: Store, key: str) -> None:
+    error = ErrorRecord(kind="execution", message="no")
+    store.apply([Change(key, Status.PENDING, lambda item: item.fail(error=error))])
+
+
+def test_check_code_says_whether_work_remains_and_whether_any_failed(state: Path) -> None:
     store = open_store(state)
-    for key in "abc":
-        end(store, key)
-    store.close()
+    fail(store, "a")
+    assert read_status(state).check_code == 1, "work remains, whatever failed"
+    end(store, "b")
+    end(store, "c")
+    assert read_status(state).check_code == 3
+    store.apply([Change("a", Status.FAILED, lambda item: item.start_over())])
+    assert read_status(state).check_code == 1
+    end(store, "a")
     assert read_status(state).check_code == 0
+    store.close()
 
 
 def add_batch(state: Path, name: str, count: int) -> Store:

@@ -1,23 +1,29 @@
-"""Work through a batch like an agent: `timeout S burst run -n N --json` until `burst status --check` exits 0."""
+"""Work through a batch like an agent: the loop that the README shows, `timeout S burst run -n N --json` in rounds."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from support.projects import Project
 
-_SCRIPT = """
-while :; do
-    timeout {seconds} {burst} run -n {size} --json --poll-interval 0.5 2>>"$LOG"
-    echo "exit=$?"
-    {burst} status --json
-    {burst} status --check >/dev/null && break
-done
-"""
+README = Path(__file__).parents[2] / "README.md"
+
+
+def readme_loop(changes: Mapping[str, str]) -> str:
+    """The README's loop, with each of these parts, which must be in it, replaced by another."""
+    (loop,) = re.findall(r"^```sh\n(for round in .*?)^```$", README.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for part, other in changes.items():
+        assert part in loop, (part, loop)
+        loop = loop.replace(part, other)
+    assert isinstance(loop, str)
+    return loop
 
 
 @dataclass(frozen=True)
@@ -30,9 +36,18 @@ class Round:
 
 def agent_loop(project: Project, *, seconds: float, size: int, limit_seconds: float) -> list[Round]:
     """Run the shell loop to its end. Errors: JSONDecodeError for a line on stdout that is not JSON."""
-    script = _SCRIPT.format(seconds=seconds, size=size, burst=f"{sys.executable} -m burst")
+    loop = readme_loop(
+        {
+            "timeout 50": f"timeout {seconds}",
+            "-n 15 --json;": f'-n {size} --json --poll-interval 0.5 2>>"$LOG";',
+            "code=$?": 'code=$?; echo "exit=$code"',
+            "burst status --check": "burst status --check --json",
+            "sleep 5": "sleep 0.5",
+        }
+    )
+    loop = loop.replace("burst ", f"{sys.executable} -m burst ")
     shell = subprocess.run(
-        ["bash", "-c", script],
+        ["bash", "-c", loop],
         cwd=project.home,
         env={**project.env(), "LOG": str(project.home / "stderr.log")},
         stdout=subprocess.PIPE,
