@@ -72,34 +72,45 @@ def name_uploads(uploads: Mapping[str, str | ItemOutput], home: Path) -> dict[st
     return names_of(_read_all(uploads, home))
 
 
+def refuse_unreadable(uploads: Mapping[str, str | ItemOutput], home: Path) -> None:
+    """What shows of an item's images when their files are opened, without reading them. Errors: UploadError."""
+    for name, source in uploads.items():
+        _read(_file(name, source, home), most_bytes=1)
+
+
 def names_of(found: Mapping[str, InputFile]) -> dict[str, UploadedFile]:
     """The pictures' own names."""
     return {name: UploadedFile(picture.as_input, picture.as_input) for name, picture in found.items()}
 
 
 def _read_all(uploads: Mapping[str, str | ItemOutput], home: Path) -> dict[str, InputFile]:
-    found = {}
-    for name, source in uploads.items():
-        if isinstance(source, ItemOutput):
-            raise UploadError(
-                f"{name} is output {source.output} of {source.item}, and this version of burst takes files alone; "
-                "use the burst that wrote it, or a newer one"
-            )
-        found[name] = _read(home / source)
-    return found
+    return {name: _input_file(_file(name, source, home)) for name, source in uploads.items()}
 
 
-def _read(path: Path) -> InputFile:
+def _file(name: str, source: str | ItemOutput, home: Path) -> Path:
+    if isinstance(source, ItemOutput):
+        raise UploadError(
+            f"{name} is output {source.output} of {source.item}, and this version of burst takes files alone; "
+            "use the burst that wrote it, or a newer one"
+        )
+    return home / source
+
+
+def _input_file(path: Path) -> InputFile:
+    data = _read(path, most_bytes=LARGEST_UPLOAD_BYTES + 1)
+    if len(data) > LARGEST_UPLOAD_BYTES:
+        raise UploadError(f"{path}: over {LARGEST_UPLOAD_BYTES >> 30} GiB, too large for a picture; make it smaller")
+    return InputFile(path, hashlib.sha256(data).hexdigest(), data)
+
+
+def _read(path: Path, *, most_bytes: int) -> bytes:
     try:
-        data = read_ordinary(path, most_bytes=LARGEST_UPLOAD_BYTES + 1)
+        return read_ordinary(path, most_bytes=most_bytes)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UploadError(f"the picture {path} is gone; restore it and say `burst retry`") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UploadError(f"{path}: cannot be read: {reason}; mend it and say `burst retry`") from error
-    if len(data) > LARGEST_UPLOAD_BYTES:
-        raise UploadError(f"{path}: over {LARGEST_UPLOAD_BYTES >> 30} GiB, too large for a picture; make it smaller")
-    return InputFile(path, hashlib.sha256(data).hexdigest(), data)
 
 
 def _refuse_damaged(picture: InputFile) -> None:

@@ -98,7 +98,7 @@ class Preparation:
         """`settings`: the default of items without a recipe; it is made once, when the first one needs it."""
         self._recipes = recipes
         self._settings = settings
-        self._home = home
+        self.home = home
         self._defaults: dict[tuple[str | None, str | None], LoadedRecipe] = {}
         """By the item's own template and output root, where it has one."""
 
@@ -144,7 +144,7 @@ class Preparation:
             return {}
         from orchestrator.input_files import read_uploads
 
-        return read_uploads(item.uploads, self._home)
+        return read_uploads(item.uploads, self.home)
 
     def prepare(
         self, item: Item, given: Mapping[str, UploadedFile] | None = None, *, recipe: LoadedRecipe | None = None
@@ -205,7 +205,7 @@ class Preparation:
             return {}
         from orchestrator.input_files import name_uploads
 
-        return name_uploads(item.uploads, self._home)
+        return name_uploads(item.uploads, self.home)
 
     def _values(self, item: Item, bindings: Bindings) -> dict[str, Any]:
         values = dict(item.inputs)
@@ -220,7 +220,7 @@ class Preparation:
         if item.prompt_text is not None:
             text = item.prompt_text
         else:
-            path = self._home / prompt_file(item)
+            path = self.home / prompt_file(item)
             try:
                 text = read_prompt(path)
             except (FileNotFoundError, NotADirectoryError) as error:

@@ -16,7 +16,6 @@ from orchestrator.cycle.context import WorkerContext
 from orchestrator.cycle.uploads import ReadyItem
 from orchestrator.errors import (
     ItemError,
-    OutputRefused,
     OutputRootUnusable,
     PromptRejected,
     RecipeUnusable,
@@ -121,7 +120,7 @@ class Submission:
         try:
             prepared = self._context.preparation.prepare(item, equipped.given)
             own = self._context.placement.own_outputs(item)
-            self._refuse_occupied(item, prepared, own)
+            self._context.placement.refuse_occupied(item, extensions=prepared.extensions[:1], own=own)
         except ItemError as error:
             self._context.transitions.fail(item, ErrorRecord(kind=error.kind, message=str(error)), charge=False)
             return None
@@ -129,27 +128,6 @@ class Submission:
             self._context.set_recipe_aside(item, error)
             return None
         return _Intent(item, prepared, item, own)
-
-    def _refuse_occupied(self, item: Item, prepared: Prepared, own: Sequence[OutputRecord]) -> None:
-        """Before rendering: its names are inside the output root, and nothing is in the way.
-
-        Errors: OutputRefused, OutputRootUnusable.
-        """
-        placement = self._context.placement
-        outputs, extensions = placement.outputs_of(item), prepared.extensions[:1]
-        paths = [output.path for output in own]
-        with placement.writing(outputs):
-            in_the_way = outputs.occupied(
-                item.subfolder, item.name, extensions, paths, prompt_ids=item.previous_prompt_ids, sidecar=item.sidecar
-            )
-        if in_the_way is not None:
-            raise OutputRefused(f"{outputs.in_the_way(in_the_way)}; then `burst retry`")
-        other = outputs.promised(item.key, item.subfolder, item.name, extensions, sidecar=item.sidecar)
-        if other is not None:
-            raise OutputRefused(
-                f"{other} is saved under the same name; give one of the two another filename or subfolder, "
-                "then `burst retry`"
-            )
 
     def _intend(self, ready: Sequence[_Intent]) -> list[_Intent]:
         """Make all prompt_ids durable in one line. Items that were changed meanwhile are left out and still due."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 from orchestrator.clock import Clock
 from orchestrator.doctor import host, servers, workflows
 from orchestrator.doctor.diagnosis import Check, command, count_of
+from orchestrator.doctor.items import check_items
 from orchestrator.doctor.survey import Survey, survey
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
 from orchestrator.formatting import counted, in_lines
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
-from orchestrator.settings import Overrides, Settings, load_settings
+from orchestrator.settings import SERVER_VARIABLE, Overrides, Settings, load_settings
 from state.counts import Counts
 from state.open_store import parts_of
 
@@ -77,7 +79,7 @@ def examine(state: Path, *, overrides: Overrides | None = None, clock: Clock | N
     if isinstance(settings, Check):
         checks.append(settings)
     else:
-        checks += _with_settings(state, settings, seen, clock or Clock())
+        checks += _with_settings(state, settings, overrides or Overrides(), seen, clock or Clock())
     checks += host.check_state_directory(state)
     if seen is not None:
         checks += host.check_history(state, seen)
@@ -95,14 +97,13 @@ def _settings(state: Path, overrides: Overrides) -> Settings | Check:
     return settings
 
 
-def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: Clock) -> Iterator[Check]:
-    remembered = "remembered" if parts_of(state).settings.exists() else "no init yet: defaults, environment and flags"
-    several = "servers" if len(settings.servers) > 1 else "server"
-    named = ", ".join(server.shown for server in settings.servers)
+def _with_settings(
+    state: Path, settings: Settings, given: Overrides, seen: Survey | None, clock: Clock
+) -> Iterator[Check]:
     yield Check(
         "settings",
         "ok",
-        f"template {settings.template or 'not set'}, {several} {named} ({remembered})",
+        _described(state, settings, given),
         facts={
             "template": settings.template,
             "servers": list(settings.server_urls),
@@ -121,9 +122,27 @@ def _with_settings(state: Path, settings: Settings, seen: Survey | None, clock: 
     if seen is not None:
         yield from workflows.check_changed(state, seen.status.changed_workflows)
         yield from workflows.check_set_aside(state, seen.status.set_aside)
-        yield from host.check_pictures(state, seen)
+        yield from check_items(state, seen, preparation, Placement(recipes, settings.output_dir), clock=clock)
         yield from host.check_elsewhere(state, seen, every)
     yield from host.check_outputs(state, Placement(recipes, settings.output_dir), seen)
+
+
+def _described(state: Path, settings: Settings, given: Overrides) -> str:
+    """Template and servers, and where each comes from."""
+    is_remembered = parts_of(state).settings.exists()
+    template, server = ("remembered" if is_remembered else "default" for _ in range(2))
+    if given.template:
+        template = "given"
+    if given.servers:
+        server = "given"
+    elif os.environ.get(SERVER_VARIABLE, "").strip():
+        server = SERVER_VARIABLE
+    several = "servers" if len(settings.servers) > 1 else "server"
+    named = ", ".join(one.shown for one in settings.servers)
+    chosen = settings.template or "not set"
+    if template == server:
+        return f"template {chosen}, {several} {named} ({template}{'' if is_remembered else ', no init yet'})"
+    return f"template {chosen} ({template}), {several} {named} ({server})"
 
 
 def _next(state: Path, checks: list[Check], seen: Survey | None) -> str:

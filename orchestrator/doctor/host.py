@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import tempfile
 from collections import Counter
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from orchestrator.doctor.diagnosis import Check, command
 from orchestrator.doctor.survey import Survey
-from orchestrator.errors import BurstError, RecipeUnusable
+from orchestrator.errors import BurstError, OutputRootUnusable, RecipeUnusable
 from orchestrator.formatting import counted, spoken_bytes, spoken_seconds
 from orchestrator.outputs.placement import Placement
 from orchestrator.servers import is_given_name, other_host
@@ -70,7 +71,7 @@ def check_outputs(state: Path, placement: Placement, seen: Survey | None) -> Ite
         disks[_existing(root.path).stat().st_dev] += root.items
     for root in roots:
         due = disks[_existing(root.path).stat().st_dev]
-        yield _check_output(state, root, per_item, due)
+        yield _check_output(state, placement, root, per_item, due)
 
 
 def _roots(placement: Placement, seen: Survey | None) -> list[_Root]:
@@ -85,9 +86,13 @@ def _roots(placement: Placement, seen: Survey | None) -> list[_Root]:
     return list(found.values())
 
 
-def _check_output(state: Path, root: _Root, per_item: float | None, due: int) -> Check:
+def _check_output(state: Path, placement: Placement, root: _Root, per_item: float | None, due: int) -> Check:
     """`due`: the items that are to come onto the same disk."""
     remedy = command("update" if root.has_recipe else "run", state, "--output", "DIR")
+    try:
+        placement.refuse_unusable(root.path)
+    except OutputRootUnusable as error:
+        return Check("output", "problem", str(error), remedy)
     refusal = _refusal(root.path)
     if refusal is not None:
         return Check("output", "problem", f"{refusal}; choose another output directory or make room", remedy)
@@ -113,16 +118,19 @@ def check_state_directory(state: Path) -> Iterator[Check]:
     """Whether checkpoints can be written, whether the file system supports locks, and who holds the lock."""
     parts = parts_of(state)
     folder = parts.checkpoint_directory
-    again = command("doctor", state)
     refusal = _refusal(folder)
     if refusal is not None:
-        yield Check("state dir", "problem", f"{refusal}; checkpoints go there, so make it writable", again)
+        look = f"ls -ld {shlex.quote(str(_existing(folder)))}"
+        yield Check("state dir", "problem", f"{refusal}; checkpoints go there, so make it writable", look)
         return
     there = "writable" if folder.exists() else "will be made"
     yield Check("state dir", "ok", f"{folder}: {there}", facts={"path": str(folder)})
     if not parts.can_lock():
         yield Check(
-            "lock", "problem", f"the file system of {folder} cannot lock files; keep the state on one that can", again
+            "lock",
+            "problem",
+            f"the file system of {folder} cannot lock files; keep the state on one that can",
+            f"df {shlex.quote(str(folder))}",
         )
         return
     yield _holder(state, parts)
@@ -146,17 +154,6 @@ def check_history(state: Path, seen: Survey) -> Iterator[Check]:
     yield _last_burst(state, seen)
     yield from _watchdog(seen)
     yield from _failed(state, seen)
-
-
-def check_pictures(state: Path, seen: Survey) -> Iterator[Check]:
-    """The files that due items upload."""
-    missing, facts = len(seen.missing_pictures), {"pictures": seen.pictures, "missing": len(seen.missing_pictures)}
-    if missing:
-        named = ", ".join(seen.missing_pictures[:3])
-        message = f"{missing} of {counted(seen.pictures, 'picture')} of due items not there: {named}; restore them"
-        yield Check("pictures", "problem", message, command("doctor", state), facts)
-    elif seen.pictures:
-        yield Check("pictures", "ok", f"{counted(seen.pictures, 'picture')} to be uploaded, all there", facts=facts)
 
 
 def check_elsewhere(state: Path, seen: Survey, settings: Settings) -> Iterator[Check]:
@@ -230,8 +227,8 @@ def _refusal(folder: Path) -> str | None:
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or its nearest existing parent."""
-    return next(place for place in (folder, *folder.parents) if place.exists())
+    """The folder, or its nearest existing parent; one that may not be looked into counts as the nearest."""
+    return next(place for place in (folder, *folder.parents) if os.path.exists(place))
 
 
 def _one_line(text: str) -> str:

@@ -59,7 +59,7 @@ def look_at(
         ) as client:
             checks = (_identity(client), _queue(state, client, own, clock))
     except BurstError as error:
-        remedy = command("doctor", state, "--server", "URL")
+        remedy = command("run", state, "--server", "URL")
         return Seen(
             server.url, (Check("server", "problem", str(error), remedy, {"answers": False, "url": server.url}),)
         )
@@ -71,7 +71,7 @@ def look_at(
     except BurstError as error:
         message = f"what the server offers cannot be read: {error}"
         return Seen(
-            server.url, (*checks, Check("models", "problem", message, command("doctor", state), {"url": server.url}))
+            server.url, (*checks, Check("models", "problem", message, command("run", state), {"url": server.url}))
         )
 
 
@@ -114,7 +114,7 @@ def _queue(state: Path, client: ComfyUI, own: frozenset[str], clock: Clock) -> C
     facts = {"running": running, "waiting": waiting, "ours": ours, "stalled": _stands_still(queue), "url": client.url}
     if _stands_still(queue):
         message = f"stalled: {counted(waiting, 'prompt')} waiting and none runs; restart ComfyUI, nothing is lost by it"
-        return Check("queue", "problem", message, command("doctor", state), facts)
+        return Check("queue", "problem", message, command("run", state), facts)
     if not running:
         return Check("queue", "ok", "empty", facts=facts)
     return Check("queue", "ok", f"{running} running, {waiting} waiting, {ours} of them this state's", facts=facts)

@@ -42,8 +42,8 @@ class Survey:
     due: tuple[DueItems, ...]
     pictures: int
     """Images that due items upload."""
-    missing_pictures: tuple[str, ...]
-    """Those of them whose file is missing."""
+    pending: tuple[Item, ...]
+    """The items that are to be sent."""
     servers: Counter[str]
     """Server name -> number of items submitted to it."""
     prompt_ids: frozenset[str]
@@ -72,13 +72,13 @@ def _survey(store: Store) -> Survey:
     prompt_ids: set[str] = set()
     failures: dict[str, Failures] = {}
     sizes: list[int] = []
-    pictures: list[str] = []
+    pending: list[Item] = []
     for item in store.items():
         match item.status:
             case Status.PENDING:
                 group = _count_due(due, item)
                 group.uploaded = group.uploaded.intersection(item.uploads)
-                pictures += item.upload_paths.values()
+                pending.append(item)
             case Status.SUBMITTED:
                 _count_due(due, item)
                 if item.server is not None:
@@ -92,8 +92,8 @@ def _survey(store: Store) -> Survey:
     return Survey(
         status=status_of(store),
         due=tuple(due.values()),
-        pictures=len(pictures),
-        missing_pictures=tuple(path for path in dict.fromkeys(pictures) if not (store.location.home / path).exists()),
+        pictures=sum(len(item.upload_paths) for item in pending),
+        pending=tuple(pending),
         servers=servers,
         prompt_ids=frozenset(prompt_ids),
         failures=failures,

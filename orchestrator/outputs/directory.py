@@ -80,6 +80,10 @@ class Outputs:
                 self._refuse_blocked(used)
         return next((target for target in targets if self._is_taken(target, mine, sha256=None)), None)
 
+    def refuse_blocked(self) -> None:
+        """Something else stands where the output directory should be. Errors: DiskFull."""
+        self._refuse_blocked(self.output_dir)
+
     def promised(
         self, key: str, subfolder: str, filename: str, extensions: Sequence[str], *, sidecar: str | None = None
     ) -> str | None:

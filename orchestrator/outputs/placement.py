@@ -193,6 +193,37 @@ class Placement:
         with self._guards[outputs].using():
             yield
 
+    def refuse_occupied(self, item: Item, *, extensions: Sequence[str], own: Sequence[OutputRecord]) -> None:
+        """Before rendering: its names are inside the output root, nothing is in the way, and no other item has them.
+
+        `extensions`: of the first file that its workflow saves, where it is known; `own`: as of `own_outputs`.
+        Errors: OutputRefused, OutputRootUnusable, RecipeUnusable.
+        """
+        outputs = self.outputs_of(item)
+        with self.writing(outputs):
+            in_the_way = outputs.occupied(
+                item.subfolder,
+                item.name,
+                extensions,
+                [output.path for output in own],
+                prompt_ids=item.previous_prompt_ids,
+                sidecar=item.sidecar,
+            )
+        if in_the_way is not None:
+            raise OutputRefused(f"{outputs.in_the_way(in_the_way)}; then `burst retry`")
+        other = outputs.promised(item.key, item.subfolder, item.name, extensions, sidecar=item.sidecar)
+        if other is not None:
+            raise OutputRefused(
+                f"{other} is saved under the same name; give one of the two another filename or subfolder, "
+                "then `burst retry`"
+            )
+
+    def refuse_unusable(self, root: Path) -> None:
+        """What shows of an output root without writing to it. Errors: OutputRootUnusable."""
+        outputs = self.outputs_at(root)
+        with self.writing(outputs):
+            outputs.refuse_blocked()
+
     def place(self, fetched: Sequence[tuple[Item, Fetched]]) -> list[list[Placed] | OutputRefused | OutputRootUnusable]:
         """As `Outputs.place`, for items of any directories; one that cannot be used hinders no other."""
         outcomes: dict[int, list[Placed] | OutputRefused | OutputRootUnusable] = {}

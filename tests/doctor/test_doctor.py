@@ -23,6 +23,7 @@ from orchestrator.doctor import examine
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from state.burst_record import BurstRecord
 from state.change import Change
+from state.item import Status
 from state.open_store import open_store, parts_of
 
 NOBODY = "http://127.0.0.1:9"
@@ -169,7 +170,7 @@ def test_a_dead_server_is_a_problem_within_seconds(project: Path) -> None:
     document = examined("--server", NOBODY, code=1)
     assert time.monotonic() - started < 5
     assert named(document, "server")["facts"] == {"answers": False, "url": NOBODY}
-    assert document["next"] == "burst doctor --server URL"
+    assert document["next"] == "burst run --server URL"
 
 
 def test_a_server_that_takes_and_never_answers(project: Path) -> None:
@@ -541,3 +542,83 @@ def test_failed_items_by_kind(project: Path) -> None:
     assert failed["facts"] == {"kind": "rejected", "count": 3}
     assert failed["message"] == "3 × rejected, such as prompts/p0.txt: no such node"
     assert document["next"] == "burst retry"
+
+
+def test_prompt_files_that_a_run_could_not_read(project: Path) -> None:
+    (project / "prompts" / "p0.txt").unlink()
+    (project / "prompts" / "p0.txt").symlink_to("nowhere")
+    (project / "prompts" / "p1.txt").write_text(" ")
+    prompts = named(document := examined(code=1), "prompts")
+    assert prompts["verdict"] == "problem"
+    assert prompts["message"].startswith("2 of 3 pending items cannot be sent, such as prompts/p0.txt: the prompt file")
+    assert prompts["message"].endswith("is gone; restore it")
+    assert prompts["facts"] == {"count": 2, "items": ["prompts/p0.txt", "prompts/p1.txt"]}
+    assert document["next"] == "burst run"
+    said("run", code=1)
+    failed = [item.key for item in open_store(project / "re_render_state.json", read_only=True).items(Status.FAILED)]
+    assert failed == prompts["facts"]["items"]
+
+
+def test_images_that_a_run_could_not_read(project: Path) -> None:
+    (project / "images").mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (project / "images" / name).write_bytes(b"not read by doctor")
+    said("init", "images", "--images", "--template", "smoke-image")
+    assert named(examined(code=0), "pictures")["facts"] == {"pictures": 3, "missing": 0}
+    (project / "images" / "a.png").unlink()
+    (project / "images" / "a.png").symlink_to("nowhere")
+    (project / "images" / "b.png").unlink()
+    (project / "images" / "b.png").mkdir()
+    pictures = named(examined(code=1), "pictures")
+    assert pictures["facts"] == {"count": 2, "items": ["images/a.png", "images/b.png"], "missing": 2}
+    assert "images/a.png is gone; restore it" in pictures["message"]
+
+
+def test_a_file_in_the_place_of_an_output(project: Path) -> None:
+    place = project / "output" / "prompts" / "p1.png"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"somebody's")
+    (output,) = [check for check in examined(code=1)["checks"] if check["verdict"] == "problem"]
+    assert (output["name"], output["facts"]) == ("output", {"count": 1, "items": ["prompts/p1.txt"]})
+    assert "p1.png is there already and is not this item's" in output["message"]
+
+
+def test_a_dangling_link_where_the_output_directory_should_be(project: Path) -> None:
+    (project / "output").symlink_to("nowhere")
+    output = named(examined(code=1), "output")
+    assert output["verdict"] == "problem"
+    assert "the output directory is a link that leads nowhere" in output["message"]
+
+
+def test_an_examination_of_many_items_ends(project: Path) -> None:
+    class Hurried(Clock):
+        """Two seconds pass between any two looks."""
+
+        now_at = 0.0
+
+        def monotonic(self) -> float:
+            self.now_at += 2.0
+            return self.now_at
+
+    report = examine(project / "re_render_state.json", clock=Hurried())
+    (limited,) = [check for check in report.checks if check.name == "inputs"]
+    assert limited.message == "only the first 2 of 3 pending items were checked"
+
+
+def test_where_template_and_server_come_from(project: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    def settings(*arguments: str) -> str:
+        return str(named(json.loads(said("doctor", "--json", *arguments)), "settings")["message"])
+
+    url = sandbox.url
+    assert settings() == f"template smoke, server {url} (remembered)"
+    assert settings("--server", url) == f"template smoke (remembered), server {url} (given)"
+    assert settings("--server", url, "--template", "smoke") == f"template smoke, server {url} (given)"
+    monkeypatch.setenv("COMFYUI_URL", url)
+    assert settings() == f"template smoke (remembered), server {url} (COMFYUI_URL)"
+
+
+def test_doctor_never_advises_itself(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "prompts" / "p0.txt").unlink()
+    document = examined("--server", NOBODY, code=1)
+    advised = [document["next"], *(check["next"] for check in document["checks"] if check["next"])]
+    assert [command for command in advised if "doctor" in command] == []
