@@ -24,7 +24,12 @@ class Lease(Protocol):
         """The burst of a killed run that this lease follows, as far as it is known; None after a clean end."""
 
     def claim(
-        self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None
+        self,
+        limit: int,
+        *,
+        batch: str | None = None,
+        skip: Collection[str] = (),
+        accept: Callable[[Item], bool] | None = None,
     ) -> list[Item]:
         """As `Store.due`, without what any run holds; these items are held until they end or are released."""
 

@@ -164,15 +164,21 @@ class Store(StateParts, Protocol):
         """Figures about the items of a batch; all zero if it has none. `without`: keys that `due_up_to` omits."""
 
     def due(
-        self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None
+        self,
+        limit: int,
+        *,
+        batch: str | None = None,
+        skip: Collection[str] = (),
+        accept: Callable[[Item], bool] | None = None,
     ) -> list[Item]:
         """The next pending items by priority, rank and order, without those that `accept` refuses.
 
+        `batch`: only urgent items, of whichever batch, and those of this batch.
         `accept` is called in that order until there are enough; it does not block other threads or processes.
         """
 
-    def due_count(self) -> int:
-        """How many pending items are due: all but those that wait for another item's output."""
+    def due_count(self, *, batch: str | None = None) -> int:
+        """How many pending items are due: all but those that wait for another item's output. `batch`: as for `due`."""
 
     def waiting(self) -> list[str]:
         """The keys of pending items that wait for another item's output."""

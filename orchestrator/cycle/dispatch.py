@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Literal, Protocol
 
 import msgspec
@@ -35,6 +36,9 @@ class Progress(Protocol):
 
     def waits(self, who: str) -> None:
         """Another burst is running, and nothing can be done before it ends; may be repeated."""
+
+    def comes_after(self, count: int, *, seconds: float | None) -> None:
+        """Before the batch that the run is for, its servers render `count` items that were submitted earlier."""
 
 
 class DispatchTarget(Protocol):
@@ -85,7 +89,8 @@ class Dispatch:
         on_error: OnError,
         batch: str | None = None,
     ) -> None:
-        """`batch`: the run is over when its items have ended, and only its failures count for `on_error`."""
+        """`batch`: the run submits its items and urgent ones alone and is over when they have ended; only its failures
+        count for `on_error`."""
         self.changed = threading.Event()
         """Set whenever an item ended or a worker came to rest."""
         self.set_aside = SetAsideRecipes()
@@ -127,7 +132,7 @@ class Dispatch:
         """Start a burst of `size` items; what the workers hold stays with them."""
         with self._lock:
             self._begun_at, self._size = self._ended, size
-            self._planned = min(size, self._store.counts().remaining)
+            self._planned = min(size, self._store.counts(batch=self._batch).remaining)
         self.stir()
 
     @property
@@ -216,9 +221,10 @@ class Dispatch:
             for before in itertools.takewhile(lambda one: one is not worker, self._workers):
                 hopeless -= before.refused
             skip = skip | self._elsewhere[id(worker)] | (worker.refused - hopeless)
-        return self._lease.claim(room, skip=skip, accept=lambda item: self._is_for(worker, item, hopeless))
+        accept = partial(self._is_for, worker, hopeless=hopeless)
+        return self._lease.claim(room, batch=self._batch, skip=skip, accept=accept)
 
-    def _is_for(self, worker: DispatchTarget, item: Item, hopeless: set[str]) -> bool:
+    def _is_for(self, worker: DispatchTarget, item: Item, *, hopeless: set[str]) -> bool:
         if self.set_aside.passes_over(item):
             return False
         able = self._able(item)
@@ -345,7 +351,7 @@ class Dispatch:
 
     def _pending(self) -> int:
         """How many items are due, without those known to have a recipe that is set aside."""
-        return self._store.due_count() - len(self.set_aside)
+        return self._store.due_count(batch=self._batch) - len(self.set_aside)
 
     def _is_any(self, keys: Iterable[str], *statuses: Status) -> bool:
         return any(item.status in statuses for item in self._store.get_many(keys))

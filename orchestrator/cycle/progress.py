@@ -6,7 +6,7 @@ import sys
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from orchestrator.formatting import one_line
+from orchestrator.formatting import counted, one_line, spoken_seconds
 from state.item import Item, Status
 
 
@@ -31,6 +31,9 @@ class Silent:
         pass
 
     def waits(self, who: str) -> None:
+        pass
+
+    def comes_after(self, count: int, *, seconds: float | None) -> None:
         pass
 
 
@@ -73,6 +76,10 @@ class Generating(Silent):
         if not self._is_waiting:
             self._print(f"Waiting for another burst ({who}), which may also render this batch")
         self._is_waiting = True
+
+    def comes_after(self, count: int, *, seconds: float | None) -> None:
+        time = f", about {spoken_seconds(seconds)}" if seconds is not None else ""
+        self._print(f"First the server finishes {counted(count)} submitted before{time}")
 
     def _print(self, line: str) -> None:
         print(line, file=self._stream, flush=True)

@@ -23,6 +23,7 @@ from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, load_settings
+from orchestrator.time_left import pace_of
 from state.burst_record import BurstRecord
 from state.lease import Lease
 from state.store import Store
@@ -139,6 +140,7 @@ class Run:
         with WorkerPool(settings, shared, deadline=deadline, seen=hosts_seen(records)) as pool:
             if self._request.abandon_server is not None or is_any_left(store):
                 pool.open(abandon=self._request.abandon_server)
+                self._tell_what_comes_first(store, records)
             bursts = Bursts(
                 self._request,
                 pool,
@@ -151,6 +153,16 @@ class Run:
                 signal=lambda: self._signal,
             )
             return bursts.run()
+
+    def _tell_what_comes_first(self, store: Store, records: Sequence[BurstRecord]) -> None:
+        """What is submitted already is rendered before the batch that this run is for."""
+        batch = self._request.batch
+        if batch is None:
+            return
+        count = store.counts().submitted - store.counts(batch=batch).submitted
+        if count:
+            pace = pace_of(store, records)
+            self._progress.comes_after(count, seconds=None if pace is None else pace * count)
 
     def request_stop(self, signal: str | None = None) -> None:
         """End after the next checkpoint. `signal`: the name of the signal that requested it."""

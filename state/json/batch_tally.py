@@ -38,26 +38,27 @@ class BatchTally:
         """When the last of them was completed."""
         self.is_latest_known = True
         """False once that item has changed: `latest` must be computed again."""
-        self._due: dict[Priority, Pending] = {}
+        self.due: dict[Priority, Pending] = {}
+        """Its due items."""
 
     def add(self, place: int, order: Order, record: Record | Counted) -> None:
         self._count(record, 1)
         if record.status is Status.PENDING and not order.waits:
-            self._due.setdefault(order.priority, Pending()).add(place, order.rank)
+            self.due.setdefault(order.priority, Pending()).add(place, order.rank)
         if record.completed_at is not None and (self.latest is None or record.completed_at > self.latest):
             self.latest = record.completed_at
 
     def remove(self, place: int, order: Order, record: Record | Counted) -> None:
         self._count(record, -1)
         if record.status is Status.PENDING and not order.waits:
-            self._due[order.priority].remove(place, order.rank)
+            self.due[order.priority].remove(place, order.rank)
         if record.completed_at is not None and record.completed_at == self.latest:
             self.is_latest_known = False
 
     def last_due(self) -> tuple[Priority, float, int] | None:
         """Priority, rank and place of its item that is due last; None if none is due."""
         for priority in reversed(PRIORITIES):
-            if priority in self._due and (last := self._due[priority].last()) is not None:
+            if priority in self.due and (last := self.due[priority].last()) is not None:
                 return priority, *last
         return None
 

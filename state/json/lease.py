@@ -32,13 +32,18 @@ class JsonLease:
         self.killed: BurstRecord | None = left[0].killed_record(left[1]) if left is not None else None
 
     def claim(
-        self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None
+        self,
+        limit: int,
+        *,
+        batch: str | None = None,
+        skip: Collection[str] = (),
+        accept: Callable[[Item], bool] | None = None,
     ) -> list[Item]:
         while True:
             with self._guard:
                 passed_over = self._held.union(skip)
             # Not under the guard: `accept` may take its time.
-            found = self._store.due(limit, skip=passed_over, accept=accept)
+            found = self._store.due(limit, batch=batch, skip=passed_over, accept=accept)
             with self._guard:
                 items = [item for item in found if item.key not in self._held]
                 self._held.update(item.key for item in items)

@@ -92,8 +92,10 @@ class JsonReader(JsonParts):
         with self._mutex:
             return self._journal.version if self._journal is not None else None
 
-    def due_count(self) -> int:
+    def due_count(self, *, batch: str | None = None) -> int:
         with self._mutex:
+            if batch is not None:
+                return self._records.pending_count(batch)
             return self._records.counts[Status.PENDING] - len(self._records.waiting)
 
     def waiting(self) -> list[str]:
@@ -122,7 +124,12 @@ class JsonReader(JsonParts):
             )
 
     def due(
-        self, limit: int, *, skip: Collection[str] = (), accept: Callable[[Item], bool] | None = None
+        self,
+        limit: int,
+        *,
+        batch: str | None = None,
+        skip: Collection[str] = (),
+        accept: Callable[[Item], bool] | None = None,
     ) -> list[Item]:
         chosen: dict[str, Item] = {}
         looked_at = 0
@@ -130,7 +137,7 @@ class JsonReader(JsonParts):
             # In slices, each as long as all before it: `accept` may be slow and must not block other threads.
             with self._mutex:
                 records = self._records
-                keys = islice(records.pending(), looked_at, looked_at + max(limit, looked_at, _LEAST_SLICE))
+                keys = islice(records.pending(batch), looked_at, looked_at + max(limit, looked_at, _LEAST_SLICE))
                 found = [(key, records.raws[key]) for key in keys]
             if not found:
                 break

@@ -106,12 +106,21 @@ class Records:
         self._unindex(key, status)
         del self._places[key], self.statuses[key], self.raws[key]
 
-    def pending(self) -> Iterator[str]:
-        """The keys of due items, by priority, then rank, then order.
+    def pending(self, batch: str | None = None) -> Iterator[str]:
+        """The keys of due items, by priority, then rank, then order; or the urgent ones and those of one batch.
 
         Do not put or remove a record while iterating.
         """
-        return (self._keys[place] for priority in PRIORITIES for place in self._pending[priority])
+        return (self._keys[place] for group in self._pending_groups(batch) for place in group)
+
+    def pending_count(self, batch: str) -> int:
+        """How many `pending` yields for a batch."""
+        return sum(map(len, self._pending_groups(batch)))
+
+    def _pending_groups(self, batch: str | None) -> list[Pending]:
+        urgent, *others = PRIORITIES
+        own = self._pending if batch is None else self.tally(batch).due
+        return [self._pending[urgent], *(own[priority] for priority in others if priority in own)]
 
     def pending_up_to(self, batch: str, *, without: Iterable[str] = ()) -> int:
         """How many items are due up to the last due one of this batch, `without` some; 0 if none of it is due."""

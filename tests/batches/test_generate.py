@@ -235,7 +235,7 @@ def test_what_is_cancelled_before_it_was_sent_is_said_not_to_be_generated() -> N
 
 
 def test_items_of_others_that_end_on_the_way_have_no_number_of_this_batch(make: Make) -> None:
-    other = make(prompt="a fox", count=1, queue_only=True)
+    other = make(prompt="a fox", count=1, queue_only=True, priority="urgent")
     made = make(count=1)
     assert f"Also: {other.items[0].key} → " in made.said
     assert [line for line in made.said.splitlines() if line.startswith("[")] == [
@@ -361,12 +361,51 @@ def test_the_batch_and_its_template_are_remembered(make: Make) -> None:
     assert other.items[0].recipe != made.items[0].recipe
 
 
-def test_it_is_over_when_its_own_items_are(make: Make, sandbox: Sandbox) -> None:
-    sandbox.change(seconds_per_prompt=0.2)
-    low = make(count=20, queue_only=True, priority="low")
-    made = make(count=2, priority="urgent")
+def test_only_urgent_items_of_others_are_rendered_before_its_own_and_nothing_after_them(
+    make: Make, sandbox: Sandbox
+) -> None:
+    """Whatever else is due, also with a higher priority, is left to `burst run`; nothing of it waits on the server."""
+    others = {
+        priority: make(prompt=f"a {priority} fox", count=3, queue_only=True, priority=priority)
+        for priority in ("normal", "high", "urgent")
+    }
+    made = make(count=2, priority="low")
     assert made.generated.remaining == 0
-    assert sum(item.status is Status.PENDING for item in low.items) > 0
+    rendered = list(sandbox.counts()["rendered_by_item"])
+    assert rendered == [item.key for item in (*others["urgent"].items, *made.items)]
+    assert {item.status for name in ("normal", "high") for item in others[name].items} == {Status.PENDING}
+    assert posted(sandbox) == 5
+
+
+def test_what_is_submitted_already_is_waited_for_and_it_says_so(make: Make, sandbox: Sandbox) -> None:
+    other = make(prompt="a fox", count=3, queue_only=True)
+    sandbox.hold("render")
+    run_burst(other.home / "state.json", server=sandbox.url, max_seconds=0.5)
+    assert {item.status for item in other.items} == {Status.SUBMITTED}
+    sandbox.release()
+    made = make(count=1)
+    assert "First the server finishes 3 items submitted before\n" in made.said
+    assert made.generated.remaining == 0
+    again = make(count=1, seed=3)
+    assert "First the server" not in again.said
+
+
+def test_how_long_what_is_submitted_already_takes_is_said_where_a_pace_is_known(make: Make, sandbox: Sandbox) -> None:
+    sandbox.change(seconds_per_prompt=0.2)
+    make(count=3)
+    sandbox.change(seconds_per_prompt=0.0)
+    other = make(prompt="a fox", count=2, queue_only=True)
+    sandbox.hold("render")
+    run_burst(other.home / "state.json", server=sandbox.url, max_seconds=0.5)
+    sandbox.release()
+    assert re.search(r"First the server finishes 2 items submitted before, about 0\.\d s\n", make(count=1).said)
+
+
+def test_a_failed_server_of_others_items_does_not_end_it(make: Make, sandbox: Sandbox) -> None:
+    """Items of others that only a server that is away may render are none of its concern."""
+    make(prompt="a fox", count=2, queue_only=True, servers=("gone=http://127.0.0.1:9",))
+    made = make(count=1)
+    assert (made.generated.remaining, made.generated.exit_code) == (0, 0)
 
 
 @pytest.mark.parametrize("size", [15, 6], ids=["room in the burst", "a full burst"])
