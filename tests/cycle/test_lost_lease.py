@@ -58,5 +58,20 @@ def test_what_finished_meanwhile_is_not_recorded_by_the_run_that_lost_it(tmp_pat
     clock.seconds += 60
     with pytest.raises(LockHeld):
         simulation.burst(1)
+    (item,) = simulation.store.items()
+    with pytest.raises(LockHeld):
+        worker.context.transitions.put_back(item)
     assert simulation.statuses() == [Status.SUBMITTED]
+    simulation.close()
+
+
+def test_no_intent_is_written_by_a_run_that_knows_that_it_lost_it(tmp_path: Path) -> None:
+    clock = HandClock()
+    simulation = Simulation(tmp_path, clock, [FakeServer("http://gpu:8188", clock, lambda _: 2.0)], items=2)
+    lose(simulation)
+    with pytest.raises(LockHeld):
+        simulation.lease.guard_post()
+    with pytest.raises(LockHeld):
+        simulation.burst(2)
+    assert simulation.statuses() == [Status.PENDING] * 2
     simulation.close()

@@ -180,3 +180,16 @@ def test_urgent_items_go_first_whatever_server_is_free(tmp_path: Path) -> None:
     assert late == min(at for key, at in sent.items() if key not in sent_before)
     rows = [[sent[f"{number:04}.txt"] for number in range(40) if mixed[number] == one] for one in PRIORITIES]
     assert all(max(earlier) <= min(later) for earlier, later in itertools.pairwise(rows))
+
+
+def test_items_that_an_urgent_one_overtook_are_still_there_for_the_next_burst(tmp_path: Path) -> None:
+    clock = HandClock()
+    simulation = Simulation(tmp_path, clock, [FakeServer("http://gpu:8188", clock, lambda _: 2.0)], items=6)
+    (worker,) = simulation.workers
+    simulation.work.begin(2)
+    worker.turn()
+    simulation.add(["urgent.txt"], priorities=["urgent"])
+    worker.turn()
+    assert sum(status is Status.SUBMITTED for status in simulation.statuses()) == 3
+    assert len(simulation.lease.claim(10)) == 4
+    simulation.close()
