@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from orchestrator.commands.common import print_json
+from orchestrator.commands.common import print_error, print_json
 from orchestrator.errors import EXIT_SIGINT, BurstError
 from orchestrator.formatting import one_line
 
@@ -37,7 +37,10 @@ _COMMANDS = (
 
 
 class OneLine(logging.Formatter):
-    """A warning stays one line, whatever names and messages it repeats."""
+    """A warning stays one line, whatever names and messages it repeats; in a log it has its time."""
+
+    def __init__(self, *, is_log: bool) -> None:
+        super().__init__(f"{'%(asctime)s ' if is_log else ''}burst: %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return one_line(super().formatMessage(record))
@@ -77,7 +80,7 @@ class BurstGroup(click.Group):
 def _fail(error: BurstError, *, as_json: bool) -> NoReturn:
     if as_json:
         _print_error(type(error).__name__, str(error), error.exit_code)
-    click.echo(f"burst: {one_line(str(error))}", err=True)
+    print_error(str(error))
     sys.exit(error.exit_code)
 
 
@@ -102,7 +105,7 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 def cli() -> None:
     """Work off large ComfyUI jobs in short, resumable bursts: nothing lost, nothing rendered twice."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(OneLine("burst: %(message)s"))
+    handler.setFormatter(OneLine(is_log=not (sys.stderr and sys.stderr.isatty())))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 

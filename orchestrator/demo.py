@@ -16,6 +16,7 @@ from orchestrator import subprocesses
 from orchestrator.clock import Clock
 from orchestrator.contact_sheet import write_contact_sheet
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, UsageError, located
+from orchestrator.log_lines import without_time
 from orchestrator.outputs.pictures import decodes
 from orchestrator.outputs.placement import placement_of
 from orchestrator.sandbox import Sandbox, SandboxSettings
@@ -256,7 +257,7 @@ class _Command:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._say(f"  {line.rstrip()}")
+            self._say(f"  {without_time(line.rstrip())}")
 
 
 def write_prompts(folder: Path) -> list[Path]:

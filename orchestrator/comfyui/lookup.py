@@ -40,6 +40,19 @@ class Unclear(msgspec.Struct, frozen=True):
 Fate = Finished | Queued | Absent | Unclear
 
 
+def describe(fate: Fate) -> str:
+    """For a log: `finished`, `running`, `queued`, `not there`, `unclear: REASON`."""
+    match fate:
+        case Finished():
+            return "finished"
+        case Queued(running=running):
+            return "running" if running else "queued"
+        case Absent():
+            return "not there"
+        case Unclear(error=error):
+            return f"unclear: {error}"
+
+
 def look_up(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
     """The fate of each prompt. Errors mean *unknown*, never *gone*: ServerUnreachable, ServerBusy, UnexpectedAnswer.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from orchestrator.errors import UsageError
+from orchestrator.formatting import one_line
 
 if TYPE_CHECKING:
     from orchestrator.settings import Overrides
@@ -30,6 +32,13 @@ def print_json(document: dict[str, Any]) -> None:
     click.echo(json.dumps(document, ensure_ascii=(sys.stdout.encoding or "").lower() != "utf-8"))
 
 
+def print_error(message: str) -> None:
+    """One line on stderr, with the time where that is a log."""
+    from orchestrator.log_lines import for_stream
+
+    click.echo(for_stream(f"burst: {one_line(message)}", sys.stderr), err=True)
+
+
 def show(report: Report, as_json: bool) -> None:
     """Print it; on return it has left this process."""
     if as_json:
@@ -47,6 +56,22 @@ state_option = click.option(
     help="The state file (or BURST_STATE).",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of words.")
+
+
+def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What goes to terminal and log; the command gets a `RunOutput` as `output`."""
+
+    @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and the report.")
+    @click.option("-v", "--verbose", is_flag=True, help="Log each submission, look-up and wait too.")
+    @click.option("--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Append all lines to FILE.")
+    @functools.wraps(command)
+    def with_output(*, quiet: bool, verbose: bool, log_file: Path | None, as_json: bool, **options: Any) -> Any:
+        from orchestrator.commands.output import RunOutput
+
+        with RunOutput(as_json=as_json, quiet=quiet, verbose=verbose, log_file=log_file) as output:
+            return command(output=output, as_json=as_json, **options)
+
+    return with_output
 
 
 def parse_headers(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

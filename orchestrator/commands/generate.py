@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.commands.common import json_option, overrides, show, size_or_auto, state_option, tool_options
+from orchestrator.commands.common import json_option, log_options, overrides, size_or_auto, state_option, tool_options
 from orchestrator.commands.signals import until_signalled
 from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.commands.output import RunOutput
 
 
 def _batch_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | str | None:
@@ -54,6 +57,7 @@ def _batch_size(_ctx: click.Context, _param: click.Parameter, value: str | None)
 @click.option("--queue-only", is_flag=True, help="Add it and leave it to the next burst, or to the one at work.")
 @click.option("--wait", "--monitor", is_flag=True, help="What it does anyway: stay until the batch is done.")
 @click.option("--dry-run", is_flag=True, help="Show items and first graph; change nothing.")
+@log_options
 @json_option
 def generate(
     state: Path,
@@ -66,6 +70,7 @@ def generate(
     wait: bool,
     dry_run: bool,
     as_json: bool,
+    output: RunOutput,
     server: tuple[str, ...],
     template: str | None,
     output_dir: Path | None,
@@ -80,7 +85,6 @@ def generate(
     """
     from orchestrator.batches.flags import parse_sets, parse_size, parse_sweeps
     from orchestrator.batches.spec import BatchSpec
-    from orchestrator.cycle.progress import Generating
     from orchestrator.cycle.request import Request
     from orchestrator.generation import Generation
 
@@ -88,17 +92,16 @@ def generate(
         raise UsageError("--queue-only and --wait: say one of them")
     sized = parse_size(size) if size is not None else None
     entry = BatchSpec(**spec, size=sized, template=template, sets=parse_sets(sets), sweeps=parse_sweeps(sweeps))
-    stream = sys.stderr if as_json else sys.stdout
     work = Generation(
         entry,
         Request(state=state, overrides=overrides(server, template, output_dir, bindings, headers)),
         queue_only=queue_only,
         dry_run=dry_run,
         always_new=again,
-        deliver=lambda outcome: show(outcome, as_json),
+        deliver=output.show,
         secret_env=notify_secret,
         stdin=sys.stdin.buffer,
-        progress=lambda record: Generating(stream, batch=record.batch, total=record.total),
+        progress=lambda record: output.generating(batch=record.batch, total=record.total),
     )
     outcome, signalled = until_signalled(work)
     sys.exit(signalled or outcome.exit_code)

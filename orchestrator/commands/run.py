@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from orchestrator.commands.common import json_option, overrides, show, size_or_auto, state_option, tool_options
+from orchestrator.commands.common import (
+    json_option,
+    log_options,
+    overrides,
+    print_error,
+    show,
+    size_or_auto,
+    state_option,
+    tool_options,
+)
 from orchestrator.commands.signals import until_signalled
 from orchestrator.errors import UsageError
-from orchestrator.formatting import one_line
+
+if TYPE_CHECKING:
+    from orchestrator.commands.output import RunOutput
 
 
 @click.command(short_help="Run one burst of N items.")
@@ -37,6 +48,7 @@ from orchestrator.formatting import one_line
 @click.option("--abandon-server", metavar="SERVER", help="Give up what is submitted there; it may render twice.")
 @click.option("--server-moved", metavar="OLD=NEW", help="The server OLD (name or address) is at the address NEW now.")
 @click.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
+@log_options
 @json_option
 def run(
     state: Path,
@@ -53,6 +65,7 @@ def run(
     server_moved: str | None,
     dry_run: bool,
     as_json: bool,
+    output: RunOutput,
     **tools: Any,
 ) -> None:
     """Run one burst: recover, submit N, watch, download, checkpoint, report, exit."""
@@ -80,11 +93,11 @@ def run(
         return
     from orchestrator.cycle.run import Run
 
-    with _progress(as_json) as progress:
+    with output.progress() as progress:
         report, signalled = until_signalled(Run(request, progress=progress))
-    show(report, as_json)
+    output.show(report)
     if as_json and report.reason is not None:
-        click.echo(f"burst: {one_line(report.reason)}", err=True)
+        print_error(report.reason)
     sys.exit(signalled or report.exit_code)
 
 
@@ -93,12 +106,3 @@ def _pair(flag: str, text: str | None) -> tuple[str, str] | None:
     if text is not None and not (old and equals and new):
         raise UsageError(f"{flag}: write OLD=NEW, such as {flag} gpu1=http://10.0.0.7:8188")
     return (old, new) if text is not None else None
-
-
-def _progress(as_json: bool) -> Any:
-    """A bar on a terminal, plain lines elsewhere; on stderr when stdout is for JSON."""
-    from orchestrator.cycle.progress import Bar, Lines
-
-    if sys.stderr.isatty() and sys.stdout.isatty():
-        return Bar(sys.stderr)
-    return Lines(sys.stderr if as_json else sys.stdout)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from orchestrator.errors import EXIT_SIGINT, EXIT_SIGTERM, BurstError
-from orchestrator.formatting import one_line
 
 if TYPE_CHECKING:
     from orchestrator.cycle.run import Run
     from orchestrator.generation import Generation
 
+log = logging.getLogger("burst")
 _REST_SECONDS = 0.5
 _ABANDON_SECONDS = 0.3
 _EXIT_CODES: dict[int, int] = {signal.SIGTERM: EXIT_SIGTERM, signal.SIGINT: EXIT_SIGINT}
@@ -56,14 +55,14 @@ def until_signalled(work: Run | Generation) -> tuple[Any, int | None]:
     thread.join(timeout=_REST_SECONDS if signalled is not None else None)
     if thread.is_alive():
         work.abandon(timeout_seconds=_ABANDON_SECONDS)
-        click.echo("burst: stopped by a signal; the next burst picks up what is out", err=True)
+        log.warning("stopped by a signal; the next burst picks up what is out")
         sys.stdout.flush()
         os._exit(signalled or EXIT_SIGTERM)
     signal.set_wakeup_fd(-1)
     os.close(reader)
     os.close(writer)
     if signalled is not None and isinstance(outcome[0], BurstError):
-        click.echo(f"burst: stopped by a signal: {one_line(str(outcome[0]))}", err=True)
+        log.warning("stopped by a signal: %s", outcome[0])
         sys.exit(signalled)
     if isinstance(outcome[0], BaseException):
         raise outcome[0]

@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.common import json_option, show, state_option
+from orchestrator.commands.common import json_option, print_error, show, state_option
 from orchestrator.errors import UsageError
-from orchestrator.formatting import one_line
 
 
 @click.command()
@@ -36,9 +35,9 @@ def status(batch: str | None, state: Path, check: bool, watch: bool, stats: bool
     report: Any
     if watch:
         watched = (
-            watch_batch(state, batch, idle=_show_idle)
+            watch_batch(state, batch, idle=print_error)
             if batch
-            else watch_status(state, stats=stats, ended=ended, idle=_show_idle)
+            else watch_status(state, stats=stats, ended=ended, idle=print_error)
         )
         for report in watched:
             if sys.stdout.isatty() and not as_json:
@@ -49,7 +48,3 @@ def status(batch: str | None, state: Path, check: bool, watch: bool, stats: bool
         show(report, as_json)
     if check:
         sys.exit(report.check_code)
-
-
-def _show_idle(line: str) -> None:
-    click.echo(f"burst: {one_line(line)}", err=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from orchestrator.clock import Clock
 from orchestrator.cycle import pacing
+from orchestrator.cycle.context import log
 from orchestrator.cycle.loop import Cycle, Ending
 from orchestrator.cycle.report import BurstReport, exit_code_of
 from orchestrator.cycle.request import Request
@@ -25,7 +26,7 @@ from orchestrator.errors import (
     TransientError,
     UnexpectedAnswer,
 )
-from orchestrator.formatting import spoken_seconds
+from orchestrator.formatting import counted, spoken_seconds
 from orchestrator.servers import this_host
 from orchestrator.time_left import seconds_left
 from orchestrator.waiting import waiting_notes
@@ -143,6 +144,7 @@ class Bursts:
         self._lease.begin_burst(
             burst=burst, size=size, started_at=began.started_at, run_started_at=self._age.started_at
         )
+        log.info("burst %s begins: at most %s", burst, counted(size))
         before = self._recorded
         how, error = self._cycled(size)
         done = self._recorded = Tally.of(worker.context.tally for worker in self._workers)
@@ -163,6 +165,8 @@ class Bursts:
             host=this_host(),
             set_aside=self._dispatch.set_aside.records(),
         )
+        took = spoken_seconds(record.seconds)
+        log.info("burst %s ends (%s): %d completed, %d failed in %s", burst, how, record.completed, record.failed, took)
         try:
             self._records.append(record)
             self._lease.end_burst(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -40,18 +41,18 @@ class Silent:
 class Lines(Silent):
     """`[3/15] EP01/prompt_3.txt → EP01/prompt_3.png (2.1 s)`, one line an item."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, write_line: Callable[[str], None]) -> None:
+        self._write_line = write_line
 
     def ended(self, item: Item, *, number: int, size: int) -> None:
-        print(f"[{number}/{size}] {line_of(item)}", file=self._stream, flush=True)
+        self._write_line(f"[{number}/{size}] {line_of(item)}")
 
 
 class Generating(Silent):
     """`[3/15] Generating with seed 44...`, then its result; items of other batches are shown without a number."""
 
-    def __init__(self, stream: TextIO, *, batch: str, total: int) -> None:
-        self._stream = stream
+    def __init__(self, write_line: Callable[[str], None], *, batch: str, total: int) -> None:
+        self._write_line = write_line
         self._batch, self._total = batch, total
         self._begun: set[str] = set()
         self._is_waiting = False
@@ -60,29 +61,26 @@ class Generating(Silent):
         if item.batch == self._batch and item.key not in self._begun:
             self._begun.add(item.key)
             seed = f" with seed {item.inputs['seed']}" if "seed" in item.inputs else ""
-            self._print(f"[{item.index}/{self._total}] Generating{seed}...")
+            self._write_line(f"[{item.index}/{self._total}] Generating{seed}...")
 
     def ended(self, item: Item, *, number: int, size: int) -> None:
         if item.batch != self._batch:
-            self._print(f"Also: {line_of(item)}")
+            self._write_line(f"Also: {line_of(item)}")
             return
         if item.status is not Status.CANCELLED:
             self.began(item)
         # A completed item is named by its output path, any other by its number.
         which = "" if item.status is Status.COMPLETED else f"[{item.index}/{self._total}] "
-        self._print(f"  {which}{one_line(_outcome(item))}")
+        self._write_line(f"  {which}{one_line(_outcome(item))}")
 
     def waits(self, who: str) -> None:
         if not self._is_waiting:
-            self._print(f"Waiting for another burst ({who}), which may also render this batch")
+            self._write_line(f"Waiting for another burst ({who}), which may also render this batch")
         self._is_waiting = True
 
     def comes_after(self, count: int, *, seconds: float | None) -> None:
         time = f", about {spoken_seconds(seconds)}" if seconds is not None else ""
-        self._print(f"First the server finishes {counted(count)} submitted before{time}")
-
-    def _print(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        self._write_line(f"First the server finishes {counted(count)} submitted before{time}")
 
 
 class Bar(Silent):
@@ -102,6 +100,33 @@ class Bar(Silent):
 
     def close(self) -> None:
         self._bar.close()
+
+
+class Both(Silent):
+    """Two displays of one run."""
+
+    def __init__(self, first: Silent, second: Silent) -> None:
+        self._displays = (first, second)
+
+    def began(self, item: Item) -> None:
+        for display in self._displays:
+            display.began(item)
+
+    def ended(self, item: Item, *, number: int, size: int) -> None:
+        for display in self._displays:
+            display.ended(item, number=number, size=size)
+
+    def waits(self, who: str) -> None:
+        for display in self._displays:
+            display.waits(who)
+
+    def comes_after(self, count: int, *, seconds: float | None) -> None:
+        for display in self._displays:
+            display.comes_after(count, seconds=seconds)
+
+    def close(self) -> None:
+        for display in self._displays:
+            display.close()
 
 
 def line_of(item: Item) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 import templates
 from orchestrator.comfyui.lookup import withdraw
-from orchestrator.cycle.context import WorkerContext
+from orchestrator.cycle.context import WorkerContext, log
 from orchestrator.cycle.uploads import ReadyItem
 from orchestrator.errors import (
     ItemError,
@@ -197,6 +197,7 @@ class Submission:
         except UnexpectedAnswer as error:
             return self._unexpected(intent, error)
         context.accepted_posts += 1
+        log.info("%s: submitted to %s as %s", item.key, context.server.name, answer.prompt_id)
         renamed = answer.prompt_id != item.prompt_id
         accepted = context.transitions.change(item, lambda now: now.accept(prompt_id=answer.prompt_id), sync=renamed)
         if accepted is not None and answer.node_errors:

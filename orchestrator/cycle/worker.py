@@ -12,9 +12,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, look_up, withdraw
+from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, describe, look_up, withdraw
 from orchestrator.cycle import pacing
-from orchestrator.cycle.context import WorkerContext
+from orchestrator.cycle.context import WorkerContext, log
 from orchestrator.cycle.downloads import Downloads, Executor
 from orchestrator.cycle.in_flight import InFlight
 from orchestrator.cycle.poll_schedule import PollSchedule, StallDetector
@@ -161,7 +161,9 @@ class Worker:
             self.context.dispatch.stir()
             self.lost = error
             self.context.dispatch.rest(self)
-            return pacing.pause_before_retry(self._losses)
+            pause_seconds = pacing.pause_before_retry(self._losses)
+            log.info("%s is not used for %.0f s: %s", self.context.server.shown, pause_seconds, error)
+            return pause_seconds
 
     def step(self) -> float:
         """Do what is due; seconds until something is due again."""
@@ -326,6 +328,7 @@ class Worker:
 
     def _meet(self, item: Item, fate: Fate) -> None:
         """Act on what became of an item's prompt."""
+        log.info("%s: looked up on %s: %s", item.key, self.context.server.name, describe(fate))
         match fate:
             case Finished(entry):
                 self._poll_schedule.ended()

@@ -17,6 +17,7 @@ from pathlib import Path
 from orchestrator import subprocesses
 from orchestrator.clock import Clock
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
+from orchestrator.log_lines import without_time
 from orchestrator.web.states import WatchedState, WatchedStates
 from state.owners import give_to_directory_owner
 
@@ -169,4 +170,4 @@ def _last_line(path: Path) -> str:
     with path.open("rb") as handle:
         handle.seek(max(0, path.stat().st_size - _TAIL_BYTES))
         lines = handle.read().decode("utf-8", "replace").strip().splitlines()
-    return lines[-1].removeprefix("burst: ") if lines else ""
+    return without_time(lines[-1]).removeprefix("burst: ") if lines else ""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def make(tmp_path: Path, sandbox: Sandbox) -> Make:
         generation = Generation(
             BatchSpec(**{"prompt": "a lighthouse"} | said),
             Request(state=tmp_path / "state.json", overrides=overrides, max_attempts=attempts),
-            progress=lambda record: Generating(stream, batch=record.batch, total=record.total),
+            progress=lambda record: Generating(partial(print, file=stream), batch=record.batch, total=record.total),
             **how,
         )
         return Made(tmp_path, generation.execute(), stream.getvalue())
@@ -229,7 +230,7 @@ def test_013_with_continue_the_others_are_made(make: Make, sandbox: Sandbox) -> 
 
 def test_what_is_cancelled_before_it_was_sent_is_said_not_to_be_generated() -> None:
     stream = io.StringIO()
-    display = Generating(stream, batch="b1", total=2)
+    display = Generating(partial(print, file=stream), batch="b1", total=2)
     display.ended(Item(key="b1/2", status=Status.CANCELLED, batch="b1", index=2), number=1, size=2)
     assert stream.getvalue() == "  [2/2] cancelled\n"
 
@@ -254,7 +255,7 @@ def test_while_another_burst_is_at_work_it_says_for_whom_it_waits(make: Make, sa
     generation = Generation(
         BatchSpec(prompt="a lighthouse"),
         Request(state=state),
-        progress=lambda record: Told(stream, batch=record.batch, total=record.total),
+        progress=lambda record: Told(partial(print, file=stream), batch=record.batch, total=record.total),
     )
     with at_work(state, burst="b7", started_at=BEGINNING) as lease:
         assert generation.execute().exit_code == 0

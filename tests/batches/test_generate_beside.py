@@ -25,6 +25,7 @@ from orchestrator.cycle.request import Request
 from orchestrator.cycle.run import run_burst
 from orchestrator.errors import StopBurst, UsageError
 from orchestrator.generation import Generation, generate
+from orchestrator.log_lines import without_time
 from orchestrator.sandbox import Sandbox
 from orchestrator.settings import Overrides
 from state.item import Status
@@ -51,7 +52,7 @@ def test_what_another_process_works_off_is_followed_to_its_end(place: Place, san
     assert (worked.code, followed.code) == (0, 0), followed.err
     for ended in (worked, followed):
         assert (ended.report["ended"], ended.report["left"]) == ("done", 0)
-    begun = [line for line in followed.err.splitlines() if line.startswith("[")]
+    begun = [line for line in map(without_time, followed.err.splitlines()) if line.startswith("[")]
     assert begun == [f"[{number}/3] Generating with seed {10 + number}..." for number in (1, 2, 3)]
     place.check_done_once(sandbox.counts(), total=6)
 

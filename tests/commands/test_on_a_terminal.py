@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
@@ -63,6 +64,24 @@ def test_a_burst_draws_a_bar_and_a_line_for_what_failed(prompts: Path) -> None:
     assert sum(line.startswith("prompts/b.txt failed: ") for line in lines) == 1
     assert not [line for line in lines if "prompts/a.txt →" in line]
     assert [line for line in lines if line.startswith("This burst: 2 completed, 1 failed")]
+
+
+def test_a_terminal_shows_no_times_and_the_log_file_has_them(prompts: Path) -> None:
+    with Sandbox() as sandbox:
+        run = ("run", "--server", sandbox.url, "--poll-interval", "0.2", "--log-file", "burst.log")
+        code, written = on_a_terminal(*run, "-n", "2", cwd=prompts)
+        assert code == 1, written
+        _, log_lines = on_a_terminal(*run, "-v", cwd=prompts)
+    time = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
+    assert "item/s" in written
+    assert "burst: prompts/c.txt: submitted to " in log_lines
+    assert "item/s" not in log_lines
+    assert not time.search(written + log_lines)
+    logged = (prompts / "burst.log").read_text().splitlines()
+    assert all(time.match(line) for line in logged)
+    assert any(" prompts/a.txt → " in line for line in logged)
+    assert any(" prompts/b.txt failed: " in line for line in logged)
+    assert any(" burst: prompts/c.txt: submitted to " in line for line in logged)
 
 
 def test_a_rehearsal_says_what_would_be_sent_and_what_would_fail(prompts: Path) -> None:

@@ -16,6 +16,7 @@ from support.projects import Ended, MakeProject, Project, small_template
 from support.waiting import wait_until
 
 from orchestrator.cycle.report import BurstReport
+from orchestrator.log_lines import without_time
 from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
 from orchestrator.verify import verify_outputs
@@ -29,7 +30,7 @@ def told(ended: Ended) -> str:
     assert ended.code == 2, ended.err
     assert "Traceback" not in ended.err
     reason: str = ended.report["reason"] if "reason" in ended.report else ended.report["error"]["message"]
-    assert ended.err.splitlines()[-1] == f"burst: {reason}"
+    assert without_time(ended.err.splitlines()[-1]) == f"burst: {reason}"
     return reason
 
 

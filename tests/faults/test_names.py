@@ -13,6 +13,7 @@ from support.case_folding_disk import CaseFoldingDisk
 from support.projects import Ended, MakeProject, Project
 
 from orchestrator.cycle.report import BurstReport
+from orchestrator.log_lines import without_time
 from orchestrator.outputs import decodes
 from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
@@ -236,7 +237,7 @@ def test_keys_that_a_terminal_would_obey_are_shown_as_escapes(make_project: Make
     for ended in ran:
         check_shown(ended)
     assert ran[-1].code == 0
-    lines = ran[-1].out.splitlines()
+    lines = [without_time(line) for line in ran[-1].out.splitlines()]
     assert [line.split("]")[0] for line in lines[:6]] == [f"[{number}/6" for number in range(1, 7)]
     assert all(any(repr(key)[1:-1] in line for line in lines[:6]) for key in UNSHOWABLE)
     assert {item.status for item in project.items()} == {Status.COMPLETED}

@@ -19,6 +19,7 @@ from support.comfyui_loopback import closed_port
 from support.projects import MakeProject
 from support.proxy import Proxy
 
+from orchestrator.log_lines import without_time
 from orchestrator.sandbox import Sandbox
 from state.item import Status
 
@@ -37,7 +38,7 @@ def test_a_refused_connection_is_one_message_and_exit_75(
     assert ended.code == 75
     reason = ended.report["reason"]
     assert reason.startswith(f"http://127.0.0.1:{port}: GET /api/queue: Connection refused; check that the server runs")
-    assert ended.err.splitlines()[-1] == f"burst: {reason}"
+    assert without_time(ended.err.splitlines()[-1]) == f"burst: {reason}"
     assert "Traceback" not in ended.err
     check_untouched(project)
     check_next_run(project, sandbox, server=sandbox.url)

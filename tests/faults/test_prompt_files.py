@@ -12,6 +12,7 @@ from support.projects import MakeProject, Project
 
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.report import BurstReport
+from orchestrator.log_lines import without_time
 from orchestrator.preparation import LARGEST_PROMPT_BYTES
 from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
@@ -175,7 +176,7 @@ def test_a_prompt_directory_that_may_not_be_read_is_refused_and_not_passed_over(
     finally:
         folder.chmod(0o700)
     assert ended.code == 2
-    assert ended.err.startswith(f"burst: {folder}")
+    assert without_time(ended.err).startswith(f"burst: {folder}")
     assert "cannot be read: Permission denied" in ended.err
     assert len(ended.err.splitlines()) == 1
     assert project.state.read_bytes() == before

@@ -1,0 +1,86 @@
+"""Where the lines of a run go: progress and report to stdout, warnings to stderr, and all of them to `--log-file`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import click
+
+from orchestrator.commands.common import Report, print_json
+from orchestrator.cycle.progress import Bar, Both, Generating, Lines, Silent
+from orchestrator.errors import BurstError, UsageError
+from orchestrator.formatting import one_line
+from orchestrator.log_lines import LogFile, for_stream, is_terminal
+
+_LOGGERS = ("burst", "orchestrator", "state")
+
+
+class RunOutput:
+    """The output of one command; a context manager. With `as_json`, stdout gets one JSON object and nothing else.
+
+    `quiet`: no progress, except in the log file. `verbose`: what is done for each item too, as log lines.
+    """
+
+    def __init__(self, *, as_json: bool, quiet: bool, verbose: bool, log_file: Path | None) -> None:
+        if quiet and verbose:
+            raise UsageError("choose one: --quiet or --verbose")
+        self._as_json = as_json
+        self._quiet = quiet
+        self._verbose = verbose
+        self._file = LogFile(log_file) if log_file is not None else None
+        self._levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+
+    def __enter__(self) -> Self:
+        if self._verbose:
+            for name in _LOGGERS:
+                logging.getLogger(name).setLevel(logging.INFO)
+        if self._file is not None:
+            logging.getLogger().addHandler(self._file)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for name, level in self._levels.items():
+            logging.getLogger(name).setLevel(level)
+        if self._file is not None:
+            if isinstance(error, (BurstError, click.ClickException)):
+                self._file.add(f"burst: {one_line(str(error))}")
+            logging.getLogger().removeHandler(self._file)
+            self._file.close()
+
+    def progress(self) -> Silent:
+        """The display of a run: a bar on a terminal, plain lines elsewhere."""
+        if not self._has_bar:
+            return Lines(self._line)
+        return Bar(sys.stderr) if self._file is None else Both(Bar(sys.stderr), Lines(self._file.add))
+
+    def generating(self, *, batch: str, total: int) -> Silent:
+        """The display of `generate`."""
+        return Generating(self._line, batch=batch, total=total)
+
+    def show(self, report: Report) -> None:
+        """Print it; on return it has left this process."""
+        text = report.as_text()
+        if self._file is not None:
+            self._file.add(text)
+        if self._as_json:
+            print_json(report.as_json())
+        else:
+            click.echo(for_stream(text, sys.stdout))
+
+    @property
+    def _has_bar(self) -> bool:
+        return is_terminal(sys.stderr) and is_terminal(sys.stdout) and not (self._quiet or self._verbose)
+
+    def _line(self, text: str) -> None:
+        """A line of progress."""
+        if self._file is not None:
+            self._file.add(text)
+        if not self._quiet:
+            stream = sys.stderr if self._as_json else sys.stdout
+            click.echo(for_stream(text, stream), file=stream)
