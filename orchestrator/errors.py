@@ -5,7 +5,8 @@ BurstError
 │   ├── ServerUnreachable     refused, reset, `timed_out`, DNS, TLS; `may_have_arrived`: lost, or never sent
 │   ├── ServerBusy            429 or 5xx; `retry_after_seconds` where the server said it
 │   └── UnexpectedAnswer      not the shape ComfyUI documents: HTML, cut JSON, 404 of an endpoint, a redirect
-│       └── NotOnServer       /view knows no such file: it was deleted or never written
+│   │   └── NotOnServer       /view knows no such file: it was deleted or never written
+│   └── NotComfyUI            another program answers: a web page, 404 for everything, no TLS; `url_to_try`
 ├── ItemError                 fail this item, go on with the others; `kind` is recorded
 │   ├── PromptTextError       the prompt file is missing, empty or not UTF-8
 │   ├── UploadError           a picture of the item's is missing, cut short, no picture, or refused by the server
@@ -63,6 +64,11 @@ class TransientError(BurstError):
 
     exit_code = EXIT_TRY_LATER
 
+    @property
+    def needs_a_person(self) -> bool:
+        """Another address or a key is wanted: asking again as it is will not help."""
+        return False
+
 
 class ServerUnreachable(TransientError):
     """No answer came. `may_have_arrived` is False only when the request surely never left."""
@@ -91,12 +97,30 @@ class UnexpectedAnswer(TransientError):
 
     @property
     def needs_a_person(self) -> bool:
-        """A key is wanted, or another address: asking again as it is will not help."""
         return self.status in (401, 402, 403) or 300 <= self.status < 400
 
 
 class NotOnServer(UnexpectedAnswer):
     """`/view` answered that there is no such file. Asking again will not help; rendering again will."""
+
+
+class NotComfyUI(TransientError):
+    """Another program than ComfyUI answers at `url`. `url_to_try`: what was probably meant.
+
+    Raised by the first request to a server alone. A tunnel answers so too while the ComfyUI behind it starts.
+    """
+
+    exit_code = EXIT_CONFIGURATION
+
+    def __init__(self, message: str, *, url: str, url_to_try: str | None) -> None:
+        advice = f"try {url_to_try}" if url_to_try else "check that a ComfyUI is at this address"
+        super().__init__(f"{message}; {advice}")
+        self.url = url
+        self.url_to_try = url_to_try
+
+    @property
+    def needs_a_person(self) -> bool:
+        return True
 
 
 class ItemError(BurstError):

@@ -29,7 +29,8 @@ from orchestrator.cycle.dispatch import Progress
 from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
-from orchestrator.errors import BurstError, DiskFull, StopBurst
+from orchestrator.errors import BurstError, DiskFull, NotComfyUI, StopBurst, TransientError
+from orchestrator.known_servers import judged
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.placement import Placement, path_at, placement_of
@@ -246,7 +247,17 @@ class Generation:
             servers = self._clients(settings, held) if self._asks else ()
             planner = replace(drafted.planner, servers=servers)
             at = self._clock.now().astimezone()
-            return planner.plan(drafted.draft, at=at, taken=taken, idempotency=self._idempotency)
+            try:
+                return planner.plan(drafted.draft, at=at, taken=taken, idempotency=self._idempotency)
+            except NotComfyUI as error:
+                raise self._judged(error, settings) from error
+
+    def _judged(self, error: NotComfyUI, settings: Settings) -> TransientError:
+        server = settings.find_server(error.url)
+        if server is None or not self._state.exists():
+            return error
+        with open_store(self._state, read_only=True) as store:
+            return judged(error, store, server)
 
     def _earlier(self, drafted: _Drafted) -> Standing | None:
         """The batch that this request has already. Errors: RequestConflict."""

@@ -12,6 +12,8 @@ from orchestrator.errors import SettingsError
 
 SNIPPET_CHARACTERS = 80
 DEFAULT_PORTS = {"http": 80, "https": 443}
+COMFYUI_PORT = 8188
+"""ComfyUI's own, which a host alone means."""
 _SHORTEST_SECRET = 4
 _SHORTEST_PART = 8
 
@@ -32,7 +34,10 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Parse `host:8188`, `https://host/prefix/` or `http://user:password@host`. Errors: SettingsError."""
+    """Parse `host`, `host:8188`, `https://host/prefix/` or `http://user:password@host`. Errors: SettingsError.
+
+    A host alone means ComfyUI's own port; after `http://` a port that is not there is 80.
+    """
     text = text.strip()
     try:
         text.encode()  # command line arguments may not be valid text
@@ -48,6 +53,8 @@ def parse_address(text: str) -> Address:
         raise SettingsError("the user or password in the server's address holds a / or #; write them as %2F and %23")
     if parts.query or parts.fragment:
         raise SettingsError(f"leave out what follows ? or # in the address of {host}; give a key with --header")
+    if "://" not in text and port is None and parts.username is None and parts.path in ("", "/"):
+        port = COMFYUI_PORT
     shown_host = f"[{host}]" if ":" in host else host
     shown_port = "" if port is None else f":{port}"
     url = f"{parts.scheme}://{shown_host}{shown_port}{parts.path.rstrip('/')}"
@@ -67,6 +74,20 @@ def origin(url: str) -> tuple[str, str, int | None]:
     """Scheme, host and port; credentials are only sent to the same origin."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme)
+
+
+def url_to_try(url: str) -> str | None:
+    """Where a ComfyUI probably is, if something else answers at this address; None if nothing is likelier than it."""
+    parts = urlsplit(url)
+    host = parts.netloc if parts.port is None else parts.netloc.rpartition(":")[0]
+    other = f"http://{host}:{COMFYUI_PORT}"
+    return other if url != other else None
+
+
+def with_other_scheme(url: str) -> str:
+    """`http://…` for `https://…`, and the other way round."""
+    scheme, rest = url.split("://", 1)
+    return f"{'http' if scheme == 'https' else 'https'}://{rest}"
 
 
 def shown(url: str) -> str:

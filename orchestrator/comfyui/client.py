@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from urllib.parse import quote
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import responses
-from orchestrator.comfyui.address import Secrets, checked_headers, parse_address, shown
+from orchestrator.comfyui.address import Secrets, checked_headers, parse_address, shown, url_to_try, with_other_scheme
 from orchestrator.comfyui.download import Download
 from orchestrator.comfyui.http import RequestsTransport
 from orchestrator.comfyui.responses import (
@@ -30,9 +31,10 @@ from orchestrator.comfyui.responses import (
 )
 from orchestrator.comfyui.retrying import RetryingTransport
 from orchestrator.comfyui.transport import Answer, Transport
-from orchestrator.errors import NotOnServer, PromptRejected, UnexpectedAnswer
+from orchestrator.errors import NotComfyUI, NotOnServer, PromptRejected, UnexpectedAnswer
 from orchestrator.shapes import WrongShape
 
+_EVERY_COMFYUI_HAS = re.compile(r"/(prompt|queue|history/.*|object_info|system_stats)")
 _NO_PROMPT = "00000000-0000-4000-8000-000000000000"
 _T = TypeVar("_T")
 
@@ -43,7 +45,8 @@ class ComfyUI:
 
     Every method except `submit` retries for `retry_seconds` on connection errors, 5xx and 429, but not past `deadline`
     (on the monotonic clock).
-    Errors of every method: ServerUnreachable, ServerBusy, UnexpectedAnswer; of the constructor: SettingsError.
+    Errors of every method: ServerUnreachable, ServerBusy, UnexpectedAnswer, NotComfyUI; of the constructor:
+    SettingsError.
     """
 
     def __init__(
@@ -237,11 +240,26 @@ class ComfyUI:
             found = self._got(self._requests.ask("GET", f"/api{path}", patient=True), read)
             self._base = "/api"
         except UnexpectedAnswer as error:
-            if error.status not in (200, 404, 405):
+            if error.status not in (200, 400, 404, 405):
                 raise
-            found = self._got(self._requests.ask("GET", path, patient=True), read)
+            found = self._got_without_api(path, read)
             self._base = ""
         return found
+
+    def _got_without_api(self, path: str, read: Callable[[object], _T]) -> _T:
+        """Errors: NotComfyUI for what no ComfyUI answers."""
+        answer = self._requests.ask("GET", path, patient=True)
+        try:
+            return self._got(answer, read)
+        except UnexpectedAnswer as error:
+            if not _is_foreign(answer):
+                raise
+            said = self._secrets.snippet(answer.body)
+            raise NotComfyUI(
+                f"{self.url}: GET {path} answered {answer.status}{f' ({said})' if said else ''}: no ComfyUI answers so",
+                url=self.url,
+                url_to_try=with_other_scheme(self.url) if answer.status == 400 else url_to_try(self.url),
+            ) from error
 
     def _got(self, answer: Answer, read: Callable[[object], _T]) -> _T:
         self._expect_ok(answer)
@@ -321,6 +339,14 @@ def _is_from_comfyui(answer: Answer) -> bool:
     return not answer.body.strip() or _json_or_none(answer.body) is not None
 
 
+def _is_foreign(answer: Answer) -> bool:
+    """Not ComfyUI's, whatever state it is in: a page, a text, or 404 for what every ComfyUI has."""
+    if answer.status in (404, 405):
+        return _EVERY_COMFYUI_HAS.fullmatch(answer.path) is not None
+    is_cut_short = answer.body.lstrip()[:1] in (b"{", b"[")
+    return answer.status in (200, 400) and not is_cut_short and not _is_json(answer.body)
+
+
 def _advice(status: int) -> str:
     if status in (401, 402, 403):
         return "access refused; give the server's key with --header"
@@ -341,6 +367,13 @@ def _json(body: bytes) -> object:
         return value
     except (ValueError, RecursionError) as error:
         raise WrongShape("the body is not whole JSON") from error
+
+
+def _is_json(body: bytes) -> bool:
+    with contextlib.suppress(WrongShape):
+        _json(body)
+        return True
+    return False
 
 
 def _json_or_none(body: bytes) -> object:

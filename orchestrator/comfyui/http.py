@@ -12,12 +12,14 @@ import requests
 from urllib3 import encode_multipart_formdata
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError
 
-from orchestrator.comfyui.address import DEFAULT_PORTS, Secrets, origin, shown_origin
+from orchestrator.comfyui.address import DEFAULT_PORTS, Secrets, origin, shown_origin, with_other_scheme
 from orchestrator.comfyui.session import Session
 from orchestrator.comfyui.transport import Answer, Form, Stream
-from orchestrator.errors import ServerUnreachable, UnexpectedAnswer
+from orchestrator.errors import NotComfyUI, ServerUnreachable, UnexpectedAnswer
 
 MAX_REDIRECTS = 5
+_NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST"}
+"""OpenSSL's reasons, which differ by its version."""
 _HELD_BACK_BYTES = 4 << 20
 """Upper limit for the part of a body that is still in this machine's buffers after the last write."""
 _SLOWEST_BYTES_PER_SECOND = 100_000
@@ -101,6 +103,12 @@ class RequestsTransport:
         try:
             return session.request(method, url, allow_redirects=False, stream=stream, **parts)
         except requests.RequestException as error:
+            if url == self._url + path and _met_no_tls(error):
+                raise NotComfyUI(
+                    f"{self._url}: {method} {path}: what answers there speaks no TLS",
+                    url=self._url,
+                    url_to_try=with_other_scheme(self._url),
+                ) from error
             if url == self._url + path:
                 raise self._unreachable(method, path, error) from error
             # The text of the cause would show the whole URL, which may be signed.
@@ -163,6 +171,13 @@ def _is_unverified(error: BaseException) -> bool:
     import ssl
 
     return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+
+
+def _met_no_tls(error: BaseException) -> bool:
+    """The other side answered the TLS handshake in another protocol, which is plain HTTP then."""
+    import ssl
+
+    return any(isinstance(cause, ssl.SSLError) and cause.reason in _NO_TLS for cause in _causes(error))
 
 
 def _advice(error: BaseException) -> str:

@@ -24,7 +24,6 @@ from orchestrator.errors import (
     ServerDown,
     StopBurst,
     TransientError,
-    UnexpectedAnswer,
 )
 from orchestrator.formatting import counted, spoken_seconds
 from orchestrator.servers import this_host
@@ -182,10 +181,8 @@ class Bursts:
         how: Ending | Literal["error"] = "error"
         try:
             how = self._cycle.burst(size)
-        except UnexpectedAnswer as unexpected:
-            error = (ConfigurationError if unexpected.needs_a_person else ServerDown)(str(unexpected))
         except TransientError as transient:
-            error = ServerDown(str(transient))
+            error = (ConfigurationError if transient.needs_a_person else ServerDown)(str(transient))
         except BurstError as other:
             error = other
         return ("stopped", None) if self._stop.is_set() else (how, error)

@@ -14,7 +14,7 @@ from orchestrator.clock import Clock
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.worker import Worker
 from orchestrator.cycle.workers import WorkerPool
-from orchestrator.errors import ServerDown
+from orchestrator.errors import ConfigurationError, ServerDown, TransientError
 from state.store import Store
 
 Ending = Literal["done", "deadline", "limit", "stopped", "failure"]
@@ -127,10 +127,12 @@ class Cycle:
         return None
 
     def _refuse_lost(self) -> None:
-        """Errors: ServerDown if what remains can only be done by servers that do not answer."""
+        """Errors: ServerDown if what remains can only be done by servers that do not answer; ConfigurationError if none
+        of those will before a person changes something."""
         lost = [worker.lost for worker in self._pool.workers if worker.lost is not None]
         if lost and self._dispatch.has_more():
-            raise ServerDown("; ".join(str(error) for error in lost))
+            is_in_vain = all(isinstance(error, TransientError) and error.needs_a_person for error in lost)
+            raise (ConfigurationError if is_in_vain else ServerDown)("; ".join(str(error) for error in lost))
 
     def _until_look(self) -> float:
         if self._deadline is None:

@@ -25,7 +25,8 @@ from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.settlement import Settlement
 from orchestrator.cycle.strays import Strays
 from orchestrator.cycle.uploads import Uploads
-from orchestrator.errors import BurstError, ServerStalled, TransientError, UnexpectedAnswer
+from orchestrator.errors import BurstError, NotComfyUI, ServerStalled, TransientError, UnexpectedAnswer
+from orchestrator.known_servers import judged
 from orchestrator.servers import find_server, same_server
 from state.item import Item, Status
 
@@ -74,6 +75,8 @@ class Worker:
         self._noticed: set[str] = set()
         self._begun = False
         self._oldest: str | None = None
+        self._is_no_comfyui: TransientError | None = None
+        """What is to be made of its address showing something else."""
         self._losses = self._failures = self._pushbacks = 0
         context.dispatch.join(self)
         for item in left:
@@ -152,9 +155,12 @@ class Worker:
             if self.lost is not None:
                 self._return()
             return self.step()
-        except (TransientError, ServerStalled) as error:
+        except (TransientError, ServerStalled) as met:
+            error = self._judged(met)
             if self.context.dispatch.has_one_worker or self.context.halt.is_set():
-                raise
+                if error is met:
+                    raise
+                raise error from met
             self._losses += 1
             self._uploads.abandon()
             # Workers that rest look again, for what this one has released, before it counts as lost.
@@ -164,6 +170,15 @@ class Worker:
             pause_seconds = pacing.pause_before_retry(self._losses)
             log.info("%s is not used for %.0f s: %s", self.context.server.shown, pause_seconds, error)
             return pause_seconds
+
+    def _judged(self, error: TransientError | ServerStalled) -> TransientError | ServerStalled:
+        """A server that was a ComfyUI for this state before is waited for, whatever its address shows."""
+        if not isinstance(error, NotComfyUI):
+            return error
+        # Asked once: it reads the items.
+        if self._is_no_comfyui is None:
+            self._is_no_comfyui = judged(error, self.context.store, self.context.server)
+        return self._is_no_comfyui
 
     def step(self) -> float:
         """Do what is due; seconds until something is due again."""

@@ -14,7 +14,7 @@ from orchestrator.comfyui import ComfyUI, Queue
 from orchestrator.comfyui.capabilities import Capabilities
 from orchestrator.doctor.diagnosis import Check, command
 from orchestrator.doctor.workflows import Loaded
-from orchestrator.errors import BurstError
+from orchestrator.errors import BurstError, NotComfyUI
 from orchestrator.formatting import counted, spoken_bytes
 from orchestrator.servers import Server
 from orchestrator.settings import Settings
@@ -59,7 +59,8 @@ def look_at(
         ) as client:
             checks = (_identity(client), _queue(state, client, own, clock))
     except BurstError as error:
-        remedy = command("run", state, "--server", "URL")
+        meant = error.url_to_try if isinstance(error, NotComfyUI) else None
+        remedy = command("run", state, "--server", meant or "URL")
         return Seen(
             server.url, (Check("server", "problem", str(error), remedy, {"answers": False, "url": server.url}),)
         )

@@ -23,6 +23,7 @@ from orchestrator.comfyui.address import parse_address
 from orchestrator.comfyui.session import Session
 from orchestrator.errors import (
     BurstError,
+    NotComfyUI,
     NotOnServer,
     PromptRejected,
     ServerBusy,
@@ -242,7 +243,6 @@ def test_kinds_of_failure(raised: Exception, may_have_arrived: bool) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (200, "<html><title>Sign in</title>", ["200", "<html><title>Sign in"]),
         (200, '{"queue_running": [], "queue_pen', ["not whole JSON"]),
         (200, "[" * 100_000, ["not whole JSON"]),
         (200, "null", ["expected a mapping, got nothing"]),
@@ -254,7 +254,6 @@ def test_kinds_of_failure(raised: Exception, may_have_arrived: bool) -> None:
             ["queue_running[0]: expected a list of at least length"],
         ),
         (200, '{"queue_running": [[1, 7]], "queue_pending": []}', ["queue_running[0][1]: expected text, got a whole"]),
-        (404, "404: Not Found", ["404", "check the address"]),
         (401, "", ["401", "--header"]),
         (302, "", ["https://login.test/in", "use that address"]),
         (201, "{}", ["201"]),
@@ -296,10 +295,43 @@ def test_a_page_in_place_of_an_empty_answer_deletes_nothing() -> None:
         ComfyUI(URL).delete_from_queue(["x"])
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "advice"),
+    [
+        (200, "<html><title>Sign in</title>", "check that a ComfyUI is at this address"),
+        (200, "Ollama is running", "check that a ComfyUI is at this address"),
+        (404, "404: Not Found", "check that a ComfyUI is at this address"),
+        (404, '{"detail": "Not Found"}', "check that a ComfyUI is at this address"),
+        (400, "<html>The plain HTTP request was sent to HTTPS port", "try https://comfy.test:8188"),
+    ],
+)
+@responses.activate
+def test_what_no_comfyui_answers_is_another_program(status: int, body: str, advice: str) -> None:
+    for base in ("/api", ""):
+        responses.add("GET", f"{URL}{base}/queue", body=body, status=status)
+    with pytest.raises(NotComfyUI) as caught:
+        ComfyUI(URL).queue()
+    assert str(caught.value) == f"{URL}: GET /queue answered {status} ({body}): no ComfyUI answers so; {advice}"
+
+
+@pytest.mark.parametrize("known", ["/api", ""])
+@responses.activate
+def test_a_server_that_was_a_comfyui_before_is_not_another_program(known: str) -> None:
+    """Whatever it answers then, such as a page while a proxy before it starts again."""
+    if not known:
+        responses.add("GET", f"{URL}/api/prompt", status=404)
+    responses.add("GET", f"{URL}{known}/prompt", json=INFO)
+    responses.add("GET", f"{URL}{known}/queue", body="<html>")
+    client = ComfyUI(URL)
+    client.queue_remaining()
+    with pytest.raises(UnexpectedAnswer):
+        client.queue()
+
+
 def test_a_server_s_words_cannot_drive_the_terminal() -> None:
     with Loopback(lambda request: request.reply(404, b"\x1b[2Jgone\x07")) as server:
         client = ComfyUI(server.url)
-        with client, pytest.raises(UnexpectedAnswer) as caught:
+        with client, pytest.raises(NotComfyUI) as caught:
             client.queue()
     assert str(caught.value).isprintable()
     assert "gone" in str(caught.value)
@@ -350,6 +382,15 @@ def test_a_server_that_refuses_us_is_not_asked_elsewhere() -> None:
     ("typed", "expected"),
     [
         ("127.0.0.1:8188", "http://127.0.0.1:8188"),
+        ("127.0.0.1", "http://127.0.0.1:8188"),
+        ("localhost/", "http://localhost:8188"),
+        ("gpu.lan", "http://gpu.lan:8188"),
+        ("[::1]", "http://[::1]:8188"),
+        ("gpu.lan:80", "http://gpu.lan:80"),
+        ("http://127.0.0.1", "http://127.0.0.1"),
+        ("https://gpu.lan", "https://gpu.lan"),
+        ("gpu.lan/comfy", "http://gpu.lan/comfy"),
+        ("user:word@gpu.lan", "http://gpu.lan"),
         (" https://host/prefix/ ", "https://host/prefix"),
         ("http://user:p%40ss@host:1/x", "http://host:1/x"),
         ("http://[::1]:8188/", "http://[::1]:8188"),

@@ -60,25 +60,6 @@ def test_a_queue_that_stays_full_ends_with_the_time_and_is_said(
     check_next_run(project, sandbox)
 
 
-# What is no answer of ComfyUI.
-
-
-@pytest.mark.parametrize(("status", "words"), [(200, "not whole JSON"), (404, "not an answer of ComfyUI")])
-def test_pages_for_everything(
-    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, burst: Burst, status: int, words: str
-) -> None:
-    project = make_project(server=proxy.url)
-    proxy.answer("", page(status))
-    report = burst(project)
-    assert report.exit_code == 75
-    assert report.reason is not None
-    assert f"{proxy.url}: GET /queue answered {status} (<html><h1>Bad luck</h1></html>): " in report.reason
-    assert words in report.reason
-    check_untouched(project)
-    proxy.heal()
-    check_next_run(project, sandbox)
-
-
 # What a person must change.
 
 
