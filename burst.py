@@ -19,6 +19,7 @@ _COMMANDS = (
     "run",
     "generate",
     "status",
+    "log",
     "retry",
     "reset",
     "cancel",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.batches.report_html import write_report
     from orchestrator.batches.sidecars import read_reproduction
     from orchestrator.batches.spec import BatchSpec
+    from orchestrator.burst_history import read_history
     from orchestrator.cancellation import cancel
     from orchestrator.comfyui import ComfyUI
     from orchestrator.cycle.report import BurstReport
@@ -38,6 +39,7 @@ __all__ = [
     "generate",
     "list_batches",
     "read_batch",
+    "read_history",
     "read_reproduction",
     "read_status",
     "retry",
@@ -53,6 +55,7 @@ _HOMES = {
     "batches.batch_status": ("list_batches", "read_batch"),
     "batches.report_html": ("write_report",),
     "batches.sidecars": ("read_reproduction",),
+    "burst_history": ("read_history",),
     "cancellation": ("cancel",),
     "comfyui": ("ComfyUI",),
     "generation": ("generate",),

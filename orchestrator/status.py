@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from orchestrator.batches.batch_status import BatchView, check_code_of, view_of, views_of
 from orchestrator.clock import Clock
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit
 from orchestrator.cycle.set_aside import SetAside, next_step, usable, waiting_for
 from orchestrator.formatting import in_lines, spoken_seconds
+from orchestrator.log_lines import local_time
 from orchestrator.servers import canonical_name, other_host
 from orchestrator.statistics import Statistics, statistics_of
 from orchestrator.time_left import pace_of, seconds_left
 from orchestrator.waiting import waiting_notes
-from state.burst_record import BurstRecord
+from state.burst_record import BurstRecord, runs_of
 from state.counts import Counts
 from state.holder import Holder
-from state.item import DUE, Item, Status
+from state.item import DUE, Item, Status, UtcTime
 from state.open_store import open_store
 from state.store import Follower, Store
 
@@ -64,6 +69,10 @@ class StatusReport:
     set_aside: tuple[SetAside, ...] = ()
     """Recipes that the last burst could not use, and the items that wait for them."""
     changed_workflows: tuple[ChangedWorkflow, ...] = ()
+    errors_in_a_row: int = 0
+    """How many of the last runs were ended by an error, one after the other."""
+    last_item_ended_at: datetime | None = None
+    """When an item was last completed, or the last burst ended in which one failed."""
 
     @property
     def total(self) -> int:
@@ -101,6 +110,8 @@ class StatusReport:
             "submitted_to": dict(self.submitted_to),
             "running": self.holders[0].describe() if self.holders else None,
             "last_burst": self._last(),
+            "errors_in_a_row": self.errors_in_a_row,
+            "last_item_ended_at": self.last_item_ended_at.isoformat() if self.last_item_ended_at else None,
             "watchdog_limit_seconds": self.watchdog.seconds if self.watchdog else None,
             "watchdog_kills": self.watchdog.kills if self.watchdog else 0,
             "seconds_per_item": self.seconds_per_item,
@@ -154,6 +165,10 @@ class StatusReport:
             return [f"The last burst was killed: {who.describe()}, last alive {last_alive:%H:%M:%S} UTC"]
         if self.last_burst is not None:
             last = self.last_burst
+            if last.is_failure:
+                row = f", {self.errors_in_a_row} runs in a row" if self.errors_in_a_row > 1 else ""
+                why = last.reason or "no reason is recorded"
+                return [f"The last run failed ({last.ended}{row}) at {local_time(last.ended_at)}: {why}"]
             took = spoken_seconds(last.seconds)
             return [f"The last burst ({last.ended}): {last.completed} completed in {took}"]
         return []
@@ -170,18 +185,28 @@ class StatusReport:
             left += f", about {spoken_seconds(self.seconds_left)}"
         if self.holders or (self.is_stuck and not self.set_aside):
             return f"{left}."
-        return f"{left}. Next: {next_step(self.set_aside) if self.is_stuck else 'burst run'}"
+        if self.is_stuck:
+            return f"{left}. Next: {next_step(self.set_aside)}"
+        is_failed = self.killed is None and self.last_burst is not None and self.last_burst.is_failure
+        return f"{left}. Next: {'burst doctor finds the cause; then burst run' if is_failed else 'burst run'}"
 
     def _last(self) -> dict[str, Any] | None:
         if self.killed is not None:
             killed = self.killed
-            return {"burst": killed.burst, "ended": "killed", "at": killed.ended_at.isoformat(), "size": killed.size}
+            return {
+                "burst": killed.burst,
+                "ended": "killed",
+                "reason": None,
+                "at": killed.ended_at.isoformat(),
+                "size": killed.size,
+            }
         if self.last_burst is None:
             return None
         last = self.last_burst
         return {
             "burst": last.burst,
             "ended": last.ended,
+            "reason": last.reason,
             "at": last.ended_at.isoformat(),
             "size": last.size,
             "completed": last.completed,
@@ -232,7 +257,26 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
         figures=statistics_of(store, seconds_per_item=pace) if stats else None,
         set_aside=set_aside,
         changed_workflows=_changed_workflows(store),
+        errors_in_a_row=_errors_in_a_row(known),
+        last_item_ended_at=_last_item_ended_at(store, records),
     )
+
+
+class _Completed(msgspec.Struct):
+    """The field of an item's record that tells when it was completed."""
+
+    completed_at: UtcTime | None = None
+
+
+def _last_item_ended_at(store: Store, records: Sequence[BurstRecord]) -> datetime | None:
+    moments = [part.completed_at for _, part in store.parts(_Completed) if part.completed_at is not None]
+    moments += [record.ended_at for record in records if record.failed]
+    return max(moments, default=None)
+
+
+def _errors_in_a_row(records: Sequence[BurstRecord]) -> int:
+    last_bursts = (bursts[-1] for bursts in reversed(runs_of(records)))
+    return sum(1 for _ in itertools.takewhile(lambda last: last.is_failure, last_bursts))
 
 
 def _changed_workflows(store: Store) -> tuple[ChangedWorkflow, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from datetime import datetime, timedelta
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -53,10 +54,33 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Where it ran."""
     set_aside: tuple[SetAsideRecord, ...] = ()
 
+    @property
+    def run_started_at(self) -> datetime | None:
+        """When its process began; None in old records."""
+        return None if self.alive_seconds is None else self.ended_at - timedelta(seconds=self.alive_seconds)
+
+    @property
+    def is_failure(self) -> bool:
+        """An error ended it."""
+        return self.ended in ("error", "crashed")
+
     def describe(self) -> str:
         """Which burst it was, for messages."""
         where = f" on {self.host}" if self.host is not None else ""
         return f"burst {self.burst}{where}, started {self.started_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def runs_of(records: Iterable[BurstRecord]) -> list[list[BurstRecord]]:
+    """The bursts of each run (one process), oldest first: those in a row whose process began at the same time."""
+    runs: list[list[BurstRecord]] = []
+    began = None
+    for record in records:
+        before, began = began, record.run_started_at
+        if before is not None and began is not None and abs(began - before) < timedelta(seconds=1):
+            runs[-1].append(record)
+        else:
+            runs.append([record])
+    return runs
 
 
 MEMORY_RECORDS = 500

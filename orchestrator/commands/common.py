@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -56,22 +55,6 @@ state_option = click.option(
     help="The state file (or BURST_STATE).",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of words.")
-
-
-def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What goes to terminal and log; the command gets a `RunOutput` as `output`."""
-
-    @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and the report.")
-    @click.option("-v", "--verbose", is_flag=True, help="Log each submission, look-up and wait too.")
-    @click.option("--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Append all lines to FILE.")
-    @functools.wraps(command)
-    def with_output(*, quiet: bool, verbose: bool, log_file: Path | None, as_json: bool, **options: Any) -> Any:
-        from orchestrator.commands.output import RunOutput
-
-        with RunOutput(as_json=as_json, quiet=quiet, verbose=verbose, log_file=log_file) as output:
-            return command(output=output, as_json=as_json, **options)
-
-    return with_output
 
 
 def parse_headers(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from orchestrator.commands.common import json_option, log_options, overrides, size_or_auto, state_option, tool_options
+from orchestrator.commands.common import json_option, overrides, size_or_auto, state_option, tool_options
+from orchestrator.commands.output import RunOutput, log_options
 from orchestrator.commands.signals import until_signalled
 from orchestrator.errors import UsageError
-
-if TYPE_CHECKING:
-    from orchestrator.commands.output import RunOutput
 
 
 def _batch_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | str | None:

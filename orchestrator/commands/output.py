@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
 from orchestrator.commands.common import Report, print_json
-from orchestrator.cycle.progress import Bar, Both, Generating, Lines, Silent
 from orchestrator.errors import BurstError, UsageError
 from orchestrator.formatting import one_line
-from orchestrator.log_lines import LogFile, for_stream, is_terminal
+
+if TYPE_CHECKING:
+    from orchestrator.cycle.progress import Silent
 
 _LOGGERS = ("burst", "orchestrator", "state")
+
+
+def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What goes to terminal and log; the command gets a `RunOutput` as `output`."""
+
+    @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and the report.")
+    @click.option("-v", "--verbose", is_flag=True, help="Log each submission, look-up and wait too.")
+    @click.option("--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Append all lines to FILE.")
+    @functools.wraps(command)
+    def with_output(*, quiet: bool, verbose: bool, log_file: Path | None, as_json: bool, **options: Any) -> Any:
+        with RunOutput(as_json=as_json, quiet=quiet, verbose=verbose, log_file=log_file) as output:
+            return command(output=output, as_json=as_json, **options)
+
+    return with_output
 
 
 class RunOutput:
@@ -28,6 +45,8 @@ class RunOutput:
     def __init__(self, *, as_json: bool, quiet: bool, verbose: bool, log_file: Path | None) -> None:
         if quiet and verbose:
             raise UsageError("choose one: --quiet or --verbose")
+        from orchestrator.log_lines import LogFile
+
         self._as_json = as_json
         self._quiet = quiet
         self._verbose = verbose
@@ -55,16 +74,22 @@ class RunOutput:
 
     def progress(self) -> Silent:
         """The display of a run: a bar on a terminal, plain lines elsewhere."""
+        from orchestrator.cycle.progress import Bar, Both, Lines
+
         if not self._has_bar:
             return Lines(self._line)
         return Bar(sys.stderr) if self._file is None else Both(Bar(sys.stderr), Lines(self._file.add))
 
     def generating(self, *, batch: str, total: int) -> Silent:
         """The display of `generate`."""
+        from orchestrator.cycle.progress import Generating
+
         return Generating(self._line, batch=batch, total=total)
 
     def show(self, report: Report) -> None:
         """Print it; on return it has left this process."""
+        from orchestrator.log_lines import for_stream
+
         text = report.as_text()
         if self._file is not None:
             self._file.add(text)
@@ -75,10 +100,14 @@ class RunOutput:
 
     @property
     def _has_bar(self) -> bool:
+        from orchestrator.log_lines import is_terminal
+
         return is_terminal(sys.stderr) and is_terminal(sys.stdout) and not (self._quiet or self._verbose)
 
     def _line(self, text: str) -> None:
         """A line of progress."""
+        from orchestrator.log_lines import for_stream
+
         if self._file is not None:
             self._file.add(text)
         if not self._quiet:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 
 from orchestrator.commands.common import (
     json_option,
-    log_options,
     overrides,
     print_error,
     show,
@@ -18,11 +17,9 @@ from orchestrator.commands.common import (
     state_option,
     tool_options,
 )
+from orchestrator.commands.output import RunOutput, log_options
 from orchestrator.commands.signals import until_signalled
 from orchestrator.errors import UsageError
-
-if TYPE_CHECKING:
-    from orchestrator.commands.output import RunOutput
 
 
 @click.command(short_help="Run one burst of N items.")

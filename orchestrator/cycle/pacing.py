@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from datetime import timedelta
 
 import msgspec
 
-from state.burst_record import BurstRecord
+from state.burst_record import BurstRecord, runs_of
 
 DEFAULT_SIZE = 15
 LADDER = (1, 5, 15)
@@ -131,18 +130,14 @@ class _Life(msgspec.Struct, frozen=True):
 
 
 def _lives(records: Sequence[BurstRecord]) -> list[_Life]:
-    """The runs of these bursts: bursts of one run have the same start, and the last one has the run's end."""
-    lives: list[_Life] = []
-    began = None
-    for record in records:
-        before, began = began, None
-        if record.alive_seconds is not None:
-            began = record.ended_at - timedelta(seconds=record.alive_seconds)
-        if before is not None and began is not None and abs(began - before) < timedelta(seconds=1):
-            lives.pop()
-        killed = record.ended == "killed" or (record.ended == "stopped" and record.signal == "SIGTERM")
-        lives.append(_Life(record.seconds if record.alive_seconds is None else record.alive_seconds, killed))
-    return lives
+    """The runs of these bursts; the last burst of a run has the run's end."""
+    return [
+        _Life(
+            last.seconds if last.alive_seconds is None else last.alive_seconds,
+            last.ended == "killed" or (last.ended == "stopped" and last.signal == "SIGTERM"),
+        )
+        for *_, last in runs_of(records)
+    ]
 
 
 class Strain(msgspec.Struct, frozen=True):

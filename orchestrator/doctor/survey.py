@@ -8,20 +8,12 @@ from pathlib import Path
 
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError
+from orchestrator.failures import Failures, failures_by_kind
 from orchestrator.servers import canonical_name
 from orchestrator.status import StatusReport, status_of
 from state.item import Item, Status
 from state.open_store import open_store
 from state.store import Store
-
-
-@dataclass(frozen=True)
-class Failures:
-    """The failed items of one kind."""
-
-    count: int
-    example: str
-    message: str
 
 
 @dataclass
@@ -70,7 +62,7 @@ def _survey(store: Store) -> Survey:
     due: dict[tuple[str | None, str | None], DueItems] = {}
     servers: Counter[str] = Counter()
     prompt_ids: set[str] = set()
-    failures: dict[str, Failures] = {}
+    failed: list[Item] = []
     sizes: list[int] = []
     pending: list[Item] = []
     for item in store.items():
@@ -87,7 +79,7 @@ def _survey(store: Store) -> Survey:
             case Status.COMPLETED if item.outputs:
                 sizes.append(sum(output.bytes for output in item.outputs))
             case Status.FAILED:
-                _count_failure(failures, item)
+                failed.append(item)
     backlog = store.backlog()
     return Survey(
         status=status_of(store),
@@ -96,7 +88,7 @@ def _survey(store: Store) -> Survey:
         pending=tuple(pending),
         servers=servers,
         prompt_ids=frozenset(prompt_ids),
-        failures=failures,
+        failures=failures_by_kind(failed),
         bytes_per_item=sum(sizes) / len(sizes) if sizes else None,
         journal_lines=backlog.checkpoints,
         torn_bytes=backlog.torn_bytes,
@@ -109,12 +101,3 @@ def _count_due(due: dict[tuple[str | None, str | None], DueItems], item: Item) -
     group = due.setdefault(made_with, DueItems(item, 0, frozenset(item.uploads)))
     group.count += 1
     return group
-
-
-def _count_failure(failures: dict[str, Failures], item: Item) -> None:
-    kind = item.error.kind if item.error else "unknown"
-    message = item.error.message if item.error else "no reason is recorded"
-    before = failures.get(kind)
-    failures[kind] = (
-        Failures(1, item.key, message) if before is None else Failures(before.count + 1, before.example, before.message)
-    )

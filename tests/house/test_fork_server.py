@@ -14,6 +14,8 @@ from support.launch import __file__ as LAUNCHER
 from support.projects import ROOT, Ended, Process
 from support.waiting import wait_until
 
+from orchestrator.log_lines import without_time
+
 KILLED = (LAUNCHER, "--kill", "before:state.json.store:JsonStore.add", "--", "init", "prompts")
 SANDBOX = ("-m", "burst", "sandbox", "--json", "--port", "0")
 
@@ -44,8 +46,8 @@ def is_forked(running: Process) -> bool:
 
 
 def seen(home: Path, ended: Ended) -> tuple[object, ...]:
-    """With the files that it left."""
-    texts = [text.replace(str(home), "HOME") for text in (ended.out, ended.err)]
+    """With the files that it left, and without the times of log lines."""
+    texts = [without_time(text.replace(str(home), "HOME")) for text in (ended.out, ended.err)]
     return ended.code, *texts, sorted(path.relative_to(home) for path in home.rglob("*"))
 
 

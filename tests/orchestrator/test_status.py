@@ -14,9 +14,10 @@ import pytest
 from support.leases import at_work, begin
 
 from orchestrator.clock import Clock
+from orchestrator.log_lines import local_time
 from orchestrator.status import read_status, watch_batch, watch_status
 from state.batch import BatchRecord
-from state.burst_record import BurstRecord
+from state.burst_record import BurstRecord, Ending
 from state.change import Change
 from state.holder import Holder
 from state.item import ErrorRecord, Item, OutputRecord, Status
@@ -162,6 +163,60 @@ def test_the_watchdogs_limit_counts_a_kill_that_no_burst_has_recorded_yet_and_co
         assert "killed here after about 1 min 0 s (seen 2 times); they now end by 54.0 s" in report.as_text()
         # What the next burst notes before it removes holder.json.
         log.append(holder.killed_record(holder.started_at + timedelta(seconds=60)))
+
+
+def ended_burst(name: str, *, minute: int, ended: Ending, reason: str | None = None, failed: int = 0) -> BurstRecord:
+    """A run of one burst that took a minute."""
+    at = MOMENT + timedelta(minutes=minute)
+    return BurstRecord(
+        burst=name,
+        started_at=at - timedelta(minutes=1),
+        ended_at=at,
+        ended=ended,
+        size=15,
+        seconds=60,
+        alive_seconds=60,
+        reason=reason,
+        failed=failed,
+    )
+
+
+def test_why_the_last_run_failed_when_and_what_to_type(state: Path) -> None:
+    log = parts_of(state).bursts
+    fresh = read_status(state).as_json()
+    assert (fresh["last_burst"], fresh["errors_in_a_row"], fresh["last_item_ended_at"]) == (None, 0, None)
+    log.append(ended_burst("b1", minute=1, ended="error", reason="the disk is full"))
+    log.append(ended_burst("b2", minute=3, ended="done", failed=1))
+    assert "failed (" not in read_status(state).as_text()
+    assert read_status(state).as_json()["errors_in_a_row"] == 0
+    log.append(ended_burst("b3", minute=5, ended="error", reason="http://gpu1: Connection refused"))
+    one = read_status(state).as_text()
+    assert f"The last run failed (error) at {local_time(MOMENT + timedelta(minutes=5))}: http://gpu1: Conn" in one
+    log.append(ended_burst("b4", minute=7, ended="error", reason="http://gpu1: no route"))
+    report = read_status(state)
+    when = local_time(MOMENT + timedelta(minutes=7))
+    assert f"The last run failed (error, 2 runs in a row) at {when}: http://gpu1: no route" in report.as_text()
+    assert report.as_text().endswith("3 left. Next: burst doctor finds the cause; then burst run")
+    document = report.as_json()
+    assert (document["last_burst"]["reason"], document["errors_in_a_row"]) == ("http://gpu1: no route", 2)
+    assert document["last_item_ended_at"] == (MOMENT + timedelta(minutes=3)).isoformat()
+
+
+def test_bursts_of_one_run_that_failed_are_one_error(state: Path) -> None:
+    log = parts_of(state).bursts
+    for number, ended in enumerate(("done", "done", "error"), start=1):
+        record = ended_burst(f"b{number}", minute=number, ended=ended, reason="no answer")  # type: ignore[arg-type]
+        log.append(msgspec.structs.replace(record, alive_seconds=60.0 * number))
+    assert read_status(state).as_json()["errors_in_a_row"] == 1
+
+
+def test_when_an_item_last_ended_is_the_latest_of_all(state: Path) -> None:
+    store = add_batch(state, "b1", 2)
+    for number, minutes in enumerate((9, 4)):
+        complete(store, f"b1/{number}", at=MOMENT + timedelta(minutes=minutes), seconds=1.0, names=("a.png",))
+    store.close()
+    parts_of(state).bursts.append(ended_burst("b1", minute=5, ended="done", failed=1))
+    assert read_status(state).last_item_ended_at == MOMENT + timedelta(minutes=9)
 
 
 def test_what_is_left_is_estimated_from_the_bursts_that_completed_any(state: Path) -> None:
