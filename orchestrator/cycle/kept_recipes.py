@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-import msgspec
-
 import templates
 from orchestrator.errors import RecipeUnusable, TemplateError
 from orchestrator.formatting import counted
@@ -21,18 +19,6 @@ from state.store import Store
 _SHOWN_WORKFLOWS = 3
 
 
-class _Made(msgspec.Struct):
-    """The fields of an item's record that its recipe is read from."""
-
-    status: Status
-    recipe: str | None = None
-
-
-def recipes_in_use(store: Store, *statuses: Status) -> Iterator[str | None]:
-    """The recipe of each item with one of these statuses; None for an item that takes the default."""
-    return (one.recipe for _, one in store.parts(_Made) if one.status in statuses)
-
-
 def check_default(preparation: Preparation, store: Store, overrides: Overrides) -> None:
     """Find a bad template before anything is sent.
 
@@ -42,7 +28,7 @@ def check_default(preparation: Preparation, store: Store, overrides: Overrides) 
         preparation.default()
     except TemplateError:
         is_named = overrides.template is not None or overrides.bindings
-        if is_named or any(recipe_id is None for recipe_id in recipes_in_use(store, Status.PENDING)):
+        if is_named or None in store.recipe_counts(Status.PENDING):
             raise
 
 
@@ -52,9 +38,9 @@ def contradiction(store: Store, recipes: Recipes, settings: Settings, overrides:
     keeping: Counter[str] = Counter()
     if any((overrides.template, overrides.bindings, overrides.output_dir, overrides.servers)):
         check = _Contradictions(recipes, settings, overrides)
-        for recipe_id, count in Counter(
-            recipe_id for recipe_id in recipes_in_use(store, Status.PENDING) if recipe_id is not None
-        ).items():
+        for recipe_id, count in store.recipe_counts(Status.PENDING).items():
+            if recipe_id is None:
+                continue
             try:
                 recipe = recipes.recipe(recipe_id)
                 found = list(check.of(recipe))

@@ -16,7 +16,6 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.context import Options, WorkerContext
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.downloads import DOWNLOADS_AT_ONCE
-from orchestrator.cycle.kept_recipes import recipes_in_use
 from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.thread_pool import ThreadPool
 from orchestrator.cycle.uploads import UPLOADS_AT_ONCE
@@ -85,7 +84,7 @@ class WorkerPool:
     def open(self, *, abandon: str | None = None) -> None:
         """Open the workers. `abandon`: a server whose items are given up first. Errors: SettingsError, StateError."""
         if self._shared.preparation.has_named_servers():
-            self._add_servers(recipes_in_use(self._shared.store, Status.PENDING, Status.SUBMITTED))
+            self._add_servers(self._shared.store.recipe_counts(Status.PENDING, Status.SUBMITTED))
         given_up = self._abandon(abandon) if abandon is not None else 0
         left = self._left_on(self._settings.servers)
         for name, count in left.elsewhere.items():

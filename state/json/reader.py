@@ -46,6 +46,8 @@ class JsonReader(JsonParts):
         self._stamp: Stamp | None = None
         self._edited = False
         self._unsettled = False
+        self._is_open = False
+        """What is read before that is no news."""
         self._changed: dict[str, int] = {}
         """Keys that others changed, by the number of their last change, latest last."""
         self._mark = 0
@@ -109,6 +111,10 @@ class JsonReader(JsonParts):
     def counts_by_batch(self) -> dict[str, Counts]:
         with self._mutex:
             return {batch: Counts(self._records.counts_of(batch)) for batch in self._records.batches}
+
+    def recipe_counts(self, *statuses: Status) -> dict[str | None, int]:
+        with self._mutex:
+            return self._records.recipe_counts(statuses)
 
     def batch_figures(self, batch: str, *, without: Iterable[str] = ()) -> BatchFigures:
         with self._mutex:
@@ -224,7 +230,8 @@ class JsonReader(JsonParts):
             lines = lines[handed_over[-1] + 1 :]
         done = replay(records, lines, edited=edited)
         self._report(done.notes)
-        self._add_news(self._records.differences(records))
+        if self._is_open:
+            self._add_news(self._records.differences(records))
         self._records, self._digest, self._stamp, self._edited = records, found, stamp, edited
         self._unsettled = bool(done.keys)
 

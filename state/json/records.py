@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import takewhile
 
 import msgspec
@@ -33,6 +33,8 @@ class Records:
         self._pending = {priority: Pending() for priority in PRIORITIES}
         self.batches: dict[str, dict[str, None]] = {}
         """By batch, the keys of its items; a batch without items is not in it."""
+        self._recipes: Counter[tuple[Status, str]] = Counter()
+        """How many records of each status name each recipe."""
         self._tallies: dict[str, BatchTally] = {}
         """Tallies of the batches that were queried."""
         self._one_line_each = True
@@ -45,10 +47,11 @@ class Records:
         statuses: dict[str, Status],
         orders: dict[str, Order],
         batches: dict[str, dict[str, None]],
+        recipes: Counter[tuple[Status, str]],
     ) -> Records:
         """Build from whole dictionaries, which are taken over. `orders` holds only those other than `PLAIN`."""
         records = cls()
-        records.batches = batches
+        records.batches, records._recipes = batches, recipes
         records.raws, records.statuses, records._orders = dict(raws), statuses, orders
         records._one_line_each = False
         records.counts.update(Counter(statuses.values()))
@@ -94,6 +97,8 @@ class Records:
             else:
                 self._pending[order.priority].add(self._places[key], order.rank)
         self.counts[record.status] += 1
+        if record.recipe is not None:
+            self._recipes[record.status, record.recipe] += 1
         self.raws[key] = raw
         self.statuses[key] = record.status
 
@@ -144,6 +149,16 @@ class Records:
             return tally.counts
         return Counter(self.statuses[key] for key in self.batches.get(batch, ()))
 
+    def recipe_counts(self, statuses: Collection[Status]) -> dict[str | None, int]:
+        """See `state.store.Store`."""
+        found: Counter[str | None] = Counter()
+        for (status, recipe), count in self._recipes.items():
+            if status in statuses and count:
+                found[recipe] += count
+        if others := sum(self.counts[status] for status in statuses) - found.total():
+            found[None] = others
+        return dict(found)
+
     def tally(self, batch: str) -> BatchTally:
         """The tally of a batch: computed from its records at the first call, then kept up to date."""
         tally = self._tallies.get(batch)
@@ -176,6 +191,8 @@ class Records:
     def _unindex(self, key: str, status: Status) -> None:
         """Remove this record from the counts and from the due items."""
         self.counts[status] -= 1
+        if self._recipes and (recipe := decode_counted(self.raws[key]).recipe) is not None:
+            self._recipes[status, recipe] -= 1
         order = self._orders.pop(key, PLAIN)
         if status is not Status.PENDING:
             return

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -63,6 +64,7 @@ def read_records(path: Path, data: bytes, raws: Mapping[str, Raw], *, by_hand: b
     statuses: dict[str, Status] = {}
     orders: dict[str, Order] = {}
     batches: dict[str, dict[str, None]] = {}
+    recipes: Counter[tuple[Status, str]] = Counter()
     problems = []
     for key, raw in raws.items():
         try:
@@ -75,12 +77,14 @@ def read_records(path: Path, data: bytes, raws: Mapping[str, Raw], *, by_hand: b
             orders[key] = order
         if record.batch is not None:
             batches.setdefault(record.batch, {})[key] = None
+        if record.recipe is not None:
+            recipes[record.status, record.recipe] += 1
     if problems:
         more = f" (and {len(problems) - _SHOWN_ERRORS} more)" if len(problems) > _SHOWN_ERRORS else ""
         raise StateError(
             path, "; ".join(problems[:_SHOWN_ERRORS]) + f"{more}. Fix it and run again. Nothing was changed."
         )
-    return Records.of(raws, statuses, orders, batches)
+    return Records.of(raws, statuses, orders, batches, recipes)
 
 
 def _why_unreadable(data: bytes, error: Exception) -> str:

@@ -76,7 +76,7 @@ class JsonStore(JsonReader):
             with store._lock:
                 store._place_snapshot()
         store._load()
-        store._changed.clear()
+        store._is_open = True
         return store
 
     def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:

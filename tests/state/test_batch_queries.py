@@ -61,6 +61,8 @@ def check(store: JsonStore) -> None:
     items = list(store.items())
     due = [item.key for item in store.due(len(items) + 1)]
     there = {item.batch for item in items} - {None}
+    for statuses in ((Status.PENDING,), (Status.PENDING, Status.SUBMITTED), tuple(Status)):
+        assert store.recipe_counts(*statuses) == Counter(item.recipe for item in items if item.status in statuses)
     assert store.counts_by_batch() == {batch: Counts.of(one for one in items if one.batch == batch) for batch in there}
     for batch in ("b1", "b2", "b3", "nobody's"):
         own = [item for item in items if item.batch == batch]
@@ -70,6 +72,10 @@ def check(store: JsonStore) -> None:
         assert {item.key for item in store.items(Status.PENDING, batch=batch)} == {
             item.key for item in own if item.status is Status.PENDING
         }
+        first = [key for key in due if store.get(key).priority == "urgent"]
+        mine = [key for key in due if store.get(key).batch == batch and key not in first]
+        assert [item.key for item in store.due(len(items) + 1, batch=batch)] == first + mine
+        assert store.due_count(batch=batch) == len(first + mine)
         assert figures.counts == store.counts(batch=batch) == Counts.of(own)
         assert figures.due_up_to == max((due.index(item.key) + 1 for item in own if item.key in due), default=0)
         assert set(figures.recipes) == {item.recipe for item in own}
