@@ -73,7 +73,9 @@ def read_records(path: Path, data: bytes, raws: Mapping[str, Raw], *, by_hand: b
             problems.append(_describe(data, key, error))
             continue
         statuses[key] = record.status
-        if (order := order_of(record)) is not PLAIN:
+        # Nearly no record has any of these, and a call for each would be noticed.
+        has_own = record.priority != "normal" or record.rank or record.uploads
+        if has_own and (order := order_of(record)) is not PLAIN:
             orders[key] = order
         if record.batch is not None:
             batches.setdefault(record.batch, {})[key] = None
