@@ -161,7 +161,7 @@ class Store(StateParts, Protocol):
         """The same for every batch that has items."""
 
     def recipe_counts(self, *statuses: Status) -> dict[str | None, int]:
-        """How many items with these statuses have each recipe; None: without one. Those that no item has are left out."""
+        """How many items with these statuses have each recipe; None: without one."""
 
     def batch_figures(self, batch: str, *, without: Iterable[str] = ()) -> BatchFigures:
         """Figures about the items of a batch; all zero if it has none. `without`: keys that `due_up_to` omits."""

@@ -60,7 +60,7 @@ def test_pending_keys_come_in_the_order_of_a_plain_look(
     known = {f"k{number}": record for number, record in enumerate(loaded * repeated)}
     orders = {key: order for key, record in known.items() if (order := order_of(record)) is not PLAIN}
     statuses = {key: record.status for key, record in known.items()}
-    records = Records.of(dict.fromkeys(known, RECORD), statuses, orders, {})
+    records = Records.of(dict.fromkeys(known, RECORD), statuses, orders, {}, Counter())
     for number, record in [(0, Record(status=PENDING)), *steps]:
         key = f"k{number}"
         if record is None:
