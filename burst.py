@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import io
 import logging
+import os
 import sys
 from typing import Any, NoReturn
 
 import click
 
-from orchestrator.commands.common import print_error, print_json
-from orchestrator.errors import EXIT_SIGINT, BurstError
+from orchestrator.commands import terminal
+from orchestrator.commands.common import print_error, print_json_error
+from orchestrator.errors import EXIT_SIGINT, BurstError, Crashed
 from orchestrator.formatting import one_line
 
 _COMMANDS = (
@@ -48,7 +49,7 @@ class OneLine(logging.Formatter):
 
 
 class BurstGroup(click.Group):
-    """Turns every BurstError into one message and its exit code; loads a command when it is called."""
+    """Turns every error into one message and its exit code; loads a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -62,31 +63,43 @@ class BurstGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta["as_json"] = "--json" in args
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            _print_usage_error(ctx, error)
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BurstError as error:
-            _fail(error, as_json=ctx.meta["as_json"])
         except click.UsageError as error:
-            if ctx.meta["as_json"]:
-                _print_error("UsageError", error.format_message(), error.exit_code)
+            _print_usage_error(ctx, error)
             raise
-        except KeyboardInterrupt:
-            # Before a run has handlers of its own, and in every other command; click would make it a 1.
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except (KeyboardInterrupt, click.Abort):
+            # Before a run has handlers of its own, in every other command, and at a question; click would make it a 1.
+            if ctx.meta["as_json"]:
+                print_json_error("Interrupted", "interrupted", EXIT_SIGINT)
             sys.exit(EXIT_SIGINT)
+        except Exception as error:  # noqa: BLE001 — said in one message, whatever it is
+            from orchestrator.crashes import as_burst_error
+
+            _fail(as_burst_error(error), as_json=ctx.meta["as_json"])
 
 
 def _fail(error: BurstError, *, as_json: bool) -> NoReturn:
     if as_json:
-        _print_error(type(error).__name__, str(error), error.exit_code)
+        print_json_error(type(error).__name__, str(error), error.exit_code)
+    if isinstance(error, Crashed) and os.environ.get("BURST_TRACEBACK"):
+        click.echo(error.traceback, err=True, nl=False)
     print_error(str(error))
     sys.exit(error.exit_code)
 
 
-def _print_error(kind: str, message: str, exit_code: int) -> None:
-    print_json({"schema": "burst.error/1", "error": {"kind": kind, "message": message}, "exit_code": exit_code})
+def _print_usage_error(ctx: click.Context, error: click.UsageError) -> None:
+    if ctx.meta["as_json"]:
+        print_json_error("UsageError", error.format_message(), error.exit_code)
 
 
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -112,9 +125,7 @@ def cli() -> None:
 
 def main() -> None:
     """The `burst` command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    terminal.guard()
     cli(prog_name="burst")
 
 

@@ -29,7 +29,8 @@ BurstError
 │       └── StateVersionError a format version that this burst does not know
 ├── RecipeUnusable            what items are made with cannot be read: they stay pending, nobody is charged
 ├── TemplateRejected          a server refuses the workflow itself: as above, unless another server takes it
-└── StaleChange               the item's status is no longer what the change expected: read again
+├── StaleChange               the item's status is no longer what the change expected: read again
+└── Crashed                   an exception that burst did not expect; every item keeps its place
 """
 
 from __future__ import annotations
@@ -47,8 +48,11 @@ EXIT_CONFIGURATION = 2
 """Usage, configuration, state file, disk: a person must change something."""
 EXIT_NOTHING_LEFT_SOME_FAILED = 3
 """Of `status --check` alone: nothing is left, and some items failed."""
+EXIT_CRASHED = 70
+"""An unexpected exception (EX_SOFTWARE)."""
 EXIT_TRY_LATER = 75
 """Lock held, server unreachable or stalled (EX_TEMPFAIL)."""
+EXIT_SIGHUP = 129
 EXIT_SIGINT = 130
 EXIT_SIGTERM = 143
 
@@ -287,6 +291,18 @@ class StaleChange(BurstError):
     def __init__(self, keys: list[str]) -> None:
         super().__init__(f"changed by another process meanwhile: {', '.join(keys[:5])}")
         self.keys = keys
+
+
+class Crashed(BurstError):
+    """An exception that burst did not expect; `reason` is its type, message and place, `traceback` all of it."""
+
+    exit_code = EXIT_CRASHED
+
+    def __init__(self, reason: str, *, traceback: str, kept_at: Path | None) -> None:
+        where = f"Traceback: {kept_at}" if kept_at is not None else "BURST_TRACEBACK=1 shows the traceback"
+        super().__init__(f"unexpected error: {reason}. Nothing is lost: every item keeps its place, run again. {where}")
+        self.reason = reason
+        self.traceback = traceback
 
 
 class _Located:

@@ -85,7 +85,7 @@ class Generation:
     `request` says how the bursts work; what it says of a batch, `--until-done` and `on_error` is the batch's to say.
     `always_new`: make another batch, whatever the same request has already. `idempotency`: the caller's key for this
     request; the batch that was made with it answers it.
-    `deliver` hands the report to the caller, who has it when that returns; without it, when `execute` returns.
+    `deliver` hands the report to the caller, and returns whether the caller has it; without it, when `execute` returns.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Generation:
         dry_run: bool = False,
         always_new: bool = False,
         idempotency: Idempotency | None = None,
-        deliver: Callable[[Generated | Planned], None] = lambda outcome: None,
+        deliver: Callable[[Generated | Planned], bool] = lambda outcome: True,
         secret_env: str | None = None,
         stdin: BinaryIO | None = None,
         stop: threading.Event | None = None,
@@ -156,8 +156,8 @@ class Generation:
             )
             report = self._work.execute()
         generated = self._generated(chosen, report)
-        self._deliver(generated)
-        self._note_delivered(chosen, generated)
+        if self._deliver(generated):
+            self._note_delivered(chosen, generated)
         return generated
 
     def request_stop(self, signal: str | None = None) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from state.item import UtcTime
 
-Ending = Literal["done", "deadline", "limit", "stopped", "error", "killed"]
+Ending = Literal["done", "deadline", "limit", "stopped", "error", "killed", "crashed"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 """Small enough to be subtracted from a date; a damaged record with more is skipped."""
 
@@ -46,7 +46,7 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     alive_seconds: Seconds | None = None
     """Age of the run (one process, which may do several bursts) when this burst ended: what a watchdog measures."""
     signal: str | None = None
-    """`SIGTERM` or `SIGINT` if one of them stopped it."""
+    """`SIGTERM`, `SIGINT` or `SIGHUP` if one of them stopped it."""
     seconds_per_item: Seconds | None = None
     """Time between two completions on the server, measured in this burst."""
     reason: str | None = None

@@ -24,6 +24,7 @@ _REFUSED = {
     errno.EACCES: "permission denied; make it writable or choose another directory",
     errno.EPERM: "not permitted; make it writable or choose another directory",
     errno.ENOTDIR: "a file stands where a directory should be; move it away or choose another directory",
+    errno.EEXIST: "a file stands where a directory should be; move it away or choose another directory",
     errno.EISDIR: "a directory stands where a file should be; move it away or choose another name",
     errno.EFBIG: "larger than the file system or the process limit allows; raise the limit or choose another disk",
     errno.ENAMETOOLONG: "the name is too long for this file system; choose a shorter one",
@@ -36,17 +37,27 @@ _REFUSED = {
 
 @contextlib.contextmanager
 def refusals(path: Path) -> Iterator[None]:
-    """Turn an error of the operating system into a `DiskFull` that names the path and what to do."""
+    """Turn an error of the operating system into a `DiskFull` that names the path and what to do.
+
+    FileNotFoundError passes: that a file is not there is for the caller to judge.
+    """
     try:
         yield
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        advice = _REFUSED.get(error.errno or 0)
-        if advice is None:
+        if error.errno is None:  # a time-out of a lock, for one
             raise
-        kind = OutOfSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else DiskFull
-        is_denied = error.errno in (errno.EACCES, errno.EPERM)
-        owner = owner_of_refused(path) if is_denied else None
-        raise kind(f"{path}: {f'owned by {owner}; ' if owner else ''}{advice}") from error
+        raise refusal(error, path) from error
+
+
+def refusal(error: OSError, path: Path | str) -> DiskFull:
+    """The error that says what the operating system refused at this path, and what to do where that is known."""
+    number = error.errno or 0
+    kind = OutOfSpace if number in (errno.ENOSPC, errno.EDQUOT) else DiskFull
+    owner = owner_of_refused(Path(path)) if number in (errno.EACCES, errno.EPERM) else None
+    advice = _REFUSED.get(number) or error.strerror or error
+    return kind(f"{path}: {f'owned by {owner}; ' if owner else ''}{advice}")
 
 
 class OutOfSpace(DiskFull):
@@ -104,9 +115,10 @@ class Handle:
     def read_from(self, offset: int) -> bytes:
         """Everything from `offset` to the end."""
         parts = []
-        while part := os.pread(self._descriptor, 1 << 20, offset):
-            parts.append(part)
-            offset += len(part)
+        with refusals(self.path):
+            while part := os.pread(self._descriptor, 1 << 20, offset):
+                parts.append(part)
+                offset += len(part)
         return b"".join(parts)
 
     def truncate(self, size_bytes: int) -> None:
@@ -217,7 +229,10 @@ class Disk:
                 if place.is_dir():
                     break
                 missing.append(place)
-            path.mkdir(parents=True, exist_ok=True)
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except FileNotFoundError as error:  # on file systems such as /proc
+                raise DiskFull(f"{path}: no directory can be made here; choose another one") from error
         for place in reversed(missing):
             give_to_directory_owner(place)
         for place in missing:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from orchestrator.commands import terminal
 from orchestrator.errors import UsageError
 from orchestrator.formatting import one_line
 
@@ -31,6 +32,11 @@ def print_json(document: dict[str, Any]) -> None:
     click.echo(json.dumps(document, ensure_ascii=(sys.stdout.encoding or "").lower() != "utf-8"))
 
 
+def print_json_error(kind: str, message: str, exit_code: int) -> None:
+    """The one object on stdout of a command that ends with an error."""
+    print_json({"schema": "burst.error/1", "error": {"kind": kind, "message": message}, "exit_code": exit_code})
+
+
 def print_error(message: str) -> None:
     """One line on stderr, with the time where that is a log."""
     from orchestrator.log_lines import for_stream
@@ -38,12 +44,28 @@ def print_error(message: str) -> None:
     click.echo(for_stream(f"burst: {one_line(message)}", sys.stderr), err=True)
 
 
-def show(report: Report, as_json: bool) -> None:
-    """Print it; on return it has left this process."""
+def show(report: Report, as_json: bool) -> bool:
+    """Print it; whether it has left this process on return."""
     if as_json:
         print_json(report.as_json())
     else:
         click.echo(report.as_text())
+    return has_left()
+
+
+def has_left() -> bool:
+    """Whether everything on stdout has left this process; a disk that refuses it is named on stderr."""
+    refusal = terminal.refusal(sys.stdout)
+    if refusal is not None and not terminal.is_closed(refusal):
+        print_error(f"standard output: {refusal.strerror}; this report is lost")
+    return refusal is None
+
+
+def confirmed(question: str) -> bool:
+    """The answer of a person at a terminal. Errors: UsageError where there is none."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} There is no terminal to answer at; add --yes")
+    return click.confirm(question, err=True)
 
 
 state_option = click.option(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.commands.common import json_option, overrides, size_or_auto, state_option, tool_options
 from orchestrator.commands.output import RunOutput, log_options
-from orchestrator.commands.signals import until_signalled
+from orchestrator.commands.signals import Signals
 from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.batches.generate_report import Generated, Planned
 
 
 def _batch_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | str | None:
@@ -90,16 +94,24 @@ def generate(
         raise UsageError("--queue-only and --wait: say one of them")
     sized = parse_size(size) if size is not None else None
     entry = BatchSpec(**spec, size=sized, template=template, sets=parse_sets(sets), sweeps=parse_sweeps(sweeps))
+    signals = Signals(as_json=as_json)
+    codes: list[int] = []
+
+    def deliver(outcome: Generated | Planned) -> bool:
+        outcome = replace(outcome, exit_code=signals.exit_code or outcome.exit_code)
+        codes.append(outcome.exit_code)
+        return output.show(outcome)
+
     work = Generation(
         entry,
         Request(state=state, overrides=overrides(server, template, output_dir, bindings, headers)),
         queue_only=queue_only,
         dry_run=dry_run,
         always_new=again,
-        deliver=output.show,
+        deliver=deliver,
         secret_env=notify_secret,
         stdin=sys.stdin.buffer,
         progress=lambda record: output.generating(batch=record.batch, total=record.total),
     )
-    outcome, signalled = until_signalled(work)
-    sys.exit(signalled or outcome.exit_code)
+    signals.run(work)
+    sys.exit(*codes)  # what was printed, even if a signal came after that

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from orchestrator.commands.common import Report, print_json
+from orchestrator.commands.common import Report, has_left, print_json
 from orchestrator.errors import BurstError, UsageError
 from orchestrator.formatting import one_line
 
@@ -86,8 +86,8 @@ class RunOutput:
 
         return Generating(self._line, batch=batch, total=total)
 
-    def show(self, report: Report) -> None:
-        """Print it; on return it has left this process."""
+    def show(self, report: Report) -> bool:
+        """Print it; whether it has left this process on return."""
         from orchestrator.log_lines import for_stream
 
         text = report.as_text()
@@ -97,6 +97,7 @@ class RunOutput:
             print_json(report.as_json())
         else:
             click.echo(for_stream(text, sys.stdout))
+        return has_left()
 
     @property
     def _has_bar(self) -> bool:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.common import json_option, show, state_option
+from orchestrator.commands.common import confirmed, json_option, show, state_option
+from orchestrator.errors import UsageError
 
 
 @click.command(short_help="Forget all progress.")
@@ -17,6 +18,6 @@ def reset(state: Path, yes: bool, as_json: bool) -> None:
     """Forget all progress: every item is due again. Pictures stay until they are rendered anew."""
     from orchestrator.retries import reset as reset_items
 
-    if not yes:
-        click.confirm(f"Forget all progress of {state}?", abort=True, err=True)
+    if not yes and not confirmed(f"Forget all progress of {state}?"):
+        raise UsageError("nothing was changed")
     show(reset_items(state), as_json)

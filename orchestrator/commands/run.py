@@ -18,7 +18,7 @@ from orchestrator.commands.common import (
     tool_options,
 )
 from orchestrator.commands.output import RunOutput, log_options
-from orchestrator.commands.signals import until_signalled
+from orchestrator.commands.signals import Signals
 from orchestrator.errors import UsageError
 
 
@@ -90,12 +90,17 @@ def run(
         return
     from orchestrator.cycle.run import Run
 
+    signals = Signals(as_json=as_json)
     with output.progress() as progress:
-        report, signalled = until_signalled(Run(request, progress=progress))
+        report = signals.run(Run(request, progress=progress))
+    if signals.exit_code is not None:
+        from msgspec.structs import replace
+
+        report = replace(report, exit_code=signals.exit_code)
     output.show(report)
     if as_json and report.reason is not None:
         print_error(report.reason)
-    sys.exit(signalled or report.exit_code)
+    sys.exit(report.exit_code)
 
 
 def _pair(flag: str, text: str | None) -> tuple[str, str] | None:

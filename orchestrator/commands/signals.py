@@ -9,7 +9,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import EXIT_SIGINT, EXIT_SIGTERM, BurstError
+from orchestrator.commands.common import print_json_error
+from orchestrator.errors import EXIT_SIGHUP, EXIT_SIGINT, EXIT_SIGTERM, BurstError
 
 if TYPE_CHECKING:
     from orchestrator.cycle.run import Run
@@ -18,52 +19,73 @@ if TYPE_CHECKING:
 log = logging.getLogger("burst")
 _REST_SECONDS = 0.5
 _ABANDON_SECONDS = 0.3
-_EXIT_CODES: dict[int, int] = {signal.SIGTERM: EXIT_SIGTERM, signal.SIGINT: EXIT_SIGINT}
+_EXIT_CODES: dict[int, int] = {
+    signal.SIGTERM: EXIT_SIGTERM,
+    signal.SIGINT: EXIT_SIGINT,
+    signal.SIGHUP: EXIT_SIGHUP,
+}
 _OVER = b"\0"
 """What wakes the main thread when the work has ended; a signal writes its number."""
 
 
-def until_signalled(work: Run | Generation) -> tuple[Any, int | None]:
-    """Let a run work in a thread, and end this process within a second of SIGTERM or SIGINT, whatever is in flight.
+class Signals:
+    """Lets a run or a generation work in a thread, and ends this process within a second of a signal.
 
-    The run is told to stop and given a moment to come to rest. If it does not (it waits for a server or a disk), its
-    last append is let end, its temporary files are removed, and the process leaves without joining the thread.
+    SIGTERM, SIGINT and SIGHUP end it, whatever is in flight; a SIGHUP that is ignored, as under `nohup`, stays so.
     """
-    # The kernel may give a signal to any thread. Python runs handlers in the main thread alone, which a lock or a queue
-    # that it waits for lets sleep on: so it waits for what the signal itself writes.
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    outcome: list[Any] = []
 
-    def execute() -> None:
-        try:
-            outcome.append(work.execute())
-        except BaseException as error:  # noqa: BLE001 — raised again below, in the main thread
-            outcome.append(error)
-        finally:
-            os.write(writer, _OVER)
+    def __init__(self, *, as_json: bool) -> None:
+        self.exit_code: int | None = None
+        """What the process returns, because of a signal; None while none came."""
+        self._as_json = as_json
 
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for number in _EXIT_CODES:
-        signal.signal(number, lambda number, frame: None)
-    thread = threading.Thread(target=execute, name="burst", daemon=True)
-    thread.start()
-    woken_by = os.read(reader, 1)[0]
-    signalled = _EXIT_CODES.get(woken_by)
-    if signalled is not None:
-        work.request_stop(signal.Signals(woken_by).name)
-    thread.join(timeout=_REST_SECONDS if signalled is not None else None)
-    if thread.is_alive():
-        work.abandon(timeout_seconds=_ABANDON_SECONDS)
-        log.warning("stopped by a signal; the next burst picks up what is out")
-        sys.stdout.flush()
-        os._exit(signalled or EXIT_SIGTERM)
-    signal.set_wakeup_fd(-1)
-    os.close(reader)
-    os.close(writer)
-    if signalled is not None and isinstance(outcome[0], BurstError):
-        log.warning("stopped by a signal: %s", outcome[0])
-        sys.exit(signalled)
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0]
-    return outcome[0], signalled
+    def run(self, work: Run | Generation) -> Any:
+        """Its outcome. Errors: those of the work; SystemExit after a signal.
+
+        The work is told to stop and given a moment to come to rest. If it does not (it waits for a server or a disk),
+        its last append is let end, its temporary files are removed, and the process leaves without joining the thread.
+        """
+        # The kernel may give a signal to any thread. Python runs handlers in the main thread alone, which a lock or a
+        # queue that it waits for lets sleep on: so it waits for what the signal itself writes.
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        outcome: list[Any] = []
+
+        def execute() -> None:
+            try:
+                outcome.append(work.execute())
+            except BaseException as error:  # noqa: BLE001 — raised again below, in the main thread
+                outcome.append(error)
+            finally:
+                os.write(writer, _OVER)
+
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in _EXIT_CODES:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, lambda number, frame: None)
+        thread = threading.Thread(target=execute, name="burst", daemon=True)
+        thread.start()
+        woken_by = os.read(reader, 1)[0]
+        if woken_by in _EXIT_CODES:
+            self.exit_code = _EXIT_CODES[woken_by]
+            work.request_stop(signal.Signals(woken_by).name)
+        thread.join(timeout=_REST_SECONDS if self.exit_code is not None else None)
+        if thread.is_alive():
+            work.abandon(timeout_seconds=_ABANDON_SECONDS)
+            self._say("stopped by a signal; the next burst picks up what is out")
+            sys.stdout.flush()
+            os._exit(self.exit_code or EXIT_SIGTERM)
+        signal.set_wakeup_fd(-1)
+        os.close(reader)
+        os.close(writer)
+        if self.exit_code is not None and isinstance(outcome[0], BurstError):
+            self._say(f"stopped by a signal: {outcome[0]}")
+            sys.exit(self.exit_code)
+        if isinstance(outcome[0], BaseException):
+            raise outcome[0]
+        return outcome[0]
+
+    def _say(self, message: str) -> None:
+        if self._as_json:
+            print_json_error("Stopped", message, self.exit_code or EXIT_SIGTERM)
+        log.warning(message)

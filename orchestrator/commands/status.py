@@ -42,7 +42,8 @@ def status(batch: str | None, state: Path, check: bool, watch: bool, stats: bool
         for report in watched:
             if sys.stdout.isatty() and not as_json:
                 click.clear()
-            show(report, as_json)
+            if not show(report, as_json):
+                break  # nobody reads what would come
     else:
         report = read_batch(state, batch) if batch else read_status(state, stats=stats, ended=ended)
         show(report, as_json)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.clock import Clock
+from orchestrator.crashes import TRACEBACK_NAME, as_burst_error, reason_of
 from orchestrator.cycle import pacing
 from orchestrator.cycle.context import log
 from orchestrator.cycle.loop import Cycle, Ending
@@ -21,6 +22,7 @@ from orchestrator.cycle.workers import SharedContext, WorkerPool
 from orchestrator.errors import (
     BurstError,
     ConfigurationError,
+    Crashed,
     ServerDown,
     StopBurst,
     TransientError,
@@ -112,7 +114,7 @@ class Bursts:
         )
 
     def run(self) -> BurstReport:
-        """One burst, or one after the other until nothing remains."""
+        """One burst, or one after the other until nothing remains. Errors: Crashed, which its record names."""
         count = 0
         while True:
             self._look_at_batches()
@@ -125,6 +127,8 @@ class Bursts:
                 break
         self._cycle.close(None if ended.how == "error" else ended.how)
         error = self._settle(ended)
+        if isinstance(ended.error, Crashed):
+            raise ended.error
         set_aside = self._dispatch.set_aside.report(self._store)
         if error is None and ended.how == "done":
             error = nothing_else(set_aside, self._store.counts())
@@ -139,7 +143,7 @@ class Bursts:
 
     def _burst(self, size: int) -> _Ended:
         """One burst, and its record."""
-        burst, began = uuid.uuid4().hex[:8], Age.of_now(self._clock)
+        burst, began = new_burst(), Age.of_now(self._clock)
         self._lease.begin_burst(
             burst=burst, size=size, started_at=began.started_at, run_started_at=self._age.started_at
         )
@@ -151,7 +155,7 @@ class Bursts:
             burst=burst,
             started_at=began.started_at,
             ended_at=self._clock.now(),
-            ended=_RECORDED.get(how, "error"),
+            ended="crashed" if isinstance(error, Crashed) else _RECORDED.get(how, "error"),
             size=size,
             completed=done.completed - before.completed,
             failed=done.failed - before.failed,
@@ -160,7 +164,7 @@ class Bursts:
             alive_seconds=round(self._age.seconds(), 3),
             seconds_per_item=self._seconds_per_item(),
             signal=self._signal() if how == "stopped" else None,
-            reason=str(error) if error is not None else None,
+            reason=reason_of(error),
             host=this_host(),
             set_aside=self._dispatch.set_aside.records(),
         )
@@ -183,8 +187,8 @@ class Bursts:
             how = self._cycle.burst(size)
         except TransientError as transient:
             error = (ConfigurationError if transient.needs_a_person else ServerDown)(str(transient))
-        except BurstError as other:
-            error = other
+        except Exception as other:  # noqa: BLE001 — recorded, and raised again as Crashed
+            error = as_burst_error(other, keep_at=self._store.location.auxiliary(TRACEBACK_NAME))
         return ("stopped", None) if self._stop.is_set() else (how, error)
 
     def _settle(self, ended: _Ended) -> BurstError | None:
@@ -258,6 +262,11 @@ class Bursts:
             notes=tuple(whole.notes),
             set_aside=set_aside,
         )
+
+
+def new_burst() -> str:
+    """The id of a burst that begins."""
+    return uuid.uuid4().hex[:8]
 
 
 def is_any_left(store: Store) -> bool:

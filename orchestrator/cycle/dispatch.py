@@ -32,7 +32,7 @@ class Progress(Protocol):
         """The oldest item that a server has not finished: it renders now, or waits behind prompts of others."""
 
     def ended(self, item: Item, *, number: int, size: int) -> None:
-        """An item ended as `number` of `size` in this burst."""
+        """An item ended as `number` of `size` in this burst; in this run, where it goes on until all is done."""
 
     def waits(self, who: str) -> None:
         """Another burst is running, and nothing can be done before it ends; may be repeated."""
@@ -116,6 +116,8 @@ class Dispatch:
         self._yielding: set[int] = set()
         """Workers that left the due items to faster ones."""
         self._ended = self._begun_at = self._size = self._planned = 0
+        self._numbered_from = 0
+        """How many had ended before the item that is number 1."""
         self._failed = False
 
     def join(self, worker: DispatchTarget) -> None:
@@ -132,7 +134,10 @@ class Dispatch:
         """Start a burst of `size` items; what the workers hold stays with them."""
         with self._lock:
             self._begun_at, self._size = self._ended, size
-            self._planned = min(size, self._store.counts(batch=self._batch).remaining)
+            remaining = self._store.counts(batch=self._batch).remaining
+            if not self._until_done:
+                self._numbered_from, remaining = self._ended, min(size, remaining)
+            self._planned = self._ended - self._numbered_from + remaining
         self.stir()
 
     @property
@@ -314,7 +319,7 @@ class Dispatch:
             self._ended += 1
             counts = self._batch is None or item.batch == self._batch
             self._failed = self._failed or (counts and item.status is Status.FAILED)
-            number = self.ended_in_burst
+            number = self._ended - self._numbered_from
             self._progress.ended(item, number=number, size=max(self._planned, number))
         self.changed.set()
 

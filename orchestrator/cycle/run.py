@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from orchestrator.clock import Clock
+from orchestrator.crashes import TRACEBACK_NAME, as_burst_error
 from orchestrator.cycle import pacing
-from orchestrator.cycle.bursts import Age, Bursts, is_any_left
+from orchestrator.cycle.bursts import Age, Bursts, is_any_left, new_burst
 from orchestrator.cycle.dispatch import Dispatch, Progress
 from orchestrator.cycle.kept_recipes import check_default, contradiction
 from orchestrator.cycle.progress import Silent
@@ -18,10 +20,12 @@ from orchestrator.cycle.request import Request
 from orchestrator.cycle.strays import hosts_seen
 from orchestrator.cycle.tally import Tally
 from orchestrator.cycle.workers import SharedContext, WorkerPool
+from orchestrator.errors import BurstError, Crashed, StopBurst
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
+from orchestrator.servers import this_host
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, load_settings
 from orchestrator.time_left import pace_of
 from state.burst_record import BurstRecord
@@ -106,7 +110,8 @@ class Run:
     def execute(self) -> BurstReport:
         """Take the lock, work, record, report.
 
-        Errors before any work: ConfigurationError, LockHeld. What stops a burst in the middle is in the report.
+        Errors before any work: ConfigurationError, LockHeld. What stops a burst in the middle is in the report; an
+        unexpected exception is recorded and raised as Crashed.
         """
         settings = load_settings(self._request.state, self._request.overrides)
         patience = self._request.wait_lock_seconds
@@ -120,7 +125,12 @@ class Run:
         check_default(preparation, store, self._request.overrides)
         try:
             with store.lease(wait_seconds=self._request.wait_lock_seconds) as lease:
-                return self._work_leased(store, lease, settings, recipes, preparation)
+                try:
+                    return self._work_leased(store, lease, settings, recipes, preparation)
+                except BurstError:
+                    raise
+                except Exception as error:
+                    raise self._ended_by(error, store, lease) from error
         finally:
             if self._placement is not None:
                 self._placement.abandon()
@@ -163,6 +173,25 @@ class Run:
         if count:
             pace = pace_of(store, records)
             self._progress.comes_after(count, seconds=None if pace is None else pace * count)
+
+    def _ended_by(self, error: Exception, store: Store, lease: Lease) -> BurstError:
+        """What this exception outside of any burst is called. It gets a record if nobody expected it."""
+        seen = as_burst_error(error, keep_at=store.location.auxiliary(TRACEBACK_NAME))
+        if isinstance(seen, Crashed):
+            record = BurstRecord(
+                burst=new_burst(),
+                started_at=self._age.started_at,
+                ended_at=self._clock.now(),
+                ended="crashed",
+                size=0,
+                seconds=round(self._age.seconds(), 3),
+                alive_seconds=round(self._age.seconds(), 3),
+                reason=seen.reason,
+                host=this_host(),
+            )
+            with contextlib.suppress(StopBurst):
+                lease.end_burst(record)
+        return seen
 
     def request_stop(self, signal: str | None = None) -> None:
         """End after the next checkpoint. `signal`: the name of the signal that requested it."""

@@ -185,7 +185,7 @@ def _last_burst(state: Path, seen: Survey) -> Check:
         return Check("last burst", "ok", "there was none yet", facts={"ended": None})
     facts = {"ended": last.ended, "at": last.ended_at.isoformat(), "seconds": last.seconds, "reason": last.reason}
     when = f"{last.ended} at {last.ended_at:%Y-%m-%d %H:%M:%S} UTC"
-    if last.ended == "error":
+    if last.is_failure:
         return Check("last burst", "warning", f"{when}: {_one_line(last.reason or 'no reason')}", facts=facts)
     failed = f", {last.failed} failed" if last.failed else ""
     message = f"{when}: {last.completed} completed{failed} in {spoken_seconds(last.seconds)}"

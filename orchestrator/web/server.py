@@ -41,7 +41,7 @@ class Serving:
 
 
 def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
-    """Listen until SIGTERM or SIGINT; `announce` is called with the address to open, once it answers.
+    """Listen until SIGTERM, SIGINT or SIGHUP; `announce` is called with the address to open, once it answers.
 
     Errors: UsageError where it cannot listen there.
     """
@@ -57,8 +57,14 @@ def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
         app, log_level="warning", lifespan="on", server_header=False, timeout_graceful_shutdown=_END_SECONDS
     )
     server = _Server(config, lambda: announce(_address(serving, port, token)))
+    hung_up = signal.getsignal(signal.SIGHUP)
+    if hung_up == signal.SIG_DFL:  # not under nohup
+        signal.signal(signal.SIGHUP, server.handle_exit)
     with listening:
         server.run(sockets=[listening])
+    signal.signal(signal.SIGHUP, hung_up)
+    if server.ended_by == signal.SIGHUP:
+        signal.raise_signal(signal.SIGHUP)
     # asyncio may have taken it for itself on the way out.
     if server.ended_by == signal.SIGINT:
         raise KeyboardInterrupt

@@ -42,7 +42,7 @@ class Burst(BaseModel):
     burst: str
     startedAt: datetime
     endedAt: datetime | None
-    ended: Literal["done", "deadline", "limit", "stopped", "error", "killed", "running"]
+    ended: Literal["done", "deadline", "limit", "stopped", "error", "killed", "crashed", "running"]
     completed: int | None = None
     """None where the burst could not say: it was killed, or is at work."""
     failed: int | None = None

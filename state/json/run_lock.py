@@ -25,6 +25,10 @@ _CHECK_SECONDS = 0.3
 _WATCH_SECONDS = 3.0
 """How long a silent holder on another host is watched for a touch, since clocks may differ."""
 _POLL_SECONDS = 0.05
+_ENDED = ("", "Z", "X")
+"""Process states: not there, a zombie, dead."""
+_STOPPED = ("T", "t")
+"""By SIGSTOP or a debugger: it holds the lock, but does not touch holder.json."""
 
 
 class FileRunLock:
@@ -127,16 +131,13 @@ class FileRunLock:
             silent_seconds = abs(self._clock.now() - self.last_touch()).total_seconds()
         except FileNotFoundError:
             return None
-        if holder is None or silent_seconds > FRESH_SECONDS:
+        if holder is None:
             return None
+        is_silent = silent_seconds > FRESH_SECONDS
         if holder.boot_id == boot_id() and holder.host == socket.gethostname():
-            try:
-                os.kill(holder.pid, 0)
-            except (ProcessLookupError, OverflowError):
-                return None
-            except PermissionError:
-                return holder
-        return holder
+            state = _process_state(holder.pid)
+            return holder if state in _STOPPED or (state not in _ENDED and not is_silent) else None
+        return None if is_silent else holder
 
     def _held_message(self, holder: Holder | None) -> str:
         who = holder.describe() if holder else "another process"
@@ -185,6 +186,21 @@ class FileRunLock:
     def last_touch(self) -> datetime:
         """When the holder was last alive. Errors: FileNotFoundError where there is none."""
         return datetime.fromtimestamp(self.holder_path.stat().st_mtime, UTC)
+
+
+def _process_state(pid: int) -> str:
+    """The letter of this process in /proc; empty where it is not there, `?` where there is no /proc."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return ""
+    except PermissionError:
+        pass
+    try:
+        # The name before it is in brackets, and may hold some itself.
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return "?"
 
 
 def _file_lock(path: Path) -> FileLock:

@@ -161,6 +161,13 @@ def test_until_done_runs_burst_after_burst(project: Path) -> None:
     assert [json.loads(line)["completed"] for line in bursts] == [2, 2, 2]
 
 
+def test_until_done_numbers_its_items_through_all_bursts(project: Path) -> None:
+    burst("init", "prompts", "--template", "smoke")
+    burst("run", "-n", "1")
+    text = burst("run", "-n", "2", "--until-done").stdout
+    assert re.findall(r"^\[(\d+/\d+)\]", text, re.MULTILINE) == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+
+
 def test_dry_run_shows_items_and_graph_and_changes_nothing(project: Path, sandbox: Sandbox) -> None:
     burst("init", "prompts", "--template", "smoke")
     before = (project / "re_render_state.json").read_bytes()
@@ -193,11 +200,15 @@ def test_reset_makes_everything_due_and_the_same_files_are_replaced(project: Pat
     assert set(sandbox.counts()["rendered_by_item"].values()) == {2}
 
 
-def test_reset_asks_first(project: Path) -> None:
+@pytest.mark.parametrize("answer", ["y\n", "n\n", ""])
+def test_reset_without_a_terminal_needs_yes(project: Path, answer: str) -> None:
     burst("init", "prompts", "--template", "smoke")
     burst("run")
-    result = CliRunner().invoke(cli, ["reset"], input="n\n")
-    assert result.exit_code != 0
+    result = CliRunner().invoke(cli, ["reset", "--json"], input=answer)
+    assert result.exit_code == 2
+    error = json.loads(result.stdout)
+    assert (error["schema"], error["error"]["kind"], error["exit_code"]) == ("burst.error/1", "UsageError", 2)
+    assert "--yes" in error["error"]["message"]
     burst("status", "--check")
 
 

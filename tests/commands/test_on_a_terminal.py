@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import json
 import os
 import pty
 import re
@@ -33,17 +35,22 @@ def prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def on_a_terminal(*arguments: str, cwd: Path) -> tuple[int, str]:
-    """`burst ARGUMENTS` on a terminal of its own: its exit code, and all that it wrote there."""
+def on_a_terminal(*arguments: str, cwd: Path, typed: bytes = b"") -> tuple[int, str]:
+    """`burst ARGUMENTS` on a terminal of its own: its exit code, and all that it wrote there.
+
+    `typed`: what a person answers to its question; without it, standard input is empty.
+    """
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
     with subprocess.Popen(
         [sys.executable, "-m", "burst", *arguments],
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"},
-        stdin=subprocess.DEVNULL,
+        stdin=theirs if typed else subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0),
     ) as process:
         os.close(theirs)
         written = b""
@@ -51,6 +58,8 @@ def on_a_terminal(*arguments: str, cwd: Path) -> tuple[int, str]:
         with contextlib.suppress(OSError):
             while piece := os.read(ours, 4096):
                 written += piece
+                if typed and written.endswith(b"[y/N]: "):
+                    os.write(ours, typed)
         os.close(ours)
         return process.wait(DEADLINE_SECONDS), written.decode()
 
@@ -93,3 +102,19 @@ def test_a_rehearsal_says_what_would_be_sent_and_what_would_fail(prompts: Path) 
     assert lines[2].startswith("  would fail: prompts/b.txt: prompts/b.txt: the prompt text is empty")
     assert lines[3] == "First graph:"
     assert any("a fox" in line for line in lines[4:])
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "kind"),
+    [(b"y\n", 0, None), (b"n\n", 2, "UsageError"), (b"\x03", 130, "Interrupted"), (b"\x04", 130, "Interrupted")],
+    ids=["yes", "no", "ctrl-c", "ctrl-d"],
+)
+def test_reset_asks_a_person(prompts: Path, typed: bytes, code: int, kind: str | None) -> None:
+    ended, written = on_a_terminal("reset", "--json", cwd=prompts, typed=typed)
+    assert ended == code, written
+    assert "Forget all progress of re_render_state.json? [y/N]" in written
+    (said,) = (json.loads(line[line.index("{") :]) for line in written.splitlines() if "{" in line)
+    if kind is None:
+        assert said["schema"] == "burst.reset/1"
+    else:
+        assert (said["schema"], said["error"]["kind"], said["exit_code"]) == ("burst.error/1", kind, code)

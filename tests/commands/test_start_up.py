@@ -68,7 +68,8 @@ def test_help_loads_the_command_line_and_nothing_behind_it(tmp_path: Path, argum
     loaded = loaded_by(*arguments, cwd=tmp_path)
     loaded_commands = {name for name in loaded if name.startswith("orchestrator.commands.")}
     if arguments == ["run", "--help"]:
-        assert loaded_commands == {f"orchestrator.commands.{name}" for name in ("run", "common", "output", "signals")}
+        needed = ("run", "common", "output", "signals", "terminal")
+        assert loaded_commands == {f"orchestrator.commands.{name}" for name in needed}
     assert "click" in loaded
     assert not loaded & (HEAVY | OTHER_COMMANDS | READERS)
     assert not loaded & {"requests", "urllib3", "ssl", "msgspec", "filelock", "tenacity"}

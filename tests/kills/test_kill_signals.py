@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: out within a second whatever is in flight, the state at rest, no temporary file left."""
+"""SIGTERM, SIGINT and SIGHUP: out within a second whatever is in flight, the state at rest, no temporary file left."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from orchestrator.sandbox import Sandbox
 from state.item import Status
 
 ROOT = Path(__file__).parents[2]
-CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
+CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
 
-both = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+each = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 
 
 def stop(project: Project, run: Process, number: signal.Signals) -> Ended:
@@ -40,7 +40,7 @@ def finish(project: Project, sandbox: Sandbox) -> None:
     project.check_all_done(sandbox.counts())
 
 
-@both
+@each
 def test_while_watching_it_comes_to_rest_and_reports(
     make_project: MakeProject, sandbox: Sandbox, number: signal.Signals
 ) -> None:
@@ -51,7 +51,8 @@ def test_while_watching_it_comes_to_rest_and_reports(
         ended = stop(project, run, number)
     report = ended.report
     assert (report["schema"], report["ended"], report["counts"]["submitted"]) == ("burst.report/1", "stopped", 3)
-    assert project.bursts()[-1].ended == "stopped"
+    assert report["exit_code"] == CODES[number]
+    assert (project.bursts()[-1].ended, project.bursts()[-1].signal) == ("stopped", number.name)
     assert json.loads(project.state.read_bytes()).keys() == {item.key for item in project.items()}
     assert not (project.folder / "holder.json").exists()
     sandbox.release()
@@ -71,7 +72,7 @@ def test_while_the_server_hangs(make_project: MakeProject, sandbox: Sandbox, pro
     finish(project, sandbox)
 
 
-@both
+@each
 def test_in_the_middle_of_a_download(
     make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, number: signal.Signals
 ) -> None:
@@ -176,12 +177,12 @@ def test_again_and_again_until_all_is_done(make_project: MakeProject, sandbox: S
 GIVEN_TO_ANOTHER_THREAD = """
 import os, signal, sys, threading
 from pathlib import Path
-from orchestrator.commands.signals import until_signalled
+from orchestrator.commands.signals import Signals
 
 def main_sleeps():
     frame = sys._current_frames()[threading.main_thread().ident]
     state = Path(f"/proc/self/task/{os.getpid()}/stat").read_text().rpartition(")")[2].split()[0]
-    return frame.f_code.co_name == "until_signalled" and state == "S"
+    return frame.f_code.co_qualname == "Signals.run" and state == "S"
 
 class Work:
     stop = threading.Event()
@@ -195,12 +196,13 @@ class Work:
     def abandon(self, *, timeout_seconds):
         pass
 
-stopped, code = until_signalled(Work())
-sys.exit(code if stopped else 99)
+signals = Signals(as_json=True)
+stopped = signals.run(Work())
+sys.exit(signals.exit_code if stopped else 99)
 """
 
 
-@both
+@each
 def test_that_the_kernel_gave_to_another_thread(number: signal.Signals) -> None:
     """The main thread sleeps then, and has to be woken."""
     script = [sys.executable, "-c", GIVEN_TO_ANOTHER_THREAD, number.name]

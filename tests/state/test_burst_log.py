@@ -50,6 +50,16 @@ def test_a_record_of_before_runs_had_an_age_is_read(tmp_path: Path) -> None:
     assert (old.ended, old.alive_seconds, old.signal) == ("stopped", None, None)
 
 
+def test_a_record_that_this_version_does_not_understand_is_skipped(tmp_path: Path) -> None:
+    """As one that ended `crashed` is by a version that does not know the word."""
+    log = JsonBurstLog(tmp_path)
+    log.append(record("b1"))
+    with log.path.open("ab") as stream:
+        stream.write(msgspec.json.encode(record("b2")).replace(b'"killed"', b'"evaporated"') + b"\n")
+    log.append(record("b3"))
+    assert [one.burst for one in log.read()] == ["b1", "b3"]
+
+
 def test_only_the_end_of_a_long_log_is_read(tmp_path: Path) -> None:
     class Counting(Disk):
         def open_to_read(self, path: Path) -> Handle:

@@ -19,7 +19,7 @@ from support.writer_processes import ROOT
 
 from orchestrator.errors import LockHeld
 from state.disk import Disk
-from state.json.holder import Holder
+from state.json.holder import Holder, boot_id
 from state.json.run_lock import FileRunLock
 
 HOLD = """
@@ -251,6 +251,33 @@ def test_the_living_holder_is_told_without_touching_the_lock(folder: Path, burst
     assert looker.living_holder() is not None
     leave_holder(folder, host="elsewhere", boot_id="another", seconds_ago=60)
     assert looker.living_holder() is None
+
+
+def test_a_zombie_is_not_at_work(folder: Path, burst: Burst) -> None:
+    """Killed, and its parent has not noticed: as in a container whose first process reaps nobody."""
+    burst.process.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, burst.process.pid, os.WEXITED | os.WNOWAIT)
+    looker = FileRunLock(folder)
+    assert looker.holder() is not None
+    assert looker.living_holder() is None
+
+
+def test_a_stopped_process_is_at_work(folder: Path, burst: Burst) -> None:
+    """It holds the lock, however long it touches nothing."""
+    burst.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, burst.process.pid, os.WSTOPPED | os.WNOWAIT)
+    os.utime(folder / "holder.json", (0, 0))
+    living = FileRunLock(folder).living_holder()
+    assert living is not None
+    assert living.pid == burst.process.pid
+
+
+def test_another_process_of_that_number_is_not_at_work(folder: Path) -> None:
+    leave_holder(folder, host=socket.gethostname(), boot_id=boot_id(), seconds_ago=60)
+    path = folder / "holder.json"
+    path.write_bytes(path.read_bytes().replace(b'"pid":77', b'"pid":%d' % os.getpid()))
+    os.utime(path, (0, 0))
+    assert FileRunLock(folder).living_holder() is None
 
 
 def test_a_burst_that_ends_while_one_looks_is_not_living(folder: Path) -> None:

@@ -1,10 +1,12 @@
-"""A program that runs the command line with short timeouts, a SIGKILL at a given function, or failing system calls.
+"""A program that runs the command line with short timeouts, a SIGKILL or a KeyError at a given function, or failing
+system calls.
 
     python launch.py [--in-doubt SECONDS] [--sweep SECONDS] [--kill before|after:MODULE:CLASS.METHOD[:NTH]]
-                     [--refuse MODULE.FUNCTION:ERRNO:PART_OF_PATH] -- run …
+                     [--raise before|after:MODULE:CLASS.METHOD[:NTH]] [--refuse MODULE.FUNCTION:ERRNO:PART_OF_PATH]
+                     -- run …
 
-Only two defaults are replaced. `--kill` kills the process at the given place with SIGKILL. `--refuse` makes a
-system function fail with this error for descriptors of matching files.
+Only two defaults are replaced. `--kill` kills the process at the given place with SIGKILL; `--raise` raises
+`KeyError('broken')` there. `--refuse` makes a system function fail with this error for descriptors of matching files.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import itertools
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 
@@ -26,11 +29,14 @@ def main() -> None:
     parser.add_argument("--in-doubt", type=float)
     parser.add_argument("--sweep", type=float)
     parser.add_argument("--kill", action="append", default=[])
+    parser.add_argument("--raise", action="append", default=[], dest="crash")
     parser.add_argument("--refuse", action="append", default=[])
     options = parser.parse_args(ours)
     _shorten(in_doubt=options.in_doubt, sweep=options.sweep)
     for place in options.kill:
-        _kill_at(place)
+        _at(place, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    for place in options.crash:
+        _at(place, _crash)
     for refusal in options.refuse:
         _refuse(refusal)
     sys.argv = ["burst", *theirs]
@@ -53,7 +59,11 @@ def _shorten(*, in_doubt: float | None, sweep: float | None) -> None:
     )
 
 
-def _kill_at(place: str) -> None:
+def _crash() -> None:
+    raise KeyError("broken")
+
+
+def _at(place: str, act: Callable[[], None]) -> None:
     when, module, dotted, *nth = place.split(":")
     class_name, method = dotted.split(".")
     owner = getattr(importlib.import_module(module), class_name)
@@ -64,10 +74,10 @@ def _kill_at(place: str) -> None:
         # A number per thread: while one thread is in the call, another may start the next.
         is_the_one = next(calls) == nth_call
         if is_the_one and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+            act()
         result = original(*arguments, **named)
         if is_the_one:
-            os.kill(os.getpid(), signal.SIGKILL)
+            act()
         return result
 
     setattr(owner, method, deadly)

@@ -7,7 +7,7 @@ import { beyond, unusable } from "./unusable.js";
 import { counted, duration } from "./words.js";
 
 const STATUSES = ["completed", "submitted", "pending", "failed", "cancelled"];
-const LOOKS = { done: "good", running: "busy", killed: "bad", error: "bad" };
+const LOOKS = { done: "good", running: "busy", killed: "bad", error: "bad", crashed: "bad" };
 const SERVERS_EVERY_MILLISECONDS = 4_000;
 const FAILED_SHOWN = 100;
 

@@ -1,0 +1,131 @@
+"""An exception that nobody expected: recorded, shown, one message, exit 70, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.projects import Ended, MakeProject, Project
+from support.waiting import wait_until
+
+from orchestrator.cycle.pacing import automatic_size, learned_limit
+from orchestrator.log_lines import without_time
+from orchestrator.sandbox import Sandbox
+
+PLACES = {
+    "in a worker's thread": "before:orchestrator.cycle.worker:Worker.turn:2",
+    "in a download's thread": "before:orchestrator.cycle.settlement:Settlement.fetch",
+    "between two looks": "before:orchestrator.cycle.workers:WorkerPool.follow",
+    "before the first burst": "after:orchestrator.cycle.workers:WorkerPool.open",
+    "after the last burst": "before:orchestrator.cycle.loop:Cycle.close",
+}
+MESSAGE = "unexpected error: KeyError: 'broken', at "
+
+
+def check_said(ended: Ended) -> Path:
+    """One message and one object say it; the file with the traceback."""
+    assert ended.code == 70, ended
+    assert ended.report["schema"] == "burst.error/1"
+    assert (ended.report["error"]["kind"], ended.report["exit_code"]) == ("Crashed", 70)
+    message = ended.report["error"]["message"]
+    assert message.startswith(MESSAGE)
+    assert "Nothing is lost" in message
+    *_, last = ended.err.splitlines()
+    assert without_time(last) == f"burst: {message}"
+    assert "Traceback (most" not in ended.err
+    kept = Path(message.rpartition("Traceback: ")[2])
+    text = kept.read_text()
+    assert text.startswith("Traceback (most recent call last):")
+    assert text.endswith("KeyError: 'broken'\n")
+    assert kept.stat().st_mode & 0o077 == 0
+    return kept
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+def test_a_run_that_crashes_is_recorded_and_the_next_one_goes_on(
+    make_project: MakeProject, sandbox: Sandbox, place: str
+) -> None:
+    project = make_project()
+    ended = project.run("-n", "3", launch=["--raise", place])
+    assert check_said(ended) == project.folder / "crash.txt"
+    record = project.bursts()[-1]
+    assert (record.ended, record.host is not None, record.alive_seconds is not None) == ("crashed", True, True)
+    assert record.reason is not None
+    assert record.reason.startswith("KeyError: 'broken', at orchestrator/")
+    assert not (project.folder / "holder.json").exists()
+    assert [one.ended for one in project.bursts()].count("crashed") == 1
+    status = project.burst("status").out
+    assert "crashed" in status
+    assert record.reason in status
+    last = project.burst("status", "--json").report["last_burst"]
+    assert last["ended"] == "crashed"
+    assert project.run("--until-done").code == 0
+    project.check_all_done(sandbox.counts())
+
+
+def test_what_a_burst_had_done_before_it_crashed_is_in_its_record(make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project()
+    sandbox.change(seconds_per_prompt=0.3)
+    ended = project.run(launch=["--raise", "before:orchestrator.cycle.settlement:Settlement.fetch:3"])
+    check_said(ended)
+    (record,) = project.bursts()
+    assert (record.ended, record.completed) == ("crashed", 2)
+
+
+def test_a_crash_is_no_kill(make_project: MakeProject) -> None:
+    """The next bursts are neither smaller nor shorter for it."""
+    project = make_project()
+    for _ in range(3):
+        project.run(launch=["--raise", PLACES["in a worker's thread"]])
+    long_ago = [record for record in project.bursts() if record.ended == "crashed"]
+    assert len(long_ago) == 3
+    aged = [json.loads(line) | {"alive_seconds": 40.0} for line in _lines(project)]
+    (project.folder / "bursts.jsonl").write_text("".join(json.dumps(one) + "\n" for one in aged))
+    assert learned_limit(project.bursts()) is None
+    assert automatic_size(project.bursts()) == 15
+
+
+def _lines(project: Project) -> list[str]:
+    return (project.folder / "bursts.jsonl").read_text().splitlines()
+
+
+def test_a_crash_of_another_command_leaves_its_traceback_in_a_temporary_file(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    project = make_project()
+    ended = project.burst("status", "--json", launch=["--raise", "before:orchestrator.status:StatusReport.as_json"])
+    kept = check_said(ended)
+    assert not kept.is_relative_to(tmp_path)
+    kept.unlink()
+
+
+def test_the_traceback_is_shown_to_who_wants_it(make_project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BURST_TRACEBACK", "1")
+    project = make_project()
+    ended = project.run(launch=["--raise", PLACES["in a worker's thread"]])
+    assert ended.code == 70
+    assert ended.err.startswith("Traceback (most recent call last):")
+    assert "Worker.turn" in ended.err or "turn()" in ended.err
+
+
+def test_generate_crashes_as_run_does(make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project()
+    ended = project.burst("generate", "--prompt", "a fox", "--json", launch=["--raise", PLACES["in a worker's thread"]])
+    check_said(ended)
+    assert project.bursts()[-1].ended == "crashed"
+    assert project.run("--until-done").code == 0
+    assert project.statuses() == ["completed"] * 4
+
+
+def test_two_servers_come_to_rest_when_one_worker_crashes(make_project: MakeProject, sandbox: Sandbox) -> None:
+    """What the other one was doing has a record that the next run can use."""
+    with Sandbox() as other:
+        project = make_project(count=6)
+        servers = ("--server", f"one={sandbox.url}", "--server", f"two={other.url}")
+        ended = project.run(*servers, launch=["--raise", "before:orchestrator.cycle.settlement:Settlement.fetch:2"])
+        check_said(ended)
+        project.check_at_rest()
+        assert project.run("--until-done", *servers).code == 0
+        assert project.statuses() == ["completed"] * 6
+        wait_until(lambda: len(sandbox.counts()["rendered"]) + len(other.counts()["rendered"]) == 6)

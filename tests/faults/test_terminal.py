@@ -1,0 +1,167 @@
+"""The terminal's troubles are not the burst's: no traceback, no stopped burst, the exit code as it would be."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+from support.projects import MakeProject, Project
+from support.waiting import wait_until
+
+from orchestrator.log_lines import without_time
+from orchestrator.sandbox import Sandbox
+
+DEADLINE_SECONDS = 60
+REDIRECTED = [
+    ">/dev/full",
+    "2>/dev/full",
+    ">/dev/full 2>/dev/full",
+    ">&-",
+    "2>&-",
+    "<&- >&- 2>&-",
+]
+redirected = pytest.mark.parametrize("redirection", REDIRECTED)
+
+
+def in_shell(project: Project, before: str, redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`burst ARGUMENTS` as a shell starts it, after other commands."""
+    return subprocess.run(
+        ["sh", "-c", f'{before} exec "$0" -m burst "$@" {redirection}', sys.executable, *arguments],
+        cwd=project.home,
+        env=project.env(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
+@redirected
+def test_a_burst_goes_on_whatever_becomes_of_its_output(
+    make_project: MakeProject, sandbox: Sandbox, redirection: str
+) -> None:
+    project = make_project()
+    bad = project.prompts / "EP01" / "prompt_002.txt"
+    bad.write_text("")
+    done = in_shell(project, "", redirection, "run", "--poll-interval", "0.2")
+    assert done.returncode == 1, done
+    assert "Traceback" not in done.stdout + done.stderr
+    assert project.statuses() == ["completed", "failed", "completed"]
+    # Nothing was written into a file of the state that has the number of a closed descriptor.
+    project.check_readable()
+    assert all(b"burst:" not in path.read_bytes() for path in project.folder.glob("*") if path.is_file())
+
+
+@redirected
+def test_what_is_wrong_with_the_output_changes_no_exit_code(make_project: MakeProject, redirection: str) -> None:
+    project = make_project()
+    for arguments, code in ((["status"], 0), (["status", "--check"], 1), (["status", "nobody"], 2), (["nonsense"], 2)):
+        done = in_shell(project, "", redirection, *arguments, "--json")
+        assert done.returncode == code, (arguments, done)
+        assert "Traceback" not in done.stderr
+        assert "Exception" not in done.stderr
+
+
+def test_a_full_disk_under_stdout_is_told_and_a_closed_one_is_not(make_project: MakeProject) -> None:
+    project = make_project()
+    full = in_shell(project, "", ">/dev/full", "status").stderr
+    assert without_time(full) == "burst: standard output: No space left on device; this report is lost\n"
+    assert in_shell(project, "", ">&-", "status").stderr == ""
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_reader_that_has_gone(make_project: MakeProject, sandbox: Sandbox, code: int) -> None:
+    """As of `burst run | head -0`: neither code 1 of click, nor 120 of Python's own flush at the end."""
+    project = make_project(count=2)
+    if code:
+        (project.prompts / "EP01" / "prompt_002.txt").write_text("")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, "-m", "burst", "run", "--poll-interval", "0.2"]
+    with subprocess.Popen(
+        command, cwd=project.home, env=project.env(), stdout=theirs, stderr=subprocess.PIPE, text=True
+    ) as process:
+        os.close(theirs)
+        _, err = process.communicate(timeout=DEADLINE_SECONDS)
+    assert (process.returncode, err) == (code, "")
+    assert project.statuses() == ["completed", "failed" if code else "completed"]
+
+
+def test_a_pipe_that_somebody_made_non_blocking_gets_everything(make_project: MakeProject) -> None:
+    project = make_project()
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    size = fcntl.fcntl(theirs, fcntl.F_GETPIPE_SZ)
+    command = [sys.executable, "-m", "burst", "generate", "--prompt", "a fox", "--count", "999", "--dry-run", "--json"]
+    with subprocess.Popen(command, cwd=project.home, env=project.env(), stdout=theirs) as process:
+        os.close(theirs)
+
+        def is_full() -> bool:
+            waiting = fcntl.ioctl(ours, termios.FIONREAD, bytes(4))
+            return int.from_bytes(waiting, sys.byteorder) == size
+
+        wait_until(is_full, what="a full pipe")
+        with open(ours, "rb") as stream:
+            document = json.load(stream)
+        assert process.wait(DEADLINE_SECONDS) == 0
+    assert len(document["items"]) == 999
+
+
+def test_a_watch_ends_when_nobody_reads_it(make_project: MakeProject) -> None:
+    project = make_project()
+    done = in_shell(project, "", ">&-", "status", "--watch")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_working_directory_that_is_gone(make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project()
+    gone = "mkdir gone && cd gone && rmdir ../gone &&"
+    ended = in_shell(project, gone, "", "run", "--poll-interval", "0.2")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert project.statuses() == ["completed"] * 3
+    for arguments in (["status", "--state", "here.json"], ["init", "prompts"], ["generate", "--prompt", "a fox"]):
+        ended = in_shell(project, f"unset BURST_STATE; {gone}", "", *arguments)
+        assert ended.returncode == 2, ended
+        assert (
+            without_time(ended.stderr)
+            == "burst: the working directory was removed; change to another one and run again\n"
+        )
+
+
+def test_a_prompt_of_generate_where_stdin_is_closed(make_project: MakeProject) -> None:
+    project = make_project()
+    ended = in_shell(project, "", "<&-", "generate", "--prompts-file", "-")
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_hang_up_is_ignored_under_nohup(make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project()
+    sandbox.hold("render")
+    command = ["sh", "-c", 'trap "" HUP; exec "$0" -m burst run --poll-interval 0.2', sys.executable]
+    with subprocess.Popen(command, cwd=project.home, env=project.env(), stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: sum(item.accepted for item in project.items()) == 3)
+        process.send_signal(signal.SIGHUP)
+        sandbox.release()
+        assert process.wait(DEADLINE_SECONDS) == 0
+    assert project.statuses() == ["completed"] * 3
+
+
+def test_a_front_end_ends_on_a_hang_up(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "burst", "serve", "--port", "0"]
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert b"Open http" in process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=DEADLINE_SECONDS)
+    assert (process.returncode, err) == (-signal.SIGHUP, b"")
