@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
 
 from orchestrator.cycle import pacing
 from orchestrator.servers import canonical_name
@@ -19,7 +18,7 @@ def pace_of(store: Store, records: Sequence[BurstRecord]) -> float | None:
     """Seconds per item of the last bursts; before any has ended, of the first items that were completed."""
     if (pace := pacing.seconds_per_item(records)) is not None:
         return pace
-    first = islice(store.items(Status.COMPLETED), _TIMED_ITEMS)
+    first = store.items(Status.COMPLETED, limit=_TIMED_ITEMS)
     took = [item.seconds for item in first if item.seconds is not None]
     return sum(took) / len(took) if took else None
 

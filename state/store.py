@@ -145,8 +145,17 @@ class Store(StateParts, Protocol):
     def get_many(self, keys: Iterable[str]) -> list[Item]:
         """The items with these keys, without those that another process removed."""
 
-    def items(self, *statuses: Status, batch: str | None = None) -> Iterator[Item]:
-        """Items in order, as of the time of the call: all, or those with the given statuses or of one batch."""
+    def items(self, *statuses: Status, batch: str | None = None, limit: int | None = None) -> Iterator[Item]:
+        """Items in order, as of the time of the call: all, or those with the given statuses or of one batch.
+
+        `limit`: only so many, the first ones.
+        """
+
+    def batch_keys(self, batch: str, *statuses: Status, first: int = 0, limit: int | None = None) -> list[str]:
+        """The keys of a batch's items in the batch's order: by index (0 for an item without one), then key.
+
+        All, or those with the given statuses; only those from index `first` on, and at most `limit`.
+        """
 
     def parts(self, kind: type[_Part]) -> Iterator[tuple[str, _Part]]:
         """Every item's key and those fields of its record that `kind` has: much cheaper than `items`.

@@ -28,7 +28,6 @@ class BatchTally:
     """Sums over the records of one batch. Each operation costs the same however many there are."""
 
     def __init__(self) -> None:
-        self.counts: Counter[Status] = Counter()
         self.recipes: Counter[str | None] = Counter()
         self.servers: Counter[str] = Counter()
         """Of the completed items whose rendering time is known."""
@@ -63,7 +62,6 @@ class BatchTally:
         return None
 
     def _count(self, record: Record | Counted, change: int) -> None:
-        self.counts[record.status] += change
         self.recipes[record.recipe] += change
         if record.status is Status.COMPLETED and record.seconds:
             self.seconds += change * record.seconds

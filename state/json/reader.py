@@ -69,19 +69,15 @@ class JsonReader(JsonParts):
         raws = self._records.raws
         return [Item.from_record(key, raw) for key in keys if (raw := raws.get(key)) is not None]
 
-    def items(self, *statuses: Status, batch: str | None = None) -> Iterator[Item]:
+    def items(self, *statuses: Status, batch: str | None = None, limit: int | None = None) -> Iterator[Item]:
         with self._mutex:
             records = self._records
-            if batch is not None:
-                keys = records.batches.get(batch, ())
-                found = [(key, records.raws[key]) for key in keys if not statuses or records.statuses[key] in statuses]
-            elif not statuses:
-                found = list(records.raws.items())
-            elif any(records.counts[status] for status in statuses):
-                found = [(key, records.raws[key]) for key, status in records.statuses.items() if status in statuses]
-            else:
-                found = []
+            found = [(key, records.raws[key]) for key in islice(records.keys(statuses, batch=batch), limit)]
         return (Item.from_record(key, raw) for key, raw in found)
+
+    def batch_keys(self, batch: str, *statuses: Status, first: int = 0, limit: int | None = None) -> list[str]:
+        with self._mutex:
+            return self._records.batch_order(batch).keys(*statuses, first=first, limit=limit)
 
     def parts(self, kind: type[_Part]) -> Iterator[tuple[str, _Part]]:
         decode = msgspec.json.Decoder(kind).decode
@@ -121,7 +117,7 @@ class JsonReader(JsonParts):
             tally = self._records.tally(batch)
             timed = tally.servers.total()
             return BatchFigures(
-                counts=Counts(tally.counts),
+                counts=Counts(self._records.counts_of(batch)),
                 due_up_to=self._records.pending_up_to(batch, without=without),
                 recipes=tuple(recipe for recipe, count in tally.recipes.items() if count),
                 completed_at=tally.latest,

@@ -9,6 +9,7 @@ from itertools import takewhile
 import msgspec
 
 from state.item import PRIORITIES, Priority, Record, Status, decode_record
+from state.json.batch_order import BatchOrder
 from state.json.batch_tally import BatchTally, decode_counted
 from state.json.places import PLAIN, Order, Pending, order_of
 
@@ -35,8 +36,10 @@ class Records:
         """By batch, the keys of its items; a batch without items is not in it."""
         self._recipes: Counter[tuple[Status, str]] = Counter()
         """How many records of each status name each recipe."""
+        self._batch_counts: dict[str, Counter[Status]] = {}
         self._tallies: dict[str, BatchTally] = {}
-        """Tallies of the batches that were queried."""
+        self._batch_orders: dict[str, BatchOrder] = {}
+        """These three only of the batches that were queried."""
         self._one_line_each = True
         """Whether every record is known to be on one line; records passed to `put` always are."""
 
@@ -83,12 +86,10 @@ class Records:
             self._places[key] = len(self._keys)
             self._keys.append(key)
         else:
-            self._leave_batch(key, record.batch)
+            self._leave_batch(key, record)
             self._unindex(key, before)
         if record.batch is not None:
-            self.batches.setdefault(record.batch, {})[key] = None
-            if (tally := self._tallies.get(record.batch)) is not None:
-                tally.add(self._places[key], order, record)
+            self._enter_batch(record.batch, key, order, record)
         if order is not PLAIN:
             self._orders[key] = order
         if record.status is Status.PENDING:
@@ -110,6 +111,17 @@ class Records:
         self._leave_batch(key, None)
         self._unindex(key, status)
         del self._places[key], self.statuses[key], self.raws[key]
+
+    def keys(self, statuses: Collection[Status], *, batch: str | None) -> Iterable[str]:
+        """In order, those with these statuses (none: any), of one batch or of all. Do not put or remove meanwhile."""
+        if batch is not None:
+            own = self.batches.get(batch, ())
+            return (key for key in own if self.statuses[key] in statuses) if statuses else own
+        if not statuses:
+            return self.statuses
+        if not any(self.counts[status] for status in statuses):
+            return ()
+        return (key for key, status in self.statuses.items() if status in statuses)
 
     def pending(self, batch: str | None = None) -> Iterator[str]:
         """The keys of due items, by priority, then rank, then order; or the urgent ones and those of one batch.
@@ -145,9 +157,21 @@ class Records:
 
     def counts_of(self, batch: str) -> Mapping[Status, int]:
         """How many items of a batch have each status; one with count 0 may be missing."""
-        if (tally := self._tallies.get(batch)) is not None:
-            return tally.counts
-        return Counter(self.statuses[key] for key in self.batches.get(batch, ()))
+        counts = self._batch_counts.get(batch)
+        if counts is None:
+            counts = Counter(map(self.statuses.__getitem__, self.batches.get(batch, ())))
+            if counts:
+                self._batch_counts[batch] = counts
+        return counts
+
+    def batch_order(self, batch: str) -> BatchOrder:
+        """The items of a batch in its order: sorted at the first call, then kept up to date."""
+        order = self._batch_orders.get(batch)
+        if order is None:
+            order = BatchOrder(self.batches.get(batch, ()), self.raws, self.statuses)
+            if batch in self.batches:
+                self._batch_orders[batch] = order
+        return order
 
     def recipe_counts(self, statuses: Collection[Status]) -> dict[str | None, int]:
         """See `state.store.Store`."""
@@ -173,8 +197,18 @@ class Records:
             tally.is_latest_known = True
         return tally
 
-    def _leave_batch(self, key: str, batch: str | None) -> None:
-        """Prepare for a change of this record that makes `batch` its batch; call it before the change."""
+    def _enter_batch(self, batch: str, key: str, order: Order, record: Record) -> None:
+        """Take a new or changed record into what is known of its batch."""
+        self.batches.setdefault(batch, {})[key] = None
+        if (counts := self._batch_counts.get(batch)) is not None:
+            counts[record.status] += 1
+        if (tally := self._tallies.get(batch)) is not None:
+            tally.add(self._places[key], order, record)
+        if (batch_order := self._batch_orders.get(batch)) is not None:
+            batch_order.put(record.index, key, record.status)
+
+    def _leave_batch(self, key: str, now: Record | None) -> None:
+        """Prepare for a change of this record, or its removal; call it before the change."""
         if not self.batches:
             return
         record = decode_record(self.raws[key])
@@ -182,7 +216,13 @@ class Records:
             return
         if (tally := self._tallies.get(record.batch)) is not None:
             tally.remove(self._places[key], self._orders.get(key, PLAIN), record)
-        if record.batch != batch:
+        if (counts := self._batch_counts.get(record.batch)) is not None:
+            counts[record.status] -= 1
+        batch, index = (now.batch, now.index) if now is not None else (None, None)
+        order = self._batch_orders.get(record.batch)
+        if order is not None and (batch, index) != (record.batch, record.index):
+            order.remove(record.index, key)
+        if batch != record.batch:
             keys = self.batches[record.batch]
             del keys[key]
             if not keys:

@@ -35,6 +35,7 @@ def made(number: int, chance: random.Random) -> Item:
         priority=chance.choice(PRIORITIES),
         rank=chance.choice((0.0, 0.0, 0.0, -1.5, 2.0)),
         recipe=chance.choice(("r1", "r2", None)),
+        index=chance.choice((None, 0, 3, 10**20, *range(1, 30))),
     )
 
 
@@ -42,11 +43,13 @@ def changed(item: Item, chance: random.Random, *, at: datetime) -> Item:
     """The item after some step that its status allows."""
     match item.status:
         case Status.PENDING:
-            step = chance.randrange(4)
+            step = chance.randrange(5)
             if step == 0:
                 return msgspec.structs.replace(item, priority=chance.choice(PRIORITIES), rank=chance.choice((0.0, 3.0)))
             if step == 1:
                 return msgspec.structs.replace(item, batch=chance.choice(BATCHES), recipe="r3")
+            if step == 2:
+                return msgspec.structs.replace(item, index=chance.choice((None, 0, 5, 40)))
             return item.submit(prompt_id=f"p{item.key}", server=chance.choice(("gpu1", "gpu2")), at=at, fingerprint="f")
         case Status.SUBMITTED:
             if chance.random() < 0.7:
@@ -77,6 +80,14 @@ def check(store: JsonStore) -> None:
         assert [item.key for item in store.due(len(items) + 1, batch=batch)] == first + mine
         assert store.due_count(batch=batch) == len(first + mine)
         assert figures.counts == store.counts(batch=batch) == Counts.of(own)
+        ordered = sorted(own, key=lambda item: (item.index or 0, item.key))
+        assert store.batch_keys(batch) == [item.key for item in ordered]
+        for statuses in ((Status.PENDING,), (Status.COMPLETED, Status.SUBMITTED)):
+            later = [item.key for item in ordered if item.status in statuses and (item.index or 0) >= 3]
+            assert store.batch_keys(batch, *statuses, first=3) == later
+            assert store.batch_keys(batch, *statuses, first=3, limit=2) == later[:2]
+            assert list(store.items(*statuses, batch=batch, limit=2)) == list(store.items(*statuses, batch=batch))[:2]
+        assert store.batch_keys(batch, first=10**20, limit=1) == [one.key for one in ordered if one.index == 10**20][:1]
         assert figures.due_up_to == max((due.index(item.key) + 1 for item in own if item.key in due), default=0)
         assert set(figures.recipes) == {item.recipe for item in own}
         assert figures.completed_at == max((item.completed_at for item in own if item.completed_at), default=None)
