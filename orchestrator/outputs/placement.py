@@ -65,8 +65,11 @@ class Placement:
 
     def roots_of(self, items: Iterable[Item]) -> list[Path]:
         """The output roots of these items, each once; what is not known of an item's recipe is passed over."""
+        return self._roots_with(item.recipe for item in items)
+
+    def _roots_with(self, recipes: Iterable[str | None]) -> list[Path]:
         found: dict[Path, None] = {}
-        for recipe_id in dict.fromkeys(item.recipe for item in items):
+        for recipe_id in dict.fromkeys(recipes):
             with contextlib.suppress(RecipeUnusable):
                 found[self._root(recipe_id)] = None
         return list(found)
@@ -126,8 +129,13 @@ class Placement:
 
     def shown_directories(self, batch: BatchRecord, items: Iterable[Item]) -> tuple[str, ...]:
         """The same for messages; by its name alone where its recipe cannot be read."""
+        return self.shown_directories_with(batch, (item.recipe for item in items))
+
+    def shown_directories_with(self, batch: BatchRecord, recipes: Iterable[str | None]) -> tuple[str, ...]:
+        """The same by the recipes of the batch's items."""
         try:
-            return tuple(map(str, self.directories_of(batch, items)))
+            roots = self._roots_with(recipes) or [self._root(batch.recipe)]
+            return tuple(str(directory_at(root, batch.directory)) for root in roots)
         except (OutputRefused, RecipeUnusable):
             return (batch.directory,)
 

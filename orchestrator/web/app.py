@@ -46,6 +46,7 @@ def create_app(
             yield
         finally:
             supervisor.stop()
+            app.state.library.index.close()
             watched.close()
 
     app = FastAPI(

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from orchestrator.cancellation import cancel
-from orchestrator.web.batch_schemas import Cancelled, CompletedBatch, Options, Progress, StartBatch, Started
+from orchestrator.web.batch_schemas import (
+    BatchPart,
+    Cancelled,
+    CompletedBatch,
+    LargeBatchProgress,
+    Options,
+    Progress,
+    StartBatch,
+    Started,
+)
 from orchestrator.web.batch_start import PATIENCE_SECONDS, again, idempotency_of, start
 from orchestrator.web.error_responses import Refused, errors
 from orchestrator.web.form_options import FormOptions
-from orchestrator.web.progress import completed_of, progress_of, seconds_left
-from orchestrator.web.states import WatchedBatch, WatchedState, WatchedStates
+from orchestrator.web.progress import SHOWN_ITEMS, progress_of, seconds_left
+from orchestrator.web.states import WatchedState, WatchedStates
 from orchestrator.web.supervisor import Supervisor
+from orchestrator.web.watched_batch import WatchedBatch
+from orchestrator.web.whole_batch import part_of, whole_as_json
 from state.batch import BatchRecord
-from state.counts import Counts
+from state.item import Status
 
 router = APIRouter(prefix="/api", tags=["batches"])
 
@@ -76,7 +88,7 @@ def start_batch(body: StartBatch, watched: WatchedStatesOf, supervisor: Supervis
 
 
 @router.get("/batches/{batchId}/progress", operation_id="getBatchProgress", responses=errors(404))
-def batch_progress(found: Found, supervisor: SupervisorOf) -> Progress:
+def batch_progress(found: Found, supervisor: SupervisorOf) -> Progress | LargeBatchProgress:
     """How a batch stands. Reads what bursts have written; asks ComfyUI nothing."""
     state, batch = found
     return progress_of(state, batch, message=supervisor.message(state.number))
@@ -89,7 +101,7 @@ def cancel_batch(found: Found, supervisor: SupervisorOf) -> Cancelled:
     cancel(state.path, [batch.id], overrides=state.overrides, patience_seconds=PATIENCE_SECONDS)
     supervisor.wake(state.number)
     state.refresh()
-    return Cancelled(completedImages=Counts.of(state.batches()[batch.id].items).completed)
+    return Cancelled(completedImages=batch.counts.completed)
 
 
 @router.post("/batches/{batchId}/regenerate", operation_id="regenerateBatch", responses=errors(400, 403, 404, 422, 503))
@@ -101,10 +113,22 @@ def regenerate_batch(found: Found, watched: WatchedStatesOf, supervisor: Supervi
     return _started(state, again(state, batch, idempotency=idempotency).record, supervisor)
 
 
-@router.get("/batches/{batchId}", operation_id="getBatch", responses=errors(404))
-def whole_batch(found: Found) -> CompletedBatch:
-    """A batch with all of its pictures."""
-    return completed_of(found[1])
+@router.get(
+    "/batches/{batchId}",
+    operation_id="getBatch",
+    response_model=CompletedBatch | BatchPart,
+    responses=errors(400, 404),
+)
+def whole_batch(
+    found: Found,
+    first: Annotated[int | None, Query(alias="from", ge=0, le=10**9, description="the number to begin with")] = None,
+    count: Annotated[int | None, Query(ge=1, le=500, description="images of so many prompts, 200 by default")] = None,
+    status: Annotated[Status | None, Query(description="only prompts with this status")] = None,
+) -> Response | BatchPart:
+    """A batch with all of its images; with any of these, a part of them."""
+    if first is None and count is None and status is None:
+        return StreamingResponse(whole_as_json(found[1]), media_type="application/json")
+    return part_of(found[1], *([status] if status else []), first=first or 0, count=count or SHOWN_ITEMS)
 
 
 @router.get("/options", operation_id="getOptions", responses=errors(400, 404))
@@ -121,7 +145,7 @@ def _started(state: WatchedState, record: BatchRecord, supervisor: Supervisor) -
     supervisor.wake(state.number)
     state.refresh()
     # One that was made with the same key before may have been cleaned away since.
-    batch = state.batches().get(record.batch)
+    batch = state.batch(record.batch)
     seconds = seconds_left(state, batch) if batch is not None else None
     return Started(
         batchId=record.batch,

@@ -131,6 +131,19 @@ class Progress(BaseModel):
     """Recipes of its pending items that the last burst could not use; `items` are those of this batch."""
 
 
+class LargeBatchProgress(Progress):
+    """How a batch of more than 200 prompts stands.
+
+    `images` and `thumbnails` are those of at most 200 prompts around the one that is being made, `failedImages` the
+    first 200 that failed. `GET /api/batches/{batchId}?from=…&count=…` has all others.
+    """
+
+    firstImage: int
+    """The number of the first prompt in `images`."""
+    failedTotal: int
+    """How many failed."""
+
+
 class CompletedBatch(BaseModel):
     """A batch with all that it is."""
 
@@ -145,6 +158,13 @@ class CompletedBatch(BaseModel):
     totalImages: int
     completedImages: int
     failedImages: list[int]
+
+
+class BatchPart(CompletedBatch):
+    """Some of a batch's images, in its order. `failedImages` are those among them."""
+
+    next: int | None
+    """To go on `from`; None where these are the last ones."""
 
 
 class Cancelled(BaseModel):

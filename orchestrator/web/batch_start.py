@@ -18,7 +18,8 @@ from orchestrator.kept_paths import kept_path
 from orchestrator.settings import Overrides
 from orchestrator.web.batch_schemas import Asking, BatchRequest
 from orchestrator.web.error_responses import Refused
-from orchestrator.web.states import WatchedBatch, WatchedState
+from orchestrator.web.states import WatchedState
+from orchestrator.web.watched_batch import WatchedBatch
 from state.batch import Idempotency
 
 LEAST_COUNT, LARGEST_COUNT = 2, 20
@@ -55,7 +56,7 @@ def again(state: WatchedState, batch: WatchedBatch, *, idempotency: Idempotency 
     record = batch.record
     if len(record.prompts) != 1 or record.axes:
         raise Refused(400, "this batch has several prompts or a sweep; make it again with burst generate")
-    seeds = [item.inputs.get("seed") for item in batch.items]
+    seeds = [item.inputs.get("seed") for item in batch.items()]
     spec = BatchSpec(
         prompt=record.prompts[0],
         count=len(seeds),

@@ -13,7 +13,8 @@ from orchestrator.web.error_responses import Refused
 from orchestrator.web.gallery_schemas import Deleted
 from orchestrator.web.image_files import NOT_FOUND, output_in, version_of
 from orchestrator.web.library import Library
-from orchestrator.web.states import WatchedBatch, WatchedState
+from orchestrator.web.states import WatchedState
+from orchestrator.web.watched_batch import WatchedBatch
 from state.counts import Counts
 from state.store import Store
 

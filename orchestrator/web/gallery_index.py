@@ -1,272 +1,292 @@
-"""The gallery's index: every picture of every batch, newest first, and what it is found by.
+"""The gallery's index: every image of every batch, newest first, and what it is found by.
 
-It is built once. After that only items that were changed are looked at again; a request that brings no news costs two
-looks at the disk for each state.
+Rows of all images are made once. After that only items that were changed are looked at again; a request that brings no
+news costs a look at the disk or two for each state. Of what a page shows, items are fetched from their stores.
 """
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
-from orchestrator.batches.sidecars import read_sidecar
 from orchestrator.errors import BurstError
-from orchestrator.statistics import pictures_of
-from orchestrator.web.image_files import Picture, image_id
+from orchestrator.web.gallery_entries import Entry, common_of, entries_of, entry_of_orphan, text_of, words_of
+from orchestrator.web.gallery_filter import Filter
+from orchestrator.web.gallery_rows import Found, ImageRow, Rows, ShelfRow
+from orchestrator.web.image_files import numbers_of
 from orchestrator.web.orphaned_batches import OrphanedBatch, OrphanedBatches
-from orchestrator.web.states import WatchedBatch, WatchedState, WatchedStates
-from state.batch import BatchRecord
+from orchestrator.web.states import WatchedState, WatchedStates
+from orchestrator.web.watched_batch import WatchedBatch
 from state.item import Item, Status
+from state.store import Follower, Store
 
-_SIDECARS_TRIED = 3
-Order = tuple[datetime, str, int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One picture. Times are aware UTC."""
-
-    picture: Picture
-    batch_name: str | None
-    order: Order
-    """When it was completed; then its batch, its item's place in it, and its own in that."""
-    prompt: str
-    seed: int | None
-    model: str | None
-    parameters: Mapping[str, Any]
-    """By binding or address: what its item was told, and what its template says in all of its batch."""
-    template: str | None
-    seconds: float | None
-    words: str
-    """Prompt and negative prompt, casefolded."""
-    item: Item | None
-    """None where no state knows it."""
-
-    @property
-    def at(self) -> datetime:
-        return self.order[0]
+_ITEMS_TRIED = 20
+_AT_ONCE = 256
+EVERYTHING = Filter()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shelf:
-    """A batch and its pictures, oldest first."""
+    """A batch in the gallery."""
 
     id: str
     state: WatchedState
     at: datetime
-    """When it was asked for."""
+    """When it was requested."""
     source: WatchedBatch | OrphanedBatch
-    entries: Sequence[Entry]
-    words: str
-    """As of an entry: its first few prompts."""
     model: str | None
+    """Of the request; without it, of the first image that was looked for."""
+    found: int
+    """How many of its images were looked for."""
+    first: Sequence[Entry]
+    """The first few of those."""
 
 
 @dataclass(frozen=True)
-class Filter:
-    """What is looked for; the defaults let everything through."""
+class Images:
+    """Some of the images that were looked for."""
 
-    words: tuple[str, ...] = ()
-    """Casefolded; all of them must be there."""
-    model: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    """Before this moment."""
-    state: int | None = None
-
-    def takes(self, found: Entry | Shelf, *, state: int) -> bool:
-        """Whether this one is looked for."""
-        return (
-            (self.state is None or self.state == state)
-            and (self.model is None or self.model == found.model)
-            and (self.since is None or found.at >= self.since)
-            and (self.until is None or found.at < self.until)
-            and all(word in found.words for word in self.words)
-        )
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """The index at one moment."""
-
-    entries: Sequence[Entry] = ()
-    """Newest first."""
-    shelves: Sequence[Shelf] = ()
-    """Newest first."""
-    models: Sequence[str] = ()
-    notes: Sequence[str] = ()
+    total: int
+    shown: Sequence[Entry]
+    models: Sequence[str]
+    """Of all images."""
+    notes: Sequence[str]
     """Which states could not be read, and why."""
 
-    def entry(self, batch_id: str, image: str) -> Entry | None:
-        """The picture of these ids."""
-        entries = (entry for shelf in self.shelves if shelf.id == batch_id for entry in shelf.entries)
-        return next((entry for entry in entries if entry.picture.image == image), None)
 
-    def pictures(self, wanted: Filter) -> list[Entry]:
-        return [entry for entry in self.entries if wanted.takes(entry, state=entry.picture.state.number)]
+@dataclass(frozen=True)
+class Shelves:
+    """Some of the batches that were looked for; otherwise as `Images`."""
 
-    def batches(self, wanted: Filter) -> list[tuple[Shelf, list[Entry]]]:
-        """With those of their pictures that are looked for; one without pictures goes by what it was asked to be."""
-        found = []
-        for shelf in self.shelves:
-            entries = [entry for entry in shelf.entries if wanted.takes(entry, state=shelf.state.number)]
-            if entries or (not shelf.entries and wanted.takes(shelf, state=shelf.state.number)):
-                found.append((shelf, entries))
-        return found
+    total: int
+    shown: Sequence[Shelf]
+    models: Sequence[str]
+    notes: Sequence[str]
 
 
 @dataclass
-class _Known:
-    """What was made of a batch's items."""
+class _Seen:
+    """What was taken in of a state."""
 
-    common: Mapping[str, Any] | None = None
-    """What its template says; None while no sidecar told."""
-    entries: dict[str, tuple[Item, tuple[Entry, ...]]] = field(default_factory=dict)
-    """By item key, with the item that they were made of."""
+    store: Store | None
+    others: Follower | None
+    version: int = -1
+    shelves: dict[str, int] = field(default_factory=dict)
+    """The shelf of each batch."""
 
 
 class GalleryIndex:
-    """Of all states of a desk. Any thread may ask."""
+    """Of all states of a front end. Any thread may use it."""
 
     def __init__(self, watched: WatchedStates, orphaned_batches: OrphanedBatches) -> None:
         self._watched = watched
         self._orphaned_batches = orphaned_batches
         self._mutex = threading.Lock()
-        self._known: dict[tuple[int, str], _Known] = {}
-        self._versions: tuple[object, ...] = ()
-        self._gallery = Gallery()
+        self._rows: Rows | None = None
+        self._seen: dict[int, _Seen] = {}
+        self._orphans_seen: tuple[object, ...] = ()
+        self._orphans: dict[str, OrphanedBatch] = {}
 
-    def look(self) -> Gallery:
-        """The gallery as it is now."""
+    def images(self, wanted: Filter = EVERYTHING, *, offset: int = 0, limit: int) -> Images:
+        """Newest first."""
         with self._mutex:
-            notes = [note for state in self._watched.states if (note := _refresh(state)) is not None]
-            left = self._orphaned_batches.batches()
-            versions = (
-                *(state.version for state in self._watched.states),
-                self._orphaned_batches.version,
-                *left,
-                *notes,
-            )
-            if versions != self._versions:
-                self._gallery = self._arranged(left.values(), notes)
-                self._versions = versions
-            return self._gallery
+            rows, notes = self._look()
+            total, found = rows.images(wanted, offset=offset, limit=limit)
+            return Images(total, self._entries(rows, found), rows.models(), notes)
 
-    def _arranged(self, left: Iterable[OrphanedBatch], notes: Sequence[str]) -> Gallery:
-        batches = [(state, batch) for state in self._watched.states for batch in state.batches().values()]
-        there = {(state.number, batch.id) for state, batch in batches}
-        self._known = {place: known for place, known in self._known.items() if place in there}
-        shelves = [self._shelf(state, batch) for state, batch in batches] + [_left_shelf(one) for one in left]
-        shelves.sort(key=lambda shelf: (shelf.at, shelf.id), reverse=True)
-        entries = sorted((entry for shelf in shelves for entry in shelf.entries), key=_order, reverse=True)
-        models = sorted({entry.model for entry in entries if entry.model is not None}, key=str.casefold)
-        return Gallery(entries, shelves, models, notes)
+    def shelves(self, wanted: Filter = EVERYTHING, *, offset: int = 0, limit: int, first: int) -> Shelves:
+        """Newest first, with at most `first` images of each that a browser shows."""
+        with self._mutex:
+            rows, notes = self._look()
+            ids = rows.shelves(wanted)
+            made = (self._shelf(rows, one, wanted, first) for one in ids[offset : offset + limit])
+            return Shelves(len(ids), [shelf for shelf in made if shelf is not None], rows.models(), notes)
 
-    def _shelf(self, state: WatchedState, batch: WatchedBatch) -> Shelf:
-        known = self._known.setdefault((state.number, batch.id), _Known())
-        items = [item for item in batch.items if item.status is Status.COMPLETED and item.outputs]
-        if known.common is None and (common := _common(state, items)) is not None:
-            known.common, known.entries = common, {}
-        before, known.entries = known.entries, {}
-        for item in items:
-            made = before.get(item.key)
-            if made is None or made[0] is not item:
-                made = item, tuple(_entries(state, batch.record, item, known.common or {}))
-            known.entries[item.key] = made
-        entries = [entry for _, found in known.entries.values() for entry in found]
-        words = "\n".join([*batch.record.prompts, str(batch.record.parameters.get("negative", ""))]).casefold()
-        model = _text(batch.record.parameters.get("model"))
-        return Shelf(batch.id, state, batch.record.created_at, batch, entries, words, model)
+    def entry(self, batch_id: str, image: str) -> Entry | None:
+        """The image of these ids. Errors: Refused for what is no id of an image."""
+        index, _ = numbers_of(image)
+        with self._mutex:
+            rows, _ = self._look()
+            entries = self._entries(rows, rows.images_at(batch_id, index))
+        return next((entry for entry in entries if entry.picture.image == image), None)
+
+    def close(self) -> None:
+        with self._mutex:
+            self._forget()
+
+    def _look(self) -> tuple[Rows, list[str]]:
+        """The rows as the states are now, and which states could not be read."""
+        try:
+            rows = self._rows = self._rows or Rows()
+            notes = [note for state in self._watched.states if (note := self._follow(rows, state)) is not None]
+            self._take_in_orphans(rows)
+            return rows, notes
+        except BaseException:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        if self._rows is not None:
+            self._rows.close()
+        self._rows, self._seen, self._orphans_seen = None, {}, ()
+
+    def _follow(self, rows: Rows, state: WatchedState) -> str | None:
+        """What is wrong with a state that cannot be read; what was read of it before is shown."""
+        try:
+            state.refresh()
+            version, store, seen = state.version, state.store, self._seen.get(state.number)
+            news: Sequence[str] = ()
+            if seen is None or seen.store is not store:
+                seen = _Seen(store, Follower(store) if store is not None else None)
+            elif seen.version != version and seen.others is not None:
+                news = seen.others.news()
+        except BurstError as error:
+            return str(error)
+        if seen.version != version:
+            self._take_in(rows, state, seen, news)
+            seen.version = version
+        return None
+
+    def _take_in(self, rows: Rows, state: WatchedState, seen: _Seen, news: Sequence[str]) -> None:
+        """`seen`: empty for a state that was opened since."""
+        if self._seen.get(state.number) is not seen:
+            rows.remove_all(state=state.number)
+            self._seen[state.number] = seen
+        rows.begin()
+        self._change_items(rows, state, seen, news)
+        batches = state.batches()
+        for gone in seen.shelves.keys() - batches.keys():
+            rows.remove_shelf(seen.shelves.pop(gone))
+        for name in batches.keys() - seen.shelves.keys():
+            seen.shelves[name] = _add(rows, state, batches[name])
+        rows.commit()
+
+    def _change_items(self, rows: Rows, state: WatchedState, seen: _Seen, keys: Sequence[str]) -> None:
+        """Take in what was changed of batches that are there already."""
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            for key in some:
+                rows.remove_item(state.number, key)
+            changed: dict[str, list[Item]] = {}
+            for item in seen.store.get_many(some) if seen.store is not None else ():
+                if _has_images(item) and item.batch in seen.shelves:
+                    changed.setdefault(item.batch, []).append(item)
+            for name, items in changed.items():
+                self._change_batch(rows, state, seen, name, items)
+
+    def _change_batch(self, rows: Rows, state: WatchedState, seen: _Seen, name: str, items: Sequence[Item]) -> None:
+        batch = state.batches().get(name)
+        if batch is None:
+            return
+        shelf = rows.shelf(seen.shelves[name])
+        if shelf.common is None and common_of(state, islice(_finished(seen.store, name), _ITEMS_TRIED)) is not None:
+            rows.remove_shelf(seen.shelves.pop(name))
+            return
+        rows.add(shelf, shelf.id, _rows_of(state, batch, items, _common(shelf)))
+
+    def _take_in_orphans(self, rows: Rows) -> None:
+        orphans = self._orphaned_batches.batches()
+        seen = (self._orphaned_batches.version, *orphans)
+        if seen == self._orphans_seen:
+            return
+        rows.remove_all(state=None)
+        rows.begin()
+        for one in orphans.values():
+            _add_orphan(rows, one)
+        rows.commit()
+        self._orphans_seen, self._orphans = seen, orphans
+
+    def _entries(self, rows: Rows, found: Sequence[Found]) -> list[Entry]:
+        """Without those whose item was changed since by somebody else."""
+        shelves = {one: rows.shelf(one) for one in dict.fromkeys(row.shelf for row in found)}
+        keys: dict[int, list[str]] = {}
+        for row in found:
+            if row.item is not None:
+                keys.setdefault(shelves[row.shelf].state, []).append(row.item)
+        items = {
+            (number, item.key): item
+            for number, some in keys.items()
+            for item in self._watched.states[number].items_with(list(dict.fromkeys(some)))
+        }
+        made = (self._entry(shelves[row.shelf], row, items) for row in found)
+        return [entry for entry in made if entry is not None]
+
+    def _entry(self, shelf: ShelfRow, row: Found, items: dict[tuple[int, str], Item]) -> Entry | None:
+        if row.item is None:
+            left = self._orphans[shelf.batch]
+            return entry_of_orphan(left, left.pictures[row.number])
+        state, item = self._watched.states[shelf.state], items.get((shelf.state, row.item))
+        batch = state.batches().get(shelf.batch)
+        if item is None or batch is None or not _has_images(item):
+            return None
+        entries = entries_of(state, batch.record, item, _common(shelf))
+        return next(islice(entries, row.number - 1, None), None)
+
+    def _shelf(self, rows: Rows, shelf_id: int, wanted: Filter, first: int) -> Shelf | None:
+        shelf = rows.shelf(shelf_id)
+        state = self._watched.states[shelf.state]
+        source = self._orphans.get(shelf.batch) if shelf.orphan else state.batches().get(shelf.batch)
+        if source is None:
+            return None
+        shown: list[Entry] = []
+        model, found = shelf.model, rows.images_in(shelf_id, wanted)
+        while len(shown) < first and (some := list(islice(found, first))):
+            entries = self._entries(rows, some)
+            model = model or next((entry.model for entry in entries), None)
+            shown += [entry for entry in entries if entry.picture.has_thumbnail]
+        count = rows.count_in(shelf_id, wanted)
+        return Shelf(shelf.batch, state, shelf.at, source, model, count, shown[:first])
 
 
-def _refresh(state: WatchedState) -> str | None:
-    """What is wrong with a state that cannot be read; what was read of it before is shown."""
-    try:
-        state.refresh()
-    except BurstError as error:
-        return str(error)
-    return None
+def _add(rows: Rows, state: WatchedState, batch: WatchedBatch) -> int:
+    """A shelf with all its images; its id."""
+    record, items = batch.record, _finished(state.store, batch.id)
+    head = list(islice(items, _ITEMS_TRIED))
+    common = common_of(state, head)
+    shelf = ShelfRow(
+        state=state.number,
+        batch=batch.id,
+        orphan=False,
+        at=record.created_at,
+        model=text_of(record.parameters.get("model")),
+        words=words_of("\n".join(record.prompts), record.parameters),
+        common=json.dumps(common) if common is not None else None,
+    )
+    shelf = replace(shelf, id=rows.add_shelf(shelf))
+    rows.add(shelf, shelf.id, _rows_of(state, batch, chain(head, items), common or {}))
+    return shelf.id
 
 
-def _common(state: WatchedState, items: Iterable[Item]) -> dict[str, Any] | None:
-    """What the template of a batch says where its items say nothing, as the sidecar of one of them tells it.
-
-    One that was told something by address is not asked: its sidecar may tell the same thing by name.
-    """
-    asked = (item for item in items if not any("." in name for name in item.inputs))
-    for item in islice(asked, _SIDECARS_TRIED):
-        inputs, _ = sidecar_of(state, item)
-        if inputs:
-            return {name: value for name, value in inputs.items() if name not in item.inputs and name != "prompt"}
-    return None
+def _add_orphan(rows: Rows, left: OrphanedBatch) -> None:
+    words = words_of("\n".join(left.prompts), left.parameters)
+    model = text_of(left.parameters.get("model"))
+    shelf = ShelfRow(left.state.number, left.id, orphan=True, at=left.created_at, model=model, words=words)
+    at = left.ended_at or left.created_at
+    images = (ImageRow(None, number, one.index, at, model, words) for number, one in enumerate(left.pictures))
+    rows.add(shelf, rows.add_shelf(shelf), images)
 
 
-def sidecar_of(state: WatchedState, item: Item) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Inputs and facts of an item's sidecar; empty where it has none that can be read."""
-    is_there = item.sidecar is not None and any(output.path == item.sidecar for output in item.outputs)
-    path = state.placement.found(item, item.sidecar) if item.sidecar is not None and is_there else None
-    try:
-        return read_sidecar(path) if path is not None else ({}, {})
-    except (OSError, ValueError):
-        return {}, {}
+def _rows_of(
+    state: WatchedState, batch: WatchedBatch, items: Iterable[Item], common: dict[str, Any]
+) -> Iterator[ImageRow]:
+    for item in items:
+        for number, entry in enumerate(entries_of(state, batch.record, item, common), 1):
+            yield ImageRow(item.key, number, item.index or 0, entry.at, entry.model, entry.words)
 
 
-def _entries(state: WatchedState, record: BatchRecord, item: Item, common: Mapping[str, Any]) -> Iterator[Entry]:
-    parameters = {**common, **item.inputs}
-    prompt = str(item.prompt_text or parameters.pop("prompt", None) or "")
-    seed = parameters.pop("seed", None)
-    for number, output in enumerate(pictures_of(item), 1):
-        name = image_id(item.index, number)
-        picture = Picture(state, record.batch, name, item, output.path, output.sha256, output.bytes)
-        yield Entry(
-            picture=picture,
-            batch_name=record.name,
-            order=(item.completed_at or record.created_at, record.batch, item.index or 0, number),
-            prompt=prompt,
-            seed=seed if isinstance(seed, int) else None,
-            model=_text(parameters.get("model")),
-            parameters=parameters,
-            template=item.template or record.template,
-            seconds=item.seconds,
-            words=_words(prompt, parameters),
-            item=item,
-        )
+def _finished(store: Store | None, batch_id: str) -> Iterator[Item]:
+    return filter(_has_images, store.items(Status.COMPLETED, batch=batch_id)) if store is not None else iter(())
 
 
-def _left_shelf(left: OrphanedBatch) -> Shelf:
-    parameters = {name: value for name, value in left.parameters.items() if name not in ("prompt", "seed")}
-    prompt, model = "\n".join(left.prompts), _text(parameters.get("model"))
-    words = _words(prompt, parameters)
-    entries = [
-        Entry(
-            picture=one.picture,
-            batch_name=left.name,
-            order=(left.ended_at or left.created_at, left.id, one.index, number),
-            prompt=prompt,
-            seed=one.seed,
-            model=model,
-            parameters=parameters,
-            template=left.template,
-            seconds=one.seconds,
-            words=words,
-            item=None,
-        )
-        for number, one in enumerate(left.pictures)
-    ]
-    return Shelf(left.id, left.state, left.created_at, left, entries, words, model)
+def _has_images(item: Item) -> bool:
+    return item.status is Status.COMPLETED and bool(item.outputs)
 
 
-def _words(prompt: str, parameters: Mapping[str, Any]) -> str:
-    return f"{prompt}\n{parameters.get('negative', '')}".casefold()
-
-
-def _order(entry: Entry) -> Order:
-    return entry.order
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _common(shelf: ShelfRow) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(shelf.common) if shelf.common is not None else {}
+    return found

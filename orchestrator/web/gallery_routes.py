@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
 from orchestrator.web.batch_routes import WatchedStatesOf, state_numbered
 from orchestrator.web.deletion import delete_batch, delete_picture
 from orchestrator.web.error_responses import Refused, errors
-from orchestrator.web.gallery_index import Entry, Filter, Shelf
+from orchestrator.web.gallery_entries import Entry
+from orchestrator.web.gallery_filter import Filter
+from orchestrator.web.gallery_index import Shelf
 from orchestrator.web.gallery_schemas import (
     BatchesPage,
     Deleted,
@@ -64,40 +64,35 @@ Wanted = Annotated[Filter, Depends(filter_of)]
 @router.get("/gallery", operation_id="listGallery", responses=errors(400, 404))
 def pictures(library: LibraryOf, wanted: Wanted, page: Page = 1, size: Size = 60) -> GalleryPage:
     """Pictures of all batches, newest first."""
-    gallery = library.index.look()
-    found = gallery.pictures(wanted)
-    shown, pages = _page(found, page, size)
+    found = library.index.images(wanted, offset=(page - 1) * size, limit=size)
     return GalleryPage(
-        total=len(found),
+        total=found.total,
         page=page,
-        pages=pages,
-        models=list(gallery.models),
-        images=[image_of(entry) for entry in shown],
-        notes=list(gallery.notes),
+        pages=_pages(found.total, size),
+        models=list(found.models),
+        images=[image_of(entry) for entry in found.shown],
+        notes=list(found.notes),
     )
 
 
 @router.get("/gallery/batches", operation_id="listGalleryBatches", responses=errors(400, 404))
 def batches(library: LibraryOf, wanted: Wanted, page: Page = 1, size: Size = 60) -> BatchesPage:
     """All batches, newest first; with a filter, those that have such pictures."""
-    gallery = library.index.look()
-    found = gallery.batches(wanted)
-    shown, pages = _page(found, page, size)
+    found = library.index.shelves(wanted, offset=(page - 1) * size, limit=size, first=_SHOWN_THUMBNAILS)
     return BatchesPage(
-        total=len(found),
+        total=found.total,
         page=page,
-        pages=pages,
-        models=list(gallery.models),
-        batches=[_batch(shelf, entries) for shelf, entries in shown],
-        notes=list(gallery.notes),
+        pages=_pages(found.total, size),
+        models=list(found.models),
+        batches=[_batch(shelf) for shelf in found.shown],
+        notes=list(found.notes),
     )
 
 
 @router.get("/batches/{batchId}/images/{image}", operation_id="getImageDetails", responses=errors(404))
 def picture(batchId: str, image: str, library: LibraryOf) -> ImageDetails:
     """One picture with all that is known of it."""
-    gallery = library.index.look()
-    found = gallery.entry(batchId, image) or gallery.entry(library.id_of(batchId), image)
+    found = library.index.entry(batchId, image) or library.index.entry(library.id_of(batchId), image)
     if found is None:
         raise Refused(404, NOT_FOUND, "image")
     return details_of(found, image_of(found))
@@ -144,12 +139,12 @@ def image_of(entry: Entry) -> GalleryImage:
     )
 
 
-def _batch(shelf: Shelf, entries: Sequence[Entry]) -> GalleryBatch:
+def _batch(shelf: Shelf) -> GalleryBatch:
     counts = _counts(shelf)
     source = shelf.source
     is_left = isinstance(source, OrphanedBatch)
     record = source if isinstance(source, OrphanedBatch) else source.record
-    addresses = (address for entry in entries if (address := image_of(entry).thumbnail) is not None)
+    addresses = [image_of(entry).thumbnail for entry in shelf.first]
     return GalleryBatch(
         batchId=shelf.id,
         name=source.name if isinstance(source, OrphanedBatch) else source.record.name,
@@ -160,11 +155,11 @@ def _batch(shelf: Shelf, entries: Sequence[Entry]) -> GalleryBatch:
         totalImages=counts.total,
         completedImages=counts.completed,
         failedImages=counts.failed,
-        pictures=len(entries),
+        pictures=shelf.found,
         directory=record.directory,
         template=record.template,
-        model=shelf.model or next((entry.model for entry in entries), None),
-        thumbnails=list(islice(addresses, _SHOWN_THUMBNAILS)),
+        model=shelf.model,
+        thumbnails=[address for address in addresses if address is not None],
         readOnly=is_left,
     )
 
@@ -172,12 +167,12 @@ def _batch(shelf: Shelf, entries: Sequence[Entry]) -> GalleryBatch:
 def _counts(shelf: Shelf) -> Counts:
     if isinstance(shelf.source, OrphanedBatch):
         return Counts({status: max(0, shelf.source.totals.get(status, 0)) for status in Status})
-    return Counts.of(shelf.source.items)
+    return shelf.source.counts
 
 
-def _page(found: Sequence[Any], page: int, size: int) -> tuple[Sequence[Any], int]:
-    """One page of them, and how many pages there are."""
-    return found[(page - 1) * size : page * size], max(1, -(-len(found) // size))
+def _pages(total: int, size: int) -> int:
+    """At least one."""
+    return max(1, -(-total // size))
 
 
 def _moment(said: str, field: str, *, days: int = 0) -> datetime | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.outputs.pictures import UNREADABLE, on_reading_thread, read_picture
-from orchestrator.web.gallery_index import Entry, sidecar_of
+from orchestrator.web.gallery_entries import Entry, sidecar_of
 from orchestrator.web.gallery_schemas import GalleryImage, ImageDetails
 from orchestrator.web.image_files import media_type_of
 from state.item import Item

@@ -11,7 +11,8 @@ from orchestrator.outputs.pictures import EXTENSIONS
 from orchestrator.outputs.placement import file_at
 from orchestrator.statistics import pictures_of
 from orchestrator.web.error_responses import Refused
-from orchestrator.web.states import WatchedBatch, WatchedState
+from orchestrator.web.states import WatchedState
+from orchestrator.web.watched_batch import WatchedBatch
 from state.item import Item, OutputRecord, Status
 
 _TYPES = (
@@ -39,6 +40,11 @@ class Picture:
     digest: str | None
     """SHA-256; None where only a batch_info.json knows it."""
     bytes: int | None = None
+
+    @property
+    def has_thumbnail(self) -> bool:
+        """Whether a browser shows it, by its name."""
+        return _has_thumbnail(self.path)
 
     @property
     def version(self) -> str | None:
@@ -72,8 +78,7 @@ def pictures_of_batch(state: WatchedState, batch: WatchedBatch) -> list[Picture]
     """Every picture of its finished items, in the batch's order."""
     return [
         Picture(state, batch.id, image_id(item.index, number), item, output.path, output.sha256, output.bytes)
-        for item in batch.items
-        if item.status is Status.COMPLETED
+        for item in batch.items(Status.COMPLETED)
         for number, output in enumerate(pictures_of(item), 1)
     ]
 
@@ -81,10 +86,10 @@ def pictures_of_batch(state: WatchedState, batch: WatchedBatch) -> list[Picture]
 def output_in(batch: WatchedBatch, image: str) -> tuple[Item, OutputRecord] | None:
     """The item and the output that an id such as `7` or `7-2` means."""
     index, number = numbers_of(image)
-    for item in list(batch.by_key.values()):
-        if (item.index or 0) == index and item.status is Status.COMPLETED:
-            pictures = pictures_of(item)
-            return (item, pictures[number - 1]) if number <= len(pictures) else None
+    for item in batch.items(Status.COMPLETED, first=index, limit=1):
+        pictures = pictures_of(item) if (item.index or 0) == index else []
+        if number <= len(pictures):
+            return item, pictures[number - 1]
     return None
 
 
@@ -110,8 +115,11 @@ def version_of(digest: str) -> str:
 def addresses_of(batch_id: str, image: str, path: str, version: str | None) -> tuple[str, str | None]:
     """Where a picture and its thumbnail are fetched; None for what is no picture that a browser shows."""
     at = f"{quote(batch_id, safe='')}/{image}" + (f"?v={quote(version, safe='')}" if version else "")
-    has_thumbnail = PurePosixPath(path).suffix.lower() in EXTENSIONS
-    return f"/images/{at}", f"/thumbnails/{at}" if has_thumbnail else None
+    return f"/images/{at}", f"/thumbnails/{at}" if _has_thumbnail(path) else None
+
+
+def _has_thumbnail(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in EXTENSIONS
 
 
 def media_type_of(start: bytes) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 
+import msgspec
+
 from orchestrator.clock import Clock
 from orchestrator.web.gallery_index import GalleryIndex
 from orchestrator.web.image_files import Picture, picture_in, pictures_of_batch
 from orchestrator.web.orphaned_batches import OrphanedBatches
 from orchestrator.web.states import WatchedState, WatchedStates
 from orchestrator.web.thumbnails import Thumbnails
+from state.item import OutputRecord
 
 
 class Library:
@@ -51,6 +54,12 @@ class Library:
         return self._thumbnails[state.number]
 
 
+class _Made(msgspec.Struct, frozen=True, gc=False):
+    batch: str | None = None
+    outputs: tuple[OutputRecord, ...] = ()
+
+
 def _digests(state: WatchedState) -> set[str]:
-    items = (item for batch in state.batches().values() for item in list(batch.by_key.values()))
-    return {output.sha256 for item in items for output in item.outputs}
+    batches, store = state.batches(), state.store
+    made = (one for _, one in store.parts(_Made) if one.batch in batches) if store is not None else ()
+    return {output.sha256 for one in made for output in one.outputs}

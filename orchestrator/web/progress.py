@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 
-from orchestrator.cycle.set_aside import SetAside, waiting_for
+from orchestrator.cycle.set_aside import SetAside
 from orchestrator.statistics import pictures_of
 from orchestrator.time_left import batch_seconds_left
 from orchestrator.web.batch_schemas import (
@@ -14,13 +13,18 @@ from orchestrator.web.batch_schemas import (
     BatchStatus,
     CompletedBatch,
     Image,
+    LargeBatchProgress,
     Progress,
     SetAsideRecipe,
 )
 from orchestrator.web.image_files import addresses_of, image_id, version_of
-from orchestrator.web.states import WatchedBatch, WatchedState
+from orchestrator.web.states import WatchedState
+from orchestrator.web.watched_batch import WatchedBatch
 from state.counts import Counts
-from state.item import DUE, Item, Status
+from state.item import Item, Status
+
+SHOWN_ITEMS = 200
+"""Of a larger batch, a progress call shows only so many."""
 
 
 def status_of(counts: Counts) -> BatchStatus:
@@ -41,18 +45,25 @@ def status_of(counts: Counts) -> BatchStatus:
     return "complete" if counts.completed else "failed"
 
 
-def progress_of(state: WatchedState, batch: WatchedBatch, *, message: str | None = None) -> Progress:
-    """`message`: why nothing goes on at the moment."""
-    items = batch.items
-    counts, images = Counts.of(items), images_of(batch)
+def progress_of(
+    state: WatchedState, batch: WatchedBatch, *, message: str | None = None
+) -> Progress | LargeBatchProgress:
+    """`message`: why nothing goes on at the moment. Costs the same for all batches of more than 200 items."""
+    counts = batch.counts
+    is_large = counts.total > SHOWN_ITEMS
+    submitted = state.items_with(batch.keys(Status.SUBMITTED, limit=1))
+    current = submitted[0].index or 0 if submitted else None
+    failed = state.items_with(batch.keys(Status.FAILED, limit=SHOWN_ITEMS))
+    items = state.items_with(_around(batch, current) if is_large else batch.keys())
+    images = [image for item in items for image in images_of(batch.id, item)]
     thumbnails = [image.thumbnail for image in images if image.thumbnail is not None]
-    return Progress(
+    found = Progress(
         progress=BatchProgress(
             batchId=batch.id,
-            totalImages=len(items),
+            totalImages=counts.total,
             completedImages=counts.completed,
-            failedImages=_numbers(items, Status.FAILED),
-            currentImage=next(iter(_numbers(items, Status.SUBMITTED)), None),
+            failedImages=[item.index or 0 for item in failed],
+            currentImage=current,
             status=status_of(counts),
             thumbnails=thumbnails,
         ),
@@ -62,10 +73,14 @@ def progress_of(state: WatchedState, batch: WatchedBatch, *, message: str | None
         name=batch.record.name,
         prompt=_prompt(batch),
         parameters=batch.record.parameters,
-        directory=", ".join(state.placement.shown_directories(batch.record, items)),
+        directory=", ".join(_directories(state, batch, None if is_large else items)),
         message=message if counts.remaining else None,
-        setAside=set_aside_of(state, waiting_for(state.set_aside, _remaining(items))),
+        setAside=set_aside_of(state, state.waiting_in(batch.id)),
     )
+    if not is_large:
+        return found
+    first = items[0].index or 0 if items else 0
+    return LargeBatchProgress(**dict(found), firstImage=first, failedTotal=counts.failed)
 
 
 def set_aside_of(state: WatchedState, recipes: Sequence[SetAside]) -> list[SetAsideRecipe]:
@@ -89,28 +104,23 @@ def name_of(batches: Mapping[str, WatchedBatch], batch_id: str) -> str | None:
     return batches[batch_id].record.name if batch_id in batches else None
 
 
-def completed_of(batch: WatchedBatch) -> CompletedBatch:
-    """The batch with all of its pictures, whether or not it is done."""
-    items = batch.items
-    counts = Counts.of(items)
+def completed_of(batch: WatchedBatch, images: list[Image], *, failed: Iterable[Item]) -> CompletedBatch:
+    """The batch with these of its images, whether or not it is done."""
+    counts, completed_at = batch.counts, batch.completed_at
+    times = [*([completed_at] if completed_at is not None else []), *(end.at for end in batch.batch.ends)]
     return CompletedBatch(
         batchId=batch.id,
         name=batch.record.name,
         prompt=_prompt(batch),
-        images=images_of(batch),
+        images=images,
         parameters=batch.record.parameters,
         createdAt=batch.record.created_at,
-        completedAt=None if counts.remaining else _ended_at(batch, items),
+        completedAt=None if counts.remaining else max(times, default=None),
         status=status_of(counts),
-        totalImages=len(items),
+        totalImages=counts.total,
         completedImages=counts.completed,
-        failedImages=_numbers(items, Status.FAILED),
+        failedImages=[item.index or 0 for item in failed],
     )
-
-
-def images_of(batch: WatchedBatch) -> list[Image]:
-    """One for each picture that is there; one without addresses for a prompt that has none (yet)."""
-    return [image for item in batch.items for image in _images(batch.id, item)]
 
 
 def seconds_left(state: WatchedState, batch: WatchedBatch) -> float | None:
@@ -120,7 +130,8 @@ def seconds_left(state: WatchedState, batch: WatchedBatch) -> float | None:
     return batch_seconds_left(state.store, batch.id, pace=state.pace, waiting=state.waiting.batches)
 
 
-def _images(batch_id: str, item: Item) -> list[Image]:
+def images_of(batch_id: str, item: Item) -> list[Image]:
+    """One for each image of an item that is there; one without addresses where it has none (yet)."""
     said = Image(
         image=image_id(item.index, 1),
         number=item.index or 0,
@@ -137,18 +148,19 @@ def _images(batch_id: str, item: Item) -> list[Image]:
     return found or [said]
 
 
-def _remaining(items: Sequence[Item]) -> Iterator[Item]:
-    return (item for item in items if item.status in DUE)
+def _around(batch: WatchedBatch, current: int | None) -> list[str]:
+    """The keys of so many items, with the current one, else the first that is due, in their middle."""
+    if current is None:
+        due = next(batch.items(Status.PENDING, limit=1), None)
+        current = due.index or 0 if due is not None else 0
+    return batch.keys(first=max(0, current - SHOWN_ITEMS // 2), limit=SHOWN_ITEMS)
 
 
-def _numbers(items: Sequence[Item], status: Status) -> list[int]:
-    return [item.index or 0 for item in items if item.status is status]
+def _directories(state: WatchedState, batch: WatchedBatch, items: Sequence[Item] | None) -> tuple[str, ...]:
+    """`items`: all of the batch, where they are at hand."""
+    recipes = batch.recipes if items is None else (item.recipe for item in items)
+    return state.placement.shown_directories_with(batch.record, recipes)
 
 
 def _prompt(batch: WatchedBatch) -> str:
     return batch.record.prompts[0] if batch.record.prompts else ""
-
-
-def _ended_at(batch: WatchedBatch, items: Sequence[Item]) -> datetime | None:
-    times = [item.completed_at for item in items if item.completed_at is not None]
-    return max([*times, *(end.at for end in batch.batch.ends)], default=None)

@@ -21,9 +21,10 @@ from orchestrator.web.batch_schemas import Asking, SetAsideRecipe
 from orchestrator.web.batch_start import PATIENCE_SECONDS
 from orchestrator.web.error_responses import errors
 from orchestrator.web.progress import name_of, set_aside_of
-from orchestrator.web.states import WatchedBatch, WatchedState
+from orchestrator.web.states import WatchedState
 from orchestrator.web.supervisor import Supervisor
 from orchestrator.web.ttl_cache import TtlCache
+from orchestrator.web.watched_batch import WatchedBatch
 from state.burst_record import BurstRecord
 from state.counts import Counts
 from state.item import Item, Status
@@ -149,14 +150,14 @@ def get_state(number: int, watched: WatchedStatesOf, supervisor: SupervisorOf) -
     records = state.bursts
     waiting = state.waiting
     remaining = state.store.counts().remaining if state.store is not None else 0
-    failed = state.store.items(Status.FAILED) if state.store is not None else ()
+    failed = state.store.items(Status.FAILED, limit=_FAILED_SHOWN) if state.store is not None else ()
     batches = state.batches()
     return StateDetails(
         **summary.model_dump(),
         secondsPerItem=state.pace,
         secondsLeft=_seconds_left(state.pace, remaining, waiting.count),
         bursts=[*map(_burst, records[-_BURSTS_SHOWN:]), *_unrecorded(state.parts)],
-        failed=[_failed(item, batches) for _, item in zip(range(_FAILED_SHOWN), failed, strict=False)],
+        failed=[_failed(item, batches) for item in failed],
         setAside=set_aside_of(state, waiting.recipes),
         limit=_limit(learned_limit(records)),
         outputDirectory=str(state.settings.output_dir),

@@ -1,13 +1,13 @@
 """The states that the front end was started with, each followed as others write it. Nothing here is ever written.
 
-All that is kept in memory is read from the disk and can be read again.
+Items stay in their store, which is queried for what a call needs: of a state of any size little is kept besides.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,32 +18,12 @@ from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Overrides, Settings, load_settings
 from orchestrator.time_left import pace_of
-from state.batch import Batch, BatchRecord
+from orchestrator.web.item_cache import ItemCache
+from orchestrator.web.watched_batch import WatchedBatch
 from state.burst_record import BurstRecord, SetAsideRecord
 from state.item import DUE, Item
 from state.open_store import open_store, parts_of
 from state.store import Follower, Store
-
-
-@dataclass
-class WatchedBatch:
-    """A batch with its items, as they stood at the last refresh."""
-
-    batch: Batch
-    by_key: dict[str, Item] = field(default_factory=dict)
-
-    @property
-    def id(self) -> str:
-        return self.batch.id
-
-    @property
-    def record(self) -> BatchRecord:
-        return self.batch.record
-
-    @property
-    def items(self) -> list[Item]:
-        """In the batch's order."""
-        return sorted(self.by_key.values(), key=lambda item: (item.index or 0, item.key))
 
 
 @dataclass(frozen=True)
@@ -78,15 +58,20 @@ class WatchedState:
         """What belongs to it beside its items."""
         self._log_stamp: Hashable = None
         self._batches: dict[str, WatchedBatch] = {}
-        self._items: dict[str, dict[str, Item]] = {}
-        """The items of each batch, by its id, whether it is recorded or not."""
-        self._batch_of: dict[str, str] = {}
+        self._listed: tuple[int, Mapping[str, WatchedBatch]] = (-1, {})
+        """What `batches` returns, as of a version."""
+        self._shown = ItemCache()
         self._settings: tuple[Hashable, Settings] | None = None
         self._placement: Placement | None = None
         self._bursts_stamp: Hashable = None
         self._bursts: list[BurstRecord] = []
         self._pace: float | None = None
+        """Of the last bursts."""
+        self._first_pace: tuple[int, float | None] = (-1, None)
+        """Before any burst has ended: that of the first items, as of a version."""
         self._waiting: tuple[Hashable, WaitingItems] = (None, WaitingItems())
+        self._waiting_in: tuple[Hashable, dict[str, tuple[SetAside, ...]]] = (None, {})
+        """By batch, as of the same."""
         self.version = 0
         """Another number after every refresh that brought something."""
 
@@ -130,9 +115,11 @@ class WatchedState:
         """See `pace_of`."""
         with self._mutex:
             self._read_bursts()
-            if self._pace is None and self._store is not None:
-                return pace_of(self._store, self._bursts)
-            return self._pace
+            if self._pace is not None or self._store is None:
+                return self._pace
+            if self._first_pace[0] != self.version:
+                self._first_pace = self.version, pace_of(self._store, self._bursts)
+            return self._first_pace[1]
 
     @property
     def set_aside(self) -> tuple[SetAsideRecord, ...]:
@@ -147,11 +134,31 @@ class WatchedState:
             records = self.set_aside
             seen = self.version, self._bursts_stamp
             if self._waiting[0] != seen:
-                remaining = self._store.items(*DUE) if self._store is not None else ()
-                pending = waiting_items(records, self._store) if self._store is not None else []
-                batches = {item.key: item.batch for item in pending}
-                self._waiting = seen, WaitingItems(waiting_for(records, remaining), batches)
+                found = WaitingItems()
+                if records and self._store is not None:
+                    batches = {item.key: item.batch for item in waiting_items(records, self._store)}
+                    found = WaitingItems(waiting_for(records, self._store.items(*DUE)), batches)
+                self._waiting = seen, found
             return self._waiting[1]
+
+    def waiting_in(self, batch_id: str) -> tuple[SetAside, ...]:
+        """The same of one batch."""
+        with self._mutex:
+            records = self.set_aside
+            if not records or self._store is None:
+                return ()
+            seen = self.version, self._bursts_stamp
+            if self._waiting_in[0] != seen:
+                self._waiting_in = seen, {}
+            found = self._waiting_in[1]
+            if batch_id not in found:
+                found[batch_id] = waiting_for(records, self._store.items(*DUE, batch=batch_id))
+            return found[batch_id]
+
+    def items_with(self, keys: Sequence[str]) -> list[Item]:
+        """The items with these keys, for a page: the last few hundred stay decoded until they are changed."""
+        with self._mutex:
+            return self._shown.get_many(self._store, keys) if self._store is not None else []
 
     def refresh(self) -> None:
         """Take in what others wrote. Errors: StateError."""
@@ -159,32 +166,44 @@ class WatchedState:
             if self._store is None or not self.path.exists():
                 self._open()
             elif keys := self._others.news():
-                self._take_in(self._store.get_many(keys))
-                self._forget(key for key in keys if key not in self._store)
+                self.version += 1
+                self._shown.forget(keys)
             elif self._store.is_edited():
                 self._open()
             log = (self._store if self._store is not None else self.parts).batches
             if (stamp := log.stamp()) != self._log_stamp:
                 self._log_stamp, self.version = stamp, self.version + 1
-                self._batches = {
-                    name: WatchedBatch(batch, self._items.setdefault(name, {})) for name, batch in log.read().items()
-                }
+                self._batches = {name: WatchedBatch(batch, lambda: self._store) for name, batch in log.read().items()}
 
-    def batches(self) -> dict[str, WatchedBatch]:
+    def batches(self) -> Mapping[str, WatchedBatch]:
         """Those that are not gone, oldest first; without those whose items were all removed."""
         with self._mutex:
-            return {name: batch for name, batch in self._batches.items() if batch.by_key and not batch.batch.gone}
+            if self._listed[0] != self.version:
+                filled = self._store.counts_by_batch() if self._store is not None else {}
+                listed = {
+                    name: batch for name, batch in self._batches.items() if name in filled and not batch.batch.gone
+                }
+                self._listed = self.version, listed
+            return self._listed[1]
+
+    def batch(self, batch_id: str) -> WatchedBatch | None:
+        """The one of `batches` with this id."""
+        with self._mutex:
+            found = self._batches.get(batch_id)
+            return found if found is not None and found.is_listed else None
 
     def batch_named(self, name: str) -> WatchedBatch | None:
         """Of several of one name the last: those before it are gone, or empty."""
-        return next((batch for batch in reversed(self.batches().values()) if batch.record.name == name), None)
+        with self._mutex:
+            named = (batch for batch in reversed(self._batches.values()) if batch.record.name == name)
+            return next((batch for batch in named if batch.is_listed), None)
 
     def batch_of_key(self, key: str) -> str | None:
         """The batch that was made with this Idempotency-Key, also one that is gone."""
         with self._mutex:
-            records = [batch.record for batch in self._batches.values() if batch.by_key or batch.batch.gone]
-        found = (record for record in records if record.idempotency is not None and record.idempotency.key == key)
-        return next((record.batch for record in found), None)
+            sent = ((batch, batch.record.idempotency) for batch in self._batches.values())
+            found = (batch for batch, one in sent if one is not None and one.key == key)
+            return next((batch.id for batch in found if batch.is_listed or batch.batch.gone), None)
 
     def knows(self, batch_id: str) -> bool:
         """Also one that is gone."""
@@ -207,32 +226,14 @@ class WatchedState:
         opened = open_store(self.path, read_only=True) if self.parts.exists() else None
         if opened is None and self._store is None:
             return
-        self.close()
-        self._store = opened
         if opened is not None:
             self._others = Follower(opened)
-        # Filled before it is shown: other threads read what they found without waiting for us.
-        self._batch_of, self._items = {}, {}
-        self._take_in(opened.items() if opened is not None else ())
-        for name, batch in self._batches.items():
-            batch.by_key = self._items.setdefault(name, {})
-
-    def _take_in(self, items: Iterable[Item]) -> None:
+        # Whole before it is shown: other threads query the one that they find without waiting for us.
+        before, self._store = self._store, opened
         self.version += 1
-        for item in items:
-            before = self._batch_of.get(item.key)
-            if before is not None and before != item.batch:
-                self._items[before].pop(item.key, None)
-                del self._batch_of[item.key]
-            if item.batch is not None:
-                self._items.setdefault(item.batch, {})[item.key] = item
-                self._batch_of[item.key] = item.batch
-
-    def _forget(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            batch = self._batch_of.pop(key, None)
-            if batch is not None:
-                self._items[batch].pop(key, None)
+        self._shown.clear()
+        if before is not None:
+            before.close()
 
 
 class WatchedStates:
@@ -256,7 +257,7 @@ class WatchedStates:
             except BurstError as error:
                 unreadable = unreadable or error
                 continue
-            if (batch := state.batches().get(batch_id)) is not None:
+            if (batch := state.batch(batch_id)) is not None:
                 return state, batch
             if named is None and (batch := state.batch_named(batch_id)) is not None:
                 named = state, batch

@@ -17,7 +17,8 @@ from orchestrator.web.image_files import NOT_FOUND, disposition
 from orchestrator.web.image_routes import LibraryOf
 from orchestrator.web.library import Library
 from orchestrator.web.orphaned_batches import OrphanedBatch
-from orchestrator.web.states import WatchedBatch, WatchedState
+from orchestrator.web.states import WatchedState
+from orchestrator.web.watched_batch import WatchedBatch
 from orchestrator.web.zip_stream import names_in_zip, zipped
 from state.counts import Counts
 
@@ -80,7 +81,7 @@ def _info(found: tuple[WatchedState, WatchedBatch] | OrphanedBatch, names: Mappi
         info: dict[str, Any] = found.read_info()
     else:
         state, batch = found
-        items, ends = batch.items, batch.batch.ends
+        items, ends = list(batch.items()), batch.batch.ends
         ended_at = ends[-1].at if ends and not Counts.of(items).remaining else None
         template_of = Recipes(state.parts.recipes, state.path.parent).workflow_name
         info = batch_info(batch.record, items, ended_at=ended_at, template_of=template_of)

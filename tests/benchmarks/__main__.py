@@ -30,6 +30,7 @@ ROWS: dict[str, Callable[[Setting], list[Figure]]] = {
     "throughput": batch_rows.throughput,
     "latency": batch_rows.latency,
     "pages": web_rows.pages,
+    "large": web_rows.large,
 }
 _ROUNDS = 5
 _EPILOG = """

@@ -19,13 +19,15 @@ from state.change import Change
 from state.item import Item, OutputRecord, Status
 from state.open_store import open_store
 from state.store import Store
-from tests.benchmarks.child import burst_command, environment
+from tests.benchmarks.child import burst_command, environment, measure, script_command
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.project import STATE
+from tests.benchmarks.scripts.open_state import resident_bytes
 from tests.benchmarks.setting import Setting
 
 _EACH = 20
 _MILLISECONDS = 1000.0
+_MIB = 1 << 20
 _AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
 
 
@@ -51,6 +53,50 @@ def pages(setting: Setting) -> list[Figure]:
         Figure(f"{about}: the gallery's first page", tuple(first), Target("at most", 100.0), unit="ms"),
         Figure(f"{about}: the gallery, filtered by text", tuple(filtered), Target("at most", 100.0), unit="ms"),
     ]
+
+
+def large(setting: Setting) -> list[Figure]:
+    """One batch of many items, nine tenths of them completed: CPU of a progress call, and the memory of `burst serve`.
+
+    Once progress, whole batch, gallery and a search were opened; without what a store takes, and what the same takes
+    for a batch of 20.
+    """
+    count, calls = setting.scale.many_items, setting.scale.page_calls
+    progress, memory = [], []
+    for _, place in setting.each_round("large"):
+        resident = []
+        for size in (_EACH, count):
+            home = place / str(size)
+            home.mkdir()
+            _large_state(home, size)
+            own = measure(script_command("open_state", STATE), cwd=home).report["bytes"]
+            with _served(home) as served:
+                for path in ("batches/b/progress", "batches/b", "gallery", "gallery?text=owl"):
+                    served.get(f"/api/{path}")
+                resident.append(resident_bytes(served.pid) - own)
+                spent = served.milliseconds_a_call(served.get("/api/batches/b/progress") for _ in range(calls))
+        progress.append(spent)
+        memory.append((resident[1] - resident[0]) / _MIB)
+    return [
+        Figure(f"CPU of one call: progress of a batch of {count:,}", tuple(progress), Target("at most", 20.0), "ms"),
+        Figure(
+            f"memory of the browser beside the store's, a batch of {count:,}",
+            tuple(memory),
+            Target("at most", 30.0),
+            unit="MiB",
+        ),
+    ]
+
+
+def _large_state(place: Path, count: int) -> None:
+    with open_store(place / STATE, create=True) as store:
+        record = BatchRecord(
+            batch="b", created_at=_AT, total=count, layout="gallery", directory="b", prompts=("an owl 7",)
+        )
+        items = [_item(f"b/{index}", prompt="an owl 7") for index in range(1, count + 1)]
+        store.add(items, batch=record)
+        _complete(store, [item.key for item in items[: count * 9 // 10]])
+        store.settle(at_end=True)
 
 
 @dataclass(frozen=True)
@@ -87,14 +133,15 @@ def _state(place: Path, count: int) -> tuple[Store, str]:
         record = BatchRecord(
             batch=name, created_at=_AT, total=_EACH, layout="gallery", directory=name, prompts=(f"an owl {number}",)
         )
-        store.add([_item(f"{name}/{index}") for index in range(1, _EACH + 1)], batch=record)
+        prompt = f"an owl {number}"
+        store.add([_item(f"{name}/{index}", prompt=prompt) for index in range(1, _EACH + 1)], batch=record)
     keys = [f"{name}/{index}" for name in names for index in range(1, _EACH + 1)]
     _complete(store, keys[:-_EACH])
     store.settle(at_end=True)
     return store, names[-1]
 
 
-def _item(key: str) -> Item:
+def _item(key: str, *, prompt: str) -> Item:
     batch, _, index = key.partition("/")
     inputs = {"seed": int(index), "steps": 20, "cfg": 7.0, "sampler": "euler", "scheduler": "karras"}
     return Item(
@@ -102,7 +149,7 @@ def _item(key: str) -> Item:
         status=Status.PENDING,
         batch=batch,
         index=int(index),
-        prompt_text=f"an owl {int(batch[9:])}",
+        prompt_text=prompt,
         inputs=inputs,
     )
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from support.gallery_scene import Gallery, fill, finish, gallery_over, png
+from support.large_batches import Decoded, add_large
 from support.report_project import NOON, Album
 from support.serving import Served
 from support.waiting import wait_until
@@ -21,9 +21,8 @@ from orchestrator.batches import batch_info
 from orchestrator.batches.sidecars import read_reproduction
 from orchestrator.sandbox import Sandbox
 from orchestrator.verify import verify_outputs
-from orchestrator.web import gallery_index
 from orchestrator.web import orphaned_batches as orphaned_batches
-from orchestrator.web.gallery_index import GalleryIndex
+from orchestrator.web.gallery_rows import ImageRow, Rows, ShelfRow
 from state.batch import EndRecord
 from state.change import Change
 from state.item import Item, OutputRecord, Status
@@ -523,57 +522,32 @@ def test_a_page_of_another_site_deletes_nothing(shown: Gallery, album: Album) ->
 def test_ten_thousand_pictures_are_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     album = Album(tmp_path)
     for number in range(10):
-        thousand(album, f"b{number}", after=number * HOUR)
-    looked_at = {"decoded": 0, "made": 0, "arranged": 0}
-    count(monkeypatch, looked_at)
+        add_large(album, f"b{number}", "c" * 1000, after=number * HOUR)
+    decoded, rows = Decoded(monkeypatch), rows_made(monkeypatch)
     with gallery_over(album) as shown:
         assert shown.get("/api/gallery")["total"] == 10_000
-        assert looked_at == {"decoded": 10_000, "made": 10_000, "arranged": 1}
-        looked_at.update(decoded=0, made=0, arranged=0)
+        assert (len(rows), decoded.taken()) == (10_000, 10_060)
+        rows.clear()
         for query in ({}, {"text": "fox", "page": 100}, {"model": "m.safetensors"}, {"from": "2030-01-01"}):
             assert len(shown.pictures(**query)) == 60
-        assert looked_at == {"decoded": 0, "made": 0, "arranged": 0}
+            assert decoded.taken() <= 60
+        assert rows == []
         album.add("new", [{"seed": 1}], directory="new")
         album.complete("new/001", "new/image.png", data=png(), at=NOON + 99 * HOUR)
+        decoded.taken()
         assert shown.pictures()[0] == "new/1"
-        assert looked_at["decoded"] < 10
-        assert looked_at["made"] == 1
+        assert decoded.taken() < 10
+        assert len(rows) == 1
 
 
-def thousand(album: Album, name: str, *, after: timedelta) -> None:
-    """A finished batch of 1,000 without files, in one change set."""
-    inputs: list[dict[str, Any]] = [{"seed": number, "model": "m.safetensors"} for number in range(1000)]
-    added = album.add(name, inputs, directory=name, created_at=NOON + after)
+def rows_made(monkeypatch: pytest.MonkeyPatch) -> list[ImageRow]:
+    """The rows of images that are made from now on."""
+    made: list[ImageRow] = []
+    add = Rows.add
 
-    def out(item: Item) -> Item:
-        return item.submit(prompt_id=item.key, server="s", at=NOON, fingerprint="f")
+    def adding(rows: Rows, shelf: ShelfRow, shelf_id: int, images: Iterable[ImageRow]) -> None:
+        made.extend(some := list(images))
+        add(rows, shelf, shelf_id, some)
 
-    def done(item: Item) -> Item:
-        output = OutputRecord(path=f"{item.key}.png", bytes=1, sha256=f"{item.index or 0:064x}")
-        return item.complete(outputs=(output,), at=NOON + after + timedelta(seconds=item.index or 0), seconds=1.0)
-
-    album.store.apply([Change(item.key, Status.PENDING, out) for item in added], sync=False)
-    album.store.apply([Change(item.key, Status.SUBMITTED, done) for item in added], sync=False)
-
-
-def count(monkeypatch: pytest.MonkeyPatch, looked_at: dict[str, int]) -> None:
-    """How many items are decoded from their records and made entries of, and how often all of them are arranged."""
-    decode, make, arrange = Item.from_record.__func__, gallery_index._entries, GalleryIndex._arranged  # type: ignore[attr-defined]
-
-    def decoded(cls: type[Item], key: str, raw: bytes) -> Item:
-        looked_at["decoded"] += 1
-        found = decode(cls, key, raw)
-        assert isinstance(found, Item)
-        return found
-
-    def made(*arguments: Any) -> Any:
-        looked_at["made"] += 1
-        return make(*arguments)
-
-    def arranged(*arguments: Any) -> Any:
-        looked_at["arranged"] += 1
-        return arrange(*arguments)
-
-    monkeypatch.setattr(GalleryIndex, "_arranged", arranged)
-    monkeypatch.setattr(Item, "from_record", classmethod(decoded))
-    monkeypatch.setattr(gallery_index, "_entries", made)
+    monkeypatch.setattr(Rows, "add", adding)
+    return made

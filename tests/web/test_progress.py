@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from orchestrator.web.progress import completed_of, progress_of, seconds_left
-from orchestrator.web.states import WatchedBatch, WatchedState, WatchedStates
+from orchestrator.web.states import WatchedState, WatchedStates
+from orchestrator.web.watched_batch import WatchedBatch
 from state.batch import BatchRecord
 from state.burst_record import BurstRecord, SetAsideRecord
 from state.change import Change
@@ -124,9 +125,9 @@ def test_a_reason_is_said_while_work_is_left(scene: Scene, statuses: str, status
 
 def test_a_batch_is_completed_when_its_last_picture_is(scene: Scene) -> None:
     scene.add("b", "ccp")
-    assert completed_of(scene.found("b")[1]).completedAt is None
+    assert completed_of(scene.found("b")[1], [], failed=()).completedAt is None
     scene.store.apply([Change("b/3", Status.PENDING, lambda item: item.cancel())])
-    whole = completed_of(scene.found("b")[1])
+    whole = completed_of(scene.found("b")[1], [], failed=())
     assert (whole.completedAt, whole.status) == (AT + timedelta(hours=2), "cancelled")
     assert (whole.totalImages, whole.completedImages, whole.failedImages) == (3, 2, [])
 

@@ -13,12 +13,14 @@ from support.front_ends import front
 
 from orchestrator.errors import BurstError, StateError
 from orchestrator.sandbox import Sandbox
+from orchestrator.web import states
 from orchestrator.web.states import WatchedState, WatchedStates
 from state.batch import BatchRecord, GoneRecord
 from state.burst_record import BurstRecord
 from state.change import Change
 from state.item import Item, Status
 from state.json.batch_log import JsonBatchLog
+from state.json.store import JsonStore
 from state.open_store import open_store, parts_of
 from state.store import Store
 
@@ -50,7 +52,7 @@ def fail(store: Store, key: str) -> None:
 def statuses(watched: WatchedStates, name: str) -> list[str]:
     found = watched.find(name)
     assert found is not None
-    return [str(item.status) for item in found[1].items]
+    return [str(item.status) for item in found[1].items()]
 
 
 def test_what_others_write_is_seen_at_the_next_look(tmp_path: Path) -> None:
@@ -112,16 +114,26 @@ def test_while_an_edit_is_taken_in_nobody_sees_half_of_it(tmp_path: Path, monkey
     records = msgspec.json.decode(path.read_bytes())
     del records["b1/1"]
     path.write_bytes(msgspec.json.encode(records))
-    decode, seen = Item.from_record.__func__, []  # type: ignore[attr-defined]
+    read, close, seen = states.open_store, JsonStore.close, []
 
-    def decoding(kind: type[Item], key: str, raw: bytes) -> Item:
-        seen.append(len(found[1].items))
-        return decode(kind, key, raw)  # type: ignore[no-any-return]
+    def look() -> None:
+        seen.append(len(list(found[1].items())))
 
-    monkeypatch.setattr(Item, "from_record", classmethod(decoding))
+    def reading(path: Path, *, read_only: bool) -> Store:
+        look()
+        opened = read(path, read_only=read_only)
+        look()
+        return opened
+
+    def closing(store: JsonStore) -> None:
+        look()
+        close(store)
+        look()
+
+    monkeypatch.setattr(states, "open_store", reading)
+    monkeypatch.setattr(JsonStore, "close", closing)
     assert len(statuses(watched, "b1")) == 4
-    assert set(seen) == {5}, "what another thread finds in its hands meanwhile"
-    assert len(found[1].items) == 4
+    assert seen == [5, 5, 4, 4], "what another thread finds in its hands meanwhile"
     watched.close()
 
 

@@ -110,6 +110,10 @@ export const startBatch = (batchRequest, state) => callOnce("/api/batches", { ba
 /** @param {string} batchId @param {AbortSignal} signal */
 export const progressOf = (batchId, signal) => call("GET", `${at(batchId)}/progress`, { signal });
 
+/** Some of a batch's images. @param {string} batchId @param {Record<string, string>} wanted @param {AbortSignal} signal */
+export const batchPart = (batchId, wanted, signal) =>
+  call("GET", `${at(batchId)}?${new URLSearchParams(wanted)}`, { signal });
+
 /** @param {string} batchId */
 export const cancelBatch = (batchId) => call("POST", `${at(batchId)}/cancel`);
 

@@ -1,11 +1,12 @@
 /** One batch: its progress while it is made, its images once it has ended. */
 
-import { cancelBatch, progressOf, regenerate } from "./api.js";
-import { Comparison } from "./compare.js";
+import { batchPart, cancelBatch, progressOf, regenerate } from "./api.js";
+import { AT_ONCE, Comparison } from "./compare.js";
 import { byId, make, notify, onRetry, say } from "./dom.js";
+import { Parts } from "./parts.js";
 import { poll } from "./polling.js";
 import { ProgressCard } from "./progress.js";
-import { counted, parametersLine, summary } from "./words.js";
+import { counted, failedCount, parametersLine, summary } from "./words.js";
 
 const ENDED = ["complete", "failed", "cancelled"];
 
@@ -16,7 +17,7 @@ export class BatchView {
     this.article = byId("batch");
     this.alert = byId("batch-alert");
     this.card = new ProgressCard(() => this.#cancel());
-    this.comparison = new Comparison();
+    this.comparison = new Comparison((error, retry) => this.#alarmOnce(error, retry));
     this.started = started;
     this.wake = new EventTarget();
     this.closing = new AbortController();
@@ -95,18 +96,45 @@ export class BatchView {
   }
 
   /** @param {any} answer */
-  #ended({ progress, images }) {
+  #ended(answer) {
+    const { progress, images, firstImage } = answer;
     const hadFocus = byId("progress").contains(document.activeElement);
     byId("progress").hidden = true;
     byId("after").hidden = false;
-    say(byId("summary"), summary(progress));
+    say(byId("summary"), summary(progress, failedCount(answer)));
     if (hadFocus) byId("summary").focus();
+    say(byId("partial").querySelector("summary"), `${counted(failedCount(answer), "image")} failed`);
+    if (firstImage !== undefined) {
+      this.#outcomeOfLarge(answer);
+      return;
+    }
     const failures = images.filter((/** @type {any} */ image) => image.status === "failed");
     const made = images.filter((/** @type {any} */ image) => image.url);
+    this.#outcome(progress, failures, made);
+  }
+
+  /**
+   * @param {any} progress
+   * @param {any[]} failures
+   * @param {any[]} made
+   * @param {Parts} [parts] where those that are not in `made` are
+   */
+  #outcome(progress, failures, made, parts) {
     if (progress.status === "failed") tell("failure", failures);
     else if (failures.length) tell("partial", failures);
-    say(byId("partial").querySelector("summary"), `${counted(failures.length, "image")} failed`);
-    if (made.length) this.comparison.show(this.batchId, made);
+    if (made.length) this.comparison.show(this.batchId, made, parts);
+  }
+
+  /** Of a large batch only the first failures and images are fetched. @param {any} answer */
+  async #outcomeOfLarge(answer) {
+    const { signal } = this.closing;
+    const parts = new Parts(this.batchId, AT_ONCE, signal);
+    try {
+      const failed = failedCount(answer) ? await batchPart(this.batchId, { status: "failed" }, signal) : { images: [] };
+      this.#outcome(answer.progress, failed.images, await parts.fetch(), parts);
+    } catch (error) {
+      if (!signal.aborted) this.#alarmOnce(error, () => this.#outcomeOfLarge(answer));
+    }
   }
 
   /** @param {any} error after which asking again is of no use */
@@ -121,6 +149,14 @@ export class BatchView {
   #alarm(error, retry) {
     this.retry = retry;
     notify(this.alert, error.message, error.detail);
+  }
+
+  /** The same for what is not asked again by itself: the notice goes with the press of Retry. */
+  #alarmOnce(/** @type {any} */ error, /** @type {() => void} */ retry) {
+    this.#alarm(error, () => {
+      notify(this.alert, "");
+      retry();
+    });
   }
 
   async #cancel() {

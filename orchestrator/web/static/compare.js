@@ -5,11 +5,13 @@ import { byId, make, say } from "./dom.js";
 import { PairView } from "./pair.js";
 import { counted, nameOf } from "./words.js";
 
-const AT_ONCE = 60;
+export const AT_ONCE = 60;
 
 /** The grid, its check boxes and what can be done with the chosen ones. */
 export class Comparison {
-  constructor() {
+  /** @param {(error: any, retry: () => void) => void} failed called where more images could not be fetched */
+  constructor(failed) {
+    this.failed = failed;
     this.section = byId("comparison");
     this.grid = byId("grid");
     this.pair = new PairView();
@@ -17,6 +19,8 @@ export class Comparison {
     this.boxes = new Map();
     /** @type {any[]} */
     this.images = [];
+    /** @type {import("./parts.js").Parts | undefined} */
+    this.parts = undefined;
     this.batchId = "";
     this.grid.addEventListener("change", () => this.#chosenChanged());
     // Those that are not loaded yet are as large as the first one that is.
@@ -26,14 +30,19 @@ export class Comparison {
     byId("more").addEventListener("click", () => this.#more());
   }
 
-  /** @param {string} batchId @param {any[]} images those that are there, in order */
-  show(batchId, images) {
+  /**
+   * @param {string} batchId
+   * @param {any[]} images those that are there, in order
+   * @param {import("./parts.js").Parts} [parts] where those after them are
+   */
+  show(batchId, images, parts) {
     this.batchId = batchId;
     this.images = images;
+    this.parts = parts;
     this.boxes.clear();
     this.grid.replaceChildren();
     this.grid.className = `grid plain columns-${columns(images.length)}`;
-    this.#more();
+    this.#fill();
     this.section.hidden = false;
   }
 
@@ -47,11 +56,28 @@ export class Comparison {
     return this.images.filter((image) => this.boxes.get(image.image)?.checked);
   }
 
-  #more() {
+  async #more() {
+    const { images, parts } = this;
+    if (parts && this.grid.children.length >= images.length) {
+      byId("more").disabled = true;
+      try {
+        images.push(...(await parts.fetch()));
+      } catch (error) {
+        if (!parts.signal.aborted) this.failed(error, () => this.#more());
+      } finally {
+        byId("more").disabled = false;
+      }
+      if (images !== this.images) return;
+    }
+    this.#fill();
+  }
+
+  #fill() {
     const from = this.grid.children.length;
     const next = this.images.slice(from, from + AT_ONCE);
     this.grid.append(...next.map((image) => this.#card(image)));
-    byId("more").hidden = this.grid.children.length >= this.images.length;
+    const isLast = !this.parts || this.parts.from === null;
+    byId("more").hidden = isLast && this.grid.children.length >= this.images.length;
     this.#chosenChanged();
     if (from && next.length) this.boxes.get(next[0].image)?.focus();
   }

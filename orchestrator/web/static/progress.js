@@ -3,7 +3,7 @@
 import { byId, say } from "./dom.js";
 import { Shots } from "./shots.js";
 import { beyond, unusable } from "./unusable.js";
-import { duration } from "./words.js";
+import { duration, failedCount } from "./words.js";
 
 /** The card that is shown while a batch is not done. */
 export class ProgressCard {
@@ -32,8 +32,9 @@ export class ProgressCard {
   /** @param {any} answer of the progress call */
   show(answer) {
     const { progress, images } = answer;
-    const done = progress.completedImages + progress.failedImages.length;
-    say(byId("where"), where(progress, done));
+    const failed = failedCount(answer);
+    const done = progress.completedImages + failed;
+    say(byId("where"), where(progress, done, failed));
     this.#bar(done, progress.totalImages);
     say(byId("time-left"), timeLeft(answer.estimatedSecondsRemaining));
     const message = beyond(answer.message, answer.setAside);
@@ -74,10 +75,10 @@ export class ProgressCard {
   }
 }
 
-/** @param {any} progress @param {number} done */
-function where(progress, done) {
+/** @param {any} progress @param {number} done @param {number} failedSoFar */
+function where(progress, done, failedSoFar) {
   const current = progress.currentImage ?? Math.min(done + 1, progress.totalImages);
-  const failed = progress.failedImages.length ? `, ${progress.failedImages.length} failed` : "";
+  const failed = failedSoFar ? `, ${failedSoFar} failed` : "";
   const queued = progress.status === "queued" ? "Queued: " : "";
   return `${queued}Image ${current} of ${progress.totalImages}${failed}`;
 }

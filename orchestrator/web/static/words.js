@@ -22,12 +22,15 @@ export const titleOf = ({ name, prompt, batchId }) => [name, prompt].filter(Bool
 /** @param {{image: string}} image */
 export const nameOf = (image) => `Image ${image.image}`;
 
+/** How many failed: of a large batch, `failedImages` are the first ones. @param {any} answer of the progress call */
+export const failedCount = ({ failedTotal, progress }) => failedTotal ?? progress.failedImages.length;
+
 /**
  * How a batch ended: `Batch complete: 4 successful, 1 failed`.
- * @param {{completedImages: number, failedImages: number[], totalImages: number, status: string}} progress
+ * @param {{completedImages: number, totalImages: number, status: string}} progress
+ * @param {number} failed
  */
-export function summary({ completedImages, failedImages, totalImages, status }) {
-  const failed = failedImages.length;
+export function summary({ completedImages, totalImages, status }, failed) {
   const left = totalImages - completedImages - failed;
   return `Batch ${status}: ${completedImages} successful, ${failed} failed${left ? `, ${left} not made` : ""}`;
 }
