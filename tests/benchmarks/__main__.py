@@ -22,6 +22,7 @@ ROWS: dict[str, Callable[[Setting], list[Figure]]] = {
     "comfyui": client_rows.comfyui,
     "checkpoint": state_rows.checkpoint,
     "many": state_rows.many,
+    "queueing": state_rows.queueing,
     "requests": client_rows.requests,
     "busy": server_rows.busy,
     "killed": server_rows.killed,

@@ -8,6 +8,7 @@ import shutil
 import statistics
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks.child import Cost, burst_command, measure, own_peak, script_command
@@ -19,6 +20,7 @@ from tests.benchmarks.setting import Setting
 _RECORD_BYTES = 400
 _MIB = 1 << 20
 _KINDS = ("made by hand", "written by burst")
+_QUEUED = ("generate", "--prompt", "a fox", "--count", "2", "--template", "smoke", "--queue-only", "--again", "--json")
 
 
 def checkpoint(setting: Setting) -> list[Figure]:
@@ -61,9 +63,7 @@ def many(setting: Setting) -> list[Figure]:
     imports: dict[str, list[float]] = defaultdict(list)
     peak: dict[str, list[float]] = defaultdict(list)
     count = setting.scale.many_items
-    pristine = setting.directory / f"pristine-{count}.json"
-    arguments = (str(pristine), str(count), str(_RECORD_BYTES))
-    measure(script_command("make_state", *arguments), cwd=setting.directory)
+    pristine = _made_by_hand(setting)
     for number, place in setting.each_round("many"):
         _copy_synced(pristine, place / STATE)
         (place / "workflow.json").write_text(json.dumps(PICTURE))
@@ -82,6 +82,46 @@ def many(setting: Setting) -> list[Figure]:
         )
         for kind in _KINDS
     ]
+
+
+def queueing(setting: Setting) -> list[Figure]:
+    """`generate --queue-only` of two images over many items, compared with `status` just before it: CPU and memory.
+
+    Each round begins with a file as a script makes it; the second pair finds it as the first one wrote it.
+    """
+    cpu: dict[str, dict[str, list[float]]] = {kind: defaultdict(list) for kind in _KINDS}
+    peak: dict[str, dict[str, list[float]]] = {kind: defaultdict(list) for kind in _KINDS}
+    count = setting.scale.many_items
+    pristine = _made_by_hand(setting)
+    for _, place in setting.each_round("queueing"):
+        _copy_synced(pristine, place / STATE)
+        for kind in _KINDS:
+            status, status_peak = _with_peak(("status",), place)
+            queued, queued_peak = _with_peak(_QUEUED, place)
+            cpu[kind]["generate s"].append(queued.cpu_seconds)
+            cpu[kind]["status s"].append(status.cpu_seconds)
+            peak[kind]["generate MiB"].append(queued_peak / _MIB)
+            peak[kind]["status MiB"].append(status_peak / _MIB)
+    about = f"generate --queue-only of 2 beside {count:,} items, file"
+    return [
+        ratio(f"CPU of {about} {kind} ÷ of status", cpu[kind], target=Target("at most", 2.5)) for kind in _KINDS
+    ] + [
+        Figure(
+            f"peak memory of {about} {kind} − of status",
+            tuple(one - other for one, other in zip(*peak[kind].values(), strict=True)),
+            Target("at most", 40.0),
+            unit="MiB",
+            parts={name: tuple(values) for name, values in peak[kind].items()},
+        )
+        for kind in _KINDS
+    ]
+
+
+def _with_peak(words: Sequence[str], place: Path) -> tuple[Cost, int]:
+    """What one burst command cost, and its peak memory in bytes."""
+    found = place / "peak.txt"
+    cost = measure(script_command("peak", str(found), *words), cwd=place)
+    return cost, int(found.read_text())
 
 
 def _first_post_figure(kind: str, count: int, seconds: list[float], imports: list[float]) -> Figure:
@@ -113,6 +153,16 @@ def _checked_peak(cost: Cost) -> int:
     if cost.peak_bytes <= own_peak():
         raise AssertionError("this process is larger than the one to be measured: its memory cannot be told apart")
     return cost.peak_bytes
+
+
+def _made_by_hand(setting: Setting) -> Path:
+    """A state file of many items, as a script makes it."""
+    count = setting.scale.many_items
+    pristine = setting.directory / f"pristine-{count}.json"
+    if not pristine.exists():
+        arguments = (str(pristine), str(count), str(_RECORD_BYTES))
+        measure(script_command("make_state", *arguments), cwd=setting.directory)
+    return pristine
 
 
 def _copy_synced(source: Path, target: Path) -> None:
