@@ -1,7 +1,8 @@
 """Bursts that the front end starts: `burst run --until-done`, one process a state, when work is due.
 
 The process is its own master: killed with the front end or without it, the state says where it was. Exit 75 means that
-another burst is at work or the server is away, and is tried again.
+another burst is at work or the server is away, and is tried again. Where all remaining items are set aside, another run
+is started when an item or the settings have changed, and every few minutes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import os
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,17 +21,40 @@ from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
 from orchestrator.log_lines import without_time
 from orchestrator.web.states import WatchedState, WatchedStates
 from state.owners import give_to_directory_owner
+from state.store import Follower, Store
 
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.5
 _PAUSES_SECONDS = (1.0, 2.0, 5.0)
 """Before the next try, after runs in a row that could not work."""
+_SET_ASIDE_SECONDS = 300.0
+"""Before the next try where all remaining items are set aside: a server may have got the missing model."""
 _END_SECONDS = 3.0
 _RUN = ("run", "--until-done", "--json", "--poll-interval", "1")
 LOG_NAME = "serve.log"
 """Aside of the state: what the last run that was started here said."""
 _TAIL_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """The state that a run left with all remaining items set aside."""
+
+    store: Store
+    others: Follower
+    settings: Hashable
+    """The stamp of the settings that the run began with."""
+
+    def is_over(self, state: WatchedState) -> bool:
+        """Whether an item or the settings have changed since, so that another run may find something to do.
+
+        Errors: StateError.
+        """
+        state.refresh()
+        if state.store is not self.store or state.parts.settings.stamp() != self.settings:
+            return True
+        return bool(self.others.news())
 
 
 @dataclass
@@ -41,6 +65,8 @@ class _Worker:
     message: str | None = None
     failures: int = 0
     try_at: float = 0.0
+    rest: _Rest | None = None
+    """While all remaining items are set aside."""
     began_with: int | None = None
     """How many items were completed when the process at work began."""
 
@@ -102,6 +128,8 @@ class Supervisor:
         while not self._stop.is_set():
             worker.wakened.clear()
             try:
+                if worker.rest is not None and worker.rest.is_over(worker.state):
+                    worker.rest, worker.try_at = None, 0.0
                 if self._clock.monotonic() >= worker.try_at and self._is_due(worker):
                     self._run(worker)
             except (BurstError, OSError) as error:
@@ -123,6 +151,8 @@ class Supervisor:
     def _run(self, worker: _Worker) -> None:
         """One run, to its end."""
         state = worker.state
+        worker.rest = None
+        settings, records = state.parts.settings.stamp(), state.parts.bursts.stamp()
         completed = worker.began_with = _completed(state)
         said = state.parts.location.auxiliary(LOG_NAME)
         # A file, not a pipe: a burst that outlives the front end must be able to go on speaking.
@@ -141,6 +171,8 @@ class Supervisor:
             worker.process.terminate()
         code = worker.process.wait()
         worker.began_with = None
+        # Before the state is looked at: what others change from here on ends the rest.
+        rest = _Rest(state.store, Follower(state.store), settings) if state.store is not None else None
         state.refresh()
         if _completed(state) != completed:
             worker.failures = 0
@@ -150,11 +182,13 @@ class Supervisor:
             worker.try_at = self._clock.monotonic() + _PAUSES_SECONDS[0]
         elif not self._stop.is_set():
             self._failed(worker, _last_line(said) or f"burst run ended with exit code {code}")
+            if _is_all_set_aside(state) and state.parts.bursts.stamp() != records and not worker.wakened.is_set():
+                worker.rest, worker.try_at = rest, self._clock.monotonic() + _SET_ASIDE_SECONDS
 
     def _failed(self, worker: _Worker, reason: str) -> None:
         if reason != worker.message:
             _log.warning("%s: %s", worker.state.path, reason)
-        worker.message = reason
+        worker.message, worker.rest = reason, None
         pause = _PAUSES_SECONDS[min(worker.failures, len(_PAUSES_SECONDS) - 1)]
         worker.failures += 1
         worker.try_at = self._clock.monotonic() + pause
@@ -164,6 +198,11 @@ class Supervisor:
 
 def _completed(state: WatchedState) -> int:
     return state.store.counts().completed if state.store is not None else 0
+
+
+def _is_all_set_aside(state: WatchedState) -> bool:
+    """Whether all items that remain wait for recipes that the last recorded burst could not use."""
+    return state.store is not None and 0 < state.store.counts().remaining == state.waiting.count
 
 
 def _last_line(path: Path) -> str:

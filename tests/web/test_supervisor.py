@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from orchestrator.settings import HEADERS_VARIABLE, Overrides
 from orchestrator.web.server import arguments_of, environment_of
 from orchestrator.web.states import WatchedStates
 from orchestrator.web.supervisor import Supervisor
+from state.burst_record import BurstRecord, SetAsideRecord
 from state.change import Change
 from state.item import Item, Status
 from state.open_store import open_store, parts_of
@@ -48,7 +50,10 @@ with open(os.path.join(home, "starts"), "a") as out:
 while end is None:
     time.sleep(0.01)
     end = told()
-reason, code = end
+reason, code, *notes = end
+for name, line in notes:
+    with open(name, "a") as out:
+        out.write(line + "\\n")
 sys.stderr.write("burst: a line before\\nburst: " + reason + "\\n" if reason else "")
 sys.exit(code)
 """
@@ -80,9 +85,9 @@ class StandIn:
         path = self.home / "starts"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def end_with(self, code: int, reason: str = "") -> None:
-        """Those that run and those that come."""
-        (self.home / "new").write_text(json.dumps([reason, code]))
+    def end_with(self, code: int, reason: str = "", *notes: tuple[Path, str]) -> None:
+        """Those that run and those that come. `notes`: files and the line that each run appends there."""
+        (self.home / "new").write_text(json.dumps([reason, code, *((str(file), line) for file, line in notes)]))
         (self.home / "new").replace(self.home / "ends")
 
     def wait_for_long_run(self) -> int:
@@ -304,6 +309,81 @@ def test_what_a_good_run_left_is_tried_again_a_second_later(stand_in: StandIn, p
         stand_in.wait_for_starts(3)
     pauses = [after - before for before, after in zip(stand_in.begun_at, stand_in.begun_at[1:], strict=False)]
     assert min(pauses) >= 1.0
+
+
+REASON = "2 items remaining, all made with w.json: no such model"
+
+
+def note_set_aside(path: Path, template: str | None = None) -> tuple[Path, str]:
+    """What a run appends that could not use the default recipe, or that of items which name this template."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    one = SetAsideRecord(name="w.json", reason="no such model", template=template)
+    record = BurstRecord(burst="b", started_at=at, ended_at=at, ended="error", size=1, reason=REASON, set_aside=(one,))
+    return parts_of(path).checkpoint_directory / "bursts.jsonl", msgspec.json.encode(record).decode()
+
+
+def rested(stand_in: StandIn) -> None:
+    """Wait until no run was started for a while after the first one."""
+    stand_in.wait_for_starts(1)
+    looks(stand_in, 40)
+    assert len(stand_in.begun_at) == 1
+
+
+def test_where_all_is_set_aside_runs_are_minutes_apart(stand_in: StandIn, path: Path) -> None:
+    stand_in.end_with(2, REASON, note_set_aside(path))
+    with Working(stand_in, path) as supervisor:
+        rested(stand_in)
+        assert supervisor.message(0) == REASON
+        stand_in.wait_for_starts(2)
+    assert stand_in.begun_at[1] - stand_in.begun_at[0] == pytest.approx(300, abs=2)
+
+
+@pytest.mark.parametrize("what", ["an item is changed", "an item is added", "settings", "a wake"])
+def test_a_change_ends_that_rest(stand_in: StandIn, path: Path, what: str) -> None:
+    stand_in.end_with(2, REASON, note_set_aside(path))
+    with Working(stand_in, path) as supervisor:
+        rested(stand_in)
+        before = stand_in.clock.seconds
+        match what:
+            case "an item is changed":
+                put(path, "x", Status.FAILED)
+            case "an item is added":
+                with open_store(path) as store:
+                    store.add([Item(key="z", status=Status.PENDING, prompt_text="an owl")])
+            case "settings":
+                parts_of(path).settings.write('output = "elsewhere"\n')
+            case _:
+                supervisor.wake(0)
+        wait_until(lambda: len(stand_in.begun_at) > 1, what="another try")
+    assert stand_in.begun_at[1] - before < 150
+
+
+def test_no_rest_while_an_item_of_another_recipe_is_left(stand_in: StandIn, path: Path) -> None:
+    with open_store(path) as store:
+        store.add([Item(key="z", status=Status.PENDING, prompt_text="an owl", template="other.json")])
+    stand_in.end_with(2, REASON, note_set_aside(path))
+    with Working(stand_in, path):
+        stand_in.wait_for_starts(3)
+    assert stand_in.begun_at[1] - stand_in.begun_at[0] < 10
+
+
+def test_no_rest_after_a_run_that_set_nothing_aside_itself(stand_in: StandIn, path: Path) -> None:
+    """The record is an earlier burst's: this run did not get as far as the items."""
+    file, line = note_set_aside(path)
+    file.write_text(line + "\n")
+    stand_in.end_with(75, "away")
+    with Working(stand_in, path):
+        stand_in.wait_for_starts(3)
+    assert stand_in.begun_at[1] - stand_in.begun_at[0] < 10
+
+
+def test_no_rest_where_work_was_added_during_the_run(stand_in: StandIn, path: Path) -> None:
+    with Working(stand_in, path) as supervisor:
+        stand_in.wait_for_starts(1)
+        supervisor.wake(0)
+        stand_in.end_with(2, REASON, note_set_aside(path))
+        wait_until(lambda: len(stand_in.begun_at) > 1, what="another try")
+    assert stand_in.begun_at[1] - stand_in.begun_at[0] < 10
 
 
 def test_a_reason_goes_with_the_work(stand_in: StandIn, path: Path) -> None:
