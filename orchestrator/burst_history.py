@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 
 from orchestrator.batches.cleaning import parse_duration
+from orchestrator.burst_endings import text_of
 from orchestrator.clock import Clock
 from orchestrator.errors import UsageError
 from orchestrator.failures import Failures, failures_by_kind
 from orchestrator.formatting import counted, in_lines, spoken_seconds
 from orchestrator.status import StatusReport, status_of
-from state.burst_record import BurstLog, BurstRecord, runs_of
+from state.burst_record import BurstLog, BurstRecord, Ending, runs_of
 from state.item import Item, Status
 from state.open_store import open_store
 from state.store import Store
@@ -38,7 +39,7 @@ class Run:
 
     started_at: datetime
     ended_at: datetime
-    ended: str
+    ended: Ending
     """How its last burst ended."""
     reason: str | None
     bursts: int
@@ -95,10 +96,8 @@ class Stretch:
         failed = f", {self.failed} failed" if self.failed else ""
         reason = f"; {_shortened(last.reason)}" if last.reason is not None else ""
         between = ", others between them" if self.is_scattered else ""
-        return (
-            f"{_span(first.started_at, last.ended_at)}  {counted(len(self.runs), 'run')}, {last.ended}{between}: "
-            f"{self.completed} completed{failed}{reason}"
-        )
+        runs = f"{counted(len(self.runs), 'run')}, {text_of(last.ended, last.reason)}{between}"
+        return f"{_span(first.started_at, last.ended_at)}  {runs}: {self.completed} completed{failed}{reason}"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from orchestrator.batches.batch_status import BatchView, check_code_of, view_of, views_of
+from orchestrator.burst_endings import text_of
 from orchestrator.clock import Clock
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit
 from orchestrator.cycle.set_aside import SetAside, next_step, usable, waiting_for
@@ -165,12 +166,12 @@ class StatusReport:
             return [f"The last burst was killed: {who.describe()}, last alive {last_alive:%H:%M:%S} UTC"]
         if self.last_burst is not None:
             last = self.last_burst
+            ended = text_of(last.ended, last.reason)
             if last.is_failure:
                 row = f", {self.errors_in_a_row} runs in a row" if self.errors_in_a_row > 1 else ""
-                why = last.reason or "no reason is recorded"
-                return [f"The last run failed ({last.ended}{row}) at {local_time(last.ended_at)}: {why}"]
+                return [f"The last run failed ({ended}{row}) at {local_time(last.ended_at)}: {last.reason}"]
             took = spoken_seconds(last.seconds)
-            return [f"The last burst ({last.ended}): {last.completed} completed in {took}"]
+            return [f"The last burst ({ended}): {last.completed} completed in {took}"]
         return []
 
     def next_line(self) -> str:

@@ -61,8 +61,8 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     @property
     def is_failure(self) -> bool:
-        """An error ended it."""
-        return self.ended in ("error", "crashed")
+        """An error ended it, which has a reason; not an item that failed under `on_error="stop"`."""
+        return self.ended == "crashed" or (self.ended == "error" and self.reason is not None)
 
     def describe(self) -> str:
         """Which burst it was, for messages."""

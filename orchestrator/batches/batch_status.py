@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from orchestrator.batches.standing import StandingName, standing_of
 from orchestrator.batches.suggestions import advice
 from orchestrator.clock import Clock
-from orchestrator.cycle.set_aside import waiting_items
+from orchestrator.cycle.set_aside import SetAside, next_step, waiting_for, waiting_items
 from orchestrator.errors import (
     EXIT_DONE,
     EXIT_ITEMS_FAILED,
@@ -26,8 +27,9 @@ from orchestrator.recipes import Recipes
 from orchestrator.settings import kept_settings
 from orchestrator.time_left import batch_seconds_left, pace_of
 from state.batch import Batch, BatchRecord
+from state.burst_record import SetAsideRecord
 from state.counts import Counts
-from state.item import Item, Status
+from state.item import DUE, Item, Status
 from state.open_store import open_store
 from state.store import Store
 
@@ -54,9 +56,10 @@ class BatchView:
     """When it was last heard of: asked for, an item completed, or its end noted."""
     directories: tuple[str, ...]
     """Where its images go: one, unless some of its items were given another output root since."""
-    gone: bool = False
     failed: tuple[Item, ...] = ()
     """The first few."""
+    set_aside: tuple[SetAside, ...] = ()
+    """Recipes that the last burst could not use, and how many items of this batch wait for each."""
 
     @property
     def id(self) -> str:
@@ -76,19 +79,19 @@ class BatchView:
         return self.counts.remaining
 
     @property
+    def waiting(self) -> int:
+        """How many of them wait for a recipe that is set aside."""
+        return sum(one.items for one in self.set_aside)
+
+    @property
     def percent(self) -> int:
         """What has ended, however it did: 100 only when nothing is left."""
         return 100 * (self.total - self.remaining) // self.total if self.total else 100
 
     @property
-    def standing(self) -> str:
-        """gone, active, failed (some item did), cancelled (some item was), done, or empty."""
-        if self.gone:
-            return "gone"
-        if self.remaining:
-            return "active"
-        told = {Status.FAILED: "failed", Status.CANCELLED: "cancelled", Status.COMPLETED: "done"}
-        return next((word for status, word in told.items() if self.counts[status]), "empty")
+    def standing(self) -> StandingName:
+        """As in JSON; see `BatchStanding`."""
+        return standing_of(self.counts).name_in_json
 
     @property
     def check_code(self) -> int:
@@ -126,6 +129,7 @@ class BatchView:
                 for item in self.failed
                 if item.error
             ],
+            "set_aside": [one.as_json() for one in self.set_aside],
         }
 
     def line(self) -> str:
@@ -134,14 +138,14 @@ class BatchView:
         return f"{self.record.label}{urgency}: {self.progress()}"
 
     def progress(self) -> str:
-        """`active, 40 % of 10: 4 done, 0 failed, 6 left, about 12.0 s`."""
+        """`running, 40 % of 10: 4 done, 0 failed, 6 left, about 12.0 s`."""
         said = [f"{self.done} done", f"{self.counts.failed} failed"]
         if cancelled := self.counts.cancelled:
             said.append(f"{cancelled} cancelled")
-        said.append(f"{self.remaining} left")
+        said.append(f"{self.remaining} left" + (f", {self.waiting} of them set aside" if self.waiting else ""))
         if self.remaining and self.seconds_left is not None:
             said.append(f"about {spoken_seconds(self.seconds_left)}")
-        return f"{self.standing}, {self.percent} % of {self.total}: {', '.join(said)}"
+        return f"{standing_of(self.counts).text}, {self.percent} % of {self.total}: {', '.join(said)}"
 
     def as_text(self) -> str:
         """A few lines for a person."""
@@ -155,7 +159,10 @@ class BatchView:
         lines += [f"Sweep: {name} = {', '.join(map(str, values))}" for name, values in self.record.axes.items()]
         lines += [f"Failed: {item.key}: {item.error.message}" for item in self.failed if item.error]
         more = self.counts.failed - len(self.failed)
-        return in_lines(lines + ([f"… and {more} more failed"] if more > 0 else []))
+        lines += [f"… and {more} more failed"] if more > 0 else []
+        lines += [one.as_text() for one in self.set_aside]
+        lines += [f"Next: {next_step(self.set_aside)}"] if self.set_aside else []
+        return in_lines(lines)
 
 
 @dataclass(frozen=True)
@@ -204,8 +211,9 @@ def views_of(store: Store, batches: Iterable[Batch]) -> list[BatchView]:
         return []
     records = store.bursts.read()
     pace, placement = pace_of(store, records), _placement(store)
-    waiting = {item.key: item.batch for item in waiting_items(records[-1].set_aside if records else (), store)}
-    return [_view(batch, store, placement, pace=pace, waiting=waiting) for batch in chosen]
+    unused = records[-1].set_aside if records else ()
+    waiting = {item.key: item.batch for item in waiting_items(unused, store)}
+    return [_view(batch, store, placement, pace=pace, waiting=waiting, unused=unused) for batch in chosen]
 
 
 def read_batch(state: Path, wanted: str, *, clock: Clock | None = None) -> BatchView:
@@ -235,9 +243,15 @@ def _placement(store: Store) -> Placement:
 
 
 def _view(
-    batch: Batch, store: Store, placement: Placement, *, pace: float | None, waiting: Mapping[str, str | None]
+    batch: Batch,
+    store: Store,
+    placement: Placement,
+    *,
+    pace: float | None,
+    waiting: Mapping[str, str | None],
+    unused: Sequence[SetAsideRecord],
 ) -> BatchView:
-    """`pace`, `waiting`: as `batch_seconds_left` takes them."""
+    """`pace`, `waiting`: as `batch_seconds_left` takes them. `unused`: the recipes that are set aside."""
     figures = store.batch_figures(batch.id)
     times = [batch.record.created_at, *(end.at for end in batch.ends)]
     times += [figures.completed_at] if figures.completed_at is not None else []
@@ -249,8 +263,8 @@ def _view(
         directories=placement.shown_directories(
             batch.record, (Item(key="", status=Status.PENDING, recipe=recipe) for recipe in figures.recipes)
         ),
-        gone=batch.gone,
         failed=tuple(islice(store.items(Status.FAILED, batch=batch.id), _FAILED_SHOWN)),
+        set_aside=waiting_for(unused, store.items(*DUE, batch=batch.id)) if unused else (),
     )
 
 

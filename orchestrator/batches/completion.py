@@ -10,10 +10,11 @@ from datetime import datetime
 from orchestrator.batches.batch_info import NAME, infos_of, write_batch_info
 from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.batches.notify import LAST_SECONDS, Notifier
+from orchestrator.batches.standing import standing_of
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError
 from orchestrator.outputs.placement import Placement
-from state.batch import Batch, BatchRecord, End, EndRecord
+from state.batch import Batch, BatchRecord, EndRecord
 from state.counts import Counts
 from state.disk import Disk
 from state.item import Item
@@ -56,10 +57,9 @@ class BatchCompletion:
         try:
             self._read_log()
             for name, was_left in list(self._open.items()):
-                if self._store.counts(batch=name).remaining:
+                if self._store.counts(batch=name).remaining or not self._end(self._batches[name], was_left=was_left):
                     self._open[name] = True
                 else:
-                    self._end(self._batches[name], was_left=was_left)
                     del self._open[name]
             self._keep_infos()
             self._read_log()
@@ -84,26 +84,32 @@ class BatchCompletion:
             self._open |= dict.fromkeys((name for name in self._batches if name in new), False)
             self._looked_at |= new
 
-    def _end(self, batch: Batch, *, was_left: bool) -> None:
-        """Note this end, unless it is noted. The event's id is durable before anybody is told."""
+    def _end(self, batch: Batch, *, was_left: bool) -> bool:
+        """Note this end, unless it is noted. The event's id is durable before anybody is told.
+
+        False if items are due again.
+        """
         items = list(self._store.items(batch=batch.id))
-        mark = _mark_of(items)
+        mark, counts, at = _mark_of(items), Counts.of(items), self._clock.now()
         if not items or (batch.ends and batch.ends[-1].mark == mark and not was_left):
-            return
-        counts, at = Counts.of(items), self._clock.now()
+            return True
+        how = standing_of(counts).end
+        if how is None:
+            return False
         if batch.record.layout in WITH_INFO:
             self._write_info(batch.record, items, ended_at=at)
         end = EndRecord(
             batch=batch.id,
             event=str(uuid.uuid4()),
             at=at,
-            how=_how(counts),
+            how=how,
             completed=counts.completed,
             failed=counts.failed,
             cancelled=counts.cancelled,
             mark=mark,
         )
         self._log.append(end)
+        return True
 
     def _keep_infos(self) -> None:
         """Keep batch_info.json of what is under way in step, as often as its size allows."""
@@ -123,12 +129,6 @@ class BatchCompletion:
                 write_batch_info(path, info, disk=self._disk)
         except (BurstError, OSError) as error:
             self._note(f"the {NAME} of batch {record.batch} could not be written: {error}")
-
-
-def _how(counts: Counts) -> End:
-    if counts.failed:
-        return "failed"
-    return "cancelled" if counts.cancelled else "done"
 
 
 def _mark_of(items: Sequence[Item]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.batches.planning import Plan
+from orchestrator.burst_endings import TEXTS
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.set_aside import next_step
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
@@ -113,6 +114,8 @@ class Generated:
         lines = [f"Batch {self.record.label}: {done} of {self.record.total} done in {spoken_seconds(self.seconds)}"]
         lines[0] += f", {failed} failed" if failed else ""
         lines[0] += f", {self.counts.cancelled} cancelled" if self.counts.cancelled else ""
+        if self.remaining and self.ended != "done" and self.reason is None:
+            lines[0] += f"; {TEXTS[self.ended]}"
         lines += [f"  failed: {picture}: {message}" for picture, message in self.failures[:_SHOWN_FAILURES]]
         if failed > _SHOWN_FAILURES:
             lines.append(f"  … and {failed - _SHOWN_FAILURES} more failed")

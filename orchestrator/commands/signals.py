@@ -45,6 +45,8 @@ class Signals:
         The work is told to stop and given a moment to come to rest. If it does not (it waits for a server or a disk),
         its last append is let end, its temporary files are removed, and the process leaves without joining the thread.
         """
+        from orchestrator.burst_endings import TEXTS
+
         # The kernel may give a signal to any thread. Python runs handlers in the main thread alone, which a lock or a
         # queue that it waits for lets sleep on: so it waits for what the signal itself writes.
         reader, writer = os.pipe()
@@ -72,14 +74,14 @@ class Signals:
         thread.join(timeout=_REST_SECONDS if self.exit_code is not None else None)
         if thread.is_alive():
             work.abandon(timeout_seconds=_ABANDON_SECONDS)
-            self._say("stopped by a signal; the next burst picks up what is out")
+            self._say(f"{TEXTS['stopped']}; the next burst picks up what is out")
             sys.stdout.flush()
             os._exit(self.exit_code or EXIT_SIGTERM)
         signal.set_wakeup_fd(-1)
         os.close(reader)
         os.close(writer)
         if self.exit_code is not None and isinstance(outcome[0], BurstError):
-            self._say(f"stopped by a signal: {outcome[0]}")
+            self._say(f"{TEXTS['stopped']}: {outcome[0]}")
             sys.exit(self.exit_code)
         if isinstance(outcome[0], BaseException):
             raise outcome[0]

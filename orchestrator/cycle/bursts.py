@@ -7,13 +7,14 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from orchestrator.burst_endings import Ended, recorded
 from orchestrator.clock import Clock
 from orchestrator.crashes import TRACEBACK_NAME, as_burst_error, reason_of
 from orchestrator.cycle import pacing
 from orchestrator.cycle.context import log
-from orchestrator.cycle.loop import Cycle, Ending
+from orchestrator.cycle.loop import Cycle
 from orchestrator.cycle.report import BurstReport, exit_code_of
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.set_aside import SetAside, nothing_else, usable
@@ -32,7 +33,6 @@ from orchestrator.servers import this_host
 from orchestrator.time_left import seconds_left
 from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstRecord
-from state.burst_record import Ending as RecordedEnding
 from state.item import Status
 from state.store import Store
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from orchestrator.batches.completion import BatchCompletion
 
 _QUICK_REWRITE_SECONDS = 0.2
-_RECORDED: dict[str, RecordedEnding] = {"done": "done", "deadline": "deadline", "limit": "limit", "stopped": "stopped"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class _Ended:
     """How a burst ended."""
 
     burst: str
-    how: Ending | Literal["error"]
+    how: Ended
     error: BurstError | None
 
 
@@ -155,7 +154,7 @@ class Bursts:
             burst=burst,
             started_at=began.started_at,
             ended_at=self._clock.now(),
-            ended="crashed" if isinstance(error, Crashed) else _RECORDED.get(how, "error"),
+            ended="crashed" if isinstance(error, Crashed) else recorded(how),
             size=size,
             completed=done.completed - before.completed,
             failed=done.failed - before.failed,
@@ -177,12 +176,12 @@ class Bursts:
             error = error or full
         return _Ended(burst, how, error)
 
-    def _cycled(self, size: int) -> tuple[Ending | Literal["error"], BurstError | None]:
+    def _cycled(self, size: int) -> tuple[Ended, BurstError | None]:
         """How the burst ended, and the error that ended it. No server is contacted where there is nothing to do."""
         if not is_any_left(self._store):
             return ("stopped" if self._stop.is_set() else "done"), None
         error: BurstError | None = None
-        how: Ending | Literal["error"] = "error"
+        how: Ended = "error"
         try:
             how = self._cycle.burst(size)
         except TransientError as transient:

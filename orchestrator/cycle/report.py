@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.burst_endings import TEXTS, Ended
 from orchestrator.cycle.set_aside import SetAside, next_step
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import counted, in_lines, spoken_seconds
@@ -53,9 +54,7 @@ class BurstReport(msgspec.Struct, frozen=True):
     """One burst, or several in a row under `until_done`. Times in seconds."""
 
     burst: str
-    ended: str
-    """done, deadline (`max_seconds`), limit (the one learned from killed runs), stopped (by a signal or event), failure
-    (`on_error="stop"`), or error."""
+    ended: Ended
     reason: str | None
     """Why it ended early; None where it did not."""
     exit_code: int
@@ -190,15 +189,7 @@ class BurstReport(msgspec.Struct, frozen=True):
         return f"{what}: {', '.join(parts)} in {spoken_seconds(self.seconds)}{pace}{self._why()}"
 
     def _why(self) -> str:
-        match self.ended:
-            case "deadline" | "limit":
-                return "; stopped at its time limit."
-            case "stopped":
-                return "; stopped by a signal."
-            case "failure":
-                return "; stopped because an item failed."
-            case _:
-                return "."
+        return "." if self.ended == "done" or self.reason is not None else f"; {TEXTS[self.ended]}."
 
     def _percent(self) -> str:
         return f" ({100 * self.done // self.total} %)" if self.total else ""

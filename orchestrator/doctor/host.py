@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.burst_endings import text_of
 from orchestrator.doctor.diagnosis import Check, command
 from orchestrator.doctor.survey import Survey
 from orchestrator.errors import BurstError, OutputRootUnusable, RecipeUnusable
@@ -184,9 +185,9 @@ def _last_burst(state: Path, seen: Survey) -> Check:
     if last is None:
         return Check("last burst", "ok", "there was none yet", facts={"ended": None})
     facts = {"ended": last.ended, "at": last.ended_at.isoformat(), "seconds": last.seconds, "reason": last.reason}
-    when = f"{last.ended} at {last.ended_at:%Y-%m-%d %H:%M:%S} UTC"
-    if last.is_failure:
-        return Check("last burst", "warning", f"{when}: {_one_line(last.reason or 'no reason')}", facts=facts)
+    when = f"{text_of(last.ended, last.reason)}, {last.ended_at:%Y-%m-%d %H:%M:%S} UTC"
+    if last.reason is not None:
+        return Check("last burst", "warning", f"{when}: {_one_line(last.reason)}", facts=facts)
     failed = f", {last.failed} failed" if last.failed else ""
     message = f"{when}: {last.completed} completed{failed} in {spoken_seconds(last.seconds)}"
     return Check("last burst", "ok", message, facts=facts)

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-BatchStatus = Literal["queued", "generating", "complete", "failed", "cancelled"]
+from orchestrator.batches.standing import BatchStatus
+
 SEED = Field(ge=0, le=2**64 - 1)
 Word = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
+from orchestrator.batches.standing import standing_of
 from orchestrator.web.batch_routes import WatchedStatesOf, state_numbered
 from orchestrator.web.deletion import delete_batch, delete_picture
 from orchestrator.web.error_responses import Refused, errors
@@ -26,7 +27,6 @@ from orchestrator.web.image_details import details_of
 from orchestrator.web.image_files import NOT_FOUND, addresses_of
 from orchestrator.web.image_routes import LibraryOf
 from orchestrator.web.orphaned_batches import OrphanedBatch
-from orchestrator.web.progress import status_of
 from state.counts import Counts
 from state.item import Status
 
@@ -151,7 +151,7 @@ def _batch(shelf: Shelf) -> GalleryBatch:
         state=shelf.state.number,
         prompt="\n".join(record.prompts[:1]),
         createdAt=shelf.at,
-        status=status_of(counts),
+        status=standing_of(counts).browser_status,
         totalImages=counts.total,
         completedImages=counts.completed,
         failedImages=counts.failed,

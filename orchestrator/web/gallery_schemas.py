@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from orchestrator.web.batch_schemas import BatchStatus
+from orchestrator.batches.standing import BatchStatus
 
 
 class GalleryImage(BaseModel):

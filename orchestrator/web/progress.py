@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from orchestrator.batches.standing import standing_of
 from orchestrator.cycle.set_aside import SetAside
 from orchestrator.statistics import pictures_of
 from orchestrator.time_left import batch_seconds_left
 from orchestrator.web.batch_schemas import (
     BatchName,
     BatchProgress,
-    BatchStatus,
     CompletedBatch,
     Image,
     LargeBatchProgress,
@@ -20,29 +20,10 @@ from orchestrator.web.batch_schemas import (
 from orchestrator.web.image_files import addresses_of, image_id, version_of
 from orchestrator.web.states import WatchedState
 from orchestrator.web.watched_batch import WatchedBatch
-from state.counts import Counts
 from state.item import Item, Status
 
 SHOWN_ITEMS = 200
 """Of a larger batch, a progress call shows only so many."""
-
-
-def status_of(counts: Counts) -> BatchStatus:
-    """Our items' five states as the contract's five of a batch.
-
-    | items | batch |
-    |---|---|
-    | all pending | queued |
-    | any left, any begun or ended | generating |
-    | none left, any cancelled | cancelled |
-    | none left, all failed | failed |
-    | none left, any completed, others failed or none | complete |
-    """
-    if counts.remaining:
-        return "generating" if counts.total > counts.pending else "queued"
-    if counts.cancelled:
-        return "cancelled"
-    return "complete" if counts.completed else "failed"
 
 
 def progress_of(
@@ -64,7 +45,7 @@ def progress_of(
             completedImages=counts.completed,
             failedImages=[item.index or 0 for item in failed],
             currentImage=current,
-            status=status_of(counts),
+            status=standing_of(counts).browser_status,
             thumbnails=thumbnails,
         ),
         thumbnails=thumbnails,
@@ -116,7 +97,7 @@ def completed_of(batch: WatchedBatch, images: list[Image], *, failed: Iterable[I
         parameters=batch.record.parameters,
         createdAt=batch.record.created_at,
         completedAt=None if counts.remaining else max(times, default=None),
-        status=status_of(counts),
+        status=standing_of(counts).browser_status,
         totalImages=counts.total,
         completedImages=counts.completed,
         failedImages=[item.index or 0 for item in failed],

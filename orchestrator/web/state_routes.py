@@ -9,6 +9,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from orchestrator.burst_endings import TEXTS, text_of
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit
@@ -25,7 +26,7 @@ from orchestrator.web.states import WatchedState
 from orchestrator.web.supervisor import Supervisor
 from orchestrator.web.ttl_cache import TtlCache
 from orchestrator.web.watched_batch import WatchedBatch
-from state.burst_record import BurstRecord
+from state.burst_record import BurstRecord, Ending
 from state.counts import Counts
 from state.item import Item, Status
 from state.store import StateParts
@@ -43,7 +44,9 @@ class Burst(BaseModel):
     burst: str
     startedAt: datetime
     endedAt: datetime | None
-    ended: Literal["done", "deadline", "limit", "stopped", "error", "killed", "crashed", "running"]
+    ended: Literal[Ending, "running"]
+    endedText: str
+    """The same for people."""
     completed: int | None = None
     """None where the burst could not say: it was killed, or is at work."""
     failed: int | None = None
@@ -209,6 +212,7 @@ def _burst(record: BurstRecord) -> Burst:
         startedAt=record.started_at,
         endedAt=record.ended_at,
         ended=record.ended,
+        endedText=text_of(record.ended, record.reason),
         completed=record.completed if record.ended != "killed" else None,
         failed=record.failed if record.ended != "killed" else None,
         seconds=record.seconds,
@@ -219,7 +223,13 @@ def _burst(record: BurstRecord) -> Burst:
 def _unrecorded(parts: StateParts) -> list[Burst]:
     """The bursts at work, or one that was killed and that no later one has recorded yet."""
     running = [
-        Burst(burst=holder.burst, startedAt=holder.started_at, endedAt=None, ended="running")
+        Burst(
+            burst=holder.burst,
+            startedAt=holder.started_at,
+            endedAt=None,
+            ended="running",
+            endedText=TEXTS["running"],
+        )
         for holder in parts.holders()
     ]
     killed = parts.killed_burst() if not running else None

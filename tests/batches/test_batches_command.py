@@ -50,7 +50,7 @@ def said(*arguments: str, code: int = 0) -> dict[str, Any]:
 def test_list_has_a_line_for_each() -> None:
     old, new = burst("batches", "list").stdout.splitlines()
     assert old == "b_old: failed, 100 % of 2: 1 done, 1 failed, 0 left"
-    assert new.startswith("b_new (high): active, 50 % of 2: 1 done, 0 failed, 1 left")
+    assert new.startswith("b_new (high): running, 50 % of 2: 1 done, 0 failed, 1 left")
     document = said("batches", "list")
     assert document["schema"] == "burst.batches/1"
     assert [batch["batch"] for batch in document["batches"]] == ["b_old", "b_new"]

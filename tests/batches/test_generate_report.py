@@ -77,6 +77,46 @@ def test_how_it_ended_and_why(
     assert found.as_json()["next"] == ("burst run" if PENDING in statuses else None)
 
 
+@pytest.mark.parametrize(
+    ("ended", "end"),
+    [
+        ("done", "1 of 2 done in 1.0 s"),
+        ("deadline", "1 of 2 done in 1.0 s; stopped at the time limit"),
+        ("stopped", "1 of 2 done in 1.0 s; stopped by a signal"),
+    ],
+)
+def test_the_summary_says_why_items_are_left(ended: str, end: str) -> None:
+    found = outcome(COMPLETED, PENDING, report=report(ended=ended))
+    assert found.as_text().splitlines()[0] == f"Batch b: {end}"
+
+
+@pytest.mark.parametrize(
+    ("ended", "reason", "end"),
+    [
+        ("done", None, "."),
+        ("deadline", None, "; stopped at the time limit."),
+        ("stopped", None, "; stopped by a signal."),
+        ("failure", None, "; stopped because an item failed."),
+        ("error", "the disk is full", "."),
+    ],
+)
+def test_the_headline_of_a_run_says_how_it_ended_where_no_other_line_does(
+    ended: str, reason: str | None, end: str
+) -> None:
+    server = {
+        "name": "a",
+        "url": "http://a",
+        "completed": 1,
+        "failed": 0,
+        "out": 0,
+        "seconds_per_item": 1,
+        "lost": None,
+    }
+    found = report(ended=ended, reason=reason, bursts=1, completed=1, servers=[server])
+    (headline, *_) = found.as_text().splitlines()
+    assert headline == f"This burst: 1 completed in 0.0 s{end}"
+
+
 def test_what_the_bursts_note_is_said_for_people_too() -> None:
     assert "Note: a server is lost" in outcome(PENDING, report=report(notes=["a server is lost"])).as_text()
 

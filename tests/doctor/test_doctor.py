@@ -524,7 +524,16 @@ def test_the_recorded_reason(project: Path, sandbox: Sandbox) -> None:
     parts_of(project / "re_render_state.json").bursts.append(record)
     last = named(examined(code=0), "last burst")
     assert last["verdict"] == "warning"
-    assert last["message"].endswith("the disk is full")
+    assert last["message"] == f"stopped by an error, {now:%Y-%m-%d %H:%M:%S} UTC: the disk is full"
+
+
+def test_a_burst_that_a_failed_item_stopped_is_no_error_without_a_reason(project: Path) -> None:
+    now = datetime.now(UTC)
+    record = BurstRecord(burst="b", started_at=now, ended_at=now, ended="error", size=15, failed=1, seconds=3.0)
+    parts_of(project / "re_render_state.json").bursts.append(record)
+    last = named(examined(code=0), "last burst")
+    assert last["message"].startswith("stopped because an item failed, ")
+    assert last["message"].endswith(" UTC: 0 completed, 1 failed in 3.0 s")
 
 
 def test_items_on_another_server(project: Path) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import orchestrator
+from orchestrator.batches.standing import BatchStanding
+from orchestrator.burst_endings import TEXTS
 
 ROOT = Path(__file__).parents[2]
 FILES_OF_A_STATE = {
@@ -226,6 +228,84 @@ def is_root(node: ast.AST) -> bool:
 
 def starts_with_slash(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and str(node.value).startswith("/")
+
+
+COUNTS = {"remaining", "pending", "submitted", "completed", "failed", "cancelled"}
+STANDING_WORDS = {word for row in BatchStanding for word in row.value if word is not None}
+TABLES = {"standing.py", "burst_endings.py"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_one_table_each_says_how_a_batch_stands_and_how_a_burst_ended(path: Path) -> None:
+    if path.name not in TABLES and path.parts[-2] not in ("sandbox", "comfyui_node"):
+        found = [f"line {line}: {what}" for line, what in wording(ast.parse(path.read_text()))]
+        assert not found, "take the words from batches/standing.py or burst_endings.py"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'def how(counts):\n    if counts.remaining:\n        return "active"\n    return "over"',
+        'def how(counts):\n    return "cancelled" if counts.cancelled else "ended"',
+        'def how(self):\n    return "queued" if self.counts[Status.PENDING] == self.total else ""',
+        'WORDS = {"deadline": "out of time", "stopped": "stopped", "done": ""}',
+        'match report.ended:\n    case "deadline":\n        print("out of time")',
+        'print(f"the last burst ({record.ended})")',
+        'print("stopped at the time limit; go on with burst run")',
+    ],
+)
+def test_a_module_that_finds_its_own_words_is_found(lines: str) -> None:
+    assert list(wording(ast.parse(lines)))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'if record.ended == "killed":\n    kills += 1',
+        "def how(counts):\n    return standing_of(counts).text",
+        'def line(counts):\n    return f"{counts.failed} failed"',
+        'facts = {"ended": "killed", "done": 3}',
+    ],
+)
+def test_what_only_uses_the_tables_finds_no_words_of_its_own(lines: str) -> None:
+    assert not list(wording(ast.parse(lines)))
+
+
+def wording(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Where a module decides itself how a batch stands or how a burst ended, or says so in its own words, by line."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() if any(map(is_count, ast.walk(node))):
+                yield from ((one.lineno, ast.unparse(one)) for one in ast.walk(node) if returns_a_word(one))
+            case ast.Dict(keys=keys) if sum(isinstance(key, ast.Constant) and key.value in TEXTS for key in keys) > 1:
+                if all(isinstance(value, ast.Constant) and isinstance(value.value, str) for value in node.values):
+                    yield node.lineno, ast.unparse(node)
+            case ast.Match(subject=ast.Attribute(attr="ended")) | ast.FormattedValue(value=ast.Attribute(attr="ended")):
+                yield node.lineno, ast.unparse(node)
+            case ast.Constant(value=str(said)) if any(text in said for text in TEXTS.values() if " " in text):
+                yield node.lineno, repr(said)
+
+
+def is_count(node: ast.AST) -> bool:
+    """Whether this is a number of items in one status."""
+    match node:
+        case ast.Attribute(attr=attr):
+            return attr in COUNTS
+        case ast.Subscript(value=value):
+            return ast.unparse(value).endswith("counts")
+    return False
+
+
+def returns_a_word(node: ast.AST) -> bool:
+    """Whether it returns one of the words for a batch itself, not in a sentence."""
+    chosen = [node.value] if isinstance(node, ast.Return) and node.value is not None else []
+    while chosen:
+        match chosen.pop():
+            case ast.IfExp(body=one, orelse=other):
+                chosen += [one, other]
+            case ast.Constant(value=str(said)) if said in STANDING_WORDS:
+                return True
+    return False
 
 
 def test_the_public_names_are_there_and_no_others() -> None:

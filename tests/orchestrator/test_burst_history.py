@@ -119,7 +119,7 @@ def test_the_bursts_of_one_process_are_one_run_and_equal_endings_one_line(night:
     assert lines(history)[:4] == [
         "Since 2026-11-29 22:00: 420 completed, 7 failed in 10 runs (39 bursts)",
         "  22:00–22:44  8 runs, done: 405 completed, 7 failed",
-        "  22:45–22:46  1 run, error: 0 completed; http://gpu1: Connection refused",
+        "  22:45–22:46  1 run, stopped by an error: 0 completed; http://gpu1: Connection refused",
         "  22:47–22:48  1 run, done: 15 completed",
     ]
 
@@ -129,8 +129,8 @@ def test_reasons_that_differ_in_a_number_alone_are_one_line_with_the_last_reason
         night.run("error", reason=f"127.0.0.1:{port}: refused")
     night.run("error", reason="the disk is full")
     assert lines(night.history())[1:3] == [
-        "  22:00–22:05  3 runs, error: 0 completed; 127.0.0.1:3: refused",
-        "  22:06–22:07  1 run, error: 0 completed; the disk is full",
+        "  22:00–22:05  3 runs, stopped by an error: 0 completed; 127.0.0.1:3: refused",
+        "  22:06–22:07  1 run, stopped by an error: 0 completed; the disk is full",
     ]
 
 
@@ -150,7 +150,7 @@ def test_a_night_of_500_bursts_is_at_most_twenty_lines(night: Night) -> None:
     done, *_ = history.stretches
     assert (len(done.runs), done.completed, done.is_scattered) == (125, 750, True)
     assert "  11-29 22:00–11-30 10:26  125 runs, done, others between them: 750 completed, 250 failed" in lines(history)
-    assert any(line.startswith("  ") and "32 runs, error" in line for line in lines(history))
+    assert any(line.startswith("  ") and "32 runs, stopped by an error" in line for line in lines(history))
 
 
 def test_more_reasons_than_lines_are_gathered_by_how_the_runs_ended(night: Night) -> None:

@@ -191,11 +191,17 @@ def test_why_the_last_run_failed_when_and_what_to_type(state: Path) -> None:
     assert read_status(state).as_json()["errors_in_a_row"] == 0
     log.append(ended_burst("b3", minute=5, ended="error", reason="http://gpu1: Connection refused"))
     one = read_status(state).as_text()
-    assert f"The last run failed (error) at {local_time(MOMENT + timedelta(minutes=5))}: http://gpu1: Conn" in one
+    assert (
+        f"The last run failed (stopped by an error) at {local_time(MOMENT + timedelta(minutes=5))}: http://gpu1: Conn"
+        in one
+    )
     log.append(ended_burst("b4", minute=7, ended="error", reason="http://gpu1: no route"))
     report = read_status(state)
     when = local_time(MOMENT + timedelta(minutes=7))
-    assert f"The last run failed (error, 2 runs in a row) at {when}: http://gpu1: no route" in report.as_text()
+    assert (
+        f"The last run failed (stopped by an error, 2 runs in a row) at {when}: http://gpu1: no route"
+        in report.as_text()
+    )
     assert report.as_text().endswith("3 left. Next: burst doctor finds the cause; then burst run")
     document = report.as_json()
     assert (document["last_burst"]["reason"], document["errors_in_a_row"]) == ("http://gpu1: no route", 2)
@@ -237,6 +243,16 @@ def test_what_is_left_is_estimated_from_the_bursts_that_completed_any(state: Pat
     assert (report.seconds_per_item, report.seconds_left) == (2.5, 7.5)
 
 
+def test_the_last_burst_is_told_in_the_words_of_its_report(state: Path) -> None:
+    for ended, text in (("deadline", "stopped at the time limit"), ("error", "stopped because an item failed")):
+        facts = {"burst": "b", "started_at": MOMENT, "ended_at": MOMENT, "size": 1, "completed": 2, "seconds": 4.0}
+        record = msgspec.convert({**facts, "ended": ended}, BurstRecord)
+        parts_of(state).bursts.append(record)
+        report = read_status(state)
+        assert f"The last burst ({text}): 2 completed in 4.0 s" in report.as_text()
+        assert report.as_json()["last_burst"]["ended"] == ended
+
+
 def fail(store: Store, key: str) -> None:
     error = ErrorRecord(kind="execution", message="no")
     store.apply([Change(key, Status.PENDING, lambda item: item.fail(error=error))])
@@ -271,7 +287,7 @@ def test_active_batches_stand_below_the_counts_and_all_lists_the_ended_ones_too(
     store.close()
     report = read_status(state)
     assert [batch["batch"] for batch in report.as_json()["batches"]] == ["b1"]
-    assert "Batch b1: active, 50 % of 2" in report.as_text()
+    assert "Batch b1: running, 50 % of 2" in report.as_text()
     assert "b2" not in report.as_text()
     assert [batch.id for batch in read_status(state, ended=True).batches] == ["b1", "b2"]
 

@@ -15,6 +15,7 @@ from support.burst_runs import run_quickly
 from support.projects import Graph, Project, small_template
 from support.waiting import wait_until
 
+from orchestrator.batches.batch_status import read_batch
 from orchestrator.cycle.set_aside import SetAsideRecipes
 from orchestrator.init_state import init_state
 from orchestrator.sandbox import Sandbox, SandboxSettings
@@ -234,6 +235,29 @@ def test_status_names_recipe_reason_and_way_out(tmp_path: Path, sandbox: Sandbox
     assert "burst update" in text
     (aside,) = read_status(project.state).as_json()["set_aside"]
     assert aside["items"] == 2
+
+
+def test_the_status_of_a_batch_lists_what_is_set_aside_of_it_alone(tmp_path: Path, sandbox: Sandbox) -> None:
+    project = Project(tmp_path, server=sandbox.url, count=1)
+    for name, template, size, count in (("two", "bad", 2, 2), ("three", "bad", 2, 3), ("other", "good", 3, 1)):
+        path = tmp_path / f"{template}.json"
+        path.write_text(json.dumps(small_template(batch_size=size)))
+        words = ("--prompt", f"an owl of {name}", "--count", str(count), "--template", str(path), "--name", name)
+        assert project.burst("generate", *words, "--queue-only").code == 0
+    bad = next(item for item in project.items() if item.prompt_text == "an owl of two")
+    workflow_of(project, bad.key).unlink()
+    assert run_quickly(project).completed == 2
+    for name, count in (("two", 2), ("three", 3)):
+        view = read_batch(project.state, name)
+        (aside,) = view.as_json()["set_aside"]
+        assert (aside["items"], aside["batches"], aside["name"]) == (count, [view.id], "bad.json")
+        text = view.as_text()
+        assert f"{count} left, {count} of them set aside" in text
+        assert f"Set aside: {count} items of batch {view.id} made with bad.json, still pending: " in text
+        assert "Next: fix what is named above, or give the items another recipe (`burst update" in text
+    other = read_batch(project.state, "other")
+    assert other.as_json()["set_aside"] == []
+    assert "aside" not in other.as_text()
 
 
 def filled_in(command: str, template: Path) -> list[str]:

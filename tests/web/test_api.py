@@ -24,9 +24,7 @@ from orchestrator.cycle.request import Request
 from orchestrator.generation import Generation
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.web import batch_routes
-from orchestrator.web.progress import status_of
 from state.change import Change
-from state.counts import Counts
 from state.item import Status
 from state.open_store import open_store, parts_of
 
@@ -431,21 +429,3 @@ def test_an_estimate_counts_what_comes_before(idle: Front, tmp_path: Path, sandb
         working.wait_for(working.start()["batchId"], "complete")
     first, second = idle.start(batchCount=4), idle.start(batchCount=2)
     assert second["estimatedTime"] == pytest.approx(first["estimatedTime"] * 6 / 4, rel=0.1, abs=0.2)
-
-
-@pytest.mark.parametrize(
-    ("counts", "status"),
-    [
-        ({"pending": 3}, "queued"),
-        ({"pending": 2, "submitted": 1}, "generating"),
-        ({"pending": 2, "completed": 1}, "generating"),
-        ({"submitted": 1, "cancelled": 2}, "generating"),
-        ({"completed": 3}, "complete"),
-        ({"completed": 2, "failed": 1}, "complete"),
-        ({"failed": 3}, "failed"),
-        ({"completed": 1, "cancelled": 2}, "cancelled"),
-        ({"failed": 1, "cancelled": 2}, "cancelled"),
-    ],
-)
-def test_the_five_states_of_a_batch(counts: dict[str, int], status: str) -> None:
-    assert status_of(Counts({Status(name): count for name, count in counts.items()})) == status

@@ -132,6 +132,7 @@ def test_bursts_as_they_went_killed_ones_too(idle: Front) -> None:
         ("b2", "error", 7),
     ]
     assert found[2]["reason"] == "the disk is full"
+    assert [burst["endedText"] for burst in found] == ["done", "killed", "stopped by an error"]
 
 
 def test_the_burst_at_work_is_shown_and_one_that_nobody_recorded(idle: Front) -> None:
@@ -140,9 +141,9 @@ def test_the_burst_at_work_is_shown_and_one_that_nobody_recorded(idle: Front) ->
     with at_work(idle.states[0], burst="now", started_at=AT):
         found = state(idle)
         assert found["working"]
-        assert [(burst["burst"], burst["ended"], burst["endedAt"]) for burst in found["bursts"]] == [
-            ("now", "running", None)
-        ]
+        assert [
+            (burst["burst"], burst["ended"], burst["endedText"], burst["endedAt"]) for burst in found["bursts"]
+        ] == [("now", "running", "running", None)]
         left = (folder / "holder.json").read_bytes()
     (folder / "holder.json").write_bytes(left)
     os.utime(folder / "holder.json", (1, 1))

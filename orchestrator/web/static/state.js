@@ -129,7 +129,7 @@ function showBursts({ bursts, limit }) {
   const most = Math.max(1, ...bursts.map((/** @type {any} */ burst) => burst.completed ?? 0));
   byId("timeline").replaceChildren(
     ...bursts.map((/** @type {any} */ burst) => {
-      const column = make("li", { className: burst.ended, title: `${when(burst.startedAt)}: ${burst.ended}` });
+      const column = make("li", { className: burst.ended, title: `${when(burst.startedAt)}: ${burst.endedText}` });
       column.style.height = `${12 + 88 * ((burst.completed ?? 0) / most)}%`;
       return column;
     }),
@@ -139,7 +139,7 @@ function showBursts({ bursts, limit }) {
 
 /** @param {any} burst */
 function row(burst) {
-  const ended = make("span", { className: `badge ${LOOKS[/** @type {"done"} */ (burst.ended)] ?? ""}` }, burst.ended);
+  const ended = make("span", { className: `badge ${LOOKS[/** @type {"done"} */ (burst.ended)] ?? ""}` }, burst.endedText);
   const took = burst.seconds === null ? "" : duration(burst.seconds);
   const cells = [when(burst.startedAt), ended, burst.completed ?? "–", burst.failed ?? "–", took, burst.reason ?? ""];
   return make("tr", {}, ...cells.map((cell) => make("td", {}, cell instanceof Node ? cell : String(cell))));

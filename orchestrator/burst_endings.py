@@ -1,0 +1,35 @@
+"""How a burst ended: the values in JSON, and the words for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from state.burst_record import Ending as RecordedEnding
+
+Ended = Literal["done", "deadline", "limit", "stopped", "failure", "error"]
+"""`ended` in `burst.report/1`; `burst.generate/1` has `queued` too."""
+
+TEXTS: Mapping[str, str] = {
+    "done": "done",
+    "deadline": "stopped at the time limit",
+    "limit": "stopped at the learned time limit",
+    "stopped": "stopped by a signal",
+    "failure": "stopped because an item failed",
+    "error": "stopped by an error",
+    "crashed": "crashed",
+    "killed": "killed",
+    "running": "running",
+}
+"""Value in JSON → words for people. `crashed` and `killed` are in records alone, `running` in the browser's API."""
+
+
+def recorded(ended: Ended) -> RecordedEnding:
+    """As the burst's record has it: `failure` is an `error` without a reason there."""
+    return "error" if ended == "failure" else ended
+
+
+def text_of(ended: RecordedEnding, reason: str | None) -> str:
+    """How a recorded burst ended, for people. `reason`: as the record has it."""
+    return TEXTS["failure" if ended == "error" and reason is None else ended]
