@@ -12,6 +12,7 @@ import pytest
 from support.batch_scene import NOON, Scene, SetClock
 
 from state.batch import GoneRecord
+from state.counts import Counts
 from state.item import Item, Status
 
 COMPLETED, FAILED, CANCELLED = Status.COMPLETED, Status.FAILED, Status.CANCELLED
@@ -112,6 +113,29 @@ def test_a_batch_begun_again_by_another_process_after_a_look_found_it_ended(scen
         scene.end(2, CANCELLED)
         endings.look()
     assert [end.how for end in scene.batch().ends] == ["done", "cancelled"]
+
+
+def test_an_item_that_is_begun_again_between_two_reads_of_a_look_is_no_end(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = scene.store.counts
+
+    def counted(*, batch: str | None = None) -> Counts:
+        found = counts(batch=batch)
+        if batch is not None and not found.remaining and not begun_again:
+            begun_again.append(batch)
+            scene.begin_again(2)
+        return found
+
+    begun_again: list[str] = []
+    with scene.run() as endings:
+        scene.end_all()
+        monkeypatch.setattr(scene.store, "counts", counted)
+        endings.look()
+        assert (begun_again, scene.batch().ends) == (["b1"], [])
+        scene.end(2, FAILED)
+        endings.look()
+        assert [end.how for end in scene.batch().ends] == ["failed"]
 
 
 def test_a_batch_that_is_added_during_a_run(scene: Scene) -> None:

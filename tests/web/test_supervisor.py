@@ -358,6 +358,25 @@ def test_a_change_ends_that_rest(stand_in: StandIn, path: Path, what: str) -> No
     assert stand_in.begun_at[1] - before < 150
 
 
+def test_a_state_that_cannot_be_read_during_that_rest_is_looked_at_now_and_then(
+    stand_in: StandIn, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in.end_with(2, REASON, note_set_aside(path))
+    opened: list[float] = []
+
+    def noting(*said: Any, **more: Any) -> Store:
+        opened.append(stand_in.clock.seconds)
+        return open_store(*said, **more)
+
+    with Working(stand_in, path) as supervisor:
+        rested(stand_in)
+        monkeypatch.setattr("orchestrator.web.states.open_store", noting)
+        path.write_text("{broken")
+        wait_until(lambda: "not JSON" in (supervisor.message(0) or ""), what="the reason")
+        looks(stand_in, 60)
+        assert len(opened) <= 10, "in thirty seconds"
+
+
 def test_no_rest_while_an_item_of_another_recipe_is_left(stand_in: StandIn, path: Path) -> None:
     with open_store(path) as store:
         store.add([Item(key="z", status=Status.PENDING, prompt_text="an owl", template="other.json")])
