@@ -15,6 +15,7 @@ from support.gallery_scene import Gallery, gallery_over
 from support.large_batches import Decoded, add_large
 from support.report_project import NOON, Album
 
+from orchestrator.web.whole_batch import whole_as_json
 from state.change import Change
 from state.item import Status
 
@@ -107,7 +108,13 @@ def test_a_progress_call_decodes_what_it_shows(shown: Gallery, album: Album, mon
         [Change("b/4001", Status.SUBMITTED, lambda item: item.complete(outputs=(), at=NOON, seconds=1.0))]
     )
     decoded.taken()
-    assert progress(shown)["progress"]["completedImages"] == 3001
+    found = progress(shown)
+    assert (found["progress"]["completedImages"], found["progress"]["currentImage"]) == (3001, None)
+    assert [image["status"] for image in found["images"] if image["number"] in (4000, 4001, 4002)] == [
+        "failed",
+        "completed",
+        "pending",
+    ]
     assert decoded.taken() <= 110
 
 
@@ -132,6 +139,21 @@ def test_the_whole_batch_has_all_of_them(shown: Gallery, album: Album) -> None:
         [1001, 1002, 1003],
     )
     assert list(whole)[2:5] == ["prompt", "images", "parameters"]
+
+
+def test_of_the_whole_batch_few_are_in_memory_at_a_time(shown: Gallery, album: Album) -> None:
+    add_large(album, "b", "c" * MANY)
+    found = shown.watched.find("b")
+    assert found is not None
+    sum(map(len, whole_as_json(found[1])))
+    tracemalloc.start()
+    try:
+        length = sum(map(len, whole_as_json(found[1])))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert length > MANY * 100
+    assert most < 2 * MIB
 
 
 def parts(shown: Gallery, **query: Any) -> list[Any]:
