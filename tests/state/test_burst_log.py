@@ -30,17 +30,6 @@ def record(name: str) -> BurstRecord:
     )
 
 
-def test_records_come_back_oldest_first(tmp_path: Path) -> None:
-    log = JsonBurstLog(tmp_path)
-    assert log.read() == []
-    records = [record(f"b{number}") for number in range(5)]
-    for each in records:
-        log.append(each)
-    assert JsonBurstLog(tmp_path).read() == records
-    assert log.read(last=2) == records[-2:]
-    assert len(log.path.read_bytes().splitlines()) == 5
-
-
 def test_a_record_of_before_runs_had_an_age_is_read(tmp_path: Path) -> None:
     log = JsonBurstLog(tmp_path)
     log.path.write_text(

@@ -1,31 +1,25 @@
-"""The next due items: the order of a plain look through the whole file, at the cost of those that are taken."""
+"""The index of due items: the order of a plain look through all records, at the cost of those that are taken."""
 
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.plain_walk import keys_of
 from support.state_scenes import (
     PENDING,
-    FastClock,
     cancel,
-    change,
-    put_back,
     seed,
     start_over,
-    submit,
     write_json,
 )
 
 from state.change import Change
-from state.item import PRIORITIES, Item, ItemOutput, Record, Status
+from state.item import PRIORITIES, ItemOutput, Record, Status
 from state.json.places import PLAIN, RankedPlaces, order_of
 from state.json.records import Records
 from state.json.store import JsonStore
@@ -94,69 +88,6 @@ def test_ranked_places_keep_their_order_however_many_come_and_go() -> None:
     assert list(places) == []
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> JsonStore:
-    path = tmp_path / "state.json"
-    write_json(path, seed(*(f"k{number}" for number in range(100))))
-    return JsonStore.open(path, clock=FastClock())
-
-
-def keys(items: list[Item]) -> list[str]:
-    return [item.key for item in items]
-
-
-def ends_in(*digits: str) -> Callable[[Item], bool]:
-    return lambda item: item.key.endswith(digits)
-
-
-def test_an_item_that_is_put_back_returns_to_its_place(store: JsonStore) -> None:
-    for key in ("k0", "k1", "k50"):
-        change(store, key, submit())
-    assert keys(store.due(2)) == ["k2", "k3"]
-    change(store, "k1", put_back)
-    assert keys(store.due(2)) == ["k1", "k2"]
-    change(store, "k50", put_back)
-    change(store, "k0", put_back)
-    assert keys(store.due(100)) == [f"k{number}" for number in range(100)]
-
-
-def test_what_is_not_accepted_is_looked_past(store: JsonStore) -> None:
-    assert keys(store.due(3, accept=ends_in("7"))) == ["k7", "k17", "k27"]
-    assert keys(store.due(3, skip={"k17"}, accept=ends_in("7"))) == ["k7", "k27", "k37"]
-    assert keys(store.due(3, accept=ends_in("99"))) == ["k99"]
-    assert keys(store.due(0, accept=ends_in("7"))) == []
-    assert store.due(3, accept=lambda item: False) == []
-    assert keys(store.due(1000, accept=ends_in("7", "8"))) == [
-        key for key in (f"k{number}" for number in range(100)) if key[-1] in "78"
-    ]
-
-
-def test_no_more_is_asked_than_is_needed_and_each_once(store: JsonStore) -> None:
-    asked: list[str] = []
-
-    def accept(item: Item) -> bool:
-        asked.append(item.key)
-        return len(asked) > 40
-
-    assert keys(store.due(2, accept=accept)) == ["k40", "k41"]
-    assert asked == [f"k{number}" for number in range(42)]
-
-
-def test_other_threads_go_on_while_an_item_is_being_judged(store: JsonStore) -> None:
-    """A slow judgement must not hold up another server's checkpoint; what it takes meanwhile is not given twice."""
-
-    def accept(item: Item) -> bool:
-        if item.key == "k3":
-            other = threading.Thread(target=change, args=(store, "k0", submit()), daemon=True)
-            other.start()
-            other.join(5)
-            assert not other.is_alive()
-        return item.key >= "k3"
-
-    assert keys(store.due(60, accept=accept))[:3] == ["k3", "k4", "k5"]
-    assert "k0" not in keys(store.due(1))
-
-
 def test_the_cost_does_not_grow_with_what_is_done(tmp_path: Path) -> None:
     def store_with(done: int) -> JsonStore:
         path = tmp_path / f"{done}.json"
@@ -171,7 +102,7 @@ def test_the_cost_does_not_grow_with_what_is_done(tmp_path: Path) -> None:
         times = []
         for _ in range(30):
             began = time.perf_counter()
-            assert keys(store.due(2, skip={"before"}, accept=lambda item: item.key != "a")) == ["b", "c"]
+            assert keys_of(store.due(2, skip={"before"}, accept=lambda item: item.key != "a")) == ["b", "c"]
             times.append(time.perf_counter() - began)
         return min(times)
 

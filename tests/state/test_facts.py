@@ -1,45 +1,19 @@
-"""facts.jsonl: the last fact of each kind holds, and what a newer burst wrote is kept."""
+"""facts.jsonl: what a newer burst wrote is kept, and a crash leaves what was there."""
 
 from __future__ import annotations
 
-import multiprocessing
 from datetime import timedelta
 from pathlib import Path
 
 from support.simulated_disk import Crash, SimulatedDisk
-from support.state_scenes import NOON, seed, write_json
+from support.state_scenes import NOON
 
 from state.facts import ClientId, Facts, Pause, ServerHealth
 from state.json.fact_log import JsonFactLog
-from state.open_store import open_store, parts_of
 
 
 def health(server: str, how: str, *, minutes: int = 0) -> ServerHealth:
     return ServerHealth(server=server, health=how, at=NOON + timedelta(minutes=minutes))
-
-
-def test_the_last_of_each_kind_and_server_holds(tmp_path: Path) -> None:
-    log = JsonFactLog(tmp_path)
-    assert (log.read(), log.stamp()) == (Facts(), None)
-    log.append(Pause(paused=True, at=NOON, reason="night"), health("a", "sick"))
-    first = log.stamp()
-    log.append(health("b", "well"), ClientId(server="a", client_id="one", at=NOON))
-    log.append(health("a", "well", minutes=1), Pause(paused=False, at=NOON))
-    assert log.stamp() != first
-    assert JsonFactLog(tmp_path).read() == Facts(
-        Pause(paused=False, at=NOON),
-        {"a": health("a", "well", minutes=1), "b": health("b", "well")},
-        {"a": ClientId(server="a", client_id="one", at=NOON)},
-    )
-
-
-def test_it_is_part_of_a_state_before_there_is_one_and_after(tmp_path: Path) -> None:
-    state = tmp_path / "state.json"
-    parts_of(state).facts.append(Pause(paused=True, at=NOON))
-    assert not state.exists()
-    write_json(state, seed("a"))
-    with open_store(state, read_only=True) as store:
-        assert store.facts.read().pause == Pause(paused=True, at=NOON)
 
 
 def test_a_kind_and_a_field_of_a_newer_burst_are_passed_over_and_kept(tmp_path: Path) -> None:
@@ -76,19 +50,3 @@ def test_a_crash_leaves_what_was_appended_before_and_the_next_append_is_whole(tm
             assert log.read().health["b"] == health("b", "well")
             assert JsonFactLog(folder, disk=found.after_forgetting()).read() == log.read()
     assert crash_at > 2
-
-
-def _append_many(folder: str, name: str) -> None:
-    log = JsonFactLog(Path(folder))
-    for number in range(40):
-        log.append(health(f"{name}{number}", "well"))
-
-
-def test_several_processes_append_at_once(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_append_many, args=(str(tmp_path), name)) for name in "xyz"]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert len(JsonFactLog(tmp_path).read().health) == 3 * 40

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.news import news
+from support.plain_walk import check_queries
 from support.simulated_disk import SimulatedDisk
 from support.state_scenes import (
     CANCELLED,
@@ -21,6 +22,7 @@ from support.state_scenes import (
     dump,
     edit_json,
     fail,
+    item,
     put_back,
     seed,
     settle,
@@ -32,7 +34,7 @@ from support.state_scenes import (
 
 from orchestrator.errors import StaleChange, StateError
 from state.change import Change
-from state.item import Status
+from state.item import ItemOutput, Status
 from state.json.store import JsonStore
 
 
@@ -331,3 +333,33 @@ def test_an_edit_found_on_opening_reaches_others_with_the_first_change(path: Pat
     change(open_store(path), "c", submit())
     watcher.refresh()
     assert statuses(watcher) == {"a": "submitted", "b": "cancelled", "c": "submitted", "d": "pending"}
+
+
+def test_an_edit_that_our_own_hand_over_merged_is_news(path: Path) -> None:
+    store = open_store(path)
+    change(store, "a", submit())
+    settle(store)
+    store.refresh()
+    edit_json(path, b="cancelled", c=None, z="pending")
+    change(store, "d", submit())
+    settle(store)
+    assert set(news(store)) == {"b", "c", "z"}
+    assert news(store) == []
+
+
+def test_an_edit_is_in_the_figures_of_batches(path: Path) -> None:
+    store = open_store(path)
+    source = {"image": ItemOutput(item="a", output=0)}
+    for number in range(20):
+        store.add([item(f"k{number}", batch=f"b{number % 3}", uploads=source if number % 5 == 0 else {})])
+    store.settle(at_end=True)
+    check_queries(store)
+    records = json.loads(path.read_text())
+    for key in list(records)[:9]:
+        records[key] |= {"batch": "b2", "status": "cancelled"}
+    del records["k19"]
+    path.write_text(json.dumps(records))
+    store.add([item("new", batch="b1")])
+    store.settle(at_end=True)
+    check_queries(store)
+    assert store.counts(batch="b2")[CANCELLED] == 9

@@ -12,25 +12,18 @@ from support.news import news
 from support.simulated_disk import SimulatedDisk, SimulatedHandle
 from support.state_scenes import (
     CANCELLED,
-    COMPLETED,
-    PENDING,
     FastClock,
     cancel,
     change,
     complete,
     dump,
-    fail,
     item,
-    put_back,
     seed,
     settle,
-    statuses,
     submit,
     write_json,
 )
-from support.writer_processes import Worker
 
-from state.change import Change
 from state.json.store import JsonStore
 
 KEYS = [f"k{number}" for number in range(8)]
@@ -206,22 +199,6 @@ def test_a_checkpoint_reads_and_writes_only_the_journal(tmp_path: Path) -> None:
     ]
 
 
-def test_refresh_names_what_changed(tmp_path: Path) -> None:
-    path = tmp_path / "state.json"
-    write_json(path, seed("a", "b", "c"))
-    store, other = JsonStore.open(path, clock=FastClock()), JsonStore.open(path, clock=FastClock())
-    assert news(store) == []
-    other.add([item("d")])
-    assert news(store) == ["d"]
-    other.apply([Change("a", PENDING, cancel), Change("b", PENDING, submit())])
-    assert sorted(news(store)) == ["a", "b"]
-    assert news(store) == []
-    change(other, "b", put_back)
-    settle(other)
-    change(other, "c", fail)
-    assert sorted(news(store)) == ["b", "c"]
-
-
 def test_a_plain_file_read_by_a_watcher_that_then_gets_its_first_journal(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     write_json(path, seed("a", "b"))
@@ -232,28 +209,6 @@ def test_a_plain_file_read_by_a_watcher_that_then_gets_its_first_journal(tmp_pat
     other = JsonStore.open(tmp_path / "other.json", read_only=True)
     write_json(tmp_path / "other.json", seed("a", "b"))
     assert news(other) == ["b"]
-
-
-def test_a_reader_beside_a_process_that_appends_and_hands_over_all_the_time(tmp_path: Path) -> None:
-    """Its change sets complete two items each, so no reading may hold an odd number."""
-    path = tmp_path / "state.json"
-    write_json(path, seed(*(f"k{number}" for number in range(200))))
-    follower = JsonStore.open(path, read_only=True)
-    last = 0
-    with Worker("pairs", path) as writer:
-        while writer.runs():
-            follower.refresh()
-            fresh = JsonStore.open(path, read_only=True)
-            for reader in (follower, fresh):
-                counts = reader.counts()
-                assert sum(counts.values()) == 200
-                assert counts[COMPLETED] % 2 == 0
-                assert reader.hand_edits == []
-            assert last <= follower.counts()[COMPLETED] <= fresh.counts()[COMPLETED]
-            last = follower.counts()[COMPLETED]
-            fresh.close()
-    follower.refresh()
-    assert set(statuses(follower).values()) == {"completed"}
 
 
 def test_readings_of_the_same_state_agree(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from support.simulated_disk import Crash, SimulatedDisk
 from support.state_scenes import (
-    COMPLETED,
     NOON,
     PENDING,
     FastClock,
@@ -177,19 +176,3 @@ def test_the_prefix_scheme_is_noted_with_the_intent_and_goes_with_its_prompt(pat
     assert store.get("a").prefix_scheme == 1
     change(store, "a", submit())
     assert "prefix_scheme" not in json.loads(store.get("a").to_record())
-
-
-def test_an_item_that_waits_for_anothers_output_is_pending_and_not_due(path: Path) -> None:
-    source = {"image": {"item": "a", "output": 0}}
-    write_json(path, seed("a", b={"status": "pending", "uploads": source}, c={"status": "pending", "priority": "low"}))
-    store = open_store(path)
-    assert [item.key for item in store.due(9)] == ["a", "c"]
-    assert (store.counts()[PENDING], store.due_count(), store.waiting()) == (3, 2, ["b"])
-    change(store, "a", submit())
-    change(store, "a", complete)
-    assert (store.counts()[COMPLETED], store.due_count(), store.waiting()) == (1, 1, ["b"])
-    edit_json(path, b="cancelled")
-    store.settle(at_end=True)
-    assert store.waiting() == []
-    change(store, "b", start_over)
-    assert (store.waiting(), open_store(path).waiting()) == (["b"], ["b"])

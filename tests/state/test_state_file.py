@@ -13,7 +13,6 @@ from support.state_scenes import (
     accept,
     change,
     complete,
-    dump,
     item,
     seed,
     start_over,
@@ -21,9 +20,8 @@ from support.state_scenes import (
     write_json,
 )
 
-from orchestrator.errors import StaleChange, StateError
 from state.change import Change
-from state.item import TRANSITIONS, Item, Status
+from state.item import TRANSITIONS, Status
 from state.json.store import JsonStore
 
 STRANGE = {
@@ -120,83 +118,6 @@ def test_a_plain_file_that_was_replaced_meanwhile_is_read_and_left_as_it_is(path
     assert len(store) == 2
 
 
-def test_create_starts_an_empty_state_and_keeps_one_that_is_there(path: Path) -> None:
-    JsonStore.open(path, create=True).add([item("a")])
-    assert len(JsonStore.open(path, create=True)) == 1
-
-
-def test_the_order_is_kept_and_priorities_come_first(path: Path) -> None:
-    write_json(path, seed("c", "a", "b"))
-    store = open_store(path)
-    store.add([item("x", priority="low"), item("y", priority="urgent"), item("z")])
-    for key in ("a", "c"):
-        change(store, key, submit())
-        change(store, key, start_over)
-    assert [found.key for found in store.due(9)] == ["y", "c", "a", "b", "z", "x"]
-    assert [found.key for found in store.due(9, skip={"y", "a"})] == ["c", "b", "z", "x"]
-    assert [found.key for found in store.due(2)] == ["y", "c"]
-    store.settle(at_end=True)
-    assert [found.key for found in open_store(path).due(9)] == ["y", "c", "a", "b", "z", "x"]
-
-
-def test_add_keeps_what_is_there_and_takes_a_key_once(path: Path) -> None:
-    write_json(path, seed(a={"status": "completed"}))
-    store = open_store(path)
-    assert [found.key for found in store.add([item("a"), item("b"), item("b"), item("c")])] == ["b", "c"]
-    assert store.add([item("a"), item("b")]) == []
-    assert store.get("a").status is Status.COMPLETED
-
-
-def test_a_stale_change_writes_nothing_of_its_set(path: Path) -> None:
-    write_json(path, seed("a", "b"))
-    store, other = open_store(path), open_store(path)
-    change(other, "b", submit())
-    journal = path.with_suffix(".burst") / "journal.jsonl"
-    before = journal.read_bytes()
-    with pytest.raises(StaleChange) as raised:
-        store.apply([Change("a", PENDING, submit()), Change("b", PENDING, submit()), Change("new", PENDING, submit())])
-    assert raised.value.keys == ["b", "new"]
-    assert journal.read_bytes() == before
-    assert store.get("a").status is PENDING
-
-
-def test_an_edit_that_raises_writes_nothing(path: Path) -> None:
-    write_json(path, seed("a", "b"))
-    store = open_store(path)
-
-    def broken(found: Item) -> Item:
-        raise LookupError(found.key)
-
-    with pytest.raises(LookupError):
-        store.apply([Change("a", PENDING, submit()), Change("b", PENDING, broken)])
-    assert dump(store) == dump(open_store(path))
-    assert store.counts()[PENDING] == 2
-
-
-def test_an_item_stands_once_in_a_change_set(path: Path) -> None:
-    write_json(path, seed("a"))
-    store = open_store(path)
-    with pytest.raises(ValueError, match="twice"):
-        store.apply([Change("a", PENDING, submit()), Change("a", PENDING, start_over)])
-    assert store.get("a").status is PENDING
-
-
-@pytest.mark.parametrize("to", Status)
-@pytest.mark.parametrize("was", [None, *Status])
-def test_every_pair_of_statuses_follows_the_table(path: Path, was: Status | None, to: Status) -> None:
-    write_json(path, seed(**({"a": {"status": was}} if was else {})))
-    store = open_store(path)
-    wanted = [Change("a", was, lambda _: Item(key="a", status=to))]
-    if to in TRANSITIONS[was]:
-        store.apply(wanted)
-        assert open_store(path).get("a").status is to
-    else:
-        with pytest.raises(ValueError, match="not a transition"):
-            store.apply(wanted)
-        assert ("a" in open_store(path)) == (was is not None)
-        assert not was or open_store(path).get("a").status is was
-
-
 def test_the_table_says_what_each_verb_needs() -> None:
     """The transitions themselves, so that a change of the table is noticed."""
     pending, submitted, completed, failed, cancelled = Status
@@ -208,29 +129,6 @@ def test_the_table_says_what_each_verb_needs() -> None:
         failed: {failed, pending},
         cancelled: {cancelled, pending},
     } == TRANSITIONS
-
-
-def test_a_reader_refuses_to_write_and_a_closed_store_too(path: Path) -> None:
-    write_json(path, seed("a"))
-    reader = JsonStore.open(path, read_only=True)
-    with pytest.raises(StateError, match="reading only"):
-        change(reader, "a", submit())
-    store = open_store(path)
-    store.close()
-    store.close()
-    with pytest.raises(StateError, match="closed"):
-        change(store, "a", submit())
-
-
-def test_after_stop_writing_every_change_is_refused(path: Path) -> None:
-    write_json(path, seed("a", "b"))
-    store = open_store(path)
-    change(store, "a", submit())
-    assert store.stop_writing(timeout_seconds=1)
-    with pytest.raises(StateError, match="ending"):
-        change(store, "b", submit())
-    assert store.get("a").status is Status.SUBMITTED
-    assert dump(open_store(path)) == dump(store)
 
 
 def test_rewriting_keeps_the_files_permissions(tmp_path: Path) -> None:

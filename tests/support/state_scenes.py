@@ -111,3 +111,10 @@ def dump(store: Store) -> list[Any]:
 
 def statuses(store: Store) -> dict[str, str]:
     return {item.key: str(item.status) for item in store.items()}
+
+
+def bring(store: Store, key: str, status: Status) -> None:
+    """Change a pending item until it has this status."""
+    steps = {PENDING: [], SUBMITTED: [submit()], COMPLETED: [submit(), complete], FAILED: [fail], CANCELLED: [cancel]}
+    for edit in steps[status]:
+        change(store, key, edit)

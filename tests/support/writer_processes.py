@@ -27,10 +27,10 @@ ROOT = HERE.parents[1]
 class Worker:
     """One such process, and its output so far."""
 
-    def __init__(self, task: str, path: Path, *, name: str = "w", count: int = 50) -> None:
+    def __init__(self, task: str, address: Path | str, *, name: str = "w", count: int = 50) -> None:
         self.acknowledged: list[tuple[str, str]] = []
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "writer_processes.py"), task, str(path), name, str(count)],
+            [sys.executable, str(HERE / "writer_processes.py"), task, str(address), name, str(count)],
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE.parent)])},
         )
@@ -77,22 +77,49 @@ class Worker:
             self.acknowledged.append((key, mark))
 
 
-def _work(task: str, path: Path, name: str, count: int) -> None:
+def _work(task: str, address: str, name: str, count: int) -> None:
     from state.open_store import open_store
-    from support.state_scenes import FastClock
 
-    store = open_store(path, clock=FastClock())
     marks = (f"{name}.{number}" for number in itertools.count())
-    tasks = {"add": _add, "cancel": _cancel, "retry": _retry, "burst": _burst, "churn": _churn, "pairs": _pairs}
-    tasks[task](store, marks, count)
+    tasks = {
+        "add": _add,
+        "append": _append,
+        "burst": _burst,
+        "cancel": _cancel,
+        "churn": _churn,
+        "pairs": _pairs,
+        "retry": _retry,
+        "take": _take,
+    }
+    with open_store(address) as store:
+        tasks[task](store, marks, count)
 
 
-def _marked(item, mark: str):  # type: ignore[no-untyped-def]
+def marked(item, mark: str):  # type: ignore[no-untyped-def]
+    """The item with one more mark."""
     return msgspec.structs.replace(item, inputs={"marks": [*item.inputs.get("marks", []), mark]})
 
 
 def _say(key: str, mark: str) -> None:
     print(key, mark, flush=True)
+
+
+def taken(store, marks: Iterator[str]) -> Iterator[tuple[str, str]]:  # type: ignore[no-untyped-def]
+    """Submit one due item after the other until none is due: the item and the mark of each change that was made."""
+    from orchestrator.errors import StaleChange
+    from state.change import Change
+    from support.state_scenes import PENDING, submit
+
+    while due := store.due(1):
+        mark = next(marks)
+        with contextlib.suppress(StaleChange):
+            store.apply([Change(due[0].key, PENDING, lambda now, mark=mark: marked(submit()(now), mark))])
+            yield due[0].key, mark
+
+
+def _take(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
+    for key, mark in itertools.islice(taken(store, marks), count):
+        _say(key, mark)
 
 
 def _change_one(store, marks: Iterator[str], statuses, edit: Callable) -> None:  # type: ignore[no-untyped-def, type-arg]
@@ -107,7 +134,7 @@ def _change_one(store, marks: Iterator[str], statuses, edit: Callable) -> None: 
     item = random.choice(found)
     mark = next(marks)
     with contextlib.suppress(StaleChange):
-        store.apply([Change(item.key, item.status, lambda now: _marked(edit(now), mark))])
+        store.apply([Change(item.key, item.status, lambda now: marked(edit(now), mark))])
         _say(item.key, mark)
 
 
@@ -115,8 +142,24 @@ def _add(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-un
     from support.state_scenes import item
 
     for mark in itertools.islice(marks, count):
-        store.add([_marked(item(mark), mark)])
+        store.add([marked(item(mark), mark)])
         _say(mark, mark)
+
+
+def _append(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
+    """To everything but the items: a recipe that every such process adds, and others of its own."""
+    from state.batch import JoinedRecord
+    from state.facts import ServerHealth
+    from state.recipe import Recipe, workflow_bytes, workflow_digest
+    from support.state_scenes import NOON
+
+    for number, mark in enumerate(itertools.islice(marks, count)):
+        store.facts.append(ServerHealth(server=mark, health="well", at=NOON))
+        store.batches.append(JoinedRecord(batch="a", call=mark, at=NOON))
+        graph = {"1": {"class_type": "EmptyImage", "inputs": {"seed": number}}}
+        for output in (f"shared{number}", mark):
+            store.recipes.add(Recipe(workflow=workflow_digest(workflow_bytes(graph)), output=output), graph)
+        _say("a", mark)
 
 
 def _cancel(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
@@ -134,33 +177,32 @@ def _retry(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-
 
 
 def _burst(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
-    from support.state_scenes import PENDING, SUBMITTED, complete, settle, submit
+    from support.state_scenes import PENDING, SUBMITTED, complete, submit
 
     for _ in range(count):
         _change_one(store, marks, [PENDING], submit())
         _change_one(store, marks, [SUBMITTED], complete)
-        settle(store)
-    store.settle(at_end=True)
+        store.settle(at_end=True)
 
 
 def _churn(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
-    from support.state_scenes import CANCELLED, COMPLETED, PENDING, cancel, settle, start_over
+    from support.state_scenes import CANCELLED, COMPLETED, PENDING, cancel, start_over
 
     for _ in range(count):
         _change_one(store, marks, [PENDING], cancel)
         _change_one(store, marks, [CANCELLED, COMPLETED], start_over)
-        settle(store)
+        store.settle(at_end=True)
 
 
 def _pairs(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
     from state.change import Change
-    from support.state_scenes import PENDING, SUBMITTED, complete, settle, submit
+    from support.state_scenes import PENDING, SUBMITTED, complete, submit
 
     while due := store.due(2):
         store.apply([Change(item.key, PENDING, submit()) for item in due])
         store.apply([Change(item.key, SUBMITTED, complete) for item in due])
-        settle(store)
+        store.settle(at_end=True)
 
 
 if __name__ == "__main__":
-    _work(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    _work(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))

@@ -1,0 +1,209 @@
+"""What a state holds beside items and batches: written by one process, read by another, before the state exists too."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Hashable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support.state_scenes import NOON, item
+from support.stores import State
+from support.waiting import GENEROUS_SECONDS
+
+from orchestrator.errors import RecipeUnusable
+from state.batch import BatchRecord
+from state.burst_record import BurstRecord, SetAsideRecord
+from state.facts import ClientId, Facts, Pause, ServerHealth
+from state.location import Location
+from state.recipe import Recipe, workflow_bytes, workflow_digest
+from state.store import StateParts, Store
+
+GRAPH: dict[str, Any] = {
+    "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "x": 0.1, "filename_prefix": "é\ud83d"}},
+    "1": {"class_type": "EmptyImage", "inputs": {"seed": 2**64 - 1, "width": 64.0}},
+}
+
+
+def views(state: State) -> list[StateParts]:
+    """How another process may have the parts of a state that exists."""
+    return [state.parts(), state.open(), state.open(read_only=True)]
+
+
+def test_a_state_has_an_address_and_is_there_once_it_was_created(state: State) -> None:
+    parts = state.parts()
+    assert parts.location == Location.of(state.address)
+    assert not parts.exists()
+    with state.open(create=True) as store:
+        assert store.location == parts.location
+        store.add([item("a")])
+        assert store.exists()
+    assert parts.exists()
+    assert len(state.open(create=True)) == 1, "one that exists is left as it is"
+    assert parts.can_lock()
+
+
+# Facts.
+
+
+def health(server: str, how: str, *, minutes: int = 0) -> ServerHealth:
+    return ServerHealth(server=server, health=how, at=NOON + timedelta(minutes=minutes))
+
+
+def test_the_last_fact_of_each_kind_and_server_counts(state: State) -> None:
+    """Before there is a state, and after."""
+    log = state.parts().facts
+    assert (log.read(), log.stamp()) == (Facts(), None)
+    log.append(Pause(paused=True, at=NOON, reason="night"), health("a", "sick"))
+    first = log.stamp()
+    log.append(health("b", "well"), ClientId(server="a", client_id="one", at=NOON))
+    assert not state.parts().exists()
+    store = state.open(create=True)
+    store.facts.append(health("a", "well", minutes=1), Pause(paused=False, at=NOON))
+    assert len({None, first, log.stamp()}) == 3
+    for parts in views(state):
+        assert parts.facts.read() == Facts(
+            Pause(paused=False, at=NOON),
+            {"a": health("a", "well", minutes=1), "b": health("b", "well")},
+            {"a": ClientId(server="a", client_id="one", at=NOON)},
+        )
+
+
+# Bursts.
+
+
+def burst(name: str) -> BurstRecord:
+    return BurstRecord(
+        burst=name,
+        started_at=NOON,
+        ended_at=NOON + timedelta(seconds=9),
+        ended="killed",
+        size=15,
+        completed=4,
+        seconds_per_item=1.25,
+        reason="SIGKILL\nor so",
+        alive_seconds=41.5,
+        signal="SIGTERM",
+        set_aside=(SetAsideRecord(recipe="r1", name="flow.json", reason="no node"),),
+    )
+
+
+def test_bursts_are_read_oldest_first(state: State, store: Store) -> None:
+    assert (store.bursts.read(), store.bursts.stamp()) == ([], None)
+    records = [burst(f"b{number}") for number in range(5)]
+    stamps: set[Hashable] = {None}
+    for number, each in enumerate(records):
+        (store if number % 2 else state.parts()).bursts.append(each)
+        stamps.add(store.bursts.stamp())
+    assert len(stamps) == 6
+    for parts in views(state):
+        assert parts.bursts.read() == records
+        assert parts.bursts.read(last=2) == records[-2:]
+
+
+# Recipes.
+
+
+def recipe_of(graph: dict[str, Any] = GRAPH, **fields: Any) -> Recipe:
+    digest = workflow_digest(workflow_bytes(graph))
+    return Recipe(workflow=digest, workflow_name="a/flow.json", bindings={"seed": ("1.seed",)}, **fields)
+
+
+def test_a_recipe_is_read_with_its_graph_in_the_graphs_own_order(state: State, store: Store) -> None:
+    recipe, root = recipe_of(output="out", servers=("gpu1",)), Recipe(output="/mnt/renders")
+    assert state.parts().recipes.all() == {}
+    assert store.recipes.add(recipe, GRAPH) == recipe
+    assert state.parts().recipes.add(recipe, GRAPH) == recipe
+    assert store.recipes.add(root, None) == root
+    for parts in views(state):
+        assert parts.recipes.get(recipe.id) == recipe
+        assert json.dumps(parts.recipes.workflow(recipe)) == json.dumps(GRAPH)
+        assert list(parts.recipes.all().items()) == [(recipe.id, recipe), (root.id, root)]
+
+
+def test_a_recipe_that_another_process_adds_is_found_by_those_who_read_before(state: State, store: Store) -> None:
+    readers = views(state)
+    for recipe in (recipe_of(), recipe_of(output="later")):
+        for parts in readers:
+            with pytest.raises(RecipeUnusable, match=recipe.id):
+                parts.recipes.get(recipe.id)
+        store.recipes.add(recipe, GRAPH)
+        for parts in readers:
+            assert parts.recipes.get(recipe.id) == recipe
+
+
+# Settings.
+
+
+def test_settings_are_one_text_that_is_replaced_whole(state: State) -> None:
+    settings = state.parts().settings
+    assert (settings.exists(), settings.read(), settings.stamp()) == (False, None, None)
+    stamps: list[Hashable] = [None]
+    for text in ("version = 2\n", "version = 2\noutput_dir = 'ä'\n", "version = 2\n", ""):
+        settings.write(text)
+        stamps.append(settings.stamp())
+        assert stamps[-1] not in (None, stamps[-2])
+        assert (settings.exists(), settings.read()) == (True, text)
+        assert state.parts().settings.read() == text
+    state.open(create=True).settings.write("of the store")
+    assert [parts.settings.read() for parts in views(state)] == ["of the store"] * 3
+    assert settings.stamp() == state.parts().settings.stamp()
+    assert settings.shown() == state.parts().settings.shown() != ""
+
+
+def test_settings_that_no_file_can_hold_replace_nothing(state: State) -> None:
+    settings = state.parts().settings
+    settings.write("version = 2\n")
+    stamp = settings.stamp()
+    with pytest.raises(UnicodeEncodeError):
+        settings.write("output_dir = '\ud800'")
+    assert (settings.read(), settings.stamp()) == ("version = 2\n", stamp)
+
+
+# Several at once.
+
+
+def test_several_processes_append_at_once_and_nothing_is_lost(state: State, store: Store) -> None:
+    batch = BatchRecord(batch="a", created_at=NOON, total=1, layout="numbered", directory="a")
+    store.add([item("a/1", batch="a")], batch=batch)
+    with contextlib.ExitStack() as running:
+        workers = [running.enter_context(state.worker("append", name=name, count=15)) for name in "xyz"]
+        for worker in workers:
+            worker.end()
+    marks = sorted(mark for worker in workers for _, mark in worker.acknowledged)
+    assert len(marks) == 3 * 15
+    parts = state.parts()
+    assert sorted(parts.facts.read().health) == marks
+    calls = parts.batches.read()["a"].unanswered
+    assert (calls[0], sorted(calls[1:])) == ("", marks)
+    recipes = parts.recipes.all().values()
+    assert sorted(recipe.output for recipe in recipes) == sorted([*marks, *(f"shared{n}" for n in range(15))])
+    for recipe in recipes:
+        assert recipe.workflow == workflow_digest(workflow_bytes(parts.recipes.workflow(recipe)))
+
+
+def test_who_adds_a_batch_keeps_others_from_it(state: State) -> None:
+    """Also before the state exists. Whoever waits goes on as soon as the other has ended, in whatever way."""
+    first, second, order = state.parts(), state.parts(), []
+    trying, entered = threading.Event(), threading.Event()
+
+    def wait_and_enter() -> None:
+        trying.set()
+        with second.adding():
+            order.append("second")
+            entered.set()
+
+    waiting = threading.Thread(target=wait_and_enter, daemon=True)
+    with contextlib.suppress(LookupError), first.adding():
+        waiting.start()
+        assert trying.wait(GENEROUS_SECONDS)
+        assert not entered.wait(0.05)
+        order.append("first")
+        raise LookupError
+    waiting.join(GENEROUS_SECONDS)
+    assert order == ["first", "second"]
+    with first.adding():
+        pass

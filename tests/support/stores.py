@@ -1,0 +1,61 @@
+"""The kinds of store, over each of which the tests in tests/state/contract run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from orchestrator.clock import Clock
+from state.disk import Disk
+from state.open_store import open_store, parts_of
+from state.store import StateParts, Store
+from support.fast_disk import FastDisk
+from support.writer_processes import Worker
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How states of one kind of store are made."""
+
+    name: str
+    place: Callable[[Path], Path | str]
+    """The address of a state that does not exist yet. Given a directory of its own, which it may use."""
+    disk: Disk | None = None
+    """For `open_store`: a disk that does not sync, if this kind takes one. No contract test is about power loss."""
+
+
+KINDS = [Kind("json", lambda directory: directory / "state.json", disk=FastDisk())]
+
+
+class State:
+    """A state that does not exist yet, and every store of it that a test opens. Closes them at the end."""
+
+    def __init__(self, kind: Kind, directory: Path) -> None:
+        self.address = kind.place(directory)
+        self._disk = kind.disk
+        self._opened = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def open(self, *, create: bool = False, read_only: bool = False, clock: Clock | None = None) -> Store:
+        """As another process opens it."""
+        opened = open_store(self.address, create=create, read_only=read_only, disk=self._disk, clock=clock)
+        return self._opened.enter_context(opened)
+
+    def parts(self) -> StateParts:
+        """As another process has them that opens no items."""
+        return parts_of(self.address)
+
+    def worker(self, task: str, *, name: str = "w", count: int = 50) -> Worker:
+        """A process that changes the items; `writer_processes` has the tasks."""
+        return Worker(task, self.address, name=name, count=count)
