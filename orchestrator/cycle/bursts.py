@@ -128,9 +128,9 @@ class Bursts:
         error = self._settle(ended)
         if isinstance(ended.error, Crashed):
             raise ended.error
-        set_aside = self._dispatch.set_aside.report(self._store)
+        set_aside = self._dispatch.set_aside.report(self._store, batch=self._request.batch)
         if error is None and ended.how == "done":
-            error = nothing_else(set_aside, self._store.counts())
+            error = nothing_else(set_aside, self._store.counts(batch=self._request.batch))
         if ended.how == "limit":
             self._notes.note(_stopped_early(self._records))
         if ended.how != "stopped":
@@ -227,7 +227,7 @@ class Bursts:
     def _report(self, ended: _Ended, *, bursts: int, size: int, set_aside: tuple[SetAside, ...]) -> BurstReport:
         whole = Tally.of([self._notes, *(worker.context.tally for worker in self._workers)])
         counts = self._store.counts()
-        following = self._store.due(size, accept=usable(self._dispatch.set_aside.records()))
+        following = self._store.due(size, batch=self._request.batch, accept=usable(self._dispatch.set_aside.records()))
         renderable = counts.submitted + self._store.due_count() - sum(one.items for one in set_aside)
         seconds = self._age.seconds()
         per_item = seconds / whole.completed if whole.completed else self._seconds_per_item()

@@ -119,9 +119,12 @@ class SetAsideRecipes:
         with self._guard:
             return tuple(self._found.values())
 
-    def report(self, store: Store) -> tuple[SetAside, ...]:
-        """What is set aside, with the number of waiting items. Reads all remaining items; for the end of a run."""
-        return waiting_for(self.records(), store.items(*DUE))
+    def report(self, store: Store, *, batch: str | None = None) -> tuple[SetAside, ...]:
+        """What is set aside, with the number of waiting items, of the state or of one batch.
+
+        Reads all remaining items; for the end of a run.
+        """
+        return waiting_for(self.records(), store.items(*DUE, batch=batch))
 
 
 def waiting_for(records: Sequence[SetAsideRecord], remaining: Iterable[Item]) -> tuple[SetAside, ...]:

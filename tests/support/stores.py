@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,20 @@ class Kind:
     name: str
     place: Callable[[Path], Path | str]
     """The address of a state that does not exist yet. Given a directory of its own, which it may use."""
+    lose_lease: Callable[[Store], None]
+    """Another host takes the state from the run that holds a lease, as after a long sleep; its burst is "theirs"."""
     disk: Disk | None = None
     """For `open_store`: a disk that does not sync, if this kind takes one. No contract test is about power loss."""
 
 
-KINDS = [Kind("json", lambda directory: directory / "state.json", disk=FastDisk())]
+def _lose_json_lease(store: Store) -> None:
+    """Another host, whose locks this one does not see, publishes its burst."""
+    holder = store.checkpoint_directory / "holder.json"
+    ours = json.loads(holder.read_bytes())
+    holder.write_text(json.dumps(ours | {"burst": "theirs", "host": f"not-{ours['host']}"}))
+
+
+KINDS = [Kind("json", lambda directory: directory / "state.json", _lose_json_lease, disk=FastDisk())]
 
 
 class State:
@@ -36,6 +46,7 @@ class State:
 
     def __init__(self, kind: Kind, directory: Path) -> None:
         self.address = kind.place(directory)
+        self.lose_lease = kind.lose_lease
         self._disk = kind.disk
         self._opened = contextlib.ExitStack()
 
@@ -58,4 +69,6 @@ class State:
 
     def worker(self, task: str, *, name: str = "w", count: int = 50) -> Worker:
         """A process that changes the items; `writer_processes` has the tasks."""
-        return Worker(task, self.address, name=name, count=count)
+        worker = Worker(task, self.address, name=name, count=count)
+        self._opened.callback(worker.close)
+        return worker

@@ -66,6 +66,11 @@ class Worker:
             self._out.close()
         return self._process.wait()
 
+    def close(self) -> None:
+        """Kill it, if it still runs."""
+        self._process.kill()
+        self.end()
+
     @property
     def _out(self):  # type: ignore[no-untyped-def]
         assert self._process.stdout is not None
@@ -87,6 +92,7 @@ def _work(task: str, address: str, name: str, count: int) -> None:
         "burst": _burst,
         "cancel": _cancel,
         "churn": _churn,
+        "lease": _lease,
         "pairs": _pairs,
         "retry": _retry,
         "take": _take,
@@ -115,6 +121,19 @@ def taken(store, marks: Iterator[str]) -> Iterator[tuple[str, str]]:  # type: ig
         with contextlib.suppress(StaleChange):
             store.apply([Change(due[0].key, PENDING, lambda now, mark=mark: marked(submit()(now), mark))])
             yield due[0].key, mark
+
+
+def _lease(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
+    """Work on the state: submit so many items, then wait to be killed."""
+    from state.change import change_all
+    from support.leases import begin
+    from support.state_scenes import submit
+
+    with store.lease() as lease:
+        begin(lease, "killed")
+        for done in change_all(lease, lease.claim(count), submit()):
+            _say(done.key, next(marks))
+        signal.pause()
 
 
 def _take(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]

@@ -3,60 +3,33 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from support.hand_clock import HandClock
 from support.leases import begin
-from support.state_scenes import NOON
+from support.plain_walk import keys_of
+from support.state_scenes import NOON, cancel, submit
+from support.stores import State
 
 from orchestrator.errors import LockHeld, StaleChange
 from state.burst_record import BurstRecord
 from state.change import Change, change_all
 from state.item import Item, Status
 from state.lease import Lease
-from state.open_store import open_store, parts_of
 from state.store import Store
 
-Open = Callable[[], Store]
-
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Open]:
-    """Opens the same state of ten pending items, as often as it is called."""
-    stores: list[Store] = []
-
-    def open_it() -> Store:
-        stores.append(open_store(tmp_path / "state.json", create=True))
-        return stores[-1]
-
-    open_it().add([Item(key=f"{number}", status=Status.PENDING) for number in range(10)])
-    yield open_it
-    for store in stores:
-        store.close()
+def store(store: Store) -> Store:
+    """Of ten pending items."""
+    store.add([Item(key=f"{number}", status=Status.PENDING) for number in range(10)])
+    return store
 
 
-@pytest.fixture
-def store(opened: Open) -> Store:
-    return opened()
-
-
-def keys(items: list[Item]) -> list[str]:
-    return [item.key for item in items]
-
-
-def submit(lease: Lease, *names: str) -> None:
-    lease.apply([Change(name, Status.PENDING, lambda now: _submitted(now)) for name in names])
-
-
-def _submitted(now: Item) -> Item:
-    return now.submit(prompt_id=f"p{now.key}", server="s", at=NOON, fingerprint="f")
-
-
-def cancelled(now: Item) -> Item:
-    return now.cancel()
+def submitted(lease: Lease, *names: str) -> None:
+    lease.apply([Change(name, Status.PENDING, submit()) for name in names])
 
 
 # Claim and release
@@ -64,25 +37,25 @@ def cancelled(now: Item) -> Item:
 
 def test_what_is_claimed_is_not_claimed_again_until_it_is_released(store: Store) -> None:
     with store.lease() as lease:
-        assert keys(lease.claim(3)) == ["0", "1", "2"]
-        assert keys(lease.claim(2)) == ["3", "4"]
+        assert keys_of(lease.claim(3)) == ["0", "1", "2"]
+        assert keys_of(lease.claim(2)) == ["3", "4"]
         lease.release(["1", "4", "not held"])
-        assert keys(lease.claim(3)) == ["1", "4", "5"]
+        assert keys_of(lease.claim(3)) == ["1", "4", "5"]
 
 
 def test_a_claim_passes_over_what_is_skipped_and_what_is_not_accepted(store: Store) -> None:
     with store.lease() as lease:
         found = lease.claim(3, skip={"0", "2"}, accept=lambda item: int(item.key) % 2 == 0)
-        assert keys(found) == ["4", "6", "8"]
-        assert keys(lease.claim(3)) == ["0", "1", "2"], "nothing else is held"
+        assert keys_of(found) == ["4", "6", "8"]
+        assert keys_of(lease.claim(3)) == ["0", "1", "2"], "nothing else is held"
 
 
-def test_a_claim_changes_no_record_and_hides_nothing_from_readers(store: Store, opened: Open) -> None:
-    reader = opened()
+def test_a_claim_changes_no_record_and_hides_nothing_from_readers(state: State, store: Store) -> None:
+    reader = state.open()
     with store.lease() as lease:
         lease.claim(3)
         assert reader.changes().keys == []
-        assert keys(reader.due(3)) == ["0", "1", "2"]
+        assert keys_of(reader.due(3)) == ["0", "1", "2"]
         assert reader.due_count() == 10
 
 
@@ -98,7 +71,7 @@ def test_threads_that_claim_at_once_share_nothing(store: Store) -> None:
         return True
 
     with store.lease() as lease, ThreadPoolExecutor(4) as threads:
-        claimed = list(threads.map(lambda _: keys(lease.claim(2, accept=accept)), range(4)))
+        claimed = list(threads.map(lambda _: keys_of(lease.claim(2, accept=accept)), range(4)))
     found = [key for each in claimed for key in each]
     assert len(found) == len(set(found))
     assert all(claimed), "there was enough for each"
@@ -107,9 +80,9 @@ def test_threads_that_claim_at_once_share_nothing(store: Store) -> None:
 def test_what_ended_under_a_claim_is_not_due_again_by_its_release(store: Store) -> None:
     with store.lease() as lease:
         (item, *_) = lease.claim(1)
-        change_all(lease, [item], cancelled)
+        change_all(lease, [item], cancel)
         lease.release([item.key])
-        assert "0" not in keys(lease.claim(10))
+        assert "0" not in keys_of(lease.claim(10))
 
 
 def test_an_ended_lease_holds_nothing(store: Store) -> None:
@@ -122,37 +95,37 @@ def test_an_ended_lease_holds_nothing(store: Store) -> None:
 # Taking over
 
 
-def test_what_a_run_left_submitted_is_taken_over_once(store: Store, opened: Open) -> None:
+def test_what_a_run_left_submitted_is_taken_over_once(state: State, store: Store) -> None:
     with store.lease() as lease:
-        submit(lease, "2", "5")
-    with opened().lease() as lease:
-        assert keys(list(lease.left_behind())) == ["2", "5"]
-        assert keys(lease.take_over(["5", "5", "7", "no such"])) == ["5"], "7 is pending"
-        assert keys(list(lease.left_behind())) == ["2"]
+        submitted(lease, "2", "5")
+    with state.open().lease() as lease:
+        assert keys_of(list(lease.left_behind())) == ["2", "5"]
+        assert keys_of(lease.take_over(["5", "5", "7", "no such"])) == ["5"], "7 is pending"
+        assert keys_of(list(lease.left_behind())) == ["2"]
         assert lease.take_over(["5"]) == []
-        assert keys(lease.take_over(["2"])) == ["2"]
+        assert keys_of(lease.take_over(["2"])) == ["2"]
         lease.release(["5"])
-        assert keys(list(lease.left_behind())) == ["5"]
+        assert keys_of(list(lease.left_behind())) == ["5"]
 
 
 def test_what_is_taken_over_stays_held_when_it_is_due_again(store: Store) -> None:
     with store.lease() as lease:
-        submit(lease, "0")
+        submitted(lease, "0")
         (item,) = lease.take_over(["0"])
         change_all(lease, [item], lambda now: now.put_back(charge=False))
-        assert "0" not in keys(lease.claim(10))
+        assert "0" not in keys_of(lease.claim(10))
         lease.release(["0"])
-        assert keys(lease.claim(10)) == ["0"]
+        assert keys_of(lease.claim(10)) == ["0"]
 
 
-def test_taken_over_is_the_record_as_it_is_now(store: Store, opened: Open) -> None:
+def test_taken_over_is_the_record_as_it_is_now(state: State, store: Store) -> None:
     with store.lease() as lease:
-        submit(lease, "0", "1")
-    with opened().lease() as lease:
+        submitted(lease, "0", "1")
+    with state.open().lease() as lease:
         seen = list(lease.left_behind())
-        other = opened()
+        other = state.open()
         other.apply([Change("0", Status.SUBMITTED, lambda now: now.request_cancel())])
-        other.apply([Change("1", Status.SUBMITTED, cancelled)])
+        other.apply([Change("1", Status.SUBMITTED, cancel)])
         lease.check()
         store.refresh()
         assert [item.cancel_requested for item in seen] == [False, False]
@@ -164,51 +137,55 @@ def test_taken_over_is_the_record_as_it_is_now(store: Store, opened: Open) -> No
 # One run at a time
 
 
-def test_a_second_lease_is_refused_and_says_who_works(store: Store, opened: Open) -> None:
+def test_a_second_lease_is_refused_and_says_who_works(state: State, store: Store) -> None:
     with store.lease() as lease:
         begin(lease, "b1", NOON)
         with pytest.raises(LockHeld, match=r"pid \d+ on .* \(burst b1, started 20"):
-            opened().lease()
-        assert [holder.burst for holder in opened().holders()] == ["b1"]
-        assert opened().is_leased()
-    assert opened().holders() == []
-    assert not opened().is_leased()
-    opened().lease().end()
+            state.open().lease()
+        assert [holder.burst for holder in state.open().holders()] == ["b1"]
+        assert state.open().is_leased()
+    assert state.open().holders() == []
+    assert not state.open().is_leased()
+    state.open().lease().end()
 
 
-def test_a_lease_begins_with_everything_that_others_wrote(store: Store, opened: Open) -> None:
-    opened().apply([Change("0", Status.PENDING, cancelled)])
+def test_a_lease_begins_with_everything_that_others_wrote(state: State, store: Store) -> None:
+    state.open().apply([Change("0", Status.PENDING, cancel)])
     with store.lease() as lease:
-        assert keys(lease.claim(1)) == ["1"]
+        assert keys_of(lease.claim(1)) == ["1"]
 
 
-def test_others_change_items_beside_a_lease(store: Store, opened: Open) -> None:
+def test_others_change_items_beside_a_lease(state: State, store: Store) -> None:
     with store.lease() as lease:
         (item,) = lease.claim(1)
-        opened().apply([Change("0", Status.PENDING, cancelled)])
+        state.open().apply([Change("0", Status.PENDING, cancel)])
         with pytest.raises(StaleChange):
-            lease.apply([Change(item.key, item.status, _submitted)])
+            lease.apply([Change(item.key, item.status, submit())])
         assert store.get("0").status is Status.CANCELLED
 
 
 # Bursts
 
 
-def test_the_burst_of_a_killed_run_is_known_until_it_is_recorded(store: Store, opened: Open, tmp_path: Path) -> None:
-    folder = store.checkpoint_directory
+def test_a_killed_run_leaves_its_items_and_its_burst_to_the_next(state: State, store: Store) -> None:
+    killed = state.worker("lease", count=3)
+    killed.wait_for(3)
+    assert [holder.burst for holder in store.holders()] == ["killed"]
+    assert (store.killed_burst(), store.is_leased()) == (None, True)
+    with pytest.raises(LockHeld, match="burst killed"):
+        store.lease()
+    killed.kill()
+    record = store.killed_burst()
+    assert record is not None
+    assert (record.burst, record.ended, record.size) == ("killed", "killed", 15)
+    assert (store.holders(), store.is_leased()) == ([], False)
     with store.lease() as lease:
-        assert lease.killed is None
-        begin(lease, "b1", NOON)
-        left = (folder / "holder.json").read_bytes()
-    (folder / "holder.json").write_bytes(left.replace(b'"pid":', b'"pid":999999'))
-    killed = opened().killed_burst()
-    assert killed is not None
-    assert (killed.burst, killed.ended, killed.started_at) == ("b1", "killed", NOON)
-    with store.lease() as lease:
-        assert lease.killed == killed
-        lease.end_burst(killed)
-    assert parts_of(tmp_path / "state.json").killed_burst() is None
-    assert [record.burst for record in store.bursts.read()] == ["b1"]
+        assert lease.killed == record
+        assert keys_of(lease.take_over([item.key for item in lease.left_behind()])) == ["0", "1", "2"]
+        assert keys_of(lease.claim(10)) == ["3", "4", "5", "6", "7", "8", "9"]
+        lease.end_burst(record)
+    assert state.parts().killed_burst() is None
+    assert [record.burst for record in store.bursts.read()] == ["killed"]
 
 
 def test_bursts_that_end_are_recorded_in_order(store: Store) -> None:
@@ -221,24 +198,23 @@ def test_bursts_that_end_are_recorded_in_order(store: Store) -> None:
         assert lease.killed is None
 
 
-def test_the_time_is_that_of_the_store(tmp_path: Path) -> None:
+def test_the_time_is_that_of_the_store(state: State, store: Store) -> None:
     clock = HandClock()
-    with open_store(tmp_path / "state.json", create=True, clock=clock) as store, store.lease() as lease:
+    with state.open(clock=clock).lease() as lease:
         before = lease.now()
         clock.seconds += 90
         assert (lease.now() - before).total_seconds() == 90
 
 
-# A lease that is lost: another host, whose locks this one does not see, took the state
+# A lease that is lost
 
 
 @pytest.fixture
-def lost(store: Store) -> Iterator[Lease]:
+def lost(state: State, store: Store) -> Iterator[Lease]:
     with store.lease() as lease:
         begin(lease, "ours", NOON)
-        submit(lease, "0")
-        holder = store.checkpoint_directory / "holder.json"
-        holder.write_bytes(holder.read_bytes().replace(b'"ours"', b'"theirs"').replace(b'"host":"', b'"host":"else'))
+        submitted(lease, "0")
+        state.lose_lease(store)
         yield lease
 
 
@@ -252,7 +228,7 @@ def test_nothing_is_changed_under_a_lost_lease(lost: Lease, store: Store) -> Non
     with pytest.raises(LockHeld):
         lost.guard_post()
     before = store.get("0")
-    for attempt in (lost.check, lambda: change_all(lost, [before], cancelled)):
+    for attempt in (lost.check, lambda: change_all(lost, [before], cancel)):
         with pytest.raises(LockHeld, match="burst theirs"):
             attempt()
     store.refresh()
