@@ -25,12 +25,22 @@ def as_burst_error(error: Exception, *, keep_at: Path | None = None) -> BurstErr
     """
     if isinstance(error, BurstError):
         return error
-    if isinstance(error, OSError) and error.errno is not None and isinstance(error.filename, str | bytes):
-        return refusal(error, os.fsdecode(error.filename))
+    refused = _refused(error)
+    if refused is not None:
+        return refusal(refused, os.fsdecode(refused.filename))
     if isinstance(error, FileNotFoundError) and _is_directory_gone():
         return ConfigurationError("the working directory was removed; change to another one and run again")
     text = "".join(traceback.format_exception(error))
     return Crashed(_described(error), traceback=text, kept_at=_kept(text, keep_at))
+
+
+def _refused(error: Exception) -> OSError | None:
+    """The operating system's error about a path, if this is one."""
+    # Before Python 3.13, `Path.resolve` makes a RuntimeError of a loop of links.
+    cause = error.__context__ if isinstance(error, RuntimeError) else error
+    if not isinstance(cause, OSError) or cause.errno is None:
+        return None
+    return cause if isinstance(cause.filename, str | bytes) else None
 
 
 def reason_of(error: BurstError | None) -> str | None:

@@ -303,7 +303,9 @@ def _table(document: SettingsDocument) -> dict[str, Any]:
     path = document.shown()
     try:
         table = tomllib.loads(document.read() or "")
-    except (ValueError, RecursionError, OSError) as error:
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}; make it readable for this user") from error
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: {error}; mend it, or run `burst init` again") from error
     version = table.get("version", FORMAT_VERSION)
     if version not in list(READABLE_VERSIONS):

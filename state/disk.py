@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,22 @@ def refusals(path: Path) -> Iterator[None]:
         if error.errno is None:  # a time-out of a lock, for one
             raise
         raise refusal(error, path) from error
+
+
+def is_known(error: OSError) -> bool:
+    """Whether `refusal` has advice about it."""
+    return error.errno in _REFUSED
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError that names no file, as of a read, names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or isinstance(error.filename, int):
+            error.filename = str(path)
+        raise
 
 
 def refusal(error: OSError, path: Path | str) -> DiskFull:
@@ -146,8 +163,12 @@ class Disk:
     """
 
     def read(self, path: Path) -> bytes:
-        """Errors: FileNotFoundError."""
-        return path.read_bytes()
+        """Errors: FileNotFoundError; OSError, which names the path, also for what is no ordinary file."""
+        # Not to wait for a writer, where a named pipe stands in the file's place.
+        with naming(path), open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "not an ordinary file")
+            return stream.read()
 
     def stamp(self, path: Path) -> Stamp | None:
         """None if there is no file."""
@@ -201,9 +222,11 @@ class Disk:
     def rename(self, source: Path, target: Path) -> None:
         """Rename over an existing file, whose owner and permissions are kept.
 
-        Durable once `sync_directory` has returned for the target's directory.
+        Durable once `sync_directory` has returned for the target's directory. Errors: DiskFull, also where a device, a
+        pipe or a socket would be replaced.
         """
         with refusals(target):
+            _refuse_special(target)
             take_after(source, target)
             os.replace(source, target)
 
@@ -237,6 +260,14 @@ class Disk:
             give_to_directory_owner(place)
         for place in missing:
             self.sync_directory(place.parent)
+
+
+def _refuse_special(target: Path) -> None:
+    """Errors: OSError for what stands there for another purpose."""
+    with contextlib.suppress(FileNotFoundError):
+        kind = stat.S_IFMT(os.stat(target).st_mode)
+        if kind in (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK):
+            raise OSError(errno.EINVAL, "not an ordinary file; choose another name")
 
 
 def _opened(path: Path, flags: int) -> int:

@@ -32,7 +32,7 @@ class WriteLock:
 
     def __enter__(self) -> None:
         """Errors: LockHeld, DiskFull; StateError where this file system cannot lock."""
-        with refusals(self.path.parent):
+        with refusals(self.path if os.path.exists(self.path) else self.path.parent):
             if not self._try():
                 self._wait()
 

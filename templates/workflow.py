@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import stat
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -84,6 +85,9 @@ def _check_node(node_id: str, node: object, *, where: str) -> None:
 
 def _read(path: Path) -> Graph:
     try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+        if kind not in (stat.S_IFREG, stat.S_IFDIR):
+            raise ValueError("not an ordinary file")
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TemplateError(

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from orchestrator.commands.common import json_option, print_json
-from orchestrator.errors import UsageError, located
+from orchestrator.errors import UsageError
 
 SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ("--seconds-per-prompt", float, "How long a prompt renders (default 0)."),
@@ -76,5 +76,9 @@ def sandbox(host: str, port: int, directory: Path | None, as_json: bool, **setti
         sys.stdout.flush()
 
     said = {name: value for name, value in settings.items() if value not in (None, False, ())}
-    with located(f"cannot listen on {host}:{port}", OSError, into=UsageError, advice="try --port 0"):
+    try:
         serve(SandboxSettings(**said), host=host, port=port, directory=directory, announce=announce)
+    except OSError as error:
+        if error.filename is not None:  # about the directory
+            raise
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}; try --port 0") from error

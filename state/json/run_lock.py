@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from orchestrator.clock import Clock
 from orchestrator.errors import LockHeld, StateError
-from state.disk import Disk, refusals
+from state.disk import Disk, is_known, refusal, refusals
 from state.holder import Holder
 from state.json.holder import HolderFile, boot_id, read_holder
 from state.owners import give_to_directory_owner
@@ -54,14 +54,16 @@ class FileRunLock:
         Errors: LockHeld, which names the holder; StateError where the state cannot be locked.
         """
         self._disk.make_directory(self.folder)
+        path = self.folder / "run.lock"
         try:
-            with refusals(self.folder):
-                self._lock.acquire(timeout=max(wait_seconds, _CHECK_SECONDS))
-                give_to_directory_owner(self.folder / "run.lock")
-                excludes = not _is_free(self.folder / "run.lock")
+            self._lock.acquire(timeout=max(wait_seconds, _CHECK_SECONDS))
+            give_to_directory_owner(path)
+            excludes = not _is_free(path)
         except Timeout as error:
             raise LockHeld(self._held_message(self.holder())) from error
         except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and is_known(error):
+                raise refusal(error, path) from error
             raise self._no_lock(str(error)) from error
         try:
             if not excludes:

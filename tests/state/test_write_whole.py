@@ -88,3 +88,17 @@ def test_permissions_stay(tmp_path: Path) -> None:
 def test_where_no_file_is_one_is_made(tmp_path: Path) -> None:
     Disk().write_whole(tmp_path / "file", NEW)
     assert (tmp_path / "file").read_bytes() == NEW
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path: Path, linked: bool) -> None:
+    """As behind /dev/stdout, by root."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    target = tmp_path / "link" if linked else pipe
+    if linked:
+        target.symlink_to(pipe)
+    with pytest.raises(DiskFull, match=f"{target.name}: not an ordinary file"):
+        Disk().write_whole(target, NEW)
+    assert sorted(path.name for path in tmp_path.iterdir()) == (["link", "pipe"] if linked else ["pipe"])
+    assert pipe.is_fifo()

@@ -1,0 +1,321 @@
+"""Places that cannot be read, made or written, under every command: one message that names the place, no traceback.
+
+With the rights of an ordinary user, also where root runs the tests.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import os
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.forking import fork
+
+import burst
+from orchestrator.log_lines import without_time
+from orchestrator.sandbox import Sandbox
+
+LONGEST_SECONDS = 10
+CODES = {0, 1, 2, 75}
+
+PLACES = [
+    "locked",
+    "locked/in.json",
+    "locked/a/b.json",
+    "dangling",
+    "loop",
+    "file/in.json",
+    "readonly",
+    "readonly/in.json",
+    "/proc/self/mem",
+    "/proc/nothing/in.json",
+    "full",
+    "full/in.json",
+    "n" * 300,
+]
+"""Names of places in a project, as a person types them; see `spoil`."""
+NAMES = {
+    "locked/a/b.json": ["locked/a/b."],
+    "locked/in.json": ["locked/in."],
+    "readonly/in.json": ["readonly/in."],
+    "/proc/nothing/in.json": ["/proc/nothing"],
+    "full/in.json": ["project/full", "full/in."],
+    "file/in.json": ["project/file", "file/in."],
+    "dangling": ["dangling", "nowhere/at/all"],
+    "/proc/self/mem": ["/mem"],
+}
+"""What a message may call them, if it is not the name itself."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+def as_user(arguments: Sequence[str], *, cwd: Path) -> Ended:
+    """`burst ARGUMENTS` in a fork that has no more rights than an ordinary user."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = fork()
+        if child == 0:
+            _become_burst(arguments, cwd, out.fileno(), err.fileno())
+        _, status = os.waitpid(child, 0)
+        out.seek(0)
+        err.seek(0)
+        return Ended(os.waitstatus_to_exitcode(status), out.read().decode(), err.read().decode())
+
+
+def _become_burst(arguments: Sequence[str], cwd: Path, out: int, err: int) -> None:
+    code = 99
+    try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(LONGEST_SECONDS)
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(number, "w", closefd=False)) for number in (1, 2))
+        os.chdir(cwd)
+        os.environ.pop("BURST_STATE", None)
+        _drop_capabilities()
+        sys.argv = ["burst", *arguments]
+        burst.main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _drop_capabilities() -> None:
+    """Root without any is refused what the owner of the files is refused."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    version_3, all_off = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    if libc.capset(version_3, all_off):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COMFYUI_URL", running.url)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def finished(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project: two items done, one due, a batch that has ended."""
+    home = tmp_path_factory.mktemp("refused") / "finished"
+    (home / "prompts" / "EP01").mkdir(parents=True)
+    for name in ("a", "b", "c"):
+        (home / "prompts" / "EP01" / f"{name}.txt").write_text(f"a fox, {name}")
+    shutil.copy(Path(burst.__file__).parent / "templates" / "smoke.json", home / "flow.json")
+    (home / "list.txt").write_text("a hare\n")
+    (home / "comfyui" / "custom_nodes").mkdir(parents=True)
+    init = ("init", "prompts", "--template", "flow.json", "--server", sandbox.url)
+    generate = ("generate", "--prompt", "a boat", "--name", "boats", "--layout", "batch")
+    for arguments in (init, generate, ("run", "-n", "2"), ("node", "install", "--comfyui", "comfyui")):
+        ended = as_user(arguments, cwd=home)
+        assert ended.code == 0, ended
+    return home
+
+
+@pytest.fixture
+def project(finished: Path) -> Iterator[Callable[[], Path]]:
+    """Makes a copy of it, in the place of the one before."""
+    place = finished.parent / "project"
+
+    def copy() -> Path:
+        clear()
+        shutil.copytree(finished, place, symlinks=True)
+        return place
+
+    def clear() -> None:
+        for path in (place, *place.rglob("*")) if place.exists() else ():
+            if path.is_dir() and not path.is_symlink():
+                path.chmod(0o755)
+        shutil.rmtree(place, ignore_errors=True)
+
+    yield copy
+    clear()
+
+
+def spoil(home: Path) -> None:
+    """Put the places there that `PLACES` names."""
+    for name in ("locked", "readonly"):
+        (home / name).mkdir()
+        (home / name / "in.json").write_text("{}")
+    (home / "dangling").symlink_to("nowhere/at/all")
+    (home / "loop").symlink_to("loop")
+    if os.geteuid() == 0:  # that of the machine could be harmed
+        os.mknod(home / "full", stat.S_IFCHR | 0o666, os.makedev(1, 7))
+        (home / "full").chmod(0o666)
+    (home / "file").write_text("{}")
+    (home / "locked").chmod(0)
+    (home / "readonly").chmod(0o555)
+
+
+def check(ended: Ended, *names: str) -> None:
+    """One message, which has one of these names in it, if it is an error."""
+    assert ended.code in CODES, ended
+    assert "Traceback" not in ended.out + ended.err
+    if ended.code == 2 and not ended.out:
+        (message,) = (line for line in ended.err.splitlines() if without_time(line).startswith(("burst: ", "Error: ")))
+        assert any(name in message for name in names), message
+
+
+COMMANDS = [
+    "init {}",
+    "init {} --images --template smoke-image",
+    "init prompts --state {}",
+    "init prompts --template {}",
+    "init prompts --output {}",
+    "run --state {}",
+    "run --template {}",
+    "run --output {}",
+    "run --log-file {}",
+    "run --dry-run --output {}",
+    "run --dry-run --template {}",
+    "generate --prompt fox --template flow.json --state {}",
+    "generate --prompt fox --template flow.json --queue-only --state {}",
+    "generate --prompt fox --template {}",
+    "generate --prompt fox --output {}",
+    "generate --prompt fox --log-file {}",
+    "generate --prompt-file {}",
+    "generate --prompts-file {}",
+    "generate --csv {}",
+    "generate --jsonl {}",
+    "generate --from {}",
+    "status --state {}",
+    "status --stats --all --state {}",
+    "log --state {}",
+    "retry --state {}",
+    "reset --yes --state {}",
+    "cancel --all --state {}",
+    "cancel --all --template {}",
+    "update --state {} --server http://127.0.0.1:9",
+    "update --template {}",
+    "update --output {}",
+    "batches list --state {}",
+    "batches show boats --state {}",
+    "batches clean --older-than 9d --state {}",
+    "batches clean --older-than 9d --output {}",
+    "report boats --state {}",
+    "report boats --html {}",
+    "report boats --output {}",
+    "report boats --embed --output {}",
+    "verify --state {}",
+    "verify --output {}",
+    "verify --repair --output {}",
+    "doctor --state {}",
+    "doctor --template {}",
+    "doctor --output {}",
+    "template show {}",
+    "template show --state {}",
+    "template check {}",
+    "template check --state {}",
+    "node install --comfyui {}",
+    "node install --link --comfyui {}",
+    "node uninstall --comfyui {}",
+    "node status --comfyui {}",
+    "demo --directory {}",
+]
+
+
+def walk(command: str, places: Sequence[str], make: Callable[[str], Path]) -> list[object]:
+    """What was wrong with this command over these places; `make` makes the project that has one of them."""
+    wrong: list[object] = []
+    for place in places:
+        home = make(place)
+        ended = as_user([word.replace("{}", place) for word in command.split()], cwd=home)
+        try:
+            check(ended, *NAMES.get(place, [place]), "no batch", "name a workflow")
+            assert os.geteuid() or (home / "full").is_char_device()
+        except (AssertionError, ValueError) as error:
+            wrong.append((place, ended, str(error)))
+    return wrong
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_over_every_place(command: str, project: Callable[[], Path]) -> None:
+    def make(_place: str) -> Path:
+        home = project()
+        spoil(home)
+        return home
+
+    assert walk(command, PLACES, make) == []
+
+
+PARTS = [
+    *("", "prompts", "prompts/EP01", "prompts/EP01/a.txt", "prompts/EP01/c.txt", "flow.json"),
+    *("output", "output/EP01", "output/EP01/a.png"),
+    "re_render_state.json",
+    *(
+        f"re_render_state.burst{part}"
+        for part in ("", "/journal.jsonl", "/settings.toml", "/bursts.jsonl", "/batches.jsonl", "/recipes.jsonl")
+    ),
+    *(f"re_render_state.burst/{part}" for part in ("workflows", "run.lock", "write.lock", "adding.lock")),
+]
+"""What a project has, and what its owner may suddenly not touch."""
+ON_A_STATE = [
+    "init prompts",
+    "init prompts --rescan",
+    "run",
+    "run --dry-run",
+    "generate --prompt fox",
+    "generate --prompt fox --queue-only",
+    "status --stats --all",
+    "status boats",
+    "log",
+    "retry",
+    "reset --yes",
+    "cancel --all",
+    "update --output elsewhere",
+    "batches list",
+    "batches clean --older-than 1h",
+    "report boats",
+    "report boats --embed",
+    "verify",
+    "verify --repair",
+    "doctor",
+    "template show",
+    "template check",
+]
+
+
+@pytest.mark.parametrize("command", ON_A_STATE)
+def test_every_command_where_a_part_of_the_project_is_locked(command: str, project: Callable[[], Path]) -> None:
+    def make(part: str) -> Path:
+        home = project()
+        assert (home / part).exists(), part
+        (home / part).chmod(0)
+        return home
+
+    wrong = []
+    for part in PARTS:
+        home = make(part)
+        ended = as_user(command.split(), cwd=home)
+        try:
+            check(ended, part.rpartition("/")[2] or "re_render_state", "re_render_state.burst/")
+        except (AssertionError, ValueError) as error:
+            wrong.append((part, ended, str(error)))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("place", ["locked/files", "full", "/proc/nothing", "loop", "file"])
+def test_a_sandbox_names_its_directory_and_not_its_port(place: str, project: Callable[[], Path]) -> None:
+    home = project()
+    spoil(home)
+    ended = as_user(["sandbox", "--port", "0", "--directory", place], cwd=home)
+    assert ended.code == 2, ended
+    assert place in ended.err
+    assert "cannot listen" not in ended.err
