@@ -125,6 +125,7 @@ def test_batches_of_root_stay_the_users(home: Path) -> None:
         spec = BatchSpec(name="by_root", count=1)
         request = Request(state=home / "state.json", poll_seconds=0.2)
         assert as_root(lambda: generate(spec, prompts=["a pier"], request=request).exit_code) == "0"
+        assert as_root(lambda: burst(home, 5)) == "1 0 None"
     assert len(list((home / "output").rglob("*.png"))) == 2
     assert not_the_artists(home) == []
 
