@@ -67,8 +67,9 @@ class RunOutput:
         for name, level in self._levels.items():
             logging.getLogger(name).setLevel(level)
         if self._file is not None:
-            if isinstance(error, (BurstError, click.ClickException)):
-                self._file.add(f"burst: {one_line(str(error))}")
+            if isinstance(error, Exception) and not isinstance(error, click.exceptions.Exit):
+                is_ours = isinstance(error, BurstError | click.ClickException)
+                self._file.add(f"burst: {one_line(str(error) if is_ours else repr(error))}")
             logging.getLogger().removeHandler(self._file)
             self._file.close()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.agent_loop import readme_loop
+from support.launch import __file__ as LAUNCHER
 
 from orchestrator.log_lines import without_time
 from orchestrator.sandbox import Sandbox, SandboxSettings
@@ -159,10 +160,17 @@ def test_the_agents_loop_ends_when_what_was_left_has_failed(scene: LoopScene, sa
     assert scene.loop({"-n 15": "-n 3 --max-attempts 1"}) == (2, [])
 
 
-@pytest.mark.parametrize("code", [2, 70])
-def test_the_agents_loop_ends_with_a_crash_or_what_a_person_must_change(scene: LoopScene, code: int) -> None:
-    scene.put_run(f"exit {code}")
+def test_the_agents_loop_ends_with_a_crash_which_status_names(scene: LoopScene) -> None:
+    crash = "--raise before:orchestrator.comfyui:ComfyUI.submit"
+    scene.put_run(f'exec {sys.executable} {LAUNCHER} {crash} -- "$@"')
     assert scene.loop({}) == (1, [])
+    status = run("burst status", scene.directory, scene.environment)
+    assert re.search(r"^The last run failed \(crashed\) at [-0-9: ]{19}: KeyError: 'broken'", status, re.MULTILINE)
+    assert status.endswith("Next: burst doctor finds the cause; then burst run\n")
+
+
+def test_the_agents_loop_ends_with_what_a_person_must_change(scene: LoopScene) -> None:
+    assert scene.loop({"-n 15": "--template nowhere.json"}) == (1, [])
 
 
 def test_the_library_example_works(project: tuple[Path, dict[str, str]]) -> None:
