@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Collection
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from support.state_scenes import (
     CANCELLED,
     COMPLETED,
     FAILED,
+    NOON,
     PENDING,
     SUBMITTED,
     bring,
@@ -26,6 +28,7 @@ from support.state_scenes import (
     change,
     item,
     remove,
+    start_over,
     statuses,
     submit,
 )
@@ -187,6 +190,28 @@ def test_a_batch_without_items_is_counted_no_more(store: Store, other: Store) ->
     assert store.counts_by_batch() == other.counts_by_batch() == {}
     for each in (store, other):
         assert each.batch_figures("two").counts == each.counts(batch="one") == Counts()
+
+
+def test_figures_of_a_batch_follow_every_change_of_its_items(store: Store, other: Store) -> None:
+    def completed(key: str, *, minute: int, server: str, seconds: float) -> None:
+        change(store, key, lambda found: found.submit(prompt_id=key, server=server, at=NOON, fingerprint="f"))
+        at = NOON + timedelta(minutes=minute)
+        change(store, key, lambda found: found.complete(outputs=(), at=at, seconds=seconds))
+
+    def figures() -> list[tuple[object, ...]]:
+        other.refresh()
+        found = [each.batch_figures("b") for each in (store, other)]
+        return [(one.completed_at, one.mean_seconds, sorted(one.servers), one.due_up_to) for one in found]
+
+    store.add([item(key, batch="b") for key in "abc"])
+    assert figures() == [(None, None, [], 3)] * 2
+    completed("a", minute=1, server="gpu1", seconds=1.0)
+    completed("c", minute=9, server="gpu2", seconds=3.0)
+    assert figures() == [(NOON + timedelta(minutes=9), 2.0, ["gpu1", "gpu2"], 1)] * 2
+    change(store, "c", start_over)
+    assert figures() == [(NOON + timedelta(minutes=1), 1.0, ["gpu1"], 2)] * 2
+    remove(store, "a")
+    assert figures() == [(None, None, [], 2)] * 2
 
 
 def test_fields_are_read_without_the_rest_of_the_record(store: Store) -> None:
