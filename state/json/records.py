@@ -148,7 +148,8 @@ class Records:
         before = takewhile(lambda other: other != priority, PRIORITIES)
         due = sum(len(self._pending[other]) for other in before) + self._pending[priority].count_up_to(rank, place)
         end = PRIORITIES.index(priority), rank, place
-        return due - sum(self._turn(key) <= end for key in without if self.statuses.get(key) is Status.PENDING)
+        left_out = (key for key in without if self.statuses.get(key) is Status.PENDING and key not in self.waiting)
+        return due - sum(self._turn(key) <= end for key in left_out)
 
     def _turn(self, key: str) -> tuple[int, float, int]:
         """Sorts the due items in the order of `pending`."""

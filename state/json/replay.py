@@ -15,6 +15,7 @@ class Replay:
     """What a replay changed, and messages about edits by hand."""
 
     keys: list[str] = field(default_factory=list)
+    """In the order of their last changes."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -26,6 +27,8 @@ class _History:
     """None if it was removed."""
     record: Record | None
     statuses: set[Status | None]
+    changed_last: int
+    """The place of its last change among all."""
     came_back: bool = False
     """Whether it was removed and added again, and so comes last."""
 
@@ -37,8 +40,8 @@ def replay(records: Records, lines: Iterable[Line], *, edited: bool) -> Replay:
     a status that the journal never gave it was then edited by hand: a journalled `submitted` is looked up first, a
     journalled `completed` stands, every other edit wins.
     """
-    done = Replay()
-    for key, history in _histories(lines).items():
+    done, histories = Replay(), _histories(lines)
+    for key, history in histories.items():
         current = records.statuses.get(key)
         if edited and current not in history.statuses:
             stands, note = _settle_edit(key, history, current)
@@ -51,25 +54,26 @@ def replay(records: Records, lines: Iterable[Line], *, edited: bool) -> Replay:
         if history.raw is not None and history.record is not None:
             records.put(key, history.raw, history.record)
         done.keys.append(key)
+    done.keys.sort(key=lambda key: histories[key].changed_last)
     return done
 
 
 def _histories(lines: Iterable[Line]) -> dict[str, _History]:
     histories: dict[str, _History] = {}
-    for line in lines:
-        for change in line.changes or ():
-            raw = change.new_record
-            record = decode_record(raw) if raw is not None else None
-            status = record.status if record is not None else None
-            before = histories.get(change.key)
-            if before is None:
-                histories[change.key] = _History(raw, record, {change.was, status})
-            elif before.raw is None:
-                del histories[change.key]
-                histories[change.key] = _History(raw, record, before.statuses | {status}, came_back=True)
-            else:
-                before.raw, before.record = raw, record
-                before.statuses.add(status)
+    changes = (change for line in lines for change in line.changes or ())
+    for at, change in enumerate(changes):
+        raw = change.new_record
+        record = decode_record(raw) if raw is not None else None
+        status = record.status if record is not None else None
+        before = histories.get(change.key)
+        if before is None:
+            histories[change.key] = _History(raw, record, {change.was, status}, at)
+        elif before.raw is None:
+            del histories[change.key]
+            histories[change.key] = _History(raw, record, before.statuses | {status}, at, came_back=True)
+        else:
+            before.raw, before.record, before.changed_last = raw, record, at
+            before.statuses.add(status)
     return histories
 
 
@@ -84,7 +88,7 @@ def _settle_edit(key: str, history: _History, current: Status | None) -> tuple[_
     if record.status is Status.SUBMITTED:
         if current is Status.CANCELLED:
             raw = Item.from_record(key, history.raw).request_cancel().to_record()
-            history = _History(raw, decode_record(raw), history.statuses)
+            history = _History(raw, decode_record(raw), history.statuses, history.changed_last)
         return history, f"{edit}, but it was submitted in the meantime; it is looked up on the server first"
     return None, f"{edit}; the edit is kept"
 

@@ -64,7 +64,6 @@ def test_each_item_is_named_once_however_often_it_was_changed(store: Store, othe
     assert follower.news() == ["a"]
 
 
-@pytest.mark.xfail(strict=True, reason="lines of a journal that are read at once give the order of the first changes")
 def test_items_are_named_in_the_order_of_their_last_changes(other: Store, follower: Follower) -> None:
     change(other, "a", submit())
     change(other, "b", cancel)

@@ -226,7 +226,6 @@ def test_fields_are_read_without_the_rest_of_the_record(store: Store) -> None:
     assert dict(store.parts(Wanted)) == {"a": Wanted(PENDING, ("sea",), 3), "b": Wanted(COMPLETED)}
 
 
-@pytest.mark.xfail(strict=True, reason="a JSON store subtracts waiting items that it never counted")
 def test_a_waiting_item_that_is_left_out_was_not_counted_before(store: Store) -> None:
     waiting = item("b", batch="one", uploads={"image": ItemOutput(item="a", output=0)})
     store.add([item("a"), waiting, item("c", batch="one"), item("d")])
