@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 
 import templates
-from orchestrator.errors import ItemError, RecipeUnusable, TemplateError
+from orchestrator.errors import ItemError, RecipeUnusable, TemplateError, UsageError
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.placement import Placement
-from orchestrator.preparation import Preparation
+from orchestrator.preparation import Preparation, prompt_file
 from orchestrator.prompt_directories import PROMPT_PATTERNS, prompt_items
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Overrides, Settings, kept_settings, load_settings, refuse_secrets, save_settings
@@ -45,7 +45,11 @@ class InitReport:
     masks: int = 0
     texts: int = 0
     """So many pictures have a prompt text of the same name."""
+    edited: tuple[str, ...] = ()
+    """Finished items whose prompt text, images or inputs are others now; with `rescan` they are put back."""
     notes: tuple[str, ...] = ()
+    next: str = "burst run"
+    """The command to type next."""
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys under the schema name `burst.init/1`."""
@@ -61,7 +65,9 @@ class InitReport:
             "template": self.settings.template,
             "output_dir": str(self.settings.output_dir),
             "servers": [server.url for server in self.settings.servers],
+            "edited": list(self.edited),
             "notes": list(self.notes),
+            "next": self.next,
         }
 
     def as_text(self) -> str:
@@ -75,7 +81,7 @@ class InitReport:
         lines.append(f"Template: {self.settings.template or 'none yet; name one with --template'}")
         servers = ", ".join(server.shown for server in self.settings.servers)
         lines.append(f"Server: {servers}; pictures go to {self.settings.output_dir}")
-        lines.append("Next: burst run")
+        lines.append(f"Next: {self.next}")
         return in_lines(lines)
 
 
@@ -97,6 +103,7 @@ def init_state(
     Errors: UsageError, TemplateError, SettingsError, StateError, DiskFull; nothing was written then.
     """
     before, settings = kept_settings(state), load_settings(state, overrides)
+    _refuse_unknown(overrides.bindings, before)
     home = state.resolve().parent
     known = Recipes(parts_of(state).recipes, home)
     recipe = known.from_settings(settings) if settings.template is not None else None
@@ -114,7 +121,8 @@ def init_state(
         save_settings(state, settings)
         added = store.add(found.with_recipe(recipe))
         _renew_uploads(store, found.items, rescan=rescan)
-        put_back = _rescan(store, Preparation(recipes, settings, home), placement, found, recipe) if rescan else ()
+        preparation = Preparation(recipes, settings, home)
+        put_back = _rescan(store, preparation, placement, found, recipe) if rescan else ()
         store.settle(at_end=True)
         return InitReport(
             state=state,
@@ -126,8 +134,17 @@ def init_state(
             noun="picture" if images else "prompt file",
             masks=len(found.items) if masks is not None else 0,
             texts=found.texts,
+            edited=tuple(_edited(store, preparation, found.keys)),
             notes=(*notes, *_masks_that_are_items(store, found.items)),
         )
+
+
+def _refuse_unknown(bindings: Mapping[str, str], kept: Settings) -> None:
+    """Errors: UsageError for a binding that is to be forgotten and is not kept."""
+    for name, address in bindings.items():
+        if not address and name not in kept.bindings:
+            there = ", ".join(sorted(kept.bindings)) or "none"
+            raise UsageError(f"--bind {name}=: no binding of this name is kept (kept: {there})")
 
 
 @dataclass(frozen=True)
@@ -235,6 +252,26 @@ def _rescan(
 
     outdated = [item for item in store.items(Status.COMPLETED) if not _still_valid(renewed(item), preparation)]
     return tuple(item.key for item in change_all(store, outdated, lambda now: renewed(now.start_over())))
+
+
+def _edited(store: Store, preparation: Preparation, keys: Collection[str]) -> Iterator[str]:
+    """Finished items of these whose files were written after they were sent, and that would come out otherwise now."""
+    for item in store.items(Status.COMPLETED):
+        sent_at = item.submitted_at or item.completed_at
+        if item.key not in keys or sent_at is None:
+            continue
+        files = [preparation.home / name for name in (prompt_file(item), *item.upload_paths.values())]
+        is_newer = any(_written_at(file) > sent_at.timestamp() for file in files)
+        if is_newer and not _still_valid(item, preparation):
+            yield item.key
+
+
+def _written_at(file: Path) -> float:
+    """0 where it cannot be found out."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _still_valid(item: Item, preparation: Preparation) -> bool:

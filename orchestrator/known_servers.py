@@ -7,7 +7,7 @@ from datetime import datetime
 
 from orchestrator.errors import NotComfyUI, TransientError
 from orchestrator.servers import Server, find_server, same_server
-from state.facts import ServerHealth
+from state.facts import FactLog, ServerHealth
 from state.item import Status
 from state.store import Store
 
@@ -16,7 +16,7 @@ _WELL = "well"
 
 def was_comfyui(store: Store, server: Server) -> bool:
     """Whether `init` found a ComfyUI there, or an item was accepted or completed by it. Reads all items at worst."""
-    if _found_well(store, server):
+    if _found_well(store.facts, server):
         return True
     return any(
         (item.accepted or item.status is Status.COMPLETED)
@@ -26,11 +26,11 @@ def was_comfyui(store: Store, server: Server) -> bool:
     )
 
 
-def note_comfyui(store: Store, servers: Sequence[Server], *, at: datetime) -> None:
+def note_comfyui(facts: FactLog, servers: Sequence[Server], *, at: datetime) -> None:
     """These answered as a ComfyUI does. Durable on return. Errors: DiskFull, LockHeld, StateError."""
-    new = [server for server in servers if not _found_well(store, server)]
+    new = [server for server in servers if not _found_well(facts, server)]
     if new:
-        store.facts.append(*(ServerHealth(server=server.name, health=_WELL, at=at) for server in new))
+        facts.append(*(ServerHealth(server=server.name, health=_WELL, at=at) for server in new))
 
 
 def judged(error: NotComfyUI, store: Store, server: Server) -> TransientError:
@@ -40,6 +40,6 @@ def judged(error: NotComfyUI, store: Store, server: Server) -> TransientError:
     return TransientError(f"{error}. It was a ComfyUI before, so it is waited for")
 
 
-def _found_well(store: Store, server: Server) -> bool:
-    health = store.facts.read().health.values()
+def _found_well(facts: FactLog, server: Server) -> bool:
+    health = facts.read().health.values()
     return any(fact.health == _WELL and same_server(fact.server, server.name) for fact in health)

@@ -103,7 +103,8 @@ class Recipes:
     ) -> LoadedRecipe:
         """The workflow and bindings of another recipe, but for what is named now. Errors: TemplateError."""
         told = templates.find_bindings(base.graph, bindings)
-        bound = {**base.bindings, **{name: told[name] for name in bindings}}
+        kept = {name: targets for name, targets in base.bindings.items() if name not in bindings}
+        bound = kept | {name: told[name] for name in bindings if name in told}
         name = base.recipe.workflow_name or ""
         return self._made(base.graph, settings, name=name, bindings=bound, servers=servers)
 

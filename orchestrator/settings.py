@@ -150,7 +150,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the caller said for this run; None and empty mean nothing was said."""
+    """What the caller said for this run; None and empty mean nothing was said.
+
+    A binding with an empty address is forgotten: what the workflow's links tell of it counts again.
+    """
 
     template: str | None = None
     output_dir: Path | None = None
@@ -368,9 +371,20 @@ def _overridden(settings: Settings, said: Overrides) -> Settings:
         output_dir=said.output_dir.absolute() if said.output_dir else settings.output_dir,
         servers=servers,
         known_servers=settings.all_servers,
-        bindings={**settings.bindings, **said.bindings},
+        bindings=_bound(settings.bindings, said.bindings),
         headers={**settings.headers, **from_environment, **said.headers},
     )
+
+
+def _bound(kept: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Errors: UsageError for a name that is probably a misspelt one."""
+    if unknown := [name for name in given if name not in kept]:
+        from templates.bindings import probably_meant
+
+        for name in unknown:
+            if (meant := probably_meant(name)) is not None:
+                raise UsageError(f"--bind {name}: no binding has this name; did you mean {meant!r}?")
+    return {name: address for name, address in {**kept, **given}.items() if address}
 
 
 def _absolute_template(said: str | None) -> str | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from orchestrator.errors import TemplateError, located
@@ -41,14 +43,26 @@ _INTEGER_INPUTS = {"seed", "noise_seed", "steps", "width", "height", "batch_size
 
 def find_bindings(graph: Graph, overrides: Mapping[str, str] = {}) -> dict[str, tuple[Target, ...]]:
     """The inputs that each name sets: detected from the graph's links, or given by `overrides` (name -> address, or
-    several comma-separated ones).
+    several comma-separated ones; "" for the detected ones).
 
     `overrides` may contain names that are not in `NAMES`. Names without an input are left out. Errors: TemplateError
     for an address that does not match.
     """
     found = find_roles(graph)
     automatic = {name: found[name] for name in NAMES if found.get(name)}
-    return automatic | {name: _resolved(graph, name, addresses) for name, addresses in overrides.items()}
+    return automatic | {name: _resolved(graph, name, addresses) for name, addresses in overrides.items() if addresses}
+
+
+def probably_meant(name: str) -> str | None:
+    """The name in `NAMES` that this one is a misspelling of; None for one of them, and for any other name.
+
+    `seed2`, `prompt_b` and `hires_steps` are names of their own.
+    """
+    if name in NAMES:
+        return None
+    near = get_close_matches(name.lower(), NAMES, n=1, cutoff=0.8)
+    is_own = any(re.fullmatch(rf"(.*[_-])?{known}([_-].*|\d+)?", name) for known in near)
+    return near[0] if near and not is_own else None
 
 
 def _resolved(graph: Graph, name: str, addresses: str) -> tuple[Target, ...]:

@@ -102,7 +102,7 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "bindings",
                 multiple=True,
                 metavar="NAME=ADDRESS",
-                help="Such as prompt=98:6.text. Repeatable.",
+                help="Such as prompt=98:6.text; NAME= forgets one. Repeatable.",
             ),
             click.option(
                 "--header",
@@ -129,7 +129,7 @@ def overrides(
 
     pairs = [text.partition("=") for text in bindings]
     for name, equals, address in pairs:
-        if not (name and equals and address):
+        if not (name and equals):
             raise UsageError(f"--bind {name}{equals}{address}: write NAME=ADDRESS, such as prompt=98:6.text")
     return Overrides(
         template=template,

@@ -33,6 +33,7 @@ def init(
     **tools: Any,
 ) -> None:
     """Make files items of a state, and remember template, server and output directory. Safe to repeat."""
+    from orchestrator.init_checks import looked_ahead
     from orchestrator.init_state import init_state
 
     if masks is not None and not images:
@@ -41,4 +42,5 @@ def init(
     report = init_state(
         state, directories, overrides=given, patterns=patterns, images=images, masks=masks, rescan=rescan
     )
-    show(report, as_json)
+    again = [*map(str, directories), *(["--images"] if images else [])]
+    show(looked_ahead(report, again), as_json)

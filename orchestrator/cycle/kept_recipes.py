@@ -87,4 +87,4 @@ class _Contradictions:
             found = templates.find_bindings(loaded.graph, {name: address})
         except TemplateError:
             return False
-        return found[name] == loaded.bindings.get(name)
+        return found.get(name) == loaded.bindings.get(name)

@@ -94,7 +94,7 @@ def _check_output(state: Path, placement: Placement, root: _Root, per_item: floa
         placement.refuse_unusable(root.path)
     except OutputRootUnusable as error:
         return Check("output", "problem", str(error), remedy)
-    refusal = _refusal(root.path)
+    refusal = write_refusal(root.path)
     if refusal is not None:
         return Check("output", "problem", f"{refusal}; choose another output directory or make room", remedy)
     free = shutil.disk_usage(_existing(root.path)).free
@@ -119,7 +119,7 @@ def check_state_directory(state: Path) -> Iterator[Check]:
     """Whether checkpoints can be written, whether the file system supports locks, and who holds the lock."""
     parts = parts_of(state)
     folder = parts.checkpoint_directory
-    refusal = _refusal(folder)
+    refusal = write_refusal(folder)
     if refusal is not None:
         look = f"ls -ld {shlex.quote(str(_existing(folder)))}"
         yield Check("state dir", "problem", f"{refusal}; checkpoints go there, so make it writable", look)
@@ -212,7 +212,7 @@ def _failed(state: Path, seen: Survey) -> Iterator[Check]:
         yield Check("failed", "ok", "none")
 
 
-def _refusal(folder: Path) -> str | None:
+def write_refusal(folder: Path) -> str | None:
     """Why this folder cannot be written to, or cannot be created; None if it can."""
     place = _existing(folder)
     if not place.is_dir():
