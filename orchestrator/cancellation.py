@@ -10,7 +10,6 @@ from pathlib import Path
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, look_up, withdraw
 from orchestrator.errors import BurstError, LockHeld, StaleChange
-from orchestrator.formatting import counted
 from orchestrator.migration import open_for_writing
 from orchestrator.retries import Changed, keys_of
 from orchestrator.selection import select
@@ -21,6 +20,8 @@ from state.item import Item, Status
 from state.store import Store
 
 _Work = Callable[[ComfyUI, Sequence[str]], dict[str, Fate]]
+_NAMED = 5
+"""How many items a note names."""
 _LATER = "The next burst settles what was to be cancelled there."
 _CANCELLABLE: dict[Status, Callable[[Item], Item]] = {
     Status.PENDING: lambda item: item.cancel(),
@@ -61,7 +62,7 @@ def cancel(
             try:
                 _settle_unattended(store, [item for item in wished if _prompt_id(item) in fates], fates)
             except BurstError as error:
-                servers.notes.append(f"{error} {_LATER}")
+                servers.note(server, wished, error, otherwise=_LATER)
         store.settle(at_end=True)
         what, notes = "cancelled, or about to be", tuple(servers.notes)
         return Changed("burst.cancel/1", what, keys_of(changed), store.counts(), notes)
@@ -74,6 +75,12 @@ class _Servers:
         self.notes: list[str] = []
         self._patience_seconds = patience_seconds
         self._load = cache(lambda: load_settings(state, overrides))
+
+    def note(self, name: str, items: Sequence[Item], why: object, *, otherwise: str) -> None:
+        """Which items are left as they are, and why."""
+        keys = ", ".join(item.key for item in items[:_NAMED])
+        more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+        self.notes.append(f"{keys}{more} on {name}: {str(why).rstrip('.')}. {otherwise}")
 
     def ask(self, name: str, items: Sequence[Item], work: _Work, *, otherwise: str) -> dict[str, Fate]:
         """What `work` finds out of these prompts; what is unknown is left out. `otherwise`: what becomes of those then.
@@ -88,19 +95,17 @@ class _Servers:
             server = known or twin or reachable_server(name)
             headers = settings.resolved_headers(server) if known or twin else {}
             with ComfyUI(server.full, headers=headers, retry_seconds=self._patience_seconds) as client:
-                here = self._known_here(client, name, wanted, otherwise) if twin else wanted
+                here = self._known_here(client, name, items, otherwise) if twin else wanted
                 return work(client, here)
         except BurstError as error:
-            self.notes.append(f"{error} {otherwise}")
+            self.note(name, items, error, otherwise=otherwise)
             return {}
 
-    def _known_here(self, client: ComfyUI, name: str, wanted: Sequence[str], otherwise: str) -> list[str]:
-        fates = look_up(client, wanted)
-        here = [prompt_id for prompt_id in wanted if not isinstance(fates[prompt_id], Absent)]
-        if len(here) < len(wanted):
-            missing = counted(len(wanted) - len(here))
-            self.notes.append(f"{missing} on {name} can only be reached from that host. {otherwise}")
-        return here
+    def _known_here(self, client: ComfyUI, name: str, items: Sequence[Item], otherwise: str) -> list[str]:
+        fates = look_up(client, map(_prompt_id, items))
+        if missing := [item for item in items if isinstance(fates[_prompt_id(item)], Absent)]:
+            self.note(name, missing, "can only be reached from that host", otherwise=otherwise)
+        return [prompt_id for prompt_id, fate in fates.items() if not isinstance(fate, Absent)]
 
 
 def _is_pending(item: Item) -> bool:

@@ -16,6 +16,7 @@ from orchestrator.errors import ItemError, RecipeUnusable, TemplateError, UsageE
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.collisions import refuse_collisions
+from orchestrator.outputs.elsewhere import images_elsewhere
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation, prompt_file
 from orchestrator.prompt_directories import PROMPT_PATTERNS, prompt_items
@@ -118,6 +119,9 @@ def init_state(
         if recipe is not None:
             recipes.keep(recipe)
         notes = [*found.notes, *_changed_default(store, before, settings), *_keeping(store, found, recipe)]
+        if before.output_dir != settings.output_dir:
+            old = Placement(recipes, before.output_dir)
+            notes += images_elsewhere(store, old, root=settings.output_dir)
         save_settings(state, settings)
         added = store.add(found.with_recipe(recipe))
         _renew_uploads(store, found.items, rescan=rescan)

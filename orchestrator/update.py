@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from orchestrator.errors import ItemError, UsageError
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.collisions import refuse_collisions
-from orchestrator.outputs.placement import placement_of
+from orchestrator.outputs.elsewhere import images_elsewhere
+from orchestrator.outputs.placement import Placement, placement_of
 from orchestrator.preparation import InputsError, Preparation
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.selection import select
@@ -43,6 +44,7 @@ class UpdateReport:
     recipes: tuple[str, ...]
     """The workflows that the updated items are made with now."""
     dry_run: bool
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Stable keys under the schema name `burst.update/1`."""
@@ -54,6 +56,7 @@ class UpdateReport:
             "out": self.out,
             "ended": self.ended,
             "workflows": list(self.recipes),
+            "notes": list(self.notes),
         }
 
     def as_text(self) -> str:
@@ -70,7 +73,7 @@ class UpdateReport:
             lines.append(f"{counted(self.out)} on a server keep their recipe, also when they are put back")
         if self.ended:
             lines.append(f"{counted(self.ended)} not pending keep their recipe; `burst retry` makes them due again")
-        return in_lines(lines)
+        return in_lines([*lines, *(f"Note: {note}" for note in self.notes)])
 
 
 def update_items(
@@ -131,7 +134,13 @@ def update_items(
             ended=len(items) - len(pending) - out,
             recipes=tuple(name for name, _ in used.most_common()),
             dry_run=dry_run,
+            notes=tuple(_elsewhere(store, placement, settings, overrides)),
         )
+
+
+def _elsewhere(store: Store, placement: Placement, settings: Settings, overrides: Overrides) -> Iterator[str]:
+    if overrides.output_dir is not None:
+        yield from images_elsewhere(store, placement, root=settings.output_dir)
 
 
 class _Change:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.common import json_option, overrides, show, state_option
+from orchestrator.commands.common import confirmed, json_option, overrides, show, state_option
+from orchestrator.errors import UsageError
 
 
 @click.group(short_help="List, show and clean batches.")
@@ -38,12 +39,15 @@ def batches_show(batch: str, state: Path, as_json: bool) -> None:
 @batches.command("clean", short_help="Remove the files of old batches.")
 @click.option("--older-than", required=True, metavar="30d", help="Batches that ended so long ago: 12h, 30d, 2w.")
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask where --older-than is 0.")
 @click.option(
     "--output", "output_dir", type=click.Path(path_type=Path), help="Where the images of items without a recipe are."
 )
 @state_option
 @json_option
-def batches_clean(older_than: str, dry_run: bool, output_dir: Path | None, state: Path, as_json: bool) -> None:
+def batches_clean(
+    older_than: str, dry_run: bool, yes: bool, output_dir: Path | None, state: Path, as_json: bool
+) -> None:
     """Remove pictures and sidecars of batches that ended so long ago, as far as they still are as recorded.
 
     Their items stay completed: nothing is rendered again, and `verify` misses nothing.
@@ -51,4 +55,6 @@ def batches_clean(older_than: str, dry_run: bool, output_dir: Path | None, state
     from orchestrator.batches.cleaning import clean_batches, parse_duration
 
     age, said = parse_duration(older_than), overrides(output_dir=output_dir)
+    if not (age or dry_run or yes) and not confirmed(f"Remove the files of every batch of {state} that has ended?"):
+        raise UsageError("nothing was changed")
     show(clean_batches(state, older_than=age, dry_run=dry_run, overrides=said), as_json)

@@ -26,7 +26,7 @@ from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.servers import this_host
-from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, load_settings
+from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, kept_settings, load_settings
 from orchestrator.time_left import pace_of
 from state.burst_record import BurstRecord
 from state.lease import Lease
@@ -142,6 +142,7 @@ class Run:
         settings = self._moved(settings, store)
         if kept := contradiction(store, recipes, settings, self._request.overrides):
             self._notes.note(kept)
+        self._note_images_elsewhere(store, settings, recipes)
         records = store.bursts.read()
         limit = self._limit(records)
         shared = self._shared(settings, recipes, preparation, store, lease)
@@ -213,6 +214,16 @@ class Run:
             return self._request.max_seconds or None
         learned = pacing.learned_limit(records)
         return learned.usable_seconds if learned is not None else None
+
+    def _note_images_elsewhere(self, store: Store, settings: Settings, recipes: Recipes) -> None:
+        """For who names an output directory, and looks for all images there."""
+        if self._request.overrides.output_dir is None:
+            return
+        from orchestrator.outputs.elsewhere import images_elsewhere
+
+        before = Placement(recipes, kept_settings(self._request.state).output_dir)
+        for note in images_elsewhere(store, before, root=settings.output_dir):
+            self._notes.note(note)
 
     def _moved(self, settings: Settings, store: Store) -> Settings:
         """The settings to run with, after a server's address has changed. Errors: UsageError, DiskFull."""

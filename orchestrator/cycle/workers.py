@@ -20,7 +20,7 @@ from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.thread_pool import ThreadPool
 from orchestrator.cycle.uploads import UPLOADS_AT_ONCE
 from orchestrator.cycle.worker import Worker
-from orchestrator.errors import SettingsError
+from orchestrator.errors import SettingsError, UsageError
 from orchestrator.formatting import counted
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
@@ -189,7 +189,11 @@ class WorkerPool:
         return pool
 
     def _abandon(self, text: str) -> int:
-        """Give up what is submitted to a server, meant by name or address; how many items are due again."""
+        """Give up what is submitted to a server, meant by name or address; how many items are due again.
+
+        Errors: UsageError for a server that neither the settings nor any item know. It does not repeat what was
+        written: that may hold a password.
+        """
         settings, lease = self._settings, self._shared.lease
         meant = settings.find_server(text)
 
@@ -199,12 +203,23 @@ class WorkerPool:
             return same_server(item.server, text) or (meant is not None and settings.find_server(item.server) == meant)
 
         items = [item for item in lease.left_behind() if is_there(item)]
+        if not items and meant is None:
+            self._refuse_unknown(text)
         given_up = change_all(lease, items, lambda now: now.put_back(charge=False))
         self._shared.note(
             f"{counted(len(given_up))} submitted to {meant.shown if meant else canonical_name(text)} given up; "
             "what it still renders of them is rendered twice."
         )
         return len(given_up)
+
+    def _refuse_unknown(self, text: str) -> None:
+        """Errors: UsageError."""
+        named = {canonical_name(item.server) for item in self._shared.store.items() if item.server is not None}
+        if canonical_name(text) in named:
+            return
+        of_settings = {server.name: server.shown for server in self._settings.all_servers}
+        known = [*of_settings.values(), *sorted(named - of_settings.keys())]
+        raise UsageError(f"--abandon-server: this state knows no such server; it knows {', '.join(known)}")
 
     def _left_on(self, servers: Sequence[Server]) -> _Left:
         """Take over what is submitted to these servers; an item whose record names none is looked for on the first.

@@ -93,6 +93,18 @@ def test_clean_removes_the_old_ones_alone_and_first_says_what(album: Album) -> N
     burst("batches", "clean", "--older-than", "soon", code=2)
 
 
+def test_clean_of_all_that_has_ended_asks_first(album: Album) -> None:
+    album.store.close()
+    everything = ("batches", "clean", "--older-than", "0h", "--output", str(album.output))
+    before = album.files()
+    refused = said(*everything, code=2)
+    assert "add --yes" in refused["error"]["message"]
+    assert album.files() == before
+    assert said(*everything, "--dry-run")["removed"] == ["b_old/001.png"]
+    assert said(*everything, "--yes")["removed"] == ["b_old/001.png"]
+    assert album.files() == ["b_new", "b_new/001.png"]
+
+
 def test_report_writes_the_page_beside_the_state_or_where_it_is_told(album: Album) -> None:
     output = ("--output", str(album.output))
     assert "1 picture of batch b_old" in burst("report", "b_old", *output).stdout

@@ -149,7 +149,10 @@ def test_what_waits_on_a_server_that_does_not_answer_stays(project: Project, san
     sandbox.change(unavailable_next=1000)
     changed = cancel(project.state, queued_only=True, patience_seconds=0.2)
     assert len(changed.keys) == 7
-    assert "What waits there stays." in changed.notes[0]
+    (note,) = changed.notes
+    assert note.startswith(f"{NAMES[0]}/001, {NAMES[0]}/002 on ")
+    assert "answered 503" in note
+    assert note.endswith(". What waits there stays.")
     assert statuses(project, NAMES[0]) == ["submitted", "submitted", "cancelled"]
 
 

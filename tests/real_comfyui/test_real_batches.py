@@ -240,7 +240,7 @@ def test_old_batches_are_looked_at_and_cleaned_away(scene: Scene, server_url: st
     assert scene.say("batches", "clean", "--older-than", "1h").report["removed"] == []
     rehearsed = scene.say("batches", "clean", "--older-than", "0h", "--dry-run").report
     assert sorted(rehearsed["removed"]) == sorted(str(path.relative_to(scene.output)) for path in scene.pictures())
-    cleaned = scene.say("batches", "clean", "--older-than", "0h").report
+    cleaned = scene.say("batches", "clean", "--older-than", "0h", "--yes").report
 
     assert cleaned["removed"] == rehearsed["removed"]
     assert list(scene.output.iterdir()) == []

@@ -124,6 +124,18 @@ def test_a_server_is_given_up_by_name_or_address(make_project: MakeProject, sand
     project.check_all_done(sandbox.counts(), rendered_twice=keys)
 
 
+def test_giving_up_a_server_that_nobody_knows_changes_nothing(make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project(server=f"gpu1={sandbox.url}")
+    edit(project, status="submitted", prompt_id="x", server="http://gone:8188")
+    for unknown in ("gpu7", "http://someone:hunter2@elsewhere:8188"):
+        ended = project.run("--abandon-server", unknown)
+        assert ended.code == 2
+        assert f"it knows gpu1 ({sandbox.url}), http://gone:8188" in ended.err
+        assert "hunter2" not in ended.err + ended.out
+    assert project.statuses() == ["submitted"] * 3
+    assert project.run("--abandon-server", "gpu1").code == 0
+
+
 def test_the_report_says_how_many_may_be_rendered_twice(make_project: MakeProject, sandbox: Sandbox) -> None:
     project = make_project()
     edit(project, status="submitted", prompt_id="x", server="http://gone:8188")
