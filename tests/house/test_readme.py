@@ -77,6 +77,7 @@ def test_the_console_session_goes_as_shown(project: tuple[Path, dict[str, str]])
     assert len(steps) == 3
     for step in steps:
         command, *shown = step.splitlines()
+        command = command.replace("http://127.0.0.1:8188", environment["COMFYUI_URL"])
         printed = run(command, directory, environment).splitlines()
         assert [shape(line) for line in printed] == [shape(line) for line in shown]
 

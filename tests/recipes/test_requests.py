@@ -44,7 +44,7 @@ def test_items_of_one_init_share_a_recipe_and_without_a_template_there_is_none(b
 
 def test_an_init_that_changes_the_default_tells_how_many_it_changes(begun: RecipeProject) -> None:
     """Those that have no recipe; the others keep theirs."""
-    assert notes(begun, "init", "A") == []
+    assert notes(begun, "init", "A") == ["no template is set, so nothing can be rendered"]
     (note,) = notes(begun, "init", "B", "--template", "b.json")
     assert note.startswith("3 items due without a recipe: made with the new default from now on (template ")
     assert notes(begun, "init", "B", "--template", "b.json") == []
