@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import sys
+import threading
 from typing import Any, NoReturn
 
 import click
@@ -123,9 +124,18 @@ def cli() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
+def _thread_ended(ended: threading.ExceptHookArgs) -> None:
+    """A thread ended by an exception that it should have handled: one message, and the rest goes on."""
+    if isinstance(ended.exc_value, Exception):
+        from orchestrator.crashes import as_burst_error
+
+        logging.getLogger("burst").error("%s", as_burst_error(ended.exc_value))
+
+
 def main() -> None:
     """The `burst` command."""
     terminal.guard()
+    threading.excepthook = _thread_ended
     cli(prog_name="burst")
 
 

@@ -59,7 +59,8 @@ def run_burst(
     `server_moved`: the old address of a server and its new one.
     Safe to repeat and to kill at any time. Set `stop` from another thread to end it after its next checkpoint.
     Errors: LockHeld if another burst is running on this state; ConfigurationError and its kinds if something must be
-    fixed first. What stops a burst in the middle (server down, disk full) is in the report's `reason`.
+    fixed first; Crashed for an unexpected exception, which is recorded. What stops a burst in the middle (server down,
+    disk full) is in the report's `reason`.
     """
     overrides = Overrides(
         template=template,

@@ -129,3 +129,17 @@ def test_two_servers_come_to_rest_when_one_worker_crashes(make_project: MakeProj
         assert project.run("--until-done", *servers).code == 0
         assert project.statuses() == ["completed"] * 6
         wait_until(lambda: len(sandbox.counts()["rendered"]) + len(other.counts()["rendered"]) == 6)
+
+
+def test_a_thread_beside_the_work_that_crashes_is_one_message(make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project()
+    sandbox.hold("render")
+    with project.start_run(launch=["--raise", "before:state.json.holder:HolderFile._touch"]) as run:
+        wait_until(lambda: "unexpected error" in run.err_so_far(), what="the message")
+        sandbox.release()
+        ended = run.end()
+    assert (ended.code, ended.report["completed"]) == (0, 3)
+    (message,) = (without_time(line) for line in ended.err.splitlines() if "unexpected" in line)
+    assert message.startswith(f"burst: {MESSAGE}")
+    assert "Traceback (most" not in ended.err
+    Path(message.rpartition("Traceback: ")[2]).unlink()
