@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import termios
-from pathlib import Path
 
 import pytest
 from support.projects import MakeProject, Project
@@ -154,14 +153,17 @@ def test_a_hang_up_is_ignored_under_nohup(make_project: MakeProject, sandbox: Sa
     assert project.statuses() == ["completed"] * 3
 
 
-def test_a_front_end_ends_on_a_hang_up(tmp_path: Path) -> None:
+def test_a_front_end_that_ends_on_a_hang_up_ends_its_bursts(make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project()
+    sandbox.hold("render")
     command = [sys.executable, "-m", "burst", "serve", "--port", "0"]
-    root = str(Path(__file__).parents[2])
     with subprocess.Popen(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, cwd=project.home, env=project.env(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
-        assert process.stdout is not None
-        assert b"Open http" in process.stdout.readline()
+        burst = project.wait_for_holder()
+        assert burst["pid"] != process.pid
         process.send_signal(signal.SIGHUP)
         _, err = process.communicate(timeout=DEADLINE_SECONDS)
     assert (process.returncode, err) == (-signal.SIGHUP, b"")
+    assert [record.ended for record in project.bursts()] == ["stopped"]
+    assert not (project.folder / "holder.json").exists()

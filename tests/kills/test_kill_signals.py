@@ -67,9 +67,25 @@ def test_while_the_server_hangs(make_project: MakeProject, sandbox: Sandbox, pro
         proxy.wait_for_held()
         ended = stop(project, run, signal.SIGTERM)
     # A download is not waited for at all; the watching is, for a moment.
-    assert ("the next burst picks up" in ended.err) == ("view" not in hanging)
+    is_left_behind = "view" not in hanging
+    assert ("the next burst picks up" in ended.err) == is_left_behind
+    assert ended.report["schema"] == ("burst.error/1" if is_left_behind else "burst.report/1")
+    assert ended.report["exit_code"] == 143
     proxy.release()
     finish(project, sandbox)
+
+
+@each
+def test_generate_reports_with_the_code_that_it_returns(
+    make_project: MakeProject, sandbox: Sandbox, number: signal.Signals
+) -> None:
+    project = make_project()
+    sandbox.hold("render")
+    with project.start("generate", "--prompt", "a fox", "--json") as run:
+        wait_until(lambda: any(item.accepted for item in project.items() if item.batch is not None))
+        ended = stop(project, run, number)
+    assert (ended.report["schema"], ended.report["ended"]) == ("burst.generate/1", "stopped")
+    assert ended.report["exit_code"] == CODES[number]
 
 
 @each
