@@ -122,6 +122,15 @@ def test_a_binding_is_forgotten(home: Path, sandbox: Sandbox) -> None:
     assert set(bound.values()) == {("6.text",)}
 
 
+def test_a_binding_of_ones_own_is_forgotten_by_what_waits(home: Path) -> None:
+    init("--template", "flow.json", "--server", NOBODY, "--bind", "denoise=3.denoise")
+    for bound in (True, False):
+        with open_store(home / "re_render_state.json", read_only=True) as store:
+            recipes = [store.recipes.get(item.recipe or "") for item in store.items()]
+        assert ["denoise" in recipe.bindings for recipe in recipes] == [bound] * 2
+        burst("update", "--bind", "denoise=")
+
+
 def test_an_output_that_is_a_file(home: Path, sandbox: Sandbox) -> None:
     (home / "images").write_text("")
     document = init("--template", "flow.json", "--server", sandbox.url, "--output", "images")

@@ -173,6 +173,12 @@ def test_a_dead_server_is_a_problem_within_seconds(project: Path) -> None:
     assert document["next"] == "burst run --server URL"
 
 
+def test_a_wrong_address_is_a_problem_with_the_address_to_try(project: Path, sandbox: Sandbox) -> None:
+    document = examined("--server", sandbox.url.replace("http:", "https:"), code=1)
+    assert "speaks no TLS" in named(document, "server")["message"]
+    assert document["next"] == f"burst run --server {sandbox.url}"
+
+
 def test_a_server_that_takes_and_never_answers(project: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
