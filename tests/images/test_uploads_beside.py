@@ -270,5 +270,5 @@ def test_doctor_counts_pictures_that_are_gone_and_expects_the_others_to_be_uploa
     assert ended.code == 1
     (problem,) = [check for check in ended.report["checks"] if check["verdict"] == "problem"]
     assert problem["name"] == "pictures"
-    assert problem["message"].startswith("1 of 3 pictures of due items")
-    assert "photos/EP01/photo_002.png" in problem["message"]
+    assert problem["facts"]["missing"] == 1
+    assert problem["message"].startswith("photos/EP01/photo_002.png: ")

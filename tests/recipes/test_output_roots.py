@@ -99,7 +99,8 @@ def test_a_record_written_by_hand_stays_where_its_run_sent_it(
 
 
 def test_the_root_of_a_request_is_not_for_what_else_its_bursts_make(project: RecipeProject) -> None:
-    records = {"by hand": {"status": "pending", "prompt_text": "a fox"}}
+    """Urgent items of others come first."""
+    records = {"by hand": {"status": "pending", "prompt_text": "a fox", "priority": "urgent"}}
     project.state.write_text(json.dumps(json.loads(project.state.read_bytes()) | records))
     project.call("generate", *CASE, "--count", "2", "--output", "B")
     assert images(project, "output") == ["A/prompt_01.png", "by hand.png"]
