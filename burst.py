@@ -13,30 +13,26 @@ import click
 
 from orchestrator.commands import terminal
 from orchestrator.commands.common import print_error, print_json_error
+from orchestrator.commands.help import Group
 from orchestrator.errors import EXIT_SIGINT, BurstError, Crashed
 from orchestrator.formatting import one_line
 
-_COMMANDS = (
-    "init",
-    "run",
-    "generate",
-    "status",
-    "log",
-    "retry",
-    "reset",
-    "cancel",
-    "update",
-    "batches",
-    "report",
-    "verify",
-    "doctor",
-    "template",
-    "node",
-    "serve",
-    "sandbox",
-    "demo",
-)
-"""Each is the module of that name in `orchestrator.commands`; in the order of their use."""
+_HEADINGS = {
+    "Every day": ("init", "run", "generate", "status", "log", "retry", "cancel", "update"),
+    "Batches": ("batches", "report"),
+    "Servers, workflows and the browser": ("doctor", "template", "serve", "node"),
+    "Repair": ("verify", "reset"),
+    "Try it": ("demo", "sandbox"),
+}
+_COMMANDS = tuple(name for names in _HEADINGS.values() for name in names)
+"""Each is the module of that name in `orchestrator.commands`."""
+
+_EXAMPLES = """\b
+Examples:
+  burst init prompts --template workflow_api.json --server 127.0.0.1
+  burst run --until-done
+  burst generate --prompt "a lighthouse" --count 4 --template txt2img-sd15
+"""
 
 
 class OneLine(logging.Formatter):
@@ -49,8 +45,10 @@ class OneLine(logging.Formatter):
         return one_line(super().formatMessage(record))
 
 
-class BurstGroup(click.Group):
+class BurstGroup(Group):
     """Turns every error into one message and its exit code; loads a command when it is called."""
+
+    headings = _HEADINGS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -115,7 +113,7 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     ctx.exit()
 
 
-@click.group(cls=BurstGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=BurstGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXAMPLES)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 def cli() -> None:
     """Work off large ComfyUI jobs in short, resumable bursts: nothing lost, nothing rendered twice."""

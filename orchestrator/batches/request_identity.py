@@ -81,7 +81,7 @@ class RequestIdentity:
     def _of_name(self, there: list[Standing]) -> Standing | None:
         for standing in there:
             what = f"--name {self.name}: batch {standing.record.batch}"
-            shown = f"`burst batches show {self.name}` shows it"
+            shown = f"`burst status {self.name}` shows it"
             if self.always_new:
                 raise RequestConflict(f"{what} has this name; choose another one for another batch; {shown}")
             if standing.record.request != self.digest:

@@ -7,48 +7,49 @@ from pathlib import Path
 import click
 
 from orchestrator.commands.common import confirmed, json_option, overrides, show, state_option
+from orchestrator.commands.help import Group
+from orchestrator.commands.status import status
 from orchestrator.errors import UsageError
 
 
-@click.group(short_help="List, show and clean batches.")
+@click.group(cls=Group, short_help="List batches, and remove the files of old ones.")
 def batches() -> None:
-    """List, show and clean batches: items that were asked for together."""
+    """List batches, and remove the files of old ones. `burst status BATCH` shows one."""
 
 
-@batches.command("list")
+@batches.command("list", short_help="List every batch, its progress and time left.")
 @state_option
 @json_option
 def batches_list(state: Path, as_json: bool) -> None:
-    """Every batch, how far it is and how long it will take."""
+    """List every batch, its progress and the time it will take."""
     from orchestrator.batches.batch_status import list_batches
 
     show(list_batches(state), as_json)
 
 
-@batches.command("show", short_help="What a batch was asked to be, and how far it is.")
+@batches.command("show", hidden=True)
 @click.argument("batch")
 @state_option
 @json_option
-def batches_show(batch: str, state: Path, as_json: bool) -> None:
-    """What a batch was asked to be, and how far it is. BATCH is its name, its id, or enough of the id."""
-    from orchestrator.batches.batch_status import read_batch
-
-    show(read_batch(state, batch), as_json)
+@click.pass_context
+def batches_show(ctx: click.Context, batch: str, state: Path, as_json: bool) -> None:
+    """The same as `burst status BATCH`."""
+    ctx.invoke(status, batch=batch, state=state, as_json=as_json)
 
 
 @batches.command("clean", short_help="Remove the files of old batches.")
-@click.option("--older-than", required=True, metavar="30d", help="Batches that ended so long ago: 12h, 30d, 2w.")
+@click.option("--older-than", required=True, metavar="30d", help="Least time since the batch ended: 12h, 30d, 2w.")
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask where --older-than is 0.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation with --older-than 0.")
 @click.option(
-    "--output", "output_dir", type=click.Path(path_type=Path), help="Where the images of items without a recipe are."
+    "--output", "output_dir", type=click.Path(path_type=Path), help="Directory of images whose items have no recipe."
 )
 @state_option
 @json_option
 def batches_clean(
     older_than: str, dry_run: bool, yes: bool, output_dir: Path | None, state: Path, as_json: bool
 ) -> None:
-    """Remove pictures and sidecars of batches that ended so long ago, as far as they still are as recorded.
+    """Remove images and sidecars of batches that ended long ago, except files that were changed since.
 
     Their items stay completed: nothing is rendered again, and `verify` misses nothing.
     """

@@ -8,22 +8,23 @@ from typing import Any
 import click
 
 from orchestrator.commands.common import json_option, overrides, show, state_option, tool_options
+from orchestrator.commands.help import Command
 from orchestrator.errors import UsageError
 
 
-@click.command(short_help="Take items and batches back.")
+@click.command(cls=Command, short_help="Cancel items or batches.")
 @click.argument("names", nargs=-1, metavar="[ITEM|BATCH...]")
 @state_option
-@click.option("--all", "everything", is_flag=True, help="Every pending and submitted item.")
-@click.option("--all-queued", is_flag=True, help="As --all, and what is being rendered goes on.")
+@click.option("--all", "everything", is_flag=True, help="Cancel every pending and submitted item.")
+@click.option("--all-queued", is_flag=True, help="Cancel every item that is not being rendered.")
 @tool_options
 @json_option
 def cancel(
     names: tuple[str, ...], state: Path, everything: bool, all_queued: bool, as_json: bool, **tools: Any
 ) -> None:
-    """Take items and batches back: pending items at once, submitted ones as far as the server still can.
+    """Cancel items or batches: pending items at once, submitted ones as far as the server still can.
 
-    Works while a burst runs. Finished pictures stay. A batch is named by its name, its id, or enough of the id.
+    Works while a burst runs. Finished images stay. Name a batch by its name, its id, or the beginning of the id.
     """
     from orchestrator.cancellation import cancel as take_back
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from orchestrator.commands import terminal
+from orchestrator.commands.help import Options
 from orchestrator.errors import UsageError
 from orchestrator.formatting import one_line
 
@@ -68,15 +69,15 @@ def confirmed(question: str) -> bool:
     return click.confirm(question, err=True)
 
 
-state_option = click.option(
+state_option = Options.SERVER.option(
     "--state",
     type=click.Path(path_type=Path),
     default=Path("re_render_state.json"),
     envvar="BURST_STATE",
     show_default=True,
-    help="The state file (or BURST_STATE).",
+    help="State file (or BURST_STATE).",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of words.")
+json_option = Options.OUTPUT.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 
 def parse_headers(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -92,25 +93,29 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What a run works with; `init` remembers it."""
     for option in reversed(
         (
-            click.option(
-                "--server", multiple=True, metavar="[NAME=]URL", help="A ComfyUI (or COMFYUI_URL). Repeatable."
+            Options.SERVER.option(
+                "--server", multiple=True, metavar="[NAME=]URL", help="ComfyUI server (or COMFYUI_URL). Repeatable."
             ),
-            click.option("--template", metavar="FILE|NAME", help="API-format workflow, or a shipped one."),
-            click.option("--output", "output_dir", type=click.Path(path_type=Path), help="Where pictures go."),
-            click.option(
+            Options.SERVER.option(
+                "--template", metavar="FILE|NAME", help="Workflow file in API format, or the name of a shipped one."
+            ),
+            Options.FILES.option(
+                "--output", "output_dir", type=click.Path(path_type=Path), help="Directory for the images."
+            ),
+            Options.SERVER.option(
                 "--bind",
                 "bindings",
                 multiple=True,
                 metavar="NAME=ADDRESS",
-                help="Such as prompt=98:6.text; NAME= forgets one. Repeatable.",
+                help="Node input for a name, such as prompt=98:6.text; NAME= forgets one. Repeatable.",
             ),
-            click.option(
+            Options.SERVER.option(
                 "--header",
                 "headers",
                 multiple=True,
                 callback=parse_headers,
                 metavar="'NAME: VALUE'",
-                help="Sent to every server; VALUE may be env:VARIABLE (or COMFYUI_HEADERS). Repeatable.",
+                help="HTTP header for every server; VALUE may be env:VARIABLE (or COMFYUI_HEADERS). Repeatable.",
             ),
         )
     ):

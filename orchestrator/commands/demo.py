@@ -10,8 +10,12 @@ import click
 from orchestrator.commands.common import json_option, show
 
 
-@click.command(short_help="See a burst killed and resumed.")
-@click.option("--directory", type=click.Path(path_type=Path), help="An empty or new one (default: temporary, kept).")
+@click.command(short_help="Watch a burst being killed and resumed.")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path),
+    help="Empty or new directory to work in (default: a temporary one, kept).",
+)
 @json_option
 def demo(directory: Path | None, as_json: bool) -> None:
     """A burst is killed with SIGKILL and resumed, on a sandbox; the sandbox counts what was rendered.

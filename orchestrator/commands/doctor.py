@@ -9,14 +9,15 @@ from typing import Any
 import click
 
 from orchestrator.commands.common import json_option, overrides, show, state_option, tool_options
+from orchestrator.commands.help import Command
 
 
-@click.command(short_help="Say what is wrong and what to type next.")
+@click.command(cls=Command, short_help="Find out what is wrong and what to type next.")
 @state_option
 @tool_options
 @json_option
 def doctor(state: Path, as_json: bool, **tools: Any) -> None:
-    """Look at everything a burst needs, and say what to type next.
+    """Check everything a burst needs, and show what to type next.
 
     State, settings, template, server, models, disk, lock, and what the last burst died of. Changes nothing.
     Exits 1 when something is in the way.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.commands.common import json_option, overrides, size_or_auto, state_option, tool_options
+from orchestrator.commands.help import Command, Options
 from orchestrator.commands.output import RunOutput, log_options
 from orchestrator.commands.signals import Signals
 from orchestrator.errors import UsageError
@@ -22,43 +23,89 @@ def _batch_size(_ctx: click.Context, _param: click.Parameter, value: str | None)
     return None if value is None else size_or_auto(_ctx, _param, value)
 
 
-@click.command(short_help="Variations of prompts as one batch, rendered at once.")
+@click.command(cls=Command, short_help="Render variations of prompts as one batch.")
+@Options.PROMPTS.option("--prompt", metavar="TEXT", help="One prompt.")
+@Options.PROMPTS.option(
+    "--prompt-file", metavar="FILE", help="File with one prompt (-, here and below: standard input)."
+)
+@Options.PROMPTS.option("--prompts-file", metavar="FILE", help="File with one prompt per line.")
+@Options.PROMPTS.option(
+    "--csv", metavar="FILE", help="CSV with a column `prompt`, and others named like bindings or NODE.INPUT."
+)
+@Options.PROMPTS.option("--jsonl", metavar="FILE", help="JSON Lines: objects with the same keys, or strings.")
+@Options.PROMPTS.option(
+    "--from", "from_file", metavar="FILE", help="Make an image again from its sidecar or from a ComfyUI PNG."
+)
+@Options.VARIATIONS.option("--count", default=1, show_default=True, help="Variations of each prompt, 1 to 999.")
+@Options.VARIATIONS.option("--seed", type=int, help="Seed of the first variation (default: random, recorded).")
+@Options.VARIATIONS.option(
+    "--seed-mode",
+    type=click.Choice(["increment", "random", "fixed"]),
+    default="increment",
+    show_default=True,
+    help="Seeds of further variations: add 1 each, draw each, or keep the first.",
+)
+@Options.VARIATIONS.option(
+    "--sweep",
+    "sweeps",
+    multiple=True,
+    metavar="KEY=A,B,C",
+    help="Try each value; several sweeps are crossed. Repeatable.",
+)
+@Options.IMAGE.option("--negative", metavar="TEXT", help="Negative prompt.")
+@Options.IMAGE.option("--model", metavar="NAME", help="Checkpoint.")
+@Options.IMAGE.option(
+    "--lora", "loras", multiple=True, metavar="NAME[:STRENGTH]", help="LoRA, with its strength. Repeatable."
+)
+@Options.IMAGE.option("--steps", type=int, help="Sampling steps.")
+@Options.IMAGE.option("--cfg", "--cfg-scale", "cfg", type=float, help="Classifier-free guidance scale.")
+@Options.IMAGE.option("--sampler", metavar="NAME", help="Sampler.")
+@Options.IMAGE.option("--scheduler", metavar="NAME", help="Noise scheduler.")
+@Options.IMAGE.option("--size", metavar="WxH", help="Width and height of the images, such as 1024x768.")
+@Options.IMAGE.option(
+    "--batch-size", callback=_batch_size, metavar="N|auto", help="Images per submitted prompt; auto: as many as fit."
+)
+@Options.IMAGE.option(
+    "--profile",
+    metavar="NAME",
+    help="Preset: speed, balanced, quality, animation, tileset, or one of profiles.yaml.",
+)
+@Options.IMAGE.option(
+    "--set", "sets", multiple=True, metavar="NODE.INPUT=VALUE", help="Value for any input of the workflow. Repeatable."
+)
+@Options.BATCH.option("--name", metavar="NAME", help="Name of the batch; commands take it in place of the id.")
+@Options.BATCH.option(
+    "--priority",
+    type=click.Choice(["urgent", "high", "normal", "low"]),
+    default="normal",
+    show_default=True,
+    help="Which batches render first.",
+)
+@Options.BATCH.option("--again", is_flag=True, help="Make a new batch even if the same request has an unfinished one.")
+@Options.BATCH.option("--notify", multiple=True, metavar="URL", help="Webhook to call when the batch ends. Repeatable.")
+@Options.BATCH.option(
+    "--notify-secret", metavar="VARIABLE", help="Environment variable with the key that signs webhook calls."
+)
+@Options.RUN.option("--queue-only", is_flag=True, help="Add the batch and exit; the current or next run renders it.")
+@Options.RUN.option(
+    "--on-error",
+    type=click.Choice(["stop", "continue"]),
+    default="stop",
+    show_default=True,
+    help="After a failed item, stop or continue. (`burst run` continues by default.)",
+)
+@click.option("--wait", "--monitor", is_flag=True, hidden=True, help="Wait until the batch is done (the default).")
+@Options.RUN.option("--dry-run", is_flag=True, help="Show the items and the first workflow; change nothing.")
 @state_option
 @tool_options
-@click.option("--prompt", metavar="TEXT", help="One prompt.")
-@click.option("--prompt-file", metavar="FILE", help="A file that is one prompt (- is standard input, here and below).")
-@click.option("--prompts-file", metavar="FILE", help="A prompt a line.")
-@click.option("--csv", metavar="FILE", help="A column `prompt`, and others named like bindings or NODE.INPUT.")
-@click.option("--jsonl", metavar="FILE", help="Objects with these keys, or texts.")
-@click.option("--from", "from_file", metavar="FILE", help="A sidecar or a ComfyUI PNG: make it again.")
-@click.option("--notify", multiple=True, metavar="URL", help="Told when the batch has ended. Repeatable.")
-@click.option("--notify-secret", metavar="VARIABLE", help="The environment variable with the key of the signature.")
-@click.option("--negative", metavar="TEXT", help="What is not wanted.")
-@click.option("--count", default=1, show_default=True, help="Variations of each prompt, 1 to 999.")
-@click.option("--seed", type=int, help="Of each prompt's first variation, +1 each; random and recorded without it.")
-@click.option("--seed-mode", type=click.Choice(["increment", "random", "fixed"]), default="increment")
-@click.option("--model", metavar="NAME", help="The checkpoint.")
-@click.option("--lora", "loras", multiple=True, metavar="NAME[:STRENGTH]", help="Repeatable.")
-@click.option("--steps", type=int)
-@click.option("--cfg-scale", "cfg", type=float)
-@click.option("--sampler", metavar="NAME")
-@click.option("--scheduler", metavar="NAME")
-@click.option("--size", metavar="WxH", help="Of the pictures, such as 1024x768.")
-@click.option("--batch-size", callback=_batch_size, metavar="N|auto", help="Pictures that one prompt makes.")
-@click.option("--profile", metavar="NAME", help="speed, balanced, quality, animation, tileset, or of profiles.yaml.")
-@click.option("--priority", type=click.Choice(["urgent", "high", "normal", "low"]), default="normal", show_default=True)
-@click.option("--set", "sets", multiple=True, metavar="NODE.INPUT=VALUE", help="Any input of the workflow. Repeatable.")
-@click.option("--sweep", "sweeps", multiple=True, metavar="KEY=A,B,C", help="Each value; several are crossed.")
-@click.option(
-    "--layout", type=click.Choice(["numbered", "batch", "mirror", "gallery"]), default="numbered", show_default=True
+@Options.FILES.option(
+    "--layout",
+    type=click.Choice(["numbered", "batch", "mirror", "gallery"]),
+    default="numbered",
+    show_default=True,
+    help="Directories and file names of the batch.",
 )
-@click.option("--name", metavar="NAME", help="Call the batch NAME; every command takes it in place of the id.")
-@click.option("--again", is_flag=True, help="Make another batch, although the same request has one that is not done.")
-@click.option("--stem", metavar="NAME", help="What the pictures are called, instead of image or sprite.")
-@click.option("--on-error", type=click.Choice(["stop", "continue"]), default="stop", show_default=True)
-@click.option("--queue-only", is_flag=True, help="Add it and leave it to the next burst, or to the one at work.")
-@click.option("--wait", "--monitor", is_flag=True, help="What it does anyway: stay until the batch is done.")
-@click.option("--dry-run", is_flag=True, help="Show items and first graph; change nothing.")
+@Options.FILES.option("--stem", metavar="NAME", help="Start of the file names, instead of image or sprite.")
 @log_options
 @json_option
 def generate(
@@ -80,10 +127,10 @@ def generate(
     headers: tuple[tuple[str, str], ...],
     **spec: Any,
 ) -> None:
-    """Make variations of prompts: a batch of items with seeds, worked off at once by bursts.
+    """Render variations of prompts as one batch.
 
-    Killed at any time, the batch stays: `burst run` goes on with the same pictures, numbers and seeds. So does the same
-    command: a request that is made again is one request, until its batch is done and its report was printed.
+    The batch survives a kill: `burst run`, or the same command again, continues it with the same images, numbers and
+    seeds. The same request makes a new batch only after the first one is done and its report was printed.
     """
     from orchestrator.batches.flags import parse_sets, parse_size, parse_sweeps
     from orchestrator.batches.spec import BatchSpec
@@ -91,7 +138,7 @@ def generate(
     from orchestrator.generation import Generation
 
     if queue_only and wait:
-        raise UsageError("--queue-only and --wait: say one of them")
+        raise UsageError("choose one: --queue-only or --wait")
     sized = parse_size(size) if size is not None else None
     entry = BatchSpec(**spec, size=sized, template=template, sets=parse_sets(sets), sweeps=parse_sweeps(sweeps))
     signals = Signals(as_json=as_json)

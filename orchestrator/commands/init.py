@@ -8,18 +8,25 @@ from typing import Any
 import click
 
 from orchestrator.commands.common import json_option, overrides, show, state_option, tool_options
+from orchestrator.commands.help import Command
 from orchestrator.errors import UsageError
 
 
-@click.command(short_help="Make prompt files or pictures items of a state.")
+@click.command(cls=Command, short_help="Start a job: each prompt file or image becomes an item.")
 @click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
 @state_option
 @tool_options
-@click.option("--images", is_flag=True, help="Every picture is an item, uploaded for the template's `image`.")
-@click.option("--masks", metavar="RULE", help="How a picture's mask is called: '{stem}_mask.png', 'masks/{stem}.png'.")
-@click.option("--pattern", "patterns", multiple=True, help="Which files; *.txt or all pictures without. Repeatable.")
+@click.option("--images", is_flag=True, help="Make each image an item; it is uploaded and bound to `image`.")
+@click.option("--masks", metavar="RULE", help="Name of an image's mask: '{stem}_mask.png', 'masks/{stem}.png'.")
 @click.option(
-    "--rescan", is_flag=True, help="Put back what was completed with another prompt, picture, inputs or workflow."
+    "--pattern",
+    "patterns",
+    multiple=True,
+    metavar="GLOB",
+    help="Which files (default: *.txt, or all images). Repeatable.",
+)
+@click.option(
+    "--rescan", is_flag=True, help="Make completed items pending again whose prompt, image, inputs or workflow changed."
 )
 @json_option
 def init(
@@ -32,7 +39,7 @@ def init(
     as_json: bool,
     **tools: Any,
 ) -> None:
-    """Make files items of a state, and remember template, server and output directory. Safe to repeat."""
+    """Make each prompt file (or image) an item; remember template, server and output directory. Safe to repeat."""
     from orchestrator.init_checks import looked_ahead
     from orchestrator.init_state import init_state
 

@@ -9,14 +9,18 @@ import click
 from orchestrator.commands.common import json_option, show, state_option
 
 
-@click.command(short_help="What the runs of the last day did.")
+@click.command(short_help="Show what the runs of the last day did.")
 @state_option
 @click.option(
-    "--since", default="1d", show_default=True, metavar="WHEN", help="2h, 1d, 2026-11-30 or 2026-11-30T06:00."
+    "--since",
+    default="1d",
+    show_default=True,
+    metavar="WHEN",
+    help="Begin here: 2h, 1d, 2026-11-30 or 2026-11-30T06:00.",
 )
 @json_option
 def log(state: Path, since: str, as_json: bool) -> None:
-    """What the runs did since WHEN: how they ended and why, what failed, what was slow. Takes no lock."""
+    """Show what the runs did since WHEN: how they ended and why, what failed, what was slow. Takes no lock."""
     from orchestrator.burst_history import parse_since, read_history
 
     show(read_history(state, parse_since(since)), as_json)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from orchestrator.commands.common import json_option, show
+from orchestrator.commands.help import Group
 
 comfyui_option = click.option(
     "--comfyui",
@@ -15,18 +16,18 @@ comfyui_option = click.option(
     required=True,
     envvar="COMFYUI_DIR",
     metavar="DIR",
-    help="The directory of ComfyUI, or its --base-directory (or COMFYUI_DIR).",
+    help="ComfyUI's directory or its --base-directory (or COMFYUI_DIR).",
 )
 
 
-@click.group(short_help="The nodes for directories of images, inside ComfyUI.")
+@click.group(cls=Group, short_help="Install nodes in ComfyUI that work through directories of images.")
 def node() -> None:
-    """Batch Image Loader and Batch Image Saver inside ComfyUI: install them, take them away, see what is there."""
+    """Batch Image Loader and Batch Image Saver inside ComfyUI: install, remove, show status."""
 
 
-@node.command(short_help="Put the nodes into ComfyUI.")
+@node.command(short_help="Install or update the nodes.")
 @comfyui_option
-@click.option("--link", is_flag=True, help="Link to this burst's own files instead of copying them.")
+@click.option("--link", is_flag=True, help="Link to burst's own files instead of copying them.")
 @click.option("--force", is_flag=True, help="Overwrite files that were changed.")
 @json_option
 def install(comfyui: Path, link: bool, force: bool, as_json: bool) -> None:
@@ -36,22 +37,22 @@ def install(comfyui: Path, link: bool, force: bool, as_json: bool) -> None:
     show(install_node(comfyui, link=link, force=force), as_json)
 
 
-@node.command(short_help="Take the nodes away.")
+@node.command(short_help="Remove the nodes.")
 @comfyui_option
 @click.option("--force", is_flag=True, help="Remove files that were changed too.")
 @json_option
 def uninstall(comfyui: Path, force: bool, as_json: bool) -> None:
-    """Remove what `burst node install` put there, and nothing else. The places of directories are kept."""
+    """Remove what `burst node install` put there, and nothing else. The positions in the directories are kept."""
     from orchestrator.node_installation import uninstall_node
 
     show(uninstall_node(comfyui, force=force), as_json)
 
 
-@node.command(short_help="What is installed.")
+@node.command(short_help="Show what is installed.")
 @comfyui_option
 @json_option
 def status(comfyui: Path, as_json: bool) -> None:
-    """What is installed, and what was changed. Exits 1 unless it is what this burst would install."""
+    """Show what is installed, and what was changed. Exits 1 unless it is what this burst would install."""
     from orchestrator.node_installation import node_status
 
     report = node_status(comfyui)

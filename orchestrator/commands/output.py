@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from orchestrator.commands.common import Report, has_left, print_json
+from orchestrator.commands.help import Options, notes
 from orchestrator.errors import BurstError, UsageError
 from orchestrator.formatting import one_line
 
@@ -25,9 +26,11 @@ _LOGGERS = ("burst", "orchestrator", "state")
 def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What goes to terminal and log; the command gets a `RunOutput` as `output`."""
 
-    @click.option("-q", "--quiet", is_flag=True, help="Print only warnings and the report.")
-    @click.option("-v", "--verbose", is_flag=True, help="Log each submission, look-up and wait too.")
-    @click.option("--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Append all lines to FILE.")
+    @Options.OUTPUT.option("-q", "--quiet", is_flag=True, help="Print only warnings and the report.")
+    @Options.OUTPUT.option("-v", "--verbose", is_flag=True, help="Log each submission, look-up and wait too.")
+    @Options.OUTPUT.option(
+        "--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Append all lines to FILE."
+    )
     @functools.wraps(command)
     def with_output(*, quiet: bool, verbose: bool, log_file: Path | None, as_json: bool, **options: Any) -> Any:
         with RunOutput(as_json=as_json, quiet=quiet, verbose=verbose, log_file=log_file) as output:
@@ -59,6 +62,8 @@ class RunOutput:
                 logging.getLogger(name).setLevel(logging.INFO)
         if self._file is not None:
             logging.getLogger().addHandler(self._file)
+            for note in notes(click.get_current_context()):
+                self._file.add(f"burst: {note}")
         return self
 
     def __exit__(

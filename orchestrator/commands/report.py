@@ -9,7 +9,7 @@ import click
 from orchestrator.commands.common import json_option, overrides, show, state_option
 
 
-@click.command("report", short_help="Write a batch's page of pictures.")
+@click.command("report", short_help="Write an HTML page with the images of a batch.")
 @click.argument("batch")
 @click.option(
     "--html",
@@ -17,18 +17,18 @@ from orchestrator.commands.common import json_option, overrides, show, state_opt
     is_flag=False,
     flag_value="",
     metavar="[FILE]",
-    help="Where to (default: report_BATCH.html beside the state).",
+    help="File to write (default: report_BATCH.html next to the state).",
 )
-@click.option("--embed", is_flag=True, help="Put the pictures into the page, large ones as smaller copies.")
+@click.option("--embed", is_flag=True, help="Put the images into the page, large ones as smaller copies.")
 @click.option(
-    "--output", "output_dir", type=click.Path(path_type=Path), help="Where the images of items without a recipe are."
+    "--output", "output_dir", type=click.Path(path_type=Path), help="Directory of images whose items have no recipe."
 )
 @state_option
 @json_option
 def report(batch: str, target: str | None, embed: bool, output_dir: Path | None, state: Path, as_json: bool) -> None:
-    """Write one HTML page with every picture of a batch, its seed and parameters; a sweep becomes a grid.
+    """Write one HTML page with every image of a batch, its seed and parameters; a sweep becomes a grid.
 
-    BATCH is a batch's name, its id, or enough of the id's beginning.
+    BATCH is a batch's name, its id, or the beginning of the id.
     """
     from orchestrator.batches.report_html import write_report
 

@@ -10,12 +10,12 @@ from orchestrator.commands.common import confirmed, json_option, show, state_opt
 from orchestrator.errors import UsageError
 
 
-@click.command(short_help="Forget all progress.")
+@click.command(short_help="Forget all progress; every item is pending again.")
 @state_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def reset(state: Path, yes: bool, as_json: bool) -> None:
-    """Forget all progress: every item is due again. Pictures stay until they are rendered anew."""
+    """Forget all progress: every item is pending again. Images stay until they are rendered again."""
     from orchestrator.retries import reset as reset_items
 
     if not yes and not confirmed(f"Forget all progress of {state}?"):

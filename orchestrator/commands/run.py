@@ -17,34 +17,53 @@ from orchestrator.commands.common import (
     state_option,
     tool_options,
 )
+from orchestrator.commands.help import Command, OldName, Options
 from orchestrator.commands.output import RunOutput, log_options
 from orchestrator.commands.signals import Signals
 from orchestrator.errors import UsageError
 
 
-@click.command(short_help="Run one burst of N items.")
-@state_option
-@tool_options
-@click.option(
-    "-n", "--size", default="15", show_default=True, callback=size_or_auto, metavar="N|auto", help="Items per burst."
+@click.command(cls=Command, short_help="Run one burst of N items.")
+@Options.RUN.option(
+    "-n",
+    "--items",
+    "size",
+    default="15",
+    show_default=True,
+    callback=size_or_auto,
+    metavar="N|auto",
+    help="Items per burst; auto: fewer after a run that was killed.",
 )
-@click.option("--poll-interval", default=5.0, show_default=True, help="Longest wait between two questions, in seconds.")
-@click.option("--max-seconds", type=float, help="End by then; what is out is collected by the next burst. 0: no end.")
-@click.option("--until-done", is_flag=True, help="Burst after burst until nothing is left.")
-@click.option("--ahead", default=0, show_default=True, metavar="K", help="Keep K more prompts on the server's queue.")
-@click.option("--wait-lock", default=0.0, metavar="SECONDS", help="Wait that long for another burst to end.")
-@click.option("--max-attempts", default=3, show_default=True, help="Attempts before an item fails.")
-@click.option(
+@click.option("--size", "former_size", cls=OldName, new="--items", default="15", callback=size_or_auto)
+@Options.RUN.option("--until-done", is_flag=True, help="Run burst after burst until no item remains.")
+@Options.RUN.option(
+    "--max-seconds", type=float, help="Stop after this time (0: no limit); the next run collects what is submitted."
+)
+@Options.RUN.option(
     "--on-error",
     type=click.Choice(["stop", "continue"]),
     default="continue",
     show_default=True,
-    help="What a failed item does to the burst.",
+    help="After a failed item, stop or continue. (`burst generate` stops by default.)",
 )
-@click.option("--overwrite", is_flag=True, help="Replace files in the output directory that are not this state's.")
-@click.option("--abandon-server", metavar="SERVER", help="Give up what is submitted there; it may render twice.")
-@click.option("--server-moved", metavar="OLD=NEW", help="The server OLD (name or address) is at the address NEW now.")
-@click.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
+@Options.RUN.option("--max-attempts", default=3, show_default=True, help="Attempts before an item fails.")
+@Options.RUN.option(
+    "--ahead", default=0, show_default=True, metavar="K", help="Keep K more prompts in the server's queue."
+)
+@Options.RUN.option("--poll-interval", default=5.0, show_default=True, help="Longest pause between polls, in seconds.")
+@Options.RUN.option(
+    "--wait-lock", default=0.0, metavar="SECONDS", help="Wait up to SECONDS for another run on this state to end."
+)
+@Options.RUN.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
+@state_option
+@tool_options
+@Options.FILES.option(
+    "--overwrite", is_flag=True, help="Replace files in the output directory that are not this state's."
+)
+@Options.SERVER.option(
+    "--abandon-server", metavar="SERVER", help="Give up the items submitted to SERVER; they may render twice."
+)
+@Options.SERVER.option("--server-moved", metavar="OLD=NEW", help="Server OLD (name or address) is now at address NEW.")
 @log_options
 @json_option
 def run(

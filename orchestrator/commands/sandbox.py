@@ -13,31 +13,31 @@ from orchestrator.commands.common import json_option, print_json
 from orchestrator.errors import UsageError
 
 SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
-    ("--seconds-per-prompt", float, "How long a prompt renders (default 0)."),
-    ("--answer-delay-seconds", float, "Waited before every answer."),
+    ("--seconds-per-prompt", float, "Seconds that a prompt renders (default 0)."),
+    ("--answer-delay-seconds", float, "Delay before every response."),
     ("--failure-rate", float, "Share of prompts that end with an execution error."),
-    ("--fail-next", int, "So many prompts fail, then it is over."),
+    ("--fail-next", int, "Number of next prompts that fail."),
     ("--out-of-memory-rate", float, "Share of prompts that end out of memory."),
-    ("--out-of-memory-next", int, "So many prompts run out of memory."),
-    ("--out-of-memory-above", int, "Every prompt that makes more pictures than this at once runs out of memory."),
+    ("--out-of-memory-next", int, "Number of next prompts that run out of memory."),
+    ("--out-of-memory-above", int, "Largest number of images per prompt that fits into memory."),
     ("--drop-before-queue-rate", float, "Share of POST /prompt cut off before the prompt is queued."),
-    ("--drop-before-queue-next", int, "So many are cut off before."),
-    ("--drop-after-queue-rate", float, "Share of POST /prompt queued, then cut off without an answer."),
-    ("--drop-after-queue-next", int, "So many are cut off after."),
+    ("--drop-before-queue-next", int, "Number of next such cuts before queueing."),
+    ("--drop-after-queue-rate", float, "Share of POST /prompt queued, then cut off without a response."),
+    ("--drop-after-queue-next", int, "Number of next such cuts after queueing."),
     ("--truncate-download-rate", float, "Share of downloads that end too early."),
-    ("--truncate-next", int, "So many downloads end too early."),
+    ("--truncate-next", int, "Number of next downloads that end too early."),
     ("--unavailable-rate", float, "Share of requests answered 503, as by a proxy."),
-    ("--unavailable-next", int, "So many requests are answered 503."),
+    ("--unavailable-next", int, "Number of next requests answered 503."),
     ("--history-limit", int, "History entries kept (default 10000)."),
-    ("--random-seed", int, "Same seed and requests, same faults (default 0)."),
-    ("--checkpoint", str, "A checkpoint's name; repeatable, replaces the built-in ones."),
-    ("--lora", str, "A LoRA's name; repeatable."),
-    ("--vae", str, "A VAE's name; repeatable."),
-    ("--embedding", str, "An embedding's name; repeatable."),
-    ("--missing-node", str, "A node class that it lacks; repeatable."),
-    ("--accept-any-model", bool, "Take every model name: to rehearse another server's template."),
-    ("--jobs-api", bool, "Have /api/jobs, as newer servers do."),
-    ("--rename-prompts", bool, "Choose every prompt_id itself, as some hosts do."),
+    ("--random-seed", int, "Seed of the faults: same seed and requests, same faults (default 0)."),
+    ("--checkpoint", str, "Checkpoint to offer, replacing the built-in ones. Repeatable."),
+    ("--lora", str, "LoRA to offer. Repeatable."),
+    ("--vae", str, "VAE to offer. Repeatable."),
+    ("--embedding", str, "Embedding to offer. Repeatable."),
+    ("--missing-node", str, "Node class that it lacks. Repeatable."),
+    ("--accept-any-model", bool, "Accept every model name, to rehearse another server's template."),
+    ("--jobs-api", bool, "Offer /api/jobs, as newer servers do."),
+    ("--rename-prompts", bool, "Choose every prompt_id on the server, as some hosts do."),
 )
 
 
@@ -55,10 +55,16 @@ def sandbox_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command(short_help="Run a server that draws placeholders.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
-@click.option("--port", default=8188, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-@click.option("--directory", type=click.Path(path_type=Path), help="Keep its files there (default: temporary).")
+@click.command(short_help="Run an imitation of ComfyUI that draws placeholders.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=8188,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 picks a free one.",
+)
+@click.option("--directory", type=click.Path(path_type=Path), help="Directory for its files (default: temporary).")
 @sandbox_options
 @json_option
 def sandbox(host: str, port: int, directory: Path | None, as_json: bool, **settings: Any) -> None:

@@ -10,23 +10,32 @@ from typing import Any
 import click
 
 from orchestrator.commands.common import json_option, overrides, print_json, tool_options
+from orchestrator.commands.help import Command
 from orchestrator.errors import UsageError
 
 
-@click.command(short_help="Run batches from a browser.")
+@click.command(cls=Command, short_help="Run batches from a browser.")
 @click.option(
     "--state",
     "states",
     multiple=True,
     type=click.Path(path_type=Path),
     envvar="BURST_STATE",
-    help="A state file; new batches go to the first. Repeatable (default: re_render_state.json, or BURST_STATE).",
+    help="State file; new batches go to the first. Repeatable (default: re_render_state.json, or BURST_STATE).",
 )
 @tool_options
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
-@click.option("--port", default=8189, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-@click.option("--allow-host", "allowed", multiple=True, metavar="NAME", help="A name it is reached by. Repeatable.")
-@click.option("--token-env", metavar="VARIABLE", help="The environment variable with the token that callers must have.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    default=8189,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0 picks a free one.",
+)
+@click.option(
+    "--allow-host", "allowed", multiple=True, metavar="NAME", help="Host name that browsers may use for it. Repeatable."
+)
+@click.option("--token-env", metavar="VARIABLE", help="Environment variable with the token that clients must send.")
 @json_option
 def serve(
     states: tuple[Path, ...],

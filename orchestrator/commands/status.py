@@ -12,20 +12,20 @@ from orchestrator.commands.common import json_option, print_error, show, state_o
 from orchestrator.errors import UsageError
 
 
-@click.command()
+@click.command(short_help="Show what is done and what remains, of all or of one batch.")
 @click.argument("batch", required=False)
 @state_option
 @click.option(
-    "--check", is_flag=True, help="Exit 0: nothing left. 1: work remains. 3: nothing left, some items failed."
+    "--check", is_flag=True, help="Exit code 0: nothing left; 1: work remains; 3: nothing left, some items failed."
 )
 @click.option("--watch", is_flag=True, help="Refresh until no work remains.")
-@click.option("--stats", is_flag=True, help="Images a minute, seconds for one, queue length, totals.")
-@click.option("--all", "ended", is_flag=True, help="List the batches that have ended too.")
+@click.option("--stats", is_flag=True, help="Add images a minute, seconds per image, queue length and totals.")
+@click.option("--all", "ended", is_flag=True, help="Include batches that have ended.")
 @json_option
 def status(batch: str | None, state: Path, check: bool, watch: bool, stats: bool, ended: bool, as_json: bool) -> None:
-    """Say what is done and what is left, of everything or of one batch. Takes no lock.
+    """Show what is done and what remains, of everything or of one batch. Takes no lock.
 
-    BATCH is a batch's name, its id, or enough of the id's beginning.
+    BATCH is a batch's name, its id, or the beginning of the id.
     """
     from orchestrator.batches.batch_status import read_batch
     from orchestrator.status import read_status, watch_batch, watch_status

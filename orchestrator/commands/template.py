@@ -8,40 +8,45 @@ from pathlib import Path
 import click
 
 from orchestrator.commands.common import json_option, overrides, parse_headers, show, state_option
+from orchestrator.commands.help import Group
 
 
-@click.group(short_help="List, show and check workflows.")
+@click.group(cls=Group, short_help="List, show and check workflows.")
 def template() -> None:
     """List, show and check the workflows that prompts are made from."""
 
 
-@template.command("list")
+@template.command("list", short_help="List the workflows that come with burst.")
 @json_option
 def template_list(as_json: bool) -> None:
-    """The workflows that come with burst."""
+    """List the workflows that come with burst."""
     from orchestrator.template_inspection import list_templates
 
     show(list_templates(), as_json)
 
 
 bind_option = click.option(
-    "--bind", "bindings", multiple=True, metavar="NAME=ADDRESS", help="Such as prompt=98:6.text. Repeatable."
+    "--bind",
+    "bindings",
+    multiple=True,
+    metavar="NAME=ADDRESS",
+    help="Node input for a name, such as prompt=98:6.text. Repeatable.",
 )
 
 
-@template.command("show", short_help="What is in a workflow.")
+@template.command("show", short_help="Show nodes, bindings and save nodes of a workflow.")
 @click.argument("name", required=False, metavar="[NAME|FILE]")
 @bind_option
 @state_option
 @json_option
 def templateshow(name: str | None, bindings: tuple[str, ...], state: Path, as_json: bool) -> None:
-    """Nodes, bindings and save nodes of a workflow; without a name, of the one that the state uses."""
+    """Show nodes, bindings and save nodes of a workflow; without a name, of the one that the state uses."""
     from orchestrator.template_inspection import show_template
 
     show(show_template(name, state=state, overrides=overrides(bindings=bindings)), as_json)
 
 
-@template.command("check", short_help="What is wrong with a workflow.")
+@template.command("check", short_help="Check a workflow for errors.")
 @click.argument("name", required=False, metavar="[NAME|FILE]")
 @click.option(
     "--server",
@@ -49,7 +54,7 @@ def templateshow(name: str | None, bindings: tuple[str, ...], state: Path, as_js
     is_flag=False,
     flag_value="",
     metavar="[URL]",
-    help="Ask this one server too; without URL, the usual one.",
+    help="Check against this server too; without URL, the usual one.",
 )
 @bind_option
 @click.option(
@@ -58,7 +63,7 @@ def templateshow(name: str | None, bindings: tuple[str, ...], state: Path, as_js
     multiple=True,
     callback=parse_headers,
     metavar="'NAME: VALUE'",
-    help="Sent to the server. Repeatable.",
+    help="HTTP header for the server. Repeatable.",
 )
 @state_option
 @json_option
@@ -70,7 +75,7 @@ def template_check(
     state: Path,
     as_json: bool,
 ) -> None:
-    """What is wrong with a workflow: on its own, and with --server also missing nodes and models.
+    """Check a workflow for errors; with --server for missing nodes and models too.
 
     Without a name, the workflow that the state uses. Exits 1 when there are errors.
     """

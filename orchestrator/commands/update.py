@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from orchestrator.commands.common import json_option, overrides, show, state_option, tool_options
+from orchestrator.commands.help import Command
 
 
-@click.command(short_help="Change what pending items are made with.")
+@click.command(cls=Command, short_help="Change the workflow, bindings, output or servers of pending items.")
 @click.argument("names", nargs=-1, metavar="[BATCH|ITEM...]")
 @state_option
 @tool_options

@@ -12,7 +12,7 @@ from state.burst_record import BurstRecord, runs_of
 
 DEFAULT_SIZE = 15
 LADDER = (1, 5, 15)
-"""The sizes of `--size auto`: one down after a killed burst, one up after a clean one."""
+"""The sizes of `--items auto`: one down after a killed burst, one up after a clean one."""
 DEFAULT_POLL_SECONDS = 5.0
 ABANDON_AFTER_SECONDS = 3600.0
 """After so long without a sign of life another host counts as dead, and what its server had is due again."""
@@ -42,7 +42,7 @@ def seconds_per_item(records: Sequence[BurstRecord]) -> float | None:
 
 
 def automatic_size(records: Sequence[BurstRecord], *, seconds: float | None = None) -> int:
-    """The size of `--size auto` after these bursts, oldest first: 15, down to 5 and 1 after kills, up after clean ones.
+    """The size of `--items auto` after these bursts, oldest first: 15, then 5 and 1 after kills, up after clean ones.
 
     `seconds`: the time for the burst. It gets no more items than fit into that at the recorded pace, but at least one.
     Bursts that were ended by a deadline or limit, Ctrl-C or an error do not change the size.

@@ -206,10 +206,10 @@ class BurstReport(msgspec.Struct, frozen=True):
             return f"Next: {next_step(self.set_aside)}." if self.set_aside else "Nothing is due."
         left = f", about {spoken_seconds(self.seconds_left)} left" if self.seconds_left is not None else ""
         if not self.next_batch_size:
-            return f"Next batch: collects the {self._collectable} submitted{left}."
+            return f"Next burst: collects the {self._collectable} submitted{left}."
         shown = ", ".join(self.next_batch[:_SHOWN_KEYS])
         more = ", …" if self.next_batch_size > _SHOWN_KEYS else ""
-        return f"Next batch: {counted(self.next_batch_size)} ({shown}{more}){left}."
+        return f"Next burst: {counted(self.next_batch_size)} ({shown}{more}){left}."
 
 
 def exit_code_of(*, failed: int) -> int:

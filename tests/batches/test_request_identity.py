@@ -524,7 +524,7 @@ def test_a_name_of_another_request_is_refused_with_what_differs(ask: Ask, place:
     assert message.startswith(f"--name hero: batch {first.record.batch} has this name and is another request (")
     for word in ("--prompt is 'a fox' there", "--count is 2 there", "steps is 4 there", "without --seed there"):
         assert word in message
-    assert message.endswith("`burst batches show hero` shows it")
+    assert message.endswith("`burst status hero` shows it")
     with pytest.raises(RequestConflict, match="workflow, --bind, --output or --server differs"):
         ask(name="hero", steps=4, template="txt2img-sdxl")
     with pytest.raises(RequestConflict, match=r"without --prompts-file there; .*--prompt is 'a fox' there"):

@@ -59,7 +59,7 @@ def test_init_run_status_from_start_to_end(project: Path) -> None:
     first = burst("run", "-n", "4").stdout
     assert "[1/4] prompts/EP01/prompt_1.txt → EP01/prompt_1.png" in first
     assert "Progress: 4/6" in first
-    assert "Next batch: 2 items (prompts/EP02/b.txt, prompts/EP02/c.txt)" in first
+    assert "Next burst: 2 items (prompts/EP02/b.txt, prompts/EP02/c.txt)" in first
     assert "[1/2]" in burst("run", "-n", "4").stdout
     assert "All done." in burst("status", "--check").stdout
     assert (project / "output" / "EP01" / "prompt_10.png").is_file()
@@ -71,7 +71,7 @@ def test_nothing_to_do_is_0_without_a_request_also_when_the_server_is_away(proje
     burst("run", "--max-attempts", "1", code=1)
     burst("status", "--check", code=3)
     sandbox.close()
-    for arguments in ((), ("--until-done",), ("--size", "auto", "--ahead", "3")):
+    for arguments in ((), ("--until-done",), ("-n", "auto", "--ahead", "3")):
         report = said("run", *arguments)
         assert (report["ended"], report["requests"], report["servers"]) == ("done", 0, [])
         assert (report["progress"]["remaining"], report["counts"]["failed"]) == (0, 1)
