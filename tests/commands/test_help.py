@@ -62,7 +62,7 @@ def sections(text: str) -> dict[str, str]:
 def test_the_help_of_a_command_fits_its_lines_whole(path: tuple[str, ...]) -> None:
     text = help_of(*path)
     assert max(map(len, text.splitlines())) <= WIDTH
-    assert not re.search(r"[^\]]\.\.\.$", text, flags=re.MULTILINE), "something was cut short"
+    assert not re.search(r"[a-z]\.\.\.$", text, flags=re.MULTILINE), "something was cut short"
 
 
 @pytest.mark.parametrize("path", [path for path, command in COMMANDS.items() if isinstance(command, click.Group)])
