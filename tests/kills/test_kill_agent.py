@@ -12,8 +12,8 @@ def test_a_loop_of_calls_that_are_cut_short_ends_with_everything_done(
     make_project: MakeProject, sandbox: Sandbox
 ) -> None:
     sandbox.change(seconds_per_prompt=0.4)
-    project = make_project(count=12)
-    rounds = agent_loop(project, seconds=1.5, size=8, limit_seconds=60)
+    project = make_project(count=20)
+    rounds = agent_loop(project, seconds=2.5, size=12, limit_seconds=180)
     # `timeout` gives 124 for what it ended; every JSON object was parsed on the way.
     assert {one.code for one in rounds} <= {0, 124}
     assert [one.code for one in rounds].count(124) >= 2
