@@ -1,5 +1,7 @@
 """How much Hypothesis tries: the same examples each time, or many new ones with
-`pytest --hypothesis-profile=thorough tests/fuzz`, by hand."""
+`pytest --hypothesis-profile=thorough tests/fuzz`, by hand; and how many processes `-n auto` starts."""
+
+import os
 
 from hypothesis import HealthCheck, settings
 
@@ -15,3 +17,8 @@ settings.register_profile(
     "thorough", settings.get_profile("burst"), max_examples=3000, stateful_step_count=60, derandomize=False
 )
 settings.load_profile("burst")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are processors, since many tests wait for processes and servers most of their time."""
+    return max(2, (os.cpu_count() or 1) * 3 // 2)
