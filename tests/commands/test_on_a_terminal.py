@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import termios
@@ -35,6 +36,12 @@ def prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def _at_a_terminal() -> None:
+    fcntl.ioctl(1, termios.TIOCSCTTY, 0)
+    # A shell that starts the tests in the background has them ignore it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def on_a_terminal(*arguments: str, cwd: Path, typed: bytes = b"") -> tuple[int, str]:
     """`burst ARGUMENTS` on a terminal of its own: its exit code, and all that it wrote there.
 
@@ -50,7 +57,7 @@ def on_a_terminal(*arguments: str, cwd: Path, typed: bytes = b"") -> tuple[int, 
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0),
+        preexec_fn=_at_a_terminal,
     ) as process:
         os.close(theirs)
         written = b""
