@@ -37,7 +37,7 @@ class _Option(click.Option):
 
 
 class OldName(click.Option):
-    """The former name of the option `new`: hidden, and answered with a note. Give it the callback and type of that."""
+    """The former name of the option `new`, with its callback: hidden; `log_options` prints a note when it is used."""
 
     def __init__(self, *arguments: Any, new: str, **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
@@ -68,13 +68,6 @@ class Command(click.Command):
             if isinstance(option, OldName):
                 self._rename(ctx, option)
         return rest
-
-    def invoke(self, ctx: click.Context) -> Any:
-        from orchestrator.commands.common import print_error
-
-        for note in notes(ctx):
-            print_error(note)
-        return super().invoke(ctx)
 
     def _heading(self, ctx: click.Context, parameter: click.Parameter) -> str:
         if isinstance(parameter, _Option):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from orchestrator.commands.common import Report, has_left, print_json
+from orchestrator.commands.common import Report, has_left, print_error, print_json
 from orchestrator.commands.help import Options, notes
 from orchestrator.errors import BurstError, UsageError
 from orchestrator.formatting import one_line
@@ -62,7 +62,9 @@ class RunOutput:
                 logging.getLogger(name).setLevel(logging.INFO)
         if self._file is not None:
             logging.getLogger().addHandler(self._file)
-            for note in notes(click.get_current_context()):
+        for note in notes(click.get_current_context()):
+            print_error(note)
+            if self._file is not None:
                 self._file.add(f"burst: {note}")
         return self
 

@@ -53,7 +53,7 @@ REFUSED = {
     "a size": (["--size", "64by64"], "--size 64by64"),
     "an address": (["--set", "99.text=x"], "99"),
     "a hook": (["--notify", "ftp://example.org"], "--notify"),
-    "two wishes": (["--queue-only", "--wait"], "--queue-only and --wait"),
+    "two ways to go on": (["--queue-only", "--wait"], "choose one: --queue-only or --wait"),
     "a template": (["--template", "txt2img-sd51"], "txt2img-sd15"),
     "a secret header": (["--header", "Authorization: Bearer hunter2"], "env:VARIABLE"),
 }

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from burst import cli
 from orchestrator.commands.generate import generate
+from orchestrator.commands.help import OldName
 from orchestrator.commands.run import run
 
 CHANGELOG = (Path(__file__).parents[2] / "CHANGELOG.md").read_text()
@@ -159,6 +160,12 @@ def test_a_misspelt_option_gets_near_matches_but_no_hidden_one() -> None:
     assert "'--items'" in burst("run", "--itms", "3", code=2).stderr
     assert "--size" not in burst("run", "--siz", "3", code=2).stderr.split("option '--siz'")[1]
     assert "'--size'" in burst("generate", "--siz", "3", code=2).stderr
+
+
+def test_commands_with_former_names_print_their_notes() -> None:
+    former = [path for path, command in COMMANDS.items() if any(isinstance(one, OldName) for one in command.params)]
+    assert former == [("run",)]
+    assert all("log_file" in {one.name for one in COMMANDS[path].params} for path in former), "they have log_options"
 
 
 @pytest.fixture
