@@ -171,6 +171,7 @@ def check(ended: Ended, *names: str) -> None:
     if ended.code == 2 and not ended.out:
         (message,) = (line for line in ended.err.splitlines() if without_time(line).startswith(("burst: ", "Error: ")))
         assert any(name in message for name in names), message
+        assert "[Errno" not in message, message
 
 
 COMMANDS = [

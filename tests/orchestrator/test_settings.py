@@ -277,3 +277,10 @@ def test_another_format_version_is_refused_naming_both(state: Path, version: str
     write(state, f"version = {version}\nunknown = 1")
     with pytest.raises(StateVersionError, match=rf"version {re.escape(version.strip(chr(39)))};.*version 2"):
         load_settings(state)
+
+
+def test_settings_that_cannot_be_read_are_named_once(tmp_path: Path) -> None:
+    path = tmp_path / "state.burst" / "settings.toml"
+    path.mkdir(parents=True)
+    with pytest.raises(SettingsError, match=f"^{path}: Is a directory; make it readable for this user$"):
+        load_settings(tmp_path / "state.json", Overrides())

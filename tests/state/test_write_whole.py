@@ -102,3 +102,12 @@ def test_a_pipe_or_a_device_is_not_replaced(tmp_path: Path, linked: bool) -> Non
         Disk().write_whole(target, NEW)
     assert sorted(path.name for path in tmp_path.iterdir()) == (["link", "pipe"] if linked else ["pipe"])
     assert pipe.is_fifo()
+
+
+def test_a_directory_where_none_can_be_made_is_named() -> None:
+    """As in /proc, which has no such name and takes none: not a file that is missing."""
+    place = Path("/proc/nothing/here")
+    if not Path("/proc/self").exists():
+        pytest.skip("no /proc here")
+    with pytest.raises(DiskFull, match=f"{place}: no directory can be made here"):
+        Disk().make_directory(place)
