@@ -67,6 +67,7 @@ def test_one_is_shown_with_what_it_was_asked_to_be(command: tuple[str, ...]) -> 
         f"images go to {Path.cwd()}/output/b_old",
     ):
         assert part in text
+    assert text == burst("status", "b_old").stdout
     document = said(*command, "b_n")
     assert (document["schema"], document["batch"], document["left"]) == ("burst.batch/1", "b_new", 1)
     assert said(*command, "nothing", code=2)["error"]["kind"] == "UsageError"

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
+import orchestrator.commands
 from burst import cli
 from orchestrator.commands.generate import generate
 from orchestrator.commands.help import OldName
 from orchestrator.commands.run import run
 
 CHANGELOG = (Path(__file__).parents[2] / "CHANGELOG.md").read_text()
+MODULES = [module.name for module in pkgutil.iter_modules(orchestrator.commands.__path__)]
 WIDTH = 80
 
 
@@ -97,7 +102,13 @@ def test_commands_stand_under_their_tasks_each_once() -> None:
         *("Options", "Every day", "Batches", "Servers, workflows and the browser", "Repair", "Try it"),
     ]
     listed = re.findall(r"^  (\w+)  ", "".join(found[heading] for heading in list(found)[1:]), flags=re.MULTILINE)
-    assert sorted(listed) == sorted(path[0] for path in COMMANDS if len(path) == 1)
+    modules = (importlib.import_module(f"{orchestrator.commands.__name__}.{one}") for one in MODULES)
+    own = {one.__name__.rsplit(".", 1)[1] for one in modules if isinstance(_of_its_name(one), click.Command)}
+    assert sorted(listed) == sorted(own)
+
+
+def _of_its_name(module: ModuleType) -> object:
+    return getattr(module, module.__name__.rsplit(".", 1)[1], None)
 
 
 @pytest.mark.parametrize("command", ["run", "generate"])
