@@ -3,6 +3,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -19,6 +20,7 @@ settings.register_profile(
 settings.load_profile("burst")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """More than there are processors, since many tests wait for processes and servers most of their time."""
     return max(2, (os.cpu_count() or 1) * 3 // 2)
