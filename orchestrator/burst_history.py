@@ -16,7 +16,7 @@ import msgspec
 from orchestrator.batches.cleaning import parse_duration
 from orchestrator.burst_endings import text_of
 from orchestrator.clock import Clock
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, located
 from orchestrator.failures import Failures, failures_by_kind
 from orchestrator.formatting import counted, in_lines, spoken_seconds
 from orchestrator.status import StatusReport, status_of
@@ -290,7 +290,8 @@ def parse_since(text: str, *, clock: Clock | None = None) -> datetime:
     """`2h`, `1d`, `2026-11-30` or `2026-11-30T06:00`; local time where it names no zone. Errors: UsageError."""
     text = text.strip()
     if re.fullmatch(r"\d+\s*[a-zA-Z]+", text):
-        return (clock or Clock()).now() - parse_duration(text)
+        with located(f"--since {text}", UsageError, OverflowError, into=UsageError):
+            return (clock or Clock()).now() - parse_duration(text)
     try:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError, OSError) as error:

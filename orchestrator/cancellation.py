@@ -48,6 +48,8 @@ def cancel(
     with open_for_writing(state) as store:
         wanted = select(store, names, *_CANCELLABLE)
         servers = _Servers(state, overrides or Overrides(), patience_seconds)
+        if overrides is not None and overrides.servers:
+            servers.check()
         if queued_only:
             # Pending ones first, so that a burst at work submits none of them meanwhile.
             changed = _cancel_or_wish(store, wanted, _is_pending)
@@ -75,6 +77,10 @@ class _Servers:
         self.notes: list[str] = []
         self._patience_seconds = patience_seconds
         self._load = cache(lambda: load_settings(state, overrides))
+
+    def check(self) -> None:
+        """Errors: SettingsError for servers that were named wrongly, before anything is cancelled."""
+        self._load()
 
     def note(self, name: str, items: Sequence[Item], why: object, *, otherwise: str) -> None:
         """Which items are left as they are, and why."""

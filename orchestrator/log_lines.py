@@ -53,11 +53,12 @@ class LogFile(logging.Handler):
     """
 
     def __init__(self, path: Path, *, clock: Clock | None = None) -> None:
+        # Opened first: logging closes at exit every handler that exists.
+        with located(f"--log-file {path}", OSError, BurstError, into=UsageError):
+            self._handle = Disk().append_to(path, create=True)
         super().__init__()
         self._clock = clock or Clock()
         self._writing = threading.Lock()
-        with located(f"--log-file {path}", OSError, BurstError, into=UsageError):
-            self._handle = Disk().append_to(path, create=True)
 
     def add(self, text: str) -> None:
         """Append these lines."""

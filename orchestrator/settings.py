@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from orchestrator.comfyui.address import parse_address
+from orchestrator.comfyui.address import is_header_name, parse_address
 from orchestrator.cycle.pacing import ABANDON_AFTER_SECONDS
 from orchestrator.errors import SettingsError, StateVersionError, UsageError, located
 from orchestrator.kept_paths import kept_path
@@ -289,6 +289,10 @@ def parse_header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip() or not value.strip():
         raise UsageError("a header is written as 'Name: value', or 'Name: env:VARIABLE' to keep the value out of sight")
+    if not is_header_name(name.strip()):
+        raise UsageError("the name of a header holds letters, digits and dashes only: 'Name: value'")
+    if value.strip() == _FROM_ENVIRONMENT:
+        raise UsageError(f"{name.strip()}: no variable after env:, such as '{name.strip()}: env:COMFYUI_TOKEN'")
     return name.strip(), value.strip()
 
 

@@ -61,7 +61,7 @@ def parse_duration(text: str) -> timedelta:
     """`12h`, `30d`, `2w`. Errors: UsageError."""
     found = _DURATION.fullmatch(text.strip())
     if not found:
-        raise UsageError(f"{text!r} is no duration; write hours, days or weeks, such as 12h, 30d or 2w")
+        raise UsageError(f"{text!r} is not a duration; write hours, days or weeks, such as 12h, 30d or 2w")
     return int(found[1]) * _UNITS[found[2]]
 
 

@@ -67,6 +67,6 @@ def _once(pairs: Iterable[tuple[str, Any]], *, flag: str) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for name, value in pairs:
         if name in said:
-            raise UsageError(f"{flag} {name} is said twice; say it once")
+            raise UsageError(f"{flag} {name} is given twice; give it once")
         said[name] = value
     return said

@@ -63,12 +63,24 @@ def write_report(
     target = (target or state.resolve().parent / f"report_{view.id}.html").absolute()
     page = _Page(placement, beside=target.parent, embed=embed)
     text = page.render(view, items)
+    _refuse_other_file(target)
     try:
         Disk().write_whole(target, text.encode("utf-8", "backslashreplace"))
     except (OSError, DiskFull) as error:
         why = error.strerror if isinstance(error, OSError) else None
         raise UsageError(f"{target} cannot be written: {why or error}; name another with --html") from error
     return ReportWritten(view.id, target, len(items), page.pictures)
+
+
+def _refuse_other_file(target: Path) -> None:
+    """Errors: UsageError for a file that is not a page: the state, an image, a prompt."""
+    try:
+        with target.open("rb") as file:
+            is_page = file.read(64).lstrip()[:9].lower() in (b"", b"<!doctype")
+    except OSError:
+        return  # it is not there; or writing will tell
+    if not is_page:
+        raise UsageError(f"{target} is a file that is not a page, and is kept; name another with --html")
 
 
 def cell_of(item: Item, axes: Axes) -> tuple[int, ...] | None:

@@ -99,8 +99,8 @@ class BatchSpec:
         """The field that says where the prompts come from. Errors: UsageError for none, and for several."""
         said = [name for name in SOURCES if getattr(self, name) is not None]
         if len(said) != 1:
-            among = f"{' and '.join(map(flag_of, said))} are several" if said else "none is said"
-            raise UsageError(f"say one source of prompts, {', '.join(map(flag_of, SOURCES))}; {among}")
+            among = f"{' and '.join(map(flag_of, said))} are given" if said else "none given"
+            raise UsageError(f"choose one source of prompts, {', '.join(map(flag_of, SOURCES))}; {among}")
         return said[0]
 
     @property
@@ -256,7 +256,7 @@ def _renamed(vocabulary: Vocabulary, flag: str, said: Mapping[str, Any]) -> dict
     for name, value in said.items():
         meaning = _meaning(vocabulary, name, f"{flag} {name}")
         if meaning in renamed:
-            raise UsageError(f"{flag} {name}: {meaning} is said twice; say it once")
+            raise UsageError(f"{flag} {name}: {meaning} is given twice; give it once")
         renamed[meaning] = value
     return renamed
 

@@ -140,6 +140,9 @@ def _number(text: str) -> int | float | None:
 
 def _size(value: object) -> str:
     written = sides(clean(value, "size"))
+    for name, side in zip(("width", "height"), written, strict=True):
+        if side > _WHOLE[name][1]:
+            _whole(name, side)
     nearest = tuple(map(_nearest_side, written))
     if written != nearest:
         raise UsageError(f"both sides of a size are multiples of {SIDE_STEP}; {_size_text(nearest)} is the nearest")

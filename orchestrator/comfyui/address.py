@@ -49,6 +49,9 @@ def parse_address(text: str) -> Address:
     # A host with this name means a missing slash: http:/host
     if parts.scheme not in DEFAULT_PORTS or not host or host in DEFAULT_PORTS or re.search(r"[\s\x00-\x1f]", text):
         raise SettingsError("the server's address must be http:// or https:// and a host, like http://127.0.0.1:8188")
+    if port == 0 or "=" in host:
+        what = "port 0" if port == 0 else "a = in its host"
+        raise SettingsError(f"the server's address has {what}; write it like http://127.0.0.1:8188")
     if "@" in parts.path:
         raise SettingsError("the user or password in the server's address holds a / or #; write them as %2F and %23")
     if parts.query or parts.fragment:
@@ -127,9 +130,14 @@ class Secrets:
         return "".join(c if c.isprintable() else "?" for c in text)[:SNIPPET_CHARACTERS]
 
 
+def is_header_name(text: str) -> bool:
+    """Whether HTTP takes this as the name of a header."""
+    return bool(re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text))
+
+
 def checked_headers(headers: Mapping[str, str], address: Address) -> dict[str, str]:
     for name, value in headers.items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+        if not is_header_name(name):
             raise SettingsError("a header needs a name of letters, digits and dashes: --header 'Name: value'")
         if value != value.strip() or not re.fullmatch(r"[\x20-\x7e\xa0-\xff\t]*", value):
             raise SettingsError(f"the value of header {name} holds a line break or a character that HTTP cannot carry")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.common import confirmed, json_option, overrides, show, state_option
+from orchestrator.commands.common import NamedPath, confirmed, json_option, overrides, show, state_option
 from orchestrator.commands.help import Group
 from orchestrator.commands.status import status
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, located
 
 
 @click.group(cls=Group, short_help="List batches, and remove the files of old ones.")
@@ -41,9 +41,7 @@ def batches_show(ctx: click.Context, batch: str, state: Path, as_json: bool) -> 
 @click.option("--older-than", required=True, metavar="30d", help="Least time since the batch ended: 12h, 30d, 2w.")
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation with --older-than 0.")
-@click.option(
-    "--output", "output_dir", type=click.Path(path_type=Path), help="Directory of images whose items have no recipe."
-)
+@click.option("--output", "output_dir", type=NamedPath(), help="Directory of images whose items have no recipe.")
 @state_option
 @json_option
 def batches_clean(
@@ -55,7 +53,9 @@ def batches_clean(
     """
     from orchestrator.batches.cleaning import clean_batches, parse_duration
 
-    age, said = parse_duration(older_than), overrides(output_dir=output_dir)
+    with located("--older-than", UsageError):
+        age = parse_duration(older_than)
+    said = overrides(output_dir=output_dir)
     if not (age or dry_run or yes) and not confirmed(f"Remove the files of every batch of {state} that has ended?"):
         raise UsageError("nothing was changed")
     show(clean_batches(state, older_than=age, dry_run=dry_run, overrides=said), as_json)

@@ -11,7 +11,7 @@ import click
 
 from orchestrator.commands import terminal
 from orchestrator.commands.help import Options
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, located
 from orchestrator.formatting import one_line
 
 if TYPE_CHECKING:
@@ -69,9 +69,33 @@ def confirmed(question: str) -> bool:
     return click.confirm(question, err=True)
 
 
+class Between:
+    """A callback: the value of an option, refused outside `least` and `most`, as `nan` is."""
+
+    def __init__(self, least: float, most: int, unit: str = "") -> None:
+        self._least, self._most, self._unit = least, most, unit
+
+    def __call__(self, _ctx: click.Context, _param: click.Parameter, value: Any) -> Any:
+        if isinstance(value, int | float) and not self._least <= value <= self._most:
+            raise click.BadParameter(f"{value} is not from {self._least} to {self._most}{self._unit}")
+        return value
+
+
+class NamedPath(click.Path):
+    """A path that is not empty, as an unset variable of a shell leaves it: that would be the working directory."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("the path is empty; name one, or leave the option out", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 state_option = Options.SERVER.option(
     "--state",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     default=Path("re_render_state.json"),
     envvar="BURST_STATE",
     show_default=True,
@@ -86,7 +110,8 @@ def parse_headers(_ctx: click.Context, _param: click.Parameter, values: tuple[st
         return ()
     from orchestrator.settings import parse_header
 
-    return tuple(parse_header(text) for text in values)
+    with located("--header", UsageError):
+        return tuple(parse_header(text) for text in values)
 
 
 def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,9 +124,7 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
             Options.SERVER.option(
                 "--template", metavar="FILE|NAME", help="Workflow file in API format, or the name of a shipped one."
             ),
-            Options.FILES.option(
-                "--output", "output_dir", type=click.Path(path_type=Path), help="Directory for the images."
-            ),
+            Options.FILES.option("--output", "output_dir", type=NamedPath(), help="Directory for the images."),
             Options.SERVER.option(
                 "--bind",
                 "bindings",
@@ -143,6 +166,12 @@ def overrides(
         bindings={name: address for name, _, address in pairs},
         headers=dict(headers),
     )
+
+
+def refuse_file(output_dir: Path | None) -> None:
+    """Errors: UsageError where `--output` names a file."""
+    if output_dir is not None and output_dir.is_file():
+        raise UsageError(f"--output {output_dir}: a file stands there; name a directory")
 
 
 def size_or_auto(_ctx: click.Context, _param: click.Parameter, value: str) -> int | str:

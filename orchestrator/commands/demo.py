@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.common import json_option, show
+from orchestrator.commands.common import NamedPath, json_option, show
 
 
 @click.command(short_help="Watch a burst being killed and resumed.")
 @click.option(
     "--directory",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     help="Empty or new directory to work in (default: a temporary one, kept).",
 )
 @json_option

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.commands.common import json_option, overrides, size_or_auto, state_option, tool_options
+from orchestrator.commands.common import json_option, overrides, refuse_file, size_or_auto, state_option, tool_options
 from orchestrator.commands.help import Command, Options
 from orchestrator.commands.output import RunOutput, log_options
 from orchestrator.commands.signals import Signals
@@ -139,6 +139,9 @@ def generate(
 
     if queue_only and wait:
         raise UsageError("choose one: --queue-only or --wait")
+    if notify_secret is not None and not spec["notify"]:
+        raise UsageError("--notify-secret: give --notify too, the address to call")
+    refuse_file(output_dir)
     sized = parse_size(size) if size is not None else None
     entry = BatchSpec(**spec, size=sized, template=template, sets=parse_sets(sets), sweeps=parse_sweeps(sweeps))
     signals = Signals(as_json=as_json)

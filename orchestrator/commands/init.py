@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.common import json_option, overrides, show, state_option, tool_options
+from orchestrator.commands.common import NamedPath, json_option, overrides, show, state_option, tool_options
 from orchestrator.commands.help import Command
 from orchestrator.errors import UsageError
 
 
 @click.command(cls=Command, short_help="Start a job: each prompt file or image becomes an item.")
-@click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
+@click.argument("directories", nargs=-1, required=True, type=NamedPath(), metavar="DIR...")
 @state_option
 @tool_options
 @click.option("--images", is_flag=True, help="Make each image an item; it is uploaded and bound to `image`.")
@@ -44,7 +44,9 @@ def init(
     from orchestrator.init_state import init_state
 
     if masks is not None and not images:
-        raise UsageError("--masks: say it with --images")
+        raise UsageError("--masks: give --images too")
+    if "" in patterns:
+        raise UsageError("--pattern: it is empty; write one such as '*.md', or leave it out")
     given = overrides(**tools)
     report = init_state(
         state, directories, overrides=given, patterns=patterns, images=images, masks=masks, rescan=rescan

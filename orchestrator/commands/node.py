@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.common import json_option, show
+from orchestrator.commands.common import NamedPath, json_option, show
 from orchestrator.commands.help import Group
 
 comfyui_option = click.option(
     "--comfyui",
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     required=True,
     envvar="COMFYUI_DIR",
     metavar="DIR",

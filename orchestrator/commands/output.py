@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from orchestrator.commands.common import Report, has_left, print_error, print_json
+from orchestrator.commands.common import NamedPath, Report, has_left, print_error, print_json
 from orchestrator.commands.help import Options, notes
 from orchestrator.errors import BurstError, UsageError
 from orchestrator.formatting import one_line
@@ -28,9 +28,7 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @Options.OUTPUT.option("-q", "--quiet", is_flag=True, help="Print only warnings and the report.")
     @Options.OUTPUT.option("-v", "--verbose", is_flag=True, help="Log each submission, look-up and wait too.")
-    @Options.OUTPUT.option(
-        "--log-file", type=click.Path(path_type=Path), metavar="FILE", help="Append all lines to FILE."
-    )
+    @Options.OUTPUT.option("--log-file", type=NamedPath(), metavar="FILE", help="Append all lines to FILE.")
     @functools.wraps(command)
     def with_output(*, quiet: bool, verbose: bool, log_file: Path | None, as_json: bool, **options: Any) -> Any:
         with RunOutput(as_json=as_json, quiet=quiet, verbose=verbose, log_file=log_file) as output:

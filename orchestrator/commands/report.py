@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.common import json_option, overrides, show, state_option
+from orchestrator.commands.common import NamedPath, json_option, overrides, show, state_option
 
 
 @click.command("report", short_help="Write an HTML page with the images of a batch.")
@@ -20,9 +20,7 @@ from orchestrator.commands.common import json_option, overrides, show, state_opt
     help="File to write (default: report_BATCH.html next to the state).",
 )
 @click.option("--embed", is_flag=True, help="Put the images into the page, large ones as smaller copies.")
-@click.option(
-    "--output", "output_dir", type=click.Path(path_type=Path), help="Directory of images whose items have no recipe."
-)
+@click.option("--output", "output_dir", type=NamedPath(), help="Directory of images whose items have no recipe.")
 @state_option
 @json_option
 def report(batch: str, target: str | None, embed: bool, output_dir: Path | None, state: Path, as_json: bool) -> None:

@@ -9,9 +9,11 @@ from typing import Any, Literal
 import click
 
 from orchestrator.commands.common import (
+    Between,
     json_option,
     overrides,
     print_error,
+    refuse_file,
     show,
     size_or_auto,
     state_option,
@@ -22,6 +24,14 @@ from orchestrator.commands.output import RunOutput, log_options
 from orchestrator.commands.signals import Signals
 from orchestrator.errors import UsageError
 
+LARGEST_COUNT = LONGEST_SECONDS = 1_000_000_000
+"""As `orchestrator.cycle.request`, which `--help` would take long to import."""
+
+
+def _items_or_auto(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
+    number: int | str = Between(1, LARGEST_COUNT)(ctx, param, size_or_auto(ctx, param, value))
+    return number
+
 
 @click.command(cls=Command, short_help="Run one burst of N items.")
 @Options.RUN.option(
@@ -30,14 +40,17 @@ from orchestrator.errors import UsageError
     "size",
     default="15",
     show_default=True,
-    callback=size_or_auto,
+    callback=_items_or_auto,
     metavar="N|auto",
     help="Items per burst; auto: fewer after a run that was killed.",
 )
-@click.option("--size", "former_size", cls=OldName, new="--items", default="15", callback=size_or_auto)
+@click.option("--size", "former_size", cls=OldName, new="--items", default="15", callback=_items_or_auto)
 @Options.RUN.option("--until-done", is_flag=True, help="Run burst after burst until no item remains.")
 @Options.RUN.option(
-    "--max-seconds", type=float, help="Stop after this time (0: no limit); the next run collects what is submitted."
+    "--max-seconds",
+    type=float,
+    callback=Between(0, LONGEST_SECONDS, " seconds"),
+    help="Stop after this time (0: no limit); the next run collects what is submitted.",
 )
 @Options.RUN.option(
     "--on-error",
@@ -46,13 +59,34 @@ from orchestrator.errors import UsageError
     show_default=True,
     help="After a failed item, stop or continue. (`burst generate` stops by default.)",
 )
-@Options.RUN.option("--max-attempts", default=3, show_default=True, help="Attempts before an item fails.")
 @Options.RUN.option(
-    "--ahead", default=0, show_default=True, metavar="K", help="Keep K more prompts in the server's queue."
+    "--max-attempts",
+    default=3,
+    show_default=True,
+    callback=Between(1, LARGEST_COUNT),
+    help="Attempts before an item fails.",
 )
-@Options.RUN.option("--poll-interval", default=5.0, show_default=True, help="Longest pause between polls, in seconds.")
 @Options.RUN.option(
-    "--wait-lock", default=0.0, metavar="SECONDS", help="Wait up to SECONDS for another run on this state to end."
+    "--ahead",
+    default=0,
+    show_default=True,
+    metavar="K",
+    callback=Between(0, LARGEST_COUNT),
+    help="Keep K more prompts in the server's queue.",
+)
+@Options.RUN.option(
+    "--poll-interval",
+    default=5.0,
+    show_default=True,
+    callback=Between(0.001, LONGEST_SECONDS, " seconds"),
+    help="Longest pause between polls, in seconds.",
+)
+@Options.RUN.option(
+    "--wait-lock",
+    default=0.0,
+    metavar="SECONDS",
+    callback=Between(0, LONGEST_SECONDS, " seconds"),
+    help="Wait up to SECONDS for another run on this state to end.",
 )
 @Options.RUN.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
 @state_option
@@ -87,6 +121,9 @@ def run(
     """Run one burst: recover, submit N, watch, download, checkpoint, report, exit."""
     from orchestrator.cycle.request import Request
 
+    refuse_file(tools["output_dir"])
+    if tools["template"] is not None:
+        _refuse_no_template(tools["template"])
     request = Request(
         state=state,
         size=size,
@@ -120,6 +157,13 @@ def run(
     if as_json and report.reason is not None:
         print_error(report.reason)
     sys.exit(report.exit_code)
+
+
+def _refuse_no_template(name: str) -> None:
+    """Also where every item has a workflow of its own, so that nothing else would read it. Errors: TemplateError."""
+    from templates import load_workflow
+
+    load_workflow(name)
 
 
 def _pair(flag: str, text: str | None) -> tuple[str, str] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.common import json_option, print_json
+from orchestrator.commands.common import NamedPath, json_option, print_json
 from orchestrator.errors import UsageError
 
 SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
@@ -64,7 +64,7 @@ def sandbox_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.IntRange(0, 65535),
     help="Port to listen on; 0 picks a free one.",
 )
-@click.option("--directory", type=click.Path(path_type=Path), help="Directory for its files (default: temporary).")
+@click.option("--directory", type=NamedPath(), help="Directory for its files (default: temporary).")
 @sandbox_options
 @json_option
 def sandbox(host: str, port: int, directory: Path | None, as_json: bool, **settings: Any) -> None:
@@ -81,10 +81,11 @@ def sandbox(host: str, port: int, directory: Path | None, as_json: bool, **setti
             click.echo(f"Sandbox, drawing placeholders: {url}\nCtrl-C ends it. Try: burst init DIR --server {url}")
         sys.stdout.flush()
 
-    said = {name: value for name, value in settings.items() if value not in (None, False, ())}
+    said = {name: value for name, value in settings.items() if not (value is None or value is False or value == ())}
     try:
         serve(SandboxSettings(**said), host=host, port=port, directory=directory, announce=announce)
     except OSError as error:
         if error.filename is not None:  # about the directory
             raise
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}; try --port 0") from error
+        advice = "try --port 0" if port else "choose an address of this machine with --host"
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}; {advice}") from error

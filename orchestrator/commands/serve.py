@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.common import json_option, overrides, print_json, tool_options
+from orchestrator.commands.common import NamedPath, json_option, overrides, print_json, tool_options
 from orchestrator.commands.help import Command
 from orchestrator.errors import UsageError
 
@@ -19,7 +19,7 @@ from orchestrator.errors import UsageError
     "--state",
     "states",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=NamedPath(),
     envvar="BURST_STATE",
     help="State file; new batches go to the first. Repeatable (default: re_render_state.json, or BURST_STATE).",
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.common import json_option, overrides, show, state_option, tool_options
+from orchestrator.commands.common import json_option, overrides, refuse_file, show, state_option, tool_options
 from orchestrator.commands.help import Command
 
 
@@ -28,4 +28,5 @@ def update(
     """
     from orchestrator.update import update_items
 
+    refuse_file(tools["output_dir"])
     show(update_items(state, names, overrides=overrides(**tools), made_with=made_with, dry_run=dry_run), as_json)

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.common import json_option, overrides, show, state_option
+from orchestrator.commands.common import NamedPath, json_option, overrides, show, state_option
 
 
 @click.command(short_help="Check output files against their recorded size and hash.")
 @state_option
-@click.option(
-    "--output", "output_dir", type=click.Path(path_type=Path), help="Directory of images whose items have no recipe."
-)
+@click.option("--output", "output_dir", type=NamedPath(), help="Directory of images whose items have no recipe.")
 @click.option("--repair", is_flag=True, help="Make items pending again whose files are missing, cut or changed.")
 @click.option("--quick", is_flag=True, help="Compare sizes only.")
 @json_option

@@ -13,6 +13,10 @@ from orchestrator.errors import UsageError
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings
 from state.burst_record import BurstRecord
 
+LARGEST_COUNT = 1_000_000_000
+LONGEST_SECONDS = 1_000_000_000
+"""30 years: what a clock can wait for."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -41,18 +45,19 @@ class Request:
     overrides: Overrides = field(default_factory=Overrides)
 
     def checked(self) -> Request:
-        """Errors: UsageError that names the flag."""
-        for name, value, least in (
-            ("size", 1 if self.size == "auto" else self.size, 1),
-            ("ahead", self.ahead, 0),
-            ("max-attempts", self.max_attempts, 1),
+        """Errors: UsageError that names the argument."""
+        for name, value, least, most in (
+            ("size", 1 if self.size == "auto" else self.size, 1, LARGEST_COUNT),
+            ("ahead", self.ahead, 0, LARGEST_COUNT),
+            ("max_attempts", self.max_attempts, 1, LARGEST_COUNT),
+            ("max_seconds", self.max_seconds or 0.0, 0, LONGEST_SECONDS),
+            ("wait_lock_seconds", self.wait_lock_seconds, 0, LONGEST_SECONDS),
+            ("poll_seconds", self.poll_seconds, 0, LONGEST_SECONDS),
         ):
-            if value < least:
-                raise UsageError(f"--{name}: {value} is too small; the minimum is {least}")
-        if self.max_seconds is not None and self.max_seconds < 0:
-            raise UsageError(f"--max-seconds: {self.max_seconds} must not be negative; 0 means no limit")
-        if self.poll_seconds <= 0:
-            raise UsageError(f"--poll-interval: {self.poll_seconds} must be more than 0 seconds")
+            if not least <= value <= most:  # as NaN is
+                raise UsageError(f"{name}: {value} is not from {least} to {most}")
+        if self.poll_seconds == 0:
+            raise UsageError("poll_seconds: 0 would poll without a pause; give more")
         return self
 
     def options(self, settings: Settings) -> Options:

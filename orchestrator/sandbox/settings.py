@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,9 +97,9 @@ def _check(name: str, value: object, default: object) -> None:
     elif name.endswith("_rate"):
         fits = 0.0 <= value <= 1.0
     elif isinstance(default, int):
-        fits = isinstance(value, int) and (value >= 0 or name == "random_seed")
+        fits = isinstance(value, int) and (value >= (name == "history_limit") or name == "random_seed")
     else:
-        fits = value >= 0.0
+        fits = 0.0 <= value < math.inf
     if not fits:
         wanted = "a share from 0 to 1" if name.endswith("_rate") else f"a value like {default!r}"
-        raise SettingsError(f"sandbox setting {name}: {value!r} does not fit, {wanted} is wanted")
+        raise SettingsError(f"sandbox setting {name}: {value!r} does not fit; write {wanted}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -15,7 +16,7 @@ from urllib.parse import quote
 import uvicorn
 
 from orchestrator.errors import UsageError, located
-from orchestrator.settings import HEADERS_VARIABLE, Overrides
+from orchestrator.settings import HEADERS_VARIABLE, Overrides, load_settings
 from orchestrator.web.app import create_app
 from orchestrator.web.security import LOOPBACK
 from orchestrator.web.states import WatchedStates
@@ -43,8 +44,10 @@ class Serving:
 def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
     """Listen until SIGTERM, SIGINT or SIGHUP; `announce` is called with the address to open, once it answers.
 
-    Errors: UsageError where it cannot listen there.
+    Errors: UsageError where it cannot listen there; SettingsError for a server that is not one.
     """
+    if serving.overrides.servers:
+        load_settings(serving.states[0], serving.overrides)
     listening = _listen(serving.host, serving.port)
     port = listening.getsockname()[1]
     token = serving.token or (None if serving.is_local else secrets.token_urlsafe(24))
@@ -106,11 +109,15 @@ class _Server(uvicorn.Server):
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    with located(f"cannot listen on {host}:{port}", OSError, into=UsageError, advice="try --port 0"):
+    advice = "try --port 0" if port else "choose an address of this machine with --host"
+    with located(f"cannot listen on {host}:{port}", OSError, into=UsageError, advice=advice):
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
+        with contextlib.ExitStack() as closed:
+            closed.enter_context(listening)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            closed.pop_all()
         return listening
 
 

@@ -102,9 +102,9 @@ def test_what_does_not_fit_is_refused_by_its_flag(said: dict[str, Any], message:
 
 
 def test_one_source_is_said() -> None:
-    with pytest.raises(UsageError, match=r"say one source of prompts, --prompt, .*--from; none is said"):
+    with pytest.raises(UsageError, match=r"choose one source of prompts, --prompt, .*--from; none given"):
         BatchSpec().checked()
-    with pytest.raises(UsageError, match="--prompt and --csv are several"):
+    with pytest.raises(UsageError, match="--prompt and --csv are given"):
         asked(csv="x.csv").checked()
     assert [BatchSpec(**{source: "x"}).checked().source for source in SOURCES] == list(SOURCES)
 
@@ -191,9 +191,9 @@ def test_an_address_of_one_input_is_no_name_that_sets_several() -> None:
         (
             "txt2img-sd15",
             {"sets": {"3.cfg": 5, "class=KSampler.cfg": 6}},
-            "--set class=KSampler.cfg: cfg is said",
+            "--set class=KSampler.cfg: cfg is given",
         ),
-        ("txt2img-sd15", {"sets": {"3.denoise": 1, "title=Sampler.denoise": 1}}, "3.denoise is said twice"),
+        ("txt2img-sd15", {"sets": {"3.denoise": 1, "title=Sampler.denoise": 1}}, "3.denoise is given twice"),
         ("txt2img-sd15", {"steps": 20, "sets": {"3.steps": 30}}, "--steps and --set steps both say steps"),
         ("txt2img-sd15", {"sweeps": {"3.seed": (1, 2)}, "count": 2}, "--sweep seed says every seed"),
     ],
@@ -278,9 +278,9 @@ def test_no_sweep(text: str) -> None:
 def test_a_name_is_said_once() -> None:
     assert parse_sets(["3.a=1", "4.a=1"]) == {"3.a": 1, "4.a": 1}
     assert parse_sweeps(["cfg=5,7", "steps=10"]) == {"cfg": (5, 7), "steps": (10,)}
-    with pytest.raises(UsageError, match="--set cfg is said twice"):
+    with pytest.raises(UsageError, match="--set cfg is given twice"):
         parse_sets(["cfg=1", "cfg_scale=2"])
-    with pytest.raises(UsageError, match="--sweep cfg is said twice"):
+    with pytest.raises(UsageError, match="--sweep cfg is given twice"):
         parse_sweeps(["cfg=1", "cfg=2"])
 
 

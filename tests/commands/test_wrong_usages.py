@@ -1,0 +1,482 @@
+"""Wrong usages of every command: one message that names the place and what to do, the right code, nothing written.
+
+A new option or command adds its rows to `ROWS`.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from support.projects import ROOT
+
+from burst import cli
+
+SECRET = "hunter2secret"
+NOBODY = "http://127.0.0.1:1"
+"""Refuses at once."""
+
+ROWS: dict[str, list[tuple[str, ...]]] = {
+    "commands": [
+        ("frobnicate", "frobnicate", "there are"),
+        ("statsu", "did you mean 'status'?"),
+        ("batches lst", "did you mean 'list'?"),
+        ("template chek", "did you mean 'check'?"),
+        ("node instal", "did you mean 'install'"),
+        ("--frobnicate", "--frobnicate"),
+    ],
+    "run": [
+        ("run --frobnicate", "--frobnicate"),
+        ("run extra", "extra"),
+        ("run --items", "--items", "requires an argument"),
+        ("run --items 0", "--items", "0 is not from 1"),
+        ("run --items -1", "--items", "-1 is not from 1"),
+        ("run --items ten", "--items", "'ten'", "auto"),
+        ("run --items nan", "--items", "'nan'"),
+        ("run --items 1.5", "--items", "'1.5'"),
+        ("run --items ''", "--items"),
+        ("run --items 99999999999999999999999", "--items", "to 1000000000"),
+        ("run --size 0", "--size", "0 is not from 1"),
+        ("run --size 3 --items 4", "--size", "old name of --items"),
+        ("run --max-seconds -1", "--max-seconds", "-1.0 is not from 0"),
+        ("run --max-seconds nan", "--max-seconds", "nan"),
+        ("run --max-seconds inf", "--max-seconds", "inf"),
+        ("run --max-seconds 1e300", "--max-seconds", "to 1000000000 seconds"),
+        ("run --max-seconds ten", "--max-seconds", "'ten'"),
+        ("run --on-error explode", "--on-error", "'explode'", "'stop', 'continue'"),
+        ("run --max-attempts 0", "--max-attempts", "0 is not from 1"),
+        ("run --max-attempts -3", "--max-attempts", "-3 is not from 1"),
+        ("run --max-attempts x", "--max-attempts", "'x'"),
+        ("run --max-attempts 99999999999", "--max-attempts", "to 1000000000"),
+        ("run --ahead -1", "--ahead", "-1 is not from 0"),
+        ("run --ahead x", "--ahead", "'x'"),
+        ("run --ahead 99999999999", "--ahead", "to 1000000000"),
+        ("run --poll-interval 0", "--poll-interval", "is not from 0.001"),
+        ("run --poll-interval -1", "--poll-interval", "-1.0"),
+        ("run --poll-interval nan", "--poll-interval", "nan"),
+        ("run --poll-interval inf", "--poll-interval", "inf"),
+        ("run --poll-interval 1e300", "--poll-interval", "1e+300"),
+        ("run --poll-interval x", "--poll-interval", "'x'"),
+        ("run --wait-lock -1", "--wait-lock", "-1.0"),
+        ("run --wait-lock nan", "--wait-lock", "nan"),
+        ("run --wait-lock inf", "--wait-lock", "inf"),
+        ("run --wait-lock x", "--wait-lock", "'x'"),
+        ("run -q -v", "choose one", "--quiet", "--verbose"),
+        ("run --template no-such", "no-such", "No such file", "txt2img-sd15"),
+        ("run --template dir", "dir", "Is a directory"),
+        ("run --template editor.json", "editor.json", "Export (API)"),
+        ("run --bind prompt", "--bind prompt", "NAME=ADDRESS"),
+        ("run --bind =6.text", "--bind =6.text", "NAME=ADDRESS"),
+        ("run --bind promt=6.text", "--bind promt", "did you mean 'prompt'?"),
+        ("run --output plain.txt", "--output plain.txt", "name a directory"),
+        ("run --output ''", "--output", "path is empty"),
+        ("run --log-file dir", "--log-file dir", "a directory stands where a file should be"),
+        ("run --log-file nowhere/x.log", "--log-file nowhere/x.log", "No such file or directory"),
+    ],
+    "servers": [
+        ("run --server ''", "--server", "no address", NOBODY.replace(":1", ":8188")),
+        ("run --server htp://127.0.0.1:1", "--server", "must be http:// or https://"),
+        ("run --server http//127.0.0.1:1", "--server", "must be http:// or https://"),
+        ("run --server http:/127.0.0.1:1", "--server", "must be http:// or https://"),
+        ("run --server http://", "--server", "must be http:// or https://"),
+        ("run --server http://127.0.0.1:abc", "--server", "cannot be read"),
+        ("run --server http://127.0.0.1:99999", "--server", "cannot be read"),
+        ("run --server 127.0.0.1:0", "--server", "port 0", "http://127.0.0.1:8188"),
+        ("run --server 'http://127.0.0.1 :1'", "--server", "address 2 of 2"),
+        ("run --server ftp://127.0.0.1", "--server", "must be http:// or https://"),
+        ("run --server file:///etc/passwd", "--server", "must be http:// or https://"),
+        ("run --server 'http://[::1'", "--server", "cannot be read"),
+        ("run --server a=b=c", "--server", "a = in its host"),
+        ("run --server =http://127.0.0.1:1", "--server", "no name before =", "NAME=URL"),
+        ("run --server gpu1=", "--server", "must be http:// or https://"),
+        ("run --server 'http://127.0.0.1:1?x=1'", "--server", "leave out what follows ? or #"),
+        ("run --server a=127.0.0.1:1 --server a=127.0.0.1:2", "a is both", "another name"),
+        (f"run --server http://user:{SECRET}@127.0.0.1:abc", "--server", "cannot be read"),
+        ("run --server-moved gpu1", "--server-moved", "OLD=NEW"),
+        ("run --server-moved =", "--server-moved", "OLD=NEW"),
+        ("run --server-moved gpu1=", "--server-moved", "OLD=NEW"),
+        ("run --server-moved gpu7=http://127.0.0.1:2", "--server-moved", "nothing is known of gpu7"),
+        (f"run --server-moved {NOBODY}=ftp://x", "--server-moved", "must be http:// or https://"),
+        ("run --abandon-server http://127.0.0.1:2", "--abandon-server", "it knows", NOBODY),
+        ("run --abandon-server gpu1", "--abandon-server", "it knows", NOBODY),
+        ("run --abandon-server ''", "--abandon-server", "it knows", NOBODY),
+        (f"run --header {SECRET}", "--header", "'Name: value'"),
+        (f"run --header ': {SECRET}'", "--header", "'Name: value'"),
+        (f"run --header 'Bad Name: {SECRET}'", "--header", "letters, digits and dashes"),
+        (f"run --header X-Key: {SECRET}", "--header", "'Name: value'"),
+        ("run --header 'X-Key: env:'", "--header", "no variable after env:"),
+        (f"generate --prompt x --header {SECRET}", "--header", "'Name: value'"),
+        (f"init prompts --header {SECRET}", "--header", "'Name: value'"),
+        (f"cancel --all --header {SECRET}", "--header", "'Name: value'"),
+        (f"doctor --header {SECRET}", "--header", "'Name: value'"),
+        ("init prompts --server htp://x", "--server", "must be http:// or https://"),
+        ("update --server htp://x", "--server", "must be http:// or https://"),
+        ("cancel --all --server htp://x", "--server", "must be http:// or https://"),
+        ("generate --prompt x --server htp://x:8188", "--server", "must be http:// or https://"),
+        ("template check smoke --server htp://x", "--server", "must be http:// or https://"),
+    ],
+    "generate: where prompts come from": [
+        ("generate", "choose one source of prompts", "--prompts-file", "none given"),
+        ("generate --prompt x --prompt-file plain.txt", "choose one", "--prompt and --prompt-file are given"),
+        ("generate --prompt x --from list.json", "choose one", "--prompt and --from are given"),
+        ("generate prompt", "unexpected extra argument (prompt)"),
+        ("generate --prompt ''", "--prompt", "empty"),
+        ("generate --prompt-file none.txt", "--prompt-file none.txt", "No such file"),
+        ("generate --prompt-file dir", "--prompt-file dir", "Is a directory"),
+        ("generate --prompt-file empty.txt", "empty.txt", "no prompt"),
+        ("generate --prompts-file empty.txt", "empty.txt", "no prompt"),
+        ("generate --csv none.csv", "--csv none.csv", "No such file"),
+        ("generate --csv dir", "--csv dir", "Is a directory"),
+        ("generate --csv no_prompt.csv", "no_prompt.csv line 1", "`prompt`", "'seed'"),
+        ("generate --csv bad_seed.csv", "bad_seed.csv line 2", "column 'seed'", "'abc'"),
+        ("generate --csv bad_column.csv", "bad_column.csv line 1", "column 'stesp'", "'steps'"),
+        ("generate --jsonl none.jsonl", "--jsonl none.jsonl", "No such file"),
+        ("generate --jsonl bad.jsonl", "bad.jsonl line 2", "JSON"),
+        ("generate --jsonl bad_key.jsonl", "bad_key.jsonl line 2", "'prmpt'"),
+        ("generate --from none.png", "--from none.png", "No such file"),
+        ("generate --from plain.txt", "plain.txt", "sidecar", "PNG"),
+    ],
+    "generate: values": [
+        ("generate --prompt x --count 0", "--count 0", "1 to 999"),
+        ("generate --prompt x --count 1000", "--count 1000", "1 to 999"),
+        ("generate --prompt x --count -1", "--count -1", "1 to 999"),
+        ("generate --prompt x --count two", "--count", "'two'"),
+        ("generate --prompt x --seed -1", "--seed", "0 to 18446744073709551615", "-1"),
+        ("generate --prompt x --seed 99999999999999999999", "--seed", "0 to 18446744073709551615"),
+        ("generate --prompt x --seed abc", "--seed", "'abc'"),
+        ("generate --prompt x --seed 1.5", "--seed", "'1.5'"),
+        ("generate --prompt x --seed 18446744073709551615 --count 2", "--seed", "18446744073709551615"),
+        ("generate --prompt x --seed 1 --seed-mode random", "--seed-mode random", "leave --seed out"),
+        ("generate --prompt x --seed-mode odd", "--seed-mode", "'odd'", "'increment'"),
+        ("generate --prompt x --sweep steps", "--sweep steps", "NAME=VALUE"),
+        ("generate --prompt x --sweep steps=", "--sweep steps=", "empty"),
+        ("generate --prompt x --sweep steps=1,,2", "--sweep steps=1,,2", "comma"),
+        ("generate --prompt x --sweep =1,2", "--sweep =1,2", "NAME=VALUE"),
+        ("generate --prompt x --sweep stesp=1,2", "--sweep stesp", "did you mean 'steps'"),
+        ("generate --prompt x --sweep steps=1,two", "--sweep steps=1,two", "whole number", "'two'"),
+        ("generate --prompt x --sweep steps=1,1", "--sweep steps", "twice"),
+        ("generate --prompt x --sweep steps=1,2 --sweep steps=3", "--sweep steps", "given twice"),
+        ("generate --prompt x --sweep steps=1,2 --steps 4", "--steps and --sweep steps"),
+        ("generate --prompt x --sweep seed=1,2 --count 2", "--sweep seed", "leave out --count"),
+        ("generate --prompt x --lora ''", "--lora", "empty"),
+        ("generate --prompt x --lora :1", "--lora", "':1'", "NAME:STRENGTH"),
+        ("generate --prompt x --lora a:101", "--lora", "lora_strength", "-100 to 100"),
+        ("generate --prompt x --lora a --template smoke", "'a'", "no sampler", "template smoke"),
+        ("generate --prompt x --steps 0", "--steps", "from 1 to 10000"),
+        ("generate --prompt x --steps -5", "--steps", "from 1 to 10000"),
+        ("generate --prompt x --steps many", "--steps", "'many'"),
+        ("generate --prompt x --steps 1000000000", "--steps", "from 1 to 10000"),
+        ("generate --prompt x --cfg nan", "cfg is a number", "nan"),
+        ("generate --prompt x --cfg inf", "cfg is a number", "inf"),
+        ("generate --prompt x --cfg -1", "cfg is from 0 to 100", "-1.0"),
+        ("generate --prompt x --cfg 1e300", "cfg is from 0 to 100"),
+        ("generate --prompt x --cfg high", "--cfg", "'high'"),
+        ("generate --prompt x --sampler ''", "--sampler", "empty"),
+        ("generate --prompt x --model ''", "--model", "empty"),
+        ("generate --prompt x --size 512", "--size 512", "1024x768"),
+        ("generate --prompt x --size axb", "--size axb", "1024x768"),
+        ("generate --prompt x --size 512x", "--size 512x", "1024x768"),
+        ("generate --prompt x --size -512x512", "--size -512x512", "1024x768"),
+        ("generate --prompt x --size 0x512", "--size 0x512", "8x512 is the nearest"),
+        ("generate --prompt x --size 513x512", "--size 513x512", "512x512 is the nearest"),
+        ("generate --prompt x --size 99999999x512", "--size 99999999x512", "from 8 to 16384"),
+        ("generate --prompt x --batch-size 0", "--batch-size", "from 1 to 4096"),
+        ("generate --prompt x --batch-size -1", "--batch-size", "from 1 to 4096"),
+        ("generate --prompt x --batch-size lots", "--batch-size", "'lots'", "auto"),
+        ("generate --prompt x --batch-size 99999999", "--batch-size", "from 1 to 4096"),
+        ("generate --prompt x --negative y --template smoke", "--negative", "no binding 'negative'", "--bind"),
+        ("generate --prompt x --set 6", "--set 6", "NODE.INPUT=VALUE"),
+        ("generate --prompt x --set =1", "--set =1", "NODE.INPUT=VALUE"),
+        ("generate --prompt x --set 999.text=1", "--set 999.text", "matches no node", "available"),
+        ("generate --prompt x --set 6.txet=1", "--set 6.txet", "did you mean 'text'?"),
+        ("generate --prompt x --set seed=1", "--set seed", "--seed"),
+    ],
+    "generate: the batch": [
+        ("generate --prompt x --profile qualty", "--profile qualty", "did you mean 'quality'?"),
+        ("generate --prompt x --name ''", "--name", "begins with a letter"),
+        ("generate --prompt x --name a/b", "--name 'a/b'", "begins with a letter"),
+        ("generate --prompt x --name knights", "--name knights", "another request", "burst status knights"),
+        ("generate --prompt x --priority top", "--priority", "'top'", "'urgent'"),
+        ("generate --prompt x --notify nowhere", "--notify", "https://example.org/hook"),
+        ("generate --prompt x --notify ''", "--notify", "https://example.org/hook"),
+        (f"generate --prompt x --notify ftp://x/{SECRET}", "--notify", "https://example.org/hook"),
+        ("generate --prompt x --notify-secret KEY", "--notify-secret", "--notify too"),
+        ("generate --prompt x --queue-only --wait", "choose one", "--queue-only", "--wait"),
+        ("generate --prompt x --on-error never", "--on-error", "'never'"),
+        ("generate --prompt x --layout round", "--layout", "'round'", "'gallery'"),
+        ("generate --prompt x --stem a/b", "--stem", "holds a /"),
+        ("generate --prompt x --stem ''", "--stem", "empty"),
+        ("generate --prompt x --output plain.txt", "--output plain.txt", "name a directory"),
+        ("generate --prompt x --template no-such", "no-such", "No such file", "txt2img-sd15"),
+        ("generate --prompt x --template editor.json", "editor.json", "Export (API)"),
+        ("generate --prompt x --template plain.txt", "plain.txt", "line 1", "API format"),
+        ("generate --prompt x -q -v", "choose one", "--quiet", "--verbose"),
+    ],
+    "init": [
+        ("init", "Missing argument 'DIR...'"),
+        ("init none", "none", "not there"),
+        ("init plain.txt", "plain.txt", "a file, not a directory"),
+        ("init emptydir", "emptydir", "no file matches *.txt", "--pattern"),
+        ("init ''", "DIR", "path is empty"),
+        ("init prompts --pattern '*.md'", "no file matches *.md", "--pattern"),
+        ("init prompts --pattern ''", "--pattern", "empty"),
+        ("init prompts --masks '{stem}_mask.png'", "--masks", "--images"),
+        ("init prompts --images --masks mask.png", "--masks 'mask.png'", "{stem}"),
+        ("init prompts --images", "no binding 'image'", "--bind image=NODE.INPUT"),
+        ("init prompts --template no-such", "no-such", "No such file", "txt2img-sd15"),
+        ("init prompts --template editor.json", "editor.json", "Export (API)"),
+        ("init prompts --bind prompt", "--bind prompt", "NAME=ADDRESS"),
+        ("init prompts --bind promt=1.text", "--bind promt", "did you mean 'prompt'?"),
+        ("init prompts --rescn", "--rescn", "--rescan"),
+    ],
+    "items and batches by name": [
+        ("update", "name what to change", "--template"),
+        ("update nothere --template smoke", "'nothere'", "no item and no batch"),
+        ("update knigts --template smoke", "'knigts'", "knights"),
+        ("update --template no-such", "no-such", "No such file"),
+        ("update --made-with no-such --template smoke", "--made-with no-such", "there are: smoke"),
+        ("update --bind promt=6.text", "--bind promt", "did you mean 'prompt'?"),
+        ("update --output plain.txt", "--output plain.txt", "name a directory"),
+        ("retry nothere", "no item 'nothere'", "burst status"),
+        ("retry prompts/EP01/aa.txt", "no item 'prompts/EP01/aa.txt'", "prompts/EP01/a.txt"),
+        ("cancel", "name the items or batches", "--all"),
+        ("cancel nothere", "'nothere'", "no item and no batch", "burst batches list"),
+        ("cancel knigts", "'knigts'", "knights"),
+        ("cancel prompts/EP01/aa.txt", "'prompts/EP01/aa.txt'", "prompts/EP01/a.txt"),
+        ("cancel --all knights", "name the items or batches", "--all"),
+        ("cancel --all --all-queued", "name the items or batches", "--all-queued"),
+        ("status nothere", "no batch 'nothere'", "knights"),
+        ("status knigts", "did you mean 'knights'?"),
+        ("status --check knigts", "did you mean 'knights'?"),
+        ("status knights extra", "extra"),
+        ("batches show knigts", "did you mean 'knights'?"),
+        ("batches list extra", "extra"),
+        ("report", "Missing argument 'BATCH'"),
+        ("report knigts", "did you mean 'knights'?"),
+        ("report knights --html dir", "dir", "a directory", "--html"),
+        ("report knights --html nowhere/x.html", "nowhere/x.html", "--html"),
+        ("report knights --html re_render_state.json", "re_render_state.json", "not a page", "--html"),
+        ("report knights --html prompts/EP01/a.txt", "a.txt", "not a page", "--html"),
+        ("batches clean", "--older-than"),
+        ("batches clean --older-than", "--older-than", "requires an argument"),
+        ("batches clean --older-than week", "--older-than", "'week'", "30d"),
+        ("batches clean --older-than -1d", "--older-than", "'-1d'", "30d"),
+        ("batches clean --older-than 7 --yes", "--older-than", "'7'", "30d"),
+        ("batches clean --older-than '' --yes", "--older-than", "30d"),
+        ("batches clean --older-than nand --yes", "--older-than", "'nand'", "30d"),
+        ("batches clean --older-than 99999999999d --yes", "--older-than", "30d"),
+        ("batches clean --older-than 0h", "no terminal", "--yes"),
+        ("reset", "no terminal", "--yes"),
+        ("reset extra", "extra"),
+        ("verify extra", "extra"),
+        ("verify --repiar", "--repiar", "--repair"),
+        ("log extra", "extra"),
+        ("log --since yesterday", "--since yesterday", "1d"),
+        ("log --since ''", "--since", "1d"),
+        ("log --since -1h", "--since -1h", "1d"),
+        ("log --since 5", "--since 5", "1d"),
+        ("log --since 2026-13-45", "--since 2026-13-45", "2026-11-30"),
+        ("log --since 99999999999999d", "--since 99999999999999d", "30d"),
+        ("log --since 900000d", "--since 900000d"),
+    ],
+    "states": [
+        *(
+            (f"{command} --state {state}", state, *words)
+            for command in ("run", "status", "log", "retry", "cancel --all", "verify", "reset --yes", "report x")
+            for state, words in {
+                "none.json": ("no state here", "burst init"),
+                "dir": ("a directory, not a state file",),
+                "not.json": ("not JSON at line 1, column 1", "Nothing was changed"),
+                "empty.json": ("empty", "Nothing was changed"),
+            }.items()
+        ),
+        ("init prompts --state dir", "dir", "a directory, not a state file"),
+        ("init prompts --state not.json", "not.json", "not JSON"),
+        ("init prompts --state newer.json", "newer.burst/settings.toml", "version 99", "knows version"),
+        ("update --template smoke --state none.json", "none.json", "no state here"),
+        ("generate --prompt x --template smoke --queue-only --state empty.json", "empty.json", "empty"),
+        ("generate --prompt x --template smoke --queue-only --state list.json", "list.json", "found a list"),
+        ("run --state list.json", "list.json", "found a list"),
+        ("run --state newer.json", "newer.burst/settings.toml", "version 99", "knows version"),
+        ("run --state wrong_type.json", "wrong_type.burst/settings.toml", "template", "a name or a path"),
+        ("run --state no_toml.json", "no_toml.burst/settings.toml", "line 1"),
+        ("run --state ''", "--state", "path is empty"),
+        ("run --state plain.txt/x.json", "plain.txt/x.json", "no state here"),
+    ],
+    "workflows and nodes": [
+        ("template check none.json", "none.json", "No such file", "txt2img-sd15"),
+        ("template check dir", "dir", "Is a directory"),
+        ("template check editor.json", "editor.json", "Export (API)"),
+        ("template check not.json", "not.json", "not JSON at line 1"),
+        ("template check list.json", "list.json", "expected an object of nodes"),
+        ("template check empty.json", "empty.json", "not JSON"),
+        ("template check re_render_state.json", "re_render_state.json", "class_type", "API format"),
+        ("template check smoke --bind prompt", "--bind prompt", "NAME=ADDRESS"),
+        ("template check smoke --bind promt=1.x", "--bind promt", "did you mean 'prompt'?"),
+        ("template show no-such", "no-such", "No such file"),
+        ("template show editor.json", "editor.json", "Export (API)"),
+        ("template list extra", "extra"),
+        ("node install", "Missing option '--comfyui'"),
+        ("node install --comfyui none", "none", "custom_nodes"),
+        ("node install --comfyui plain.txt", "plain.txt", "custom_nodes"),
+        ("node install --comfyui dir", "dir", "custom_nodes"),
+        ("node install --comfyui ''", "--comfyui", "path is empty"),
+        ("node status --comfyui dir", "dir", "custom_nodes"),
+        ("node uninstall --comfyui none", "none", "custom_nodes"),
+    ],
+    "servers that burst starts": [
+        ("serve --port 99999", "--port", "99999"),
+        ("serve --port -1", "--port", "-1"),
+        ("serve --port http", "--port", "'http'"),
+        ("serve --host 192.0.2.1 --port 0", "192.0.2.1", "--host"),
+        ("serve --server htp://x --port 0", "--server", "must be http:// or https://"),
+        ("serve --token-env NOT_SET --port 0", "--token-env NOT_SET", "not set"),
+        ("serve extra", "extra"),
+        ("sandbox --port 99999", "--port", "99999"),
+        ("sandbox --port x", "--port", "'x'"),
+        ("sandbox --host 192.0.2.1 --port 0", "192.0.2.1", "--host"),
+        ("sandbox --failure-rate 2 --port 0", "failure_rate", "from 0 to 1"),
+        ("sandbox --failure-rate nan --port 0", "failure_rate", "from 0 to 1"),
+        ("sandbox --fail-next -1 --port 0", "fail_next", "-1"),
+        ("sandbox --fail-next x --port 0", "--fail-next", "'x'"),
+        ("sandbox --seconds-per-prompt -1 --port 0", "seconds_per_prompt", "-1.0"),
+        ("sandbox --seconds-per-prompt inf --port 0", "seconds_per_prompt", "inf"),
+        ("sandbox --history-limit 0 --port 0", "history_limit", "0"),
+        ("sandbox --directory plain.txt --port 0", "plain.txt", "a file stands where a directory should be"),
+        ("sandbox extra", "extra"),
+        ("demo extra", "extra"),
+        ("demo --directory prompts", "prompts", "not empty"),
+        ("demo --directory plain.txt", "plain.txt", "a file stands where a directory should be"),
+        ("doctor extra", "extra"),
+        ("doctor --frobnicate", "--frobnicate"),
+    ],
+}
+"""Heading -> a command line, and the words that its one message must hold. All exit with 2."""
+
+USAGES = [(row[0], row[1:]) for rows in ROWS.values() for row in rows]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state with items and a batch, and files of every wrong kind. Its server refuses at once."""
+    home = tmp_path_factory.mktemp("project")
+    for name, text in {
+        "prompts/EP01/a.txt": "a lighthouse",
+        "prompts/EP01/b.txt": "a harbour",
+        "plain.txt": "hello\n",
+        "empty.txt": "",
+        "dir/x.txt": "x",
+        "not.json": "hello",
+        "empty.json": "",
+        "list.json": "[]",
+        "editor.json": '{"nodes": [], "links": [], "version": 0.4}',
+        "no_prompt.csv": "seed\n1\n",
+        "bad_seed.csv": "prompt,seed\nx,abc\n",
+        "bad_column.csv": "prompt,stesp\nx,1\n",
+        "bad.jsonl": '"one"\n{"prompt": "two"\n',
+        "bad_key.jsonl": '"one"\n{"prmpt": "two"}\n',
+        **{f"{name}.json": '{"x": {"status": "pending"}}' for name in ("newer", "wrong_type", "no_toml")},
+        "newer.burst/settings.toml": "version = 99\n",
+        "wrong_type.burst/settings.toml": "version = 2\ntemplate = 7\n",
+        "no_toml.burst/settings.toml": "version = = 2\n",
+    }.items():
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (home / "emptydir").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        _enter(home, patch)
+        for line in (
+            "init prompts --template smoke",
+            "generate --prompt x --count 2 --name knights --queue-only",
+            "init prompts --template txt2img-sd15",  # the workflow of the rows that name none
+        ):
+            result = burst(line)
+            assert result.exit_code == 0, result.output
+    return home
+
+
+@pytest.fixture
+def project(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    _enter(home, monkeypatch)
+    before = files_of(home)
+    yield home
+    after = files_of(home)
+    assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == set()
+
+
+def _enter(home: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.chdir(home)
+    patch.setenv("COMFYUI_URL", NOBODY)
+    for variable in ("BURST_STATE", "COMFYUI_HEADERS", "BURST_TRACEBACK", "NOT_SET"):
+        patch.delenv(variable, raising=False)
+
+
+def files_of(home: Path) -> Mapping[str, tuple[bytes, int]]:
+    """Content and time of every file; a lock that was taken has said nothing."""
+    files = (path for path in home.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def burst(line: str) -> Result:
+    return CliRunner().invoke(cli, shlex.split(line), prog_name="burst")
+
+
+def messages(result: Result) -> list[str]:
+    """The lines on stderr, without click's on how the command is used."""
+    return [line for line in result.stderr.splitlines() if line and not line.startswith(("Usage: ", "Try '"))]
+
+
+def with_json(line: str) -> str:
+    """The same command line with `--json`, before an option that waits for its value."""
+    words = line.split(" ", 2)
+    at = 2 if words[0] in ("batches", "template", "node") else 1
+    return " ".join([*words[:at], "--json", *words[at:]])
+
+
+def test_there_are_at_least_112_each_once() -> None:
+    lines = [line for line, _ in USAGES]
+    assert len(lines) == len(set(lines)) >= 112
+
+
+def test_every_command_has_a_row() -> None:
+    used = {line.split()[0] for line, _ in USAGES}
+    with cli.make_context("burst", ["--frobnicate"], ignore_unknown_options=True, allow_extra_args=True) as context:
+        assert set(cli.list_commands(context)) <= used
+
+
+@pytest.mark.parametrize(("line", "words"), USAGES, ids=[line for line, _ in USAGES])
+def test_a_wrong_usage_is_one_message(project: Path, line: str, words: tuple[str, ...]) -> None:
+    result = burst(line)
+    assert result.exit_code == 2, (result.output, result.exception)
+    (message,) = messages(result)
+    assert [word for word in words if word not in message] == [], message
+    assert result.stdout == ""
+    assert SECRET not in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(("line", "words"), USAGES, ids=[line for line, _ in USAGES])
+def test_with_json_it_is_an_object_too(project: Path, line: str, words: tuple[str, ...]) -> None:
+    result = burst(with_json(line))
+    document = json.loads(result.stdout)
+    assert document["schema"] == "burst.error/1"
+    assert document["exit_code"] == result.exit_code == 2
+    assert set(document["error"]) == {"kind", "message"}
+    assert [word for word in words if word not in document["error"]["message"]] == []
+    assert len(messages(result)) == 1
+    assert SECRET not in result.output
+
+
+def test_a_process_whose_log_file_cannot_be_opened_ends_without_a_traceback(project: Path) -> None:
+    """What logging closes at the end of the process is seen in none that goes on."""
+    command = [sys.executable, "-m", "burst", "run", "--log-file", "dir"]
+    ended = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
