@@ -20,11 +20,17 @@ if TYPE_CHECKING:
     from orchestrator.cycle.report import BurstReport
     from orchestrator.cycle.request import Request
     from orchestrator.cycle.run import run_burst
+    from orchestrator.doctor import examine
     from orchestrator.generation import generate
+    from orchestrator.init_state import init_state as init
+    from orchestrator.node_installation import install_node, node_status, uninstall_node
     from orchestrator.outputs import Outputs
-    from orchestrator.retries import retry
+    from orchestrator.retries import reset, retry
+    from orchestrator.sandbox import Sandbox, SandboxSettings
     from orchestrator.settings import Overrides
     from orchestrator.status import read_status, watch_batch
+    from orchestrator.template_inspection import check_template, list_templates, show_template
+    from orchestrator.update import update_items
     from orchestrator.verify import verify_outputs
 
 __all__ = [
@@ -34,16 +40,28 @@ __all__ = [
     "Outputs",
     "Overrides",
     "Request",
+    "Sandbox",
+    "SandboxSettings",
     "cancel",
+    "check_template",
     "clean_batches",
+    "examine",
     "generate",
+    "init",
+    "install_node",
     "list_batches",
+    "list_templates",
+    "node_status",
     "read_batch",
     "read_history",
     "read_reproduction",
     "read_status",
+    "reset",
     "retry",
     "run_burst",
+    "show_template",
+    "uninstall_node",
+    "update_items",
     "verify_outputs",
     "watch_batch",
     "write_report",
@@ -58,16 +76,24 @@ _HOMES = {
     "burst_history": ("read_history",),
     "cancellation": ("cancel",),
     "comfyui": ("ComfyUI",),
+    "doctor": ("examine",),
     "generation": ("generate",),
+    "init_state": ("init",),
+    "node_installation": ("install_node", "node_status", "uninstall_node"),
     "outputs": ("Outputs",),
-    "retries": ("retry",),
+    "retries": ("reset", "retry"),
+    "sandbox": ("Sandbox", "SandboxSettings"),
     "cycle.report": ("BurstReport",),
     "cycle.request": ("Request",),
     "cycle.run": ("run_burst",),
     "settings": ("Overrides",),
     "status": ("read_status", "watch_batch"),
+    "template_inspection": ("check_template", "list_templates", "show_template"),
+    "update": ("update_items",),
     "verify": ("verify_outputs",),
 }
+_CALLED = {"init": "init_state"}
+"""The name of a function in its module, where that is another one: `orchestrator.init_state` is the module."""
 
 
 def __getattr__(name: str) -> Any:
@@ -76,5 +102,5 @@ def __getattr__(name: str) -> Any:
         if name in names:
             import importlib
 
-            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+            return getattr(importlib.import_module(f"{__name__}.{home}"), _CALLED.get(name, name))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

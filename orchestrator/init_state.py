@@ -90,7 +90,7 @@ def init_state(
     state: Path,
     directories: Sequence[Path],
     *,
-    overrides: Overrides,
+    overrides: Overrides | None = None,
     patterns: Sequence[str] = (),
     images: bool = False,
     masks: str | None = None,
@@ -103,6 +103,7 @@ def init_state(
     since.
     Errors: UsageError, TemplateError, SettingsError, StateError, DiskFull; nothing was written then.
     """
+    overrides = overrides or Overrides()
     before, settings = kept_settings(state), load_settings(state, overrides)
     _refuse_unknown(overrides.bindings, before)
     home = state.resolve().parent

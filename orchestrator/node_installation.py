@@ -89,7 +89,7 @@ def node_status(comfyui: Path) -> NodeReport:
     return NodeReport(found, exit_code=EXIT_DONE if found.is_ready else EXIT_ITEMS_FAILED)
 
 
-def install_node(comfyui: Path, *, link: bool, force: bool) -> NodeReport:
+def install_node(comfyui: Path, *, link: bool = False, force: bool = False) -> NodeReport:
     """Copy or link the nodes; an earlier version is replaced. Safe to repeat, also after a kill in the middle.
 
     Errors: UsageError; ConfigurationError where something that is not ours would be lost; DiskFull.
@@ -112,7 +112,7 @@ def install_node(comfyui: Path, *, link: bool, force: bool) -> NodeReport:
     return NodeReport(look(comfyui), done=f"{'Linked' if link else 'Copied'} the nodes to {found.path}. {_RESTART}")
 
 
-def uninstall_node(comfyui: Path, *, force: bool) -> NodeReport:
+def uninstall_node(comfyui: Path, *, force: bool = False) -> NodeReport:
     """Take the nodes away; files of others stay. Safe to repeat.
 
     Errors: UsageError; ConfigurationError where something that is not ours would be lost; DiskFull.

@@ -49,6 +49,7 @@ class TemplateList:
 
 
 def list_templates() -> TemplateList:
+    """The workflows that come with burst."""
     return TemplateList(tuple(templates.shipped_workflows()))
 
 
