@@ -18,11 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.fork_server import import_everything
 from support.forking import fork
 
 import burst
 from orchestrator.log_lines import without_time
 from orchestrator.sandbox import Sandbox
+
+pytestmark = pytest.mark.no_cover
 
 LONGEST_SECONDS = 10
 CODES = {0, 1, 2, 75}
@@ -106,6 +109,7 @@ def _drop_capabilities() -> None:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
+    import_everything()  # once, and not in each fork
     with Sandbox() as running, pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMFYUI_URL", running.url)
         yield running
@@ -180,10 +184,10 @@ COMMANDS = [
     "init prompts --state {}",
     "init prompts --template {}",
     "init prompts --output {}",
-    "run --state {}",
-    "run --template {}",
-    "run --output {}",
-    "run --log-file {}",
+    "run --poll-interval 0.1 --state {}",
+    "run --poll-interval 0.1 --template {}",
+    "run --poll-interval 0.1 --output {}",
+    "run --poll-interval 0.1 --log-file {}",
     "run --dry-run --output {}",
     "run --dry-run --template {}",
     "generate --prompt fox --template flow.json --state {}",

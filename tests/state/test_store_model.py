@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 from support.simulated_disk import Crash, SimulatedDisk
@@ -17,6 +18,8 @@ from support.store_machine import KEYS, StoreMachine
 from state.change import Change
 from state.item import Status
 from state.json.store import JsonStore
+
+pytestmark = pytest.mark.no_cover
 
 FILE = "state.json"
 

@@ -145,12 +145,12 @@ def _server_env() -> dict[str, str]:
 # Inside the server
 
 
-def _import_everything() -> None:
+def import_everything() -> None:
+    """All modules of the product."""
     for package in map(importlib.import_module, _PACKAGES):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not found.name.startswith(_OF_COMFYUI):
                 importlib.import_module(found.name)
-    gc.freeze()
 
 
 def _serve(connection: socket.socket) -> dict[str, Any]:
@@ -214,7 +214,8 @@ def _leave() -> None:
 
 if __name__ == "__main__":
     atexit.register(_leave)  # Registered first, so called last.
-    _import_everything()
+    import_everything()
+    gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as _connection:
         _asked = _serve(_connection)
     try:
