@@ -1,7 +1,10 @@
-"""How much Hypothesis tries: the same examples each time, or many new ones with
-`pytest --hypothesis-profile=thorough tests/fuzz`, by hand; and how many processes `-n auto` starts."""
+"""For all tests: how much Hypothesis tries, how many processes `-n auto` starts, what coverage leaves out.
+
+`pytest --hypothesis-profile=thorough tests/fuzz` tries many new examples, by hand; by default they are always the same.
+"""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,3 +27,19 @@ settings.load_profile("burst")
 def pytest_xdist_auto_num_workers() -> int:
     """More than there are processors, since many tests wait for processes and servers most of their time."""
     return max(2, (os.cpu_count() or 1) * 3 // 2)
+
+
+UNWATCHED = {
+    *("fuzz", "kills", "faults", "servers", "house"),
+    *("test_crash.py", "test_store_model.py", "test_output_crash.py", "test_thorough_check.py"),
+    *("test_pacing.py", "test_several_servers.py", "test_templates_workflow.py"),
+}
+"""Folders and files with many repetitions of what other tests go through once, or with work in other processes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Coverage does not watch these, which would take it a third of the time of all tests."""
+    root = Path(__file__).parent
+    for item in items:
+        if UNWATCHED.intersection(item.path.relative_to(root).parts):
+            item.add_marker("no_cover")

@@ -29,8 +29,6 @@ from orchestrator.cycle.pacing import (
 )
 from state.burst_record import BurstRecord, Ending
 
-pytestmark = pytest.mark.no_cover
-
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -25,8 +25,6 @@ import burst
 from orchestrator.log_lines import without_time
 from orchestrator.sandbox import Sandbox
 
-pytestmark = pytest.mark.no_cover
-
 LONGEST_SECONDS = 10
 CODES = {0, 1, 2, 75}
 

@@ -22,8 +22,6 @@ from orchestrator.comfyui.responses import HistoryEntry
 from orchestrator.errors import BurstError, ItemError, ServerUnreachable, TransientError
 from orchestrator.shapes import WrongShape
 
-pytestmark = pytest.mark.no_cover
-
 URL = "http://comfy.test:8188"
 CASES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "exchanges.json").read_text())["cases"]
 BODIES = {name: case["response"]["body"] for name, case in CASES.items() if isinstance(case.get("response"), dict)}

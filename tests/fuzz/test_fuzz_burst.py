@@ -25,8 +25,6 @@ from orchestrator.settings import Overrides
 from orchestrator.verify import verify_outputs
 from state.item import Status
 
-pytestmark = pytest.mark.no_cover
-
 ITEMS = 4
 HURRY = 50.0
 

@@ -28,8 +28,6 @@ from state.json.journal_lines import snapshot_line
 from state.open_store import open_store
 from state.store import Store
 
-pytestmark = pytest.mark.no_cover
-
 STATE = {"a": {"status": "pending", "mine": {"crc": "00000000"}}, "b": {"status": "pending"}}
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 OUTPUT = OutputRecord(path="a.png", bytes=5, sha256="ab")

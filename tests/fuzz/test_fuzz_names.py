@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Any, cast
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.damaged_json import LONE_SURROGATE
@@ -18,8 +17,6 @@ from orchestrator.outputs import Outputs, verify
 from orchestrator.outputs.ownership import sha256_of
 from orchestrator.servers import canonical_name, parse_server, same_server
 from templates import load_workflow, resolve, shipped_workflows
-
-pytestmark = pytest.mark.no_cover
 
 SECRET = "s3cr3tpassw0rd"
 HOSTS = st.sampled_from(

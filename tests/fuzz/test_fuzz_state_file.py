@@ -28,8 +28,6 @@ from state.json.run_lock import FileRunLock
 from state.open_store import open_store
 from state.store import Store
 
-pytestmark = pytest.mark.no_cover
-
 RECORD = {
     "status": "submitted",
     "subfolder": "EP01",

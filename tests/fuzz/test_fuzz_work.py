@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support.fake_faults import Page
@@ -24,8 +23,6 @@ from state.change import change_all
 from state.item import ErrorRecord, Item, Status
 from state.open_store import open_store
 from state.store import Store
-
-pytestmark = pytest.mark.no_cover
 
 MOST_TURNS = 3000
 ITEM = st.integers(0, 11)

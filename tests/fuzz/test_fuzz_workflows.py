@@ -36,8 +36,6 @@ from templates import (
 )
 from templates.graph import find_cycle
 
-pytestmark = pytest.mark.no_cover
-
 DATA = Path(__file__).parents[1] / "data" / "templates"
 OBJECT_INFO: dict[str, Any] = json.loads((DATA / "object_info.json").read_text())
 GRAPHS: dict[str, Graph] = {name: load_workflow(name).graph for name in shipped_workflows()}

@@ -16,8 +16,6 @@ import orchestrator
 from orchestrator.batches.standing import BatchStanding
 from orchestrator.burst_endings import TEXTS
 
-pytestmark = pytest.mark.no_cover
-
 ROOT = Path(__file__).parents[2]
 FILES_OF_A_STATE = {
     ".burst",

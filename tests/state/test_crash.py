@@ -37,8 +37,6 @@ from state.json.parts import JsonParts
 from state.json.store import JsonStore
 from state.location import Location
 
-pytestmark = pytest.mark.no_cover
-
 
 class Reading(NamedTuple):
     """What a process that comes now finds."""

@@ -16,8 +16,6 @@ from orchestrator.errors import DiskFull
 from orchestrator.outputs import Outputs
 from state.disk import SyncFailed
 
-pytestmark = pytest.mark.no_cover
-
 FILES = {f"{number}.mp4": bytes([number]) * 1000 for number in range(2)}
 PLACED = {"out/a/p0.mp4": FILES["0.mp4"], "out/b/p1.mp4": FILES["1.mp4"]}
 PLACED["out/a/p0_002.txt"] = b"a text"

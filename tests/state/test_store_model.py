@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 from support.simulated_disk import Crash, SimulatedDisk
@@ -18,8 +17,6 @@ from support.store_machine import KEYS, StoreMachine
 from state.change import Change
 from state.item import Status
 from state.json.store import JsonStore
-
-pytestmark = pytest.mark.no_cover
 
 FILE = "state.json"
 

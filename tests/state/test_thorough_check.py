@@ -15,8 +15,6 @@ from orchestrator.errors import StateError
 from state.json.snapshot import needs_thorough_check
 from state.json.store import JsonStore
 
-pytestmark = pytest.mark.no_cover
-
 NAMES = st.sampled_from(["a", "b", "status", "a:b", ":", "\\u0061", "\\u003a", "a\\u003Ab", "\\\\u003a", "ä", ""])
 STRINGS = st.sampled_from(["", ":", "http://a:1", "\\u003a", "\\\\u003a", '\\":', "{", "ä", "(fox:1.2)"])
 SPACE = st.sampled_from(["", " ", "\n  "])

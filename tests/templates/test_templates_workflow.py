@@ -26,8 +26,6 @@ from templates import (
     touched_nodes,
 )
 
-pytestmark = pytest.mark.no_cover
-
 DATA = Path(__file__).parents[1] / "data" / "templates"
 
 
