@@ -139,6 +139,8 @@ class Generation:
         Errors before anything is added: UsageError, TemplateError, SettingsError, StateError, ServerDown where the
         servers cannot be asked for the names of models, StopBurst when told to stop.
         """
+        if self._state.is_dir():
+            open_store(self._state, read_only=True).close()  # refuses it, before servers take their time
         if self._dry_run:
             planned = self._planned()
             self._deliver(planned)

@@ -368,7 +368,8 @@ def _overridden(settings: Settings, said: Overrides) -> Settings:
     elif environment.strip():
         servers = parse_servers([environment], source=SERVER_VARIABLE, known=settings.all_servers)
     lines = os.environ.get(HEADERS_VARIABLE, "").splitlines()
-    from_environment = dict(parse_header(line) for line in lines if line.strip())
+    with located(HEADERS_VARIABLE, UsageError):
+        from_environment = dict(parse_header(line) for line in lines if line.strip())
     return replace(
         settings,
         template=_absolute_template(said.template) or settings.template,

@@ -196,6 +196,9 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("generate --prompt x --set 999.text=1", "--set 999.text", "matches no node", "available"),
         ("generate --prompt x --set 6.txet=1", "--set 6.txet", "did you mean 'text'?"),
         ("generate --prompt x --set seed=1", "--set seed", "--seed"),
+        ("generate --prompt x --set 3.steps=1.5", "--set steps", "whole number", "1.5"),
+        ("generate --prompt x --set 3.cfg=abc", "--set cfg", "number", "'abc'"),
+        ("generate --prompt x --bind seed=99.seed", "address '99.seed'", "3.seed"),
     ],
     "generate: the batch": [
         ("generate --prompt x --profile qualty", "--profile qualty", "did you mean 'quality'?"),
@@ -234,6 +237,9 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("init prompts --bind prompt", "--bind prompt", "NAME=ADDRESS"),
         ("init prompts --bind promt=1.text", "--bind promt", "did you mean 'prompt'?"),
         ("init prompts --rescn", "--rescn", "--rescan"),
+        ("init prompts --rescan=1", "--rescan", "does not take a value"),
+        ("init prompts --bind prompt=6", "address '6'", "NODE.INPUT", "available"),
+        ("init prompts --bind prompt=99.text", "address '99.text'", "available"),
     ],
     "items and batches by name": [
         ("update", "name what to change", "--template"),
@@ -242,6 +248,7 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("update --template no-such", "no-such", "No such file"),
         ("update --made-with no-such --template smoke", "--made-with no-such", "there are: smoke"),
         ("update --bind promt=6.text", "--bind promt", "did you mean 'prompt'?"),
+        ("update --bind prompt=99.text", "address '99.text'", "available"),
         ("update --output plain.txt", "--output plain.txt", "name a directory"),
         ("retry nothere", "no item 'nothere'", "burst status"),
         ("retry prompts/EP01/aa.txt", "no item 'prompts/EP01/aa.txt'", "prompts/EP01/a.txt"),
@@ -296,6 +303,8 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
                 "empty.json": ("empty", "Nothing was changed"),
             }.items()
         ),
+        ("generate --prompt x --state dir", "dir", "a directory, not a state file"),
+        ("generate --prompt x --template smoke --dry-run --state dir", "dir", "a directory, not a state file"),
         ("init prompts --state dir", "dir", "a directory, not a state file"),
         ("init prompts --state not.json", "not.json", "not JSON"),
         ("init prompts --state newer.json", "newer.burst/settings.toml", "version 99", "knows version"),
@@ -472,6 +481,26 @@ def test_with_json_it_is_an_object_too(project: Path, line: str, words: tuple[st
     assert [word for word in words if word not in document["error"]["message"]] == []
     assert len(messages(result)) == 1
     assert SECRET not in result.output
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("COMFYUI_URL", "htp://x", ["must be http:// or https://"]),
+        ("COMFYUI_HEADERS", SECRET, ["'Name: value'"]),
+        ("COMFYUI_HEADERS", f"X-One: 1\nBad Name: {SECRET}", ["letters, digits and dashes"]),
+    ],
+)
+def test_a_wrong_variable_is_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: list[str]
+) -> None:
+    monkeypatch.setenv(variable, value)
+    result = burst("run --dry-run")
+    (message,) = messages(result)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"{variable}: " in message
+    assert all(word in message for word in words)
+    assert SECRET not in message
 
 
 def test_a_process_whose_log_file_cannot_be_opened_ends_without_a_traceback(project: Path) -> None:
