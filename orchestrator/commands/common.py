@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -169,8 +170,8 @@ def overrides(
 
 
 def refuse_file(output_dir: Path | None) -> None:
-    """Errors: UsageError where `--output` names a file."""
-    if output_dir is not None and output_dir.is_file():
+    """Errors: UsageError where `--output` names a file. What cannot be looked at is left to the command."""
+    if output_dir is not None and os.path.isfile(output_dir):
         raise UsageError(f"--output {output_dir}: a file stands there; name a directory")
 
 
