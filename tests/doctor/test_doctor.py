@@ -398,9 +398,9 @@ def test_an_output_directory_that_cannot_be_written(project: Path) -> None:
 def test_each_output_directory_of_due_items(project: Path) -> None:
     """What is to come is counted where it goes; what only others use is looked at too."""
     said("run", "-n", "1")
-    (project / "taken").write_text("")
     for root in ("output/deep", "taken"):
         said("generate", "--prompt", "a fox", "--count", "2", "--queue-only", "--template", "smoke", "--output", root)
+    (project / "taken").write_text("")
     checks = {Path(check["facts"].get("path", "taken")).name: check for check in of(examined(code=1), "output")}
     assert list(checks) == ["output", "deep", "taken"]
     assert [check["verdict"] for check in checks.values()] == ["ok", "ok", "problem"]
