@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,6 +45,7 @@ def pages(setting: Setting) -> list[Figure]:
         with contextlib.closing(store), _served(place) as served:
             served.get(f"/api/batches/{batch}/progress")
             served.get("/api/gallery")
+            served.wait_until_idle()
             progress.append(served.milliseconds_a_call(_progress_calls(served, store, batch, calls)))
             first.append(served.milliseconds_a_call(served.get("/api/gallery") for _ in range(calls)))
             filtered.append(served.milliseconds_a_call(served.get("/api/gallery?text=owl+7") for _ in range(calls)))
@@ -73,6 +75,7 @@ def large(setting: Setting) -> list[Figure]:
             with _served(home) as served:
                 for path in ("batches/b/progress", "batches/b", "gallery", "gallery?text=owl"):
                     served.get(f"/api/{path}")
+                served.wait_until_idle()
                 resident.append(resident_bytes(served.pid) - own)
                 spent = served.milliseconds_a_call(served.get("/api/batches/b/progress") for _ in range(calls))
         progress.append(spent)
@@ -112,6 +115,14 @@ class _Served:
     def milliseconds_a_call(self, calls: Iterator[None]) -> float:
         before, made = self._cpu_seconds(), sum(1 for _ in calls)
         return _MILLISECONDS * (self._cpu_seconds() - before) / made
+
+    def wait_until_idle(self) -> None:
+        """Until the first run that the server starts has ended, and what it wrote was read."""
+        for _ in range(30):
+            before = self._cpu_seconds()
+            time.sleep(1.0)
+            if self._cpu_seconds() - before <= 0.05:
+                return
 
     def _cpu_seconds(self) -> float:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
