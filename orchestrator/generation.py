@@ -344,7 +344,8 @@ class Generation:
     def _standing(self, store: Store, record: BatchRecord) -> tuple[list[Item], tuple[str, ...]]:
         """The items of a batch, and where their images go."""
         items = list(store.items(batch=record.batch))
-        return items, placement_of(store, kept_settings(self._state)).shown_directories(record, items)
+        placement = placement_of(store, kept_settings(self._state))
+        return items, placement.shown_directories(record, (item.recipe for item in items))
 
     def _note_delivered(self, chosen: _Chosen, generated: Generated) -> None:
         """The caller has what it asked for. A report with work left is no answer: the same request goes on with it."""

@@ -83,7 +83,7 @@ def infos_of(
 
     Errors: OutputRefused, RecipeUnusable.
     """
-    for root in placement.roots_of_batch(record, items):
+    for root in placement.roots_of_batch(record, (item.recipe for item in items)):
         yield (
             info_path(root, record),
             batch_info(

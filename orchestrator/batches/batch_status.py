@@ -260,9 +260,7 @@ def _view(
         counts=figures.counts,
         seconds_left=batch_seconds_left(store, batch.id, pace=pace, waiting=waiting),
         last_at=max(times),
-        directories=placement.shown_directories(
-            batch.record, (Item(key="", status=Status.PENDING, recipe=recipe) for recipe in figures.recipes)
-        ),
+        directories=placement.shown_directories(batch.record, figures.recipes),
         failed=tuple(islice(store.items(Status.FAILED, batch=batch.id), _FAILED_SHOWN)),
         set_aside=waiting_for(unused, store.items(*DUE, batch=batch.id)) if unused else (),
     )

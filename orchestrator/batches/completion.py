@@ -85,7 +85,7 @@ class BatchCompletion:
             self._looked_at |= new
 
     def _end(self, batch: Batch, *, was_left: bool) -> bool:
-        """Note this end, unless it is noted. The event's id is durable before anybody is told.
+        """Note this end, unless it is noted. The event's id is durable before a webhook is called.
 
         False if items are due again.
         """

@@ -63,11 +63,8 @@ class Placement:
         """The directory that the item's paths are relative to. Errors: RecipeUnusable."""
         return self._root(item.recipe)
 
-    def roots_of(self, items: Iterable[Item]) -> list[Path]:
-        """The output roots of these items, each once; what is not known of an item's recipe is passed over."""
-        return self._roots_with(item.recipe for item in items)
-
-    def _roots_with(self, recipes: Iterable[str | None]) -> list[Path]:
+    def roots_of(self, recipes: Iterable[str | None]) -> list[Path]:
+        """The output roots of these recipes, each once; a recipe that cannot be read is passed over."""
         found: dict[Path, None] = {}
         for recipe_id in dict.fromkeys(recipes):
             with contextlib.suppress(RecipeUnusable):
@@ -116,26 +113,21 @@ class Placement:
                 Problem(output.path, "unknown", f"where {output.path} is, is not known: {error}") for output in chosen
             ]
 
-    def roots_of_batch(self, batch: BatchRecord, items: Iterable[Item]) -> list[Path]:
-        """The output roots of a batch's items; where there are none, the one that it was requested for.
+    def roots_of_batch(self, batch: BatchRecord, recipes: Iterable[str | None]) -> list[Path]:
+        """The output roots of a batch, by the recipes of its items; without any, the one that it was requested for.
 
         Errors: RecipeUnusable.
         """
-        return self.roots_of(items) or [self._root(batch.recipe)]
+        return self.roots_of(recipes) or [self._root(batch.recipe)]
 
-    def directories_of(self, batch: BatchRecord, items: Iterable[Item]) -> list[Path]:
+    def directories_of(self, batch: BatchRecord, recipes: Iterable[str | None]) -> list[Path]:
         """The batch's own directory under each of its output roots. Errors: OutputRefused, RecipeUnusable."""
-        return [directory_at(root, batch.directory) for root in self.roots_of_batch(batch, items)]
+        return [directory_at(root, batch.directory) for root in self.roots_of_batch(batch, recipes)]
 
-    def shown_directories(self, batch: BatchRecord, items: Iterable[Item]) -> tuple[str, ...]:
+    def shown_directories(self, batch: BatchRecord, recipes: Iterable[str | None]) -> tuple[str, ...]:
         """The same for messages; by its name alone where its recipe cannot be read."""
-        return self.shown_directories_with(batch, (item.recipe for item in items))
-
-    def shown_directories_with(self, batch: BatchRecord, recipes: Iterable[str | None]) -> tuple[str, ...]:
-        """The same by the recipes of the batch's items."""
         try:
-            roots = self._roots_with(recipes) or [self._root(batch.recipe)]
-            return tuple(str(directory_at(root, batch.directory)) for root in roots)
+            return tuple(map(str, self.directories_of(batch, recipes)))
         except (OutputRefused, RecipeUnusable):
             return (batch.directory,)
 

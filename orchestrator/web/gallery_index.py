@@ -108,7 +108,7 @@ class GalleryIndex:
             return Shelves(len(ids), [shelf for shelf in made if shelf is not None], rows.models(), notes)
 
     def entry(self, batch_id: str, image: str) -> Entry | None:
-        """The image of these ids. Errors: Refused for what is no id of an image."""
+        """The image of these ids. Errors: Refused if this is not the id of an image."""
         index, _ = numbers_of(image)
         with self._mutex:
             rows, _ = self._look()

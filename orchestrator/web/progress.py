@@ -140,7 +140,7 @@ def _around(batch: WatchedBatch, current: int | None) -> list[str]:
 def _directories(state: WatchedState, batch: WatchedBatch, items: Sequence[Item] | None) -> tuple[str, ...]:
     """`items`: all of the batch, where they are at hand."""
     recipes = batch.recipes if items is None else (item.recipe for item in items)
-    return state.placement.shown_directories_with(batch.record, recipes)
+    return state.placement.shown_directories(batch.record, recipes)
 
 
 def _prompt(batch: WatchedBatch) -> str:

@@ -74,7 +74,7 @@ class JsonLease:
         self._lock.check()
 
     def guard_post(self) -> None:
-        self._lock.check(anew=True)
+        self._lock.check(reread=True)
 
     def now(self) -> datetime:
         return self._clock.now()

@@ -86,8 +86,7 @@ class Records:
             self._places[key] = len(self._keys)
             self._keys.append(key)
         else:
-            self._leave_batch(key, record)
-            self._unindex(key, before)
+            self._unindex(key, before, record)
         if record.batch is not None:
             self._enter_batch(record.batch, key, order, record)
         if order is not PLAIN:
@@ -108,8 +107,7 @@ class Records:
         status = self.statuses.get(key)
         if status is None:
             return
-        self._leave_batch(key, None)
-        self._unindex(key, status)
+        self._unindex(key, status, None)
         del self._places[key], self.statuses[key], self.raws[key]
 
     def keys(self, statuses: Collection[Status], *, batch: str | None) -> Iterable[str]:
@@ -208,13 +206,9 @@ class Records:
         if (batch_order := self._batch_orders.get(batch)) is not None:
             batch_order.put(record.index, key, record.status)
 
-    def _leave_batch(self, key: str, now: Record | None) -> None:
-        """Prepare for a change of this record, or its removal; call it before the change."""
-        if not self.batches:
-            return
-        record = decode_record(self.raws[key])
-        if record.batch is None:
-            return
+    def _leave_batch(self, key: str, record: Record, now: Record | None) -> None:
+        """Prepare for a change of this record of a batch to `now`, or its removal; call it before the change."""
+        assert record.batch is not None
         if (tally := self._tallies.get(record.batch)) is not None:
             tally.remove(self._places[key], self._orders.get(key, PLAIN), record)
         if (counts := self._batch_counts.get(record.batch)) is not None:
@@ -229,11 +223,15 @@ class Records:
             if not keys:
                 del self.batches[record.batch]
 
-    def _unindex(self, key: str, status: Status) -> None:
-        """Remove this record from the counts and from the due items."""
+    def _unindex(self, key: str, status: Status, now: Record | None) -> None:
+        """Remove this record, which changes to `now` or is removed, from counts, batches and due items."""
         self.counts[status] -= 1
-        if self._recipes and (recipe := decode_counted(self.raws[key]).recipe) is not None:
-            self._recipes[status, recipe] -= 1
+        if self.batches or self._recipes:
+            record = decode_record(self.raws[key])
+            if record.batch is not None:
+                self._leave_batch(key, record, now)
+            if record.recipe is not None:
+                self._recipes[status, record.recipe] -= 1
         order = self._orders.pop(key, PLAIN)
         if status is not Status.PENDING:
             return

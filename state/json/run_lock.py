@@ -92,10 +92,15 @@ class FileRunLock:
         self._keeper = HolderFile(self.holder_path, holder, disk=self._disk, clock=self._clock)
         self._keeper.start()
 
-    def check(self, *, anew: bool = False) -> None:
-        """Errors: LockHeld where another burst took the lock as well. `anew`: read holder.json, not only what was seen
-        at the last touch."""
-        if self._keeper is not None and (other := self._keeper.look() if anew else self._keeper.ousted_by) is not None:
+    def check(self, *, reread: bool = False) -> None:
+        """Errors: LockHeld where another burst took the lock as well.
+
+        `reread`: read holder.json; otherwise what was seen at the last touch counts.
+        """
+        if self._keeper is None:
+            return
+        other = self._keeper.look() if reread else self._keeper.ousted_by
+        if other is not None:
             raise LockHeld(
                 f"{other.describe()} works on this state too, although we hold {self._lock.lock_file}: the file was "
                 "removed, or its file system locks only within one host. Run the bursts of a state on one host, or "

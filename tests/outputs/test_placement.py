@@ -132,7 +132,7 @@ def test_an_item_whose_recipe_is_gone_hinders_no_other(store: Store, placement: 
     store.add([lost])
     refuse_collisions(placement, [item(store, None, key="new")], store=store)
     assert placement.found(lost, "a.png") is None
-    assert placement.roots_of([lost, item(store, "B")]) == [store.location.home / "B"]
+    assert placement.roots_of([lost.recipe, item(store, "B").recipe]) == [store.location.home / "B"]
     with pytest.raises(RecipeUnusable):
         placement.root_of(lost)
 
@@ -199,7 +199,7 @@ def test_a_batch_has_a_directory_under_each_root_of_its_items(store: Store, plac
     )
     assert placement.directories_of(record, []) == [home / "A/batch_b"]
     items = [item(store, "B"), item(store, "C"), item(store, "B")]
-    assert placement.directories_of(record, items) == [home / "B/batch_b", home / "C/batch_b"]
+    assert placement.directories_of(record, [one.recipe for one in items]) == [home / "B/batch_b", home / "C/batch_b"]
     assert placement.path_from(home / "B", items[0], "batch_b/a.png") == "batch_b/a.png"
     assert placement.path_from(home / "B", items[1], "batch_b/a.png") == "../C/batch_b/a.png"
 
