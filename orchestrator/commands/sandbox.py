@@ -14,6 +14,7 @@ from orchestrator.errors import UsageError
 
 SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ("--seconds-per-prompt", float, "Seconds that a prompt renders (default 0)."),
+    ("--latent-previews", bool, "Send a preview image after each step of a sampler."),
     ("--answer-delay-seconds", float, "Delay before every response."),
     ("--failure-rate", float, "Share of prompts that end with an execution error."),
     ("--fail-next", int, "Number of next prompts that fail."),

@@ -70,6 +70,16 @@ def draw(frames: Frames, index: int) -> Image:
     return picture
 
 
+@functools.lru_cache(maxsize=128)
+def latent_preview(share: float) -> bytes:
+    """A latent preview as JPEG, brighter with each step; `share`: of the steps that are done."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), (int(255 * share), 128, 64)).save(buffer, format="JPEG")
+    return buffer.getvalue()
+
+
 def save_png(frames: Frames, index: int, path: Path, *, graph: Any, extra_pnginfo: Any, share: float = 1.0) -> None:
     """Write an image directly to its final name, as ComfyUI does, with its graph in the text chunk `prompt`.
 

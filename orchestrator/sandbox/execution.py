@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from orchestrator.clock import Clock
-from orchestrator.sandbox import render
+from orchestrator.sandbox import drawing, render
 from orchestrator.sandbox.counts import Counts
 from orchestrator.sandbox.events import Events
 from orchestrator.sandbox.faults import Fault, Faults
@@ -158,6 +158,10 @@ class Execution:
             self._show(node, {"value": step, "max": steps})
             progress = {"value": step, "max": steps, "prompt_id": self._entry.prompt_id, "node": node}
             self._around.events.send("progress", progress, self._client_id)
+            if self._around.faults.settings.latent_previews:
+                share = step / steps
+                about = _identity(node, self._entry.prompt_id)
+                self._around.events.send_preview(drawing.latent_preview(share), about, self._client_id)
         if not steps:
             self._interrupts.pause(self._seconds[node])
             # A node other than a save node completes: ComfyUI checks for an interrupt before the next node.

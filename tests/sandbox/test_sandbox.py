@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ import aiohttp
 import pytest
 from PIL import Image
 from support.sandbox_client import Client, Listener, empty_image, eventually, text_to_image
+from websocket import WebSocket, WebSocketTimeoutException, create_connection
 
 from orchestrator.errors import SettingsError
 from orchestrator.sandbox import Sandbox, SandboxSettings, serve
@@ -226,6 +229,64 @@ class TestWebsocket:
             "type": "feature_flags",
             "data": {"supports_preview_metadata": True, "max_upload_size": 2**20 * 100},
         }
+
+    def test_no_previews_unless_asked_for(self, sandbox: Sandbox, client: Client) -> None:
+        with websocket(sandbox, "me") as socket:
+            client.submit(text_to_image(steps=1), client_id="me")
+            assert not [message for message in until_the_end(socket) if isinstance(message, bytes)]
+
+    def test_a_preview_after_each_step(self, sandbox: Sandbox, client: Client) -> None:
+        sandbox.change(latent_previews=True)
+        with websocket(sandbox, "me") as socket:
+            client.submit(text_to_image(steps=3), client_id="me")
+            found = [message for message in until_the_end(socket) if isinstance(message, bytes)]
+        assert [struct.unpack(">II", one[:8]) for one in found] == [(1, 1)] * 3
+        with Image.open(io.BytesIO(found[-1][8:])) as picture:
+            assert (picture.format, picture.size) == ("JPEG", (64, 64))
+
+    def test_previews_tell_their_prompt_to_a_client_that_wants_to_know(self, sandbox: Sandbox, client: Client) -> None:
+        sandbox.change(latent_previews=True)
+        with websocket(sandbox, "me") as socket:
+            socket.send(json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}}))
+            prompt_id = client.submit(text_to_image(steps=1), client_id="me")
+            (found,) = [message for message in until_the_end(socket) if isinstance(message, bytes)]
+        kind, length = struct.unpack(">II", found[:8])
+        metadata = json.loads(found[8 : 8 + length])
+        assert (kind, metadata["prompt_id"], metadata["node_id"]) == (4, prompt_id, "3")
+        assert metadata["image_type"] == "image/jpeg"
+        with Image.open(io.BytesIO(found[8 + length :])) as picture:
+            assert picture.format == "JPEG"
+
+    def test_the_end_of_a_replaced_socket_makes_its_client_deaf(self, sandbox: Sandbox, client: Client) -> None:
+        """So does ComfyUI: whoever ends takes what is known under its id away."""
+        with websocket(sandbox, "me") as first, websocket(sandbox, "me") as second:
+            second.settimeout(0.05)
+            first.close()
+
+            def is_deaf() -> bool:
+                client.entry(client.submit(empty_image(), client_id="me"))
+                try:
+                    second.recv()
+                except WebSocketTimeoutException:
+                    return True
+                return False
+
+            eventually(is_deaf)
+
+
+def websocket(sandbox: Sandbox, client_id: str) -> contextlib.closing[WebSocket]:
+    """An open socket that has been greeted; close it."""
+    socket = create_connection(f"{sandbox.url.replace('http', 'ws')}/ws?clientId={client_id}", timeout=10)
+    assert json.loads(socket.recv())["data"]["sid"] == client_id
+    return contextlib.closing(socket)
+
+
+def until_the_end(socket: WebSocket) -> list[str | bytes]:
+    """Everything up to `executing` without a node."""
+    found: list[str | bytes] = []
+    while not (found and isinstance(found[-1], str) and '"node": null' in found[-1]):
+        found.append(socket.recv())
+    return found
 
 
 class TestPictures:
