@@ -22,7 +22,7 @@ from orchestrator.commands.common import (
 from orchestrator.commands.help import Command, OldName, Options
 from orchestrator.commands.output import RunOutput, log_options
 from orchestrator.commands.signals import Signals
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, located
 
 LARGEST_COUNT = LONGEST_SECONDS = 1_000_000_000
 """As `orchestrator.cycle.request`, which `--help` would take long to import."""
@@ -31,6 +31,24 @@ LARGEST_COUNT = LONGEST_SECONDS = 1_000_000_000
 def _items_or_auto(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
     number: int | str = Between(1, LARGEST_COUNT)(ctx, param, size_or_auto(ctx, param, value))
     return number
+
+
+def _time_of_day(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        from orchestrator.hours import parse_time
+
+        with located("--until", UsageError):
+            parse_time(value)
+    return value
+
+
+def _hours(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        from orchestrator.hours import Hours
+
+        with located("--between", UsageError):
+            Hours.parse(value)
+    return value
 
 
 @click.command(cls=Command, short_help="Run one burst of N items.")
@@ -51,6 +69,15 @@ def _items_or_auto(ctx: click.Context, param: click.Parameter, value: str) -> in
     type=float,
     callback=Between(0, LONGEST_SECONDS, " seconds"),
     help="Stop after this time (0: no limit); the next run collects what is submitted.",
+)
+@Options.RUN.option(
+    "--until", metavar="HH:MM", callback=_time_of_day, help="Stop at this time of day, such as 07:00 (local time)."
+)
+@Options.RUN.option(
+    "--between",
+    metavar="HH:MM-HH:MM",
+    callback=_hours,
+    help="Work within these hours only, such as 22:00-07:00 (local time).",
 )
 @Options.RUN.option(
     "--on-error",
@@ -105,6 +132,8 @@ def run(
     size: int | Literal["auto"],
     poll_interval: float,
     max_seconds: float | None,
+    until: str | None,
+    between: str | None,
     until_done: bool,
     ahead: int,
     wait_lock: float,
@@ -129,6 +158,8 @@ def run(
         size=size,
         poll_seconds=poll_interval,
         max_seconds=max_seconds,
+        until=until,
+        between=between,
         until_done=until_done,
         ahead=ahead,
         wait_lock_seconds=wait_lock,

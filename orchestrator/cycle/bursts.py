@@ -19,6 +19,7 @@ from orchestrator.cycle.report import BurstReport, exit_code_of
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.set_aside import SetAside, nothing_else, usable
 from orchestrator.cycle.tally import Tally
+from orchestrator.cycle.time_limit import TimeLimit
 from orchestrator.cycle.workers import SharedContext, WorkerPool
 from orchestrator.errors import (
     BurstError,
@@ -79,7 +80,7 @@ class Bursts:
         *,
         records: list[BurstRecord],
         age: Age,
-        limit_seconds: float | None,
+        limit: TimeLimit,
         notes: Tally,
         stop: threading.Event,
         signal: Callable[[], str | None],
@@ -95,12 +96,11 @@ class Bursts:
         self._recorded = Tally()
         """The sum of this run's records."""
         self._age = age
-        self._limit = limit_seconds
+        self._limit = limit
         self._notes = notes
         self._stop = stop
         self._signal = signal
         self._completion: BatchCompletion | None = None
-        deadline = None if limit_seconds is None else age.started + limit_seconds
         self._cycle = Cycle(
             pool,
             self._dispatch,
@@ -108,8 +108,8 @@ class Bursts:
             clock=self._clock,
             stop=stop,
             check=self._lease.check,
-            deadline=deadline,
-            late="limit" if request.max_seconds is None else "deadline",
+            late=lambda: limit.ended(age_seconds=age.seconds(), now=self._clock.now()),
+            seconds_left=self._seconds_left,
         )
 
     def run(self) -> BurstReport:
@@ -117,8 +117,7 @@ class Bursts:
         count = 0
         while True:
             self._look_at_batches()
-            left = None if self._limit is None else self._limit - self._age.seconds()
-            size = self._request.burst_size(self._records, seconds=left)
+            size = self._request.burst_size(self._records, seconds=self._seconds_left())
             ended = self._burst(size)
             count += 1
             goes_on = self._request.until_done and ended.how == "done" and self._dispatch.ended_in_burst
@@ -139,6 +138,10 @@ class Bursts:
                 self._completion.finish()
         self._note_changed_workflows()
         return self._report(_Ended(ended.burst, ended.how, error), bursts=count, size=size, set_aside=set_aside)
+
+    def _seconds_left(self) -> float | None:
+        """Until the run ends by itself; None without a limit."""
+        return self._limit.seconds_left(age_seconds=self._age.seconds(), now=self._clock.now())
 
     def _burst(self, size: int) -> _Ended:
         """One burst, and its record."""

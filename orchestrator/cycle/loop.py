@@ -37,19 +37,19 @@ class Cycle:
         clock: Clock,
         stop: threading.Event,
         check: Callable[[], None],
-        deadline: float | None = None,
-        late: Literal["deadline", "limit"] = "deadline",
+        late: Callable[[], Ending | None],
+        seconds_left: Callable[[], float | None],
     ) -> None:
-        """`check` is called at intervals, and raises an error if this run must not go on. `late`: how a burst ends at
-        the deadline."""
+        """`check` is called at intervals, and raises an error if this run must not go on. `late`: how a burst ends
+        whose time is over, in `seconds_left` (None: without a limit)."""
         self._pool = pool
         self._dispatch = dispatch
         self._store = store
         self._clock = clock
         self._stop = stop
         self._check = check
-        self._deadline = deadline
         self._late = late
+        self._seconds_left = seconds_left
         self._over = threading.Event()
         self._fills = False
         self._error: BaseException | None = None
@@ -119,8 +119,8 @@ class Cycle:
             return "failure"
         if self._dispatch.is_full or self._dispatch.is_batch_over:
             return "done"
-        if self._deadline is not None and self._clock.monotonic() >= self._deadline:
-            return self._late
+        if (late := self._late()) is not None:
+            return late
         if self._dispatch.is_at_rest:
             self._refuse_lost()
             return "done"
@@ -135,9 +135,8 @@ class Cycle:
             raise (ConfigurationError if is_in_vain else ServerDown)("; ".join(str(error) for error in lost))
 
     def _until_look(self) -> float:
-        if self._deadline is None:
-            return _LOOK_SECONDS
-        return min(_LOOK_SECONDS, max(0.0, self._deadline - self._clock.monotonic()))
+        left = self._seconds_left()
+        return _LOOK_SECONDS if left is None else min(_LOOK_SECONDS, max(0.0, left))
 
     def _halt(self, workers: Iterable[Worker]) -> None:
         for worker in workers:

@@ -7,12 +7,15 @@ from typing import Any
 import msgspec
 
 from orchestrator.burst_endings import TEXTS, Ended
+from orchestrator.cycle.request import Request
 from orchestrator.cycle.set_aside import SetAside, next_step
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import counted, in_lines, spoken_seconds
 from orchestrator.servers import Server
+from orchestrator.settings import Settings
 from state.counts import Counts
 from state.item import Status
+from state.open_store import open_store
 
 SCHEMA = "burst.report/1"
 _SHOWN_KEYS = 3
@@ -147,7 +150,7 @@ class BurstReport(msgspec.Struct, frozen=True):
     def as_text(self) -> str:
         """A few lines for a person."""
         lines = [self._headline()]
-        if self.reason is not None:
+        if self.reason is not None and self.bursts:
             lines.append(f"Stopped: {self.reason}")
         lines.append(f"Progress: {self.done}/{self.total}{self._percent()}{self._standing()}")
         lines += [server.as_text() for server in self.servers if len(self.servers) > 1]
@@ -169,6 +172,8 @@ class BurstReport(msgspec.Struct, frozen=True):
         return [one.as_text() for one in self.set_aside if one.reason not in (self.reason or "")]
 
     def _headline(self) -> str:
+        if not self.bursts:
+            return f"Nothing was started: {self.reason}"
         if self.ended == "done" and not self.servers:
             return "No item is due; no server was contacted."
         parts = [f"{self.completed} completed"]
@@ -210,6 +215,36 @@ class BurstReport(msgspec.Struct, frozen=True):
         shown = ", ".join(self.next_batch[:_SHOWN_KEYS])
         more = ", …" if self.next_batch_size > _SHOWN_KEYS else ""
         return f"Next burst: {counted(self.next_batch_size)} ({shown}{more}){left}."
+
+
+def not_started(request: Request, settings: Settings, *, ended: Ended, reason: str) -> BurstReport:
+    """Of a run that ends before it begins. Takes no lock and writes nothing. Errors: StateError."""
+    with open_store(request.state, read_only=True) as store:
+        following = store.due(request.burst_size(store.bursts.read()), batch=request.batch)
+        return BurstReport(
+            burst="",
+            ended=ended,
+            reason=reason,
+            exit_code=EXIT_DONE,
+            bursts=0,
+            completed=0,
+            failed=0,
+            cancelled=0,
+            recovered=0,
+            rescued=0,
+            put_back=0,
+            rendered_twice=0,
+            possibly_twice=0,
+            counts=store.counts(),
+            next_batch=tuple(item.key for item in following),
+            next_batch_size=len(following),
+            seconds=0.0,
+            seconds_per_item=None,
+            seconds_left=None,
+            requests=0,
+            output_dir=str(settings.output_dir),
+            output_dirs={},
+        )
 
 
 def exit_code_of(*, failed: int) -> int:

@@ -9,7 +9,8 @@ from typing import Literal
 
 from orchestrator.cycle import pacing
 from orchestrator.cycle.context import Options
-from orchestrator.errors import UsageError
+from orchestrator.errors import UsageError, located
+from orchestrator.hours import Hours, parse_time
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings
 from state.burst_record import BurstRecord
 
@@ -26,6 +27,10 @@ class Request:
     size: int | Literal["auto"] = pacing.DEFAULT_SIZE
     poll_seconds: float = pacing.DEFAULT_POLL_SECONDS
     max_seconds: float | None = None
+    until: str | None = None
+    """The time of day, such as 07:00, by which the run ends."""
+    between: str | None = None
+    """The hours of each day, such as 22:00-07:00: outside of them nothing is started, and the run ends with them."""
     until_done: bool = False
     ahead: int = 0
     wait_lock_seconds: float = 0.0
@@ -56,6 +61,12 @@ class Request:
         ):
             if not least <= value <= most:  # as NaN is
                 raise UsageError(f"{name}: {value} is not from {least} to {most}")
+        if self.until is not None:
+            with located("until", UsageError):
+                parse_time(self.until)
+        if self.between is not None:
+            with located("between", UsageError):
+                Hours.parse(self.between)
         if self.poll_seconds == 0:
             raise UsageError("poll_seconds: 0 would poll without a pause; give more")
         return self

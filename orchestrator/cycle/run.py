@@ -15,12 +15,14 @@ from orchestrator.cycle.bursts import Age, Bursts, is_any_left, new_burst
 from orchestrator.cycle.dispatch import Dispatch, Progress
 from orchestrator.cycle.kept_recipes import check_default, contradiction
 from orchestrator.cycle.progress import Silent
-from orchestrator.cycle.report import BurstReport
+from orchestrator.cycle.report import BurstReport, not_started
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.strays import hosts_seen
 from orchestrator.cycle.tally import Tally
+from orchestrator.cycle.time_limit import TimeLimit, closed_until
 from orchestrator.cycle.workers import SharedContext, WorkerPool
 from orchestrator.errors import BurstError, Crashed, StopBurst
+from orchestrator.log_lines import local_time
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
@@ -44,6 +46,8 @@ def run_burst(
     headers: Mapping[str, str] | None = None,
     poll_seconds: float = pacing.DEFAULT_POLL_SECONDS,
     max_seconds: float | None = None,
+    until: str | None = None,
+    between: str | None = None,
     until_done: bool = False,
     ahead: int = 0,
     wait_lock_seconds: float = 0.0,
@@ -56,7 +60,8 @@ def run_burst(
 ) -> BurstReport:
     """One burst over a state file, as `burst run` does it. Defaults come from `init` and the environment.
 
-    `server_moved`: the old address of a server and its new one.
+    `server_moved`: the old address of a server and its new one. `until`: a time of day, such as `07:00`, and `between`:
+    hours, such as `22:00-07:00`, by this host's clock on the wall.
     Safe to repeat and to kill at any time. Set `stop` from another thread to end it after its next checkpoint.
     Errors: LockHeld if another burst is running on this state; ConfigurationError and its kinds if something must be
     fixed first; Crashed for an unexpected exception, which is recorded. What stops a burst in the middle (server down,
@@ -74,6 +79,8 @@ def run_burst(
         size=size,
         poll_seconds=poll_seconds,
         max_seconds=max_seconds,
+        until=until,
+        between=between,
         until_done=until_done,
         ahead=ahead,
         wait_lock_seconds=wait_lock_seconds,
@@ -115,6 +122,10 @@ class Run:
         unexpected exception is recorded and raised as Crashed.
         """
         settings = load_settings(self._request.state, self._request.overrides)
+        opens_at = closed_until(self._request.between, now=self._clock.now())
+        if opens_at is not None:
+            reason = f"outside of {self._request.between}, which begins at {local_time(opens_at)}"
+            return not_started(self._request, settings, ended="deadline", reason=reason)
         patience = self._request.wait_lock_seconds
         with open_for_writing(self._request.state, wait_seconds=patience, clock=self._clock) as store:
             self._store = store
@@ -145,10 +156,11 @@ class Run:
             self._notes.note(kept)
         self._note_images_elsewhere(store, settings, recipes)
         records = store.bursts.read()
-        limit = self._limit(records)
+        limit = TimeLimit.of(self._request, records, began_at=self._age.started_at)
         shared = self._shared(settings, recipes, preparation, store, lease)
         self._placement, self._dispatch = shared.placement, shared.dispatch
-        deadline = None if limit is None else self._age.started + limit
+        left = limit.seconds_left(age_seconds=self._age.seconds(), now=self._clock.now())
+        deadline = None if left is None else self._clock.monotonic() + left
         with WorkerPool(settings, shared, deadline=deadline, seen=hosts_seen(records)) as pool:
             if self._request.abandon_server is not None or is_any_left(store):
                 pool.open(abandon=self._request.abandon_server)
@@ -159,7 +171,7 @@ class Run:
                 shared,
                 records=records,
                 age=self._age,
-                limit_seconds=limit,
+                limit=limit,
                 notes=self._notes,
                 stop=self._stop,
                 signal=lambda: self._signal,
@@ -208,13 +220,6 @@ class Run:
             self._store.stop_writing(timeout_seconds=timeout_seconds)
         if self._placement is not None:
             self._placement.abandon()
-
-    def _limit(self, records: Sequence[BurstRecord]) -> float | None:
-        """How many seconds this run may take: as requested (0: no limit), or learned from killed runs."""
-        if self._request.max_seconds is not None:
-            return self._request.max_seconds or None
-        learned = pacing.learned_limit(records)
-        return learned.usable_seconds if learned is not None else None
 
     def _note_images_elsewhere(self, store: Store, settings: Settings, recipes: Recipes) -> None:
         """For who names an output directory, and looks for all images there."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from support.hand_clock import HandClock
 from support.leases import at_work
+from support.time_zones import time_zone
 
 from burst import cli
 from orchestrator.burst_history import History, parse_since, read_history
@@ -86,16 +85,6 @@ class Night:
 
     def history(self, since: datetime = NIGHT) -> History:
         return read_history(self.state, since)
-
-
-@contextlib.contextmanager
-def time_zone(name: str) -> Iterator[None]:
-    """Local time is that of this zone, as POSIX writes it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TZ", name)
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest.fixture
