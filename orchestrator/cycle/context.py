@@ -15,8 +15,8 @@ from orchestrator.cycle.transitions import Transitions
 from orchestrator.errors import BurstError, OutputRootUnusable
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
-from orchestrator.servers import Server, find_server
-from state.item import Item
+from orchestrator.servers import Server, find_server, same_server
+from state.item import Item, Status
 from state.lease import Lease
 from state.store import Store
 
@@ -72,6 +72,8 @@ class WorkerContext:
     unanswered: dict[str, Unanswered] = field(default_factory=dict)
     """By item key: its POSTs in this run that the server did not accept."""
     transitions: Transitions = field(init=False)
+    _allowed: dict[str | None, bool] = field(default_factory=dict)
+    """By recipe: whether its items may go to this server."""
 
     def __post_init__(self) -> None:
         self.transitions = Transitions(
@@ -87,10 +89,24 @@ class WorkerContext:
         """Whether the item's record says that it is on this server."""
         return item.server is not None and find_server(item.server, [self.server]) is not None
 
+    def may_have(self, item: Item) -> bool:
+        """Whether the item's recipe allows this server."""
+        allowed = self._allowed.get(item.recipe)
+        if allowed is None:
+            named = self.preparation.servers_of(item.recipe)
+            allowed = any(self._is_called(name) for name in named) if named else self.is_own
+            self._allowed[item.recipe] = allowed
+        return allowed
+
+    def _is_called(self, name: str) -> bool:
+        return find_server(name, [self.server]) is not None or any(same_server(name, one) for one in self.names)
+
     def set_recipe_aside(self, item: Item, error: BurstError) -> None:
         """The item's recipe or output root cannot be used: all its items stay as they are, and none is charged."""
         name = self.preparation.name_of(item)
         root = str(error.root) if isinstance(error, OutputRootUnusable) else None
+        if item.status is Status.SUBMITTED:
+            self.dispatch.left_over(item.key)
         if self.dispatch.set_aside.add(item, name=name, reason=str(error), output=root):
             log.warning("items made with %s are set aside: %s", name, error)
 

@@ -115,6 +115,8 @@ class Dispatch:
         self._resting: set[int] = set()
         self._yielding: set[int] = set()
         """Workers that left the due items to faster ones."""
+        self._left_over: set[str] = set()
+        """Items of this burst that are left for a later one, submitted."""
         self._ended = self._begun_at = self._size = self._planned = 0
         self._numbered_from = 0
         """How many had ended before the item that is number 1."""
@@ -134,6 +136,7 @@ class Dispatch:
         """Start a burst of `size` items; what the workers hold stays with them."""
         with self._lock:
             self._begun_at, self._size = self._ended, size
+            self._left_over.clear()
             remaining = self._store.counts(batch=self._batch).remaining
             if not self._until_done:
                 self._numbered_from, remaining = self._ended, min(size, remaining)
@@ -146,8 +149,8 @@ class Dispatch:
 
     @property
     def left_in_burst(self) -> int:
-        """How many more items may end in this burst."""
-        return max(0, self._size - self.ended_in_burst)
+        """How many more items may end in this burst; one that is left for a later burst is not replaced."""
+        return max(0, self._size - self.ended_in_burst - len(self._left_over))
 
     @property
     def is_full(self) -> bool:
@@ -188,6 +191,12 @@ class Dispatch:
             self._held.pop(key, None)
             self._overtakers.discard(key)
             self._lease.release([key])
+
+    def left_over(self, key: str) -> None:
+        """This item, which is submitted, is left for a later burst."""
+        with self._lock:
+            self._left_over.add(key)
+        self.changed.set()
 
     def changed_by_others(self, key: str) -> None:
         """Another process changed this item: its recipe may be another one, or it was cancelled."""
@@ -353,6 +362,10 @@ class Dispatch:
         """Something is due, or held by a worker."""
         with self._lock:
             return bool(self._held) or self._pending() > 0
+
+    def has_due(self) -> bool:
+        """Something is due that no worker holds, in this burst or a later one."""
+        return self._pending() > 0
 
     def _pending(self) -> int:
         """How many items are due, without those known to have a recipe that is set aside."""

@@ -1,9 +1,8 @@
-"""When to poll a server for its oldest prompt, and how long it may show no change."""
+"""When to poll a server for its oldest prompt."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from orchestrator.clock import Clock
 from orchestrator.cycle import pacing
@@ -92,31 +91,3 @@ class PollSchedule:
             strain=self._strain,
         )
         self._ask_at = now + self._tick
-
-
-class StallDetector:
-    """Measures how long a server has answered without any change."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._since = clock.monotonic()
-        self._last: object = None
-        self._closer: object = None
-
-    def stirred(self) -> None:
-        """A prompt ended, or the server came back."""
-        self._since = self._clock.monotonic()
-
-    def seconds(self, sight: object, look_closer: Callable[[], object]) -> float:
-        """How long what is seen of the server has been the same.
-
-        `look_closer`: called where `sight` has not changed, because it costs more.
-        """
-        if sight != self._last:
-            self._last, self._closer = sight, None
-            self.stirred()
-        else:
-            before, self._closer = self._closer, look_closer()
-            if before not in (None, self._closer):
-                self.stirred()
-        return self._clock.monotonic() - self._since

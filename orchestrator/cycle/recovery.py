@@ -13,6 +13,7 @@ from orchestrator.comfyui import OutputFile, Queue, QueuedPrompt
 from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, is_running, look_up, withdraw
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.cycle.settlement import FinishedPrompt, Settlement
+from orchestrator.cycle.undecided import Undecided
 from orchestrator.errors import (
     ItemError,
     NotOnServer,
@@ -33,9 +34,10 @@ _OLD_IDS = 3
 class Recovery:
     """Decides what becomes of items whose prompts were submitted and are not found."""
 
-    def __init__(self, context: WorkerContext, settlement: Settlement) -> None:
+    def __init__(self, context: WorkerContext, settlement: Settlement, undecided: Undecided) -> None:
         self._context = context
         self._settlement = settlement
+        self._undecided = undecided
         self._forgotten: dict[str, int] = {}
 
     def seconds_in_doubt(self, item: Item) -> float:
@@ -226,7 +228,7 @@ class Recovery:
         except (NotOnServer, ItemError):
             return False
         except TransientError as error:
-            self._settlement.postpone(item, error)
+            self._undecided.add(item, error, "files")
         except OutputRootUnusable as error:
             self._context.set_recipe_aside(item, error)
         return True

@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.comfyui import HistoryEntry, OutputFile, OutputText
 from orchestrator.cycle.context import WorkerContext
+from orchestrator.cycle.undecided import Undecided
 from orchestrator.errors import (
     BurstError,
     ItemError,
@@ -16,7 +17,6 @@ from orchestrator.errors import (
     OutputDamaged,
     OutputRefused,
     OutputRootUnusable,
-    ServerBusy,
     TransientError,
 )
 from orchestrator.outputs import Fetched, Placed, Sidecar
@@ -43,8 +43,9 @@ class FinishedPrompt:
 class Settlement:
     """Ends items, or makes them due again. Every method except `finished` and `fetch` checkpoints before it returns."""
 
-    def __init__(self, context: WorkerContext) -> None:
+    def __init__(self, context: WorkerContext, undecided: Undecided) -> None:
         self._context = context
+        self._undecided = undecided
 
     def finished(self, item: Item, entry: HistoryEntry) -> FinishedPrompt | None:
         """Its prompt is in the history: what to fetch, or None where there is nothing and the item is settled.
@@ -94,6 +95,7 @@ class Settlement:
 
         Those whose output root cannot be used are left submitted for a later run. Errors: DiskFull, StateError.
         """
+        self._undecided.read("files")
         outcomes = self._context.placement.place([(finished.item, fetched) for finished, fetched in found])
         edits = {}
         at = self._context.lease.now()
@@ -123,29 +125,11 @@ class Settlement:
             case ItemError() | NotOnServer():
                 self._context.transitions.charge(item, _record(error))
             case TransientError():
-                self.postpone(item, error)
+                self._undecided.add(item, error, "files")
             case OutputRootUnusable():
                 self._context.set_recipe_aside(item, error)
             case _:
                 raise error
-
-    def postpone(self, item: Item, error: BurstError) -> None:
-        """The server answers, but not for this item: left submitted for a later burst, failed after its last attempt.
-
-        429 (too many requests) charges no attempt.
-        Errors: TransientError if the server answers nothing else either; nothing is charged then.
-        """
-        context = self._context
-        if context.halt.is_set():
-            raise error
-        context.client.queue_remaining()
-        record = ErrorRecord(kind="unanswered", message=str(error))
-        if isinstance(error, ServerBusy) and error.status == 429:
-            context.tally.note(f"{item.key} is left for a later burst: {error}")
-        elif item.attempts + 1 >= context.options.max_attempts:
-            context.transitions.fail(item, record)
-        elif context.transitions.change(item, lambda now: now.charge_attempt(error=record)):
-            context.tally.note(f"{item.key} is left for a later burst: {error}")
 
     def _sidecar(self, finished: FinishedPrompt) -> Sidecar | None:
         """Errors: ItemError and TemplateError where the server does not report the graph it rendered."""

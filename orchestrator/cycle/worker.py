@@ -17,17 +17,18 @@ from orchestrator.cycle import pacing
 from orchestrator.cycle.context import WorkerContext, log
 from orchestrator.cycle.downloads import Downloads, Executor
 from orchestrator.cycle.in_flight import InFlight
-from orchestrator.cycle.poll_schedule import PollSchedule, StallDetector
+from orchestrator.cycle.poll_schedule import PollSchedule
 from orchestrator.cycle.recovery import Recovery
 from orchestrator.cycle.refill import Refill
 from orchestrator.cycle.report import ServerReport
 from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.settlement import Settlement
+from orchestrator.cycle.stalls import Stalls
 from orchestrator.cycle.strays import Strays
+from orchestrator.cycle.undecided import Undecided
 from orchestrator.cycle.uploads import Uploads
 from orchestrator.errors import BurstError, NotComfyUI, ServerStalled, TransientError, UnexpectedAnswer
 from orchestrator.known_servers import judged
-from orchestrator.servers import find_server, same_server
 from state.item import Item, Status
 
 _IDLE_SECONDS = 0.5
@@ -59,14 +60,13 @@ class Worker:
         self.context = context
         """Its tools, and what it did so far."""
         self._routing = routing
-        self._allowed: dict[str | None, bool] = {}
-        """By recipe: whether its items may go to this server."""
-        self._settlement = Settlement(context)
+        self._undecided = Undecided(context, frozenset(item.key for item in left))
+        self._settlement = Settlement(context, self._undecided)
         self._downloads = Downloads(self._settlement, fetcher, context.clock, self.wake)
-        self._recovery = Recovery(context, self._settlement)
+        self._recovery = Recovery(context, self._settlement, self._undecided)
         self._poll_schedule = PollSchedule(context.clock, poll_seconds=context.options.poll_seconds, pace=context.pace)
         self._strays = Strays(context, self._recovery, strays, seen or {})
-        self._stall_detector = StallDetector(context.clock)
+        self._stalls = Stalls(context)
         self._in_flight = InFlight(context.clock, self._recovery.seconds_in_doubt)
         self._uploads = Uploads(context, uploader, self.wake)
         self._refill = Refill(
@@ -101,24 +101,14 @@ class Worker:
         return self._routing.refused
 
     def load(self) -> pacing.Load:
-        out = len(self._in_flight) + len(self._uploads)
+        out = len(self._in_flight) + len(self._uploads) + len(self._undecided)
         return pacing.Load(out=out, seconds_per_item=self._poll_schedule.seconds_per_item)
 
     def window(self, size: int) -> int:
         return self._poll_schedule.window(size)
 
     def may_have(self, item: Item) -> bool:
-        allowed = self._allowed.get(item.recipe)
-        if allowed is None:
-            context = self.context
-            named = context.preparation.servers_of(item.recipe)
-            allowed = any(self._is_called(name) for name in named) if named else context.is_own
-            self._allowed[item.recipe] = allowed
-        return allowed
-
-    def _is_called(self, name: str) -> bool:
-        names = self.context.names
-        return find_server(name, [self.context.server]) is not None or any(same_server(name, one) for one in names)
+        return self.context.may_have(item)
 
     def has(self, item: Item) -> bool:
         return self.context.has(item)
@@ -188,8 +178,12 @@ class Worker:
         for item in self._downloads.settle(most=self.context.dispatch.left_in_burst):
             self._settled(item)
         self._expire_doubts()
+        self._settle_unread()
         took = self._refill.fill(self)
         if not (self._in_flight or self._downloads or self._uploads):
+            if self._undecided and not took:
+                self._undecided.judge()
+                return 0.0
             return self._rest(took=took)
         waits = [self._watch(), self._downloads.seconds_left(), self._in_flight.seconds_in_doubt()]
         return min((seconds for seconds in waits if seconds is not None), default=_IDLE_SECONDS)
@@ -234,7 +228,7 @@ class Worker:
         context = self.context
         context.client.queue_remaining()
         if isinstance(self.lost, TransientError):
-            self._stall_detector.stirred()
+            self._stalls.stirred()
         held = context.dispatch.held_by(self)
         there = {item.key: item for item in context.store.get_many(held)}
         for key in held:
@@ -245,6 +239,7 @@ class Worker:
                 self._drop(key)
             elif key not in self._downloads:
                 self._in_flight.take_in(item)
+        self._undecided.forget()
         if self._begun:
             self._sweep()
         self._routing.forget()
@@ -331,7 +326,7 @@ class Worker:
         self._failures = context.client.failures
         items = self._in_flight.items()
         fates = look_up(context.client, [item.prompt_id or "" for item in items])
-        self._refuse_stall(fates)
+        self._stalls.refuse(fates)
         self._answered()
         self._poll_schedule.swept()
         for item in items:
@@ -346,8 +341,9 @@ class Worker:
         log.info("%s: looked up on %s: %s", item.key, self.context.server.name, describe(fate))
         match fate:
             case Finished(entry):
+                self._undecided.read("history")
                 self._poll_schedule.ended()
-                self._stall_detector.stirred()
+                self._stalls.stirred()
                 finished = self._settlement.finished(item, entry)
                 if finished is None:
                     self._settled(item)
@@ -357,7 +353,7 @@ class Worker:
             case Queued(prompt_id=prompt_id, running=running):
                 self._adopt(item, prompt_id, running=running)
             case Unclear(error=error):
-                self._settlement.postpone(item, error)
+                self._undecided.add(item, error, "history")
                 self._drop(item.key)
             case Absent():
                 if late := self._recovery.found_late(item):
@@ -385,17 +381,20 @@ class Worker:
             self._recovery.count_late_twins(item)
         self._drop(item.key)
 
+    def _settle_unread(self) -> None:
+        """Items that are to blame themselves for what could not be read; the history is asked once more."""
+        for one in self._undecided.own_fault():
+            if one.endpoint == "history":
+                assert one.item.prompt_id is not None
+                fate = look_up(self.context.client, [one.item.prompt_id])[one.item.prompt_id]
+                if not isinstance(fate, Unclear):
+                    self._in_flight.take_in(one.item)
+                    self._meet(one.item, fate)
+                    continue
+            self._undecided.charge(one)
+            self._drop(one.item.key)
+
     def _drop(self, key: str) -> None:
         self._in_flight.drop(key)
-        self.context.dispatch.let_go(key)
-
-    def _refuse_stall(self, fates: dict[str, Fate]) -> None:
-        """Errors: ServerStalled for a server that answers, but whose prompts have not changed for too long."""
-        client = self.context.client
-        # While others' prompts come and go ahead of ours, the running prompt shows that the server works.
-        seconds = self._stall_detector.seconds((fates, client.queue_remaining()), lambda: client.queue().running)
-        if seconds >= self.context.options.stall_seconds:
-            raise ServerStalled(
-                f"{client.url} answers, but what it runs has not changed for {seconds:.0f} s. "
-                "Restart it; the items stay submitted and are looked up by the next burst."
-            )
+        if key not in self._undecided:
+            self.context.dispatch.let_go(key)

@@ -14,7 +14,14 @@ from support.hand_clock import HandClock
 from support.simulated import Simulation
 
 from orchestrator.cycle.context import Options
-from orchestrator.errors import BurstError, ServerBusy, ServerStalled, ServerUnreachable, UnexpectedAnswer
+from orchestrator.errors import (
+    BurstError,
+    ServerBusy,
+    ServerStalled,
+    ServerUnreachable,
+    TransientError,
+    UnexpectedAnswer,
+)
 from state.item import Status
 
 URL = "http://gpu:8188"
@@ -174,28 +181,32 @@ def test_a_history_that_stays_broken_ends_the_burst_and_keeps_the_items(scene: S
 
 
 @pytest.mark.parametrize(
-    ("fault", "attempts", "words"),
+    ("fault", "words"),
     [
-        (Page(503), 1, "answered 503"),
-        (Page(403), 1, "answered 403"),
-        (Page(200), 1, "answered 200"),
-        (Page(429), 0, "answered 429"),
-        ("broken", 1, "breaks off after"),
+        (Page(503), "answered 503"),
+        (Page(403), "answered 403"),
+        (Page(200), "answered 200"),
+        ("broken", "breaks off after"),
     ],
-    ids=["503", "403", "page", "429", "broken"],
+    ids=["503", "403", "page", "broken"],
 )
-def test_files_that_stay_refused_are_left_for_the_next_burst(
-    scene: Scene, fault: Fault, attempts: int, words: str
-) -> None:
-    """Rendered once, whatever it takes; being asked to ask less often is charged to no item."""
-    simulation = scene.run(first(10**6, "GET /api/view", fault))
-    assert simulation.tally.failed == 0
-    assert all(f"left for a later burst: {URL}: " in note and words in note for note in simulation.tally.notes)
-    assert len(simulation.tally.notes) == 3
+def test_files_that_stay_refused_end_the_burst_and_charge_nobody(scene: Scene, fault: Fault, words: str) -> None:
+    """None of three items' files comes: that is no item's failure. Rendered once, whatever it takes."""
+    told = scene.fail(TransientError, first(10**6, "GET /api/view", fault))
+    assert words in told
+    assert "nobody's files could be read, so no item is charged" in told
     assert not list(scene.folder.rglob("*.part"))
-    simulation = scene.run()
-    assert [(item.status, item.attempts) for item in simulation.store.items()] == [(COMPLETED, attempts)] * 3
-    assert len(scene.posts()) == 3
+    assert scene.statuses() == [SUBMITTED] * 3
+    scene.check_next_run()
+
+
+def test_files_that_are_refused_for_too_many_requests_are_left_for_the_next_burst(scene: Scene) -> None:
+    simulation = scene.run(first(10**6, "GET /api/view", Page(429)))
+    assert simulation.tally.failed == 0
+    assert all(f"left for a later burst: {URL}: " in note and "429" in note for note in simulation.tally.notes)
+    assert len(simulation.tally.notes) == 3
+    assert scene.statuses() == [SUBMITTED] * 3
+    scene.check_next_run()
 
 
 def test_a_file_that_the_server_will_not_give_hinders_no_other_item(scene: Scene) -> None:

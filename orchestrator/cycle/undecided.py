@@ -1,0 +1,131 @@
+"""Items that the server gives nothing readable of, until it is known whether that is about them or about the server."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass, field
+from typing import Literal
+
+from orchestrator.cycle.completions import Completions
+from orchestrator.cycle.context import WorkerContext
+from orchestrator.errors import BurstError, ServerBusy, TransientError, UnexpectedAnswer
+from state.item import ErrorRecord, Item
+
+Endpoint = Literal["history", "files"]
+
+
+@dataclass(frozen=True)
+class Unread:
+    """An item, and what came in place of its history entry or of a file."""
+
+    item: Item
+    error: BurstError
+    endpoint: Endpoint
+
+
+@dataclass
+class Undecided:
+    """Of one worker, which goes on holding these items, so that a burst does not send others in their place.
+
+    An item is to blame where the same endpoint gave something readable of another one; the endpoint is where it gives
+    nothing readable of any.
+    """
+
+    context: WorkerContext
+    earlier: Set[str] = frozenset()
+    """Keys of items that an earlier burst sent."""
+    _waiting: dict[str, Unread] = field(default_factory=dict)
+    _readable: set[Endpoint] = field(default_factory=set)
+    """Since the first of those that wait."""
+    _files_came: bool = False
+    """In this run."""
+    _let_go: set[str] = field(default_factory=set)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._waiting
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, item: Item, error: BurstError, endpoint: Endpoint) -> None:
+        """The server answers, but not with this. Errors: the error itself while the run is halted; TransientError if
+        the server answers nothing else either."""
+        context = self.context
+        if context.halt.is_set():
+            raise error
+        context.client.queue_remaining()
+        if isinstance(error, ServerBusy) and error.status == 429:
+            self._leave(item, error)
+            return
+        self._waiting[item.key] = Unread(item, error, endpoint)
+        if endpoint == "files" and self._files_came:
+            self._readable.add(endpoint)
+
+    def read(self, endpoint: Endpoint) -> None:
+        """The endpoint gave something readable of an item."""
+        self._files_came = self._files_came or endpoint == "files"
+        if self._waiting:
+            self._readable.add(endpoint)
+
+    def own_fault(self) -> list[Unread]:
+        """Those that are to blame themselves; they wait no longer."""
+        found = [one for one in self._waiting.values() if one.endpoint in self._readable]
+        for one in found:
+            del self._waiting[one.item.key]
+        self._readable.clear()
+        return found
+
+    def judge(self) -> None:
+        """Nothing else is out that could tell, and nothing else may be sent.
+
+        One alone that an earlier burst sent first makes room for another item. Errors: those of an endpoint that gave
+        nothing readable.
+        """
+        waiting = list(self._waiting.values())
+        alone = waiting[0].item.key if len(waiting) == 1 else None
+        if alone is not None and alone in self.earlier - self._let_go:
+            self._let_go.add(alone)
+            self.context.dispatch.let_go(alone)
+        elif waiting[0].endpoint == "history":
+            context = self.context
+            if not Completions(context.store, context.server, context.client).any_readable():
+                raise _of_endpoint(waiting[0])
+            self._readable.add("history")
+        elif alone is None:
+            raise _of_endpoint(waiting[0])
+        elif self.context.dispatch.has_due():
+            # The next burst will know more.
+            del self._waiting[alone]
+            self._leave(waiting[0].item, waiting[0].error)
+            self.context.dispatch.let_go(alone)
+        else:
+            self._readable.add("files")
+
+    def charge(self, unread: Unread) -> None:
+        """Left submitted for a later burst with an attempt charged; failed after the last one."""
+        item, error, context = unread.item, unread.error, self.context
+        record = ErrorRecord(kind="unanswered", message=str(error))
+        if item.attempts + 1 >= context.options.max_attempts:
+            context.transitions.fail(item, record)
+        elif context.transitions.change(item, lambda now: now.charge_attempt(error=record)):
+            self._leave(item, error)
+
+    def forget(self) -> None:
+        """All items are looked up anew."""
+        self._waiting.clear()
+        self._readable.clear()
+
+    def _leave(self, item: Item, error: BurstError) -> None:
+        self.context.dispatch.left_over(item.key)
+        self.context.tally.note(f"{item.key} is left for a later burst: {error}")
+
+
+def _of_endpoint(unread: Unread) -> BurstError:
+    error = unread.error
+    what = "history" if unread.endpoint == "history" else "files"
+    message = f"{error}; nobody's {what} could be read, so no item is charged; look at what stands before the server"
+    if isinstance(error, UnexpectedAnswer):
+        return UnexpectedAnswer(message, status=error.status)
+    if isinstance(error, ServerBusy):
+        return ServerBusy(message, status=error.status, retry_after_seconds=error.retry_after_seconds)
+    return TransientError(message)
