@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
-from state.item import UtcTime
+from state.item import Count, UtcTime
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="pause", tag_field="line"):
@@ -19,15 +20,55 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
     reason: str | None = None
 
 
+class PromptFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An item whose prompt failed on a server."""
+
+    item: str
+    prompt_id: str
+    """Of its last prompt that failed."""
+    kind: str
+    """The kind of error: `out_of_memory`, or the type of the exception."""
+    recipe: str | None = None
+    charged: Count = 0
+    """How many attempts it was charged for this."""
+
+
 class ServerHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="health", tag_field="line"):
     """The last known health of a server."""
 
     server: str
     """Its name, as in the records of items."""
     health: str
-    """`well` or `sick`; a newer burst may write other values."""
+    """`well`, `sick` or `stalled`; a newer burst may write other values."""
     at: UtcTime
     reason: str | None = None
+    failures: tuple[PromptFailure, ...] = ()
+    """Different items that failed in a row with one kind of error, none completed between them."""
+    spared: tuple[str, ...] = ()
+    """Items that failed on it and were not charged, because it seemed sick. They are charged the next time."""
+    restart_at: UtcTime | None = None
+    """When a restart was last advised or ordered: what was sent before and is lost by it, is not to blame."""
+
+    def with_failure(self, failure: PromptFailure, *, at: datetime) -> ServerHealth:
+        """One more, unless it is of another kind: the row begins with it then. An item counts once."""
+        row = tuple(one for one in self.failures if one.kind == failure.kind)
+        before = next((one for one in row if one.item == failure.item), None)
+        if before is None:
+            return msgspec.structs.replace(self, failures=(*row, failure), at=at)
+        again = msgspec.structs.replace(failure, charged=before.charged + failure.charged)
+        return msgspec.structs.replace(self, failures=tuple(again if one is before else one for one in row), at=at)
+
+    def without_failures(self, *, at: datetime) -> ServerHealth:
+        """It completed something."""
+        return msgspec.structs.replace(self, health="well", reason=None, failures=(), at=at)
+
+    def restarted(self, *, at: datetime) -> ServerHealth:
+        """Nothing that was counted is about it any more."""
+        return msgspec.structs.replace(self.without_failures(at=at), spared=())
+
+    def advising_restart(self, health: str, reason: str, *, at: datetime) -> ServerHealth:
+        """A person is advised to restart it, or a command is about to."""
+        return msgspec.structs.replace(self, health=health, reason=reason, restart_at=at, at=at)
 
 
 class ClientId(msgspec.Struct, frozen=True, kw_only=True, tag="client", tag_field="line"):
@@ -58,6 +99,13 @@ class FactLog(Protocol):
 
     def append(self, *facts: Fact) -> None:
         """Durable on return. Errors: DiskFull, LockHeld, StateError."""
+
+    def change_health(self, server: str, edit: Callable[[ServerHealth], ServerHealth], *, at: datetime) -> ServerHealth:
+        """Change what is known of a server's health, while no other process can; durable on return.
+
+        `edit` is given the last fact, or one that says `well` where there is none; nothing is written where it returns
+        that itself. Errors: as `append`.
+        """
 
     def read(self) -> Facts: ...
 

@@ -295,6 +295,11 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             self._without_prompt(), status=Status.PENDING, attempts=self.attempts + charge, error=error
         )
 
+    def give_back(self, attempts: int) -> Self:
+        """Uncharge attempts that were not its fault; what failed by them is due again."""
+        status = Status.PENDING if self.status is Status.FAILED else self.status
+        return msgspec.structs.replace(self, status=status, attempts=max(0, self.attempts - attempts), error=None)
+
     def unsend(self, before: Item) -> Self:
         """Due again, without the prompt_id: the POST certainly reached no queue. `before`: before the intent."""
         return msgspec.structs.replace(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,14 @@ class JsonFactLog:
     def append(self, *facts: Fact) -> None:
         with WriteLock(self._folder, disk=self._disk):  # a new one each time: several threads may append
             self._log.append(*facts)
+
+    def change_health(self, server: str, edit: Callable[[ServerHealth], ServerHealth], *, at: datetime) -> ServerHealth:
+        with WriteLock(self._folder, disk=self._disk):
+            known = self.read().health.get(server) or ServerHealth(server=server, health="well", at=at)
+            changed = edit(known)
+            if changed is not known:
+                self._log.append(changed)
+        return changed
 
     def read(self) -> Facts:
         pause: Pause | None = None

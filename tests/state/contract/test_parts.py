@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Hashable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from support.waiting import GENEROUS_SECONDS
 from orchestrator.errors import RecipeUnusable
 from state.batch import BatchRecord
 from state.burst_record import BurstRecord, SetAsideRecord
-from state.facts import ClientId, Facts, Pause, ServerHealth
+from state.facts import ClientId, Facts, Pause, PromptFailure, ServerHealth
 from state.location import Location
 from state.recipe import Recipe, workflow_bytes, workflow_digest
 from state.store import StateParts, Store
@@ -70,6 +71,53 @@ def test_the_last_fact_of_each_kind_and_server_counts(state: State) -> None:
             {"a": health("a", "well", minutes=1), "b": health("b", "well")},
             {"a": ClientId(server="a", client_id="one", at=NOON)},
         )
+
+
+def failure(item: str, *, kind: str = "RuntimeError", charged: int = 1) -> PromptFailure:
+    return PromptFailure(item=item, prompt_id=f"id of {item}", kind=kind, recipe="r", charged=charged)
+
+
+def test_a_server_s_failures_in_a_row_are_kept_for_the_next_run_and_host(state: State) -> None:
+    """Each of its own server, across processes that have the state open; the row is that of one kind of error."""
+    logs = [parts.facts for parts in (state.open(create=True), state.open(), state.parts())]
+    for number, log in enumerate(logs):
+        failed = partial(ServerHealth.with_failure, failure=failure(str(number)), at=NOON)
+        kept = log.change_health("gpu", failed, at=NOON)
+        assert [one.item for one in kept.failures] == [str(n) for n in range(number + 1)]
+    again = logs[0].change_health("gpu", lambda now: now.with_failure(failure("1"), at=NOON), at=NOON)
+    assert [(one.item, one.charged) for one in again.failures] == [("0", 1), ("1", 2), ("2", 1)]
+    logs[1].change_health("other", lambda now: now.with_failure(failure("9"), at=NOON), at=NOON)
+    assert logs[2].read().health["gpu"] == again
+    later = NOON + timedelta(minutes=3)
+    sick = logs[1].change_health("gpu", lambda now: now.advising_restart("sick", "no luck", at=later), at=later)
+    assert (sick.health, sick.reason, sick.restart_at, sick.failures) == ("sick", "no luck", later, again.failures)
+    other_kind = logs[2].change_health(
+        "gpu", lambda now: now.with_failure(failure("3", kind="out_of_memory"), at=later), at=later
+    )
+    assert [one.item for one in other_kind.failures] == ["3"]
+    well = logs[0].change_health("gpu", lambda now: now.without_failures(at=later), at=later)
+    assert (well.health, well.failures, well.reason, well.restart_at) == ("well", (), None, later)
+    stamp = logs[0].stamp()
+    assert logs[1].change_health("gpu", lambda now: now, at=later) == well
+    assert logs[0].stamp() == stamp, "nothing to write"
+    assert [view.facts.read().health["gpu"] for view in views(state)] == [well] * 3
+
+
+def test_processes_that_count_failures_at_once_lose_none(state: State) -> None:
+    state.open(create=True)
+
+    def count(name: str) -> None:
+        facts = state.parts().facts
+        for number in range(5):
+            failed = partial(ServerHealth.with_failure, failure=failure(f"{name}{number}"), at=NOON)
+            facts.change_health("gpu", failed, at=NOON)
+
+    threads = [threading.Thread(target=count, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(GENEROUS_SECONDS)
+    assert len(state.parts().facts.read().health["gpu"].failures) == 20
 
 
 # Bursts.
