@@ -25,6 +25,8 @@ from orchestrator.batches.sources import STANDARD_INPUT, read_source
 from orchestrator.batches.spec import BatchSpec
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
+from orchestrator.cycle.bursts import Age
+from orchestrator.cycle.crash_record import crashed_without_lease
 from orchestrator.cycle.dispatch import Progress
 from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.report import BurstReport
@@ -126,7 +128,7 @@ class Generation:
         self._stop = stop or threading.Event()
         self._progress_of = progress or (lambda record: Silent())
         self._clock = clock or Clock()
-        self._started = self._clock.monotonic()
+        self._age = Age.of_now(self._clock)
         self._work: BatchWork | None = None
         self._queued: tuple[list[Item], tuple[str, ...]] | None = None
         """As `_standing`, once it is known for good."""
@@ -145,7 +147,14 @@ class Generation:
             planned = self._planned()
             self._deliver(planned)
             return planned
-        chosen = self._choose()
+        try:
+            return self._worked_off(self._choose())
+        except BurstError:
+            raise
+        except Exception as error:
+            raise crashed_without_lease(error, self._state, self._age) from error
+
+    def _worked_off(self, chosen: _Chosen) -> Generated:
         report = None
         if not self._queue_only:
             self._work = BatchWork(
@@ -337,7 +346,7 @@ class Generation:
             continued=chosen.continued,
             ended="queued" if is_queued else "stopped" if self._stop.is_set() and is_left else "done",
             directories=directories,
-            seconds=self._clock.monotonic() - self._started,
+            seconds=self._age.seconds(),
             resume=resuming(self._request.overrides, kept_settings(self._state)),
         )
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import UsageError
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
+from orchestrator.selection import select
 from state.change import change_all
 from state.counts import Counts
-from state.item import Item, Status
-from state.store import Store
+from state.item import DUE, Item, Status
 
 _SHOWN = 20
 
@@ -47,16 +46,16 @@ class Changed:
         return in_lines([*lines, *(f"Note: {note}" for note in self.notes)])
 
 
-def retry(state: Path, keys: Collection[str] = (), *, cancelled: bool = False) -> Changed:
-    """Make failed items due again (with `cancelled` those too), all or the named ones of any ended status.
+def retry(state: Path, names: Collection[str] = (), *, cancelled: bool = False) -> Changed:
+    """Make failed items due again (with `cancelled` those too): all, or those of the named batches; and the items that
+    are named themselves, whatever they ended as.
 
-    Their attempts start anew. Works while a burst runs. Errors: UsageError for a key that is not there; StateError.
+    Their attempts start anew. Works while a burst runs. Errors: UsageError for a name that is neither an item, a
+    batch's name nor the beginning of one batch's id; StateError.
     """
     with open_for_writing(state) as store:
-        if keys:
-            chosen = [item for item in named(store, keys) if item.status not in (Status.PENDING, Status.SUBMITTED)]
-        else:
-            chosen = list(store.items(Status.FAILED, *([Status.CANCELLED] if cancelled else [])))
+        keys = select(store, names, Status.FAILED, *([Status.CANCELLED] if cancelled else []))
+        chosen = [item for item in store.get_many(keys) if item.status not in DUE]
         done = change_all(store, chosen, lambda item: item.start_over())
         store.settle(at_end=True)
         return Changed("burst.retry/1", "due again", keys_of(done), store.counts())
@@ -78,14 +77,3 @@ def reset(state: Path) -> Changed:
 
 def keys_of(items: Iterable[Item]) -> tuple[str, ...]:
     return tuple(item.key for item in items)
-
-
-def named(store: Store, keys: Collection[str]) -> list[Item]:
-    missing = [key for key in keys if key not in store]
-    if missing:
-        import difflib
-
-        near = difflib.get_close_matches(missing[0], [item.key for item in store.items()], n=3)
-        advice = f"; near it: {', '.join(near)}" if near else "; `burst status --json` lists some"
-        raise UsageError(f"no item {missing[0]!r} in {store.location.shown()}{advice}")
-    return store.get_many(keys)

@@ -147,6 +147,22 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def listen_options(*, port: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Where a server listens; on this port where none is given."""
+
+    def listening(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = click.option(
+            "--port",
+            default=port,
+            show_default=True,
+            type=click.IntRange(0, 65535),
+            help="Port to listen on; 0 picks a free one.",
+        )(command)
+        return click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")(command)
+
+    return listening
+
+
 def overrides(
     server: tuple[str, ...] = (),
     template: str | None = None,

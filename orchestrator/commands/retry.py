@@ -10,12 +10,15 @@ from orchestrator.commands.common import json_option, show, state_option
 
 
 @click.command(short_help="Make failed items pending again.")
-@click.argument("keys", nargs=-1, metavar="[ITEM...]")
+@click.argument("names", nargs=-1, metavar="[ITEM|BATCH...]")
 @state_option
 @click.option("--cancelled", is_flag=True, help="Include cancelled items.")
 @json_option
-def retry(keys: tuple[str, ...], state: Path, cancelled: bool, as_json: bool) -> None:
-    """Make failed items pending again, or the named ones. Works while a burst runs."""
+def retry(names: tuple[str, ...], state: Path, cancelled: bool, as_json: bool) -> None:
+    """Make failed items pending again: all, those of the named batches, or the named items, which may be completed.
+
+    Works while a burst runs.
+    """
     from orchestrator.retries import retry as retry_items
 
-    show(retry_items(state, keys, cancelled=cancelled), as_json)
+    show(retry_items(state, names, cancelled=cancelled), as_json)

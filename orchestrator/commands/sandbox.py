@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.common import NamedPath, json_option, print_json
+from orchestrator.commands.common import NamedPath, json_option, listen_options, print_json
 from orchestrator.errors import UsageError
 
 SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
@@ -51,20 +51,23 @@ def sandbox_options(command: Callable[..., Any]) -> Callable[..., Any]:
         elif kind is str:
             option = click.option(flag, f"{name}s", multiple=True, metavar="NAME", help=text)
         else:
-            option = click.option(flag, name, type=kind, metavar="N", help=text)
+            option = click.option(flag, name, type=kind, callback=_fitting, metavar="N", help=text)
         command = option(command)
     return command
 
 
+def _fitting(_ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """The value of an option, refused where it is none of the setting's."""
+    from orchestrator.sandbox.settings import fault_of
+
+    assert param.name is not None
+    if value is not None and (fault := fault_of(param.name, value)) is not None:
+        raise click.BadParameter(fault)
+    return value
+
+
 @click.command(short_help="Run an imitation of ComfyUI that draws placeholders.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    default=8188,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="Port to listen on; 0 picks a free one.",
-)
+@listen_options(port=8188)
 @click.option("--directory", type=NamedPath(), help="Directory for its files (default: temporary).")
 @sandbox_options
 @json_option

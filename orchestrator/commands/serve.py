@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.common import NamedPath, json_option, overrides, print_json, tool_options
+from orchestrator.commands.common import NamedPath, json_option, listen_options, overrides, print_json, tool_options
 from orchestrator.commands.help import Command
 from orchestrator.errors import UsageError
 
@@ -24,14 +24,7 @@ from orchestrator.errors import UsageError
     help="State file; new batches go to the first. Repeatable (default: re_render_state.json, or BURST_STATE).",
 )
 @tool_options
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    default=8189,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="Port to listen on; 0 picks a free one.",
-)
+@listen_options(port=8189)
 @click.option(
     "--allow-host", "allowed", multiple=True, metavar="NAME", help="Host name that browsers may use for it. Repeatable."
 )

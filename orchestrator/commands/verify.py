@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.common import NamedPath, json_option, overrides, show, state_option
+from orchestrator.commands.common import NamedPath, json_option, overrides, refuse_file, show, state_option
 
 
 @click.command(short_help="Check output files against their recorded size and hash.")
@@ -20,6 +20,7 @@ def verify(state: Path, output_dir: Path | None, repair: bool, quick: bool, as_j
     """Check the files of completed items against their recorded size and hash."""
     from orchestrator.verify import verify_outputs
 
+    refuse_file(output_dir)
     report = verify_outputs(state, repair=repair, quick=quick, overrides=overrides(output_dir=output_dir))
     show(report, as_json)
     sys.exit(report.exit_code)

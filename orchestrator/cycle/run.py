@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from orchestrator.clock import Clock
-from orchestrator.crashes import TRACEBACK_NAME, as_burst_error
 from orchestrator.cycle import pacing
-from orchestrator.cycle.bursts import Age, Bursts, is_any_left, new_burst
+from orchestrator.cycle.bursts import Age, Bursts, is_any_left
+from orchestrator.cycle.crash_record import crashed_under_lease, crashed_without_lease, record_killed
 from orchestrator.cycle.dispatch import Dispatch, Progress
 from orchestrator.cycle.kept_recipes import check_default, contradiction
 from orchestrator.cycle.progress import Silent
@@ -21,13 +20,12 @@ from orchestrator.cycle.strays import hosts_seen
 from orchestrator.cycle.tally import Tally
 from orchestrator.cycle.time_limit import TimeLimit, closed_until
 from orchestrator.cycle.workers import SharedContext, WorkerPool
-from orchestrator.errors import BurstError, Crashed, StopBurst
+from orchestrator.errors import BurstError
 from orchestrator.log_lines import local_time
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
-from orchestrator.servers import this_host
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, kept_settings, load_settings
 from orchestrator.time_left import pace_of
 from state.burst_record import BurstRecord
@@ -121,13 +119,20 @@ class Run:
         Errors before any work: ConfigurationError, LockHeld. What stops a burst in the middle is in the report; an
         unexpected exception is recorded and raised as Crashed.
         """
-        settings = load_settings(self._request.state, self._request.overrides)
+        try:
+            return self._executed(self._request.state)
+        except BurstError:
+            raise
+        except Exception as error:
+            raise crashed_without_lease(error, self._request.state, self._age) from error
+
+    def _executed(self, state: Path) -> BurstReport:
+        settings = load_settings(state, self._request.overrides)
         opens_at = closed_until(self._request.between, now=self._clock.now())
         if opens_at is not None:
             reason = f"outside of {self._request.between}, which begins at {local_time(opens_at)}"
             return not_started(self._request, settings, ended="deadline", reason=reason)
-        patience = self._request.wait_lock_seconds
-        with open_for_writing(self._request.state, wait_seconds=patience, clock=self._clock) as store:
+        with open_for_writing(state, wait_seconds=self._request.wait_lock_seconds, clock=self._clock) as store:
             self._store = store
             return self._work(store, settings)
 
@@ -142,7 +147,7 @@ class Run:
                 except BurstError:
                     raise
                 except Exception as error:
-                    raise self._ended_by(error, store, lease) from error
+                    raise crashed_under_lease(error, store, lease, self._age) from error
         finally:
             if self._placement is not None:
                 self._placement.abandon()
@@ -150,7 +155,7 @@ class Run:
     def _work_leased(
         self, store: Store, lease: Lease, settings: Settings, recipes: Recipes, preparation: Preparation
     ) -> BurstReport:
-        _record_killed(store, lease)
+        record_killed(store, lease)
         settings = self._moved(settings, store)
         if kept := contradiction(store, recipes, settings, self._request.overrides):
             self._notes.note(kept)
@@ -187,25 +192,6 @@ class Run:
         if count:
             pace = pace_of(store, records)
             self._progress.comes_after(count, seconds=None if pace is None else pace * count)
-
-    def _ended_by(self, error: Exception, store: Store, lease: Lease) -> BurstError:
-        """What this exception outside of any burst is called. It gets a record if nobody expected it."""
-        seen = as_burst_error(error, keep_at=store.location.auxiliary(TRACEBACK_NAME))
-        if isinstance(seen, Crashed):
-            record = BurstRecord(
-                burst=new_burst(),
-                started_at=self._age.started_at,
-                ended_at=self._clock.now(),
-                ended="crashed",
-                size=0,
-                seconds=round(self._age.seconds(), 3),
-                alive_seconds=round(self._age.seconds(), 3),
-                reason=seen.reason,
-                host=this_host(),
-            )
-            with contextlib.suppress(StopBurst):
-                lease.end_burst(record)
-        return seen
 
     def request_stop(self, signal: str | None = None) -> None:
         """End after the next checkpoint. `signal`: the name of the signal that requested it."""
@@ -266,10 +252,3 @@ class Run:
             clock=self._clock,
             note=self._notes.note,
         )
-
-
-def _record_killed(store: Store, lease: Lease) -> None:
-    """Write the record that a killed burst could not write. Safe to repeat."""
-    killed = lease.killed
-    if killed is not None and not any(record.burst == killed.burst for record in store.bursts.read(last=1)):
-        lease.end_burst(killed)

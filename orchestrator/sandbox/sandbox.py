@@ -140,7 +140,9 @@ def serve(
     directory: Path | None = None,
     announce: Callable[[str], None],
 ) -> None:
-    """Run a sandbox until SIGTERM or SIGINT; `announce` gets the URL when it listens. Only in the main thread.
+    """Run a sandbox until SIGTERM, SIGINT or SIGHUP; `announce` gets the URL when it listens. Only in the main thread.
+
+    A SIGHUP that is ignored, as under `nohup`, stays so.
 
     Errors: OSError if the port is in use, SettingsError.
     """
@@ -149,7 +151,10 @@ def serve(
     def stop(number: int, frame: FrameType | None) -> None:
         stopped.set()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    ends = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        ends.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in ends}
     try:
         with Sandbox(settings, directory=directory, host=host, port=port) as sandbox:
             announce(sandbox.url)

@@ -71,7 +71,8 @@ class SandboxSettings:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            _check(field.name, getattr(self, field.name), field.default)
+            if (fault := fault_of(field.name, getattr(self, field.name))) is not None:
+                raise SettingsError(f"sandbox setting {field.name}: {fault}")
 
     def changed(self, changes: dict[str, Any]) -> SandboxSettings:
         """A copy with `changes` applied. Errors: SettingsError for an unknown name or an invalid value."""
@@ -88,8 +89,9 @@ class SandboxSettings:
         return dataclasses.asdict(self)
 
 
-def _check(name: str, value: object, default: object) -> None:
-    """Check a value against the type of its default and the range of its name."""
+def fault_of(name: str, value: object) -> str | None:
+    """What is wrong with this value of a setting, by the type of its default and the range of its name."""
+    default = _DEFAULTS[name]
     if isinstance(default, bool):
         fits = isinstance(value, bool)
     elif isinstance(default, tuple):
@@ -102,6 +104,10 @@ def _check(name: str, value: object, default: object) -> None:
         fits = isinstance(value, int) and (value >= (name == "history_limit") or name == "random_seed")
     else:
         fits = 0.0 <= value < math.inf
-    if not fits:
-        wanted = "a share from 0 to 1" if name.endswith("_rate") else f"a value like {default!r}"
-        raise SettingsError(f"sandbox setting {name}: {value!r} does not fit; write {wanted}")
+    if fits:
+        return None
+    wanted = "a share from 0 to 1" if name.endswith("_rate") else f"a value like {default!r}"
+    return f"{value!r} does not fit; write {wanted}"
+
+
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(SandboxSettings)}

@@ -44,7 +44,7 @@ def first_line(child: subprocess.Popen[str]) -> str:
     return child.stdout.readline()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_says_where_it_listens_and_ends_when_told(tmp_path: Path, number: signal.Signals) -> None:
     with process("--port", "0", "--json", cwd=tmp_path) as child:
         document = json.loads(first_line(child))
@@ -54,6 +54,19 @@ def test_it_says_where_it_listens_and_ends_when_told(tmp_path: Path, number: sig
         child.send_signal(number)
         out, err = child.communicate(timeout=5)
         assert (child.returncode, out, err) == (0, "", "")
+
+
+def test_under_nohup_it_goes_on_when_the_terminal_is_closed(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with process("--port", "0", cwd=tmp_path) as child:
+            url = first_line(child).split()[-1]
+            child.send_signal(signal.SIGHUP)
+            assert requests.get(url + "/prompt", timeout=5).ok
+            child.terminate()
+            assert child.wait(timeout=5) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_options_arrive(tmp_path: Path) -> None:

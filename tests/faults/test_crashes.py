@@ -12,6 +12,7 @@ from support.waiting import wait_until
 from orchestrator.cycle.pacing import automatic_size, learned_limit
 from orchestrator.log_lines import without_time
 from orchestrator.sandbox import Sandbox
+from state.item import Status
 
 PLACES = {
     "in a worker's thread": "before:orchestrator.cycle.worker:Worker.turn:2",
@@ -42,7 +43,15 @@ def check_said(ended: Ended) -> Path:
     return kept
 
 
-@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+BEFORE_THE_LEASE = {
+    "before the state is opened": "before:state.json.store:JsonStore.open",
+    "once it is open": "after:state.json.store:JsonStore.open",
+    "before it has the lease": "before:state.json.store:JsonStore.lease",
+    "once it is over": "after:state.json.lease:JsonLease.end",
+}
+
+
+@pytest.mark.parametrize("place", (PLACES | BEFORE_THE_LEASE).values(), ids=PLACES | BEFORE_THE_LEASE)
 def test_a_run_that_crashes_is_recorded_and_the_next_one_goes_on(
     make_project: MakeProject, sandbox: Sandbox, place: str
 ) -> None:
@@ -52,7 +61,7 @@ def test_a_run_that_crashes_is_recorded_and_the_next_one_goes_on(
     record = project.bursts()[-1]
     assert (record.ended, record.host is not None, record.alive_seconds is not None) == ("crashed", True, True)
     assert record.reason is not None
-    assert record.reason.startswith("KeyError: 'broken', at orchestrator/")
+    assert record.reason.startswith(("KeyError: 'broken', at orchestrator/", "KeyError: 'broken', at state/"))
     assert not (project.folder / "holder.json").exists()
     assert [one.ended for one in project.bursts()].count("crashed") == 1
     status = project.burst("status").out
@@ -116,6 +125,44 @@ def test_generate_crashes_as_run_does(make_project: MakeProject, sandbox: Sandbo
     assert project.bursts()[-1].ended == "crashed"
     assert project.run("--until-done").code == 0
     assert project.statuses() == ["completed"] * 4
+
+
+def test_a_crash_of_generate_before_it_adds_anything_is_recorded_where_there_is_a_state(
+    make_project: MakeProject, tmp_path: Path
+) -> None:
+    project = make_project()
+    place = ["--raise", "before:orchestrator.batches.planning:Planner.draft"]
+    ended = project.burst("generate", "--prompt", "a fox", "--json", launch=place)
+    assert check_said(ended) == project.folder / "crash.txt"
+    assert [record.ended for record in project.bursts()] == ["crashed"]
+    assert len(project.items()) == 3
+    words = ("generate", "--prompt", "a fox", "--template", "smoke", "--json")
+    elsewhere = project.burst(*words, "--state", str(tmp_path / "new.json"), launch=place)
+    check_said(elsewhere).unlink()
+    assert not (tmp_path / "new.burst").exists()
+
+
+def test_a_crash_beside_a_burst_at_work_leaves_its_records_alone(make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project()
+    sandbox.hold("render")
+    with project.start_run() as run:
+        project.wait_for(Status.SUBMITTED, 3)
+        check_said(project.run(launch=["--raise", BEFORE_THE_LEASE["before it has the lease"]]))
+        assert (project.bursts(), (project.folder / "holder.json").exists()) == ([], True)
+        sandbox.release()
+        assert run.end().code == 0
+    assert [record.ended for record in project.bursts()] == ["done"]
+
+
+def test_a_crash_after_a_kill_leaves_the_record_of_both(make_project: MakeProject, sandbox: Sandbox) -> None:
+    project = make_project()
+    sandbox.hold("render")
+    with project.start_run() as run:
+        project.wait_for_holder()
+        run.kill()
+    sandbox.release()
+    project.run(launch=["--raise", BEFORE_THE_LEASE["before the state is opened"]])
+    assert [record.ended for record in project.bursts()] == ["killed", "crashed"]
 
 
 def test_two_servers_come_to_rest_when_one_worker_crashes(make_project: MakeProject, sandbox: Sandbox) -> None:

@@ -1,0 +1,60 @@
+"""The record of a crash outside of any burst: of a run that had not begun one, or had ended its last."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from orchestrator.crashes import TRACEBACK_NAME, as_burst_error
+from orchestrator.cycle.bursts import Age, new_burst
+from orchestrator.errors import BurstError, Crashed, StopBurst
+from orchestrator.servers import this_host
+from state.burst_record import BurstRecord
+from state.lease import Lease
+from state.open_store import open_store, parts_of
+from state.store import Store
+
+
+def crashed_under_lease(error: Exception, store: Store, lease: Lease, age: Age) -> BurstError:
+    """The error of burst that says this exception; recorded if nobody expected it."""
+    seen = as_burst_error(error, keep_at=store.location.auxiliary(TRACEBACK_NAME))
+    if isinstance(seen, Crashed):
+        with contextlib.suppress(StopBurst):
+            lease.end_burst(_record(seen, age))
+    return seen
+
+
+def crashed_without_lease(error: Exception, state: Path, age: Age) -> BurstError:
+    """The same for a run that holds no lease, which takes one for its record.
+
+    Nothing is recorded where there is no state, where it cannot be opened, or while another burst works on it.
+    """
+    parts = parts_of(state)
+    seen = as_burst_error(error, keep_at=parts.location.auxiliary(TRACEBACK_NAME))
+    if isinstance(seen, Crashed):
+        # Whatever is broken here may be what broke the run, which is the error to report.
+        with contextlib.suppress(Exception), open_store(state) as store, store.lease() as lease:
+            record_killed(store, lease)
+            lease.end_burst(_record(seen, age))
+    return seen
+
+
+def record_killed(store: Store, lease: Lease) -> None:
+    """Write the record that a killed burst could not write. Safe to repeat."""
+    killed = lease.killed
+    if killed is not None and not any(record.burst == killed.burst for record in store.bursts.read(last=1)):
+        lease.end_burst(killed)
+
+
+def _record(error: Crashed, age: Age) -> BurstRecord:
+    return BurstRecord(
+        burst=new_burst(),
+        started_at=age.started_at,
+        ended_at=age.clock.now(),
+        ended="crashed",
+        size=0,
+        seconds=round(age.seconds(), 3),
+        alive_seconds=round(age.seconds(), 3),
+        reason=error.reason,
+        host=this_host(),
+    )

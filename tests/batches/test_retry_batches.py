@@ -1,0 +1,68 @@
+"""`burst retry BATCH`: the failed items of a batch are due again, and nothing else of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.report_project import NOON
+from support.state_scenes import bring
+
+from orchestrator.errors import UsageError
+from orchestrator.retries import retry
+from state.batch import BatchRecord
+from state.item import Item, Status
+from state.open_store import open_store
+
+AAAA, BBBB, HERO = "20300101_120000_aaaa", "20300101_120000_bbbb", "hero"
+NAMES = {AAAA: None, BBBB: HERO}
+
+
+ENDS = (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.PENDING)
+"""Of the four items of each batch."""
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    path = tmp_path / "re_render_state.json"
+    with open_store(path, create=True) as store:
+        for name, called in NAMES.items():
+            items = [
+                Item(key=f"{name}/{index:03d}", status=Status.PENDING, batch=name, index=index, prompt_text="a fox")
+                for index in range(1, len(ENDS) + 1)
+            ]
+            store.add(
+                items,
+                batch=BatchRecord(
+                    batch=name, name=called, created_at=NOON, total=len(ENDS), layout="numbered", directory=name
+                ),
+            )
+            for item, status in zip(items, ENDS, strict=True):
+                bring(store, item.key, status)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "cancelled", "expected"),
+    [
+        ([AAAA], False, [f"{AAAA}/002"]),
+        (["20300101_120000_b"], False, [f"{BBBB}/002"]),
+        ([HERO], False, [f"{BBBB}/002"]),
+        ([HERO], True, [f"{BBBB}/002", f"{BBBB}/003"]),
+        ([HERO, HERO], False, [f"{BBBB}/002"]),
+        ([f"{AAAA}/001", HERO], False, [f"{AAAA}/001", f"{BBBB}/002"]),
+        ([f"{AAAA}/004"], False, []),
+        ([], False, [f"{AAAA}/002", f"{BBBB}/002"]),
+    ],
+)
+def test_what_failed_in_a_batch_is_due_again(
+    state: Path, names: list[str], cancelled: bool, expected: list[str]
+) -> None:
+    assert list(retry(state, names, cancelled=cancelled).keys) == expected
+
+
+def test_a_name_of_nothing_changes_nothing(state: Path) -> None:
+    before = state.read_bytes()
+    with pytest.raises(UsageError, match="no item and no batch 'heros'; close to it: hero"):
+        retry(state, [HERO, "heros"])
+    assert state.read_bytes() == before
