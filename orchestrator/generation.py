@@ -195,7 +195,11 @@ class Generation:
         seen, drafted = self._seen(), self._draft()
         # Planned before the lock, for servers take their time; they need not answer for a batch that is there.
         plan = self._plan(drafted) if self._earlier(drafted) is None else None
-        with self._parts.adding():
+        with contextlib.ExitStack() as held:
+            # Before the lock, whose file would stay in a new folder beside a state that cannot be read.
+            is_by_hand = self._state.exists() and not self._parts.settings.exists()
+            opened = held.enter_context(open_for_writing(self._state, clock=self._clock)) if is_by_hand else None
+            held.enter_context(self._parts.adding())
             if self._seen() != seen:
                 drafted, plan = self._draft(), None
             earlier = self._earlier(drafted)
@@ -206,7 +210,7 @@ class Generation:
             if earlier is not None:
                 return _Chosen(earlier.record, earlier.due, self._join(earlier), True)
             assert plan is not None
-            self._add(plan, drafted)
+            self._add(plan, drafted, opened)
             return _Chosen(plan.record, [item.key for item in plan.items], "", False)
 
     def _seen(self) -> tuple[Hashable, ...]:
@@ -302,10 +306,15 @@ class Generation:
         )
         return [held.enter_context(client) for client in clients]
 
-    def _add(self, plan: Plan, drafted: _Drafted) -> None:
-        """The recipe first: items without it could not be made; it does no harm without them. Errors: UsageError."""
+    def _add(self, plan: Plan, drafted: _Drafted, opened: Store | None) -> None:
+        """The recipe first: items without it could not be made; it does no harm without them. Errors: UsageError.
+
+        `opened`: the state, where it is open already.
+        """
         is_new = not self._parts.settings.exists()
-        with open_for_writing(self._state, create=True, clock=self._clock) as store:
+        with opened if opened is not None else open_for_writing(self._state, create=True, clock=self._clock) as store:
+            if opened is not None:
+                store.refresh()
             if len(store):
                 self._refuse_collisions(plan, drafted, store)
             if is_new:

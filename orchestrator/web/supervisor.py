@@ -17,6 +17,7 @@ from pathlib import Path
 
 from orchestrator import subprocesses
 from orchestrator.clock import Clock
+from orchestrator.crashes import TRACEBACK_NAME, as_burst_error
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
 from orchestrator.log_lines import without_time
 from orchestrator.web.states import WatchedState, WatchedStates
@@ -133,7 +134,7 @@ class Supervisor:
                 if self._clock.monotonic() >= worker.try_at and self._is_due(worker):
                     self._run(worker)
             except (BurstError, OSError) as error:
-                self._failed(worker, str(error))
+                self._failed(worker, str(_as_burst_error(error, worker.state)))
             # The clock waits for one event, and both a stop and a wish to look at once set this one.
             self._clock.wait(worker.wakened, _LOOK_SECONDS)
 
@@ -187,13 +188,18 @@ class Supervisor:
 
     def _failed(self, worker: _Worker, reason: str) -> None:
         if reason != worker.message:
-            _log.warning("%s: %s", worker.state.path, reason)
+            path = str(worker.state.path)
+            _log.warning("%s", reason if reason.startswith(f"{path}: ") else f"{path}: {reason}")
         worker.message, worker.rest = reason, None
         pause = _PAUSES_SECONDS[min(worker.failures, len(_PAUSES_SECONDS) - 1)]
         worker.failures += 1
         worker.try_at = self._clock.monotonic() + pause
         if worker.wakened.is_set():  # by somebody who added work meanwhile
             worker.try_at = 0.0
+
+
+def _as_burst_error(error: BurstError | OSError, state: WatchedState) -> BurstError:
+    return as_burst_error(error, keep_at=state.parts.location.auxiliary(TRACEBACK_NAME))
 
 
 def _completed(state: WatchedState) -> int:

@@ -100,6 +100,23 @@ def test_refused_beside_a_state_nothing_of_it_changes(make_project: MakeProject,
     assert (project.state.read_bytes(), sorted(project.folder.iterdir())) == before
 
 
+def test_a_state_that_cannot_be_read_is_left_without_a_folder(place: Place) -> None:
+    place.state.write_text("{broken")
+    ended = place.generate("--queue-only")
+    assert (ended.code, "not JSON at line 1" in said_error(ended)) == (2, True)
+    assert place.files() == ["re_render_state.json"]
+
+
+def test_two_processes_add_to_a_state_made_by_hand(place: Place) -> None:
+    place.state.write_text('{"one": {"status": "pending", "prompt_text": "a fox"}}')
+    with (
+        place.start_generate("--queue-only", "--seed", "1") as one,
+        place.start_generate("--queue-only", "--seed", "2") as other,
+    ):
+        assert [one.end().code, other.end().code] == [0, 0]
+    assert (len(place.items()), len(place.batches())) == (3, 2)
+
+
 @pytest.mark.parametrize("source", ["--prompt", "--from"])
 def test_a_dry_run_writes_nothing(place: Place, sandbox: Sandbox, tmp_path: Path, source: str) -> None:
     """Not even the graph that a picture brings."""

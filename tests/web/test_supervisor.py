@@ -438,6 +438,21 @@ def test_a_state_that_cannot_be_read_is_said_once_and_looked_at_now_and_then(
         wait_until(lambda: supervisor.message(0) is None, what="the reason to be gone")
 
 
+def test_a_place_that_cannot_be_looked_at_is_one_message(
+    stand_in: StandIn, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand_in.end_with(0)
+    with Working(stand_in, path) as supervisor:
+        path.unlink()
+        path.symlink_to(path)
+        looks(stand_in, 60)
+        assert supervisor.message(0) is not None
+    (line,) = {record.getMessage() for record in caplog.records if record.levelno == logging.WARNING}
+    assert "Errno" not in line
+    assert line.count(str(path)) == 1
+    assert "symbolic links" in line
+
+
 def test_a_stop_ends_its_bursts_and_starts_no_more(stand_in: StandIn, path: Path) -> None:
     with Working(stand_in, path):
         (start,) = stand_in.wait_for_starts(1)
