@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -25,7 +25,9 @@ from state.item import Item, Status
 from state.open_store import open_store
 from state.store import Store
 
-SCHEMA = "burst.log/1"
+if TYPE_CHECKING:
+    from orchestrator.documents.states import EndingDocument, LogDocument
+
 _MOST_STRETCHES = 10
 _KINDS_SHOWN = 3
 _NOTES_SHOWN = 2
@@ -76,7 +78,7 @@ class Stretch:
     def failed(self) -> int:
         return sum(run.failed for run in self.runs)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> EndingDocument:
         first, last = self.runs[0], self.runs[-1]
         return {
             "started_at": first.started_at.isoformat(),
@@ -142,11 +144,10 @@ class History:
         """The length of the runs that ended no item."""
         return sum(_length((run.started_at, run.ended_at)) for run in self.runs if not run.completed + run.failed)
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.log/1`."""
+    def as_json(self) -> LogDocument:
         longest = self._longest_gap()
         return {
-            "schema": SCHEMA,
+            "schema": "burst.log/1",
             "state": str(self.state),
             "since": self.since.isoformat(),
             "until": self.until.isoformat(),

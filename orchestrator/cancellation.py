@@ -67,7 +67,7 @@ def cancel(
                 servers.note(server, wished, error, otherwise=_LATER)
         store.settle(at_end=True)
         what, notes = "cancelled, or about to be", tuple(servers.notes)
-        return Changed("burst.cancel/1", what, keys_of(changed), store.counts(), notes)
+        return Changed("cancel", what, keys_of(changed), store.counts(), notes)
 
 
 class _Servers:

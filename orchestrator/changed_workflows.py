@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,6 +16,9 @@ from state.item import Status
 from state.recipe import Recipe, workflow_bytes, workflow_digest
 from state.store import Store
 
+if TYPE_CHECKING:
+    from orchestrator.documents.parts import ChangedWorkflowDocument
+
 
 class ChangedWorkflow(msgspec.Struct, frozen=True):
     """One file, and the pending items that it was changed after."""
@@ -24,7 +27,7 @@ class ChangedWorkflow(msgspec.Struct, frozen=True):
     """As the recipes name it."""
     items: int
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> ChangedWorkflowDocument:
         return {"path": self.path, "items": self.items}
 
     def as_text(self) -> str:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orchestrator import subprocesses
 from orchestrator.clock import Clock
@@ -24,7 +24,9 @@ from orchestrator.settings import DEFAULT_STATE, HEADERS_VARIABLE, SERVER_VARIAB
 from state.disk import Disk
 from state.open_store import open_store
 
-SCHEMA = "burst.demo/1"
+if TYPE_CHECKING:
+    from orchestrator.documents.others import DemoDocument
+
 TEMPLATE = "txt2img-sd15"
 _SECONDS_PER_PROMPT = 0.3
 _BURST_SIZE = 8
@@ -78,10 +80,9 @@ class DemoReport:
     def exit_code(self) -> int:
         return EXIT_DONE if self.passed else EXIT_ITEMS_FAILED
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.demo/1`."""
+    def as_json(self) -> DemoDocument:
         return {
-            "schema": SCHEMA,
+            "schema": "burst.demo/1",
             "passed": self.passed,
             "prompts": self.prompts,
             "rendered": self.rendered,

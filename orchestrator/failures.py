@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from state.item import Item
+
+if TYPE_CHECKING:
+    from orchestrator.documents.parts import FailureDocument
 
 
 @dataclass(frozen=True)
@@ -28,3 +32,13 @@ def failures_by_kind(failed: Iterable[Item]) -> dict[str, Failures]:
         before = found.get(kind, Failures(0, item.key, message))
         found[kind] = replace(before, count=before.count + 1)
     return found
+
+
+def failure_documents(failed: Iterable[Item]) -> list[FailureDocument]:
+    """In JSON, in the same order; `unknown` where no error is recorded."""
+    return [
+        {"item": item.key, "kind": item.error.kind, "message": item.error.message}
+        if item.error
+        else {"item": item.key, "kind": "unknown", "message": "no reason is recorded"}
+        for item in failed
+    ]

@@ -40,6 +40,11 @@ def one_line(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def more_lines(count: int, what: str, *, option: str = "--all") -> list[str]:
+    """`… and 3 more failed (--all shows them)`, in place of entries that are not shown; nothing for 0."""
+    return [f"… and {count} {what} ({option} shows them)"] if count > 0 else []
+
+
 def in_lines(lines: Iterable[str]) -> str:
     """Lines for a person, each kept to one line."""
     return "\n".join(map(one_line, lines))

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 import templates
+from orchestrator.documents.lists import shortened
 from orchestrator.errors import ItemError, RecipeUnusable, TemplateError, UsageError
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
@@ -28,7 +29,8 @@ from state.item import Item, Status
 from state.open_store import parts_of
 from state.store import Store
 
-SCHEMA = "burst.init/1"
+if TYPE_CHECKING:
+    from orchestrator.documents.states import InitDocument
 
 
 @dataclass(frozen=True)
@@ -52,26 +54,29 @@ class InitReport:
     next: str = "burst run"
     """The command to type next."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.init/1`."""
-        return {
-            "schema": SCHEMA,
+    def as_json(self, *, everything: bool = False) -> InitDocument:
+        """As `burst init --json` prints it; `everything`: with all entries of its lists."""
+        document: InitDocument = {
+            "schema": "burst.init/2",
             "state": str(self.state),
             "found": self.found,
             "masks": self.masks,
             "texts": self.texts,
             "added": self.added,
             "put_back": list(self.put_back),
+            "put_back_total": len(self.put_back),
             "counts": self.counts.as_json(),
             "template": self.settings.template,
             "output_dir": str(self.settings.output_dir),
             "servers": [server.url for server in self.settings.servers],
             "edited": list(self.edited),
+            "edited_total": len(self.edited),
             "notes": list(self.notes),
             "next": self.next,
         }
+        return shortened(document, "put_back", "edited", "notes", everything=everything)
 
-    def as_text(self) -> str:
+    def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person, with what to type next."""
         beside = [f"{number} with a {what}" for number, what in ((self.masks, "mask"), (self.texts, "text")) if number]
         found = ", ".join([f"{counted(self.found, self.noun)} found", *beside])

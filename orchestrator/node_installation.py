@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, ConfigurationError, UsageError
 from orchestrator.formatting import counted, in_lines
 from state.disk import Disk, refusals
+
+if TYPE_CHECKING:
+    from orchestrator.documents.others import NodesDocument
 
 SOURCE = Path(__file__).parent / "comfyui_node"
 NAME = "burst"
@@ -66,12 +69,11 @@ class NodeReport:
     done: str = ""
     exit_code: int = EXIT_DONE
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.node/1`."""
+    def as_json(self) -> NodesDocument:
         return {
             "schema": "burst.node/1",
             "path": str(self.installed.path),
-            "state": str(self.installed.kind),
+            "state": self.installed.kind.value,
             "version": self.installed.version,
             "ready": self.installed.is_ready,
             "changed": list(self.installed.changed),

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal, cast
 
-from orchestrator.formatting import counted, in_lines
+from orchestrator.documents.lists import shortened
+from orchestrator.formatting import counted, in_lines, more_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.selection import select
 from state.change import change_all
 from state.counts import Counts
 from state.item import DUE, Item, Status
+
+if TYPE_CHECKING:
+    from orchestrator.documents.states import CancelDocument, ResetDocument, RetryDocument
 
 _SHOWN = 20
 
@@ -21,28 +25,30 @@ _SHOWN = 20
 class Changed:
     """What a command did to which items."""
 
-    schema: str
+    command: Literal["retry", "cancel", "reset"]
     what: str
     """Said of one item: `due again`."""
     keys: tuple[str, ...]
     counts: Counts
     notes: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys; the schema name is the command's."""
-        return {
-            "schema": self.schema,
+    def as_json(self, *, everything: bool = False) -> RetryDocument | CancelDocument | ResetDocument:
+        """As the command prints it with `--json`; `everything`: with all entries of its lists."""
+        document = {
+            "schema": f"burst.{self.command}/2",
             "items": list(self.keys),
+            "items_total": len(self.keys),
             "counts": self.counts.as_json(),
             "notes": list(self.notes),
         }
+        return cast("RetryDocument", shortened(document, "items", "notes", everything=everything))
 
-    def as_text(self) -> str:
-        """A few lines for a person."""
-        lines = [f"{counted(len(self.keys))} {self.what}"]
-        lines += [f"  {key}" for key in self.keys[:_SHOWN]]
-        if len(self.keys) > _SHOWN:
-            lines.append(f"  … and {len(self.keys) - _SHOWN} more")
+    def as_text(self, *, everything: bool = False) -> str:
+        """A few lines for a person; `everything`: with all items."""
+        shown = self.keys if everything else self.keys[:_SHOWN]
+        lines = [f"{counted(len(self.keys))} {self.what}", *(f"  {key}" for key in shown)]
+        option = "--list-all" if self.command == "cancel" else "--all"
+        lines += [f"  {line}" for line in more_lines(len(self.keys) - len(shown), "more", option=option)]
         return in_lines([*lines, *(f"Note: {note}" for note in self.notes)])
 
 
@@ -58,7 +64,7 @@ def retry(state: Path, names: Collection[str] = (), *, cancelled: bool = False) 
         chosen = [item for item in store.get_many(keys) if item.status not in DUE]
         done = change_all(store, chosen, lambda item: item.start_over())
         store.settle(at_end=True)
-        return Changed("burst.retry/1", "due again", keys_of(done), store.counts())
+        return Changed("retry", "due again", keys_of(done), store.counts())
 
 
 def reset(state: Path) -> Changed:
@@ -72,7 +78,7 @@ def reset(state: Path) -> Changed:
             done = change_all(lease, list(store.items()), lambda item: item.start_over())
             store.settle(at_end=True)
         notes = (f"{counted(out)} of them submitted: what the server still renders of them is rendered twice",)
-        return Changed("burst.reset/1", "due again", keys_of(done), store.counts(), notes if out else ())
+        return Changed("reset", "due again", keys_of(done), store.counts(), notes if out else ())
 
 
 def keys_of(items: Iterable[Item]) -> tuple[str, ...]:

@@ -6,12 +6,15 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orchestrator.formatting import counted, in_lines, spoken_seconds
 from state.counts import Counts
 from state.item import Item, OutputRecord, Status
 from state.store import Store
+
+if TYPE_CHECKING:
+    from orchestrator.documents.states import StatisticsDocument
 
 _RECENT_COUNT = 100
 _NO_PICTURES = frozenset({".txt", ".json"})
@@ -34,8 +37,7 @@ class Statistics:
         """Pending and submitted items."""
         return self.counts.remaining
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys."""
+    def as_json(self) -> StatisticsDocument:
         return {
             "images": self.pictures,
             "images_per_minute": self.pictures_per_minute,

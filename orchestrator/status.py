@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -18,6 +18,8 @@ from orchestrator.burst_endings import text_of
 from orchestrator.clock import Clock
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit
 from orchestrator.cycle.set_aside import SetAside, next_step, usable, waiting_for
+from orchestrator.documents.lists import FIRST, shortened
+from orchestrator.failures import failure_documents
 from orchestrator.formatting import in_lines, spoken_seconds
 from orchestrator.log_lines import local_time
 from orchestrator.servers import canonical_name, other_host
@@ -33,9 +35,8 @@ from state.store import Follower, Store
 
 if TYPE_CHECKING:
     from orchestrator.changed_workflows import ChangedWorkflow
+    from orchestrator.documents.states import LastBurstDocument, StatusDocument
 
-SCHEMA = "burst.status/1"
-_SHOWN = 10
 _WATCH_SECONDS = 0.5
 _IDLE_SECONDS = 5.0
 _View = TypeVar("_View", "StatusReport", BatchView)
@@ -60,6 +61,7 @@ class StatusReport:
     next_items: tuple[str, ...]
     """Keys of the items that are rendered next: none whose recipe is set aside."""
     failed: tuple[Item, ...]
+    """The first ten, or all."""
     hand_edits: tuple[str, ...]
     notes: tuple[str, ...]
     batches: tuple[BatchView, ...] = ()
@@ -100,10 +102,10 @@ class StatusReport:
         """For `--check`; see `check_code_of`."""
         return check_code_of(self.counts)
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.status/1`."""
-        return {
-            "schema": SCHEMA,
+    def as_json(self, *, everything: bool = False) -> StatusDocument:
+        """As `burst status --json` prints it; `everything`: with all entries of its lists."""
+        document: StatusDocument = {
+            "schema": "burst.status/2",
             "state": str(self.state),
             "total": self.total,
             "remaining": self.remaining,
@@ -118,20 +120,20 @@ class StatusReport:
             "seconds_per_item": self.seconds_per_item,
             "seconds_left": self.seconds_left,
             "next": list(self.next_items),
-            "failed": [
-                {"item": item.key, "kind": item.error.kind, "message": item.error.message}
-                for item in self.failed
-                if item.error
-            ],
+            "failures": failure_documents(self.failed),
+            "failures_total": self.counts.failed,
             "hand_edits": list(self.hand_edits),
             "notes": list(self.notes),
-            "batches": [batch.describe() for batch in self.batches],
-            "set_aside": [one.as_json() for one in self.set_aside],
+            "batches": [batch.describe(everything=everything) for batch in self.batches],
+            "set_aside": [one.as_json(everything=everything) for one in self.set_aside],
             "changed_workflows": [one.as_json() for one in self.changed_workflows],
-            **({"stats": self.figures.as_json()} if self.figures else {}),
         }
+        if self.figures:
+            document["stats"] = self.figures.as_json()
+        lists = ("failures", "hand_edits", "notes", "batches", "set_aside", "changed_workflows")
+        return shortened(document, *lists, everything=everything)
 
-    def as_text(self) -> str:
+    def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person."""
         done = self.counts.completed
         percent = f" ({100 * done // self.total} %)" if self.total else ""
@@ -191,7 +193,7 @@ class StatusReport:
         is_failed = self.killed is None and self.last_burst is not None and self.last_burst.is_failure
         return f"{left}. Next: {'burst doctor finds the cause; then burst run' if is_failed else 'burst run'}"
 
-    def _last(self) -> dict[str, Any] | None:
+    def _last(self) -> LastBurstDocument | None:
         if self.killed is not None:
             killed = self.killed
             return {
@@ -218,7 +220,7 @@ class StatusReport:
 def read_status(state: Path, *, clock: Clock | None = None, stats: bool = False, ended: bool = False) -> StatusReport:
     """Errors: StateError. Takes no lock and writes nothing; safe while a burst runs.
 
-    `stats` adds figures; `ended` lists the batches that have ended too.
+    `stats` adds figures; `ended` lists the batches that have ended too, and every failed item.
     """
     with open_store(state, read_only=True, clock=clock) as store:
         return status_of(store, stats=stats, ended=ended)
@@ -230,7 +232,7 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
     holders = store.holders()
     killed = store.killed_burst() if not holders else None
     known = records if killed is None else [*records, killed]
-    failed = [item for _, item in zip(range(_SHOWN), store.items(Status.FAILED), strict=False)]
+    failed = itertools.islice(store.items(Status.FAILED), None if ended else FIRST)
     pace = pace_of(store, records)
     there = [batch for batch in store.batches.read().values() if not batch.gone]
     unused = records[-1].set_aside if records else ()
@@ -313,10 +315,15 @@ def watch_status(
 
 
 def watch_batch(
-    state: Path, wanted: str, *, clock: Clock | None = None, idle: Callable[[str], None] | None = None
+    state: Path,
+    wanted: str,
+    *,
+    clock: Clock | None = None,
+    all_failed: bool = False,
+    idle: Callable[[str], None] | None = None,
 ) -> Iterator[BatchView]:
     """As `watch_status`, for one batch. Errors: UsageError for an id that is not there; StateError."""
-    return _watched(state, lambda store: view_of(store, wanted), clock or Clock(), idle)
+    return _watched(state, lambda store: view_of(store, wanted, all_failed=all_failed), clock or Clock(), idle)
 
 
 def _watched(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import templates
 from orchestrator.comfyui import ComfyUI
@@ -14,6 +14,9 @@ from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, UsageError
 from orchestrator.formatting import in_lines
 from orchestrator.settings import Overrides, Settings, load_settings
 from templates import Bindings, Finding, Workflow
+
+if TYPE_CHECKING:
+    from orchestrator.documents.others import TemplateCheckDocument, TemplateDocument, TemplateListDocument
 
 _RETRY_SECONDS = 3.0
 _TEXT_SHOWN = 60
@@ -34,8 +37,7 @@ class TemplateList:
 
     names: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.template-list/1`."""
+    def as_json(self) -> TemplateListDocument:
         return {
             "schema": "burst.template-list/1",
             "templates": [{"name": name, "purpose": PURPOSES.get(name, "")} for name in self.names],
@@ -81,8 +83,7 @@ class TemplateView:
     bindings: tuple[Bound, ...]
     saves: tuple[templates.SaveNode, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.template/1`."""
+    def as_json(self) -> TemplateDocument:
         return {
             "schema": "burst.template/1",
             "name": self.name,
@@ -170,8 +171,7 @@ class TemplateFindings:
         """1 when the server would refuse it."""
         return EXIT_ITEMS_FAILED if self.error_count else EXIT_DONE
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.template-check/1`."""
+    def as_json(self) -> TemplateCheckDocument:
         return {
             "schema": "burst.template-check/1",
             "name": self.name,

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from orchestrator.batches.suggestions import advice
+from orchestrator.documents.lists import shortened
 from orchestrator.errors import ItemError, UsageError
-from orchestrator.formatting import counted, in_lines
+from orchestrator.formatting import counted, in_lines, more_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.elsewhere import images_elsewhere
@@ -26,7 +27,9 @@ from state.item import Item, Status
 from state.open_store import open_store
 from state.store import Store
 
-SCHEMA = "burst.update/1"
+if TYPE_CHECKING:
+    from orchestrator.documents.states import UpdateDocument
+
 _SHOWN = 20
 
 
@@ -46,27 +49,29 @@ class UpdateReport:
     dry_run: bool
     notes: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.update/1`."""
-        return {
-            "schema": SCHEMA,
+    def as_json(self, *, everything: bool = False) -> UpdateDocument:
+        """As `burst update --json` prints it; `everything`: with all entries of its lists."""
+        document: UpdateDocument = {
+            "schema": "burst.update/2",
             "dry_run": self.dry_run,
             "updated": list(self.updated),
+            "updated_total": len(self.updated),
             "unchanged": self.unchanged,
             "out": self.out,
             "ended": self.ended,
             "workflows": list(self.recipes),
             "notes": list(self.notes),
         }
+        return shortened(document, "updated", "notes", everything=everything)
 
-    def as_text(self) -> str:
-        """A few lines for a person."""
+    def as_text(self, *, everything: bool = False) -> str:
+        """A few lines for a person; `everything`: with all items."""
+        shown = self.updated if everything else self.updated[:_SHOWN]
         verb = "would be updated" if self.dry_run else "updated"
         whose = f", made with {', '.join(self.recipes)}" if self.updated else ""
         lines = [f"{counted(len(self.updated))} {verb}{whose}"]
-        lines += [f"  {key}" for key in self.updated[:_SHOWN]]
-        if len(self.updated) > _SHOWN:
-            lines.append(f"  … and {len(self.updated) - _SHOWN} more")
+        lines += [f"  {key}" for key in shown]
+        lines += [f"  {line}" for line in more_lines(len(self.updated) - len(shown), "more")]
         if self.unchanged:
             lines.append(f"{counted(self.unchanged)} already as asked")
         if self.out:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from orchestrator.documents.lists import shortened
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import in_lines
 from orchestrator.migration import open_for_writing
@@ -18,6 +19,9 @@ from state.change import change_all
 from state.item import Item, Status
 from state.open_store import open_store
 from state.store import Store
+
+if TYPE_CHECKING:
+    from orchestrator.documents.states import VerifyDocument
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,10 @@ class Verified:
         """1 when files are not as recorded and their items were not put back."""
         return EXIT_ITEMS_FAILED if self.problems and not self.put_back else EXIT_DONE
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.verify/1`."""
-        return {
-            "schema": "burst.verify/1",
+    def as_json(self, *, everything: bool = False) -> VerifyDocument:
+        """As `burst verify --json` prints it; `everything`: with all entries of its lists."""
+        document: VerifyDocument = {
+            "schema": "burst.verify/2",
             "checked": self.checked,
             "problems": [
                 {
@@ -50,10 +54,13 @@ class Verified:
                 }
                 for key, problem in self.problems
             ],
+            "problems_total": len(self.problems),
             "put_back": list(self.put_back),
+            "put_back_total": len(self.put_back),
         }
+        return shortened(document, "problems", "put_back", everything=everything)
 
-    def as_text(self) -> str:
+    def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person."""
         if not self.problems:
             return f"{self.checked} completed items: every file is there and whole."

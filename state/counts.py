@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypedDict
 
 from state.item import Item, Status
 
@@ -25,6 +26,16 @@ class BatchFigures:
     """Rendering time of its completed items, as far as it is known."""
     servers: tuple[str, ...]
     """The names of the servers that rendered these."""
+
+
+class CountsDocument(TypedDict):
+    """How many items have each status."""
+
+    pending: int
+    submitted: int
+    completed: int
+    failed: int
+    cancelled: int
 
 
 class Counts(Mapping[Status, int]):
@@ -82,9 +93,15 @@ class Counts(Mapping[Status, int]):
         """Items that are pending or submitted."""
         return self.pending + self.submitted
 
-    def as_json(self) -> dict[str, int]:
+    def as_json(self) -> CountsDocument:
         """The count of every status, by its name."""
-        return {str(status): count for status, count in self._counts.items()}
+        return {
+            "pending": self.pending,
+            "submitted": self.submitted,
+            "completed": self.completed,
+            "failed": self.failed,
+            "cancelled": self.cancelled,
+        }
 
     def as_text(self, *, without: Collection[Status] = ()) -> str:
         """`3 pending, 1 failed`: the counts that are not 0."""

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from orchestrator.batches.standing import StandingName, standing_of
 from orchestrator.batches.suggestions import advice
 from orchestrator.clock import Clock
 from orchestrator.cycle.set_aside import SetAside, next_step, waiting_for, waiting_items
+from orchestrator.documents.lists import FIRST, shortened
 from orchestrator.errors import (
     EXIT_DONE,
     EXIT_ITEMS_FAILED,
@@ -21,6 +22,7 @@ from orchestrator.errors import (
     SettingsError,
     UsageError,
 )
+from orchestrator.failures import failure_documents
 from orchestrator.formatting import in_lines, spoken_seconds
 from orchestrator.outputs.placement import Placement, placement_of
 from orchestrator.recipes import Recipes
@@ -33,8 +35,10 @@ from state.item import DUE, Item, Status
 from state.open_store import open_store
 from state.store import Store
 
+if TYPE_CHECKING:
+    from orchestrator.documents.batches import BatchDocument, BatchEntryDocument, BatchesDocument
+
 _PROMPT_SHOWN = 60
-_FAILED_SHOWN = 10
 
 
 def check_code_of(counts: Counts) -> int:
@@ -57,7 +61,7 @@ class BatchView:
     directories: tuple[str, ...]
     """Where its images go: one, unless some of its items were given another output root since."""
     failed: tuple[Item, ...] = ()
-    """The first few."""
+    """The first ten, or all."""
     set_aside: tuple[SetAside, ...] = ()
     """Recipes that the last burst could not use, and how many items of this batch wait for each."""
 
@@ -98,9 +102,9 @@ class BatchView:
         """For `--check`; see `check_code_of`."""
         return check_code_of(self.counts)
 
-    def describe(self) -> dict[str, Any]:
-        """Stable keys, for a list of several."""
-        return {
+    def describe(self, *, everything: bool = False) -> BatchEntryDocument:
+        """An entry of a list; `everything`: with all prompts."""
+        document: BatchEntryDocument = {
             "batch": self.id,
             "name": self.record.name,
             "standing": self.standing,
@@ -110,27 +114,26 @@ class BatchView:
             "directories": list(self.directories),
             "total": self.total,
             "percent": self.percent,
-            "left": self.remaining,
+            "remaining": self.remaining,
             "counts": self.counts.as_json(),
             "seconds_left": self.seconds_left,
             "prompts": list(self.record.prompts),
         }
+        return shortened(document, "prompts", everything=everything)
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.batch/1`."""
-        return {
-            "schema": "burst.batch/1",
-            **self.describe(),
+    def as_json(self, *, everything: bool = False) -> BatchDocument:
+        """As `burst status BATCH --json` prints it; `everything`: with all entries of its lists."""
+        document = {
+            "schema": "burst.batch/2",
+            **self.describe(everything=everything),
             "layout": self.record.layout,
             "parameters": dict(self.record.parameters),
             "axes": {name: list(values) for name, values in self.record.axes.items()},
-            "failed": [
-                {"item": item.key, "kind": item.error.kind, "message": item.error.message}
-                for item in self.failed
-                if item.error
-            ],
-            "set_aside": [one.as_json() for one in self.set_aside],
+            "failures": failure_documents(self.failed),
+            "failures_total": self.counts.failed,
+            "set_aside": [one.as_json(everything=everything) for one in self.set_aside],
         }
+        return cast("BatchDocument", shortened(document, "failures", "set_aside", everything=everything))
 
     def line(self) -> str:
         """One line of a list."""
@@ -147,7 +150,7 @@ class BatchView:
             said.append(f"about {spoken_seconds(self.seconds_left)}")
         return f"{standing_of(self.counts).text}, {self.percent} % of {self.total}: {', '.join(said)}"
 
-    def as_text(self) -> str:
+    def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person."""
         at = f"{self.record.created_at:%Y-%m-%d %H:%M:%S} UTC"
         lines = [self.line(), f"Requested {at}; images go to {' and '.join(self.directories)}"]
@@ -171,11 +174,16 @@ class BatchList:
 
     batches: tuple[BatchView, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.batches/1`."""
-        return {"schema": "burst.batches/1", "batches": [view.describe() for view in self.batches]}
+    def as_json(self, *, everything: bool = False) -> BatchesDocument:
+        """As `burst batches list --json` prints it, newest first; `everything`: with all entries of its lists."""
+        document: BatchesDocument = {
+            "schema": "burst.batches/2",
+            "batches": [view.describe(everything=everything) for view in reversed(self.batches)],
+            "batches_total": len(self.batches),
+        }
+        return shortened(document, "batches", everything=everything)
 
-    def as_text(self) -> str:
+    def as_text(self, *, everything: bool = False) -> str:
         """One line each."""
         return in_lines(view.line() for view in self.batches) or "No batches. `burst generate` makes one."
 
@@ -204,8 +212,8 @@ def batch_called(batches: Mapping[str, Batch], wanted: str) -> Batch | None:
     return next((batch for batch in reversed(named) if not batch.gone), named[-1] if named else None)
 
 
-def views_of(store: Store, batches: Iterable[Batch]) -> list[BatchView]:
-    """How these batches stand in an open store."""
+def views_of(store: Store, batches: Iterable[Batch], *, all_failed: bool = False) -> list[BatchView]:
+    """How these batches stand in an open store; `all_failed`: with every failed item of each."""
     chosen = list(batches)
     if not chosen:
         return []
@@ -213,18 +221,22 @@ def views_of(store: Store, batches: Iterable[Batch]) -> list[BatchView]:
     pace, placement = pace_of(store, records), _placement(store)
     unused = records[-1].set_aside if records else ()
     waiting = {item.key: item.batch for item in waiting_items(unused, store)}
-    return [_view(batch, store, placement, pace=pace, waiting=waiting, unused=unused) for batch in chosen]
+    first = None if all_failed else FIRST
+    return [_view(batch, store, placement, pace=pace, waiting=waiting, unused=unused, first=first) for batch in chosen]
 
 
-def read_batch(state: Path, wanted: str, *, clock: Clock | None = None) -> BatchView:
-    """Errors: UsageError for an id that no batch or more than one begins with; StateError. Takes no lock."""
+def read_batch(state: Path, wanted: str, *, clock: Clock | None = None, all_failed: bool = False) -> BatchView:
+    """How a batch stands, with its first ten failed items, or all.
+
+    Errors: UsageError for an id that no batch or more than one begins with; StateError. Takes no lock.
+    """
     with open_store(state, read_only=True, clock=clock) as store:
-        return view_of(store, wanted)
+        return view_of(store, wanted, all_failed=all_failed)
 
 
-def view_of(store: Store, wanted: str) -> BatchView:
+def view_of(store: Store, wanted: str, *, all_failed: bool = False) -> BatchView:
     """How the batch of this id, name, or beginning of an id stands in an open store. Errors: UsageError."""
-    (view,) = views_of(store, [find_batch(store.batches.read(), wanted)])
+    (view,) = views_of(store, [find_batch(store.batches.read(), wanted)], all_failed=all_failed)
     return view
 
 
@@ -250,8 +262,10 @@ def _view(
     pace: float | None,
     waiting: Mapping[str, str | None],
     unused: Sequence[SetAsideRecord],
+    first: int | None,
 ) -> BatchView:
-    """`pace`, `waiting`: as `batch_seconds_left` takes them. `unused`: the recipes that are set aside."""
+    """`first`: how many failed items are read; None for all. `pace`, `waiting`: as `batch_seconds_left` takes them.
+    `unused`: the recipes that are set aside."""
     figures = store.batch_figures(batch.id)
     times = [batch.record.created_at, *(end.at for end in batch.ends)]
     times += [figures.completed_at] if figures.completed_at is not None else []
@@ -261,7 +275,7 @@ def _view(
         seconds_left=batch_seconds_left(store, batch.id, pace=pace, waiting=waiting),
         last_at=max(times),
         directories=placement.shown_directories(batch.record, figures.recipes),
-        failed=tuple(islice(store.items(Status.FAILED, batch=batch.id), _FAILED_SHOWN)),
+        failed=tuple(islice(store.items(Status.FAILED, batch=batch.id), first)),
         set_aside=waiting_for(unused, store.items(*DUE, batch=batch.id)) if unused else (),
     )
 

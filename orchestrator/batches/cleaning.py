@@ -6,17 +6,21 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orchestrator.batches.batch_status import views_of
 from orchestrator.batches.removal import remove_batches
 from orchestrator.clock import Clock
+from orchestrator.documents.lists import shortened
 from orchestrator.errors import UsageError
 from orchestrator.formatting import counted, in_lines, spoken_bytes
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.placement import placement_of
 from orchestrator.settings import Overrides, load_settings
 from state.open_store import open_store
+
+if TYPE_CHECKING:
+    from orchestrator.documents.batches import CleanDocument
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _DURATION = re.compile(r"([0-9]{1,6})([hdw])")
@@ -34,18 +38,22 @@ class Cleaned:
     """Files that are not as recorded any more, or that another item's record names: they stay."""
     dry_run: bool
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.clean/1`."""
-        return {
-            "schema": "burst.clean/1",
+    def as_json(self, *, everything: bool = False) -> CleanDocument:
+        """As `burst batches clean --json` prints it; `everything`: with all entries of its lists."""
+        document: CleanDocument = {
+            "schema": "burst.clean/2",
             "dry_run": self.dry_run,
             "batches": list(self.batches),
+            "batches_total": len(self.batches),
             "removed": list(self.removed),
+            "removed_total": len(self.removed),
             "bytes": self.bytes,
             "kept": list(self.kept),
+            "kept_total": len(self.kept),
         }
+        return shortened(document, "batches", "removed", "kept", everything=everything)
 
-    def as_text(self) -> str:
+    def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person."""
         if not self.batches:
             return "No batch that has ended is that old."

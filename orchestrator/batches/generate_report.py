@@ -7,21 +7,34 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.batches.planning import Plan
-from orchestrator.burst_endings import TEXTS
+from orchestrator.burst_endings import TEXTS, Ended
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.set_aside import next_step
+from orchestrator.documents.lists import FIRST, shortened
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
-from orchestrator.formatting import counted, in_lines, spoken_seconds
+from orchestrator.formatting import counted, in_lines, more_lines, spoken_seconds
 from orchestrator.servers import parse_servers
 from orchestrator.settings import Overrides, Settings
 from state.batch import BatchRecord
 from state.counts import Counts
 from state.item import Item, Status
 
-_SHOWN_FAILURES = 10
+if TYPE_CHECKING:
+    from orchestrator.documents.batches import GenerateDocument, GenerateDryRunDocument
+
+
+@dataclass(frozen=True)
+class FailedImage:
+    """An image that was not made."""
+
+    item: str
+    """The key of its item."""
+    image: str
+    """Where it would be, relative to the output directory."""
+    message: str
 
 
 @dataclass(frozen=True)
@@ -32,10 +45,10 @@ class Generated:
     directories: tuple[str, ...]
     """Where its images go: one, unless some of its items were given another output root since."""
     counts: Counts
-    failures: tuple[tuple[str, str], ...]
-    """Picture and reason, in the batch's order."""
+    failures: tuple[FailedImage, ...]
+    """In the batch's order."""
     seconds: float
-    ended: str
+    ended: Ended | Literal["queued"]
     """As of a `BurstReport`: done, failure (`on_error` is stop), stopped, deadline, limit, or error; or queued."""
     reason: str | None = None
     """Why it is not done, where bursts ended early."""
@@ -49,16 +62,22 @@ class Generated:
 
     @classmethod
     def of(
-        cls, record: BatchRecord, items: Sequence[Item], report: BurstReport | None, *, ended: str, **facts: Any
+        cls,
+        record: BatchRecord,
+        items: Sequence[Item],
+        report: BurstReport | None,
+        *,
+        ended: Ended | Literal["queued"],
+        **facts: Any,
     ) -> Generated:
         """`report` is that of its bursts, where this process had any; `ended` is how it ended where it had none."""
         counts = Counts.of(items)
         failed = (item for item in items if item.status is Status.FAILED)
-        failures = [(place_of(item), item.error.message if item.error else "") for item in failed]
+        failures = [FailedImage(item.key, place_of(item), item.error.message if item.error else "") for item in failed]
         reason, code = None, EXIT_ITEMS_FAILED if failures else EXIT_DONE
         notes = (_same_request(record),) if facts.get("continued") else ()
         if failures and record.on_error == "stop" and counts.remaining:
-            ended, reason = "failure", f"{failures[0][0]} failed, and --on-error is stop"
+            ended, reason = "failure", f"{failures[0].image} failed, and --on-error is stop"
         if report is not None:
             ended = report.ended
             reason, code = (report.reason, report.exit_code) if report.reason is not None else (reason, code)
@@ -84,19 +103,20 @@ class Generated:
     def remaining(self) -> int:
         return self.counts.remaining
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.generate/1`."""
-        return {
-            "schema": "burst.generate/1",
+    def as_json(self, *, everything: bool = False) -> GenerateDocument:
+        """As `burst generate --json` prints it; `everything`: with all entries of its lists."""
+        document: GenerateDocument = {
+            "schema": "burst.generate/2",
             "batch": self.record.batch,
             "name": self.record.name,
             "continued": self.continued,
             "directory": self.directories[0],
             "directories": list(self.directories),
             "total": self.record.total,
+            "remaining": self.remaining,
             "counts": self.counts.as_json(),
-            "left": self.remaining,
-            "failures": [{"picture": picture, "message": message} for picture, message in self.failures],
+            "failures": [{"item": one.item, "image": one.image, "message": one.message} for one in self.failures],
+            "failures_total": len(self.failures),
             "seed": self.record.parameters.get("seed"),
             "seconds": round(self.seconds, 3),
             "ended": self.ended,
@@ -105,8 +125,9 @@ class Generated:
             "next": self.resume if self.remaining else None,
             "exit_code": self.exit_code,
         }
+        return shortened(document, "failures", "notes", everything=everything)
 
-    def as_text(self) -> str:
+    def as_text(self, *, everything: bool = False) -> str:
         """The summary: how many, what failed, where they are, and what to type next."""
         if self.ended == "queued":
             return self._queued()
@@ -116,9 +137,9 @@ class Generated:
         lines[0] += f", {self.counts.cancelled} cancelled" if self.counts.cancelled else ""
         if self.remaining and self.ended != "done" and self.reason is None:
             lines[0] += f"; {TEXTS[self.ended]}"
-        lines += [f"  failed: {picture}: {message}" for picture, message in self.failures[:_SHOWN_FAILURES]]
-        if failed > _SHOWN_FAILURES:
-            lines.append(f"  … and {failed - _SHOWN_FAILURES} more failed")
+        failures = self.failures if everything else self.failures[:FIRST]
+        lines += [f"  failed: {one.image}: {one.message}" for one in failures]
+        lines += [f"  {line}" for line in more_lines(len(self.failures) - len(failures), "more failed")]
         if self.reason is not None:
             lines.append(f"Stopped: {self.reason}")
         lines += [f"Note: {note}" for note in self.notes]
@@ -149,19 +170,21 @@ class Planned:
     """The batch that this request has already, which would be continued instead."""
     exit_code: int = EXIT_DONE
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.generate-dry-run/1`."""
-        return {
-            "schema": "burst.generate-dry-run/1",
-            "total": self.plan.record.total,
+    def as_json(self, *, everything: bool = False) -> GenerateDryRunDocument:
+        """As `burst generate --dry-run --json` prints it; `everything`: with all entries of its lists."""
+        document: GenerateDryRunDocument = {
+            "schema": "burst.generate-dry-run/2",
             "continues": self.continues.batch if self.continues is not None else None,
             "items": [
-                {"place": place_of(item), "prompt": item.prompt_text, "inputs": item.inputs} for item in self.plan.items
+                {"place": place_of(item), "prompt": item.prompt_text, "inputs": dict(item.inputs)}
+                for item in self.plan.items
             ],
+            "items_total": len(self.plan.items),
             "graph": self.plan.first_graph,
         }
+        return shortened(document, "items", everything=everything)
 
-    def as_text(self) -> str:
+    def as_text(self, *, everything: bool = False) -> str:
         """A line an item, and the first graph."""
         lines = [f"Would add {counted(self.plan.record.total)}:"]
         if self.continues is not None:

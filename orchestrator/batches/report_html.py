@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, product
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.batches.batch_status import BatchView, view_of
 from orchestrator.batches.values import parted, parts_of
@@ -20,6 +20,9 @@ from state.disk import Disk
 from state.item import Item, OutputRecord, Status
 from state.open_store import open_store
 
+if TYPE_CHECKING:
+    from orchestrator.documents.batches import BatchReportDocument
+
 Axes = Mapping[str, Sequence[Any]]
 
 
@@ -32,8 +35,7 @@ class ReportWritten:
     items: int
     pictures: int
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.batch-report/1`."""
+    def as_json(self) -> BatchReportDocument:
         return {
             "schema": "burst.batch-report/1",
             "batch": self.batch,

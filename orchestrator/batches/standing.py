@@ -35,7 +35,7 @@ class BatchStanding(Enum):
         self.text = text
         """The word for people."""
         self.name_in_json: StandingName = name_in_json
-        """`standing` in `burst.batch/1`, `burst.batches/1` and `burst.status/1`."""
+        """`standing` in `burst.batch/2`, `burst.batches/2` and `burst.status/2`."""
         self.browser_status: BatchStatus = browser_status
         """`status` in the browser's contract."""
         self.end: End | None = end

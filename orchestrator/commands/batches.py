@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.common import NamedPath, confirmed, json_option, overrides, show, state_option
+from orchestrator.commands.common import (
+    NamedPath,
+    all_option,
+    confirmed,
+    json_option,
+    overrides,
+    show_listing,
+    state_option,
+)
 from orchestrator.commands.help import Group
 from orchestrator.commands.status import status
 from orchestrator.errors import UsageError, located
@@ -19,12 +27,13 @@ def batches() -> None:
 
 @batches.command("list", short_help="List every batch, its progress and time left.")
 @state_option
+@all_option
 @json_option
-def batches_list(state: Path, as_json: bool) -> None:
+def batches_list(state: Path, everything: bool, as_json: bool) -> None:
     """List every batch, its progress and the time it will take."""
     from orchestrator.batches.batch_status import list_batches
 
-    show(list_batches(state), as_json)
+    show_listing(list_batches(state), as_json, everything)
 
 
 @batches.command("show", hidden=True)
@@ -43,9 +52,10 @@ def batches_show(ctx: click.Context, batch: str, state: Path, as_json: bool) -> 
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation with --older-than 0.")
 @click.option("--output", "output_dir", type=NamedPath(), help="Directory of images whose items have no recipe.")
 @state_option
+@all_option
 @json_option
 def batches_clean(
-    older_than: str, dry_run: bool, yes: bool, output_dir: Path | None, state: Path, as_json: bool
+    older_than: str, dry_run: bool, yes: bool, output_dir: Path | None, state: Path, everything: bool, as_json: bool
 ) -> None:
     """Remove images and sidecars of batches that ended long ago, except files that were changed since.
 
@@ -58,4 +68,4 @@ def batches_clean(
     said = overrides(output_dir=output_dir)
     if not (age or dry_run or yes) and not confirmed(f"Remove the files of every batch of {state} that has ended?"):
         raise UsageError("nothing was changed")
-    show(clean_batches(state, older_than=age, dry_run=dry_run, overrides=said), as_json)
+    show_listing(clean_batches(state, older_than=age, dry_run=dry_run, overrides=said), as_json, everything)

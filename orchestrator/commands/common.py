@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,18 +16,27 @@ from orchestrator.errors import UsageError, located
 from orchestrator.formatting import one_line
 
 if TYPE_CHECKING:
+    from orchestrator.documents.others import ErrorDocument
     from orchestrator.settings import Overrides
 
 
 class Report(Protocol):
     """What every command ends with."""
 
-    def as_json(self) -> dict[str, Any]: ...
+    def as_json(self) -> Mapping[str, object]: ...
 
     def as_text(self) -> str: ...
 
 
-def print_json(document: dict[str, Any]) -> None:
+class Listing(Protocol):
+    """A report with lists that grow with the job: it holds their first entries, or everything."""
+
+    def as_json(self, *, everything: bool = False) -> Mapping[str, object]: ...
+
+    def as_text(self, *, everything: bool = False) -> str: ...
+
+
+def print_json(document: Mapping[str, object]) -> None:
     import json
 
     # A terminal or a log of another encoding cannot show every name; escapes say the same.
@@ -36,7 +45,12 @@ def print_json(document: dict[str, Any]) -> None:
 
 def print_json_error(kind: str, message: str, exit_code: int) -> None:
     """The one object on stdout of a command that ends with an error."""
-    print_json({"schema": "burst.error/1", "error": {"kind": kind, "message": message}, "exit_code": exit_code})
+    document: ErrorDocument = {
+        "schema": "burst.error/1",
+        "error": {"kind": kind, "message": message},
+        "exit_code": exit_code,
+    }
+    print_json(document)
 
 
 def print_error(message: str) -> None:
@@ -52,6 +66,15 @@ def show(report: Report, as_json: bool) -> bool:
         print_json(report.as_json())
     else:
         click.echo(report.as_text())
+    return has_left()
+
+
+def show_listing(report: Listing, as_json: bool, everything: bool) -> bool:
+    """Print it, with all entries of its lists if `everything`; whether it has left this process on return."""
+    if as_json:
+        print_json(report.as_json(everything=everything))
+    else:
+        click.echo(report.as_text(everything=everything))
     return has_left()
 
 
@@ -103,6 +126,7 @@ state_option = Options.SERVER.option(
     help="State file (or BURST_STATE).",
 )
 json_option = Options.OUTPUT.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+all_option = Options.OUTPUT.option("--all", "everything", is_flag=True, help="Print lists whole, not their first ten.")
 
 
 def parse_headers(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

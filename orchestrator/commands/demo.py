@@ -25,6 +25,6 @@ def demo(directory: Path | None, as_json: bool) -> None:
     """
     from orchestrator.demo import run_demo
 
-    report = run_demo(directory, say=lambda line: click.echo(line, err=as_json))
+    report = run_demo(directory, say=(lambda line: None) if as_json else click.echo)
     show(report, as_json)
     sys.exit(report.exit_code)

@@ -8,15 +8,16 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.common import json_option, overrides, show, state_option, tool_options
+from orchestrator.commands.common import all_option, json_option, overrides, show_listing, state_option, tool_options
 from orchestrator.commands.help import Command
 
 
 @click.command(cls=Command, short_help="Find out what is wrong and what to type next.")
 @state_option
 @tool_options
+@all_option
 @json_option
-def doctor(state: Path, as_json: bool, **tools: Any) -> None:
+def doctor(state: Path, everything: bool, as_json: bool, **tools: Any) -> None:
     """Check everything a burst needs, and show what to type next.
 
     State, settings, template, server, models, disk, lock, and what the last burst died of. Changes nothing.
@@ -25,5 +26,5 @@ def doctor(state: Path, as_json: bool, **tools: Any) -> None:
     from orchestrator.doctor import examine
 
     report = examine(state, overrides=overrides(**tools))
-    show(report, as_json)
+    show_listing(report, as_json, everything)
     sys.exit(report.exit_code)

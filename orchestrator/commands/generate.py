@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.commands.common import json_option, overrides, refuse_file, size_or_auto, state_option, tool_options
+from orchestrator.commands.common import (
+    all_option,
+    json_option,
+    overrides,
+    refuse_file,
+    size_or_auto,
+    state_option,
+    tool_options,
+)
 from orchestrator.commands.help import Command, Options
 from orchestrator.commands.output import RunOutput, log_options
 from orchestrator.commands.signals import Signals
@@ -107,6 +115,7 @@ def _batch_size(_ctx: click.Context, _param: click.Parameter, value: str | None)
 )
 @Options.FILES.option("--stem", metavar="NAME", help="Start of the file names, instead of image or sprite.")
 @log_options
+@all_option
 @json_option
 def generate(
     state: Path,
@@ -118,6 +127,7 @@ def generate(
     queue_only: bool,
     wait: bool,
     dry_run: bool,
+    everything: bool,
     as_json: bool,
     output: RunOutput,
     server: tuple[str, ...],
@@ -150,7 +160,7 @@ def generate(
     def deliver(outcome: Generated | Planned) -> bool:
         outcome = replace(outcome, exit_code=signals.exit_code or outcome.exit_code)
         codes.append(outcome.exit_code)
-        return output.show(outcome)
+        return output.show(outcome, everything=everything)
 
     work = Generation(
         entry,

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.common import NamedPath, json_option, overrides, show, state_option, tool_options
+from orchestrator.commands.common import (
+    NamedPath,
+    all_option,
+    json_option,
+    overrides,
+    show_listing,
+    state_option,
+    tool_options,
+)
 from orchestrator.commands.help import Command
 from orchestrator.errors import UsageError
 
@@ -28,6 +36,7 @@ from orchestrator.errors import UsageError
 @click.option(
     "--rescan", is_flag=True, help="Make completed items pending again whose prompt, image, inputs or workflow changed."
 )
+@all_option
 @json_option
 def init(
     directories: tuple[Path, ...],
@@ -36,6 +45,7 @@ def init(
     masks: str | None,
     patterns: tuple[str, ...],
     rescan: bool,
+    everything: bool,
     as_json: bool,
     **tools: Any,
 ) -> None:
@@ -52,4 +62,4 @@ def init(
         state, directories, overrides=given, patterns=patterns, images=images, masks=masks, rescan=rescan
     )
     again = [*map(str, directories), *(["--images"] if images else [])]
-    show(looked_ahead(report, again), as_json)
+    show_listing(looked_ahead(report, again), as_json, everything)

@@ -1,4 +1,7 @@
-"""Where the lines of a run go: progress and report to stdout, warnings to stderr, and all of them to `--log-file`."""
+"""Where the lines of a run go: progress and report to stdout, warnings to stderr, and all of them to `--log-file`.
+
+With `--json` stdout gets one object and stderr only what it does not hold: no progress (unless `-v`), no notes.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from orchestrator.commands.common import NamedPath, Report, has_left, print_error, print_json
+from orchestrator.commands.common import Listing, NamedPath, has_left, print_error, print_json
 from orchestrator.commands.help import Options, notes
 from orchestrator.errors import BurstError, UsageError
 from orchestrator.formatting import one_line
@@ -21,6 +24,13 @@ if TYPE_CHECKING:
     from orchestrator.cycle.progress import Silent
 
 _LOGGERS = ("burst", "orchestrator", "state")
+
+
+def _is_no_note(record: logging.LogRecord) -> bool:
+    """A filter: everything but what the report repeats."""
+    from orchestrator.cycle.tally import NOTES_LOGGER
+
+    return record.name != NOTES_LOGGER
 
 
 def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,6 +68,9 @@ class RunOutput:
         if self._verbose:
             for name in _LOGGERS:
                 logging.getLogger(name).setLevel(logging.INFO)
+        if self._as_json and not self._verbose:
+            for handler in logging.getLogger().handlers:
+                handler.addFilter(_is_no_note)
         if self._file is not None:
             logging.getLogger().addHandler(self._file)
         for note in notes(click.get_current_context()):
@@ -71,6 +84,8 @@ class RunOutput:
     ) -> None:
         for name, level in self._levels.items():
             logging.getLogger(name).setLevel(level)
+        for handler in logging.getLogger().handlers:
+            handler.removeFilter(_is_no_note)
         if self._file is not None:
             if isinstance(error, Exception) and not isinstance(error, click.exceptions.Exit):
                 is_ours = isinstance(error, BurstError | click.ClickException)
@@ -92,15 +107,15 @@ class RunOutput:
 
         return Generating(self._line, batch=batch, total=total)
 
-    def show(self, report: Report) -> bool:
-        """Print it; whether it has left this process on return."""
+    def show(self, report: Listing, *, everything: bool) -> bool:
+        """Print it, with all entries of its lists if `everything`; whether it has left this process on return."""
         from orchestrator.log_lines import for_stream
 
-        text = report.as_text()
+        text = report.as_text(everything=everything)
         if self._file is not None:
             self._file.add(text)
         if self._as_json:
-            print_json(report.as_json())
+            print_json(report.as_json(everything=everything))
         else:
             click.echo(for_stream(text, sys.stdout))
         return has_left()
@@ -109,7 +124,9 @@ class RunOutput:
     def _has_bar(self) -> bool:
         from orchestrator.log_lines import is_terminal
 
-        return is_terminal(sys.stderr) and is_terminal(sys.stdout) and not (self._quiet or self._verbose)
+        return (
+            is_terminal(sys.stderr) and is_terminal(sys.stdout) and not (self._quiet or self._verbose or self._as_json)
+        )
 
     def _line(self, text: str) -> None:
         """A line of progress."""
@@ -117,6 +134,6 @@ class RunOutput:
 
         if self._file is not None:
             self._file.add(text)
-        if not self._quiet:
+        if not self._quiet and (self._verbose or not self._as_json):
             stream = sys.stderr if self._as_json else sys.stdout
             click.echo(for_stream(text, stream), file=stream)

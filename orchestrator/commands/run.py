@@ -10,11 +10,12 @@ import click
 
 from orchestrator.commands.common import (
     Between,
+    all_option,
     json_option,
     overrides,
     print_error,
     refuse_file,
-    show,
+    show_listing,
     size_or_auto,
     state_option,
     tool_options,
@@ -126,6 +127,7 @@ def _hours(_ctx: click.Context, _param: click.Parameter, value: str | None) -> s
 )
 @Options.SERVER.option("--server-moved", metavar="OLD=NEW", help="Server OLD (name or address) is now at address NEW.")
 @log_options
+@all_option
 @json_option
 def run(
     state: Path,
@@ -143,6 +145,7 @@ def run(
     abandon_server: str | None,
     server_moved: str | None,
     dry_run: bool,
+    everything: bool,
     as_json: bool,
     output: RunOutput,
     **tools: Any,
@@ -173,7 +176,7 @@ def run(
     if dry_run:
         from orchestrator.cycle.dry_run import dry_run as preview
 
-        show(preview(request), as_json)
+        show_listing(preview(request), as_json, everything)
         return
     from orchestrator.cycle.run import Run
 
@@ -184,7 +187,7 @@ def run(
         from msgspec.structs import replace
 
         report = replace(report, exit_code=signals.exit_code)
-    output.show(report)
+    output.show(report, everything=everything)
     if as_json and report.reason is not None:
         print_error(report.reason)
     sys.exit(report.exit_code)

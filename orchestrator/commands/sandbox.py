@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.commands.common import NamedPath, json_option, listen_options, print_json
 from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.documents.others import SandboxDocument
 
 SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ("--seconds-per-prompt", float, "Seconds that a prompt renders (default 0)."),
@@ -80,7 +83,8 @@ def sandbox(host: str, port: int, directory: Path | None, as_json: bool, **setti
 
     def announce(url: str) -> None:
         if as_json:
-            print_json({"schema": "burst.sandbox/1", "url": url})
+            document: SandboxDocument = {"schema": "burst.sandbox/1", "url": url}
+            print_json(document)
         else:
             click.echo(f"Sandbox, drawing placeholders: {url}\nCtrl-C ends it. Try: burst init DIR --server {url}")
         sys.stdout.flush()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.commands.common import NamedPath, json_option, listen_options, overrides, print_json, tool_options
 from orchestrator.commands.help import Command
 from orchestrator.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.documents.others import ServeDocument
 
 
 @click.command(cls=Command, short_help="Run batches from a browser.")
@@ -55,7 +58,8 @@ def serve(
 
     def announce(url: str) -> None:
         if as_json:
-            print_json({"schema": "burst.serve/1", "url": url})
+            document: ServeDocument = {"schema": "burst.serve/1", "url": url}
+            print_json(document)
         else:
             click.echo(f"Open {url}\nCtrl-C ends it; what is queued stays, and any burst goes on with it.")
         sys.stdout.flush()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.common import json_option, print_error, show, state_option
+from orchestrator.commands.common import json_option, print_error, show_listing, state_option
 from orchestrator.errors import UsageError
 
 
@@ -20,9 +20,11 @@ from orchestrator.errors import UsageError
 )
 @click.option("--watch", is_flag=True, help="Refresh until no work remains.")
 @click.option("--stats", is_flag=True, help="Add images a minute, seconds per image, queue length and totals.")
-@click.option("--all", "ended", is_flag=True, help="Include batches that have ended.")
+@click.option("--all", "everything", is_flag=True, help="Include batches that have ended, and print lists whole.")
 @json_option
-def status(batch: str | None, state: Path, check: bool, watch: bool, stats: bool, ended: bool, as_json: bool) -> None:
+def status(
+    batch: str | None, state: Path, check: bool, watch: bool, stats: bool, everything: bool, as_json: bool
+) -> None:
     """Show what is done and what remains, of everything or of one batch. Takes no lock.
 
     BATCH is a batch's name, its id, or the beginning of the id.
@@ -30,22 +32,26 @@ def status(batch: str | None, state: Path, check: bool, watch: bool, stats: bool
     from orchestrator.batches.batch_status import read_batch
     from orchestrator.status import read_status, watch_batch, watch_status
 
-    if batch is not None and (stats or ended):
-        raise UsageError("--stats and --all are of the whole state; leave the batch out")
+    if batch is not None and stats:
+        raise UsageError("--stats is of the whole state; leave the batch out")
     report: Any
     if watch:
         watched = (
-            watch_batch(state, batch, idle=print_error)
+            watch_batch(state, batch, all_failed=everything, idle=print_error)
             if batch
-            else watch_status(state, stats=stats, ended=ended, idle=print_error)
+            else watch_status(state, stats=stats, ended=everything, idle=print_error)
         )
         for report in watched:
             if sys.stdout.isatty() and not as_json:
                 click.clear()
-            if not show(report, as_json):
+            if not show_listing(report, as_json, everything):
                 break  # nobody reads what would come
     else:
-        report = read_batch(state, batch) if batch else read_status(state, stats=stats, ended=ended)
-        show(report, as_json)
+        report = (
+            read_batch(state, batch, all_failed=everything)
+            if batch
+            else read_status(state, stats=stats, ended=everything)
+        )
+        show_listing(report, as_json, everything)
     if check:
         sys.exit(report.check_code)

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from orchestrator.commands.common import json_option, overrides, refuse_file, show, state_option, tool_options
+from orchestrator.commands.common import (
+    all_option,
+    json_option,
+    overrides,
+    refuse_file,
+    show_listing,
+    state_option,
+    tool_options,
+)
 from orchestrator.commands.help import Command
 
 
@@ -17,9 +25,16 @@ from orchestrator.commands.help import Command
 @tool_options
 @click.option("--made-with", metavar="FILE|NAME", help="Only items made with this workflow.")
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
+@all_option
 @json_option
 def update(
-    names: tuple[str, ...], state: Path, made_with: str | None, dry_run: bool, as_json: bool, **tools: Any
+    names: tuple[str, ...],
+    state: Path,
+    made_with: str | None,
+    dry_run: bool,
+    everything: bool,
+    as_json: bool,
+    **tools: Any,
 ) -> None:
     """Give pending items another workflow, bindings, output directory or servers. Without names: all pending ones.
 
@@ -29,4 +44,8 @@ def update(
     from orchestrator.update import update_items
 
     refuse_file(tools["output_dir"])
-    show(update_items(state, names, overrides=overrides(**tools), made_with=made_with, dry_run=dry_run), as_json)
+    show_listing(
+        update_items(state, names, overrides=overrides(**tools), made_with=made_with, dry_run=dry_run),
+        as_json,
+        everything,
+    )

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.common import NamedPath, json_option, overrides, refuse_file, show, state_option
+from orchestrator.commands.common import (
+    NamedPath,
+    all_option,
+    json_option,
+    overrides,
+    refuse_file,
+    show_listing,
+    state_option,
+)
 
 
 @click.command(short_help="Check output files against their recorded size and hash.")
@@ -15,12 +23,13 @@ from orchestrator.commands.common import NamedPath, json_option, overrides, refu
 @click.option("--output", "output_dir", type=NamedPath(), help="Directory of images whose items have no recipe.")
 @click.option("--repair", is_flag=True, help="Make items pending again whose files are missing, cut or changed.")
 @click.option("--quick", is_flag=True, help="Compare sizes only.")
+@all_option
 @json_option
-def verify(state: Path, output_dir: Path | None, repair: bool, quick: bool, as_json: bool) -> None:
+def verify(state: Path, output_dir: Path | None, repair: bool, quick: bool, everything: bool, as_json: bool) -> None:
     """Check the files of completed items against their recorded size and hash."""
     from orchestrator.verify import verify_outputs
 
     refuse_file(output_dir)
     report = verify_outputs(state, repair=repair, quick=quick, overrides=overrides(output_dir=output_dir))
-    show(report, as_json)
+    show_listing(report, as_json, everything)
     sys.exit(report.exit_code)

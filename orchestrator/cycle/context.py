@@ -10,7 +10,7 @@ from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle import pacing
 from orchestrator.cycle.dispatch import Dispatch
-from orchestrator.cycle.tally import Tally
+from orchestrator.cycle.tally import NOTES_LOGGER, Tally
 from orchestrator.cycle.transitions import Transitions
 from orchestrator.errors import BurstError, OutputRootUnusable
 from orchestrator.outputs.placement import Placement
@@ -108,7 +108,7 @@ class WorkerContext:
         if item.status is Status.SUBMITTED:
             self.dispatch.left_over(item.key)
         if self.dispatch.set_aside.add(item, name=name, reason=str(error), output=root):
-            log.warning("items made with %s are set aside: %s", name, error)
+            logging.getLogger(NOTES_LOGGER).warning("items made with %s are set aside: %s", name, error)
 
     def note_unanswered(self, item: Item, error: BurstError) -> None:
         """Its POST got no usable answer; the report tells what came instead."""

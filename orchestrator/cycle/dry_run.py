@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import templates
 from orchestrator.cycle.request import Request
+from orchestrator.documents.lists import shortened
 from orchestrator.errors import ItemError
 from orchestrator.formatting import in_lines
 from orchestrator.preparation import Preparation
@@ -18,6 +19,7 @@ from state.item import Item
 from state.open_store import open_store
 
 if TYPE_CHECKING:
+    from orchestrator.documents.runs import DryRunDocument
     from orchestrator.input_files import UploadedFile
 
 
@@ -33,17 +35,20 @@ class DryRun:
     submitted: int
     """How many submitted items would be looked up first."""
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.dry-run/1`."""
-        return {
-            "schema": "burst.dry-run/1",
+    def as_json(self, *, everything: bool = False) -> DryRunDocument:
+        """As `burst run --dry-run --json` prints it; `everything`: with all entries of its lists."""
+        document: DryRunDocument = {
+            "schema": "burst.dry-run/2",
             "items": list(self.keys),
+            "items_total": len(self.keys),
             "problems": [{"item": key, "message": message} for key, message in self.problems],
+            "problems_total": len(self.problems),
             "graph": self.graph,
             "submitted": self.submitted,
         }
+        return shortened(document, "items", "problems", everything=everything)
 
-    def as_text(self) -> str:
+    def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person."""
         lines = [f"Would look up {self.submitted} submitted items and submit {len(self.keys)}:"]
         lines += [f"  {key}" for key in self.keys]

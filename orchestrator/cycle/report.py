@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from orchestrator.burst_endings import TEXTS, Ended
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.set_aside import SetAside, next_step
+from orchestrator.documents.lists import FIRST, shortened
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
-from orchestrator.formatting import counted, in_lines, spoken_seconds
+from orchestrator.formatting import counted, in_lines, more_lines, spoken_seconds
 from orchestrator.servers import Server
 from orchestrator.settings import Settings
 from state.counts import Counts
 from state.item import Status
 from state.open_store import open_store
 
-SCHEMA = "burst.report/1"
+if TYPE_CHECKING:
+    from orchestrator.documents.runs import BurstReportDocument, ServerDocument
+
 _SHOWN_KEYS = 3
 
 
@@ -34,7 +37,7 @@ class ServerReport(msgspec.Struct, frozen=True):
     lost: str | None
     """Why it is not used at the moment; None while it answers."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> ServerDocument:
         return {
             "name": self.name,
             "url": self.url,
@@ -115,10 +118,10 @@ class BurstReport(msgspec.Struct, frozen=True):
         """How many submitted items another run can collect."""
         return self.counts.submitted - sum(one.submitted for one in self.set_aside)
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.report/1`."""
-        return {
-            "schema": SCHEMA,
+    def as_json(self, *, everything: bool = False) -> BurstReportDocument:
+        """As `burst run --json` prints it; `everything`: with all entries of its lists."""
+        document: BurstReportDocument = {
+            "schema": "burst.report/2",
             "burst": self.burst,
             "ended": self.ended,
             "reason": self.reason,
@@ -132,29 +135,38 @@ class BurstReport(msgspec.Struct, frozen=True):
             "put_back": self.put_back,
             "rendered_twice": self.rendered_twice,
             "possibly_twice": self.possibly_twice,
-            "progress": {"completed": self.done, "total": self.total, "remaining": self.remaining},
+            "total": self.total,
+            "remaining": self.remaining,
             "counts": self.counts.as_json(),
-            "next_batch": {"size": self.next_batch_size, "first": list(self.next_batch)},
+            "next_batch": {"size": self.next_batch_size, "first": list(self.next_batch[:_SHOWN_KEYS])},
             "seconds": round(self.seconds, 3),
             "seconds_per_item": _rounded(self.seconds_per_item),
             "seconds_left": _rounded(self.seconds_left),
             "requests": self.requests,
-            "output_dir": self.output_dir,
-            "output_dirs": self.output_dirs,
-            "servers": [server.as_json() for server in self.servers],
+            "output_dirs": self.output_dirs or {self.output_dir: 0},
+            "servers": [server.as_json() for server in self.servers] if everything or self._are_servers_told else [],
             "failures": [{"item": key, "message": message} for key, message in self.failures],
+            "failures_total": len(self.failures),
             "notes": list(self.notes),
-            "set_aside": [one.as_json() for one in self.set_aside],
+            "set_aside": [one.as_json(everything=everything) for one in self.set_aside],
         }
+        return shortened(document, "failures", "notes", "set_aside", everything=everything)
 
-    def as_text(self) -> str:
-        """A few lines for a person."""
+    @property
+    def _are_servers_told(self) -> bool:
+        """What one server did, the report says itself."""
+        return len(self.servers) > 1 or any(server.lost is not None for server in self.servers)
+
+    def as_text(self, *, everything: bool = False) -> str:
+        """A few lines for a person; `everything`: with all failures."""
         lines = [self._headline()]
         if self.reason is not None and self.bursts:
             lines.append(f"Stopped: {self.reason}")
         lines.append(f"Progress: {self.done}/{self.total}{self._percent()}{self._standing()}")
         lines += [server.as_text() for server in self.servers if len(self.servers) > 1]
-        lines += [f"Failed: {key}: {message}" for key, message in self.failures]
+        failures = self.failures if everything else self.failures[:FIRST]
+        lines += [f"Failed: {key}: {message}" for key, message in failures]
+        lines += more_lines(len(self.failures) - len(failures), "more failed")
         lines += self.set_aside_lines()
         lines.append(self._next())
         lines += [f"Note: {note}" for note in self.notes]

@@ -7,14 +7,18 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from orchestrator.documents.lists import shortened
 from orchestrator.errors import ConfigurationError
 from orchestrator.formatting import counted
 from state.burst_record import SetAsideRecord
 from state.counts import Counts
 from state.item import DUE, Item, Status
 from state.store import Store
+
+if TYPE_CHECKING:
+    from orchestrator.documents.parts import SetAsideDocument
 
 _CHANGES = "[--template NAME] [--bind NAME=NODE.INPUT] [--server NAME] [--output DIR]"
 _LISTED_BATCHES = 3
@@ -44,8 +48,8 @@ class SetAside(SetAsideRecord, frozen=True, kw_only=True):
             return shlex.join(["burst", "run", *named])
         return f"{shlex.join(['burst', 'update', '--made-with', self.name, *named])} {_CHANGES}"
 
-    def as_json(self) -> dict[str, Any]:
-        return {
+    def as_json(self, *, everything: bool = False) -> SetAsideDocument:
+        document: SetAsideDocument = {
             "recipe": self.recipe,
             "name": self.name,
             "reason": self.reason,
@@ -55,6 +59,7 @@ class SetAside(SetAsideRecord, frozen=True, kw_only=True):
             "batches": list(self.batches),
             "next": self.command(),
         }
+        return shortened(document, "batches", everything=everything)
 
     def as_text(self) -> str:
         listed = ", ".join(self.batches[:_LISTED_BATCHES]) + (", …" if len(self.batches) > _LISTED_BATCHES else "")

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-log = logging.getLogger("burst")
+NOTES_LOGGER = "burst.notes"
+"""What is logged here is in the report too; with `--json` it is printed there alone."""
+log = logging.getLogger(NOTES_LOGGER)
 _COUNTED = (
     "completed",
     "failed",

@@ -6,9 +6,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.settings import DEFAULT_STATE
+
+if TYPE_CHECKING:
+    from orchestrator.documents.states import CheckDocument
 
 Verdict = Literal["ok", "warning", "problem"]
 
@@ -25,7 +28,7 @@ class Check:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """The same in machine-readable form."""
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> CheckDocument:
         return {
             "name": self.name,
             "verdict": self.verdict,

@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orchestrator.clock import Clock
 from orchestrator.doctor import host, servers, workflows
 from orchestrator.doctor.diagnosis import Check, command, count_of
 from orchestrator.doctor.items import check_items
 from orchestrator.doctor.survey import Survey, survey
+from orchestrator.documents.lists import shortened
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
 from orchestrator.formatting import counted, in_lines
 from orchestrator.outputs.placement import Placement
@@ -22,7 +23,8 @@ from orchestrator.settings import SERVER_VARIABLE, Overrides, Settings, load_set
 from state.counts import Counts
 from state.open_store import parts_of
 
-SCHEMA = "burst.doctor/1"
+if TYPE_CHECKING:
+    from orchestrator.documents.states import DoctorDocument
 
 
 @dataclass(frozen=True)
@@ -45,20 +47,23 @@ class DoctorReport:
         """0 without problems (warnings allowed), otherwise 1."""
         return EXIT_DONE if self.is_well else EXIT_ITEMS_FAILED
 
-    def as_json(self) -> dict[str, Any]:
-        """Stable keys under the schema name `burst.doctor/1`."""
-        return {
-            "schema": SCHEMA,
+    def as_json(self, *, everything: bool = False) -> DoctorDocument:
+        """As `burst doctor --json` prints it; `everything`: with all checks, also those that found nothing."""
+        found = [check for verdict in ("problem", "warning") for check in self.checks if check.verdict == verdict]
+        document: DoctorDocument = {
+            "schema": "burst.doctor/2",
             "state": str(self.state),
             "ok": self.is_well,
             "problems": count_of(self.checks, "problem"),
             "warnings": count_of(self.checks, "warning"),
-            "checks": [check.as_json() for check in self.checks],
+            "checks": [check.as_json() for check in (self.checks if everything else found)],
+            "passed": [check.name for check in self.checks if check.verdict == "ok"],
             "counts": self.counts.as_json() if self.counts is not None else None,
             "next": self.next,
         }
+        return shortened(document, "checks", everything=everything)
 
-    def as_text(self) -> str:
+    def as_text(self, *, everything: bool = False) -> str:
         """One line per check, then the totals and the next command."""
         width = max(len(check.name) for check in self.checks)
         lines = [line for check in self.checks for line in check.as_lines(width=width)]

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from orchestrator.errors import OutputRefused
 from orchestrator.outputs import names
 from orchestrator.outputs.ownership import sha256_of
 from state.item import OutputRecord
 
+ProblemKind = Literal["missing", "cut", "changed", "refused", "unknown"]
+
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a recorded output. `kind`: missing, cut, changed, refused or unknown."""
+    """What is wrong with a recorded output."""
 
     path: str
-    kind: str
+    kind: ProblemKind
     message: str
 
 
@@ -35,7 +38,7 @@ def _problem(output_dir: Path, output: OutputRecord, *, full: bool) -> Problem |
         return Problem(output.path, "missing", f"{path} is missing")
     size = path.stat().st_size
     if size != output.bytes:
-        kind = "cut" if size < output.bytes else "changed"
+        kind: ProblemKind = "cut" if size < output.bytes else "changed"
         return Problem(output.path, kind, f"{path} has {size} bytes, {output.bytes} were recorded")
     if full and sha256_of(path) != output.sha256:
         return Problem(output.path, "changed", f"{path} has the recorded size but other bytes")

@@ -200,7 +200,7 @@ def _summary(state: WatchedState, supervisor: Supervisor) -> StateSummary:
         state=state.number,
         path=str(state.path),
         exists=store is not None or unreadable is not None,
-        counts=(store.counts() if store is not None else Counts()).as_json(),
+        counts={str(one): count for one, count in (store.counts() if store is not None else Counts()).items()},
         working=bool(state.parts.holders()),
         message=unreadable or supervisor.message(state.number),
     )

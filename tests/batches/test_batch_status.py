@@ -58,9 +58,9 @@ def test_a_batch_is_counted_from_its_own_items(album: Album) -> None:
     album.submit("a/005")
     album.fail("b/001", "of the other")
     said = read_batch(album.state, "a").as_json()
-    assert (said["percent"], said["left"], said["total"], said["standing"]) == (66, 2, 6, "active")
+    assert (said["percent"], said["remaining"], said["total"], said["standing"]) == (66, 2, 6, "active")
     assert said["counts"] == {"pending": 1, "submitted": 1, "completed": 2, "failed": 1, "cancelled": 1}
-    assert [failed["item"] for failed in said["failed"]] == ["a/003"]
+    assert [failed["item"] for failed in said["failures"]] == ["a/003"]
     text = read_batch(album.state, "a").as_text()
     assert "66 % of 6: 2 done, 1 failed, 1 cancelled, 2 left" in text
     assert "no <luck>" in text

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from support.documents import checked
 from support.report_project import Album
 
 from burst import cli
@@ -42,8 +43,7 @@ def burst(*arguments: str, code: int = 0) -> Result:
 
 
 def said(*arguments: str, code: int = 0) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(burst(*arguments, "--json", code=code).stdout)
-    return document
+    return checked(json.loads(burst(*arguments, "--json", code=code).stdout))
 
 
 @pytest.mark.usefixtures("album")
@@ -52,8 +52,8 @@ def test_list_has_a_line_for_each() -> None:
     assert old == "b_old: failed, 100 % of 2: 1 done, 1 failed, 0 left"
     assert new.startswith("b_new (high): running, 50 % of 2: 1 done, 0 failed, 1 left")
     document = said("batches", "list")
-    assert document["schema"] == "burst.batches/1"
-    assert [batch["batch"] for batch in document["batches"]] == ["b_old", "b_new"]
+    assert document["schema"] == "burst.batches/2"
+    assert [batch["batch"] for batch in document["batches"]] == ["b_new", "b_old"]
 
 
 @pytest.mark.parametrize("command", [("batches", "show"), ("status",)], ids=" ".join)
@@ -69,7 +69,7 @@ def test_one_is_shown_with_what_it_was_asked_to_be(command: tuple[str, ...]) -> 
         assert part in text
     assert text == burst("status", "b_old").stdout
     document = said(*command, "b_n")
-    assert (document["schema"], document["batch"], document["left"]) == ("burst.batch/1", "b_new", 1)
+    assert (document["schema"], document["batch"], document["remaining"]) == ("burst.batch/2", "b_new", 1)
     assert said(*command, "nothing", code=2)["error"]["kind"] == "UsageError"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.batch_scene import NOON, Scene, SetClock
+from support.documents import checked
 
 from state.batch import GoneRecord
 from state.counts import Counts
@@ -26,8 +27,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 
 def info(scene: Scene) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((scene.output / "batch_b1" / "batch_info.json").read_text())
-    return found
+    return checked(json.loads((scene.output / "batch_b1" / "batch_info.json").read_text()))
 
 
 def test_an_end_is_noted_when_the_last_item_has_ended_and_only_once(scene: Scene) -> None:

@@ -51,7 +51,7 @@ def test_what_another_process_works_off_is_followed_to_its_end(place: Place, san
             followed, worked = second.end(), first.end()
     assert (worked.code, followed.code) == (0, 0), followed.err
     for ended in (worked, followed):
-        assert (ended.report["ended"], ended.report["left"]) == ("done", 0)
+        assert (ended.report["ended"], ended.report["remaining"]) == ("done", 0)
     begun = [line for line in map(without_time, followed.err.splitlines()) if line.startswith("[")]
     assert begun == [f"[{number}/3] Generating with seed {10 + number}..." for number in (1, 2, 3)]
     place.check_done_once(sandbox.counts(), total=6)
@@ -96,7 +96,7 @@ def test_stopped_while_it_follows_the_other_goes_on(place: Place, sandbox: Sandb
             wait_until(lambda: second.has_open(place.folder / "journal.jsonl"), what="the second follows")
             ended = second.stop(number)
         assert (ended.code, ended.seconds <= AT_ONCE_SECONDS) == (128 + number, True)
-        assert (ended.report["ended"], ended.report["left"], ended.report["next"]) == ("stopped", 2, "burst run")
+        assert (ended.report["ended"], ended.report["remaining"], ended.report["next"]) == ("stopped", 2, "burst run")
         sandbox.release()
         assert first.end().code == 0
     assert place.burst("run", "--until-done").code == 0
@@ -126,9 +126,9 @@ def test_a_failure_in_another_process_is_waited_past_where_that_was_said(
     assert ended.code == 1
     report = ended.report
     if on_error == "continue":
-        assert (report["ended"], report["left"], report["counts"]["completed"]) == ("done", 0, 1)
+        assert (report["ended"], report["remaining"], report["counts"]["completed"]) == ("done", 0, 1)
     else:
-        assert (report["ended"], report["left"]) == ("failure", 1)
+        assert (report["ended"], report["remaining"]) == ("failure", 1)
         assert "image_001.png failed, and --on-error is stop" in report["reason"]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from support.batch_scene import NOON, Scene, SetClock
 from support.comfyui_loopback import Loopback, MovedClock, Request, closed_port
+from support.documents import checked
 from support.waiting import wait_until
 
 from orchestrator.batches import notify
@@ -43,7 +44,7 @@ class Receiver:
 
     @property
     def told(self) -> list[dict[str, Any]]:
-        return [json.loads(request.body) for request in self.loopback.requests]
+        return [checked(json.loads(request.body), "batch event") for request in self.loopback.requests]
 
 
 @pytest.fixture(autouse=True)

@@ -47,7 +47,7 @@ def check_one_batch(place: Place, sandbox: Sandbox, *ended: Ended, total: int = 
     (batch,) = (batch.id for batch in place.batches())
     for one in ended:
         assert one.code == 0, one.err
-        assert (one.report["batch"], one.report["left"], one.report["counts"]["completed"]) == (batch, 0, total)
+        assert (one.report["batch"], one.report["remaining"], one.report["counts"]["completed"]) == (batch, 0, total)
     place.check_done_once(sandbox.counts(), total=total)
 
 
@@ -145,7 +145,7 @@ def test_what_a_signal_stopped_goes_on_although_its_report_was_printed(place: Pl
     with work_of(place) as first:
         wait_until(lambda: place.accepted() == 5, what="the first at work")
         stopped = first.stop(signal.SIGTERM)
-    assert (stopped.code, stopped.report["left"]) == (143, 5)
+    assert (stopped.code, stopped.report["remaining"]) == (143, 5)
     sandbox.release()
     assert place.burst("run", "--until-done").code == 0
     check_one_batch(place, sandbox, place.generate(*FIVE))

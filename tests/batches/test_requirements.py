@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from support.documents import checked
 from support.projects import MakeProject, Project
 from support.waiting import wait_until
 
@@ -46,8 +47,7 @@ def burst(*arguments: str) -> Result:
 
 
 def said(*arguments: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(burst(*arguments, "--json").stdout)
-    return document
+    return checked(json.loads(burst(*arguments, "--json").stdout))
 
 
 def generate(*arguments: str) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def test_function_4_progress_tracking(home: Path) -> None:
         seen.append(said("status", batch))
     assert [view["percent"] for view in seen] == [0, 25, 75, 100]
     assert [view["counts"]["completed"] for view in seen] == [0, 1, 3, 4]
-    assert [view["left"] for view in seen] == [4, 3, 1, 0]
+    assert [view["remaining"] for view in seen] == [4, 3, 1, 0]
     assert [view["standing"] for view in seen] == ["active", "active", "active", "done"]
     assert seen[0]["seconds_left"] is None
     assert seen[1]["seconds_left"] > seen[2]["seconds_left"] > seen[3]["seconds_left"] == 0
@@ -207,7 +207,7 @@ def test_function_7_job_cancellation(make_project: MakeProject, sandbox: Sandbox
         ended = process.end()
     assert ended.code == 0
     counts = ended.report["counts"]
-    assert (counts["completed"], counts["cancelled"], ended.report["left"]) == (1, 4, 0)
+    assert (counts["completed"], counts["cancelled"], ended.report["remaining"]) == (1, 4, 0)
     assert sum((project.output / output.path).exists() for item in made_for(project) for output in item.outputs) == 2
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support.documents import checked
 from support.preparing import preparation_of
 
 import templates
@@ -162,7 +163,7 @@ def test_the_recipe_makes_the_same_graph(tmp_path: Path, form: str, inputs: dict
 
 
 def test_it_says_what_the_template_alone_decided() -> None:
-    document = json.loads(written({"prompt": "a fox", "seed": 5, "cfg": 3}, "a/b.json"))
+    document = checked(json.loads(written({"prompt": "a fox", "seed": 5, "cfg": 3}, "a/b.json")))
     sampler = next(node["inputs"] for node in SD15.graph.values() if node["class_type"] == "KSampler")
     inputs = document["inputs"]
     assert (inputs["cfg"], inputs["steps"], inputs["sampler"]) == (3, sampler["steps"], sampler["sampler_name"])

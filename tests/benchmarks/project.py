@@ -57,7 +57,7 @@ class Project:
     def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Cost:
         """`burst run`, which must finish all that there is to do."""
         cost = measure(self.run_command(*arguments), cwd=self.home, env=env or environment())
-        if left := cost.report["progress"]["remaining"]:
+        if left := cost.report["remaining"]:
             raise AssertionError(f"{left} items are left after burst run {' '.join(arguments)}")
         return cost
 

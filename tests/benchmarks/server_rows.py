@@ -142,5 +142,5 @@ def _run_or_kill(command: Sequence[str], home: Path, *, seconds: float) -> str |
 
 def _remaining(out: str) -> int:
     report = json.loads(out.splitlines()[-1])
-    left: int = report["remaining"] if "remaining" in report else report["progress"]["remaining"]
+    left: int = report["remaining"]
     return left

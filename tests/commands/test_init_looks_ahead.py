@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from support.documents import checked
 from support.projects import small_template
 from support.proxy import Proxy, http_answer
 
@@ -51,8 +52,7 @@ def burst(*arguments: str, code: int = 0) -> str:
 
 
 def init(*arguments: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(burst("init", "prompts", "--json", *arguments))
-    return document
+    return checked(json.loads(burst("init", "prompts", "--json", *arguments)))
 
 
 def test_all_is_well_after_one_request(sandbox: Sandbox) -> None:

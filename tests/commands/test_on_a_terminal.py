@@ -122,6 +122,6 @@ def test_reset_asks_a_person(prompts: Path, typed: bytes, code: int, kind: str |
     assert "Forget all progress of re_render_state.json? [y/N]" in written
     (said,) = (json.loads(line[line.index("{") :]) for line in written.splitlines() if "{" in line)
     if kind is None:
-        assert said["schema"] == "burst.reset/1"
+        assert said["schema"] == "burst.reset/2"
     else:
         assert (said["schema"], said["error"]["kind"], said["exit_code"]) == ("burst.error/1", kind, code)

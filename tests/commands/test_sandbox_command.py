@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 from click.testing import CliRunner
+from support.documents import checked
 
 from burst import cli
 from orchestrator.commands.sandbox import SANDBOX_OPTIONS
@@ -47,8 +48,7 @@ def first_line(child: subprocess.Popen[str]) -> str:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_says_where_it_listens_and_ends_when_told(tmp_path: Path, number: signal.Signals) -> None:
     with process("--port", "0", "--json", cwd=tmp_path) as child:
-        document = json.loads(first_line(child))
-        assert list(document) == ["schema", "url"]
+        document = checked(json.loads(first_line(child)))
         assert document["schema"] == "burst.sandbox/1"
         assert requests.get(document["url"] + "/prompt", timeout=5).json() == {"exec_info": {"queue_remaining": 0}}
         child.send_signal(number)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from support.documents import checked
 
 import templates
 from burst import cli
@@ -27,8 +28,7 @@ def template(*arguments: str, code: int = 0) -> Result:
 
 
 def as_json(*arguments: str, code: int = 0) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(template(*arguments, "--json", code=code).stdout)
-    return document
+    return checked(json.loads(template(*arguments, "--json", code=code).stdout))
 
 
 def broken(path: Path) -> Path:

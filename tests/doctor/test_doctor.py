@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from support.documents import checked
 from support.leases import at_work, begin
 from support.sandbox_client import Client, empty_image, eventually
 
@@ -56,8 +57,7 @@ def said(*arguments: str, code: int = 0) -> str:
 
 
 def examined(*arguments: str, code: int) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(said("doctor", "--json", *arguments, code=code))
-    return document
+    return checked(json.loads(said("doctor", "--json", "--all", *arguments, code=code)))
 
 
 def named(document: dict[str, Any], name: str) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def all_files(folder: Path) -> dict[str, bytes]:
 
 def test_all_is_well(project: Path) -> None:
     document = examined(code=0)
-    assert list(document) == ["schema", "state", "ok", "problems", "warnings", "checks", "counts", "next"]
-    assert document["schema"] == "burst.doctor/1"
+    assert list(document) == ["schema", "state", "ok", "problems", "warnings", "checks", "passed", "counts", "next"]
+    assert document["schema"] == "burst.doctor/2"
     assert document["ok"]
     assert document["counts"]["pending"] == 3
     assert document["next"] == "burst run"
@@ -209,7 +209,7 @@ def test_a_moment_between_two_prompts_is_no_stall(project: Path, sandbox: Sandbo
     sandbox.hold("next")
     client.submit(empty_image())
     report = examine(Path("re_render_state.json"), clock=Releasing())
-    assert named(report.as_json(), "queue")["verdict"] == "ok"
+    assert named(report.as_json(everything=True), "queue")["verdict"] == "ok"
 
 
 def test_a_server_at_work_is_not_stalled(project: Path, sandbox: Sandbox) -> None:
@@ -622,7 +622,7 @@ def test_an_examination_of_many_items_ends(project: Path) -> None:
 
 def test_where_template_and_server_come_from(project: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     def settings(*arguments: str) -> str:
-        return str(named(json.loads(said("doctor", "--json", *arguments)), "settings")["message"])
+        return str(named(json.loads(said("doctor", "--json", "--all", *arguments)), "settings")["message"])
 
     url = sandbox.url
     assert settings() == f"template smoke, server {url} (remembered)"

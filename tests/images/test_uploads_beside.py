@@ -263,10 +263,10 @@ def test_doctor_counts_pictures_that_are_gone_and_expects_the_others_to_be_uploa
 ) -> None:
     template = {**INVERT, "1": {"class_type": "LoadImage", "inputs": {"image": "not there.png"}}}
     project = make_project(count=3, template=template)
-    well = project.burst("doctor", "--json")
+    well = project.burst("doctor", "--json", "--all")
     assert (well.code, well.report["warnings"]) == (0, 0), well.out
     project.picture(2).unlink()
-    ended = project.burst("doctor", "--json")
+    ended = project.burst("doctor", "--json", "--all")
     assert ended.code == 1
     (problem,) = [check for check in ended.report["checks"] if check["verdict"] == "problem"]
     assert problem["name"] == "pictures"

@@ -50,7 +50,7 @@ def test_while_watching_it_comes_to_rest_and_reports(
         wait_until(lambda: sum(item.accepted for item in project.items()) == 3)
         ended = stop(project, run, number)
     report = ended.report
-    assert (report["schema"], report["ended"], report["counts"]["submitted"]) == ("burst.report/1", "stopped", 3)
+    assert (report["schema"], report["ended"], report["counts"]["submitted"]) == ("burst.report/2", "stopped", 3)
     assert report["exit_code"] == CODES[number]
     assert (project.bursts()[-1].ended, project.bursts()[-1].signal) == ("stopped", number.name)
     assert json.loads(project.state.read_bytes()).keys() == {item.key for item in project.items()}
@@ -69,7 +69,7 @@ def test_while_the_server_hangs(make_project: MakeProject, sandbox: Sandbox, pro
     # A download is not waited for at all; the watching is, for a moment.
     is_left_behind = "view" not in hanging
     assert ("the next burst picks up" in ended.err) == is_left_behind
-    assert ended.report["schema"] == ("burst.error/1" if is_left_behind else "burst.report/1")
+    assert ended.report["schema"] == ("burst.error/1" if is_left_behind else "burst.report/2")
     assert ended.report["exit_code"] == 143
     proxy.release()
     finish(project, sandbox)
@@ -84,7 +84,7 @@ def test_generate_reports_with_the_code_that_it_returns(
     with project.start("generate", "--prompt", "a fox", "--json") as run:
         wait_until(lambda: any(item.accepted for item in project.items() if item.batch is not None))
         ended = stop(project, run, number)
-    assert (ended.report["schema"], ended.report["ended"]) == ("burst.generate/1", "stopped")
+    assert (ended.report["schema"], ended.report["ended"]) == ("burst.generate/2", "stopped")
     assert ended.report["exit_code"] == CODES[number]
 
 

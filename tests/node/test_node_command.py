@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from support.documents import checked
 
 from burst import cli
 from orchestrator import node_installation
@@ -34,7 +35,7 @@ def node(command: str, comfyui: Path, *flags: str) -> Result:
 
 def state(comfyui: Path) -> tuple[int, dict[str, object]]:
     result = node("status", comfyui, "--json")
-    return result.exit_code, json.loads(result.stdout)
+    return result.exit_code, checked(json.loads(result.stdout))
 
 
 def contents(directory: Path) -> dict[str, bytes]:

@@ -98,7 +98,7 @@ def test_a_batch_queued_beside_a_burst_is_made_by_it(
     with scene.running(server_url, "--until-done") as process:
         at_work(server_url, scene, waiting=1)
         said = scene.generate(server_url, *asked("second", count=2, queue_only=True))
-        assert (said.code, said.report["left"], process.poll()) == (0, 2, None)
+        assert (said.code, said.report["remaining"], process.poll()) == (0, 2, None)
         assert finish(process).report["completed"] == 5
     assert scene.counts() == {Status.COMPLETED: 5}
     assert executed(server_url, scene) == [item.key for name in ("first", "second") for item in batch_of(scene, name)]
@@ -140,7 +140,7 @@ def test_cancelled_from_a_second_process(scene: Scene, server_url: str, asked: C
             assert scene.say("cancel", str(items[0].batch)).code == 0
             ended = finish(process, seconds=30)
 
-    assert (ended.code, ended.report["left"]) == (0, 0)
+    assert (ended.code, ended.report["remaining"]) == (0, 0)
     kept, rest = items[:2], items[2:]
     assert [item.status for item in batch_of(scene, "a house")] == [Status.COMPLETED] * 2 + [Status.CANCELLED] * 6
     assert queued(server_url, scene) == ([], [])
@@ -189,8 +189,8 @@ def test_its_progress_is_told_while_it_works(scene: Scene, server_url: str, aske
     assert listed[0]["seconds_left"] > 0
     told = [json.loads(line) for line in watched.stdout.splitlines()]
     assert len(told) >= 3
-    left = [one["left"] for one in told]
+    left = [one["remaining"] for one in told]
     assert left == sorted(left, reverse=True)
     pace = scene.say("status").report["seconds_per_item"]
-    assert all(one["seconds_left"] == pytest.approx(one["left"] * pace, rel=0.9) for one in told)
-    assert (told[-1]["percent"], told[-1]["left"], told[-1]["standing"]) == (100, 0, "done")
+    assert all(one["seconds_left"] == pytest.approx(one["remaining"] * pace, rel=0.9) for one in told)
+    assert (told[-1]["percent"], told[-1]["remaining"], told[-1]["standing"]) == (100, 0, "done")

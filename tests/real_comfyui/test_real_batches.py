@@ -211,10 +211,10 @@ def test_a_prompt_that_fails_stops_the_batch_and_the_rest_goes_on(scene: Scene, 
     bad = f"{items[1].subfolder}/image_002.png"
     assert said.report["reason"] == f"{bad} failed, and --on-error is stop"
     (failure,) = said.report["failures"]
-    assert failure["picture"] == bad
+    assert failure["image"] == bad
     assert "RegexReplace" in failure["message"]
     assert (items[0].status, items[1].status) == (Status.COMPLETED, Status.FAILED)
-    assert said.report["left"] > 0
+    assert said.report["remaining"] > 0
 
     assert scene.run(server_url).code == 0
 
@@ -228,7 +228,7 @@ def test_old_batches_are_looked_at_and_cleaned_away(scene: Scene, server_url: st
     first = smoke(scene, server_url, "--prompt", "a house", "--count", "2", "--layout", "batch")
     second = smoke(scene, server_url, "--prompt", "a barn", "--priority", "high")
     listed = scene.say("batches", "list").report["batches"]
-    assert [(one["batch"], one["standing"], one["percent"], one["left"]) for one in listed] == [
+    assert [(one["batch"], one["standing"], one["percent"], one["remaining"]) for one in listed] == [
         (items[0].batch, "done", 100, 0) for items in (first, second)
     ]
     shown = scene.say("batches", "show", str(second[0].batch)).report

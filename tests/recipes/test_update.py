@@ -216,7 +216,7 @@ def test_the_command_says_what_it_did(project: Project) -> None:
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("3 items updated, made with other.json")
     shown = project.burst("update", "--template", template(project), "--dry-run", "--json").report
-    assert (shown["schema"], shown["updated"], shown["unchanged"]) == ("burst.update/1", [], 3)
+    assert (shown["schema"], shown["updated"], shown["unchanged"]) == ("burst.update/2", [], 3)
 
 
 def test_another_root_where_another_item_is_saved_is_refused(project: Project) -> None:

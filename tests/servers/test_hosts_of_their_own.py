@@ -174,11 +174,11 @@ def test_status_and_doctor_name_the_host_that_others_wait_for(
         assert status["submitted_to"] == {f"127.0.0.1:{PORT}@alpha": COUNT}
         assert "waits for that host" in project.burst("status", on=beta.prefix).out
         assert "waits for that host" not in project.burst("status", on=alpha.prefix).out
-        seen = project.burst("doctor", "--json", on=beta.prefix).report
+        seen = project.burst("doctor", "--json", "--all", on=beta.prefix).report
         (check,) = [check for check in seen["checks"] if check["name"] == "elsewhere"]
         assert "waits for host alpha" in check["message"]
         assert check["next"].startswith("burst run --state")
-        own = project.burst("doctor", "--json", on=alpha.prefix).report
+        own = project.burst("doctor", "--json", "--all", on=alpha.prefix).report
         assert not [check for check in own["checks"] if check["name"] == "elsewhere"]
 
 

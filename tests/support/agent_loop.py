@@ -41,7 +41,7 @@ def agent_loop(project: Project, *, seconds: float, size: int, limit_seconds: fl
             "timeout 50": f"timeout {seconds}",
             "-n 15 --json;": f'-n {size} --json --poll-interval 0.5 2>>"$LOG";',
             "code=$?": 'code=$?; echo "exit=$code"',
-            "burst status --check": "burst status --check --json",
+            "burst status --check >/dev/null": "burst status --check --json",
             "sleep 5": "sleep 0.5",
         }
     )

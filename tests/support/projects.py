@@ -23,6 +23,7 @@ from state.item import Item, Status
 from state.json.journal_lines import read_lines
 from state.open_store import open_store, parts_of
 from state.recipe import RecipeBook
+from support.documents import checked
 from support.fork_server import start
 from support.launch import __file__ as LAUNCHER
 from support.waiting import wait_until
@@ -98,9 +99,8 @@ class Ended:
 
     @property
     def report(self) -> dict[str, Any]:
-        """The one JSON object on stdout."""
-        document: dict[str, Any] = json.loads(self.out)
-        return document
+        """The one JSON object on stdout, which is as its type says."""
+        return checked(json.loads(self.out))
 
 
 class Process:
@@ -221,7 +221,7 @@ class Project:
             return process.end()
 
     def start_run(self, *arguments: str, launch: Sequence[str] = (), on: Sequence[str] = ()) -> Process:
-        return self.start("run", "--json", "--poll-interval", "0.2", *arguments, launch=launch, on=on)
+        return self.start("run", "--json", "--all", "--poll-interval", "0.2", *arguments, launch=launch, on=on)
 
     def run(self, *arguments: str, launch: Sequence[str] = (), on: Sequence[str] = ()) -> Ended:
         """Run one burst with short ticks to its end."""

@@ -49,7 +49,7 @@ class RecipeProject(Place):
                 wait_until(lambda: self.count(Status.COMPLETED) > done, what="an image of the run")
                 assert run.stop(signal.SIGKILL).code == 137
             assert self.count(Status.COMPLETED) < len(self.items())
-        return self.call("run", "--poll-interval", "0.2", "--until-done", *arguments)
+        return self.call("run", "--all", "--poll-interval", "0.2", "--until-done", *arguments)
 
     def count(self, status: Status) -> int:
         return sum(item.status is status for item in self.items())

@@ -14,6 +14,7 @@ import requests
 
 from state.item import Item
 from state.open_store import open_store
+from support.documents import checked
 from support.projects import ROOT, Graph, Process, small_template
 from support.waiting import wait_until
 
@@ -65,7 +66,7 @@ class Served:
         self._process = Process(command, cwd=self.home, env=self.env)
         wait_until(lambda: "\n" in self._process.out_so_far() or not self._process.lives(), what="the URL")
         assert self._process.lives(), self._process.end().err
-        self.printed_url: str = json.loads(self._process.out_so_far())["url"]
+        self.printed_url: str = checked(json.loads(self._process.out_so_far()))["url"]
         self.url = self.printed_url.partition("?")[0].rstrip("/")
         self._port = self.url.rpartition(":")[2]
 

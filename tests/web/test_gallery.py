@@ -316,7 +316,7 @@ def test_one_that_comes_later_is_seen(album: Album, monkeypatch: pytest.MonkeyPa
     [
         b"",
         b"[]",
-        b'{"schema": "burst.batch/1"}',
+        b'{"schema": "burst.batch/2"}',
         b"{" * 100_000,
         b'{"schema": "other/1", "batch": "old", "created_at": "2030-01-01T00:00:00Z", "images": '
         b'[{"file": "batches/old/image_001.png", "index": 1}]}',

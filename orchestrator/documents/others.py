@@ -1,0 +1,169 @@
+"""What the other commands print, and every command where it fails."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+
+class ErrorDetailsDocument(TypedDict):
+    """What went wrong."""
+
+    kind: str
+    """The class of the error in `orchestrator.errors`; `Interrupted`: by Ctrl-C; `Stopped`: by a signal."""
+    message: str
+    """What, where, and what to do next."""
+
+
+class ErrorDocument(TypedDict):
+    """Why a command failed."""
+
+    schema: Literal["burst.error/1"]
+    error: ErrorDetailsDocument
+    exit_code: int
+    """What the process returns."""
+
+
+class ShippedTemplateDocument(TypedDict):
+    """A workflow that comes with burst."""
+
+    name: str
+    purpose: str
+    """What it is for."""
+
+
+class TemplateListDocument(TypedDict):
+    """The workflows that come with burst."""
+
+    schema: Literal["burst.template-list/1"]
+    templates: list[ShippedTemplateDocument]
+
+
+# `class` is no name of a field in the other syntax.
+NodeDocument = TypedDict("NodeDocument", {"id": str, "class": str, "title": str | None})
+NodeDocument.__doc__ = "A node of a workflow."
+
+
+class BindingDocument(TypedDict):
+    """An input that a name sets."""
+
+    name: str
+    address: str
+    """The input, such as `98:6.text`."""
+    value: Any
+    """What the workflow has there."""
+
+
+SaveNodeDocument = TypedDict(
+    "SaveNodeDocument",
+    {
+        "id": str,
+        "class": str,
+        "prefix_input": str | None,
+        "extension": str | None,
+        "files": int | None,
+        "temporary": bool,
+    },
+)
+SaveNodeDocument.__doc__ = "A node that saves files."
+
+
+class TemplateDocument(TypedDict):
+    """What is in a workflow."""
+
+    schema: Literal["burst.template/1"]
+    name: str
+    path: str | None
+    """Its file; null: it comes with burst."""
+    purpose: str | None
+    """What it is for, where it comes with burst."""
+    nodes: list[NodeDocument]
+    bindings: list[BindingDocument]
+    save_nodes: list[SaveNodeDocument]
+
+
+class FindingDocument(TypedDict):
+    """Something that is wrong with a workflow."""
+
+    severity: Literal["error", "warning"]
+    """An error: the server would refuse the workflow."""
+    node: str | None
+    """The id of the node, where it is about one."""
+    message: str
+
+
+class TemplateCheckDocument(TypedDict):
+    """What is wrong with a workflow."""
+
+    schema: Literal["burst.template-check/1"]
+    name: str
+    server: str | None
+    """The server that it was checked against; null: none."""
+    ok: bool
+    """Whether there are no errors."""
+    bindings: list[str]
+    """The names that set an input."""
+    findings: list[FindingDocument]
+    """Errors first."""
+
+
+class NodesDocument(TypedDict):
+    """The nodes for directories of images inside a ComfyUI."""
+
+    schema: Literal["burst.node/1"]
+    path: str
+    """Where they are, or would be."""
+    state: Literal["absent", "copied", "linked", "foreign"]
+    """`foreign`: burst did not put there what is there."""
+    version: str
+    """Empty where it is not known."""
+    ready: bool
+    """Whether they are as this burst installs them."""
+    changed: list[str]
+    """Files that were changed since."""
+    outdated: list[str]
+    """Files that are missing, or not as this burst has them."""
+    others: list[str]
+    """Files that burst did not put there."""
+
+
+class ServeDocument(TypedDict):
+    """The browser's pages are there."""
+
+    schema: Literal["burst.serve/1"]
+    url: str
+    """The address to open."""
+
+
+class SandboxDocument(TypedDict):
+    """The imitation of ComfyUI listens."""
+
+    schema: Literal["burst.sandbox/1"]
+    url: str
+    """Its address, for `--server`."""
+
+
+class DemoDocument(TypedDict):
+    """How the demo ended; the sandbox's own count."""
+
+    schema: Literal["burst.demo/1"]
+    passed: bool
+    """Whether every prompt was rendered exactly once."""
+    prompts: int
+    rendered: int
+    """Prompts that the sandbox rendered."""
+    lost: int
+    """Prompts that it never rendered, or whose image is not there."""
+    rendered_twice: int
+    damaged: list[str]
+    """Images that do not decode."""
+    killed_after: int
+    """Prompts that were rendered when the burst was killed."""
+    bursts: int
+    """How many bursts it took, the killed one included."""
+    seconds: float
+    directory: str
+    """Where everything is."""
+    state: str
+    """The state file."""
+    contact_sheet: str
+    """An HTML page with the images."""

@@ -1,0 +1,62 @@
+"""Which documents there are, and what prints or writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args, get_type_hints
+
+from orchestrator.documents import batches, files, others, runs, states
+
+
+@dataclass(frozen=True)
+class Schema:
+    """One kind of document."""
+
+    name: str
+    """As in the document's `schema`; of the body of a webhook call, which has none, `batch event`."""
+    type: Any
+    """A TypedDict."""
+    source: str
+    """The command that prints it, or what it is."""
+
+
+def _schema(type: Any, source: str) -> Schema:
+    hint = get_type_hints(type).get("schema")
+    return Schema("batch event" if hint is None else get_args(hint)[0], type, source)
+
+
+SCHEMAS: Mapping[str, Schema] = {
+    schema.name: schema
+    for schema in (
+        _schema(states.InitDocument, "burst init"),
+        _schema(runs.BurstReportDocument, "burst run"),
+        _schema(runs.DryRunDocument, "burst run --dry-run"),
+        _schema(batches.GenerateDocument, "burst generate"),
+        _schema(batches.GenerateDryRunDocument, "burst generate --dry-run"),
+        _schema(states.StatusDocument, "burst status"),
+        _schema(batches.BatchDocument, "burst status BATCH"),
+        _schema(states.LogDocument, "burst log"),
+        _schema(states.RetryDocument, "burst retry"),
+        _schema(states.CancelDocument, "burst cancel"),
+        _schema(states.UpdateDocument, "burst update"),
+        _schema(batches.BatchesDocument, "burst batches list"),
+        _schema(batches.CleanDocument, "burst batches clean"),
+        _schema(batches.BatchReportDocument, "burst report"),
+        _schema(states.DoctorDocument, "burst doctor"),
+        _schema(states.VerifyDocument, "burst verify"),
+        _schema(states.ResetDocument, "burst reset"),
+        _schema(others.TemplateListDocument, "burst template list"),
+        _schema(others.TemplateDocument, "burst template show"),
+        _schema(others.TemplateCheckDocument, "burst template check"),
+        _schema(others.NodesDocument, "burst node install|uninstall|status"),
+        _schema(others.ServeDocument, "burst serve"),
+        _schema(others.SandboxDocument, "burst sandbox"),
+        _schema(others.DemoDocument, "burst demo"),
+        _schema(others.ErrorDocument, "every command that fails"),
+        _schema(files.SidecarDocument, "a JSON file beside an image"),
+        _schema(files.BatchInfoDocument, "`batch_info.json` of a batch"),
+        _schema(batches.BatchEventDocument, "the body of a call to `--notify URL`"),
+    )
+}
+"""By name."""

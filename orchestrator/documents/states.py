@@ -1,0 +1,347 @@
+"""What the commands print that show a state or change its items."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+from orchestrator.documents.batches import BatchEntryDocument
+from orchestrator.documents.parts import ChangedWorkflowDocument, FailureDocument, SetAsideDocument
+from orchestrator.outputs.verification import ProblemKind
+from state.burst_record import Ending
+from state.counts import CountsDocument
+
+
+class InitDocument(TypedDict):
+    """What `init` found and did."""
+
+    schema: Literal["burst.init/2"]
+    state: str
+    """The state file."""
+    found: int
+    """Prompt files or images found."""
+    masks: int
+    """Images with a mask."""
+    texts: int
+    """Images with a prompt text of the same name."""
+    added: int
+    """Items added now."""
+    put_back: list[str]
+    """Items that `--rescan` made pending again: the first ten."""
+    put_back_total: int
+    """How many."""
+    counts: CountsDocument
+    template: str | None
+    """The workflow; null where none is set."""
+    output_dir: str
+    """Where images go."""
+    servers: list[str]
+    """Their addresses."""
+    edited: list[str]
+    """Completed items whose prompt, images or inputs were changed since: the first ten."""
+    edited_total: int
+    """How many."""
+    notes: list[str]
+    """What else was noticed: the first ten."""
+    notes_total: NotRequired[int]
+    """How many, where `notes` was cut."""
+    next: str
+    """The command to type next."""
+
+
+class LastBurstDocument(TypedDict):
+    """How the last burst ended."""
+
+    burst: str
+    """Its id."""
+    ended: Ending
+    """As in `burst.report/2`; `error` without a reason: an item failed and `--on-error` is stop."""
+    reason: str | None
+    """The error that ended it; null where none did."""
+    at: str
+    """When (ISO 8601); a killed one: when it was last alive."""
+    size: int
+    """The most items that it would take."""
+    completed: NotRequired[int]
+    """Items that it completed; absent where it was killed."""
+    failed: NotRequired[int]
+    """Items that failed in it; absent where it was killed."""
+
+
+class StatisticsDocument(TypedDict):
+    """Figures over all items, with `--stats`."""
+
+    images: int
+    """Images of completed items."""
+    images_per_minute: float | None
+    """At the pace of the last bursts; null where none is known."""
+    mean_seconds: float | None
+    """Seconds on the server, over the last 100 completed items."""
+    queue_length: int
+    """Pending and submitted items."""
+    total_completed: int
+    total_failed: int
+    total_cancelled: int
+
+
+class StatusDocument(TypedDict):
+    """How a state stands."""
+
+    schema: Literal["burst.status/2"]
+    state: str
+    """The state file."""
+    total: int
+    """Items in the state."""
+    remaining: int
+    """Items that are pending or submitted."""
+    counts: CountsDocument
+    submitted_to: dict[str, int]
+    """Server → how many items are submitted to it."""
+    running: str | None
+    """The burst at work; null where none is."""
+    last_burst: LastBurstDocument | None
+    errors_in_a_row: int
+    """How many of the last runs ended with an error, one after the other."""
+    last_item_ended_at: str | None
+    """When an item was last completed, or the last burst ended in which one failed (ISO 8601)."""
+    watchdog_limit_seconds: float | None
+    """The age at which runs are killed here, where that was learned."""
+    watchdog_kills: int
+    """How many kills it was learned from."""
+    seconds_per_item: float | None
+    """The pace of the last bursts; null where none is known."""
+    seconds_left: float | None
+    """Until everything is done that a burst can render; null where that is nothing, or no pace is known."""
+    next: list[str]
+    """Keys of the next three items."""
+    failures: list[FailureDocument]
+    """Failed items: the first ten."""
+    failures_total: int
+    """How many."""
+    hand_edits: list[str]
+    """What became of edits by hand: the first ten."""
+    hand_edits_total: NotRequired[int]
+    """How many, where `hand_edits` was cut."""
+    notes: list[str]
+    """What else is worth knowing: the first ten."""
+    notes_total: NotRequired[int]
+    """How many, where `notes` was cut."""
+    batches: list[BatchEntryDocument]
+    """Batches with items remaining, with `--all` every one: the first ten."""
+    batches_total: NotRequired[int]
+    """How many, where `batches` was cut."""
+    set_aside: list[SetAsideDocument]
+    """Recipes that the last burst could not use: the first ten."""
+    set_aside_total: NotRequired[int]
+    """How many, where `set_aside` was cut."""
+    changed_workflows: list[ChangedWorkflowDocument]
+    """Workflow files that were changed since: the first ten."""
+    changed_workflows_total: NotRequired[int]
+    """How many, where `changed_workflows` was cut."""
+    stats: NotRequired[StatisticsDocument]
+    """With `--stats`."""
+
+
+class EndingDocument(TypedDict):
+    """Runs that ended alike."""
+
+    started_at: str
+    """When the first one began (ISO 8601)."""
+    ended_at: str
+    """When the last one ended."""
+    runs: int
+    """How many."""
+    bursts: int
+    """Their bursts."""
+    ended: Ending
+    """How they ended."""
+    reason: str | None
+    """The error that ended the last one; null where none did."""
+    completed: int
+    """Items completed in them."""
+    failed: int
+    """Items that failed in them."""
+    scattered: bool
+    """Whether runs that ended otherwise lie between them."""
+
+
+class FailureKindDocument(TypedDict):
+    """The failed items of one kind of error."""
+
+    kind: str
+    count: int
+    item: str
+    """The key of one of them."""
+    message: str
+    """Its error."""
+
+
+class SlowItemDocument(TypedDict):
+    """An item that took long."""
+
+    item: str
+    """Its key."""
+    seconds: float | None
+    """On the server."""
+
+
+class LogDocument(TypedDict):
+    """What the runs did since a time."""
+
+    schema: Literal["burst.log/1"]
+    state: str
+    """The state file."""
+    since: str
+    """The beginning (ISO 8601)."""
+    until: str
+    """Now."""
+    runs: int
+    """How many ended."""
+    bursts: int
+    """Their bursts."""
+    completed: int
+    """Items completed."""
+    failed: int
+    """Items that failed."""
+    endings: list[EndingDocument]
+    """The runs, oldest first, at most ten entries: runs that ended alike are one."""
+    failures: list[FailureKindDocument]
+    """Failed items by kind; empty where none failed since then."""
+    notes: list[str]
+    """Recipes that were set aside, each once."""
+    slowest: list[SlowItemDocument]
+    """The three that took longest."""
+    mean_seconds: float | None
+    """Seconds on the server of an item completed since then; null where there is none."""
+    idle_seconds: float
+    """Time between runs."""
+    longest_gap: list[str] | None
+    """Beginning and end of the longest time without a run."""
+    fruitless_seconds: float
+    """Time in runs that ended no item."""
+    running: str | None
+    """The burst at work; null where none is."""
+    remaining: int
+    """Items that are pending or submitted."""
+
+
+class _ChangedDocument(TypedDict):
+    items: list[str]
+    """Their keys: the first ten."""
+    items_total: int
+    """How many."""
+    counts: CountsDocument
+    """After it."""
+    notes: list[str]
+    """What else happened: the first ten."""
+    notes_total: NotRequired[int]
+    """How many, where `notes` was cut."""
+
+
+class RetryDocument(_ChangedDocument):
+    """The items that are pending again."""
+
+    schema: Literal["burst.retry/2"]
+
+
+class CancelDocument(_ChangedDocument):
+    """The items that are cancelled, or will be once the server has answered."""
+
+    schema: Literal["burst.cancel/2"]
+
+
+class ResetDocument(_ChangedDocument):
+    """The items that are pending again."""
+
+    schema: Literal["burst.reset/2"]
+
+
+class UpdateDocument(TypedDict):
+    """The items that have a new recipe, or would have."""
+
+    schema: Literal["burst.update/2"]
+    dry_run: bool
+    """Whether nothing was changed."""
+    updated: list[str]
+    """Their keys: the first ten."""
+    updated_total: int
+    """How many."""
+    unchanged: int
+    """Pending items that had this recipe already."""
+    out: int
+    """Items on a server: they keep their recipe."""
+    ended: int
+    """Items that are completed, failed or cancelled: they keep theirs."""
+    workflows: list[str]
+    """What the updated items are made with now."""
+    notes: list[str]
+    """What else is worth knowing: the first ten."""
+    notes_total: NotRequired[int]
+    """How many, where `notes` was cut."""
+
+
+class FileProblemDocument(TypedDict):
+    """A file that is not as recorded."""
+
+    item: str
+    """The key of its item."""
+    name: str | None
+    """The name of its batch, if it has one."""
+    path: str
+    """The file, as the record names it."""
+    kind: ProblemKind
+    """`refused`: its name leads out of the output directory; `unknown`: where it is cannot be found out."""
+    message: str
+
+
+class VerifyDocument(TypedDict):
+    """Whether the files of completed items are as recorded."""
+
+    schema: Literal["burst.verify/2"]
+    checked: int
+    """Completed items."""
+    problems: list[FileProblemDocument]
+    """Files that are not as recorded: the first ten."""
+    problems_total: int
+    """How many."""
+    put_back: list[str]
+    """Items that `--repair` made pending again: the first ten."""
+    put_back_total: int
+    """How many."""
+
+
+class CheckDocument(TypedDict):
+    """One check of `burst doctor`."""
+
+    name: str
+    """What was checked."""
+    verdict: Literal["ok", "warning", "problem"]
+    """A problem prevents bursts from working; a warning does not."""
+    message: str
+    next: str | None
+    """The command to type, if one helps."""
+    facts: dict[str, Any]
+    """The same for programs; which keys there are depends on the check."""
+
+
+class DoctorDocument(TypedDict):
+    """What a burst needs, and whether it is there."""
+
+    schema: Literal["burst.doctor/2"]
+    state: str
+    """The state file."""
+    ok: bool
+    """Whether there are no problems."""
+    problems: int
+    """How many checks found one."""
+    warnings: int
+    """How many checks warn."""
+    checks: list[CheckDocument]
+    """Problems, then warnings: the first ten. With `--all` every check, in the order in which a burst needs things."""
+    checks_total: NotRequired[int]
+    """How many problems and warnings, where `checks` was cut."""
+    passed: list[str]
+    """The names of the checks that found nothing."""
+    counts: CountsDocument | None
+    """null where the state cannot be read."""
+    next: str
+    """The command to type next."""

@@ -1,0 +1,186 @@
+"""The JSON that is printed: as its types say, the first ten entries of lists, and a reference made from the types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from click.testing import CliRunner
+from support.documents import checked
+
+from burst import cli
+from orchestrator.batches.notify import Message
+from orchestrator.demo import DemoReport
+from orchestrator.documents.json_schema import json_schema
+from orchestrator.documents.lists import FIRST, shortened
+from orchestrator.documents.reference import reference
+from orchestrator.documents.registry import SCHEMAS
+from orchestrator.sandbox import Sandbox, SandboxSettings
+from state.batch import BatchRecord, EndRecord, Notify
+
+ROOT = Path(__file__).parents[2]
+COUNT = 12
+ELSEWHERE = {"burst.serve/1", "burst.sandbox/1"}
+"""Commands that listen until they are stopped: tests/support/serving.py, tests/commands/test_sandbox_command.py."""
+NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
+GENERATE = ("generate", "--prompt", "a fox", "--seed", "7", "--template", "smoke", "--output", "out")
+
+
+@dataclass
+class Printed:
+    """What commands printed with `--json`, and with `--all` too."""
+
+    short: dict[str, Mapping[str, Any]]
+    whole: dict[str, Mapping[str, Any]]
+
+
+def printed(*arguments: str, code: int) -> dict[str, Any]:
+    result = CliRunner().invoke(cli, [*arguments, "--json"])
+    assert result.exit_code == code, (arguments, result.output)
+    assert result.stderr == "" or code == 2, (arguments, result.stderr)
+    return checked(json.loads(result.stdout))
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Printed]:
+    """A project in which more than ten items end in every way, worked through with every command."""
+    home = tmp_path_factory.mktemp("documents")
+    (home / "prompts").mkdir()
+    for number in range(COUNT):
+        (home / "prompts" / f"{number:02}.txt").write_text("a fox")
+    (home / "ComfyUI" / "custom_nodes").mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch, Sandbox(SandboxSettings()) as sandbox:
+        patch.chdir(home)
+        patch.setenv("COMFYUI_URL", sandbox.url)
+        yield _walk(home, sandbox)
+
+
+def _walk(home: Path, sandbox: Sandbox) -> Printed:
+    found = Printed({}, {})
+
+    def both(*arguments: str, code: int = 0) -> None:
+        """A command that may be repeated."""
+        document = printed(*arguments, code=code)
+        found.short[document["schema"]] = document
+        found.whole[document["schema"]] = printed(*arguments, "--all", code=code)
+
+    def only(*arguments: str, code: int = 0) -> None:
+        document = printed(*arguments, code=code)
+        found.short[document["schema"]] = document
+
+    only("run", "--state", "nothing.json", code=2)
+    both("init", "prompts", "--template", "smoke", "--output", "out")
+    both("run", "-n", "99", "--dry-run")
+    only("cancel", "--all")
+    both("reset", "--yes")
+    found.whole["burst.cancel/2"] = printed("cancel", "--all", "--list-all", code=0)
+    printed("reset", "--yes", code=0)
+    sandbox.change(failure_rate=1.0)
+    only("run", "-n", "99", "--max-attempts", "1", code=1)
+    sandbox.change(failure_rate=0.0)
+    both("doctor")
+    both("status", "--stats")
+    only("log")
+    only("retry")
+    both("update", "--output", "elsewhere", "--dry-run")
+    printed("run", "-n", "99", code=0)
+    for image in (home / "out").rglob("*.png"):
+        image.unlink()
+    both("verify", code=1)
+    both(*GENERATE, "--count", str(COUNT), "--layout", "batch", "--dry-run")
+    only(*GENERATE, "--count", str(COUNT), "--layout", "batch")
+    batch = str(found.short["burst.generate/2"]["batch"])
+    both("status", batch)
+    both("batches", "list")
+    only("report", batch, "--html")
+    for path in (home / "out").rglob("*.json"):
+        document = checked(json.loads(path.read_bytes()))
+        found.short[document["schema"]] = document
+    both("batches", "clean", "--older-than", "0h", "--dry-run")
+    only("template", "list")
+    only("template", "show", "txt2img-sd15")
+    only("template", "check", "txt2img-sd15", "--server")
+    only("node", "install", "--comfyui", "ComfyUI")
+    demo = DemoReport(home, home / "sheet.html", 12, 12, 0, 0, (), 5, 2, 8.0)
+    found.short["burst.demo/1"] = checked(json.loads(json.dumps(demo.as_json())))
+    record = BatchRecord(batch="b", created_at=NOON, total=1, layout="numbered", directory="d")
+    end = EndRecord(batch="b", event="e", at=NOON, how="done", completed=1, failed=0, cancelled=0)
+    body = Message(record, end, Notify(url="http://127.0.0.1/hook"), NOON).body()
+    found.short["batch event"] = checked(json.loads(body), "batch event")
+    return found
+
+
+def test_each_command_prints_what_its_type_says(documents: Printed) -> None:
+    """Checked where they are printed; here, that there is one of each."""
+    assert documents.short.keys() == SCHEMAS.keys() - ELSEWHERE
+
+
+LISTS = (
+    *(("burst.dry-run/2", "items"), ("burst.cancel/2", "items"), ("burst.reset/2", "items")),
+    *(("burst.status/2", "failures"), ("burst.update/2", "updated"), ("burst.verify/2", "problems")),
+    *(("burst.generate-dry-run/2", "items"), ("burst.clean/2", "removed")),
+)
+
+
+@pytest.mark.parametrize(("name", "field"), LISTS)
+def test_lists_hold_the_first_ten_and_all_of_them_with_all(documents: Printed, name: str, field: str) -> None:
+    short, whole = documents.short[name], documents.whole[name]
+    assert len(whole[field]) >= COUNT
+    assert len(short[field]) == FIRST
+    assert short[f"{field}_total"] == whole[f"{field}_total"] == len(whole[field])
+
+
+@pytest.mark.parametrize(("name", "field"), [("burst.report/2", "failures"), ("burst.retry/2", "items")])
+def test_lists_of_what_happens_once(documents: Printed, name: str, field: str) -> None:
+    assert (len(documents.short[name][field]), documents.short[name][f"{field}_total"]) == (FIRST, COUNT)
+
+
+def test_doctor_names_what_is_well_and_describes_what_is_not(documents: Printed) -> None:
+    short, whole = documents.short["burst.doctor/2"], documents.whole["burst.doctor/2"]
+    assert [(check["name"], check["verdict"]) for check in short["checks"]] == [("failed", "warning")]
+    assert {"state", "server", "output"} <= set(short["passed"])
+    assert [check["name"] for check in whole["checks"] if check["verdict"] == "ok"] == short["passed"]
+    assert len(whole["checks"]) == len(short["passed"]) + 1
+
+
+def test_a_list_that_is_cut_has_its_length_beside_it() -> None:
+    assert shortened({"notes": [1, 2]}, "notes") == {"notes": [1, 2]}
+    long = {"notes": list(range(11))}
+    assert shortened(long, "notes") == {"notes": list(range(10)), "notes_total": 11}
+    assert shortened(long, "notes", everything=True) == {"notes": list(range(11))}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_total_is_that_of_a_list(name: str) -> None:
+    """So that `NAME_total` can be looked for beside any list."""
+    fields = get_type_hints(SCHEMAS[name].type)
+    assert [field for field in fields if field.endswith("_total") and field.removesuffix("_total") not in fields] == []
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_json_schema_says_what_fields_there_are_and_what_they_mean(name: str) -> None:
+    schema = json_schema(name)
+    assert schema["description"]
+    assert list(schema["properties"]) == list(get_type_hints(SCHEMAS[name].type))
+    if name != "batch event":
+        assert schema["properties"]["schema"] == {"enum": [name]}
+
+
+def test_a_field_that_is_inherited_keeps_its_text() -> None:
+    inherited = json_schema("burst.batch/2")["properties"]["prompts"]
+    assert inherited["description"] == "Its prompt texts: the first ten."
+
+
+def test_the_reference_is_made_from_the_types() -> None:
+    said = (ROOT / "docs/reference/json.md").read_text()
+    assert said == reference(), "python -m orchestrator.documents > docs/reference/json.md"
+
+
+def test_readme_names_every_schema() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in SCHEMAS if name != "batch event" and f"`{name}`" not in readme] == []
