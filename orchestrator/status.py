@@ -20,7 +20,7 @@ from orchestrator.cycle.pacing import LearnedLimit, learned_limit
 from orchestrator.cycle.set_aside import SetAside, next_step, usable, waiting_for
 from orchestrator.documents.lists import FIRST, shortened
 from orchestrator.failures import failure_documents
-from orchestrator.formatting import in_lines, spoken_seconds
+from orchestrator.formatting import in_lines, more_lines, spoken_seconds
 from orchestrator.log_lines import local_time
 from orchestrator.servers import canonical_name, other_host
 from orchestrator.statistics import Statistics, statistics_of
@@ -152,9 +152,7 @@ class StatusReport:
         if self.figures is not None:
             lines += self.figures.as_text().splitlines()
         lines += [f"Failed: {item.key}: {item.error.message}" for item in self.failed if item.error]
-        more = self.counts.failed - len(self.failed)
-        if more > 0:
-            lines.append(f"… and {more} more failed")
+        lines += more_lines(self.counts.failed - len(self.failed), "more failed")
         lines += [one.as_text() for one in self.set_aside]
         lines += [f"Note: {note}" for note in (*self.hand_edits, *self.notes)]
         lines += [f"Note: {one.as_text()}" for one in self.changed_workflows]

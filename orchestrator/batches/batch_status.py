@@ -23,7 +23,7 @@ from orchestrator.errors import (
     UsageError,
 )
 from orchestrator.failures import failure_documents
-from orchestrator.formatting import in_lines, spoken_seconds
+from orchestrator.formatting import in_lines, more_lines, spoken_seconds
 from orchestrator.outputs.placement import Placement, placement_of
 from orchestrator.recipes import Recipes
 from orchestrator.settings import kept_settings
@@ -161,8 +161,7 @@ class BatchView:
             )
         lines += [f"Sweep: {name} = {', '.join(map(str, values))}" for name, values in self.record.axes.items()]
         lines += [f"Failed: {item.key}: {item.error.message}" for item in self.failed if item.error]
-        more = self.counts.failed - len(self.failed)
-        lines += [f"… and {more} more failed"] if more > 0 else []
+        lines += more_lines(self.counts.failed - len(self.failed), "more failed")
         lines += [one.as_text() for one in self.set_aside]
         lines += [f"Next: {next_step(self.set_aside)}"] if self.set_aside else []
         return in_lines(lines)

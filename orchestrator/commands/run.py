@@ -188,7 +188,7 @@ def run(
 
         report = replace(report, exit_code=signals.exit_code)
     output.show(report, everything=everything)
-    if as_json and report.reason is not None:
+    if as_json and report.exit_code and report.reason is not None:
         print_error(report.reason)
     sys.exit(report.exit_code)
 

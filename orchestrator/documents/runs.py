@@ -42,12 +42,12 @@ class BurstReportDocument(TypedDict):
 
     schema: Literal["burst.report/2"]
     burst: str
-    """The id of the burst, of the last one where there were several."""
+    """The id of the burst, of the last one where there were several; empty where nothing was started."""
     ended: Ended
     """`deadline`: at `--max-seconds`; `limit`: before the age at which runs are killed here; `failure`: an item failed
     and `--on-error` is stop."""
     reason: str | None
-    """The error that ended it; null where none did."""
+    """The error that ended it, or why nothing was started (`bursts` is 0 then); null otherwise."""
     exit_code: int
     """What the process returns."""
     bursts: int

@@ -45,7 +45,7 @@ def test_what_another_process_works_off_is_followed_to_its_end(place: Place, san
     sandbox.hold("render")
     with place.start_generate("--count", "3", "--seed", "1", "--priority", "low") as first:
         wait_until(lambda: place.accepted() == 3, what="the first at work")
-        with place.start_generate("--count", "3", "--seed", "11", "--priority", "urgent") as second:
+        with place.start_generate("--count", "3", "--seed", "11", "--priority", "urgent", "-v") as second:
             wait_until(lambda: "Waiting for another burst" in second.err_so_far(), what="the second follows")
             sandbox.release()
             followed, worked = second.end(), first.end()

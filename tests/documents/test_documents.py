@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,6 +38,8 @@ class Printed:
 
     short: dict[str, Mapping[str, Any]]
     whole: dict[str, Mapping[str, Any]]
+    texts: dict[str, str]
+    """Of some commands without `--json`, by their words."""
 
 
 def printed(*arguments: str, code: int) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Printed]:
 
 
 def _walk(home: Path, sandbox: Sandbox) -> Printed:
-    found = Printed({}, {})
+    found = Printed({}, {}, {})
 
     def both(*arguments: str, code: int = 0) -> None:
         """A command that may be repeated."""
@@ -72,6 +75,11 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     def only(*arguments: str, code: int = 0) -> None:
         document = printed(*arguments, code=code)
         found.short[document["schema"]] = document
+
+    def text(*arguments: str, code: int = 0) -> None:
+        result = CliRunner().invoke(cli, arguments)
+        assert result.exit_code == code, result.output
+        found.texts[" ".join(arguments)] = result.stdout
 
     only("run", "--state", "nothing.json", code=2)
     both("init", "prompts", "--template", "smoke", "--output", "out")
@@ -85,7 +93,15 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     sandbox.change(failure_rate=0.0)
     both("doctor")
     both("status", "--stats")
+    text("status")
+    text("status", "--all")
     only("log")
+    text("retry")
+    sandbox.change(failure_rate=1.0)
+    text("run", "-n", "99", "--max-attempts", "1", code=1)
+    text("retry", "--all")
+    text("run", "-n", "99", "--max-attempts", "1", "--all", code=1)
+    sandbox.change(failure_rate=0.0)
     only("retry")
     both("update", "--output", "elsewhere", "--dry-run")
     printed("run", "-n", "99", code=0)
@@ -138,6 +154,15 @@ def test_lists_hold_the_first_ten_and_all_of_them_with_all(documents: Printed, n
 @pytest.mark.parametrize(("name", "field"), [("burst.report/2", "failures"), ("burst.retry/2", "items")])
 def test_lists_of_what_happens_once(documents: Printed, name: str, field: str) -> None:
     assert (len(documents.short[name][field]), documents.short[name][f"{field}_total"]) == (FIRST, COUNT)
+
+
+@pytest.mark.parametrize("command", ["status", "run -n 99 --max-attempts 1"])
+def test_text_lists_the_first_ten_failures_and_all_of_them_with_all(documents: Printed, command: str) -> None:
+    short, whole = documents.texts[command], documents.texts[f"{command} --all"]
+    assert "… and 2 more failed (--all shows them)" in short
+    assert "more failed" not in whole
+    for text, count in ((short, FIRST), (whole, COUNT)):
+        assert len(re.findall(r"(?:^| )Failed: ", text, flags=re.MULTILINE)) == count
 
 
 def test_doctor_names_what_is_well_and_describes_what_is_not(documents: Printed) -> None:

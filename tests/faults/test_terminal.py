@@ -98,7 +98,19 @@ def test_a_pipe_that_somebody_made_non_blocking_gets_everything(make_project: Ma
     ours, theirs = os.pipe()
     os.set_blocking(theirs, False)
     size = fcntl.fcntl(theirs, fcntl.F_GETPIPE_SZ)
-    command = [sys.executable, "-m", "burst", "generate", "--prompt", "a fox", "--count", "999", "--dry-run", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "burst",
+        "generate",
+        "--prompt",
+        "a fox",
+        "--count",
+        "999",
+        "--dry-run",
+        "--all",
+        "--json",
+    ]
     with subprocess.Popen(command, cwd=project.home, env=project.env(), stdout=theirs) as process:
         os.close(theirs)
 

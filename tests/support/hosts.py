@@ -83,7 +83,7 @@ class Host:
         with Process(command, cwd=ROOT, env=ENV) as process:
             ended = process.end()
         assert ended.code == 0, ended.err
-        return ended.report
+        return json.loads(ended.out)
 
 
 class HostedSandbox:
