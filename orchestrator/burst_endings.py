@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from state.burst_record import Ending as RecordedEnding
 
 Ended = Literal["done", "deadline", "limit", "stopped", "failure", "error"]
-"""`ended` in `burst.report/1`; `burst.generate/1` has `queued` too."""
+"""`ended` in `burst.report/2`; `burst.generate/2` has `queued` too."""
 
 TEXTS: Mapping[str, str] = {
     "done": "done",
