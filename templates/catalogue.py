@@ -104,6 +104,8 @@ class NodeClass:
     python_module: str = "nodes"
     """`nodes`, `comfy_extras.…`, `comfy_api_nodes.…`; of a custom node `custom_nodes.DIRECTORY`."""
     input_is_list: bool = False
+    newer: bool = False
+    """Its server describes it with `has_intermediate_output`, which came between 0.3.64 and 0.33.0."""
     flags: frozenset[str] = frozenset()
     """Which of `api_node`, `deprecated`, `experimental`, `dev_only`, `has_intermediate_output` are set."""
 
@@ -148,6 +150,7 @@ def read_class(name: str, info: object) -> NodeClass | None:
         output_node=info.get("output_node") is True,
         python_module=str(info.get("python_module") or "nodes"),
         input_is_list=info.get("is_input_list") is True,
+        newer="has_intermediate_output" in info,
         flags=frozenset(flag for flag in _FLAGS if info.get(flag) is True),
     )
 

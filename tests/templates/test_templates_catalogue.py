@@ -100,7 +100,8 @@ def test_what_a_class_says_of_itself() -> None:
     found = read(OLD)
     assert found.outputs == (NodeOutput("LATENT", "LATENT"), NodeOutput("sampler", COMBO, is_list=True))
     assert (found.display_name, found.output_node, found.custom_node) == ("An old one", True, "some-pack")
-    assert (found.flags, found.input_is_list) == ({"deprecated"}, False)
+    assert (found.flags, found.input_is_list, found.newer) == ({"deprecated"}, False, False)
+    assert read({**OLD, "has_intermediate_output": False}).newer
 
 
 def test_the_newer_schema_with_sub_inputs_named_as_the_graph_names_them() -> None:

@@ -1,0 +1,1 @@
+"""UI files and ComfyUI's own frontend, by hand: `record` makes the pairs that the tests replay, `compare` counts."""
