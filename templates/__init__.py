@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from templates.address import resolve
-from templates.bindings import NAMES, Bindings, bind, find_bindings, no_binding, touched_nodes
+from templates.bindings import NAMES, Bindings, bind, find_bindings, find_candidates, no_binding, touched_nodes
 from templates.fingerprint import fingerprint
 from templates.graph import Graph, Target, needed_nodes
 from templates.saving import (
@@ -45,6 +45,7 @@ __all__ = [
     "declared_inputs",
     "expected_files",
     "find_bindings",
+    "find_candidates",
     "fingerprint",
     "load_workflow",
     "needed_nodes",

@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.errors import TemplateError, located
 from templates.address import resolve_all
+from templates.catalogue import Catalogue
 from templates.graph import Graph, Target, describe, link_of
 from templates.roles import find_roles
 
@@ -19,8 +20,10 @@ NAMES = (
     "seed",
     "steps",
     "cfg",
+    "guidance",
     "sampler",
     "scheduler",
+    "denoise",
     "model",
     "lora",
     "lora_strength",
@@ -29,6 +32,8 @@ NAMES = (
     "batch_size",
     "image",
     "mask",
+    "video",
+    "audio",
     "prefix",
 )
 """The names that are detected automatically; overrides may add others."""
@@ -41,16 +46,24 @@ _MAX_BITS = 1023
 _INTEGER_INPUTS = {"seed", "noise_seed", "steps", "width", "height", "batch_size"}
 
 
-def find_bindings(graph: Graph, overrides: Mapping[str, str] = {}) -> dict[str, tuple[Target, ...]]:
+def find_bindings(
+    graph: Graph, overrides: Mapping[str, str] = {}, *, catalogue: Catalogue | None = None
+) -> dict[str, tuple[Target, ...]]:
     """The inputs that each name sets: detected from the graph's links, or given by `overrides` (name -> address, or
     several comma-separated ones; "" for the detected ones).
 
-    `overrides` may contain names that are not in `NAMES`. Names without an input are left out. Errors: TemplateError
-    for an address that does not match.
+    `overrides` may contain names that are not in `NAMES`. Names without an input are left out. `catalogue`: the node
+    classes of the server that renders; without it names alone are judged by. Errors: TemplateError for an address that
+    does not match.
     """
-    found = find_roles(graph)
+    found = find_roles(graph, catalogue).bound
     automatic = {name: found[name] for name in NAMES if found.get(name)}
     return automatic | {name: _resolved(graph, name, addresses) for name, addresses in overrides.items() if addresses}
+
+
+def find_candidates(graph: Graph, *, catalogue: Catalogue | None = None) -> dict[str, tuple[Target, ...]]:
+    """Of each name that is not certain: the inputs that it may be meant to set, for somebody to choose from."""
+    return dict(find_roles(graph, catalogue).candidates)
 
 
 def probably_meant(name: str) -> str | None:

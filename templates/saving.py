@@ -72,7 +72,7 @@ _TEMPORARY_CLASSES = {
     "SaveImageWebsocket",
 }
 _PREFIX_INPUTS = ("filename_prefix", "file_prefix", "save_prefix", "output_prefix", "prefix")
-_DISPLAYS = re.compile(r"^(?!.*Save).*(Preview|Show|Display)")
+_DISPLAYS = re.compile(r"^(?!.*Save).*(Preview|Show|Display|Debug|Console|Comparer)")
 _NO_OUTPUT_NODE = re.compile(
     r"^(Load|Empty|Primitive|KSampler|Conditioning|ControlNet|RandomNoise|Basic)|(Loader|Simple|Encode|Select)$"
 )
@@ -112,7 +112,9 @@ def _prefix_input(graph: Graph, node_id: str, *, is_last: bool) -> str | None:
     }
     if "filename_prefix" in accepted:
         return "filename_prefix"
-    return next((name for name in _PREFIX_INPUTS if name in accepted), None) if is_last else None
+    if not is_last or _DISPLAYS.search(class_of(graph, node_id)):
+        return None
+    return next((name for name in _PREFIX_INPUTS if name in accepted), None)
 
 
 def prefix_for(prompt_id: str, node_id: str) -> str:

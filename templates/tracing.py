@@ -1,41 +1,52 @@
-"""Follow links upstream: to a literal, a prompt text, a model, the source of the image size."""
+"""Follow links upstream: to a literal value, the file of a model, LoRAs, the source of an image and its size."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from templates.graph import Graph, Link, Target, class_of, inputs_of, link_of, links
+from templates.wiring import Wiring
 
-Side = Literal["positive", "negative"]
 ValueKind = Literal["text", "number"]
 
 SEED_INPUTS = ("seed", "noise_seed")
-SIZE_INPUTS = ("width", "height", "batch_size")
-_VALUE_INPUTS = {
-    "text": ("text", "string", "value", "prompt"),
-    "number": ("value", "seed", "noise_seed", "int", "float", "number"),
+SIZES = {
+    "width": ("width", "empty_latent_width", "target_width"),
+    "height": ("height", "empty_latent_height", "target_height"),
 }
-_TEXT_INPUTS = (
-    "text",
-    "text_g",
-    "text_l",
-    "clip_l",
-    "clip_g",
-    "t5xxl",
-    "llama",
-    "bert",
-    "mt5xl",
-    "prompt",
-    "user_prompt",
-    "tags",
-)
-_SIDE_TEXT_INPUTS = {"positive": ("positive_prompt", "positive"), "negative": ("negative_prompt", "negative")}
-_MODEL_INPUTS = ("ckpt_name", "unet_name", "model_name", "base_ckpt_name")
 MODEL_LINKS = ("model", "model1", "model2")
 CLIP_LINKS = ("clip", "clip1", "clip2")
-_IMAGE_INPUTS = ("latent_image", "latent", "samples", "pixels", "image", "images")
-_MASK_INPUTS = ("mask", "masks", "noise_mask", "source_mask")
+_VALUE_INPUTS = {"text": ("text", "string", "value", "prompt"), "number": ("value", "int", "float", "number")}
+_MODEL_INPUTS = ("ckpt_name", "unet_name", "model_name", "base_ckpt_name", "gguf_name", "model_path", "model")
+_MODEL_FILE = re.compile(r"\.(safetensors|sft|ckpt|pth?|bin|gguf)$", re.IGNORECASE)
+_NO_MODEL_INPUT = re.compile(r"lora|vae|clip|t5|text_encoder|config|refiner|motion|control|upscale", re.IGNORECASE)
+_LORA_NAME = re.compile(r"^(?P<before>lora_?)(?P<number>\d{1,2})?(?P<after>_?name)?(?P<last>_\d{1,2})?$")
+_LORA_LINKS = re.compile(r"(^|_)loras?(_stack)?$|^prev_lora$")
+_OFF = (False, "Off", "off", "disable", "None", 0)
+SHOWS = re.compile(r"Show|Display|Preview|Console|Debug", re.IGNORECASE)
+"""Classes of nodes that show what comes in; some keep it among their inputs."""
+_IMAGE_INPUTS = (
+    "latent_image",
+    "latent",
+    "latents",
+    "samples",
+    "image_embeds",
+    "pixels",
+    "image",
+    "images",
+    "start_image",
+    "input_image",
+    "frames",
+    "video",
+)
+_RESCALES = re.compile(r"Scale|Resize|Upscale|Crop|Pad|Rotate|Megapixel|Tile(?!d)|Outpaint", re.IGNORECASE)
+_SCALING_INPUTS = ("resolution", "megapixels", "scale_by", "scale", "factor", "side_length", "longest_side", "size")
+_MOST_READINGS = 20
+"""So often the size of one image is read off another before it is given up: a graph may have a cycle."""
+_READS_SIZE = re.compile(r"(Get|Image|Latent).*(Size|Resolution|Dimension)", re.IGNORECASE)
 
 
 def literal(graph: Graph, node_id: str, name: str, kind: ValueKind) -> Target | None:
@@ -48,7 +59,7 @@ def literal(graph: Graph, node_id: str, name: str, kind: ValueKind) -> Target | 
         link = link_of(value)
         if link is None:
             return target if _has_kind(value, kind) else None
-        following = _value_input(inputs_of(graph, link[0]), kind)
+        following = _value_input(graph, link[0], name, kind)
         if following is None:
             return None
         target = Target(link[0], following)
@@ -59,12 +70,31 @@ def _has_kind(value: object, kind: ValueKind) -> bool:
     return isinstance(value, str) if kind == "text" else isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _value_input(inputs: dict[str, Any], kind: ValueKind) -> str | None:
-    """The input of a linked node that becomes its output; None if that is ambiguous."""
-    named = [name for name in _VALUE_INPUTS[kind] if name in inputs]
-    if named or len(inputs) == 1:
-        return [*named, *inputs][0]
-    return None
+def _value_input(graph: Graph, node_id: str, wanted: str, kind: ValueKind) -> str | None:
+    """The input of a linked node that becomes its output; None if that is ambiguous.
+
+    A node that has an input of the wanted name passes it on, but a size that also has other settings may be computed.
+    What a node shows is what comes in, not the text that it kept of the last time.
+    """
+    inputs = inputs_of(graph, node_id)
+    linked = [name for name, _ in links(graph, node_id)]
+    if SHOWS.search(class_of(graph, node_id)) and linked:
+        return linked[0] if len(linked) == 1 else None
+    names = (*_VALUE_INPUTS[kind], *SEED_INPUTS) if wanted in SEED_INPUTS else _VALUE_INPUTS[kind]
+    aliases = (wanted, *(("sampler",) if wanted == "sampler_name" else ()))
+    is_plain = all(_has_kind(value, "number") for value in inputs.values())
+    own = aliases if is_plain or not _is_size(wanted) else ()
+    found = [name for name in (*own, *names) if name in inputs]
+    only = [name for name in inputs if not _names_image(name)] if len(inputs) == 1 else []
+    return next(iter([*found, *only]), None)
+
+
+def _is_size(name: str) -> bool:
+    return name == "batch_size" or any(name in spellings for spellings in SIZES.values())
+
+
+def _names_image(name: str) -> bool:
+    return name in _IMAGE_INPUTS or name == "mask"
 
 
 def literals(graph: Graph, node_id: str, names: Iterable[str], kind: ValueKind) -> tuple[Target, ...]:
@@ -74,98 +104,185 @@ def literals(graph: Graph, node_id: str, names: Iterable[str], kind: ValueKind) 
     return tuple(dict.fromkeys(target for target in found if target))
 
 
-def text_encoders(graph: Graph, start: Link, side: Side) -> Iterator[tuple[Target, ...]]:
-    """The text inputs of each text encoder that this conditioning comes from, through any nodes in between.
+@dataclass(frozen=True)
+class Lora:
+    """One LoRA that the graph applies: the input with its name, and those with its strengths."""
 
-    A node with conditioning inputs for both sides (ControlNetApplyAdvanced) outputs the positive one at slot 0 and the
-    negative one at slot 1.
+    name: Target
+    strengths: tuple[Target, ...]
+
+
+def model_chain(wiring: Wiring, starts: list[Link], pipes: list[Link]) -> tuple[list[Target], list[Lora]]:
+    """The files of the models that come in by these links, and the LoRAs on the way, nearest first.
+
+    `pipes`: bundles to look into where there is no such link. A node that takes a model loads none, whatever it names:
+    a motion module, a patch.
     """
-    stack, seen = [start], {start}
+    models: list[Target] = []
+    loras: list[Lora] = []
+    stack: list[tuple[str, int | None]] = [*reversed(starts)] or [(node, None) for node, _ in reversed(pipes)]
+    seen = set(stack)
     while stack:
         node_id, slot = stack.pop()
-        sources = _conditioning(graph, node_id, slot, side)
-        texts = () if sources else _texts(graph, node_id, side)
-        if texts:
-            yield texts
+        loras += [lora for lora in loras_at(wiring, node_id) if lora not in loras]
+        sources: list[tuple[str, int | None]] = [*wiring.models(node_id, slot)]
+        if not sources and (named := _model_file(wiring, node_id)):
+            models.append(named)
         elif not sources:
-            sources = only_link(graph, node_id)
-        new = [link for link in sources if link not in seen]
+            sources = [(source, None) for source, _ in wiring.pipes(node_id)] or [*wiring.passed(node_id)]
+        new = [source for source in sources if source not in seen]
         seen.update(new)
-        stack.extend(reversed(new))
+        stack += reversed(new)
+    return list(dict.fromkeys(models)), loras
 
 
-def _conditioning(graph: Graph, node_id: str, slot: int, side: Side) -> list[Link]:
-    linked = {
-        name: link
-        for name, link in links(graph, node_id)
-        if name.startswith(("positive", "negative")) or "cond" in name
-    }
-    both = any(name.startswith("positive") for name in linked) and any(name.startswith("negative") for name in linked)
-    if both:
-        taken = ("positive", "negative")[slot] if slot in (0, 1) else side
-        return [link for name, link in linked.items() if name.startswith(taken)]
-    return list(linked.values())
+def _model_file(wiring: Wiring, node_id: str) -> Target | None:
+    """The input of a loader that names the model; None where none does, or several may."""
+    inputs = inputs_of(wiring.graph, node_id)
+    for name in _MODEL_INPUTS:
+        if name in inputs and (target := literal(wiring.graph, node_id, name, "text")):
+            return target
+    files = [
+        name
+        for name, value in inputs.items()
+        if isinstance(value, str) and _MODEL_FILE.search(value) and not _NO_MODEL_INPUT.search(name)
+    ]
+    return Target(node_id, files[0]) if len(files) == 1 else None
 
 
-def _texts(graph: Graph, node_id: str, side: Side) -> tuple[Target, ...]:
-    own_side = literals(graph, node_id, _SIDE_TEXT_INPUTS[side], "text")
-    return own_side or literals(graph, node_id, _TEXT_INPUTS, "text")
+def loras_at(wiring: Wiring, node_id: str) -> Iterator[Lora]:
+    """The LoRAs that a node applies, and those of the stacks that it takes."""
+    waiting, seen = [node_id], {node_id}
+    for node in waiting:
+        yield from _own_loras(wiring.graph, node)
+        linked = [source for name, (source, _) in wiring.links(node) if _LORA_LINKS.search(name) and source not in seen]
+        seen.update(linked)
+        waiting += linked
 
 
-def only_link(graph: Graph, node_id: str) -> list[Link]:
-    """The link of a node that has only one, such as a reroute."""
-    found = [link for _, link in links(graph, node_id)]
-    return found if len(found) == 1 else []
+def _own_loras(graph: Graph, node_id: str) -> Iterator[Lora]:
+    inputs = inputs_of(graph, node_id)
+    for name in inputs:
+        found = _LORA_NAME.fullmatch(name)
+        if found is None or not (found["after"] or found["number"] or found["last"] or name == "lora"):
+            continue
+        number = found["number"] or (found["last"] or "").strip("_")
+        target = literal(graph, node_id, name, "text")
+        if target is None or (number and not _is_on(inputs, number, inputs[name])):
+            continue
+        yield Lora(target, literals(graph, node_id, _strengths(inputs, found, number), "number"))
 
 
-def model_chain(graph: Graph, start: Link) -> tuple[list[Target], list[str]]:
-    """Model name inputs along `model` links, and the nodes that load a LoRA, nearest first."""
-    models: list[Target] = []
-    loras: list[str] = []
-    stack, seen = [start[0]], {start[0]}
-    while stack:
-        node_id = stack.pop()
-        loras += [node_id] * bool(literals(graph, node_id, ("lora_name",), "text"))
-        named = literals(graph, node_id, _MODEL_INPUTS, "text")
-        models += named[:1]
-        sources = [] if named else [source for name, (source, _) in links(graph, node_id) if name.startswith("model")]
-        new = [source for source in sources or [link[0] for link in only_link(graph, node_id)] if source not in seen]
-        seen.update(new)
-        stack.extend(reversed(new))
-    return models, loras
+def _is_on(inputs: dict[str, Any], number: str, value: object) -> bool:
+    """Whether an entry of a stack is applied at all; a value bound to one that is not would have no effect."""
+    switch = next((inputs[name] for name in (f"switch_{number}", f"toggle_{number}") if name in inputs), True)
+    count = next((inputs[name] for name in ("lora_count", "num_loras") if isinstance(inputs.get(name), int)), 99)
+    return str(value).lower() != "none" and switch not in _OFF and int(number) <= count
 
 
-def image_chain(graph: Graph, start: Link, *, first: tuple[str, ...] = ()) -> list[str]:
+def _strengths(inputs: dict[str, Any], found: re.Match[str], number: str) -> list[str]:
+    if not number:
+        names = ("strength_model", "strength_clip", "lora_strength", "lora_model_strength", "lora_clip_strength")
+        return [name for name in (*names, "model_strength", "clip_strength", "strength") if name in inputs][:2]
+    name = re.compile(rf"(lora_?{number}|.*)_?(strength|weight|wt|str)(_.*)?")
+    return [each for each in inputs if name.fullmatch(each) and re.findall(r"\d+", each) == [number]]
+
+
+def image_chain(wiring: Wiring, start: Link, *, first: tuple[str, ...] = ()) -> list[str]:
     """The nodes that a latent or image comes through, nearest first, up to the one that creates or loads it.
 
     `first`: inputs to follow in preference to those for images.
     """
     chain: list[str] = []
     node_id: str | None = start[0]
-    while node_id in graph and node_id not in chain:
+    while node_id in wiring.graph and node_id not in chain:
         chain.append(node_id)
-        if "batch_size" in inputs_of(graph, node_id):
+        if _creates(wiring.graph, node_id):
             break
-        linked = dict(links(graph, node_id))
-        named = [linked[name] for name in (*first, *_IMAGE_INPUTS) if name in linked]
-        node_id = next((source for source, _ in [*named, *only_link(graph, node_id)]), None)
+        node_id = _image_source(wiring, node_id, first)
     return chain
 
 
-def mask_chains(graph: Graph, node_ids: Iterable[str]) -> Iterator[str]:
-    """The nodes that the masks of these nodes come through, one mask after another, nearest first."""
-    for node_id in node_ids:
-        for name, link in links(graph, node_id):
-            if name in _MASK_INPUTS:
-                yield from image_chain(graph, link, first=_MASK_INPUTS)
+def _image_source(wiring: Wiring, node_id: str, first: tuple[str, ...]) -> str | None:
+    linked = dict(wiring.links(node_id))
+    switched = wiring.switched(node_id)
+    if switched is not None:
+        return switched[0][0] if len(switched) == 1 else None
+    named = [linked[name] for name in (*first, *_IMAGE_INPUTS) if name in linked]
+    found = [*named, *wiring.pipes(node_id)[: not named], *wiring.passed(node_id)]
+    return next((source for source, _ in found), None)
 
 
-def sizes(graph: Graph, chain: Iterable[str]) -> dict[str, tuple[Target, ...]]:
-    """Width, height and batch size of the image: the first input for each in the chain."""
+def _creates(graph: Graph, node_id: str) -> bool:
+    """Whether a node makes its latents or images itself; a chunk size of a node that takes images is no batch."""
+    inputs = inputs_of(graph, node_id)
+    if "batch_size" not in inputs:
+        return False
+    has_size = any(name in inputs for name in (*SIZES["width"], *SIZES["height"]))
+    return has_size or not any(_names_image(name) for name, _ in links(graph, node_id))
+
+
+def sizes(wiring: Wiring, chain: Iterable[str], readings: int = 0) -> dict[str, tuple[Target, ...]]:
+    """Width, height and batch size of the image: the first input for each in the chain.
+
+    Behind a node that scales by a factor, the size is another one: it is not taken.
+    """
     found: dict[str, tuple[Target, ...]] = {}
+    is_same = True
     for node_id in chain:
-        names = {"amount": "batch_size"} if class_of(graph, node_id).startswith("Repeat") else {}
-        for input_name in [*names, *SIZE_INPUTS]:
-            if targets := literals(graph, node_id, (input_name,), "number"):
-                found.setdefault(names.get(input_name, input_name), targets)
+        own = {size: size_at(wiring, node_id, size, readings) for size in SIZES} if is_same else {}
+        for size, target in own.items():
+            if target is not None:
+                found.setdefault(size, (target,))
+        if batch := batch_at(wiring.graph, node_id):
+            found.setdefault("batch_size", batch)
+        is_same = is_same and not any(own.values()) and not _rescales(wiring.graph, node_id)
     return found
+
+
+def _rescales(graph: Graph, node_id: str) -> bool:
+    scaling = _RESCALES.search(class_of(graph, node_id))
+    return scaling is not None or any(name in inputs_of(graph, node_id) for name in _SCALING_INPUTS)
+
+
+def batch_at(graph: Graph, node_id: str) -> tuple[Target, ...]:
+    """The number of latents or images that a node makes."""
+    if class_of(graph, node_id).startswith("Repeat"):
+        return literals(graph, node_id, ("amount",), "number")
+    return literals(graph, node_id, ("batch_size",), "number") if _creates(graph, node_id) else ()
+
+
+def size_at(wiring: Wiring, node_id: str, size: str, readings: int = 0) -> Target | None:
+    """The input that sets the width or height of what a node makes, also where that is read off another image."""
+    inputs = inputs_of(wiring.graph, node_id)
+    if "Mask" in class_of(wiring.graph, node_id):
+        return None
+    for name in SIZES[size]:
+        if name in inputs:
+            link = link_of(inputs[name]) if readings < _MOST_READINGS else None
+            return literal(wiring.graph, node_id, name, "number") or _read_off(wiring, link, size, readings + 1)
+    return None
+
+
+def _read_off(wiring: Wiring, link: Link | None, size: str, readings: int) -> Target | None:
+    """The size of an image that a node like GetImageSize reads, if that is set by a node."""
+    seen: set[str] = set()
+    while link is not None and link[0] not in seen:
+        node_id = link[0]
+        seen.add(node_id)
+        image = [of for name, of in wiring.links(node_id) if wiring.is_image(node_id, name, of)]
+        if image:
+            return _size_of_image(wiring, node_id, image, size, readings)
+        passed = wiring.passed(node_id)
+        link = passed[0] if len(passed) == 1 else None
+    return None
+
+
+def _size_of_image(wiring: Wiring, node_id: str, image: list[Link], size: str, readings: int) -> Target | None:
+    inputs = inputs_of(wiring.graph, node_id)
+    if any(name in inputs for name in SIZES[size]):
+        return size_at(wiring, node_id, size, readings)
+    if len(image) != 1 or not _READS_SIZE.search(class_of(wiring.graph, node_id)):
+        return None
+    found = sizes(wiring, image_chain(wiring, image[0]), readings).get(size)
+    return found[0] if found else None

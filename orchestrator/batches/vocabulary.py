@@ -72,8 +72,9 @@ class Vocabulary:
             target = Target(*templates.resolve(self.graph, address))
         except TemplateError as error:
             raise UsageError(str(error)) from error
-        alone = (name for name, targets in self.bindings.items() if tuple(targets) == (target,))
-        return next(alone, target.address)
+        alone = [name for name, targets in self.bindings.items() if tuple(targets) == (target,)]
+        # A name of the user's own comes first: it was given to this input on purpose.
+        return min(alone, key=templates.NAMES.__contains__, default=target.address)
 
     def _unbound(self, name: str) -> str:
         settable = {known: self.bindings[known] for known in self.bindings if known not in _NOT_TO_SET}

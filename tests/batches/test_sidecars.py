@@ -277,9 +277,10 @@ def test_half_sidecars_of_a_killed_burst_are_removed(place: Place) -> None:
     assert not left.exists()
 
 
-def with_another_denoise() -> str:
+def without_a_negative() -> str:
     graph = json.loads(json.dumps(SD15.graph))
-    next(node["inputs"] for node in graph.values() if node["class_type"] == "KSampler")["denoise"] = 0.25
+    inputs = next(node["inputs"] for node in graph.values() if node["class_type"] == "KSampler")
+    inputs["negative"] = inputs["positive"]
     return json.dumps(graph)
 
 
@@ -292,7 +293,7 @@ def test_a_template_that_was_changed_since_is_made_again_as_it_was(place: Place)
     sidecar = place.output / "a.txt"
     assert read_reproduction(sidecar, home=place.home).template == "mine.json"
     place.killed_before_the_checkpoint()
-    mine.write_text(with_another_denoise())
+    mine.write_text(without_a_negative())
     place.run()
     with pytest.raises(UsageError, match=r"mine\.json was \w+… and is \w+… now"):
         read_reproduction(sidecar, home=place.home)
@@ -312,7 +313,7 @@ def test_a_template_changed_before_collecting_is_not_taken_for_the_one_that_was_
     place.killed_before_the_checkpoint()
     record = json.loads(place.item().to_record())
     place.hold(a={name: value for name, value in record.items() if name != "recipe"})
-    mine.write_text(with_another_denoise())
+    mine.write_text(without_a_negative())
     place.run()
     with pytest.raises(UsageError, match=r"mine\.json had been changed before the picture was saved"):
         read_reproduction(place.output / "a.txt", home=place.home)

@@ -12,7 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import TemplateError
-from templates import NAMES, Target, bind, find_bindings, load_workflow, shipped_workflows, touched_nodes
+from templates import (
+    NAMES,
+    Target,
+    bind,
+    find_bindings,
+    find_candidates,
+    load_workflow,
+    shipped_workflows,
+    touched_nodes,
+)
 
 DATA = Path(__file__).parents[1] / "data" / "templates"
 RECORDED: dict[str, Any] = json.loads((DATA / "recorded_graphs.json").read_text())
@@ -36,6 +45,7 @@ TEXT_TO_IMAGE = {
     "cfg": ["3.cfg"],
     "sampler": ["3.sampler_name"],
     "scheduler": ["3.scheduler"],
+    "denoise": ["3.denoise"],
     "model": ["4.ckpt_name"],
     "width": ["5.width"],
     "height": ["5.height"],
@@ -66,6 +76,7 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
         "cfg": ["3.cfg", "18.cfg"],
         "sampler": ["3.sampler_name", "18.sampler_name"],
         "scheduler": ["3.scheduler", "18.scheduler"],
+        "denoise": ["3.denoise"],
         "model": ["4.ckpt_name"],
         "lora": ["12.lora_name"],
         "lora_strength": ["12.strength_model", "12.strength_clip"],
@@ -83,6 +94,7 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
         "cfg": ["11.cfg"],
         "sampler": ["11.sampler_name"],
         "scheduler": ["11.scheduler"],
+        "denoise": ["11.denoise"],
         "model": ["1.ckpt_name"],
         "width": ["9.value"],
         "height": ["10.height"],
@@ -95,8 +107,10 @@ EXPECTED: dict[str, dict[str, list[str]]] = {
         "prompt": ["3.clip_l", "3.t5xxl"],
         "seed": ["6.noise_seed"],
         "steps": ["8.steps"],
+        "guidance": ["4.guidance"],
         "sampler": ["7.sampler_name"],
         "scheduler": ["8.scheduler"],
+        "denoise": ["8.denoise"],
         "model": ["1.unet_name"],
         "lora": ["13.lora_name"],
         "lora_strength": ["13.strength_model"],
@@ -216,16 +230,39 @@ def test_zeroing_a_controlnet_output_follows_the_slot_not_the_side() -> None:
     assert "negative" not in addresses(graph)
 
 
-def test_combined_texts_bind_the_first_unless_they_are_equal() -> None:
+def combined() -> dict[str, Any]:
     graph = changed(SHIPPED["txt2img-sd15"], "3", positive=["20", 0])
     graph["20"] = {
         "class_type": "ConditioningCombine",
         "inputs": {"conditioning_1": ["6", 0], "conditioning_2": ["21", 0]},
     }
     graph["21"] = {"class_type": "CLIPTextEncode", "inputs": {"text": "another", "clip": ["4", 1]}}
-    assert addresses(graph)["prompt"] == ["6.text"]
+    return graph
+
+
+def test_combined_texts_are_candidates_unless_they_are_equal() -> None:
+    graph = combined()
+    graph["6"]["_meta"] = {"title": "One"}
+    assert "prompt" not in addresses(graph)
+    assert [target.address for target in find_candidates(graph)["prompt"]] == ["6.text", "21.text"]
     graph["21"]["inputs"]["text"] = graph["6"]["inputs"]["text"]
     assert addresses(graph)["prompt"] == ["6.text", "21.text"]
+    assert "prompt" not in find_candidates(graph)
+
+
+def test_of_combined_texts_the_one_titled_so_is_the_prompt() -> None:
+    graph = combined()
+    graph["6"]["_meta"] = {"title": "CLIP Text Encode (Prompt)"}
+    graph["21"]["_meta"] = {"title": "Positive Prompt"}
+    assert addresses(graph)["prompt"] == ["21.text"]
+
+
+def test_of_combined_texts_the_one_for_the_whole_image_is_the_prompt() -> None:
+    graph = combined()
+    graph["6"]["_meta"] = {"title": "One"}
+    graph["20"]["inputs"]["conditioning_1"] = ["22", 0]
+    graph["22"] = {"class_type": "ConditioningSetArea", "inputs": {"conditioning": ["6", 0], "width": 64}}
+    assert addresses(graph)["prompt"] == ["21.text"]
 
 
 def test_a_refiner_with_one_text_input_follows_a_base_of_the_same_kind() -> None:
@@ -424,4 +461,5 @@ def test_the_strengths_of_every_bound_lora_are_bound() -> None:
 
 
 def test_all_detected_names_are_known() -> None:
-    assert {name for graph in ALL.values() for name in find_bindings(graph)} == set(NAMES)
+    found = {name for graph in ALL.values() for name in find_bindings(graph)}
+    assert found == set(NAMES) - {"video", "audio"}
