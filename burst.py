@@ -18,7 +18,7 @@ from orchestrator.errors import EXIT_SIGINT, BurstError, Crashed
 from orchestrator.formatting import one_line
 
 _HEADINGS = {
-    "Every day": ("init", "run", "generate", "status", "log", "retry", "cancel", "update"),
+    "Every day": ("init", "run", "generate", "status", "log", "retry", "cancel", "pause", "resume", "update"),
     "Batches": ("batches", "report"),
     "Servers, workflows and the browser": ("doctor", "template", "serve", "node"),
     "Repair": ("verify", "reset"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.init_state import init_state as init
     from orchestrator.node_installation import install_node, node_status, uninstall_node
     from orchestrator.outputs import Outputs
+    from orchestrator.pausing import pause, resume
     from orchestrator.retries import reset, retry
     from orchestrator.sandbox import Sandbox, SandboxSettings
     from orchestrator.settings import Overrides
@@ -52,11 +53,13 @@ __all__ = [
     "list_batches",
     "list_templates",
     "node_status",
+    "pause",
     "read_batch",
     "read_history",
     "read_reproduction",
     "read_status",
     "reset",
+    "resume",
     "retry",
     "run_burst",
     "show_template",
@@ -81,6 +84,7 @@ _HOMES = {
     "init_state": ("init",),
     "node_installation": ("install_node", "node_status", "uninstall_node"),
     "outputs": ("Outputs",),
+    "pausing": ("pause", "resume"),
     "retries": ("reset", "retry"),
     "sandbox": ("Sandbox", "SandboxSettings"),
     "cycle.report": ("BurstReport",),

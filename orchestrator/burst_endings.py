@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from state.burst_record import Ending as RecordedEnding
 
-Ended = Literal["done", "deadline", "limit", "stopped", "failure", "error"]
+Ended = Literal["done", "deadline", "limit", "stopped", "paused", "failure", "error"]
 """`ended` in `burst.report/2`; `burst.generate/2` has `queued` too."""
 
 TEXTS: Mapping[str, str] = {
@@ -16,6 +16,7 @@ TEXTS: Mapping[str, str] = {
     "deadline": "stopped at the time limit",
     "limit": "stopped at the learned time limit",
     "stopped": "stopped by a signal",
+    "paused": "paused",
     "failure": "stopped because an item failed",
     "error": "stopped by an error",
     "crashed": "crashed",

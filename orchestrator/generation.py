@@ -36,6 +36,7 @@ from orchestrator.known_servers import judged
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.placement import Placement, path_at, placement_of
+from orchestrator.pause_text import RESUME
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.settings import (
@@ -347,6 +348,7 @@ class Generation:
                 self._queued = self._standing(store, chosen.record)
         items, directories = self._queued
         is_left = any(item.status in DUE for item in items)
+        pause = self._parts.pause() if is_left else None
         is_queued = self._queue_only and (is_left or not chosen.continued)
         return Generated.of(
             chosen.record,
@@ -356,7 +358,8 @@ class Generation:
             ended="queued" if is_queued else "stopped" if self._stop.is_set() and is_left else "done",
             directories=directories,
             seconds=self._age.seconds(),
-            resume=resuming(self._request.overrides, kept_settings(self._state)),
+            resume=resuming(self._request.overrides, kept_settings(self._state)) if pause is None else RESUME,
+            pause=pause if report is None else None,
         )
 
     def _standing(self, store: Store, record: BatchRecord) -> tuple[list[Item], tuple[str, ...]]:

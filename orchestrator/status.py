@@ -22,12 +22,14 @@ from orchestrator.documents.lists import FIRST, shortened
 from orchestrator.failures import failure_documents
 from orchestrator.formatting import in_lines, more_lines, spoken_seconds
 from orchestrator.log_lines import local_time
+from orchestrator.pause_text import RESUME, pause_as_json, text_of_pause
 from orchestrator.servers import canonical_name, other_host
 from orchestrator.statistics import Statistics, statistics_of
 from orchestrator.time_left import pace_of, seconds_left
 from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstRecord, runs_of
 from state.counts import Counts
+from state.facts import Pause
 from state.holder import Holder
 from state.item import DUE, Item, Status, UtcTime
 from state.open_store import open_store
@@ -48,6 +50,8 @@ class StatusReport:
 
     state: Path
     counts: Counts
+    pause: Pause | None
+    """The one in force."""
     holders: tuple[Holder, ...]
     """The burst at work, if any."""
     killed: BurstRecord | None
@@ -111,6 +115,7 @@ class StatusReport:
             "remaining": self.remaining,
             "counts": self.counts.as_json(),
             "submitted_to": dict(self.submitted_to),
+            "paused": pause_as_json(self.pause),
             "running": self.holders[0].describe() if self.holders else None,
             "last_burst": self._last(),
             "errors_in_a_row": self.errors_in_a_row,
@@ -146,6 +151,8 @@ class StatusReport:
             if (host := other_host(name)) is not None
         ]
         lines += [f"Batch {batch.line()}" for batch in self.batches]
+        if self.pause is not None:
+            lines.append(f"Paused: {text_of_pause(self.pause)}")
         lines += self._burst_lines()
         if self.watchdog is not None:
             lines.append(watchdog_line(self.watchdog))
@@ -184,6 +191,8 @@ class StatusReport:
             left += f", {self.waiting} of them set aside"
         if self.seconds_left is not None:
             left += f", about {spoken_seconds(self.seconds_left)}"
+        if self.pause is not None and not self.holders:
+            return f"{left}. Next: {RESUME}"
         if self.holders or (self.is_stuck and not self.set_aside):
             return f"{left}."
         if self.is_stuck:
@@ -243,6 +252,7 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
     return StatusReport(
         state=store.location.path,
         counts=counts,
+        pause=store.pause(),
         holders=tuple(holders),
         killed=killed,
         last_burst=records[-1] if records else None,
@@ -329,9 +339,9 @@ def _watched(
 ) -> Iterator[_View]:
     never = threading.Event()
     with open_store(state, read_only=True, clock=clock) as store:
+        holders, others, pause = store.holders(), Follower(store), store.pause()
         report = look(store)
         yield report
-        holders, others = store.holders(), Follower(store)
         at_work, is_idle = clock.monotonic(), False
         while report.remaining:
             clock.wait(never, _WATCH_SECONDS)
@@ -340,10 +350,10 @@ def _watched(
             elif idle is not None and not is_idle and clock.monotonic() - at_work >= _IDLE_SECONDS:
                 is_idle = True
                 idle(f"No run is at work, so nothing changes here: {status_of(store).next_line()}")
-            before = holders
-            holders = store.holders()
-            if not others.news() and holders == before:
+            before = holders, pause
+            holders, pause = store.holders(), store.pause()
+            if not others.news() and (holders, pause) == before:
                 continue
             shown, report = report, look(store)
-            if report.counts != shown.counts or holders != before:
+            if report.counts != shown.counts or (holders, pause) != before:
                 yield report

@@ -10,7 +10,7 @@ import msgspec
 
 from state.item import UtcTime
 
-Ending = Literal["done", "deadline", "limit", "stopped", "error", "killed", "crashed"]
+Ending = Literal["done", "deadline", "limit", "stopped", "paused", "error", "killed", "crashed"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 """Small enough to be subtracted from a date; a damaged record with more is skipped."""
 

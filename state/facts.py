@@ -13,11 +13,13 @@ from state.item import Count, UtcTime
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="pause", tag_field="line"):
-    """Whether runs should pause."""
+    """Whether runs are paused: they start nothing until a later one says otherwise."""
 
     paused: bool
     at: UtcTime
     reason: str | None = None
+    free: bool = False
+    """Whether the servers unload their models once nothing of this state is rendered."""
 
 
 class PromptFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

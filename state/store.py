@@ -21,7 +21,7 @@ from state.location import Location
 
 if TYPE_CHECKING:
     from state.batch import BatchChange, BatchLog
-    from state.facts import FactLog
+    from state.facts import FactLog, Pause
     from state.recipe import RecipeBook
 
 _Part = TypeVar("_Part", bound=msgspec.Struct)
@@ -91,6 +91,12 @@ class StateParts(Protocol):
 
     @property
     def facts(self) -> FactLog: ...
+
+    def pause(self) -> Pause | None:
+        """The pause that is in force, whichever process set it; cheap enough to be called several times a second.
+
+        It is set and lifted by appending to `facts`. Errors: OSError.
+        """
 
     @property
     def bursts(self) -> BurstLog: ...

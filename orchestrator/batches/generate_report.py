@@ -16,10 +16,12 @@ from orchestrator.cycle.set_aside import next_step
 from orchestrator.documents.lists import FIRST, shortened
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import counted, in_lines, more_lines, spoken_seconds
+from orchestrator.pause_text import text_of_pause
 from orchestrator.servers import parse_servers
 from orchestrator.settings import Overrides, Settings
 from state.batch import BatchRecord
 from state.counts import Counts
+from state.facts import Pause
 from state.item import Item, Status
 
 if TYPE_CHECKING:
@@ -68,14 +70,20 @@ class Generated:
         report: BurstReport | None,
         *,
         ended: Ended | Literal["queued"],
+        pause: Pause | None = None,
         **facts: Any,
     ) -> Generated:
-        """`report` is that of its bursts, where this process had any; `ended` is how it ended where it had none."""
+        """`report` is that of its bursts, where this process had any; `ended` is how it ended where it had none.
+
+        `pause`: to be noted.
+        """
         counts = Counts.of(items)
         failed = (item for item in items if item.status is Status.FAILED)
         failures = [FailedImage(item.key, place_of(item), item.error.message if item.error else "") for item in failed]
         reason, code = None, EXIT_ITEMS_FAILED if failures else EXIT_DONE
         notes = (_same_request(record),) if facts.get("continued") else ()
+        if pause is not None:
+            notes = (*notes, text_of_pause(pause))
         if failures and record.on_error == "stop" and counts.remaining:
             ended, reason = "failure", f"{failures[0].image} failed, and --on-error is stop"
         if report is not None:

@@ -93,6 +93,19 @@ def withdraw(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
     return fates
 
 
+def delete_waiting(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
+    """Delete what waits in the queue and does not run yet; what became of that: `Absent` where it is surely gone.
+
+    Errors: as `look_up`.
+    """
+    fates = look_up(client, prompt_ids)
+    waiting = {asked: fate for asked, fate in fates.items() if isinstance(fate, Queued) and not fate.running}
+    if not waiting:
+        return {}
+    client.delete_from_queue(fate.prompt_id for fate in waiting.values())
+    return look_up(client, waiting)
+
+
 def _not_in_history(client: ComfyUI, prompt_ids: Iterable[str], fates: dict[str, Fate]) -> list[str]:
     missing = []
     for prompt_id in prompt_ids:

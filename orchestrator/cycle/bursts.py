@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.burst_endings import Ended, recorded
@@ -35,6 +36,7 @@ from orchestrator.time_left import seconds_left
 from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstRecord
 from state.item import Status
+from state.open_store import open_store
 from state.store import Store
 
 if TYPE_CHECKING:
@@ -274,6 +276,12 @@ def new_burst() -> str:
 def is_any_left(store: Store) -> bool:
     """Whether a burst may find something to do."""
     return store.counts().remaining > len(store.waiting())
+
+
+def is_any_out(state: Path) -> bool:
+    """Whether anything is submitted, as far as a reader sees. Errors: StateError."""
+    with open_store(state, read_only=True) as store:
+        return store.counts().submitted > 0
 
 
 def _stopped_early(records: Sequence[BurstRecord]) -> str:

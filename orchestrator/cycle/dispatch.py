@@ -18,6 +18,7 @@ import msgspec
 
 from orchestrator.cycle import pacing
 from orchestrator.cycle.set_aside import SetAsideRecipes
+from state.facts import Pause
 from state.item import Item, Status
 from state.lease import Lease
 from state.store import Store
@@ -95,6 +96,8 @@ class Dispatch:
         """Set whenever an item ended or a worker came to rest."""
         self.set_aside = SetAsideRecipes()
         """Recipes that this run does not use; no worker gets their items."""
+        self.pause: Pause | None = None
+        """While runs are paused, nothing is taken."""
         self._store = store
         self._lease = lease
         self._progress = progress
@@ -149,8 +152,12 @@ class Dispatch:
 
     @property
     def left_in_burst(self) -> int:
-        """How many more items may end in this burst; one that is left for a later burst is not replaced."""
-        return max(0, self._size - self.ended_in_burst - len(self._left_over))
+        """How many more items may end in this burst; one that is left for a later burst is not replaced.
+
+        While runs are paused: all that are out.
+        """
+        left = max(0, self._size - self.ended_in_burst - len(self._left_over))
+        return left if self.pause is None else max(left, len(self._held))
 
     @property
     def is_full(self) -> bool:
@@ -174,6 +181,8 @@ class Dispatch:
     def take(self, worker: DispatchTarget) -> list[Item]:
         """The next due items for this worker, which holds them until it releases them."""
         with self._lock:
+            if self.pause is not None:
+                return []
             due = self._due(worker, room) if (room := self._room(worker)) > 0 else self._overtaking(worker)
             self._held |= dict.fromkeys((item.key for item in due), worker)
             if due:
@@ -347,6 +356,12 @@ class Dispatch:
             self._resting.clear()
 
     @property
+    def is_idle(self) -> bool:
+        """No worker whose server answers holds anything."""
+        with self._lock:
+            return all(id(worker) in self._resting or worker.is_lost for worker in self._workers)
+
+    @property
     def is_at_rest(self) -> bool:
         """No worker whose server answers holds anything or can take anything."""
         with self._lock:
@@ -354,7 +369,7 @@ class Dispatch:
                 return True
             if self._unserved:
                 return False
-            if not all(id(worker) in self._resting or worker.is_lost for worker in self._workers):
+            if not self.is_idle:
                 return False
             return not self._is_any(self._hopeless(), Status.PENDING)
 

@@ -17,7 +17,7 @@ from orchestrator.cycle.workers import WorkerPool
 from orchestrator.errors import ConfigurationError, ServerDown, TransientError
 from state.store import Store
 
-Ending = Literal["done", "deadline", "limit", "stopped", "failure"]
+Ending = Literal["done", "deadline", "limit", "stopped", "paused", "failure"]
 """deadline: at its time limit, as requested; limit: at the one learned from killed runs."""
 _LOOK_SECONDS = 0.25
 """How often other processes' changes and the stop event are checked, whatever the polling interval."""
@@ -61,6 +61,7 @@ class Cycle:
         Errors: those of the workers and of `check`; every item has a valid record then. ServerDown if only servers that
         do not answer have anything left.
         """
+        self._follow_pause()
         self._dispatch.begin(size)
         self._wake()
         self._start()
@@ -68,6 +69,7 @@ class Cycle:
             self._clock.wait(self._dispatch.changed, self._until_look())
             self._dispatch.changed.clear()
             self._check()
+            self._follow_pause()
             self._pool.follow()
             self._start()
             self._store.settle()
@@ -89,6 +91,14 @@ class Cycle:
         for thread in self._threads:
             thread.join(timeout=max(0.0, until - self._clock.monotonic()))
         self._halt(self._pool.workers)
+
+    def _follow_pause(self) -> None:
+        """Have the workers rest, or go on, as soon as any process has set or lifted the pause."""
+        pause = self._store.pause()
+        if pause != self._dispatch.pause:
+            self._dispatch.pause = pause
+            self._dispatch.stir()
+            self._wake()
 
     def _start(self) -> None:
         """A thread for each worker that has none yet."""
@@ -117,10 +127,13 @@ class Cycle:
             raise self._error
         if self._dispatch.is_failed:
             return "failure"
-        if self._dispatch.is_full or self._dispatch.is_batch_over:
+        pause = self._dispatch.pause
+        if (self._dispatch.is_full and pause is None) or self._dispatch.is_batch_over:
             return "done"
         if (late := self._late()) is not None:
             return late
+        if pause is not None:
+            return "paused" if self._dispatch.is_idle else None
         if self._dispatch.is_at_rest:
             self._refuse_lost()
             return "done"

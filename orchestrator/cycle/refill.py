@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.cycle.dispatch import DispatchTarget
 from orchestrator.cycle.downloads import Downloads
+from orchestrator.cycle.drain import Drain
 from orchestrator.cycle.in_flight import InFlight
 from orchestrator.cycle.poll_schedule import PollSchedule
 from orchestrator.cycle.recovery import remove_leftovers
@@ -34,6 +35,7 @@ class Refill:
         self._uploads = uploads
         self._poll_schedule = poll_schedule
         self._routing = routing
+        self._drain = Drain(context, in_flight, downloads, uploads)
         self._submission = Submission(context, forget_uploads=uploads.forget, refused=self._refused_by_server)
 
     def seconds_paused(self) -> float:
@@ -41,10 +43,16 @@ class Refill:
         return self._submission.seconds_paused()
 
     def fill(self, worker: DispatchTarget) -> bool:
-        """Submit as many more as the worker may have; whether there were any. Errors: as `Submission.submit`.
+        """Submit as many more as the worker may have; whether there were any. While runs are paused: take back instead.
+
+        Errors: as `Submission.submit` and `Drain.take_back`.
 
         Items with images of their own are submitted by a later call, once the server has those.
         """
+        if (pause := self._context.dispatch.pause) is not None:
+            self._drain.take_back(pause)
+            return False
+        self._drain.end()
         if self.seconds_paused() > 0:
             return True
         due = self._context.dispatch.take(worker)

@@ -12,6 +12,7 @@ from orchestrator.cycle.set_aside import SetAside, next_step
 from orchestrator.documents.lists import FIRST, shortened
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import counted, in_lines, more_lines, spoken_seconds
+from orchestrator.pause_text import RESUME
 from orchestrator.servers import Server
 from orchestrator.settings import Settings
 from state.counts import Counts
@@ -216,6 +217,8 @@ class BurstReport(msgspec.Struct, frozen=True):
         return f", {others}" if others else ""
 
     def _next(self) -> str:
+        if self.ended == "paused" and self.remaining:
+            return f"{counted(self.remaining)} remaining. Next: {RESUME}"
         if not self.remaining:
             failed = self.counts.failed
             return f"Nothing is left to do; `burst retry` tries the {failed} failed again." if failed else "All done."

@@ -9,7 +9,7 @@ from typing import Literal
 
 from orchestrator.clock import Clock
 from orchestrator.cycle import pacing
-from orchestrator.cycle.bursts import Age, Bursts, is_any_left
+from orchestrator.cycle.bursts import Age, Bursts, is_any_left, is_any_out
 from orchestrator.cycle.crash_record import crashed_under_lease, crashed_without_lease, record_killed
 from orchestrator.cycle.dispatch import Dispatch, Progress
 from orchestrator.cycle.kept_recipes import check_default, contradiction
@@ -20,16 +20,19 @@ from orchestrator.cycle.strays import hosts_seen
 from orchestrator.cycle.tally import Tally
 from orchestrator.cycle.time_limit import TimeLimit, closed_until
 from orchestrator.cycle.workers import SharedContext, WorkerPool
-from orchestrator.errors import BurstError
+from orchestrator.errors import BurstError, LockHeld
 from orchestrator.log_lines import local_time
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.placement import Placement
+from orchestrator.pause_text import text_of_pause
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, kept_settings, load_settings
 from orchestrator.time_left import pace_of
 from state.burst_record import BurstRecord
+from state.facts import Pause
 from state.lease import Lease
+from state.open_store import parts_of
 from state.store import Store
 
 
@@ -132,9 +135,26 @@ class Run:
         if opens_at is not None:
             reason = f"outside of {self._request.between}, which begins at {local_time(opens_at)}"
             return not_started(self._request, settings, ended="deadline", reason=reason)
-        with open_for_writing(state, wait_seconds=self._request.wait_lock_seconds, clock=self._clock) as store:
-            self._store = store
-            return self._work(store, settings)
+        parts = parts_of(state, clock=self._clock)
+        if (pause := parts.pause()) is not None and not self._has_orders() and not is_any_out(state):
+            return self._paused(pause, settings)
+        patience = self._request.wait_lock_seconds
+        try:
+            with open_for_writing(state, wait_seconds=patience, clock=self._clock) as store:
+                self._store = store
+                return self._work(store, settings)
+        except LockHeld:
+            if (pause := parts.pause()) is None:
+                raise
+            return self._paused(pause, settings)
+
+    def _has_orders(self) -> bool:
+        """Whether it was told to do something beside its items, which it does while runs are paused too."""
+        return self._request.server_moved is not None or self._request.abandon_server is not None
+
+    def _paused(self, pause: Pause, settings: Settings) -> BurstReport:
+        """Nothing is submitted; what other runs have out is theirs."""
+        return not_started(self._request, settings, ended="paused", reason=text_of_pause(pause))
 
     def _work(self, store: Store, settings: Settings) -> BurstReport:
         recipes = Recipes(store.recipes, store.location.home)

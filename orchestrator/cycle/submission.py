@@ -93,7 +93,7 @@ class Submission:
         intents = self._intend(ready)
         submitted = []
         while intents:
-            if self._context.halt.is_set():
+            if self._context.halt.is_set() or self._context.dispatch.pause is not None:
                 self._take_back(intents)
                 break
             intent = intents.pop(0)

@@ -83,6 +83,35 @@ class StatisticsDocument(TypedDict):
     total_cancelled: int
 
 
+class PausedDocument(TypedDict):
+    """A pause that is in force."""
+
+    since: str
+    """When it was set (ISO 8601)."""
+    free: bool
+    """Whether the servers unload their models, once nothing of this state is rendered."""
+
+
+class PauseDocument(TypedDict):
+    """Whether the runs of a state are paused now."""
+
+    schema: Literal["burst.pause/1"]
+    paused: PausedDocument | None
+    """Null where they are not."""
+    changed: bool
+    """Whether that was otherwise before."""
+    running: str | None
+    """The burst at work, which rests or goes on by itself; null where none is."""
+    taken_back: int
+    """Items that waited on a server and are pending again, taken back by this command."""
+    submitted: int
+    """Items that are still submitted."""
+    remaining: int
+    """Items that are pending or submitted."""
+    notes: list[str]
+    """What else was noticed."""
+
+
 class StatusDocument(TypedDict):
     """How a state stands."""
 
@@ -96,6 +125,8 @@ class StatusDocument(TypedDict):
     counts: CountsDocument
     submitted_to: dict[str, int]
     """Server → how many items are submitted to it."""
+    paused: PausedDocument | None
+    """While runs start nothing; null where they are not paused."""
     running: str | None
     """The burst at work; null where none is."""
     last_burst: LastBurstDocument | None

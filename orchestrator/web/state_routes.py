@@ -14,15 +14,16 @@ from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit
 from orchestrator.errors import BurstError
+from orchestrator.pausing import PauseReport, pause, resume
 from orchestrator.retries import retry
 from orchestrator.servers import Server
 from orchestrator.settings import Settings
 from orchestrator.web.batch_routes import SupervisorOf, WatchedStatesOf, state_numbered
 from orchestrator.web.batch_schemas import Asking, SetAsideRecipe
 from orchestrator.web.batch_start import PATIENCE_SECONDS
-from orchestrator.web.error_responses import errors
+from orchestrator.web.error_responses import Refused, errors
 from orchestrator.web.progress import name_of, set_aside_of
-from orchestrator.web.states import WatchedState
+from orchestrator.web.states import WatchedState, WatchedStates
 from orchestrator.web.supervisor import Supervisor
 from orchestrator.web.ttl_cache import TtlCache
 from orchestrator.web.watched_batch import WatchedBatch
@@ -95,6 +96,8 @@ class StateSummary(BaseModel):
     counts: dict[str, int]
     working: bool
     """Whether a burst is at work on it, whoever started it."""
+    paused: datetime | None
+    """Since when its runs start nothing; None where they are not paused."""
     message: str | None
     """Why it does not go on, where it does not."""
 
@@ -126,6 +129,21 @@ class RetryItems(Asking):
     """Which failed items; none named: all."""
 
     items: list[str] = Field(default_factory=list)
+
+
+class PauseRuns(Asking):
+    """`free`: the servers unload their models too."""
+
+    free: bool = False
+
+
+class Paused(BaseModel):
+    """Whether the runs of a state are paused now, and what was taken back from the queue."""
+
+    paused: datetime | None
+    takenBack: int
+    """How many items."""
+    notes: list[str]
 
 
 class ServerQueues:
@@ -188,6 +206,37 @@ def retry_items(number: int, body: RetryItems, watched: WatchedStatesOf, supervi
     return Retried(items=list(done.keys))
 
 
+@router.post("/states/{number}/pause", operation_id="pauseRuns", responses=errors(400, 403, 404))
+def pause_runs(number: int, body: PauseRuns, watched: WatchedStatesOf, supervisor: SupervisorOf) -> Paused:
+    """Have every run rest within a second, whoever started it, and none begin."""
+    state = _existing(watched, number)
+    done = pause(state.path, free=body.free, overrides=state.overrides, patience_seconds=PATIENCE_SECONDS)
+    supervisor.wake(number)
+    return _paused(done)
+
+
+@router.post("/states/{number}/resume", operation_id="resumeRuns", responses=errors(400, 403, 404))
+def resume_runs(number: int, watched: WatchedStatesOf, supervisor: SupervisorOf) -> Paused:
+    """Let the runs work again."""
+    done = resume(_existing(watched, number).path)
+    supervisor.wake(number)
+    return _paused(done)
+
+
+def _existing(watched: WatchedStates, number: int) -> WatchedState:
+    """Errors: Refused."""
+    state = state_numbered(watched, number)
+    state.refresh()
+    if state.store is None:
+        raise Refused(400, "there is nothing to pause yet: this state has no items")
+    return state
+
+
+def _paused(done: PauseReport) -> Paused:
+    since = done.pause.at if done.pause is not None else None
+    return Paused(paused=since, takenBack=len(done.taken_back), notes=list(done.notes))
+
+
 def _summary(state: WatchedState, supervisor: Supervisor) -> StateSummary:
     """Of a state that cannot be read: why, and what was read of it before."""
     unreadable = None
@@ -202,6 +251,7 @@ def _summary(state: WatchedState, supervisor: Supervisor) -> StateSummary:
         exists=store is not None or unreadable is not None,
         counts={str(one): count for one, count in (store.counts() if store is not None else Counts()).items()},
         working=bool(state.parts.holders()),
+        paused=current.at if (current := state.parts.pause()) is not None else None,
         message=unreadable or supervisor.message(state.number),
     )
 

@@ -20,7 +20,9 @@ from orchestrator.clock import Clock
 from orchestrator.crashes import TRACEBACK_NAME, as_burst_error
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
 from orchestrator.log_lines import without_time
+from orchestrator.pause_text import text_of_pause
 from orchestrator.web.states import WatchedState, WatchedStates
+from state.facts import Pause
 from state.owners import give_to_directory_owner
 from state.store import Follower, Store
 
@@ -66,6 +68,10 @@ class _Worker:
     message: str | None = None
     failures: int = 0
     try_at: float = 0.0
+    pause: Pause | None = None
+    """The one that was met."""
+    collected: Pause | None = None
+    """The one under which a run has collected what could be."""
     rest: _Rest | None = None
     """While all remaining items are set aside."""
     began_with: int | None = None
@@ -147,7 +153,17 @@ class Supervisor:
         if state.parts.is_leased():
             worker.message = None
             return False
-        return True
+        return not self._is_paused(worker, state.store)
+
+    def _is_paused(self, worker: _Worker, store: Store) -> bool:
+        """Whether nothing is to be started. One run a pause collects what is submitted; it submits nothing."""
+        pause = worker.state.parts.pause()
+        if pause is None:
+            if worker.pause is not None:
+                worker.message = worker.pause = worker.collected = None
+            return False
+        worker.pause, worker.message = pause, text_of_pause(pause)
+        return not store.counts().submitted or worker.collected == pause
 
     def _run(self, worker: _Worker) -> None:
         """One run, to its end."""
@@ -178,7 +194,7 @@ class Supervisor:
         if _completed(state) != completed:
             worker.failures = 0
         if code in (EXIT_DONE, EXIT_ITEMS_FAILED):
-            worker.message, worker.failures = None, 0
+            worker.message, worker.failures, worker.collected = None, 0, worker.pause
             # What is left waits for a time of doubt or another server; no hurry.
             worker.try_at = self._clock.monotonic() + _PAUSES_SECONDS[0]
         elif not self._stop.is_set():

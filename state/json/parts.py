@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from state.write_lock import WriteLock
 
 if TYPE_CHECKING:
     from state.burst_record import BurstRecord
+    from state.facts import Pause
     from state.holder import Holder
     from state.json.batch_log import JsonBatchLog
     from state.json.fact_log import JsonFactLog
@@ -41,6 +42,8 @@ class JsonParts:
         self._read_only = False
         self._batches: JsonBatchLog | None = None
         self._facts: JsonFactLog | None = None
+        self._pause: tuple[Hashable, Pause | None] = (None, None)
+        """As of a stamp of the facts."""
         self._recipes: JsonRecipeBook | None = None
 
     def exists(self) -> bool:
@@ -72,6 +75,19 @@ class JsonParts:
 
             self._facts = JsonFactLog(self.folder, disk=self._disk)
         return self._facts
+
+    def pause(self) -> Pause | None:
+        if not self._has_facts():
+            return None
+        stamp = self.facts.stamp()
+        if stamp != self._pause[0]:
+            last = self.facts.read().pause
+            self._pause = stamp, last if last is not None and last.paused else None
+        return self._pause[1]
+
+    def _has_facts(self) -> bool:
+        """Without loading what reads them."""
+        return self._disk.stamp(self.folder / "facts.jsonl") is not None
 
     def holders(self) -> list[Holder]:
         holder = self._run_lock().living_holder()

@@ -31,6 +31,18 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("node instal", "did you mean 'install'"),
         ("--frobnicate", "--frobnicate"),
     ],
+    "pause": [
+        ("pause extra", "extra"),
+        ("pause --free yes", "yes"),
+        ("pause --frobnicate", "--frobnicate"),
+        ("pause --state nowhere.json", "nowhere.json"),
+        ("pause --server ftp://x", "--server"),
+    ],
+    "resume": [
+        ("resume extra", "extra"),
+        ("resume --free", "--free"),
+        ("resume --state nowhere.json", "nowhere.json"),
+    ],
     "run": [
         ("run --frobnicate", "--frobnicate"),
         ("run extra", "extra"),

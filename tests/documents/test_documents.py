@@ -95,6 +95,8 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     both("status", "--stats")
     text("status")
     text("status", "--all")
+    only("pause", "--free")
+    printed("resume", code=0)
     only("log")
     text("retry")
     sandbox.change(failure_rate=1.0)

@@ -153,6 +153,8 @@ class FakeQueue:
                 return 200, {prompt_id: prompt.entry()} if prompt else {}
             case ["POST", "api", "queue"]:
                 self.delete(body["delete"])
+            case ["POST", "api", "free"]:
+                pass
             case ["POST", "api", "interrupt"]:
                 self.interrupt(body["prompt_id"])
             case _:

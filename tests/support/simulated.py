@@ -20,6 +20,7 @@ from orchestrator.cycle.worker import Worker
 from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
 from orchestrator.servers import parse_server
+from state.facts import Pause
 from state.item import Item, Priority, Status
 from state.lease import Lease
 from state.open_store import open_store
@@ -137,9 +138,23 @@ class Simulation:
     def burst(self, size: int) -> float:
         """Step all workers until the burst is full or all are idle; returns the time."""
         self.work.begin(size)
+        return self._step_until(lambda: self.work.is_full or self.work.is_at_rest)
+
+    def work_for(self, seconds: float) -> None:
+        """Step all workers for so long, in the burst that was begun."""
+        end = self.clock.seconds + seconds
+        self._step_until(lambda: self.clock.seconds >= end)
+
+    def rest(self, pause: Pause) -> float:
+        """The runs of the state are paused: step all workers until they hold nothing; returns the time."""
+        self.work.pause = pause
+        self.work.stir()
+        return self._step_until(lambda: self.work.is_idle)
+
+    def _step_until(self, is_over: Callable[[], bool]) -> float:
         due = [(self.clock.seconds, at) for at in range(len(self.workers))]
         heapq.heapify(due)
-        while not (self.work.is_full or self.work.is_at_rest):
+        while not is_over():
             self.clock.seconds, at = heapq.heappop(due)
             wait = self.workers[at].turn()
             heapq.heappush(due, (self.clock.seconds + max(wait, 0.002), at))

@@ -134,6 +134,12 @@ export const serversOf = (number, signal) => call("GET", `/api/states/${number}/
 /** @param {number} number @param {string[]} items none: all that failed */
 export const retryItems = (number, items) => call("POST", `/api/states/${number}/retry`, { body: { items } });
 
+/** @param {number} number @param {boolean} free whether the servers unload their models */
+export const pauseRuns = (number, free) => call("POST", `/api/states/${number}/pause`, { body: { free } });
+
+/** @param {number} number */
+export const resumeRuns = (number) => call("POST", `/api/states/${number}/resume`);
+
 /** @param {URLSearchParams} query @param {AbortSignal} signal */
 export const galleryImages = (query, signal) => call("GET", `/api/gallery?${query}`, { signal });
 

@@ -1,6 +1,6 @@
 /** The page of the states: what is done and left, how the bursts went, what failed, and the servers. */
 
-import { retryItems, serversOf, stateOf } from "./api.js";
+import { pauseRuns, resumeRuns, retryItems, serversOf, stateOf } from "./api.js";
 import { byId, make, notify, onRetry, say } from "./dom.js";
 import { poll } from "./polling.js";
 import { beyond, unusable } from "./unusable.js";
@@ -57,6 +57,7 @@ function show(state) {
   say(byId("path"), state.path);
   showWorking(state);
   showCounts(state);
+  showPause(state);
   showSetAside(state);
   showBursts(state);
   showFailed(state);
@@ -69,15 +70,40 @@ function showWorking(state) {
   const [look, text] = standing(state, left);
   badge.className = `badge ${look}`;
   say(badge, text);
-  const message = beyond(state.message, state.setAside);
+  const message = state.paused ? "" : beyond(state.message, state.setAside);
   byId("message").hidden = !message;
   say(byId("message"), message);
+}
+
+/** @param {any} state */
+function showPause({ state, exists, paused }) {
+  byId("pause").hidden = byId("free").hidden = !exists || paused !== null;
+  byId("resume").hidden = byId("paused").hidden = paused === null;
+  if (paused) say(byId("paused"), `Paused since ${when(paused)}: nothing is started on any host.`);
+  const free = /** @type {HTMLInputElement} */ (byId("free-too"));
+  byId("pause").onclick = () => rest(() => pauseRuns(state, free.checked), "Paused", byId("resume"));
+  byId("resume").onclick = () => rest(() => resumeRuns(state), "Resumed", byId("pause"));
+}
+
+/** @param {() => Promise<any>} ask @param {string} said @param {HTMLElement} focus the button that comes in place */
+async function rest(ask, said, focus) {
+  try {
+    const done = await ask();
+    const taken = done.takenBack ? `, ${counted(done.takenBack, "item")} taken back from the queue` : "";
+    say(byId("said"), [`${said}${taken}.`, ...done.notes].join(" "));
+    focus.hidden = false;
+    focus.focus();
+    wake.dispatchEvent(new Event("wake"));
+  } catch (/** @type {any} */ error) {
+    notify(byId("away"), error.message, error.detail ?? "");
+  }
 }
 
 /** @param {any} state @param {number} left */
 function standing(state, left) {
   if (state.working) return ["busy", "a burst is at work"];
   const setAside = state.setAside.reduce((/** @type {number} */ sum, /** @type {any} */ one) => sum + one.items, 0);
+  if (left && state.paused) return ["", "paused"];
   if (left) return left === setAside ? ["bad", "set aside"] : ["", "waiting"];
   if (state.counts.failed) return ["bad", `${state.counts.failed} failed`];
   return state.exists ? ["good", "all done"] : ["", "empty"];

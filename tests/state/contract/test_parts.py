@@ -120,6 +120,33 @@ def test_processes_that_count_failures_at_once_lose_none(state: State) -> None:
     assert len(state.parts().facts.read().health["gpu"].failures) == 20
 
 
+def test_a_pause_is_in_force_until_it_is_lifted_and_everybody_sees_it(state: State) -> None:
+    """Whoever follows the state, before there is one and after."""
+    early = state.parts()
+    assert early.pause() is None
+    store, other = state.open(create=True), state.open()
+    everybody = (early, store, other, state.open(read_only=True))
+    assert [one.pause() for one in everybody] == [None] * 4
+    night = Pause(paused=True, at=NOON, reason="night", free=True)
+    other.facts.append(health("a", "well"), night)
+    assert [one.pause() for one in (*everybody, state.parts())] == [night] * 5
+    store.facts.append(health("a", "sick"))
+    assert [one.pause() for one in everybody] == [night] * 4
+    state.parts().facts.append(Pause(paused=False, at=NOON))
+    assert [one.pause() for one in (*everybody, state.parts())] == [None] * 5
+    store.facts.append(night)
+    assert [one.pause() for one in everybody] == [night] * 4
+
+
+def test_a_pause_changes_no_item_and_hinders_no_writer(store: Store) -> None:
+    store.add([item("a")])
+    store.facts.append(Pause(paused=True, at=NOON))
+    with store.lease() as lease:
+        assert [one.key for one in lease.claim(5)] == ["a"]
+    assert len(store.add([item("b")])) == 1
+    assert store.pause() is not None
+
+
 # Bursts.
 
 
