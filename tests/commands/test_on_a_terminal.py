@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from orchestrator.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 60
+TYPED_AGAIN_SECONDS = 2
 
 
 @pytest.fixture
@@ -60,15 +62,31 @@ def on_a_terminal(*arguments: str, cwd: Path, typed: bytes = b"") -> tuple[int, 
         preexec_fn=_at_a_terminal,
     ) as process:
         os.close(theirs)
-        written = b""
-        # The kernel says EIO when the last one has closed it.
-        with contextlib.suppress(OSError):
-            while piece := os.read(ours, 4096):
-                written += piece
-                if typed and written.endswith(b"[y/N]: "):
-                    os.write(ours, typed)
-        os.close(ours)
-        return process.wait(DEADLINE_SECONDS), written.decode()
+        try:
+            written = _conversation(ours, typed)
+            os.close(ours)
+            return process.wait(DEADLINE_SECONDS), written.decode()
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _conversation(terminal: int, typed: bytes) -> bytes:
+    """All that is written there. A key that interrupts is lost where it comes between the question and the reading of
+    the answer, so a person types again after a while."""
+    written, asked = b"", False
+    # The kernel says EIO when the last one has closed it.
+    with contextlib.suppress(OSError):
+        while True:
+            if asked and not select.select([terminal], [], [], TYPED_AGAIN_SECONDS)[0]:
+                os.write(terminal, typed)
+                continue
+            piece = os.read(terminal, 4096)
+            written += piece
+            if typed and not asked and written.endswith(b"[y/N]: "):
+                asked = True
+                os.write(terminal, typed)
+    return written
 
 
 def test_a_burst_draws_a_bar_and_a_line_for_what_failed(prompts: Path) -> None:

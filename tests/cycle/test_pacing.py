@@ -233,7 +233,7 @@ def test_a_run_ends_a_second_or_a_tenth_before_the_limit(seconds: float, usable:
     assert LearnedLimit(seconds, 1).usable_seconds == pytest.approx(usable)
 
 
-@settings(deadline=None)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(st.floats(6, 10_000), st.randoms(use_true_random=False), st.integers(1, 8), st.booleans())
 def test_a_watchdog_is_met_ever_more_rarely(limit: float, chance: random.Random, parts: int, sigterm: bool) -> None:
     runs, killed_at = Runs(), []

@@ -132,13 +132,21 @@ def finished(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def project(finished: Path) -> Iterator[Callable[[], Path]]:
-    """Makes a copy of it, in the place of the one before."""
-    place = finished.parent / "project"
+def project(finished: Path) -> Iterator[Callable[..., Path]]:
+    """Makes a copy of it, in the place of the one before, and `prepare` does something to it.
 
-    def copy() -> Path:
-        clear()
-        shutil.copytree(finished, place, symlinks=True)
+    The one before serves again if it was prepared alike and nothing in it has changed since.
+    """
+    place = finished.parent / "project"
+    before: list[object] = []
+
+    def copy(prepare: Callable[[Path], None]) -> Path:
+        nonlocal before
+        if before != [prepare, look_of(place)]:
+            clear()
+            shutil.copytree(finished, place, symlinks=True)
+            prepare(place)
+            before = [prepare, look_of(place)]
         return place
 
     def clear() -> None:
@@ -149,6 +157,14 @@ def project(finished: Path) -> Iterator[Callable[[], Path]]:
 
     yield copy
     clear()
+
+
+def look_of(place: Path) -> dict[str, tuple[int, ...]] | None:
+    """What differs after any change below it; None if it is not there."""
+    if not place.exists():
+        return None
+    found = {str(path): path.lstat() for path in (place, *place.rglob("*"))}
+    return {name: (at.st_ino, at.st_mode, at.st_size, at.st_mtime_ns, at.st_ctime_ns) for name, at in found.items()}
 
 
 def spoil(home: Path) -> None:
@@ -234,11 +250,11 @@ COMMANDS = [
 ]
 
 
-def walk(command: str, places: Sequence[str], make: Callable[[str], Path]) -> list[object]:
-    """What was wrong with this command over these places; `make` makes the project that has one of them."""
+def walk(command: str, places: Sequence[str], make: Callable[[], Path]) -> list[object]:
+    """What was wrong with this command over these places; `make` makes the project that has them."""
     wrong: list[object] = []
     for place in places:
-        home = make(place)
+        home = make()
         ended = as_user([word.replace("{}", place) for word in command.split()], cwd=home)
         try:
             check(ended, *NAMES.get(place, [place]), "no batch", "name a workflow")
@@ -249,13 +265,8 @@ def walk(command: str, places: Sequence[str], make: Callable[[str], Path]) -> li
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_over_every_place(command: str, project: Callable[[], Path]) -> None:
-    def make(_place: str) -> Path:
-        home = project()
-        spoil(home)
-        return home
-
-    assert walk(command, PLACES, make) == []
+def test_every_command_over_every_place(command: str, project: Callable[..., Path]) -> None:
+    assert walk(command, PLACES, lambda: project(spoil)) == []
 
 
 PARTS = [
@@ -296,16 +307,10 @@ ON_A_STATE = [
 
 
 @pytest.mark.parametrize("command", ON_A_STATE)
-def test_every_command_where_a_part_of_the_project_is_locked(command: str, project: Callable[[], Path]) -> None:
-    def make(part: str) -> Path:
-        home = project()
-        assert (home / part).exists(), part
-        (home / part).chmod(0)
-        return home
-
+def test_every_command_where_a_part_of_the_project_is_locked(command: str, project: Callable[..., Path]) -> None:
     wrong = []
     for part in PARTS:
-        home = make(part)
+        home = project(lambda home, part=part: (home / part).chmod(0))
         ended = as_user(command.split(), cwd=home)
         try:
             check(ended, part.rpartition("/")[2] or "re_render_state", "re_render_state.burst/")
@@ -315,9 +320,8 @@ def test_every_command_where_a_part_of_the_project_is_locked(command: str, proje
 
 
 @pytest.mark.parametrize("place", ["locked/files", "full", "/proc/nothing", "loop", "file"])
-def test_a_sandbox_names_its_directory_and_not_its_port(place: str, project: Callable[[], Path]) -> None:
-    home = project()
-    spoil(home)
+def test_a_sandbox_names_its_directory_and_not_its_port(place: str, project: Callable[..., Path]) -> None:
+    home = project(spoil)
     ended = as_user(["sandbox", "--port", "0", "--directory", place], cwd=home)
     assert ended.code == 2, ended
     assert place in ended.err

@@ -77,7 +77,8 @@ def test_one_member_is_missed_in_any_number_of_records(value: str, count: int) -
 TEXTS = st.text(max_size=20)
 FIELDS = st.recursive(
     TEXTS | st.integers(-(2**63), 2**63) | st.booleans() | st.none(),
-    lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
 )
 RECORDS = st.dictionaries(TEXTS, FIELDS, max_size=4)
 
