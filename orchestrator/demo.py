@@ -148,7 +148,7 @@ class _Demo:
         """A burst, ended by SIGKILL once the server has rendered so many; how many it had rendered then."""
         burst = self._command("run", "-n", str(_BURST_SIZE))
         try:
-            self._until(lambda: self._rendered() >= _KILL_AFTER or burst.ended, "the first five pictures")
+            self._until(lambda: self._rendered() >= _KILL_AFTER or burst.ended, "the first five images")
             at_kill = self._rendered()
             if burst.ended:
                 raise DemoFailed("the burst ended before it could be killed: this machine is busy; run the demo again")

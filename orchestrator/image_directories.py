@@ -86,7 +86,9 @@ def picture_items(
         found = sorted((path for path in files if met(path, root)), key=natural_key)
         pictures = [path for path in found if not (masks and masks.is_mask(path))]
         if not pictures:
-            raise UsageError(f"{directory}: no picture matches {met}; name another directory, or say --pattern")
+            raise UsageError(
+                f"{directory}: no image matches {met}; name another directory, or other files with --pattern"
+            )
         used = _masks_of(pictures, masks) if masks is not None else {}
         lonely += set(found) - set(pictures) - set(used.values())
         texts |= {text for path in pictures if (text := path.with_suffix(".txt")) in files}
@@ -111,8 +113,8 @@ def _masks_of(pictures: Iterable[Path], rule: MaskRule) -> dict[Path, Path]:
     missing = [path for path, mask in found.items() if not os.path.lexists(mask)]
     if missing:
         raise UsageError(
-            f"{missing[0]} has no mask: {found[missing[0]]} is not there ({counted(len(missing), 'picture')} without); "
-            "add it, or give pictures without masks a directory of their own"
+            f"{missing[0]} has no mask: {found[missing[0]]} is not there ({counted(len(missing), 'image')} without); "
+            "add it, or give images without masks a directory of their own"
         )
     return found
 
@@ -122,7 +124,7 @@ def _refuse_mixing(directory: Path, output_dir: Path) -> None:
     if directory.resolve().is_relative_to(output_dir.resolve()):
         raise UsageError(
             f"{directory} lies in the output directory {output_dir}, where results would get in the way of the "
-            "pictures; choose another with --output"
+            "images; choose another with --output"
         )
 
 

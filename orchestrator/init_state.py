@@ -86,7 +86,7 @@ class InitReport:
             lines.append(f"Put back, because prompt, inputs or workflow changed: {', '.join(self.put_back[:5])}")
         lines.append(f"Template: {self.settings.template or 'none yet; name one with --template'}")
         servers = ", ".join(server.shown for server in self.settings.servers)
-        lines.append(f"Server: {servers}; pictures go to {self.settings.output_dir}")
+        lines.append(f"Server: {servers}; images go to {self.settings.output_dir}")
         lines.append(f"Next: {self.next}")
         return in_lines(lines)
 
@@ -141,7 +141,7 @@ def init_state(
             added=len(added),
             put_back=put_back,
             counts=store.counts(),
-            noun="picture" if images else "prompt file",
+            noun="image" if images else "prompt file",
             masks=len(found.items) if masks is not None else 0,
             texts=found.texts,
             edited=tuple(_edited(store, preparation, found.keys)),
@@ -197,7 +197,7 @@ def _found(
     notes = []
     if pictures.lonely_masks:
         named = ", ".join(pictures.lonely_masks[:3])
-        notes.append(f"{counted(len(pictures.lonely_masks), 'mask')} of no picture left out: {named}")
+        notes.append(f"{counted(len(pictures.lonely_masks), 'mask')} without an image left out: {named}")
     if pictures.texts and bound is not None and "prompt" not in bound:
         notes.append(f"{settings.template} takes no prompt text: {counted(pictures.texts, 'text')} not used")
         return _Found(pictures.items, notes=tuple(notes))

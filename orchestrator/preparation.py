@@ -35,11 +35,11 @@ def read_prompt(path: Path) -> str:
         raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise PromptTextError(f"{path}: cannot be read: {reason}; mend it and say `burst retry`") from error
+        raise PromptTextError(f"{path}: cannot be read: {reason}; mend it, then `burst retry`") from error
     try:
         return decoded(data)
     except ValueError as error:
-        raise PromptTextError(f"{path}: {error} and say `burst retry`") from error
+        raise PromptTextError(f"{path}: {error}, then `burst retry`") from error
 
 
 def _read(path: Path) -> bytes:
@@ -226,8 +226,8 @@ class Preparation:
             except (FileNotFoundError, NotADirectoryError) as error:
                 if item.inputs or item.uploads:
                     return None
-                raise PromptTextError(f"the prompt file {path} is gone; restore it and say `burst retry`") from error
+                raise PromptTextError(f"the prompt file {path} is gone; restore it, then `burst retry`") from error
         if not text.strip():
             where = item.key if item.prompt_text is not None else prompt_file(item)
-            raise PromptTextError(f"{where}: the prompt text is empty; write one and say `burst retry`")
+            raise PromptTextError(f"{where}: the prompt text is empty; write one, then `burst retry`")
         return text.strip()

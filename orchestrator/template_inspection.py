@@ -22,9 +22,9 @@ _RETRY_SECONDS = 3.0
 _TEXT_SHOWN = 60
 
 PURPOSES = {
-    "img2img": "image to image: a picture and a prompt; SD 1.5 checkpoint",
+    "img2img": "image to image: an image and a prompt; SD 1.5 checkpoint",
     "smoke": "a little noise, no model at all: does the server work?",
-    "smoke-image": "a picture with its colours turned round, no model at all: for directories of images",
+    "smoke-image": "an image with its colours inverted, no model at all: for directories of images",
     "txt2img-sd15": "text to image, 512 x 512; SD 1.5 checkpoint",
     "txt2img-sdxl": "text to image, 1024 x 1024; SDXL checkpoint",
 }
@@ -238,7 +238,7 @@ def _title(node: Mapping[str, Any]) -> str | None:
 
 def _saving(save: templates.SaveNode) -> str:
     if save.temporary:
-        return "shown: a text is kept as .txt, a picture only where nothing is saved"
+        return "shown: a text is kept as .txt, an image only where nothing is saved"
     what = (
         f"{save.extension or 'files'}, {_count(save.count, 'file') if save.count else 'any number of files'} a prompt"
     )

@@ -163,7 +163,7 @@ class Generated:
                 f"Batch {self.record.label}: {counted(self.record.total)}"
                 + (f", {self.remaining} left" if self.continued else " added"),
                 *(f"Note: {note}" for note in self.notes),
-                f"Pictures will be in {' and '.join(self.directories)}",
+                f"Images will be in {' and '.join(self.directories)}",
                 f"The next burst makes them, or the one that is at work. Next: {self.resume}",
             ]
         )

@@ -78,7 +78,7 @@ def place_of(layout: Layout, variation: Variation, *, directory: str, total: int
 def refuse_unsafe(stem: str, *, layout: Layout, subfolder: str = "", place: str) -> None:
     """Refuse a stem or subfolder with which no picture of any number could be saved. Errors: UsageError."""
     if layout in ("numbered", "gallery") and stem.casefold() == _SIDECAR_STEM:
-        raise UsageError(f"{place}: what lies beside the pictures is called {stem} already; choose another")
+        raise UsageError(f"{place}: the text files next to the images are called {stem} already; choose another")
     with located(place, OutputRefused, into=UsageError):
         output_names(subfolder, f"{stem}.png", (".png",))
         output_names(subfolder, f"{stem}{_LONGEST_ENDING}.png", (".png",))

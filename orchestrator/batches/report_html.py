@@ -46,7 +46,7 @@ class ReportWritten:
 
     def as_text(self) -> str:
         """One line for a person."""
-        return f"{self.path}: {counted(self.pictures, 'picture')} of batch {self.batch}"
+        return f"{self.path}: {counted(self.pictures, 'image')} of batch {self.batch}"
 
 
 def write_report(
@@ -174,7 +174,7 @@ class _Page:
         plain = Figure(
             status=item.status,
             alt=_prompt_of(item),
-            blank="no picture" if item.status is Status.COMPLETED else item.status,
+            blank="no image" if item.status is Status.COMPLETED else item.status,
             caption="" if known else _prompt_of(item),
             error=item.error.message if item.error and failed else "",
             number=item.index,

@@ -204,7 +204,7 @@ def _unchanged(path: Path, facts: Mapping[str, Any], home: Path) -> str:
     except TemplateError as error:
         raise UsageError(f"{path}: its template {name} cannot be had any more ({error}); {advice}") from error
     if not isinstance(then, str):
-        raise UsageError(f"{path}: its template {name} had been changed before the picture was saved; {advice}")
+        raise UsageError(f"{path}: its template {name} had been changed before the image was saved; {advice}")
     if then != now:
         raise UsageError(f"{path}: its template {name} was {then[:12]}… and is {now[:12]}… now; {advice}")
     return name
@@ -215,9 +215,7 @@ def _of_picture(path: Path, data: bytes, template: str | None) -> Reproduction:
     try:
         graph = templates.parse_graph(embedded_graph(data), where=str(path))
     except TemplateError as error:
-        raise UsageError(
-            f"{path}: no graph of ComfyUI is in this picture; use one that ComfyUI saved as PNG"
-        ) from error
+        raise UsageError(f"{path}: this image holds no ComfyUI workflow; use one that ComfyUI saved as PNG") from error
     inputs = _inputs(graph, {}, templates.find_bindings(graph), graph)
     if template is None:
         return _reproduction(path, None, graph, {name: inputs[name] for name in ("prompt", "seed") if name in inputs})

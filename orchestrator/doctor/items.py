@@ -17,7 +17,7 @@ from orchestrator.preparation import Preparation
 from state.item import Item
 
 _LONGEST_SECONDS = 5.0
-_NAMES = {"prompt_text": "prompts", "upload": "pictures", "inputs": "inputs", "output_refused": "output"}
+_NAMES = {"prompt_text": "prompts", "upload": "images", "inputs": "inputs", "output_refused": "output"}
 """The name of the check, by the kind of the error that the item would end with."""
 
 
@@ -56,8 +56,8 @@ def check_items(
     for kind, found in refused.items():
         yield _refused(state, _NAMES.get(kind, kind), found, due)
     if seen.pictures and "upload" not in refused:
-        facts = {"pictures": seen.pictures, "missing": 0}
-        yield Check("pictures", "ok", f"{counted(seen.pictures, 'picture')} to be uploaded, all there", facts=facts)
+        facts = {"images": seen.pictures, "missing": 0}
+        yield Check("images", "ok", f"{counted(seen.pictures, 'image')} to be uploaded, all there", facts=facts)
     if checked < due:
         yield Check("inputs", "ok", f"only the first {checked} of {due} pending items were checked")
 
@@ -74,9 +74,9 @@ def _refused(state: Path, name: str, found: _Refused, pending: int) -> Check:
     count = len(found.keys)
     which = f"{count} of {pending} pending items cannot be sent, such as " if count > 1 else ""
     message = found.message
-    for ending in (" and say `burst retry`", "; then `burst retry`"):
+    for ending in (", then `burst retry`", "; then `burst retry`"):
         message = message.removesuffix(ending)
     first = found.keys[0]
     message = message if message.startswith(first) else f"{first}: {message}"
-    facts = {"count": count, "items": found.keys[:3]} | ({"missing": count} if name == "pictures" else {})
+    facts = {"count": count, "items": found.keys[:3]} | ({"missing": count} if name == "images" else {})
     return Check(name, "problem", f"{which}{message}", command("run", state), facts)

@@ -25,7 +25,7 @@ def refuse_foreign(file: OutputFile, temporary: Path, prompt_id: str) -> None:
     """Errors: OutputDamaged where the graph inside a picture says that another prompt saved it."""
     graph = embedded_graph(temporary)
     if graph is not None and not _saves_under(graph, (prompt_id,)):
-        raise OutputDamaged(f"the server's {file.filename} is another prompt's picture, not that of {prompt_id}")
+        raise OutputDamaged(f"the server's {file.filename} is another prompt's image, not that of {prompt_id}")
 
 
 def saved_by(path: Path, prompt_ids: Collection[str]) -> bool:

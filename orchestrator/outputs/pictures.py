@@ -116,7 +116,7 @@ def _fault(source: Path | bytes) -> str | None:
             with Image.open(stream) as image:
                 image.load()
         except UnidentifiedImageError:
-            return "no picture"
+            return "not an image"
         except Image.DecompressionBombError:
             return None  # the server may take more pixels at once than Pillow does unasked
         except (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error):

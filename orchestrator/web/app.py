@@ -51,7 +51,7 @@ def create_app(
 
     app = FastAPI(
         title="burst",
-        description="Batches of ComfyUI pictures, over the same state files as the command line.",
+        description="Batches of ComfyUI images, over the same state files as the command line.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

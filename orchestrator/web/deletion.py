@@ -25,7 +25,7 @@ def delete_batch(library: Library, batch_id: str) -> Deleted:
     with _opened(state) as store:
         items = list(store.items(batch=batch.id))
         if left := Counts.of(items).remaining:
-            raise Refused(409, f"This batch has work left ({left} pictures): cancel it first")
+            raise Refused(409, f"This batch has work left ({left} images): cancel it first")
         gone = remove_batches(
             store,
             [batch.record],
@@ -48,7 +48,7 @@ def delete_picture(library: Library, batch_id: str, image: str, *, version: str 
         raise Refused(404, NOT_FOUND, "image")
     item, output = found
     if version is not None and version != version_of(output.sha256):
-        raise Refused(409, "This is another picture than the one that was shown: load the page again", "v")
+        raise Refused(409, "This is another image than the one that was shown: load the page again", "v")
     if state.placement.leads_out(item, output.path):
         raise Refused(404, NOT_FOUND, "image")
     with _opened(state) as store:

@@ -109,7 +109,7 @@ def remove_picture(
     batchId: str,
     image: str,
     library: LibraryOf,
-    v: Annotated[str | None, Query(description="the picture's version: another one is not deleted")] = None,
+    v: Annotated[str | None, Query(description="the image's version: another one is not deleted")] = None,
 ) -> Deleted:
     """Delete one picture, if it still is as recorded; with the last one of its prompt, its sidecar too."""
     return delete_picture(library, batchId, image, version=v)

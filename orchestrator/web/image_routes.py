@@ -14,7 +14,7 @@ from orchestrator.web.error_responses import Refused, errors
 from orchestrator.web.image_files import NOT_FOUND, OTHER, Picture, disposition, is_known, media_type_of
 from orchestrator.web.library import Library
 
-router = APIRouter(tags=["pictures"])
+router = APIRouter(tags=["images"])
 
 _FOREVER = "private, max-age=31536000, immutable"
 _EACH_TIME = "private, no-cache"
@@ -40,7 +40,7 @@ def found_picture(batchId: str, image: str, library: LibraryOf) -> Picture:
 
 
 Found = Annotated[Picture, Depends(found_picture)]
-Version = Annotated[str | None, Query(description="of the picture; with the right one the answer may be kept for good")]
+Version = Annotated[str | None, Query(description="of the image; with the right one the answer may be kept for good")]
 
 
 @router.get(
@@ -83,7 +83,7 @@ def thumbnail(request: Request, found: Found, library: LibraryOf, v: Version = N
     except OSError as error:
         raise Refused(404, NOT_FOUND, "image") from error
     if data is None:
-        raise Refused(404, "This file does not decode as a picture", "image")
+        raise Refused(404, "This file does not decode as an image", "image")
     return Response(data, media_type="image/webp", headers=headers)
 
 

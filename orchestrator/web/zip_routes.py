@@ -22,7 +22,7 @@ from orchestrator.web.watched_batch import WatchedBatch
 from orchestrator.web.zip_stream import names_in_zip, zipped
 from state.counts import Counts
 
-router = APIRouter(prefix="/api", tags=["pictures"])
+router = APIRouter(prefix="/api", tags=["images"])
 
 
 @router.get(
@@ -43,7 +43,7 @@ def zip_of(batchId: str, library: LibraryOf, image: Annotated[list[str] | None, 
             raise Refused(404, NOT_FOUND, "image")
         pictures = {name: picture for name, picture in pictures.items() if name in image}
     if not pictures:
-        raise Refused(404, "This batch has no pictures", "batchId")
+        raise Refused(404, "This batch has no images", "batchId")
     directory = found.directory if isinstance(found, OrphanedBatch) else found[1].record.directory
     names = names_in_zip((picture.path for picture in pictures.values()), directory)
     files = ((names[picture.path], picture.found()) for picture in pictures.values())

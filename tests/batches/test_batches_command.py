@@ -108,7 +108,7 @@ def test_clean_of_all_that_has_ended_asks_first(album: Album) -> None:
 
 def test_report_writes_the_page_beside_the_state_or_where_it_is_told(album: Album) -> None:
     output = ("--output", str(album.output))
-    assert "1 picture of batch b_old" in burst("report", "b_old", *output).stdout
+    assert "1 image of batch b_old" in burst("report", "b_old", *output).stdout
     page = Path("report_b_old.html").read_text()
     assert "b_old/001.png" in page
     assert "out of luck" in page

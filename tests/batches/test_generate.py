@@ -305,7 +305,7 @@ def test_queued_only_it_waits_for_the_next_burst(make: Make, sandbox: Sandbox) -
     assert made.generated.remaining == 2
     assert made.outcome.as_text().splitlines() == [
         f"Batch {made.generated.record.batch}: 2 items added",
-        f"Pictures will be in {made.generated.directory}",
+        f"Images will be in {made.generated.directory}",
         "The next burst makes them, or the one that is at work. Next: burst run",
     ]
     run_burst(made.home / "state.json")

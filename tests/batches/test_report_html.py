@@ -113,7 +113,7 @@ def test_by_default_it_lies_beside_the_state_and_links_are_relative_to_where_it_
     written = write_report(album.state, "b")
     assert written.path == album.home / "report_b1.html"
     assert (written.items, written.pictures) == (1, 1)
-    assert written.as_text() == f"{written.path}: 1 picture of batch b1"
+    assert written.as_text() == f"{written.path}: 1 image of batch b1"
     (album.home / "pages").mkdir()
     found = page(album, "b1", album.home / "pages" / "x.html")
     assert [image["src"] for image in found.attributes("img")] == ["../output/b1/a%20b%231%3A2.png"]
@@ -239,7 +239,7 @@ def test_what_has_no_picture_says_why(album: Album) -> None:
     album.complete("b1/004")
     (album.output / "b1" / "004.png").unlink()
     found = page(album, "b1")
-    for said in ("no such <node>", "cancelled", "no picture", "film.mp4", "the file is missing", "pending"):
+    for said in ("no such <node>", "cancelled", "no image", "film.mp4", "the file is missing", "pending"):
         assert said in found.text
     assert found.attributes("img") == []
 

@@ -579,14 +579,14 @@ def test_images_that_a_run_could_not_read(project: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
         (project / "images" / name).write_bytes(b"not read by doctor")
     said("init", "images", "--images", "--template", "smoke-image")
-    assert named(examined(code=0), "pictures")["facts"] == {"pictures": 3, "missing": 0}
+    assert named(examined(code=0), "images")["facts"] == {"images": 3, "missing": 0}
     (project / "images" / "a.png").unlink()
     (project / "images" / "a.png").symlink_to("nowhere")
     (project / "images" / "b.png").unlink()
     (project / "images" / "b.png").mkdir()
-    pictures = named(examined(code=1), "pictures")
-    assert pictures["facts"] == {"count": 2, "items": ["images/a.png", "images/b.png"], "missing": 2}
-    assert "images/a.png is gone; restore it" in pictures["message"]
+    images = named(examined(code=1), "images")
+    assert images["facts"] == {"count": 2, "items": ["images/a.png", "images/b.png"], "missing": 2}
+    assert "images/a.png is gone; restore it" in images["message"]
 
 
 def test_a_file_in_the_place_of_an_output(project: Path) -> None:

@@ -179,7 +179,7 @@ def test_a_picture_that_was_damaged_since_is_put_back_and_says_so(
     project.picture(1).unlink()
     project.picture(2).write_text("a fox in the snow")
     assert project.init(rescan=True).put_back == (project.item(2).key,), "one that is gone is left as it is done"
-    assert "no picture" in burst(project).failures[0][1]
+    assert "not an image" in burst(project).failures[0][1]
 
 
 @pytest.mark.parametrize("changed", [False, True], ids=["the same picture", "another picture by now"])

@@ -125,7 +125,7 @@ def test_masks_by_a_rule_are_no_items(tmp_path: Path, name: str) -> None:
 
 def test_a_mask_that_is_missing_is_named_before_anything_is_written(tmp_path: Path) -> None:
     pictures(tmp_path / "photos", "a.png", "a_mask.png", "b.png", "c.png")
-    with pytest.raises(UsageError, match=r"b\.png has no mask: .*b_mask\.png is not there \(2 pictures without\)"):
+    with pytest.raises(UsageError, match=r"b\.png has no mask: .*b_mask\.png is not there \(2 images without\)"):
         init(tmp_path, template=MASKED, masks="{stem}_mask.png")
     assert not (tmp_path / "re_render_state.json").exists()
 
@@ -134,8 +134,8 @@ def test_a_mask_without_a_picture_is_told_and_not_rendered(tmp_path: Path) -> No
     pictures(tmp_path / "photos", "a.png", "a_mask.png", "face_mask.png")
     report = init(tmp_path, template=MASKED, masks="{stem}_mask.png")
     assert (report.found, report.masks) == (1, 1)
-    assert report.notes == ("1 mask of no picture left out: photos/face_mask.png",)
-    assert "1 picture found, 1 with a mask" in report.as_text()
+    assert report.notes == ("1 mask without an image left out: photos/face_mask.png",)
+    assert "1 image found, 1 with a mask" in report.as_text()
 
 
 @pytest.mark.parametrize("rule", ["mask.png", "{stem}/{stem}.png", "", "masks/{stem}/"])

@@ -150,9 +150,9 @@ def enormous(path: Path) -> None:
 
 DAMAGES: dict[str, tuple[Damage, str]] = {
     "gone": (lambda path: None, "is gone; restore it"),
-    "empty": (lambda path: path.write_bytes(b""), "no picture; put a whole picture there"),
-    "text": (lambda path: path.write_text("a fox in the snow"), "no picture; put a whole picture there"),
-    "cut short": (cut, "cut short or damaged; put a whole picture there"),
+    "empty": (lambda path: path.write_bytes(b""), "not an image; put a whole image there"),
+    "text": (lambda path: path.write_text("a fox in the snow"), "not an image; put a whole image there"),
+    "cut short": (cut, "cut short or damaged; put a whole image there"),
     "a directory": (Path.mkdir, "no ordinary file"),
     "a named pipe": (os.mkfifo, "no ordinary file"),
     "a link to nowhere": (lambda path: path.symlink_to("nowhere.png"), "is gone; restore it"),
@@ -193,7 +193,7 @@ def test_a_picture_may_be_too_large(make_project: MakeProject, burst: Burst, mon
     project = make_project(count=1)
     monkeypatch.setattr("orchestrator.input_files.LARGEST_UPLOAD_BYTES", project.picture(1).stat().st_size - 1)
     report = burst(project)
-    assert "too large for a picture" in report.failures[0][1]
+    assert "too large for an image" in report.failures[0][1]
 
 
 def test_a_picture_that_may_not_be_read(make_project: MakeProject, sandbox: Sandbox) -> None:

@@ -226,7 +226,7 @@ def texts(photos: Path) -> None:
 
 def test_a_text_of_the_same_name_is_the_prompt(make_project: MakeProject, sandbox: Sandbox, burst: Burst) -> None:
     project = make_project(count=0, template=TEXTED, prepare=texts)
-    assert "3 pictures found, 2 with a text" in project.init().as_text()
+    assert "3 images found, 2 with a text" in project.init().as_text()
     report = burst(project)
     assert (report.completed, report.failed) == (2, 1)
     assert "photos/c.txt: the prompt text is empty" in report.failures[0][1]
@@ -269,6 +269,6 @@ def test_doctor_counts_pictures_that_are_gone_and_expects_the_others_to_be_uploa
     ended = project.burst("doctor", "--json", "--all")
     assert ended.code == 1
     (problem,) = [check for check in ended.report["checks"] if check["verdict"] == "problem"]
-    assert problem["name"] == "pictures"
+    assert problem["name"] == "images"
     assert problem["facts"]["missing"] == 1
     assert problem["message"].startswith("photos/EP01/photo_002.png: ")

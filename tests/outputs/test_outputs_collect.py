@@ -341,7 +341,7 @@ def test_a_directory_or_a_file_in_the_way_fails_the_item_only(
 def test_a_rescued_file_must_hold_our_prefix(outputs: Outputs, client: ComfyUI, server: Server) -> None:
     server.files = {"mine.png": png(1, saved_by=ID), "theirs.png": png(2, saved_by="another"), "bare.png": png(3)}
     assert len(collect(outputs, client, [file("mine.png"), file("bare.png")], must_be_own=True)) == 2
-    with pytest.raises(OutputDamaged, match="another prompt's picture"):
+    with pytest.raises(OutputDamaged, match="another prompt's image"):
         collect(outputs, client, [file("mine.png"), file("theirs.png")], must_be_own=True, subfolder="b")
     assert not any(name.startswith("b/") for name in there(outputs))
 
