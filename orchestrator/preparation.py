@@ -160,7 +160,7 @@ class Preparation:
             given = self._as_if_given(item)
         values = self._values(item, recipe.bindings) | {name: one.wanted for name, one in given.items()}
         if "prompt" in values and "prompt" not in recipe.bindings:
-            raise TemplateError(f"{recipe.name}: {templates.no_binding('prompt', recipe.bindings)}")
+            raise TemplateError(f"{recipe.name}: {templates.no_binding('prompt', recipe.bindings, graph=recipe.graph)}")
         try:
             graph, values = filled(recipe.graph, recipe.bindings, values)
         except TemplateError as error:

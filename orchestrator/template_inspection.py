@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, UsageError
 from orchestrator.formatting import in_lines
 from orchestrator.settings import Overrides, Settings, load_settings
 from templates import Bindings, Finding, Workflow
+from templates.catalogue import read_catalogue
 
 if TYPE_CHECKING:
     from orchestrator.documents.others import TemplateCheckDocument, TemplateDocument, TemplateListDocument
@@ -82,6 +83,10 @@ class TemplateView:
     nodes: tuple[Node, ...]
     bindings: tuple[Bound, ...]
     saves: tuple[templates.SaveNode, ...]
+    ways: tuple[tuple[str, str], ...] = ()
+    """From what a name sets to what is saved."""
+    candidates: tuple[Bound, ...] = ()
+    """What a name may be meant to set that is not bound, because that is not certain."""
 
     def as_json(self) -> TemplateDocument:
         return {
@@ -91,6 +96,8 @@ class TemplateView:
             "purpose": PURPOSES.get(self.name) if self.path is None else None,
             "nodes": [{"id": node.node_id, "class": node.class_type, "title": node.title} for node in self.nodes],
             "bindings": [{"name": one.name, "address": one.address, "value": one.value} for one in self.bindings],
+            "ways": [{"name": name, "way": way} for name, way in self.ways],
+            "candidates": [{"name": one.name, "address": one.address, "value": one.value} for one in self.candidates],
             "save_nodes": [
                 {
                     "id": save.node_id,
@@ -105,13 +112,19 @@ class TemplateView:
         }
 
     def as_text(self) -> str:
-        """Three small tables."""
+        """A few small tables."""
         lines = [f"{self.name}: {self.path or PURPOSES.get(self.name, 'shipped')}", "", "Nodes:"]
         lines += _table([(node.node_id, node.class_type, node.title or "") for node in self.nodes])
         lines += ["", "Bindings (name → input = value now):"]
         lines += _table([(one.name, f"→ {one.address}", f"= {_short(one.value)}") for one in self.bindings])
         if not self.bindings:
             lines.append("  none found; say --bind NAME=NODE.INPUT")
+        if self.candidates:
+            lines += ["", "Not bound, because it is not certain (choose one of a name with --bind NAME=ADDRESS):"]
+            lines += _table([(one.name, f"→ {one.address}", f"= {_short(one.value)}") for one in self.candidates])
+        if self.ways:
+            lines += ["", "The way to what is saved:"]
+            lines += _table([(name, way, "") for name, way in self.ways])
         lines += ["", "Saved by:"]
         lines += _table([(save.node_id, save.class_type, _saving(save)) for save in self.saves])
         if not self.saves:
@@ -126,12 +139,17 @@ def show_template(name: str | None = None, *, state: Path, overrides: Overrides 
     """
     chosen = _chosen(name, state, overrides or Overrides())
     graph = chosen.workflow.graph
+    found = {
+        name: targets for name, targets in templates.find_candidates(graph).items() if not chosen.bindings.get(name)
+    }
     return TemplateView(
         name=chosen.workflow.name,
         path=chosen.workflow.path,
         nodes=tuple(Node(node_id, node["class_type"], _title(node)) for node_id, node in graph.items()),
         bindings=tuple(_bound(graph, chosen.bindings)),
         saves=tuple(templates.save_nodes(graph)),
+        ways=tuple(templates.draw(graph, chosen.bindings, found)),
+        candidates=tuple(replace(one, address=address) for one, address in _spelled(graph, found)),
     )
 
 
@@ -211,8 +229,10 @@ def check_template(
         asked = settings.the_one_server()
         with ComfyUI(asked.full, headers=settings.resolved_headers(asked), retry_seconds=_RETRY_SECONDS) as client:
             server = client.url
-            refused = templates.check_against(graph, client.object_info(), folders=Capabilities(client).folder)
-            findings = merged(findings, refused)
+            object_info = client.object_info()
+            refused = templates.check_against(graph, object_info, folders=Capabilities(client).folder)
+            disagreeing = templates.check_names(graph, chosen.bindings, read_catalogue(object_info))
+            findings = merged(findings, refused, disagreeing)
     return TemplateFindings(chosen.workflow.name, server, len(graph), tuple(chosen.bindings), tuple(findings))
 
 
@@ -228,6 +248,11 @@ def _bound(graph: templates.Graph, bindings: Bindings) -> list[Bound]:
         for name, targets in bindings.items()
         for target in targets
     ]
+
+
+def _spelled(graph: templates.Graph, candidates: Bindings) -> Iterator[tuple[Bound, str]]:
+    spellings = (templates.spelled(graph, target) for targets in candidates.values() for target in targets)
+    return zip(_bound(graph, candidates), spellings, strict=True)
 
 
 def _title(node: Mapping[str, Any]) -> str | None:
@@ -250,6 +275,8 @@ def _count(number: int, noun: str) -> str:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, list) and len(value) == 2:
+        return f"(linked to {value[0]})"
     text = " ".join(str(value).split()) if isinstance(value, str) else str(value)
     return text if len(text) <= _TEXT_SHOWN else text[: _TEXT_SHOWN - 1] + "…"
 

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from templates.address import resolve
-from templates.bindings import NAMES, Bindings, bind, find_bindings, find_candidates, no_binding, touched_nodes
+from templates.address import resolve, spelled
+from templates.bindings import (
+    NAMES,
+    Bindings,
+    bind,
+    choice_of,
+    find_bindings,
+    find_candidates,
+    no_binding,
+    touched_nodes,
+)
 from templates.fingerprint import fingerprint
 from templates.graph import Graph, Target, needed_nodes
 from templates.saving import (
@@ -21,8 +30,9 @@ from templates.saving import (
 from templates.workflow import Workflow, load_workflow, parse_graph, shipped_workflows
 
 if TYPE_CHECKING:
-    from templates.checks import Finding, check_against, check_offline, declared_inputs
+    from templates.checks import Finding, check_against, check_names, check_offline, declared_inputs
     from templates.choices import MODEL_INPUTS, Choices, Folders, choices_of
+    from templates.drawing import draw
     from templates.lora import parse_lora, splice_lora, with_loras
 
 __all__ = [
@@ -40,9 +50,12 @@ __all__ = [
     "Workflow",
     "bind",
     "check_against",
+    "check_names",
     "check_offline",
     "choices_of",
+    "choice_of",
     "declared_inputs",
+    "draw",
     "expected_files",
     "find_bindings",
     "find_candidates",
@@ -58,13 +71,15 @@ __all__ = [
     "save_nodes",
     "set_prefixes",
     "shipped_workflows",
+    "spelled",
     "splice_lora",
     "touched_nodes",
     "with_loras",
 ]
 
 _LATER = {
-    "checks": ("Finding", "check_against", "check_offline", "declared_inputs"),
+    "checks": ("Finding", "check_against", "check_names", "check_offline", "declared_inputs"),
+    "drawing": ("draw",),
     "choices": ("MODEL_INPUTS", "Choices", "Folders", "choices_of"),
     "lora": ("parse_lora", "splice_lora", "with_loras"),
 }

@@ -32,6 +32,16 @@ def resolve(graph: Graph, address: str) -> tuple[str, str]:
     raise TemplateError(_no_such_node(graph, address))
 
 
+def spelled(graph: Graph, target: Target) -> str:
+    """An address of the input that a person recognizes: by the node's title, where no other node has it."""
+    by_title = f"title={title_of(graph, target.node_id)}.{target.input_name}"
+    try:
+        is_clear = title_of(graph, target.node_id) and resolve(graph, by_title) == (target.node_id, target.input_name)
+    except TemplateError:
+        is_clear = False
+    return by_title if is_clear else target.address
+
+
 def resolve_all(graph: Graph, addresses: str) -> tuple[Target, ...]:
     """The inputs that one address or several comma-separated ones refer to; a title may contain a comma too."""
     try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from orchestrator.errors import TemplateError, located
-from templates.address import resolve_all
+from templates.address import resolve_all, spelled
 from templates.catalogue import Catalogue
 from templates.graph import Graph, Target, describe, link_of
 from templates.roles import find_roles
@@ -41,6 +42,7 @@ NAMES = (
 Bindings = Mapping[str, tuple[Target, ...]]
 """A name may set several inputs: the seeds of two samplers, or `text_g` and `text_l` of one encoder."""
 
+_MOST_CHOICES = 6
 _MAX_BITS = 1023
 """Always fits into a float. Python refuses to convert integers of a few thousand digits to or from text."""
 _INTEGER_INPUTS = {"seed", "noise_seed", "steps", "width", "height", "batch_size"}
@@ -103,11 +105,24 @@ def bind(graph: Graph, bindings: Bindings, values: Mapping[str, Any]) -> Graph:
     return bound
 
 
-def no_binding(name: str, bindings: Bindings, *, advice: str | None = None) -> str:
-    """The message about a name that sets no input. `advice`: what to do about it, if not to bind the name."""
+def no_binding(name: str, bindings: Bindings, *, advice: str | None = None, graph: Graph | None = None) -> str:
+    """The message about a name that sets no input.
+
+    `advice`: what to do about it, if not to bind the name. `graph`: where what the name may set is looked for.
+    """
     available = ", ".join(known for known, targets in bindings.items() if targets) or "none"
+    candidates = find_candidates(graph).get(name, ()) if graph is not None and advice is None else ()
+    if graph is not None and candidates:
+        return f"it is not certain what {name!r} sets in this workflow; {choice_of(graph, name, candidates)}"
     advice = advice or f"add one with --bind {name}=NODE.INPUT (see `burst template show`)"
     return f"this workflow has no binding {name!r} (available: {available}); {advice}"
+
+
+def choice_of(graph: Graph, name: str, candidates: Sequence[Target]) -> str:
+    """The advice to choose one of these inputs, each in a spelling that `--bind` takes as it stands."""
+    shown = [shlex.quote(f"{name}={spelled(graph, target)}") for target in candidates[:_MOST_CHOICES]]
+    more = f" (and {len(candidates) - len(shown)} more)" if len(candidates) > len(shown) else ""
+    return f"choose: --bind {' or --bind '.join(shown)}{more}"
 
 
 def no_node(name: str, target: Target) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from templates.bindings import Bindings, no_binding, no_node
+from templates.address import spelled
+from templates.bindings import Bindings, choice_of, find_bindings, find_candidates, no_binding, no_node
+from templates.catalogue import Catalogue
 from templates.choices import Choices, Folders, choices_of
-from templates.graph import Graph, class_of, describe, find_cycle, inputs_of, link_of, links, needed_nodes
+from templates.graph import Graph, Target, class_of, describe, find_cycle, inputs_of, link_of, links, needed_nodes
 from templates.saving import needs_exclusive_run, save_nodes
 from templates.workflow import Workflow
 
+_FILES = ("image", "video", "audio")
 Severity = Literal["error", "warning"]
 
 
@@ -76,12 +80,38 @@ def _saving(graph: Graph) -> Iterator[Finding]:
 
 
 def _unbound(graph: Graph, bindings: Bindings) -> Iterator[Finding]:
-    if not (bindings.get("prompt") or bindings.get("image")):
+    candidates = find_candidates(graph)
+    for name, targets in candidates.items():
+        if not bindings.get(name):
+            message = f"it is not certain what {name!r} sets, so it sets nothing; {choice_of(graph, name, targets)}"
+            yield Finding("warning", targets[0].node_id, message)
+    if not (any(bindings.get(name) for name in ("prompt", *_FILES)) or "prompt" in candidates):
         yield Finding("warning", None, no_binding("prompt", bindings))
     for name, targets in bindings.items():
         for target in targets:
             if target.node_id not in graph:
                 yield Finding("error", target.node_id, no_node(name, target))
+
+
+def check_names(graph: Graph, bindings: Bindings, catalogue: Catalogue) -> list[Finding]:
+    """Where a server's node classes say that a name sets other inputs than these bindings do.
+
+    `bindings`: those that are used, found by names or given. What the user gave is not questioned.
+    """
+    by_names, by_classes = find_bindings(graph), find_bindings(graph, catalogue=catalogue)
+    return [
+        _disagreement(graph, name, bindings.get(name, ()), by_classes.get(name, ()))
+        for name in dict.fromkeys([*by_names, *by_classes])
+        if bindings.get(name, ()) == by_names.get(name, ()) and by_names.get(name, ()) != by_classes.get(name, ())
+    ]
+
+
+def _disagreement(graph: Graph, name: str, named: Sequence[Target], typed: Sequence[Target]) -> Finding:
+    now, right = (", ".join(spelled(graph, target) for target in targets) or "nothing" for targets in (named, typed))
+    chosen = ",".join(spelled(graph, target) for target in typed)
+    advice = f"settle it with --bind {shlex.quote(f'{name}={chosen}') if chosen else f'{name}=NODE.INPUT'}"
+    node_id = next((target.node_id for target in (*named, *typed)), None)
+    return Finding("warning", node_id, f"by its name {name!r} sets {now}, by the server's nodes {right}; {advice}")
 
 
 def check_against(graph: Graph, object_info: Mapping[str, Any], *, folders: Folders | None = None) -> list[Finding]:

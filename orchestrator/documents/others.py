@@ -53,6 +53,15 @@ class BindingDocument(TypedDict):
     """What the workflow has there."""
 
 
+class WayDocument(TypedDict):
+    """A way through a workflow, as a line for people."""
+
+    name: str
+    """With a question mark where the name is not bound."""
+    way: str
+    """Nodes and arrows."""
+
+
 SaveNodeDocument = TypedDict(
     "SaveNodeDocument",
     {
@@ -78,6 +87,10 @@ class TemplateDocument(TypedDict):
     """What it is for, where it comes with burst."""
     nodes: list[NodeDocument]
     bindings: list[BindingDocument]
+    ways: list[WayDocument]
+    """From what a name sets to what is saved."""
+    candidates: list[BindingDocument]
+    """What a name may be meant to set, where that is not certain and nothing is bound."""
     save_nodes: list[SaveNodeDocument]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from support.built_graphs import node, sampler, text_to_image
 from support.documents import checked
 
 import templates
@@ -53,7 +54,9 @@ def test_list_in_words() -> None:
 
 def test_show() -> None:
     document = as_json("show", "txt2img-sd15")
-    assert list(document) == ["schema", "name", "path", "purpose", "nodes", "bindings", "save_nodes"]
+    keys = ["schema", "name", "path", "purpose", "nodes", "bindings", "ways", "candidates", "save_nodes"]
+    assert list(document) == keys
+    assert {"name": "model", "way": '4 CheckpointLoaderSimple "Checkpoint" → 3 KSampler "Sampler"'} in document["ways"]
     assert document["schema"] == "burst.template/1"
     assert {"id": "6", "class": "CLIPTextEncode", "title": "Positive Prompt"} in document["nodes"]
     assert {"name": "steps", "address": "3.steps", "value": 20} in document["bindings"]
@@ -75,6 +78,26 @@ def test_show_in_words() -> None:
     assert "→ 6.text" in text
     assert "SaveImage  .png, 1 file a prompt" in text
     assert "PreviewAny  shown: a text is kept as .txt" in template("show", "smoke").stdout
+
+
+def test_what_is_not_certain_is_shown_with_what_to_type(tmp_path: Path) -> None:
+    titled = text_to_image(
+        other=node("CLIPTextEncode", text="best quality", clip="@ckpt:1", title="Best, always"),
+        both=node("ConditioningConcat", conditioning_to="@other", conditioning_from="@pos"),
+        sampler=sampler(positive="@both"),
+    )
+    (tmp_path / "two.json").write_text(json.dumps(titled))
+    document = as_json("show", "two.json")
+    assert document["candidates"] == [
+        {"name": "prompt", "address": "title=Best, always.text", "value": "best quality"},
+        {"name": "prompt", "address": "pos.text", "value": "a house"},
+    ]
+    text = template("show", "two.json").stdout
+    assert "Not bound, because it is not certain" in text
+    assert "prompt?   pos CLIPTextEncode → both ConditioningConcat" in text
+    choice = "choose: --bind 'prompt=title=Best, always.text' or --bind prompt=pos.text"
+    assert choice in template("check", "two.json").stdout
+    assert "certain" not in template("check", "two.json", "--bind", "prompt=title=Best, always.text").stdout
 
 
 def test_a_binding_can_be_added() -> None:

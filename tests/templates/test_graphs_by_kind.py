@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.built_graphs import object_info
+from support.built_graphs import node, object_info
 from support.graphs_by_kind import CASES, files, masks, pipes, settings, sides, sizes, strays, texts
 
-from templates import find_bindings, find_candidates
+from templates import check_names, find_bindings, find_candidates
 from templates.catalogue import Catalogue, read_catalogue
 
 CATALOGUE = read_catalogue(
@@ -51,3 +51,28 @@ def test_there_are_enough_graphs_and_their_classes_are_known() -> None:
     assert len(CASES) >= 100
     used = {node["class_type"] for case in CASES.values() for node in case.graph.values()}
     assert len(used - CATALOGUE.keys()) < 10
+
+
+def test_where_names_and_the_servers_classes_disagree_is_said() -> None:
+    graph = CASES["files: a loader that only the server knows"].graph
+    found = check_names(graph, find_bindings(graph), CATALOGUE)
+    assert [finding.severity for finding in found] == ["warning", "warning"]
+    assert found[0].message == (
+        "by its name 'image' sets nothing, by the server's nodes file.picture; settle it with --bind image=file.picture"
+    )
+    given = find_bindings(graph, {"image": "file.clip", "video": "file.clip"})
+    assert check_names(graph, given, CATALOGUE) == []
+    plain = CASES["settings: the plain one"].graph
+    assert check_names(plain, find_bindings(plain), CATALOGUE) == []
+
+
+def test_a_misleading_name_that_the_server_contradicts() -> None:
+    graph = CASES["settings: the plain one"].graph | {
+        "pos": node("WordsEncoder", text="x y", words="a house", clip="@ckpt:1")
+    }
+    line = "text:COMBO words:STRING~ clip:CLIP -> CONDITIONING"
+    catalogue = CATALOGUE | read_catalogue(object_info({"WordsEncoder": line}))
+    assert spelled(find_bindings(graph))["prompt"] == "pos.text"
+    assert spelled(find_bindings(graph, catalogue=catalogue))["prompt"] == "pos.words"
+    (finding,) = check_names(graph, find_bindings(graph), catalogue)
+    assert "'prompt' sets pos.text, by the server's nodes pos.words" in finding.message
