@@ -13,7 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
 from orchestrator.clock import Clock
@@ -33,6 +33,9 @@ from orchestrator.comfyui.retrying import RetryingTransport
 from orchestrator.comfyui.transport import Answer, Transport
 from orchestrator.errors import NotComfyUI, NotOnServer, PromptRejected, UnexpectedAnswer
 from orchestrator.shapes import WrongShape
+
+if TYPE_CHECKING:
+    from orchestrator.comfyui.events import EventSocket
 
 _EVERY_COMFYUI_HAS = re.compile(r"/(prompt|queue|history/.*|object_info|system_stats)")
 _NO_PROMPT = "00000000-0000-4000-8000-000000000000"
@@ -204,6 +207,14 @@ class ComfyUI:
         with self._requests.stream(path, params=params, offset=offset) as download:
             self._expect_file(download, path, file, offset)
             yield download
+
+    def open_events(self) -> EventSocket:
+        """`GET /ws` as a websocket: what happens to the prompts of our `client_id`.
+
+        The server sends to the last one of an id that connected. Errors: ServerUnreachable alone.
+        """
+        # Without /api: proxies in front of a server are made for the path that ComfyUI's own page uses.
+        return self._requests.open_events(f"/ws?clientId={quote(self.client_id, safe='')}")
 
     def object_info(self, class_type: str | None = None) -> dict[str, Any]:
         """`GET /object_info[/{class}]`: the inputs of each node class; `{}` for a class that the server lacks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 import requests
@@ -13,9 +13,12 @@ from urllib3 import encode_multipart_formdata
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError
 
 from orchestrator.comfyui.address import DEFAULT_PORTS, Secrets, origin, shown_origin, with_other_scheme
-from orchestrator.comfyui.session import Session
+from orchestrator.comfyui.session import USER_AGENT, Session
 from orchestrator.comfyui.transport import Answer, Form, Stream
 from orchestrator.errors import NotComfyUI, ServerUnreachable, UnexpectedAnswer
+
+if TYPE_CHECKING:
+    from orchestrator.comfyui.events import EventSocket
 
 MAX_REDIRECTS = 5
 _NO_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST"}
@@ -43,6 +46,7 @@ class RequestsTransport:
         self._secrets = secrets
         self._timeouts = (connect_timeout_seconds, read_timeout_seconds)
         self._counting = threading.Lock()
+        self._own_headers = headers
         self._session = Session(headers)
         self._stranger_session = Session({})
 
@@ -84,6 +88,18 @@ class RequestsTransport:
             if origin(url) != origin(self._url):
                 session = self._stranger_session
         raise UnexpectedAnswer(f"{self._url}: GET {path} was redirected more than {MAX_REDIRECTS} times", status=302)
+
+    def open_events(self, path: str) -> EventSocket:
+        from orchestrator.comfyui.event_socket import open_event_socket
+
+        environment = self._session.merge_environment_settings(self._url, {}, None, None, None)
+        return open_event_socket(
+            self._url + path,
+            headers={**self._own_headers, "User-Agent": USER_AGENT},
+            verify=environment["verify"],
+            timeout_seconds=self._timeouts[0],
+            hide=self._secrets.hidden,
+        )
 
     def _redirected_to(self, path: str, response: requests.Response) -> str:
         try:

@@ -20,6 +20,8 @@ from orchestrator.errors import ServerBusy, ServerUnreachable, TransientError
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
+    from orchestrator.comfyui.events import EventSocket
+
 logger = logging.getLogger(__name__)
 
 _SAID_AT_TRY = 3
@@ -97,6 +99,13 @@ class RetryingTransport:
 
         with contextlib.closing(self._policy.keep_trying(once)) as stream:
             yield Download(stream, note_break=self._count_timeout)
+
+    def open_events(self, path: str) -> EventSocket:
+        """An open websocket. Never repeated, and no failure of it counts: nothing depends on it.
+
+        Errors: ServerUnreachable.
+        """
+        return self._transport.open_events(path)
 
     @contextlib.contextmanager
     def _failures_counted(self) -> Iterator[None]:

@@ -9,6 +9,8 @@ import requests
 
 from orchestrator.comfyui.address import origin
 
+USER_AGENT = "comfyui-burst"
+
 
 class Session(requests.Session):
     """Thread-safe as long as no attribute is set. Redirects are left to the caller.
@@ -19,7 +21,7 @@ class Session(requests.Session):
     def __init__(self, headers: Mapping[str, str]) -> None:
         super().__init__()
         self.auth = _as_given
-        self.headers["User-Agent"] = "comfyui-burst"
+        self.headers["User-Agent"] = USER_AGENT
         self.headers.update(headers)
         self._environment: dict[tuple[str, str, int | None], Mapping[str, Any]] = {}
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from orchestrator.comfyui.events import EventSocket
 
 Form = Mapping[str, str | tuple[str, bytes]]
 """Fields of a form; a file is its name and bytes."""
@@ -62,5 +65,8 @@ class Transport(Protocol):
 
         Errors: UnexpectedAnswer for a redirect that cannot be followed.
         """
+
+    def open_events(self, path: str) -> EventSocket:
+        """An open websocket. Errors: ServerUnreachable."""
 
     def close(self) -> None: ...

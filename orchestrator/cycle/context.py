@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
+from orchestrator.comfyui.events import Hearer
 from orchestrator.cycle import pacing
 from orchestrator.cycle.dispatch import Dispatch
+from orchestrator.cycle.hearing import Source
 from orchestrator.cycle.tally import NOTES_LOGGER, Tally
 from orchestrator.cycle.transitions import Transitions
 from orchestrator.errors import BurstError, OutputRootUnusable
@@ -64,6 +67,8 @@ class WorkerContext:
     halt: threading.Event
     is_own: bool = True
     """Whether the run itself uses this server; otherwise only items whose recipe names it may go there."""
+    listen: Callable[[Hearer], Source] | None = None
+    """Prepares to listen to the server's events; None where a run does without them."""
     names: tuple[str, ...] = ()
     """What else this server is called in the settings."""
     tally: Tally = field(default_factory=Tally)

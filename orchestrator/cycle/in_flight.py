@@ -19,6 +19,8 @@ class InFlight:
         self._seconds_in_doubt = seconds_in_doubt
         self._watched: dict[str, Item] = {}
         self._doubts: dict[str, tuple[Item, float]] = {}
+        self._keys: dict[str, str] = {}
+        """By prompt_id."""
         self._oldest = ""
 
     def __len__(self) -> int:
@@ -31,6 +33,10 @@ class InFlight:
         if key in self._doubts:
             return self._doubts[key][0]
         return self._watched.get(key)
+
+    def with_prompt(self, prompt_id: str) -> Item | None:
+        item = self.get(self._keys.get(prompt_id, ""))
+        return item if item is not None and item.prompt_id == prompt_id else None
 
     def items(self) -> list[Item]:
         """All of them, the watched ones first, each kind in the order of arrival."""
@@ -54,6 +60,9 @@ class InFlight:
         `doubted_seconds`: how long it is in doubt, where that is known better than from the wall-clock time in its
         record.
         """
+        self._forget_prompt(item.key)
+        if item.prompt_id is not None:
+            self._keys[item.prompt_id] = item.key
         if item.in_doubt:
             self._watched.pop(item.key, None)
             known, until = self._doubts.get(item.key, (None, 0.0))
@@ -66,8 +75,13 @@ class InFlight:
             self._watched[item.key] = item
 
     def drop(self, key: str) -> None:
+        self._forget_prompt(key)
         self._watched.pop(key, None)
         self._doubts.pop(key, None)
+
+    def _forget_prompt(self, key: str) -> None:
+        if (item := self.get(key)) is not None and item.prompt_id is not None:
+            self._keys.pop(item.prompt_id, None)
 
     def out_of_doubt(self) -> list[Item]:
         """Items in doubt whose POST can no longer be in transit."""

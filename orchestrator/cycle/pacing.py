@@ -21,6 +21,8 @@ IN_DOUBT_SECONDS = 10.0
 STALL_SECONDS = 1800.0
 SWEEP_SECONDS = 15.0
 """After so long without a completion, all submitted prompts are looked up."""
+HEARD_POLL_SECONDS = 15.0
+"""The longest wait for a prompt whose end the server's events should tell."""
 FIRST_TICK_SECONDS = 0.05
 """The first wait for a prompt while no pace is known."""
 SHORTEST_TICK_SECONDS = 0.01
@@ -212,6 +214,16 @@ def next_tick(
     else:
         tick = before * TICK_GROWTH
     return strain.stretch(min(max(tick, SHORTEST_TICK_SECONDS), poll_seconds))
+
+
+def heard_tick(tick_seconds: float, *, expected_seconds: float | None, poll_seconds: float) -> float:
+    """How long to wait instead of `tick_seconds` for a prompt whose end the server's events should tell.
+
+    The poll is only for the case that they do not: a little after the expected end, else at long intervals.
+    """
+    longest = max(poll_seconds, HEARD_POLL_SECONDS)
+    late = expected_seconds * 1.25 + 0.25 if expected_seconds else max(poll_seconds, TICK_GROWTH * tick_seconds)
+    return max(tick_seconds, min(late, longest))
 
 
 def window(*, size: int, tick_seconds: float, seconds_per_item: float | None) -> int:

@@ -16,6 +16,7 @@ from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear,
 from orchestrator.cycle import pacing
 from orchestrator.cycle.context import WorkerContext, log
 from orchestrator.cycle.downloads import Downloads, Executor
+from orchestrator.cycle.hearing import Hearing
 from orchestrator.cycle.in_flight import InFlight
 from orchestrator.cycle.poll_schedule import PollSchedule
 from orchestrator.cycle.recovery import Recovery
@@ -57,6 +58,10 @@ class Worker:
         """Set to have the next step at once."""
         self.lost: BurstError | None = None
         """Why its server is not used at the moment."""
+        self.hearing = Hearing(context.clock, self.wake.set)
+        """What its server's events say; nothing but `_watch` follows it."""
+        if context.listen is not None:
+            self.hearing.listen_with(context.listen(self.hearing))
         self.context = context
         """Its tools, and what it did so far."""
         self._routing = routing
@@ -185,7 +190,13 @@ class Worker:
                 self._undecided.judge()
                 return 0.0
             return self._rest(took=took)
-        waits = [self._watch(), self._downloads.seconds_left(), self._in_flight.seconds_in_doubt()]
+        self.hearing.listen()
+        waits = [
+            self._watch(),
+            self.hearing.seconds_until_due(),
+            self._downloads.seconds_left(),
+            self._in_flight.seconds_in_doubt(),
+        ]
         return min((seconds for seconds in waits if seconds is not None), default=_IDLE_SECONDS)
 
     def finish(self, *, fill: bool) -> None:
@@ -261,30 +272,45 @@ class Worker:
         if is_troubled and self._poll_schedule.until_sweep() <= 0:
             self._sweep()
             return 0.0
-        oldest = self._in_flight.oldest()
+        ended, oldest = self.hearing.due(self._in_flight.with_prompt), self._in_flight.oldest()
+        if ended is not None and (self._look(ended) or oldest is None or ended.key != oldest.key):
+            return 0.0
         if oldest is None:
             return self._poll_schedule.until_sweep() if is_troubled else None
         assert oldest.prompt_id is not None
         if oldest.prompt_id != self._oldest:
             self._oldest = oldest.prompt_id
             self.context.dispatch.began(oldest)
-        if (left := self._poll_schedule.until_look(oldest.prompt_id)) > 0:
+        if ended is not None:
+            return self._look_later(oldest)
+        left = self._poll_schedule.until_look(oldest.prompt_id, is_heard=self.hearing.is_heard(oldest.prompt_id))
+        if left > 0:
             return left
+        return 0.0 if self._look(oldest) else self._look_later(oldest)
+
+    def _look(self, item: Item) -> bool:
+        """Ask for one prompt; whether anything became of it."""
+        assert item.prompt_id is not None
         try:
-            entry = client.history(oldest.prompt_id)
+            entry = self.context.client.history(item.prompt_id)
         except UnexpectedAnswer as error:
-            self._meet(oldest, Unclear(error))
-            return 0.0
+            self._meet(item, Unclear(error))
+            return True
         self._answered()
+        self.hearing.looked(item.prompt_id, has_ended=entry is not None)
         if entry is not None:
-            self._meet(oldest, Finished(entry))
-            return 0.0
+            self._meet(item, Finished(entry))
+        return entry is not None
+
+    def _look_later(self, oldest: Item) -> float:
+        """The oldest is not finished: seconds until the next poll for it."""
+        assert oldest.prompt_id is not None
         if self._poll_schedule.is_quiet(self.context.options.sweep_seconds):
             self._sweep()
             return 0.0
         self._in_flight.take_in(self._recovery.watch_suspect(oldest))
         self._poll_schedule.look_again()
-        return self._poll_schedule.until_look(oldest.prompt_id)
+        return self._poll_schedule.until_look(oldest.prompt_id, is_heard=self.hearing.is_heard(oldest.prompt_id))
 
     def _answered(self) -> None:
         """The server answered, at once or after retries."""

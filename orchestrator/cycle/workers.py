@@ -13,6 +13,8 @@ from typing import Self
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
+from orchestrator.comfyui.events import Listener
+from orchestrator.cycle.client_ids import client_id_for
 from orchestrator.cycle.context import Options, WorkerContext
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.downloads import DOWNLOADS_AT_ONCE
@@ -150,23 +152,30 @@ class WorkerPool:
     def _open(self, servers: Sequence[Server], left: _Left) -> None:
         for server in servers:
             context = self._context(server)
-            self.workers.append(
-                Worker(
-                    context,
-                    self._downloads,
-                    self._threads("upload", UPLOADS_AT_ONCE),
-                    left=left.here[server.name],
-                    strays=left.strays[server.name],
-                    seen=self._seen,
-                    routing=Routing(context.client, context.preparation),
-                )
+            worker = Worker(
+                context,
+                self._downloads,
+                self._threads("upload", UPLOADS_AT_ONCE),
+                left=left.here[server.name],
+                strays=left.strays[server.name],
+                seen=self._seen,
+                routing=Routing(context.client, context.preparation),
             )
+            self._held.callback(worker.hearing.close)
+            self.workers.append(worker)
 
     def _context(self, server: Server) -> WorkerContext:
         """Errors: SettingsError."""
         shared, halt = self._shared, threading.Event()
         headers = self._settings.resolved_headers(server)
-        client = ComfyUI(server.full, headers=headers, deadline=self._deadline, stop=halt, clock=shared.clock)
+        client = ComfyUI(
+            server.full,
+            headers=headers,
+            client_id=client_id_for(shared.store.facts, server.name, at=shared.clock.now()),
+            deadline=self._deadline,
+            stop=halt,
+            clock=shared.clock,
+        )
         self._held.enter_context(client)
         return WorkerContext(
             store=shared.store,
@@ -180,6 +189,7 @@ class WorkerPool:
             clock=shared.clock,
             halt=halt,
             is_own=server in self._own,
+            listen=lambda hearer: Listener(client.open_events, hearer, name=server.shown, clock=shared.clock),
             names=tuple(one.name for one in self._settings.all_servers if one.is_at(server.url)),
         )
 

@@ -116,6 +116,9 @@ class Events:
                 is_first = False
         finally:
             self._sockets.pop(client_id, None)
+            if request.transport is not None:
+                # A client that has stopped reading would keep it open for what it has not read.
+                request.transport.abort()
         return socket
 
     async def close_all(self) -> None:
