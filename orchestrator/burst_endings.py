@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from state.burst_record import Ending as RecordedEnding
+    from state.counts import Counts
 
 Ended = Literal["done", "deadline", "limit", "stopped", "paused", "failure", "error"]
 """`ended` in `burst.report/2`; `burst.generate/2` has `queued` too."""
@@ -34,3 +35,12 @@ def recorded(ended: Ended) -> RecordedEnding:
 def text_of(ended: RecordedEnding, reason: str | None) -> str:
     """How a recorded burst ended, for people. `reason`: as the record has it."""
     return TEXTS["failure" if ended == "error" and reason is None else ended]
+
+
+def nothing_left(counts: Counts) -> str:
+    """What is said where no item remains: all done, or how those come back that are not."""
+    if counts.failed:
+        return f"Nothing is left to do; `burst retry` tries the {counts.failed} failed again."
+    if counts.cancelled:
+        return f"Nothing is left to do; `burst retry --cancelled` brings the {counts.cancelled} cancelled back."
+    return "All done."

@@ -9,12 +9,12 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.lookup import Fate, Finished, Queued, Unclear, withdraw
 from orchestrator.errors import BurstError, LockHeld, StaleChange
 from orchestrator.migration import open_for_writing
-from orchestrator.retries import Changed, keys_of
+from orchestrator.retries import Changed, keys_of, settled
 from orchestrator.selection import select
 from orchestrator.settings import Overrides
 from orchestrator.withdrawal import AskedServers, by_server, delete_waiting_of, prompt_id_of
 from state.change import Change, change_all
-from state.item import Item, Status
+from state.item import DUE, Item, Status
 from state.store import Store
 
 _Work = Callable[[ComfyUI, Sequence[str]], dict[str, Fate]]
@@ -63,8 +63,9 @@ def cancel(
                 _settle_unattended(store, [item for item in wished if prompt_id_of(item) in fates], fates)
             except BurstError as error:
                 servers.note(server, wished, error, otherwise=_LATER)
-        store.settle(at_end=True)
-        what, notes = "cancelled, or about to be", tuple(servers.notes)
+        notes = (*servers.notes, *settled(store))
+        now = store.get_many(keys_of(changed))
+        what = "cancelled, or about to be" if any(item.status in DUE for item in now) else "cancelled"
         return Changed("cancel", what, keys_of(changed), store.counts(), notes)
 
 

@@ -154,7 +154,7 @@ class _Demo:
                 raise DemoFailed("the burst ended before it could be killed: this machine is busy; run the demo again")
         finally:
             burst.kill()
-        self._say(f"\n*** SIGKILL. The server had rendered {at_kill}, and goes on with its queue by itself.\n")
+        self._say(f"\n*** SIGKILL. The server had rendered {at_kill}, and continues with its queue by itself.\n")
         return at_kill
 
     def _resume(self) -> int:

@@ -207,7 +207,7 @@ class Generation:
             if earlier is None:
                 plan = plan or self._plan(drafted)
             if self._stop.is_set():
-                raise StopBurst("told to stop before anything was added")
+                raise StopBurst("stopped before anything was added")
             if earlier is not None:
                 return _Chosen(earlier.record, earlier.due, self._join(earlier), True)
             assert plan is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 import threading
@@ -14,6 +13,8 @@ from orchestrator.clock import Clock
 from orchestrator.errors import BurstError, UsageError, located
 from orchestrator.formatting import one_line
 from state.disk import Disk
+
+_log = logging.getLogger("burst")
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 """Local time, as `2026-11-30 00:31:50`."""
@@ -49,22 +50,32 @@ def without_time(line: str) -> str:
 class LogFile(logging.Handler):
     """`--log-file`: lines are appended, each with its time. Any thread may use it.
 
-    A disk that is full later costs lines, and nothing else. Errors: UsageError if it cannot be opened.
+    A disk that is full later costs lines, which one warning says, and nothing else.
+    Errors: UsageError if it cannot be opened.
     """
 
     def __init__(self, path: Path, *, clock: Clock | None = None) -> None:
         # Opened first: logging closes at exit every handler that exists.
-        with located(f"--log-file {path}", OSError, BurstError, into=UsageError):
-            self._handle = Disk().append_to(path, create=True)
+        with located(f"--log-file {path}", OSError, into=UsageError):
+            try:
+                self._handle = Disk().append_to(path, create=True)
+            except BurstError as error:  # which names the path
+                raise UsageError(f"--log-file {error}") from error
         super().__init__()
+        self._refused = False
         self._clock = clock or Clock()
         self._writing = threading.Lock()
 
     def add(self, text: str) -> None:
         """Append these lines."""
         data = timed(text, self._clock).encode("utf-8", "backslashreplace") + b"\n"
-        with self._writing, contextlib.suppress(BurstError, OSError):
-            self._handle.write(data)
+        try:
+            with self._writing:
+                self._handle.write(data)
+        except (BurstError, OSError) as error:
+            if not self._refused:
+                self._refused = True
+                _log.warning("--log-file: lines are lost: %s", error)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.add(f"burst: {one_line(record.getMessage())}")

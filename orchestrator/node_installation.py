@@ -183,7 +183,7 @@ def _read_manifest(path: Path) -> _Manifest:
         return _Manifest("", {})
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigurationError(
-            f"{manifest} is damaged: it is not known which files are burst's. Move {path} away and install anew"
+            f"{manifest} is damaged: it is not known which files are burst's. Move {path} away and install again"
         ) from error
 
 

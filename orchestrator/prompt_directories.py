@@ -28,7 +28,7 @@ def prompt_items(directories: Sequence[Path], *, home: Path, patterns: Sequence[
         found = sorted(matching, key=natural_key)
         if not found:
             said = " or ".join(patterns)
-            raise UsageError(f"{directory}: no file matches {said}; name another directory, or say --pattern '*.md'")
+            raise UsageError(f"{directory}: no file matches {said}; name another directory, or use --pattern '*.md'")
         items += [item_of(path, root=directory.absolute(), home=home) for path in found]
     return list({item.key: item for item in items}.values())
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from orchestrator.documents.lists import shortened
+from orchestrator.errors import DiskFull
 from orchestrator.formatting import counted, in_lines, more_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.selection import select
 from state.change import change_all
 from state.counts import Counts
 from state.item import DUE, Item, Status
+from state.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.documents.states import CancelDocument, ResetDocument, RetryDocument
@@ -63,8 +65,10 @@ def retry(state: Path, names: Collection[str] = (), *, cancelled: bool = False) 
         keys = select(store, names, Status.FAILED, *([Status.CANCELLED] if cancelled else []))
         chosen = [item for item in store.get_many(keys) if item.status not in DUE]
         done = change_all(store, chosen, lambda item: item.start_over())
-        store.settle(at_end=True)
-        return Changed("retry", "due again", keys_of(done), store.counts())
+        notes = settled(store)
+        if not (done or names):
+            notes += ("no item has failed; name one to redo it",)
+        return Changed("retry", "due again", keys_of(done), store.counts(), notes)
 
 
 def reset(state: Path) -> Changed:
@@ -76,9 +80,19 @@ def reset(state: Path) -> Changed:
         with store.lease() as lease:
             out = len(lease.take_over(item.key for item in lease.left_behind()))
             done = change_all(lease, list(store.items()), lambda item: item.start_over())
-            store.settle(at_end=True)
-        notes = (f"{counted(out)} of them submitted: what the server still renders of them is rendered twice",)
-        return Changed("reset", "due again", keys_of(done), store.counts(), notes if out else ())
+            notes = settled(store)
+        if out:
+            notes += (f"{counted(out)} of them submitted: what the server still renders of them is rendered twice",)
+        return Changed("reset", "due again", keys_of(done), store.counts(), notes)
+
+
+def settled(store: Store) -> tuple[str, ...]:
+    """Bring the state file up to date after changes, which hold without that; a note where a disk refuses it."""
+    try:
+        store.settle(at_end=True)
+    except DiskFull as full:
+        return (f"done, and the journal has it; the state file follows later: {full}",)
+    return ()
 
 
 def keys_of(items: Iterable[Item]) -> tuple[str, ...]:

@@ -105,7 +105,9 @@ class Settings:
         """For what asks a single server. Errors: UsageError where several are set."""
         if len(self.servers) > 1:
             listed = ", ".join(server.shown for server in self.servers)
-            raise UsageError(f"this asks one server, and {len(self.servers)} are set ({listed}); say --server URL")
+            raise UsageError(
+                f"this asks one server, and {len(self.servers)} are set ({listed}); choose one with --server URL"
+            )
         return self.servers[0]
 
     @property
@@ -191,12 +193,12 @@ def refuse_secrets(settings: Settings) -> None:
             if not value.startswith(_FROM_ENVIRONMENT):
                 raise UsageError(
                     f"the value of header {name} would be written to disk; "
-                    f"put it into an environment variable and say --header '{name}: env:VARIABLE'"
+                    f"put it into an environment variable and use --header '{name}: env:VARIABLE'"
                 )
     for server in settings.servers:
         if server.credentials is not None:
             raise UsageError(
-                f"the password in the address of {server.url} would be written to disk; say --server {server.url} "
+                f"the password in the address of {server.url} would be written to disk; use --server {server.url} "
                 f"here, and give the whole address in {SERVER_VARIABLE} when it runs"
             )
 

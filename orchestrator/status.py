@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from orchestrator.batches.batch_status import BatchView, check_code_of, view_of, views_of
-from orchestrator.burst_endings import text_of
+from orchestrator.burst_endings import nothing_left, text_of
 from orchestrator.clock import Clock
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit
 from orchestrator.cycle.set_aside import SetAside, next_step, usable, waiting_for
@@ -178,14 +178,14 @@ class StatusReport:
                 row = f", {self.errors_in_a_row} runs in a row" if self.errors_in_a_row > 1 else ""
                 return [f"The last run failed ({ended}{row}) at {local_time(last.ended_at)}: {last.reason}"]
             took = spoken_seconds(last.seconds)
-            return [f"The last burst ({ended}): {last.completed} completed in {took}"]
+            failed = f", {last.failed} failed" if last.failed else ""
+            return [f"The last burst ({ended}): {last.completed} completed{failed} in {took}"]
         return []
 
     def next_line(self) -> str:
         """What is left, and what to type."""
         if not self.remaining:
-            failed = self.counts.failed
-            return f"Nothing is left to do; `burst retry` tries the {failed} failed again." if failed else "All done."
+            return nothing_left(self.counts)
         left = f"{self.remaining} left"
         if self.waiting:
             left += f", {self.waiting} of them set aside"

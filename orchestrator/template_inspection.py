@@ -118,7 +118,7 @@ class TemplateView:
         lines += ["", "Bindings (name → input = value now):"]
         lines += _table([(one.name, f"→ {one.address}", f"= {_short(one.value)}") for one in self.bindings])
         if not self.bindings:
-            lines.append("  none found; say --bind NAME=NODE.INPUT")
+            lines.append("  none found; add one with --bind NAME=NODE.INPUT")
         if self.candidates:
             lines += ["", "Not bound, because it is not certain (choose one of a name with --bind NAME=ADDRESS):"]
             lines += _table([(one.name, f"→ {one.address}", f"= {_short(one.value)}") for one in self.candidates])
@@ -204,7 +204,7 @@ class TemplateFindings:
 
     def as_text(self) -> str:
         """One line each, and the sum."""
-        against = f"held against {self.server}" if self.server else "without a server (--server URL asks one)"
+        against = f"compared with {self.server}" if self.server else "without a server (--server URL asks one)"
         lines = [f"{finding.severity + ':':<8} {finding.message}" for finding in self.findings]
         warnings = len(self.findings) - self.error_count
         verdict = "fine" if not self.findings else f"{_count(self.error_count, 'error')}, {_count(warnings, 'warning')}"

@@ -35,6 +35,9 @@ _REFUSED = {
     errno.EIO: "the disk reports an input/output error; check the disk before running again",
 }
 
+TEMPORARY_SUFFIXES = (".tmp", ".part")
+"""Of files that get another name when they are whole."""
+
 
 @contextlib.contextmanager
 def refusals(path: Path) -> Iterator[None]:
@@ -70,11 +73,18 @@ def naming(path: Path) -> Iterator[None]:
 
 def refusal(error: OSError, path: Path | str) -> DiskFull:
     """The error that says what the operating system refused at this path, and what to do where that is known."""
-    number = error.errno or 0
+    number, path = error.errno or 0, _place(Path(path))
     kind = OutOfSpace if number in (errno.ENOSPC, errno.EDQUOT) else DiskFull
-    owner = owner_of_refused(Path(path)) if number in (errno.EACCES, errno.EPERM) else None
+    owner = owner_of_refused(path) if number in (errno.EACCES, errno.EPERM) else None
     advice = _REFUSED.get(number) or error.strerror or error
+    if number == errno.EACCES and os.path.isfile(path) and not os.access(path, os.R_OK):
+        advice = "permission denied; make it readable for this user"
     return kind(f"{path}: {f'owned by {owner}; ' if owner else ''}{advice}")
+
+
+def _place(path: Path) -> Path:
+    """What a person knows of a path: the directory where a temporary file was refused."""
+    return path.parent if path.suffix in TEMPORARY_SUFFIXES else path
 
 
 class OutOfSpace(DiskFull):

@@ -164,7 +164,7 @@ class Generated:
                 + (f", {self.remaining} left" if self.continued else " added"),
                 *(f"Note: {note}" for note in self.notes),
                 f"Images will be in {' and '.join(self.directories)}",
-                f"The next burst makes them, or the one that is at work. Next: {self.resume}",
+                f"The next run renders them, or the one that is at work. Next: {self.resume}",
             ]
         )
 

@@ -154,7 +154,7 @@ class Notifier:
         if problem is not None:
             follows = "given up after 24 h" if is_over(message.end, at) else "a later burst tries again"
             self._note(
-                f"{shown_origin(url)} was not told of the end of batch {message.batch.batch} "
+                f"{shown_origin(url)} was not notified of the end of batch {message.batch.batch} "
                 f"({message.end.how}): {problem}; {follows}"
             )
         told = NotificationRecord(event=event, url=url, at=at, delivered=problem is None, problem=problem)

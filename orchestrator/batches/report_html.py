@@ -130,7 +130,7 @@ class _Page:
         others = [item for item, cell in found if cell is None] if axes else items
         return render(
             "batch.html",
-            title=f"Batch {view.id}",
+            title=f"Batch {view.record.label}",
             summary=_summary(view),
             blocks=list(self._blocks(found, axes)),
             others=self._figures(others, hidden=()),
@@ -208,7 +208,7 @@ class _Page:
 
 
 def _summary(view: BatchView) -> list[str]:
-    facts = [view.progress(), f"asked for {view.record.created_at:%Y-%m-%d %H:%M:%S} UTC"]
+    facts = [view.progress(), f"requested {view.record.created_at:%Y-%m-%d %H:%M:%S} UTC"]
     facts += [f"template {view.record.template}"] if view.record.template else []
     shared = [_said(name, value) for name, value in view.record.parameters.items()]
     return [line for line in (" · ".join(facts), " · ".join(shared)) if line]

@@ -35,7 +35,7 @@ class Heading:
         for written, name in zip(said, names, strict=True):
             for part in parts_of(name) if name else ():
                 if part in told:
-                    raise UsageError(f"{where}: {told[part]!r} and {written!r} both say {part}; take one out")
+                    raise UsageError(f"{where}: {told[part]!r} and {written!r} both set {part}; take one out")
                 told[part] = written
         if "prompt" not in told:
             raise UsageError(f"{where}: no column is called `prompt`, only {', '.join(map(repr, said)) or 'nothing'}")

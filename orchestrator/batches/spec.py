@@ -198,9 +198,9 @@ def _check_values(spec: BatchSpec) -> None:
 def _check_seeds(spec: BatchSpec) -> None:
     swept = "seed" in map(spelled, spec.sweeps)
     if "seed" in map(spelled, spec.sets):
-        raise UsageError("--set seed: say it with --seed")
+        raise UsageError("--set seed: use --seed")
     if swept and (spec.count > 1 or spec.seed_mode == "random"):
-        raise UsageError("--sweep seed says every seed itself; leave out --count and --seed-mode random")
+        raise UsageError("--sweep seed sets every seed itself; leave out --count and --seed-mode random")
     if spec.seed is None:
         return
     if spec.seed_mode == "random":
@@ -229,7 +229,7 @@ def _check_told_once(spec: BatchSpec) -> None:
             for part in parts_of(spelled(name)):
                 other = told.setdefault(part, f"{flag} {name}")
                 if other != f"{flag} {name}":
-                    raise UsageError(f"{other} and {flag} {name} both say {part}; leave one out")
+                    raise UsageError(f"{other} and {flag} {name} both set {part}; leave one out")
 
 
 def _check_url(url: str) -> None:

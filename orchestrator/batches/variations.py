@@ -58,7 +58,7 @@ def _seeds(entry: PromptEntry, spec: BatchSpec, *, base: int, draw: Callable[[],
     own = entry.inputs.get("seed")
     if spec.seed_mode == "random":
         if own is not None:
-            raise UsageError(f"{entry.where}: it says its seed, and --seed-mode random draws them; leave one out")
+            raise UsageError(f"{entry.where}: it sets its seed, and --seed-mode random draws them; leave one out")
         return _drawn(spec.count, draw)
     first = base if own is None else own
     with located(f"{entry.where}, seed", UsageError):
@@ -81,7 +81,7 @@ def _of_one(entry: PromptEntry, spec: BatchSpec, seeds: Sequence[int | None], *,
     swept = {part for name in spec.sweeps for part in parts_of(name)}
     for name in entry.inputs:
         if name in swept:
-            raise UsageError(f"{entry.where}: it says {name}, and --sweep says it too; leave one out")
+            raise UsageError(f"{entry.where}: it sets {name}, and --sweep sets it too; leave one out")
     common = spec.inputs() | dict(entry.inputs)
     total = spec.cells * spec.count
     sent = product(product(*spec.sweeps.values()), seeds)

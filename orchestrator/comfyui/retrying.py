@@ -191,7 +191,7 @@ class RetryPolicy:
 
         def unless_stopped(state: RetryCallState) -> None:
             if state.attempt_number > 1 and self._stop.is_set():
-                raise ServerUnreachable(f"{self._url}: told to stop while waiting for it", may_have_arrived=True)
+                raise ServerUnreachable(f"{self._url}: stopped while waiting for it", may_have_arrived=True)
 
         retrying = Retrying(
             retry=retry_if_exception_type((ServerUnreachable, ServerBusy)),

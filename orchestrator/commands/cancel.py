@@ -30,5 +30,5 @@ def cancel(
     from orchestrator.cancellation import cancel as take_back
 
     if [bool(names), everything, all_queued].count(True) != 1:
-        raise UsageError("name the items or batches to cancel, or say --all or --all-queued")
+        raise UsageError("name the items or batches to cancel, or use --all or --all-queued")
     show_listing(take_back(state, names, queued_only=all_queued, overrides=overrides(**tools)), as_json, list_all)

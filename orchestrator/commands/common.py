@@ -106,10 +106,13 @@ class Between:
 
 
 class NamedPath(click.Path):
-    """A path that is not empty, as an unset variable of a shell leaves it: that would be the working directory."""
+    """A path that is not empty, as an unset variable of a shell leaves it: that would be the working directory.
+
+    Whoever opens it says what is refused, and whose it is.
+    """
 
     def __init__(self) -> None:
-        super().__init__(path_type=Path)
+        super().__init__(path_type=Path, readable=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":

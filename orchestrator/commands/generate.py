@@ -14,6 +14,7 @@ from orchestrator.commands.common import (
     json_option,
     overrides,
     refuse_file,
+    show_listing,
     size_or_auto,
     state_option,
     tool_options,
@@ -160,6 +161,8 @@ def generate(
     def deliver(outcome: Generated | Planned) -> bool:
         outcome = replace(outcome, exit_code=signals.exit_code or outcome.exit_code)
         codes.append(outcome.exit_code)
+        if dry_run:
+            return show_listing(outcome, as_json, everything)
         return output.show(outcome, everything=everything)
 
     work = Generation(

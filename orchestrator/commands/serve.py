@@ -61,7 +61,7 @@ def serve(
             document: ServeDocument = {"schema": "burst.serve/1", "url": url}
             print_json(document)
         else:
-            click.echo(f"Open {url}\nCtrl-C ends it; what is queued stays, and any burst goes on with it.")
+            click.echo(f"Open {url}\nCtrl-C ends it; what is queued stays, and the next run renders it.")
         sys.stdout.flush()
 
     said = overrides(**tools)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orchestrator.burst_endings import TEXTS, Ended
+from orchestrator.burst_endings import TEXTS, Ended, nothing_left
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.set_aside import SetAside, next_step
 from orchestrator.documents.lists import FIRST, shortened
@@ -202,7 +202,8 @@ class BurstReport(msgspec.Struct, frozen=True):
             )
             if count
         ]
-        pace = f", {self.seconds_per_item:.2g} s per item" if self.seconds_per_item is not None else ""
+        has_pace = self.completed and self.seconds_per_item is not None
+        pace = f", {self.seconds_per_item:.2g} s per item" if has_pace else ""
         what = "This burst" if self.bursts == 1 else f"{self.bursts} bursts"
         return f"{what}: {', '.join(parts)} in {spoken_seconds(self.seconds)}{pace}{self._why()}"
 
@@ -220,8 +221,7 @@ class BurstReport(msgspec.Struct, frozen=True):
         if self.ended == "paused" and self.remaining:
             return f"{counted(self.remaining)} remaining. Next: {RESUME}"
         if not self.remaining:
-            failed = self.counts.failed
-            return f"Nothing is left to do; `burst retry` tries the {failed} failed again." if failed else "All done."
+            return nothing_left(self.counts)
         if self.is_stuck:
             return f"Next: {next_step(self.set_aside)}." if self.set_aside else "Nothing is due."
         left = f", about {spoken_seconds(self.seconds_left)} left" if self.seconds_left is not None else ""

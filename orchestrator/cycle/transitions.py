@@ -82,7 +82,7 @@ class Transitions:
         if changed:
             whose = f"batch {item.batch}" if item.batch is not None else item.key
             self._tally.note(
-                f"out of memory at batch_size {item.automatic_batch_size}: {whose} goes on with {batch_size}; "
+                f"out of memory at batch_size {item.automatic_batch_size}: {whose} continues with {batch_size}; "
                 "its prompts make fewer images each"
             )
         self._count(changed.get(item.key))

@@ -104,7 +104,7 @@ def _check_output(state: Path, placement: Placement, root: _Root, per_item: floa
     there = "writable" if root.path.exists() else "will be made"
     message = f"{root.path}: {there}, {spoken_bytes(free)} free"
     if needed is not None and root.items:
-        message += f"; the {root.items} remaining need about {spoken_bytes(needed)}"
+        message += f"; {counted(root.items)} remaining, about {spoken_bytes(needed)}"
     if on_disk > free and root.items:
         more = (
             f", with those for other directories on this disk about {spoken_bytes(on_disk)}" if due > root.items else ""
@@ -145,7 +145,7 @@ def _holder(state: Path, parts: StateParts) -> Check:
             "lock", "ok", f"a burst is at work: {holder.describe()}", command("status", state, "--watch"), facts
         )
     if parts.is_leased():
-        message = "held by a process that has not said who it is; it may just be starting"
+        message = "held by a process that has not written who it is; it may just be starting"
         return Check("lock", "warning", message, command("run", state, "--wait-lock", "10"), {"held": True})
     return Check("lock", "ok", "free", facts={"held": False})
 

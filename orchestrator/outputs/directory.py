@@ -277,7 +277,7 @@ class Outputs:
 
     def _check_wanted(self) -> None:
         if self._abandoned:
-            raise StopBurst("the burst was told to stop; the outputs will be collected by the next one")
+            raise StopBurst("the burst was stopped; the outputs will be collected by the next one")
 
     @contextlib.contextmanager
     def _still_there(self, temporary: Path) -> Iterator[None]:

@@ -80,7 +80,7 @@ def check_served(filename: str, subfolder: str) -> None:
     parts = re.split(r"[/\\]", subfolder)
     leaves = ".." in parts or (subfolder[:1] in ("/", "\\")) or _DRIVE.match(subfolder)
     if leaves or _CONTROL.search(subfolder) or re.search(r"[/\\]|\.\.", filename) or _CONTROL.search(filename):
-        raise OutputRefused(f"the server names an output {subfolder!r} / {filename!r}; such a path is not asked for")
+        raise OutputRefused(f"the server names an output {subfolder!r} / {filename!r}; such a path is not fetched")
 
 
 def temporary_name(prompt_id: str, number: int) -> str:

@@ -39,7 +39,7 @@ from state.item import Item, Status
 from state.json.journal_lines import read_lines
 from state.open_store import open_store
 
-NOTE = "out of memory at batch_size 8: batch b1 goes on with 4; its prompts make fewer images each"
+NOTE = "out of memory at batch_size 8: batch b1 continues with 4; its prompts make fewer images each"
 KILLED_BEFORE = ("--kill", "before:orchestrator.cycle.transitions:Transitions.shrink")
 KILLED_AFTER = ("--kill", "after:orchestrator.cycle.transitions:Transitions.shrink")
 
@@ -387,5 +387,5 @@ class TestGenerate:
         assert planned(prompt=None, csv=str(rows), profile="mine") == of_rows
         assert planned(batch_size=4) == planned(batch_size=4, profile="mine") == [(4, False)]
         assert planned(sets={"batch_size": "4"}, profile="mine") == [(4, False)]
-        with pytest.raises(UsageError, match="both say batch_size"):
+        with pytest.raises(UsageError, match="both set batch_size"):
             planned(batch_size="auto", sweeps={"batch_size": ("2", "4")})

@@ -17,6 +17,7 @@ from support.waiting import wait_until
 from orchestrator.cancellation import cancel
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import UsageError
+from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
 from state.batch import BatchRecord
 from state.change import change_all
@@ -79,6 +80,8 @@ def test_a_pending_batch_is_cancelled_and_its_neighbours_are_not(project: Projec
     assert statuses(project, NAMES[2]) == ["pending"] * 3
     assert len(list(project.output.rglob("*.png"))) == 4
     assert cancel(project.state, [f"{NAMES[0]}/001"]).keys == (), "what is finished stays"
+    assert "1 item cancelled\n" in cancel(project.state, [f"{NAMES[2]}/001"]).as_text()
+    assert retry(project.state, [NAMES[2]], cancelled=True).keys == (f"{NAMES[2]}/001",)
     assert project.run().report["completed"] == 3
     assert len(sandbox.counts()["rendered"]) == 7
 

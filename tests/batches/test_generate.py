@@ -204,7 +204,7 @@ def test_012_a_summary_says_how_many_and_where(make: Make) -> None:
 
 def test_where_nothing_was_made_no_directory_is_named(make: Make, sandbox: Sandbox) -> None:
     sandbox.change(fail_next=1)
-    assert "Pictures" not in make(count=1, max_attempts=1).generated.as_text()
+    assert "Images will" not in make(count=1, max_attempts=1).generated.as_text()
 
 
 def test_013_a_failure_ends_it_with_an_error_that_names_the_image(make: Make, sandbox: Sandbox) -> None:
@@ -306,7 +306,7 @@ def test_queued_only_it_waits_for_the_next_burst(make: Make, sandbox: Sandbox) -
     assert made.outcome.as_text().splitlines() == [
         f"Batch {made.generated.record.batch}: 2 items added",
         f"Images will be in {made.generated.directory}",
-        "The next burst makes them, or the one that is at work. Next: burst run",
+        "The next run renders them, or the one that is at work. Next: burst run",
     ]
     run_burst(made.home / "state.json")
     assert len(made.pictures) == 2

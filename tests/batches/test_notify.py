@@ -209,7 +209,7 @@ def test_notes_name_the_host_and_nothing_else_of_an_address(tmp_path: Path, capl
         scene.end_all(CANCELLED)
         scene.run_once()
     (note,) = scene.notes
-    assert note.startswith(f"http://127.0.0.1:{port} was not told of the end of batch b1 (cancelled): ")
+    assert note.startswith(f"http://127.0.0.1:{port} was not notified of the end of batch b1 (cancelled): ")
     assert note.endswith("; a later burst tries again")
     (told,) = scene.batch().notifications
     for text in (note, told.problem or "", caplog.text):

@@ -231,6 +231,11 @@ def test_embedded_pictures_need_no_file_beside_the_page(album: Album) -> None:
     assert "does not decode" in page(album, "b1", embed=True).text
 
 
+def test_the_title_names_the_batch(album: Album) -> None:
+    album.add("b1", [{}], name="hero")
+    assert "Batch b1 (hero)" in page(album, "b1").text
+
+
 def test_what_has_no_picture_says_why(album: Album) -> None:
     album.add("b1", [{}] * 5)
     album.fail("b1/001", "no such <node>")

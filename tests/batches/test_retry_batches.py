@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.report_project import NOON
 from support.state_scenes import bring
 
-from orchestrator.errors import UsageError
-from orchestrator.retries import retry
+from orchestrator.cancellation import cancel
+from orchestrator.errors import DiskFull, UsageError
+from orchestrator.retries import Changed, reset, retry
 from state.batch import BatchRecord
 from state.item import Item, Status
 from state.open_store import open_store
@@ -59,6 +61,28 @@ def test_what_failed_in_a_batch_is_due_again(
     state: Path, names: list[str], cancelled: bool, expected: list[str]
 ) -> None:
     assert list(retry(state, names, cancelled=cancelled).keys) == expected
+
+
+def test_where_nothing_has_failed_it_says_so(state: Path) -> None:
+    retry(state)
+    assert retry(state).notes == ("no item has failed; name one to redo it",)
+
+
+@pytest.mark.parametrize("change", [retry, reset, lambda state: cancel(state)], ids=["retry", "reset", "cancel"])
+def test_a_disk_that_is_full_after_the_journal_has_it_undoes_nothing(
+    state: Path, change: Callable[[Path], Changed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise DiskFull(f"{state}: the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("state.json.store.JsonStore.settle", full)
+        done = change(state)
+    assert done.keys
+    (note,) = (note for note in done.notes if "the disk is full" in note)
+    assert "the journal has it" in note
+    with open_store(state, read_only=True) as store:
+        assert store.counts() == done.counts
 
 
 def test_a_name_of_nothing_changes_nothing(state: Path) -> None:

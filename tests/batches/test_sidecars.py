@@ -315,7 +315,7 @@ def test_a_template_changed_before_collecting_is_not_taken_for_the_one_that_was_
     place.hold(a={name: value for name, value in record.items() if name != "recipe"})
     mine.write_text(without_a_negative())
     place.run()
-    with pytest.raises(UsageError, match=r"mine\.json had been changed before the picture was saved"):
+    with pytest.raises(UsageError, match=r"mine\.json had been changed before the image was saved"):
         read_reproduction(place.output / "a.txt", home=place.home)
 
 
@@ -359,7 +359,7 @@ def picture_without_graph() -> bytes:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (picture_without_graph(), "no graph of ComfyUI is in this picture"),
+        (picture_without_graph(), "this image holds no ComfyUI workflow"),
         (b"\xff\xd8\xff\xe0 a JPEG", "not UTF-8 at byte 0"),
         (b"", "it does not say that it is burst.sidecar/1"),
         (b"just a prompt", "line 1: 'just a prompt' is no `key: value`"),

@@ -127,7 +127,20 @@ def test_a_log_file_that_cannot_be_written_is_2_before_anything_is_sent(project:
 
 
 def test_a_log_file_on_a_full_disk_costs_its_lines_alone(project: Project) -> None:
-    assert run(project, "--log-file", "/dev/full", "--json").report["completed"] == 3
+    ended = run(project, "--log-file", "/dev/full", "--json")
+    assert ended.report["completed"] == 3
+    (lost,) = (line for line in untimed(ended.err) if "--log-file" in line)
+    assert lost.startswith("burst: --log-file: lines are lost: /dev/full: the disk is full")
+
+
+def test_a_dry_run_is_no_log(project: Project) -> None:
+    """Its workflow can be taken as it is."""
+    ended = project.burst(
+        "generate", "--prompt", "a fox", "--template", "smoke", "--dry-run", "--log-file", "burst.log"
+    )
+    assert ended.code == 0, ended
+    assert [line for line in ended.out.splitlines() if TIME.match(line)] == []
+    assert json.loads(ended.out[ended.out.index("\n{") :])
 
 
 def test_generate_has_them_too(project: Project) -> None:

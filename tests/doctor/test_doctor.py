@@ -404,7 +404,7 @@ def test_each_output_directory_of_due_items(project: Path) -> None:
     checks = {Path(check["facts"].get("path", "taken")).name: check for check in of(examined(code=1), "output")}
     assert list(checks) == ["output", "deep", "taken"]
     assert [check["verdict"] for check in checks.values()] == ["ok", "ok", "problem"]
-    assert "the 2 remaining need about" in checks["deep"]["message"]
+    assert "2 items remaining, about" in checks["deep"]["message"]
     assert "is a file" in checks["taken"]["message"]
     assert checks["taken"]["next"] == "burst update --output DIR"
 

@@ -209,7 +209,7 @@ def test_an_output_directory_that_may_not_be_written(make_project: MakeProject, 
     project = make_project()
     project.output.mkdir(mode=0o500)
     message = told(run_without_rights(project, "run", "--json", "--poll-interval", "0.2"))
-    assert f"template.json: {project.output}" in message
+    assert f"template.json: {project.output}: " in message
     assert "permission denied; make it writable or choose another directory" in message
     assert project.statuses() == ["submitted"] * 3
     project.output.chmod(0o700)

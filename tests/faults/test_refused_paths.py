@@ -326,3 +326,15 @@ def test_a_sandbox_names_its_directory_and_not_its_port(place: str, project: Cal
     assert ended.code == 2, ended
     assert place in ended.err
     assert "cannot listen" not in ended.err
+
+
+@pytest.mark.parametrize("part", ["re_render_state.json", "re_render_state.burst/journal.jsonl"])
+def test_what_cannot_be_read_is_to_be_made_readable(project: Callable[[], Path], part: str) -> None:
+    home = project()
+    with (home / part).open("a"):
+        (home / part).chmod(0)
+    ended = as_user(["status"], cwd=home)
+    assert ended.code == 2
+    (line,) = ended.err.splitlines()
+    assert f"{part}: permission denied; make it readable" in line
+    assert "Usage" not in line

@@ -105,7 +105,7 @@ def test_a_receiver_that_hangs_keeps_no_burst_from_ending(
             release.set()
         assert (report.exit_code, report.completed) == (0, 2)
         (note,) = report.notes
-        assert note.startswith(f"{receiver.url} was not told of the end of batch b1 (done): no answer yet")
+        assert note.startswith(f"{receiver.url} was not notified of the end of batch b1 (done): no answer yet")
         wait_until(lambda: any(told.delivered for told in noted(project).notifications), what="the late delivery")
 
 

@@ -147,7 +147,7 @@ def test_a_bad_address_names_the_variable_or_the_file(state: Path, monkeypatch: 
 
 def test_one_server_is_asked_only_where_one_is_set(state: Path) -> None:
     assert load_settings(state, Overrides(servers=("a:1", "http://a:1"))).the_one_server().url == "http://a:1"
-    with pytest.raises(UsageError, match=r"http://a:1, http://b:2\); say --server URL") as refused:
+    with pytest.raises(UsageError, match=r"http://a:1, http://b:2\); choose one with --server URL") as refused:
         load_settings(state, Overrides(servers=("a:1", "http://u:hunter2@b:2"))).the_one_server()
     assert "hunter2" not in str(refused.value)
 

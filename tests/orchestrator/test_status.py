@@ -251,6 +251,18 @@ def test_the_last_burst_is_told_in_the_words_of_its_report(state: Path) -> None:
         report = read_status(state)
         assert f"The last burst ({text}): 2 completed in 4.0 s" in report.as_text()
         assert report.as_json()["last_burst"]["ended"] == ended
+    parts_of(state).bursts.append(msgspec.structs.replace(record, failed=3))
+    assert "2 completed, 3 failed in 4.0 s" in read_status(state).as_text()
+
+
+def test_where_nothing_is_left_the_way_back_is_named(state: Path) -> None:
+    with open_store(state) as store:
+        for key in ("a", "b", "c"):
+            end(store, key)
+        assert "`burst retry --cancelled` brings the 3 cancelled back" in read_status(state).next_line()
+        store.apply([Change("b", Status.CANCELLED, lambda item: item.start_over())])
+        fail(store, "b")
+        assert "`burst retry` tries the 1 failed again" in read_status(state).next_line()
 
 
 def fail(store: Store, key: str) -> None:

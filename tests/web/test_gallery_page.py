@@ -95,7 +95,7 @@ def test_the_newest_picture_is_first_and_each_says_what_it_is(visit: Callable[..
     fill(album, "b1", count=2, model="sdxl.safetensors")
     fill(album, "b2", count=1, after=HOUR, prompt="an owl")
     page = visit()
-    expect(page.locator("#found")).to_have_text("3 pictures")
+    expect(page.locator("#found")).to_have_text("3 images")
     expect(tiles(page)).to_have_count(3)
     expect(tiles(page).first).to_contain_text("an owl")
     expect(tiles(page).nth(1)).to_contain_text("seed 42 · sdxl.safetensors")
@@ -109,7 +109,7 @@ def test_a_long_gallery_comes_as_it_is_scrolled_each_picture_once(
 ) -> None:
     fill(album, count=130)
     page = visit(viewport={"width": 800, "height": 600})
-    expect(page.locator("#found")).to_have_text("130 pictures")
+    expect(page.locator("#found")).to_have_text("130 images")
     assert tiles(page).count() < 130
     fill(album, "late", count=3, after=timedelta(days=1))
     for _ in range(40):
@@ -154,8 +154,8 @@ def test_what_no_browser_shows_says_so(visit: Callable[..., Any], album: Album) 
 
 def test_nothing_there(visit: Callable[..., Any]) -> None:
     page = visit()
-    expect(page.locator("#empty")).to_have_text("No pictures yet. Batch Generate makes some.")
-    expect(page.locator("#found")).to_have_text("0 pictures")
+    expect(page.locator("#empty")).to_have_text("No images yet. Batch Generate makes some.")
+    expect(page.locator("#found")).to_have_text("0 images")
 
 
 # Looking for some
@@ -210,12 +210,12 @@ def test_keys_go_from_picture_to_picture_and_back_to_its_place(visit: Callable[.
     page.keyboard.press("Enter")
     title = page.locator("#viewer-title")
     expect(title).to_have_text("Picture 3 · b1")
-    expect(page.get_by_role("button", name="Previous picture")).to_be_disabled()
+    expect(page.get_by_role("button", name="Previous image")).to_be_disabled()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     expect(title).to_have_text("Picture 1 · b1")
-    expect(page.get_by_role("button", name="Next picture")).to_be_disabled()
+    expect(page.get_by_role("button", name="Next image")).to_be_disabled()
     page.keyboard.press("ArrowLeft")
     expect(title).to_have_text("Picture 2 · b1")
     page.keyboard.press("Escape")
@@ -255,7 +255,7 @@ def test_a_picture_is_deleted_by_keys_alone_after_a_question(visit: Callable[...
     page.keyboard.press("Enter")
     whole(page)
     page.keyboard.press("Delete")
-    question = page.get_by_role("dialog", name="Delete this picture?")
+    question = page.get_by_role("dialog", name="Delete this image?")
     expect(question.get_by_role("button", name="Keep")).to_be_focused()
     page.keyboard.press("Escape")
     expect(question).to_be_hidden()
@@ -267,7 +267,7 @@ def test_a_picture_is_deleted_by_keys_alone_after_a_question(visit: Callable[...
     expect(page.locator("#viewer-title")).to_have_text("Picture 1 · b1")
     page.keyboard.press("Escape")
     expect(tiles(page)).to_have_count(2)
-    expect(page.locator("#found")).to_have_text("2 pictures")
+    expect(page.locator("#found")).to_have_text("2 images")
     assert album.files() == ["batches", "batches/b1", "batches/b1/image_001.png", "batches/b1/image_003.png"]
 
 
@@ -327,7 +327,7 @@ def test_batches_with_a_way_to_each_and_a_way_to_be_rid_of_it(visit: Callable[..
     page.get_by_role("button", name="Delete a fox").click()
     question.get_by_role("button", name="Delete").click()
     expect(page.locator("#found")).to_have_text("1 batch")
-    page.get_by_role("radio", name="Pictures").check()
+    page.get_by_role("radio", name="Images").check()
     expect(tiles(page)).to_have_count(1)
     assert album.files() == ["batches", "batches/b2", "batches/b2/image_001.png"]
 

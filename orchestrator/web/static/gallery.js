@@ -101,9 +101,9 @@ function told(answer) {
 
 function count() {
   const batches = `${total} ${total === 1 ? "batch" : "batches"}`;
-  say(byId("found"), view() === "batches" ? batches : counted(total, "picture"));
+  say(byId("found"), view() === "batches" ? batches : counted(total, "image"));
   byId("empty").hidden = total > 0;
-  const nothing = query().size ? "Nothing matches." : "No pictures yet. Batch Generate makes some.";
+  const nothing = query().size ? "Nothing matches." : "No images yet. Batch Generate makes some.";
   say(byId("empty"), total ? "" : nothing);
 }
 
@@ -131,7 +131,7 @@ function forget(isGone) {
 
 /** @param {any} batch */
 async function remove(batch) {
-  const text = `All of its pictures (${batch.completedImages}) are removed from the disk, with what is known of them.`;
+  const text = `All of its images (${batch.completedImages}) are removed from the disk, with what is known of them.`;
   const title = "Delete this batch?";
   const done = await confirmed(title, `${titleOf(batch)}\n${text}`, () => deleteBatch(batch.batchId));
   if (!done) return;

@@ -77,7 +77,7 @@ function badges(batch) {
   const tone = { complete: "good", failed: "bad", generating: "busy", queued: "busy" }[String(batch.status)] ?? "";
   const said = [
     make("span", { className: `badge ${tone}` }, batch.status),
-    make("span", { className: "soft small" }, counted(batch.pictures, "picture")),
+    make("span", { className: "soft small" }, counted(batch.pictures, "image")),
     make("span", { className: "soft small" }, when(batch.createdAt)),
   ];
   if (batch.failedImages) said.splice(1, 0, make("span", { className: "badge bad" }, `${batch.failedImages} failed`));

@@ -83,7 +83,7 @@ export class Viewer {
     const at = items.findIndex((item) => keyOfImage(item) === keyOfImage(image));
     const next = items[at + 1] ?? items[at - 1];
     const text = `${image.file} is removed from the disk. It is not made again unless you ask for it.`;
-    const done = await confirmed("Delete this picture?", text, () => deleteImage(image));
+    const done = await confirmed("Delete this image?", text, () => deleteImage(image));
     if (!done) return;
     this.told.gone(image);
     if (next) this.#show(next);
