@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from orchestrator.clock import Clock
+from orchestrator.cycle import pacing
 from orchestrator.cycle.dispatch import Progress
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
@@ -40,8 +41,15 @@ class BatchWork:
         """Keys of its items that are not known to have ended, while another process works them off."""
         # What else the request names is in its items' recipe, and for nobody else's items.
         overrides = replace(request.overrides, template=None, bindings={}, output_dir=None)
+        # Its caller waits for an answer, so it does not wait for a server without end.
+        waits = request.wait_server_seconds
         self._request = replace(
-            request, until_done=True, on_error=record.on_error, batch=record.batch, overrides=overrides
+            request,
+            wait_server_seconds=pacing.PATIENCE_SECONDS if waits is None else waits,
+            until_done=True,
+            on_error=record.on_error,
+            batch=record.batch,
+            overrides=overrides,
         )
         self._stop = stop
         self._progress = progress

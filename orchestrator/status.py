@@ -117,6 +117,7 @@ class StatusReport:
             "submitted_to": dict(self.submitted_to),
             "paused": pause_as_json(self.pause),
             "running": self.holders[0].describe() if self.holders else None,
+            "waits_for": next((holder.waits_for for holder in self.holders if holder.waits_for is not None), None),
             "last_burst": self._last(),
             "errors_in_a_row": self.errors_in_a_row,
             "last_item_ended_at": self.last_item_ended_at.isoformat() if self.last_item_ended_at else None,
@@ -167,7 +168,14 @@ class StatusReport:
 
     def _burst_lines(self) -> list[str]:
         if self.holders:
-            return [f"A burst is at work: {holder.describe()}" for holder in self.holders]
+            return [
+                line
+                for holder in self.holders
+                for line in (
+                    f"A burst is at work: {holder.describe()}",
+                    *([f"It waits for a server: {holder.waits_for}"] if holder.waits_for is not None else []),
+                )
+            ]
         if self.killed is not None:
             who, last_alive = self.killed, self.killed.ended_at
             return [f"The last burst was killed: {who.describe()}, last alive {last_alive:%H:%M:%S} UTC"]

@@ -60,6 +60,12 @@ class Lease(Protocol):
     def begin_burst(self, *, burst: str, size: int, started_at: datetime, run_started_at: datetime) -> None:
         """Publish the burst that begins, and show from now on that the run is alive. Errors: LockHeld, DiskFull."""
 
+    def publish_wait(self, reason: str | None) -> None:
+        """Publish what the run waits for (None: nothing any more), after `begin_burst`. The next burst begins without.
+
+        Errors: DiskFull.
+        """
+
     def end_burst(self, record: BurstRecord) -> None:
         """Add the record of a burst that has ended. Errors: DiskFull."""
 

@@ -165,6 +165,14 @@ class ComfyUI:
         """`GET /prompt`: the number of queued and running prompts. The cheapest request."""
         return self._get("/prompt", responses.read_queue_remaining)
 
+    def check_answers(self) -> None:
+        """As `queue_remaining`, but asked once: for a server that was away. What answered is judged by later requests,
+        unless it was a ComfyUI before."""
+        base = "/api" if self._base is None else self._base
+        answer = self._requests.ask("GET", f"{base}/prompt", patient=False)
+        if self._base is not None:
+            self._got(answer, responses.read_queue_remaining)
+
     def delete_from_queue(self, prompt_ids: Iterable[str]) -> None:
         """`POST /queue`: delete queued prompts. Running and unknown ones are not affected."""
         wanted = list(prompt_ids)

@@ -138,7 +138,8 @@ class RetryingTransport:
 
 
 class RetryPolicy:
-    """Retries for `retry_seconds`, but not past `deadline` (on the monotonic clock) or after `stop` is set.
+    """Retries for `retry_seconds` after a failure, but not past `deadline` (on the monotonic clock) or after `stop` is
+    set.
 
     Thread-safe.
     """
@@ -156,13 +157,14 @@ class RetryPolicy:
 
     def keep_trying(self, once: Callable[[], _T]) -> _T:
         """The result of `once`. Errors: the last ServerUnreachable or ServerBusy, and others that `once` raises."""
-        end = self._clock.monotonic() + self._retry_seconds
-        if self._deadline is not None:
-            end = min(end, self._deadline)
         try:
             answer = once()
         except (ServerUnreachable, ServerBusy) as error:
             self.trouble = str(error)
+            # From here: a silence may have lasted longer than all patience already.
+            end = self._clock.monotonic() + self._retry_seconds
+            if self._deadline is not None:
+                end = min(end, self._deadline)
             answer = self._try_again(error, once, end)
         self.trouble = None
         return answer

@@ -116,6 +116,13 @@ def _hours(_ctx: click.Context, _param: click.Parameter, value: str | None) -> s
     callback=Between(0, LONGEST_SECONDS, " seconds"),
     help="Wait up to SECONDS for another run on this state to end.",
 )
+@Options.RUN.option(
+    "--wait-server",
+    type=float,
+    metavar="SECONDS",
+    callback=Between(0, LONGEST_SECONDS, " seconds"),
+    help="Wait up to SECONDS for a server that does not answer (default: 20; with --until-done no limit).",
+)
 @Options.RUN.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
 @state_option
 @tool_options
@@ -139,6 +146,7 @@ def run(
     until_done: bool,
     ahead: int,
     wait_lock: float,
+    wait_server: float | None,
     max_attempts: int,
     on_error: Literal["stop", "continue"],
     overwrite: bool,
@@ -166,6 +174,7 @@ def run(
         until_done=until_done,
         ahead=ahead,
         wait_lock_seconds=wait_lock,
+        wait_server_seconds=wait_server,
         max_attempts=max_attempts,
         on_error=on_error,
         overwrite=overwrite,

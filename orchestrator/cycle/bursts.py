@@ -112,6 +112,8 @@ class Bursts:
             check=self._lease.check,
             late=lambda: limit.ended(age_seconds=age.seconds(), now=self._clock.now()),
             seconds_left=self._seconds_left,
+            publish_wait=self._lease.publish_wait,
+            meanwhile=self._look_at_batches,
         )
 
     def run(self) -> BurstReport:

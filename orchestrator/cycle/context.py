@@ -36,6 +36,10 @@ class Options:
     stall_seconds: float = pacing.STALL_SECONDS
     sweep_seconds: float = pacing.SWEEP_SECONDS
     abandon_after_seconds: float = pacing.ABANDON_AFTER_SECONDS
+    patience_seconds: float | None = None
+    """How long a request is repeated; None: as the client does by default."""
+    wait_server_seconds: float = 0.0
+    """How much longer the run waits for a server without which nothing more can be done."""
 
 
 @dataclass(frozen=True)

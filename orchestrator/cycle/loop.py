@@ -21,6 +21,8 @@ Ending = Literal["done", "deadline", "limit", "stopped", "paused", "failure"]
 """deadline: at its time limit, as requested; limit: at the one learned from killed runs."""
 _LOOK_SECONDS = 0.25
 """How often other processes' changes and the stop event are checked, whatever the polling interval."""
+_MEANWHILE_SECONDS = 5.0
+"""How often the rest of a run's work is done while it waits for a server."""
 _LEAVING_SECONDS = 3.0
 """How long a worker may take to come to rest; one that waits for a server is left behind after that."""
 
@@ -39,9 +41,12 @@ class Cycle:
         check: Callable[[], None],
         late: Callable[[], Ending | None],
         seconds_left: Callable[[], float | None],
+        publish_wait: Callable[[str | None], None],
+        meanwhile: Callable[[], None],
     ) -> None:
         """`check` is called at intervals, and raises an error if this run must not go on. `late`: how a burst ends
-        whose time is over, in `seconds_left` (None: without a limit)."""
+        whose time is over, in `seconds_left` (None: without a limit). `publish_wait`: called with the reason when the
+        run begins to wait for servers, and with None when it goes on; `meanwhile`: now and then while it waits."""
         self._pool = pool
         self._dispatch = dispatch
         self._store = store
@@ -50,6 +55,11 @@ class Cycle:
         self._check = check
         self._late = late
         self._seconds_left = seconds_left
+        self._publish_wait = publish_wait
+        self._meanwhile = meanwhile
+        self._meanwhile_at = 0.0
+        self._waits: str | None = None
+        """What the run waits for."""
         self._over = threading.Event()
         self._fills = False
         self._error: BaseException | None = None
@@ -63,6 +73,8 @@ class Cycle:
         """
         self._follow_pause()
         self._dispatch.begin(size)
+        self._waits = None
+        self._follow_waiting()
         self._wake()
         self._start()
         while (ending := self._ending()) is None:
@@ -70,6 +82,7 @@ class Cycle:
             self._dispatch.changed.clear()
             self._check()
             self._follow_pause()
+            self._follow_waiting()
             self._pool.follow()
             self._start()
             self._store.settle()
@@ -99,6 +112,20 @@ class Cycle:
             self._dispatch.pause = pause
             self._dispatch.stir()
             self._wake()
+
+    def _away(self) -> list[str]:
+        """Why those servers are not used that may be back in time."""
+        return [str(one.lost) for one in self._pool.workers if one.lost is not None and one.is_worth_waiting]
+
+    def _follow_waiting(self) -> None:
+        """Say what the run waits for, and do meanwhile what need not wait."""
+        waits = ("; ".join(self._away()) or None) if self._dispatch.is_idle else None
+        if waits != self._waits:
+            self._waits = waits
+            self._publish_wait(waits)
+        if waits is not None and self._clock.monotonic() >= self._meanwhile_at:
+            self._meanwhile()
+            self._meanwhile_at = self._clock.monotonic() + _MEANWHILE_SECONDS
 
     def _start(self) -> None:
         """A thread for each worker that has none yet."""
@@ -135,6 +162,8 @@ class Cycle:
         if pause is not None:
             return "paused" if self._dispatch.is_idle else None
         if self._dispatch.is_at_rest:
+            if self._away() and self._dispatch.has_more():
+                return None
             self._refuse_lost()
             return "done"
         return None

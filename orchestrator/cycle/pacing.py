@@ -32,6 +32,8 @@ SHORTEST_WATCHDOG_SECONDS = 5.0
 """A run that was killed younger than this was not killed by a watchdog: none is that short."""
 _BELIEVED_RUNS = 20
 """For how many runs two kills that agree set the limit; each further one makes it four times as many."""
+PATIENCE_SECONDS = 20.0
+"""How long a server that does not answer is asked again, where nothing else was requested."""
 _RETRY_SECONDS = 5.0
 _LONGEST_RETRY_SECONDS = 60.0
 

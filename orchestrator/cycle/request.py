@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,8 @@ class Request:
     until_done: bool = False
     ahead: int = 0
     wait_lock_seconds: float = 0.0
+    wait_server_seconds: float | None = None
+    """How long a server is waited for that does not answer; None: 20 s, or without end with `until_done`."""
     max_attempts: int = 3
     on_error: Literal["stop", "continue"] = "continue"
     overwrite: bool = False
@@ -57,6 +60,7 @@ class Request:
             ("max_attempts", self.max_attempts, 1, LARGEST_COUNT),
             ("max_seconds", self.max_seconds or 0.0, 0, LONGEST_SECONDS),
             ("wait_lock_seconds", self.wait_lock_seconds, 0, LONGEST_SECONDS),
+            ("wait_server_seconds", self.wait_server_seconds or 0.0, 0, LONGEST_SECONDS),
             ("poll_seconds", self.poll_seconds, 0, LONGEST_SECONDS),
         ):
             if not least <= value <= most:  # as NaN is
@@ -74,7 +78,13 @@ class Request:
     def options(self, settings: Settings) -> Options:
         """The options that all bursts of the run share."""
         limit = self.abandon_after_seconds
+        patience, waits = None, math.inf if self.until_done else 0.0
+        if self.wait_server_seconds is not None:
+            patience = min(self.wait_server_seconds, pacing.PATIENCE_SECONDS)
+            waits = self.wait_server_seconds - patience
         return Options(
+            patience_seconds=patience,
+            wait_server_seconds=waits,
             poll_seconds=self.poll_seconds,
             max_attempts=self.max_attempts,
             in_doubt_seconds=self.in_doubt_seconds,

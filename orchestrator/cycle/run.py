@@ -52,6 +52,7 @@ def run_burst(
     until_done: bool = False,
     ahead: int = 0,
     wait_lock_seconds: float = 0.0,
+    wait_server_seconds: float | None = None,
     max_attempts: int = 3,
     on_error: Literal["stop", "continue"] = "continue",
     overwrite: bool = False,
@@ -62,7 +63,8 @@ def run_burst(
     """One burst over a state file, as `burst run` does it. Defaults come from `init` and the environment.
 
     `server_moved`: the old address of a server and its new one. `until`: a time of day, such as `07:00`, and `between`:
-    hours, such as `22:00-07:00`, by this host's clock on the wall.
+    hours, such as `22:00-07:00`, by this host's clock on the wall. `wait_server_seconds`: how long a server is waited
+    for that does not answer; by default 20, and without end with `until_done`.
     Safe to repeat and to kill at any time. Set `stop` from another thread to end it after its next checkpoint.
     Errors: LockHeld if another burst is running on this state; ConfigurationError and its kinds if something must be
     fixed first; Crashed for an unexpected exception, which is recorded. What stops a burst in the middle (server down,
@@ -85,6 +87,7 @@ def run_burst(
         until_done=until_done,
         ahead=ahead,
         wait_lock_seconds=wait_lock_seconds,
+        wait_server_seconds=wait_server_seconds,
         max_attempts=max_attempts,
         on_error=on_error,
         overwrite=overwrite,

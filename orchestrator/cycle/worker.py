@@ -28,6 +28,7 @@ from orchestrator.cycle.stalls import Stalls
 from orchestrator.cycle.strays import Strays
 from orchestrator.cycle.undecided import Undecided
 from orchestrator.cycle.uploads import Uploads
+from orchestrator.cycle.waiting import Waiting
 from orchestrator.errors import BurstError, NotComfyUI, ServerStalled, TransientError, UnexpectedAnswer
 from orchestrator.known_servers import judged
 from state.item import Item, Status
@@ -77,6 +78,7 @@ class Worker:
         self._refill = Refill(
             context, self._in_flight, self._downloads, self._uploads, self._poll_schedule, routing=routing
         )
+        self._waiting = Waiting(context)
         self._noticed: set[str] = set()
         self._begun = False
         self._oldest: str | None = None
@@ -100,6 +102,11 @@ class Worker:
     @property
     def is_waited_for(self) -> bool:
         return self.context.client.trouble is not None
+
+    @property
+    def is_worth_waiting(self) -> bool:
+        """Its server may come back within the time that a run waits for one."""
+        return self._waiting.is_worth_it
 
     @property
     def refused(self) -> set[str]:
@@ -152,7 +159,8 @@ class Worker:
             return self.step()
         except (TransientError, ServerStalled) as met:
             error = self._judged(met)
-            if self.context.dispatch.has_one_worker or self.context.halt.is_set():
+            self._waiting.lost(error)
+            if self.context.halt.is_set() or (self.context.dispatch.has_one_worker and not self.is_worth_waiting):
                 if error is met:
                     raise
                 raise error from met
@@ -162,7 +170,7 @@ class Worker:
             self.context.dispatch.stir()
             self.lost = error
             self.context.dispatch.rest(self)
-            pause_seconds = pacing.pause_before_retry(self._losses)
+            pause_seconds = self._waiting.pause_seconds(self._losses)
             log.info("%s is not used for %.0f s: %s", self.context.server.shown, pause_seconds, error)
             return pause_seconds
 
@@ -237,7 +245,7 @@ class Worker:
     def _return(self) -> None:
         """Ask a lost server again; everything submitted to it is looked up. Errors: it is still lost."""
         context = self.context
-        context.client.queue_remaining()
+        context.client.check_answers()
         if isinstance(self.lost, TransientError):
             self._stalls.stirred()
         held = context.dispatch.held_by(self)
@@ -256,6 +264,7 @@ class Worker:
         self._routing.forget()
         self._uploads.forget()
         self.lost, self._losses = None, 0
+        self._waiting.returned()
 
     def _rest(self, *, took: bool) -> float:
         if took:

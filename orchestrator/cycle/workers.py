@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
@@ -168,6 +168,8 @@ class WorkerPool:
         """Errors: SettingsError."""
         shared, halt = self._shared, threading.Event()
         headers = self._settings.resolved_headers(server)
+        patience = shared.options.patience_seconds
+        asked: dict[str, Any] = {} if patience is None else {"retry_seconds": patience}
         client = ComfyUI(
             server.full,
             headers=headers,
@@ -175,6 +177,7 @@ class WorkerPool:
             deadline=self._deadline,
             stop=halt,
             clock=shared.clock,
+            **asked,
         )
         self._held.enter_context(client)
         return WorkerContext(

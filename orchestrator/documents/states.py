@@ -129,6 +129,8 @@ class StatusDocument(TypedDict):
     """While runs start nothing; null where they are not paused."""
     running: str | None
     """The burst at work; null where none is."""
+    waits_for: str | None
+    """The server that it waits for, and why; null while it goes on."""
     last_burst: LastBurstDocument | None
     errors_in_a_row: int
     """How many of the last runs ended with an error, one after the other."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -29,6 +29,7 @@ from orchestrator.web.ttl_cache import TtlCache
 from orchestrator.web.watched_batch import WatchedBatch
 from state.burst_record import BurstRecord, Ending
 from state.counts import Counts
+from state.holder import Holder
 from state.item import Item, Status
 from state.store import StateParts
 
@@ -244,16 +245,20 @@ def _summary(state: WatchedState, supervisor: Supervisor) -> StateSummary:
         state.refresh()
     except BurstError as error:
         unreadable = str(error)
-    store = state.store
+    store, holders = state.store, state.parts.holders()
     return StateSummary(
         state=state.number,
         path=str(state.path),
         exists=store is not None or unreadable is not None,
         counts={str(one): count for one, count in (store.counts() if store is not None else Counts()).items()},
-        working=bool(state.parts.holders()),
+        working=bool(holders),
         paused=current.at if (current := state.parts.pause()) is not None else None,
-        message=unreadable or supervisor.message(state.number),
+        message=unreadable or _waits_for(holders) or supervisor.message(state.number),
     )
+
+
+def _waits_for(holders: Sequence[Holder]) -> str | None:
+    return next((f"waiting: {holder.waits_for}" for holder in holders if holder.waits_for is not None), None)
 
 
 def _burst(record: BurstRecord) -> Burst:

@@ -34,7 +34,8 @@ _PAUSES_SECONDS = (1.0, 2.0, 5.0)
 _SET_ASIDE_SECONDS = 300.0
 """Before the next try where all remaining items are set aside: a server may have got the missing model."""
 _END_SECONDS = 3.0
-_RUN = ("run", "--until-done", "--json", "--poll-interval", "1")
+_RUN = ("run", "--until-done", "--json", "--poll-interval", "1", "--wait-server", "20")
+"""A server that stays away ends the run, so that the page can say so."""
 LOG_NAME = "serve.log"
 """Aside of the state: what the last run that was started here said."""
 _TAIL_BYTES = 4096

@@ -53,6 +53,12 @@ class HolderFile:
             if self._is_ours():
                 self._write(holder)
 
+    def wait_for(self, reason: str | None) -> None:
+        """Write what the burst waits for into the file. Errors: DiskFull."""
+        with self._guard:
+            if self._is_ours():
+                self._write(msgspec.structs.replace(self._holder, waits_for=reason))
+
     def look(self) -> Holder | None:
         """Read the file: the holder that wrote itself into it, or None while it is ours."""
         with self._guard:

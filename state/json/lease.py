@@ -82,6 +82,9 @@ class JsonLease:
     def begin_burst(self, *, burst: str, size: int, started_at: datetime, run_started_at: datetime) -> None:
         self._lock.hold(burst=burst, started_at=started_at, size=size, run_started_at=run_started_at)
 
+    def publish_wait(self, reason: str | None) -> None:
+        self._lock.publish_wait(reason)
+
     def end_burst(self, record: BurstRecord) -> None:
         self._store.bursts.append(record)
 

@@ -92,6 +92,11 @@ class FileRunLock:
         self._keeper = HolderFile(self.holder_path, holder, disk=self._disk, clock=self._clock)
         self._keeper.start()
 
+    def publish_wait(self, reason: str | None) -> None:
+        """Publish what the burst waits for; None: nothing. Errors: DiskFull."""
+        if self._keeper is not None:
+            self._keeper.wait_for(reason)
+
     def check(self, *, reread: bool = False) -> None:
         """Errors: LockHeld where another burst took the lock as well.
 

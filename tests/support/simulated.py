@@ -140,6 +140,16 @@ class Simulation:
         self.work.begin(size)
         return self._step_until(lambda: self.work.is_full or self.work.is_at_rest)
 
+    def burst_to_end(self, size: int) -> float:
+        """The same, also where a server is waited for."""
+        self.work.begin(size)
+        return self._step_until(
+            lambda: (
+                self.work.is_full
+                or (self.work.is_at_rest and not any(one.is_lost and one.is_worth_waiting for one in self.workers))
+            )
+        )
+
     def work_for(self, seconds: float) -> None:
         """Step all workers for so long, in the burst that was begun."""
         end = self.clock.seconds + seconds

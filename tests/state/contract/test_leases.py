@@ -240,3 +240,17 @@ def test_a_lost_lease_ends_without_touching_the_other_ones(lost: Lease, store: S
         lost.guard_post()
     lost.end()
     assert [holder.burst for holder in store.holders()] == ["theirs"]
+
+
+def test_what_a_run_waits_for_is_seen_by_all_until_it_goes_on(store: Store, other: Store) -> None:
+    with store.lease() as lease:
+        begin(lease, "b1")
+        lease.publish_wait("gpu1 does not answer")
+        assert [(one.burst, one.waits_for) for one in other.holders()] == [("b1", "gpu1 does not answer")]
+        lease.check()
+        lease.publish_wait(None)
+        assert [one.waits_for for one in other.holders()] == [None]
+        lease.publish_wait("gpu1 does not answer")
+        begin(lease, "b2")
+        assert [(one.burst, one.waits_for) for one in other.holders()] == [("b2", None)]
+    assert other.holders() == []
