@@ -25,7 +25,7 @@ from orchestrator.log_lines import local_time
 from orchestrator.pause_text import RESUME, pause_as_json, text_of_pause
 from orchestrator.servers import canonical_name, other_host
 from orchestrator.statistics import Statistics, statistics_of
-from orchestrator.time_left import pace_of, seconds_left
+from orchestrator.time_left import Paces, pace_of, seconds_left
 from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstRecord, runs_of
 from state.counts import Counts
@@ -266,7 +266,7 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
         last_burst=records[-1] if records else None,
         watchdog=learned_limit(known),
         seconds_per_item=pace,
-        seconds_left=seconds_left(store, pace, renderable=renderable),
+        seconds_left=seconds_left(store, Paces.of(store, records), renderable=renderable),
         submitted_to=Counter(canonical_name(item.server) for item in store.items(Status.SUBMITTED) if item.server),
         next_items=following,
         failed=tuple(failed),

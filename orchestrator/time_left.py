@@ -3,31 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from orchestrator.cycle import pacing
 from orchestrator.servers import canonical_name
 from state.burst_record import BurstRecord
 from state.counts import BatchFigures
-from state.item import Status
+from state.item import DUE, Status
 from state.store import Store
 
 _TIMED_ITEMS = 100
 
 
+@dataclass(frozen=True)
+class Paces:
+    """Seconds per item while all servers work."""
+
+    usual: float | None
+    """Of an item of which nothing else is known; None where nothing was rendered yet."""
+    recipes: Mapping[str | None, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, store: Store, records: Sequence[BurstRecord], *, without: float | None = None) -> Paces:
+        """As the last bursts measured them. `without`: the usual one where they measured nothing."""
+        usual = pacing.measured_pace(records)
+        if usual is None:
+            usual = pace_of(store, records) if without is None else without
+        own = pacing.recipe_seconds(records)
+        last = next((record for record in reversed(records) if record.recipe_paces and record.seconds_per_item), None)
+        servers = 1.0
+        if last is not None and last.seconds_per_item:
+            items = sum(pace.items for pace in last.recipe_paces.values())
+            spent = sum(pace.items * pace.median_seconds for pace in last.recipe_paces.values())
+            servers = max(1.0, round(spent / items / last.seconds_per_item))
+        # Of quick items the server's part is small: what comes between two of them counts then, and is in `usual`.
+        least = usual if usual is not None and usual <= pacing.QUICK_SECONDS else 0.0
+        return cls(usual, {recipe: max(seconds / servers, least) for recipe, seconds in own.items()})
+
+    def of_recipe(self, recipe: str | None) -> float | None:
+        return self.recipes.get(recipe, self.usual)
+
+    def mean(self, counts: Mapping[str | None, int]) -> float | None:
+        """Of so many items of each recipe."""
+        known = [(self.of_recipe(recipe), count) for recipe, count in counts.items()]
+        total = sum(count for pace, count in known if pace is not None)
+        return sum(pace * count for pace, count in known if pace is not None) / total if total else self.usual
+
+
 def pace_of(store: Store, records: Sequence[BurstRecord]) -> float | None:
-    """Seconds per item of the last bursts; before any has ended, of the first items that were completed."""
-    if (pace := pacing.seconds_per_item(records)) is not None:
+    """Seconds per item as the last bursts rendered; before any has ended, of the first items that were completed."""
+    if (pace := pacing.measured_pace(records)) is not None:
         return pace
-    first = store.items(Status.COMPLETED, limit=_TIMED_ITEMS)
-    took = [item.seconds for item in first if item.seconds is not None]
+    took = [seconds for recipe in _sample(store).values() for seconds in recipe]
     return sum(took) / len(took) if took else None
 
 
-def seconds_left(store: Store, pace: float | None, *, renderable: int) -> float | None:
+def recipe_seconds(store: Store, records: Sequence[BurstRecord]) -> dict[str | None, float]:
+    """What an item of each recipe takes on its server, from the last bursts, else from the first completed items."""
+    return pacing.recipe_seconds(records) or {
+        recipe: sorted(seconds)[(len(seconds) - 1) // 2] for recipe, seconds in _sample(store).items()
+    }
+
+
+def _sample(store: Store) -> dict[str | None, list[float]]:
+    """By recipe: what some completed items took."""
+    found: dict[str | None, list[float]] = {}
+    for item in store.items(Status.COMPLETED, limit=_TIMED_ITEMS):
+        if item.seconds is not None:
+            found.setdefault(item.recipe, []).append(item.seconds)
+    return found
+
+
+def seconds_left(store: Store, paces: Paces, *, renderable: int) -> float | None:
     """Until everything that can be rendered is done. None if that is nothing of what remains, or no pace is known.
 
-    `pace`: of the last bursts. `renderable`: how many of the remaining items have a recipe that can be used.
+    `renderable`: how many of the remaining items have a recipe that can be used.
     """
+    pace = paces.mean(store.recipe_counts(*DUE))
     remaining = store.counts().remaining
     if not remaining:
         return 0.0

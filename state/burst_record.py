@@ -30,6 +30,13 @@ class SetAsideRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """The output root that could not be used; submitted items wait too then."""
 
 
+class RecipePace(msgspec.Struct, frozen=True, kw_only=True):
+    """What the items of one recipe took on their servers."""
+
+    items: int
+    median_seconds: Seconds
+
+
 class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The outcome of a burst. The record of a `killed` one is written by the next burst, from holder.json."""
 
@@ -49,6 +56,8 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """`SIGTERM`, `SIGINT` or `SIGHUP` if one of them stopped it."""
     seconds_per_item: Seconds | None = None
     """Time between two completions on the server, measured in this burst."""
+    recipe_paces: dict[str, RecipePace] = {}
+    """By recipe id ("": items without one), of the recipes of which most items were rendered in this burst."""
     reason: str | None = None
     host: str | None = None
     """Where it ran."""

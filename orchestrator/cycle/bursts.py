@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +33,7 @@ from orchestrator.errors import (
 )
 from orchestrator.formatting import counted, spoken_seconds
 from orchestrator.servers import this_host
-from orchestrator.time_left import seconds_left
+from orchestrator.time_left import Paces, seconds_left
 from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstRecord
 from state.item import Status
@@ -169,6 +170,7 @@ class Bursts:
             seconds=round(began.seconds(), 3),
             alive_seconds=round(self._age.seconds(), 3),
             seconds_per_item=self._seconds_per_item(),
+            recipe_paces=pacing.recipe_paces(self._rendered()),
             signal=self._signal() if how == "stopped" else None,
             reason=reason_of(error),
             host=this_host(),
@@ -228,8 +230,20 @@ class Bursts:
 
     def _seconds_per_item(self) -> float | None:
         """Seconds from one completion to the next, with all servers at work."""
-        paces = [pace for worker in self._workers if (pace := worker.context.pace.seconds_per_item)]
+        paces = [pace for worker in self._workers if (pace := worker.load().seconds_per_item)]
         return 1 / sum(1 / pace for pace in paces) if paces else None
+
+    def _paces(self, per_item: float | None) -> Paces:
+        """For what is left. `per_item`: seconds of the run per item, where no server measured anything better."""
+        return Paces.of(self._store, self._records, without=per_item)
+
+    def _rendered(self) -> Mapping[str | None, Sequence[float]]:
+        """Seconds of what all servers rendered in this burst, by recipe."""
+        found: defaultdict[str | None, list[float]] = defaultdict(list)
+        for worker in self._workers:
+            for recipe, seconds in worker.context.pace.take_rendered().items():
+                found[recipe] += seconds
+        return found
 
     def _report(self, ended: _Ended, *, bursts: int, size: int, set_aside: tuple[SetAside, ...]) -> BurstReport:
         whole = Tally.of([self._notes, *(worker.context.tally for worker in self._workers)])
@@ -259,7 +273,7 @@ class Bursts:
             next_batch_size=len(following),
             seconds=seconds,
             seconds_per_item=per_item,
-            seconds_left=seconds_left(self._store, per_item, renderable=renderable),
+            seconds_left=seconds_left(self._store, self._paces(per_item), renderable=renderable),
             requests=sum(worker.context.client.requests_made for worker in self._workers),
             output_dir=next(iter(filled)) if len(filled) == 1 else str(self._placement.default),
             output_dirs=filled,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
-from state.burst_record import BurstRecord, runs_of
+from state.burst_record import BurstRecord, RecipePace, runs_of
 
 DEFAULT_SIZE = 15
 LADDER = (1, 5, 15)
@@ -34,6 +34,10 @@ _BELIEVED_RUNS = 20
 """For how many runs two kills that agree set the limit; each further one makes it four times as many."""
 PATIENCE_SECONDS = 20.0
 """How long a server that does not answer is asked again, where nothing else was requested."""
+_RECIPES_KEPT = 8
+"""Of how many recipes a burst's record holds the pace: records are small."""
+QUICK_SECONDS = 1.0
+"""Of items below that, most of the time is not the server's."""
 _RETRY_SECONDS = 5.0
 _LONGEST_RETRY_SECONDS = 60.0
 
@@ -43,6 +47,42 @@ def seconds_per_item(records: Sequence[BurstRecord]) -> float | None:
     useful = [record for record in records if record.completed][-10:]
     completed = sum(record.completed for record in useful)
     return sum(record.seconds for record in useful) / completed if completed else None
+
+
+def rendering_pace(records: Sequence[BurstRecord]) -> float | None:
+    """Seconds per item while servers rendered, over the last ten bursts that completed any and measured it.
+
+    Unlike `seconds_per_item`, neither what a burst found finished nor what it waited for changes it.
+    """
+    useful = [record for record in records if record.completed and record.seconds_per_item is not None][-10:]
+    completed = sum(record.completed for record in useful)
+    spent = sum((record.seconds_per_item or 0.0) * record.completed for record in useful)
+    return spent / completed if completed else None
+
+
+def measured_pace(records: Sequence[BurstRecord]) -> float | None:
+    """As servers rendered. What bursts took counts where none measured that, and for items that are quicker than it."""
+    rendered, spent = rendering_pace(records), seconds_per_item(records)
+    if rendered is None or spent is None:
+        return rendered if spent is None else spent
+    return max(rendered, min(spent, QUICK_SECONDS))
+
+
+def recipe_seconds(records: Sequence[BurstRecord]) -> dict[str | None, float]:
+    """What an item of each recipe takes on its server, as the last burst saw it that rendered any of that recipe."""
+    found: dict[str | None, float] = {}
+    for record in records:
+        found.update((recipe or None, pace.median_seconds) for recipe, pace in record.recipe_paces.items())
+    return found
+
+
+def recipe_paces(rendered: Mapping[str | None, Sequence[float]]) -> dict[str, RecipePace]:
+    """For the record of a burst. `rendered`: the seconds of each item, by recipe."""
+    most = sorted((recipe for recipe in rendered if rendered[recipe]), key=lambda one: -len(rendered[one]))
+    return {
+        recipe or "": RecipePace(items=len(rendered[recipe]), median_seconds=round(_median(rendered[recipe]), 3))
+        for recipe in most[:_RECIPES_KEPT]
+    }
 
 
 def automatic_size(records: Sequence[BurstRecord], *, seconds: float | None = None) -> int:
@@ -290,15 +330,40 @@ class Pace:
     """Seconds a prompt takes on its server: the median of the last five, so that one that also loaded the model, or
     came from the server's cache, has no effect."""
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: Callable[[], Mapping[str | None, float]] = dict) -> None:
+        """`earlier`: what items of each recipe took in earlier bursts; called when it is first needed."""
         self._latest: deque[float] = deque(maxlen=5)
+        self._by_recipe: dict[str | None, deque[float]] = {}
+        self._earlier = earlier
+        self._known: Mapping[str | None, float] | None = None
+        self._rendered: dict[str | None, list[float]] = {}
 
     @property
     def seconds_per_item(self) -> float | None:
         """None until a prompt has finished."""
-        ordered = sorted(self._latest)
-        return ordered[(len(ordered) - 1) // 2] if ordered else None
+        return _median(self._latest) if self._latest else None
 
-    def note(self, seconds: float) -> None:
+    def expected_seconds(self, recipe: str | None) -> float | None:
+        """What an item of this recipe will take: as its last five did, else as in earlier bursts, else as others do."""
+        if own := self._by_recipe.get(recipe):
+            return _median(own)
+        if self._known is None:
+            self._known = self._earlier()
+        return self._known.get(recipe, self.seconds_per_item)
+
+    def note(self, seconds: float, *, recipe: str | None = None) -> None:
         """Add the execution time of one more prompt."""
-        self._latest.append(max(0.0, seconds))
+        seconds = max(0.0, seconds)
+        self._latest.append(seconds)
+        self._by_recipe.setdefault(recipe, deque(maxlen=5)).append(seconds)
+        self._rendered.setdefault(recipe, []).append(seconds)
+
+    def take_rendered(self) -> Mapping[str | None, Sequence[float]]:
+        """All execution times since the last call, by recipe."""
+        taken, self._rendered = self._rendered, {}
+        return taken
+
+
+def _median(seconds: Collection[float]) -> float:
+    ordered = sorted(seconds)
+    return ordered[(len(ordered) - 1) // 2]

@@ -19,6 +19,7 @@ class PollSchedule:
         self._strain = pacing.Strain()
         self._tick: float | None = None
         self._asked: str | None = None
+        self._recipe: str | None = None
         self._is_heard = False
         now = clock.monotonic()
         self._sight = pacing.Sight(noticed_at=now, busy_at=now)
@@ -36,15 +37,16 @@ class PollSchedule:
         tick = self._tick if self._tick is not None else pacing.FIRST_TICK_SECONDS
         return pacing.window(size=size, tick_seconds=tick, seconds_per_item=self.seconds_per_item)
 
-    def until_look(self, prompt_id: str, *, is_heard: bool = False) -> float:
+    def until_look(self, prompt_id: str, *, recipe: str | None = None, is_heard: bool = False) -> float:
         """Seconds until the next poll for this prompt, the oldest now; 0 or less when it is due.
 
         `is_heard`: its end should be told by events, so that polls for it are rare.
         """
         if prompt_id != self._asked:
             now = self._clock.monotonic()
-            self._asked, self._tick, self._ask_at, self._is_heard = prompt_id, None, now, is_heard
-            if is_heard or not self._sight.next_may_be_done(self._pace.seconds_per_item, now):
+            self._asked, self._tick, self._ask_at = prompt_id, None, now
+            self._recipe, self._is_heard = recipe, is_heard
+            if is_heard or not self._sight.next_may_be_done(self._pace.expected_seconds(recipe), now):
                 self._wait()
         elif is_heard != self._is_heard:
             self._is_heard, self._tick = is_heard, None
@@ -91,7 +93,7 @@ class PollSchedule:
 
     def _wait(self) -> None:
         now = self._clock.monotonic()
-        expected_seconds = self._sight.expected_seconds(self._pace.seconds_per_item, now)
+        expected_seconds = self._sight.expected_seconds(self._pace.expected_seconds(self._recipe), now)
         self._tick = tick = pacing.next_tick(
             self._tick, expected_seconds=expected_seconds, poll_seconds=self._poll_seconds, strain=self._strain
         )

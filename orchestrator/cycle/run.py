@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +29,7 @@ from orchestrator.pause_text import text_of_pause
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, kept_settings, load_settings
-from orchestrator.time_left import pace_of
+from orchestrator.time_left import pace_of, recipe_seconds
 from state.burst_record import BurstRecord
 from state.facts import Pause
 from state.lease import Lease
@@ -185,7 +186,8 @@ class Run:
         self._note_images_elsewhere(store, settings, recipes)
         records = store.bursts.read()
         limit = TimeLimit.of(self._request, records, began_at=self._age.started_at)
-        shared = self._shared(settings, recipes, preparation, store, lease)
+        earlier = functools.cache(lambda: recipe_seconds(store, records))
+        shared = self._shared(settings, recipes, preparation, store, lease, earlier)
         self._placement, self._dispatch = shared.placement, shared.dispatch
         left = limit.seconds_left(age_seconds=self._age.seconds(), now=self._clock.now())
         deadline = None if left is None else self._clock.monotonic() + left
@@ -250,7 +252,13 @@ class Run:
         return move_server(self._request.state, store, settings, move, note=self._notes.note)
 
     def _shared(
-        self, settings: Settings, recipes: Recipes, preparation: Preparation, store: Store, lease: Lease
+        self,
+        settings: Settings,
+        recipes: Recipes,
+        preparation: Preparation,
+        store: Store,
+        lease: Lease,
+        earlier_seconds: Callable[[], Mapping[str | None, float]],
     ) -> SharedContext:
         request = self._request
         dispatch = Dispatch(
@@ -273,5 +281,6 @@ class Run:
             dispatch=dispatch,
             options=request.options(settings),
             clock=self._clock,
+            earlier_seconds=earlier_seconds,
             note=self._notes.note,
         )

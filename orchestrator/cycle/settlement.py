@@ -55,7 +55,7 @@ class Settlement:
         if entry.succeeded:
             seconds = _seconds(entry)
             if seconds is not None:
-                self._context.pace.note(seconds)
+                self._context.pace.note(seconds, recipe=item.recipe)
             return FinishedPrompt(item, entry.files, entry.texts, seconds, entry.graph)
         if entry.interrupted:
             message = "interrupted on the server by somebody else"

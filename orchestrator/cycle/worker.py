@@ -292,7 +292,7 @@ class Worker:
             self.context.dispatch.began(oldest)
         if ended is not None:
             return self._look_later(oldest)
-        left = self._poll_schedule.until_look(oldest.prompt_id, is_heard=self.hearing.is_heard(oldest.prompt_id))
+        left = self._until_look(oldest)
         if left > 0:
             return left
         return 0.0 if self._look(oldest) else self._look_later(oldest)
@@ -311,6 +311,11 @@ class Worker:
             self._meet(item, Finished(entry))
         return entry is not None
 
+    def _until_look(self, oldest: Item) -> float:
+        assert oldest.prompt_id is not None
+        is_heard = self.hearing.is_heard(oldest.prompt_id)
+        return self._poll_schedule.until_look(oldest.prompt_id, recipe=oldest.recipe, is_heard=is_heard)
+
     def _look_later(self, oldest: Item) -> float:
         """The oldest is not finished: seconds until the next poll for it."""
         assert oldest.prompt_id is not None
@@ -319,7 +324,7 @@ class Worker:
             return 0.0
         self._in_flight.take_in(self._recovery.watch_suspect(oldest))
         self._poll_schedule.look_again()
-        return self._poll_schedule.until_look(oldest.prompt_id, is_heard=self.hearing.is_heard(oldest.prompt_id))
+        return self._until_look(oldest)
 
     def _answered(self) -> None:
         """The server answered, at once or after retries."""

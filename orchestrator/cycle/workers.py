@@ -18,6 +18,7 @@ from orchestrator.cycle.client_ids import client_id_for
 from orchestrator.cycle.context import Options, WorkerContext
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.downloads import DOWNLOADS_AT_ONCE
+from orchestrator.cycle.pacing import Pace
 from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.thread_pool import ThreadPool
 from orchestrator.cycle.uploads import UPLOADS_AT_ONCE
@@ -45,6 +46,8 @@ class SharedContext:
     dispatch: Dispatch
     options: Options
     clock: Clock
+    earlier_seconds: Callable[[], Mapping[str | None, float]]
+    """What items of each recipe took in earlier bursts."""
     note: Callable[[str], None]
     """Adds a line to the report."""
 
@@ -192,6 +195,7 @@ class WorkerPool:
             clock=shared.clock,
             halt=halt,
             is_own=server in self._own,
+            pace=Pace(shared.earlier_seconds),
             listen=lambda hearer: Listener(client.open_events, hearer, name=server.shown, clock=shared.clock),
             names=tuple(one.name for one in self._settings.all_servers if one.is_at(server.url)),
         )

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.cycle.pacing import seconds_per_item
+from orchestrator.cycle.pacing import measured_pace
 from orchestrator.cycle.set_aside import SetAside, waiting_for, waiting_items
 from orchestrator.errors import BurstError, RequestConflict
 from orchestrator.outputs.placement import Placement
@@ -219,7 +219,7 @@ class WatchedState:
     def _read_bursts(self) -> None:
         if (stamp := self.parts.bursts.stamp()) != self._bursts_stamp:
             self._bursts = self.parts.bursts.read()
-            self._bursts_stamp, self._pace = stamp, seconds_per_item(self._bursts)
+            self._bursts_stamp, self._pace = stamp, measured_pace(self._bursts)
 
     def _open(self) -> None:
         """Read everything, anew after an edit by hand. No file is no state, unless its journal is there."""

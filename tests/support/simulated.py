@@ -6,13 +6,14 @@ import heapq
 import itertools
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from orchestrator.cycle.context import Options, WorkerContext
 from orchestrator.cycle.dispatch import Dispatch
+from orchestrator.cycle.pacing import Pace
 from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.tally import Tally
@@ -63,6 +64,7 @@ class Simulation:
     """Items, fake servers, and real workers and clients between them. `priorities`: those of the first items.
 
     On a state that is there already it takes over what was left submitted. `template`: by default one without images.
+    `earlier`: what items of each recipe took before.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Simulation:
         priorities: Sequence[Priority] = (),
         options: Options | None = None,
         template: str | Path | None = None,
+        earlier: Mapping[str | None, float] | None = None,
         **asked: Any,
     ) -> None:
         state = folder / "state.json"
@@ -104,6 +107,7 @@ class Simulation:
                     options=options or Options(),
                     clock=clock,
                     halt=threading.Event(),
+                    pace=Pace(lambda: earlier or {}),
                 ),
                 AtOnce(),
                 AtOnce(),
