@@ -1,4 +1,4 @@
-"""Where items come from: directories of pictures, with masks by a naming rule and texts of the same name."""
+"""Where items come from: directories of images, videos and audio; masks by a naming rule, texts of the same name."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 import msgspec
 
 from orchestrator.errors import UsageError
+from orchestrator.file_kinds import IMAGES, PATTERNS
 from orchestrator.formatting import counted
 from orchestrator.outputs.placement import Placement
 from orchestrator.prompt_directories import item_of, key_of, natural_key, refuse_undecodable, walk
 from state.item import Item
 
-IMAGE_PATTERNS = ("*.png", "*.jpg", "*.jpeg", "*.webp", "*.bmp", "*.gif", "*.tif", "*.tiff")
 _STEM = "{stem}"
 
 
@@ -65,17 +65,21 @@ def picture_items(
     placement: Placement,
     patterns: Sequence[str] = (),
     masks: MaskRule | None = None,
+    kinds: Sequence[str] = IMAGES,
 ) -> Pictures:
     """One pending item for each picture below `directories`, in natural order; keys and subfolders as for prompts.
+
+    `kinds`: what the files may be; each binds the name of its kind, by its extension where there are several.
 
     A pattern is met by a name, or with a `/` in it by the path below the directory; upper and lower case are one. Masks
     are no items, and neither is what lies in an output root of the state: those are results. A directory of results
     may be named for another output root than its own.
     Errors: UsageError for a directory that cannot be read, holds no picture or lies in the default output root, for a
-    picture without its mask, and for a name that is not Unicode text.
+    picture without its mask, for a file whose name tells no kind, and for a name that is not Unicode text.
     """
     results = {root.resolve() for root in placement.roots()}
-    met = _Filter(patterns or IMAGE_PATTERNS)
+    met = _Filter(patterns or [pattern for kind in kinds for pattern in PATTERNS[kind]])
+    noun = "image" if kinds == IMAGES else "file"
     items: list[Item] = []
     lonely: list[Path] = []
     texts: set[Path] = set()
@@ -87,24 +91,38 @@ def picture_items(
         pictures = [path for path in found if not (masks and masks.is_mask(path))]
         if not pictures:
             raise UsageError(
-                f"{directory}: no image matches {met}; name another directory, or other files with --pattern"
+                f"{directory}: no {noun} matches {met}; name another directory, or other files with --pattern"
             )
         used = _masks_of(pictures, masks) if masks is not None else {}
         lonely += set(found) - set(pictures) - set(used.values())
         texts |= {text for path in pictures if (text := path.with_suffix(".txt")) in files}
-        items += [_with_uploads(path, used.get(path), root=root, home=home) for path in pictures]
+        items += [_with_uploads(path, used.get(path), kinds, root=root, home=home) for path in pictures]
     by_key = {item.key: item for item in items}
     return Pictures(
         tuple(by_key.values()), len(texts), tuple(key_of(path, home) for path in sorted(lonely, key=natural_key))
     )
 
 
-def _with_uploads(path: Path, mask: Path | None, *, root: Path, home: Path) -> Item:
+def _with_uploads(path: Path, mask: Path | None, kinds: Sequence[str], *, root: Path, home: Path) -> Item:
     for one in (path, mask or path):
         refuse_undecodable(one)
     item = item_of(path, root=root, home=home)
-    uploads = {"image": item.key} | ({"mask": key_of(mask, home)} if mask is not None else {})
+    uploads = {_kind_of(path, kinds): item.key} | ({"mask": key_of(mask, home)} if mask is not None else {})
     return msgspec.structs.replace(item, uploads=uploads)
+
+
+def _kind_of(path: Path, kinds: Sequence[str]) -> str:
+    """What the file binds. Errors: UsageError."""
+    if len(kinds) == 1:
+        return kinds[0]
+    found = (kind for kind in kinds if f"*{path.suffix.lower()}" in PATTERNS[kind])
+    kind = next(found, None)
+    if kind is None:
+        raise UsageError(
+            f"{path}: by its name neither an image, a video nor audio; choose files by --pattern, such as '*.mp4', "
+            "or rename it"
+        )
+    return kind
 
 
 def _masks_of(pictures: Iterable[Path], rule: MaskRule) -> dict[Path, Path]:

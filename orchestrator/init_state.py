@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ import msgspec
 import templates
 from orchestrator.documents.lists import shortened
 from orchestrator.errors import ItemError, RecipeUnusable, TemplateError, UsageError
+from orchestrator.file_kinds import FILES, IMAGES
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.collisions import refuse_collisions
@@ -98,12 +99,14 @@ def init_state(
     overrides: Overrides | None = None,
     patterns: Sequence[str] = (),
     images: bool = False,
+    files: bool = False,
     masks: str | None = None,
     rescan: bool = False,
 ) -> InitReport:
     """Add the files below `directories` to a state, begun where there is none. Safe to repeat.
 
-    Prompt files, or with `images` pictures, whose `masks` are called by a rule such as `{stem}_mask.png`.
+    Prompt files, or with `images` pictures, whose `masks` are called by a rule such as `{stem}_mask.png`, or with
+    `files` images, videos and audio, each of which binds the name of its kind.
     What is done stays done; `rescan` puts completed items back whose prompt text, pictures, inputs or workflow changed
     since.
     Errors: UsageError, TemplateError, SettingsError, StateError, DiskFull; nothing was written then.
@@ -115,7 +118,8 @@ def init_state(
     known = Recipes(parts_of(state).recipes, home)
     recipe = known.from_settings(settings) if settings.template is not None else None
     placement = Placement(known, settings.output_dir)
-    found = _found(directories, settings, recipe, placement, home=home, patterns=patterns, images=images, masks=masks)
+    kinds = IMAGES if images else FILES if files else ()
+    found = _found(directories, settings, recipe, placement, home=home, patterns=patterns, kinds=kinds, masks=masks)
     refuse_collisions(placement, found.items)
     refuse_secrets(settings)
     with open_for_writing(state, create=True) as store:
@@ -141,7 +145,7 @@ def init_state(
             added=len(added),
             put_back=put_back,
             counts=store.counts(),
-            noun="image" if images else "prompt file",
+            noun="image" if images else "file" if files else "prompt file",
             masks=len(found.items) if masks is not None else 0,
             texts=found.texts,
             edited=tuple(_edited(store, preparation, found.keys)),
@@ -181,19 +185,19 @@ def _found(
     *,
     home: Path,
     patterns: Sequence[str],
-    images: bool,
+    kinds: Sequence[str],
     masks: str | None,
 ) -> _Found:
-    if not images:
+    if not kinds:
+        _refuse_unbound(["prompt"], settings, recipe)
         return _Found(prompt_items(directories, home=home, patterns=patterns or PROMPT_PATTERNS))
     from orchestrator.image_directories import MaskRule, picture_items
 
     rule = MaskRule(masks) if masks is not None else None
+    _refuse_unbound([*(kinds if len(kinds) == 1 else ()), *(["mask"] if rule is not None else [])], settings, recipe)
+    pictures = picture_items(directories, home=home, placement=placement, patterns=patterns, masks=rule, kinds=kinds)
+    _refuse_unbound(dict.fromkeys(name for item in pictures.items for name in item.uploads), settings, recipe)
     bound = recipe.bindings if recipe is not None else None
-    for name in ("image", "mask") if rule is not None else ("image",):
-        if bound is not None and name not in bound:
-            raise TemplateError(f"{settings.template}: {templates.no_binding(name, bound)}")
-    pictures = picture_items(directories, home=home, placement=placement, patterns=patterns, masks=rule)
     notes = []
     if pictures.lonely_masks:
         named = ", ".join(pictures.lonely_masks[:3])
@@ -202,6 +206,14 @@ def _found(
         notes.append(f"{settings.template} takes no prompt text: {counted(pictures.texts, 'text')} not used")
         return _Found(pictures.items, notes=tuple(notes))
     return _Found(pictures.items, pictures.texts, tuple(notes))
+
+
+def _refuse_unbound(names: Iterable[str], settings: Settings, recipe: LoadedRecipe | None) -> None:
+    """Before anything is added: what a run would refuse. Errors: TemplateError for a name that sets no input."""
+    for name in names if recipe is not None else ():
+        if recipe is not None and not recipe.bindings.get(name):
+            told = templates.no_binding(name, recipe.bindings, graph=recipe.graph)
+            raise TemplateError(f"{settings.template}: {told}")
 
 
 def _renew_uploads(store: Store, found: Sequence[Item], *, rescan: bool) -> None:

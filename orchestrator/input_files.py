@@ -99,7 +99,7 @@ def _file(name: str, source: str | ItemOutput, home: Path) -> Path:
 def _input_file(path: Path) -> InputFile:
     data = _read(path, most_bytes=LARGEST_UPLOAD_BYTES + 1)
     if len(data) > LARGEST_UPLOAD_BYTES:
-        raise UploadError(f"{path}: over {LARGEST_UPLOAD_BYTES >> 30} GiB, too large for an image; make it smaller")
+        raise UploadError(f"{path}: over {LARGEST_UPLOAD_BYTES >> 30} GiB, too large for an upload; make it smaller")
     return InputFile(path, hashlib.sha256(data).hexdigest(), data)
 
 
@@ -107,7 +107,7 @@ def _read(path: Path, *, most_bytes: int) -> bytes:
     try:
         return read_ordinary(path, most_bytes=most_bytes)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UploadError(f"the image {path} is gone; restore it, then `burst retry`") from error
+        raise UploadError(f"the file {path} is gone; restore it, then `burst retry`") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UploadError(f"{path}: cannot be read: {reason}; mend it, then `burst retry`") from error
@@ -115,6 +115,7 @@ def _read(path: Path, *, most_bytes: int) -> bytes:
 
 def _refuse_damaged(picture: InputFile) -> None:
     """A server may know formats that are not known here; what has a well-known name must be whole."""
-    fault = pictures.fault_of(picture.data)
-    if fault is not None and picture.path.suffix.lower() in pictures.WELL_KNOWN:
+    if picture.path.suffix.lower() not in pictures.WELL_KNOWN:
+        return
+    if (fault := pictures.fault_of(picture.data)) is not None:
         raise UploadError(f"{picture.path}: {fault}; put a whole image there, then `burst retry`")

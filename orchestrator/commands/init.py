@@ -25,13 +25,18 @@ from orchestrator.errors import UsageError
 @state_option
 @tool_options
 @click.option("--images", is_flag=True, help="Make each image an item; it is uploaded and bound to `image`.")
+@click.option(
+    "--files",
+    is_flag=True,
+    help="Make each image, video and audio file an item; it is uploaded and bound to `image`, `video` or `audio`.",
+)
 @click.option("--masks", metavar="RULE", help="Name of an image's mask: '{stem}_mask.png', 'masks/{stem}.png'.")
 @click.option(
     "--pattern",
     "patterns",
     multiple=True,
     metavar="GLOB",
-    help="Which files (default: *.txt, or all images). Repeatable.",
+    help="Which files (default: *.txt, or all images, or all of --files). Repeatable.",
 )
 @click.option(
     "--rescan", is_flag=True, help="Make completed items pending again whose prompt, image, inputs or workflow changed."
@@ -42,6 +47,7 @@ def init(
     directories: tuple[Path, ...],
     state: Path,
     images: bool,
+    files: bool,
     masks: str | None,
     patterns: tuple[str, ...],
     rescan: bool,
@@ -49,17 +55,19 @@ def init(
     as_json: bool,
     **tools: Any,
 ) -> None:
-    """Make each prompt file (or image) an item; remember template, server and output directory. Safe to repeat."""
+    """Make each prompt file (or image, video, audio) an item; remember template, server and output. Safe to repeat."""
     from orchestrator.init_checks import looked_ahead
     from orchestrator.init_state import init_state
 
+    if images and files:
+        raise UsageError("--files takes images too; leave out --images")
     if masks is not None and not images:
         raise UsageError("--masks: give --images too")
     if "" in patterns:
         raise UsageError("--pattern: it is empty; write one such as '*.md', or leave it out")
     given = overrides(**tools)
     report = init_state(
-        state, directories, overrides=given, patterns=patterns, images=images, masks=masks, rescan=rescan
+        state, directories, overrides=given, patterns=patterns, images=images, files=files, masks=masks, rescan=rescan
     )
-    again = [*map(str, directories), *(["--images"] if images else [])]
+    again = [*map(str, directories), *(["--images"] if images else ["--files"] if files else [])]
     show_listing(looked_ahead(report, again), as_json, everything)

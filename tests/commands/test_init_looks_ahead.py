@@ -78,15 +78,17 @@ def test_a_template_that_nothing_can_be_made_with(home: Path, sandbox: Sandbox) 
     assert len(document["notes"]) == 1
 
 
-def test_a_template_that_takes_no_prompt(home: Path, sandbox: Sandbox) -> None:
+def test_a_template_that_takes_no_prompt_is_refused_before_anything_is_written(home: Path, sandbox: Sandbox) -> None:
     graph = {
         "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
     }
     (home / "flow.json").write_text(json.dumps(graph))
-    document = init("--template", "flow.json", "--server", sandbox.url)
-    assert any("no binding 'prompt'" in note for note in document["notes"])
-    assert document["next"] == f"burst template show {home / 'flow.json'}"
+    for command in (["init", "prompts"], ["generate", "--prompt", "x"], ["generate", "--prompt", "x", "--queue-only"]):
+        said = burst(*command, "--template", "flow.json", "--server", sandbox.url, code=2)
+        assert "no binding 'prompt'" in said
+        assert "Next" not in said
+    assert not (home / "re_render_state.json").exists()
 
 
 @pytest.mark.parametrize("name", ["promt", "prompts", "Prompt", "sampeler", "negativ"])
@@ -123,12 +125,12 @@ def test_a_binding_is_forgotten(home: Path, sandbox: Sandbox) -> None:
 
 
 def test_a_binding_of_ones_own_is_forgotten_by_what_waits(home: Path) -> None:
-    init("--template", "flow.json", "--server", NOBODY, "--bind", "denoise=3.denoise")
+    init("--template", "flow.json", "--server", NOBODY, "--bind", "strength=3.denoise")
     for bound in (True, False):
         with open_store(home / "re_render_state.json", read_only=True) as store:
             recipes = [store.recipes.get(item.recipe or "") for item in store.items()]
-        assert ["denoise" in recipe.bindings for recipe in recipes] == [bound] * 2
-        burst("update", "--bind", "denoise=")
+        assert ["strength" in recipe.bindings for recipe in recipes] == [bound] * 2
+        burst("update", "--bind", "strength=")
 
 
 def test_an_output_that_is_a_file(home: Path, sandbox: Sandbox) -> None:

@@ -22,6 +22,16 @@ SECRET = "hunter2secret"
 NOBODY = "http://127.0.0.1:1"
 """Refuses at once."""
 
+TWO_TEXTS = {
+    "1": {"class_type": "Text Multiline", "inputs": {"text": "a house"}},
+    "2": {"class_type": "Text Multiline", "inputs": {"text": "oil painting"}},
+    "3": {"class_type": "StringConcatenate", "inputs": {"string_a": ["1", 0], "string_b": ["2", 0], "delimiter": ""}},
+    "4": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
+    "5": {"class_type": "SaveImage", "inputs": {"images": ["4", 0], "filename_prefix": "x"}},
+    "6": {"class_type": "PreviewAny", "inputs": {"source": ["3", 0]}},
+}
+"""No text of the two is certainly the prompt."""
+
 ROWS: dict[str, list[tuple[str, ...]]] = {
     "commands": [
         ("frobnicate", "frobnicate", "there are"),
@@ -239,6 +249,8 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("generate --prompt x --stem ''", "--stem", "empty"),
         ("generate --prompt x --output plain.txt", "--output plain.txt", "name a directory"),
         ("generate --prompt x --template no-such", "no-such", "No such file", "txt2img-sd15"),
+        ("generate --prompt x --template two_texts.json", "what 'prompt' sets", "--bind prompt=1.text", "2.text"),
+        ("generate --prompt x --queue-only --template no_text.json", "no binding 'prompt'", "--bind prompt="),
         ("generate --prompt x --template editor.json", "editor.json", "Export (API)"),
         ("generate --prompt x --template plain.txt", "plain.txt", "line 1", "API format"),
         ("generate --prompt x -q -v", "choose one", "--quiet", "--verbose"),
@@ -254,6 +266,13 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("init prompts --masks '{stem}_mask.png'", "--masks", "--images"),
         ("init prompts --images --masks mask.png", "--masks 'mask.png'", "{stem}"),
         ("init prompts --images", "no binding 'image'", "--bind image=NODE.INPUT"),
+        ("init prompts --files --images", "--files", "leave out --images"),
+        ("init prompts --files --masks '{stem}_mask.png'", "--masks", "--images"),
+        ("init prompts --files", "no file matches", "--pattern"),
+        ("init prompts --files --pattern '*.txt'", "neither an image, a video nor audio", "--pattern"),
+        ("init clips --files", "no binding 'video'", "--bind video=NODE.INPUT"),
+        ("init prompts --template two_texts.json", "not certain what 'prompt' sets", "--bind prompt=1.text", "2.text"),
+        ("init prompts --template no_text.json", "no binding 'prompt'", "--bind prompt=NODE.INPUT"),
         ("init prompts --template no-such", "no-such", "No such file", "txt2img-sd15"),
         ("init prompts --template editor.json", "editor.json", "Export (API)"),
         ("init prompts --bind prompt", "--bind prompt", "NAME=ADDRESS"),
@@ -409,6 +428,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "empty.json": "",
         "list.json": "[]",
         "editor.json": '{"nodes": [], "links": [], "version": 0.4}',
+        "clips/a.mp4": "",
+        "two_texts.json": json.dumps(TWO_TEXTS),
+        "no_text.json": json.dumps({name: node for name, node in TWO_TEXTS.items() if name in ("4", "5")}),
         "no_prompt.csv": "seed\n1\n",
         "bad_seed.csv": "prompt,seed\nx,abc\n",
         "bad_column.csv": "prompt,stesp\nx,1\n",

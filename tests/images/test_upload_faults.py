@@ -193,7 +193,7 @@ def test_a_picture_may_be_too_large(make_project: MakeProject, burst: Burst, mon
     project = make_project(count=1)
     monkeypatch.setattr("orchestrator.input_files.LARGEST_UPLOAD_BYTES", project.picture(1).stat().st_size - 1)
     report = burst(project)
-    assert "too large for an image" in report.failures[0][1]
+    assert "too large for an upload" in report.failures[0][1]
 
 
 def test_a_picture_that_may_not_be_read(make_project: MakeProject, sandbox: Sandbox) -> None:

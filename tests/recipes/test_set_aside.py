@@ -161,7 +161,10 @@ def test_a_workflow_that_takes_no_prompt_is_set_aside_in_the_words_of_its_check(
         "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
     }
-    add(project, "deaf", graph)
+    (tmp_path / "deaf.json").write_text(json.dumps(graph))
+    document = json.loads(project.state.read_text())
+    document["by_hand"] = {"status": "pending", "template": str(tmp_path / "deaf.json"), "prompt_text": "a harbour"}
+    project.state.write_text(json.dumps(document))
     (aside,) = run_quickly(project).set_aside
     (found,) = check_offline(Workflow("deaf", None, graph), find_bindings(graph))
     assert found.message in aside.reason
