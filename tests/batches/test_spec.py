@@ -154,14 +154,14 @@ def test_settled_by_a_template_an_address_is_the_name_that_sets_the_same() -> No
         sweeps={"3.cfg": ("5", 7)},
     )
     settled = said.settled(vocabulary())
-    assert settled.sets == {"steps": 30, "width": 512, "height": 768, "3.denoise": 0.5}
+    assert settled.sets == {"steps": 30, "width": 512, "height": 768, "denoise": 0.5}
     assert settled.sweeps == {"cfg": (5, 7)}
     assert said.settled(vocabulary(strength="3.denoise")).sets["strength"] == 0.5
 
 
 def test_an_address_of_one_input_is_no_name_that_sets_several() -> None:
     settled = asked(sets={"3.denoise": 0.5}).settled(vocabulary(strength="3.denoise,3.cfg"))
-    assert settled.sets == {"3.denoise": 0.5}
+    assert settled.sets == {"denoise": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_an_address_of_one_input_is_no_name_that_sets_several() -> None:
             {"sets": {"3.cfg": 5, "class=KSampler.cfg": 6}},
             "--set class=KSampler.cfg: cfg is given",
         ),
-        ("txt2img-sd15", {"sets": {"3.denoise": 1, "title=Sampler.denoise": 1}}, "3.denoise is given twice"),
+        ("txt2img-sd15", {"sets": {"3.denoise": 1, "title=Sampler.denoise": 1}}, "denoise is given twice"),
         ("txt2img-sd15", {"steps": 20, "sets": {"3.steps": 30}}, "--steps and --set steps both set steps"),
         ("txt2img-sd15", {"sweeps": {"3.seed": (1, 2)}, "count": 2}, "--sweep seed sets every seed"),
     ],
