@@ -18,6 +18,7 @@ BurstError
 │   ├── LockHeld              another burst works on this state
 │   ├── ServerDown            the server does not answer
 │   ├── ServerStalled         the server answers but its running prompt does not change
+│   ├── ServerSick            the server fails whatever it is given, also what it completed before
 │   └── DiskFull              a write met ENOSPC, EDQUOT or a read-only file system
 │       └── OutputRootUnusable    … under one output root: its items stay as they are, all others go on
 ├── ConfigurationError        a person must change something first
@@ -218,6 +219,10 @@ class ServerDown(StopBurst):
 
 class ServerStalled(StopBurst):
     """The server answers, but what it runs has not changed past the stall limit."""
+
+
+class ServerSick(StopBurst):
+    """The server fails whatever it is given, although it could render it before; no item is charged for that."""
 
 
 class DiskFull(StopBurst):

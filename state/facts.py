@@ -33,6 +33,8 @@ class PromptFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     recipe: str | None = None
     charged: Count = 0
     """How many attempts it was charged for this."""
+    again: bool = False
+    """It had failed before this row began: by itself it says nothing about the server."""
 
 
 class ServerHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="health", tag_field="line"):

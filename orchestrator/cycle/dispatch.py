@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Literal, Protocol
@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from orchestrator.cycle import pacing
+from orchestrator.cycle.dispatch_target import DispatchTarget
 from orchestrator.cycle.set_aside import SetAsideRecipes
 from state.facts import Pause
 from state.item import Item, Status
@@ -40,40 +41,6 @@ class Progress(Protocol):
 
     def comes_after(self, count: int, *, seconds: float | None) -> None:
         """Before the batch that the run is for, its servers render `count` items that were submitted earlier."""
-
-
-class DispatchTarget(Protocol):
-    """A worker, as far as its share of the items depends on it."""
-
-    def load(self) -> pacing.Load:
-        """How many prompts are submitted to its server, and how long one takes."""
-
-    def window(self, size: int) -> int:
-        """How many of `size` may be submitted at once so that its server never idles, and takes no more than needed."""
-
-    def may_have(self, item: Item) -> bool:
-        """Whether the item's recipe allows its server."""
-
-    def has(self, item: Item) -> bool:
-        """Whether the item's record says that it is on its server."""
-
-    def takes(self, item: Item) -> bool:
-        """Whether its server has what the item needs, as far as is known."""
-
-    def notice(self, key: str) -> None:
-        """Another process changed this item, which the worker holds."""
-
-    @property
-    def refused(self) -> set[str]:
-        """Keys of items that its server cannot run."""
-
-    @property
-    def is_lost(self) -> bool:
-        """Its server does not answer, and is not asked for a while."""
-
-    @property
-    def is_waited_for(self) -> bool:
-        """Its server does not answer at the moment."""
 
 
 class Dispatch:
@@ -147,6 +114,11 @@ class Dispatch:
         self.stir()
 
     @property
+    def size(self) -> int:
+        """How many items this burst is to end."""
+        return self._size
+
+    @property
     def ended_in_burst(self) -> int:
         return self._ended - self._begun_at
 
@@ -181,9 +153,11 @@ class Dispatch:
     def take(self, worker: DispatchTarget) -> list[Item]:
         """The next due items for this worker, which holds them until it releases them."""
         with self._lock:
-            if self.pause is not None:
+            allowance = worker.allowance()
+            if self.pause is not None or allowance == 0:
                 return []
-            due = self._due(worker, room) if (room := self._room(worker)) > 0 else self._overtaking(worker)
+            room = self._room(worker)
+            due = self._due(worker, min(room, allowance or room)) if room > 0 else self._overtaking(worker)
             self._held |= dict.fromkeys((item.key for item in due), worker)
             if due:
                 self._resting.discard(id(worker))
@@ -230,6 +204,22 @@ class Dispatch:
         with self._lock:
             return all(item.key in worker.refused for worker in self._able(item))
 
+    def find_due(
+        self, worker: DispatchTarget, limit: int, *, skip: Collection[str], accept: Callable[[Item], bool]
+    ) -> list[Item]:
+        """The next due items that this worker could take and that `accept` accepts; it does not hold them."""
+        with self._lock:
+            passed_over = {*skip, *self._held, *worker.refused, *self.set_aside.passed_over}
+
+        def fits(item: Item) -> bool:
+            return (
+                accept(item)
+                and worker.may_have(item)
+                and not (item.may_be_on_a_server or self.set_aside.passes_over(item))
+            )
+
+        return self._store.due(limit, batch=self._batch, skip=passed_over, accept=fits)
+
     def held_by(self, worker: DispatchTarget) -> list[str]:
         """Keys of the items that this worker holds."""
         with self._lock:
@@ -248,7 +238,7 @@ class Dispatch:
         return self._lease.claim(room, batch=self._batch, skip=skip, accept=accept)
 
     def _is_for(self, worker: DispatchTarget, item: Item, *, hopeless: set[str]) -> bool:
-        if self.set_aside.passes_over(item):
+        if self.set_aside.passes_over(item) or not worker.accepts(item):
             return False
         able = self._able(item)
         if worker in able:
@@ -296,8 +286,13 @@ class Dispatch:
         """
         lost = {id(one) for one in self._workers if one.is_lost}
         held = Counter(id(holder) for holder in self._held.values() if id(holder) not in lost)
-        ahead = sum(self._ahead_of(one) for one in self._workers if id(one) not in lost)
-        room = self.left_in_burst + ahead - held.total()
+        at_work = [one for one in self._workers if id(one) not in lost]
+        most = self.left_in_burst + len(at_work) * self._ahead
+        if self._until_done:
+            # Between two bursts enough to leave no gap, and within one not more than that: all of it is lost where
+            # the server fails whatever it has.
+            most = max(most, sum(max(self._ahead, one.window(self._size)) for one in at_work))
+        room = most - held.total()
         if len(self._workers) == 1 or room <= 0:
             return room
         own = worker.load()
@@ -320,10 +315,6 @@ class Dispatch:
             self._yielding.add(id(worker))
         return taken
 
-    def _ahead_of(self, worker: DispatchTarget) -> int:
-        """Prompts beyond the burst's size: those requested, and between two bursts enough to leave no gap."""
-        return max(self._ahead, worker.window(self._size)) if self._until_done else self._ahead
-
     # Results
 
     def began(self, item: Item) -> None:
@@ -340,6 +331,11 @@ class Dispatch:
             number = self._ended - self._numbered_from
             self._progress.ended(item, number=number, size=max(self._planned, number))
         self.changed.set()
+
+    def reopened(self, item: Item) -> None:
+        """An item that had ended in this run is due again."""
+        with self._lock:
+            self._ended -= 1
 
     def rest(self, worker: DispatchTarget) -> None:
         """This worker holds nothing, and found nothing to take."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import templates
 from orchestrator.comfyui import OutputFile, Queue, QueuedPrompt
-from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, is_running, look_up, withdraw
+from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, delete_waiting, is_running, look_up, withdraw
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.cycle.settlement import FinishedPrompt, Settlement
 from orchestrator.cycle.undecided import Undecided
@@ -66,6 +66,10 @@ class Recovery:
         files = self._expected_files(item)
         if files and self._rescue(item, files):
             return
+        if self._is_lost_by_advice(item):
+            self._context.transitions.put_back(item)
+            self._context.transitions.move_behind([item.key])
+            return
         if item.seen_running:
             self._context.transitions.crashed(item)
             self._forgotten.clear()
@@ -75,6 +79,13 @@ class Recovery:
             self._refuse_endless(item)
         else:
             self._context.transitions.put_back(item)
+
+    def _is_lost_by_advice(self, item: Item) -> bool:
+        """Whether its server was restarted because burst advised or ordered that after the item was sent."""
+        health = self._context.store.facts.read().health.get(self._context.server.name)
+        if health is None or health.restart_at is None or item.submitted_at is None:
+            return False
+        return item.submitted_at <= health.restart_at
 
     def note_running(self, item: Item) -> Item:
         """Note in its record that it runs, in case the server goes down because of it."""
@@ -95,6 +106,14 @@ class Recovery:
         if unwanted:
             withdraw(self._context.client, unwanted)
         remove_leftovers(self._context, left)
+
+    def withdraw(self, items: Sequence[Item]) -> list[Item]:
+        """Take back those that wait in the server's queue, uncharged; returns them. What runs is left to its end."""
+        sent = {item.prompt_id: item for item in items if item.prompt_id is not None and not item.in_doubt}
+        fates = delete_waiting(self._context.client, sent)
+        back = [sent[prompt_id] for prompt_id, fate in fates.items() if isinstance(fate, Absent)]
+        self._context.transitions.withdraw(back)
+        return back
 
     def _delete_strays(self, queue: Queue) -> None:
         """Delete queued prompts of ours that were given up and arrived late: nobody would collect them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.cycle.context import WorkerContext
-from orchestrator.cycle.dispatch import DispatchTarget
+from orchestrator.cycle.dispatch_target import DispatchTarget
 from orchestrator.cycle.downloads import Downloads
 from orchestrator.cycle.drain import Drain
 from orchestrator.cycle.in_flight import InFlight

@@ -9,6 +9,7 @@ import msgspec
 from orchestrator.burst_endings import TEXTS, Ended, nothing_left
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.set_aside import SetAside, next_step
+from orchestrator.cycle.tally import Tally
 from orchestrator.documents.lists import FIRST, shortened
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
 from orchestrator.formatting import counted, in_lines, more_lines, spoken_seconds
@@ -37,6 +38,12 @@ class ServerReport(msgspec.Struct, frozen=True):
     seconds_per_item: float | None
     lost: str | None
     """Why it is not used at the moment; None while it answers."""
+
+    @classmethod
+    def of(
+        cls, server: Server, tally: Tally, *, out: int, seconds_per_item: float | None, lost: str | None
+    ) -> ServerReport:
+        return cls(server.name, server.url, tally.completed, tally.failed, out, seconds_per_item, lost)
 
     def as_json(self) -> ServerDocument:
         return {

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.comfyui import HistoryEntry, OutputFile, OutputText
+from orchestrator.cycle.breaker import OUT_OF_MEMORY, Breaker, kind_of
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.cycle.undecided import Undecided
 from orchestrator.errors import (
@@ -21,8 +22,6 @@ from orchestrator.errors import (
 )
 from orchestrator.outputs import Fetched, Placed, Sidecar
 from state.item import ErrorRecord, Item, OutputRecord
-
-OUT_OF_MEMORY = "out_of_memory"
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,14 @@ class FinishedPrompt:
 class Settlement:
     """Ends items, or makes them due again. Every method except `finished` and `fetch` checkpoints before it returns."""
 
-    def __init__(self, context: WorkerContext, undecided: Undecided) -> None:
+    def __init__(
+        self, context: WorkerContext, undecided: Undecided, breaker: Breaker, *, withdraw: Callable[[], None]
+    ) -> None:
+        """`withdraw` takes back what waits in the server's queue."""
         self._context = context
         self._undecided = undecided
+        self._breaker = breaker
+        self._withdraw = withdraw
 
     def finished(self, item: Item, entry: HistoryEntry) -> FinishedPrompt | None:
         """Its prompt is in the history: what to fetch, or None where there is nothing and the item is settled.
@@ -53,6 +57,7 @@ class Settlement:
         Errors: TransientError when the server does not answer, DiskFull; the item is unchanged then.
         """
         if entry.succeeded:
+            self._breaker.succeeded()
             seconds = _seconds(entry)
             if seconds is not None:
                 self._context.pace.note(seconds, recipe=item.recipe)
@@ -63,7 +68,7 @@ class Settlement:
         elif entry.out_of_memory:
             self._out_of_memory(item, entry)
         else:
-            self._context.transitions.charge(item, _failure(entry))
+            self._failed(item, entry)
         return None
 
     def fetch(self, finished: FinishedPrompt) -> Fetched:
@@ -139,13 +144,23 @@ class Settlement:
 
         return sidecar_of(finished.item, self._context.preparation, graph=finished.graph, seconds=finished.seconds)
 
+    def _failed(self, item: Item, entry: HistoryEntry) -> None:
+        kind = kind_of(entry)
+        if self._breaker.spares(item, kind):
+            self._context.transitions.put_back(item)
+            return
+        self._context.transitions.charge(item, _failure(entry))
+        self._breaker.failed(item, kind)
+
     def _out_of_memory(self, item: Item, entry: HistoryEntry) -> None:
         """Free the server's memory and try again, with half the batch size where `auto` chose one above 1.
 
-        Any other item is tried once more; the second time it fails.
+        Any other item is tried once more; the second time it fails. What waits in the queue is withdrawn first: it
+        would run out of memory too.
         """
         batch_size = item.automatic_batch_size or 1
         if batch_size > 1:
+            self._withdraw()
             self._context.client.free()
             self._context.transitions.shrink(item, batch_size=batch_size // 2)
             return
@@ -154,11 +169,16 @@ class Settlement:
         when = "out of memory twice, also after /free" if again else "out of memory"
         message = f"{when}: use a smaller batch_size or image size ({failure.message})"
         record = ErrorRecord(kind=OUT_OF_MEMORY, message=message, node_id=failure.node_id)
+        if self._breaker.spares(item, OUT_OF_MEMORY):
+            self._context.transitions.put_back(item)
+            return
+        self._withdraw()
         if again:
             self._context.transitions.fail(item, record)
-            return
-        self._context.client.free()
-        self._context.transitions.charge(item, record)
+        else:
+            self._context.client.free()
+            self._context.transitions.charge(item, record)
+        self._breaker.failed(item, OUT_OF_MEMORY)
 
 
 def _completion(placed: Sequence[Placed], at: datetime, seconds: float | None) -> Callable[[Item], Item]:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+import msgspec
 
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.tally import Tally
 from orchestrator.errors import StaleChange
 from state.change import Change, change_all
+from state.facts import PromptFailure
 from state.item import ErrorRecord, Item, Status
 from state.lease import Lease
 from state.store import Store
 
 _MOST_CRASHES = 2
 """How often an item may be running when its server goes down; it fails then, so that the others go on."""
+
+
+class _Ranked(msgspec.Struct, frozen=True):
+    status: Status
+    rank: float = 0.0
 
 
 class Transitions:
@@ -114,6 +122,48 @@ class Transitions:
         before = {item.key: item for item in items}
         if change_all(self._lease, self._store.get_many(before), lambda now: now.unsend(before[now.key])):
             self._dispatch.stir()
+
+    def withdraw(self, items: Iterable[Item]) -> None:
+        """Due again: their prompts were taken from the queue before they ran; or cancelled if that was requested."""
+
+        def edit(now: Item) -> Item:
+            return now.cancel() if now.cancel_requested else now.unsend(now)
+
+        for changed in change_all(self._lease, items, edit):
+            if changed.status is Status.CANCELLED:
+                self._count(changed)
+        self._dispatch.stir()
+
+    def give_back(self, failures: Mapping[str, PromptFailure]) -> None:
+        """Uncharge what these items were charged for prompts that failed by their server's fault.
+
+        One that failed by that is due again. Left as it is: what failed otherwise, or was tried again by a person.
+        """
+
+        def is_meant(now: Item) -> bool:
+            prompt_id, ids = failures[now.key].prompt_id, now.previous_prompt_ids
+            if now.status is Status.FAILED:
+                return ids[-1:] == (prompt_id,)
+            return now.status is not Status.CANCELLED and prompt_id in (now.prompt_id, *ids)
+
+        items = [item for item in self._store.get_many(failures) if is_meant(item)]
+        change_all(self._lease, items, lambda now: now.give_back(failures[now.key].charged) if is_meant(now) else now)
+        for item in items:
+            told = [failure for failure in self._tally.failures if failure[0] == item.key]
+            if item.status is Status.FAILED and told:
+                self._tally.failures.remove(told[-1])
+                self._tally.failed -= 1
+                self._dispatch.reopened(item)
+        self._dispatch.stir()
+
+    def move_behind(self, keys: Collection[str]) -> None:
+        """Make these items the last that are due of their priority, in the same order."""
+        if not keys:
+            return
+        last = max((one.rank for _, one in self._store.parts(_Ranked) if one.status is Status.PENDING), default=0.0)
+        items = [item for item in self._store.get_many(keys) if item.status is Status.PENDING]
+        change_all(self._lease, items, lambda now: msgspec.structs.replace(now, rank=last + 1.0))
+        self._dispatch.stir()
 
     def cancel(self, item: Item) -> None:
         """Mark an item as cancelled, as was requested."""

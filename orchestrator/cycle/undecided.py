@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Literal
 
+from orchestrator.comfyui.lookup import Fate, Unclear, look_up
 from orchestrator.cycle.completions import Completions
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.errors import BurstError, ServerBusy, TransientError, UnexpectedAnswer
@@ -67,13 +68,21 @@ class Undecided:
         if self._waiting:
             self._readable.add(endpoint)
 
-    def own_fault(self) -> list[Unread]:
-        """Those that are to blame themselves; they wait no longer."""
+    def settle(self, meet: Callable[[Item, Fate], None], drop: Callable[[str], None]) -> None:
+        """Charge those that are to blame themselves; `meet` is called with one whose history can be read now."""
+        if not self._readable:
+            return
         found = [one for one in self._waiting.values() if one.endpoint in self._readable]
+        self._readable.clear()
         for one in found:
             del self._waiting[one.item.key]
-        self._readable.clear()
-        return found
+            if one.endpoint == "history":
+                fate = look_up(self.context.client, [str(one.item.prompt_id)])[str(one.item.prompt_id)]
+                if not isinstance(fate, Unclear):
+                    meet(one.item, fate)
+                    continue
+            self._charge(one)
+            drop(one.item.key)
 
     def judge(self) -> None:
         """Nothing else is out that could tell, and nothing else may be sent.
@@ -101,7 +110,7 @@ class Undecided:
         else:
             self._readable.add("files")
 
-    def charge(self, unread: Unread) -> None:
+    def _charge(self, unread: Unread) -> None:
         """Left submitted for a later burst with an attempt charged; failed after the last one."""
         item, error, context = unread.item, unread.error, self.context
         record = ErrorRecord(kind="unanswered", message=str(error))

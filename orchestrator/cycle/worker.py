@@ -14,6 +14,7 @@ from datetime import datetime
 
 from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, describe, look_up, withdraw
 from orchestrator.cycle import pacing
+from orchestrator.cycle.breaker import Breaker
 from orchestrator.cycle.context import WorkerContext, log
 from orchestrator.cycle.downloads import Downloads, Executor
 from orchestrator.cycle.hearing import Hearing
@@ -29,12 +30,13 @@ from orchestrator.cycle.strays import Strays
 from orchestrator.cycle.undecided import Undecided
 from orchestrator.cycle.uploads import Uploads
 from orchestrator.cycle.waiting import Waiting
-from orchestrator.errors import BurstError, NotComfyUI, ServerStalled, TransientError, UnexpectedAnswer
+from orchestrator.errors import BurstError, NotComfyUI, ServerSick, ServerStalled, TransientError, UnexpectedAnswer
 from orchestrator.known_servers import judged
 from state.item import Item, Status
 
 _IDLE_SECONDS = 0.5
 """How soon a worker that found nothing to do looks again, unless it is woken."""
+_Loss = TransientError | ServerStalled | ServerSick
 _LAST_DOWNLOADS_SECONDS = 2.0
 """How long running downloads may take when a run ends; the rest is for the next burst."""
 
@@ -67,7 +69,8 @@ class Worker:
         """Its tools, and what it did so far."""
         self._routing = routing
         self._undecided = Undecided(context, frozenset(item.key for item in left))
-        self._settlement = Settlement(context, self._undecided)
+        self._breaker = Breaker(context, self._withdraw_rest)
+        self._settlement = Settlement(context, self._undecided, self._breaker, withdraw=self._withdraw_rest)
         self._downloads = Downloads(self._settlement, fetcher, context.clock, self.wake)
         self._recovery = Recovery(context, self._settlement, self._undecided)
         self._poll_schedule = PollSchedule(context.clock, poll_seconds=context.options.poll_seconds, pace=context.pace)
@@ -128,6 +131,12 @@ class Worker:
     def takes(self, item: Item) -> bool:
         return self._routing.suits(item)
 
+    def allowance(self) -> int | None:
+        return self._breaker.allowance(out=len(self._out()))
+
+    def accepts(self, item: Item) -> bool:
+        return self._breaker.accepts(item)
+
     def notice(self, key: str) -> None:
         """Another process changed this item."""
         self._noticed.add(key)
@@ -135,15 +144,10 @@ class Worker:
 
     def report(self) -> ServerReport:
         """What it did."""
-        tally = self.context.tally
-        return ServerReport(
-            name=self.context.server.name,
-            url=self.context.server.url,
-            completed=tally.completed,
-            failed=tally.failed,
-            out=len(self._in_flight),
-            seconds_per_item=self._poll_schedule.seconds_per_item,
-            lost=str(self.lost) if self.lost is not None else self.context.client.trouble,
+        lost = str(self.lost) if self.lost is not None else self.context.client.trouble
+        pace = self._poll_schedule.seconds_per_item
+        return ServerReport.of(
+            self.context.server, self.context.tally, out=len(self._in_flight), seconds_per_item=pace, lost=lost
         )
 
     # Its life
@@ -157,7 +161,7 @@ class Worker:
             if self.lost is not None:
                 self._return()
             return self.step()
-        except (TransientError, ServerStalled) as met:
+        except (TransientError, ServerStalled, ServerSick) as met:
             error = self._judged(met)
             self._waiting.lost(error)
             if self.context.halt.is_set() or (self.context.dispatch.has_one_worker and not self.is_worth_waiting):
@@ -174,7 +178,7 @@ class Worker:
             log.info("%s is not used for %.0f s: %s", self.context.server.shown, pause_seconds, error)
             return pause_seconds
 
-    def _judged(self, error: TransientError | ServerStalled) -> TransientError | ServerStalled:
+    def _judged(self, error: _Loss) -> _Loss:
         """A server that was a ComfyUI for this state before is waited for, whatever its address shows."""
         if not isinstance(error, NotComfyUI):
             return error
@@ -191,12 +195,15 @@ class Worker:
         for item in self._downloads.settle(most=self.context.dispatch.left_in_burst):
             self._settled(item)
         self._expire_doubts()
-        self._settle_unread()
+        self._undecided.settle(self._meet, self._drop)
+        self._breaker.advance(self, out=self._out)
         took = self._refill.fill(self)
         if not (self._in_flight or self._downloads or self._uploads):
             if self._undecided and not took:
                 self._undecided.judge()
                 return 0.0
+            if not took:
+                self._breaker.refuse_unproven()
             return self._rest(took=took)
         self.hearing.listen()
         waits = [
@@ -227,6 +234,7 @@ class Worker:
 
     def _begin(self) -> None:
         """Recover what earlier bursts left submitted on this server."""
+        self._breaker.begin()
         left = self._in_flight.items()
         self._recovery.take_over(left)
         if left:
@@ -246,6 +254,8 @@ class Worker:
         """Ask a lost server again; everything submitted to it is looked up. Errors: it is still lost."""
         context = self.context
         context.client.check_answers()
+        if isinstance(self.lost, ServerSick) and not self._breaker.forget_if_restarted():
+            raise self.lost
         if isinstance(self.lost, TransientError):
             self._stalls.stirred()
         held = context.dispatch.held_by(self)
@@ -352,6 +362,16 @@ class Worker:
         self._meet(item, withdraw(self.context.client, [item.prompt_id])[item.prompt_id])
         self._poll_schedule.look_soon()
 
+    def _out(self) -> list[str]:
+        """Keys of what the server has, or is about to get."""
+        return [item.key for item in (*self._in_flight.items(), *self._uploads.items())]
+
+    def _withdraw_rest(self) -> None:
+        """What waits in the server's queue is due again."""
+        self._uploads.abandon()
+        for item in self._recovery.withdraw(self._in_flight.items()):
+            self._drop(item.key)
+
     def _expire_doubts(self) -> None:
         for item in self._in_flight.out_of_doubt():
             fate = self._recovery.resolve_doubt(item)
@@ -373,6 +393,9 @@ class Worker:
             if context.halt.is_set():
                 return
             fate = fates[item.prompt_id or ""]
+            known = self._in_flight.get(item.key)
+            if known is None or known.prompt_id != item.prompt_id:
+                continue
             if not (isinstance(fate, Absent) and self._in_flight.is_in_doubt(item.key)):
                 self._meet(item, fate)
 
@@ -420,19 +443,6 @@ class Worker:
         if item.previous_prompt_ids:
             self._recovery.count_late_twins(item)
         self._drop(item.key)
-
-    def _settle_unread(self) -> None:
-        """Items that are to blame themselves for what could not be read; the history is asked once more."""
-        for one in self._undecided.own_fault():
-            if one.endpoint == "history":
-                assert one.item.prompt_id is not None
-                fate = look_up(self.context.client, [one.item.prompt_id])[one.item.prompt_id]
-                if not isinstance(fate, Unclear):
-                    self._in_flight.take_in(one.item)
-                    self._meet(one.item, fate)
-                    continue
-            self._undecided.charge(one)
-            self._drop(one.item.key)
 
     def _drop(self, key: str) -> None:
         self._in_flight.drop(key)

@@ -110,3 +110,27 @@ def test_a_server_that_forgets_whatever_it_is_given_is_not_fed_for_ever(tmp_path
     assert max(sent(forgetful, key) for key in ("0000.txt", "0001.txt")) == 4
     simulation = run(tmp_path, FakeServer(URL, clock, lambda _: 2.0), items=0)
     assert [(item.status, item.attempts) for item in items_of(simulation)] == [(COMPLETED, 0)] * 2
+
+
+@pytest.mark.parametrize("health", ["sick", "stalled"])
+def test_a_restart_that_burst_advised_is_blamed_on_no_item(tmp_path: Path, health: str) -> None:
+    """However often that is followed; a crash of what was sent after the advice counts."""
+    clock = HandClock()
+    server = FakeServer(URL, clock, lambda _: 30.0)
+    for _ in range(3):
+        items, options = 0 if server.accepted else 2, Options(sweep_seconds=1.0)
+        simulation = Simulation(tmp_path, clock, [server], items=items, options=options)
+        simulation.work.begin(2)
+        for _ in range(30):
+            clock.seconds += max(0.1, simulation.workers[0].turn())
+            if any(item.seen_running for item in simulation.store.items()):
+                break
+        assert any(item.seen_running for item in simulation.store.items())
+        at = clock.now()
+        simulation.store.facts.change_health(
+            URL, lambda now, at=at: now.advising_restart(health, "it hangs", at=at), at=at
+        )
+        simulation.close()
+        server.restart()
+    simulation = run(tmp_path, server, items=0)
+    assert [(item.status, item.crashes, item.attempts) for item in items_of(simulation)] == [(COMPLETED, 0, 0)] * 2

@@ -5,7 +5,7 @@ Responses have the shapes of ComfyUI 0.3.64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -27,6 +27,12 @@ class Prompt:
     begin: float = inf
     end: float = inf
     ended_as: str = ""
+    cause: Mapping[str, Any] = field(default_factory=lambda: _CAUSE)
+
+    @property
+    def item(self) -> str:
+        """The key of the item that it was submitted for."""
+        return str(self.extra_data["burst"]["item"])
 
     def queued(self) -> list[Any]:
         return [self.number, self.prompt_id, self.graph, self.extra_data, list(self.outputs())]
@@ -55,7 +61,7 @@ class Prompt:
         node = self.graph[at := nodes[0] if failed else nodes[-1]]
         where = {"node_id": at, "node_type": node["class_type"], "executed": [] if failed else nodes[:-1]}
         given = {name: [value] for name, value in node["inputs"].items()}
-        cause = {**_CAUSE, "current_inputs": given, "current_outputs": nodes} if failed else {}
+        cause = {**self.cause, "current_inputs": given, "current_outputs": nodes} if failed else {}
         parts = [
             ("start", self.begin, {}),
             ("cached", self.begin, {"nodes": []}),
@@ -94,6 +100,12 @@ class FakeQueue:
     files: dict[str, bytes] = field(default_factory=dict)
     """By `subfolder/filename`."""
     prompts_to_fail: int = 0
+    sickness: Callable[[Prompt], str | None] = lambda prompt: None
+    """What a prompt that begins fails with, as `type: message`; None: it does not. Lasts until it is changed."""
+    sick_seconds: float = 0.1
+    """How long such a prompt takes."""
+    freed: list[tuple[float, int]] = field(default_factory=list)
+    """Of each `POST /free`: when, and how many prompts were in the queue."""
     begun: int = 0
     _free_at: float = 0.0
 
@@ -104,9 +116,14 @@ class FakeQueue:
             if first.begin == inf:
                 first.begin, first.end = self._free_at, self._free_at + self.seconds(self.begun)
                 self.begun += 1
+                if (said := self.sickness(first)) is not None:
+                    kind, _, message = said.partition(": ")
+                    first.cause = {"exception_type": kind, "exception_message": message, "traceback": []}
+                    first.end = first.begin + self.sick_seconds
             if first.end > self.clock.seconds:
                 return
-            self.finish(first, "error" if self.prompts_to_fail else "success")
+            fails = self.prompts_to_fail or first.cause is not _CAUSE
+            self.finish(first, "error" if fails else "success")
         self._free_at = self.clock.seconds
 
     def add(self, prompt: Prompt) -> None:
@@ -120,7 +137,8 @@ class FakeQueue:
         self.history[prompt.prompt_id] = prompt
         if how == "success":
             self.files |= {path: png(graph=prompt.graph) for path in prompt.paths()}
-        self.prompts_to_fail -= how == "error"
+        if how == "error" and prompt.cause is _CAUSE:
+            self.prompts_to_fail -= 1
 
     def delete(self, prompt_ids: Iterable[str]) -> None:
         self.queue = [one for one in self.queue if one.begin < inf or one.prompt_id not in prompt_ids]
@@ -154,7 +172,7 @@ class FakeQueue:
             case ["POST", "api", "queue"]:
                 self.delete(body["delete"])
             case ["POST", "api", "free"]:
-                pass
+                self.freed.append((self.clock.seconds, len(self.queue)))
             case ["POST", "api", "interrupt"]:
                 self.interrupt(body["prompt_id"])
             case _:

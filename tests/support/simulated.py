@@ -21,6 +21,7 @@ from orchestrator.cycle.worker import Worker
 from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
 from orchestrator.servers import parse_server
+from orchestrator.settings import Settings
 from state.facts import Pause
 from state.item import Item, Priority, Status
 from state.lease import Lease
@@ -86,6 +87,7 @@ class Simulation:
         self.clock, self.servers = clock, servers
         self.store = open_store(state, clock=clock, disk=FastDisk())
         self.add([f"{number:04}.txt" for number in range(items)], priorities=priorities)
+        self.folder = folder
         self.lease = self.store.lease()
         self.work = Dispatch(self.store, self.lease, progress=Silent(), on_error="continue", **asked)
         placement = Placement(Recipes(self.store.recipes, folder), folder / "output", disk=FastDisk())
@@ -117,15 +119,23 @@ class Simulation:
             for server in servers
         ]
 
-    def add(self, names: Sequence[str], *, priorities: Sequence[Priority] = ()) -> None:
-        """Add items, by default with normal priority."""
+    def add(self, names: Sequence[str], *, priorities: Sequence[Priority] = (), recipe: str | None = None) -> None:
+        """Add items, by default with normal priority and the default recipe."""
         ranked = itertools.zip_longest(names, priorities, fillvalue="normal")
         self.store.add(
             [
-                Item(key=name, status=Status.PENDING, filename=name, prompt_text=name, priority=priority)
+                Item(key=name, status=Status.PENDING, filename=name, prompt_text=name, priority=priority, recipe=recipe)
                 for name, priority in ranked
             ]
         )
+
+    def add_recipe(self, name: str) -> str:
+        """Another recipe like the default one; its id."""
+        graph = {**TEXT, "3": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}}}
+        bindings = {"prompt": "1.string_a"}
+        settings = Settings(output_dir=self.folder / "output", template=name, bindings=bindings)
+        recipes = Recipes(self.store.recipes, self.folder)
+        return recipes.keep(recipes.from_graph(graph, settings, name=name)).id
 
     def sent(self) -> dict[str, datetime]:
         """Submission time of each item, by key."""
