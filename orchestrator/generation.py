@@ -34,6 +34,7 @@ from orchestrator.cycle.request import Request
 from orchestrator.errors import BurstError, DiskFull, NotComfyUI, StopBurst, TransientError
 from orchestrator.known_servers import judged
 from orchestrator.migration import open_for_writing
+from orchestrator.node_classes import asked_once, kept_classes, known_classes
 from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.placement import Placement, path_at, placement_of
 from orchestrator.pause_text import RESUME
@@ -133,6 +134,7 @@ class Generation:
         self._work: BatchWork | None = None
         self._queued: tuple[list[Item], tuple[str, ...]] | None = None
         """As `_standing`, once it is known for good."""
+        self._classes = asked_once(known_classes if self._asks else kept_classes)
         self._data: bytes | None = None
         """What its source of prompts holds: read once, for a pipe cannot be read again."""
 
@@ -219,7 +221,7 @@ class Generation:
         return self._parts.batches.stamp(), self._parts.settings.stamp()
 
     def _draft(self) -> _Drafted:
-        """May be repeated. Nothing is written, and no server is asked."""
+        """May be repeated. Nothing is written; a server is asked for node classes that are not kept here."""
         state, reproduction, base = self._state, None, None
         overrides = self._request.overrides
         settings = load_settings(state, overrides)
@@ -235,14 +237,15 @@ class Generation:
                 settings = replace(settings, template=reproduction.template)
             base = reproduction.recipe
             if reproduction.graph is not None:
-                base = recipes.from_graph(reproduction.graph, settings, name=recipes.kept(path.absolute()))
+                name = recipes.kept(path.absolute())
+                base = recipes.from_graph(reproduction.graph, settings, name=name, classes=self._classes)
         elif self._recipe is not None:
             base = recipes.loaded(self._recipe)
         if not self._parts.settings.exists():
             refuse_secrets(settings)
         pinned = [server.kept_name for server in settings.servers] if overrides.servers and self._pin_servers else ()
         planner = Planner(
-            recipe=requested_recipe(recipes, settings, overrides, base=base, servers=pinned),
+            recipe=requested_recipe(recipes, settings, overrides, base=base, servers=pinned, classes=self._classes),
             preparation=Preparation(recipes, settings, state.parent),
             home=state.parent,
             servers=(),

@@ -28,6 +28,7 @@ from orchestrator.formatting import counted
 from orchestrator.init_state import InitReport
 from orchestrator.input_files import UploadedFile
 from orchestrator.known_servers import judged, note_comfyui
+from orchestrator.node_classes import classes_of, kept_classes
 from orchestrator.outputs.placement import placement_of
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
@@ -36,6 +37,8 @@ from orchestrator.settings import Settings
 from state.item import Status
 from state.open_store import open_store
 from state.store import Store
+from templates import Graph
+from templates.catalogue import Catalogue
 
 PATIENCE_SECONDS = 2.0
 _SHOWN = 3
@@ -49,18 +52,38 @@ class _Finding:
     next: str | None = None
 
 
-def looked_ahead(report: InitReport, again: Sequence[str], *, clock: Clock | None = None) -> InitReport:
+class Answers:
+    """What each server answered to one request. They are asked once, when it first matters."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self._met: list[tuple[Server, BurstError | None]] | None = None
+
+    def of(self, settings: Settings) -> list[tuple[Server, BurstError | None]]:
+        """None for the answer of a ComfyUI."""
+        if self._met is None:
+            self._met = _asked(settings, self.clock)
+        return self._met
+
+    def classes(self, graph: Graph, settings: Settings) -> Catalogue:
+        """A workflow's node classes, from those that answer; as they were kept where none does."""
+        well = tuple(server for server, error in self.of(settings) if error is None)
+        return classes_of(graph, replace(settings, servers=well)) if well else kept_classes(graph, settings)
+
+
+def looked_ahead(report: InitReport, again: Sequence[str], answers: Answers | None = None) -> InitReport:
     """The report with notes on what a run would meet, and with the right next command.
 
-    Each server gets one request; the answers are waited for two seconds in all. That a server is a ComfyUI is kept in
-    the state. `again`: the arguments of `init`, to repeat it with more.
+    Each server gets one request, unless `answers` has had them; the answers are waited for two seconds in all. That a
+    server is a ComfyUI is kept in the state. `again`: the arguments of `init`, to repeat it with more.
     """
+    answers = answers or Answers()
     repeated = _Repeated(report.state, again)
     with open_store(report.state, read_only=True) as store:
         findings = [
             *_template(store, report, repeated),
             *_output(store, report.settings, repeated),
-            *_servers(store, report.settings, repeated, clock or Clock()),
+            *_servers(store, report.settings, repeated, answers),
             *_edited(report, repeated),
         ]
     blocking = next((finding.next for finding in findings if finding.next is not None), None)
@@ -125,14 +148,14 @@ def _output(store: Store, settings: Settings, repeated: _Repeated) -> Iterator[_
         yield _Finding(f"{refusal}; make it writable or choose another output directory", elsewhere)
 
 
-def _servers(store: Store, settings: Settings, repeated: _Repeated, clock: Clock) -> Iterator[_Finding]:
+def _servers(store: Store, settings: Settings, repeated: _Repeated, answers: Answers) -> Iterator[_Finding]:
     """One that answers is enough: the others are only mentioned."""
-    met = _asked(settings, clock)
+    met = answers.of(settings)
     well = [server for server, error in met if error is None]
     if well:
         # That they are well shows again in every run.
         with contextlib.suppress(BurstError):
-            note_comfyui(store.facts, well, at=clock.now())
+            note_comfyui(store.facts, well, at=answers.clock.now())
     for server, error in met:
         if error is not None:
             if isinstance(error, NotComfyUI):

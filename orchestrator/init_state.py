@@ -17,6 +17,7 @@ from orchestrator.errors import ItemError, RecipeUnusable, TemplateError, UsageE
 from orchestrator.file_kinds import FILES, IMAGES
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
+from orchestrator.node_classes import ClassSource, kept_classes
 from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.elsewhere import images_elsewhere
 from orchestrator.outputs.placement import Placement
@@ -102,11 +103,13 @@ def init_state(
     files: bool = False,
     masks: str | None = None,
     rescan: bool = False,
+    classes: ClassSource = kept_classes,
 ) -> InitReport:
     """Add the files below `directories` to a state, begun where there is none. Safe to repeat.
 
     Prompt files, or with `images` pictures, whose `masks` are called by a rule such as `{stem}_mask.png`, or with
     `files` images, videos and audio, each of which binds the name of its kind.
+    `classes`: where the node classes come from that the workflow's bindings go by.
     What is done stays done; `rescan` puts completed items back whose prompt text, pictures, inputs or workflow changed
     since.
     Errors: UsageError, TemplateError, SettingsError, StateError, DiskFull; nothing was written then.
@@ -116,7 +119,7 @@ def init_state(
     _refuse_unknown(overrides.bindings, before)
     home = state.resolve().parent
     known = Recipes(parts_of(state).recipes, home)
-    recipe = known.from_settings(settings) if settings.template is not None else None
+    recipe = known.from_settings(settings, classes=classes) if settings.template is not None else None
     placement = Placement(known, settings.output_dir)
     kinds = IMAGES if images else FILES if files else ()
     found = _found(directories, settings, recipe, placement, home=home, patterns=patterns, kinds=kinds, masks=masks)

@@ -11,13 +11,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import TransientError, UnexpectedAnswer
 from templates.catalogue import Catalogue, read_catalogue
+from templates.graph import Graph
 
 if TYPE_CHECKING:
     from orchestrator.servers import Server
@@ -93,6 +94,43 @@ class NodeClasses:
         found = [Found(read_catalogue(kept(server, names)), server, True, trouble) for server in self._settings.servers]
         best = max(found, key=lambda each: len(each.catalogue), default=None)
         return best if best is not None and best.catalogue else Found({}, None, True, trouble)
+
+
+ClassSource = Callable[[Graph, "Settings"], Catalogue]
+"""Where the node classes of a workflow come from."""
+
+
+def kept_classes(graph: Graph, settings: Settings) -> Catalogue:
+    """Those of a workflow as an earlier call found them; no server is asked."""
+    return NodeClasses(settings).of(_names(graph), ask=False).catalogue
+
+
+def classes_of(graph: Graph, settings: Settings) -> Catalogue:
+    """Those of a workflow, from a server; as they were kept where none answers. Errors: as `NodeClasses.of`."""
+    return NodeClasses(settings).of(_names(graph)).catalogue
+
+
+def known_classes(graph: Graph, settings: Settings) -> Catalogue:
+    """As they were kept, if all of them are; else as `classes_of`. So a request repeated is the same request."""
+    found = kept_classes(graph, settings)
+    return found if set(_names(graph)) <= found.keys() else classes_of(graph, settings)
+
+
+def asked_once(source: ClassSource) -> ClassSource:
+    """The same, which finds the classes of one workflow once."""
+    known: dict[tuple[str, ...], Catalogue] = {}
+
+    def found(graph: Graph, settings: Settings) -> Catalogue:
+        names = tuple(_names(graph))
+        if names not in known:
+            known[names] = source(graph, settings)
+        return known[names]
+
+    return found
+
+
+def _names(graph: Graph) -> list[str]:
+    return sorted({str(node["class_type"]) for node in graph.values()})
 
 
 def keep(server: Server, object_info: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ import msgspec
 import templates
 from orchestrator.errors import RecipeUnusable, TemplateError, UsageError
 from orchestrator.kept_paths import kept_path
+from orchestrator.node_classes import ClassSource, kept_classes
 from orchestrator.settings import Settings
 from state.recipe import Recipe, RecipeBook, workflow_bytes, workflow_digest
 from templates import Bindings, Graph, Target
@@ -72,11 +73,17 @@ class Recipes:
         return self._known[recipe_id]
 
     def from_settings(
-        self, settings: Settings, *, template: str | None = None, servers: Sequence[str] = ()
+        self,
+        settings: Settings,
+        *,
+        template: str | None = None,
+        servers: Sequence[str] = (),
+        classes: ClassSource = kept_classes,
     ) -> LoadedRecipe:
         """The recipe of who asks now, with `template` in place of the settings' own. Nothing is written.
 
-        `servers`: the names of those that the request itself named. Errors: TemplateError.
+        `servers`: the names of those that the request itself named. `classes`: where the node classes come from that
+        its bindings go by. Errors: TemplateError.
         """
         name = template or settings.template
         if name is None:
@@ -86,11 +93,19 @@ class Recipes:
             )
         workflow = templates.load_workflow(name, relative_to=self.home)
         kept = workflow.name if workflow.path is None else self.kept(workflow.path)
-        return self.from_graph(workflow.graph, settings, name=kept, servers=servers)
+        return self.from_graph(workflow.graph, settings, name=kept, servers=servers, classes=classes)
 
-    def from_graph(self, graph: Graph, settings: Settings, *, name: str, servers: Sequence[str] = ()) -> LoadedRecipe:
+    def from_graph(
+        self,
+        graph: Graph,
+        settings: Settings,
+        *,
+        name: str,
+        servers: Sequence[str] = (),
+        classes: ClassSource = kept_classes,
+    ) -> LoadedRecipe:
         """The same with a graph that came from `name`. Errors: TemplateError."""
-        bindings = templates.find_bindings(graph, settings.bindings)
+        bindings = templates.find_bindings(graph, settings.bindings, catalogue=classes(graph, settings))
         return self._made(graph, settings, name=name, bindings=bindings, servers=servers)
 
     def again(

@@ -12,9 +12,10 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.capabilities import Capabilities
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, UsageError
 from orchestrator.formatting import in_lines
+from orchestrator.node_classes import kept_classes
 from orchestrator.settings import Overrides, Settings, load_settings
 from templates import Bindings, Finding, Workflow
-from templates.catalogue import read_catalogue
+from templates.catalogue import Catalogue, read_catalogue
 
 if TYPE_CHECKING:
     from orchestrator.documents.others import TemplateCheckDocument, TemplateDocument, TemplateListDocument
@@ -139,9 +140,8 @@ def show_template(name: str | None = None, *, state: Path, overrides: Overrides 
     """
     chosen = _chosen(name, state, overrides or Overrides())
     graph = chosen.workflow.graph
-    found = {
-        name: targets for name, targets in templates.find_candidates(graph).items() if not chosen.bindings.get(name)
-    }
+    candidates = templates.find_candidates(graph, catalogue=chosen.catalogue)
+    found = {name: targets for name, targets in candidates.items() if not chosen.bindings.get(name)}
     return TemplateView(
         name=chosen.workflow.name,
         path=chosen.workflow.path,
@@ -158,6 +158,8 @@ class _Chosen:
     workflow: Workflow
     bindings: Bindings
     settings: Settings
+    catalogue: Catalogue
+    """What is kept of the servers' node classes."""
 
 
 def _chosen(name: str | None, state: Path, overrides: Overrides) -> _Chosen:
@@ -167,7 +169,8 @@ def _chosen(name: str | None, state: Path, overrides: Overrides) -> _Chosen:
         raise UsageError(f"name a workflow: a file in API format, or one of {', '.join(templates.shipped_workflows())}")
     workflow = templates.load_workflow(settings.template)
     told = settings.bindings if name is None else overrides.bindings
-    return _Chosen(workflow, templates.find_bindings(workflow.graph, told), settings)
+    catalogue = kept_classes(workflow.graph, settings)
+    return _Chosen(workflow, templates.find_bindings(workflow.graph, told, catalogue=catalogue), settings, catalogue)
 
 
 @dataclass(frozen=True)

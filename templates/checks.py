@@ -94,24 +94,29 @@ def _unbound(graph: Graph, bindings: Bindings) -> Iterator[Finding]:
 
 
 def check_names(graph: Graph, bindings: Bindings, catalogue: Catalogue) -> list[Finding]:
-    """Where a server's node classes say that a name sets other inputs than these bindings do.
+    """Where a server's node classes say that a name sets other inputs than it does by names alone.
 
-    `bindings`: those that are used, found by names or given. What the user gave is not questioned.
+    `bindings`: those that are used. What the user gave is not questioned.
     """
     by_names, by_classes = find_bindings(graph), find_bindings(graph, catalogue=catalogue)
     return [
-        _disagreement(graph, name, bindings.get(name, ()), by_classes.get(name, ()))
+        _disagreement(graph, name, by_names.get(name, ()), by_classes.get(name, ()), used=bindings.get(name, ()))
         for name in dict.fromkeys([*by_names, *by_classes])
-        if bindings.get(name, ()) == by_names.get(name, ()) and by_names.get(name, ()) != by_classes.get(name, ())
+        if by_names.get(name, ()) != by_classes.get(name, ())
+        and bindings.get(name, ()) in (by_names.get(name, ()), by_classes.get(name, ()))
     ]
 
 
-def _disagreement(graph: Graph, name: str, named: Sequence[Target], typed: Sequence[Target]) -> Finding:
+def _disagreement(
+    graph: Graph, name: str, named: Sequence[Target], typed: Sequence[Target], *, used: Sequence[Target]
+) -> Finding:
     now, right = (", ".join(spelled(graph, target) for target in targets) or "nothing" for targets in (named, typed))
     chosen = ",".join(spelled(graph, target) for target in typed)
     advice = f"settle it with --bind {shlex.quote(f'{name}={chosen}') if chosen else f'{name}=NODE.INPUT'}"
     node_id = next((target.node_id for target in (*named, *typed)), None)
-    return Finding("warning", node_id, f"by its name {name!r} sets {now}, by the server's nodes {right}; {advice}")
+    taken = ", which is used" if tuple(used) == tuple(typed) else ""
+    message = f"by names alone {name!r} sets {now}, by the server's nodes {right}{taken}; {advice}"
+    return Finding("warning", node_id, message)
 
 
 def check_against(graph: Graph, object_info: Mapping[str, Any], *, folders: Folders | None = None) -> list[Finding]:

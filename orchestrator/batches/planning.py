@@ -26,6 +26,7 @@ from orchestrator.batches.variations import vary
 from orchestrator.batches.vocabulary import Vocabulary
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import ItemError, UsageError
+from orchestrator.node_classes import ClassSource, kept_classes
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Overrides, Settings
@@ -72,8 +73,11 @@ def requested_recipe(
     *,
     base: LoadedRecipe | None = None,
     servers: Sequence[str] = (),
+    classes: ClassSource = kept_classes,
 ) -> LoadedRecipe:
     """What a request's items are made with. `base`: in place of the settings' template, unless `overrides` name one.
+
+    `classes`: where the node classes come from that its bindings go by.
 
     Errors: TemplateError, UsageError where there is none.
     """
@@ -82,7 +86,7 @@ def requested_recipe(
     if settings.template is None:
         shipped = ", ".join(templates.shipped_workflows())
         raise UsageError(f"--template: none is set; name a workflow file or a shipped one ({shipped})")
-    return recipes.from_settings(settings, servers=servers)
+    return recipes.from_settings(settings, servers=servers, classes=classes)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def init(
     **tools: Any,
 ) -> None:
     """Make each prompt file (or image, video, audio) an item; remember template, server and output. Safe to repeat."""
-    from orchestrator.init_checks import looked_ahead
+    from orchestrator.init_checks import Answers, looked_ahead
     from orchestrator.init_state import init_state
 
     if images and files:
@@ -66,8 +66,17 @@ def init(
     if "" in patterns:
         raise UsageError("--pattern: it is empty; write one such as '*.md', or leave it out")
     given = overrides(**tools)
+    answers = Answers()
     report = init_state(
-        state, directories, overrides=given, patterns=patterns, images=images, files=files, masks=masks, rescan=rescan
+        state,
+        directories,
+        overrides=given,
+        patterns=patterns,
+        images=images,
+        files=files,
+        masks=masks,
+        rescan=rescan,
+        classes=answers.classes,
     )
     again = [*map(str, directories), *(["--images"] if images else ["--files"] if files else [])]
-    show_listing(looked_ahead(report, again), as_json, everything)
+    show_listing(looked_ahead(report, again, answers), as_json, everything)

@@ -59,7 +59,9 @@ def test_all_is_well_after_one_request(sandbox: Sandbox) -> None:
     with Proxy(sandbox.url) as proxy:
         document = init("--template", "flow.json", "--server", proxy.url)
         assert (document["notes"], document["next"]) == ([], "burst run")
-        assert [line.split()[1] for line in proxy.requests if " HTTP/" in line] == ["/api/prompt"]
+        asked = [line.split()[1] for line in proxy.requests if " HTTP/" in line]
+        classes = sorted({node["class_type"] for node in small_template().values()})
+        assert asked == ["/api/prompt"] * 2 + [f"/api/object_info/{name}" for name in classes]
         assert burst("init", "prompts").endswith("Next: burst run\n")
 
 

@@ -57,10 +57,13 @@ def test_where_names_and_the_servers_classes_disagree_is_said() -> None:
     graph = CASES["files: a loader that only the server knows"].graph
     found = check_names(graph, find_bindings(graph), CATALOGUE)
     assert [finding.severity for finding in found] == ["warning", "warning"]
-    assert found[0].message == (
-        "by its name 'image' sets nothing, by the server's nodes file.picture; settle it with --bind image=file.picture"
+    server = "by the server's nodes file.picture"
+    assert (
+        found[0].message == f"by names alone 'image' sets nothing, {server}; settle it with --bind image=file.picture"
     )
-    given = find_bindings(graph, {"image": "file.clip", "video": "file.clip"})
+    used = check_names(graph, find_bindings(graph, catalogue=CATALOGUE), CATALOGUE)
+    assert "file.picture, which is used; settle it" in used[0].message
+    given = find_bindings(graph, {"image": "file.clip", "video": "file.picture"})
     assert check_names(graph, given, CATALOGUE) == []
     plain = CASES["settings: the plain one"].graph
     assert check_names(plain, find_bindings(plain), CATALOGUE) == []
