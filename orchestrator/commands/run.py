@@ -123,6 +123,13 @@ def _hours(_ctx: click.Context, _param: click.Parameter, value: str | None) -> s
     callback=Between(0, LONGEST_SECONDS, " seconds"),
     help="Wait up to SECONDS for a server that does not answer (default: 20; with --until-done no limit).",
 )
+@Options.RUN.option(
+    "--free-every",
+    type=int,
+    metavar="N",
+    callback=Between(1, LARGEST_COUNT),
+    help="Have each server unload its models after every N prompts of the run.",
+)
 @Options.RUN.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
 @state_option
 @tool_options
@@ -147,6 +154,7 @@ def run(
     ahead: int,
     wait_lock: float,
     wait_server: float | None,
+    free_every: int | None,
     max_attempts: int,
     on_error: Literal["stop", "continue"],
     overwrite: bool,
@@ -175,6 +183,7 @@ def run(
         ahead=ahead,
         wait_lock_seconds=wait_lock,
         wait_server_seconds=wait_server,
+        free_every=free_every,
         max_attempts=max_attempts,
         on_error=on_error,
         overwrite=overwrite,

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
@@ -23,6 +24,9 @@ from state.item import Item, Status
 from state.lease import Lease
 from state.store import Store
 
+if TYPE_CHECKING:
+    from orchestrator.restarts import Restart, Restarts
+
 log = logging.getLogger("burst")
 
 
@@ -38,6 +42,8 @@ class Options:
     abandon_after_seconds: float = pacing.ABANDON_AFTER_SECONDS
     patience_seconds: float | None = None
     """How long a request is repeated; None: as the client does by default."""
+    free_every: int | None = None
+    """After how many prompts of one server its models are unloaded."""
     wait_server_seconds: float = 0.0
     """How much longer the run waits for a server without which nothing more can be done."""
 
@@ -78,6 +84,7 @@ class WorkerContext:
     tally: Tally = field(default_factory=Tally)
     pace: pacing.Pace = field(default_factory=pacing.Pace)
     accepted_posts: int = 0
+    restarts: Restarts | None = None
     unanswered: dict[str, Unanswered] = field(default_factory=dict)
     """By item key: its POSTs in this run that the server did not accept."""
     transitions: Transitions = field(init=False)
@@ -109,6 +116,26 @@ class WorkerContext:
 
     def _is_called(self, name: str) -> bool:
         return find_server(name, [self.server]) is not None or any(same_server(name, one) for one in self.names)
+
+    def restart(self, reason: str, *, is_alive: bool) -> Restart | None:
+        """Have the server restarted by this host's command, where there is one; see `Restarts.restart`.
+
+        `is_alive`: it answers, so that what it renders is lost by the restart alone, for which no item is to blame.
+        """
+        if self.restarts is None or self.halt.is_set() or self.dispatch.pause is not None:
+            return None
+        if not self.restarts.has_rule(self.server, self.names):
+            return None
+        if is_alive:
+            self.store.facts.change_health(
+                self.server.name,
+                lambda now: now.advising_restart(now.health, reason, at=self.lease.now()),
+                at=self.lease.now(),
+            )
+        restart = self.restarts.restart(self.server, reason, names=self.names, halt=self.halt)
+        if restart is not None and restart.is_new:
+            self.tally.note(f"{self.server.shown} was restarted by this host's command: {reason}")
+        return restart
 
     def set_recipe_aside(self, item: Item, error: BurstError) -> None:
         """The item's recipe or output root cannot be used: all its items stay as they are, and none is charged."""

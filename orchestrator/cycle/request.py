@@ -37,6 +37,8 @@ class Request:
     wait_lock_seconds: float = 0.0
     wait_server_seconds: float | None = None
     """How long a server is waited for that does not answer; None: 20 s, or without end with `until_done`."""
+    free_every: int | None = None
+    """After how many prompts of this run each server unloads its models."""
     max_attempts: int = 3
     on_error: Literal["stop", "continue"] = "continue"
     overwrite: bool = False
@@ -57,6 +59,7 @@ class Request:
         for name, value, least, most in (
             ("size", 1 if self.size == "auto" else self.size, 1, LARGEST_COUNT),
             ("ahead", self.ahead, 0, LARGEST_COUNT),
+            ("free_every", 1 if self.free_every is None else self.free_every, 1, LARGEST_COUNT),
             ("max_attempts", self.max_attempts, 1, LARGEST_COUNT),
             ("max_seconds", self.max_seconds or 0.0, 0, LONGEST_SECONDS),
             ("wait_lock_seconds", self.wait_lock_seconds, 0, LONGEST_SECONDS),
@@ -83,6 +86,7 @@ class Request:
             patience = min(self.wait_server_seconds, pacing.PATIENCE_SECONDS)
             waits = self.wait_server_seconds - patience
         return Options(
+            free_every=self.free_every,
             patience_seconds=patience,
             wait_server_seconds=waits,
             poll_seconds=self.poll_seconds,

@@ -6,7 +6,7 @@ import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from orchestrator.clock import Clock
 from orchestrator.cycle import pacing
@@ -22,6 +22,7 @@ from orchestrator.cycle.tally import Tally
 from orchestrator.cycle.time_limit import TimeLimit, closed_until
 from orchestrator.cycle.workers import SharedContext, WorkerPool
 from orchestrator.errors import BurstError, LockHeld
+from orchestrator.host_config import has_host_config
 from orchestrator.log_lines import local_time
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.placement import Placement
@@ -35,6 +36,9 @@ from state.facts import Pause
 from state.lease import Lease
 from state.open_store import parts_of
 from state.store import Store
+
+if TYPE_CHECKING:
+    from orchestrator.restarts import Restarts
 
 
 def run_burst(
@@ -54,6 +58,7 @@ def run_burst(
     ahead: int = 0,
     wait_lock_seconds: float = 0.0,
     wait_server_seconds: float | None = None,
+    free_every: int | None = None,
     max_attempts: int = 3,
     on_error: Literal["stop", "continue"] = "continue",
     overwrite: bool = False,
@@ -65,7 +70,8 @@ def run_burst(
 
     `server_moved`: the old address of a server and its new one. `until`: a time of day, such as `07:00`, and `between`:
     hours, such as `22:00-07:00`, by this host's clock on the wall. `wait_server_seconds`: how long a server is waited
-    for that does not answer; by default 20, and without end with `until_done`.
+    for that does not answer; by default 20, and without end with `until_done`. `free_every`: after how many prompts
+    each server unloads its models.
     Safe to repeat and to kill at any time. Set `stop` from another thread to end it after its next checkpoint.
     Errors: LockHeld if another burst is running on this state; ConfigurationError and its kinds if something must be
     fixed first; Crashed for an unexpected exception, which is recorded. What stops a burst in the middle (server down,
@@ -89,6 +95,7 @@ def run_burst(
         ahead=ahead,
         wait_lock_seconds=wait_lock_seconds,
         wait_server_seconds=wait_server_seconds,
+        free_every=free_every,
         max_attempts=max_attempts,
         on_error=on_error,
         overwrite=overwrite,
@@ -283,4 +290,14 @@ class Run:
             clock=self._clock,
             earlier_seconds=earlier_seconds,
             note=self._notes.note,
+            restarts=_restarts_of_this_host(self._clock),
         )
+
+
+def _restarts_of_this_host(clock: Clock) -> Restarts | None:
+    """None, and nothing loaded, where this host has no configuration. Errors: SettingsError."""
+    if not has_host_config():
+        return None
+    from orchestrator.restarts import Restarts
+
+    return Restarts.of_this_host(clock)

@@ -50,12 +50,15 @@ class Settlement:
         self._undecided = undecided
         self._breaker = breaker
         self._withdraw = withdraw
+        self._ended = 0
+        """Prompts since the server was last asked to unload its models."""
 
     def finished(self, item: Item, entry: HistoryEntry) -> FinishedPrompt | None:
         """Its prompt is in the history: what to fetch, or None where there is nothing and the item is settled.
 
         Errors: TransientError when the server does not answer, DiskFull; the item is unchanged then.
         """
+        self._free_now_and_then()
         if entry.succeeded:
             self._breaker.succeeded()
             seconds = _seconds(entry)
@@ -70,6 +73,14 @@ class Settlement:
         else:
             self._failed(item, entry)
         return None
+
+    def _free_now_and_then(self) -> None:
+        """One more prompt has ended. What renders goes on: a server unloads its models between two prompts."""
+        every = self._context.options.free_every
+        self._ended += 1
+        if every is not None and self._ended >= every:
+            self._context.client.free()
+            self._ended = 0
 
     def fetch(self, finished: FinishedPrompt) -> Fetched:
         """Download the outputs. Changes no item; any thread may call it.

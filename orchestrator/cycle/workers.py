@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
@@ -34,6 +34,9 @@ from state.item import Item, Status
 from state.lease import Lease
 from state.store import Follower, Store
 
+if TYPE_CHECKING:
+    from orchestrator.restarts import Restarts
+
 
 @dataclass(frozen=True)
 class SharedContext:
@@ -50,6 +53,8 @@ class SharedContext:
     """What items of each recipe took in earlier bursts."""
     note: Callable[[str], None]
     """Adds a line to the report."""
+    restarts: Restarts | None = None
+    """The commands of this host, if it has any."""
 
 
 @dataclass
@@ -194,6 +199,7 @@ class WorkerPool:
             options=shared.options,
             clock=shared.clock,
             halt=halt,
+            restarts=shared.restarts,
             is_own=server in self._own,
             pace=Pace(shared.earlier_seconds),
             listen=lambda hearer: Listener(client.open_events, hearer, name=server.shown, clock=shared.clock),

@@ -1,0 +1,110 @@
+"""This host's own configuration: commands that no state, page or API can set or see.
+
+`$BURST_HOST_CONFIG`, else `burst/host.toml` in `$XDG_CONFIG_HOME` (`~/.config`). docs/host.md describes it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from orchestrator.errors import SettingsError
+from orchestrator.servers import Server, find_server, same_server
+from orchestrator.shapes import WrongShape, shaped
+
+VARIABLE = "BURST_HOST_CONFIG"
+_ROOT = 0
+_Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+
+
+class RestartRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How one server is restarted."""
+
+    restart: Annotated[str, msgspec.Meta(min_length=1)] | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    """For a shell, or a program and its arguments."""
+    start_seconds: _Seconds = 120.0
+    """How long the server may take to answer then; no other restart before."""
+    timeout_seconds: _Seconds = 60.0
+    """How long the command may take."""
+    restarts_an_hour: Annotated[int, msgspec.Meta(ge=1, le=60)] = 3
+
+
+class _HostFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    servers: dict[str, RestartRule] = {}
+    """By name or address."""
+
+
+@dataclass(frozen=True)
+class HostConfig:
+    """What this host's configuration says; empty where there is none."""
+
+    rules: Mapping[str, RestartRule] = field(default_factory=dict, repr=False)
+
+    def rule_of(self, server: Server, names: Iterable[str] = ()) -> RestartRule | None:
+        """`names`: what else the server is called."""
+        called = list(names)
+        for text, rule in self.rules.items():
+            if find_server(text, [server]) is not None or any(same_server(text, name) for name in called):
+                return rule
+        return None
+
+
+def host_config_path() -> Path:
+    """Where it is, or would be."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    return _home("XDG_CONFIG_HOME", ".config") / "burst" / "host.toml"
+
+
+def has_host_config() -> bool:
+    """Whether there is one, or is said to be."""
+    return bool(os.environ.get(VARIABLE)) or os.path.lexists(host_config_path())
+
+
+def host_state_directory() -> Path:
+    """What this host keeps about itself, whatever the state: when it restarted which server."""
+    return _home("XDG_STATE_HOME", ".local/state") / "burst"
+
+
+def load_host_config() -> HostConfig:
+    """Errors: SettingsError, also for a file that others than its owner may write, or that belongs to somebody else."""
+    path = host_config_path()
+    try:
+        found = path.stat()
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if os.environ.get(VARIABLE):
+            raise SettingsError(f"{VARIABLE}: {path} is not there; write it, or unset the variable") from error
+        return HostConfig()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise SettingsError(f"{path}: {reason}; make it a text file that this user may read") from error
+    _refuse_foreign(path, found)
+    try:
+        return HostConfig(shaped(tomllib.loads(text), _HostFile).servers)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: {error}; mend it, or move it away") from error
+    except WrongShape as error:
+        raise SettingsError(f"{path}: {error}; see docs/host.md") from error
+
+
+def _refuse_foreign(path: Path, found: os.stat_result) -> None:
+    """Errors: SettingsError. What runs as this user is nobody else's to say."""
+    if found.st_uid not in (os.geteuid(), _ROOT):
+        raise SettingsError(
+            f"{path}: belongs to another user; commands are taken from this user's or root's files only"
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SettingsError(f"{path}: others may write it, and it holds commands; chmod go-w {path}")
+
+
+def _home(variable: str, below_home: str) -> Path:
+    named = os.environ.get(variable, "")
+    return Path(named) if os.path.isabs(named) else Path.home() / below_home
