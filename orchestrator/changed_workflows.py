@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 import templates
 from orchestrator.errors import TemplateError
 from orchestrator.formatting import counted
+from orchestrator.settings import load_settings
+from orchestrator.ui_workflows import Conversion
 from state.item import Status
 from state.recipe import Recipe, workflow_bytes, workflow_digest
 from state.store import Store
+from templates import Convert, Graph
 
 if TYPE_CHECKING:
     from orchestrator.documents.parts import ChangedWorkflowDocument
@@ -49,10 +53,14 @@ def changed_workflows(store: Store) -> tuple[ChangedWorkflow, ...]:
     """Files that differ from what pending items are made with. Items are read only where a file does."""
     home = store.location.home
     now: dict[str, str | None] = {}
+
+    def convert(document: Mapping[str, Any], where: str) -> Graph:
+        return Conversion(load_settings(store.location.path), ask=False)(document, where)
+
     outdated = {
         recipe_id: recipe
         for recipe_id, recipe in store.recipes.all().items()
-        if recipe.workflow is not None and _digest_now(recipe, home, now) not in (None, recipe.workflow)
+        if recipe.workflow is not None and _digest_now(recipe, home, now, convert) not in (None, recipe.workflow)
     }
     if not outdated:
         return ()
@@ -63,14 +71,14 @@ def changed_workflows(store: Store) -> tuple[ChangedWorkflow, ...]:
     return tuple(ChangedWorkflow(path, count) for path, count in items.items())
 
 
-def _digest_now(recipe: Recipe, home: Path, known: dict[str, str | None]) -> str | None:
+def _digest_now(recipe: Recipe, home: Path, known: dict[str, str | None], convert: Convert) -> str | None:
     """Of the file that a recipe's workflow came from; None where it came from none, or none is there to be read."""
     name = recipe.workflow_name or ""
     if not name.endswith(".json"):
         return None
     if name not in known:
         try:
-            graph = templates.load_workflow(str(home / name)).graph
+            graph = templates.load_workflow(str(home / name), convert=convert).graph
             known[name] = workflow_digest(workflow_bytes(graph))
         except TemplateError:
             known[name] = None

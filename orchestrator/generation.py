@@ -48,6 +48,7 @@ from orchestrator.settings import (
     remember_servers,
     save_settings,
 )
+from orchestrator.ui_workflows import Conversion
 from state.batch import BatchRecord, DeliveredRecord, Idempotency, JoinedRecord
 from state.item import DUE, Item
 from state.open_store import open_store, parts_of
@@ -231,7 +232,12 @@ class Generation:
         if self._asked.from_file is not None:
             path = Path(self._asked.from_file)
             reproduction = read_reproduction(
-                path, home=state.parent, template=overrides.template, recipes=recipes, data=self._data
+                path,
+                home=state.parent,
+                template=overrides.template,
+                recipes=recipes,
+                data=self._data,
+                convert=Conversion(settings),
             )
             if overrides.template is None and reproduction.template is not None:
                 settings = replace(settings, template=reproduction.template)

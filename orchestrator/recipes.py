@@ -13,6 +13,7 @@ from orchestrator.errors import RecipeUnusable, TemplateError, UsageError
 from orchestrator.kept_paths import kept_path
 from orchestrator.node_classes import ClassSource, kept_classes
 from orchestrator.settings import Settings
+from orchestrator.ui_workflows import Conversion
 from state.recipe import Recipe, RecipeBook, workflow_bytes, workflow_digest
 from templates import Bindings, Graph, Target
 
@@ -91,7 +92,7 @@ class Recipes:
                 "no template is set; name a workflow file or a shipped one: burst init … --template NAME "
                 f"(shipped: {', '.join(templates.shipped_workflows())})"
             )
-        workflow = templates.load_workflow(name, relative_to=self.home)
+        workflow = templates.load_workflow(name, relative_to=self.home, convert=Conversion(settings))
         kept = workflow.name if workflow.path is None else self.kept(workflow.path)
         return self.from_graph(workflow.graph, settings, name=kept, servers=servers, classes=classes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,15 +11,22 @@ from typing import TYPE_CHECKING, Any
 import templates
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.capabilities import Capabilities
-from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, UsageError
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, DiskFull, UsageError, located
 from orchestrator.formatting import in_lines
 from orchestrator.node_classes import kept_classes
 from orchestrator.settings import Overrides, Settings, load_settings
+from orchestrator.ui_workflows import Conversion
+from state.disk import Disk
 from templates import Bindings, Finding, Workflow
 from templates.catalogue import Catalogue, read_catalogue
 
 if TYPE_CHECKING:
-    from orchestrator.documents.others import TemplateCheckDocument, TemplateDocument, TemplateListDocument
+    from orchestrator.documents.others import (
+        TemplateCheckDocument,
+        TemplateDocument,
+        TemplateExportDocument,
+        TemplateListDocument,
+    )
 
 _RETRY_SECONDS = 3.0
 _TEXT_SHOWN = 60
@@ -154,6 +162,44 @@ def show_template(name: str | None = None, *, state: Path, overrides: Overrides 
 
 
 @dataclass(frozen=True)
+class TemplateExport:
+    """A workflow written in API format."""
+
+    name: str
+    path: Path
+    node_count: int
+
+    def as_json(self) -> TemplateExportDocument:
+        return {
+            "schema": "burst.template-export/1",
+            "name": self.name,
+            "path": str(self.path),
+            "nodes": self.node_count,
+        }
+
+    def as_text(self) -> str:
+        return in_lines([f"{self.path}: {_count(self.node_count, 'node')} in API format"])
+
+
+def export_template(
+    name: str, output: Path, *, state: Path, overrides: Overrides | None = None, overwrite: bool = False
+) -> TemplateExport:
+    """Write a workflow's API graph, converted if need be, to a file that appears whole or not at all.
+
+    A file that is there is replaced only with `overwrite`; repeated, it is left as it is.
+    Errors: TemplateError, SettingsError, UsageError.
+    """
+    chosen = _chosen(name, state, overrides or Overrides())
+    text = json.dumps(chosen.workflow.graph, indent=2, ensure_ascii=False) + "\n"
+    with located(f"{output}: cannot be written", OSError, DiskFull, into=UsageError):
+        if not output.exists() or (overwrite and output.is_file()):
+            Disk().write_whole(output, text.encode())
+        elif not output.is_file() or output.read_bytes() != text.encode():
+            raise UsageError(f"{output} is there already; choose another name, or replace it with --overwrite")
+    return TemplateExport(chosen.workflow.name, output, len(chosen.workflow.graph))
+
+
+@dataclass(frozen=True)
 class _Chosen:
     workflow: Workflow
     bindings: Bindings
@@ -166,8 +212,8 @@ def _chosen(name: str | None, state: Path, overrides: Overrides) -> _Chosen:
     """As a run takes it: a file that is there wins over a shipped workflow of that name."""
     settings = load_settings(state, replace(overrides, template=name or overrides.template))
     if settings.template is None:
-        raise UsageError(f"name a workflow: a file in API format, or one of {', '.join(templates.shipped_workflows())}")
-    workflow = templates.load_workflow(settings.template)
+        raise UsageError(f"name a workflow: a file, or one of {', '.join(templates.shipped_workflows())}")
+    workflow = templates.load_workflow(settings.template, convert=Conversion(settings))
     told = settings.bindings if name is None else overrides.bindings
     catalogue = kept_classes(workflow.graph, settings)
     return _Chosen(workflow, templates.find_bindings(workflow.graph, told, catalogue=catalogue), settings, catalogue)

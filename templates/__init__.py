@@ -27,7 +27,7 @@ from templates.saving import (
     save_nodes,
     set_prefixes,
 )
-from templates.workflow import Workflow, load_workflow, parse_graph, shipped_workflows
+from templates.workflow import Convert, Workflow, check_readable, load_workflow, parse_graph, shipped_workflows
 
 if TYPE_CHECKING:
     from templates.checks import Finding, check_against, check_names, check_offline, declared_inputs
@@ -41,6 +41,7 @@ __all__ = [
     "NAMES",
     "Bindings",
     "Choices",
+    "Convert",
     "ExpectedFile",
     "Finding",
     "Folders",
@@ -52,6 +53,7 @@ __all__ = [
     "check_against",
     "check_names",
     "check_offline",
+    "check_readable",
     "choices_of",
     "choice_of",
     "declared_inputs",

@@ -1,4 +1,8 @@
-"""Workflow files: loading a graph by the name of a shipped workflow or by its path."""
+"""Workflow files: loading a graph by the name of a shipped workflow or by its path.
+
+A file is an API graph, a workflow as the editor saves it, the body of a job that holds either, or a picture or video
+that ComfyUI made, which holds both.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ import json
 import math
 import re
 import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from orchestrator.errors import TemplateError
 from templates.graph import Graph
@@ -18,10 +23,14 @@ _SHIPPED = Path(__file__).parent
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 """Matches valid pairs too, as emoji are often escaped; a match only means that a closer check is needed."""
+Convert = Callable[[Mapping[str, Any], str], Graph]
+"""Makes an API graph of a decoded UI file; the text names the file in messages. Errors: TemplateError."""
+
 _HOW_TO_EXPORT = (
-    "this is ComfyUI's editor format, not the API format; in ComfyUI choose Workflow → Export (API)"
+    "this is ComfyUI's editor format, which cannot be converted here; in ComfyUI choose Workflow → Export (API)"
     " (older versions: Settings → enable Dev mode options, then Save (API Format)) and use the exported file"
 )
+_NOT_THERE = "no workflow of ComfyUI is in this file; use one as ComfyUI saved it, or a JSON file"
 
 
 @dataclass(frozen=True)
@@ -38,36 +47,59 @@ def shipped_workflows() -> list[str]:
     return sorted(path.stem for path in _SHIPPED.glob("*.json"))
 
 
-def load_workflow(name_or_path: str | Path, *, relative_to: Path | None = None) -> Workflow:
-    """Load a shipped workflow by its name, or an API-format file by its path.
+def load_workflow(
+    name_or_path: str | Path, *, relative_to: Path | None = None, convert: Convert | None = None
+) -> Workflow:
+    """Load a shipped workflow by its name, or a file by its path; a UI file is converted by `convert`.
 
     The name of a shipped workflow takes precedence over a file of that name; for the file, use an absolute path or
-    its extension (`smoke.json`). Relative paths start at `relative_to` or the current directory. The body of
-    `POST /prompt` (`{"prompt": {…}}`) is accepted too. Errors: TemplateError with the file and the place in it.
+    its extension (`smoke.json`). Relative paths start at `relative_to` or the current directory.
+    Errors: TemplateError with the file and the place in it.
     """
     name = str(name_or_path)
     if name in shipped_workflows():
-        return Workflow(name=name, path=None, graph=_read(_SHIPPED / f"{name}.json"))
+        path = _SHIPPED / f"{name}.json"
+        return Workflow(name=name, path=None, graph=parse_graph(_read(path), where=str(path)))
     path = Path(relative_to or "", Path(name).expanduser())
-    return Workflow(name=path.stem, path=path, graph=_read(path))
+    return Workflow(name=path.stem, path=path, graph=parse_graph(_read(path), where=str(path), convert=convert))
 
 
-def parse_graph(document: object, *, where: str) -> Graph:
+def check_readable(name: str) -> None:
+    """Whether a workflow can be read, without converting it. Errors: TemplateError."""
+    load_workflow(name, convert=_unconverted)
+
+
+def _unconverted(document: Mapping[str, Any], where: str) -> Graph:
+    """The nodes alone."""
+    from templates.ui import sent_classes
+
+    classes = sent_classes(document, where=where)
+    return {str(at): {"class_type": name, "inputs": {}} for at, name in enumerate(classes)}
+
+
+def parse_graph(document: object, *, where: str, convert: Convert | None = None) -> Graph:
     """The graph in a decoded JSON document; `where` names it in messages. Errors: TemplateError for the first fault."""
     if not isinstance(document, dict):
         raise TemplateError(
             f"{where}: expected an object of nodes, got {_kind(document)}; export the workflow in API format"
         )
     if isinstance(document.get("nodes"), list):
-        raise TemplateError(f"{where}: {_HOW_TO_EXPORT}")
-    inner = document.get("prompt")
-    if isinstance(inner, dict) and "class_type" not in inner:
-        return parse_graph(inner, where=f'{where}, in "prompt"')
+        if convert is None:
+            raise TemplateError(f"{where}: {_HOW_TO_EXPORT}")
+        document = convert(document, where)
+    for name in _BODIES:
+        inner = document.get(name)
+        if isinstance(inner, dict) and "class_type" not in inner:
+            return parse_graph(inner, where=f'{where}, in "{name}"', convert=convert)
     if not document:
         raise TemplateError(f"{where}: the graph is empty; export a workflow that has nodes")
     for node_id, node in document.items():
         _check_node(node_id, node, where=where)
     return document
+
+
+_BODIES = ("prompt", "input", "workflow")
+"""Names in the bodies of jobs: `{"prompt": …}` of ComfyUI, `{"input": {"workflow": …}}` of services that run it."""
 
 
 def _check_node(node_id: str, node: object, *, where: str) -> None:
@@ -83,19 +115,40 @@ def _check_node(node_id: str, node: object, *, where: str) -> None:
         raise TemplateError(f'{where}: node {node_id!r} ({class_type}): expected an object for "inputs", got {found}')
 
 
-def _read(path: Path) -> Graph:
+def _read(path: Path) -> object:
+    """The document in a file."""
     try:
         kind = stat.S_IFMT(path.stat().st_mode)
         if kind not in (stat.S_IFREG, stat.S_IFDIR):
             raise ValueError("not an ordinary file")
+        with path.open("rb") as stream:
+            if _is_media(stream.read(12)):
+                return _embedded(stream, path)
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise TemplateError(
-            f"{path}: not UTF-8 at byte {error.start}; a workflow is a JSON file, not an image"
+            f"{path}: not UTF-8 at byte {error.start}; a workflow is a JSON file, or a PNG, WebP or video of ComfyUI's"
         ) from error
     except (OSError, ValueError) as error:
         raise TemplateError(_unreadable(path, error)) from error
-    return parse_graph(_decode(text, path), where=str(path))
+    return _decode(text, path)
+
+
+def _is_media(start: bytes) -> bool:
+    """Whether a file that begins so is a picture or a video; JSON begins with a bracket, or with spaces."""
+    return not start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")) and (
+        start[:4] in (b"\x89PNG", b"RIFF", b"\x1aE\xdf\xa3") or start[4:8] == b"ftyp"
+    )
+
+
+def _embedded(stream: IO[bytes], path: Path) -> object:
+    """The graph that a picture or video was made with, else the file of the editor that it holds."""
+    from templates.embedded import embedded_documents
+
+    found = embedded_documents(stream)
+    if (document := found.get("prompt", found.get("workflow"))) is None:
+        raise TemplateError(f"{path}: {_NOT_THERE}")
+    return document
 
 
 def _unreadable(path: Path, error: Exception) -> str:
@@ -103,7 +156,7 @@ def _unreadable(path: Path, error: Exception) -> str:
     shipped = shipped_workflows()
     close = get_close_matches(path.name, shipped, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{path}: {reason}; {hint}name a workflow file in API format or a shipped workflow: {', '.join(shipped)}"
+    return f"{path}: {reason}; {hint}name a workflow file or a shipped workflow: {', '.join(shipped)}"
 
 
 def _decode(text: str, path: Path) -> object:

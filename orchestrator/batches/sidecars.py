@@ -23,7 +23,7 @@ from orchestrator.preparation import Preparation, filled
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.text_files import decoded
 from state.item import Item, OutputRecord
-from templates import Graph, Target
+from templates import Convert, Graph, Target
 
 SCHEMA = "burst.sidecar/1"
 LARGEST_SIDECAR_BYTES = 64 << 20
@@ -82,12 +82,13 @@ def read_reproduction(
     template: str | None = None,
     recipes: Recipes | None = None,
     data: bytes | None = None,
+    convert: Convert | None = None,
 ) -> Reproduction:
     """What a sidecar says, or a PNG with the graph that ComfyUI put into it. The format is told by the contents.
 
     `home`: where a relative template starts. `template`: to be used whatever the file says. `recipes`: where the
     recipe that a sidecar names may be, whose workflow is as it was, whatever has become of the template since.
-    `data`: what is in the file, where it was read already.
+    `data`: what is in the file, where it was read already. `convert`: for a template in the editor's format.
     Errors: UsageError for what is neither, and where the template is gone or is not what it was.
     """
     with (
@@ -100,7 +101,7 @@ def read_reproduction(
         inputs, facts = _parted(decoded(data[:LARGEST_SIDECAR_BYTES]))
     recipe = _recipe(facts, recipes) if template is None and recipes is not None else None
     if template is None and recipe is None:
-        template = _unchanged(path, facts, home)
+        template = _unchanged(path, facts, home, convert)
     return _reproduction(path, template, None, inputs, recipe)
 
 
@@ -193,14 +194,14 @@ def _recipe(facts: Mapping[str, Any], recipes: Recipes) -> LoadedRecipe | None:
         return None
 
 
-def _unchanged(path: Path, facts: Mapping[str, Any], home: Path) -> str:
+def _unchanged(path: Path, facts: Mapping[str, Any], home: Path, convert: Convert | None) -> str:
     """The template that a sidecar names. Errors: UsageError."""
     name, then = facts.get("template"), facts.get("template_fingerprint")
     if not isinstance(name, str):
         raise UsageError(f"{path}: it names no template; name one with --template")
     advice = "put the old one back, or name the one to be used with --template"
     try:
-        now = templates.fingerprint(templates.load_workflow(name, relative_to=home).graph)
+        now = templates.fingerprint(templates.load_workflow(name, relative_to=home, convert=convert).graph)
     except TemplateError as error:
         raise UsageError(f"{path}: its template {name} cannot be had any more ({error}); {advice}") from error
     if not isinstance(then, str):

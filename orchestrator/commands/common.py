@@ -150,7 +150,9 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--server", multiple=True, metavar="[NAME=]URL", help="ComfyUI server (or COMFYUI_URL). Repeatable."
             ),
             Options.SERVER.option(
-                "--template", metavar="FILE|NAME", help="Workflow file in API format, or the name of a shipped one."
+                "--template",
+                metavar="FILE|NAME",
+                help="Workflow file, picture or video of ComfyUI's; or the name of a shipped one.",
             ),
             Options.FILES.option("--output", "output_dir", type=NamedPath(), help="Directory for the images."),
             Options.SERVER.option(

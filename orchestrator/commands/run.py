@@ -213,9 +213,9 @@ def run(
 
 def _refuse_no_template(name: str) -> None:
     """Also where every item has a workflow of its own, so that nothing else would read it. Errors: TemplateError."""
-    from templates import load_workflow
+    from templates import check_readable
 
-    load_workflow(name)
+    check_readable(name)
 
 
 def _pair(flag: str, text: str | None) -> tuple[str, str] | None:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.common import json_option, overrides, parse_headers, show, state_option
+from orchestrator.commands.common import NamedPath, json_option, overrides, parse_headers, show, state_option
 from orchestrator.commands.help import Group
 
 
-@click.group(cls=Group, short_help="List, show and check workflows.")
+@click.group(cls=Group, short_help="List, show, check and export workflows.")
 def template() -> None:
-    """List, show and check the workflows that prompts are made from."""
+    """List, show, check and export the workflows that prompts are made from."""
 
 
 @template.command("list", short_help="List the workflows that come with burst.")
@@ -34,16 +34,66 @@ bind_option = click.option(
 )
 
 
+header_option = click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    callback=parse_headers,
+    metavar="'NAME: VALUE'",
+    help="HTTP header for the server. Repeatable.",
+)
+describing_option = click.option(
+    "--server",
+    multiple=True,
+    metavar="URL",
+    help="Server that describes the nodes of a file in the editor's format (default: the usual one).",
+)
+
+
 @template.command("show", short_help="Show nodes, bindings and save nodes of a workflow.")
 @click.argument("name", required=False, metavar="[NAME|FILE]")
+@describing_option
 @bind_option
+@header_option
 @state_option
 @json_option
-def templateshow(name: str | None, bindings: tuple[str, ...], state: Path, as_json: bool) -> None:
+def templateshow(
+    name: str | None,
+    server: tuple[str, ...],
+    bindings: tuple[str, ...],
+    headers: tuple[tuple[str, str], ...],
+    state: Path,
+    as_json: bool,
+) -> None:
     """Show nodes, bindings and save nodes of a workflow; without a name, of the one that the state uses."""
     from orchestrator.template_inspection import show_template
 
-    show(show_template(name, state=state, overrides=overrides(bindings=bindings)), as_json)
+    given = overrides(server=server, bindings=bindings, headers=headers)
+    show(show_template(name, state=state, overrides=given), as_json)
+
+
+@template.command("export", short_help="Write a workflow in API format.")
+@click.argument("name", metavar="NAME|FILE")
+@click.option("-o", "--output", required=True, type=NamedPath(), metavar="FILE", help="File to write.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it is there and differs.")
+@describing_option
+@header_option
+@state_option
+@json_option
+def template_export(
+    name: str,
+    output: Path,
+    overwrite: bool,
+    server: tuple[str, ...],
+    headers: tuple[tuple[str, str], ...],
+    state: Path,
+    as_json: bool,
+) -> None:
+    """Write a workflow's graph in API format: of a file as ComfyUI saves it, a picture or video that it made, a job."""
+    from orchestrator.template_inspection import export_template
+
+    given = overrides(server=server, headers=headers)
+    show(export_template(name, output, state=state, overrides=given, overwrite=overwrite), as_json)
 
 
 @template.command("check", short_help="Check a workflow for errors.")
@@ -57,14 +107,7 @@ def templateshow(name: str | None, bindings: tuple[str, ...], state: Path, as_js
     help="Check against this server too; without URL, the usual one.",
 )
 @bind_option
-@click.option(
-    "--header",
-    "headers",
-    multiple=True,
-    callback=parse_headers,
-    metavar="'NAME: VALUE'",
-    help="HTTP header for the server. Repeatable.",
-)
+@header_option
 @state_option
 @json_option
 def template_check(

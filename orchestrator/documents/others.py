@@ -119,6 +119,17 @@ class TemplateCheckDocument(TypedDict):
     """Errors first."""
 
 
+class TemplateExportDocument(TypedDict):
+    """A workflow written in API format."""
+
+    schema: Literal["burst.template-export/1"]
+    name: str
+    path: str
+    """The file that was written."""
+    nodes: int
+    """How many nodes the graph has."""
+
+
 class NodesDocument(TypedDict):
     """The nodes for directories of images inside a ComfyUI."""
 

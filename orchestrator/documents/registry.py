@@ -50,6 +50,7 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(others.TemplateListDocument, "burst template list"),
         _schema(others.TemplateDocument, "burst template show"),
         _schema(others.TemplateCheckDocument, "burst template check"),
+        _schema(others.TemplateExportDocument, "burst template export"),
         _schema(others.NodesDocument, "burst node install|uninstall|status"),
         _schema(others.ServeDocument, "burst serve"),
         _schema(others.SandboxDocument, "burst sandbox"),

@@ -12,6 +12,7 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.capabilities import Capabilities
 from orchestrator.errors import TransientError, UnexpectedAnswer
 from orchestrator.node_classes import kept_classes
+from orchestrator.ui_workflows import Conversion
 from orchestrator.web.batch_schemas import Options, Server
 from orchestrator.web.batch_start import PATIENCE_SECONDS, templates_of, with_template
 from orchestrator.web.error_responses import NO_SERVER
@@ -46,7 +47,7 @@ def _options(state: WatchedState, template: str | None) -> Options:
     bindings: Mapping[str, Any] = {}
     graph: templates.Graph = {}
     if name is not None:
-        graph = templates.load_workflow(name, relative_to=home).graph
+        graph = templates.load_workflow(name, relative_to=home, convert=Conversion(settings)).graph
         bindings = templates.find_bindings(graph, settings.bindings, catalogue=kept_classes(graph, settings))
     lists, server = _asked(state, graph, bindings)
     return Options(

@@ -4,7 +4,7 @@
 measure of what comes out. Anything that cannot be converted for certain is refused.
 """
 
-from templates.ui.conversion import classes_in, convert
+from templates.ui.conversion import classes_in, convert, sent_classes
 from templates.ui.document import is_ui_workflow
 
-__all__ = ["classes_in", "convert", "is_ui_workflow"]
+__all__ = ["classes_in", "convert", "is_ui_workflow", "sent_classes"]

@@ -38,6 +38,12 @@ def classes_in(document: Mapping[str, Any], *, where: str) -> list[str]:
     return [each for each in dict.fromkeys(used) if each not in VIRTUAL and each not in workflow.subgraphs]
 
 
+def sent_classes(document: Mapping[str, Any], *, where: str) -> list[str]:
+    """Those of the nodes that become nodes of the graph; muted and bypassed ones do not. Errors: TemplateError."""
+    workflow = read_workflow(document, where=where)
+    return list(dict.fromkeys(node.type for _, node in sent_nodes(workflow, Scopes(workflow))))
+
+
 class _Conversion:
     def __init__(self, workflow: UiWorkflow, catalogue: Catalogue, *, newer: bool) -> None:
         self._catalogue = catalogue

@@ -60,7 +60,8 @@ def test_a_request_body_and_a_byte_order_mark_are_accepted(tmp_path: Path, body:
     ("content", "message"),
     [
         ('{"1": {\n  oops', "not JSON at line 2, column 3"),
-        (b"\x89PNG\r\n", "not UTF-8 at byte 0"),
+        (b"\x89PNG\r\n", "no workflow of ComfyUI is in this file"),
+        (b"\xff\xd8\xff\xe0 JFIF", "not UTF-8 at byte 0; a workflow is a JSON file, or a PNG, WebP or video"),
         ("[]", "expected an object of nodes, got a list"),
         ('"text"', "got a string"),
         ("null", "got null"),
