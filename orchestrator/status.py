@@ -17,6 +17,7 @@ from orchestrator.batches.batch_status import BatchView, check_code_of, view_of,
 from orchestrator.burst_endings import nothing_left, text_of
 from orchestrator.clock import Clock
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit
+from orchestrator.cycle.progress import node_text
 from orchestrator.cycle.set_aside import SetAside, next_step, usable, waiting_for
 from orchestrator.documents.lists import FIRST, shortened
 from orchestrator.failures import failure_documents
@@ -32,12 +33,13 @@ from state.counts import Counts
 from state.facts import Pause
 from state.holder import Holder
 from state.item import DUE, Item, Status, UtcTime
+from state.live import Running
 from state.open_store import open_store
 from state.store import Follower, Store
 
 if TYPE_CHECKING:
     from orchestrator.changed_workflows import ChangedWorkflow
-    from orchestrator.documents.states import LastBurstDocument, StatusDocument
+    from orchestrator.documents.states import LastBurstDocument, RunningDocument, StatusDocument
 
 _WATCH_SECONDS = 0.5
 _IDLE_SECONDS = 5.0
@@ -54,6 +56,10 @@ class StatusReport:
     """The one in force."""
     holders: tuple[Holder, ...]
     """The burst at work, if any."""
+    rendering: tuple[Running, ...]
+    """What its servers render at the moment, as far as it is known."""
+    at: datetime
+    """The moment."""
     killed: BurstRecord | None
     """A burst that ended without saying so, and when it was last alive."""
     last_burst: BurstRecord | None
@@ -117,6 +123,7 @@ class StatusReport:
             "submitted_to": dict(self.submitted_to),
             "paused": pause_as_json(self.pause),
             "running": self.holders[0].describe() if self.holders else None,
+            "rendering": [_running_document(one) for one in self.rendering],
             "waits_for": next((holder.waits_for for holder in self.holders if holder.waits_for is not None), None),
             "last_burst": self._last(),
             "errors_in_a_row": self.errors_in_a_row,
@@ -173,6 +180,7 @@ class StatusReport:
                 for holder in self.holders
                 for line in (
                     f"A burst is at work: {holder.describe()}",
+                    *(self._running_line(one) for one in self.rendering),
                     *([f"It waits for a server: {holder.waits_for}"] if holder.waits_for is not None else []),
                 )
             ]
@@ -189,6 +197,14 @@ class StatusReport:
             failed = f", {last.failed} failed" if last.failed else ""
             return [f"The last burst ({ended}): {last.completed} completed{failed} in {took}"]
         return []
+
+    def _running_line(self, one: Running) -> str:
+        """`Rendering: EP01/shot_07.txt on gpu1: KSampler 12/20 (60 %), 41 s`."""
+        seconds = max(0.0, (self.at - one.since).total_seconds())
+        percent = f" ({one.percent} %)" if one.percent is not None else ""
+        node, _, time = node_text(one, seconds=seconds).rpartition(", ")
+        what = f"{node}{percent}, {time}" if node else time
+        return f"Rendering: {one.item} on {one.server}: {what}"
 
     def next_line(self) -> str:
         """What is left, and what to type."""
@@ -238,13 +254,15 @@ def read_status(state: Path, *, clock: Clock | None = None, stats: bool = False,
     `stats` adds figures; `ended` lists the batches that have ended too, and every failed item.
     """
     with open_store(state, read_only=True, clock=clock) as store:
-        return status_of(store, stats=stats, ended=ended)
+        return status_of(store, stats=stats, ended=ended, clock=clock)
 
 
-def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> StatusReport:
+def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: Clock | None = None) -> StatusReport:
     """The status of an open store."""
     records = store.bursts.read()
     holders = store.holders()
+    live, now = store.live() if holders else None, (clock or Clock()).now()
+    rendering = live.running if live is not None else ()
     killed = store.killed_burst() if not holders else None
     known = records if killed is None else [*records, killed]
     failed = itertools.islice(store.items(Status.FAILED), None if ended else FIRST)
@@ -262,11 +280,13 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
         counts=counts,
         pause=store.pause(),
         holders=tuple(holders),
+        rendering=rendering,
+        at=now,
         killed=killed,
         last_burst=records[-1] if records else None,
         watchdog=learned_limit(known),
         seconds_per_item=pace,
-        seconds_left=seconds_left(store, Paces.of(store, records), renderable=renderable),
+        seconds_left=seconds_left(store, Paces.of(store, records), renderable=renderable, running=rendering, at=now),
         submitted_to=Counter(canonical_name(item.server) for item in store.items(Status.SUBMITTED) if item.server),
         next_items=following,
         failed=tuple(failed),
@@ -279,6 +299,18 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False) -> Stat
         errors_in_a_row=_errors_in_a_row(known),
         last_item_ended_at=_last_item_ended_at(store, records),
     )
+
+
+def _running_document(one: Running) -> RunningDocument:
+    return {
+        "item": one.item,
+        "server": one.server,
+        "since": one.since.isoformat(),
+        "node": one.node,
+        "step": one.step,
+        "steps": one.steps,
+        "percent": one.percent,
+    }
 
 
 class _Completed(msgspec.Struct):
@@ -322,12 +354,17 @@ def watch_status(
     stats: bool = False,
     ended: bool = False,
     idle: Callable[[str], None] | None = None,
+    live: bool = False,
 ) -> Iterator[StatusReport]:
     """The status now, and again whenever it has changed, until nothing is left. Errors: StateError.
 
+    `live`: also whenever a step of what renders has changed, at most twice a second.
+
     `idle` is called with a line for a person when no run has been at work for 5 s; again after each further run.
     """
-    return _watched(state, lambda store: status_of(store, stats=stats, ended=ended), clock or Clock(), idle)
+    return _watched(
+        state, lambda store: status_of(store, stats=stats, ended=ended, clock=clock), clock or Clock(), idle, live=live
+    )
 
 
 def watch_batch(
@@ -343,11 +380,17 @@ def watch_batch(
 
 
 def _watched(
-    state: Path, look: Callable[[Store], _View], clock: Clock, idle: Callable[[str], None] | None
+    state: Path,
+    look: Callable[[Store], _View],
+    clock: Clock,
+    idle: Callable[[str], None] | None,
+    *,
+    live: bool = False,
 ) -> Iterator[_View]:
     never = threading.Event()
     with open_store(state, read_only=True, clock=clock) as store:
         holders, others, pause = store.holders(), Follower(store), store.pause()
+        running = store.live() if live else None
         report = look(store)
         yield report
         at_work, is_idle = clock.monotonic(), False
@@ -358,10 +401,11 @@ def _watched(
             elif idle is not None and not is_idle and clock.monotonic() - at_work >= _IDLE_SECONDS:
                 is_idle = True
                 idle(f"No run is at work, so nothing changes here: {status_of(store).next_line()}")
-            before = holders, pause
+            before, seen = (holders, pause), running
+            running = store.live() if live else None
             holders, pause = store.holders(), store.pause()
-            if not others.news() and (holders, pause) == before:
+            if not others.news() and (holders, pause) == before and running == seen:
                 continue
             shown, report = report, look(store)
-            if report.counts != shown.counts or (holders, pause) != before:
+            if report.counts != shown.counts or (holders, pause) != before or running != seen:
                 yield report

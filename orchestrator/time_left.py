@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from orchestrator.cycle import pacing
 from orchestrator.servers import canonical_name
 from state.burst_record import BurstRecord
 from state.counts import BatchFigures
 from state.item import DUE, Status
+from state.live import Running
 from state.store import Store
 
 _TIMED_ITEMS = 100
+_MOST_DONE = 0.95
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Paces:
     usual: float | None
     """Of an item of which nothing else is known; None where nothing was rendered yet."""
     recipes: Mapping[str | None, float] = field(default_factory=dict)
+    servers: float = 1.0
+    """How many work side by side."""
 
     @classmethod
     def of(cls, store: Store, records: Sequence[BurstRecord], *, without: float | None = None) -> Paces:
@@ -38,7 +43,7 @@ class Paces:
             servers = max(1.0, round(spent / items / last.seconds_per_item))
         # Of quick items the server's part is small: what comes between two of them counts then, and is in `usual`.
         least = usual if usual is not None and usual <= pacing.QUICK_SECONDS else 0.0
-        return cls(usual, {recipe: max(seconds / servers, least) for recipe, seconds in own.items()})
+        return cls(usual, {recipe: max(seconds / servers, least) for recipe, seconds in own.items()}, servers)
 
     def of_recipe(self, recipe: str | None) -> float | None:
         return self.recipes.get(recipe, self.usual)
@@ -74,11 +79,38 @@ def _sample(store: Store) -> dict[str | None, list[float]]:
     return found
 
 
-def seconds_left(store: Store, paces: Paces, *, renderable: int) -> float | None:
+def seconds_left(
+    store: Store,
+    paces: Paces,
+    *,
+    renderable: int,
+    running: Sequence[Running] = (),
+    at: datetime | None = None,
+) -> float | None:
     """Until everything that can be rendered is done. None if that is nothing of what remains, or no pace is known.
 
-    `renderable`: how many of the remaining items have a recipe that can be used.
+    `renderable`: how many of the remaining items have a recipe that can be used. `running`: what is being rendered
+    `at` this moment; what is done of that is not left.
     """
+    left = _seconds_left(store, paces, renderable=renderable)
+    if left is None or at is None:
+        return left
+    return max(0.0, left - sum(_done_seconds(store, paces, one, at) for one in running))
+
+
+def _done_seconds(store: Store, paces: Paces, one: Running, at: datetime) -> float:
+    """By its steps, else by its time; never all of it, since it is still running."""
+    (item,) = store.get_many([one.item]) or (None,)
+    pace = paces.of_recipe(item.recipe) if item is not None else None
+    if not pace:
+        return 0.0
+    share = (at - one.since).total_seconds() / (pace * paces.servers)
+    if one.steps and one.steps > 1:
+        share = (one.step or 0) / one.steps
+    return pace * min(max(share, 0.0), _MOST_DONE)
+
+
+def _seconds_left(store: Store, paces: Paces, *, renderable: int) -> float | None:
     pace = paces.mean(store.recipe_counts(*DUE))
     remaining = store.counts().remaining
     if not remaining:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from state.burst_record import BurstRecord
     from state.change import Change
     from state.item import Item
+    from state.live import Live
 
 
 class Lease(Protocol):
@@ -64,6 +65,12 @@ class Lease(Protocol):
         """Publish what the run waits for (None: nothing any more), after `begin_burst`. The next burst begins without.
 
         Errors: DiskFull.
+        """
+
+    def show(self, live: Live, *, preview: bytes | None = None) -> None:
+        """Show others what the run sees, until it ends. Not durable, and never fails: what cannot be shown is not.
+
+        `preview`: an image of what is being made, where there is a new one.
         """
 
     def end_burst(self, record: BurstRecord) -> None:

@@ -22,6 +22,7 @@ from state.location import Location
 if TYPE_CHECKING:
     from state.batch import BatchChange, BatchLog
     from state.facts import FactLog, Pause
+    from state.live import Live
     from state.recipe import RecipeBook
 
 _Part = TypeVar("_Part", bound=msgspec.Struct)
@@ -112,6 +113,12 @@ class StateParts(Protocol):
 
     def killed_burst(self) -> BurstRecord | None:
         """The burst of a killed run that no later one has recorded yet."""
+
+    def live(self) -> Live | None:
+        """What the run at work shows; None without one, or if it shows nothing."""
+
+    def live_preview(self) -> bytes | None:
+        """The image that belongs to `live().preview_of`."""
 
     def adding(self) -> AbstractContextManager[None]:
         """Keep other processes from adding a batch. Errors on entering: LockHeld, DiskFull, StateError."""

@@ -39,7 +39,7 @@ def status(
         watched = (
             watch_batch(state, batch, all_failed=everything, idle=print_error)
             if batch
-            else watch_status(state, stats=stats, ended=everything, idle=print_error)
+            else watch_status(state, stats=stats, ended=everything, idle=print_error, live=sys.stdout.isatty())
         )
         for report in watched:
             if sys.stdout.isatty() and not as_json:

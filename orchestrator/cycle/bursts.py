@@ -16,6 +16,7 @@ from orchestrator.clock import Clock
 from orchestrator.crashes import TRACEBACK_NAME, as_burst_error, reason_of
 from orchestrator.cycle import pacing
 from orchestrator.cycle.context import log
+from orchestrator.cycle.live import LiveView
 from orchestrator.cycle.loop import Cycle
 from orchestrator.cycle.report import BurstReport, exit_code_of
 from orchestrator.cycle.request import Request
@@ -104,6 +105,9 @@ class Bursts:
         self._stop = stop
         self._signal = signal
         self._completion: BatchCompletion | None = None
+        self._current = ""
+        """The id of the burst at work."""
+        view = LiveView(pool.workers, self._dispatch, self._lease, self._clock)
         self._cycle = Cycle(
             pool,
             self._dispatch,
@@ -115,6 +119,7 @@ class Bursts:
             seconds_left=self._seconds_left,
             publish_wait=self._lease.publish_wait,
             meanwhile=self._look_at_batches,
+            show=lambda: view.show(burst=self._current),
         )
 
     def run(self) -> BurstReport:
@@ -154,6 +159,7 @@ class Bursts:
         self._lease.begin_burst(
             burst=burst, size=size, started_at=began.started_at, run_started_at=self._age.started_at
         )
+        self._current = burst
         log.info("burst %s begins: at most %s", burst, counted(size))
         before = self._recorded
         how, error = self._cycled(size)

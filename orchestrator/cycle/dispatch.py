@@ -9,10 +9,10 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -23,6 +23,9 @@ from state.facts import Pause
 from state.item import Item, Status
 from state.lease import Lease
 from state.store import Store
+
+if TYPE_CHECKING:
+    from orchestrator.cycle.progress import RunningItem
 
 OnError = Literal["stop", "continue"]
 
@@ -35,6 +38,9 @@ class Progress(Protocol):
 
     def ended(self, item: Item, *, number: int, size: int) -> None:
         """An item ended as `number` of `size` in this burst; in this run, where it goes on until all is done."""
+
+    def running(self, items: Sequence[RunningItem], *, number: int, size: int) -> None:
+        """What servers render at the moment; often. The first ends as `number` of `size`, if nothing else does."""
 
     def waits(self, who: str) -> None:
         """Another burst is running, and nothing can be done before it ends; may be repeated."""
@@ -321,6 +327,12 @@ class Dispatch:
         """This item is the oldest of its server now."""
         with self._lock:
             self._progress.began(item)
+
+    def running(self, items: Sequence[RunningItem]) -> None:
+        """What all servers render at the moment."""
+        with self._lock:
+            number = self._ended - self._numbered_from + 1
+            self._progress.running(items, number=number, size=max(self._planned, number))
 
     def ended(self, item: Item) -> None:
         """An item is completed, failed or cancelled."""

@@ -144,6 +144,11 @@ class Hearing:
         """The running prompt; None while none of ours is known to run."""
         return self._sight
 
+    @property
+    def is_sure_of_none(self) -> bool:
+        """The connection is open and none of ours was said to run: they wait behind the prompts of others."""
+        return self._is_connected and not self._one_runs
+
     def last_sign(self, prompt_id: str | None = None) -> float | None:
         """When this prompt, or the server at all, was last heard of, on the monotonic clock; None if never."""
         with self._lock:

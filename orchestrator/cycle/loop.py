@@ -43,10 +43,12 @@ class Cycle:
         seconds_left: Callable[[], float | None],
         publish_wait: Callable[[str | None], None],
         meanwhile: Callable[[], None],
+        show: Callable[[], None],
     ) -> None:
         """`check` is called at intervals, and raises an error if this run must not go on. `late`: how a burst ends
         whose time is over, in `seconds_left` (None: without a limit). `publish_wait`: called with the reason when the
-        run begins to wait for servers, and with None when it goes on; `meanwhile`: now and then while it waits."""
+        run begins to wait for servers, and with None when it goes on; `meanwhile`: now and then while it waits;
+        `show`: several times a second."""
         self._pool = pool
         self._dispatch = dispatch
         self._store = store
@@ -57,6 +59,7 @@ class Cycle:
         self._seconds_left = seconds_left
         self._publish_wait = publish_wait
         self._meanwhile = meanwhile
+        self._show = show
         self._meanwhile_at = 0.0
         self._waits: str | None = None
         """What the run waits for."""
@@ -86,6 +89,7 @@ class Cycle:
             self._pool.follow()
             self._start()
             self._store.settle()
+            self._show()
         return ending
 
     def close(self, ending: Ending | None) -> None:

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from orchestrator.formatting import counted, one_line, spoken_seconds
 from state.item import Item, Status
+
+if TYPE_CHECKING:
+    from state.live import Running
+
+EVERY_SECONDS = 30.0
+"""How often a line says what a long prompt is at."""
+
+
+@dataclass(frozen=True)
+class RunningItem:
+    """An item that a server renders, as a display shows it."""
+
+    item: Item
+    running: Running
+    seconds: float
+    """How long it has been running."""
 
 
 class Silent:
@@ -31,6 +48,9 @@ class Silent:
     def ended(self, item: Item, *, number: int, size: int) -> None:
         pass
 
+    def running(self, items: Sequence[RunningItem], *, number: int, size: int) -> None:
+        pass
+
     def waits(self, who: str) -> None:
         pass
 
@@ -44,8 +64,27 @@ class Lines(Silent):
     def __init__(self, write_line: Callable[[str], None]) -> None:
         self._write_line = write_line
 
+        self._said: dict[str, float] = {}
+        """By item: how long it had been running when that was last said."""
+
     def ended(self, item: Item, *, number: int, size: int) -> None:
+        self._said.pop(item.key, None)
         self._write_line(f"[{number}/{size}] {line_of(item)}")
+
+    def running(self, items: Sequence[RunningItem], *, number: int, size: int) -> None:
+        for at, one in enumerate(items):
+            if self.is_due(one):
+                self._write_line(f"[{number + at}/{size}] {running_line(one)}")
+
+    def is_due(self, one: RunningItem) -> bool:
+        """Whether something should be said of it again; to be asked once."""
+        said = self._said.get(one.item.key, 0.0)
+        if one.seconds < said:
+            said = 0.0  # it began again
+        if one.seconds - said < EVERY_SECONDS:
+            return False
+        self._said[one.item.key] = one.seconds
+        return True
 
 
 class Generating(Silent):
@@ -56,12 +95,18 @@ class Generating(Silent):
         self._batch, self._total = batch, total
         self._begun: set[str] = set()
         self._is_waiting = False
+        self._lines = Lines(write_line)
 
     def began(self, item: Item) -> None:
         if item.batch == self._batch and item.key not in self._begun:
             self._begun.add(item.key)
             seed = f" with seed {item.inputs['seed']}" if "seed" in item.inputs else ""
             self._write_line(f"[{item.index}/{self._total}] Generating{seed}...")
+
+    def running(self, items: Sequence[RunningItem], *, number: int, size: int) -> None:
+        for one in items:
+            if one.item.batch == self._batch and self._lines.is_due(one):
+                self._write_line(f"  [{one.item.index}/{self._total}] {running_text(one)}")
 
     def ended(self, item: Item, *, number: int, size: int) -> None:
         if item.batch != self._batch:
@@ -90,13 +135,22 @@ class Bar(Silent):
         from tqdm import tqdm
 
         self._bar: Any = tqdm(file=stream, unit="item", dynamic_ncols=True, leave=False)
+        self._shown = ""
 
     def ended(self, item: Item, *, number: int, size: int) -> None:
         if item.status is not Status.COMPLETED:
             self._bar.write(line_of(item), file=sys.stderr)
         self._bar.total = size
+        self._shown = ""
         self._bar.set_postfix_str(one_line(item.name), refresh=False)
         self._bar.update(number - self._bar.n)
+
+    def running(self, items: Sequence[RunningItem], *, number: int, size: int) -> None:
+        shown = "; ".join(map(running_line, items))
+        if shown and shown != self._shown:
+            self._bar.total = size
+            self._bar.set_postfix_str(shown)
+        self._shown = shown
 
     def close(self) -> None:
         self._bar.close()
@@ -116,6 +170,10 @@ class Both(Silent):
         for display in self._displays:
             display.ended(item, number=number, size=size)
 
+    def running(self, items: Sequence[RunningItem], *, number: int, size: int) -> None:
+        for display in self._displays:
+            display.running(items, number=number, size=size)
+
     def waits(self, who: str) -> None:
         for display in self._displays:
             display.waits(who)
@@ -127,6 +185,23 @@ class Both(Silent):
     def close(self) -> None:
         for display in self._displays:
             display.close()
+
+
+def running_line(one: RunningItem) -> str:
+    """`shot_07: KSampler 12/20, 41 s`."""
+    return one_line(f"{one.item.name}: {running_text(one)}")
+
+
+def running_text(one: RunningItem) -> str:
+    """`KSampler 12/20, 41 s`."""
+    return one_line(node_text(one.running, seconds=one.seconds))
+
+
+def node_text(running: Running, *, seconds: float) -> str:
+    """What a server does with an item: `KSampler 12/20, 41 s`, or the time alone where it does not say."""
+    steps = f" {running.step}/{running.steps}" if running.steps and running.steps > 1 else ""
+    node = f"{running.node}{steps}, " if running.node is not None else "on the server for "
+    return f"{node}{int(seconds)} s" if seconds < 60 else f"{node}{spoken_seconds(seconds)}"
 
 
 def line_of(item: Item) -> str:

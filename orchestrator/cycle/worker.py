@@ -17,7 +17,7 @@ from orchestrator.cycle import pacing
 from orchestrator.cycle.breaker import Breaker
 from orchestrator.cycle.context import WorkerContext, log
 from orchestrator.cycle.downloads import Downloads, Executor
-from orchestrator.cycle.hearing import Hearing
+from orchestrator.cycle.hearing import Hearing, Sight
 from orchestrator.cycle.in_flight import InFlight
 from orchestrator.cycle.poll_schedule import PollSchedule
 from orchestrator.cycle.recovery import Recovery
@@ -84,7 +84,8 @@ class Worker:
         self._waiting = Waiting(context)
         self._noticed: set[str] = set()
         self._begun = False
-        self._oldest: str | None = None
+        self._oldest: tuple[Item | None, float] = None, 0.0
+        """The oldest watched item, and since when it is."""
         self._is_no_comfyui: TransientError | None = None
         """What is to be made of its address showing something else."""
         self._losses = self._failures = self._pushbacks = 0
@@ -136,6 +137,19 @@ class Worker:
 
     def accepts(self, item: Item) -> bool:
         return self._breaker.accepts(item)
+
+    def current(self) -> tuple[Item, float, Sight | None] | None:
+        """The item that its server renders, since when (monotonic clock), and what is known of it; None if none.
+
+        Any thread may ask.
+        """
+        sight = self.hearing.sight
+        if sight is not None and (item := self._in_flight.with_prompt(sight.prompt_id)) is not None:
+            return item, sight.began_at, sight
+        oldest, began_at = self._oldest
+        if oldest is None or oldest.key not in self._in_flight or self.hearing.is_sure_of_none:
+            return None
+        return oldest, began_at, None
 
     def notice(self, key: str) -> None:
         """Another process changed this item."""
@@ -297,8 +311,8 @@ class Worker:
         if oldest is None:
             return self._poll_schedule.until_sweep() if is_troubled else None
         assert oldest.prompt_id is not None
-        if oldest.prompt_id != self._oldest:
-            self._oldest = oldest.prompt_id
+        if self._oldest[0] is None or oldest.prompt_id != self._oldest[0].prompt_id:
+            self._oldest = oldest, self.context.clock.monotonic()
             self.context.dispatch.began(oldest)
         if ended is not None:
             return self._look_later(oldest)

@@ -112,6 +112,23 @@ class PauseDocument(TypedDict):
     """What else was noticed."""
 
 
+class RunningDocument(TypedDict):
+    """An item that a server renders."""
+
+    item: str
+    server: str
+    """The server's name."""
+    since: str
+    """When it began (ISO 8601)."""
+    node: str | None
+    """The title of the node that runs; null where the server does not say."""
+    step: int | None
+    steps: int | None
+    """Of this node; null where it has no steps."""
+    percent: int | None
+    """Of this node's steps."""
+
+
 class StatusDocument(TypedDict):
     """How a state stands."""
 
@@ -129,6 +146,8 @@ class StatusDocument(TypedDict):
     """While runs start nothing; null where they are not paused."""
     running: str | None
     """The burst at work; null where none is."""
+    rendering: list[RunningDocument]
+    """What its servers render at the moment, as far as it is known."""
     waits_for: str | None
     """The server that it waits for, and why; null while it goes on."""
     last_burst: LastBurstDocument | None

@@ -16,18 +16,30 @@ from state.store import Store
 
 if TYPE_CHECKING:
     from state.burst_record import BurstRecord
+    from state.json.live_file import LiveFile
+    from state.live import Live
 
 
 class JsonLease:
     """See `state.lease.Lease` for what each public method promises."""
 
-    def __init__(self, store: Store, lock: FileRunLock, *, wait_seconds: float, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        lock: FileRunLock,
+        *,
+        wait_seconds: float,
+        clock: Clock,
+        live_file: Callable[[], LiveFile],
+    ) -> None:
         """Errors: LockHeld, which names the holder; StateError where the state cannot be locked."""
         self._store = store
         self._lock = lock
         self._clock = clock
         self._guard = threading.Lock()
         self._held: set[str] = set()
+        self._live_file = live_file
+        self._live: LiveFile | None = None
         left = lock.acquire(wait_seconds=wait_seconds)
         self.killed: BurstRecord | None = left[0].killed_record(left[1]) if left is not None else None
 
@@ -85,12 +97,19 @@ class JsonLease:
     def publish_wait(self, reason: str | None) -> None:
         self._lock.publish_wait(reason)
 
+    def show(self, live: Live, *, preview: bytes | None = None) -> None:
+        if self._live is None:
+            self._live = self._live_file()
+        self._live.write(live, preview=preview)
+
     def end_burst(self, record: BurstRecord) -> None:
         self._store.bursts.append(record)
 
     def end(self) -> None:
         with self._guard:
             self._held.clear()
+        if self._live is not None:
+            self._live.remove()
         self._lock.release()
 
     def __enter__(self) -> Self:

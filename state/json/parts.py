@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from state.holder import Holder
     from state.json.batch_log import JsonBatchLog
     from state.json.fact_log import JsonFactLog
+    from state.json.live_file import LiveFile
     from state.json.recipe_book import JsonRecipeBook
+    from state.live import Live
 
 
 class JsonParts:
@@ -107,6 +109,21 @@ class JsonParts:
 
     def _run_lock(self) -> FileRunLock:
         return FileRunLock(self.folder, disk=self._disk, clock=self._clock)
+
+    def live_file(self) -> LiveFile:
+        from state.json.live_file import LiveFile
+
+        return LiveFile(self.folder, disk=self._disk)
+
+    def live(self) -> Live | None:
+        live = self.live_file().read()
+        # One that a killed run left behind is not shown.
+        if live is None or all(holder.burst != live.burst for holder in self.holders()):
+            return None
+        return live
+
+    def live_preview(self) -> bytes | None:
+        return self.live_file().preview()
 
     def adding(self) -> AbstractContextManager[None]:
         return WriteLock(self.folder, disk=self._disk, name="adding.lock")

@@ -96,7 +96,9 @@ class JsonStore(JsonReader):
             return self._commit([(key, None, item) for key, item in new.items()], sync=True, batch=batch)
 
     def lease(self, *, wait_seconds: float = 0.0) -> JsonLease:
-        lease = JsonLease(self, self._run_lock(), wait_seconds=wait_seconds, clock=self._clock)
+        lease = JsonLease(
+            self, self._run_lock(), wait_seconds=wait_seconds, clock=self._clock, live_file=self.live_file
+        )
         try:
             self.refresh()
         except BaseException:

@@ -17,11 +17,12 @@ from orchestrator.clock import Clock
 from orchestrator.log_lines import local_time
 from orchestrator.status import read_status, watch_batch, watch_status
 from state.batch import BatchRecord
-from state.burst_record import BurstRecord, Ending
+from state.burst_record import BurstRecord, Ending, RecipePace
 from state.change import Change
 from state.holder import Holder
 from state.item import ErrorRecord, Item, OutputRecord, Status
 from state.lease import Lease
+from state.live import Live, Running
 from state.open_store import open_store, parts_of
 from state.store import Store
 
@@ -137,6 +138,70 @@ def test_status_takes_no_lock_and_says_who_works(state: Path) -> None:
         assert report.as_text().endswith("3 left."), "no other burst can be run now"
     assert not read_status(state).holders
     assert read_status(state).as_text().endswith("3 left. Next: burst run")
+
+
+def test_status_says_what_is_rendered_and_that_its_steps_are_done(state: Path) -> None:
+    log = parts_of(state).bursts
+    paces = {"": RecipePace(items=5, median_seconds=40.0)}
+    log.append(
+        BurstRecord(
+            burst="b0",
+            started_at=MOMENT,
+            ended_at=MOMENT,
+            ended="done",
+            size=5,
+            completed=5,
+            seconds=200.0,
+            seconds_per_item=40.0,
+            recipe_paces=paces,
+        )
+    )
+    assert read_status(state).seconds_left == pytest.approx(120.0)
+    since = datetime.now(UTC) - timedelta(seconds=10)
+    running = Running(item="a", server="gpu1", since=since, node="KSampler", step=15, steps=20)
+    with at_work(state, burst="b1") as lease:
+        lease.show(Live(burst="b1", at=since, running=(running,)))
+        report = read_status(state)
+        assert "\nRendering: a on gpu1: KSampler 15/20 (75 %), 1" in report.as_text()
+        (document,) = report.as_json()["rendering"]
+        assert (document["item"], document["server"], document["percent"]) == ("a", "gpu1", 75)
+        assert report.seconds_left == pytest.approx(120.0 - 30.0)
+        lease.show(Live(burst="b1", at=since, running=(Running(item="a", server="gpu1", since=since),)))
+        report = read_status(state)
+        assert "\nRendering: a on gpu1: on the server for 1" in report.as_text()
+        assert report.seconds_left == pytest.approx(120.0 - 10.0, abs=2.0)
+
+
+def test_what_a_killed_run_showed_is_not_shown(state: Path) -> None:
+    leave_killed(state, lived_seconds=5.0)
+    (state.with_suffix(".burst") / "live.json").write_bytes(
+        msgspec.json.encode(Live(burst="dead", at=MOMENT, running=(Running(item="a", server="s", since=MOMENT),)))
+    )
+    assert read_status(state).rendering == ()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"burst": 1}', b"\xff"])
+def test_a_damaged_live_file_is_none(state: Path, content: bytes) -> None:
+    with at_work(state, burst="b1"):
+        (state.with_suffix(".burst") / "live.json").write_bytes(content)
+        assert read_status(state).rendering == ()
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_watching_on_a_terminal_follows_the_steps(state: Path, live: bool) -> None:
+    with at_work(state, burst="b1") as lease, open_store(state) as writer:
+
+        def show(step: int) -> Callable[[], None]:
+            running = Running(item="a", server="gpu1", since=MOMENT, node="KSampler", step=step, steps=20)
+            return lambda: lease.show(Live(burst="b1", at=MOMENT, running=(running,)))
+
+        def end_all() -> None:
+            for key in "abc":
+                end(writer, key)
+
+        clock = StepClock([show(1), show(2), lambda: None, end_all])
+        seen = [[one.step for one in report.rendering] for report in watch_status(state, clock=clock, live=live)]
+    assert seen == ([[], [1], [2], [2]] if live else [[], [2]])
 
 
 def leave_killed(state: Path, *, lived_seconds: float) -> Holder:

@@ -18,6 +18,7 @@ from state.burst_record import BurstRecord
 from state.change import Change, change_all
 from state.item import Item, Status
 from state.lease import Lease
+from state.live import Live, Running
 from state.store import Store
 
 
@@ -30,6 +31,26 @@ def store(store: Store) -> Store:
 
 def submitted(lease: Lease, *names: str) -> None:
     lease.apply([Change(name, Status.PENDING, submit()) for name in names])
+
+
+# What a run shows
+
+
+def test_what_a_run_shows_is_there_until_it_ends(state: State, store: Store) -> None:
+    reader = state.open()
+    live = Live(burst="b1", at=NOON, running=(Running(item="1", server="gpu1", since=NOON),), preview_of="1")
+    with store.lease() as lease:
+        assert reader.live() is None
+        begin(lease, "b1")
+        lease.show(live, preview=b"image")
+        assert reader.live() == live
+        assert reader.live_preview() == b"image"
+        lease.show(Live(burst="b1", at=NOON))
+        assert reader.live() == Live(burst="b1", at=NOON)
+        begin(lease, "b2")
+        assert reader.live() is None, "of another burst"
+    assert reader.live() is None
+    assert reader.live_preview() is None
 
 
 # Claim and release
