@@ -106,6 +106,16 @@ class ComfyUI:
         self._requests.close()
 
     @property
+    def before_request(self) -> Callable[[], None]:
+        """Called before each request but a POST of a prompt, by the thread that makes it: for what cannot wait until a
+        row of requests has ended. It may make requests itself."""
+        return self._requests.before_request
+
+    @before_request.setter
+    def before_request(self, call: Callable[[], None]) -> None:
+        self._requests.before_request = call
+
+    @property
     def requests_made(self) -> int:
         """Number of requests sent so far, including retries and redirects."""
         return self._requests.requests_made

@@ -77,19 +77,23 @@ def is_running(client: ComfyUI, prompt_id: str) -> bool:
 def withdraw(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
     """Withdraw prompts as far as still possible: delete queued ones, interrupt running ones, then look them up.
 
+    The first request shows what is queued and what runs, so that they are withdrawn with the second.
     Done twice, because a queued prompt may have started in between. An interrupted prompt may still be reported as
     running for a moment. Only a prompt reported as running is interrupted, and only once, because older servers stop
     whatever runs.
     """
-    fates = look_up(client, prompt_ids)
+    wanted = list(prompt_ids)
+    there = _by_id(client.queue())
+    queued = {prompt_id: there[prompt_id] for prompt_id in wanted if prompt_id in there}
+    fates: dict[str, Fate] = {}
     interrupted: set[str] = set()
     for _ in range(2):
-        queued = {prompt_id: fate for prompt_id, fate in fates.items() if isinstance(fate, Queued)}
         client.delete_from_queue(fate.prompt_id for fate in queued.values() if not fate.running)
         for running in {fate.prompt_id for fate in queued.values() if fate.running} - interrupted:
             client.interrupt(running)
             interrupted.add(running)
-        fates |= look_up(client, queued)
+        fates |= look_up(client, queued if fates else wanted)
+        queued = {prompt_id: fate for prompt_id, fate in fates.items() if isinstance(fate, Queued)}
     return fates
 
 

@@ -20,7 +20,13 @@ from orchestrator.shapes import WrongShape, shaped
 Hide = Callable[[str], str]
 """Removes our credentials from a text of the server."""
 
-_OUT_OF_MEMORY = re.compile(r"out\s?of\s?memory|allocation on device", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(
+    r"out[\s_]?of[\s_](?:\w{1,9}[\s_])?memory|outofmemory|allocation on device"
+    r"|can(?:no|')t allocate memory|not enough (?:gpu video )?memory|unable to allocate|_alloc_failed|bad_?alloc"
+    r"|paging file is too small|\bos error 1455\b|\b_?(?:array)?memoryerror\b",
+    re.IGNORECASE,
+)
+"""Of PyTorch on CUDA, ROCm, MPS, XPU, DirectML and on the CPU (Linux and Windows), of NumPy, and of Python itself."""
 _NO_SUCH_JOB = re.compile(r"\bjob\b.*\bnot found\b", re.IGNORECASE | re.DOTALL)
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _FINISHED = ("execution_success", "execution_error", "execution_interrupted")

@@ -50,6 +50,8 @@ class RetryingTransport:
         """Number of requests without a response; after one, the server may have restarted."""
         self.pushbacks = 0
         """Number of 429 responses and of timeouts (connecting, response, body chunk): a reason to poll less often."""
+        self.before_request: Callable[[], None] = _nothing
+        """Called before each request that may be repeated, by the thread that makes it."""
         self._transport = transport
         self._url = url
         self._secrets = secrets
@@ -83,7 +85,10 @@ class RetryingTransport:
                 raise self._busy(answer)
             return answer
 
-        return self._policy.keep_trying(once) if patient else once()
+        if not patient:
+            return once()
+        self.before_request()
+        return self._policy.keep_trying(once)
 
     @contextlib.contextmanager
     def stream(self, path: str, *, params: Mapping[str, str], offset: int) -> Iterator[Download]:
@@ -97,6 +102,7 @@ class RetryingTransport:
                     raise self._busy(Answer("GET", path, stream.status, stream.headers, first_bytes(stream)))
             return stream
 
+        self.before_request()
         with contextlib.closing(self._policy.keep_trying(once)) as stream:
             yield Download(stream, note_break=self._count_timeout)
 
@@ -205,6 +211,10 @@ class RetryPolicy:
             reraise=True,
         )
         return retrying(attempt)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _asked_to_wait(state: RetryCallState) -> float:

@@ -22,6 +22,10 @@ class InFlight:
         self._keys: dict[str, str] = {}
         """By prompt_id."""
         self._oldest = ""
+        self._unwanted: dict[str, None] = {}
+        """Keys of items whose cancellation was requested, and not acted on yet."""
+        self._withdrawn: set[str] = set()
+        """Prompts that were taken from the server, as far as it could be done."""
 
     def __len__(self) -> int:
         return len(self._watched) + len(self._doubts)
@@ -61,6 +65,9 @@ class InFlight:
         record.
         """
         self._forget_prompt(item.key)
+        self._unwanted.pop(item.key, None)
+        if item.cancel_requested and item.prompt_id not in self._withdrawn:
+            self._unwanted[item.key] = None
         if item.prompt_id is not None:
             self._keys[item.prompt_id] = item.key
         if item.in_doubt:
@@ -75,9 +82,24 @@ class InFlight:
             self._watched[item.key] = item
 
     def drop(self, key: str) -> None:
+        if (item := self.get(key)) is not None:
+            self._withdrawn.discard(item.prompt_id or "")
         self._forget_prompt(key)
+        self._unwanted.pop(key, None)
         self._watched.pop(key, None)
         self._doubts.pop(key, None)
+        if key == self._oldest:
+            # Sent again under the same key, it waits behind all others.
+            self._oldest = ""
+
+    def unwanted(self) -> list[Item]:
+        """Those whose cancellation was requested, until `withdrawn` is called for them."""
+        return [item for key in self._unwanted if (item := self.get(key)) is not None]
+
+    def withdrawn(self, item: Item) -> None:
+        """The server was asked to drop this prompt: what is left of it is watched like any other."""
+        self._unwanted.pop(item.key, None)
+        self._withdrawn.add(item.prompt_id or "")
 
     def _forget_prompt(self, key: str) -> None:
         if (item := self.get(key)) is not None and item.prompt_id is not None:

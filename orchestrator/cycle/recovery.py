@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import templates
 from orchestrator.comfyui import OutputFile, Queue, QueuedPrompt
-from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, delete_waiting, is_running, look_up, withdraw
+from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, delete_waiting, is_running, look_up
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.cycle.settlement import FinishedPrompt, Settlement
 from orchestrator.cycle.undecided import Undecided
@@ -100,11 +100,8 @@ class Recovery:
         return self.note_running(item) if is_suspect and is_running(self._context.client, item.prompt_id) else item
 
     def take_over(self, left: Sequence[Item]) -> None:
-        """Begin with items that earlier bursts left submitted here: withdraw cancelled ones, remove half downloads."""
+        """Begin with items that earlier bursts left submitted here: remove half downloads."""
         self._delete_strays(self._context.client.queue())
-        unwanted = [item.prompt_id for item in left if item.cancel_requested and item.prompt_id is not None]
-        if unwanted:
-            withdraw(self._context.client, unwanted)
         remove_leftovers(self._context, left)
 
     def withdraw(self, items: Sequence[Item]) -> list[Item]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.cycle.dispatch_target import DispatchTarget
 from orchestrator.cycle.downloads import Downloads
@@ -28,7 +30,9 @@ class Refill:
         poll_schedule: PollSchedule,
         *,
         routing: Routing,
+        attend: Callable[[], None],
     ) -> None:
+        """`attend`: called between two POSTs, for what cannot wait until all are sent."""
         self._context = context
         self._in_flight = in_flight
         self._downloads = downloads
@@ -36,7 +40,9 @@ class Refill:
         self._poll_schedule = poll_schedule
         self._routing = routing
         self._drain = Drain(context, in_flight, downloads, uploads)
-        self._submission = Submission(context, forget_uploads=uploads.forget, refused=self._refused_by_server)
+        self._submission = Submission(
+            context, forget_uploads=uploads.forget, refused=self._refused_by_server, sent=self._sent, attend=attend
+        )
 
     def seconds_paused(self) -> float:
         """For how much longer nothing is submitted, because the server takes no more."""
@@ -69,13 +75,16 @@ class Refill:
                     equipped.append(ReadyItem(item, {}))
             if equipped and not self._in_flight:
                 self._poll_schedule.began()
-            for sent in self._submission.submit(equipped) if equipped else ():
-                self._in_flight.take_in(sent, doubted_seconds=self._context.options.in_doubt_seconds)
+            if equipped:
+                self._submission.submit(equipped)
         finally:
             for key in (*through, *(item.key for item in due)):
                 if key not in self._in_flight and key not in self._uploads:
                     self._context.dispatch.let_go(key)
         return bool(due or through)
+
+    def _sent(self, item: Item) -> None:
+        self._in_flight.take_in(item, doubted_seconds=self._context.options.in_doubt_seconds)
 
     def _is_out_already(self, item: Item) -> bool:
         """Set to pending by hand while its prompt was submitted: looked up before it is submitted again."""

@@ -60,7 +60,7 @@ def _as_prepared(item: Item) -> tuple[object, ...]:
 
 
 class Submission:
-    """Submits items. Those it returns are on the server, or may be."""
+    """Submits items."""
 
     def __init__(
         self,
@@ -68,11 +68,16 @@ class Submission:
         *,
         forget_uploads: Callable[[], None],
         refused: Callable[[Item, TemplateRejected], None],
+        sent: Callable[[Item], None],
+        attend: Callable[[], None],
     ) -> None:
         """`forget_uploads`: called when the server may no longer have what was uploaded to it. `refused`: called with
-        an item whose workflow the server rejects."""
+        an item whose workflow the server rejects. `sent`: called at once with each item that is on the server, or may
+        be (`in_doubt`). `attend`: called after each POST, because a cancellation does not wait for all the others."""
         self._context = context
         self._refused = refused
+        self._sent = sent
+        self._attend = attend
         self._forget_uploads = forget_uploads
         self._missed: set[str] = set()
         """Keys of items whose prompts were rejected for their images, and are tried once more."""
@@ -83,20 +88,21 @@ class Submission:
         """How much longer nothing is sent, because the server accepts no more for now."""
         return max(0.0, self._paused_until - self._context.clock.monotonic())
 
-    def submit(self, items: Sequence[ReadyItem]) -> list[Item]:
-        """Submit these pending items; returns the submitted ones, `in_doubt` where no answer came.
+    def submit(self, items: Sequence[ReadyItem]) -> None:
+        """Submit these pending items, except those that are cancelled meanwhile.
 
         An item that cannot be prepared fails alone; one whose recipe cannot be used stays pending. Errors:
         TransientError, DiskFull; no item whose POST was never sent is left submitted then.
         """
         ready = [intent for item in items if (intent := self._prepared(item)) is not None]
         intents = self._intend(ready)
-        submitted = []
         while intents:
             if self._context.halt.is_set() or self._context.dispatch.pause is not None:
                 self._take_back(intents)
                 break
             intent = intents.pop(0)
+            if self._is_cancelled(intent):
+                continue
             try:
                 sent = self._post(intent)
             except _Refused as refused:
@@ -112,8 +118,16 @@ class Submission:
                 self._take_back(intents)
                 raise
             if sent is not None:
-                submitted.append(sent)
-        return submitted
+                self._sent(sent)
+                self._attend()
+
+    def _is_cancelled(self, intent: _Intent) -> bool:
+        """It was cancelled since its intent was written: never sent."""
+        for now in self._context.store.get_many([intent.item.key]):
+            if now.cancel_requested and now.prompt_id == intent.item.prompt_id:
+                self._take_back([intent])
+                return True
+        return False
 
     def _prepared(self, equipped: ReadyItem) -> _Intent | None:
         item = equipped.item

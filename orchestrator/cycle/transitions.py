@@ -118,9 +118,20 @@ class Transitions:
         self._count(changed)
 
     def unsend(self, items: Iterable[Item]) -> None:
-        """Due again: their POSTs certainly reached no queue. `items`: as they were before the intent."""
+        """Due again, or cancelled if that was requested: their POSTs certainly reached no queue.
+
+        `items`: as they were before the intent.
+        """
         before = {item.key: item for item in items}
-        if change_all(self._lease, self._store.get_many(before), lambda now: now.unsend(before[now.key])):
+
+        def edit(now: Item) -> Item:
+            return now.cancel() if now.cancel_requested else now.unsend(before[now.key])
+
+        changed = change_all(self._lease, self._store.get_many(before), edit)
+        for item in changed:
+            if item.status is Status.CANCELLED:
+                self._count(item)
+        if changed:
             self._dispatch.stir()
 
     def withdraw(self, items: Iterable[Item]) -> None:

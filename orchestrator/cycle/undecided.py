@@ -113,6 +113,9 @@ class Undecided:
     def _charge(self, unread: Unread) -> None:
         """Left submitted for a later burst with an attempt charged; failed after the last one."""
         item, error, context = unread.item, unread.error, self.context
+        if any(now.cancel_requested for now in context.store.get_many([item.key])):
+            context.transitions.cancel(item)
+            return
         record = ErrorRecord(kind="unanswered", message=str(error))
         if item.attempts + 1 >= context.options.max_attempts:
             context.transitions.fail(item, record)

@@ -111,9 +111,16 @@ class Uploads:
                     raise
                 continue
             for now in self._context.store.get_many([arrival.item.key]):
-                if now.status is Status.PENDING and now.uploads == arrival.item.uploads:
+                if _may_be_sent(now, arrival.item):
                     ready.append(ReadyItem(now, arrival.outcome))
         return ready, through
+
+    def follow(self, key: str) -> None:
+        """Another process changed this item: one that cannot be sent as it is is given up at once."""
+        item = self._in_progress[key]
+        if not any(_may_be_sent(now, item) for now in self._context.store.get_many([key])):
+            del self._in_progress[key]
+            self._context.dispatch.let_go(key)
 
     def abandon(self) -> None:
         """Give up all uploads: the server is lost, and others may take the items."""
@@ -146,6 +153,10 @@ class Uploads:
 
     def _refused(self, item: Item, message: str) -> None:
         self._context.transitions.fail(item, ErrorRecord(kind=UploadError.kind, message=message), charge=False)
+
+
+def _may_be_sent(now: Item, uploaded: Item) -> bool:
+    return now.status is Status.PENDING and now.uploads == uploaded.uploads
 
 
 def _is_pushed_back(error: BaseException) -> bool:

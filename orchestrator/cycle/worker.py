@@ -12,13 +12,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, describe, look_up, withdraw
+from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, describe, look_up
 from orchestrator.cycle import pacing
 from orchestrator.cycle.breaker import Breaker
 from orchestrator.cycle.context import WorkerContext, log
 from orchestrator.cycle.downloads import Downloads, Executor
 from orchestrator.cycle.hearing import Hearing, Sight
 from orchestrator.cycle.in_flight import InFlight
+from orchestrator.cycle.notices import Notices
 from orchestrator.cycle.poll_schedule import PollSchedule
 from orchestrator.cycle.recovery import Recovery
 from orchestrator.cycle.refill import Refill
@@ -78,11 +79,18 @@ class Worker:
         self._stalls = Stalls(context)
         self._in_flight = InFlight(context.clock, self._recovery.seconds_in_doubt)
         self._uploads = Uploads(context, uploader, self.wake)
+        self._notices = Notices(context, self._in_flight)
         self._refill = Refill(
-            context, self._in_flight, self._downloads, self._uploads, self._poll_schedule, routing=routing
+            context,
+            self._in_flight,
+            self._downloads,
+            self._uploads,
+            self._poll_schedule,
+            routing=routing,
+            attend=self._notices.attend,
         )
+        context.client.before_request = self._notices.attend
         self._waiting = Waiting(context)
-        self._noticed: set[str] = set()
         self._begun = False
         self._oldest: tuple[Item | None, float] = None, 0.0
         """The oldest watched item, and since when it is."""
@@ -153,7 +161,7 @@ class Worker:
 
     def notice(self, key: str) -> None:
         """Another process changed this item."""
-        self._noticed.add(key)
+        self._notices.add(key)
         self.wake.set()
 
     def report(self) -> ServerReport:
@@ -171,6 +179,7 @@ class Worker:
 
         If the run has other servers, one that does not answer keeps its items and is tried again later.
         """
+        self._notices.belong_to_this_thread()
         try:
             if self.lost is not None:
                 self._return()
@@ -259,9 +268,7 @@ class Worker:
     def _look_for_strays(self) -> None:
         for item, fate in self._strays.resolve():
             self._in_flight.take_in(item)
-            if item.cancel_requested:
-                self._cancel(item)
-            else:
+            if not item.cancel_requested:
                 self._meet(item, fate)
 
     def _return(self) -> None:
@@ -358,22 +365,28 @@ class Worker:
 
     def _follow_notices(self) -> None:
         """Another process changed items: cancel where that was requested, release what is not ours any more."""
-        while self._noticed:
-            key = self._noticed.pop()
+        for key in self._notices.take():
+            if key in self._uploads:
+                self._uploads.follow(key)
             watched = self._in_flight.get(key)
             if watched is None:
                 continue
             (now,) = self.context.store.get_many([key]) or (None,)
             if now is None or now.status is not Status.SUBMITTED or now.prompt_id != watched.prompt_id:
                 self._drop(key)
-            elif now.cancel_requested and not watched.cancel_requested:
+            else:
                 self._in_flight.take_in(now)
-                self._cancel(now)
+        if unwanted := self._in_flight.unwanted():
+            self._cancel(unwanted)
 
-    def _cancel(self, item: Item) -> None:
-        """Remove it from the server's queue; one that is running is watched until the server has ended it."""
-        assert item.prompt_id is not None
-        self._meet(item, withdraw(self.context.client, [item.prompt_id])[item.prompt_id])
+    def _cancel(self, items: Sequence[Item]) -> None:
+        """Remove them from the server's queue; what is running is watched until the server has ended it."""
+        fates = self._notices.withdraw(items)
+        for item in items:
+            self._in_flight.withdrawn(item)
+            fate = fates[item.prompt_id or ""]
+            if not (isinstance(fate, Absent) and self._in_flight.is_in_doubt(item.key)):
+                self._meet(item, fate)
         self._poll_schedule.look_soon()
 
     def _out(self) -> list[str]:

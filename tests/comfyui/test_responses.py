@@ -222,6 +222,28 @@ def test_a_history_entry_without_details_is_a_result_all_the_same(messages: obje
     [
         ("torch.OutOfMemoryError", "Allocation on device", True),
         ("RuntimeError", "CUDA error: out of memory", True),
+        ("RuntimeError", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("RuntimeError", "MPS backend out of memory (MPS allocated: 5.0 GB, other allocations: 1.0 GB)", True),
+        ("RuntimeError", "level_zero backend failed with error: 39 (UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY)", True),
+        (
+            "RuntimeError",
+            "Could not allocate tensor with 5 bytes. There is not enough GPU video memory available!",
+            True,
+        ),
+        (
+            "RuntimeError",
+            "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+            "allocate 400000000000 bytes. Error code 12 (Cannot allocate memory)",
+            True,
+        ),
+        ("RuntimeError", "data. DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.", True),
+        ("OSError", "The paging file is too small for this operation to complete. (os error 1455)", True),
+        ("OSError", "[Errno 12] Cannot allocate memory", True),
+        ("MemoryError", "", True),
+        ("numpy._core._exceptions._ArrayMemoryError", "Unable to allocate 2.00 TiB for an array", True),
+        ("RuntimeError", "std::bad_alloc", True),
+        ("KeyError", "'NotAMemoryErrorName'", False),
+        ("RuntimeError", "There is not enough room on the canvas", False),
         ("ValueError", "the memory of summer", False),
     ],
 )
