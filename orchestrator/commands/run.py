@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +51,20 @@ def _hours(_ctx: click.Context, _param: click.Parameter, value: str | None) -> s
         with located("--between", UsageError):
             Hours.parse(value)
     return value
+
+
+def _seconds_or_off(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    if value is None or value == "off":
+        return None if value is None else math.inf
+    try:
+        seconds = float(value)
+    except ValueError as error:
+        raise click.BadParameter(f"'{value}' is neither a number of seconds nor `off`") from error
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise click.BadParameter(
+            f"{value} is not above 0 and at most {LONGEST_SECONDS} seconds; `off` never calls it so"
+        )
+    return seconds
 
 
 @click.command(cls=Command, short_help="Run one burst of N items.")
@@ -130,6 +145,12 @@ def _hours(_ctx: click.Context, _param: click.Parameter, value: str | None) -> s
     callback=Between(1, LARGEST_COUNT),
     help="Have each server unload its models after every N prompts of the run.",
 )
+@Options.RUN.option(
+    "--stall-seconds",
+    metavar="N|off",
+    callback=_seconds_or_off,
+    help="Call a server stalled after N seconds without a sign of life (default: far beyond what the recipe takes).",
+)
 @Options.RUN.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
 @state_option
 @tool_options
@@ -155,6 +176,7 @@ def run(
     wait_lock: float,
     wait_server: float | None,
     free_every: int | None,
+    stall_seconds: float | None,
     max_attempts: int,
     on_error: Literal["stop", "continue"],
     overwrite: bool,
@@ -184,6 +206,7 @@ def run(
         wait_lock_seconds=wait_lock,
         wait_server_seconds=wait_server,
         free_every=free_every,
+        stall_seconds=stall_seconds,
         max_attempts=max_attempts,
         on_error=on_error,
         overwrite=overwrite,

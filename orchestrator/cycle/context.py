@@ -37,7 +37,8 @@ class Options:
     poll_seconds: float = pacing.DEFAULT_POLL_SECONDS
     max_attempts: int = 3
     in_doubt_seconds: float = pacing.IN_DOUBT_SECONDS
-    stall_seconds: float = pacing.STALL_SECONDS
+    stall_seconds: float | None = None
+    """How long a server may show no sign of life; None: by what the recipe has taken, infinite: for ever."""
     sweep_seconds: float = pacing.SWEEP_SECONDS
     abandon_after_seconds: float = pacing.ABANDON_AFTER_SECONDS
     patience_seconds: float | None = None

@@ -19,6 +19,9 @@ ABANDON_AFTER_SECONDS = 3600.0
 IN_DOUBT_SECONDS = 10.0
 """How long the POST of an intent without a noted answer may still be in transit."""
 STALL_SECONDS = 1800.0
+"""No server is called stalled before this."""
+_STALL_FACTOR = 10.0
+_UNKNOWN_STALL_SECONDS = 86400.0
 SWEEP_SECONDS = 15.0
 """After so long without a completion, all submitted prompts are looked up."""
 HEARD_POLL_SECONDS = 15.0
@@ -319,6 +322,19 @@ def takes_another(own: Load, loads: Sequence[Load], pending: int) -> bool:
     usual_seconds = sum(known) / len(known) if known else 1.0
     soonest = own.one_more_seconds(usual_seconds)
     return sum(load.room_before(soonest, usual_seconds) for load in loads) < pending
+
+
+def stall_limit(longest_seconds: float | None, *, runs: bool) -> float:
+    """After how many seconds without a sign of life a server is called stalled.
+
+    `longest_seconds`: what the recipe of the running prompt has taken at most; None where nothing of it was completed,
+    or the prompt is another's: then a day. `runs`: whether anything runs at all; if not, nothing can take so long.
+    """
+    if not runs:
+        return STALL_SECONDS
+    if longest_seconds is None:
+        return _UNKNOWN_STALL_SECONDS
+    return max(STALL_SECONDS, _STALL_FACTOR * longest_seconds)
 
 
 def pause_before_retry(failures: int) -> float:

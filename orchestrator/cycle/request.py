@@ -48,7 +48,8 @@ class Request:
     server_moved: tuple[str, str] | None = None
     """The old address of a server and its new one."""
     in_doubt_seconds: float = pacing.IN_DOUBT_SECONDS
-    stall_seconds: float = pacing.STALL_SECONDS
+    stall_seconds: float | None = None
+    """See `Options.stall_seconds`."""
     sweep_seconds: float = pacing.SWEEP_SECONDS
     abandon_after_seconds: float | None = None
     """Overrides the value in settings.toml."""
@@ -74,6 +75,8 @@ class Request:
         if self.between is not None:
             with located("between", UsageError):
                 Hours.parse(self.between)
+        if self.stall_seconds is not None and not self.stall_seconds > 0:
+            raise UsageError(f"stall_seconds: {self.stall_seconds} is not above 0")
         if self.poll_seconds == 0:
             raise UsageError("poll_seconds: 0 would poll without a pause; give more")
         return self

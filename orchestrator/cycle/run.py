@@ -59,6 +59,7 @@ def run_burst(
     wait_lock_seconds: float = 0.0,
     wait_server_seconds: float | None = None,
     free_every: int | None = None,
+    stall_seconds: float | None = None,
     max_attempts: int = 3,
     on_error: Literal["stop", "continue"] = "continue",
     overwrite: bool = False,
@@ -71,7 +72,8 @@ def run_burst(
     `server_moved`: the old address of a server and its new one. `until`: a time of day, such as `07:00`, and `between`:
     hours, such as `22:00-07:00`, by this host's clock on the wall. `wait_server_seconds`: how long a server is waited
     for that does not answer; by default 20, and without end with `until_done`. `free_every`: after how many prompts
-    each server unloads its models.
+    each server unloads its models. `stall_seconds`: after how long without a sign of life one that answers is
+    called stalled; by default far beyond what the recipe has taken, infinite: never.
     Safe to repeat and to kill at any time. Set `stop` from another thread to end it after its next checkpoint.
     Errors: LockHeld if another burst is running on this state; ConfigurationError and its kinds if something must be
     fixed first; Crashed for an unexpected exception, which is recorded. What stops a burst in the middle (server down,
@@ -96,6 +98,7 @@ def run_burst(
         wait_lock_seconds=wait_lock_seconds,
         wait_server_seconds=wait_server_seconds,
         free_every=free_every,
+        stall_seconds=stall_seconds,
         max_attempts=max_attempts,
         on_error=on_error,
         overwrite=overwrite,

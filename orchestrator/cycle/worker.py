@@ -76,7 +76,7 @@ class Worker:
         self._recovery = Recovery(context, self._settlement, self._undecided)
         self._poll_schedule = PollSchedule(context.clock, poll_seconds=context.options.poll_seconds, pace=context.pace)
         self._strays = Strays(context, self._recovery, strays, seen or {})
-        self._stalls = Stalls(context)
+        self._stalls = Stalls(context, last_sign=self.hearing.last_sign, advise=self._breaker.advise_restart)
         self._in_flight = InFlight(context.clock, self._recovery.seconds_in_doubt)
         self._uploads = Uploads(context, uploader, self.wake)
         self._notices = Notices(context, self._in_flight)
@@ -413,7 +413,7 @@ class Worker:
         self._failures = context.client.failures
         items = self._in_flight.items()
         fates = look_up(context.client, [item.prompt_id or "" for item in items])
-        self._stalls.refuse(fates)
+        self._stalls.refuse(items, fates)
         self._answered()
         self._poll_schedule.swept()
         for item in items:

@@ -98,6 +98,17 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("run --wait-server -1", "--wait-server", "-1.0 is not from 0"),
         ("run --wait-server nan", "--wait-server", "nan"),
         ("run --wait-server inf", "--wait-server", "inf"),
+        *(
+            (f"run --stall-seconds {value}", "--stall-seconds", words)
+            for value, words in {
+                "0": "0 is not above 0",
+                "-5": "-5 is not above 0",
+                "nan": "nan is not above 0",
+                "inf": "`off`",
+                "soon": "'soon' is neither",
+                "OFF": "'OFF' is neither",
+            }.items()
+        ),
         ("run --wait-server x", "--wait-server", "'x'"),
         ("run --free-every 0", "--free-every", "0 is not from 1"),
         ("run --free-every -1", "--free-every", "-1 is not from 1"),

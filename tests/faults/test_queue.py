@@ -73,7 +73,8 @@ def test_what_runs_tells_whether_a_queue_that_never_gets_shorter_moves(tmp_path:
     if stands_still:
         with pytest.raises(ServerStalled):
             simulation.burst(2)
-        assert STALL_SECONDS <= clock.seconds < 1.1 * STALL_SECONDS
+        # How long another's prompt takes, nobody knows.
+        assert clock.seconds == pytest.approx(86400.0, rel=0.01)
     else:
         simulation.burst(2)
         assert simulation.store.counts()[Status.COMPLETED] == 2
