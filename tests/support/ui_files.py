@@ -457,6 +457,47 @@ def set_and_get() -> dict[str, Any]:
     return f.document()
 
 
+def ten_features() -> dict[str, Any]:
+    """An image of 48 x 32 in #cc9966, through everything that the editor resolves and needs no model for.
+
+    Primitive, reroute, note, seed with its word, widget as input, bypassed, muted, nested subgraphs, promoted widget,
+    Set and Get, title; and a prompt text.
+    """
+    inner = Subgraph(INNER, inputs=[("image", "IMAGE")], outputs=[("IMAGE", "IMAGE")], first=30)
+    inverted = inner.node("ImageInvert", outputs=["IMAGE"])
+    inner.enter("image", inverted, "image")
+    inner.leave(inverted, 0, "IMAGE")
+    outer = Subgraph(OUTER, inputs=[("image", "IMAGE"), ("blur_radius", "INT")], outputs=[("IMAGE", "IMAGE")], first=40)
+    nested = outer.node(INNER, outputs=["IMAGE"])
+    blur = outer.node("ImageBlur", 9, 1, outputs=["IMAGE"])
+    outer.enter("image", nested, "image")
+    outer.link(nested, 0, blur, "image", "IMAGE")
+    outer.enter("blur_radius", blur, "blur_radius")
+    outer.leave(blur, 0, "IMAGE")
+    f = UiFile()
+    image = f.node("EmptyImage", 512, 32, 1, 0x336699, outputs=["IMAGE"])
+    f.link(f.node("PrimitiveNode", 48, "fixed", outputs=["INT"]), 0, image, "width", "INT")
+    f.node("Note", "48 wide")
+    noise = f.node("ImageAddNoise", 7, "randomize", 0, outputs=["IMAGE"])
+    f.link(image, 0, noise, "image", "IMAGE")
+    f.link(f.node("PrimitiveInt", 99, "fixed", outputs=["INT"]), 0, noise, "seed", "INT")
+    off = f.node("ImageInvert", outputs=["IMAGE"], mode=BYPASSED)
+    f.link(noise, 0, off, "image", "IMAGE")
+    reroute = f.node("Reroute", outputs=["IMAGE"])
+    f.link(off, 0, reroute, "", "*")
+    f.save(reroute, mode=MUTED)
+    setter = f.node("SetNode", "picture", outputs=["IMAGE"], properties={"previousName": "picture"})
+    f.link(reroute, 0, setter, "IMAGE", "IMAGE")
+    host = f.node(OUTER, 1, outputs=["IMAGE"])
+    f.link(f.node("GetNode", "picture", outputs=["IMAGE"]), 0, host, "image", "IMAGE")
+    f.save(host, title="The one")
+    text = f.node(
+        "RegexReplace", "a red house", "red", "blue", True, False, False, 0, outputs=["STRING"], title="Prompt"
+    )
+    f.link(text, 0, f.node("PreviewAny"), "source", "*")
+    return f.document(inner, outer)
+
+
 def dynamic_inputs() -> dict[str, Any]:
     """Of newer servers: choices that bring inputs of their own, and groups that grow."""
     f = UiFile()
@@ -499,6 +540,7 @@ BOTH: tuple[Callable[[], dict[str, Any]], ...] = (
     text_to_image, control_as_boolean, links_as_objects, notes_and_reroutes, primitives, widgets_as_inputs, bypassed,
     muted, bypassed_by_type, bypassed_pair, titles, uploads, fewer_values, forced_inputs, comments_in_texts, subgraph,
     nested_subgraphs, ids_used_twice, set_and_get, get_in_a_subgraph, primitive_into_a_subgraph,
+    ten_features,
 )  # fmt: skip
 """For every version of the server."""
 NEWER: tuple[Callable[[], dict[str, Any]], ...] = (
