@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_PATIENT_SECONDS = 10.0
 _SAID_AT_TRY = 3
 """The attempt from which on retries are logged for the user."""
 _FIRST_PAUSE_SECONDS = 0.25
@@ -144,8 +145,10 @@ class RetryingTransport:
 
 
 class RetryPolicy:
-    """Retries for `retry_seconds` after a failure, but not past `deadline` (on the monotonic clock) or after `stop` is
-    set.
+    """Retries for `retry_seconds`, but not past `deadline` (on the monotonic clock) or after `stop` is set.
+
+    From 10 s on they are counted from the first failure, so that a silence is asked again, however long it was. Fewer
+    are counted from the beginning: who waits for so few wants an answer.
 
     Thread-safe.
     """
@@ -163,12 +166,14 @@ class RetryPolicy:
 
     def keep_trying(self, once: Callable[[], _T]) -> _T:
         """The result of `once`. Errors: the last ServerUnreachable or ServerBusy, and others that `once` raises."""
+        began = self._clock.monotonic()
         try:
             answer = once()
         except (ServerUnreachable, ServerBusy) as error:
             self.trouble = str(error)
-            # From here: a silence may have lasted longer than all patience already.
-            end = self._clock.monotonic() + self._retry_seconds
+            # A silence may have lasted longer than all patience already.
+            since = self._clock.monotonic() if self._retry_seconds >= _PATIENT_SECONDS else began
+            end = since + self._retry_seconds
             if self._deadline is not None:
                 end = min(end, self._deadline)
             answer = self._try_again(error, once, end)

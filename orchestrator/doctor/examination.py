@@ -87,6 +87,7 @@ def examine(state: Path, *, overrides: Overrides | None = None, clock: Clock | N
         checks += _with_settings(state, settings, overrides or Overrides(), seen, clock or Clock())
     checks += host.check_state_directory(state)
     if seen is not None:
+        checks += host.check_pause(state, seen)
         checks += host.check_history(state, seen)
     counts = seen.status.counts if seen is not None else None
     return DoctorReport(state, tuple(checks), counts, _next(state, checks, seen))

@@ -18,6 +18,7 @@ from orchestrator.doctor.survey import Survey
 from orchestrator.errors import BurstError, OutputRootUnusable, RecipeUnusable
 from orchestrator.formatting import counted, spoken_bytes, spoken_seconds
 from orchestrator.outputs.placement import Placement
+from orchestrator.pause_text import text_of_pause
 from orchestrator.servers import is_given_name, other_host
 from orchestrator.settings import Settings
 from orchestrator.status import watchdog_line
@@ -148,6 +149,12 @@ def _holder(state: Path, parts: StateParts) -> Check:
         message = "held by a process that has not written who it is; it may just be starting"
         return Check("lock", "warning", message, command("run", state, "--wait-lock", "10"), {"held": True})
     return Check("lock", "ok", "free", facts={"held": False})
+
+
+def check_pause(state: Path, seen: Survey) -> Iterator[Check]:
+    """While it is set, no run starts anything."""
+    if seen.status.pause is not None:
+        yield Check("pause", "problem", text_of_pause(seen.status.pause), command("resume", state))
 
 
 def check_history(state: Path, seen: Survey) -> Iterator[Check]:

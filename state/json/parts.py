@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.clock import Clock
-from state.disk import Disk
+from state.disk import Disk, Stamp
 from state.json.burst_log import JsonBurstLog
 from state.json.folder import burst_folder
 from state.json.journal import read_batch_lines
@@ -79,17 +79,21 @@ class JsonParts:
         return self._facts
 
     def pause(self) -> Pause | None:
-        if not self._has_facts():
+        stamp = self._facts_stamp()
+        if stamp is None:
             return None
-        stamp = self.facts.stamp()
         if stamp != self._pause[0]:
             last = self.facts.read().pause
             self._pause = stamp, last if last is not None and last.paused else None
         return self._pause[1]
 
-    def _has_facts(self) -> bool:
-        """Without loading what reads them."""
-        return self._disk.stamp(self.folder / "facts.jsonl") is not None
+    def _facts_stamp(self) -> Stamp | None:
+        """Without loading what reads them. Opened, because that makes a network file system ask its server."""
+        try:
+            with self._disk.open_to_read(self.folder / "facts.jsonl") as handle:
+                return handle.stamp()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def holders(self) -> list[Holder]:
         holder = self._run_lock().living_holder()

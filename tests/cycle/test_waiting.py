@@ -12,12 +12,16 @@ from typing import Any
 
 import pytest
 from support.background import in_background
+from support.comfyui_loopback import Loopback
 from support.fake_faults import Page, during
 from support.fake_transport import FakeServer
 from support.hand_clock import HandClock
 from support.simulated import Simulation
 from support.waiting import wait_until
 
+from orchestrator import cancel, generate
+from orchestrator.batches.generate_report import Generated
+from orchestrator.batches.spec import BatchSpec
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.context import Options
 from orchestrator.cycle.report import BurstReport
@@ -169,21 +173,27 @@ def run(state: Path, url: str, **asked: Any) -> BurstReport:
 
 
 @pytest.mark.usefixtures("quick")
-def test_status_shows_what_is_waited_for_and_batches_are_looked_at_meanwhile(
-    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_status_shows_what_is_waited_for_and_webhooks_go_out_meanwhile(
+    tmp_path: Path, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    looks: list[int] = []
-    monkeypatch.setattr("orchestrator.cycle.bursts.Bursts._look_at_batches", lambda self, again=False: looks.append(1))
+    """Of a batch that somebody cancels while the server is away."""
     state = state_of(tmp_path, items=3)
+    hook = Loopback(lambda request: request.reply(204))
     sandbox.restart(down_seconds=1e6)
-    with caplog.at_level(logging.WARNING), in_background(run, state, sandbox.url, until_done=True) as end:
+    with hook, caplog.at_level(logging.WARNING), in_background(run, state, sandbox.url, until_done=True) as end:
         waits = wait_until(lambda: read_status(state).as_json()["waits_for"], what="what is waited for")
         assert sandbox.url in waits
         shown = read_status(state).as_text()
         assert f"It waits for a server: {sandbox.url}" in shown
         assert any("waiting for it" in record.getMessage() for record in caplog.records)
-        before = len(looks)
-        wait_until(lambda: len(looks) > before + 2, what="looks at batches")
+        spec = BatchSpec(prompt="an owl", template="smoke", notify=(hook.url,))
+        request = Request(state=state, overrides=Overrides(template="smoke", servers=(sandbox.url,)))
+        made = generate(spec, request=request, queue_only=True)
+        assert isinstance(made, Generated)
+        cancel(state, [made.record.batch])
+        wait_until(lambda: hook.requests, what="the webhook")
+        assert json.loads(hook.requests[0].body)["kind"] == "batch.cancelled"
+        assert read_status(state).as_json()["waits_for"], "the run still waits"
         sandbox.restart()
         report = end()
     assert (report.ended, report.exit_code, report.completed) == ("done", 0, 3)

@@ -124,6 +124,16 @@ def test_after_the_work_is_done(project: Path) -> None:
     assert "3 completed in" in named(document, "last burst")["message"]
 
 
+def test_while_runs_are_paused(project: Path) -> None:
+    said("pause")
+    report = examined(code=1)
+    (pause,) = [check for check in report["checks"] if check["name"] == "pause"]
+    assert (pause["verdict"], pause["next"], report["next"]) == ("problem", "burst resume", "burst resume")
+    assert "runs are paused since " in pause["message"]
+    said("resume")
+    assert "pause" not in [check["name"] for check in examined(code=0)["checks"]]
+
+
 def test_without_a_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
     monkeypatch.chdir(tmp_path)
     document = examined("--server", sandbox.url, code=1)
