@@ -92,6 +92,15 @@ class _Detection:
         self.samplers = samplers(wiring, self.live)
         self.parts = [parts_of(wiring, sampler) for sampler in self.samplers]
         self._texts = TextFinder(wiring)
+        self._positive = self._encoders("positive")
+        self._main_first()
+
+    def _main_first(self) -> None:
+        """A sampler without any text, such as one that makes a depth map, is not the one that the others refine."""
+        order = sorted(range(len(self.samplers)), key=lambda at: not self._positive[at])
+        self.samplers = [self.samplers[at] for at in order]
+        self.parts = [self.parts[at] for at in order]
+        self._positive = [self._positive[at] for at in order]
 
     def roles(self) -> Roles:
         prompts = self._prompts() if self.samplers else self._plain_texts()
@@ -183,7 +192,7 @@ class _Detection:
         ]
 
     def _prompts(self) -> Roles:
-        positive = self._encoders("positive")
+        positive = self._positive
         found = [group for encoders in positive for texts in encoders for group in (*texts.groups, texts.encoder)]
         shared = set(_flatten(found))
         negative = [[_without(texts, shared) for texts in encoders] for encoders in self._encoders("negative")]

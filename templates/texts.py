@@ -13,7 +13,7 @@ from typing import Any
 
 from templates.graph import Link, Target, class_of, inputs_of, link_of, title_of
 from templates.tracing import SHOWS
-from templates.wiring import Side, Wiring, side_of_name
+from templates.wiring import Side, Wiring, side_of_name, takes_any
 
 Group = tuple[Target, ...]
 
@@ -50,6 +50,7 @@ _COMPUTES = re.compile(
 )
 _ANSWERS = re.compile(r"LLM|Ollama|GPT|Gemini|Claude|OpenAI|Enhanc|Mistral|Groq|Chat(?!GLM3?$)", re.IGNORECASE)
 """Language models: what is linked to them is followed, what is written into them is mostly an instruction."""
+_ENHANCES = re.compile(r"Enhanc|Rewrit|Expan|(Text|Prompt)Generat|Generate.*Prompt", re.IGNORECASE)
 _REGIONAL = re.compile(r"SetArea|SetMask|SetProperties|Regional|Area", re.IGNORECASE)
 _MINE = re.compile(r"prompt|positive|正|提示|プロンプト", re.IGNORECASE)
 _NOT_MINE = re.compile(
@@ -108,7 +109,7 @@ class TextFinder:
                     yield Texts(found.groups, found.complete, regional, own)
                     continue
                 following = [(source, None, of) for source, _ in self._wiring.pipes(node)]
-                following = following or [(*link, of) for link in self._wiring.passed(node)]
+                following = following or [(*link, of) for link in self._wiring.passed(node, slot)]
             new = [step for step in following if step not in seen]
             seen.update(new)
             stack += [(*step, regional) for step in reversed(new)]
@@ -145,16 +146,28 @@ class TextFinder:
 
     def _written(self, link: Link, side: Side, depth: int) -> Texts:
         node_id, slot = link
-        if node_id not in self._wiring.graph or depth > _DEEPEST or self.computes(node_id):
+        if node_id not in self._wiring.graph or depth > _DEEPEST:
             return Texts((), complete=False)
+        if self.computes(node_id):
+            return self._handed_over(link, side, depth)
         switched = self._wiring.switched(node_id)
         if switched is None:
             found = self.at(node_id, slot, side, depth)
             if found.groups or not found.complete:
                 return Texts(found.groups, found.complete and not self._is_instruction(node_id, found))
-        ways = [self.written(way, side, depth + 1) for way in switched or self._wiring.passed(node_id)]
+        ways = [self.written(way, side, depth + 1) for way in switched or self._wiring.passed(node_id, slot)]
         groups = dict.fromkeys(group for way in ways for group in way.groups)
         return Texts(tuple(groups), bool(groups) and all(way.complete for way in ways))
+
+    def _handed_over(self, link: Link, side: Side, depth: int) -> Texts:
+        """The text that a node gets from others to make another of, looking at an image: an enhancer's is the prompt,
+        a captioner's may be a question."""
+        inputs = inputs_of(self._wiring.graph, link[0])
+        names = [name for name in self._sided(*link, side) if link_of(inputs[name]) is not None]
+        found = [self._input(link[0], name, side, depth) for name in names]
+        groups = dict.fromkeys(group for each in found for group in each.groups)
+        enhances = _ENHANCES.search(class_of(self._wiring.graph, link[0])) is not None
+        return Texts(tuple(groups), bool(groups) and enhances and all(each.complete for each in found))
 
     def _is_instruction(self, node_id: str, found: Texts) -> bool:
         own = any(target.node_id == node_id for group in found.groups for target in group)
@@ -234,7 +247,7 @@ def _takes_text(wiring: Wiring, node_id: str, name: str, value: object) -> bool:
         return False
     if link is not None:
         kind = wiring.carried(node_id, name, link)
-        return named if kind is None else kind == "STRING"
+        return named and not takes_any(name) if kind is None else kind == "STRING"
     if declared is None:
         return named
     return "STRING" in declared.types and (is_prompt or declared.multiline or named)

@@ -33,6 +33,7 @@ _IMAGE = re.compile(
 _MASK = re.compile(r"(^|_)masks?(_?\d+)?$")
 _TRUE = re.compile(r"(^|_)true(_|$)", re.IGNORECASE)
 _FALSE = re.compile(r"(^|_)false(_|$)", re.IGNORECASE)
+_ANYTHING = re.compile(r"(?:signal|value|any|anything|input|in|data)(?:_?\d+)?")
 _SWITCHES = ("switch", "boolean", "bool", "condition", "boolean_value", "use_true")
 _SELECTS = ("select", "index", "Input", "input", "selected")
 _FIRST_GIVEN = "Any Switch"
@@ -159,12 +160,18 @@ class Wiring:
         kind = self.carried(node_id, name, link)
         return kind == "MASK" if kind is not None else bool(_MASK.search(name))
 
-    def passed(self, node_id: str) -> list[Link]:
-        """What a node without inputs of the kind passes on: of a switch what it chooses, else its only link."""
+    def passed(self, node_id: str, slot: int | None = None) -> list[Link]:
+        """What a node without inputs of the kind passes on: of a switch what it chooses, else its only link.
+
+        Of a node that takes anything by several inputs, the one in the place of the output.
+        """
         switched = self.switched(node_id)
         if switched is not None:
             return switched
         found = self.links(node_id)
+        takes_anything = len(found) == len(inputs_of(self.graph, node_id)) and all(takes_any(name) for name, _ in found)
+        if takes_anything and slot is not None and 0 <= slot < len(found):
+            return [found[slot][1]]
         return [link for _, link in found] if len(found) == 1 else []
 
     def switched(self, node_id: str) -> list[Link] | None:
@@ -182,6 +189,11 @@ class Wiring:
         number = next((inputs[name] for name in _SELECTS if _is_count(inputs.get(name))), None)
         numbered = [link for name, link in found.items() if number is not None and _ends_with(name, number)]
         return numbered if len(numbered) == 1 else branches
+
+
+def takes_any(name: str) -> bool:
+    """Whether an input of this name takes whatever is linked to it."""
+    return _ANYTHING.fullmatch(name) is not None
 
 
 def _branch(found: dict[str, Link], name: re.Pattern[str]) -> list[Link]:

@@ -39,6 +39,8 @@ CLASSES = {
     "LazySwitch": "switch:BOOLEAN on_false:* on_true:* -> *",
     "Any Switch (rgthree)": "any_01:*? any_02:*? -> *",
     "ImpactSwitch": "select:INT input1:*? input2:*? sel_mode:BOOLEAN -> * STRING INT",
+    "LTXVGemmaEnhancePrompt": "clip:CLIP prompt:STRING~ system_prompt:STRING= seed:INT! image:IMAGE? -> STRING",
+    "ImpactExecutionOrderController": "signal:* value:* -> */signal */value",
     "ConditioningConcat": "conditioning_to:CONDITIONING conditioning_from:CONDITIONING -> CONDITIONING",
     "ConditioningSetArea": "conditioning:CONDITIONING width:INT height:INT x:INT y:INT strength:FLOAT -> CONDITIONING",
 }
@@ -309,6 +311,33 @@ CASES = {
             area=node("ConditioningSetArea", conditioning="@other", width=256, height=256, x=0, y=0, strength=1.0),
             both=node("ConditioningCombine", conditioning_1="@area", conditioning_2="@pos"),
             sampler=sampler(positive="@both"),
+        )
+    ),
+    "an enhancer that looks at an image": like_base(
+        behind(
+            text=PLAIN,
+            photo=node("LoadImage", image="photo.png"),
+            glue=node(
+                "LTXVGemmaEnhancePrompt", clip="@ckpt:1", prompt="@text", system_prompt="Be brief.", image="@photo"
+            ),
+        ),
+        prompt="text.value",
+        image="photo.image",
+    ),
+    "a captioner that is asked a linked question": like_base(
+        behind(
+            text=node("PrimitiveStringMultiline", value="What is it?"),
+            photo=node("LoadImage", image="photo.png"),
+            glue=node("SomeCaptioner", image="@photo", prompt="@text", seed=1),
+        ),
+        prompt=None,
+        image="photo.image",
+        candidates={"prompt": "text.value pos.text"},
+    ),
+    "an order of execution": like_base(
+        text_to_image(
+            order=node("ImpactExecutionOrderController", signal="@pos", value="@ckpt:2"),
+            sampler=sampler(positive="@order"),
         )
     ),
     "a caption and a text": like_base(
