@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.ui_files import text_to_image
 
 from orchestrator.clock import Clock
-from orchestrator.sandbox import Sandbox
+from orchestrator.errors import TemplateError
+from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.settings import Overrides
+from orchestrator.web.batch_schemas import BatchRequest
+from orchestrator.web.batch_start import start
 from orchestrator.web.error_responses import Refused
 from orchestrator.web.form_options import FormOptions
 from orchestrator.web.states import WatchedState, WatchedStates
+from state.open_store import open_store
 
 
 class Moved(Clock):
@@ -90,3 +96,30 @@ def test_a_template_that_is_not_offered_is_refused(tmp_path: Path, sandbox: Sand
             FormOptions().of(one, name)
         assert (refused.value.status, refused.value.field) == (400, "template")
     assert asked(sandbox) == 0
+
+
+def test_a_template_as_the_editor_saves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it takes is offered, also when the server is away later, and a batch of it is made."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "ui.json").write_text(json.dumps(text_to_image()))
+    with Sandbox(SandboxSettings(checkpoints=("a.safetensors",))) as sandbox:
+        said = Overrides(template=str(tmp_path / "ui.json"), servers=(sandbox.url,), output_dir=tmp_path / "out")
+        (watched,) = WatchedStates([tmp_path / "state.json"], said).states
+        found = FormOptions(Moved()).of(watched, None)
+        start(watched, BatchRequest(prompt="a cat", batchCount=2))
+    assert {"prompt", "negative", "seed", "width", "model"} <= set(found.takes)
+    assert found.defaults["width"] == 512
+    away = FormOptions(Moved()).of(watched, None)
+    assert (away.takes, away.server.reachable) == (found.takes, False)
+    with open_store(tmp_path / "state.json", read_only=True) as store:
+        (recipe,) = store.recipes.all().values()
+        assert store.recipes.workflow(recipe)["4"]["inputs"] == {"width": 512, "height": 768, "batch_size": 1}
+
+
+def test_nothing_is_offered_of_one_that_cannot_be_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "ui.json").write_text(json.dumps(text_to_image()))
+    said = Overrides(template=str(tmp_path / "ui.json"), servers=("http://127.0.0.1:9",))
+    (watched,) = WatchedStates([tmp_path / "state.json"], said).states
+    with pytest.raises(TemplateError, match="no server answers"):
+        FormOptions(Moved()).of(watched, None)
