@@ -63,14 +63,15 @@ class Wiring:
             raise refusal(node, "its links run in a circle; link it again in ComfyUI", below=scope.path)
         seen |= {(scope, node.id, slot)}
         socket = self.inputs(node)[slot]
-        wire = scope.level.wires.get(socket.link) if socket.link is not None else None
-        if wire is None:
+        if socket.link is None:
             return None
-        if wire.origin == INPUTS_OF_SUBGRAPH:
+        wire = scope.level.wires.get(socket.link)
+        if wire is not None and wire.origin == INPUTS_OF_SUBGRAPH:
             return self._from_outside(scope, wire.slot, seen)
-        origin = scope.level.nodes.get(wire.origin)
-        if origin is None:
-            return None
+        origin = scope.level.nodes.get(wire.origin) if wire is not None else None
+        if wire is None or origin is None:
+            problem = f"its input {socket.name!r} has a link that leads nowhere; link it again in ComfyUI"
+            raise refusal(node, problem, below=scope.path)
         if origin.type == PRIMITIVE:
             return self._primitive(scope, origin) if self._takes_primitives(node, seen) else None
         return self._output(scope, origin, wire.slot, wanted=wanted or socket.type, seen=seen)

@@ -109,6 +109,16 @@ def test_links_in_a_circle_of_reroutes() -> None:
     assert "its links run in a circle" in refusal(f.document())
 
 
+@pytest.mark.parametrize("lost", ["link", "node"])
+def test_a_link_that_leads_nowhere(lost: str) -> None:
+    document = text_to_image()
+    if lost == "link":
+        document["links"] = [link for link in document["links"] if link[1] != 4]
+    else:
+        document["nodes"] = [node for node in document["nodes"] if node["id"] != 4]
+    assert "node 5 (KSampler): its input 'latent_image' has a link that leads nowhere" in refusal(document)
+
+
 @pytest.mark.parametrize(("names", "said"), [((), "no Set node has the name 'x'"), (("x", "x"), "2 Set nodes have")])
 def test_a_get_node_without_its_own_set_node(names: tuple[str, ...], said: str) -> None:
     f = UiFile()
