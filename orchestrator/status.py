@@ -24,13 +24,14 @@ from orchestrator.failures import failure_documents
 from orchestrator.formatting import in_lines, more_lines, spoken_seconds
 from orchestrator.log_lines import local_time
 from orchestrator.pause_text import RESUME, pause_as_json, text_of_pause
+from orchestrator.server_health import sick_servers, text_of_health
 from orchestrator.servers import canonical_name, other_host
 from orchestrator.statistics import Statistics, statistics_of
 from orchestrator.time_left import Paces, pace_of, seconds_left
 from orchestrator.waiting import waiting_notes
 from state.burst_record import BurstRecord, runs_of
 from state.counts import Counts
-from state.facts import Pause
+from state.facts import Pause, ServerHealth
 from state.holder import Holder
 from state.item import DUE, Item, Status, UtcTime
 from state.live import Running
@@ -72,6 +73,8 @@ class StatusReport:
     """Keys of the items that are rendered next: none whose recipe is set aside."""
     failed: tuple[Item, ...]
     """The first ten, or all."""
+    sick: tuple[ServerHealth, ...]
+    """Servers that the last runs found sick or stalled, and that have completed nothing since."""
     hand_edits: tuple[str, ...]
     notes: tuple[str, ...]
     batches: tuple[BatchView, ...] = ()
@@ -136,7 +139,7 @@ class StatusReport:
             "failures": failure_documents(self.failed),
             "failures_total": self.counts.failed,
             "hand_edits": list(self.hand_edits),
-            "notes": list(self.notes),
+            "notes": [*self.notes, *map(text_of_health, self.sick)],
             "batches": [batch.describe(everything=everything) for batch in self.batches],
             "set_aside": [one.as_json(everything=everything) for one in self.set_aside],
             "changed_workflows": [one.as_json() for one in self.changed_workflows],
@@ -162,6 +165,8 @@ class StatusReport:
         if self.pause is not None:
             lines.append(f"Paused: {text_of_pause(self.pause)}")
         lines += self._burst_lines()
+        said = self.last_burst.reason if self.last_burst is not None else None
+        lines += [text_of_health(one) for one in self.sick if one.reason != said]
         if self.watchdog is not None:
             lines.append(watchdog_line(self.watchdog))
         if self.figures is not None:
@@ -290,6 +295,7 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: 
         submitted_to=Counter(canonical_name(item.server) for item in store.items(Status.SUBMITTED) if item.server),
         next_items=following,
         failed=tuple(failed),
+        sick=tuple(sick_servers(store)),
         hand_edits=tuple(store.hand_edits),
         notes=tuple(waiting_notes(store)),
         batches=tuple(batch for batch in batches if ended or batch.remaining),

@@ -275,7 +275,8 @@ class Worker:
         """Ask a lost server again; everything submitted to it is looked up. Errors: it is still lost."""
         context = self.context
         context.client.check_answers()
-        if isinstance(self.lost, ServerSick) and not self._breaker.forget_if_restarted():
+        is_restarted = self._breaker.forget_if_restarted()
+        if isinstance(self.lost, ServerSick) and not is_restarted:
             raise self.lost
         if isinstance(self.lost, TransientError):
             self._stalls.stirred()

@@ -19,6 +19,7 @@ from orchestrator.errors import BurstError, OutputRootUnusable, RecipeUnusable
 from orchestrator.formatting import counted, spoken_bytes, spoken_seconds
 from orchestrator.outputs.placement import Placement
 from orchestrator.pause_text import text_of_pause
+from orchestrator.server_health import text_of_health
 from orchestrator.servers import is_given_name, other_host
 from orchestrator.settings import Settings
 from orchestrator.status import watchdog_line
@@ -160,6 +161,9 @@ def check_pause(state: Path, seen: Survey) -> Iterator[Check]:
 def check_history(state: Path, seen: Survey) -> Iterator[Check]:
     """How the last burst ended, what kills bursts here, and which items failed."""
     yield _last_burst(state, seen)
+    for health in seen.status.sick:
+        facts = {"server": health.server, "health": health.health, "since": health.at.isoformat()}
+        yield Check("health", "warning", _one_line(text_of_health(health)), command("run", state), facts)
     yield from _watchdog(seen)
     yield from _failed(state, seen)
 
