@@ -29,7 +29,8 @@ _PLAIN = re.compile(
 )
 _SOURCES = ("start_image", "first_image", "first_frame", "init_image", "input_image")
 _ENCODED = ("image1", "image")
-_MORE_THAN_THERE_ARE = 100
+_MOST_NODES = 100
+"""So many nodes may stand between a mask and the file that it is loaded from."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,8 @@ class InputImages:
     def _ends_as_mask(self, node_id: str, *, seen: set[str]) -> bool:
         """Whether all that is made of an image is masks."""
         seen.add(node_id)
+        if len(seen) > _MOST_NODES:
+            return False
         users = [user for slot, user, _ in self._wiring.takers(node_id) if slot == 0 and user in self._live]
         classes = {user: class_of(self._wiring.graph, user) for user in users if user not in seen}
         return all(
@@ -175,7 +178,7 @@ class InputImages:
         """The loader that a mask is read from, through nodes that change a mask or turn an image into one."""
         graph, seen = self._wiring.graph, set[str]()
         following: Link | None = link
-        while following is not None and following[0] not in seen and len(seen) < _MORE_THAN_THERE_ARE:
+        while following is not None and following[0] not in seen and len(seen) < _MOST_NODES:
             node_id = following[0]
             seen.add(node_id)
             linked = self._wiring.links(node_id)

@@ -7,10 +7,9 @@ unless it says what differs without.
 from support.graphs_by_kind import files, masks, pipes, settings, sides, sizes, strays, texts
 from support.graphs_by_kind.case import Case
 
+KINDS = (sides, masks, pipes, settings, strays, texts, sizes, files)
 CASES: dict[str, Case] = {
-    f"{kind.__name__.rpartition('.')[2]}: {name}": case
-    for kind in (sides, masks, pipes, settings, strays, texts, sizes, files)
-    for name, case in kind.CASES.items()
+    f"{kind.__name__.rpartition('.')[2]}: {name}": case for kind in KINDS for name, case in kind.CASES.items()
 }
 
-__all__ = ["CASES", "Case"]
+__all__ = ["CASES", "KINDS", "Case"]
