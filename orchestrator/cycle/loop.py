@@ -6,6 +6,7 @@ The workers continue from one burst to the next, so that no server idles between
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable
 from typing import Literal
@@ -14,7 +15,7 @@ from orchestrator.clock import Clock
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.worker import Worker
 from orchestrator.cycle.workers import WorkerPool
-from orchestrator.errors import ConfigurationError, ServerDown, TransientError
+from orchestrator.errors import ConfigurationError, DiskFull, ServerDown, TransientError
 from state.store import Store
 
 Ending = Literal["done", "deadline", "limit", "stopped", "paused", "failure"]
@@ -126,7 +127,9 @@ class Cycle:
         waits = ("; ".join(self._away()) or None) if self._dispatch.is_idle else None
         if waits != self._waits:
             self._waits = waits
-            self._publish_wait(waits)
+            # Nothing but the display is lost where the disk is full.
+            with contextlib.suppress(DiskFull):
+                self._publish_wait(waits)
         if waits is not None and self._clock.monotonic() >= self._meanwhile_at:
             self._meanwhile()
             self._meanwhile_at = self._clock.monotonic() + _MEANWHILE_SECONDS
