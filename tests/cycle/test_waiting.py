@@ -19,7 +19,7 @@ from support.hand_clock import HandClock
 from support.simulated import Simulation
 from support.waiting import wait_until
 
-from orchestrator import cancel, generate
+from orchestrator import cancel, generate, pause
 from orchestrator.batches.generate_report import Generated
 from orchestrator.batches.spec import BatchSpec
 from orchestrator.comfyui import ComfyUI
@@ -200,11 +200,27 @@ def test_status_shows_what_is_waited_for_and_webhooks_go_out_meanwhile(
     assert read_status(state).as_json()["waits_for"] is None
 
 
+NOBODY = "http://127.0.0.1:1"
+
+
 @pytest.mark.usefixtures("quick")
-def test_it_can_be_stopped_paused_and_ended_by_time_while_it_waits(tmp_path: Path) -> None:
+def test_its_time_may_end_while_it_waits(tmp_path: Path) -> None:
     state = state_of(tmp_path, items=1)
-    report = run(state, "http://127.0.0.1:1", until_done=True, max_seconds=1.0)
+    report = run(state, NOBODY, until_done=True, max_seconds=1.0)
     assert (report.ended, report.exit_code, report.counts.pending) == ("deadline", 0, 1)
     assert parts_of(state).holders() == []
-    one = run(state, "http://127.0.0.1:1")
+    one = run(state, NOBODY)
     assert (one.ended, one.exit_code) == ("error", 75)
+
+
+@pytest.mark.usefixtures("quick")
+def test_it_can_be_stopped_and_paused_while_it_waits(tmp_path: Path) -> None:
+    state = state_of(tmp_path, items=1)
+    overrides = Overrides(template="smoke", servers=(NOBODY,))
+    for end_it, expected in ((Run.request_stop, "stopped"), (lambda _: pause(state), "paused")):
+        waiting = Run(Request(state=state, overrides=overrides, until_done=True))
+        with in_background(waiting.execute) as end:
+            wait_until(lambda: read_status(state).as_json()["waits_for"], what="what is waited for")
+            end_it(waiting)
+            report = end()
+        assert (report.ended, report.counts.pending) == (expected, 1)
