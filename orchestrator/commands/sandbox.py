@@ -41,6 +41,7 @@ SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ("--missing-node", str, "Node class that it lacks. Repeatable."),
     ("--accept-any-model", bool, "Accept every model name, to rehearse another server's template."),
     ("--jobs-api", bool, "Offer /api/jobs, as newer servers do."),
+    ("--refuse-websocket", bool, "Answer 404 to a websocket, as some proxies do."),
     ("--rename-prompts", bool, "Choose every prompt_id on the server, as some hosts do."),
 )
 

@@ -72,6 +72,8 @@ class Endpoints:
         return web.Response(text="burst sandbox: answers like a ComfyUI, draws placeholders\n")
 
     async def ws(self, request: web.Request) -> web.StreamResponse:
+        if self._machine.faults.settings.refuse_websocket:
+            return web.Response(status=404)
         return await self._machine.events.listen(request, queue_remaining=self._machine.life.queue.remaining())
 
     async def prompt_info(self, _: web.Request) -> web.Response:

@@ -66,6 +66,8 @@ class SandboxSettings:
 
     jobs_api: bool = False
     """/api/jobs of newer servers, and their rejection of a prompt_id that is not a lower-case UUID."""
+    refuse_websocket: bool = False
+    """No events, as behind some proxies."""
     rename_prompts: bool = False
     """Always assign a new prompt_id, ignoring the client's, as some hosts do."""
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import batch_rows, client_rows, machine, server_rows, state_rows, table, web_rows
+from tests.benchmarks import batch_rows, client_rows, exit_rows, machine, server_rows, state_rows, table, web_rows
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.setting import SHORT, Scale, Setting
 
@@ -24,6 +24,7 @@ ROWS: dict[str, Callable[[Setting], list[Figure]]] = {
     "many": state_rows.many,
     "queueing": state_rows.queueing,
     "requests": client_rows.requests,
+    "exits": exit_rows.exits,
     "busy": server_rows.busy,
     "killed": server_rows.killed,
     "plain": server_rows.plain,

@@ -88,7 +88,7 @@ def requests(setting: Setting) -> list[Figure]:
             project.run("-n", str(scale.slow_items))
             values.append(sandbox.requests() / scale.slow_items)
     measure = f"requests per item, {scale.slow_prompt_seconds:g} s prompts, burst of {scale.slow_items}"
-    return [Figure(measure, tuple(values), Target("at most", 5.0))]
+    return [Figure(measure, tuple(values), Target("at most", 3.4))]
 
 
 def _in_turn(

@@ -65,6 +65,10 @@ class Project:
         """The bare loop over the same prompt files and the same workflow."""
         return script_command("bare_loop", self.server, str(self._workflow), "prompts", "bare")
 
+    def socket_command(self) -> list[str]:
+        """The bare loop that listens to the server's events."""
+        return script_command("bare_socket", self.server, str(self._workflow), "prompts", "bare")
+
     def protocol_command(self, *, size: int, poll_seconds: float) -> list[str]:
         """One run of the plain protocol over the same prompt files and the same workflow."""
         places = (str(self._workflow), "prompts", "protocol")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,9 +19,9 @@ _END_SECONDS = 10.0
 class SandboxProcess:
     """A fresh sandbox. A context manager: it ends by SIGTERM. Every question to it is left out of its counts."""
 
-    def __init__(self, directory: Path, *, seconds_per_prompt: float) -> None:
+    def __init__(self, directory: Path, *, seconds_per_prompt: float, options: Sequence[str] = ()) -> None:
         self._command = burst_command("sandbox", "--json", "--port", "0", "--directory", str(directory / "server"))
-        self._command += ["--seconds-per-prompt", str(seconds_per_prompt)]
+        self._command += ["--seconds-per-prompt", str(seconds_per_prompt), *options]
         self.url = ""
 
     def __enter__(self) -> Self:

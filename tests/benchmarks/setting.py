@@ -23,6 +23,7 @@ class Scale:
     checkpoints: int = 200
     slow_items: int = 15
     slow_prompt_seconds: float = 2.0
+    long_prompt_seconds: tuple[float, ...] = (10.0, 30.0)
     busy_items: int = 200
     busy_prompt_seconds: float = 0.1
     killed_items: int = 200
@@ -49,6 +50,7 @@ SHORT = Scale(
     checkpoints=5,
     slow_items=3,
     slow_prompt_seconds=0.1,
+    long_prompt_seconds=(0.3,),
     busy_items=20,
     busy_prompt_seconds=0.02,
     killed_items=12,

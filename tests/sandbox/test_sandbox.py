@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 from PIL import Image
 from support.sandbox_client import Client, Listener, empty_image, eventually, text_to_image
-from websocket import WebSocket, WebSocketTimeoutException, create_connection
+from websocket import WebSocket, WebSocketBadStatusException, WebSocketTimeoutException, create_connection
 
 from orchestrator.errors import SettingsError
 from orchestrator.sandbox import Sandbox, SandboxSettings, serve
@@ -229,6 +229,11 @@ class TestWebsocket:
             "type": "feature_flags",
             "data": {"supports_preview_metadata": True, "max_upload_size": 2**20 * 100},
         }
+
+    def test_refused_where_that_was_asked_for(self, sandbox: Sandbox) -> None:
+        sandbox.change(refuse_websocket=True)
+        with pytest.raises(WebSocketBadStatusException, match="404"):
+            create_connection(f"{sandbox.url.replace('http', 'ws')}/ws?clientId=me", timeout=10)
 
     def test_no_previews_unless_asked_for(self, sandbox: Sandbox, client: Client) -> None:
         with websocket(sandbox, "me") as socket:

@@ -22,9 +22,12 @@ def graph_for(workflow: dict[str, Any], *, text: str, name: str) -> dict[str, An
     return graph
 
 
-def submit(session: requests.Session, server: str, graph: dict[str, Any], *, item: str) -> str:
+def submit(
+    session: requests.Session, server: str, graph: dict[str, Any], *, item: str, client_id: str | None = None
+) -> str:
     """The id that the server gave the prompt. The item is named, so that the sandbox can count for each."""
     body = {"prompt": graph, "extra_data": {"burst": {"item": item}}}
+    body |= {"client_id": client_id} if client_id is not None else {}
     prompt_id: str = session.post(f"{server}/prompt", json=body).json()["prompt_id"]
     return prompt_id
 
