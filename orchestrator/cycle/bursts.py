@@ -130,7 +130,7 @@ class Bursts:
             size = self._request.burst_size(self._records, seconds=self._seconds_left())
             ended = self._burst(size)
             count += 1
-            goes_on = self._request.until_done and ended.how == "done" and self._dispatch.ended_in_burst
+            goes_on = self._request.until_done and ended.how == "done" and self._dispatch.is_getting_on
             if self._dispatch.is_batch_over or not (goes_on and is_any_left(self._store)):
                 break
         self._cycle.close(None if ended.how == "error" else ended.how)

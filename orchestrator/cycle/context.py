@@ -143,7 +143,7 @@ class WorkerContext:
         name = self.preparation.name_of(item)
         root = str(error.root) if isinstance(error, OutputRootUnusable) else None
         if item.status is Status.SUBMITTED:
-            self.dispatch.left_over(item.key)
+            self.dispatch.set_aside_submitted(item.key)
         if self.dispatch.set_aside.add(item, name=name, reason=str(error), output=root):
             logging.getLogger(NOTES_LOGGER).warning("items made with %s are set aside: %s", name, error)
 

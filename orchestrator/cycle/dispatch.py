@@ -93,6 +93,9 @@ class Dispatch:
         """Workers that left the due items to faster ones."""
         self._left_over: set[str] = set()
         """Items of this burst that are left for a later one, submitted."""
+        self._set_aside_in_burst = 0
+        self._taken_over: set[str] = set()
+        """Items that were submitted before this run."""
         self._ended = self._begun_at = self._size = self._planned = 0
         self._numbered_from = 0
         """How many had ended before the item that is number 1."""
@@ -113,6 +116,7 @@ class Dispatch:
         with self._lock:
             self._begun_at, self._size = self._ended, size
             self._left_over.clear()
+            self._set_aside_in_burst = 0
             remaining = self._store.counts(batch=self._batch).remaining
             if not self._until_done:
                 self._numbered_from, remaining = self._ended, min(size, remaining)
@@ -127,6 +131,11 @@ class Dispatch:
     @property
     def ended_in_burst(self) -> int:
         return self._ended - self._begun_at
+
+    @property
+    def is_getting_on(self) -> bool:
+        """Items ended in this burst, or were set aside: another burst has others."""
+        return self.ended_in_burst > 0 or self._set_aside_in_burst > 0
 
     @property
     def left_in_burst(self) -> int:
@@ -173,6 +182,7 @@ class Dispatch:
         """This submitted item, which the run holds, is on the worker's server already."""
         with self._lock:
             self._held[key] = worker
+            self._taken_over.add(key)
 
     def let_go(self, key: str) -> None:
         """The worker has nothing more to do with this item."""
@@ -186,6 +196,12 @@ class Dispatch:
         with self._lock:
             self._left_over.add(key)
         self.changed.set()
+
+    def set_aside_submitted(self, key: str) -> None:
+        """This submitted item's recipe was set aside. One of an earlier burst takes no other item's room."""
+        if key not in self._taken_over:
+            self._set_aside_in_burst += 1
+            self.left_over(key)
 
     def changed_by_others(self, key: str) -> None:
         """Another process changed this item: its recipe may be another one, or it was cancelled."""

@@ -181,7 +181,7 @@ def test_what_is_pending_is_not_sent_and_makes_room_for_others(
     project: RecipeProject, sandbox: Sandbox, breakage: Breakage
 ) -> None:
     theirs, others = queue(project, "B", 4), queue(project, "C", 2)
-    ended = struck_in_mid_run(project, sandbox, breakage.strike, "-n", "2", out=2)
+    ended = struck_in_mid_run(project, sandbox, breakage.strike, "-n", "2", "--until-done", out=2)
     assert (ended.code, ended.report["completed"]) == (2, 2)
     assert {item.status for item in of(project, others)} == {Status.COMPLETED}
     assert sandbox.counts()["posts"] == 4
@@ -203,6 +203,20 @@ def test_what_is_pending_is_not_sent_and_makes_room_for_others(
     check_all_done(project, sandbox)
 
 
+def test_one_burst_sends_no_more_than_its_size_and_the_next_one_what_others_have(
+    project: RecipeProject, sandbox: Sandbox, breakage: Breakage
+) -> None:
+    theirs, others = queue(project, "B", 2), queue(project, "C", 2)
+    ended = struck_in_mid_run(project, sandbox, breakage.strike, "-n", "2", out=2)
+    assert (ended.code, ended.report["completed"], sandbox.counts()["posts"]) == (0, 0, 2)
+    assert {item.status for item in of(project, theirs)} == {Status.SUBMITTED}
+    assert project.burst("run", "-n", "2").code == 2
+    assert {item.status for item in of(project, others)} == {Status.COMPLETED}
+    breakage.mend()
+    project.call("run")
+    check_all_done(project, sandbox)
+
+
 @pytest.mark.parametrize("breakage", [pytest.param(ReadOnly, marks=needs_root), InItsPlace], indirect=True)
 def test_what_another_recipe_saves_there_is_not_sent_either(
     project: RecipeProject, sandbox: Sandbox, breakage: Breakage
@@ -210,7 +224,7 @@ def test_what_another_recipe_saves_there_is_not_sent_either(
     queue(project, "B", 1)
     project.workflow("a.json", steps=3)
     queue(project, "B", 2)
-    ended = struck_in_mid_run(project, sandbox, breakage.strike, "-n", "1", out=1)
+    ended = struck_in_mid_run(project, sandbox, breakage.strike, "-n", "1", "--until-done", out=1)
     assert (ended.code, sandbox.counts()["posts"]) == (2, 1)
     assert sum(found["items"] for found in ended.report["set_aside"]) == 3
     breakage.mend()
@@ -223,7 +237,7 @@ def test_a_run_until_all_is_done_ends_when_only_its_items_are_left(
 ) -> None:
     queue(project, "B", 3)
     queue(project, "C", 3)
-    ended = struck_in_mid_run(project, sandbox, breakage.strike, "-n", "2", "--until-done", out=4)
+    ended = struck_in_mid_run(project, sandbox, breakage.strike, "-n", "2", "--until-done", out=2)
     assert (ended.code, ended.report["completed"]) == (2, 3)
     breakage.mend()
     project.call("run")
