@@ -60,8 +60,7 @@ class _Conversion:
 
     def _node(self, scope: Scope, node: UiNode) -> dict[str, Any]:
         cls = self._catalogue[node.type]
-        used = any(wire.origin == node.id for wire in scope.level.wires.values())
-        if (name := made_in_a_viewer(cls)) and (used or cls.output_node):
+        if (name := made_in_a_viewer(cls)) and (cls.output_node or scope.level.uses(node)):
             problem = f"the editor makes {name!r} in a viewer of its own; export the API format in ComfyUI"
             raise refusal(node, problem, below=scope.path)
         inputs = self._literals(scope, node, cls)

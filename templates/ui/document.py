@@ -77,6 +77,10 @@ class Level:
     nodes: Mapping[str, UiNode]
     wires: Mapping[str, Wire]
 
+    def uses(self, node: UiNode) -> bool:
+        """Whether an output of the node is linked."""
+        return any(wire.origin == node.id for wire in self.wires.values())
+
 
 @dataclass(frozen=True)
 class Port:
@@ -216,7 +220,10 @@ def _wires(listed: object, where: str) -> Iterator[tuple[str, Wire]]:
             continue
         try:
             link_id, origin, slot, target, target_slot = fields
-            yield str(link_id), Wire(str(origin), int(slot), str(target), int(target_slot))
+            wire = Wire(str(origin), int(slot), str(target), int(target_slot))
+            if wire.slot < 0:
+                raise ValueError("a slot is a number from 0")
+            yield str(link_id), wire
         except (TypeError, ValueError) as error:
             raise TemplateError(
                 f"{where}: a link cannot be read: {each!r}; open and save the file in ComfyUI"

@@ -118,7 +118,7 @@ def _read(cls: NodeClass, values: Sequence[Any], *, controls: bool = True) -> _R
 
 
 def _is_control(value: Any) -> bool:
-    return isinstance(value, bool) or value in _CONTROLS
+    return isinstance(value, bool) or (isinstance(value, str) and value in _CONTROLS)
 
 
 def _misplaced(reading: _Reading) -> bool:
@@ -133,7 +133,7 @@ def _problem(each: Filled, named: Mapping[str, Any]) -> str | None:
         return f"{_short(value)} stands where it keeps what becomes of a seed"
     if widget.input is None or value is None or value == widget.default:
         return None
-    if widget.input.type == DYNAMIC_COMBO and value not in widget.input.branches:
+    if widget.input.type == DYNAMIC_COMBO and not (isinstance(value, str) and value in widget.input.branches):
         return f"{widget.name!r} has no option {_short(value)}"
     fits = _KINDS.get(widget.kind)
     return None if fits is None or fits(value) else f"{_short(value)} stands where {widget.name!r} ({widget.kind}) is"

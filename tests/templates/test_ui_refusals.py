@@ -240,6 +240,7 @@ def test_ids_are_kept_for_a_server_whose_editor_keeps_them() -> None:
         ),
         ({"links": [[1, 2]]}, "w.json: a link cannot be read: [1, 2]"),
         ({"links": [[1, 1, "x", 2, 0, "IMAGE"]]}, "a link cannot be read"),
+        ({"links": [[1, 1, -1, 2, 0, "IMAGE"]]}, "a link cannot be read"),
         ({"links": ["x"]}, "a link cannot be read"),
         ({"definitions": {"subgraphs": {}}}, 'w.json: "definitions.subgraphs": expected a list of objects'),
         ({"definitions": {"subgraphs": [{"name": "Blur", "nodes": []}]}}, "subgraph 'Blur' has no \"id\""),
