@@ -2,7 +2,8 @@
 
 The rules, in order of precedence:
 
-- Only nodes that a save node depends on count. The first sampler is the one that the others depend on.
+- Only nodes that a save node depends on count. The first sampler is the one that the others depend on, of those that a
+  text goes into: one that makes a depth map is not what the others refine.
 - `seed` sets the seeds of all samplers, so that one seed always gives the same image.
 - Every other name sets the inputs of the first sampler, and those of a later sampler if they have the same value in
   the template: a refiner with the same prompt and steps follows, a second pass with its own steps or a face prompt

@@ -90,3 +90,14 @@ def test_a_request_repeated_goes_by_the_same_classes() -> None:
         asked = len(web.calls)
         assert classes(GRAPH, settings) == known_classes(GRAPH, settings)
         assert len(web.calls) == asked
+
+
+def test_check_says_where_names_and_the_server_disagree(home: Path) -> None:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as web:
+        web.get(f"{URL}/api/prompt", json={"exec_info": {"queue_remaining": 0}})
+        web.get(f"{URL}/api/object_info", json=CLASS)
+        result = CliRunner().invoke(cli, ["template", "check", "flow.json", "--server"])
+    said = (
+        "by names alone 'prompt' sets pos.text, by the server's nodes pos.words; settle it with --bind prompt=pos.words"
+    )
+    assert said in result.stdout
