@@ -201,7 +201,8 @@ class TextFinder:
     def plain(self, node_id: str, side: Side) -> list[str]:
         """The text inputs of a node for this side, of a graph without a sampler."""
         inputs, class_type = inputs_of(self._wiring.graph, node_id), class_of(self._wiring.graph, node_id)
-        plain = (*_PLAIN[side], *(("value",) if re.search("String|Text|Prompt", class_type) else ()))
+        holds_text = side == "positive" and re.search("String|Text|Prompt", class_type) is not None
+        plain = (*_PLAIN[side], "value") if holds_text else _PLAIN[side]
         names = [name for name in text_inputs(self._wiring, node_id) if name in plain]
         return [name for name in names if not _is_empty(inputs[name])] or names
 

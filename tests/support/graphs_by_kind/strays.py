@@ -26,6 +26,7 @@ CLASSES = {
     "SimpleMath+": "a:INT,FLOAT? b:INT,FLOAT? value:STRING -> INT FLOAT",
     "Note Plus": "text:STRING= -> STRING",
     "PreviewAny": "source:* ->*",
+    "SomePainter": "prompt:STRING~ negative_prompt:STRING~ seed:INT! -> IMAGE",
     "LLMEnhancer": "prompt:STRING= system_prompt:STRING= seed:INT! -> STRING",
     "GeminiImageNode": "prompt:STRING~ model:COMBO seed:INT! images:IMAGE? -> IMAGE STRING",
 }
@@ -155,6 +156,29 @@ CASES = {
             big=node("ImageUpscaleWithModel", image="@decode", upscale_model="@loader"),
             save=node("SaveImage", images="@big", filename_prefix="x"),
         )
+    ),
+    "a text without a sampler": only(
+        {
+            "blank": node("EmptyImage", width=16, height=16, batch_size=1, color=0),
+            "save": node("SaveImage", images="@blank", filename_prefix="x"),
+            "text": node("PrimitiveString", value="a house"),
+            "show": node("PreviewAny", source="@text"),
+        },
+        prompt="text.value",
+        width="blank.width",
+        height="blank.height",
+        batch_size="blank.batch_size",
+        prefix="save.filename_prefix",
+    ),
+    "both texts of a model that paints": only(
+        {
+            "paint": node("SomePainter", prompt="a house", negative_prompt="ugly", seed=1),
+            "save": node("SaveImage", images="@paint", filename_prefix="x"),
+        },
+        prompt="paint.prompt",
+        negative="paint.negative_prompt",
+        seed="paint.seed",
+        prefix="save.filename_prefix",
     ),
     "a formula": only(
         {
