@@ -20,7 +20,7 @@ from orchestrator.formatting import one_line
 _HEADINGS = {
     "Every day": ("init", "run", "generate", "status", "log", "retry", "cancel", "pause", "resume", "update"),
     "Batches": ("batches", "report"),
-    "Servers, workflows and the browser": ("doctor", "template", "serve", "node"),
+    "Servers, workflows and the browser": ("doctor", "template", "adopt", "serve", "node"),
     "Repair": ("verify", "reset"),
     "Try it": ("demo", "sandbox"),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.adoption import adopt
     from orchestrator.batches.batch_status import list_batches, read_batch
     from orchestrator.batches.cleaning import clean_batches
     from orchestrator.batches.report_html import write_report
@@ -43,6 +44,7 @@ __all__ = [
     "Request",
     "Sandbox",
     "SandboxSettings",
+    "adopt",
     "cancel",
     "check_template",
     "clean_batches",
@@ -71,6 +73,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "adoption": ("adopt",),
     "batches.spec": ("BatchSpec",),
     "batches.cleaning": ("clean_batches",),
     "batches.batch_status": ("list_batches", "read_batch"),

@@ -109,6 +109,10 @@ class Recipes:
         bindings = templates.find_bindings(graph, settings.bindings, catalogue=classes(graph, settings))
         return self._made(graph, settings, name=name, bindings=bindings, servers=servers)
 
+    def of_prompt(self, graph: Graph, settings: Settings, *, servers: Sequence[str]) -> LoadedRecipe:
+        """For a graph that came from a server's queue: no name of it has a meaning there. Errors: TemplateError."""
+        return self._made(graph, settings, name="", bindings={}, servers=servers)
+
     def again(
         self,
         base: LoadedRecipe,

@@ -26,6 +26,7 @@ from orchestrator.comfyui.responses import (
     JobStatus,
     OutputFile,
     Queue,
+    QueuedGraph,
     Submitted,
     UploadedImage,
 )
@@ -170,6 +171,10 @@ class ComfyUI:
     def queue(self) -> Queue:
         """`GET /queue`. A large response: it contains the graph of every queued prompt."""
         return self._get("/queue", responses.read_queue)
+
+    def queued_graphs(self) -> tuple[QueuedGraph, ...]:
+        """`GET /queue` with everything in it, in the order of execution."""
+        return self._get("/queue", responses.read_queued_graphs)
 
     def queue_remaining(self) -> int:
         """`GET /prompt`: the number of queued and running prompts. The cheapest request."""

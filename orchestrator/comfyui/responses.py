@@ -105,6 +105,15 @@ class Queue(msgspec.Struct, frozen=True):
     pending: tuple[QueuedPrompt, ...]
 
 
+class QueuedGraph(msgspec.Struct, frozen=True):
+    """A queued or running prompt with its graph."""
+
+    prompt_id: str
+    number: float
+    graph: dict[str, Any]
+    extra_data: dict[str, Any]
+
+
 class UploadedImage(msgspec.Struct, frozen=True):
     """Where the server stored an upload."""
 
@@ -329,6 +338,19 @@ def read_queue(body: object) -> Queue:
 
 def _queued(entries: list[_QueueEntry]) -> tuple[QueuedPrompt, ...]:
     return tuple(QueuedPrompt(entry.prompt_id, entry.number, _object_or_empty(entry.extra_data)) for entry in entries)
+
+
+def read_queued_graphs(body: object) -> tuple[QueuedGraph, ...]:
+    """`GET /queue` with the graphs, in the order of execution: the running prompt first.
+
+    An entry has five parts, or six where the server keeps what is secret apart from the extra data.
+    """
+    answer = shaped(body, _QueueBody)
+    entries = [*answer.queue_running, *sorted(answer.queue_pending, key=lambda entry: entry.number)]
+    return tuple(
+        QueuedGraph(one.prompt_id, one.number, _object_or_empty(one.graph), _object_or_empty(one.extra_data))
+        for one in entries
+    )
 
 
 def read_queue_remaining(body: object) -> int:

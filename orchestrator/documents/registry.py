@@ -39,6 +39,7 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(states.LogDocument, "burst log"),
         _schema(states.RetryDocument, "burst retry"),
         _schema(states.CancelDocument, "burst cancel"),
+        _schema(states.AdoptDocument, "burst adopt"),
         _schema(states.PauseDocument, "burst pause|resume"),
         _schema(states.UpdateDocument, "burst update"),
         _schema(batches.BatchesDocument, "burst batches list"),

@@ -301,6 +301,20 @@ class CancelDocument(_ChangedDocument):
     schema: Literal["burst.cancel/2"]
 
 
+class AdoptDocument(_ChangedDocument):
+    """The prompts of servers' own queues that are items now, in the order of the queues."""
+
+    schema: Literal["burst.adopt/1"]
+    state: str
+    """The state file."""
+    known: int
+    """Prompts that the state had already."""
+    others: int
+    """Prompts of another burst state, which are left out."""
+    recipes: int
+    """How many recipes these items have; graphs that differ in literals alone share one."""
+
+
 class ResetDocument(_ChangedDocument):
     """The items that are pending again."""
 

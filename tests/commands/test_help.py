@@ -153,7 +153,7 @@ def test_the_examples_can_be_typed() -> None:
     [
         ("stauts", "did you mean 'status'?"),
         ("batch", "did you mean 'batches'?"),
-        ("xyzzy", "there are: batches, cancel"),
+        ("xyzzy", "there are: adopt, batches"),
     ],
 )
 def test_a_misspelt_command_gets_near_matches(typed: str, near: str) -> None:

@@ -48,6 +48,15 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("pause --state nowhere.json", "nowhere.json"),
         ("pause --server ftp://x", "--server"),
     ],
+    "adopt": [
+        ("adopt extra", "extra"),
+        ("adopt --frobnicate", "--frobnicate"),
+        ("adopt --server ftp://x", "--server"),
+        (f"adopt --server {NOBODY}/comfy?key=1", "--header"),
+        ("adopt --server http://127.0.0.1:1 --template smoke", "--template", "leave it out"),
+        ("adopt --server http://127.0.0.1:1 --bind prompt=1.text", "--bind", "leave it out"),
+        ("adopt --server http://127.0.0.1:1 --state ''", "--state"),
+    ],
     "resume": [
         ("resume extra", "extra"),
         ("resume --free", "--free"),

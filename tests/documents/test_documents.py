@@ -120,9 +120,11 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
         document = checked(json.loads(path.read_bytes()))
         found.short[document["schema"]] = document
     both("batches", "clean", "--older-than", "0h", "--dry-run")
+    only("adopt")
     only("template", "list")
     only("template", "show", "txt2img-sd15")
     only("template", "check", "txt2img-sd15", "--server")
+    only("template", "export", "smoke", "-o", "exported.json")
     only("node", "install", "--comfyui", "ComfyUI")
     demo = DemoReport(home, home / "sheet.html", 12, 12, 0, 0, (), 5, 2, 8.0)
     found.short["burst.demo/1"] = checked(json.loads(json.dumps(demo.as_json())))
