@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,3 +183,17 @@ def test_run_with_a_ui_file_for_items_without_a_workflow_of_their_own(home: Path
     STATE.write_text(json.dumps({"prompts/p1.txt": {"status": "pending"}}))
     report = document("run", "--template", "ui.json", "--server", sandbox.url)
     assert report["counts"]["completed"] == 1
+
+
+def test_an_image_is_made_again_from_its_sidecar_where_the_state_is_gone(home: Path, sandbox: Sandbox) -> None:
+    server = ("--server", sandbox.url)
+    burst("generate", "--prompt", "a cat", "--seed", "3", "--template", "ui.json", "--layout", "batch", *server)
+    (sidecar,) = (home / "output").rglob("metadata/*.json")
+    for left in home.glob("re_render_state*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    report = document("generate", "--from", str(sidecar), *server)
+    assert report["counts"]["completed"] == 1
+    changed = text_to_image()
+    changed["nodes"][3]["widgets_values"][0] = 640
+    (home / "ui.json").write_text(json.dumps(changed))
+    assert "its template" in burst("generate", "--from", str(sidecar), "--state", "other.json", *server, code=2)
