@@ -119,14 +119,17 @@ class Hearing:
                 return None
             return max(0.0, min(at for at, _ in self._ended.values()) - self._clock.monotonic())
 
-    def looked(self, prompt_id: str, *, has_ended: bool) -> None:
-        """The worker looked, because it was said to have ended or because it was time."""
+    def looked(self, prompt_id: str, *, has_ended: bool) -> bool:
+        """The worker looked, because it was said to have ended or because it was time.
+
+        Returns whether an event told that it has just ended.
+        """
         with self._lock:
             told = self._ended.pop(prompt_id, None)
             if not has_ended:
                 if told is not None:
                     _remember(self._disproved, prompt_id, told[1])
-                return
+                return False
             self._disproved.pop(prompt_id, None)
             self._heard.pop(prompt_id, None)
             if told is not None:
@@ -136,6 +139,7 @@ class Hearing:
                 self._is_deaf = self._missed is not None and self._missed != prompt_id
                 self._missed = prompt_id
             self._leave(prompt_id)
+            return told is not None
 
     # Whoever shows it, or judges the server
 

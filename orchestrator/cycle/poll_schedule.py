@@ -72,6 +72,10 @@ class PollSchedule:
         now = self._busy_at = self._clock.monotonic()
         self._sight = pacing.Sight(noticed_at=now, busy_at=now)
 
+    def told_end(self) -> None:
+        """An event told the end of a prompt, so that it was running until now."""
+        self._busy_at = self._clock.monotonic()
+
     def ended(self) -> None:
         """A prompt was seen finished."""
         now = self._clock.monotonic()

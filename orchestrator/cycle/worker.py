@@ -338,7 +338,8 @@ class Worker:
             self._meet(item, Unclear(error))
             return True
         self._answered()
-        self.hearing.looked(item.prompt_id, has_ended=entry is not None)
+        if self.hearing.looked(item.prompt_id, has_ended=entry is not None):
+            self._poll_schedule.told_end()
         if entry is not None:
             self._meet(item, Finished(entry))
         return entry is not None

@@ -206,6 +206,28 @@ class TestWorker:
         assert simulation.statuses() == [Status.COMPLETED] * 2
         assert self.looks(server) == before + 2
 
+    def test_prompts_of_a_steady_pace_that_are_told_cost_one_look_each(
+        self, tmp_path: Path, server: FakeServer, clock: HandClock
+    ) -> None:
+        """The next one is heard of only after the end of the one before was found."""
+        (tmp_path / "steady").mkdir()
+        steady = Simulation(tmp_path / "steady", clock, [server], items=8)
+        steady.work.begin(8)
+        (worker,) = steady.workers
+        worker.turn()
+        worker.hearing.connected()
+        for number, prompt_id in enumerate(list(server.accepted), 1):
+            worker.hearing.hear(Event("began", prompt_id))
+            self.run_until(steady, 9.5 * number)
+            before = self.looks(server)
+            worker.hearing.hear(Event("over", prompt_id))
+            worker.turn()
+            worker.turn()
+            assert self.looks(server) == before + 1
+        assert steady.statuses() == [Status.COMPLETED] * 8
+        assert self.looks(server) <= 8 + 3, "and what the first one of unknown pace costs"
+        steady.close()
+
     def test_an_end_in_another_order_is_looked_at_too(
         self, simulation: Simulation, server: FakeServer, clock: HandClock
     ) -> None:
