@@ -21,7 +21,9 @@ from orchestrator.web.batch_schemas import (
 from orchestrator.web.batch_start import PATIENCE_SECONDS, again, idempotency_of, start
 from orchestrator.web.error_responses import Refused, errors
 from orchestrator.web.form_options import FormOptions
+from orchestrator.web.image_files import media_type_of
 from orchestrator.web.progress import SHOWN_ITEMS, progress_of, seconds_left
+from orchestrator.web.running import preview_of
 from orchestrator.web.states import WatchedState, WatchedStates
 from orchestrator.web.supervisor import Supervisor
 from orchestrator.web.watched_batch import WatchedBatch
@@ -92,6 +94,22 @@ def batch_progress(found: Found, supervisor: SupervisorOf) -> Progress | LargeBa
     """How a batch stands. Reads what bursts have written; asks ComfyUI nothing."""
     state, batch = found
     return progress_of(state, batch, message=supervisor.message(state.number))
+
+
+@router.get(
+    "/batches/{batchId}/preview",
+    operation_id="getPreview",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}, "image/png": {}}}, **errors(404)},
+)
+def preview(found: Found) -> Response:
+    """The latest image that a server showed of what it is making for this batch."""
+    state, batch = found
+    data = preview_of(state, batch.id)
+    kind = media_type_of(data) if data is not None else None
+    if data is None or kind not in ("image/jpeg", "image/png"):
+        raise Refused(404, "nothing is shown of this batch at the moment", "preview")
+    return Response(data, media_type=kind, headers={"Cache-Control": "no-store"})
 
 
 @router.post("/batches/{batchId}/cancel", operation_id="cancelBatch", responses=errors(403, 404))

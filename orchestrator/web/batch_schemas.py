@@ -115,6 +115,24 @@ class BatchProgress(BaseModel):
     thumbnails: list[str]
 
 
+class RunningImage(BaseModel):
+    """An image that a server renders at the moment."""
+
+    number: int
+    server: str
+    node: str | None
+    """The title of the node that runs; null where the server does not say."""
+    step: int | None
+    steps: int | None
+    """Of this node; null where it has no steps."""
+    percent: int | None
+    """Of this node's steps."""
+    seconds: float
+    """How long it has been running."""
+    preview: str | None
+    """Address of the latest image that the server showed of it."""
+
+
 class Progress(BaseModel):
     """How a batch stands."""
 
@@ -128,6 +146,8 @@ class Progress(BaseModel):
     directory: str
     message: str | None
     """Why it does not go on, where it does not."""
+    running: list[RunningImage]
+    """What is being rendered of it, as far as it is known."""
     setAside: list[SetAsideRecipe]
     """Recipes of its pending items that the last burst could not use; `items` are those of this batch."""
 

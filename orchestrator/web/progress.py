@@ -18,6 +18,7 @@ from orchestrator.web.batch_schemas import (
     SetAsideRecipe,
 )
 from orchestrator.web.image_files import addresses_of, image_id, version_of
+from orchestrator.web.running import running_of
 from orchestrator.web.states import WatchedState
 from orchestrator.web.watched_batch import WatchedBatch
 from state.item import Item, Status
@@ -56,6 +57,7 @@ def progress_of(
         parameters=batch.record.parameters,
         directory=", ".join(_directories(state, batch, None if is_large else items)),
         message=message if counts.remaining else None,
+        running=running_of(state, batch.id) if counts.submitted else [],
         setAside=set_aside_of(state, state.waiting_in(batch.id)),
     )
     if not is_large:

@@ -42,6 +42,18 @@ def test_a_reload_goes_on_where_the_batch_is(page: Any, sandbox: Sandbox) -> Non
     ended(page, "complete: 5 successful, 0 failed")
 
 
+def test_the_running_image_shows_its_step_and_a_preview(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
+    sandbox.change(seconds_per_prompt=4.0, latent_previews=True)
+    page = open_page(f"/?batch={served.begin(count=2)}")
+    expect(page.locator(".shot.current .shot-state")).to_have_text(re.compile(r"^\S.* \d+/\d+ · \d+ %$"))
+    preview = page.locator(".shot.current .shot-preview")
+    expect(preview).to_be_visible()
+    assert preview.evaluate("image => image.decode().then(() => image.naturalWidth)") == 64
+    sandbox.change(seconds_per_prompt=0.0, latent_previews=False)
+    ended(page, "complete: 2 successful, 0 failed")
+    expect(page.locator(".shot-preview")).to_be_hidden()
+
+
 def test_a_batch_survives_a_kill_of_the_server_and_the_page_goes_on(
     open_page: OpenPage, serve: Serve, sandbox: Sandbox
 ) -> None:

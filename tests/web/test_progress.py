@@ -9,14 +9,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.leases import begin
 
 from orchestrator.web.progress import completed_of, progress_of, seconds_left
+from orchestrator.web.running import preview_of
 from orchestrator.web.states import WatchedState, WatchedStates
 from orchestrator.web.watched_batch import WatchedBatch
 from state.batch import BatchRecord
 from state.burst_record import BurstRecord, SetAsideRecord
 from state.change import Change
 from state.item import ErrorRecord, Item, OutputRecord, Status
+from state.live import Live, Running
 from state.open_store import open_store
 
 AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
@@ -25,6 +28,41 @@ ERROR = ErrorRecord(kind="execution_error", message="it broke")
 
 def picture(name: str) -> OutputRecord:
     return OutputRecord(path=f"{name}.png", bytes=5, sha256="ab" * 32)
+
+
+def test_what_is_rendered_of_a_batch_and_the_preview_of_it(scene: Scene) -> None:
+    scene.add("b", "csp")
+    scene.add("other", "s")
+    assert progress_of(*scene.found("b")).running == []
+    live = Live(
+        burst="b1",
+        at=AT,
+        running=(
+            Running(item="b/2", server="gpu1", since=AT, node="KSampler", step=12, steps=20),
+            Running(item="other/1", server="gpu2", since=AT),
+        ),
+        preview_of="b/2",
+    )
+    with scene.store.lease() as lease:
+        begin(lease, "b1")
+        lease.show(live, preview=b"\xff\xd8\xff")
+        (one,) = progress_of(*scene.found("b")).running
+        assert (one.number, one.server, one.node, one.step, one.steps, one.percent) == (
+            2,
+            "gpu1",
+            "KSampler",
+            12,
+            20,
+            60,
+        )
+        assert one.preview is not None
+        assert one.preview.startswith("/api/batches/b/preview?at=")
+        (other,) = progress_of(*scene.found("other")).running
+        assert (other.number, other.node, other.preview) == (1, None, None)
+        assert preview_of(scene.found("b")[0], "b") == b"\xff\xd8\xff"
+        assert preview_of(scene.found("other")[0], "other") is None, "it is of another batch"
+    assert progress_of(*scene.found("b")).running == []
+    assert preview_of(scene.found("b")[0], "b") is None
 
 
 class Scene:

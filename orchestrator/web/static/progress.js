@@ -41,7 +41,7 @@ export class ProgressCard {
     byId("message").hidden = !message;
     say(byId("message"), message);
     this.#setAside(answer.setAside);
-    this.shots.show(images, progress.currentImage);
+    this.shots.show(images, progress.currentImage, answer.running ?? []);
   }
 
   /** @param {boolean} cancelling */

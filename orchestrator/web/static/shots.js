@@ -15,10 +15,14 @@ export class Shots {
     this.places = new Map();
   }
 
-  /** @param {any[]} images of the batch, in order @param {number | null} current the number of the one being made */
-  show(images, current) {
+  /**
+   * @param {any[]} images of the batch, in order @param {number | null} current the number of the one being made
+   * @param {any[]} running what servers say of those that they are making
+   */
+  show(images, current, running) {
+    const steps = new Map(running.map((one) => [one.number, one]));
     const seen = around(images, current);
-    const row = seen.map((image) => this.#place(image, image.number === current));
+    const row = seen.map((image) => this.#place(image, image.number === current, steps.get(image.number)));
     const changed = row.length !== this.list.children.length || row.some((one, at) => this.list.children[at] !== one);
     if (changed) this.list.replaceChildren(...row);
     const kept = new Set(seen.map((image) => image.image));
@@ -31,14 +35,15 @@ export class Shots {
     this.list.replaceChildren();
   }
 
-  /** @param {any} image @param {boolean} isCurrent */
-  #place(image, isCurrent) {
-    const looks = JSON.stringify([image, isCurrent]);
+  /** @param {any} image @param {boolean} isFirst @param {any} running */
+  #place(image, isFirst, running) {
+    const isCurrent = isFirst || running !== undefined;
+    const looks = JSON.stringify([image, isCurrent, running && [stepOf(running), running.preview]]);
     const before = this.places.get(image.image);
     if (before?.looks === looks) return before.place;
     const place = before?.place ?? make("li");
     place.className = `shot ${isCurrent ? "current" : image.status}`;
-    place.replaceChildren(...inside(image, isCurrent));
+    place.replaceChildren(...inside(image, isCurrent, running));
     this.places.set(image.image, { place, looks });
     return place;
   }
@@ -60,15 +65,22 @@ function around(images, current) {
   return images.slice(from, from + AT_MOST);
 }
 
-/** @param {any} image @param {boolean} isCurrent */
-function inside(image, isCurrent) {
+/** `KSampler 12/20 · 60 %`. @param {any} running */
+function stepOf(running) {
+  if (running.node === null) return "making";
+  return running.steps > 1 ? `${running.node} ${running.step}/${running.steps} · ${running.percent} %` : running.node;
+}
+
+/** @param {any} image @param {boolean} isCurrent @param {any} running */
+function inside(image, isCurrent, running) {
   const caption = make("span", { className: "shot-name" }, nameOf(image));
   if (image.thumbnail) {
     const picture = make("img", { src: image.thumbnail, alt: nameOf(image), decoding: "async", loading: "lazy" });
     return [make("a", { href: image.url, target: "_blank", className: "shot-picture" }, picture), caption];
   }
-  const said = STATES[isCurrent ? "current" : image.status] ?? image.status;
+  const said = running ? stepOf(running) : (STATES[isCurrent ? "current" : image.status] ?? image.status);
   const blank = make("span", { className: "shot-picture blank" }, make("span", { className: "shot-state" }, said));
+  if (running?.preview) blank.prepend(make("img", { src: running.preview, alt: "", className: "shot-preview" }));
   if (image.error) blank.append(make("span", { className: "shot-error", title: image.error }, image.error));
   return [blank, caption];
 }
