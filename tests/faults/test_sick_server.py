@@ -1,0 +1,44 @@
+"""Whole runs over a server that fails whatever it is given, after it has completed something."""
+
+from __future__ import annotations
+
+import pytest
+from support.burst_runs import Burst
+from support.projects import MakeProject, Project
+
+from orchestrator.cycle.report import BurstReport
+from orchestrator.sandbox import Sandbox
+from orchestrator.status import read_status
+from state.item import Status
+
+
+def check_nobody_charged(project: Project, report: BurstReport, *, words: str) -> None:
+    assert (report.exit_code, report.failed, report.failures) == (75, 0, ())
+    assert report.reason is not None
+    assert "seems sick" in report.reason
+    assert words in report.reason
+    assert {(item.attempts, item.crashes, item.error) for item in project.items()} == {(0, 0, None)}
+    assert project.count(Status.SUBMITTED) == project.count(Status.FAILED) == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [("failure_rate", "RuntimeError"), ("out_of_memory_rate", "End other programs")]
+)
+def test_a_sick_server_ends_each_run_with_a_diagnosis_and_costs_no_item(
+    make_project: MakeProject, sandbox: Sandbox, burst: Burst, fault: str, words: str
+) -> None:
+    project = make_project(count=16)
+    assert burst(project, size=2).completed == 2
+    sandbox.change(**{fault: 1.0})
+    check_nobody_charged(project, burst(project, size=5), words=words)
+    before = sandbox.counts()["posts"]
+    for _ in range(2):
+        check_nobody_charged(project, burst(project, size=5), words=words)
+    assert sandbox.counts()["posts"] == before + 2, "one probe a run"
+    assert "sick" in read_status(project.state).as_text()
+    sandbox.change(**{fault: 0.0})
+    sandbox.restart()
+    report = burst(project, size=20)
+    assert (report.exit_code, report.completed) == (0, 14)
+    assert read_status(project.state).sick == ()
+    project.check_all_done(sandbox.counts())
