@@ -96,13 +96,15 @@ class ServerBusy(TransientError):
 class UnexpectedAnswer(TransientError):
     """An answer that is not of ComfyUI's shape; it says nothing about any prompt."""
 
-    def __init__(self, message: str, *, status: int) -> None:
+    def __init__(self, message: str, *, status: int, passes: bool = False) -> None:
+        """`passes`: a page that is shown for a while only, whatever its status says."""
         super().__init__(message)
         self.status = status
+        self.passes = passes
 
     @property
     def needs_a_person(self) -> bool:
-        return self.status in (401, 402, 403) or 300 <= self.status < 400
+        return not self.passes and (self.status in (401, 402, 403) or 300 <= self.status < 400)
 
 
 class NotOnServer(UnexpectedAnswer):
@@ -117,8 +119,9 @@ class NotComfyUI(TransientError):
 
     exit_code = EXIT_CONFIGURATION
 
-    def __init__(self, message: str, *, url: str, url_to_try: str | None) -> None:
-        advice = f"try {url_to_try}" if url_to_try else "check that a ComfyUI is at this address"
+    def __init__(self, message: str, *, url: str, url_to_try: str | None, advice: str | None = None) -> None:
+        """`advice`: what to do, where that is known better."""
+        advice = advice or (f"try {url_to_try}" if url_to_try else "check that a ComfyUI is at this address")
         super().__init__(f"{message}; {advice}")
         self.url = url
         self.url_to_try = url_to_try

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
 from orchestrator.clock import Clock
-from orchestrator.comfyui import responses
+from orchestrator.comfyui import advice, responses
 from orchestrator.comfyui.address import Secrets, checked_headers, parse_address, shown, url_to_try, with_other_scheme
 from orchestrator.comfyui.download import Download
 from orchestrator.comfyui.http import RequestsTransport
@@ -293,6 +293,7 @@ class ComfyUI:
                 f"{self.url}: GET {path} answered {answer.status}{f' ({said})' if said else ''}: no ComfyUI answers so",
                 url=self.url,
                 url_to_try=with_other_scheme(self.url) if answer.status == 400 else url_to_try(self.url),
+                advice=advice.of_tunnel(answer),
             ) from error
 
     def _got(self, answer: Answer, read: Callable[[object], _T]) -> _T:
@@ -339,8 +340,9 @@ class ComfyUI:
         if answer.status == 200:
             return
         if 300 <= answer.status < 400:
-            raise self._unexpected(answer, f"it points to {self._target(answer)}; use that address as the server's")
-        raise self._unexpected(answer, _advice(answer.status))
+            what = advice.of_tunnel(answer) or advice.of_redirect(self.url, self._target(answer))
+            raise self._unexpected(answer, what)
+        raise self._unexpected(answer, advice.of_refusal(answer), passes=advice.is_challenge(answer))
 
     def _target(self, answer: Answer) -> str:
         location = answer.headers.get("Location", "")
@@ -348,11 +350,13 @@ class ComfyUI:
             return self._secrets.hidden(shown(location)) if "://" in location else location.partition("?")[0]
         return "no readable address"
 
-    def _unexpected(self, answer: Answer, what: str) -> UnexpectedAnswer:
+    def _unexpected(self, answer: Answer, what: str, *, passes: bool = False) -> UnexpectedAnswer:
         said = self._secrets.snippet(answer.body)
         quoted = f" ({said})" if said else ""
         return UnexpectedAnswer(
-            f"{self.url}: {answer.method} {answer.path} answered {answer.status}{quoted}: {what}", status=answer.status
+            f"{self.url}: {answer.method} {answer.path} answered {answer.status}{quoted}: {what}",
+            status=answer.status,
+            passes=passes,
         )
 
     def _expect_file(self, download: Download, path: str, file: OutputFile, offset: int) -> None:
@@ -365,7 +369,7 @@ class ComfyUI:
         if answer.status == 404 and (download.elsewhere or _is_from_comfyui(answer)):
             name = f"{file.subfolder}/{file.filename}" if file.subfolder else file.filename
             raise NotOnServer(f"{self.url}: the {file.type} file {name} is gone; render the item again", status=404)
-        raise self._unexpected(answer, _advice(answer.status))
+        raise self._unexpected(answer, advice.of_refusal(answer), passes=advice.is_challenge(answer))
 
 
 def _is_from_comfyui(answer: Answer) -> bool:
@@ -379,14 +383,6 @@ def _is_foreign(answer: Answer) -> bool:
         return _EVERY_COMFYUI_HAS.fullmatch(answer.path) is not None
     is_cut_short = answer.body.lstrip()[:1] in (b"{", b"[")
     return answer.status in (200, 400) and not is_cut_short and not _is_json(answer.body)
-
-
-def _advice(status: int) -> str:
-    if status in (401, 402, 403):
-        return "access refused; give the server's key with --header"
-    if status == 413:
-        return "too large for what stands before the server; raise its limit on requests, or send less"
-    return "not an answer of ComfyUI; check the address and what stands before the server"
 
 
 def _json(body: bytes) -> object:

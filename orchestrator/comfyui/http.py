@@ -12,6 +12,7 @@ import requests
 from urllib3 import encode_multipart_formdata
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError
 
+from orchestrator.comfyui import advice
 from orchestrator.comfyui.address import DEFAULT_PORTS, Secrets, origin, shown_origin, with_other_scheme
 from orchestrator.comfyui.session import USER_AGENT, Session
 from orchestrator.comfyui.transport import Answer, Form, Stream
@@ -134,9 +135,13 @@ class RequestsTransport:
         """An exception of requests as one of ours."""
         reason = self._secrets.hidden(reason_of(error, self._timeouts))
         arrived = not _never_connected(error)
-        advice = "its answer is unknown" if arrived else _advice(error)
+        what_to_do = "its answer is unknown" if arrived else _advice(error)
+        if (hint := advice.of_silence(self._url)) is not None and not _is_unverified(error):
+            what_to_do = f"{what_to_do}; {hint}"
         return ServerUnreachable(
-            f"{self._url}: {method} {path}: {reason}; {advice}", may_have_arrived=arrived, timed_out=_timed_out(error)
+            f"{self._url}: {method} {path}: {reason}; {what_to_do}",
+            may_have_arrived=arrived,
+            timed_out=_timed_out(error),
         )
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.clock import Clock
+from orchestrator.comfyui import advice
 from orchestrator.comfyui.address import Secrets
 from orchestrator.comfyui.download import Download, first_bytes
 from orchestrator.comfyui.transport import Answer, Form, Stream, Transport
@@ -135,10 +136,9 @@ class RetryingTransport:
         said = self._secrets.snippet(answer.body) or "no text"
         wait_seconds = _retry_after(answer.headers, self._clock)
         asks = "" if wait_seconds is None else f" and asks to wait {wait_seconds:g} s"
-        advice = "see what limits the requests to it" if answer.status == 429 else "see the server's log"
         return ServerBusy(
             f"{self._url}: {answer.method} {answer.path} answered {answer.status} ({said}){asks}; "
-            f"if it goes on, {advice}",
+            f"if it goes on, {advice.of_pushback(answer)}",
             status=answer.status,
             retry_after_seconds=wait_seconds,
         )

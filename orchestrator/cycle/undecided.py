@@ -137,7 +137,7 @@ def _of_endpoint(unread: Unread) -> BurstError:
     what = "history" if unread.endpoint == "history" else "files"
     message = f"{error}; nobody's {what} could be read, so no item is charged; look at what stands before the server"
     if isinstance(error, UnexpectedAnswer):
-        return UnexpectedAnswer(message, status=error.status)
+        return UnexpectedAnswer(message, status=error.status, passes=error.passes)
     if isinstance(error, ServerBusy):
         return ServerBusy(message, status=error.status, retry_after_seconds=error.retry_after_seconds)
     return TransientError(message)

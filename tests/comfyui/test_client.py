@@ -341,7 +341,7 @@ def test_a_server_s_words_cannot_drive_the_terminal() -> None:
 def test_a_post_does_not_follow_a_redirect() -> None:
     responses.add("GET", f"{URL}/api/prompt", json=INFO)
     responses.add("POST", f"{URL}/api/prompt", status=307, headers={"Location": "https://comfy.test/api/prompt"})
-    with pytest.raises(UnexpectedAnswer, match=r"points to https://comfy\.test/api/prompt; use that address"):
+    with pytest.raises(UnexpectedAnswer, match=r"it wants TLS; use https://comfy\.test as the server's"):
         submit(ComfyUI(URL))
     assert len(responses.calls) == 2
 

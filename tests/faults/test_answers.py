@@ -118,6 +118,22 @@ def test_a_server_that_wants_a_key(make_project: MakeProject, sandbox: Sandbox, 
     check_next_run(project, sandbox)
 
 
+def test_a_challenge_page_is_waited_out_by_the_next_run(
+    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, burst: Burst
+) -> None:
+    """Its status is that of a wanted key, and nothing is wrong with the key."""
+    project = make_project(server=proxy.url)
+    challenge = b"<html><title>Just a moment...</title><script src=/cdn-cgi/challenge-platform/x></script></html>"
+    proxy.answer("GET ", http_answer(403, challenge, Content_Type="text/html"))
+    report = burst(project)
+    assert report.exit_code == 75
+    assert report.reason is not None
+    assert "wants to see a browser" in report.reason
+    check_untouched(project)
+    proxy.heal()
+    check_next_run(project, sandbox)
+
+
 def test_one_of_two_servers_that_refuses_posts_is_left_alone(
     make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, burst: Burst
 ) -> None:
