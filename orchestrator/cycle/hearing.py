@@ -59,7 +59,9 @@ class Hearing:
         self._wake = wake
         self._lock = threading.Lock()
         self._source: Source | None = None
-        self._is_connected = False
+        self._is_connected = self._is_listening = False
+        self.is_connecting = False
+        """The first connection is being opened: in a moment events may tell what polling would ask."""
         self._ended: dict[str, tuple[float, Kind]] = {}
         """Prompts that are said to have ended -> when to look, and which event said so."""
         self._heard: dict[str, float] = {}
@@ -83,7 +85,8 @@ class Hearing:
 
     def listen(self) -> None:
         """From now on. Safe to repeat."""
-        if self._source is not None:
+        if self._source is not None and not self._is_listening:
+            self._is_listening = self.is_connecting = True
             self._source.start()
 
     def close(self) -> None:
@@ -166,11 +169,13 @@ class Hearing:
     def connected(self) -> None:
         with self._lock:
             self._is_connected, self._is_deaf, self._missed = True, False, None
+            self.is_connecting = False
             self._connected_at = self._clock.monotonic()
 
     def disconnected(self) -> None:
         with self._lock:
             was_connected, self._is_connected = self._is_connected, False
+            self.is_connecting = False
             self._one_runs = False
             self._heard.clear()
         if was_connected:

@@ -26,6 +26,8 @@ SWEEP_SECONDS = 15.0
 """After so long without a completion, all submitted prompts are looked up."""
 HEARD_POLL_SECONDS = 15.0
 """The longest wait for a prompt whose end the server's events should tell."""
+CONNECTING_TICK_SECONDS = 0.15
+"""The least wait for a prompt of unknown pace while the connection for events is being opened."""
 FIRST_TICK_SECONDS = 0.05
 """The first wait for a prompt while no pace is known."""
 SHORTEST_TICK_SECONDS = 0.01

@@ -20,7 +20,7 @@ class PollSchedule:
         self._tick: float | None = None
         self._asked: str | None = None
         self._recipe: str | None = None
-        self._is_heard = False
+        self._is_heard = self._is_connecting = False
         now = clock.monotonic()
         self._sight = pacing.Sight(noticed_at=now, busy_at=now)
         self._ask_at = self._busy_at = now
@@ -37,11 +37,15 @@ class PollSchedule:
         tick = self._tick if self._tick is not None else pacing.FIRST_TICK_SECONDS
         return pacing.window(size=size, tick_seconds=tick, seconds_per_item=self.seconds_per_item)
 
-    def until_look(self, prompt_id: str, *, recipe: str | None = None, is_heard: bool = False) -> float:
+    def until_look(
+        self, prompt_id: str, *, recipe: str | None = None, is_heard: bool = False, is_connecting: bool = False
+    ) -> float:
         """Seconds until the next poll for this prompt, the oldest now; 0 or less when it is due.
 
-        `is_heard`: its end should be told by events, so that polls for it are rare.
+        `is_heard`: its end should be told by events, so that polls for it are rare; `is_connecting`: that may be so in
+        a moment.
         """
+        self._is_connecting = is_connecting
         if prompt_id != self._asked:
             now = self._clock.monotonic()
             self._asked, self._tick, self._ask_at = prompt_id, None, now
@@ -101,6 +105,8 @@ class PollSchedule:
         self._tick = tick = pacing.next_tick(
             self._tick, expected_seconds=expected_seconds, poll_seconds=self._poll_seconds, strain=self._strain
         )
+        if self._is_connecting and expected_seconds is None:
+            tick = max(tick, pacing.CONNECTING_TICK_SECONDS)
         if self._is_heard:
             tick = pacing.heard_tick(tick, expected_seconds=expected_seconds, poll_seconds=self._poll_seconds)
         self._ask_at = now + tick

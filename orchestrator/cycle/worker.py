@@ -346,8 +346,12 @@ class Worker:
 
     def _until_look(self, oldest: Item) -> float:
         assert oldest.prompt_id is not None
-        is_heard = self.hearing.is_heard(oldest.prompt_id)
-        return self._poll_schedule.until_look(oldest.prompt_id, recipe=oldest.recipe, is_heard=is_heard)
+        return self._poll_schedule.until_look(
+            oldest.prompt_id,
+            recipe=oldest.recipe,
+            is_heard=self.hearing.is_heard(oldest.prompt_id),
+            is_connecting=self.hearing.is_connecting,
+        )
 
     def _look_later(self, oldest: Item) -> float:
         """The oldest is not finished: seconds until the next poll for it."""

@@ -95,6 +95,8 @@ class Events:
         """
         from aiohttp import web
 
+        # Kept here: when the server ends, the request has lost it before this ends.
+        transport = request.transport
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         client_id = request.query.get("clientId") or uuid.uuid4().hex
@@ -116,9 +118,9 @@ class Events:
                 is_first = False
         finally:
             self._sockets.pop(client_id, None)
-            if request.transport is not None:
+            if transport is not None:
                 # A client that has stopped reading would keep it open for what it has not read.
-                request.transport.abort()
+                transport.abort()
         return socket
 
     async def close_all(self) -> None:

@@ -19,6 +19,16 @@ URL = "http://127.0.0.1:8188"
 ITEM = object()
 
 
+class Idle:
+    """Brings no events."""
+
+    def start(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class Wakes:
     def __init__(self) -> None:
         self.count = 0
@@ -180,6 +190,16 @@ class TestWorker:
                 simulation.clock.seconds = seconds
                 return
             simulation.clock.seconds += wait
+
+    def test_while_it_connects_it_asks_less(self, simulation: Simulation, server: FakeServer, clock: HandClock) -> None:
+        (worker,) = simulation.workers
+        worker.hearing.listen_with(Idle())
+        self.run_until(simulation, 0.44)
+        assert self.looks(server) <= 3
+        worker.hearing.disconnected()
+        before = self.looks(server)
+        self.run_until(simulation, 2.0)
+        assert self.looks(server) >= before + 3, "it could not connect: as without events"
 
     def test_an_event_makes_it_look_at_once(self, simulation: Simulation, server: FakeServer, clock: HandClock) -> None:
         (worker,) = simulation.workers
