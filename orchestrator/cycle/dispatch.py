@@ -311,9 +311,10 @@ class Dispatch:
         at_work = [one for one in self._workers if id(one) not in lost]
         most = self.left_in_burst + len(at_work) * self._ahead
         if self._until_done:
-            ahead = sum(max(self._ahead, one.window(self._size)) for one in at_work)
-            # Between two bursts enough to leave no gap. A single server gets not more than that within one: all of it
-            # is lost where the server fails whatever it has. What one of several has leaves the others theirs.
+            # Between two bursts enough to leave no gap, bursts of one too. A single server gets not more than that
+            # within one: all of it is lost where the server fails whatever it has. What one of several has leaves the
+            # others theirs.
+            ahead = sum(max(self._ahead, one.window(max(2, self._size))) for one in at_work)
             most = max(most, ahead) if len(at_work) == 1 else self.left_in_burst + ahead
         room = most - held.total()
         if len(self._workers) == 1 or room <= 0:

@@ -221,12 +221,12 @@ def test_one_burst_sends_no_more_than_its_size_and_the_next_one_what_others_have
 def test_what_another_recipe_saves_there_is_not_sent_either(
     project: RecipeProject, sandbox: Sandbox, breakage: Breakage
 ) -> None:
-    queue(project, "B", 1)
+    queue(project, "B", 2)
     project.workflow("a.json", steps=3)
     queue(project, "B", 2)
-    ended = struck_in_mid_run(project, sandbox, breakage.strike, "-n", "1", "--until-done", out=1)
-    assert (ended.code, sandbox.counts()["posts"]) == (2, 1)
-    assert sum(found["items"] for found in ended.report["set_aside"]) == 3
+    ended = struck_in_mid_run(project, sandbox, breakage.strike, "-n", "1", "--until-done", out=2)
+    assert (ended.code, sandbox.counts()["posts"]) == (2, 2)
+    assert sum(found["items"] for found in ended.report["set_aside"]) == 4
     breakage.mend()
     project.call("run")
     check_all_done(project, sandbox)
