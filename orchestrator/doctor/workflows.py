@@ -65,11 +65,12 @@ def load_workflows(
 
 
 def _checked(recipe: LoadedRecipe, due: Sequence[DueItems], home: Path) -> Loaded:
-    name = recipe.recipe.workflow_name or ""
-    is_shipped = name in templates.shipped_workflows()
-    path = None if is_shipped else home / name
+    name = recipe.name
+    # Without a name it comes from a server's queue: it was accepted there, and its items set inputs by address.
+    is_queued = not recipe.recipe.workflow_name
+    path = None if is_queued or name in templates.shipped_workflows() else home / name
     workflow = Workflow(name if path is None else path.stem, path, recipe.graph)
-    findings = tuple(templates.check_offline(workflow, recipe.bindings))
+    findings = () if is_queued else tuple(templates.check_offline(workflow, recipe.bindings))
     brought = [group.uploaded for group in due if group.count]
     own = frozenset.intersection(*brought) if brought else frozenset()
     loading = frozenset(target.node_id for binding in own for target in recipe.bindings.get(binding, ()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,10 @@ def test_the_command_begins_a_state_and_prints_what_it_did(tmp_path: Path, sandb
     assert again.exit_code == 0
     assert "3 prompts in this state already" in again.stdout
     assert "Next: burst run" in again.stdout
+    doctor = CliRunner().invoke(cli, ["doctor", "--state", str(state)])
+    assert doctor.exit_code == 0, doctor.stdout
+    assert "warning" not in doctor.stdout
+    assert re.search(r"template +workflow [0-9a-f]+: 2 nodes, nothing wrong", doctor.stdout)
     sandbox.release()
     assert run_burst(state, size=3).completed == 3
     assert len(list((tmp_path / "output" / "adopted").glob("*.png"))) == 3
