@@ -20,7 +20,6 @@ from orchestrator.clock import Clock
 from orchestrator.comfyui import advice, responses
 from orchestrator.comfyui.address import Secrets, checked_headers, parse_address, shown, url_to_try, with_other_scheme
 from orchestrator.comfyui.download import Download
-from orchestrator.comfyui.http import RequestsTransport
 from orchestrator.comfyui.responses import (
     HistoryEntry,
     JobStatus,
@@ -73,15 +72,21 @@ class ComfyUI:
         """The server's address, without secrets."""
         self.client_id = client_id or uuid.uuid4().hex
         self._secrets = Secrets(headers, address.password)
-        self._requests = RetryingTransport(
-            transport
-            or RequestsTransport(
+
+        def over_http() -> Transport:
+            # Loading requests takes as long as all else that a run with nothing to do loads.
+            from orchestrator.comfyui.http import RequestsTransport
+
+            return RequestsTransport(
                 self.url,
                 headers=headers,
                 secrets=self._secrets,
                 connect_timeout_seconds=connect_timeout_seconds,
                 read_timeout_seconds=read_timeout_seconds,
-            ),
+            )
+
+        self._requests = RetryingTransport(
+            over_http if transport is None else lambda: transport,
             self.url,
             secrets=self._secrets,
             retry_seconds=retry_seconds,

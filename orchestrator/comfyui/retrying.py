@@ -38,7 +38,7 @@ class RetryingTransport:
 
     def __init__(
         self,
-        transport: Transport,
+        connect: Callable[[], Transport],
         url: str,
         *,
         secrets: Secrets,
@@ -47,14 +47,16 @@ class RetryingTransport:
         stop: threading.Event,
         clock: Clock,
     ) -> None:
-        """The limits are those of `RetryPolicy`."""
+        """`connect` gives the transport, before the first request. The limits are those of `RetryPolicy`."""
         self.failures = 0
         """Number of requests without a response; after one, the server may have restarted."""
         self.pushbacks = 0
         """Number of 429 responses and of timeouts (connecting, response, body chunk): a reason to poll less often."""
         self.before_request: Callable[[], None] = _nothing
         """Called before each request that may be repeated, by the thread that makes it."""
-        self._transport = transport
+        self._connect = connect
+        self._connecting = threading.Lock()
+        self._connected: Transport | None = None
         self._url = url
         self._secrets = secrets
         self._clock = clock
@@ -63,14 +65,22 @@ class RetryingTransport:
 
     @property
     def requests_made(self) -> int:
-        return self._transport.requests_made
+        return 0 if self._connected is None else self._connected.requests_made
 
     @property
     def trouble(self) -> str | None:
         return self._policy.trouble
 
     def close(self) -> None:
-        self._transport.close()
+        if self._connected is not None:
+            self._connected.close()
+
+    @property
+    def _transport(self) -> Transport:
+        with self._connecting:
+            if self._connected is None:
+                self._connected = self._connect()
+            return self._connected
 
     def ask(
         self, method: str, path: str, *, body: bytes | None = None, form: Form | None = None, patient: bool

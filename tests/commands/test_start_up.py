@@ -97,3 +97,4 @@ def test_a_run_loads_neither_web_nor_fleet_nor_sql_and_of_pictures_what_it_reads
     assert not {name for name in loaded if name.endswith("ImagePlugin")} - READERS, "the picture is a PNG"
     assert not {name for name in again if name.split(".")[0] == "PIL"}, "nothing was left to read"
     assert not {name for name in again if name.split(".")[0] == "websocket"}, "nothing was sent"
+    assert not again & {"requests", "urllib3", "ssl"}, "no server was contacted"
