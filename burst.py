@@ -13,9 +13,11 @@ import click
 
 from orchestrator.commands import terminal
 from orchestrator.commands.common import print_error, print_json_error
+from orchestrator.commands.flag_names import as_flag
 from orchestrator.commands.help import Group
 from orchestrator.errors import EXIT_SIGINT, BurstError, Crashed
 from orchestrator.formatting import one_line
+from orchestrator.wording import process_speaks
 
 _HEADINGS = {
     "Every day": ("init", "run", "generate", "status", "log", "retry", "cancel", "pause", "resume", "update"),
@@ -49,6 +51,10 @@ class BurstGroup(Group):
     """Turns every error into one message and its exit code; loads a command when it is called."""
 
     headings = _HEADINGS
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        with process_speaks(as_flag):
+            return super().main(*args, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

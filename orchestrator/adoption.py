@@ -74,7 +74,7 @@ class AdoptReport:
         shown = self.keys if everything else self.keys[:_SHOWN]
         of = f", made with {counted(self.recipes, 'recipe')}" if self.keys else ""
         lines = [f"{counted(len(self.keys), 'prompt')} of the queue saved as items{of}", *(f"  {key}" for key in shown)]
-        lines += [f"  {line}" for line in more_lines(len(self.keys) - len(shown), "more", option="--all")]
+        lines += [f"  {line}" for line in more_lines(len(self.keys) - len(shown), "more")]
         if self.known:
             lines.append(f"{counted(self.known, 'prompt')} in this state already")
         if self.others:

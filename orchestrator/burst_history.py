@@ -20,6 +20,7 @@ from orchestrator.errors import UsageError, located
 from orchestrator.failures import Failures, failures_by_kind
 from orchestrator.formatting import counted, in_lines, spoken_seconds
 from orchestrator.status import StatusReport, status_of
+from orchestrator.wording import named
 from state.burst_record import BurstLog, BurstRecord, Ending, runs_of
 from state.item import Item, Status
 from state.open_store import open_store
@@ -291,14 +292,14 @@ def parse_since(text: str, *, clock: Clock | None = None) -> datetime:
     """`2h`, `1d`, `2026-11-30` or `2026-11-30T06:00`; local time where it names no zone. Errors: UsageError."""
     text = text.strip()
     if re.fullmatch(r"\d+\s*[a-zA-Z]+", text):
-        with located(f"--since {text}", UsageError, OverflowError, into=UsageError):
+        with located(named("since", text), UsageError, OverflowError, into=UsageError):
             return (clock or Clock()).now() - parse_duration(text)
     try:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError(
-            f"--since {text}: expected hours, days or weeks, such as 2h, 1d or 1w, or a time such as 2026-11-30 or "
-            "2026-11-30T06:00"
+            f"{named('since', text)}: expected hours, days or weeks, such as 2h, 1d or 1w, or a time such as "
+            "2026-11-30 or 2026-11-30T06:00"
         ) from error
 
 

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from orchestrator.wording import named
+
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What breaks a line, or what a terminal obeys instead of showing it; and what is no text at all."""
 
@@ -40,9 +42,9 @@ def one_line(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def more_lines(count: int, what: str, *, option: str = "--all") -> list[str]:
+def more_lines(count: int, what: str, *, option: str | None = None) -> list[str]:
     """`… and 3 more failed (--all shows them)`, in place of entries that are not shown; nothing for 0."""
-    return [f"… and {count} {what} ({option} shows them)"] if count > 0 else []
+    return [f"… and {count} {what} ({option or named('everything', True)} shows them)"] if count > 0 else []
 
 
 def in_lines(lines: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from orchestrator.file_kinds import IMAGES, PATTERNS
 from orchestrator.formatting import counted
 from orchestrator.outputs.placement import Placement
 from orchestrator.prompt_directories import item_of, key_of, natural_key, refuse_undecodable, walk
+from orchestrator.wording import named
 from state.item import Item
 
 _STEM = "{stem}"
@@ -42,7 +43,7 @@ class MaskRule:
     def __post_init__(self) -> None:
         if self.rule.count(_STEM) != 1 or self.rule.endswith("/"):
             raise UsageError(
-                f"--masks {self.rule!r}: say {_STEM} once, such as '{_STEM}_mask.png' or 'masks/{_STEM}.png'"
+                f"{named('masks')} {self.rule!r}: say {_STEM} once, such as '{_STEM}_mask.png' or 'masks/{_STEM}.png'"
             )
 
     def mask_of(self, picture: Path) -> Path:
@@ -91,7 +92,7 @@ def picture_items(
         pictures = [path for path in found if not (masks and masks.is_mask(path))]
         if not pictures:
             raise UsageError(
-                f"{directory}: no {noun} matches {met}; name another directory, or other files with --pattern"
+                f"{directory}: no {noun} matches {met}; name another directory, or other files with {named('patterns')}"
             )
         used = _masks_of(pictures, masks) if masks is not None else {}
         lonely += set(found) - set(pictures) - set(used.values())
@@ -119,8 +120,8 @@ def _kind_of(path: Path, kinds: Sequence[str]) -> str:
     kind = next(found, None)
     if kind is None:
         raise UsageError(
-            f"{path}: by its name neither an image, a video nor audio; choose files by --pattern, such as '*.mp4', "
-            "or rename it"
+            f"{path}: by its name neither an image, a video nor audio; choose files by {named('patterns')}, such as "
+            "'*.mp4', or rename it"
         )
     return kind
 
@@ -142,7 +143,7 @@ def _refuse_mixing(directory: Path, output_dir: Path) -> None:
     if directory.resolve().is_relative_to(output_dir.resolve()):
         raise UsageError(
             f"{directory} lies in the output directory {output_dir}, where results would get in the way of the "
-            "images; choose another with --output"
+            f"images; choose another with {named('output_dir', 'DIR')}"
         )
 
 

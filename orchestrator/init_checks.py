@@ -34,6 +34,7 @@ from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.servers import Server
 from orchestrator.settings import Settings
+from orchestrator.wording import named
 from state.item import Status
 from state.open_store import open_store
 from state.store import Store
@@ -165,7 +166,8 @@ def _servers(store: Store, settings: Settings, repeated: _Repeated, answers: Ans
 
 def _told(server: Server, error: BurstError) -> str:
     if isinstance(error, ServerUnreachable):
-        return f"nobody answers at {server.shown}: start ComfyUI there, or name another address with --server ({error})"
+        other = f"name another address with {named('servers', 'URL')}"
+        return f"nobody answers at {server.shown}: start ComfyUI there, or {other} ({error})"
     return str(error)
 
 

@@ -25,6 +25,7 @@ from orchestrator.preparation import Preparation, prompt_file
 from orchestrator.prompt_directories import PROMPT_PATTERNS, prompt_items
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Overrides, Settings, kept_settings, load_settings, refuse_secrets, save_settings
+from orchestrator.wording import named
 from state.change import change_all
 from state.counts import Counts
 from state.item import Item, Status
@@ -86,7 +87,8 @@ class InitReport:
         lines += [f"Note: {note}" for note in self.notes]
         if self.put_back:
             lines.append(f"Put back, because prompt, inputs or workflow changed: {', '.join(self.put_back[:5])}")
-        lines.append(f"Template: {self.settings.template or 'none yet; name one with --template'}")
+        template = self.settings.template or f"none yet; name one with {named('template', 'NAME')}"
+        lines.append(f"Template: {template}")
         servers = ", ".join(server.shown for server in self.settings.servers)
         lines.append(f"Server: {servers}; images go to {self.settings.output_dir}")
         lines.append(f"Next: {self.next}")
@@ -161,7 +163,7 @@ def _refuse_unknown(bindings: Mapping[str, str], kept: Settings) -> None:
     for name, address in bindings.items():
         if not address and name not in kept.bindings:
             there = ", ".join(sorted(kept.bindings)) or "none"
-            raise UsageError(f"--bind {name}=: no binding of this name is kept (kept: {there})")
+            raise UsageError(f"{named('bindings', '', key=name)}: no binding of this name is kept (kept: {there})")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import TextIO
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError, UsageError, located
 from orchestrator.formatting import one_line
+from orchestrator.wording import named
 from state.disk import Disk
 
 _log = logging.getLogger("burst")
@@ -56,11 +57,11 @@ class LogFile(logging.Handler):
 
     def __init__(self, path: Path, *, clock: Clock | None = None) -> None:
         # Opened first: logging closes at exit every handler that exists.
-        with located(f"--log-file {path}", OSError, into=UsageError):
+        with located(named("log_file", path), OSError, into=UsageError):
             try:
                 self._handle = Disk().append_to(path, create=True)
             except BurstError as error:  # which names the path
-                raise UsageError(f"--log-file {error}") from error
+                raise UsageError(f"{named('log_file')} {error}") from error
         super().__init__()
         self._refused = False
         self._clock = clock or Clock()
@@ -75,7 +76,7 @@ class LogFile(logging.Handler):
         except (BurstError, OSError) as error:
             if not self._refused:
                 self._refused = True
-                _log.warning("--log-file: lines are lost: %s", error)
+                _log.warning("%s: lines are lost: %s", named("log_file"), error)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.add(f"burst: {one_line(record.getMessage())}")

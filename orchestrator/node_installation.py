@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, ConfigurationError, UsageError
 from orchestrator.formatting import counted, in_lines
+from orchestrator.wording import named
 from state.disk import Disk, refusals
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def _refuse_foreign(found: Installed) -> None:
 def _changed(found: Installed, does: str) -> ConfigurationError:
     return ConfigurationError(
         f"{counted(len(found.changed), 'file')} in {found.path} changed since burst wrote them: "
-        f"{', '.join(found.changed)}. Keep a copy of what you want; --force {does} them"
+        f"{', '.join(found.changed)}. Keep a copy of what you want; {named('force', True)} {does} them"
     )
 
 

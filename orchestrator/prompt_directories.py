@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.errors import UsageError
+from orchestrator.wording import named
 from state.item import Item, Status
 
 PROMPT_PATTERNS = ("*.txt",)
@@ -28,7 +29,9 @@ def prompt_items(directories: Sequence[Path], *, home: Path, patterns: Sequence[
         found = sorted(matching, key=natural_key)
         if not found:
             said = " or ".join(patterns)
-            raise UsageError(f"{directory}: no file matches {said}; name another directory, or use --pattern '*.md'")
+            raise UsageError(
+                f"{directory}: no file matches {said}; name another directory, or use {named('patterns', '*.md')}"
+            )
         items += [item_of(path, root=directory.absolute(), home=home) for path in found]
     return list({item.key: item for item in items}.values())
 
@@ -91,7 +94,9 @@ def _files(directory: Path, pattern: str) -> list[Path]:
     except OSError as error:
         raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
     except (NotImplementedError, ValueError) as error:
-        raise UsageError(f"--pattern {pattern!r}: say which names below the directory, such as '*.md'") from error
+        raise UsageError(
+            f"{named('patterns')} {pattern!r}: say which names below the directory, such as '*.md'"
+        ) from error
     wanted = [path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts)]
     for path in wanted:
         refuse_undecodable(path)

@@ -14,6 +14,7 @@ from orchestrator.kept_paths import kept_path
 from orchestrator.node_classes import ClassSource, kept_classes
 from orchestrator.settings import Settings
 from orchestrator.ui_workflows import Conversion
+from orchestrator.wording import named
 from state.recipe import Recipe, RecipeBook, workflow_bytes, workflow_digest
 from templates import Bindings, Graph, Target
 
@@ -89,7 +90,7 @@ class Recipes:
         name = template or settings.template
         if name is None:
             raise TemplateError(
-                "no template is set; name a workflow file or a shipped one: burst init … --template NAME "
+                f"no template is set; name a workflow file or a shipped one: {named('template', 'NAME')} "
                 f"(shipped: {', '.join(templates.shipped_workflows())})"
             )
         workflow = templates.load_workflow(name, relative_to=self.home, convert=Conversion(settings))

@@ -12,6 +12,7 @@ from orchestrator.errors import DiskFull
 from orchestrator.formatting import counted, in_lines, more_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.selection import select
+from orchestrator.wording import named
 from state.change import change_all
 from state.counts import Counts
 from state.item import DUE, Item, Status
@@ -49,7 +50,7 @@ class Changed:
         """A few lines for a person; `everything`: with all items."""
         shown = self.keys if everything else self.keys[:_SHOWN]
         lines = [f"{counted(len(self.keys))} {self.what}", *(f"  {key}" for key in shown)]
-        option = "--list-all" if self.command == "cancel" else "--all"
+        option = named("list_all" if self.command == "cancel" else "everything", True)
         lines += [f"  {line}" for line in more_lines(len(self.keys) - len(shown), "more", option=option)]
         return in_lines([*lines, *(f"Note: {note}" for note in self.notes)])
 

@@ -20,6 +20,7 @@ from orchestrator.servers import (
     same_server,
 )
 from orchestrator.settings import Settings, kept_settings, save_settings
+from orchestrator.wording import named
 from state.change import change_all
 from state.item import Item, Status
 from state.store import Store
@@ -35,12 +36,15 @@ class ServerMove:
     @classmethod
     def between(cls, old: str, new: str) -> ServerMove:
         """Errors: UsageError."""
-        with located("--server-moved", SettingsError, into=UsageError):
+        with located(named("server_moved"), SettingsError, into=UsageError):
             addresses = [parse_address(new)] if is_name(old) else [parse_address(old), parse_address(new)]
         if any(address.credentials is not None for address in addresses):
-            raise UsageError("--server-moved takes addresses without a password; give it with --server or COMFYUI_URL")
+            raise UsageError(
+                f"{named('server_moved')} takes addresses without a password; give it with {named('servers')} or "
+                "COMFYUI_URL"
+            )
         if same_server(old, new):
-            raise UsageError(f"--server-moved: {addresses[-1].url} is both the old address and the new one")
+            raise UsageError(f"{named('server_moved')}: {addresses[-1].url} is both the old address and the new one")
         return cls(canonical_name(old), addresses[-1].url)
 
 
@@ -136,6 +140,6 @@ def _refuse_unknown(moved: _Moved, store: Store, out: Iterable[Item]) -> None:
         return
     listed = ", ".join(f"{server} ({counted(count)})" for server, count in elsewhere.items())
     raise UsageError(
-        f"--server-moved: nothing is known of {moved.move.old}; no item was sent to it, and the settings do not name "
-        f"it. {f'Items are out on: {listed}' if listed else 'No item is out on any server'}"
+        f"{named('server_moved')}: nothing is known of {moved.move.old}; no item was sent to it, and the settings do "
+        f"not name it. {f'Items are out on: {listed}' if listed else 'No item is out on any server'}"
     )

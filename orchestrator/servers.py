@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.comfyui.address import DEFAULT_PORTS, Address, parse_address
 from orchestrator.errors import SettingsError, located
+from orchestrator.wording import named
 
 DEFAULT_SERVER = "http://127.0.0.1:8188"
 _LONGEST_NAME = 64
@@ -199,7 +200,9 @@ def find_server(text: str, servers: Iterable[Server]) -> Server | None:
 def reachable_server(name: str) -> Server:
     """A server that no settings know: its name tells where it is. Errors: SettingsError where it does not."""
     if is_given_name(name):
-        raise SettingsError(f"no address is known of the server {name}; give it with --server {name}=URL.")
+        raise SettingsError(
+            f"no address is known of the server {name}; give it with {named('servers', f'{name}=URL')}."
+        )
     if (host := other_host(name)) is not None:
         raise SettingsError(f"{name} can only be reached from host {host}.")
     return parse_server(name)
@@ -227,7 +230,7 @@ def _known_as(word: str, known: Sequence[Server]) -> Server | None:
         if namesake is not None and not namesake.is_at(url):
             raise SettingsError(
                 f"{namesake.name} is {namesake.url} in the settings; where its address changed, say so once with "
-                f"--server-moved {namesake.name}=URL, else choose another name"
+                f"{named('server_moved', 'URL', key=namesake.name)}, else choose another name"
             )
         return None
     there = next((server for server in known if server.is_at(word)), None)

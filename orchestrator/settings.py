@@ -30,6 +30,7 @@ from orchestrator.servers import (
     servers_table,
 )
 from orchestrator.shapes import WrongShape, shaped
+from orchestrator.wording import named
 from state.store import FORMAT_VERSION, READABLE_VERSIONS
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class Settings:
         if len(self.servers) > 1:
             listed = ", ".join(server.shown for server in self.servers)
             raise UsageError(
-                f"this asks one server, and {len(self.servers)} are set ({listed}); choose one with --server URL"
+                f"this asks one server, and {len(self.servers)} are set ({listed}); "
+                f"choose one with {named('servers', 'URL')}"
             )
         return self.servers[0]
 
@@ -193,13 +195,13 @@ def refuse_secrets(settings: Settings) -> None:
             if not value.startswith(_FROM_ENVIRONMENT):
                 raise UsageError(
                     f"the value of header {name} would be written to disk; "
-                    f"put it into an environment variable and use --header '{name}: env:VARIABLE'"
+                    f"put it into an environment variable and use {named('headers', 'env:VARIABLE', key=name)}"
                 )
     for server in settings.servers:
         if server.credentials is not None:
             raise UsageError(
-                f"the password in the address of {server.url} would be written to disk; use --server {server.url} "
-                f"here, and give the whole address in {SERVER_VARIABLE} when it runs"
+                f"the password in the address of {server.url} would be written to disk; "
+                f"use {named('servers', server.url)} here, and give the whole address in {SERVER_VARIABLE} when it runs"
             )
 
 
@@ -366,7 +368,7 @@ def _template(home: Path, kept: str | None) -> str | None:
 def _overridden(settings: Settings, said: Overrides) -> Settings:
     servers, environment = settings.servers, os.environ.get(SERVER_VARIABLE, "")
     if said.servers:
-        servers = parse_servers(said.servers, source="--server", known=settings.all_servers)
+        servers = parse_servers(said.servers, source=named("servers"), known=settings.all_servers)
     elif environment.strip():
         servers = parse_servers([environment], source=SERVER_VARIABLE, known=settings.all_servers)
     lines = os.environ.get(HEADERS_VARIABLE, "").splitlines()
@@ -390,7 +392,7 @@ def _bound(kept: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
 
         for name in unknown:
             if (meant := probably_meant(name)) is not None:
-                raise UsageError(f"--bind {name}: no binding has this name; did you mean {meant!r}?")
+                raise UsageError(f"{named('bindings', key=name)}: no binding has this name; did you mean {meant!r}?")
     return {name: address for name, address in {**kept, **given}.items() if address}
 
 

@@ -29,6 +29,7 @@ from orchestrator.servers import canonical_name, other_host
 from orchestrator.statistics import Statistics, statistics_of
 from orchestrator.time_left import Paces, pace_of, seconds_left
 from orchestrator.waiting import waiting_notes
+from orchestrator.wording import named
 from state.burst_record import BurstRecord, runs_of
 from state.counts import Counts
 from state.facts import Pause, ServerHealth
@@ -349,7 +350,7 @@ def watchdog_line(limit: LearnedLimit) -> str:
     age, usable = spoken_seconds(limit.seconds), spoken_seconds(limit.usable_seconds)
     return (
         f"Runs are killed here after about {age} (seen {limit.kills} times); they now end by {usable}. "
-        "--max-seconds overrides that."
+        f"{named('max_seconds')} overrides that."
     )
 
 

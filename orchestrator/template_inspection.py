@@ -16,6 +16,7 @@ from orchestrator.formatting import in_lines
 from orchestrator.node_classes import kept_classes
 from orchestrator.settings import Overrides, Settings, load_settings
 from orchestrator.ui_workflows import Conversion
+from orchestrator.wording import named
 from state.disk import Disk
 from templates import Bindings, Finding, Workflow
 from templates.catalogue import Catalogue, read_catalogue
@@ -127,9 +128,10 @@ class TemplateView:
         lines += ["", "Bindings (name → input = value now):"]
         lines += _table([(one.name, f"→ {one.address}", f"= {_short(one.value)}") for one in self.bindings])
         if not self.bindings:
-            lines.append("  none found; add one with --bind NAME=NODE.INPUT")
+            lines.append(f"  none found; add one with {named('bindings', 'NODE.INPUT', key='NAME')}")
         if self.candidates:
-            lines += ["", "Not bound, because it is not certain (choose one of a name with --bind NAME=ADDRESS):"]
+            choice = named("bindings", "ADDRESS", key="NAME")
+            lines += ["", f"Not bound, because it is not certain (choose one of a name with {choice}):"]
             lines += _table([(one.name, f"→ {one.address}", f"= {_short(one.value)}") for one in self.candidates])
         if self.ways:
             lines += ["", "The way to what is saved:"]
@@ -195,7 +197,9 @@ def export_template(
         if not output.exists() or (overwrite and output.is_file()):
             Disk().write_whole(output, text.encode())
         elif not output.is_file() or output.read_bytes() != text.encode():
-            raise UsageError(f"{output} is there already; choose another name, or replace it with --overwrite")
+            raise UsageError(
+                f"{output} is there already; choose another name, or replace it with {named('overwrite', True)}"
+            )
     return TemplateExport(chosen.workflow.name, output, len(chosen.workflow.graph))
 
 
@@ -253,7 +257,11 @@ class TemplateFindings:
 
     def as_text(self) -> str:
         """One line each, and the sum."""
-        against = f"compared with {self.server}" if self.server else "without a server (--server URL asks one)"
+        against = (
+            f"compared with {self.server}"
+            if self.server
+            else f"without a server ({named('ask_server', True)} asks one)"
+        )
         lines = [f"{finding.severity + ':':<8} {finding.message}" for finding in self.findings]
         warnings = len(self.findings) - self.error_count
         verdict = "fine" if not self.findings else f"{_count(self.error_count, 'error')}, {_count(warnings, 'warning')}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.errors import TemplateError
 from orchestrator.settings import Settings
+from orchestrator.wording import named
 from templates import Graph
 
 _SHOWN = 3
@@ -33,9 +34,10 @@ class Conversion:
         return convert(document, found.catalogue, where=where)
 
     def _unknown(self, classes: list[str], trouble: str | None) -> str:
-        named = ", ".join(classes[:_SHOWN]) + (", …" if len(classes) > _SHOWN else "")
+        listed = ", ".join(classes[:_SHOWN]) + (", …" if len(classes) > _SHOWN else "")
         asked = f"no server answers ({trouble})" if trouble is not None else "no server was asked"
         return (
-            f"this is ComfyUI's editor format; to convert it a server has to describe its nodes ({named}), and {asked}:"
-            " start ComfyUI, name another one with --server URL, or in ComfyUI choose Workflow → Export (API)"
+            f"this is ComfyUI's editor format; to convert it a server has to describe its nodes ({listed}), and "
+            f"{asked}: start ComfyUI, name another one with {named('servers', 'URL')}, or in ComfyUI choose "
+            "Workflow → Export (API)"
         )

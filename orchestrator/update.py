@@ -22,6 +22,7 @@ from orchestrator.preparation import InputsError, Preparation
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.selection import select
 from orchestrator.settings import Overrides, Settings, load_settings, remember_servers
+from orchestrator.wording import named
 from state.change import change_all
 from state.item import Item, Status
 from state.open_store import open_store
@@ -99,7 +100,8 @@ def update_items(
     changed then.
     """
     if not (overrides.template or overrides.bindings or overrides.output_dir or overrides.servers):
-        raise UsageError("name what to change: --template, --bind, --output or --server")
+        *first, last = map(named, ("template", "bindings", "output_dir", "servers"))
+        raise UsageError(f"name what to change: {', '.join(first)} or {last}")
     settings = load_settings(state, overrides)
     with open_store(state, read_only=True) if dry_run else open_for_writing(state) as store:
         keys = select(store, names, Status.PENDING, Status.SUBMITTED)
@@ -164,7 +166,9 @@ class _Change:
         called = {item.key: self._preparation.name_of(item) for item in items}
         found = [item for item in items if called[item.key] in wanted]
         if not found:
-            raise UsageError(f"--made-with {name}: no item is made with it; {advice(name, set(called.values()))}")
+            raise UsageError(
+                f"{named('made_with', name)}: no item is made with it; {advice(name, set(called.values()))}"
+            )
         return found
 
     def of(self, item: Item) -> LoadedRecipe:

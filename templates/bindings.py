@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from orchestrator.errors import TemplateError, located
+from orchestrator.wording import named
 from templates.address import resolve_all, spelled
 from templates.catalogue import Catalogue
 from templates.graph import Graph, Target, describe, link_of
@@ -114,22 +114,22 @@ def no_binding(name: str, bindings: Bindings, *, advice: str | None = None, grap
     candidates = find_candidates(graph).get(name, ()) if graph is not None and advice is None else ()
     if graph is not None and candidates:
         return f"it is not certain what {name!r} sets in this workflow; {choice_of(graph, name, candidates)}"
-    advice = advice or f"add one with --bind {name}=NODE.INPUT (see `burst template show`)"
+    advice = advice or f"add one with {named('bindings', 'NODE.INPUT', key=name)} (see `burst template show`)"
     return f"this workflow has no binding {name!r} (available: {available}); {advice}"
 
 
 def choice_of(graph: Graph, name: str, candidates: Sequence[Target]) -> str:
     """The advice to choose one of these inputs, each in a spelling that `--bind` takes as it stands."""
-    shown = [shlex.quote(f"{name}={spelled(graph, target)}") for target in candidates[:_MOST_CHOICES]]
+    shown = [named("bindings", spelled(graph, target), key=name) for target in candidates[:_MOST_CHOICES]]
     more = f" (and {len(candidates) - len(shown)} more)" if len(candidates) > len(shown) else ""
-    return f"choose: --bind {' or --bind '.join(shown)}{more}"
+    return f"choose: {' or '.join(shown)}{more}"
 
 
 def no_node(name: str, target: Target) -> str:
     """The message about a binding whose node is not in the graph."""
     return (
         f"binding {name!r} sets node {target.node_id}, which is not in the workflow; "
-        f"set another one with --bind {name}=NODE.INPUT"
+        f"set another one with {named('bindings', 'NODE.INPUT', key=name)}"
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal
 
+from orchestrator.wording import named
 from templates.address import spelled
 from templates.bindings import Bindings, choice_of, find_bindings, find_candidates, no_binding, no_node
 from templates.catalogue import Catalogue
@@ -108,12 +108,12 @@ def check_names(graph: Graph, bindings: Bindings, catalogue: Catalogue) -> list[
 
 
 def _disagreement(
-    graph: Graph, name: str, named: Sequence[Target], typed: Sequence[Target], *, used: Sequence[Target]
+    graph: Graph, name: str, by_name: Sequence[Target], typed: Sequence[Target], *, used: Sequence[Target]
 ) -> Finding:
-    now, right = (", ".join(spelled(graph, target) for target in targets) or "nothing" for targets in (named, typed))
+    now, right = (", ".join(spelled(graph, target) for target in targets) or "nothing" for targets in (by_name, typed))
     chosen = ",".join(spelled(graph, target) for target in typed)
-    advice = f"settle it with --bind {shlex.quote(f'{name}={chosen}') if chosen else f'{name}=NODE.INPUT'}"
-    node_id = next((target.node_id for target in (*named, *typed)), None)
+    advice = f"settle it with {named('bindings', chosen or 'NODE.INPUT', key=name)}"
+    node_id = next((target.node_id for target in (*by_name, *typed)), None)
     taken = ", which is used" if tuple(used) == tuple(typed) else ""
     message = f"by names alone {name!r} sets {now}, by the server's nodes {right}{taken}; {advice}"
     return Finding("warning", node_id, message)

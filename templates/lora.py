@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any
 
 from orchestrator.errors import TemplateError
+from orchestrator.wording import named
 from templates.bindings import Bindings
 from templates.graph import Graph, Link, describe, inputs_of, link_of, links
 from templates.roles import sampling_links
@@ -107,7 +108,7 @@ def _only_source(graph: Graph, starts: Iterable[Link], names: tuple[str, ...], *
         nodes = ", ".join(dict.fromkeys(describe(graph, node_id) for node_id, _ in found))
         raise TemplateError(
             f"cannot add a LoRA: this workflow loads several {what} ({nodes}); add a LoraLoader node to it and bind "
-            "that with --bind lora=NODE.lora_name"
+            f"that with {named('bindings', 'NODE.lora_name', key='lora')}"
         )
     return found[0] if found else None
 

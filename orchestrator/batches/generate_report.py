@@ -19,6 +19,7 @@ from orchestrator.formatting import counted, in_lines, more_lines, spoken_second
 from orchestrator.pause_text import text_of_pause
 from orchestrator.servers import parse_servers
 from orchestrator.settings import Overrides, Settings
+from orchestrator.wording import named
 from state.batch import BatchRecord
 from state.counts import Counts
 from state.facts import Pause
@@ -85,7 +86,7 @@ class Generated:
         if pause is not None:
             notes = (*notes, text_of_pause(pause))
         if failures and record.on_error == "stop" and counts.remaining:
-            ended, reason = "failure", f"{failures[0].image} failed, and --on-error is stop"
+            ended, reason = "failure", f"{failures[0].image} failed, and {named('on_error')} is stop"
         if report is not None:
             ended = report.ended
             reason, code = (report.reason, report.exit_code) if report.reason is not None else (reason, code)
@@ -196,7 +197,10 @@ class Planned:
         """A line an item, and the first graph."""
         lines = [f"Would add {counted(self.plan.record.total)}:"]
         if self.continues is not None:
-            lines = [f"Would continue batch {self.continues.label}, which is of the same request. With --again:"]
+            lines = [
+                f"Would continue batch {self.continues.label}, which is of the same request. "
+                f"With {named('always_new', True)}:"
+            ]
         for item in self.plan.items:
             said = ", ".join(f"{name} {value}" for name, value in item.inputs.items())
             lines.append(f"  {place_of(item)}: {item.prompt_text} ({said})")
@@ -207,14 +211,14 @@ class Planned:
 def resuming(said: Overrides, kept: Settings) -> str:
     """The command for what is left of a batch: what was said for it and is not remembered has to be said again."""
     words = ["burst", "run"]
-    servers = parse_servers(said.servers, source="--server", known=kept.servers) if said.servers else ()
+    servers = parse_servers(said.servers, source=named("servers"), known=kept.servers) if said.servers else ()
     if servers and servers != kept.servers:
         words += [word for server in servers for word in ("--server", server.argument)]
     return shlex.join(words)
 
 
 def _same_request(record: BatchRecord) -> str:
-    way = "--name another name" if record.name is not None else "--again"
+    way = f"another {named('name')}" if record.name is not None else named("always_new", True)
     return f"the same request has batch {record.batch} already, so no other was made; {way} makes one"
 
 

@@ -30,6 +30,7 @@ from orchestrator.node_classes import ClassSource, kept_classes
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Overrides, Settings
+from orchestrator.wording import named
 from state.batch import BatchRecord, Idempotency, Notify
 from state.item import Item, Status
 from templates import Graph
@@ -85,7 +86,7 @@ def requested_recipe(
         return recipes.again(base, settings, bindings=overrides.bindings, servers=servers)
     if settings.template is None:
         shipped = ", ".join(templates.shipped_workflows())
-        raise UsageError(f"--template: none is set; name a workflow file or a shipped one ({shipped})")
+        raise UsageError(f"{named('template')}: none is set; name a workflow file or a shipped one ({shipped})")
     return recipes.from_settings(settings, servers=servers, classes=classes)
 
 

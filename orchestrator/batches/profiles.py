@@ -25,6 +25,7 @@ from orchestrator.batches.suggestions import advice
 from orchestrator.batches.values import fitted
 from orchestrator.batches.yaml_file import Part, is_endless, read_yaml
 from orchestrator.errors import UsageError
+from orchestrator.wording import named
 
 FILE_NAME = "profiles.yaml"
 _SHIPPED = Path(templates.__file__).parent / FILE_NAME
@@ -70,7 +71,7 @@ def load_model_notes(home: Path) -> list[ModelNote]:
 def profile_named(name: str, profiles: Mapping[str, Profile]) -> Profile:
     """Errors: UsageError, with near matches."""
     if name not in profiles:
-        raise UsageError(f"--profile {name}: there is no such profile; {advice(name, profiles)}")
+        raise UsageError(f"{named('profile', name)}: there is no such profile; {advice(name, profiles)}")
     return profiles[name]
 
 

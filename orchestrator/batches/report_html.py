@@ -16,6 +16,7 @@ from orchestrator.outputs.placement import Placement, placement_of
 from orchestrator.report_pages import render
 from orchestrator.report_pages.figure import IMAGES, Figure, File, Image, address, embedded
 from orchestrator.settings import Overrides, load_settings
+from orchestrator.wording import named
 from state.disk import Disk
 from state.item import Item, OutputRecord, Status
 from state.open_store import open_store
@@ -70,7 +71,9 @@ def write_report(
         Disk().write_whole(target, text.encode("utf-8", "backslashreplace"))
     except (OSError, DiskFull) as error:
         why = error.strerror if isinstance(error, OSError) else None
-        raise UsageError(f"{target} cannot be written: {why or error}; name another with --html") from error
+        raise UsageError(
+            f"{target} cannot be written: {why or error}; name another with {named('target', 'FILE')}"
+        ) from error
     return ReportWritten(view.id, target, len(items), page.pictures)
 
 
@@ -82,7 +85,9 @@ def _refuse_other_file(target: Path) -> None:
     except OSError:
         return  # it is not there; or writing will tell
     if not is_page:
-        raise UsageError(f"{target} is a file that is not a page, and is kept; name another with --html")
+        raise UsageError(
+            f"{target} is a file that is not a page, and is kept; name another with {named('target', 'FILE')}"
+        )
 
 
 def cell_of(item: Item, axes: Axes) -> tuple[int, ...] | None:

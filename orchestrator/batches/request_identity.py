@@ -9,17 +9,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.batches.spec import BatchSpec, flag_of
+from orchestrator.batches.spec import SOURCES, BatchSpec
 from orchestrator.errors import RequestConflict
+from orchestrator.wording import named
 from state.batch import Batch, BatchRecord, Idempotency
 from state.item import DUE
 from state.store import Store
 
-RECIPE = "workflow, --bind, --output or --server"
-"""What goes into a recipe, for messages."""
+_FIELDS = ("count", "seed", "seed_mode", "priority", "layout", "stem", "on_error")
+"""Fields of a request that make it another one; those of an item's inputs are named as bindings."""
 _LONGEST_SHOWN = 200
 _DIGEST = "sha256:"
 _SHOWN_DIFFERENCES = 5
+
+
+def _part_of(field_name: str) -> str:
+    """What a field of `BatchSpec` is called in a record, whoever made the request: as its flag on the command line."""
+    return "--from" if field_name == "from_file" else f"--{field_name.replace('_', '-')}"
+
+
+_SWEEP, _SWEEPS, _NOTIFY = "--sweep ", "--sweep", "--notify"
+_NAMES = {_part_of(name): name for name in (*SOURCES, *_FIELDS)} | {_SWEEPS: "sweeps", _NOTIFY: "notify"}
+"""Field by the name of its part."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class RequestIdentity:
 
     def _of_name(self, there: list[Standing]) -> Standing | None:
         for standing in there:
-            what = f"--name {self.name}: batch {standing.record.batch}"
+            what = f"{named('name', self.name)}: batch {standing.record.batch}"
             shown = f"`burst status {self.name}` shows it"
             if self.always_new:
                 raise RequestConflict(f"{what} has this name; choose another one for another batch; {shown}")
@@ -124,20 +135,19 @@ def request_parts(spec: BatchSpec, *, source: bytes, recipe: str, secret_env: st
 
     `spec` is checked, with its profile and by the template's names. `source`: what its source of prompts held.
     """
-    flag = flag_of(spec.source)
     text = source.decode(errors="replace").strip() if spec.source == "prompt" else None
     parts = {
-        flag: _digest(source) if text is None else text,
+        _part_of(spec.source): _digest(source) if text is None else text,
         "names": _names_of(spec),
         "recipe": recipe,
         **spec.inputs(),
-        **{f"--sweep {name}": list(values) for name, values in spec.sweeps.items()},
-        "--sweep": list(spec.sweeps) if len(spec.sweeps) > 1 else None,
-        "--notify": _digest(_canonical([list(spec.notify), secret_env])) if spec.notify else None,
+        **{f"{_SWEEP}{name}": list(values) for name, values in spec.sweeps.items()},
+        _SWEEPS: list(spec.sweeps) if len(spec.sweeps) > 1 else None,
+        _NOTIFY: _digest(_canonical([list(spec.notify), secret_env])) if spec.notify else None,
         **({"batch_size": "auto"} if spec.batch_size == "auto" else {}),
     }
-    for name in ("count", "seed", "seed_mode", "priority", "layout", "stem", "on_error"):
-        parts[flag_of(name)] = getattr(spec, name)
+    for name in _FIELDS:
+        parts[_part_of(name)] = getattr(spec, name)
     return {name: _shortened(value) for name, value in parts.items() if value is not None}
 
 
@@ -176,7 +186,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
     """What was otherwise, in the order of the new request; the first few."""
     names = [name for name in dict.fromkeys([*new, *old]) if old.get(name) != new.get(name)]
     for name in names[:_SHOWN_DIFFERENCES]:
-        shown = RECIPE if name == "recipe" else name
+        shown = _shown(name)
         value = old.get(name)
         if value is None:
             yield f"without {shown} there"
@@ -186,6 +196,16 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
             yield f"{shown} is {value!r} there"
     if len(names) > _SHOWN_DIFFERENCES:
         yield "…"
+
+
+def _shown(part: str) -> str:
+    """A part of a request, for messages."""
+    if part == "recipe":
+        *first, last = map(named, ("bindings", "output_dir", "servers"))
+        return f"workflow, {', '.join(first)} or {last}"
+    if part.startswith(_SWEEP):
+        return named("sweeps", key=part.removeprefix(_SWEEP))
+    return named(_NAMES[part]) if part in _NAMES else part
 
 
 def _shortened(value: Any) -> Any:

@@ -22,6 +22,7 @@ from orchestrator.outputs import Sidecar, embedded_graph
 from orchestrator.preparation import Preparation, filled
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.text_files import decoded
+from orchestrator.wording import named
 from state.item import Item, OutputRecord
 from templates import Convert, Graph, Target
 
@@ -198,8 +199,8 @@ def _unchanged(path: Path, facts: Mapping[str, Any], home: Path, convert: Conver
     """The template that a sidecar names. Errors: UsageError."""
     name, then = facts.get("template"), facts.get("template_fingerprint")
     if not isinstance(name, str):
-        raise UsageError(f"{path}: it names no template; name one with --template")
-    advice = "put the old one back, or name the one to be used with --template"
+        raise UsageError(f"{path}: it names no template; name one with {named('template', 'NAME')}")
+    advice = f"put the old one back, or name the one to be used with {named('template', 'NAME')}"
     try:
         now = templates.fingerprint(templates.load_workflow(name, relative_to=home, convert=convert).graph)
     except TemplateError as error:

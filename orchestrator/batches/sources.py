@@ -13,12 +13,13 @@ from typing import Any, BinaryIO, NoReturn
 
 from orchestrator.batches.layouts import refuse_unsafe
 from orchestrator.batches.rows import Heading
-from orchestrator.batches.spec import BatchSpec, PromptEntry, flag_of
+from orchestrator.batches.spec import BatchSpec, PromptEntry
 from orchestrator.batches.values import clean
 from orchestrator.batches.vocabulary import Vocabulary
 from orchestrator.errors import UsageError, located
 from orchestrator.formatting import folded
 from orchestrator.text_files import decoded
+from orchestrator.wording import named
 
 STANDARD_INPUT = "-"
 LARGEST_LIST_BYTES = 256 << 20
@@ -37,11 +38,11 @@ def read_source(spec: BatchSpec, *, stdin: BinaryIO | None = None) -> bytes:
     """
     source, said = spec.source, str(getattr(spec, spec.source))
     if source == "prompt":
-        return clean(said, "--prompt").strip().encode()
+        return clean(said, named("prompt")).strip().encode()
     most_bytes, advice = LARGEST_LIST_BYTES, "split it"
     if source == "from_file":
         most_bytes, advice = LARGEST_IMAGE_BYTES, "neither a sidecar nor an image of ComfyUI is so large"
-    with located(f"{flag_of(source)} {said}: cannot be read", OSError, ValueError, into=UsageError):
+    with located(f"{named(source, said)}: cannot be read", OSError, ValueError, into=UsageError):
         if said == STANDARD_INPUT:
             data = (stdin or sys.stdin.buffer).read(most_bytes + 1)
         else:
@@ -63,7 +64,7 @@ def read_entries(spec: BatchSpec, *, vocabulary: Vocabulary, data: bytes | None 
     source = spec.source
     said = str(getattr(spec, source))
     if source == "prompt":
-        return [PromptEntry(clean(said, "--prompt").strip(), {}, "--prompt")]
+        return [PromptEntry(clean(said, named("prompt")).strip(), {}, named("prompt"))]
     listed = _List(said, vocabulary, mirrored=spec.layout == "mirror")
     text = _text(read_source(spec) if data is None else data, listed.shown)
     refuse_unsafe("image", layout="mirror", subfolder=listed.subfolder or "", place=listed.shown)

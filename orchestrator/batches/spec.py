@@ -13,6 +13,7 @@ from orchestrator.batches.layouts import refuse_unsafe
 from orchestrator.batches.values import LARGEST_SEED, clean, fitted, parted, parts_of
 from orchestrator.batches.vocabulary import Vocabulary, spelled
 from orchestrator.errors import UsageError, located
+from orchestrator.wording import named
 from state.batch import Layout
 from state.item import Priority
 
@@ -24,15 +25,14 @@ SOURCES = ("prompt", "prompt_file", "prompts_file", "csv", "jsonl", "from_file")
 """Where prompts come from: one of these is said."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 """Ids of batches begin with a digit, so that none of them, nor the beginning of one, can be a name."""
-_FLAGS = {"cfg": "--cfg-scale", "loras": "--lora", "from_file": "--from", "lora": "--lora"}
+_PARAMETERS = {"width": "size", "height": "size", "lora": "loras"}
+"""Of bindings that a field of another name sets."""
 _WORDS = ("model", "sampler", "scheduler", "template", "profile", "stem")
 
 
-def flag_of(name: str) -> str:
-    """The flag that says a field of `BatchSpec`, or a binding."""
-    if name in ("width", "height"):
-        return "--size"
-    return _FLAGS.get(name, f"--{name.replace('_', '-')}")
+def field_named(name: str) -> str:
+    """A field of `BatchSpec`, or the one that sets a binding, for messages."""
+    return named(_PARAMETERS.get(name, name))
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class BatchSpec:
         """The field that says where the prompts come from. Errors: UsageError for none, and for several."""
         said = [name for name in SOURCES if getattr(self, name) is not None]
         if len(said) != 1:
-            among = f"{' and '.join(map(flag_of, said))} are given" if said else "none given"
-            raise UsageError(f"choose one source of prompts, {', '.join(map(flag_of, SOURCES))}; {among}")
+            among = f"{' and '.join(map(named, said))} are given" if said else "none given"
+            raise UsageError(f"choose one source of prompts, {', '.join(map(named, SOURCES))}; {among}")
         return said[0]
 
     @property
@@ -131,9 +131,9 @@ class BatchSpec:
         return self.flagged() | dict(settings)
 
     def checked(self) -> Self:
-        """Itself. Errors: UsageError that names the flag."""
-        if self.source == "prompt" and not clean(self.prompt, "--prompt").strip():
-            raise UsageError("--prompt: the text is empty; write one")
+        """Itself. Errors: UsageError that names the field."""
+        if self.source == "prompt" and not clean(self.prompt, named("prompt")).strip():
+            raise UsageError(f"{named('prompt')}: the text is empty; write one")
         for check in (
             _check_choices,
             _check_name,
@@ -145,7 +145,7 @@ class BatchSpec:
         ):
             check(self)
         if self.stem is not None:
-            refuse_unsafe(self.stem, layout=self.layout, place="--stem")
+            refuse_unsafe(self.stem, layout=self.layout, place=named("stem"))
         for url in self.notify:
             _check_url(url)
         return self
@@ -153,13 +153,13 @@ class BatchSpec:
     def settled(self, vocabulary: Vocabulary) -> Self:
         """This by the names of one template, checked. Errors: UsageError for what nothing in the template takes."""
         for name in (*self.flagged(), *(["seed"] if self.seed is not None else [])):
-            _meaning(vocabulary, name, flag_of(name))
-        sets, sweeps = (_renamed(vocabulary, *said) for said in (("--set", self.sets), ("--sweep", self.sweeps)))
+            _meaning(vocabulary, name, field_named(name))
+        sets, sweeps = (_renamed(vocabulary, *said) for said in (("sets", self.sets), ("sweeps", self.sweeps)))
         return replace(
             self,
-            sets={name: _fitted(name, value, f"--set {name}") for name, value in sets.items()},
+            sets={name: _fitted(name, value, named("sets", key=name)) for name, value in sets.items()},
             sweeps={
-                name: tuple(_fitted(name, value, f"--sweep {name}") for value in values)
+                name: tuple(_fitted(name, value, named("sweeps", key=name)) for value in values)
                 for name, values in sweeps.items()
             },
         ).checked()
@@ -168,68 +168,73 @@ class BatchSpec:
 def _check_choices(spec: BatchSpec) -> None:
     for name, known in (("seed_mode", SeedMode), ("priority", Priority), ("layout", Layout), ("on_error", OnError)):
         if getattr(spec, name) not in get_args(known):
-            raise UsageError(f"{flag_of(name)}: {getattr(spec, name)!r} is none of {', '.join(get_args(known))}")
+            raise UsageError(f"{field_named(name)}: {getattr(spec, name)!r} is none of {', '.join(get_args(known))}")
     for name in (*SOURCES[1:], *_WORDS):
         if (said := getattr(spec, name)) is not None and not said.strip():
-            raise UsageError(f"{flag_of(name)}: the name is empty; write one, or leave the flag out")
+            raise UsageError(f"{field_named(name)}: the name is empty; write one, or leave it out")
 
 
 def _check_name(spec: BatchSpec) -> None:
     if spec.name is not None and not _NAME.fullmatch(spec.name):
         raise UsageError(
-            f"--name {spec.name!r}: a batch's name has up to 64 letters, digits, - _ and ., and begins with a letter"
+            f"{named('name')} {spec.name!r}: a batch's name has up to 64 letters, digits, - _ and ., and begins with a "
+            "letter"
         )
 
 
 def _check_count(spec: BatchSpec) -> None:
     if not 1 <= spec.count <= LARGEST_COUNT:
-        raise UsageError(f"--count {spec.count}: a prompt has from 1 to {LARGEST_COUNT} variations")
+        raise UsageError(f"{named('count', spec.count)}: a prompt has from 1 to {LARGEST_COUNT} variations")
 
 
 def _check_values(spec: BatchSpec) -> None:
     if spec.size is not None:
-        _fitted("size", "x".join(map(str, spec.size)), "--size")
+        _fitted("size", "x".join(map(str, spec.size)), named("size"))
     for name, value in spec.flagged().items():
-        _fitted(name, value, flag_of(name))
+        _fitted(name, value, field_named(name))
     for said, value in spec.sets.items():
-        _fitted(spelled(said), value, f"--set {said}")
+        _fitted(spelled(said), value, named("sets", key=said))
 
 
 def _check_seeds(spec: BatchSpec) -> None:
     swept = "seed" in map(spelled, spec.sweeps)
     if "seed" in map(spelled, spec.sets):
-        raise UsageError("--set seed: use --seed")
+        raise UsageError(f"{named('sets', key='seed')}: use {named('seed')}")
     if swept and (spec.count > 1 or spec.seed_mode == "random"):
-        raise UsageError("--sweep seed sets every seed itself; leave out --count and --seed-mode random")
+        raise UsageError(
+            f"{named('sweeps', key='seed')} sets every seed itself; leave out {named('count')} and "
+            f"{named('seed_mode', 'random')}"
+        )
     if spec.seed is None:
         return
     if spec.seed_mode == "random":
-        raise UsageError("--seed-mode random draws every seed; leave --seed out")
-    _fitted("seed", spec.seed, "--seed")
-    with located("--seed", UsageError):
+        raise UsageError(f"{named('seed_mode', 'random')} draws every seed; leave {named('seed')} out")
+    _fitted("seed", spec.seed, named("seed"))
+    with located(named("seed"), UsageError):
         last_seed(spec.seed, spec)
 
 
 def _check_sweeps(spec: BatchSpec) -> None:
     for said, values in spec.sweeps.items():
-        fitting = [_fitted(spelled(said), value, f"--sweep {said}") for value in values]
+        fitting = [_fitted(spelled(said), value, named("sweeps", key=said)) for value in values]
         if not fitting:
-            raise UsageError(f"--sweep {said}: it has no values; write them with commas between")
+            raise UsageError(f"{named('sweeps', key=said)}: it has no values; write them with commas between")
         for number, value in enumerate(fitting):
             if value in fitting[:number]:
-                raise UsageError(f"--sweep {said}: {value!r} is there twice; take one out")
+                raise UsageError(f"{named('sweeps', key=said)}: {value!r} is there twice; take one out")
 
 
 def _check_told_once(spec: BatchSpec) -> None:
-    told = {name: flag_of(name) for name in spec.flagged()}
+    told = {name: field_named(name) for name in spec.flagged()}
     if spec.seed is not None:
-        told["seed"] = "--seed"
-    for flag, said in (("--set", spec.sets), ("--sweep", spec.sweeps)):
+        told["seed"] = named("seed")
+    for field_name, said in (("sets", spec.sets), ("sweeps", spec.sweeps)):
         for name in said:
             for part in parts_of(spelled(name)):
-                other = told.setdefault(part, f"{flag} {name}")
-                if other != f"{flag} {name}":
-                    raise UsageError(f"{other} and {flag} {name} both set {part}; leave one out")
+                here = named(field_name, key=name)
+                other = told.setdefault(part, here)
+                if other != here:
+                    raise UsageError(f"{other} and {here} both set {part}; leave one out")
 
 
 def _check_url(url: str) -> None:
@@ -240,7 +245,7 @@ def _check_url(url: str) -> None:
         fits = False
     if not fits:
         # It may hold a key, so it is not repeated.
-        raise UsageError("--notify: write an address such as https://example.org/hook")
+        raise UsageError(f"{named('notify')}: write an address such as https://example.org/hook")
 
 
 def last_seed(base: int, spec: BatchSpec) -> int:
@@ -251,12 +256,12 @@ def last_seed(base: int, spec: BatchSpec) -> int:
     return last
 
 
-def _renamed(vocabulary: Vocabulary, flag: str, said: Mapping[str, Any]) -> dict[str, Any]:
+def _renamed(vocabulary: Vocabulary, field_name: str, said: Mapping[str, Any]) -> dict[str, Any]:
     renamed: dict[str, Any] = {}
     for name, value in said.items():
-        meaning = _meaning(vocabulary, name, f"{flag} {name}")
+        meaning = _meaning(vocabulary, name, named(field_name, key=name))
         if meaning in renamed:
-            raise UsageError(f"{flag} {name}: {meaning} is given twice; give it once")
+            raise UsageError(f"{named(field_name, key=name)}: {meaning} is given twice; give it once")
         renamed[meaning] = value
     return renamed
 

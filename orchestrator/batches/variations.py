@@ -11,6 +11,7 @@ from orchestrator.batches.values import parted, parts_of
 from orchestrator.batches.variation import Variation
 from orchestrator.errors import UsageError, located
 from orchestrator.formatting import counted
+from orchestrator.wording import named
 
 LARGEST_BATCH = 100_000
 """Items. More than these are asked for in several calls."""
@@ -58,7 +59,9 @@ def _seeds(entry: PromptEntry, spec: BatchSpec, *, base: int, draw: Callable[[],
     own = entry.inputs.get("seed")
     if spec.seed_mode == "random":
         if own is not None:
-            raise UsageError(f"{entry.where}: it sets its seed, and --seed-mode random draws them; leave one out")
+            raise UsageError(
+                f"{entry.where}: it sets its seed, and {named('seed_mode', 'random')} draws them; leave one out"
+            )
         return _drawn(spec.count, draw)
     first = base if own is None else own
     with located(f"{entry.where}, seed", UsageError):
@@ -81,7 +84,7 @@ def _of_one(entry: PromptEntry, spec: BatchSpec, seeds: Sequence[int | None], *,
     swept = {part for name in spec.sweeps for part in parts_of(name)}
     for name in entry.inputs:
         if name in swept:
-            raise UsageError(f"{entry.where}: it sets {name}, and --sweep sets it too; leave one out")
+            raise UsageError(f"{entry.where}: it sets {name}, and {named('sweeps')} sets it too; leave one out")
     common = spec.inputs() | dict(entry.inputs)
     total = spec.cells * spec.count
     sent = product(product(*spec.sweeps.values()), seeds)

@@ -9,6 +9,7 @@ import templates
 from orchestrator.batches.suggestions import near_matches
 from orchestrator.batches.values import parts_of
 from orchestrator.errors import TemplateError, UsageError
+from orchestrator.wording import named
 from templates import Bindings, Graph, Target
 
 _ALIASES = {
@@ -29,7 +30,7 @@ _ALIASES = {
 _LORA = ("lora", "lora_strength")
 PLACES = ("name", "subfolder")
 _NOT_TO_SET = {
-    "prompt": "is the prompt text, which --prompt, a list or the column `prompt` gives",
+    "prompt": "is the prompt text, which {prompt}, a list or the column `prompt` gives",
     "prefix": "is the prefix of file names, which burst sets itself",
 }
 
@@ -64,7 +65,7 @@ class Vocabulary:
         if not self.binds(name):
             name = self._named(said.strip()) if "." in said else self._unbound(name)
         if name in _NOT_TO_SET:
-            raise UsageError(f"{said!r} {_NOT_TO_SET[name]}")
+            raise UsageError(f"{said!r} {_NOT_TO_SET[name].format(prompt=named('prompt'))}")
         return name
 
     def _named(self, address: str) -> str:
@@ -83,9 +84,10 @@ class Vocabulary:
         )
         missing = [part for part in parts_of(name) if not self.binds(part)]
         if set(missing) <= set(templates.NAMES):
-            advice = f"add one with {' '.join(f'--bind {part}=NODE.INPUT' for part in missing)}, or leave it out"
+            added = " ".join(named("bindings", "NODE.INPUT", key=part) for part in missing)
+            advice = f"add one with {added}, or leave it out"
         elif name in PLACES:
-            advice = "it counts with --layout mirror alone"
+            advice = f"it counts with {named('layout', 'mirror')} alone"
         elif near:
             advice = f"did you mean {' or '.join(map(repr, near))}?"
         else:

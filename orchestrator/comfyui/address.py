@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
 from orchestrator.errors import SettingsError
+from orchestrator.wording import named
 
 SNIPPET_CHARACTERS = 80
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -55,7 +56,9 @@ def parse_address(text: str) -> Address:
     if "@" in parts.path:
         raise SettingsError("the user or password in the server's address holds a / or #; write them as %2F and %23")
     if parts.query or parts.fragment:
-        raise SettingsError(f"leave out what follows ? or # in the address of {host}; give a key with --header")
+        raise SettingsError(
+            f"leave out what follows ? or # in the address of {host}; give a key with {named('headers')}"
+        )
     if "://" not in text and port is None and parts.username is None and parts.path in ("", "/"):
         port = COMFYUI_PORT
     shown_host = f"[{host}]" if ":" in host else host
@@ -138,7 +141,9 @@ def is_header_name(text: str) -> bool:
 def checked_headers(headers: Mapping[str, str], address: Address) -> dict[str, str]:
     for name, value in headers.items():
         if not is_header_name(name):
-            raise SettingsError("a header needs a name of letters, digits and dashes: --header 'Name: value'")
+            raise SettingsError(
+                f"a header needs a name of letters, digits and dashes: {named('headers', 'value', key='Name')}"
+            )
         if value != value.strip() or not re.fullmatch(r"[\x20-\x7e\xa0-\xff\t]*", value):
             raise SettingsError(f"the value of header {name} holds a line break or a character that HTTP cannot carry")
     has_one = any(name.lower() == "authorization" for name in headers)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.comfyui.address import origin
 from orchestrator.comfyui.transport import Answer
+from orchestrator.wording import named
 
 _CHALLENGE = re.compile(
     r"challenge|captcha|just a moment|checking (?:your|the|if the) (?:browser|site|connection)|attention required"
@@ -31,34 +32,43 @@ class _Tunnel:
 
     sign: re.Pattern[str]
     advice: str
+    """With a `{}` for each header."""
+    headers: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return self.advice.format(*(named("headers", value, key=name) for name, value in self.headers))
 
 
 _TUNNELS = (
     _Tunnel(
         re.compile(r"err_ngrok_6024|ngrok-skip-browser-warning", re.IGNORECASE),
-        "ngrok shows its warning for browsers; add --header 'ngrok-skip-browser-warning: 1'",
+        "ngrok shows its warning for browsers; add {}",
+        (("ngrok-skip-browser-warning", "1"),),
     ),
     _Tunnel(
         re.compile(r"bypass-tunnel-reminder|loca\.lt", re.IGNORECASE),
-        "localtunnel shows its reminder for browsers; add --header 'bypass-tunnel-reminder: 1'",
+        "localtunnel shows its reminder for browsers; add {}",
+        (("bypass-tunnel-reminder", "1"),),
     ),
     _Tunnel(
         re.compile(r"skip_zrok_interstitial", re.IGNORECASE),
-        "zrok shows its page for browsers; add --header 'skip_zrok_interstitial: 1'",
+        "zrok shows its page for browsers; add {}",
+        (("skip_zrok_interstitial", "1"),),
     ),
     _Tunnel(
         re.compile(r"cloudflareaccess\.com|cloudflare access|cdn-cgi/access", re.IGNORECASE),
-        "Cloudflare Access wants a service token; add --header 'CF-Access-Client-Id: env:NAME' and --header "
-        "'CF-Access-Client-Secret: env:NAME'",
+        "Cloudflare Access wants a service token; add {} and {}",
+        (("CF-Access-Client-Id", "env:NAME"), ("CF-Access-Client-Secret", "env:NAME")),
     ),
     _Tunnel(
         re.compile(r"devtunnels\.ms|tunnels\.api\.visualstudio\.com", re.IGNORECASE),
-        "the dev tunnel wants a token; add --header 'X-Tunnel-Authorization: env:NAME' (its value: tunnel TOKEN), or "
-        "--header 'X-Tunnel-Skip-AntiPhishing-Page: true' where it is public",
+        "the dev tunnel wants a token; add {} (its value: tunnel TOKEN), or {} where it is public",
+        (("X-Tunnel-Authorization", "env:NAME"), ("X-Tunnel-Skip-AntiPhishing-Page", "true")),
     ),
     _Tunnel(
         re.compile(r"app\.github\.dev|github\.dev/pf-signin", re.IGNORECASE),
-        "the codespace's port is private; add --header 'X-Github-Token: env:GITHUB_TOKEN', or make the port public",
+        "the codespace's port is private; add {}, or make the port public",
+        (("X-Github-Token", "env:GITHUB_TOKEN"),),
     ),
 )
 
@@ -68,7 +78,7 @@ def of_tunnel(answer: Answer) -> str | None:
     if not (_is_page(answer) or 300 <= answer.status < 400):
         return None
     shown = " ".join([_text(answer), *(f"{name}: {value}" for name, value in answer.headers.items())])
-    return next((tunnel.advice for tunnel in _TUNNELS if tunnel.sign.search(shown)), None)
+    return next((str(tunnel) for tunnel in _TUNNELS if tunnel.sign.search(shown)), None)
 
 
 def is_challenge(answer: Answer) -> bool:
@@ -90,7 +100,7 @@ def of_refusal(answer: Answer) -> str:
     if answer.status == 402:
         return "it must be paid for: the account of this key has no credit left; add some, then run again"
     if answer.status in (401, 403):
-        return "access refused; give the server's key with --header"
+        return f"access refused; give the server's key with {named('headers')}"
     if answer.status == 413:
         return _of_size(answer)
     return "not an answer of ComfyUI; check the address and what stands before the server"

@@ -36,6 +36,7 @@ from orchestrator.formatting import counted, spoken_seconds
 from orchestrator.servers import this_host
 from orchestrator.time_left import Paces, seconds_left
 from orchestrator.waiting import waiting_notes
+from orchestrator.wording import named
 from state.burst_record import BurstRecord
 from state.item import Status
 from state.open_store import open_store
@@ -309,4 +310,4 @@ def is_any_out(state: Path) -> bool:
 def _stopped_early(records: Sequence[BurstRecord]) -> str:
     learned = pacing.learned_limit(records)
     killed = f"after about {spoken_seconds(learned.seconds)}" if learned is not None else "early"
-    return f"Stopped early: runs here are killed {killed}. Override with --max-seconds (0 = no limit)."
+    return f"Stopped early: runs here are killed {killed}. Override with {named('max_seconds')} (0 = no limit)."

@@ -12,6 +12,7 @@ from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.servers import canonical_name
 from orchestrator.settings import Overrides, Settings
+from orchestrator.wording import named
 from state.item import Status
 from state.recipe import Recipe
 from state.store import Store
@@ -34,7 +35,7 @@ def check_default(preparation: Preparation, store: Store, overrides: Overrides) 
 
 def contradiction(store: Store, recipes: Recipes, settings: Settings, overrides: Overrides) -> str | None:
     """A note about due items whose recipes differ from the flags; None where there are none."""
-    flags: dict[str, None] = {}
+    parameters: dict[str, None] = {}
     keeping: Counter[str] = Counter()
     if any((overrides.template, overrides.bindings, overrides.output_dir, overrides.servers)):
         check = _Contradictions(recipes, settings, overrides)
@@ -47,20 +48,20 @@ def contradiction(store: Store, recipes: Recipes, settings: Settings, overrides:
             except RecipeUnusable:
                 continue
             if found:
-                flags.update(dict.fromkeys(found))
+                parameters.update(dict.fromkeys(found))
                 keeping[recipe.workflow_name or recipe.output] += count
     if not keeping:
         return None
-    named = [f"{name} ({count})" for name, count in keeping.most_common(_SHOWN_WORKFLOWS)]
-    more = f" and {len(keeping) - len(named)} more" if len(keeping) > len(named) else ""
+    shown = [f"{name} ({count})" for name, count in keeping.most_common(_SHOWN_WORKFLOWS)]
+    more = f" and {len(keeping) - len(shown)} more" if len(keeping) > len(shown) else ""
     return (
-        f"{', '.join(flags)}: only for items without a recipe; {counted(keeping.total())} due with recipes of their "
-        f"own: {', '.join(named)}{more}. `burst update` gives them a new one"
+        f"{', '.join(map(named, parameters))}: only for items without a recipe; {counted(keeping.total())} due with "
+        f"recipes of their own: {', '.join(shown)}{more}. `burst update` gives them a new one"
     )
 
 
 class _Contradictions:
-    """Finds the flags that a recipe differs from."""
+    """Finds the parameters that a recipe differs from."""
 
     def __init__(self, recipes: Recipes, settings: Settings, overrides: Overrides) -> None:
         self._recipes = recipes
@@ -73,13 +74,13 @@ class _Contradictions:
         """Errors: RecipeUnusable."""
         if recipe.workflow is not None:
             if self._workflow not in (None, recipe.workflow):
-                yield "--template"
+                yield "template"
             elif any(not self._binds(recipe, name, address) for name, address in self._overrides.bindings.items()):
-                yield "--bind"
+                yield "bindings"
         if self._output not in (None, recipe.output):
-            yield "--output"
+            yield "output_dir"
         if recipe.servers and self._servers not in (None, set(map(canonical_name, recipe.servers))):
-            yield "--server"
+            yield "servers"
 
     def _binds(self, recipe: Recipe, name: str, address: str) -> bool:
         loaded = self._recipes.loaded(recipe.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.comfyui import QueuedPrompt
@@ -11,6 +12,7 @@ from orchestrator.cycle.completions import Completions
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.errors import ServerStalled
 from orchestrator.formatting import spoken_seconds
+from orchestrator.wording import named
 from state.item import Item
 
 
@@ -84,6 +86,7 @@ class Stalls:
         known = f"; the longest of its recipe took {spoken_seconds(longest)}" if longest is not None else ""
         return (
             f"{self._context.client.url} answers, but {what} has not changed for {spoken_seconds(seconds)}{known}. "
-            "If ComfyUI's log shows steps, or nvidia-smi a busy GPU, it is at work: run with --stall-seconds off. "
-            "Restart it otherwise; the items stay submitted and are looked up by the next burst, and none is blamed"
+            "If ComfyUI's log shows steps, or nvidia-smi a busy GPU, it is at work: run with "
+            f"{named('stall_seconds', math.inf)}. Restart it otherwise; the items stay submitted and are looked up by "
+            "the next burst, and none is blamed"
         )

@@ -15,6 +15,7 @@ from orchestrator.cycle.context import WorkerContext
 from orchestrator.cycle.recovery import Recovery
 from orchestrator.formatting import counted, spoken_seconds
 from orchestrator.servers import canonical_name, host_name, other_host
+from orchestrator.wording import named
 from state.burst_record import BurstRecord
 from state.item import Item
 
@@ -88,8 +89,8 @@ class Strays:
             self._context.tally.note(
                 f"{counted(count)} submitted to {name} stay there: {here} does not know them, and host {host} was last "
                 f"seen {spoken_seconds(max(0.0, self._silent[name]))} ago. Run burst on {host}, or give them up with "
-                f"--abandon-server {name}; without a sign of life for {_spoken(limit)} (abandon_after_seconds in "
-                "settings.toml) they are due again."
+                f"{named('abandon_server', name)}; without a sign of life for {_spoken(limit)} (abandon_after_seconds "
+                "in settings.toml) they are due again."
             )
         for name, count in self._abandoned.items():
             silent = self._silent[name]

@@ -29,6 +29,7 @@ from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.servers import Server, at_home, canonical_name, is_given_name, other_host, same_server
 from orchestrator.settings import Settings
+from orchestrator.wording import named
 from state.change import change_all
 from state.item import Item, Status
 from state.lease import Lease
@@ -100,7 +101,7 @@ class WorkerPool:
         for name, count in left.elsewhere.items():
             self._shared.note(
                 f"{counted(count)} submitted to {name}, which this run does not use, stay there. "
-                f"{_how_to_reach(self._settings, name)}; or give them up with --abandon-server {name}."
+                f"{_how_to_reach(self._settings, name)}; or give them up with {named('abandon_server', name)}."
             )
         self._open(self._settings.servers, left)
         self.workers[0].context.tally.possibly_twice += given_up
@@ -237,12 +238,12 @@ class WorkerPool:
 
     def _refuse_unknown(self, text: str) -> None:
         """Errors: UsageError."""
-        named = {canonical_name(item.server) for item in self._shared.store.items() if item.server is not None}
-        if canonical_name(text) in named:
+        of_records = {canonical_name(item.server) for item in self._shared.store.items() if item.server is not None}
+        if canonical_name(text) in of_records:
             return
         of_settings = {server.name: server.shown for server in self._settings.all_servers}
-        known = [*of_settings.values(), *sorted(named - of_settings.keys())]
-        raise UsageError(f"--abandon-server: this state knows no such server; it knows {', '.join(known)}")
+        known = [*of_settings.values(), *sorted(of_records - of_settings.keys())]
+        raise UsageError(f"{named('abandon_server')}: this state knows no such server; it knows {', '.join(known)}")
 
     def _left_on(self, servers: Sequence[Server]) -> _Left:
         """Take over what is submitted to these servers; an item whose record names none is looked for on the first.
@@ -284,9 +285,11 @@ class WorkerPool:
 def _how_to_reach(settings: Settings, name: str) -> str:
     known = settings.find_server(name)
     if known is not None and known.has_given_name:
-        return f"Run with --server {known.name}"
+        return f"Run with {named('servers', known.name)}"
     if is_given_name(name):
-        return f"Run with --server {name}=URL"
+        return f"Run with {named('servers', f'{name}=URL')}"
     if (host := other_host(name)) is not None:
-        return f"Run burst on {host}; where that server can be reached from here, with --server-moved {name}=URL"
-    return f"Run with --server {name}; where it has a new address, with --server-moved {name}=NEW"
+        moved = named("server_moved", "URL", key=name)
+        return f"Run burst on {host}; where that server can be reached from here, with {moved}"
+    moved = named("server_moved", "NEW", key=name)
+    return f"Run with {named('servers', name)}; where it has a new address, with {moved}"

@@ -19,6 +19,7 @@ from orchestrator.outputs.claims import Claims
 from orchestrator.outputs.fetched import Fetched, Own, Placed, Sidecar, Waiting
 from orchestrator.outputs.ownership import is_there, refuse_foreign, saved_by, sha256_of, what_blocks
 from orchestrator.outputs.writers import Writer, download_of, worth_keeping, writer_beside, writer_of
+from orchestrator.wording import named
 from state.disk import Disk, Handle, refusals
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ class Outputs:
             return f"{place} is another item's already; give one of the two another filename or subfolder"
         return (
             f"{place} is there already and is not this item's; "
-            "move it away, choose another output directory (`burst update --output`), or run with --overwrite"
+            "move it away, choose another output directory (`burst update --output`), or run with "
+            f"{named('overwrite', True)}"
         )
 
     def fetch(

@@ -18,6 +18,7 @@ from orchestrator.web import (
     state_routes,
     zip_routes,
 )
+from orchestrator.web.field_names import SpeaksOfFields
 from orchestrator.web.form_options import FormOptions
 from orchestrator.web.library import Library
 from orchestrator.web.security import HEADERS, LOOPBACK, Guard
@@ -64,6 +65,7 @@ def create_app(
     for router in _ROUTERS:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=page_routes.STATIC), name="static")
+    app.add_middleware(SpeaksOfFields)
     app.add_middleware(Guard, hosts=hosts, token=token)
     return app
 

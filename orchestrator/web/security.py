@@ -74,7 +74,7 @@ class Guard:
     def _refusal(self, method: str, headers: Headers) -> str | None:
         host = headers.get("host", "")
         if _name_of(host) not in self._hosts:
-            return f"this server is not called {host!r}; start it with --allow-host NAME if it is"
+            return f"this server is not called {host!r}; start it with `burst serve --allow-host NAME` if it is"
         if method in _SAFE:
             return None
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")

@@ -21,6 +21,7 @@ from orchestrator.web.app import create_app
 from orchestrator.web.security import LOOPBACK
 from orchestrator.web.states import WatchedStates
 from orchestrator.web.supervisor import Supervisor
+from orchestrator.wording import named
 
 _END_SECONDS = 2
 
@@ -109,7 +110,7 @@ class _Server(uvicorn.Server):
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    advice = "try --port 0" if port else "choose an address of this machine with --host"
+    advice = f"try {named('port', 0)}" if port else f"choose an address of this machine with {named('host')}"
     with located(f"cannot listen on {host}:{port}", OSError, into=UsageError, advice=advice):
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from orchestrator.clock import Clock
 from orchestrator.errors import LockHeld, StateError
+from orchestrator.wording import named
 from state.disk import Disk, is_known, refusal, refusals
 from state.holder import Holder
 from state.json.holder import HolderFile, boot_id, read_holder
@@ -155,7 +156,7 @@ class FileRunLock:
         who = holder.describe() if holder else "another process"
         return (
             f"{who} holds {self._lock.lock_file}: one burst works on a state at a time. "
-            "Wait for it with --wait-lock SECONDS, or end it."
+            f"Wait for it with {named('wait_lock_seconds', 'SECONDS')}, or end it."
         )
 
     def _killed_holder(self) -> tuple[Holder, datetime] | None:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.errors import StateError
+from orchestrator.wording import named
 from state.disk import Disk, Handle
 from state.item import Status, decode_record
 from state.json.places import PLAIN, Order, order_of
@@ -204,7 +205,8 @@ def read_snapshot(disk: Disk, path: Path, *, journal: Path | None) -> bytes:
     except PermissionError as error:
         raise StateError(path, "permission denied; make it readable.") from error
     except (FileNotFoundError, NotADirectoryError) as error:
-        advice = "there is no state here. Start one with `burst init DIRECTORY`, or choose one with --state."
+        other = named("state", "FILE")
+        advice = f"there is no state here. Start one with `burst init DIRECTORY`, or choose one with {other}."
         if journal is not None:
             advice = (
                 f"the file is missing, but its journal {journal} exists. Restore the file from a backup, "

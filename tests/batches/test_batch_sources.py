@@ -42,7 +42,7 @@ def written(path: Path, text: str) -> str:
 
 def test_a_prompt_on_the_command_line() -> None:
     (wish,) = read_entries(BatchSpec(prompt=" a house \n"), vocabulary=WORDS)
-    assert wish == PromptEntry("a house", {}, "--prompt")
+    assert wish == PromptEntry("a house", {}, "prompt")
 
 
 def test_a_file_is_one_prompt(tmp_path: Path) -> None:
@@ -145,10 +145,9 @@ def test_what_is_no_text_is_refused(kind: str, data: bytes, message: str) -> Non
 
 
 @pytest.mark.parametrize("kind", FILE_KINDS)
-def test_a_file_that_cannot_be_read_is_named_with_its_flag(tmp_path: Path, kind: str) -> None:
-    flag = f"--{kind.replace('_', '-')}"
+def test_a_file_that_cannot_be_read_is_named_with_its_field(tmp_path: Path, kind: str) -> None:
     for path, reason in ((tmp_path / "absent", "No such file"), (tmp_path, "Is a directory"), ("a\0b", "null")):
-        with pytest.raises(UsageError, match=f"{flag} .*: cannot be read: .*{reason}"):
+        with pytest.raises(UsageError, match=f"{kind}=.*: cannot be read: .*{reason}"):
             read_entries(BatchSpec(**{kind: str(path)}), vocabulary=WORDS)
 
 
@@ -165,14 +164,14 @@ REFUSED = [
     ("csv", "\ntext,cfg\na,7", r"line 2, column 'text': .* no binding 'text'"),
     ("csv", "cfg\n7", "line 1: no column is called `prompt`, only 'cfg'"),
     ("csv", "prompt,samplr\na,b", r"line 1, column 'samplr': .* \(available: .*\); did you mean 'sampler'"),
-    ("csv", "prompt,image\na,b", "line 1, column 'image': .* no binding 'image' .* --bind image=NODE.INPUT"),
+    ("csv", "prompt,image\na,b", "line 1, column 'image': .* no binding 'image' .* bindings={'image': 'NODE.INPUT'}"),
     ("csv", "prompt,33.steps\na,b", r"line 1, column '33\.steps': .* matches no node"),
     ("csv", "prompt,6.text\na,b", r"line 1, column '6\.text': '6\.text' is the prompt text"),
     ("csv", "prompt,cfg,CFG scale\na,7,8", "line 1: 'cfg' and 'CFG scale' both set cfg"),
     ("csv", "prompt,3.steps,steps\na,7,8", r"line 1: '3\.steps' and 'steps' both set steps"),
     ("csv", "prompt,size,height\na,8x8,8", "line 1: 'size' and 'height' both set height"),
     ("csv", "prompt,positive\na,b", "line 1: 'prompt' and 'positive' both set prompt"),
-    ("csv", "prompt,name\na,b", "line 1, column 'name': .* --layout mirror alone"),
+    ("csv", "prompt,name\na,b", "line 1, column 'name': .* layout='mirror' alone"),
     ("csv", 'prompt,cfg\n"a\nb",7\nc,many', "line 4, column 'cfg': cfg is a number; 'many' is not"),
     ("csv", "prompt,seed\na,1.8E+19", "line 2, column 'seed': .* all its digits"),
     ("csv", "prompt,size\na,513x512", "line 2, column 'size': .* 512x512 is the nearest"),

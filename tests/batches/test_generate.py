@@ -266,7 +266,7 @@ def test_while_another_burst_is_at_work_it_says_for_whom_it_waits(make: Make, sa
 
 @pytest.mark.parametrize("count", [0, 1000])
 def test_014_a_count_out_of_range_is_refused_before_anything_is_written(make: Make, count: int, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--count"):
+    with pytest.raises(UsageError, match="count="):
         make(count=count)
     assert list(tmp_path.iterdir()) == []
 
@@ -279,7 +279,7 @@ def test_015_a_single_image_has_no_number(make: Make) -> None:
 @pytest.mark.parametrize(
     ("said", "word"),
     [
-        ({"prompt": "  "}, "--prompt"),
+        ({"prompt": "  "}, "prompt"),
         ({"model": "tiny-rndom.safetensors"}, "tiny-random.safetensors"),
         ({"loras": ("nope.safetensors",)}, "nope.safetensors"),
         ({"sampler": "eulr"}, "euler"),

@@ -44,7 +44,7 @@ def outcome(*statuses: Status, report: BurstReport | None, on_error: Any = "stop
     return Generated.of(record, items, report, ended=ended, directories=("/o/d",), seconds=1.0)
 
 
-STOPPED = "d/image_2.png failed, and --on-error is stop"
+STOPPED = "d/image_2.png failed, and on_error is stop"
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def refusal(load: Callable[[Path], object], home: Path) -> str | None:
 def test_a_profile_by_name(tmp_path: Path) -> None:
     profiles = load_profiles(tmp_path)
     assert profile_named("quality", profiles).steps == 30
-    with pytest.raises(UsageError, match=r"--profile sped: there is no such profile; did you mean 'speed'\?"):
+    with pytest.raises(UsageError, match=r"profile='sped': there is no such profile; did you mean 'speed'\?"):
         profile_named("sped", profiles)
     with pytest.raises(UsageError, match=r"there are: animation, balanced, quality, speed, tileset$"):
         profile_named("zzz", profiles)

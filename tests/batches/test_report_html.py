@@ -258,5 +258,5 @@ def test_a_record_that_points_outside_is_not_followed(album: Album) -> None:
 
 def test_a_place_that_cannot_be_written_is_named(album: Album, tmp_path: Path) -> None:
     album.add("b1", [{}])
-    with pytest.raises(UsageError, match=r"nowhere/x\.html cannot be written.*--html"):
+    with pytest.raises(UsageError, match=r"nowhere/x\.html cannot be written.*target='FILE'"):
         write_report(album.state, "b1", tmp_path / "nowhere" / "x.html")

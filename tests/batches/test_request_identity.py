@@ -24,6 +24,7 @@ from orchestrator.batches.generate_report import Generated, Planned
 from orchestrator.batches.spec import BatchSpec
 from orchestrator.cancellation import cancel
 from orchestrator.clock import Clock
+from orchestrator.commands.flag_names import as_flag
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.run import run_burst
 from orchestrator.errors import RequestConflict, UsageError
@@ -31,6 +32,7 @@ from orchestrator.generation import Generation, generate
 from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
 from orchestrator.settings import Overrides
+from orchestrator.wording import process_speaks
 from state.batch import Idempotency, JoinedRecord
 from state.item import Status
 from state.open_store import parts_of
@@ -183,6 +185,17 @@ def written(place: Place, name: str, text: str) -> str:
     return str(path)
 
 
+def test_the_request_of_a_script_and_of_a_command_are_the_same(ask: Ask) -> None:
+    said = {"seed": 1, "sweeps": {"steps": (2, 3), "cfg": (5, 6)}, "notify": ("http://127.0.0.1:1/hook",)}
+    said = {"template": "txt2img-sd15", "seed_mode": "fixed", "layout": "batch"} | said
+    first = ask(**said)
+    with process_speaks(as_flag):
+        second = ask(**said)
+    assert (second.continued, second.record) == (True, first.record)
+    parts = first.record.request_parts
+    assert {"--prompt", "--count", "--seed-mode", "--layout", "--sweep", "--sweep steps", "--notify"} <= parts.keys()
+
+
 def test_queued_twice_it_is_there_once(ask: Ask, place: Place) -> None:
     first, second = ask(), ask()
     assert (first.continued, second.continued) == (False, True)
@@ -190,7 +203,8 @@ def test_queued_twice_it_is_there_once(ask: Ask, place: Place) -> None:
     assert len(place.items()) == 2
     assert second.as_text().splitlines()[:2] == [
         f"Batch {first.record.batch}: 2 items, 2 left",
-        f"Note: the same request has batch {first.record.batch} already, so no other was made; --again makes one",
+        f"Note: the same request has batch {first.record.batch} already, so no other was made; "
+        "always_new=True makes one",
     ]
 
 
@@ -499,7 +513,7 @@ def test_a_name_works_wherever_an_id_does(place: Place, sandbox: Sandbox) -> Non
     "name", ["", " ", "7", "20261121_164408_abcd", "-x", ".x", "a b", "a/b", "ä", "x" * 65, "hero\n"]
 )
 def test_what_is_no_name_is_refused(ask: Ask, place: Place, name: str) -> None:
-    with pytest.raises(UsageError, match="--name"):
+    with pytest.raises(UsageError, match=r"^name "):
         ask(name=name)
     assert place.batches() == []
 
@@ -521,13 +535,13 @@ def test_a_name_of_another_request_is_refused_with_what_differs(ask: Ask, place:
     with pytest.raises(RequestConflict) as refused:
         ask(name="hero", steps=5, count=3, prompt="a cat", seed=7, template="txt2img-sd15")
     message = str(refused.value)
-    assert message.startswith(f"--name hero: batch {first.record.batch} has this name and is another request (")
-    for word in ("--prompt is 'a fox' there", "--count is 2 there", "steps is 4 there", "without --seed there"):
+    assert message.startswith(f"name='hero': batch {first.record.batch} has this name and is another request (")
+    for word in ("prompt is 'a fox' there", "count is 2 there", "steps is 4 there", "without seed there"):
         assert word in message
     assert message.endswith("`burst status hero` shows it")
-    with pytest.raises(RequestConflict, match="workflow, --bind, --output or --server differs"):
+    with pytest.raises(RequestConflict, match="workflow, bindings, output_dir or servers differs"):
         ask(name="hero", steps=4, template="txt2img-sdxl")
-    with pytest.raises(RequestConflict, match=r"without --prompts-file there; .*--prompt is 'a fox' there"):
+    with pytest.raises(RequestConflict, match=r"without prompts_file there; .*prompt is 'a fox' there"):
         ask(name="hero", prompt=None, prompts_file=written(place, "list", "a fox\n"), template="txt2img-sd15", steps=4)
     assert len(place.batches()) == 1
 

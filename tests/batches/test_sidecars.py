@@ -331,10 +331,10 @@ def test_a_template_that_is_gone_or_another_is_refused_unless_one_is_named(tmp_p
     other = templates.load_workflow("smoke").graph
     template.write_text(json.dumps(other))
     now = templates.fingerprint(other)
-    with pytest.raises(UsageError, match=rf"mine\.json was {then[:12]}… and is {now[:12]}… now; .*--template"):
+    with pytest.raises(UsageError, match=rf"mine\.json was {then[:12]}… and is {now[:12]}… now; .*template='NAME'"):
         read_reproduction(path, home=tmp_path)
     template.unlink()
-    with pytest.raises(UsageError, match=r"mine\.json cannot be had any more .*--template"):
+    with pytest.raises(UsageError, match=r"mine\.json cannot be had any more .*template='NAME'"):
         read_reproduction(path, home=tmp_path)
     recipe = read_reproduction(path, home=tmp_path, template="smoke")
     assert (recipe.template, recipe.prompt, recipe.seed) == ("smoke", "a fox", 5)

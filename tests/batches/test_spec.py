@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from support.vocabularies import vocabulary
 
 from orchestrator.batches.flags import parse_set, parse_sets, parse_size, parse_sweep, parse_sweeps
-from orchestrator.batches.spec import SOURCES, BatchSpec, flag_of
+from orchestrator.batches.spec import SOURCES, BatchSpec, field_named
 from orchestrator.batches.values import LARGEST_SEED, fitted
+from orchestrator.commands.flag_names import as_flag
 from orchestrator.errors import UsageError
+from orchestrator.wording import process_speaks
 
 
 def asked(**said: Any) -> BatchSpec:
@@ -97,14 +99,14 @@ REFUSED = [
 
 @pytest.mark.parametrize(("said", "message"), REFUSED, ids=[message[:40] for _, message in REFUSED])
 def test_what_does_not_fit_is_refused_by_its_flag(said: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+    with process_speaks(as_flag), pytest.raises(UsageError, match=message):
         asked(**said).checked()
 
 
 def test_one_source_is_said() -> None:
-    with pytest.raises(UsageError, match=r"choose one source of prompts, --prompt, .*--from; none given"):
+    with pytest.raises(UsageError, match=r"choose one source of prompts, prompt, .*from_file; none given"):
         BatchSpec().checked()
-    with pytest.raises(UsageError, match="--prompt and --csv are given"):
+    with pytest.raises(UsageError, match="prompt and csv are given"):
         asked(csv="x.csv").checked()
     assert [BatchSpec(**{source: "x"}).checked().source for source in SOURCES] == list(SOURCES)
 
@@ -113,7 +115,7 @@ def test_one_source_is_said() -> None:
     ("text", "message"), [("", "empty"), (" \n", "empty"), ("a\0", "NUL"), ("\udcff", "not Unicode")]
 )
 def test_a_prompt_that_cannot_be_sent_is_refused(text: str, message: str) -> None:
-    with pytest.raises(UsageError, match=f"--prompt.* {message}"):
+    with pytest.raises(UsageError, match=f"prompt.* {message}"):
         BatchSpec(prompt=text).checked()
 
 
@@ -143,8 +145,11 @@ def test_the_inputs_that_all_items_share() -> None:
     }
 
 
-def test_flags_are_named_as_they_are_typed() -> None:
-    said = [flag_of(name) for name in ("cfg", "height", "lora", "loras", "from_file", "seed_mode")]
+def test_a_field_is_named_as_its_reader_writes_it() -> None:
+    names = ("cfg", "height", "lora", "loras", "from_file", "seed_mode")
+    assert [field_named(name) for name in names] == ["cfg", "size", "loras", "loras", "from_file", "seed_mode"]
+    with process_speaks(as_flag):
+        said = [field_named(name) for name in names]
     assert said == ["--cfg-scale", "--size", "--lora", "--lora", "--from", "--seed-mode"]
 
 
@@ -199,14 +204,14 @@ def test_an_address_of_one_input_is_no_name_that_sets_several() -> None:
     ],
 )
 def test_what_a_template_does_not_take_is_refused(template: str, said: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+    with process_speaks(as_flag), pytest.raises(UsageError, match=message):
         asked(**said).settled(vocabulary(template))
 
 
 def test_a_seed_that_no_node_takes_is_refused() -> None:
     bare = vocabulary()
     bindings = {name: targets for name, targets in bare.bindings.items() if name != "seed"}
-    with pytest.raises(UsageError, match=r"--seed: .* no binding 'seed'"):
+    with pytest.raises(UsageError, match=r"seed: .* no binding 'seed'"):
         asked(seed=5).settled(type(bare)(bare.graph, bindings))
 
 
@@ -223,7 +228,7 @@ def test_a_size(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1024", "x768", "1024x768x3", "a x b", "1024,768", "1000x1001", "-8x8"])
 def test_no_size(text: str) -> None:
-    with pytest.raises(UsageError, match="--size "):
+    with pytest.raises(UsageError, match="size="):
         parse_size(text)
 
 
@@ -247,7 +252,7 @@ def test_a_setting(text: str, expected: tuple[str, object]) -> None:
 
 @pytest.mark.parametrize("text", ["steps", "=5", " =5", "steps=many", ""])
 def test_no_setting(text: str) -> None:
-    with pytest.raises(UsageError, match="--set "):
+    with pytest.raises(UsageError, match="sets="):
         parse_set(text)
 
 
@@ -271,16 +276,16 @@ def test_a_sweep(text: str, expected: tuple[str, object]) -> None:
     "text", ["cfg", "cfg=", "cfg=5,", "cfg=5,,7", 'negative="a', 'negative="a"b', "cfg=5,many", "3.text=a,,b"]
 )
 def test_no_sweep(text: str) -> None:
-    with pytest.raises(UsageError, match="--sweep "):
+    with pytest.raises(UsageError, match="sweeps="):
         parse_sweep(text)
 
 
 def test_a_name_is_said_once() -> None:
     assert parse_sets(["3.a=1", "4.a=1"]) == {"3.a": 1, "4.a": 1}
     assert parse_sweeps(["cfg=5,7", "steps=10"]) == {"cfg": (5, 7), "steps": (10,)}
-    with pytest.raises(UsageError, match="--set cfg is given twice"):
+    with pytest.raises(UsageError, match=r"sets\['cfg'\] is given twice"):
         parse_sets(["cfg=1", "cfg_scale=2"])
-    with pytest.raises(UsageError, match="--sweep cfg is given twice"):
+    with pytest.raises(UsageError, match=r"sweeps\['cfg'\] is given twice"):
         parse_sweeps(["cfg=1", "cfg=2"])
 
 

@@ -59,7 +59,7 @@ def test_a_challenge_page_is_tried_again_later(body: str, headers: dict[str, str
 def test_every_other_refusal_wants_a_person(status: int, body: str, headers: dict[str, str]) -> None:
     error = error_of(status, body, headers=headers)
     assert error.needs_a_person
-    assert "--header" in str(error) or "browser" in str(error)
+    assert "headers" in str(error) or "browser" in str(error)
 
 
 def test_402_and_429_of_a_paying_api_are_told_apart() -> None:
@@ -88,10 +88,10 @@ def test_413_names_the_server_s_own_limit() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "headers", "header"),
     [
-        (200, "<html>ERR_NGROK_6024</html>", HTML, "'ngrok-skip-browser-warning: 1'"),
-        (511, "<html>set the bypass-tunnel-reminder header</html>", HTML, "'bypass-tunnel-reminder: 1'"),
-        (401, "<html>loca.lt</html>", HTML, "'bypass-tunnel-reminder: 1'"),
-        (200, "<html>send skip_zrok_interstitial</html>", HTML, "'skip_zrok_interstitial: 1'"),
+        (200, "<html>ERR_NGROK_6024</html>", HTML, "'ngrok-skip-browser-warning': '1'"),
+        (511, "<html>set the bypass-tunnel-reminder header</html>", HTML, "'bypass-tunnel-reminder': '1'"),
+        (401, "<html>loca.lt</html>", HTML, "'bypass-tunnel-reminder': '1'"),
+        (200, "<html>send skip_zrok_interstitial</html>", HTML, "'skip_zrok_interstitial': '1'"),
         (302, "", {"Location": "https://me.cloudflareaccess.com/cdn-cgi/access/login/x?kid=1"}, "CF-Access-Client-Id"),
         (403, "<html>Forbidden: Cloudflare Access</html>", HTML, "CF-Access-Client-Secret"),
         (302, "", {"Location": "https://global.rel.tunnels.api.visualstudio.com/auth"}, "X-Tunnel-Authorization"),
@@ -108,7 +108,7 @@ def test_the_header_that_a_tunnel_wants_is_named(status: int, body: str, headers
 def test_what_only_mentions_a_tunnel_is_none() -> None:
     error = error_of(404, '{"error": "no ngrok-skip-browser-warning here"}')
     assert isinstance(error, NotComfyUI)
-    assert "--header" not in str(error)
+    assert "with headers" not in str(error)
 
 
 @pytest.mark.parametrize(

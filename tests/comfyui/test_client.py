@@ -254,7 +254,7 @@ def test_kinds_of_failure(raised: Exception, may_have_arrived: bool) -> None:
             ["queue_running[0]: expected a list of at least length"],
         ),
         (200, '{"queue_running": [[1, 7]], "queue_pending": []}', ["queue_running[0][1]: expected text, got a whole"]),
-        (401, "", ["401", "--header"]),
+        (401, "", ["401", "headers"]),
         (302, "", ["https://login.test/in", "use that address"]),
         (201, "{}", ["201"]),
         (204, "", ["204"]),

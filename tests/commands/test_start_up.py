@@ -68,7 +68,7 @@ def test_help_loads_the_command_line_and_nothing_behind_it(tmp_path: Path, argum
     loaded = loaded_by(*arguments, cwd=tmp_path)
     loaded_commands = {name for name in loaded if name.startswith("orchestrator.commands.")}
     if arguments == ["run", "--help"]:
-        needed = ("run", "common", "help", "output", "signals", "terminal")
+        needed = ("run", "common", "flag_names", "help", "output", "signals", "terminal")
         assert loaded_commands == {f"orchestrator.commands.{name}" for name in needed}
     assert "click" in loaded
     assert not loaded & (HEAVY | OTHER_COMMANDS | READERS)
@@ -79,6 +79,7 @@ def test_help_loads_the_command_line_and_nothing_behind_it(tmp_path: Path, argum
         "orchestrator.commands",
         "orchestrator.errors",
         "orchestrator.formatting",
+        "orchestrator.wording",
     }
 
 

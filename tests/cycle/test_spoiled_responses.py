@@ -268,9 +268,7 @@ def test_a_server_that_wants_a_key_or_another_address_is_left_at_once(scene: Sce
     with pytest.raises(UnexpectedAnswer) as caught:
         scene.run(first(10**6, request_, Page(status, headers={"Location": "http://login.test/"})))
     assert caught.value.needs_a_person
-    words = (
-        "it points to http://login.test/" if status == 307 else "access refused; give the server's key with --header"
-    )
+    words = "it points to http://login.test/" if status == 307 else "access refused; give the server's key with headers"
     assert words in str(caught.value)
     assert len(scene.server.requests) <= 4
     assert scene.statuses() == [PENDING] * 3

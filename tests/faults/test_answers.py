@@ -112,7 +112,7 @@ def test_a_server_that_wants_a_key(make_project: MakeProject, sandbox: Sandbox, 
     report = burst(project)
     assert report.exit_code == 2
     assert report.reason is not None
-    assert "access refused; give the server's key with --header" in report.reason
+    assert "access refused; give the server's key with headers" in report.reason
     check_untouched(project)
     proxy.heal()
     check_next_run(project, sandbox)

@@ -86,7 +86,7 @@ def test_a_server_that_was_only_ever_said_is_found_too(project: Project, sandbox
     [
         ("http://127.0.0.1:9", "http://127.0.0.1:8", ["nothing is known of 127.0.0.1:9@", "(3 items)"]),
         ("OLD", "OLD/", ["both the old address and the new one"]),
-        ("OLD", "ftp://somewhere", ["--server-moved"]),
+        ("OLD", "ftp://somewhere", ["server_moved"]),
         ("OLD", "http://me:my-password@127.0.0.1:8", ["without a password"]),
     ],
     ids=["unknown", "the same", "no address", "a password"],

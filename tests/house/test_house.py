@@ -22,7 +22,7 @@ FILES_OF_A_STATE = {
     *("journal.jsonl", "batches.jsonl", "bursts.jsonl", "recipes.jsonl"),
     *("run.lock", "write.lock", "adding.lock", "holder.json", "settings.toml"),
 }
-LEAVES = {"orchestrator.errors", "orchestrator.clock"}
+LEAVES = {"orchestrator.errors", "orchestrator.clock", "orchestrator.wording"}
 MAY_IMPORT = {
     "state": {"state"},
     "templates": {"templates"},

@@ -50,13 +50,13 @@ def test_a_pattern_chooses(tmp_path: Path) -> None:
 
 
 def test_a_file_that_the_workflow_has_no_place_for_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(TemplateError, match=r"no binding 'audio'.*--bind audio=NODE.INPUT"):
+    with pytest.raises(TemplateError, match=r"no binding 'audio'.*bindings={'audio': 'NODE.INPUT'}"):
         init(tmp_path, VIDEO, "a.mp4", "b.wav")
     assert not (tmp_path / "state.json").exists()
 
 
 def test_what_may_be_the_place_for_it_is_listed(tmp_path: Path) -> None:
-    choice = r"not certain what 'video' sets.*--bind video=one\.video or --bind video=two\.video"
+    choice = r"not certain what 'video' sets.*bindings={'video': 'one\.video'} or bindings={'video': 'two\.video'}"
     with pytest.raises(TemplateError, match=choice):
         init(tmp_path, CASES["files: two videos"].graph, "a.mp4")
 

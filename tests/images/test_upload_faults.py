@@ -113,7 +113,7 @@ def test_a_server_that_wants_a_key_for_uploads_stops_the_burst(
     proxy.answer(UPLOAD, http_answer(401, b"who are you"))
     report = burst(project)
     assert report.exit_code == 2
-    assert "give the server's key with --header" in (report.reason or "")
+    assert "give the server's key with headers" in (report.reason or "")
     assert {(item.status, item.attempts) for item in project.items()} == {(Status.PENDING, 0)}
 
 

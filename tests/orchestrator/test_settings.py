@@ -123,10 +123,10 @@ def test_an_empty_variable_says_nothing(state: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        (("a:1", "ftp://u:hunter2@b"), "--server, address 2 of 2: .* http:// or https://"),
-        (("a:1,http://u:hunter2/x@b,c:3",), "--server, address 2 of 3: .* cannot be read"),
-        (("http://b?key=hunter2",), "--server: leave out what follows"),
-        (("",), "--server: no address"),
+        (("a:1", "ftp://u:hunter2@b"), "servers, address 2 of 2: .* http:// or https://"),
+        (("a:1,http://u:hunter2/x@b,c:3",), "servers, address 2 of 3: .* cannot be read"),
+        (("http://b?key=hunter2",), "servers: leave out what follows"),
+        (("",), "servers: no address"),
     ],
 )
 def test_a_bad_address_is_counted_and_not_repeated(state: Path, said: tuple[str, ...], message: str) -> None:
@@ -147,7 +147,7 @@ def test_a_bad_address_names_the_variable_or_the_file(state: Path, monkeypatch: 
 
 def test_one_server_is_asked_only_where_one_is_set(state: Path) -> None:
     assert load_settings(state, Overrides(servers=("a:1", "http://a:1"))).the_one_server().url == "http://a:1"
-    with pytest.raises(UsageError, match=r"http://a:1, http://b:2\); choose one with --server URL") as refused:
+    with pytest.raises(UsageError, match=r"http://a:1, http://b:2\); choose one with servers=\['URL'\]") as refused:
         load_settings(state, Overrides(servers=("a:1", "http://u:hunter2@b:2"))).the_one_server()
     assert "hunter2" not in str(refused.value)
 

@@ -168,7 +168,9 @@ def test_a_workflow_that_takes_no_prompt_is_set_aside_in_the_words_of_its_check(
     (aside,) = run_quickly(project).set_aside
     (found,) = check_offline(Workflow("deaf", None, graph), find_bindings(graph))
     assert found.message in aside.reason
-    assert "no binding 'prompt' (available: width, height, batch_size, prefix); add one with --bind" in found.message
+    assert (
+        "no binding 'prompt' (available: width, height, batch_size, prefix); add one with bindings={" in found.message
+    )
 
 
 def with_models(project: Project, models: list[str]) -> None:

@@ -87,7 +87,7 @@ def test_only_the_items_made_with_one_workflow_are_updated(project: Project, nam
 
 def test_a_workflow_that_no_item_is_made_with_is_refused_with_those_that_are(project: Project) -> None:
     add_others(project)
-    with pytest.raises(UsageError, match=r"--made-with catz\.json: .*cats\.json"):
+    with pytest.raises(UsageError, match=r"made_with='catz\.json': .*cats\.json"):
         update_items(project.state, overrides=Overrides(template=template(project)), made_with="catz.json")
 
 

@@ -149,9 +149,9 @@ def test_an_unknown_name_is_no_address(make_project: MakeProject, sandbox: Sandb
     edit(project, status="submitted", prompt_id="x", server="gpu9")
     report = run_quickly(project)
     assert report.counts[Status.SUBMITTED] == 3
-    assert "Run with --server gpu9=URL" in report.notes[0]
+    assert "Run with servers=['gpu9=URL']" in report.notes[0]
     notes = cancel(project.state).notes
-    assert "give it with --server gpu9=URL" in notes[0]
+    assert "give it with servers=['gpu9=URL']" in notes[0]
     edit(project, server="no server at all")
     assert run_quickly(project).counts[Status.SUBMITTED] == 3
     assert cancel(project.state).notes

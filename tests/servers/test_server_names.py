@@ -239,7 +239,7 @@ def test_a_flag_may_choose_a_known_server_by_name_or_address(state: Path, monkey
 def test_a_known_name_with_another_address_is_refused_and_the_way_is_named(state: Path) -> None:
     """What is out on gpu1 would be looked for at the wrong place, called gone, and rendered twice."""
     keep(state, "gpu1=http://10.0.0.7:8188")
-    with pytest.raises(SettingsError, match=r"^--server: gpu1 is http://10.0.0.7:8188.*--server-moved gpu1=URL"):
+    with pytest.raises(SettingsError, match=r"^servers: gpu1 is http://10.0.0.7:8188.*server_moved=\('gpu1', 'URL'\)"):
         said(state, "gpu1=http://10.0.0.8:8188")
 
 

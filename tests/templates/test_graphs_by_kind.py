@@ -56,7 +56,8 @@ def test_where_names_and_the_servers_classes_disagree_is_said() -> None:
     assert [finding.severity for finding in found] == ["warning", "warning"]
     server = "by the server's nodes file.picture"
     assert (
-        found[0].message == f"by names alone 'image' sets nothing, {server}; settle it with --bind image=file.picture"
+        found[0].message
+        == f"by names alone 'image' sets nothing, {server}; settle it with bindings={{'image': 'file.picture'}}"
     )
     used = check_names(graph, find_bindings(graph, catalogue=CATALOGUE), CATALOGUE)
     assert "file.picture, which is used; settle it" in used[0].message

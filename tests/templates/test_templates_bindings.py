@@ -410,7 +410,9 @@ def test_a_value_of_the_wrong_type_is_refused(existing: Any, given_value: Any) -
 
 def test_an_unknown_name_lists_the_available_ones() -> None:
     graph = SHIPPED["smoke"]
-    with pytest.raises(TemplateError, match=r"no binding 'cfg' \(available: prompt, seed.*--bind cfg=NODE.INPUT"):
+    with pytest.raises(
+        TemplateError, match=r"no binding 'cfg' \(available: prompt, seed.*bindings={'cfg': 'NODE.INPUT'}"
+    ):
         bind(graph, find_bindings(graph), {"cfg": 7})
 
 

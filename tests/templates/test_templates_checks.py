@@ -113,7 +113,7 @@ def test_a_graph_without_save_nodes_and_one_with_only_previews() -> None:
 
 
 def test_a_missing_prompt_binding_and_a_stale_one() -> None:
-    assert "--bind prompt=" in only(offline(VALID, prompt=()))[2]
+    assert "bindings={'prompt': " in only(offline(VALID, prompt=()))[2]
     assert only(offline(VALID, cfg=(Target("77", "cfg"),)))[:2] == ("error", "77")
 
 

@@ -162,7 +162,7 @@ def test_a_broken_model_link_is_refused() -> None:
 
 
 def test_several_loaders_are_refused_by_name() -> None:
-    with pytest.raises(TemplateError, match=r"1 \(Check\w+\), 2 \(Check\w+\).*--bind lora=NODE"):
+    with pytest.raises(TemplateError, match=r"1 \(Check\w+\), 2 \(Check\w+\).*bindings={'lora': 'NODE"):
         splice_lora(FILES["refiner"], LORA)
     merged = copy.deepcopy(SD15)
     merged["20"] = node("CheckpointLoaderSimple", ckpt_name="other.pt")

@@ -1,0 +1,35 @@
+"""How the browser's API writes a parameter of the library: by the field of its body."""
+
+from __future__ import annotations
+
+import json
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from orchestrator.web.batch_schemas import BaseParameters, BatchRequest
+from orchestrator.wording import process_words, speaks
+
+_FIELDS = {"count": "batchCount", "seed": "baseSeed", "seed_mode": "seedMode"}
+_FIELDS |= {name: name for schema in (BatchRequest, BaseParameters) for name in schema.model_fields}
+
+
+def as_field(name: str, value: object = None, *, key: str | None = None) -> str:
+    """`batchCount`, `seedMode "random"`, and `steps` for `sets['steps']`.
+
+    What no field says is named by whatever started this front end: a server is its `--server`.
+    """
+    field = _FIELDS.get(key if name in ("sets", "sweeps") and key is not None else name)
+    if field is None:
+        return process_words()(name, value, key=key)
+    return field if value is None else f"{field} {json.dumps(value)}"
+
+
+class SpeaksOfFields:
+    """Middleware: what a call raises names the fields of its body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with speaks(as_field):
+            await self._app(scope, receive, send)
