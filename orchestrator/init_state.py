@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from orchestrator.documents.lists import shortened
 from orchestrator.errors import ItemError, RecipeUnusable, TemplateError, UsageError
 from orchestrator.file_kinds import FILES, IMAGES
 from orchestrator.formatting import counted, in_lines
+from orchestrator.literal_texts import literal_notes, looks_dynamic
 from orchestrator.migration import open_for_writing
 from orchestrator.node_classes import ClassSource, kept_classes
 from orchestrator.outputs.collisions import refuse_collisions
@@ -25,6 +27,7 @@ from orchestrator.preparation import Preparation, prompt_file
 from orchestrator.prompt_directories import PROMPT_PATTERNS, prompt_items
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Overrides, Settings, kept_settings, load_settings, refuse_secrets, save_settings
+from orchestrator.text_files import read_ordinary
 from orchestrator.wording import named
 from state.change import change_all
 from state.counts import Counts
@@ -34,6 +37,9 @@ from state.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.documents.states import InitDocument
+
+_LOOKED_AT_BYTES = 1 << 16
+"""Of a prompt file."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,12 @@ def init_state(
         recipes = Recipes(store.recipes, home)
         if recipe is not None:
             recipes.keep(recipe)
-        notes = [*found.notes, *_changed_default(store, before, settings), *_keeping(store, found, recipe)]
+        notes = [
+            *found.notes,
+            *_literal(added_now, home),
+            *_changed_default(store, before, settings),
+            *_keeping(store, found, recipe),
+        ]
         if before.output_dir != settings.output_dir:
             old = Placement(recipes, before.output_dir)
             notes += images_elsewhere(store, old, root=settings.output_dir)
@@ -252,6 +263,16 @@ def _changed_default(store: Store, before: Settings, now: Settings) -> Iterator[
             f"{counted(len(changed))} due without a recipe: made with the new default from now on "
             f"(template {now.template or 'none yet'}, output directory {now.output_dir})"
         )
+
+
+def _literal(items: Iterable[Item], home: Path) -> Iterator[str]:
+    """How many of these have a text that looks like a dynamic prompt. What cannot be read is left to the run."""
+    count = 0
+    for item in items:
+        with contextlib.suppress(OSError, ValueError):
+            data = read_ordinary(home / prompt_file(item), most_bytes=_LOOKED_AT_BYTES)
+            count += looks_dynamic(data.decode(errors="replace")) is not None
+    yield from literal_notes(count)
 
 
 def _keeping(store: Store, found: _Found, recipe: LoadedRecipe | None) -> Iterator[str]:

@@ -79,6 +79,14 @@ class Prepared:
     extensions: tuple[str, ...]
     """Of the files that its save nodes write, where they are known."""
 
+    @property
+    def text(self) -> str:
+        """The prompt text in its graph; empty where it takes none."""
+        for target in self.recipe.bindings.get("prompt", ()):
+            value = self.graph[target.node_id]["inputs"].get(target.input_name)
+            return value if isinstance(value, str) else ""
+        return ""
+
 
 def filled(graph: Graph, bindings: Bindings, values: Mapping[str, Any]) -> tuple[Graph, dict[str, Any]]:
     """A template's graph with the values in it, and those of them that went to nodes of its own; LoRAs are spliced in.

@@ -13,6 +13,7 @@ import msgspec
 
 import templates
 from orchestrator.batches.batch_sizes import automatic_batch_size
+from orchestrator.batches.dynamic_prompts import Expansion, expansion_of, refuse_dynamic
 from orchestrator.batches.layouts import directory_name, place_of
 from orchestrator.batches.name_check import unknown_names
 from orchestrator.batches.profiles import load_model_notes, load_profiles, profile_named
@@ -24,6 +25,7 @@ from orchestrator.batches.values import parts_of
 from orchestrator.batches.variation import Variation
 from orchestrator.batches.variations import vary
 from orchestrator.batches.vocabulary import Vocabulary
+from orchestrator.batches.wildcards import Wildcards
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import ItemError, UsageError
 from orchestrator.node_classes import ClassSource, kept_classes
@@ -53,6 +55,10 @@ class Draft:
     parts: Mapping[str, Any]
     """What it is compared by."""
     reproduction: Reproduction | None = None
+    entries: Sequence[PromptEntry] | None = None
+    """Its prompts, where they are read already."""
+    expansion: Expansion | None = None
+    """Of its dynamic prompts, which are read: nothing in them or their wildcards is at fault."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +119,18 @@ class Planner:
         if data is None:
             data = read_source(spec)
         settled, recipe = wanted.settled(vocabulary), self.recipe.recipe.id
-        parts = request_parts(settled, source=data, recipe=recipe, secret_env=self.secret_env)
-        return Draft(wanted, vocabulary, data, parts, reproduction)
+        entries, expansion = None, None
+        if spec.dynamic:
+            entries = read_entries(settled, vocabulary=vocabulary, data=data)
+            expansion = expansion_of(settled, entries, Wildcards.found(spec.wildcards, home=self.home))
+        parts = request_parts(
+            settled,
+            source=data,
+            recipe=recipe,
+            secret_env=self.secret_env,
+            wildcards=expansion.digest if expansion is not None else None,
+        )
+        return Draft(wanted, vocabulary, data, parts, reproduction, entries, expansion)
 
     def plan(
         self,
@@ -132,11 +148,13 @@ class Planner:
         spec = self._with_batch_size(wanted, vocabulary).settled(vocabulary)
         automatic = {"batch_size": spec.batch_size} if wanted.batch_size == "auto" and spec.batch_size else {}
         if reproduction is not None:
-            entries = [_wish(reproduction, spec)]
+            entries: Sequence[PromptEntry] = [_wish(reproduction, spec)]
         else:
-            entries = read_entries(spec, vocabulary=vocabulary, data=draft.data)
+            entries = draft.entries or read_entries(spec, vocabulary=vocabulary, data=draft.data)
+        if not spec.dynamic and not spec.literal:
+            refuse_dynamic(spec, entries, is_new=reproduction is None)
         said = replace(spec, batch_size=None) if automatic else spec
-        variations = vary(entries, spec=said, has_seed=vocabulary.binds("seed"))
+        variations = vary(entries, spec=said, has_seed=vocabulary.binds("seed"), expansion=draft.expansion)
         record = self._record(spec, variations, automatic=bool(automatic), at=at, taken=taken)
         record = msgspec.structs.replace(
             record, request=digest_of(draft.parts), request_parts=dict(draft.parts), idempotency=idempotency
@@ -243,6 +261,7 @@ def _items(record: BatchRecord, variations: Sequence[Variation], *, automatic: M
             status=Status.PENDING,
             prompt_text=variation.prompt or None,
             inputs={**automatic, **variation.inputs},
+            dynamic=dict(variation.dynamic),
             batch_size_auto=bool(automatic) and "batch_size" not in variation.inputs,
             recipe=record.recipe,
             batch=record.batch,

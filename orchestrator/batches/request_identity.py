@@ -28,8 +28,8 @@ def _part_of(field_name: str) -> str:
     return "--from" if field_name == "from_file" else f"--{field_name.replace('_', '-')}"
 
 
-_SWEEP, _SWEEPS, _NOTIFY = "--sweep ", "--sweep", "--notify"
-_NAMES = {_part_of(name): name for name in (*SOURCES, *_FIELDS)} | {_SWEEPS: "sweeps", _NOTIFY: "notify"}
+_SWEEP, _SWEEPS, _NOTIFY, _DYNAMIC = "--sweep ", "--sweep", "--notify", "--dynamic"
+_NAMES = {_part_of(name): name for name in (*SOURCES, *_FIELDS, "dynamic", "combinatorial")} | {_SWEEPS: "sweeps", _NOTIFY: "notify"}
 """Field by the name of its part."""
 
 
@@ -130,10 +130,13 @@ class Standing:
         return not self.is_cancelled and bool(self.due or self.batch.unanswered)
 
 
-def request_parts(spec: BatchSpec, *, source: bytes, recipe: str, secret_env: str | None = None) -> dict[str, Any]:
+def request_parts(
+    spec: BatchSpec, *, source: bytes, recipe: str, secret_env: str | None = None, wildcards: str | None = None
+) -> dict[str, Any]:
     """A request by flags, as it was made: without a drawn seed, the time, or the directory it was made from.
 
     `spec` is checked, with its profile and by the template's names. `source`: what its source of prompts held.
+    `wildcards`: a digest of those that its dynamic prompts name. `literal` makes no other images.
     """
     text = source.decode(errors="replace").strip() if spec.source == "prompt" else None
     parts = {
@@ -144,6 +147,8 @@ def request_parts(spec: BatchSpec, *, source: bytes, recipe: str, secret_env: st
         **{f"{_SWEEP}{name}": list(values) for name, values in spec.sweeps.items()},
         _SWEEPS: list(spec.sweeps) if len(spec.sweeps) > 1 else None,
         _NOTIFY: _digest(_canonical([list(spec.notify), secret_env])) if spec.notify else None,
+        _DYNAMIC: wildcards,
+        _part_of("combinatorial"): spec.combinatorial,
         **({"batch_size": "auto"} if spec.batch_size == "auto" else {}),
     }
     for name in _FIELDS:

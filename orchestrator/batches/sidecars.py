@@ -55,6 +55,7 @@ def sidecar_of(item: Item, prompts: Preparation, *, graph: Mapping[str, Any] | N
         "server": item.server,
         "seconds": seconds,
         "prompt_id": item.prompt_id,
+        "dynamic": item.dynamic or None,
     }
     write = _as_json if item.sidecar.endswith(".json") else _as_lines
     return Sidecar(item.sidecar, lambda files: write(inputs, facts, files))

@@ -120,14 +120,17 @@ def _whole(listed: _List, text: str) -> Iterator[PromptEntry]:
         path = Path(listed.path).absolute()
         name, subfolder = path.stem, path.parent.name
         refuse_unsafe(name, layout="mirror", subfolder=subfolder, place=listed.shown)
-    yield PromptEntry(text.strip(), {}, listed.shown, name=name, subfolder=subfolder)
+    before = text[: len(text) - len(text.lstrip())]
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    yield PromptEntry(text.strip(), {}, listed.shown, name=name, subfolder=subfolder, line=line, column=column)
 
 
 def _lines(listed: _List, text: str) -> Iterator[PromptEntry]:
     """Blank lines, and those that begin with #, are passed over."""
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip() and not line.lstrip().startswith("#"):
-            yield PromptEntry(line.strip(), {}, listed.line(number), subfolder=listed.subfolder or "")
+            entry, subfolder = line.strip(), listed.subfolder or ""
+            yield PromptEntry(entry, {}, listed.line(number), subfolder=subfolder, column=line.index(entry) + 1)
 
 
 def _csv(listed: _List, text: str) -> Iterator[PromptEntry]:

@@ -47,6 +47,10 @@ class PromptEntry:
     name: str = ""
     """What a mirror layout calls its pictures; empty where nobody named it."""
     subfolder: str = ""
+    line: int = field(default=0, compare=False)
+    """In its file, of the text's first one, from 1; 0: `where` says it, or there is no file."""
+    column: int = field(default=1, compare=False)
+    """Of the text's first character."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,14 @@ class BatchSpec:
     template: str | None = None
     profile: str | None = None
     priority: Priority = "normal"
+    dynamic: bool = False
+    """Expand prompts and negative prompts: see `dynamic_syntax`."""
+    wildcards: tuple[str, ...] = ()
+    """Folders."""
+    combinatorial: int | None = None
+    """Every combination of each prompt, or the first so many if over 0; None: what its seed draws."""
+    literal: bool = False
+    """Send texts that look like dynamic prompts as they are."""
     sets: Mapping[str, Any] = field(default_factory=dict)
     """Name or address -> value, for every item."""
     sweeps: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -142,6 +154,7 @@ class BatchSpec:
             _check_seeds,
             _check_sweeps,
             _check_told_once,
+            _check_dynamic,
         ):
             check(self)
         if self.stem is not None:
@@ -235,6 +248,22 @@ def _check_told_once(spec: BatchSpec) -> None:
                 other = told.setdefault(part, here)
                 if other != here:
                     raise UsageError(f"{other} and {here} both set {part}; leave one out")
+
+
+def _check_dynamic(spec: BatchSpec) -> None:
+    if spec.dynamic:
+        if spec.literal:
+            raise UsageError("choose one: --dynamic or --literal")
+        if spec.source == "from_file":
+            raise UsageError("--from makes an image again, of the text that was chosen for it; leave --dynamic out")
+        if spec.combinatorial is not None and spec.combinatorial < 0:
+            raise UsageError(f"--combinatorial {spec.combinatorial}: take 1 combination or more")
+        if spec.combinatorial is not None and "negative" in spec.sweeps:
+            raise UsageError("--combinatorial and --sweep negative: leave one out")
+        return
+    for flag, is_given in (("--wildcards", spec.wildcards), ("--combinatorial", spec.combinatorial is not None)):
+        if is_given:
+            raise UsageError(f"{flag}: give --dynamic too, which expands prompts")
 
 
 def _check_url(url: str) -> None:

@@ -25,3 +25,5 @@ class Variation:
     name: str = ""
     """What a mirror layout calls it; empty where nobody named it."""
     subfolder: str = ""
+    dynamic: Mapping[str, Any] = field(default_factory=dict)
+    """As of the item, where it was a dynamic prompt."""

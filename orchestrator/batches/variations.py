@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
+from orchestrator.batches.dynamic_prompts import Expanded, Expansion, dynamic_texts
 from orchestrator.batches.spec import BatchSpec, PromptEntry, last_seed
 from orchestrator.batches.values import parted, parts_of
 from orchestrator.batches.variation import Variation
@@ -24,35 +28,87 @@ def drawn_seed() -> int:
     return secrets.randbelow(_DRAWN_BELOW)
 
 
-def count_of(wish_count: int, spec: BatchSpec) -> int:
+def count_of(wish_count: int, spec: BatchSpec, *, of: str = "prompt") -> int:
     """How many variations so many prompts have. Errors: UsageError for more than a batch takes."""
     total = wish_count * spec.cells * spec.count
     if total > LARGEST_BATCH:
-        factors = [counted(wish_count, "prompt")]
+        factors = [counted(wish_count, of)]
         factors += [f"{len(values)} of {name}" for name, values in spec.sweeps.items()]
         raise UsageError(
             f"{' × '.join([*factors, counted(spec.count, 'variation')])} are {total} items, and one batch takes up to "
-            f"{LARGEST_BATCH}; split the prompts or a sweep's values over several calls"
+            f"{LARGEST_BATCH}; "
+            + (
+                "take the first N of each prompt with --combinatorial N, or leave it out"
+                if of == "combination"
+                else "split the prompts or a sweep's values over several calls"
+            )
         )
     return total
 
 
 def vary(
-    entries: Sequence[PromptEntry], *, spec: BatchSpec, has_seed: bool, draw: Callable[[], int] = drawn_seed
+    entries: Sequence[PromptEntry],
+    *,
+    spec: BatchSpec,
+    has_seed: bool,
+    draw: Callable[[], int] = drawn_seed,
+    expansion: Expansion | None = None,
 ) -> list[Variation]:
     """All variations: by prompt, then by the sweeps' cells, then by seed.
 
     What a prompt's row says wins over what was said for all. The seeds begin anew for each prompt, and all cells of a
     sweep share them, so that what stands side by side differs in one thing alone; `random` draws others for each
-    prompt. `draw` gives a random seed. Errors: UsageError for too many, and for a row that says what a sweep says.
+    prompt. `draw` gives a random seed. `expansion`: of dynamic prompts, which has read these; each of its combinations
+    is a prompt. Errors: UsageError for too many, and for a row that says what a sweep says.
     """
-    count_of(len(entries), spec)
+    _refuse_too_many(entries, spec, expansion)
+    occurrences: Counter[str] = Counter()
     base = spec.seed if spec.seed is not None else draw()
     variations: list[Variation] = []
     for entry in entries:
         seeds = _seeds(entry, spec, base=base, draw=draw) if has_seed else [None] * spec.count
-        variations += _of_one(entry, spec, seeds, start=len(variations))
+        source = _Source(entry, spec, base, occurrences[entry.prompt], expansion)
+        occurrences[entry.prompt] += 1
+        variations += _of_one(source, seeds, start=len(variations))
     return variations
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A prompt, and how its texts come about."""
+
+    entry: PromptEntry
+    spec: BatchSpec
+    base: int
+    occurrence: int
+    """How many prompts before it are the same text."""
+    expansion: Expansion | None
+
+    def combinations(self) -> Iterable[Expanded | None]:
+        if self.expansion is None or self.expansion.most is None:
+            return (None,)
+        return self.expansion.combinations(dynamic_texts(self.entry, self.spec.inputs() | dict(self.entry.inputs)))
+
+    def chosen(self, inputs: Mapping[str, Any], number: int) -> Expanded | None:
+        """`inputs`: with its seed, of the prompt's seeds the `number`th."""
+        if self.expansion is None:
+            return None
+        seed = inputs.get("seed")
+        # Where all have one seed they are to differ all the same; equal prompts of a list too.
+        place = number if seed is None or self.spec.seed_mode == "fixed" else 0
+        texts = dynamic_texts(self.entry, inputs)
+        return self.expansion.drawn(
+            texts, self.base if seed is None else seed, place, self.entry.prompt, self.occurrence
+        )
+
+
+def _refuse_too_many(entries: Sequence[PromptEntry], spec: BatchSpec, expansion: Expansion | None) -> None:
+    if expansion is None or expansion.most is None:
+        count_of(len(entries), spec)
+        return
+    common = spec.inputs()
+    each = [expansion.count(dynamic_texts(entry, common | dict(entry.inputs))) for entry in entries]
+    count_of(sum(min(one, expansion.most or one) for one in each), spec, of="combination")
 
 
 def _seeds(entry: PromptEntry, spec: BatchSpec, *, base: int, draw: Callable[[], int]) -> list[int]:
@@ -80,26 +136,35 @@ def _drawn(count: int, draw: Callable[[], int]) -> list[int]:
     return list(seeds)
 
 
-def _of_one(entry: PromptEntry, spec: BatchSpec, seeds: Sequence[int | None], *, start: int) -> Iterator[Variation]:
+def _of_one(source: _Source, seeds: Sequence[int | None], *, start: int) -> Iterator[Variation]:
+    entry, spec = source.entry, source.spec
     swept = {part for name in spec.sweeps for part in parts_of(name)}
     for name in entry.inputs:
         if name in swept:
             raise UsageError(f"{entry.where}: it sets {name}, and {named('sweeps')} sets it too; leave one out")
     common = spec.inputs() | dict(entry.inputs)
-    total = spec.cells * spec.count
-    sent = product(product(*spec.sweeps.values()), seeds)
-    for number, (values, seed) in enumerate(sent, 1):
+    combinations = list(source.combinations())
+    total = len(combinations) * spec.cells * spec.count
+    sent = product(combinations, product(*spec.sweeps.values()), enumerate(seeds))
+    for number, (combination, values, (place, seed)) in enumerate(sent, 1):
         axes = dict(zip(spec.sweeps, values, strict=True))
         inputs = common | ({} if seed is None else {"seed": seed})
         for name, value in axes.items():
             inputs |= parted(name, value)
+        expanded = combination or source.chosen(inputs, place)
+        texts = dict(expanded.texts) if expanded is not None else {"prompt": entry.prompt}
+        prompt = texts.pop("prompt")
+        inputs |= texts
+        if expanded is not None and not prompt.strip():
+            raise UsageError(f"{entry.where}: the prompt is empty with what was chosen; write a text around it")
         yield Variation(
             index=start + number,
-            prompt=entry.prompt,
+            prompt=prompt.strip(),
             inputs=inputs,
             axes=axes,
             number=number,
             of=total,
             name=entry.name,
             subfolder=entry.subfolder,
+            dynamic=expanded.record if expanded is not None else {},
         )

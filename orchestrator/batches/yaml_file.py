@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +17,7 @@ from orchestrator.text_files import decoded, read_ordinary
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
+    from ruamel.yaml.nodes import Node
 
 _LARGEST_BYTES = 1 << 20
 _T = TypeVar("_T")
@@ -79,12 +80,22 @@ def read_yaml(path: Path) -> Part | None:
     return Part(path, text, _loaded(path, text))
 
 
+def composed(path: Path, text: str) -> Node | None:
+    """The nodes of a text, which know their places; None where it holds nothing. Errors: UsageError."""
+    found: Node | None = _understood(path, lambda yaml: yaml.compose(text))
+    return found
+
+
 def _loaded(path: Path, text: str) -> Any:
+    return _understood(path, lambda yaml: yaml.load(text))
+
+
+def _understood(path: Path, read: Callable[[YAML], Any]) -> Any:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
         with _reader() as yaml:
-            return yaml.load(text)
+            return read(yaml)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{path}, line {mark.line + 1}" if mark else str(path)

@@ -32,6 +32,15 @@ def _batch_size(_ctx: click.Context, _param: click.Parameter, value: str | None)
     return None if value is None else size_or_auto(_ctx, _param, value)
 
 
+def _combinations(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """0 for all."""
+    if value is None or value == "all":
+        return None if value is None else 0
+    if not value.isascii() or not value.isdecimal() or not 1 <= int(value[:10]) <= 1_000_000_000:
+        raise click.BadParameter(f"{value!r} is not from 1 to 1000000000; leave it out for every combination")
+    return int(value)
+
+
 @click.command(cls=Command, short_help="Render variations of prompts as one batch.")
 @Options.PROMPTS.option("--prompt", metavar="TEXT", help="One prompt.")
 @Options.PROMPTS.option(
@@ -45,6 +54,22 @@ def _batch_size(_ctx: click.Context, _param: click.Parameter, value: str | None)
 @Options.PROMPTS.option(
     "--from", "from_file", metavar="FILE", help="Make an image again from its sidecar or from a ComfyUI PNG."
 )
+@Options.PROMPTS.option("--dynamic", is_flag=True, help="Expand {a|b}, {2$$a|b|c}, __wildcards__ and ${variables}.")
+@Options.PROMPTS.option(
+    "--wildcards",
+    multiple=True,
+    metavar="DIR",
+    help="Folder of wildcards, or of A1111 or ComfyUI (default: wildcards beside the state). Repeatable.",
+)
+@Options.PROMPTS.option(
+    "--combinatorial",
+    metavar="[N]",
+    is_flag=False,
+    flag_value="all",
+    callback=_combinations,
+    help="Every combination of each prompt, or the first N, instead of one by each seed.",
+)
+@Options.PROMPTS.option("--literal", is_flag=True, help="Send text that looks like a dynamic prompt as it is.")
 @Options.VARIATIONS.option("--count", default=1, show_default=True, help="Variations of each prompt, 1 to 999.")
 @Options.VARIATIONS.option("--seed", type=int, help="Seed of the first variation (default: random, recorded).")
 @Options.VARIATIONS.option(

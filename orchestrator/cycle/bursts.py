@@ -33,6 +33,7 @@ from orchestrator.errors import (
     TransientError,
 )
 from orchestrator.formatting import counted, spoken_seconds
+from orchestrator.literal_texts import literal_notes
 from orchestrator.servers import this_host
 from orchestrator.time_left import Paces, seconds_left
 from orchestrator.waiting import waiting_notes
@@ -214,7 +215,8 @@ class Bursts:
                 self._store.settle(at_end=True)
             except BurstError as unsettled:
                 error = error or unsettled
-        for note in (*self._store.hand_edits, *waiting_notes(self._store)):
+        literal = Tally.of(worker.context.tally for worker in self._workers).literal_texts
+        for note in (*self._store.hand_edits, *waiting_notes(self._store), *literal_notes(len(literal))):
             self._notes.note(note)
         return error
 

@@ -26,6 +26,7 @@ from orchestrator.errors import (
     TemplateRejected,
     UnexpectedAnswer,
 )
+from orchestrator.literal_texts import looks_dynamic
 from orchestrator.preparation import Prepared
 from state.change import Change
 from state.item import ErrorRecord, Item, OutputRecord, Priority, Status
@@ -141,6 +142,8 @@ class Submission:
         except (OutputRootUnusable, RecipeUnusable, TemplateError) as error:
             self._context.set_recipe_aside(item, error)
             return None
+        if item.batch is None and looks_dynamic(prepared.text):
+            self._context.tally.literal_texts.add(item.key)
         return _Intent(item, prepared, item, own)
 
     def _intend(self, ready: Sequence[_Intent]) -> list[_Intent]:

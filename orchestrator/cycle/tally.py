@@ -39,6 +39,8 @@ class Tally:
     """Items due again although a server out of reach may have rendered them."""
     failures: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    literal_texts: set[str] = field(default_factory=set)
+    """Keys of items that were sent with a text that looks like a dynamic prompt, not by `generate`."""
 
     @property
     def ended(self) -> int:
@@ -52,6 +54,7 @@ class Tally:
             for name in _COUNTED:
                 setattr(whole, name, getattr(whole, name) + getattr(tally, name))
             whole.failures += tally.failures
+            whole.literal_texts |= tally.literal_texts
             whole.notes += [note for note in tally.notes if note not in whole.notes]
         return whole
 

@@ -8,6 +8,15 @@ from orchestrator.documents.batches import EventCountsDocument
 from state.item import OutputRecord
 
 
+class DynamicDocument(TypedDict):
+    """A dynamic prompt, and what was chosen in it."""
+
+    texts: dict[str, str]
+    """By binding, as they were written."""
+    chosen: list[list[str]]
+    """Each choice as it was written, and what it became; one within another after it."""
+
+
 class SidecarDocument(TypedDict):
     """How the images of an item were made (`--layout batch`: under `metadata/`)."""
 
@@ -30,6 +39,8 @@ class SidecarDocument(TypedDict):
     """What it took there."""
     prompt_id: NotRequired[str]
     """The id of the prompt on the server."""
+    dynamic: NotRequired[DynamicDocument]
+    """What its texts were expanded from, where they were dynamic prompts."""
     files: list[OutputRecord]
     """The files that were saved."""
 

@@ -47,6 +47,7 @@ def start(state: WatchedState, request: BatchRequest, *, idempotency: Idempotenc
         profile=base.profile,
         layout="gallery",
         on_error="continue",
+        literal=True,
     )
     return _add(state, spec, with_template(state, base.template), idempotency)
 
@@ -66,6 +67,7 @@ def again(state: WatchedState, batch: WatchedBatch, *, idempotency: Idempotency 
         priority=record.priority,
         layout="gallery",
         on_error="continue",
+        literal=True,
     )
     if record.recipe is not None:
         return _add(state, spec, replace(state.overrides, template=None), idempotency, recipe=record.recipe)
