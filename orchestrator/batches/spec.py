@@ -258,7 +258,9 @@ def _check_dynamic(spec: BatchSpec) -> None:
             raise UsageError("--from makes an image again, of the text that was chosen for it; leave --dynamic out")
         if spec.combinatorial is not None and spec.combinatorial < 0:
             raise UsageError(f"--combinatorial {spec.combinatorial}: take 1 combination or more")
-        if spec.combinatorial is not None and "negative" in spec.sweeps:
+        if not all(name.strip() for name in spec.wildcards):
+            raise UsageError("--wildcards: the path is empty; name a folder, or leave it out")
+        if spec.combinatorial is not None and "negative" in map(spelled, spec.sweeps):
             raise UsageError("--combinatorial and --sweep negative: leave one out")
         return
     for flag, is_given in (("--wildcards", spec.wildcards), ("--combinatorial", spec.combinatorial is not None)):

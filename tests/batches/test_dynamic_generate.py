@@ -209,6 +209,23 @@ def test_escapes_are_taken_away_by_dynamic_alone(tmp_path: Path) -> None:
     assert texts(tmp_path, prompt=text, dynamic=False) == [text]
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"from_file": "a.txt", "dynamic": True}, "--from makes an image again"),
+        ({"dynamic": True, "literal": True}, "--dynamic or --literal"),
+        ({"wildcards": ("x",)}, "--wildcards: give --dynamic too"),
+        ({"combinatorial": 0}, "--combinatorial: give --dynamic too"),
+        ({"dynamic": True, "combinatorial": -1}, "take 1 combination or more"),
+        ({"dynamic": True, "combinatorial": 0, "sweeps": {"negative": ("a", "b")}}, "--sweep negative"),
+        ({"dynamic": True, "wildcards": ("",)}, "--wildcards: the path is empty"),
+    ],
+)
+def test_what_does_not_go_together(said: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        BatchSpec(**({} if "from_file" in said else {"prompt": "x"}) | said).checked()
+
+
 # The same request
 
 

@@ -350,6 +350,15 @@ def test_all_failed(tmp_path: Path) -> None:
         assert all(image["error"] for image in done["images"])
 
 
+def test_text_that_looks_like_a_dynamic_prompt_is_taken_as_it_is(idle: Front) -> None:
+    text = r"a {red|blue} __animal__ \{x\}"
+    first = idle.start(batchCount=2, prompt=text, baseParameters={"negative": "{a|b}"})["batchId"]
+    again = idle.http.post(f"/api/batches/{first}/regenerate").json()["batchId"]
+    for batch in (first, again):
+        items = [item for item in idle.items() if item.batch == batch]
+        assert [(item.prompt_text, item.inputs["negative"]) for item in items] == [(text, "{a|b}")] * 2
+
+
 def test_regenerate_makes_the_same_with_other_seeds(idle: Front) -> None:
     first = idle.start(batchCount=3, seedMode="incremental", baseSeed=1, baseParameters={"steps": 9})["batchId"]
     random = idle.start(batchCount=3, prompt="two foxes")["batchId"]
