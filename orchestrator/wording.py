@@ -19,7 +19,7 @@ class Words(Protocol):
     def __call__(self, name: str, value: object = None, *, key: str | None = None) -> str: ...
 
 
-_SEVERAL = frozenset({"loras", "notify", "patterns", "servers"})
+_SEVERAL = frozenset({"loras", "notify", "patterns", "servers", "wildcards"})
 """Parameters that take any number of values."""
 _PAIRS = frozenset({"server_moved"})
 """Parameters that take two values."""

@@ -20,6 +20,7 @@ from orchestrator.batches.wildcards import Wildcards
 from orchestrator.errors import UsageError, located
 from orchestrator.formatting import counted
 from orchestrator.literal_texts import looks_dynamic
+from orchestrator.wording import named
 
 _LARGEST_STEPS = 10_000
 """Choices in one text."""
@@ -327,7 +328,7 @@ def refuse_dynamic(spec: BatchSpec, entries: Sequence[PromptEntry], *, is_new: b
     """Errors: UsageError for texts that look like dynamic ones. `is_new`: no image is made again."""
     found: list[tuple[str, str]] = []
     common = [str(spec.inputs().get("negative", "")), *map(str, spec.sweeps.get("negative", ()))]
-    found += [("--negative", part) for text in common if (part := looks_dynamic(text))]
+    found += [(named("negative"), part) for text in common if (part := looks_dynamic(text))]
     for entry in entries if is_new else ():
         for text in (entry.prompt, entry.inputs.get("negative")):
             if isinstance(text, str) and (part := looks_dynamic(text)):
@@ -336,14 +337,14 @@ def refuse_dynamic(spec: BatchSpec, entries: Sequence[PromptEntry], *, is_new: b
         where, part = found[0]
         more = f" (and {counted(len(found) - 1, 'other text')})" if len(found) > 1 else ""
         raise UsageError(
-            f"{where}: {part!r} looks like a dynamic prompt{more}; add --dynamic to expand it, or --literal to send "
-            "the text as it is"
+            f"{where}: {part!r} looks like a dynamic prompt{more}; add {named('dynamic', True)} to expand it, or "
+            f"{named('literal', True)} to send the text as it is"
         )
 
 
 def _place(entry: PromptEntry, name: str, text: str, at: int) -> str:
     if name != "prompt" and name not in entry.inputs:
-        return f"--{name}, column {at + 1}"
+        return f"{named(name)}, column {at + 1}"
     before = text[:at]
     column = at - before.rfind("\n")
     line = before.count("\n")

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 
+from orchestrator.wording import named
+
 LARGEST_DEPTH = 50
 """Of braces within braces, and of wildcards within wildcards."""
 _SPECIAL = re.compile(r"[\\{}|$_%]")
@@ -30,7 +32,10 @@ _SAMPLER = re.compile(r"\s*[~!@]")
 _VARIABLE = re.compile(r"\$\{\s*([A-Za-z_][\w-]*)\s*(\?=!?|=!?|:)?")
 _FLAT = re.compile(r"(\{[^{}\\]*\}|__[^\s_{}|$\\](?:(?!__)[^\n{}|$\\])*__)")
 _WILDCARD = re.compile(r"__([^\s_{}|$\\](?:(?!__)[^\n{}|$\\])*)__")
-_NO_SAMPLER = "~, ! and @ choose no sampler here: --combinatorial takes every combination of the whole text"
+
+
+def _no_sampler() -> str:
+    return f"~, ! and @ choose no sampler here: {named('combinatorial')} takes every combination of the whole text"
 
 
 class DynamicFault(ValueError):
@@ -215,7 +220,7 @@ class _Parser:
         self._deeper(at)
         self._at += 1
         if _SAMPLER.match(self._text, self._at):
-            raise DynamicFault(_NO_SAMPLER, at)
+            raise DynamicFault(_no_sampler(), at)
         bounds = _BOUNDS.match(self._text, self._at)
         if bounds:
             self._at = bounds.end()
@@ -275,7 +280,7 @@ class _Parser:
             )
         name = found[1].strip()
         if name[0] in "~!@":
-            raise DynamicFault(_NO_SAMPLER, at)
+            raise DynamicFault(_no_sampler(), at)
         if "(" in name:
             raise DynamicFault(f"{found[0]}: wildcards take no arguments here; set a variable before it", at)
         self._at = found.end()

@@ -29,7 +29,10 @@ def _part_of(field_name: str) -> str:
 
 
 _SWEEP, _SWEEPS, _NOTIFY, _DYNAMIC = "--sweep ", "--sweep", "--notify", "--dynamic"
-_NAMES = {_part_of(name): name for name in (*SOURCES, *_FIELDS, "dynamic", "combinatorial")} | {_SWEEPS: "sweeps", _NOTIFY: "notify"}
+_NAMES = {_part_of(name): name for name in (*SOURCES, *_FIELDS, "dynamic", "combinatorial")} | {
+    _SWEEPS: "sweeps",
+    _NOTIFY: "notify",
+}
 """Field by the name of its part."""
 
 

@@ -253,19 +253,22 @@ def _check_told_once(spec: BatchSpec) -> None:
 def _check_dynamic(spec: BatchSpec) -> None:
     if spec.dynamic:
         if spec.literal:
-            raise UsageError("choose one: --dynamic or --literal")
+            raise UsageError(f"choose one: {named('dynamic')} or {named('literal')}")
         if spec.source == "from_file":
-            raise UsageError("--from makes an image again, of the text that was chosen for it; leave --dynamic out")
+            raise UsageError(
+                f"{named('from_file')} makes an image again, of the text that was chosen for it; "
+                f"leave {named('dynamic')} out"
+            )
         if spec.combinatorial is not None and spec.combinatorial < 0:
-            raise UsageError(f"--combinatorial {spec.combinatorial}: take 1 combination or more")
+            raise UsageError(f"{named('combinatorial', spec.combinatorial)}: take 1 combination or more")
         if not all(name.strip() for name in spec.wildcards):
-            raise UsageError("--wildcards: the path is empty; name a folder, or leave it out")
+            raise UsageError(f"{named('wildcards')}: the path is empty; name a folder, or leave it out")
         if spec.combinatorial is not None and "negative" in map(spelled, spec.sweeps):
-            raise UsageError("--combinatorial and --sweep negative: leave one out")
+            raise UsageError(f"{named('combinatorial')} and {named('sweeps', key='negative')}: leave one out")
         return
-    for flag, is_given in (("--wildcards", spec.wildcards), ("--combinatorial", spec.combinatorial is not None)):
+    for name, is_given in (("wildcards", spec.wildcards), ("combinatorial", spec.combinatorial is not None)):
         if is_given:
-            raise UsageError(f"{flag}: give --dynamic too, which expands prompts")
+            raise UsageError(f"{named(name)}: give {named('dynamic', True)} too, which expands prompts")
 
 
 def _check_url(url: str) -> None:

@@ -38,7 +38,7 @@ def count_of(wish_count: int, spec: BatchSpec, *, of: str = "prompt") -> int:
             f"{' × '.join([*factors, counted(spec.count, 'variation')])} are {total} items, and one batch takes up to "
             f"{LARGEST_BATCH}; "
             + (
-                "take the first N of each prompt with --combinatorial N, or leave it out"
+                f"take the first N of each prompt with {named('combinatorial', 'N')}, or leave it out"
                 if of == "combination"
                 else "split the prompts or a sweep's values over several calls"
             )

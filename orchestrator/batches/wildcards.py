@@ -24,6 +24,7 @@ from orchestrator.batches.yaml_file import composed
 from orchestrator.errors import UsageError, located
 from orchestrator.prompt_directories import natural_key, refuse_undecodable, walk
 from orchestrator.text_files import decoded, read_ordinary
+from orchestrator.wording import named
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
@@ -77,14 +78,14 @@ class Wildcards:
     """Those whose entries are being read now, each named by an entry of the one before it."""
 
     @classmethod
-    def found(cls, named: Sequence[str], *, home: Path) -> Wildcards:
+    def found(cls, folders: Sequence[str], *, home: Path) -> Wildcards:
         """Those in the named folders; without any, in `wildcards` in `home`, if it is there.
 
         A folder may be that of another UI: its folders of wildcards are used then. Errors: UsageError.
         """
-        if not named:
+        if not folders:
             return cls([home / FOLDER] if (home / FOLDER).is_dir() else [])
-        return cls([folder for name in named for folder in _folders(Path(name))])
+        return cls([folder for name in folders for folder in _folders(Path(name))])
 
     @property
     def syntax(self) -> syntax.Syntax:
@@ -153,7 +154,8 @@ class Wildcards:
             )
         if not self.folders:
             raise DynamicFault(
-                f"the wildcard __{name}__: there is no folder of wildcards; name one with --wildcards DIR", at
+                f"the wildcard __{name}__: there is no folder of wildcards; name one with {named('wildcards', 'DIR')}",
+                at,
             )
         where = ", ".join(map(str, self.folders))
         raise DynamicFault(f"there is no wildcard __{name}__ in {where}; {advice(wanted, lists)}", at)
@@ -168,15 +170,15 @@ class Wildcards:
         return self._lists
 
 
-def _folders(named: Path) -> list[Path]:
-    if not named.is_dir():
-        what = "a file, not a directory; name the folder that it is in" if named.exists() else "not there"
-        raise UsageError(f"--wildcards {named}: {what}")
-    if not any((named / sign).is_dir() for sign in ("extensions", "custom_nodes")):
-        return [named]
-    found = [path for pattern in _IN_OTHER_UIS for path in sorted(named.glob(pattern)) if path.is_dir()]
+def _folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        what = "a file, not a directory; name the folder that it is in" if path.exists() else "not there"
+        raise UsageError(f"{named('wildcards', str(path))}: {what}")
+    if not any((path / sign).is_dir() for sign in ("extensions", "custom_nodes")):
+        return [path]
+    found = [inner for pattern in _IN_OTHER_UIS for inner in sorted(path.glob(pattern)) if inner.is_dir()]
     if not found:
-        raise UsageError(f"--wildcards {named}: there are no wildcards in this UI; name their folder")
+        raise UsageError(f"{named('wildcards', str(path))}: there are no wildcards in this UI; name their folder")
     return found
 
 

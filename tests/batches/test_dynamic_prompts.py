@@ -160,7 +160,7 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
     "{3$$a|b}": ("column 1", "3 are to be chosen of 2"),
     "{3-2$$a|b|c|d}": ("from 3 to 2",),
     "{0::a}": ("weight 0",),
-    "{@a|b}": ("column 1", "--combinatorial"),
+    "{@a|b}": ("column 1", "combinatorial"),
     "x %{a$$b}": ("column 3", r"\%{"),
     "${v}": ("variable v is not set",),
     "${colour=red}${color}": ("column 14", "did you mean 'colour'?"),
@@ -171,9 +171,9 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
     "{${v=a}|b}": ("outside of braces",),
     "a __colours": ("column 3", "ends with __"),
     "snake__case": ("column 6", r"\_\_"),
-    "__nope__": ("no folder of wildcards", "--wildcards DIR"),
+    "__nope__": ("no folder of wildcards", "wildcards=['DIR']"),
     "__a(b=c)__": ("take no arguments",),
-    "__@a__": ("--combinatorial",),
+    "__@a__": ("combinatorial",),
     "{" * 60 + "}" * 60: ("over 50 braces",),
 }
 
