@@ -13,6 +13,7 @@ BurstError
 │   ├── PromptRejected        POST /prompt answered 400 because of this item's own inputs
 │   ├── ExecutionFailed       the history entry holds an execution_error
 │   ├── OutputRefused         a name that leaves the output directory, or a file there that is not this item's
+│   ├── NoOutputs             the prompt ended well and saved nothing
 │   └── OutputDamaged         what /view gave is cut short or does not decode
 ├── StopBurst                 end this burst; every item keeps its place
 │   ├── LockHeld              another burst works on this state
@@ -198,6 +199,12 @@ class OutputRefused(ItemError):
     """An output's name leaves the output directory, or a file in its place is not this item's."""
 
     kind = "output_refused"
+
+
+class NoOutputs(ItemError):
+    """The prompt ended well and left nothing to fetch; the same prompt again would leave nothing again."""
+
+    kind = "no_outputs"
 
 
 class OutputDamaged(ItemError):

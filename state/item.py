@@ -113,6 +113,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     crashes: Count = 0
     prompt_id: str | None = None
     previous_prompt_ids: tuple[str, ...] = ()
+    ended_prompt_ids: tuple[str, ...] = ()
+    """Those of the previous ones that are known to have ended, well or not: they can no longer come late."""
     server: str | None = None
     accepted: bool = False
     seen_running: bool = False
@@ -293,9 +295,19 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(self, attempts=self.attempts + 1, error=error)
 
     def put_back(self, *, charge: bool, error: ErrorRecord | None = None) -> Self:
-        """Due again. Its prompt_id joins the previous ones; its outputs stay on record until they are replaced."""
+        """Due again. Its prompt_id joins the previous ones; its outputs stay on record until they are replaced.
+
+        `charge`: the prompt has ended, and the attempt counts; without it nobody knows what became of it.
+        """
+        ended = self.ended_prompt_ids
+        if charge and self.prompt_id is not None and self.prompt_id not in ended:
+            ended = (*ended, self.prompt_id)
         return msgspec.structs.replace(
-            self._without_prompt(), status=Status.PENDING, attempts=self.attempts + charge, error=error
+            self._without_prompt(),
+            status=Status.PENDING,
+            attempts=self.attempts + charge,
+            error=error,
+            ended_prompt_ids=ended,
         )
 
     def give_back(self, attempts: int) -> Self:
@@ -319,6 +331,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             self._without_prompt(),
             status=Status.PENDING,
             previous_prompt_ids=(),
+            ended_prompt_ids=(),
             attempts=0,
             crashes=0,
             error=None,

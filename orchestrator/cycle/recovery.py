@@ -128,7 +128,7 @@ class Recovery:
 
     def found_late(self, item: Item) -> tuple[Item, Finished] | None:
         """A prompt of this item that was given up and finished after all: the item with that prompt's id."""
-        old = item.previous_prompt_ids[-_OLD_IDS:]
+        old = _may_come_late(item)
         for prompt_id, fate in look_up(self._context.client, old).items() if old else ():
             match fate:
                 case Queued(running=False):
@@ -139,7 +139,7 @@ class Recovery:
 
     def count_late_twins(self, item: Item) -> None:
         """After an item was collected: delete an older prompt of it that is still queued, count one that ran."""
-        old = [prompt_id for prompt_id in item.previous_prompt_ids[-_OLD_IDS:] if prompt_id != item.prompt_id]
+        old = _may_come_late(item)
         for fate in look_up(self._context.client, old).values() if old else ():
             match fate:
                 case Queued(prompt_id=prompt_id, running=False):
@@ -271,6 +271,12 @@ class Recovery:
                 return
         context.transitions.put_back(item)
         raise ServerStalled(f"{report}; look at the server's own log (details: `burst doctor`)")
+
+
+def _may_come_late(item: Item) -> list[str]:
+    """Its latest prompts that were given up without knowing what became of them."""
+    known = {item.prompt_id, *item.ended_prompt_ids}
+    return [prompt_id for prompt_id in item.previous_prompt_ids if prompt_id not in known][-_OLD_IDS:]
 
 
 def remove_leftovers(context: WorkerContext, left: Sequence[Item]) -> None:

@@ -14,8 +14,8 @@ from orchestrator.cycle.undecided import Undecided
 from orchestrator.errors import (
     BurstError,
     ItemError,
+    NoOutputs,
     NotOnServer,
-    OutputDamaged,
     OutputRefused,
     OutputRootUnusable,
     TransientError,
@@ -89,7 +89,7 @@ class Settlement:
         """
         item = finished.item
         if not finished.files and not finished.texts:
-            raise OutputDamaged("the prompt finished without any output; check the template's save nodes")
+            raise self._without_outputs(finished)
         assert item.prompt_id is not None
         outputs, sidecar = self._context.placement.outputs_of(item), self._sidecar(finished)
         with self._context.placement.writing(outputs):
@@ -138,6 +138,8 @@ class Settlement:
         match error:
             case OutputRefused():
                 self._context.transitions.fail(item, _record(error), charge=False)
+            case NoOutputs():
+                self._context.transitions.fail(item, _record(error))
             case ItemError() | NotOnServer():
                 self._context.transitions.charge(item, _record(error))
             case TransientError():
@@ -146,6 +148,14 @@ class Settlement:
                 self._context.set_recipe_aside(item, error)
             case _:
                 raise error
+
+    def _without_outputs(self, finished: FinishedPrompt) -> NoOutputs:
+        name = self._context.preparation.name_of(finished.item)
+        return NoOutputs(
+            f"the prompt ended well, but {self._context.client.url} lists no file and no text of it: the workflow "
+            f"({name}) saves nothing, or where only the server can see it; end it with a save node such as SaveImage, "
+            "then `burst retry` and `burst update --template FILE`"
+        )
 
     def _sidecar(self, finished: FinishedPrompt) -> Sidecar | None:
         """Errors: ItemError and TemplateError where the server does not report the graph it rendered."""

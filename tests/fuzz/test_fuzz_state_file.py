@@ -41,6 +41,7 @@ RECORD = {
     "attempts": 1,
     "prompt_id": "954be33e-63a7-4487-974d-03c1e46594a8",
     "previous_prompt_ids": ["0"],
+    "ended_prompt_ids": ["0"],
     "server": "http://127.0.0.1:8188",
     "accepted": True,
     "cancel_requested": True,
