@@ -240,10 +240,11 @@ class Generation:
                 convert=Conversion(settings),
             )
             if overrides.template is None and reproduction.template is not None:
-                settings = replace(settings, template=reproduction.template)
+                settings = replace(settings, template=reproduction.template, outputs=overrides.outputs or ())
             base = reproduction.recipe
             if reproduction.graph is not None:
                 name = recipes.kept(path.absolute())
+                settings = replace(settings, outputs=overrides.outputs or ())
                 base = recipes.from_graph(reproduction.graph, settings, name=name, classes=self._classes)
         elif self._recipe is not None:
             base = recipes.loaded(self._recipe)

@@ -253,7 +253,7 @@ def _masks_that_are_items(store: Store, found: Sequence[Item]) -> Iterator[str]:
 
 def _changed_default(store: Store, before: Settings, now: Settings) -> Iterator[str]:
     """How many due items without a recipe are made otherwise from now on."""
-    is_changed = (before.bindings, before.output_dir) != (now.bindings, now.output_dir)
+    is_changed = _as_default(before) != _as_default(now)
     if not is_changed and before.template == now.template:
         return
     due = [item for item in store.items(Status.PENDING) if item.recipe is None]
@@ -273,6 +273,10 @@ def _literal(items: Iterable[Item], home: Path) -> Iterator[str]:
             data = read_ordinary(home / prompt_file(item), most_bytes=_LOOKED_AT_BYTES)
             count += looks_dynamic(data.decode(errors="replace")) is not None
     yield from literal_notes(count)
+
+
+def _as_default(settings: Settings) -> tuple[object, ...]:
+    return settings.bindings, settings.output_dir, settings.outputs
 
 
 def _keeping(store: Store, found: _Found, recipe: LoadedRecipe | None) -> Iterator[str]:

@@ -175,7 +175,7 @@ class Preparation:
             raise InputsError(f"{error} (template {recipe.name})") from error
         digest = templates.fingerprint(graph)
         graph = templates.bind(graph, recipe.bindings, {name: one.told for name, one in given.items()})
-        saving = templates.save_nodes(graph)
+        saving = [node for node in templates.saves_in_order(graph) if recipe.fetches(node)]
         spliced = graph.keys() - recipe.graph.keys()
         return Prepared(
             recipe=recipe,
@@ -183,7 +183,7 @@ class Preparation:
             fingerprint=digest,
             touched=frozenset(templates.touched_nodes(graph, recipe.bindings, values) | spliced),
             loading=frozenset(templates.touched_nodes(graph, recipe.bindings, given)),
-            extensions=tuple(dict.fromkeys(node.extension for node in saving if node.extension and not node.temporary)),
+            extensions=tuple(dict.fromkeys(node.extension for node in saving if node.extension)),
         )
 
     def why_alone(self, item: Item) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ from orchestrator.settings import Settings
 from orchestrator.ui_workflows import Conversion
 from orchestrator.wording import named
 from state.recipe import Recipe, RecipeBook, workflow_bytes, workflow_digest
-from templates import Bindings, Graph, Target
+from templates import Bindings, Graph, SaveNode, Target
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class LoadedRecipe:
     def name(self) -> str:
         """Where its workflow came from, for messages."""
         return self.recipe.workflow_name or f"workflow {self.recipe.workflow}"
+
+    def fetches(self, node: SaveNode) -> bool:
+        """Whether the files of this save node are fetched."""
+        chosen = self.recipe.output_nodes
+        return node.node_id in chosen if chosen else not node.temporary
 
     def below(self, output: str) -> LoadedRecipe:
         """The same with another output root."""
@@ -88,6 +93,8 @@ class Recipes:
         its bindings go by. Errors: TemplateError.
         """
         name = template or settings.template
+        if name != settings.template:
+            settings = replace(settings, outputs=())
         if name is None:
             raise TemplateError(
                 f"no template is set; name a workflow file or a shipped one: {named('template', 'NAME')} "
@@ -108,11 +115,12 @@ class Recipes:
     ) -> LoadedRecipe:
         """The same with a graph that came from `name`. Errors: TemplateError."""
         bindings = templates.find_bindings(graph, settings.bindings, catalogue=classes(graph, settings))
-        return self._made(graph, settings, name=name, bindings=bindings, servers=servers)
+        nodes = templates.output_nodes(graph, settings.outputs)
+        return self._made(graph, settings, name=name, bindings=bindings, nodes=nodes, servers=servers)
 
     def of_prompt(self, graph: Graph, settings: Settings, *, servers: Sequence[str]) -> LoadedRecipe:
         """For a graph that came from a server's queue: no name of it has a meaning there. Errors: TemplateError."""
-        return self._made(graph, settings, name="", bindings={}, servers=servers)
+        return self._made(graph, settings, name="", bindings={}, nodes=(), servers=servers)
 
     def again(
         self,
@@ -120,14 +128,19 @@ class Recipes:
         settings: Settings,
         *,
         bindings: Mapping[str, str] = {},
+        outputs: Sequence[str] | None = None,
         servers: Sequence[str] = (),
     ) -> LoadedRecipe:
-        """The workflow and bindings of another recipe, but for what is named now. Errors: TemplateError."""
+        """The workflow, bindings and chosen outputs of another recipe, but for what is named now.
+
+        Errors: TemplateError.
+        """
         told = templates.find_bindings(base.graph, bindings)
         kept = {name: targets for name, targets in base.bindings.items() if name not in bindings}
         bound = kept | {name: told[name] for name in bindings if name in told}
         name = base.recipe.workflow_name or ""
-        return self._made(base.graph, settings, name=name, bindings=bound, servers=servers)
+        nodes = base.recipe.output_nodes if outputs is None else templates.output_nodes(base.graph, outputs)
+        return self._made(base.graph, settings, name=name, bindings=bound, nodes=nodes, servers=servers)
 
     def kept(self, path: Path) -> str:
         """How a recipe names an absolute path."""
@@ -143,7 +156,14 @@ class Recipes:
         return self._book.add(loaded.recipe, loaded.graph)
 
     def _made(
-        self, graph: Graph, settings: Settings, *, name: str, bindings: Bindings, servers: Sequence[str]
+        self,
+        graph: Graph,
+        settings: Settings,
+        *,
+        name: str,
+        bindings: Bindings,
+        nodes: Sequence[str],
+        servers: Sequence[str],
     ) -> LoadedRecipe:
         """Errors: TemplateError, UsageError for a name that is not Unicode text."""
         recipe = Recipe(
@@ -153,6 +173,7 @@ class Recipes:
                 bound: tuple(_address(graph, target) for target in targets) for bound, targets in bindings.items()
             },
             output=self.kept(settings.output_dir),
+            output_nodes=tuple(nodes),
             servers=tuple(servers),
         )
         _refuse_unkeepable(recipe)

@@ -58,6 +58,7 @@ class SettingsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     known_servers: dict[str, str] = {}
     """The same for those that a run does not use by itself."""
     bindings: dict[str, str] = {}
+    outputs: tuple[str, ...] = ()
     headers: dict[str, str | dict[str, Any]] = {}
     """For every server; a table holds those of one, headed by its name or address."""
     abandon_after_seconds: Annotated[float, msgspec.Meta(ge=0)] = ABANDON_AFTER_SECONDS
@@ -70,6 +71,7 @@ _EXPECTED = {
     "servers": f'expected NAME = "address" pairs, or a list such as ["{DEFAULT_SERVER}"]',
     "known_servers": 'expected NAME = "address" pairs',
     "bindings": 'expected NAME = "text" pairs',
+    "outputs": 'expected a list of nodes, such as ["9", "title=Final"]',
     "headers": 'expected NAME = "text" pairs',
     "abandon_after_seconds": "expected seconds, such as 3600, or inf for never",
 }
@@ -88,6 +90,8 @@ class Settings:
     servers: tuple[Server, ...] = field(default_factory=lambda: (parse_server(DEFAULT_SERVER),))
     """Those that a run uses, each once."""
     bindings: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    """The nodes of the template whose outputs are fetched, as `templates.output_nodes` takes them; empty: all."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sent to every server."""
     own_headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
@@ -157,6 +161,7 @@ class Overrides:
     """What the caller said for this run; None and empty mean nothing was said.
 
     A binding with an empty address is forgotten: what the workflow's links tell of it counts again.
+    `outputs`: the only nodes whose outputs are fetched; without any, all of them again.
     """
 
     template: str | None = None
@@ -164,6 +169,7 @@ class Overrides:
     servers: tuple[str, ...] = field(default=(), repr=False)
     bindings: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    outputs: tuple[str, ...] | None = None
 
 
 def load_settings(state_file: Path, overrides: Overrides | None = None) -> Settings:
@@ -182,6 +188,7 @@ def kept_settings(state_file: Path) -> Settings:
         servers=read_servers(kept.servers, source=f"{path}: servers"),
         known_servers=read_servers(kept.known_servers, source=f"{path}: known_servers") if kept.known_servers else (),
         bindings=kept.bindings,
+        outputs=kept.outputs,
         headers={name: value for name, value in kept.headers.items() if isinstance(value, str)},
         own_headers=_own_headers(path, kept),
         abandon_after_seconds=kept.abandon_after_seconds,
@@ -219,6 +226,8 @@ def save_settings(state_file: Path, settings: Settings) -> None:
     if settings.template is not None:
         path = Path(settings.template)
         kept["template"] = kept_path(path, home) if path.is_absolute() else settings.template
+    if settings.outputs:
+        kept["outputs"] = list(settings.outputs)
     if settings.abandon_after_seconds != ABANDON_AFTER_SECONDS:
         kept["abandon_after_seconds"] = settings.abandon_after_seconds
     headers = dict(settings.headers) | {address: dict(own) for address, own in settings.own_headers.items()}
@@ -381,6 +390,7 @@ def _overridden(settings: Settings, said: Overrides) -> Settings:
         servers=servers,
         known_servers=settings.all_servers,
         bindings=_bound(settings.bindings, said.bindings),
+        outputs=_outputs(settings, said),
         headers={**settings.headers, **from_environment, **said.headers},
     )
 
@@ -394,6 +404,13 @@ def _bound(kept: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
             if (meant := probably_meant(name)) is not None:
                 raise UsageError(f"{named('bindings', key=name)}: no binding has this name; did you mean {meant!r}?")
     return {name: address for name, address in {**kept, **given}.items() if address}
+
+
+def _outputs(kept: Settings, said: Overrides) -> tuple[str, ...]:
+    """Those that are kept are nodes of the kept template, and of no other."""
+    if said.outputs is not None:
+        return said.outputs
+    return kept.outputs if _absolute_template(said.template) in (None, kept.template) else ()
 
 
 def _absolute_template(said: str | None) -> str | None:

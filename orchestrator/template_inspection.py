@@ -136,7 +136,7 @@ class TemplateView:
         if self.ways:
             lines += ["", "The way to what is saved:"]
             lines += _table([(name, way, "") for name, way in self.ways])
-        lines += ["", "Saved by:"]
+        lines += ["", "Saved by, in the order of the files:" if len(self.saves) > 1 else "Saved by:"]
         lines += _table([(save.node_id, save.class_type, _saving(save)) for save in self.saves])
         if not self.saves:
             lines.append("  nothing is saved; add a SaveImage node")
@@ -157,7 +157,7 @@ def show_template(name: str | None = None, *, state: Path, overrides: Overrides 
         path=chosen.workflow.path,
         nodes=tuple(Node(node_id, node["class_type"], _title(node)) for node_id, node in graph.items()),
         bindings=tuple(_bound(graph, chosen.bindings)),
-        saves=tuple(templates.save_nodes(graph)),
+        saves=tuple(templates.saves_in_order(graph)),
         ways=tuple(templates.draw(graph, chosen.bindings, found)),
         candidates=tuple(replace(one, address=address) for one, address in _spelled(graph, found)),
     )
@@ -320,7 +320,7 @@ def _title(node: Mapping[str, Any]) -> str | None:
 
 def _saving(save: templates.SaveNode) -> str:
     if save.temporary:
-        return "shown: a text is kept as .txt, an image only where nothing is saved"
+        return f"shown: kept only where nothing is saved, or with {named('outputs')}"
     what = (
         f"{save.extension or 'files'}, {_count(save.count, 'file') if save.count else 'any number of files'} a prompt"
     )

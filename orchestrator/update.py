@@ -99,8 +99,9 @@ def update_items(
     where another one is; TemplateError, RecipeUnusable for a recipe that could not be used; StateError. Nothing was
     changed then.
     """
-    if not (overrides.template or overrides.bindings or overrides.output_dir or overrides.servers):
-        *first, last = map(named, ("template", "bindings", "output_dir", "servers"))
+    nothing_but_outputs = not (overrides.template or overrides.bindings or overrides.output_dir or overrides.servers)
+    if nothing_but_outputs and overrides.outputs is None:
+        *first, last = map(named, ("template", "bindings", "outputs", "output_dir", "servers"))
         raise UsageError(f"name what to change: {', '.join(first)} or {last}")
     settings = load_settings(state, overrides)
     with open_store(state, read_only=True) if dry_run else open_for_writing(state) as store:
@@ -203,8 +204,9 @@ class _Change:
 
     def _rebound(self, item: Item) -> LoadedRecipe:
         """The item's own workflow, with the bindings that are named."""
-        named = self._overrides.bindings
-        return self.recipes.again(self._preparation.recipe_of(item), self._settings, bindings=named)
+        said = self._overrides
+        base = self._preparation.recipe_of(item)
+        return self.recipes.again(base, self._settings, bindings=said.bindings, outputs=said.outputs)
 
     def _recipes_of_template(self) -> LoadedRecipe:
         """The workflow that is named; bindings of another workflow do not fit it, so only those named with it count."""

@@ -26,6 +26,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     """Binding → the inputs that it sets, each `NODE.INPUT` of the graph; already resolved."""
     output: str = "output"
     """The output root, to which the paths of outputs are relative."""
+    output_nodes: tuple[str, ...] = ()
+    """Ids of the only nodes whose outputs are fetched; empty: all that save."""
     servers: tuple[str, ...] = ()
     """Names of servers, if the request itself gave some."""
 

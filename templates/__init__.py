@@ -17,11 +17,10 @@ from templates.bindings import (
 )
 from templates.fingerprint import fingerprint
 from templates.graph import Graph, Target, needed_nodes
+from templates.output_order import ExpectedFile, expected_files, in_order, output_nodes, owner, saves_in_order
 from templates.saving import (
     PREFIX_SCHEME,
-    ExpectedFile,
     SaveNode,
-    expected_files,
     needs_exclusive_run,
     prefix_for,
     save_nodes,
@@ -62,15 +61,19 @@ __all__ = [
     "find_bindings",
     "find_candidates",
     "fingerprint",
+    "in_order",
     "load_workflow",
     "needed_nodes",
     "needs_exclusive_run",
     "no_binding",
+    "output_nodes",
+    "owner",
     "parse_graph",
     "parse_lora",
     "prefix_for",
     "resolve",
     "save_nodes",
+    "saves_in_order",
     "set_prefixes",
     "shipped_workflows",
     "spelled",

@@ -20,7 +20,7 @@ def resolve(graph: Graph, address: str) -> tuple[str, str]:
     Titles, ids and input names may contain dots, so every dot is tried as the separator. Errors: TemplateError if no
     input or more than one matches; it lists the inputs of the graph, closest matches first.
     """
-    candidates = [(node_id, name) for selector, name in _splits(address) for node_id in _select(graph, selector)]
+    candidates = [(node_id, name) for selector, name in _splits(address) for node_id in select(graph, selector)]
     matches = list(dict.fromkeys((node_id, name) for node_id, name in candidates if name in inputs_of(graph, node_id)))
     if len(matches) == 1:
         return matches[0]
@@ -58,7 +58,8 @@ def _splits(address: str) -> Iterator[tuple[str, str]]:
             yield address[:index], address[index + 1 :]
 
 
-def _select(graph: Graph, selector: str) -> list[str]:
+def select(graph: Graph, selector: str) -> list[str]:
+    """The nodes of this id, and those that `title=TITLE` or `class=CLASS` means."""
     found = [selector] if selector in graph else []
     kind, _, value = selector.partition("=")
     if kind == "title":

@@ -20,9 +20,8 @@ def draw(graph: Graph, bindings: Bindings, candidates: Mapping[str, tuple[Target
 
     A name that may set one of several inputs is drawn from each of them, with a question mark.
     """
-    saved = [save.node_id for save in save_nodes(graph) if not save.temporary] or [
-        save.node_id for save in save_nodes(graph)
-    ]
+    saves = save_nodes(graph)
+    saved = [save.node_id for save in saves if not save.temporary] or [save.node_id for save in saves]
     users, drawn = _users(graph), set[str]()
     lines: list[tuple[str, str]] = []
     for name in _DRAWN:

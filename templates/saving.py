@@ -36,18 +36,6 @@ class SaveNode:
     temporary: bool
 
 
-@dataclass(frozen=True)
-class ExpectedFile:
-    """A file that a prompt will save, as named by `/view`."""
-
-    node_id: str
-    subfolder: str
-    filename: str
-    type: str = "output"
-
-
-_MAX_FILES = 10_000
-"""A graph with a higher count is rejected by the server, and the list of its file names could fill the memory."""
 _KNOWN_CLASSES: dict[str, tuple[str, Files]] = {
     "SaveImage": (".png", "one per image"),
     "SaveAnimatedPNG": (".png", "one"),
@@ -95,6 +83,14 @@ def _save_node(graph: Graph, node_id: str, *, is_last: bool) -> SaveNode | None:
             return None
         temporary = bool(_DISPLAYS.search(class_type))
     return SaveNode(node_id, class_type, prefix, extension=None, naming_known=False, count=None, temporary=temporary)
+
+
+def gives_nothing(graph: Graph, node_id: str) -> bool:
+    """Whether it certainly neither saves nor shows anything."""
+    class_type = class_of(graph, node_id)
+    return class_type in SAVES_NOTHING or (
+        bool(_NO_OUTPUT_NODE.search(class_type)) and _prefix_input(graph, node_id, is_last=False) is None
+    )
 
 
 def _known(graph: Graph, node_id: str, class_type: str) -> SaveNode:
@@ -149,21 +145,6 @@ def set_prefixes(graph: Graph, prompt_id: str) -> Graph:
                 "inputs": node["inputs"] | {save.prefix_input: prefix_for(prompt_id, save.node_id)}
             }
     return prefixed
-
-
-def expected_files(graph: Graph, prompt_id: str) -> list[ExpectedFile] | None:
-    """All files that the prompt will save outside `temp`, or None if any name cannot be known in advance."""
-    saves = [save for save in save_nodes(graph) if not save.temporary]
-    if not saves:
-        return None
-    files: list[ExpectedFile] = []
-    for save in saves:
-        if not save.naming_known or save.count is None or save.count > _MAX_FILES:
-            return None
-        subfolder, _, name = prefix_for(prompt_id, save.node_id).rpartition("/")
-        numbered = (f"{name}_{number:05}_{save.extension}" for number in range(1, save.count + 1))
-        files += [ExpectedFile(save.node_id, subfolder, filename) for filename in numbered]
-    return files
 
 
 def needs_exclusive_run(graph: Graph) -> list[str]:

@@ -89,7 +89,7 @@ def requested_recipe(
     Errors: TemplateError, UsageError where there is none.
     """
     if base is not None and overrides.template is None:
-        return recipes.again(base, settings, bindings=overrides.bindings, servers=servers)
+        return recipes.again(base, settings, bindings=overrides.bindings, outputs=overrides.outputs, servers=servers)
     if settings.template is None:
         shipped = ", ".join(templates.shipped_workflows())
         raise UsageError(f"{named('template')}: none is set; name a workflow file or a shipped one ({shipped})")

@@ -209,7 +209,7 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str
 def _shown(part: str) -> str:
     """A part of a request, for messages."""
     if part == "recipe":
-        *first, last = map(named, ("bindings", "output_dir", "servers"))
+        *first, last = map(named, ("bindings", "outputs", "output_dir", "servers"))
         return f"workflow, {', '.join(first)} or {last}"
     if part.startswith(_SWEEP):
         return named("sweeps", key=part.removeprefix(_SWEEP))

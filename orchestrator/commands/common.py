@@ -176,6 +176,13 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+outputs_option = Options.FILES.option(
+    "--outputs",
+    metavar="NODE[,...]|all",
+    help="Fetch only what these nodes save or show: ids, title=TITLE or class=CLASS.",
+)
+
+
 def listen_options(*, port: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Where a server listens; on this port where none is given."""
 
@@ -198,6 +205,7 @@ def overrides(
     output_dir: Path | None = None,
     bindings: tuple[str, ...] = (),
     headers: tuple[tuple[str, str], ...] = (),
+    outputs: str | None = None,
 ) -> Overrides:
     from orchestrator.settings import Overrides
 
@@ -211,7 +219,16 @@ def overrides(
         servers=server,
         bindings={name: address for name, _, address in pairs},
         headers=dict(headers),
+        outputs=_nodes(outputs) if outputs is not None else None,
     )
+
+
+def _nodes(text: str) -> tuple[str, ...]:
+    """Errors: UsageError."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise UsageError(f"--outputs {text!r}: a name is empty; write nodes such as 9,title=Final, or all")
+    return () if names == ("all",) else names
 
 
 def refuse_file(output_dir: Path | None) -> None:

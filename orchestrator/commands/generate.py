@@ -12,6 +12,7 @@ import click
 from orchestrator.commands.common import (
     all_option,
     json_option,
+    outputs_option,
     overrides,
     refuse_file,
     show_listing,
@@ -132,6 +133,7 @@ def _combinations(_ctx: click.Context, _param: click.Parameter, value: str | Non
 @Options.RUN.option("--dry-run", is_flag=True, help="Show the items and the first workflow; change nothing.")
 @state_option
 @tool_options
+@outputs_option
 @Options.FILES.option(
     "--layout",
     type=click.Choice(["numbered", "batch", "mirror", "gallery"]),
@@ -161,6 +163,7 @@ def generate(
     output_dir: Path | None,
     bindings: tuple[str, ...],
     headers: tuple[tuple[str, str], ...],
+    outputs: str | None,
     **spec: Any,
 ) -> None:
     """Render variations of prompts as one batch.
@@ -192,7 +195,7 @@ def generate(
 
     work = Generation(
         entry,
-        Request(state=state, overrides=overrides(server, template, output_dir, bindings, headers)),
+        Request(state=state, overrides=overrides(server, template, output_dir, bindings, headers, outputs)),
         queue_only=queue_only,
         dry_run=dry_run,
         always_new=again,

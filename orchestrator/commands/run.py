@@ -13,6 +13,7 @@ from orchestrator.commands.common import (
     Between,
     all_option,
     json_option,
+    outputs_option,
     overrides,
     print_error,
     refuse_file,
@@ -154,6 +155,7 @@ def _seconds_or_off(_ctx: click.Context, _param: click.Parameter, value: str | N
 @Options.RUN.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
 @state_option
 @tool_options
+@outputs_option
 @Options.FILES.option(
     "--overwrite", is_flag=True, help="Replace files in the output directory that are not this state's."
 )

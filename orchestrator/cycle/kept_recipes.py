@@ -77,10 +77,21 @@ class _Contradictions:
                 yield "template"
             elif any(not self._binds(recipe, name, address) for name, address in self._overrides.bindings.items()):
                 yield "bindings"
+            elif not self._fetches(recipe):
+                yield "outputs"
         if self._output not in (None, recipe.output):
             yield "output_dir"
         if recipe.servers and self._servers not in (None, set(map(canonical_name, recipe.servers))):
             yield "servers"
+
+    def _fetches(self, recipe: Recipe) -> bool:
+        nodes = self._overrides.outputs
+        if nodes is None:
+            return True
+        try:
+            return templates.output_nodes(self._recipes.loaded(recipe.id).graph, nodes) == recipe.output_nodes
+        except TemplateError:
+            return False
 
     def _binds(self, recipe: Recipe, name: str, address: str) -> bool:
         loaded = self._recipes.loaded(recipe.id)

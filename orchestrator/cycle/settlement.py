@@ -18,9 +18,12 @@ from orchestrator.errors import (
     NotOnServer,
     OutputRefused,
     OutputRootUnusable,
+    TemplateError,
     TransientError,
 )
 from orchestrator.outputs import Fetched, Placed, Sidecar
+from orchestrator.outputs.choice import chosen
+from orchestrator.wording import named
 from state.item import ErrorRecord, Item, OutputRecord
 
 
@@ -88,15 +91,16 @@ class Settlement:
         Errors: ItemError, TransientError, OutputRootUnusable, DiskFull.
         """
         item = finished.item
-        if not finished.files and not finished.texts:
+        files, texts = self._chosen(finished)
+        if not files and not texts:
             raise self._without_outputs(finished)
         assert item.prompt_id is not None
         outputs, sidecar = self._context.placement.outputs_of(item), self._sidecar(finished)
         with self._context.placement.writing(outputs):
             return outputs.fetch(
                 self._context.client,
-                finished.files,
-                finished.texts,
+                files,
+                texts,
                 subfolder=item.subfolder,
                 filename=item.name,
                 prompt_id=item.prompt_id,
@@ -149,8 +153,23 @@ class Settlement:
             case _:
                 raise error
 
+    def _chosen(self, finished: FinishedPrompt) -> tuple[Sequence[OutputFile], Sequence[OutputText]]:
+        """Its outputs, in the order of its template. Errors: RecipeUnusable."""
+        try:
+            recipe = self._context.preparation.recipe_of(finished.item)
+        except TemplateError:  # a record without a recipe, and the default workflow is gone: everything that there is
+            return chosen({}, finished.files, finished.texts)
+        return chosen(recipe.graph, finished.files, finished.texts, nodes=recipe.recipe.output_nodes)
+
     def _without_outputs(self, finished: FinishedPrompt) -> NoOutputs:
         name = self._context.preparation.name_of(finished.item)
+        if finished.files or finished.texts:
+            nodes = {file.node_id for file in finished.files} | {text.node_id for text in finished.texts}
+            there = ", ".join(sorted(nodes))
+            return NoOutputs(
+                f"the prompt ended well, but the chosen nodes gave nothing ({name}; others did: {there}); "
+                f"`burst retry`, then `burst update` with {named('outputs', 'NODE')}, or all"
+            )
         return NoOutputs(
             f"the prompt ended well, but {self._context.client.url} lists no file and no text of it: the workflow "
             f"({name}) saves nothing, or where only the server can see it; end it with a save node such as SaveImage, "

@@ -18,7 +18,7 @@ from orchestrator.outputs import names
 from orchestrator.outputs.claims import Claims
 from orchestrator.outputs.fetched import Fetched, Own, Placed, Sidecar, Waiting
 from orchestrator.outputs.ownership import is_there, refuse_foreign, saved_by, sha256_of, what_blocks
-from orchestrator.outputs.writers import Writer, download_of, worth_keeping, writer_beside, writer_of
+from orchestrator.outputs.writers import Writer, download_of, writer_beside, writer_of
 from orchestrator.wording import named
 from state.disk import Disk, Handle, refusals
 
@@ -107,7 +107,7 @@ class Outputs:
     def fetch(
         self,
         client: ComfyUI,
-        entry_files: Sequence[OutputFile],
+        files: Sequence[OutputFile],
         texts: Sequence[OutputText],
         *,
         subfolder: str,
@@ -126,7 +126,6 @@ class Outputs:
         download whose graph saved under another prefix is damaged: for files that are known by their names alone.
         Errors: OutputRefused, OutputDamaged, DiskFull, StopBurst after `abandon`, and those of `ComfyUI.view`.
         """
-        files = worth_keeping(entry_files)
         for file in files:
             names.check_served(file.filename, file.subfolder)
         extensions = [names.server_extension(file.filename) for file in files] + [".txt"] * len(texts)

@@ -17,12 +17,6 @@ Writer = Callable[[Handle, Callable[[], None]], tuple[int, str]]
 """Writes one output into an empty file and returns its size and sha256; calls the second argument between pieces."""
 
 
-def worth_keeping(files: Sequence[OutputFile]) -> list[OutputFile]:
-    """Files of type temp are previews: wanted only where a prompt leaves nothing else."""
-    kept = [file for file in files if file.type != "temp"]
-    return kept or list(files)
-
-
 def writer_of(text: str) -> Writer:
     """What it cannot encode becomes a question mark."""
 

@@ -539,7 +539,7 @@ def test_a_name_of_another_request_is_refused_with_what_differs(ask: Ask, place:
     for word in ("prompt is 'a fox' there", "count is 2 there", "steps is 4 there", "without seed there"):
         assert word in message
     assert message.endswith("`burst status hero` shows it")
-    with pytest.raises(RequestConflict, match="workflow, bindings, output_dir or servers differs"):
+    with pytest.raises(RequestConflict, match="workflow, bindings, outputs, output_dir or servers differs"):
         ask(name="hero", steps=4, template="txt2img-sdxl")
     with pytest.raises(RequestConflict, match=r"without prompts_file there; .*prompt is 'a fox' there"):
         ask(name="hero", prompt=None, prompts_file=written(place, "list", "a fox\n"), template="txt2img-sd15", steps=4)

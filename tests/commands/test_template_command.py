@@ -77,7 +77,7 @@ def test_show_in_words() -> None:
     assert "6  CLIPTextEncode          Positive Prompt" in text
     assert "→ 6.text" in text
     assert "SaveImage  .png, 1 file a prompt" in text
-    assert "PreviewAny  shown: a text is kept as .txt" in template("show", "smoke").stdout
+    assert "PreviewAny  shown: kept only where nothing is saved" in template("show", "smoke").stdout
 
 
 def test_what_is_not_certain_is_shown_with_what_to_type(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from support.fake_transport import FakeServer
 from support.hand_clock import HandClock
 from support.simulated import Simulation
 
+from orchestrator.recipes import Recipes
+from orchestrator.settings import Settings
 from state.item import Item, Status
 
 WORKFLOW = {
@@ -78,6 +80,21 @@ class TestWithoutOutputs:
         simulation.burst(2)
         (item,) = items_of(simulation)
         assert (item.status, item.error and item.error.kind, len(server.accepted)) == (Status.FAILED, "no_outputs", 1)
+        simulation.close()
+
+    def test_of_the_nodes_that_were_chosen(self, tmp_path: Path, clock: HandClock, server: FakeServer) -> None:
+        """Another one saved something, and this one did not."""
+        ends = {"8": {"class_type": "SaveElsewhere", "inputs": {"images": ["6", 0], "filename_prefix": "y"}}}
+        simulation = Simulation(tmp_path, clock, [server], items=0, template=workflow(tmp_path, "SaveImage", ends))
+        recipes = Recipes(simulation.store.recipes, tmp_path)
+        settings = Settings(output_dir=tmp_path / "output", template=str(tmp_path / "SaveImage.json"), outputs=("8",))
+        simulation.add(["a.txt"], recipe=recipes.keep(recipes.from_settings(settings)).id)
+        simulation.burst(1)
+        (item,) = items_of(simulation)
+        assert (item.status, item.attempts, len(server.accepted)) == (Status.FAILED, 1, 1)
+        assert item.error is not None
+        assert item.error.kind == "no_outputs"
+        assert all(word in item.error.message for word in ("outputs", "others did: 7", "burst update"))
         simulation.close()
 
 

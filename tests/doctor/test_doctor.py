@@ -446,7 +446,7 @@ def test_not_enough_room_for_what_is_left(project: Path) -> None:
             output["bytes"] = 10**15
     path.write_text(json.dumps(records))
     output = named(examined(code=1), "output")
-    assert output["facts"]["needed_bytes"] == 4 * 10**15  # two items, a picture and a text each
+    assert output["facts"]["needed_bytes"] == 2 * 10**15  # two items, an image each
     assert "not enough" in output["message"]
 
 

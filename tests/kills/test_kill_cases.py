@@ -38,6 +38,7 @@ def wait_for_accepted(project: Project, count: int) -> list[Item]:
 class TestOutputs:
     def test_four_pictures_of_each_of_two_nodes_and_a_text(self, make_project: MakeProject, sandbox: Sandbox) -> None:
         project = make_project(count=2, template=small_template(batch_size=4, save_nodes=2, text=True))
+        project.burst("update", "--outputs", "class=SaveImage,20")
         assert project.run().code == 0
         paths = [output.path for output in project.item().outputs]
         pictures = ["EP01/prompt_001.png"] + [f"EP01/prompt_001_{number:03d}.png" for number in range(2, 9)]

@@ -113,20 +113,6 @@ def test_every_output_arrives_in_order(outputs: Outputs, client: ComfyUI, server
     assert [one.path.as_posix() for one in placed] == sorted(there(outputs))
 
 
-@pytest.mark.parametrize(
-    ("types", "kept"),
-    [(["temp", "output"], ["EP01/p.png"]), (["temp", "temp"], ["EP01/p.png", "EP01/p_002.png"])],
-)
-def test_previews_only_where_there_is_nothing_else(
-    types: list[str], kept: list[str], outputs: Outputs, client: ComfyUI, server: Server
-) -> None:
-    server.files = {"0.png": png(0), "1.png": png(1)}
-    files = [file(f"{number}.png", type=kind) for number, kind in enumerate(types)]
-    placed = collect(outputs, client, files, [OutputText("2", "text", "x")])
-    assert [one.path.as_posix() for one in placed][:-1] == kept
-    assert placed[-1].path.suffix == ".txt"
-
-
 def test_nothing_to_collect(outputs: Outputs, client: ComfyUI) -> None:
     assert collect(outputs, client, []) == []
     assert not outputs.output_dir.exists()

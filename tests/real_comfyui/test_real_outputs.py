@@ -9,6 +9,7 @@ import requests
 from PIL import Image
 from support.real_graphs import Graph, new_seeds, node, noise, quick
 from support.real_scene import Scene, get, renders
+from support.real_server import RealServer
 
 import templates
 from orchestrator.comfyui import ComfyUI
@@ -37,12 +38,51 @@ def test_every_output_of_a_prompt_arrives_and_previews_do_not(scene: Scene, serv
     for key, item in scene.items().items():
         stem = f"shots/{key[9:]}"
         pictures = [f"{stem}.png", *(f"{stem}_{number:03}.png" for number in range(2, 9))]
-        assert [output.path for output in item.outputs][:8] == pictures
-        assert [output.path for output in item.outputs][8:] == [f"{stem}_009.txt"]
-        assert (scene.output / f"{stem}_009.txt").read_text() == "a red house"
+        assert [output.path for output in item.outputs] == pictures
         sums = {output.sha256 for output in item.outputs}
-        assert len(sums) == 9, "nine different files"
-    assert len(scene.pictures()) == 18
+        assert len(sums) == 8, "eight different files"
+    assert len(scene.pictures()) == 16
+
+
+def test_the_nodes_that_are_named_are_all_that_is_fetched(scene: Scene, server_url: str) -> None:
+    """Also what is otherwise left out: a text that is shown, and a preview."""
+    scene.write(several(), new_seeds(1))
+
+    said = scene.run(server_url, "--outputs", "8,10,11")
+
+    assert said.code == 0, said.words
+    (item,) = scene.items().values()
+    names = [output.path.removeprefix("shots/item_01") for output in item.outputs]
+    assert names == [".png", *(f"_{number:03}.png" for number in range(2, 9)), "_009.txt"]
+    assert (scene.output / item.outputs[-1].path).read_text() == "a red house"
+
+
+SIZES = {"26": 16, "33": 32, "40": 48}
+
+
+def test_the_order_is_the_same_whatever_the_server_process(scene: Scene, mortal_server: RealServer) -> None:
+    """ComfyUI lists outputs in an order that comes from a set: of these seeds, in more than one."""
+    graph = {f"1{size}": node("EmptyImage", width=size, height=size, batch_size=1, color=0) for size in SIZES.values()}
+    graph |= {at: node("SaveImage", images=[f"1{size}", 0], filename_prefix="x") for at, size in SIZES.items()}
+    graph |= {
+        "50": node("ImageInvert", image=["132", 0]),
+        "51": node("SaveImage", images=["50", 0], filename_prefix="x"),
+    }
+    keys = scene.write(graph, [{"116.color": number} for number in range(4)])
+    listed = set()
+    for hash_seed, key in enumerate(keys):
+        mortal_server.kill()
+        mortal_server.start(hash_seed=hash_seed)
+        said = scene.run(mortal_server.url, "-n", "1")
+        assert said.code == 0, said.words
+        item = scene.items()[key]
+        listed.add(tuple(get(mortal_server.url, f"/history/{item.prompt_id}")[item.prompt_id]["outputs"]))
+        sizes = []
+        for output in item.outputs:
+            with Image.open(scene.output / output.path) as image:
+                sizes.append(image.width)
+        assert sizes == [32, 16, 32, 48], "the inverted one is furthest down; the others by their ids"
+    assert len(listed) > 1, listed
 
 
 def test_a_preview_is_kept_where_there_is_nothing_else(scene: Scene, server_url: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -48,8 +49,11 @@ class RealServer:
     ) -> None:
         self.kill()
 
-    def start(self) -> float:
-        """Start, wait until it responds, and return the seconds that took."""
+    def start(self, *, hash_seed: int | None = None) -> float:
+        """Start, wait until it responds, and return the seconds that took.
+
+        `hash_seed`: of its Python, which decides the order of what it keeps in sets.
+        """
         assert self._process is None
         began = time.monotonic()
         folders = [part for name in _DIRECTORIES for part in (f"--{name}-directory", str(self._directory / name))]
@@ -57,8 +61,11 @@ class RealServer:
         command += ["--disable-all-custom-nodes", "--database-url", "sqlite:///:memory:", *folders]
         if self._nodes:
             command += ["--base-directory", str(self._directory), "--whitelist-custom-nodes", *self._nodes]
+        environment = os.environ | ({} if hash_seed is None else {"PYTHONHASHSEED": str(hash_seed)})
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=self._checkout, stdout=log, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(
+                command, cwd=self._checkout, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
         wait_until(self._answers, what="the server answers", seconds=_START_SECONDS)
         return time.monotonic() - began
 

@@ -1,0 +1,42 @@
+"""Which outputs of a prompt are fetched, and in which order: by the template, whatever the order of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import templates
+from templates import Graph
+
+if TYPE_CHECKING:
+    from orchestrator.comfyui import OutputFile, OutputText
+
+_Output = TypeVar("_Output", "OutputFile", "OutputText")
+
+
+def chosen(
+    graph: Graph, files: Sequence[OutputFile], texts: Sequence[OutputText], *, nodes: Collection[str] = ()
+) -> tuple[list[OutputFile], list[OutputText]]:
+    """The outputs to fetch, those of the node furthest down the pipeline first; of one node as it lists them.
+
+    `nodes`: nothing but theirs, whatever it is. By default files of type temp are left out where the prompt saved
+    others, and so are texts of nodes that only show them.
+    """
+    if nodes:
+        return _ordered(graph, _of(graph, files, nodes)), _ordered(graph, _of(graph, texts, nodes))
+    lasting = [file for file in files if file.type != "temp"]
+    if lasting and graph:
+        saving = {save.node_id for save in templates.save_nodes(graph) if not save.temporary}
+        texts = _of(graph, texts, saving)
+    return _ordered(graph, lasting or files), _ordered(graph, texts)
+
+
+def _of(graph: Graph, outputs: Sequence[_Output], nodes: Collection[str]) -> list[_Output]:
+    return [output for output in outputs if templates.owner(graph, output.node_id) in nodes]
+
+
+def _ordered(graph: Graph, outputs: Sequence[_Output]) -> list[_Output]:
+    places = {
+        node_id: place for place, node_id in enumerate(templates.in_order(graph, [one.node_id for one in outputs]))
+    }
+    return sorted(outputs, key=lambda output: places[output.node_id])
