@@ -168,8 +168,10 @@ class Cycle:
             return late
         if pause is not None:
             return "paused" if self._dispatch.is_idle else None
+        # Before too: a server may come back, and after too: it may go away, while the workers are looked at.
+        away = self._away()
         if self._dispatch.is_at_rest:
-            if self._away() and self._dispatch.has_more():
+            if (away or self._away()) and self._dispatch.has_more():
                 return None
             self._refuse_lost()
             return "done"

@@ -295,6 +295,8 @@ class Worker:
             self._sweep()
         self._routing.forget()
         self._uploads.forget()
+        # It rested while it was lost: what it holds again is not done.
+        context.dispatch.stir()
         self.lost, self._losses = None, 0
         self._waiting.returned()
 

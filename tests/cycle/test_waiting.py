@@ -6,7 +6,7 @@ import itertools
 import json
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,36 @@ def test_it_goes_on_when_the_server_answers_again(tmp_path: Path, clock: HandClo
     assert {(item.attempts, item.crashes) for item in simulation.store.items()} == {(0, 0)}
     assert server.begun == 4
     assert 1000.0 <= clock.seconds < 1000.0 + 60.0 + 10.0
+
+
+class _WhenItReturns(logging.Handler):
+    """What is asked when a server answers again, before its worker has looked at what it holds."""
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        super().__init__()
+        self._ask = ask
+        self.answers: list[bool] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().endswith("answers again"):
+            self.answers.append(self._ask())
+
+
+def test_a_worker_is_not_at_rest_when_its_server_returns(tmp_path: Path, clock: HandClock) -> None:
+    """The thread that watches over a run may look at that moment, and would end it as done with all of it submitted."""
+    server = FakeServer(URL, clock, lambda _: 10.0, fault=during("refused", clock, 15.0, 100.0))
+    simulation = Simulation(tmp_path, clock, [server], items=4, options=WITHOUT_END)
+    handler = _WhenItReturns(lambda: simulation.work.is_at_rest)
+    logger = logging.getLogger("burst")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        simulation.burst_to_end(4)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    assert handler.answers == [False]
 
 
 def test_it_is_asked_again_after_5_10_20_40_60_seconds(tmp_path: Path, clock: HandClock) -> None:
