@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 from datetime import datetime
@@ -30,6 +31,14 @@ def local_time(moment: datetime) -> str:
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether a person looks on. False for a stream that is closed."""
     return stream is not None and not stream.closed and stream.isatty()
+
+
+def has_size(terminal: TextIO) -> bool:
+    """Whether it has rows and columns. Some containers give their terminal none: a bar draws nothing there."""
+    try:
+        return all(os.get_terminal_size(terminal.fileno()))
+    except OSError:
+        return False
 
 
 def timed(text: str, clock: Clock | None = None) -> str:

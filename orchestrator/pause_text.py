@@ -14,8 +14,13 @@ RESUME = "burst resume"
 
 
 def text_of_pause(pause: Pause) -> str:
-    """`runs are paused since 2026-11-30 00:31:50; …`."""
-    return f"runs are paused since {local_time(pause.at)}; `{RESUME}` lets them go on"
+    """`runs have been paused since 2026-11-30 00:31:50; …`."""
+    return f"runs have been paused {paused_since(pause)}"
+
+
+def paused_since(pause: Pause) -> str:
+    """`since 2026-11-30 00:31:50; …`."""
+    return f"since {local_time(pause.at)}; continue with `{RESUME}`"
 
 
 def pause_as_json(pause: Pause | None) -> PausedDocument | None:

@@ -16,7 +16,7 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import BurstError, LockHeld
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
-from orchestrator.pause_text import pause_as_json, text_of_pause
+from orchestrator.pause_text import pause_as_json, paused_since
 from orchestrator.retries import keys_of
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.withdrawal import AskedServers, delete_waiting_of
@@ -68,7 +68,7 @@ class PauseReport:
                 f"{self.remaining} remaining. {following[0].upper()}{following[1:]}" if self.remaining else "All done."
             )
             return in_lines(["Resumed." if self.is_new else "Nothing was paused.", left, *notes])
-        lines = [f"{'Paused' if self.is_new else 'Paused already'}: {text_of_pause(self.pause)}"]
+        lines = [f"Paused {'' if self.is_new else 'already, '}{paused_since(self.pause)}"]
         if self.at_work is not None:
             lines.append(f"The run at work takes back what waits and collects what renders, then ends: {self.at_work}")
         elif self.taken_back:

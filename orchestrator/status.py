@@ -23,7 +23,7 @@ from orchestrator.documents.lists import FIRST, shortened
 from orchestrator.failures import failure_documents
 from orchestrator.formatting import in_lines, more_lines, spoken_seconds
 from orchestrator.log_lines import local_time
-from orchestrator.pause_text import RESUME, pause_as_json, text_of_pause
+from orchestrator.pause_text import RESUME, pause_as_json, paused_since
 from orchestrator.server_health import sick_servers, text_of_health
 from orchestrator.servers import canonical_name, other_host
 from orchestrator.statistics import Statistics, statistics_of
@@ -164,7 +164,7 @@ class StatusReport:
         ]
         lines += [f"Batch {batch.line()}" for batch in self.batches]
         if self.pause is not None:
-            lines.append(f"Paused: {text_of_pause(self.pause)}")
+            lines.append(f"Paused {paused_since(self.pause)}")
         lines += self._burst_lines()
         said = self.last_burst.reason if self.last_burst is not None else None
         lines += [text_of_health(one) for one in self.sick if one.reason != said]

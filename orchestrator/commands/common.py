@@ -152,7 +152,7 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
             Options.SERVER.option(
                 "--template",
                 metavar="FILE|NAME",
-                help="Workflow file, picture or video of ComfyUI's; or the name of a shipped one.",
+                help="Workflow file, or an image or video that ComfyUI made; or the name of a shipped one.",
             ),
             Options.FILES.option("--output", "output_dir", type=NamedPath(), help="Directory for the images."),
             Options.SERVER.option(

@@ -94,7 +94,7 @@ class RunOutput:
             self._file.close()
 
     def progress(self) -> Silent:
-        """The display of a run: a bar on a terminal, plain lines elsewhere."""
+        """The display of a run: a bar on a terminal of known size, plain lines elsewhere."""
         from orchestrator.cycle.progress import Bar, Both, Lines
 
         if not self._has_bar:
@@ -122,10 +122,13 @@ class RunOutput:
 
     @property
     def _has_bar(self) -> bool:
-        from orchestrator.log_lines import is_terminal
+        from orchestrator.log_lines import has_size, is_terminal
 
         return (
-            is_terminal(sys.stderr) and is_terminal(sys.stdout) and not (self._quiet or self._verbose or self._as_json)
+            is_terminal(sys.stderr)
+            and is_terminal(sys.stdout)
+            and has_size(sys.stderr)
+            and not (self._quiet or self._verbose or self._as_json)
         )
 
     def _line(self, text: str) -> None:

@@ -89,7 +89,10 @@ def template_export(
     state: Path,
     as_json: bool,
 ) -> None:
-    """Write a workflow's graph in API format: of a file as ComfyUI saves it, a picture or video that it made, a job."""
+    """Write a workflow in API format.
+
+    FILE is a workflow as ComfyUI saves it, an image or video that it made, or the body of a job.
+    """
     from orchestrator.template_inspection import export_template
 
     given = overrides(server=server, headers=headers)

@@ -134,7 +134,8 @@ class Bar(Silent):
     def __init__(self, stream: TextIO) -> None:
         from tqdm import tqdm
 
-        self._bar: Any = tqdm(file=stream, unit="item", dynamic_ncols=True, leave=False)
+        # Without a delay it first draws "0item [00:00, ?item/s]", since it learns the number of items later.
+        self._bar: Any = tqdm(file=stream, unit="item", dynamic_ncols=True, leave=False, delay=1e-6)
         self._shown = ""
 
     def ended(self, item: Item, *, number: int, size: int) -> None:

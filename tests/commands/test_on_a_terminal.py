@@ -44,13 +44,13 @@ def _at_a_terminal() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def on_a_terminal(*arguments: str, cwd: Path, typed: bytes = b"") -> tuple[int, str]:
+def on_a_terminal(*arguments: str, cwd: Path, typed: bytes = b"", size: tuple[int, int] = (24, 100)) -> tuple[int, str]:
     """`burst ARGUMENTS` on a terminal of its own: its exit code, and all that it wrote there.
 
-    `typed`: what a person answers to its question; without it, standard input is empty.
+    `size`: its rows and columns. `typed`: what a person answers to its question; without it, standard input is empty.
     """
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 100))
+    termios.tcsetwinsize(theirs, size)
     with subprocess.Popen(
         [sys.executable, "-m", "burst", *arguments],
         cwd=cwd,
@@ -98,6 +98,15 @@ def test_a_burst_draws_a_bar_and_a_line_for_what_failed(prompts: Path) -> None:
     assert sum(line.startswith("prompts/b.txt failed: ") for line in lines) == 1
     assert not [line for line in lines if "prompts/a.txt →" in line]
     assert [line for line in lines if line.startswith("This burst: 2 completed, 1 failed")]
+
+
+def test_a_terminal_of_no_size_has_lines_where_a_bar_would_draw_nothing(prompts: Path) -> None:
+    with Sandbox() as sandbox:
+        run = ("run", "--server", sandbox.url, "--poll-interval", "0.2")
+        code, written = on_a_terminal(*run, cwd=prompts, size=(0, 0))
+    assert code == 1, written
+    assert "] prompts/a.txt → " in written
+    assert "item/s" not in written
 
 
 def test_a_terminal_shows_no_times_and_the_log_file_has_them(prompts: Path) -> None:

@@ -178,6 +178,7 @@ class TestDisplays:
         with Both(Bar(stream), Silent()) as display:
             display.running([at_work(node="KSampler", step=12, steps=20)], number=1, size=15)
         assert "shot_07: KSampler 12/20, 41 s" in stream.getvalue()
+        assert "0item" not in stream.getvalue()
 
 
 def test_a_run_shows_its_steps_and_previews_while_it_works_and_nothing_afterwards(tmp_path: Path) -> None:

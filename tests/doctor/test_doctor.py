@@ -129,7 +129,7 @@ def test_while_runs_are_paused(project: Path) -> None:
     report = examined(code=1)
     (pause,) = [check for check in report["checks"] if check["name"] == "pause"]
     assert (pause["verdict"], pause["next"], report["next"]) == ("problem", "burst resume", "burst resume")
-    assert "runs are paused since " in pause["message"]
+    assert "runs have been paused since " in pause["message"]
     said("resume")
     assert "pause" not in [check["name"] for check in examined(code=0)["checks"]]
 

@@ -80,7 +80,7 @@ def test_runs_start_nothing_while_it_is_set(project: Project, sandbox: Sandbox) 
     for asked in ({}, {"until_done": True}, {"size": "auto", "max_seconds": 60.0}):
         report = run_quickly(project, **asked)
         assert (report.ended, report.exit_code, report.bursts, report.counts.pending) == ("paused", 0, 0, 4)
-        assert report.as_text().startswith("Nothing was started: runs are paused since ")
+        assert report.as_text().startswith("Nothing was started: runs have been paused since ")
         assert "`burst resume`" in str(report.reason)
     assert project.bursts() == []
     assert sandbox.counts()["requests"] == before
@@ -112,7 +112,7 @@ def test_twice_is_once_and_so_is_resume(project: Project) -> None:
     first, second = pause(project.state), pause(project.state)
     assert (first.is_new, second.is_new) == (True, False)
     assert first.pause == second.pause
-    assert second.as_text().startswith("Paused already: ")
+    assert second.as_text().startswith("Paused already, since ")
     facts = parts_of(project.state).facts
     assert len(facts.path.read_text().splitlines()) == 1
     third = pause(project.state, free=True)
@@ -145,7 +145,7 @@ def test_generate_adds_and_says_so_and_cancel_works(project: Project, sandbox: S
     made = generate(spec, request=Request(state=project.state))
     assert isinstance(made, Generated)
     assert (made.ended, made.exit_code, made.remaining, made.resume) == ("paused", 0, 2, "burst resume")
-    assert "Stopped: runs are paused since " in made.as_text()
+    assert "Stopped: runs have been paused since " in made.as_text()
     assert sandbox.counts()["posts"] == 0
     again = generate(spec, request=Request(state=project.state))
     assert isinstance(again, Generated)
@@ -153,7 +153,7 @@ def test_generate_adds_and_says_so_and_cancel_works(project: Project, sandbox: S
     queued = generate(BatchSpec(prompt="an owl"), request=Request(state=project.state), queue_only=True)
     assert isinstance(queued, Generated)
     assert queued.ended == "queued"
-    assert any(note.startswith("runs are paused since ") for note in queued.notes)
+    assert any(note.startswith("runs have been paused since ") for note in queued.notes)
     assert "Next: burst resume" in queued.as_text()
     assert len(cancel(project.state, [made.record.batch]).keys) == 2
     resume(project.state)
@@ -218,7 +218,7 @@ def test_status_shows_it_and_watch_sees_it_come_and_go(project: Project) -> None
     assert next(seen).pause is not None
     shown = read_status(project.state)
     assert shown.as_json()["paused"] == {"since": shown.pause and shown.pause.at.isoformat(), "free": True}
-    assert "Paused: runs are paused since " in shown.as_text()
+    assert "Paused since " in shown.as_text()
     assert shown.as_text().splitlines()[-1].endswith("Next: burst resume")
     resume(project.state)
     assert next(seen).pause is None
@@ -246,9 +246,10 @@ def test_the_commands(project: Project) -> None:
         result = CliRunner().invoke(cli, [*arguments, "--state", str(project.state)])
         return result.exit_code, result.stdout
 
-    assert said("pause")[1].startswith("Paused: runs are paused since ")
+    assert said("pause")[1].startswith("Paused since ")
     code, text = said("run")
-    assert (code, "Nothing was started: runs are paused since " in text) == (0, True)
+    assert (code, "Nothing was started: runs have been paused since " in text) == (0, True)
+    assert said("pause")[1].startswith("Paused already, since ")
     code, text = said("pause", "--json")
     assert (code, '"schema": "burst.pause/1"' in text, '"changed": false' in text) == (0, True, True)
     assert said("resume")[1].splitlines() == ["Resumed.", "4 remaining. Next: burst run"]

@@ -65,7 +65,7 @@ def test_no_burst_is_started_while_it_is_set_and_one_at_once_when_it_is_lifted(s
     with Working(stand_in, path) as supervisor:
         looks(stand_in)
         assert stand_in.starts() == []
-        assert str(supervisor.message(0)).startswith("runs are paused since ")
+        assert str(supervisor.message(0)).startswith("runs have been paused since ")
         resume(path)
         stand_in.wait_for_starts(1)
         assert supervisor.message(0) is None
@@ -80,7 +80,7 @@ def test_one_burst_a_pause_collects_what_is_submitted(stand_in: StandIn, path: P
         stand_in.wait_for_starts(1)
         looks(stand_in, 40)
         assert len(stand_in.starts()) == 1
-        assert str(supervisor.message(0)).startswith("runs are paused since ")
+        assert str(supervisor.message(0)).startswith("runs have been paused since ")
         resume(path)
         stand_in.wait_for_starts(3)
 

@@ -12,7 +12,7 @@ export const when = (moment) => WHEN.format(new Date(moment));
 export const keyOfImage = (image) => `${image.batchId}/${image.image}`;
 
 /** What a screen reader says of a picture. @param {any} image */
-export const described = (image) => image.prompt || `Picture ${image.image} of batch ${image.batchName ?? image.batchId}`;
+export const described = (image) => image.prompt || `Image ${image.image} of batch ${image.batchName ?? image.batchId}`;
 
 /**
  * One picture, which opens when it is clicked.

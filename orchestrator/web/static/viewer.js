@@ -48,7 +48,7 @@ export class Viewer {
     this.image = image;
     this.asking.abort();
     this.asking = new AbortController();
-    say(byId("viewer-title"), `Picture ${image.image} · ${image.batchName ?? image.batchId}`);
+    say(byId("viewer-title"), `Image ${image.image} · ${image.batchName ?? image.batchId}`);
     byId("viewer-picture").href = image.url;
     byId("viewer-picture").replaceChildren(shown(image, image.thumbnail && image.url, "eager"));
     say(byId("viewer-prompt"), image.prompt || "No prompt is known");
