@@ -60,7 +60,7 @@ _TEMPORARY_CLASSES = {
     "SaveImageWebsocket",
 }
 _PREFIX_INPUTS = ("filename_prefix", "file_prefix", "save_prefix", "output_prefix", "prefix")
-_DISPLAYS = re.compile(r"^(?!.*Save).*(Preview|Show|Display|Debug|Console|Comparer)")
+_DISPLAYS = re.compile(r"^(?!.*Save).*(Preview|Show|\bshow(?=[A-Z])|Display|Debug|Console|Comparer)")
 _NO_OUTPUT_NODE = re.compile(
     r"^(Load|Empty|Primitive|KSampler|Conditioning|ControlNet|RandomNoise|Basic)|(Loader|Simple|Encode|Select)$"
 )

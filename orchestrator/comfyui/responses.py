@@ -28,6 +28,13 @@ _OUT_OF_MEMORY = re.compile(
 )
 """Of PyTorch on CUDA, ROCm, MPS, XPU, DirectML and on the CPU (Linux and Windows), of NumPy, and of Python itself."""
 _NO_SUCH_JOB = re.compile(r"\bjob\b.*\bnot found\b", re.IGNORECASE | re.DOTALL)
+_VIEWED = re.compile(
+    r"(?P<folder>[^\n\r]*[/\\])?(?P<name>[^/\\\n\r]+\.(?:glb|gltf|obj|fbx|stl|ply|k?splat|spz|usdz))"
+    r"(?: \[(?P<type>output|temp)\])?",
+    re.IGNORECASE,
+)
+"""What a 3D viewer lists (kind `result`): the path of a file in the server's output directory, as a text."""
+_SHOWN_AS_TEXT = ("text", "string")
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _FINISHED = ("execution_success", "execution_error", "execution_interrupted")
 
@@ -58,6 +65,8 @@ class OutputFile(msgspec.Struct, frozen=True):
     filename: str
     subfolder: str
     type: str
+    is_viewed: bool = False
+    """Named by a node that shows it, a 3D viewer; another node saved it."""
 
 
 class OutputText(msgspec.Struct, frozen=True):
@@ -294,11 +303,21 @@ def _files(outputs: dict[str, Any]) -> Iterator[OutputFile]:
         if place not in seen:
             seen.add(place)
             yield OutputFile(node_id, kind, *place)
+    for node_id, kind, value in _entries(outputs):
+        if (viewed := _viewed(kind, value)) is not None and viewed not in seen:
+            seen.add(viewed)
+            yield OutputFile(node_id, kind, *viewed, is_viewed=True)
+
+
+def _viewed(kind: str, value: object) -> tuple[str, str, str] | None:
+    """Name, subfolder and type of a file that is listed as a text."""
+    found = _VIEWED.fullmatch(value) if isinstance(value, str) and kind not in _SHOWN_AS_TEXT else None
+    return (found["name"], (found["folder"] or "")[:-1], (found["type"] or "output").lower()) if found else None
 
 
 def _texts(outputs: dict[str, Any]) -> Iterator[OutputText]:
     for node_id, kind, value in _entries(outputs):
-        if isinstance(value, str):
+        if isinstance(value, str) and _viewed(kind, value) is None:
             yield OutputText(node_id, kind, value)
 
 

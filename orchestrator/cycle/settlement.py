@@ -22,7 +22,8 @@ from orchestrator.errors import (
     TransientError,
 )
 from orchestrator.outputs import Fetched, Placed, Sidecar
-from orchestrator.outputs.choice import chosen
+from orchestrator.outputs.choice import chosen, that_gave_nothing
+from orchestrator.recipes import LoadedRecipe
 from orchestrator.wording import named
 from state.item import ErrorRecord, Item, OutputRecord
 
@@ -154,12 +155,25 @@ class Settlement:
                 raise error
 
     def _chosen(self, finished: FinishedPrompt) -> tuple[Sequence[OutputFile], Sequence[OutputText]]:
-        """Its outputs, in the order of its template. Errors: RecipeUnusable."""
+        """Its outputs, in the order of its template. Errors: RecipeUnusable, NoOutputs where previews are all."""
         try:
             recipe = self._context.preparation.recipe_of(finished.item)
         except TemplateError:  # a record without a recipe, and the default workflow is gone: everything that there is
             return chosen({}, finished.files, finished.texts)
-        return chosen(recipe.graph, finished.files, finished.texts, nodes=recipe.recipe.output_nodes)
+        nodes = recipe.recipe.output_nodes
+        files, texts = chosen(recipe.graph, finished.files, finished.texts, nodes=nodes)
+        if not nodes and (files or texts) and (idle := that_gave_nothing(recipe.graph, files, texts)):
+            raise self._without_images(recipe, idle)
+        return files, texts
+
+    def _without_images(self, recipe: LoadedRecipe, idle: Sequence[str]) -> NoOutputs:
+        listed = ", ".join(f"{node_id} ({recipe.graph[node_id]['class_type']})" for node_id in idle)
+        return NoOutputs(
+            f"the prompt ended well, but {self._context.client.url} lists no file of what saves in {recipe.name}: "
+            f"{listed}; such a node may save elsewhere, or take no folder in its prefix: put a SaveImage in its place, "
+            f"or `burst retry`, then `burst update` with {named('outputs', 'NODE')} for what is wanted",
+            node_id=idle[0],
+        )
 
     def _without_outputs(self, finished: FinishedPrompt) -> NoOutputs:
         name = self._context.preparation.name_of(finished.item)

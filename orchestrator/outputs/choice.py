@@ -19,16 +19,32 @@ def chosen(
 ) -> tuple[list[OutputFile], list[OutputText]]:
     """The outputs to fetch, those of the node furthest down the pipeline first; of one node as it lists them.
 
-    `nodes`: nothing but theirs, whatever it is. By default files of type temp are left out where the prompt saved
-    others, and so are texts of nodes that only show them.
+    `nodes`: nothing but theirs, whatever it is. By default files of type temp, and those that a viewer names, are left
+    out where the prompt saved others, and so are texts of nodes that only show them.
     """
     if nodes:
         return _ordered(graph, _of(graph, files, nodes)), _ordered(graph, _of(graph, texts, nodes))
-    lasting = [file for file in files if file.type != "temp"]
+    lasting = _lasting(files)
     if lasting and graph:
         saving = {save.node_id for save in templates.save_nodes(graph) if not save.temporary}
         texts = _of(graph, texts, saving)
     return _ordered(graph, lasting or files), _ordered(graph, texts)
+
+
+def that_gave_nothing(graph: Graph, files: Sequence[OutputFile], texts: Sequence[OutputText]) -> list[str]:
+    """The nodes that save, where nothing that lasts came of any of them.
+
+    Those that certainly do: an input that is called `prefix` alone may be of a text.
+    """
+    saves = [save for save in templates.save_nodes(graph) if save.prefix_input not in (None, "prefix")]
+    saving = [save.node_id for save in saves if not save.temporary]
+    nodes = [*(file.node_id for file in files), *(text.node_id for text in texts)]
+    gave = {templates.owner(graph, node_id) for node_id in nodes}
+    return [] if _lasting(files) or gave & set(saving) else saving
+
+
+def _lasting(files: Sequence[OutputFile]) -> list[OutputFile]:
+    return [file for file in files if file.type != "temp" and not file.is_viewed]
 
 
 def _of(graph: Graph, outputs: Sequence[_Output], nodes: Collection[str]) -> list[_Output]:

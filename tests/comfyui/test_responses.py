@@ -196,6 +196,35 @@ def test_any_kind_with_a_filename_is_a_file_and_any_string_a_text() -> None:
     assert [text.text for text in found.texts] == ["eins", "drei"]
 
 
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("mesh/ComfyUI_00001_.glb", ("ComfyUI_00001_.glb", "mesh", "output")),
+        ("chair.OBJ", ("chair.OBJ", "", "output")),
+        ("3d\\old\\chair.ply [temp]", ("chair.ply", "3d\\old", "temp")),
+    ],
+)
+def test_a_bare_name_of_a_3d_viewer_is_a_file(value: str, place: tuple[str, str, str]) -> None:
+    outputs = {"7": {"result": [value, None, "temp/bg.png"]}}
+    found = answers.read_history("a", {"a": {"outputs": outputs, "status": {"status_str": "success"}}}, str)
+    assert found is not None
+    assert found.files == (OutputFile("7", "result", *place, is_viewed=True),)
+    assert [text.text for text in found.texts] == ["temp/bg.png"]
+
+
+def test_what_another_node_saved_is_one_file_and_a_text_stays_a_text() -> None:
+    saved = {"filename": "a.glb", "subfolder": "mesh", "type": "output"}
+    outputs = {
+        "7": {"result": ["mesh/a.glb"]},
+        "9": {"3d": [saved]},
+        "8": {"text": ["mesh/a.glb", "see a.glb.\nb.glb"]},
+    }
+    found = answers.read_history("a", {"a": {"outputs": outputs, "status": {"status_str": "success"}}}, str)
+    assert found is not None
+    assert found.files == (OutputFile("9", "3d", "a.glb", "mesh", "output"),)
+    assert len(found.texts) == 2
+
+
 @pytest.mark.parametrize(("outputs", "succeeded"), [({"1": {"text": ["a"]}}, True), ({}, False)])
 def test_a_null_status_counts_its_outputs(outputs: dict[str, Any], succeeded: bool) -> None:
     found = history_of(minimal(status=None, outputs=outputs))

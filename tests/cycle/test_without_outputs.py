@@ -82,6 +82,25 @@ class TestWithoutOutputs:
         assert (item.status, item.error and item.error.kind, len(server.accepted)) == (Status.FAILED, "no_outputs", 1)
         simulation.close()
 
+    @pytest.mark.parametrize("preview", ["text", "image"])
+    def test_a_preview_beside_a_lost_image_is_no_completion(
+        self, tmp_path: Path, clock: HandClock, server: FakeServer, preview: str
+    ) -> None:
+        """The node that saves lists nothing: what it saved is lost, and a preview must not hide that."""
+        ends: dict[str, Any] = {"8": {"class_type": "PreviewAny", "inputs": {"source": ["6", 0]}}}
+        if preview == "image":
+            ends = {"8": {"class_type": "PreviewImage", "inputs": {"images": ["6", 0]}}}
+            server = _Previews(server.url, clock, lambda number: 1.0)
+        simulation = Simulation(tmp_path, clock, [server], items=1, template=workflow(tmp_path, "Image Save", ends))
+        simulation.burst(1)
+        (item,) = items_of(simulation)
+        assert (item.status, item.attempts, len(server.accepted)) == (Status.FAILED, 1, 1)
+        assert item.error is not None
+        assert (item.error.kind, item.error.node_id) == ("no_outputs", "7")
+        assert all(word in item.error.message for word in ("7 (Image Save)", "folder", "outputs", "burst retry"))
+        assert not list((tmp_path / "output").rglob("*.*"))
+        simulation.close()
+
     def test_of_the_nodes_that_were_chosen(self, tmp_path: Path, clock: HandClock, server: FakeServer) -> None:
         """Another one saved something, and this one did not."""
         ends = {"8": {"class_type": "SaveElsewhere", "inputs": {"images": ["6", 0], "filename_prefix": "y"}}}
@@ -115,6 +134,16 @@ class TestTwins:
         assert simulation.tally.rendered_twice == int(late)
         assert any("rendered twice" in note for note in simulation.tally.notes) == late
         simulation.close()
+
+
+class _Previews(FakeServer):
+    """PreviewImage lists a file of type temp."""
+
+    def respond(self, asked: list[str], body: dict[str, Any]) -> tuple[int, Any]:
+        status, found = super().respond(asked, body)
+        for entry in found.values() if asked[2] == "history" and found else ():
+            entry["outputs"]["8"] = {"images": [{"filename": "p.png", "subfolder": "", "type": "temp"}]}
+        return status, found
 
 
 def _late_post(server: FakeServer, simulation: Simulation) -> Faults:

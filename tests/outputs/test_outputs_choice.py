@@ -58,6 +58,14 @@ def test_files_of_type_temp_are_taken_where_there_is_nothing_else() -> None:
     assert names(chosen(SAVE_ORDER, [file("6", kind="temp")], [])[0]) == ["6.png"]
 
 
+def test_a_file_that_a_viewer_names_is_taken_where_nothing_else_lasts() -> None:
+    """It may lie in another directory of the server, so it must not fail an item that has files of its own."""
+    viewed = OutputFile("5", "result", "chair.glb", "mesh", "output", is_viewed=True)
+    assert names(chosen(SAVE_ORDER, [*FILES, viewed], [])[0]) == ["33.png", "26.png"]
+    assert chosen(SAVE_ORDER, [viewed], []) == ([viewed], [])
+    assert chosen(SAVE_ORDER, [*FILES, viewed], [], nodes=("5",)) == ([viewed], [])
+
+
 def test_nodes_that_are_named_are_all_that_is_fetched() -> None:
     def of(*nodes: str) -> tuple[list[str], list[str]]:
         files, texts = chosen(SAVE_ORDER, FILES, [text("5"), text("33")], nodes=nodes)
