@@ -266,6 +266,8 @@ class Disk:
                 path.mkdir(parents=True, exist_ok=True)
             except FileNotFoundError as error:  # on file systems such as /proc
                 raise DiskFull(f"{path}: no directory can be made here; choose another one") from error
+            except PermissionError as error:
+                raise refusal(error, place) from error
         for place in reversed(missing):
             give_to_directory_owner(place)
         for place in missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ class Location:
 
     @classmethod
     def of(cls, location: Location | Path | str) -> Location:
-        return location if isinstance(location, Location) else cls(Path(location).resolve())
+        return location if isinstance(location, Location) else cls(Path(os.path.realpath(location)))
 
     @property
     def home(self) -> Path:

@@ -298,12 +298,21 @@ def test_a_graph_that_was_filled_before_the_halving_is_not_sent(project: Project
         )
         taken = store.get(item.key)
         change(project, item.key, lambda now: now.shrink(batch_size=4))
-        submission = Submission(context, forget_uploads=lambda: None, refused=lambda item, error: None)
-        assert submission.submit([ReadyItem(taken, {})]) == []
+        sent: list[Item] = []
+        submission = Submission(
+            context,
+            forget_uploads=lambda: None,
+            refused=lambda item, error: None,
+            sent=sent.append,
+            attend=lambda: None,
+        )
+        submission.submit([ReadyItem(taken, {})])
+        assert not sent
         (due,) = store.due(1)
         assert (due.status, due.automatic_batch_size, due.prompt_id) == (Status.PENDING, 4, None)
         assert sandbox.counts()["posts"] == 0
-        assert len(submission.submit([ReadyItem(due, {})])) == 1
+        submission.submit([ReadyItem(due, {})])
+        assert len(sent) == 1
 
 
 class TestGenerate:

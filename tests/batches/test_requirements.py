@@ -237,7 +237,7 @@ def test_performance_3_no_batch_is_lost_for_want_of_memory(home: Path, sandbox: 
 @pytest.mark.parametrize(
     ("row", "measure", "target"),
     [
-        pytest.param("throughput", "pictures a minute", "≥ 20", id="1: over 20 a minute"),
+        pytest.param("throughput", "images a minute", "≥ 20", id="1: over 20 a minute"),
         pytest.param("throughput", "server busy share of the whole command", "≥ 0.8", id="2: busy over 80 %"),
         pytest.param("latency", "burst generate --queue-only", "≤ 1 s", id="4: queued within a second"),
         pytest.param("latency", "what it added", "≤ 1 s", id="4: sent within a second"),

@@ -127,10 +127,10 @@ def test_names_go_with_their_prompt() -> None:
 @pytest.mark.parametrize(
     ("row", "said", "message"),
     [
-        ({"cfg": 5}, {"sweeps": {"cfg": (5, 7)}}, "prompts.csv line 7: it sets cfg, and --sweep"),
-        ({"height": 512}, {"sweeps": {"size": ("8x8",)}}, "prompts.csv line 7: it sets height, and --sweep"),
-        ({"seed": 5}, {"sweeps": {"seed": (1,)}}, "prompts.csv line 7: it sets seed, and --sweep"),
-        ({"seed": 5}, {"seed_mode": "random"}, "prompts.csv line 7: .* --seed-mode random"),
+        ({"cfg": 5}, {"sweeps": {"cfg": (5, 7)}}, "prompts.csv line 7: it sets cfg, and sweeps"),
+        ({"height": 512}, {"sweeps": {"size": ("8x8",)}}, "prompts.csv line 7: it sets height, and sweeps"),
+        ({"seed": 5}, {"sweeps": {"seed": (1,)}}, "prompts.csv line 7: it sets seed, and sweeps"),
+        ({"seed": 5}, {"seed_mode": "random"}, "prompts.csv line 7: .* seed_mode='random'"),
         ({"seed": LARGEST_SEED}, {"count": 2}, "prompts.csv line 7, seed: .* ends over 18446744073709551615"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What `burst generate` adds to its pictures: time, pictures a minute, and the wait of what is added."""
+"""What `burst generate` adds to its images: time, images a minute, and the wait of what is added."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def generate(setting: Setting) -> list[Figure]:
     count, each = setting.scale.generated_count, setting.scale.generated_prompt_seconds
     walls, works = _generated(setting, "generate", count=count, prompt_seconds=each)
     added = tuple((wall - work) / count for wall, work in zip(walls, works, strict=True))
-    name = f"what burst generate --count {count} adds to a picture of {1000 * each:g} ms"
+    name = f"what burst generate --count {count} adds to an image of {1000 * each:g} ms"
     parts = {"whole s": tuple(walls), "server at work s": tuple(works)}
     return [Figure(name, added, Target("at most", 0.1), unit="s", parts=parts)]
 
 
 def throughput(setting: Setting) -> list[Figure]:
-    """The same with prompts as long as a picture of SDXL takes: pictures a minute, and the server's part of the time.
+    """The same with prompts as long as an image of SDXL takes: images a minute, and the server's part of the time.
 
     The server alone makes 60 ÷ seconds per prompt, 21.1 at 2.84 s.
     """
@@ -38,7 +38,7 @@ def throughput(setting: Setting) -> list[Figure]:
     about = f"burst generate --count {count}, {each:g} s each"
     shares = tuple(work / wall for wall, work in zip(walls, works, strict=True))
     return [
-        Figure(f"pictures a minute, {about}", tuple(60 * count / wall for wall in walls), Target("at least", 20.0)),
+        Figure(f"images a minute, {about}", tuple(60 * count / wall for wall in walls), Target("at least", 20.0)),
         Figure(f"server busy share of the whole command, {about}", shares, Target("at least", 0.8)),
     ]
 
@@ -84,7 +84,7 @@ def _generated(
 ) -> tuple[Sequence[float], Sequence[float]]:
     """Round by round the seconds of the whole command, and those in which the server ran a prompt.
 
-    Errors: AssertionError where not every picture is there afterwards.
+    Errors: AssertionError where not every image is there afterwards.
     """
     walls, works = [], []
     for _, place in setting.each_round(row):
@@ -94,7 +94,7 @@ def _generated(
             cost = measure(_command("--count", str(count), server=sandbox.url), cwd=home)
             made = len(list((home / "output").rglob("*.png")))
             if made != count:
-                raise AssertionError(f"burst generate: {made} pictures of {count}")
+                raise AssertionError(f"burst generate: {made} images of {count}")
             walls.append(cost.wall_seconds)
             works.append(sum(end - begin for begin, end in sandbox.intervals()))
     return walls, works

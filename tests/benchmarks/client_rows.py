@@ -43,12 +43,12 @@ def cpu(setting: Setting) -> list[Figure]:
         cost=lambda cost: 1000 * cost.cpu_seconds / count,
         unit="ms",
     )
-    measure = f"client CPU per item, {count} small pictures at 0 s: burst ÷ bare loop"
+    measure = f"client CPU per item, {count} small images at 0 s: burst ÷ bare loop"
     return [ratio(measure, milliseconds, target=Target("at most", 2.0))]
 
 
 def comfyui(setting: Setting) -> list[Figure]:
-    """Wall time per item on a real ComfyUI with the smoke template. It is left as it is, with the pictures on it."""
+    """Wall time per item on a real ComfyUI with the smoke template. It is left as it is, with the images on it."""
     assert setting.comfyui is not None
     count = setting.scale.comfyui_items
     series: _Series = defaultdict(list)
@@ -118,10 +118,10 @@ def _project(home: Path, *, server: str, count: int, smoke: bool = False) -> Pro
 
 
 def _run(project: Project, side: str) -> Cost:
-    """Errors: AssertionError where not every picture is there afterwards."""
+    """Errors: AssertionError where not every image is there afterwards."""
     count = len(list((project.home / "prompts").rglob("*.txt")))
     cost = project.run("-n", str(count)) if side == "burst" else measure(project.bare_command(), cwd=project.home)
     made = len(list((project.home / ("output" if side == "burst" else "bare")).rglob("*.png")))
     if made != count:
-        raise AssertionError(f"{side}: {made} pictures of {count}")
+        raise AssertionError(f"{side}: {made} images of {count}")
     return cost

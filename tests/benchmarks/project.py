@@ -18,7 +18,7 @@ PICTURE: dict[str, Any] = {
     },
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
 }
-"""One small picture. The prompt text is its colour, so that no two prompts are the same and no cache answers."""
+"""One small image. The prompt text is its colour, so that no two prompts are the same and no cache answers."""
 BOUND = ("--bind", "prompt=title=Canvas.color")
 STATE = "re_render_state.json"
 

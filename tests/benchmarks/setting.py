@@ -35,7 +35,7 @@ class Scale:
     sustained_count: int = 20
     sustained_prompt_seconds: float = 2.84
     held_prompt_seconds: float = 60.0
-    pictures: int = 10_000
+    images: int = 10_000
     page_calls: int = 200
 
 
@@ -61,7 +61,7 @@ SHORT = Scale(
     generated_prompt_seconds=0.05,
     sustained_count=2,
     sustained_prompt_seconds=0.1,
-    pictures=100,
+    images=100,
     page_calls=20,
 )
 

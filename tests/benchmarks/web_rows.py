@@ -33,12 +33,12 @@ _AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
 
 
 def pages(setting: Setting) -> list[Figure]:
-    """CPU of `burst serve` for one call, over a state of many pictures in batches of 20.
+    """CPU of `burst serve` for one call, over a state of many images in batches of 20.
 
     Progress: of one batch; before every tenth call another process completes an item of it. Gallery: the first page of
-    60 pictures, and of those that a filter leaves.
+    60 images, and of those that a filter leaves.
     """
-    count, calls = setting.scale.pictures, setting.scale.page_calls
+    count, calls = setting.scale.images, setting.scale.page_calls
     progress, first, filtered = [], [], []
     for _, place in setting.each_round("pages"):
         store, batch = _state(place, count)
@@ -49,7 +49,7 @@ def pages(setting: Setting) -> list[Figure]:
             progress.append(served.milliseconds_a_call(_progress_calls(served, store, batch, calls)))
             first.append(served.milliseconds_a_call(served.get("/api/gallery") for _ in range(calls)))
             filtered.append(served.milliseconds_a_call(served.get("/api/gallery?text=owl+7") for _ in range(calls)))
-    about = f"CPU of one call, {count:,} pictures"
+    about = f"CPU of one call, {count:,} images"
     return [
         Figure(f"{about}: progress of a batch of {_EACH}", tuple(progress), Target("at most", 5.0), unit="ms"),
         Figure(f"{about}: the gallery's first page", tuple(first), Target("at most", 100.0), unit="ms"),

@@ -53,13 +53,25 @@ WRITES = {
 }
 
 
+def check_place(project: Project, what: str, message: str) -> None:
+    """The file is named; of one that gets its name when it is whole, the directory."""
+    places = {
+        "a picture": project.output / "EP01",
+        "the new state file": project.state.parent,
+        "the new journal": project.folder,
+        "who holds the lock": project.folder,
+    }
+    place = places.get(what) or project.folder / WRITES[what]
+    assert f"{place}: " in message
+
+
 @pytest.mark.parametrize("what", WRITES)
 def test_a_quota_that_is_used_up(what: str, make_project: MakeProject, sandbox: Sandbox) -> None:
     """The error is put in at `os.write`, for this file alone: quotas that hold for root too are not to be had here."""
     project = make_project(count=3)
     ended = project.run(launch=["--refuse", f"os.write:EDQUOT:{WRITES[what]}"])
     message = told(ended)
-    assert WRITES[what] in message
+    check_place(project, what, message)
     assert "the disk quota is used up; free some space and run again" in message
     project.check_at_rest()
     assert {item.attempts for item in project.items()} == {0}
@@ -71,7 +83,7 @@ def test_a_quota_that_is_used_up_when_the_settings_are_kept(make_project: MakePr
     project = make_project(count=1)
     kept = (project.folder / "settings.toml").read_bytes()
     ended = project.burst("init", "prompts", "--json", launch=["--refuse", "os.write:EDQUOT:settings.toml.tmp"])
-    assert "settings.toml.tmp: the disk quota is used up" in told(ended)
+    assert f"{project.folder}: the disk quota is used up" in told(ended)
     assert (project.folder / "settings.toml").read_bytes() == kept
     project.check_at_rest()
     finish(project, sandbox)
@@ -95,7 +107,7 @@ def test_a_file_that_may_not_grow_any_more(what: str, make_project: MakeProject,
         resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (limit, limit))
         sandbox.release()
         message = told(run.end())
-    assert WRITES[what] in message
+    check_place(project, what, message)
     assert "larger than the file system or the process limit allows; raise the limit" in message
     project.check_at_rest()
     assert {item.attempts for item in project.items()} == {0}

@@ -183,10 +183,7 @@ class TestRefused:
             "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
             "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
         }
-        project = make_project(count=3, template=template)
-        with (project.folder / "settings.toml").open("a") as settings:
-            settings.write('[bindings]\nprompt = "1.image"\n')
-        project.take_recipes_out()
+        project = make_project(count=3, template=template, bindings={"prompt": "1.image"})
         for number, name in enumerate(("example.png", "missing.png", "example.png"), 1):
             (project.prompts / "EP01" / f"prompt_{number:03}.txt").write_text(name)
         report = burst(project)

@@ -140,7 +140,7 @@ def project(finished: Path) -> Iterator[Callable[..., Path]]:
     place = finished.parent / "project"
     before: list[object] = []
 
-    def copy(prepare: Callable[[Path], None]) -> Path:
+    def copy(prepare: Callable[[Path], None] = lambda home: None) -> Path:
         nonlocal before
         if before != [prepare, look_of(place)]:
             clear()

@@ -159,9 +159,16 @@ def test_recipe_and_graph_survive_power_loss_wherever_the_intent_does(tmp_path: 
         store.add([Item(key="a", status=Status.PENDING, prompt_text="a fox")])
         # The real directories, where locks are, are those of the disk that was looked at last.
         disk.before = lambda kind, path: None if kind == "make_directory" else (look(), disk._mirror())[0]
-        submission = Submission(context(store, Client()), forget_uploads=lambda: None, refused=lambda item, error: None)
-        (sent,) = submission.submit([ReadyItem(store.get("a"), {})])
-        assert sent.accepted
+        sent: list[Item] = []
+        submission = Submission(
+            context(store, Client()),
+            forget_uploads=lambda: None,
+            refused=lambda item, error: None,
+            sent=sent.append,
+            attend=lambda: None,
+        )
+        submission.submit([ReadyItem(store.get("a"), {})])
+        assert [item.accepted for item in sent] == [True]
 
 
 @pytest.mark.parametrize(
@@ -188,13 +195,21 @@ def test_what_was_changed_since_it_was_prepared_is_not_sent(
         taken = store.get("a")
         fields = {name: other.recipe.id if value == "other" else value for name, value in edit.items()}
         changed = change(store, "a", lambda now: msgspec.structs.replace(now, **fields))
-        submission = Submission(context(store, client), forget_uploads=lambda: None, refused=lambda item, error: None)
-        assert submission.submit([ReadyItem(taken, {})]) == []
+        sent: list[Item] = []
+        submission = Submission(
+            context(store, client),
+            forget_uploads=lambda: None,
+            refused=lambda item, error: None,
+            sent=sent.append,
+            attend=lambda: None,
+        )
+        submission.submit([ReadyItem(taken, {})])
+        assert not sent
         assert store.get("a") == changed
         assert sandbox.counts()["posts"] == 0
         if "uploads" not in edit and "template" not in edit:
-            (sent,) = submission.submit([ReadyItem(store.get("a"), {})])
-            assert {name: getattr(sent, name) for name in fields} == fields
+            submission.submit([ReadyItem(store.get("a"), {})])
+            assert [{name: getattr(item, name) for name in fields} for item in sent] == [fields]
 
 
 # What it is.

@@ -227,7 +227,7 @@ def test_burst_update_gives_them_another_server(begun: RecipeProject, sandbox: S
 def test_a_server_that_is_down_costs_its_items_nothing(begun: RecipeProject, sandbox: Sandbox, other: Sandbox) -> None:
     pinned = queue(begun, other.url)
     other.close()
-    ended = begun.burst("run", *FAST, "--until-done", "--json")
+    ended = begun.burst("run", *FAST, "--until-done", "--wait-server", "0.5", "--json")
     assert (ended.code, ended.report["completed"]) == (75, 3)
     assert {(item.status, item.attempts) for item in of(begun, pinned)} == {(Status.PENDING, 0)}
     assert rendered(sandbox) == of_init(begun)

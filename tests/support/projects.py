@@ -172,11 +172,13 @@ class Project:
         server: str,
         count: int = 3,
         template: Graph | None = None,
+        bindings: Mapping[str, str] | None = None,
         state: Path | None = None,
         output: Path | None = None,
     ) -> None:
         self.home = home
         self.server = server
+        self._bindings = bindings or {}
         self.state = state or home / "re_render_state.json"
         self.folder = self.state.with_suffix(".burst")
         self.output = output or home / "output"
@@ -194,7 +196,9 @@ class Project:
         init_state(self.state, [self.prompts], overrides=self._overrides())
 
     def _overrides(self) -> Overrides:
-        return Overrides(template=str(self._template), output_dir=self.output, servers=(self.server,))
+        return Overrides(
+            template=str(self._template), bindings=self._bindings, output_dir=self.output, servers=(self.server,)
+        )
 
     def take_recipes_out(self) -> None:
         """Remove the recipes of due items, as in a state written by hand: the default will apply."""
