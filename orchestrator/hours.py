@@ -22,7 +22,7 @@ def parse_time(text: str) -> time:
     if (hour, minute) == (24, 0):
         return time()
     if hour > 23 or minute > 59:
-        raise UsageError(f"{text!r} is no time of day; write HH:MM, such as 07:00")
+        raise UsageError(f"{text!r} is not a time of day; write HH:MM, such as 07:00")
     return time(hour, minute)
 
 

@@ -134,7 +134,7 @@ class TemplateView:
             lines += ["", f"Not bound, because it is not certain (choose one of a name with {choice}):"]
             lines += _table([(one.name, f"→ {one.address}", f"= {_short(one.value)}") for one in self.candidates])
         if self.ways:
-            lines += ["", "The way to what is saved:"]
+            lines += ["", "Path to what is saved:"]
             lines += _table([(name, way, "") for name, way in self.ways])
         lines += ["", "Saved by, in the order of the files:" if len(self.saves) > 1 else "Saved by:"]
         lines += _table([(save.node_id, save.class_type, _saving(save)) for save in self.saves])

@@ -237,7 +237,7 @@ def _reproduction(
     others = dict(inputs)
     prompt, seed = others.pop("prompt", None), others.pop("seed", None)
     if prompt is not None and not isinstance(prompt, str):
-        raise UsageError(f"{path}: its prompt is {prompt!r}, which is no text")
+        raise UsageError(f"{path}: its prompt is {prompt!r}, which is not text")
     if seed is not None:
         with located(path, UsageError):
             seed = fitted("seed", seed)

@@ -104,7 +104,7 @@ def _whole(name: str, value: object) -> int:
     if not least <= number <= most:
         raise UsageError(f"{name} is from {least} to {most}; {_shown(value)} is not")
     if name in ("width", "height") and number % SIDE_STEP:
-        raise UsageError(f"{name} {number} is no multiple of {SIDE_STEP}; the nearest is {_nearest_side(number)}")
+        raise UsageError(f"{name} {number} is not a multiple of {SIDE_STEP}; the nearest is {_nearest_side(number)}")
     return number
 
 

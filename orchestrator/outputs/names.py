@@ -31,7 +31,7 @@ def output_names(subfolder: str, filename: str, extensions: Sequence[str]) -> li
     names = []
     for number, extension in enumerate(extensions, 1):
         if not _SAFE_EXTENSION.match(extension):
-            raise OutputRefused(f"{extension!r} is no extension for an output; it must be a dot, letters and digits")
+            raise OutputRefused(f"{extension!r} is not an output extension; it must be a dot, letters and digits")
         name = stem + (f"_{number:03d}" if number > 1 else "") + extension
         path = folder / name
         _check_length(filename, name, path)

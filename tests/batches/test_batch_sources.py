@@ -192,7 +192,7 @@ REFUSED = [
     ("jsonl", '{"prompt": 5}', "line 1, column 'prompt': prompt is a text; 5 is not"),
     ("jsonl", '{"prompt": "\\u0000"}', "line 1, column 'prompt': .* NUL"),
     ("jsonl", '{"prompt": "\\ud800"}', "line 1, column 'prompt': .* not Unicode"),
-    ("jsonl", '{"prompt": "a", "cfg": NaN}', "line 1: NaN is no number in JSON"),
+    ("jsonl", '{"prompt": "a", "cfg": NaN}', "line 1: NaN is not a number in JSON"),
     ("jsonl", '{"prompt": "a", "cfg": 1e999}', "line 1, column 'cfg': cfg is a number"),
     ("jsonl", '{"prompt": "a", "cfg": 7, "cfg": 8}', "line 1: a key is there twice"),
     ("jsonl", '{"prompt": "a", "steps": [20]}', "line 1, column 'steps': steps is a whole number"),

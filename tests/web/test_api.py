@@ -134,7 +134,7 @@ def test_a_profile_and_a_shipped_template(idle: Front) -> None:
         ({"baseParameters": {"sampler": "eulr"}}, "did you mean 'euler'?"),
         ({"baseParameters": {"profile": "sped"}}, 'profile "sped": there is no such profile'),
         ({"baseParameters": {"cfg": 500.0}}, "cfg: cfg is from 0 to 100"),
-        ({"baseParameters": {"width": 100}}, "width: width 100 is no multiple of 8"),
+        ({"baseParameters": {"width": 100}}, "width: width 100 is not a multiple of 8"),
         ({"baseParameters": {"template": "smoke", "steps": 3}}, "steps: this workflow has no binding 'steps'"),
         ({"baseParameters": {"template": "/etc/passwd"}}, "no template '/etc/passwd'"),
         ({"baseParameters": {"template": "../workflow"}}, "no template '../workflow'"),
