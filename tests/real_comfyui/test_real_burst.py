@@ -26,7 +26,7 @@ def test_smoke_is_rendered_once_an_item(scene: Scene, server_url: str, more: tup
     prompt_files(scene, SMOKE_ITEMS)
     begun = scene.say(
         *("init", f"prompts-{scene.tag}", "--template", "smoke"),
-        *("--server", server_url, "--output", str(scene.output)),
+        *("--server", server_url, "--output", str(scene.output), "--outputs", "3,5"),
     )
     assert begun.code == 0, begun.words
 
@@ -133,7 +133,7 @@ def test_cancel_from_a_second_process(scene: Scene, server_url: str) -> None:
         running, waiting = queued(server_url, scene)
         return running == keys[:1] and waiting[:2] == keys[1:3]
 
-    with scene.running(server_url, "-n", "2", "--until-done") as process:
+    with scene.running(server_url, "-n", "3", "--until-done") as process:
         wait_until(is_at_work, what="one runs and two wait")
         assert scene.counts()[Status.PENDING] >= 1
         said = scene.say("cancel", *unwanted)
