@@ -220,3 +220,6 @@ class _ServerThread:
             publishing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await publishing
+            # A connection that was aborted closes its socket in a later round of the loop.
+            for _ in range(3):
+                await asyncio.sleep(0)

@@ -113,7 +113,8 @@ def test_one_file_in_any_wrapping_is_one_recipe(home: Path, sandbox: Sandbox) ->
             assert store.recipes.workflow(recipe) == graph, name
 
 
-def test_offline_an_earlier_call_is_enough(home: Path, sandbox: Sandbox) -> None:
+def test_offline_an_earlier_call_is_enough(home: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMFYUI_URL", "http://127.0.0.1:9")
     burst("template", "show", "ui.json", "--server", sandbox.url)
     nobody = ("--server", sandbox.url)
     online = document("template", "show", "ui.json", *nobody)

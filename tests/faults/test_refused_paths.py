@@ -47,7 +47,7 @@ PLACES = [
 NAMES = {
     "locked/a/b.json": ["locked/a/b."],
     "locked/in.json": ["locked/in."],
-    "readonly/in.json": ["readonly/in."],
+    "readonly/in.json": ["readonly/in.", "project/readonly"],
     "/proc/nothing/in.json": ["/proc/nothing"],
     "full/in.json": ["project/full", "full/in."],
     "file/in.json": ["project/file", "file/in."],

@@ -92,6 +92,7 @@ def test_a_batch_of_200_is_shown_whole_in_the_words_of_the_contract(shown: Galle
         "parameters",
         "directory",
         "message",
+        "running",
         "setAside",
     ]
     assert large.keys() - small.keys() == {"firstImage", "failedTotal"}
