@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from orchestrator.sandbox.machine import Machine
 
 _SHUTDOWN_SECONDS = 0.5
+_ROUNDS_OF_ACCEPTING = 5
+"""Rounds of the event loop in which connections come up that are being accepted."""
 
 _LOOK_SECONDS = 0.2
 
@@ -216,10 +218,11 @@ class _ServerThread:
             await self._stop.wait()
             await self._machine.events.close_all()
         finally:
+            # asyncio leaves a connection open that is being accepted while its server closes.
+            self._loop.remove_reader(self._listener)
+            for _ in range(_ROUNDS_OF_ACCEPTING):
+                await asyncio.sleep(0)
             await runner.cleanup()
             publishing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await publishing
-            # A connection that was aborted closes its socket in a later round of the loop.
-            for _ in range(3):
-                await asyncio.sleep(0)

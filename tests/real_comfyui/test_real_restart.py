@@ -43,7 +43,7 @@ def wait_for_renders(scene: Scene, server: RealServer, count: int) -> None:
 def test_a_server_that_comes_back_in_time_costs_the_burst_nothing(scene: Scene, mortal_server: RealServer) -> None:
     """Killed and started again while one burst runs: it waits, looks, renders what is missing."""
     begin(scene)
-    with scene.running(mortal_server.url) as process:
+    with scene.running(mortal_server.url, "--wait-server", "120") as process:
         wait_until(lambda: scene.counts()[Status.COMPLETED] >= 3, what="three are collected")
         mortal_server.kill()
         mortal_server.start()
