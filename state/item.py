@@ -93,8 +93,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prompt_text: str | None = None
     inputs: dict[str, Any] = {}
     dynamic: dict[str, Any] = {}
-    """What the texts were expanded from, where they were dynamic prompts: `texts` by binding, as they were written, and
-    `chosen`, pairs of a choice as it was written and what it became, one within another after it."""
+    """What the texts came from, where they are not as they were written: `texts` by binding, as they were; `axes`, the
+    values of sweeps over texts; and of dynamic prompts `chosen`, pairs of a choice as it was written and what it
+    became, one within another after it."""
     batch_size_auto: bool = False
     """Whether `--batch-size auto` chose the batch size in `inputs`, which may then be reduced."""
     uploads: dict[str, str | ItemOutput] = {}

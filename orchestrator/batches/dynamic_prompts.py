@@ -16,6 +16,7 @@ from orchestrator.batches import dynamic_syntax as syntax
 from orchestrator.batches.dynamic_syntax import Assignment, Choice, DynamicFault, Options, Use
 from orchestrator.batches.spec import BatchSpec, PromptEntry
 from orchestrator.batches.suggestions import advice
+from orchestrator.batches.text_axes import TextAxes
 from orchestrator.batches.wildcards import Wildcards
 from orchestrator.errors import UsageError, located
 from orchestrator.formatting import counted
@@ -308,19 +309,28 @@ def _expanded(said: Mapping[str, str], found: Mapping[str, str], chosen: Iterabl
     return Expanded(found, {"texts": texts, "chosen": [list(pair) for pair in chosen]})
 
 
-def dynamic_texts(entry: PromptEntry, inputs: Mapping[str, Any]) -> dict[str, str]:
+def dynamic_texts(prompt: str, inputs: Mapping[str, Any]) -> dict[str, str]:
     """The texts of an item that are expanded, by binding; `inputs` are all that it has."""
     negative = inputs.get("negative")
-    return {"prompt": entry.prompt, "negative": negative} if isinstance(negative, str) else {"prompt": entry.prompt}
+    return {"prompt": prompt, "negative": negative} if isinstance(negative, str) else {"prompt": prompt}
 
 
-def expansion_of(spec: BatchSpec, entries: Iterable[PromptEntry], wildcards: Wildcards) -> Expansion:
-    """Of all texts of these, with each negative prompt that a sweep gives them. Errors: as `Expansion.read`."""
+def expansion_of(
+    spec: BatchSpec, entries: Iterable[PromptEntry], wildcards: Wildcards, axes: TextAxes | None = None
+) -> Expansion:
+    """Of all texts of these, with each negative prompt that a sweep gives them, and each value of `axes` in them.
+
+    Errors: as `Expansion.read` and `TextAxes.replaced`.
+    """
     expansion, common = Expansion(wildcards, spec.combinatorial), spec.inputs()
     swept = [{"negative": str(negative)} for negative in spec.sweeps.get("negative", ())]
     for entry in entries:
-        for texts in (dynamic_texts(entry, {**common, **entry.inputs}), *swept):
+        # As they are written first, for the places of faults in them.
+        for texts in (dynamic_texts(entry.prompt, {**common, **entry.inputs}), *swept):
             expansion.read(texts, entry)
+        for inputs, written in axes.each(entry) if axes is not None else ():
+            with located(named("sweeps"), UsageError):
+                expansion.read(dynamic_texts(written["prompt"], inputs | written), entry)
     return expansion
 
 

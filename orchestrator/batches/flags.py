@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from orchestrator.batches.text_axis import fitted_axis, spelled_axis
 from orchestrator.batches.values import fitted, sides
 from orchestrator.batches.vocabulary import spelled
 from orchestrator.errors import UsageError, located
@@ -30,7 +31,9 @@ def parse_set(text: str) -> tuple[str, Any]:
 
 
 def parse_sweep(text: str) -> tuple[str, tuple[Any, ...]]:
-    """The name or address, and the values, of `cfg=5,7,9`; `"…"` around a value that holds a comma, as in CSV.
+    """The name, address or text, and the values, of `cfg=5,7,9` or `prompt:fox=fox,cat`.
+
+    `"…"` stands around a value that holds a comma, as in CSV.
 
     Errors: UsageError.
     """
@@ -43,7 +46,8 @@ def parse_sweep(text: str) -> tuple[str, tuple[Any, ...]]:
     if not values or not all(value.strip() for value in values):
         raise UsageError(f"{place}: a value is empty; write it, or take out a comma")
     with located(place, UsageError):
-        return name, tuple(fitted(name, value.strip()) for value in values)
+        name = spelled_axis(name)
+        return name, tuple(fitted_axis(name, value.strip()) for value in values)
 
 
 def parse_sets(texts: Iterable[str]) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from orchestrator.batches.request_identity import digest_of, request_parts
 from orchestrator.batches.sidecars import Reproduction
 from orchestrator.batches.sources import read_entries, read_source
 from orchestrator.batches.spec import BatchSpec, PromptEntry
+from orchestrator.batches.text_axes import TextAxes
+from orchestrator.batches.text_axis import axis_meaning
 from orchestrator.batches.values import parts_of
 from orchestrator.batches.variation import Variation
 from orchestrator.batches.variations import vary
@@ -122,7 +124,9 @@ class Planner:
         entries, expansion = None, None
         if spec.dynamic:
             entries = read_entries(settled, vocabulary=vocabulary, data=data)
-            expansion = expansion_of(settled, entries, Wildcards.found(spec.wildcards, home=self.home))
+            expansion = expansion_of(
+                settled, entries, Wildcards.found(spec.wildcards, home=self.home), TextAxes.of(settled, vocabulary)
+            )
         parts = request_parts(
             settled,
             source=data,
@@ -154,7 +158,13 @@ class Planner:
         if not spec.dynamic and not spec.literal:
             refuse_dynamic(spec, entries, is_new=reproduction is None)
         said = replace(spec, batch_size=None) if automatic else spec
-        variations = vary(entries, spec=said, has_seed=vocabulary.binds("seed"), expansion=draft.expansion)
+        variations = vary(
+            entries,
+            spec=said,
+            has_seed=vocabulary.binds("seed"),
+            expansion=draft.expansion,
+            axes=TextAxes.of(said, vocabulary),
+        )
         record = self._record(spec, variations, automatic=bool(automatic), at=at, taken=taken)
         record = msgspec.structs.replace(
             record, request=digest_of(draft.parts), request_parts=dict(draft.parts), idempotency=idempotency
@@ -167,7 +177,8 @@ class Planner:
         if spec.profile is None:
             return spec
         profile = profile_named(spec.profile, load_profiles(self.home))
-        said = {vocabulary.meaning(name) for name in (*spec.sets, *spec.sweeps)} | spec.flagged().keys()
+        said = {*map(vocabulary.meaning, spec.sets), *(axis_meaning(key, vocabulary) for key in spec.sweeps)}
+        said |= spec.flagged().keys()
         free = {name: value for name, value in profile.inputs().items() if name not in said and vocabulary.binds(name)}
         if profile.batch_size == "auto" and spec.batch_size is None and "batch_size" not in said:
             free["batch_size"] = "auto"

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.batches.batch_status import BatchView, view_of
+from orchestrator.batches.text_axis import text_axis
 from orchestrator.batches.values import parted, parts_of
 from orchestrator.errors import DiskFull, OutputRefused, RecipeUnusable, UsageError
 from orchestrator.formatting import counted, spoken_seconds
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from orchestrator.documents.batches import BatchReportDocument
 
 Axes = Mapping[str, Sequence[Any]]
+Cells = Mapping[tuple[int, ...], Sequence[Item]]
+"""Items by the values of the axes that they are made with."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,13 @@ def _refuse_other_file(target: Path) -> None:
 def cell_of(item: Item, axes: Axes) -> tuple[int, ...] | None:
     """Which value of each axis an item was made with; None where its inputs are not those of any cell."""
     cell = []
+    texts = _texts_of(item)
     for name, values in axes.items():
+        made = texts if name in texts else item.inputs
         places = (
             place
             for place, value in enumerate(values)
-            if all(item.inputs.get(part) == wanted for part, wanted in parted(name, value).items())
+            if all(made.get(part) == wanted for part, wanted in parted(name, value).items())
         )
         place = next(places, None)
         if place is None:
@@ -143,16 +148,29 @@ class _Page:
         )
 
     def _blocks(self, found: Iterable[tuple[Item, tuple[int, ...] | None]], axes: Axes) -> Iterator[_Block]:
-        """One for each prompt, which holds a grid for each choice of the third axis and those after it."""
+        """One for each prompt, which holds a grid for each choice of the third axis and those after it.
+
+        Of one axis, several prompts are the rows of one grid.
+        """
         inside = [(item, cell) for item, cell in found if cell is not None]
-        for prompt, group in groupby(inside, key=lambda pair: _prompt_of(pair[0])):
-            cells: dict[tuple[int, ...], list[Item]] = {}
-            for item, cell in group:
-                cells.setdefault(cell, []).append(item)
+        groups = [(prompt, _by_cell(group)) for prompt, group in groupby(inside, key=lambda pair: _written(pair[0]))]
+        if len(axes) == 1 and len(groups) > 1:
+            yield _Block("", [self._of_prompts(groups, axes)])
+            return
+        for prompt, cells in groups:
             choices = product(*(range(len(axes[name])) for name in list(axes)[2:]))
             yield _Block(prompt, [self._grid(cells, axes, chosen) for chosen in choices])
 
-    def _grid(self, cells: Mapping[tuple[int, ...], Sequence[Item]], axes: Axes, chosen: tuple[int, ...]) -> _Grid:
+    def _of_prompts(self, groups: Iterable[tuple[str, Cells]], axes: Axes) -> _Grid:
+        """The prompts down, the values of the only axis across."""
+        ((name, values),) = axes.items()
+        rows = [
+            (prompt, [self._figures(cells.get((column,), ()), hidden=axes) for column in range(len(values))])
+            for prompt, cells in groups
+        ]
+        return _Grid("", [_said(name, value) for value in values], rows, has_row_heads=True)
+
+    def _grid(self, cells: Cells, axes: Axes, chosen: tuple[int, ...]) -> _Grid:
         """The first axis down and the second across; one alone goes across."""
         *down, across = list(axes)[:2]
         starts = [(row,) for row in range(len(axes[down[0]]))] if down else [()]
@@ -180,7 +198,7 @@ class _Page:
             status=item.status,
             alt=_prompt_of(item),
             blank="no image" if item.status is Status.COMPLETED else item.status,
-            caption="" if known else _prompt_of(item),
+            caption="" if known and not item.dynamic.get("chosen") else _prompt_of(item),
             error=item.error.message if item.error and failed else "",
             number=item.index,
             facts=_facts(item, known),
@@ -230,5 +248,26 @@ def _prompt_of(item: Item) -> str:
     return str(item.prompt_text or item.inputs.get("prompt") or item.key).strip()
 
 
+def _written(item: Item) -> str:
+    """The prompt that an item is a cell of."""
+    written = item.dynamic.get("texts") if _texts_of(item) else None
+    prompt = written.get("prompt") if isinstance(written, dict) else None
+    return str(prompt).strip() if prompt is not None else _prompt_of(item)
+
+
+def _texts_of(item: Item) -> Mapping[str, Any]:
+    """What sweeps over texts put into it."""
+    axes = item.dynamic.get("axes")
+    return axes if isinstance(axes, dict) else {}
+
+
+def _by_cell(group: Iterable[tuple[Item, tuple[int, ...]]]) -> Cells:
+    cells: dict[tuple[int, ...], list[Item]] = {}
+    for item, cell in group:
+        cells.setdefault(cell, []).append(item)
+    return cells
+
+
 def _said(name: str, value: Any) -> str:
-    return f"{name} {value}"
+    axis = text_axis(name)
+    return f"{name} {value}" if axis is None else axis.label(value)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from orchestrator.batches.layouts import refuse_unsafe
+from orchestrator.batches.text_axis import axis_meaning, fitted_axis, spelled_axis, text_axis
 from orchestrator.batches.values import LARGEST_SEED, clean, fitted, parted, parts_of
 from orchestrator.batches.vocabulary import Vocabulary, spelled
 from orchestrator.errors import UsageError, located
@@ -97,7 +98,7 @@ class BatchSpec:
     sets: Mapping[str, Any] = field(default_factory=dict)
     """Name or address -> value, for every item."""
     sweeps: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    """Name or address -> values; all of them are crossed."""
+    """Name, address or text (`prompt:fox`, `{animal}`) -> values; all of them are crossed."""
     layout: Layout = "numbered"
     stem: str | None = None
     name: str | None = None
@@ -166,15 +167,14 @@ class BatchSpec:
     def settled(self, vocabulary: Vocabulary) -> Self:
         """This by the names of one template, checked. Errors: UsageError for what nothing in the template takes."""
         for name in (*self.flagged(), *(["seed"] if self.seed is not None else [])):
-            _meaning(vocabulary, name, field_named(name))
-        sets, sweeps = (_renamed(vocabulary, *said) for said in (("sets", self.sets), ("sweeps", self.sweeps)))
+            with located(field_named(name), UsageError):
+                vocabulary.meaning(name)
+        sets = _renamed("sets", self.sets, vocabulary.meaning)
+        sweeps = _renamed("sweeps", self.sweeps, lambda key: axis_meaning(key, vocabulary))
         return replace(
             self,
             sets={name: _fitted(name, value, named("sets", key=name)) for name, value in sets.items()},
-            sweeps={
-                name: tuple(_fitted(name, value, named("sweeps", key=name)) for value in values)
-                for name, values in sweeps.items()
-            },
+            sweeps={name: tuple(_fitted_axis(name, value) for value in values) for name, values in sweeps.items()},
         ).checked()
 
 
@@ -229,7 +229,7 @@ def _check_seeds(spec: BatchSpec) -> None:
 
 def _check_sweeps(spec: BatchSpec) -> None:
     for said, values in spec.sweeps.items():
-        fitting = [_fitted(spelled(said), value, named("sweeps", key=said)) for value in values]
+        fitting = [_fitted_axis(said, value) for value in values]
         if not fitting:
             raise UsageError(f"{named('sweeps', key=said)}: it has no values; write them with commas between")
         for number, value in enumerate(fitting):
@@ -243,7 +243,7 @@ def _check_told_once(spec: BatchSpec) -> None:
         told["seed"] = named("seed")
     for field_name, said in (("sets", spec.sets), ("sweeps", spec.sweeps)):
         for name in said:
-            for part in parts_of(spelled(name)):
+            for part in parts_of(spelled_axis(name) if field_name == "sweeps" else spelled(name)):
                 here = named(field_name, key=name)
                 other = told.setdefault(part, here)
                 if other != here:
@@ -265,6 +265,11 @@ def _check_dynamic(spec: BatchSpec) -> None:
             raise UsageError(f"{named('wildcards')}: the path is empty; name a folder, or leave it out")
         if spec.combinatorial is not None and "negative" in map(spelled, spec.sweeps):
             raise UsageError(f"{named('combinatorial')} and {named('sweeps', key='negative')}: leave one out")
+        if spec.combinatorial is not None and (key := next(filter(text_axis, spec.sweeps), None)) is not None:
+            raise UsageError(
+                f"{named('combinatorial')} and {named('sweeps', key=key)}: leave one out, or write the values as "
+                "{a|b} into the text"
+            )
         return
     for name, is_given in (("wildcards", spec.wildcards), ("combinatorial", spec.combinatorial is not None)):
         if is_given:
@@ -290,19 +295,20 @@ def last_seed(base: int, spec: BatchSpec) -> int:
     return last
 
 
-def _renamed(vocabulary: Vocabulary, field_name: str, said: Mapping[str, Any]) -> dict[str, Any]:
+def _renamed(field_name: str, said: Mapping[str, Any], meaning_of: Callable[[str], str]) -> dict[str, Any]:
     renamed: dict[str, Any] = {}
     for name, value in said.items():
-        meaning = _meaning(vocabulary, name, named(field_name, key=name))
+        with located(named(field_name, key=name), UsageError):
+            meaning = meaning_of(name)
         if meaning in renamed:
             raise UsageError(f"{named(field_name, key=name)}: {meaning} is given twice; give it once")
         renamed[meaning] = value
     return renamed
 
 
-def _meaning(vocabulary: Vocabulary, said: str, place: str) -> str:
-    with located(place, UsageError):
-        return vocabulary.meaning(said)
+def _fitted_axis(key: str, value: object) -> Any:
+    with located(named("sweeps", key=key), UsageError):
+        return fitted_axis(key, value)
 
 
 def _fitted(name: str, value: object, place: str) -> Any:

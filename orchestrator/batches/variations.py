@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator.batches.dynamic_prompts import Expanded, Expansion, dynamic_texts
 from orchestrator.batches.spec import BatchSpec, PromptEntry, last_seed
+from orchestrator.batches.text_axes import TextAxes
 from orchestrator.batches.values import parted, parts_of
 from orchestrator.batches.variation import Variation
 from orchestrator.errors import UsageError, located
@@ -53,13 +54,15 @@ def vary(
     has_seed: bool,
     draw: Callable[[], int] = drawn_seed,
     expansion: Expansion | None = None,
+    axes: TextAxes | None = None,
 ) -> list[Variation]:
     """All variations: by prompt, then by the sweeps' cells, then by seed.
 
     What a prompt's row says wins over what was said for all. The seeds begin anew for each prompt, and all cells of a
     sweep share them, so that what stands side by side differs in one thing alone; `random` draws others for each
     prompt. `draw` gives a random seed. `expansion`: of dynamic prompts, which has read these; each of its combinations
-    is a prompt. Errors: UsageError for too many, and for a row that says what a sweep says.
+    is a prompt. `axes`: the sweeps over texts. Errors: UsageError for too many, and for a row that says what a sweep
+    says.
     """
     _refuse_too_many(entries, spec, expansion)
     occurrences: Counter[str] = Counter()
@@ -67,7 +70,7 @@ def vary(
     variations: list[Variation] = []
     for entry in entries:
         seeds = _seeds(entry, spec, base=base, draw=draw) if has_seed else [None] * spec.count
-        source = _Source(entry, spec, base, occurrences[entry.prompt], expansion)
+        source = _Source(entry, spec, base, occurrences[entry.prompt], expansion, axes)
         occurrences[entry.prompt] += 1
         variations += _of_one(source, seeds, start=len(variations))
     return variations
@@ -83,20 +86,44 @@ class _Source:
     occurrence: int
     """How many prompts before it are the same text."""
     expansion: Expansion | None
+    axes: TextAxes | None
 
     def combinations(self) -> Iterable[Expanded | None]:
         if self.expansion is None or self.expansion.most is None:
             return (None,)
-        return self.expansion.combinations(dynamic_texts(self.entry, self.spec.inputs() | dict(self.entry.inputs)))
+        return self.expansion.combinations(
+            dynamic_texts(self.entry.prompt, self.spec.inputs() | dict(self.entry.inputs))
+        )
 
-    def chosen(self, inputs: Mapping[str, Any], number: int) -> Expanded | None:
-        """`inputs`: with its seed, of the prompt's seeds the `number`th."""
+    def inputs_of(self, cell: Mapping[str, Any]) -> dict[str, Any]:
+        """What the values of a cell set, but for those that are texts within others."""
+        swept = cell if self.axes is None else self.axes.inputs(cell)
+        return {part: wanted for name, value in swept.items() for part, wanted in parted(name, value).items()}
+
+    def texts(self, inputs: Mapping[str, Any], cell: Mapping[str, Any], number: int) -> Expanded | None:
+        """The texts of one item, None where they are as they are written.
+
+        `inputs`: all of its, with its seed, of the prompt's seeds the `number`th. Errors: UsageError.
+        """
+        if self.axes is None:
+            return self._chosen(self.entry.prompt, inputs, number)
+        written = self.axes.texts(self.entry.prompt, inputs)
+        changed = self.axes.replaced(written, cell, self.entry)
+        record: dict[str, Any] = {"texts": {name: written[name] for name in changed}}
+        found = {"prompt": self.entry.prompt} | changed
+        chosen = self._chosen(found["prompt"], {**inputs, **changed}, number)
+        if chosen is not None:
+            found |= dict(chosen.texts)
+            record = {**chosen.record, "texts": {**chosen.record.get("texts", {}), **record["texts"]}}
+        return Expanded(found, record | {"axes": {key: cell[key] for key in self.axes.axes}})
+
+    def _chosen(self, prompt: str, inputs: Mapping[str, Any], number: int) -> Expanded | None:
         if self.expansion is None:
             return None
         seed = inputs.get("seed")
         # Where all have one seed they are to differ all the same; equal prompts of a list too.
         place = number if seed is None or self.spec.seed_mode == "fixed" else 0
-        texts = dynamic_texts(self.entry, inputs)
+        texts = dynamic_texts(prompt, inputs)
         return self.expansion.drawn(
             texts, self.base if seed is None else seed, place, self.entry.prompt, self.occurrence
         )
@@ -107,7 +134,7 @@ def _refuse_too_many(entries: Sequence[PromptEntry], spec: BatchSpec, expansion:
         count_of(len(entries), spec)
         return
     common = spec.inputs()
-    each = [expansion.count(dynamic_texts(entry, common | dict(entry.inputs))) for entry in entries]
+    each = [expansion.count(dynamic_texts(entry.prompt, common | dict(entry.inputs))) for entry in entries]
     count_of(sum(min(one, expansion.most or one) for one in each), spec, of="combination")
 
 
@@ -148,10 +175,8 @@ def _of_one(source: _Source, seeds: Sequence[int | None], *, start: int) -> Iter
     sent = product(combinations, product(*spec.sweeps.values()), enumerate(seeds))
     for number, (combination, values, (place, seed)) in enumerate(sent, 1):
         axes = dict(zip(spec.sweeps, values, strict=True))
-        inputs = common | ({} if seed is None else {"seed": seed})
-        for name, value in axes.items():
-            inputs |= parted(name, value)
-        expanded = combination or source.chosen(inputs, place)
+        inputs = common | ({} if seed is None else {"seed": seed}) | source.inputs_of(axes)
+        expanded = combination or source.texts(inputs, axes, place)
         texts = dict(expanded.texts) if expanded is not None else {"prompt": entry.prompt}
         prompt = texts.pop("prompt")
         inputs |= texts

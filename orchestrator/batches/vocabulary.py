@@ -61,12 +61,17 @@ class Vocabulary:
         So an address of the seed is known to be the seed, and two spellings of one input to be one. Errors: UsageError,
         with near matches.
         """
-        name = spelled(said)
-        if not self.binds(name):
-            name = self._named(said.strip()) if "." in said else self._unbound(name)
+        name = self.name_of(said)
         if name in _NOT_TO_SET:
             raise UsageError(f"{said!r} {_NOT_TO_SET[name].format(prompt=named('prompt'))}")
         return name
+
+    def name_of(self, said: str) -> str:
+        """As `meaning`, also for the prompt text and the prefix."""
+        name = spelled(said)
+        if self.binds(name):
+            return name
+        return self._named(said.strip()) if "." in said else self._unbound(name)
 
     def _named(self, address: str) -> str:
         try:

@@ -85,7 +85,8 @@ def _combinations(_ctx: click.Context, _param: click.Parameter, value: str | Non
     "sweeps",
     multiple=True,
     metavar="KEY=A,B,C",
-    help="Try each value; several sweeps are crossed. Repeatable.",
+    help="Try each value; several sweeps are crossed. KEY: a binding, NODE.INPUT, prompt:TEXT or {NAME} in a text. "
+    "Repeatable.",
 )
 @Options.IMAGE.option("--negative", metavar="TEXT", help="Negative prompt.")
 @Options.IMAGE.option("--model", metavar="NAME", help="Checkpoint.")

@@ -9,12 +9,14 @@ from state.item import OutputRecord
 
 
 class DynamicDocument(TypedDict):
-    """A dynamic prompt, and what was chosen in it."""
+    """Texts as they were written, and what they became the item's texts by."""
 
     texts: dict[str, str]
     """By binding, as they were written."""
-    chosen: list[list[str]]
-    """Each choice as it was written, and what it became; one within another after it."""
+    axes: NotRequired[dict[str, str]]
+    """Of sweeps over texts: the value that each put into them."""
+    chosen: NotRequired[list[list[str]]]
+    """Of a dynamic prompt: each choice as it was written, and what it became; one within another after it."""
 
 
 class SidecarDocument(TypedDict):
@@ -40,7 +42,7 @@ class SidecarDocument(TypedDict):
     prompt_id: NotRequired[str]
     """The id of the prompt on the server."""
     dynamic: NotRequired[DynamicDocument]
-    """What its texts were expanded from, where they were dynamic prompts."""
+    """What its texts came from, where they are not as they were written."""
     files: list[OutputRecord]
     """The files that were saved."""
 
