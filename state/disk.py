@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,9 @@ _REFUSED = {
     errno.ENOTCONN: "the network directory is gone; mount it again and run again",
     errno.EIO: "the disk reports an input/output error; check the disk before running again",
 }
+
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+"""Of renameat2(2)."""
 
 TEMPORARY_SUFFIXES = (".tmp", ".part")
 """Of files that get another name when they are whole."""
@@ -229,16 +233,23 @@ class Disk:
         self.rename(source, target)
         self.sync_directory(target.parent)
 
-    def rename(self, source: Path, target: Path) -> None:
-        """Rename over an existing file, whose owner and permissions are kept.
+    def rename(self, source: Path, target: Path, *, replace: bool = True) -> None:
+        """Rename over an existing file, whose owner and permissions are kept; without `replace`, to a free name only.
 
         Durable once `sync_directory` has returned for the target's directory. Errors: DiskFull, also where a device, a
-        pipe or a socket would be replaced.
+        pipe or a socket would be replaced; FileExistsError without `replace`.
         """
-        with refusals(target):
-            _refuse_special(target)
-            take_after(source, target)
-            os.replace(source, target)
+        try:
+            with refusals(target):
+                if not replace:
+                    return rename_exclusively(source, target)
+                _refuse_special(target)
+                take_after(source, target)
+                os.replace(source, target)
+        except DiskFull as error:
+            if not replace and isinstance(error.__cause__, FileExistsError):
+                raise error.__cause__ from None
+            raise
 
     def sync_directory(self, path: Path) -> None:
         """Make the names in a directory durable. Errors: SyncFailed."""
@@ -272,6 +283,34 @@ class Disk:
             give_to_directory_owner(place)
         for place in missing:
             self.sync_directory(place.parent)
+
+
+def rename_exclusively(source: Path, target: Path) -> None:
+    """Rename to a name that nothing has. Where the system cannot do both at once, a look and then the renaming.
+
+    Errors: FileExistsError, OSError.
+    """
+    found = _renameat2()
+    if found is not None:
+        import ctypes
+
+        if found(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise OSError(number, os.strerror(number), str(target))
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    os.rename(source, target)
+
+
+@functools.cache
+def _renameat2() -> Callable[..., int] | None:
+    """The function of Linux that Python does not offer; None on other systems."""
+    import ctypes
+
+    function: Callable[..., int] | None = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    return function
 
 
 def _refuse_special(target: Path) -> None:

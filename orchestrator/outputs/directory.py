@@ -250,15 +250,34 @@ class Outputs:
                     return OutputRefused(self.in_the_way(one.target))
         except OutputRefused as refused:
             return refused
+        new: list[Path] = []
         for one in fetched.waiting:
             with self._guard, self._still_there(one.temporary):
                 self._check_wanted()
-                self._disk.rename(one.temporary, one.target)
+                if not self._rename(one, fetched.own, new):
+                    for target in new:
+                        self._disk.remove(target)
+                    return OutputRefused(self.in_the_way(one.target))
                 self._in_flight.discard(one.temporary)
             self._claims.filled(one.target)
             if self._overwrite:
                 self._claims.spare([one.target])
         return [one.placed for one in fetched.waiting]
+
+    def _rename(self, one: Waiting, own: Own, new: list[Path]) -> bool:
+        """Whether it got its name: another state's burst may have taken that since it was looked at.
+
+        Appends it to `new` where nothing had the name before.
+        """
+        try:
+            self._disk.rename(one.temporary, one.target, replace=False)
+        except FileExistsError:
+            if self._is_taken(one.target, own, sha256=one.placed.sha256):
+                return False
+            self._disk.rename(one.temporary, one.target)
+        else:
+            new.append(one.target)
+        return True
 
     def _is_taken(self, target: Path, own: Own, *, sha256: str | None) -> bool:
         with refusals(target):

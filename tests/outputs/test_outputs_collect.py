@@ -287,6 +287,27 @@ def test_all_or_nothing_when_one_name_is_taken(outputs: Outputs, client: ComfyUI
     assert there(outputs) == {"EP01/p_002.png": b"a photograph"}
 
 
+@pytest.mark.parametrize("system", ["Linux", "another"])
+def test_a_name_that_another_burst_takes_at_the_last_moment(
+    system: str, tmp_path: Path, client: ComfyUI, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the place and the renaming: nothing of the other is replaced, and nothing of ours stays."""
+
+    class Late(Recorder):
+        def rename(self, source: Path, target: Path, *, replace: bool = True) -> None:
+            if target.name == "p_002.png":
+                target.write_bytes(b"the other's")
+            super().rename(source, target, replace=replace)
+
+    if system == "another":
+        monkeypatch.setattr("state.disk._renameat2", lambda: None)
+    server.files = {"a.png": png(1), "b.png": png(2)}
+    outputs = Outputs(tmp_path, disk=Late())
+    with pytest.raises(OutputRefused, match=r"p_002\.png is there already"):
+        collect(outputs, client, [file("a.png"), file("b.png")])
+    assert there(outputs) == {"EP01/p_002.png": b"the other's"}
+
+
 @pytest.mark.parametrize("reason", ["recorded", "same bytes", "our prompt", "--overwrite"])
 def test_the_item_s_own_file_is_replaced(reason: str, outputs: Outputs, client: ComfyUI, server: Server) -> None:
     server.files["a.png"] = new = png(2)
@@ -457,8 +478,8 @@ def test_after_abandon_not_even_a_temporary_file_is_made(tmp_path: Path, client:
 
 def test_abandon_between_two_renames(tmp_path: Path, client: ComfyUI, server: Server) -> None:
     class Stopping(Recorder):
-        def rename(self, source: Path, target: Path) -> None:
-            super().rename(source, target)
+        def rename(self, source: Path, target: Path, *, replace: bool = True) -> None:
+            super().rename(source, target, replace=replace)
             chosen.abandon()
 
     server.files = {"a.png": png(1), "b.png": png(2)}

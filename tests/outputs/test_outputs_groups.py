@@ -259,8 +259,8 @@ def test_abandon_in_the_middle_of_two_fetches_leaves_nothing(outputs: Outputs, c
 
 def test_abandon_between_two_items_of_a_group(tmp_path: Path, client: ComfyUI) -> None:
     class Stopping(Disk):
-        def rename(self, source: Path, target: Path) -> None:
-            super().rename(source, target)
+        def rename(self, source: Path, target: Path, *, replace: bool = True) -> None:
+            super().rename(source, target, replace=replace)
             outputs.abandon()
 
     outputs = Outputs(tmp_path, disk=Stopping())

@@ -66,9 +66,9 @@ class KillableDisk(FastDisk):
         self._fuse.step()
         return super().stamp(path)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: Path, target: Path, *, replace: bool = True) -> None:
         self._fuse.step()
-        super().rename(source, target)
+        super().rename(source, target, replace=replace)
 
     def remove(self, path: Path) -> None:
         self._fuse.step()

@@ -90,9 +90,9 @@ class Recorder(Disk):
         handle = super().append_to(path, create=create)
         return _RecordedHandle(self, path, handle)
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: Path, target: Path, *, replace: bool = True) -> None:
         self.note(f"rename {target.name}")
-        super().rename(source, target)
+        super().rename(source, target, replace=replace)
 
     def remove(self, path: Path) -> None:
         self.note(f"remove {path.name}")

@@ -150,8 +150,10 @@ class SimulatedDisk(Disk):
         self.look("open", path)
         return SimulatedHandle(self, path, self._file(path))
 
-    def rename(self, source: Path, target: Path) -> None:
+    def rename(self, source: Path, target: Path, *, replace: bool = True) -> None:
         self.begin("rename", target)
+        if not replace and self._seen.get(target) is not None:
+            raise FileExistsError(target)
         self._name(target, self._file(source))
         del self._seen[source]
 
