@@ -7,10 +7,11 @@ the editor.
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import IO, Any
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -36,6 +37,15 @@ def embedded_documents(stream: IO[bytes]) -> dict[str, Any]:
     return found
 
 
+def embedded_text(data: bytes, name: str) -> str | None:
+    """A text of a PNG file by its name; None where there is none, or the file is damaged before it."""
+    stream = io.BytesIO(data)
+    try:
+        return next((text for _, text in _png(stream, (name,))), None) if data.startswith(_PNG) else None
+    except (struct.error, ValueError, zlib.error):
+        return None
+
+
 def _note(found: dict[str, Any], name: str, text: str) -> None:
     document = _decoded(text)
     if name in _NAMES and isinstance(document, dict):
@@ -55,7 +65,7 @@ def _decoded(text: str) -> Any:
         return None
 
 
-def _png(stream: IO[bytes]) -> Iterator[tuple[str, str]]:
+def _png(stream: IO[bytes], names: Collection[str] = _NAMES) -> Iterator[tuple[str, str]]:
     stream.seek(len(_PNG))
     while len(head := stream.read(8)) == 8:
         size, kind = struct.unpack(">I4s", head)
@@ -64,7 +74,7 @@ def _png(stream: IO[bytes]) -> Iterator[tuple[str, str]]:
             continue
         name, _, rest = stream.read(size).partition(b"\0")
         stream.seek(4, 1)
-        if name.decode("latin-1") in _NAMES:
+        if name.decode("latin-1") in names:
             yield name.decode("latin-1"), _png_text(kind, rest)
 
 

@@ -20,10 +20,9 @@ from orchestrator.batches.profiles import load_model_notes, load_profiles, profi
 from orchestrator.batches.request_identity import digest_of, request_parts
 from orchestrator.batches.sidecars import Reproduction
 from orchestrator.batches.sources import read_entries, read_source
-from orchestrator.batches.spec import BatchSpec, PromptEntry
+from orchestrator.batches.spec import BatchSpec, PromptEntry, without_requested
 from orchestrator.batches.text_axes import TextAxes
 from orchestrator.batches.text_axis import axis_meaning
-from orchestrator.batches.values import parts_of
 from orchestrator.batches.variation import Variation
 from orchestrator.batches.variations import vary
 from orchestrator.batches.vocabulary import Vocabulary
@@ -152,7 +151,7 @@ class Planner:
         spec = self._with_batch_size(wanted, vocabulary).settled(vocabulary)
         automatic = {"batch_size": spec.batch_size} if wanted.batch_size == "auto" and spec.batch_size else {}
         if reproduction is not None:
-            entries: Sequence[PromptEntry] = [_wish(reproduction, spec)]
+            entries: Sequence[PromptEntry] = [_wish(reproduction, spec, vocabulary)]
         else:
             entries = draft.entries or read_entries(spec, vocabulary=vocabulary, data=draft.data)
         if not spec.dynamic and not spec.literal:
@@ -249,12 +248,12 @@ class Planner:
         return graphs[0]
 
 
-def _wish(reproduction: Reproduction, spec: BatchSpec) -> PromptEntry:
+def _wish(reproduction: Reproduction, spec: BatchSpec, vocabulary: Vocabulary) -> PromptEntry:
     """What is to be made again, but for what is said now."""
-    said = spec.inputs().keys() | {part for name in spec.sweeps for part in parts_of(name)}
-    inputs = {name: value for name, value in reproduction.inputs.items() if name not in said}
-    if reproduction.seed is not None and spec.seed is None and spec.seed_mode != "random" and "seed" not in said:
-        inputs["seed"] = reproduction.seed
+    seed = {"seed": reproduction.seed} if reproduction.seed is not None else {}
+    inputs = without_requested({**reproduction.inputs, **seed}, spec)
+    if reproduction.has_foreign_values:
+        inputs = {name: value for name, value in inputs.items() if vocabulary.binds(name)}
     return PromptEntry(prompt=reproduction.prompt or "", inputs=inputs, where=str(spec.from_file))
 
 

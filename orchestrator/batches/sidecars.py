@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 import templates
+from orchestrator.batches.a1111_parameters import read_parameters
 from orchestrator.batches.sidecar_text import as_text, from_text
 from orchestrator.batches.values import fitted
 from orchestrator.errors import RecipeUnusable, TemplateError, UsageError, located
@@ -25,6 +26,7 @@ from orchestrator.text_files import decoded
 from orchestrator.wording import named
 from state.item import Item, OutputRecord
 from templates import Convert, Graph, Target
+from templates.embedded import embedded_text
 
 SCHEMA = "burst.sidecar/1"
 LARGEST_SIDECAR_BYTES = 64 << 20
@@ -75,6 +77,8 @@ class Reproduction:
     """All others, by binding or address."""
     recipe: LoadedRecipe | None = None
     """What they were made with, where that is still known: then `template` and `graph` are not needed."""
+    has_foreign_values: bool = False
+    """Whether they are from another program, so that a template need not have a place for all of them."""
 
 
 def read_reproduction(
@@ -218,12 +222,22 @@ def _of_picture(path: Path, data: bytes, template: str | None) -> Reproduction:
     try:
         graph = templates.parse_graph(embedded_graph(data), where=str(path))
     except TemplateError as error:
+        if (text := embedded_text(data, "parameters")) is not None:
+            return _of_parameters(path, text, template)
         raise UsageError(f"{path}: this image holds no ComfyUI workflow; use one that ComfyUI saved as PNG") from error
     inputs = _inputs(graph, {}, templates.find_bindings(graph), graph)
     if template is None:
         return _reproduction(path, None, graph, {name: inputs[name] for name in ("prompt", "seed") if name in inputs})
     return _reproduction(
         path, template, None, {name: value for name, value in inputs.items() if name in templates.NAMES}
+    )
+
+
+def _of_parameters(path: Path, text: str, template: str | None) -> Reproduction:
+    """What AUTOMATIC1111's web UI wrote into an image: values without a workflow."""
+    found = next(read_parameters(text, str(path), lambda name: True))
+    return replace(
+        _reproduction(path, template, None, {"prompt": found.prompt, **found.inputs}), has_foreign_values=True
     )
 
 

@@ -11,9 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+from orchestrator.batches.a1111_lines import read_line
+from orchestrator.batches.a1111_parameters import image_parameters, read_parameters
+from orchestrator.batches.foreign_formats import (
+    looks_like_parameters,
+    refuse_binary,
+    refuse_foreign_text,
+    refuse_list,
+)
 from orchestrator.batches.layouts import refuse_unsafe
 from orchestrator.batches.rows import Heading
-from orchestrator.batches.spec import BatchSpec, PromptEntry
+from orchestrator.batches.spec import BatchSpec, PromptEntry, without_requested
 from orchestrator.batches.values import clean
 from orchestrator.batches.vocabulary import Vocabulary
 from orchestrator.errors import UsageError, located
@@ -66,10 +74,15 @@ def read_entries(spec: BatchSpec, *, vocabulary: Vocabulary, data: bytes | None 
     if source == "prompt":
         return [PromptEntry(clean(said, named("prompt")).strip(), {}, named("prompt"))]
     listed = _List(said, vocabulary, mirrored=spec.layout == "mirror")
-    text = _text(read_source(spec) if data is None else data, listed.shown)
+    data = read_source(spec) if data is None else data
     refuse_unsafe("image", layout="mirror", subfolder=listed.subfolder or "", place=listed.shown)
-    read = {"prompt_file": _whole, "prompts_file": _lines, "csv": _csv, "jsonl": _jsonl}[source]
-    entries = list(read(listed, text))
+    if source == "prompts_file":
+        entries = list(_prompts(listed, data, spec))
+    else:
+        if source == "prompt_file":
+            refuse_list(data, listed.shown, is_literal=spec.literal)
+        read = {"prompt_file": _whole, "csv": _csv, "jsonl": _jsonl}[source]
+        entries = list(read(listed, _text(data, listed.shown)))
     if not entries:
         raise UsageError(f"{listed.shown}: there is no prompt in it")
     _refuse_same_names(entries)
@@ -123,6 +136,23 @@ def _whole(listed: _List, text: str) -> Iterator[PromptEntry]:
     before = text[: len(text) - len(text.lstrip())]
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     yield PromptEntry(text.strip(), {}, listed.shown, name=name, subfolder=subfolder, line=line, column=column)
+
+
+def _prompts(listed: _List, data: bytes, spec: BatchSpec) -> Iterator[PromptEntry]:
+    """A prompt a line, or with options on each line; or the `parameters` of the web UI's images, also out of one."""
+    text = image_parameters(data, listed.shown)
+    if text is None:
+        refuse_binary(data, listed.shown)
+        text = _text(data, listed.shown)
+    if spec.literal:
+        yield from _lines(listed, text)
+    elif looks_like_parameters(text):
+        for found in read_parameters(text, listed.shown, listed.vocabulary.binds):
+            inputs, subfolder = without_requested(found.inputs, spec), listed.subfolder or ""
+            yield PromptEntry(found.prompt, inputs, listed.shown, subfolder=subfolder, line=found.line)
+    else:
+        refuse_foreign_text(text, listed.shown, listed.path)
+        yield from (read_line(entry, listed.vocabulary) for entry in _lines(listed, text))
 
 
 def _lines(listed: _List, text: str) -> Iterator[PromptEntry]:

@@ -287,6 +287,14 @@ def _check_url(url: str) -> None:
         raise UsageError(f"{named('notify')}: write an address such as https://example.org/hook")
 
 
+def without_requested(inputs: Mapping[str, Any], spec: BatchSpec) -> dict[str, Any]:
+    """What is recorded of an image, by binding, but for what the request itself says."""
+    said = spec.inputs().keys() | {part for name in spec.sweeps for part in parts_of(name)}
+    if spec.seed is not None or spec.seed_mode == "random":
+        said |= {"seed"}
+    return {name: value for name, value in inputs.items() if name not in said}
+
+
 def last_seed(base: int, spec: BatchSpec) -> int:
     """The seed of a prompt's last variation, whose first one has `base`. Errors: UsageError when it is too large."""
     last = base + (spec.count - 1 if spec.seed_mode == "increment" else 0)

@@ -47,7 +47,9 @@ def _combinations(_ctx: click.Context, _param: click.Parameter, value: str | Non
 @Options.PROMPTS.option(
     "--prompt-file", metavar="FILE", help="File with one prompt (-, here and below: standard input)."
 )
-@Options.PROMPTS.option("--prompts-file", metavar="FILE", help="File with one prompt per line.")
+@Options.PROMPTS.option(
+    "--prompts-file", metavar="FILE", help="File with one prompt per line, or A1111's lines or parameters."
+)
 @Options.PROMPTS.option(
     "--csv", metavar="FILE", help="CSV with a column `prompt`, and others named like bindings or NODE.INPUT."
 )
