@@ -86,7 +86,7 @@ def describe(graph: Graph, node_id: str) -> str:
 def links(graph: Graph, node_id: str) -> Iterator[tuple[str, Link]]:
     """The linked inputs of a node in their order, including links to nodes that do not exist."""
     for name, value in inputs_of(graph, node_id).items():
-        if link := link_of(value):
+        if isinstance(value, list) and (link := link_of(value)):
             yield name, link
 
 

@@ -37,10 +37,11 @@ def in_order(graph: Graph, node_ids: Iterable[str]) -> list[str]:
 
     A node that is not in the graph belongs to the one that made it while it ran (`5.0.0.2`: node 5), else comes last.
     """
+    chosen = list(dict.fromkeys(node_ids))
+    if len(chosen) < 2:
+        return chosen
     depths = _depths(graph)
-    return sorted(
-        dict.fromkeys(node_ids), key=lambda node_id: (-depths.get(owner(graph, node_id), 0), _natural(node_id))
-    )
+    return sorted(chosen, key=lambda node_id: (-depths.get(owner(graph, node_id), 0), _natural(node_id)))
 
 
 def owner(graph: Graph, node_id: str) -> str:

@@ -103,14 +103,9 @@ def _known(graph: Graph, node_id: str, class_type: str) -> SaveNode:
 
 
 def _prefix_input(graph: Graph, node_id: str, *, is_last: bool) -> str | None:
-    accepted = {
-        name: value for name, value in inputs_of(graph, node_id).items() if isinstance(value, str) or link_of(value)
-    }
-    if "filename_prefix" in accepted:
-        return "filename_prefix"
-    if not is_last or _DISPLAYS.search(class_of(graph, node_id)):
-        return None
-    return next((name for name in _PREFIX_INPUTS if name in accepted), None)
+    inputs = inputs_of(graph, node_id)
+    names = ("filename_prefix",) if not is_last or _DISPLAYS.search(class_of(graph, node_id)) else _PREFIX_INPUTS
+    return next((name for name in names if isinstance(value := inputs.get(name), str) or link_of(value)), None)
 
 
 def prefix_for(prompt_id: str, node_id: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
@@ -307,7 +306,7 @@ class Dispatch:
         sooner.
         """
         lost = {id(one) for one in self._workers if one.is_lost}
-        held = Counter(id(holder) for holder in self._held.values() if id(holder) not in lost)
+        held = sum(id(holder) not in lost for holder in self._held.values()) if lost else len(self._held)
         at_work = [one for one in self._workers if id(one) not in lost]
         most = self.left_in_burst + len(at_work) * self._ahead
         if self._until_done:
@@ -316,7 +315,7 @@ class Dispatch:
             # others theirs.
             ahead = sum(max(self._ahead, one.window(max(2, self._size))) for one in at_work)
             most = max(most, ahead) if len(at_work) == 1 else self.left_in_burst + ahead
-        room = most - held.total()
+        room = most - held
         if len(self._workers) == 1 or room <= 0:
             return room
         own = worker.load()
@@ -329,7 +328,7 @@ class Dispatch:
         ]
         pending = self._pending()
         if not self._until_done:
-            pending = min(pending, max(0, self.left_in_burst - held.total()) + self._ahead)
+            pending = min(pending, max(0, self.left_in_burst - held) + self._ahead)
         taken = 0
         while taken < min(room, pending) and pacing.takes_another(own, [own, *others], pending - taken):
             own = msgspec.structs.replace(own, out=own.out + 1)

@@ -21,6 +21,8 @@ class InFlight:
         self._doubts: dict[str, tuple[Item, float]] = {}
         self._keys: dict[str, str] = {}
         """By prompt_id."""
+        self._ranked: dict[str, dict[str, None]] = {priority: {} for priority in PRIORITIES}
+        """Keys of the watched items by priority, in the order of arrival."""
         self._oldest = ""
         self._unwanted: dict[str, None] = {}
         """Keys of items whose cancellation was requested, and not acted on yet."""
@@ -52,7 +54,7 @@ class InFlight:
         Once returned it stays the oldest until it is dropped, since nothing overtakes a running prompt.
         """
         if self._oldest not in self._watched:
-            self._oldest = min(self._watched, key=lambda key: PRIORITIES.index(self._watched[key].priority), default="")
+            self._oldest = next((key for keys in self._ranked.values() for key in keys), "")
         return self._watched.get(self._oldest)
 
     def is_in_doubt(self, key: str) -> bool:
@@ -71,7 +73,7 @@ class InFlight:
         if item.prompt_id is not None:
             self._keys[item.prompt_id] = item.key
         if item.in_doubt:
-            self._watched.pop(item.key, None)
+            self._watch_no_more(item.key)
             known, until = self._doubts.get(item.key, (None, 0.0))
             if known is None or known.prompt_id != item.prompt_id:
                 seconds = self._seconds_in_doubt(item) if doubted_seconds is None else doubted_seconds
@@ -79,14 +81,14 @@ class InFlight:
             self._doubts[item.key] = (item, until)
         else:
             self._doubts.pop(item.key, None)
-            self._watched[item.key] = item
+            self._watch(item)
 
     def drop(self, key: str) -> None:
         if (item := self.get(key)) is not None:
             self._withdrawn.discard(item.prompt_id or "")
         self._forget_prompt(key)
         self._unwanted.pop(key, None)
-        self._watched.pop(key, None)
+        self._watch_no_more(key)
         self._doubts.pop(key, None)
         if key == self._oldest:
             # Sent again under the same key, it waits behind all others.
@@ -100,6 +102,16 @@ class InFlight:
         """The server was asked to drop this prompt: what is left of it is watched like any other."""
         self._unwanted.pop(item.key, None)
         self._withdrawn.add(item.prompt_id or "")
+
+    def _watch(self, item: Item) -> None:
+        if (known := self._watched.get(item.key)) is not None and known.priority != item.priority:
+            del self._ranked[known.priority][item.key]
+        self._watched[item.key] = item
+        self._ranked[item.priority][item.key] = None
+
+    def _watch_no_more(self, key: str) -> None:
+        if (known := self._watched.pop(key, None)) is not None:
+            del self._ranked[known.priority][key]
 
     def _forget_prompt(self, key: str) -> None:
         if (item := self.get(key)) is not None and item.prompt_id is not None:

@@ -109,10 +109,13 @@ class Refill:
 
     def _one_alone(self, due: list[Item]) -> list[Item]:
         """A template that overwrites what it saves runs one prompt at a time, with nothing else submitted."""
+        if not due:
+            return due
         out = [*self._in_flight.items(), *self._downloads.items(), *self._uploads.items()]
         alone = next((at for at, item in enumerate(due) if self._is_alone(item)), None)
         if alone is None:
-            return [] if any(self._is_alone(item) for item in out) else due
+            one_of_each = {(item.recipe, item.template): item for item in out}
+            return [] if any(self._is_alone(item) for item in one_of_each.values()) else due
         if alone == 0:
             return [] if out else due[:1]
         return due[:alone]

@@ -25,7 +25,7 @@ def chosen(
     if nodes:
         return _ordered(graph, _of(graph, files, nodes)), _ordered(graph, _of(graph, texts, nodes))
     lasting = _lasting(files)
-    if lasting and graph:
+    if lasting and texts and graph:
         saving = {save.node_id for save in templates.save_nodes(graph) if not save.temporary}
         texts = _of(graph, texts, saving)
     return _ordered(graph, lasting or files), _ordered(graph, texts)
@@ -36,11 +36,13 @@ def that_gave_nothing(graph: Graph, files: Sequence[OutputFile], texts: Sequence
 
     Those that certainly do: an input that is called `prefix` alone may be of a text.
     """
+    if _lasting(files):
+        return []
     saves = [save for save in templates.save_nodes(graph) if save.prefix_input not in (None, "prefix")]
     saving = [save.node_id for save in saves if not save.temporary]
     nodes = [*(file.node_id for file in files), *(text.node_id for text in texts)]
     gave = {templates.owner(graph, node_id) for node_id in nodes}
-    return [] if _lasting(files) or gave & set(saving) else saving
+    return [] if gave & set(saving) else saving
 
 
 def _lasting(files: Sequence[OutputFile]) -> list[OutputFile]:
