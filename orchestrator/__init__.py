@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from orchestrator.cycle.request import Request
     from orchestrator.cycle.run import run_burst
     from orchestrator.doctor import examine
+    from orchestrator.editing import Edit, edit_items
+    from orchestrator.forgetting import forget
     from orchestrator.generation import generate
     from orchestrator.init_state import init_state as init
     from orchestrator.node_installation import install_node, node_status, uninstall_node
     from orchestrator.outputs import Outputs
     from orchestrator.pausing import pause, resume
+    from orchestrator.priorities import set_priority
     from orchestrator.retries import reset, retry
     from orchestrator.sandbox import Sandbox, SandboxSettings
     from orchestrator.settings import Overrides
@@ -39,6 +42,7 @@ __all__ = [
     "BatchSpec",
     "BurstReport",
     "ComfyUI",
+    "Edit",
     "Outputs",
     "Overrides",
     "Request",
@@ -48,7 +52,9 @@ __all__ = [
     "cancel",
     "check_template",
     "clean_batches",
+    "edit_items",
     "examine",
+    "forget",
     "generate",
     "init",
     "install_node",
@@ -64,6 +70,7 @@ __all__ = [
     "resume",
     "retry",
     "run_burst",
+    "set_priority",
     "show_template",
     "uninstall_node",
     "update_items",
@@ -83,11 +90,14 @@ _HOMES = {
     "cancellation": ("cancel",),
     "comfyui": ("ComfyUI",),
     "doctor": ("examine",),
+    "editing": ("Edit", "edit_items"),
+    "forgetting": ("forget",),
     "generation": ("generate",),
     "init_state": ("init",),
     "node_installation": ("install_node", "node_status", "uninstall_node"),
     "outputs": ("Outputs",),
     "pausing": ("pause", "resume"),
+    "priorities": ("set_priority",),
     "retries": ("reset", "retry"),
     "sandbox": ("Sandbox", "SandboxSettings"),
     "cycle.report": ("BurstReport",),

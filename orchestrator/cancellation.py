@@ -24,6 +24,7 @@ _LATER = "The next burst settles what was to be cancelled there."
 _CANCELLABLE: dict[Status, Callable[[Item], Item]] = {
     Status.PENDING: lambda item: item.cancel(),
     Status.SUBMITTED: lambda item: item.request_cancel(),
+    Status.FAILED: lambda item: item.cancel(),
 }
 
 
@@ -32,11 +33,16 @@ def cancel(
     names: Collection[str] = (),
     *,
     queued_only: bool = False,
+    due: bool = True,
+    failed: bool = False,
     overrides: Overrides | None = None,
     patience_seconds: float = 20.0,
 ) -> Changed:
     """Take back items and batches: pending items at once; for submitted ones the wish is journalled and the server is
     told. Without names, everything. Pictures that are finished stay.
+
+    `failed`: the failed ones too, which are given up for good; without `due` these alone. A failed item that is named
+    itself is cancelled anyway.
 
     Whichever run holds it settles the wish; when none does, it is settled here as far as the server's answer goes,
     and the rest by the next burst. `queued_only` leaves alone what a server is rendering, and what may still be on its
@@ -44,7 +50,8 @@ def cancel(
     that is neither an item, a batch's name nor the beginning of one batch's id; StateError.
     """
     with open_for_writing(state) as store:
-        wanted = select(store, names, *_CANCELLABLE)
+        statuses = [*(DUE if due else ()), *([Status.FAILED] if failed else [])]
+        wanted = select(store, names, *statuses)
         servers = AskedServers(state, overrides or Overrides(), patience_seconds)
         if overrides is not None and overrides.servers:
             servers.check()

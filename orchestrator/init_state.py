@@ -6,9 +6,9 @@ import contextlib
 import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -17,6 +17,7 @@ from orchestrator.documents.lists import shortened
 from orchestrator.errors import ItemError, RecipeUnusable, TemplateError, UsageError
 from orchestrator.file_kinds import FILES, IMAGES
 from orchestrator.formatting import counted, in_lines
+from orchestrator.gone_files import gone_items, gone_notes
 from orchestrator.literal_texts import literal_notes, looks_dynamic
 from orchestrator.migration import open_for_writing
 from orchestrator.node_classes import ClassSource, kept_classes
@@ -26,12 +27,13 @@ from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation, prompt_file
 from orchestrator.prompt_directories import PROMPT_PATTERNS, prompt_items
 from orchestrator.recipes import LoadedRecipe, Recipes
+from orchestrator.retries import keys_of
 from orchestrator.settings import Overrides, Settings, kept_settings, load_settings, refuse_secrets, save_settings
 from orchestrator.text_files import read_ordinary
 from orchestrator.wording import named
 from state.change import change_all
 from state.counts import Counts
-from state.item import Item, Status
+from state.item import DUE, Item, Status
 from state.open_store import parts_of
 from state.store import Store
 
@@ -59,6 +61,8 @@ class InitReport:
     """So many pictures have a prompt text of the same name."""
     edited: tuple[str, ...] = ()
     """Finished items whose prompt text, images or inputs are others now; with `rescan` they are put back."""
+    gone: tuple[str, ...] = ()
+    """Items whose prompt file or images are not on the disk any more."""
     notes: tuple[str, ...] = ()
     next: str = "burst run"
     """The command to type next."""
@@ -80,16 +84,18 @@ class InitReport:
             "servers": [server.url for server in self.settings.servers],
             "edited": list(self.edited),
             "edited_total": len(self.edited),
+            "gone": list(self.gone),
+            "gone_total": len(self.gone),
             "notes": list(self.notes),
             "next": self.next,
         }
-        return shortened(document, "put_back", "edited", "notes", everything=everything)
+        return shortened(document, "put_back", "edited", "gone", "notes", everything=everything)
 
     def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person, with what to type next."""
         beside = [f"{number} with a {what}" for number, what in ((self.masks, "mask"), (self.texts, "text")) if number]
-        found = ", ".join([f"{counted(self.found, self.noun)} found", *beside])
-        lines = [f"{self.state}: {self.counts.total} items, {self.added} added now, {found}"]
+        found = ", ".join([f"{self.added} added now, {counted(self.found, self.noun)} found", *beside])
+        lines = [f"{self.state}: {self.counts.total} items" + (f", {found}" if self.found else "")]
         lines += [f"Note: {note}" for note in self.notes]
         if self.put_back:
             lines.append(f"Put back, because prompt, inputs or workflow changed: {', '.join(self.put_back[:5])}")
@@ -115,6 +121,7 @@ def init_state(
 ) -> InitReport:
     """Add the files below `directories` to a state, begun where there is none. Safe to repeat.
 
+    Without directories a state that is there, such as one written by hand, gets its template, servers and output.
     Prompt files, or with `images` pictures, whose `masks` are called by a rule such as `{stem}_mask.png`, or with
     `files` images, videos and audio, each of which binds the name of its kind.
     `classes`: where the node classes come from that the workflow's bindings go by.
@@ -123,6 +130,8 @@ def init_state(
     Errors: UsageError, TemplateError, SettingsError, StateError, DiskFull; nothing was written then.
     """
     overrides = overrides or Overrides()
+    if not directories:
+        _refuse_without_state(state)
     before, settings = kept_settings(state), load_settings(state, overrides)
     _refuse_unknown(overrides.bindings, before)
     home = state.resolve().parent
@@ -133,15 +142,19 @@ def init_state(
     found = _found(directories, settings, recipe, placement, home=home, patterns=patterns, kinds=kinds, masks=masks)
     refuse_collisions(placement, found.items)
     refuse_secrets(settings)
-    with open_for_writing(state, create=True) as store:
+    with open_for_writing(state, create=bool(directories)) as store:
+        if not directories:
+            found = replace(found, there=frozenset(key for key, one in store.parts(_Belongs) if one.batch is None))
+        found = found.called_as_in(store)
         added_now = [item for item in found.items if item.key not in store]
         refuse_collisions(placement, added_now, store=store)
         recipes = Recipes(store.recipes, home)
-        if recipe is not None:
+        if recipe is not None and found.keys:
             recipes.keep(recipe)
+        gone = tuple(gone_items(store))
         notes = [
             *found.notes,
-            *_literal(added_now, home),
+            *_literal(added_now or [item for item in store.get_many(found.there) if item.status in DUE], home),
             *_changed_default(store, before, settings),
             *_keeping(store, found, recipe),
         ]
@@ -165,8 +178,15 @@ def init_state(
             masks=len(found.items) if masks is not None else 0,
             texts=found.texts,
             edited=tuple(_edited(store, preparation, found.keys)),
-            notes=(*notes, *_masks_that_are_items(store, found.items)),
+            gone=keys_of(gone),
+            notes=(*notes, *gone_notes(gone), *_masks_that_are_items(store, found.items)),
         )
+
+
+def _refuse_without_state(state: Path) -> None:
+    """Errors: UsageError where there is neither a state nor a directory to begin one with."""
+    if not parts_of(state).exists():
+        raise UsageError(f"{state}: no state here; name the directory of prompts or images to begin one with")
 
 
 def _refuse_unknown(bindings: Mapping[str, str], kept: Settings) -> None:
@@ -177,15 +197,32 @@ def _refuse_unknown(bindings: Mapping[str, str], kept: Settings) -> None:
             raise UsageError(f"{named('bindings', '', key=name)}: no binding of this name is kept (kept: {there})")
 
 
+class _Belongs(msgspec.Struct, frozen=True):
+    batch: str | None = None
+
+
 @dataclass(frozen=True)
 class _Found:
     items: Sequence[Item]
     texts: int = 0
     notes: tuple[str, ...] = ()
+    there: frozenset[str] = frozenset()
+    """Keys of the state's own items, where no directory was named."""
 
     @property
     def keys(self) -> frozenset[str]:
-        return frozenset(item.key for item in self.items)
+        return self.there.union(item.key for item in self.items)
+
+    def called_as_in(self, store: Store) -> Self:
+        """With the keys of a state that somebody wrote with absolute paths, where it has these files."""
+        home = store.location.home
+
+        def called(item: Item) -> Item:
+            absolute = str(home / item.key)
+            is_other = item.key not in store and absolute in store and not item.uploads
+            return msgspec.structs.replace(item, key=absolute) if is_other else item
+
+        return replace(self, items=[called(item) for item in self.items])
 
     def with_recipe(self, recipe: LoadedRecipe | None) -> list[Item]:
         """The items as they are added: all of them are made with what `init` was given, if it was given a workflow."""
@@ -204,6 +241,8 @@ def _found(
     kinds: Sequence[str],
     masks: str | None,
 ) -> _Found:
+    if not directories:
+        return _Found(())
     if not kinds:
         _refuse_unbound(["prompt"], settings, recipe)
         return _Found(prompt_items(directories, home=home, patterns=patterns or PROMPT_PATTERNS))
@@ -270,9 +309,14 @@ def _literal(items: Iterable[Item], home: Path) -> Iterator[str]:
     count = 0
     for item in items:
         with contextlib.suppress(OSError, ValueError):
-            data = read_ordinary(home / prompt_file(item), most_bytes=_LOOKED_AT_BYTES)
-            count += looks_dynamic(data.decode(errors="replace")) is not None
+            count += looks_dynamic(_text_of(item, home)) is not None
     yield from literal_notes(count)
+
+
+def _text_of(item: Item, home: Path) -> str:
+    if item.prompt_text is not None:
+        return item.prompt_text
+    return read_ordinary(home / prompt_file(item), most_bytes=_LOOKED_AT_BYTES).decode(errors="replace")
 
 
 def _as_default(settings: Settings) -> tuple[object, ...]:

@@ -54,6 +54,15 @@ def prompt_file(item: Item) -> str:
     return str(PurePosixPath(item.key).with_suffix(".txt")) if _is_picture(item) else item.key
 
 
+def is_text_of_a_file(item: Item) -> bool:
+    """Whether an item cannot be made without its prompt file: neither its record nor its inputs stand in for it."""
+    if item.prompt_text is not None or "prompt" in item.inputs or item.uploads:
+        return False
+    # Values of its own do not replace the text of the file that it is named after.
+    file = PurePosixPath(item.key)
+    return not item.inputs or (item.filename == file.name and bool(file.suffix))
+
+
 def _is_picture(item: Item) -> bool:
     return item.key in item.uploads.values()
 
@@ -232,7 +241,7 @@ class Preparation:
             try:
                 text = read_prompt(path)
             except (FileNotFoundError, NotADirectoryError) as error:
-                if item.inputs or item.uploads:
+                if not is_text_of_a_file(item):
                     return None
                 raise PromptTextError(f"the prompt file {path} is gone; restore it, then `burst retry`") from error
         if not text.strip():

@@ -20,19 +20,25 @@ def select(store: Store, names: Collection[str], *statuses: Status) -> list[str]
     """
     if not names:
         return [item.key for item in store.items(*statuses)]
+    keys, batches = named_in(store, names)
+    keys += [item.key for batch in batches for item in store.items(*statuses, batch=batch)]
+    return list(dict.fromkeys(keys))
+
+
+def named_in(store: Store, names: Collection[str]) -> tuple[list[str], list[str]]:
+    """The keys of items, and the ids of batches, that these names are, each once. Errors: as `select`."""
     known = store.batches.read()
-    keys, batches = [], dict[str, None]()
+    keys, batches = dict[str, None](), dict[str, None]()
     for name in names:
         if name in store:
             if (batch := batch_called(known, name)) is not None and not batch.gone and batch.id != name:
                 raise UsageError(f"both an item and a batch are called {name!r}; name the batch by its id, {batch.id}")
-            keys.append(name)
+            keys[name] = None
         elif batch_called(known, name) is not None or any(batch_id.startswith(name) for batch_id in known):
             batches[find_batch(known, name).id] = None
         else:
             _refuse(store, name, [*known, *(batch.record.name for batch in known.values() if batch.record.name)])
-    keys += [item.key for batch in batches for item in store.items(*statuses, batch=batch)]
-    return list(dict.fromkeys(keys))
+    return list(keys), list(batches)
 
 
 def _refuse(store: Store, name: str, batches: Sequence[str]) -> None:

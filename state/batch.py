@@ -68,7 +68,10 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
 
 class EndRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="end", tag_field="line"):
-    """All items of a batch have ended. A batch that is started again (`retry`) may end more than once."""
+    """All items of a batch have ended. A batch that is started again (`retry`) may end more than once.
+
+    The same event again: items of the ended batch were removed, and nobody is notified of that.
+    """
 
     batch: str
     event: str
@@ -139,6 +142,12 @@ class Batch:
     @property
     def id(self) -> str:
         return self.record.batch
+
+    def note_end(self, end: EndRecord) -> None:
+        """One more end; or the last one anew, for the items that are left of the batch."""
+        if self.ends and self.ends[-1].event == end.event:
+            self.ends.pop()
+        self.ends.append(end)
 
     def note_delivered(self, call: str) -> None:
         """This call has its answer; earlier calls were given up by whoever repeated them."""

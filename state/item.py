@@ -31,7 +31,7 @@ TRANSITIONS: dict[Status | None, frozenset[Status]] = {
     Status.PENDING: frozenset({Status.PENDING, Status.SUBMITTED, Status.FAILED, Status.CANCELLED}),
     Status.SUBMITTED: frozenset(Status),
     Status.COMPLETED: frozenset({Status.COMPLETED, Status.PENDING}),
-    Status.FAILED: frozenset({Status.FAILED, Status.PENDING}),
+    Status.FAILED: frozenset({Status.FAILED, Status.PENDING, Status.CANCELLED}),
     Status.CANCELLED: frozenset({Status.CANCELLED, Status.PENDING}),
 }
 """Allowed changes of status, applied by every store. None: the item does not exist yet."""
@@ -345,7 +345,9 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(self, cancel_requested=True)
 
     def cancel(self) -> Self:
-        return msgspec.structs.replace(self._without_prompt(), status=Status.CANCELLED)
+        """Withdrawn. One that had failed keeps the reason: it was given up, not taken back."""
+        error = self.error if self.status is Status.FAILED else None
+        return msgspec.structs.replace(self._without_prompt(), status=Status.CANCELLED, error=error)
 
     def _without_prompt(self) -> Self:
         """Without a current prompt; its prompt_id joins the previous ones."""

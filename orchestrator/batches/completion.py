@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime
 
+import msgspec
+
 from orchestrator.batches.batch_info import NAME, infos_of, write_batch_info
 from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.batches.notify import LAST_SECONDS, Notifier
@@ -90,7 +92,7 @@ class BatchCompletion:
         False if items are due again.
         """
         items = list(self._store.items(batch=batch.id))
-        mark, counts, at = _mark_of(items), Counts.of(items), self._clock.now()
+        mark, counts, at = mark_of(items), Counts.of(items), self._clock.now()
         if not items or (batch.ends and batch.ends[-1].mark == mark and not was_left):
             return True
         how = standing_of(counts).end
@@ -131,7 +133,19 @@ class BatchCompletion:
             self._note(f"the {NAME} of batch {record.batch} could not be written: {error}")
 
 
-def _mark_of(items: Sequence[Item]) -> str:
+def end_without(end: EndRecord, items: Sequence[Item]) -> EndRecord:
+    """An end as it was noted, for the items that are left of its batch: the same event, so nobody is notified again."""
+    counts = Counts.of(items)
+    return msgspec.structs.replace(
+        end,
+        completed=counts.completed,
+        failed=counts.failed,
+        cancelled=counts.cancelled,
+        mark=mark_of(items),
+    )
+
+
+def mark_of(items: Sequence[Item]) -> str:
     """Another one whenever an item was sent again, or ended otherwise."""
     digest = hashlib.sha256()
     for item in items:

@@ -66,6 +66,24 @@ def remove_batches(
     return found.removed()
 
 
+def remove_files_of(
+    store: Store, items: Collection[Item], batches: Collection[BatchRecord], *, placement: Placement, dry_run: bool
+) -> Removed:
+    """Remove every file that these items' records name, as they are recorded, and batch_info.json of `batches`.
+
+    The records stay as they are. Safe to repeat. Errors: StateError, OSError.
+    """
+    going = {item.key for item in items}
+    found = _Files(placement)
+    found.keep_those_of(item for item in store.items() if item.key not in going)
+    for item in items:
+        found.choose(item, item.outputs)
+    found.choose_infos(record for record in batches if record.layout in WITH_INFO)
+    if not dry_run:
+        found.remove()
+    return found.removed()
+
+
 def remove_picture(store: Store, batch: Batch, key: str, picture: OutputRecord, *, placement: Placement) -> Removed:
     """Remove one picture of an item; with its last one, its sidecar and other files too.
 

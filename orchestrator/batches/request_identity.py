@@ -13,7 +13,8 @@ from orchestrator.batches.spec import SOURCES, BatchSpec
 from orchestrator.errors import RequestConflict
 from orchestrator.wording import named
 from state.batch import Batch, BatchRecord, Idempotency
-from state.item import DUE
+from state.counts import Counts
+from state.item import DUE, Item, Status
 from state.store import Store
 
 _FIELDS = ("count", "seed", "seed_mode", "priority", "layout", "stem", "on_error")
@@ -121,7 +122,7 @@ class Standing:
     """Keys of the items that are still to be done."""
     has_items: bool = False
     is_cancelled: bool = False
-    """Whether any of its items is, or is about to be."""
+    """Whether any of its items is, or is about to be; those that had failed before do not count."""
 
     @property
     def record(self) -> BatchRecord:
@@ -174,11 +175,20 @@ def standings_of(store: Store, batches: Iterable[Batch]) -> list[Standing]:
             Standing(
                 batch,
                 has_items=batch.gone or counts.total > 0,
-                is_cancelled=not batch.gone and (counts.cancelled > 0 or any(item.cancel_requested for item in due)),
+                is_cancelled=not batch.gone and (_is_any_withdrawn(store, batch, counts) or _is_any_doomed(due)),
                 due=[item.key for item in due],
             )
         )
     return found
+
+
+def _is_any_doomed(due: Iterable[Item]) -> bool:
+    return any(item.cancel_requested for item in due)
+
+
+def _is_any_withdrawn(store: Store, batch: Batch, counts: Counts) -> bool:
+    """A failed item that was given up does not make the request another one."""
+    return counts.cancelled > 0 and any(item.error is None for item in store.items(Status.CANCELLED, batch=batch.id))
 
 
 def _names_of(spec: BatchSpec) -> list[str] | None:

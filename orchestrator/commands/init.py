@@ -22,7 +22,7 @@ from orchestrator.errors import UsageError
 
 
 @click.command(cls=Command, short_help="Start a job: each prompt file or image becomes an item.")
-@click.argument("directories", nargs=-1, required=True, type=NamedPath(), metavar="DIR...")
+@click.argument("directories", nargs=-1, type=NamedPath(), metavar="[DIR...]")
 @state_option
 @tool_options
 @outputs_option
@@ -57,10 +57,17 @@ def init(
     as_json: bool,
     **tools: Any,
 ) -> None:
-    """Make each prompt file (or image, video, audio) an item; remember template, server and output. Safe to repeat."""
+    """Make each prompt file (or image, video, audio) an item; remember template, server and output. Safe to repeat.
+
+    Without DIR, a state that is there (one written by hand, too) gets its template, server and output.
+    """
     from orchestrator.init_checks import Answers, looked_ahead
     from orchestrator.init_state import init_state
 
+    picking = {"--images": images, "--files": files, "--masks": masks is not None, "--pattern": bool(patterns)}
+    if not directories and any(picking.values()):
+        flag = next(flag for flag, is_given in picking.items() if is_given)
+        raise UsageError(f"{flag}: it chooses files of a directory; name one, or leave it out")
     if images and files:
         raise UsageError("--files takes images too; leave out --images")
     if masks is not None and not images:

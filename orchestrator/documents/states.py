@@ -9,6 +9,7 @@ from orchestrator.documents.parts import ChangedWorkflowDocument, FailureDocumen
 from orchestrator.outputs.verification import ProblemKind
 from state.burst_record import Ending
 from state.counts import CountsDocument
+from state.item import Priority
 
 
 class InitDocument(TypedDict):
@@ -39,6 +40,10 @@ class InitDocument(TypedDict):
     edited: list[str]
     """Completed items whose prompt, images or inputs were changed since: the first ten."""
     edited_total: int
+    """How many."""
+    gone: list[str]
+    """Items whose prompt file or images are not on the disk any more: the first ten."""
+    gone_total: int
     """How many."""
     notes: list[str]
     """What else was noticed: the first ten."""
@@ -343,6 +348,58 @@ class UpdateDocument(TypedDict):
     """What else is worth knowing: the first ten."""
     notes_total: NotRequired[int]
     """How many, where `notes` was cut."""
+
+
+class PriorityDocument(_ChangedDocument):
+    """The items that have another priority now."""
+
+    schema: Literal["burst.priority/1"]
+    priority: Priority
+    """The one that they have now."""
+    unchanged: int
+    """Items that had it already."""
+    left: int
+    """Items that a server renders, or may have: they keep their priority."""
+
+
+class EditDocument(_ChangedDocument):
+    """The items that have other values now and are due with them, or would be."""
+
+    schema: Literal["burst.edit/1"]
+    dry_run: bool
+    """Whether nothing was changed."""
+    unchanged: int
+    """Items that had these values already."""
+    left: list[str]
+    """Items that a server renders, or may have, and that are as they were: the first ten."""
+    left_total: int
+    """How many."""
+    ended: int
+    """Completed and cancelled items of the named batches, left without `--rescan`."""
+
+
+class ForgetDocument(_ChangedDocument):
+    """The items that the state has no record of any more, or would not have."""
+
+    schema: Literal["burst.forget/1"]
+    dry_run: bool
+    """Whether nothing was changed."""
+    batches: list[str]
+    """Ids of the batches of which no item is left: the first ten."""
+    batches_total: NotRequired[int]
+    """How many, where `batches` was cut."""
+    removed: list[str]
+    """Files removed, relative to their output directory, with `--remove-files`: the first ten."""
+    removed_total: int
+    """How many."""
+    bytes: int
+    """Their size."""
+    kept: list[str]
+    """Files that are not as recorded, or another item's, and stay: the first ten."""
+    kept_total: int
+    """How many."""
+    left: int
+    """Files of these items that stay where they are, without `--remove-files`."""
 
 
 class FileProblemDocument(TypedDict):

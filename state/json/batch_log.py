@@ -75,7 +75,7 @@ class JsonBatchLog:
                     batches[line.batch].record = msgspec.structs.replace(record, total=total)
                 case EndRecord() if line.batch in batches:
                     by_event[line.event] = batches[line.batch]
-                    batches[line.batch].ends.append(line)
+                    batches[line.batch].note_end(line)
                 case NotificationRecord() if line.event in by_event:
                     by_event[line.event].notifications.append(line)
                 case JoinedRecord() if line.batch in batches:

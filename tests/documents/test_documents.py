@@ -120,6 +120,9 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
         document = checked(json.loads(path.read_bytes()))
         found.short[document["schema"]] = document
     both("batches", "clean", "--older-than", "0h", "--dry-run")
+    both("priority", batch, "high")
+    both("edit", batch, "--prompt", "a dog", "--rescan", "--dry-run")
+    both("forget", batch, "--remove-files", "--dry-run")
     only("adopt")
     only("template", "list")
     only("template", "show", "txt2img-sd15")
@@ -144,6 +147,7 @@ LISTS = (
     *(("burst.dry-run/2", "items"), ("burst.cancel/2", "items"), ("burst.reset/2", "items")),
     *(("burst.status/2", "failures"), ("burst.update/2", "updated"), ("burst.verify/2", "problems")),
     *(("burst.generate-dry-run/2", "items"), ("burst.clean/2", "removed")),
+    *(("burst.edit/1", "items"), ("burst.forget/1", "items"), ("burst.forget/1", "removed")),
 )
 
 

@@ -1,0 +1,29 @@
+"""`burst priority`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from orchestrator.commands.common import all_option, json_option, show_listing, state_option
+from orchestrator.errors import UsageError
+from state.item import PRIORITIES
+
+
+@click.command(short_help="Change which items or batches come first.")
+@click.argument("words", nargs=-1, metavar=f"ITEM|BATCH... {'|'.join(PRIORITIES)}")
+@state_option
+@all_option
+@json_option
+def priority(words: tuple[str, ...], state: Path, everything: bool, as_json: bool) -> None:
+    """Give items or batches another priority. Higher ones are sent first, and overtake what waits on a server.
+
+    Works while a burst runs. What waits on a server is taken back and sent again in its new place.
+    """
+    from orchestrator.priorities import set_priority
+
+    names, level = words[:-1], words[-1] if words else ""
+    if level not in PRIORITIES:
+        raise UsageError(f"end with a priority, {', '.join(PRIORITIES)}; {level!r} is not one")
+    show_listing(set_priority(state, names, level), as_json, everything)

@@ -1,0 +1,95 @@
+"""`burst priority`: which items and batches come first."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import msgspec
+
+from orchestrator.amendment import amend
+from orchestrator.documents.lists import shortened
+from orchestrator.errors import UsageError
+from orchestrator.formatting import counted, in_lines, more_lines
+from orchestrator.migration import open_for_writing
+from orchestrator.retries import keys_of, settled
+from orchestrator.selection import select
+from orchestrator.settings import Overrides
+from orchestrator.withdrawal import AskedServers
+from state.counts import Counts
+from state.item import DUE, Priority, Status
+
+if TYPE_CHECKING:
+    from orchestrator.documents.states import PriorityDocument
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Prioritized:
+    """Which items have another priority now."""
+
+    priority: Priority
+    keys: tuple[str, ...]
+    unchanged: int
+    """Items that had it already."""
+    left: int
+    """Items that a server renders, or may have: they keep their place."""
+    counts: Counts
+    notes: tuple[str, ...] = ()
+
+    def as_json(self, *, everything: bool = False) -> PriorityDocument:
+        """As `burst priority --json` prints it; `everything`: with all entries of its lists."""
+        document: PriorityDocument = {
+            "schema": "burst.priority/1",
+            "priority": self.priority,
+            "items": list(self.keys),
+            "items_total": len(self.keys),
+            "unchanged": self.unchanged,
+            "left": self.left,
+            "counts": self.counts.as_json(),
+            "notes": list(self.notes),
+        }
+        return shortened(document, "items", "notes", everything=everything)
+
+    def as_text(self, *, everything: bool = False) -> str:
+        """A few lines for a person; `everything`: with all items."""
+        shown = self.keys if everything else self.keys[:_SHOWN]
+        lines = [f"{counted(len(self.keys))} {self.priority} now", *(f"  {key}" for key in shown)]
+        lines += [f"  {line}" for line in more_lines(len(self.keys) - len(shown), "more")]
+        if self.unchanged:
+            lines.append(f"{counted(self.unchanged)} {self.priority} before")
+        if self.left:
+            lines.append(f"{counted(self.left)} rendered by a server, or about to be: left as it is")
+        return in_lines([*lines, *(f"Note: {note}" for note in self.notes)])
+
+
+def set_priority(
+    state: Path, names: Collection[str], priority: Priority, *, patience_seconds: float = 20.0
+) -> Prioritized:
+    """Give items and batches another priority, by which they are sent, and by which a server queues them.
+
+    What waits on a server is taken back and sent again in its new place; what it renders is left. Of a batch, items
+    that are completed or cancelled are not changed. Works while a burst runs. Errors: UsageError for an unknown name or
+    priority; StateError.
+    """
+    if priority not in get_args(Priority):
+        raise UsageError(f"priority: {priority!r} is none of {', '.join(get_args(Priority))}")
+    if not names:
+        raise UsageError("name the items or batches to give a priority")
+    with open_for_writing(state) as store:
+        keys = select(store, names, *DUE, Status.FAILED)
+        there = store.get_many(keys)
+        other = [item.key for item in there if item.priority != priority]
+        servers = AskedServers(state, Overrides(), patience_seconds)
+        done = amend(store, other, lambda now: msgspec.structs.replace(now, priority=priority), servers=servers)
+        return Prioritized(
+            priority=priority,
+            keys=keys_of(done.changed),
+            unchanged=len(there) - len(other),
+            left=len(done.left),
+            counts=store.counts(),
+            notes=(*servers.notes, *settled(store)),
+        )
