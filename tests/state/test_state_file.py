@@ -126,7 +126,7 @@ def test_the_table_says_what_each_verb_needs() -> None:
         pending: {pending, submitted, failed, cancelled},
         submitted: set(Status),
         completed: {completed, pending},
-        failed: {failed, pending},
+        failed: {failed, pending, cancelled},
         cancelled: {cancelled, pending},
     } == TRANSITIONS
 
