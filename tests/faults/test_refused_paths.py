@@ -5,27 +5,28 @@ With the rights of an ordinary user, also where root runs the tests.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import io
+import logging
 import os
 import shutil
 import signal
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
-from support.fork_server import import_everything
-from support.forking import fork
 
 import burst
 from orchestrator.log_lines import without_time
 from orchestrator.sandbox import Sandbox
 
-LONGEST_SECONDS = 10
 CODES = {0, 1, 2, 75}
 
 PLACES = [
@@ -65,49 +66,87 @@ class Ended:
 
 
 def as_user(arguments: Sequence[str], *, cwd: Path) -> Ended:
-    """`burst ARGUMENTS` in a fork that has no more rights than an ordinary user."""
+    """`burst ARGUMENTS` in this process, with no more rights than an ordinary user."""
+    code: object = 0
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = fork()
-        if child == 0:
-            _become_burst(arguments, cwd, out.fileno(), err.fileno())
-        _, status = os.waitpid(child, 0)
-        out.seek(0)
-        err.seek(0)
-        return Ended(os.waitstatus_to_exitcode(status), out.read().decode(), err.read().decode())
+        with as_a_process(out, err, cwd=cwd), no_capabilities(), pytest.MonkeyPatch.context() as patch:
+            patch.delenv("BURST_STATE", raising=False)
+            patch.setattr(sys, "argv", ["burst", *arguments])
+            try:
+                burst.main()
+            except SystemExit as ended:
+                code = ended.code or 0
+        said = [os.pread(stream.fileno(), 1 << 24, 0).decode() for stream in (out, err)]
+    return Ended(code if isinstance(code, int) else 1, *said)
 
 
-def _become_burst(arguments: Sequence[str], cwd: Path, out: int, err: int) -> None:
-    code = 99
-    try:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(LONGEST_SECONDS)
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(number, "w", closefd=False)) for number in (1, 2))
+@contextlib.contextmanager
+def as_a_process(out: IO[bytes], err: IO[bytes], *, cwd: Path) -> Iterator[None]:
+    """What `burst` finds where it is started alone, and what it changes put back: a fork costs more than most commands.
+
+    Streams, directory, logging without pytest's handlers, handlers of signals and of threads' exceptions.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    place, descriptors, root = Path.cwd(), [os.dup(number) for number in (1, 2)], logging.getLogger()
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as streams:
+        for number, (name, file) in enumerate((("stdout", out), ("stderr", err)), 1):
+            os.dup2(file.fileno(), number)
+            stream = streams.enter_context(io.TextIOWrapper(io.FileIO(number, "w", closefd=False)))
+            patch.setattr(sys, name, stream)
+        patch.setattr(root, "handlers", [])
+        patch.setattr(root, "level", root.level)
+        patch.setattr(threading, "excepthook", threading.excepthook)
         os.chdir(cwd)
-        os.environ.pop("BURST_STATE", None)
-        _drop_capabilities()
-        sys.argv = ["burst", *arguments]
-        burst.main()
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.chdir(place)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            for number, descriptor in enumerate(descriptors, 1):
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+
+
+@contextlib.contextmanager
+def no_capabilities() -> Iterator[None]:
+    """For this thread and those that it starts: root is refused then what the owner of the files is refused."""
+    had = (ctypes.c_uint32 * 6)()
+    call("capget", had)
+    bits = call_prctl(_GET_SECUREBITS)
+    if os.geteuid() == 0:  # access(2) gives root back what it is permitted
+        call_prctl(_SET_SECUREBITS, bits | _NO_SETUID_FIXUP)
+    call("capset", (ctypes.c_uint32 * 6)(0, *had[1:3], 0, *had[4:]))
+    try:
+        yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        call("capset", had)
+        if os.geteuid() == 0:
+            call_prctl(_SET_SECUREBITS, bits)
 
 
-def _drop_capabilities() -> None:
-    """Root without any is refused what the owner of the files is refused."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    version_3, all_off = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-    if libc.capset(version_3, all_off):
-        raise OSError(ctypes.get_errno(), "capset")
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_GET_SECUREBITS, _SET_SECUREBITS, _NO_SETUID_FIXUP = 27, 28, 4
+
+
+def call(function: str, capabilities: ctypes.Array[ctypes.c_uint32]) -> None:
+    """`capget` or `capset`: effective, permitted and inheritable, of the lower 32 and then of the upper ones."""
+    version_3 = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    if getattr(_LIBC, function)(version_3, capabilities):
+        raise OSError(ctypes.get_errno(), function)
+
+
+def call_prctl(option: int, value: int = 0) -> int:
+    answer: int = _LIBC.prctl(option, value, 0, 0, 0)
+    if answer < 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+    return answer
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    import_everything()  # once, and not in each fork
     with Sandbox() as running, pytest.MonkeyPatch.context() as patch:
         patch.setenv("COMFYUI_URL", running.url)
         yield running
