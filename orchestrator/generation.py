@@ -40,6 +40,7 @@ from orchestrator.outputs.placement import Placement, path_at, placement_of
 from orchestrator.pause_text import RESUME
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
+from orchestrator.row_recipes import row_recipes
 from orchestrator.settings import (
     Settings,
     kept_settings,
@@ -67,6 +68,8 @@ class _Chosen:
     call: str | None
     """By which name its log knows this call; None where that needs no note, for nothing is left and it was reported."""
     continued: bool
+    notes: tuple[str, ...] = ()
+    """About what was planned."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +218,7 @@ class Generation:
                 return _Chosen(earlier.record, earlier.due, self._join(earlier), True)
             assert plan is not None
             self._add(plan, drafted, opened)
-            return _Chosen(plan.record, [item.key for item in plan.items], "", False)
+            return _Chosen(plan.record, [item.key for item in plan.items], "", False, plan.notes)
 
     def _seen(self) -> tuple[Hashable, ...]:
         """Another one when a batch was added meanwhile: it may have taken the directory, or made the state."""
@@ -251,12 +254,14 @@ class Generation:
         if not self._parts.settings.exists():
             refuse_secrets(settings)
         pinned = [server.kept_name for server in settings.servers] if overrides.servers and self._pin_servers else ()
+        recipe = requested_recipe(recipes, settings, overrides, base=base, servers=pinned, classes=self._classes)
         planner = Planner(
-            recipe=requested_recipe(recipes, settings, overrides, base=base, servers=pinned, classes=self._classes),
+            recipe=recipe,
             preparation=Preparation(recipes, settings, state.parent),
             home=state.parent,
             servers=(),
             secret_env=self._secret_env,
+            row_recipe=row_recipes(recipes, settings, recipe, servers=pinned, classes=self._classes),
         )
         draft = planner.draft(self._asked, reproduction=reproduction, data=self._data)
         return _Drafted(settings, recipes, planner, draft)
@@ -265,9 +270,11 @@ class Generation:
         """May be repeated. Nothing is written."""
         settings = drafted.settings
         directories = {batch.record.directory for batch in self._parts.batches.read().values()}
+        listed = drafted.draft.listed
+        roots = {Path(entry.output) for entry in listed.entries if entry.output} if listed is not None else set()
 
         def taken(name: str) -> bool:
-            return name in directories or path_at(settings.output_dir, name).exists()
+            return name in directories or any(path_at(root, name).exists() for root in (settings.output_dir, *roots))
 
         with contextlib.ExitStack() as held:
             servers = self._clients(settings, held) if self._asks else ()
@@ -330,9 +337,11 @@ class Generation:
                 self._refuse_collisions(plan, drafted, store)
             if is_new:
                 save_settings(self._state, drafted.settings)
-            elif plan.recipe.recipe.servers:
+            elif plan.recipes[0].recipe.servers:
                 remember_servers(self._state, drafted.settings.servers)
-            Recipes(store.recipes, self._state.parent).keep(plan.recipe)
+            book = Recipes(store.recipes, self._state.parent)
+            for recipe in plan.recipes:
+                book.keep(recipe)
             store.add(plan.items, batch=plan.record)
             # The journal has them: who is told of an error now would add them again.
             with contextlib.suppress(DiskFull):
@@ -370,6 +379,7 @@ class Generation:
             seconds=self._age.seconds(),
             resume=resuming(self._request.overrides, kept_settings(self._state)) if pause is None else RESUME,
             pause=pause if report is None else None,
+            planned_notes=chosen.notes,
         )
 
     def _standing(self, store: Store, record: BatchRecord) -> tuple[list[Item], tuple[str, ...]]:

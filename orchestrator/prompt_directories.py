@@ -17,6 +17,8 @@ PROMPT_PATTERNS = ("*.txt",)
 def prompt_items(directories: Sequence[Path], *, home: Path, patterns: Sequence[str] = PROMPT_PATTERNS) -> list[Item]:
     """One pending item for each prompt file below `directories`, in natural order (prompt_2 before prompt_10).
 
+    Upper and lower case are one to a pattern: `A.TXT` is a prompt file.
+
     The key is the file's path, relative to `home` (the state file's directory) where it lies below it. The subfolder is
     the path inside the directory that was named: `prompts/EP01/a.txt` gives `EP01`; files that lie directly in it get
     its own name. What only looks like a file (a link that leads nowhere, a pipe) is an item too, and fails by itself.
@@ -84,13 +86,23 @@ def _is_in(folder: str, name: str, spared: Collection[Path]) -> bool:
     return bool(spared) and Path(folder, name).resolve() in spared
 
 
+def _any_case(pattern: str) -> str:
+    """The same pattern for names in upper and lower case; what is in brackets stays."""
+    parts = re.split(r"(\[[^\]]*\])", pattern)
+    return "".join(part if part.startswith("[") else re.sub(r"[a-zA-Z]", _both_cases, part) for part in parts)
+
+
+def _both_cases(letter: re.Match[str]) -> str:
+    return f"[{letter[0].lower()}{letter[0].upper()}]"
+
+
 def _files(directory: Path, pattern: str) -> list[Path]:
     # `rglob` passes over directories that it may not read, and with them over their prompts.
     for _ in walk(directory):
         pass
     root = directory.absolute()
     try:
-        found = [path for path in root.rglob(pattern) if not path.is_dir()]
+        found = [path for path in root.rglob(_any_case(pattern)) if not path.is_dir()]
     except OSError as error:
         raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
     except (NotImplementedError, ValueError) as error:

@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator.batches.a1111_names import checkpoint_name, sampler_inputs
 from orchestrator.batches.foreign_formats import refuse_blocks
-from orchestrator.batches.spec import PromptEntry
+from orchestrator.batches.prompt_entry import PromptEntry
 from orchestrator.batches.suggestions import advice
 from orchestrator.batches.values import clean, fitted, parted
 from orchestrator.batches.vocabulary import Vocabulary, spelled

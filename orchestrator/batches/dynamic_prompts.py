@@ -14,7 +14,8 @@ from typing import Any
 
 from orchestrator.batches import dynamic_syntax as syntax
 from orchestrator.batches.dynamic_syntax import Assignment, Choice, DynamicFault, Options, Use
-from orchestrator.batches.spec import BatchSpec, PromptEntry
+from orchestrator.batches.prompt_entry import PromptEntry
+from orchestrator.batches.spec import BatchSpec
 from orchestrator.batches.suggestions import advice
 from orchestrator.batches.text_axes import TextAxes
 from orchestrator.batches.wildcards import Wildcards

@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections.abc import Sequence
 
-from orchestrator.batches.spec import PromptEntry
+from orchestrator.batches.prompt_entry import PromptEntry
 from orchestrator.batches.vocabulary import spelled
 from orchestrator.errors import UsageError
 from orchestrator.wording import named
@@ -108,7 +108,7 @@ def _archive(data: bytes) -> tuple[str, str]:
     except (zipfile.BadZipFile, ValueError, OSError):
         names = set()
     if any(name.startswith("xl/") for name in names):
-        return "an Excel workbook (.xlsx)", f"save its sheet as CSV, and give that with {named('csv', 'FILE')}"
+        return "an Excel workbook (.xlsx)", f"give it with {named('xlsx', 'FILE')}"
     if any(name.startswith("word/") for name in names):
         return "a Word document (.docx)", _PLAIN
     if "content.xml" in names:

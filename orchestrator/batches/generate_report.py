@@ -72,17 +72,18 @@ class Generated:
         *,
         ended: Ended | Literal["queued"],
         pause: Pause | None = None,
+        planned_notes: tuple[str, ...] = (),
         **facts: Any,
     ) -> Generated:
         """`report` is that of its bursts, where this process had any; `ended` is how it ended where it had none.
 
-        `pause`: to be noted.
+        `pause`: to be noted. `planned_notes`: those of the plan.
         """
         counts = Counts.of(items)
         failed = (item for item in items if item.status is Status.FAILED)
         failures = [FailedImage(item.key, place_of(item), item.error.message if item.error else "") for item in failed]
         reason, code = None, EXIT_ITEMS_FAILED if failures else EXIT_DONE
-        notes = (_same_request(record),) if facts.get("continued") else ()
+        notes = ((_same_request(record),) if facts.get("continued") else ()) + planned_notes
         if pause is not None:
             notes = (*notes, text_of_pause(pause))
         if failures and record.on_error == "stop" and counts.remaining:
@@ -190,8 +191,9 @@ class Planned:
             ],
             "items_total": len(self.plan.items),
             "graph": self.plan.first_graph,
+            "notes": list(self.plan.notes),
         }
-        return shortened(document, "items", everything=everything)
+        return shortened(document, "items", "notes", everything=everything)
 
     def as_text(self, *, everything: bool = False) -> str:
         """A line an item, and the first graph."""
@@ -204,6 +206,7 @@ class Planned:
         for item in self.plan.items:
             said = ", ".join(f"{name} {value}" for name, value in item.inputs.items())
             lines.append(f"  {place_of(item)}: {item.prompt_text} ({said})")
+        lines += [f"Note: {note}" for note in self.plan.notes]
         graph = json.dumps(self.plan.first_graph, indent=2, ensure_ascii=False)
         return in_lines([*lines, "First graph:", *graph.split("\n")])
 

@@ -17,25 +17,28 @@ from orchestrator.batches.dynamic_prompts import Expansion, expansion_of, refuse
 from orchestrator.batches.layouts import directory_name, place_of
 from orchestrator.batches.name_check import unknown_names
 from orchestrator.batches.profiles import load_model_notes, load_profiles, profile_named
+from orchestrator.batches.prompt_entry import PromptEntry
 from orchestrator.batches.request_identity import digest_of, request_parts
 from orchestrator.batches.sidecars import Reproduction
-from orchestrator.batches.sources import read_entries, read_source
-from orchestrator.batches.spec import BatchSpec, PromptEntry, without_requested
+from orchestrator.batches.sources import Listed, read_list, read_source
+from orchestrator.batches.spec import BatchSpec, without_requested
 from orchestrator.batches.text_axes import TextAxes
 from orchestrator.batches.text_axis import axis_meaning
 from orchestrator.batches.variation import Variation
-from orchestrator.batches.variations import vary
+from orchestrator.batches.variations import Terms, vary
 from orchestrator.batches.vocabulary import Vocabulary
 from orchestrator.batches.wildcards import Wildcards
 from orchestrator.comfyui import ComfyUI
-from orchestrator.errors import ItemError, UsageError
+from orchestrator.errors import ItemError, TemplateError, UsageError, located
+from orchestrator.input_files import refuse_unreadable
 from orchestrator.node_classes import ClassSource, kept_classes
 from orchestrator.preparation import Preparation
+from orchestrator.prompt_directories import key_of
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Overrides, Settings
 from orchestrator.wording import named
 from state.batch import BatchRecord, Idempotency, Notify
-from state.item import Item, Status
+from state.item import Item, ItemOutput, Status
 from templates import Graph
 
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
@@ -50,14 +53,16 @@ class Draft:
 
     spec: BatchSpec
     """With what its profile says; not yet by the template's names."""
+    asked: BatchSpec
+    """Without that."""
     vocabulary: Vocabulary
     data: bytes
     """What its source of prompts holds."""
     parts: Mapping[str, Any]
     """What it is compared by."""
     reproduction: Reproduction | None = None
-    entries: Sequence[PromptEntry] | None = None
-    """Its prompts, where they are read already."""
+    listed: Listed | None = None
+    """Its prompts, but for `from_file`."""
     expansion: Expansion | None = None
     """Of its dynamic prompts, which are read: nothing in them or their wildcards is at fault."""
 
@@ -70,8 +75,10 @@ class Plan:
     items: tuple[Item, ...]
     first_graph: Graph
     """As it would be posted, but for the names of its files."""
-    recipe: LoadedRecipe
-    """What its items are made with; to be kept before they are added."""
+    recipes: tuple[LoadedRecipe, ...]
+    """What its items are made with, the batch's own first; to be kept before they are added."""
+    notes: tuple[str, ...] = ()
+    """What was left out of its list, and the like."""
 
 
 def requested_recipe(
@@ -107,6 +114,8 @@ class Planner:
     servers: Sequence[ComfyUI]
     secret_env: str | None = None
     """The environment variable with the key that signs what is told to others."""
+    row_recipe: Callable[[str, str], LoadedRecipe] | None = None
+    """Of rows with a template or an output directory of their own, `""` for the batch's. Errors: TemplateError."""
 
     def draft(self, spec: BatchSpec, *, reproduction: Reproduction | None = None, data: bytes | None = None) -> Draft:
         """What is requested, as far as that is known without asking a server. `data`: what `read_source` gave.
@@ -120,20 +129,21 @@ class Planner:
         if data is None:
             data = read_source(spec)
         settled, recipe = wanted.settled(vocabulary), self.recipe.recipe.id
-        entries, expansion = None, None
-        if spec.dynamic:
-            entries = read_entries(settled, vocabulary=vocabulary, data=data)
-            expansion = expansion_of(
-                settled, entries, Wildcards.found(spec.wildcards, home=self.home), TextAxes.of(settled, vocabulary)
-            )
+        listed, expansion = None, None
+        if spec.source != "from_file":
+            listed = read_list(settled, vocabulary=vocabulary, data=data, vocabulary_of=self._vocabulary_of)
+        if spec.dynamic and listed is not None:
+            axes = TextAxes.of(settled, vocabulary)
+            expansion = expansion_of(settled, listed.entries, Wildcards.found(spec.wildcards, home=self.home), axes)
         parts = request_parts(
             settled,
             source=data,
             recipe=recipe,
             secret_env=self.secret_env,
             wildcards=expansion.digest if expansion is not None else None,
+            rows=self._digest_of_rows(listed.entries) if listed is not None else None,
         )
-        return Draft(wanted, vocabulary, data, parts, reproduction, entries, expansion)
+        return Draft(wanted, spec, vocabulary, data, parts, reproduction, listed, expansion)
 
     def plan(
         self,
@@ -153,7 +163,8 @@ class Planner:
         if reproduction is not None:
             entries: Sequence[PromptEntry] = [_wish(reproduction, spec, vocabulary)]
         else:
-            entries = draft.entries or read_entries(spec, vocabulary=vocabulary, data=draft.data)
+            assert draft.listed is not None
+            entries = draft.listed.entries
         if not spec.dynamic and not spec.literal:
             refuse_dynamic(spec, entries, is_new=reproduction is None)
         said = replace(spec, batch_size=None) if automatic else spec
@@ -163,13 +174,61 @@ class Planner:
             has_seed=vocabulary.binds("seed"),
             expansion=draft.expansion,
             axes=TextAxes.of(said, vocabulary),
+            terms=self._terms(draft, said) if any(entry.template or entry.count for entry in entries) else None,
         )
         record = self._record(spec, variations, automatic=bool(automatic), at=at, taken=taken)
         record = msgspec.structs.replace(
             record, request=digest_of(draft.parts), request_parts=dict(draft.parts), idempotency=idempotency
         )
-        items = tuple(_items(record, variations, automatic=automatic))
-        return Plan(record, items, self._checked(items), self.recipe)
+        items = tuple(self._items(record, variations, automatic=automatic))
+        rows = {(entry.template, entry.output) for entry in entries if entry.template or entry.output}
+        recipes = {loaded.recipe.id: loaded for loaded in (self.recipe, *(self._recipe_of(*row) for row in rows))}
+        notes = draft.listed.notes if draft.listed is not None else ()
+        return Plan(record, items, self._checked(items), tuple(recipes.values()), notes)
+
+    def _recipe_of(self, template: str, output: str) -> LoadedRecipe:
+        """Errors: TemplateError."""
+        if not (template or output):
+            return self.recipe
+        if self.row_recipe is None:
+            raise UsageError("rows with a template or an output directory of their own are not taken here")
+        return self.row_recipe(template, output)
+
+    def _vocabulary_of(self, template: str) -> Vocabulary:
+        """Errors: UsageError."""
+        with located(f"template {template!r}", TemplateError, into=UsageError):
+            loaded = self._recipe_of(template, "")
+        return Vocabulary(loaded.graph, loaded.bindings)
+
+    def _digest_of_rows(self, entries: Iterable[PromptEntry]) -> str | None:
+        """Of what their cells name: workflows, output directories, files by their paths."""
+        named_there: dict[tuple[str, ...], None] = {}
+        for entry in entries:
+            if entry.template or entry.output or entry.uploads:
+                recipe = self._recipe_of(entry.template, entry.output).recipe.id
+                named_there[recipe, *(key_of(Path(path), self.home) for path in entry.uploads.values())] = None
+        return f"sha256:{digest_of({'rows': sorted(named_there)})}" if named_there else None
+
+    def _terms(self, draft: Draft, said: BatchSpec) -> Callable[[PromptEntry], Terms]:
+        """`said`: the request by the names of the batch's own template. A batch size of `auto` is that one's alone."""
+        known: dict[tuple[str, int | None], Terms] = {}
+
+        def terms(entry: PromptEntry) -> Terms:
+            if (entry.template, entry.count) not in known:
+                spec, vocabulary = said, draft.vocabulary
+                with located(entry.where, UsageError):
+                    if entry.template:
+                        vocabulary = self._vocabulary_of(entry.template)
+                        spec = self._with_profile(draft.asked, vocabulary)
+                        spec = replace(spec, batch_size=None) if spec.batch_size == "auto" else spec
+                        spec = spec.settled(vocabulary)
+                spec = replace(spec, count=entry.count or spec.count)
+                known[entry.template, entry.count] = Terms(
+                    spec, vocabulary.binds("seed"), TextAxes.of(spec, vocabulary)
+                )
+            return known[entry.template, entry.count]
+
+        return terms
 
     def _with_profile(self, spec: BatchSpec, vocabulary: Vocabulary) -> BatchSpec:
         """What nothing else says and the template takes."""
@@ -233,11 +292,45 @@ class Planner:
             notify=tuple(Notify(url=url, secret_env=self.secret_env) for url in spec.notify),
         )
 
+    def _items(
+        self, record: BatchRecord, variations: Sequence[Variation], *, automatic: Mapping[str, Any]
+    ) -> Iterable[Item]:
+        """`automatic`: the batch size, where `auto` chose it, of those whose row says none."""
+        width = max(3, len(str(record.total)))
+        for variation in variations:
+            entry, own = variation.entry, automatic
+            recipe = record.recipe
+            if entry is not None and (entry.template or entry.output):
+                recipe = self._recipe_of(entry.template, entry.output).recipe.id
+                own = {} if entry.template else automatic
+            place = place_of(record.layout, variation, directory=record.directory, total=record.total, stem=record.stem)
+            yield Item(
+                key=f"{record.batch}/{variation.index:0{width}d}",
+                status=Status.PENDING,
+                prompt_text=variation.prompt or None,
+                inputs={**own, **variation.inputs},
+                uploads=self._uploads(entry.uploads) if entry is not None else {},
+                dynamic=dict(variation.dynamic),
+                batch_size_auto=bool(own) and "batch_size" not in variation.inputs,
+                recipe=recipe,
+                batch=record.batch,
+                index=variation.index,
+                priority=(entry.priority if entry is not None else None) or record.priority,
+                subfolder=place.subfolder,
+                filename=place.filename,
+                sidecar=place.sidecar,
+            )
+
+    def _uploads(self, uploads: Mapping[str, str]) -> dict[str, str | ItemOutput]:
+        return {name: key_of(Path(path), self.home) for name, path in uploads.items()}
+
     def _checked(self, items: Iterable[Item]) -> Graph:
         """The first item's graph. Errors: UsageError for items that cannot be made, or name what no server has."""
         kinds: dict[object, Item] = {}
         for item in items:
-            kinds.setdefault(tuple((name, repr(value)) for name, value in _choices(item)), item)
+            kinds.setdefault((item.recipe, *((name, repr(value)) for name, value in _choices(item))), item)
+            if item.uploads:
+                refuse_unreadable(item.uploads, self.home)
         try:
             graphs = [self.preparation.prepare(item).graph for item in kinds.values()]
         except ItemError as error:
@@ -259,25 +352,3 @@ def _wish(reproduction: Reproduction, spec: BatchSpec, vocabulary: Vocabulary) -
 
 def _choices(item: Item) -> list[tuple[str, Any]]:
     return sorted((name, value) for name, value in item.inputs.items() if name not in _FREE_INPUTS)
-
-
-def _items(record: BatchRecord, variations: Sequence[Variation], *, automatic: Mapping[str, Any]) -> Iterable[Item]:
-    """`automatic`: the batch size, where `auto` chose it, of those whose row says none."""
-    width = max(3, len(str(record.total)))
-    for variation in variations:
-        place = place_of(record.layout, variation, directory=record.directory, total=record.total, stem=record.stem)
-        yield Item(
-            key=f"{record.batch}/{variation.index:0{width}d}",
-            status=Status.PENDING,
-            prompt_text=variation.prompt or None,
-            inputs={**automatic, **variation.inputs},
-            dynamic=dict(variation.dynamic),
-            batch_size_auto=bool(automatic) and "batch_size" not in variation.inputs,
-            recipe=record.recipe,
-            batch=record.batch,
-            index=variation.index,
-            priority=record.priority,
-            subfolder=place.subfolder,
-            filename=place.filename,
-            sidecar=place.sidecar,
-        )

@@ -135,18 +135,27 @@ class Standing:
 
 
 def request_parts(
-    spec: BatchSpec, *, source: bytes, recipe: str, secret_env: str | None = None, wildcards: str | None = None
+    spec: BatchSpec,
+    *,
+    source: bytes,
+    recipe: str,
+    secret_env: str | None = None,
+    wildcards: str | None = None,
+    rows: str | None = None,
 ) -> dict[str, Any]:
     """A request by flags, as it was made: without a drawn seed, the time, or the directory it was made from.
 
     `spec` is checked, with its profile and by the template's names. `source`: what its source of prompts held.
-    `wildcards`: a digest of those that its dynamic prompts name. `literal` makes no other images.
+    `rows`: a digest of what the cells of its list name. `wildcards`: one of those that its dynamic prompts name.
+    `literal` makes no other images.
     """
     text = source.decode(errors="replace").strip() if spec.source == "prompt" else None
     parts = {
         _part_of(spec.source): _digest(source) if text is None else text,
         "names": _names_of(spec),
         "recipe": recipe,
+        "rows": rows,
+        _part_of("sheet"): spec.sheet,
         **spec.inputs(),
         **{f"{_SWEEP}{name}": list(values) for name, values in spec.sweeps.items()},
         _SWEEPS: list(spec.sweeps) if len(spec.sweeps) > 1 else None,
@@ -221,6 +230,8 @@ def _shown(part: str) -> str:
     if part == "recipe":
         *first, last = map(named, ("bindings", "outputs", "output_dir", "servers"))
         return f"workflow, {', '.join(first)} or {last}"
+    if part == "rows":
+        return "what cells of the list name"
     if part.startswith(_SWEEP):
         return named("sweeps", key=part.removeprefix(_SWEEP))
     return named(_NAMES[part]) if part in _NAMES else part

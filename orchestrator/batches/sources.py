@@ -1,13 +1,11 @@
-"""Where prompts come from: a flag, a file, a list with a prompt a line, CSV, JSONL."""
+"""Where prompts come from: a flag, a file, a list with a prompt a line, CSV, JSONL, a workbook."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -20,13 +18,14 @@ from orchestrator.batches.foreign_formats import (
     refuse_list,
 )
 from orchestrator.batches.layouts import refuse_unsafe
-from orchestrator.batches.rows import Heading
-from orchestrator.batches.spec import BatchSpec, PromptEntry, without_requested
+from orchestrator.batches.prompt_entry import PromptEntry
+from orchestrator.batches.rows import Fault, Heading, Reading
+from orchestrator.batches.spec import BatchSpec, without_requested
+from orchestrator.batches.tables import Table, read_csv, read_workbook, text_of
 from orchestrator.batches.values import clean
 from orchestrator.batches.vocabulary import Vocabulary
 from orchestrator.errors import UsageError, located
 from orchestrator.formatting import folded
-from orchestrator.text_files import decoded
 from orchestrator.wording import named
 
 STANDARD_INPUT = "-"
@@ -34,8 +33,6 @@ LARGEST_LIST_BYTES = 256 << 20
 """Of a list, which is held in memory."""
 LARGEST_IMAGE_BYTES = 1 << 30
 """Of a file that is made again."""
-_DELIMITERS = ",;\t"
-"""Spreadsheets write CSV with semicolons where the comma is the decimal point's sign."""
 
 
 def read_source(spec: BatchSpec, *, stdin: BinaryIO | None = None) -> bytes:
@@ -61,32 +58,55 @@ def read_source(spec: BatchSpec, *, stdin: BinaryIO | None = None) -> bytes:
     return data
 
 
+@dataclass(frozen=True)
+class Listed:
+    """The prompts of a request, in their order; `notes`: what was left out of their list, and the like."""
+
+    entries: list[PromptEntry]
+    notes: tuple[str, ...] = ()
+
+
 def read_entries(spec: BatchSpec, *, vocabulary: Vocabulary, data: bytes | None = None) -> list[PromptEntry]:
-    """The prompts that were asked for, in their order; at least one. Not for `from_file`, which is no list.
+    """The prompts alone of `read_list`."""
+    return read_list(spec, vocabulary=vocabulary, data=data).entries
+
+
+def read_list(
+    spec: BatchSpec,
+    *,
+    vocabulary: Vocabulary,
+    data: bytes | None = None,
+    vocabulary_of: Callable[[str], Vocabulary] | None = None,
+    names_are_ids: bool = False,
+) -> Listed:
+    """The prompts that were asked for; at least one. Not for `from_file`, which is no list.
 
     `data`: what `read_source` has read; without it, that is read now. In a mirror layout each prompt has the name and
     subfolder that its row says; otherwise a list's own name is the subfolder, and a prompt file's directory and name
-    are its.
+    are its. `vocabulary_of`: that of a template that a row names. `names_are_ids`: take a column `name` in any layout,
+    and where there is no `id`, as that.
     Errors: UsageError that names file, line and column.
     """
     source = spec.source
     said = str(getattr(spec, source))
     if source == "prompt":
-        return [PromptEntry(clean(said, named("prompt")).strip(), {}, named("prompt"))]
-    listed = _List(said, vocabulary, mirrored=spec.layout == "mirror")
+        return Listed([PromptEntry(clean(said, named("prompt")).strip(), {}, named("prompt"))])
+    listed = _List(said, spec, vocabulary, vocabulary_of, names_are_ids)
     data = read_source(spec) if data is None else data
     refuse_unsafe("image", layout="mirror", subfolder=listed.subfolder or "", place=listed.shown)
     if source == "prompts_file":
         entries = list(_prompts(listed, data, spec))
+    elif source == "xlsx":
+        entries = list(_table(listed, read_workbook(data, listed.shown, sheet=spec.sheet)))
     else:
         if source == "prompt_file":
             refuse_list(data, listed.shown, is_literal=spec.literal)
         read = {"prompt_file": _whole, "csv": _csv, "jsonl": _jsonl}[source]
-        entries = list(read(listed, _text(data, listed.shown)))
+        entries = list(read(listed, text_of(data, listed.shown)))
     if not entries:
         raise UsageError(f"{listed.shown}: there is no prompt in it")
     _refuse_same_names(entries)
-    return entries
+    return Listed(entries, tuple(listed.notes))
 
 
 @dataclass(frozen=True)
@@ -94,8 +114,11 @@ class _List:
     """A file with prompts."""
 
     path: str
+    spec: BatchSpec
     vocabulary: Vocabulary
-    mirrored: bool
+    vocabulary_of: Callable[[str], Vocabulary] | None
+    names_are_ids: bool
+    notes: list[str] = field(default_factory=list)
 
     @property
     def shown(self) -> str:
@@ -107,29 +130,35 @@ class _List:
     @property
     def subfolder(self) -> str | None:
         """Where a mirror layout puts what its rows do not place; None in another layout."""
-        if not self.mirrored:
+        if self.spec.layout != "mirror":
             return None
         return "" if self.path == STANDARD_INPUT else Path(self.path).stem
 
-    def heading(self, said: Iterable[str], where: str) -> Heading:
-        return Heading.read(tuple(said), where, vocabulary=self.vocabulary, subfolder=self.subfolder)
+    def reading(self, *, has_decimal_commas: bool = False) -> Reading:
+        return Reading(
+            self.vocabulary,
+            self.subfolder,
+            folder=Path.cwd() if self.path == STANDARD_INPUT else Path(self.path).absolute().parent,
+            has_decimal_commas=has_decimal_commas,
+            ignores_columns=self.spec.ignore_columns,
+            names_are_ids=self.names_are_ids,
+            vocabulary_of=self.vocabulary_of,
+        )
+
+    def note_ignored(self, columns: Iterable[str]) -> None:
+        if names := ", ".join(map(repr, dict.fromkeys(columns))):
+            self.notes.append(f"{self.shown}: columns left out, because nothing takes them: {names}")
 
 
 def _shown(path: str) -> str:
     return "standard input" if path == STANDARD_INPUT else path
 
 
-def _text(data: bytes, shown: str) -> str:
-    """Errors: UsageError."""
-    with located(shown, ValueError, into=UsageError):
-        return decoded(data)
-
-
 def _whole(listed: _List, text: str) -> Iterator[PromptEntry]:
     if not text.strip():
         return
     name, subfolder = "", ""
-    if listed.mirrored and listed.path != STANDARD_INPUT:
+    if listed.spec.layout == "mirror" and listed.path != STANDARD_INPUT:
         path = Path(listed.path).absolute()
         name, subfolder = path.stem, path.parent.name
         refuse_unsafe(name, layout="mirror", subfolder=subfolder, place=listed.shown)
@@ -143,7 +172,7 @@ def _prompts(listed: _List, data: bytes, spec: BatchSpec) -> Iterator[PromptEntr
     text = image_parameters(data, listed.shown)
     if text is None:
         refuse_binary(data, listed.shown)
-        text = _text(data, listed.shown)
+        text = text_of(data, listed.shown)
     if spec.literal:
         yield from _lines(listed, text)
     elif looks_like_parameters(text):
@@ -156,51 +185,55 @@ def _prompts(listed: _List, data: bytes, spec: BatchSpec) -> Iterator[PromptEntr
 
 
 def _lines(listed: _List, text: str) -> Iterator[PromptEntry]:
-    """Blank lines, and those that begin with #, are passed over."""
+    """Blank lines, and comments, which begin with #, are passed over; `\\#` begins a prompt with #."""
+    comments = 0
     for number, line in enumerate(text.split("\n"), 1):
-        if line.strip() and not line.lstrip().startswith("#"):
-            entry, subfolder = line.strip(), listed.subfolder or ""
-            yield PromptEntry(entry, {}, listed.line(number), subfolder=subfolder, column=line.index(entry) + 1)
+        entry, subfolder = line.strip(), listed.subfolder or ""
+        comments += entry.startswith("#")
+        if entry and not entry.startswith("#"):
+            column = line.index(entry) + 1 + entry.startswith("\\#")
+            entry = entry.removeprefix("\\") if entry.startswith("\\#") else entry
+            yield PromptEntry(entry, {}, listed.line(number), subfolder=subfolder, column=column)
+    if comments:
+        are = "line begins with # and is a comment" if comments == 1 else "lines begin with # and are comments"
+        listed.notes.append(f"{listed.shown}: {comments} {are}; `\\#` begins a prompt with #")
 
 
 def _csv(listed: _List, text: str) -> Iterator[PromptEntry]:
-    heading: Heading | None = None
-    for number, cells in _records(listed, text):
-        where = listed.line(number)
-        if heading is None:
-            heading = listed.heading(cells, where)
-            continue
-        told = [cell if cell.strip() else None for cell in cells]
-        more = [cell for cell in told[len(heading.said) :] if cell is not None]
+    return _table(listed, read_csv(text, listed.shown))
+
+
+def _table(listed: _List, table: Table) -> Iterator[PromptEntry]:
+    first = next(table.rows, None)
+    if first is None:
+        return
+    with located(first.where, UsageError):
+        said = [_title(cell) for cell in first.cells]
+    reading = listed.reading(has_decimal_commas=table.has_decimal_commas)
+    heading = Heading.read(said, first.where, reading, is_first_row=True)
+    for row in table.rows:
+        more = [cell for cell in row.cells[len(said) :] if cell is not None]
         if more:
             raise UsageError(
-                f"{where}: {len(cells)} cells under {len(heading.said)} columns, the first too many is {more[0]!r}; "
+                f"{row.where}: {len(row.cells)} cells under {len(said)} columns, the first too many is {more[0]!r}; "
                 'put "…" around a text that holds a comma'
             )
-        missing = len(heading.said) - len(told)
-        yield heading.entry([*told[: len(heading.said)], *[None] * missing], where)
+        yield heading.entry([*row.cells[: len(said)], *[None] * (len(said) - len(row.cells))], row.where)
+    listed.notes.extend(table.notes)
+    listed.note_ignored(heading.ignored)
 
 
-def _records(listed: _List, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not blank, with the line where it begins."""
-    first = next((line for line in text.split("\n") if line.strip()), "")
-    delimiter = max(_DELIMITERS, key=first.count)
-    rows = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
-    while True:
-        number = rows.line_num + 1
-        with located(
-            f"{listed.line(number)}: this row is no CSV", csv.Error, into=UsageError, advice="see to its quotes"
-        ):
-            cells = next(rows, None)
-        if cells is None:
-            return
-        if any(cell.strip() for cell in cells):
-            yield number, cells
+def _title(cell: object) -> str:
+    """What a column is called. Errors: UsageError."""
+    if isinstance(cell, Fault):
+        raise UsageError(cell.why)
+    return "" if cell is None else str(cell)
 
 
 def _jsonl(listed: _List, text: str) -> Iterator[PromptEntry]:
     """Objects whose keys are columns; a text alone is a prompt."""
     headings: dict[tuple[str, ...], Heading] = {}
+    reading = listed.reading()
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -212,8 +245,9 @@ def _jsonl(listed: _List, text: str) -> Iterator[PromptEntry]:
             raise UsageError(f"{where}: an object or a text stands on each line, not {line.strip()[:40]!r}")
         keys = tuple(document)
         if keys not in headings:
-            headings[keys] = listed.heading(keys, where)
+            headings[keys] = Heading.read(keys, where, reading)
         yield headings[keys].entry(list(document.values()), where)
+    listed.note_ignored(name for heading in headings.values() for name in heading.ignored)
 
 
 def _parsed(line: str, where: str) -> object:

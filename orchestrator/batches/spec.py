@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.batches.layouts import refuse_unsafe
 from orchestrator.batches.text_axis import axis_meaning, fitted_axis, spelled_axis, text_axis
-from orchestrator.batches.values import LARGEST_SEED, clean, fitted, parted, parts_of
+from orchestrator.batches.values import LARGEST_SEED, RANDOM_SEED, clean, fitted, parted, parts_of
 from orchestrator.batches.vocabulary import Vocabulary, spelled
 from orchestrator.errors import UsageError, located
 from orchestrator.wording import named
@@ -22,36 +22,19 @@ SeedMode = Literal["increment", "random", "fixed"]
 OnError = Literal["stop", "continue"]
 LARGEST_COUNT = 999
 
-SOURCES = ("prompt", "prompt_file", "prompts_file", "csv", "jsonl", "from_file")
+SOURCES = ("prompt", "prompt_file", "prompts_file", "csv", "jsonl", "xlsx", "from_file")
 """Where prompts come from: one of these is said."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 """Ids of batches begin with a digit, so that none of them, nor the beginning of one, can be a name."""
 _PARAMETERS = {"width": "size", "height": "size", "lora": "loras"}
 """Of bindings that a field of another name sets."""
-_WORDS = ("model", "sampler", "scheduler", "template", "profile", "stem")
+_TABLES = ("csv", "jsonl", "xlsx")
+_WORDS = ("sheet", "model", "sampler", "scheduler", "template", "profile", "stem")
 
 
 def field_named(name: str) -> str:
     """A field of `BatchSpec`, or the one that sets a binding, for messages."""
     return named(_PARAMETERS.get(name, name))
-
-
-@dataclass(frozen=True)
-class PromptEntry:
-    """One prompt, with what its row of a list says beside it."""
-
-    prompt: str
-    inputs: Mapping[str, Any]
-    """By binding or address."""
-    where: str
-    """For messages: `prompts.csv line 7`."""
-    name: str = ""
-    """What a mirror layout calls its pictures; empty where nobody named it."""
-    subfolder: str = ""
-    line: int = field(default=0, compare=False)
-    """In its file, of the text's first one, from 1; 0: `where` says it, or there is no file."""
-    column: int = field(default=1, compare=False)
-    """Of the text's first character."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +48,19 @@ class BatchSpec:
     """A prompt a line."""
     csv: str | None = None
     jsonl: str | None = None
+    xlsx: str | None = None
+    """An Excel workbook."""
+    sheet: str | None = None
+    """Of that workbook; without it, the first one."""
+    ignore_columns: bool = False
+    """Leave out the columns of a list that nothing takes."""
     from_file: str | None = None
     """A sidecar or a picture, to be made again."""
     negative: str | None = None
     count: int = 1
     """Variations of each prompt."""
     seed: int | None = None
-    """Of each prompt's first variation."""
+    """Of each prompt's first variation; -1 as None: drawn."""
     seed_mode: SeedMode = "increment"
     model: str | None = None
     loras: tuple[str, ...] = ()
@@ -144,7 +133,9 @@ class BatchSpec:
         return self.flagged() | dict(settings)
 
     def checked(self) -> Self:
-        """Itself. Errors: UsageError that names the field."""
+        """Itself, with a seed of -1 as none. Errors: UsageError that names the field."""
+        if self.seed == RANDOM_SEED:
+            return replace(self, seed=None).checked()
         if self.source == "prompt" and not clean(self.prompt, named("prompt")).strip():
             raise UsageError(f"{named('prompt')}: the text is empty; write one")
         for check in (
@@ -185,6 +176,12 @@ def _check_choices(spec: BatchSpec) -> None:
     for name in (*SOURCES[1:], *_WORDS):
         if (said := getattr(spec, name)) is not None and not said.strip():
             raise UsageError(f"{field_named(name)}: the name is empty; write one, or leave it out")
+    if spec.sheet is not None and spec.source != "xlsx":
+        raise UsageError(f"{named('sheet', spec.sheet)}: give {named('xlsx', 'FILE')} too, whose sheet it is")
+    if spec.ignore_columns and spec.source not in _TABLES:
+        raise UsageError(
+            f"{named('ignore_columns', True)}: only {', '.join(map(named, _TABLES))} have columns; leave it out"
+        )
 
 
 def _check_name(spec: BatchSpec) -> None:

@@ -13,7 +13,8 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from orchestrator.batches.spec import BatchSpec, PromptEntry
+from orchestrator.batches.prompt_entry import PromptEntry
+from orchestrator.batches.spec import BatchSpec
 from orchestrator.batches.suggestions import near_matches
 from orchestrator.batches.text_axis import PLACEHOLDER, TextAxis, text_axis
 from orchestrator.batches.vocabulary import Vocabulary

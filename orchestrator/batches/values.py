@@ -11,6 +11,8 @@ from orchestrator.errors import TemplateError, UsageError
 
 LARGEST_SEED = 2**64 - 1
 """What ComfyUI's KSampler takes."""
+RANDOM_SEED = -1
+"""In place of a seed, as other tools write it: draw one."""
 SIDE_STEP = 8
 """A latent has one place for each 8 pixels."""
 
@@ -45,6 +47,11 @@ def fitted(name: str, value: object) -> Any:
     if name in _TEXTS:
         return clean(value, name).strip() if name == "negative" else _name(name, value)
     return _anything(value)
+
+
+def is_random_seed(value: object) -> bool:
+    """Whether this, a number or its text, stands for a seed to be drawn."""
+    return not isinstance(value, bool) and _integer(value) == RANDOM_SEED
 
 
 def parted(name: str, value: Any) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.batches.prompt_entry import PromptEntry
+
 
 @dataclass(frozen=True)
 class Variation:
@@ -25,5 +27,7 @@ class Variation:
     name: str = ""
     """What a mirror layout calls it; empty where nobody named it."""
     subfolder: str = ""
+    entry: PromptEntry | None = None
+    """The prompt that it is one of."""
     dynamic: Mapping[str, Any] = field(default_factory=dict)
     """As of the item, where it was a dynamic prompt."""

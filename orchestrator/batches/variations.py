@@ -10,9 +10,10 @@ from itertools import product
 from typing import Any
 
 from orchestrator.batches.dynamic_prompts import Expanded, Expansion, dynamic_texts
-from orchestrator.batches.spec import BatchSpec, PromptEntry, last_seed
+from orchestrator.batches.prompt_entry import PromptEntry
+from orchestrator.batches.spec import BatchSpec, last_seed
 from orchestrator.batches.text_axes import TextAxes
-from orchestrator.batches.values import parted, parts_of
+from orchestrator.batches.values import RANDOM_SEED, parted, parts_of
 from orchestrator.batches.variation import Variation
 from orchestrator.errors import UsageError, located
 from orchestrator.formatting import counted
@@ -29,15 +30,28 @@ def drawn_seed() -> int:
     return secrets.randbelow(_DRAWN_BELOW)
 
 
-def count_of(wish_count: int, spec: BatchSpec, *, of: str = "prompt") -> int:
-    """How many variations so many prompts have. Errors: UsageError for more than a batch takes."""
-    total = wish_count * spec.cells * spec.count
+@dataclass(frozen=True)
+class Terms:
+    """What holds for one prompt: the batch's request by the names of its template, with its own count."""
+
+    spec: BatchSpec
+    has_seed: bool
+    axes: TextAxes | None = None
+
+
+def count_of(wish_count: int, spec: BatchSpec, *, of: str = "prompt", more: int = 0) -> int:
+    """How many variations so many prompts have. Errors: UsageError for more than a batch takes.
+
+    `more`: variations of rows that say their own number.
+    """
+    total = wish_count * spec.cells * spec.count + more
     if total > LARGEST_BATCH:
         factors = [counted(wish_count, of)]
         factors += [f"{len(values)} of {name}" for name, values in spec.sweeps.items()]
+        more_rows = f", and {more} of rows with a count of their own," if more else ""
+        said = " × ".join([*factors, counted(spec.count, "variation")])
         raise UsageError(
-            f"{' × '.join([*factors, counted(spec.count, 'variation')])} are {total} items, and one batch takes up to "
-            f"{LARGEST_BATCH}; "
+            f"{said}{more_rows} are {total} items, and one batch takes up to {LARGEST_BATCH}; "
             + (
                 f"take the first N of each prompt with {named('combinatorial', 'N')}, or leave it out"
                 if of == "combination"
@@ -55,22 +69,25 @@ def vary(
     draw: Callable[[], int] = drawn_seed,
     expansion: Expansion | None = None,
     axes: TextAxes | None = None,
+    terms: Callable[[PromptEntry], Terms] | None = None,
 ) -> list[Variation]:
     """All variations: by prompt, then by the sweeps' cells, then by seed.
 
     What a prompt's row says wins over what was said for all. The seeds begin anew for each prompt, and all cells of a
     sweep share them, so that what stands side by side differs in one thing alone; `random` draws others for each
     prompt. `draw` gives a random seed. `expansion`: of dynamic prompts, which has read these; each of its combinations
-    is a prompt. `axes`: the sweeps over texts. Errors: UsageError for too many, and for a row that says what a sweep
-    says.
+    is a prompt. `axes`: the sweeps over texts. `terms`: of prompts whose rows say more than values.
+    Errors: UsageError for too many, and for a row that says what a sweep says.
     """
-    _refuse_too_many(entries, spec, expansion)
+    common = Terms(spec, has_seed, axes)
+    each = [terms(entry) if terms is not None else common for entry in entries]
+    _refuse_too_many(entries, each, spec, expansion)
     occurrences: Counter[str] = Counter()
     base = spec.seed if spec.seed is not None else draw()
     variations: list[Variation] = []
-    for entry in entries:
-        seeds = _seeds(entry, spec, base=base, draw=draw) if has_seed else [None] * spec.count
-        source = _Source(entry, spec, base, occurrences[entry.prompt], expansion, axes)
+    for entry, own in zip(entries, each, strict=True):
+        seeds = _seeds(entry, own.spec, base=base, draw=draw) if own.has_seed else [None] * own.spec.count
+        source = _Source(entry, own.spec, base, occurrences[entry.prompt], expansion, own.axes)
         occurrences[entry.prompt] += 1
         variations += _of_one(source, seeds, start=len(variations))
     return variations
@@ -129,17 +146,24 @@ class _Source:
         )
 
 
-def _refuse_too_many(entries: Sequence[PromptEntry], spec: BatchSpec, expansion: Expansion | None) -> None:
+def _refuse_too_many(
+    entries: Sequence[PromptEntry], each: Sequence[Terms], spec: BatchSpec, expansion: Expansion | None
+) -> None:
     if expansion is None or expansion.most is None:
-        count_of(len(entries), spec)
+        own = [one.spec.count for one, entry in zip(each, entries, strict=True) if entry.count is not None]
+        count_of(len(entries) - len(own), spec, more=sum(own) * spec.cells)
         return
-    common = spec.inputs()
-    each = [expansion.count(dynamic_texts(entry.prompt, common | dict(entry.inputs))) for entry in entries]
-    count_of(sum(min(one, expansion.most or one) for one in each), spec, of="combination")
+    total = 0
+    for entry, one in zip(entries, each, strict=True):
+        combinations = expansion.count(dynamic_texts(entry.prompt, one.spec.inputs() | dict(entry.inputs)))
+        total += min(combinations, expansion.most or combinations) * (entry.count or spec.count)
+    count_of(-(-total // spec.count), spec, of="combination")
 
 
 def _seeds(entry: PromptEntry, spec: BatchSpec, *, base: int, draw: Callable[[], int]) -> list[int]:
     own = entry.inputs.get("seed")
+    if own == RANDOM_SEED:
+        own, base = None, draw()
     if spec.seed_mode == "random":
         if own is not None:
             raise UsageError(
@@ -191,5 +215,6 @@ def _of_one(source: _Source, seeds: Sequence[int | None], *, start: int) -> Iter
             of=total,
             name=entry.name,
             subfolder=entry.subfolder,
+            entry=entry,
             dynamic=expanded.record if expanded is not None else {},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 
@@ -54,6 +55,14 @@ class Vocabulary:
         if name == "size":
             return all(map(self.binds, parts_of(name)))
         return name in _LORA or bool(self.bindings.get(name))
+
+    def is_number(self, name: str) -> bool:
+        """Whether an input, by a name or address that `meaning` gave, holds a number in the template."""
+        with contextlib.suppress(TemplateError):
+            targets = self.bindings.get(name) or [Target(*templates.resolve(self.graph, name))]
+            value = self.graph[targets[0].node_id]["inputs"].get(targets[0].input_name)
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        return False
 
     def meaning(self, said: str) -> str:
         """The name that sets what `said` means, `size` for both sides; `NODE.INPUT` where no name sets just that.

@@ -48,12 +48,17 @@ def _combinations(_ctx: click.Context, _param: click.Parameter, value: str | Non
     "--prompt-file", metavar="FILE", help="File with one prompt (-, here and below: standard input)."
 )
 @Options.PROMPTS.option(
-    "--prompts-file", metavar="FILE", help="File with one prompt per line, or A1111's lines or parameters."
+    "--prompts-file",
+    metavar="FILE",
+    help="File with one prompt per line (# begins a comment), or A1111's lines or parameters.",
 )
 @Options.PROMPTS.option(
     "--csv", metavar="FILE", help="CSV with a column `prompt`, and others named like bindings or NODE.INPUT."
 )
 @Options.PROMPTS.option("--jsonl", metavar="FILE", help="JSON Lines: objects with the same keys, or strings.")
+@Options.PROMPTS.option("--xlsx", metavar="FILE", help="Excel workbook, with the columns of --csv.")
+@Options.PROMPTS.option("--sheet", metavar="NAME", help="Sheet of the workbook (default: the first one).")
+@Options.PROMPTS.option("--ignore-columns", is_flag=True, help="Leave out columns that nothing takes.")
 @Options.PROMPTS.option(
     "--from", "from_file", metavar="FILE", help="Make an image again from its sidecar or from a ComfyUI PNG."
 )
@@ -74,7 +79,7 @@ def _combinations(_ctx: click.Context, _param: click.Parameter, value: str | Non
 )
 @Options.PROMPTS.option("--literal", is_flag=True, help="Send text that looks like a dynamic prompt as it is.")
 @Options.VARIATIONS.option("--count", default=1, show_default=True, help="Variations of each prompt, 1 to 999.")
-@Options.VARIATIONS.option("--seed", type=int, help="Seed of the first variation (default: random, recorded).")
+@Options.VARIATIONS.option("--seed", type=int, help="Seed of the first variation (default, and -1: random, recorded).")
 @Options.VARIATIONS.option(
     "--seed-mode",
     type=click.Choice(["increment", "random", "fixed"]),

@@ -146,6 +146,8 @@ class GenerateDryRunDocument(TypedDict):
     """How many."""
     graph: dict[str, Any] | None
     """The first item's prompt as it would be posted."""
+    notes: list[str]
+    """What was left out of the list of prompts, and the like; the first ten."""
 
 
 class CleanDocument(TypedDict):

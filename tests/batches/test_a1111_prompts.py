@@ -21,7 +21,7 @@ from orchestrator.batches.a1111_lines import LineFault, read_line, words_of
 from orchestrator.batches.a1111_names import sampler_inputs
 from orchestrator.batches.a1111_parameters import read_parameters
 from orchestrator.batches.foreign_formats import looks_like_parameters
-from orchestrator.batches.spec import PromptEntry
+from orchestrator.batches.prompt_entry import PromptEntry
 from orchestrator.batches.vocabulary import Vocabulary
 from orchestrator.errors import UsageError
 from state.item import Item
@@ -290,7 +290,7 @@ def archive(*names: str) -> bytes:
         (
             "a.txt",
             archive("xl/workbook.xml"),
-            "an Excel workbook (.xlsx), not a list of prompts; save its sheet as CSV",
+            "an Excel workbook (.xlsx), not a list of prompts; give it with xlsx=",
         ),
         ("a.txt", archive("word/document.xml"), "a Word document (.docx)"),
         ("a.txt", archive("content.xml"), "an OpenDocument file"),

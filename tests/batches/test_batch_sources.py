@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from support.vocabularies import vocabulary
 
 from orchestrator.batches import sources as prompt_sources
+from orchestrator.batches.prompt_entry import PromptEntry
 from orchestrator.batches.sources import read_entries, read_source
-from orchestrator.batches.spec import BatchSpec, PromptEntry
+from orchestrator.batches.spec import BatchSpec
 from orchestrator.errors import UsageError
 
 FILE_KINDS = ("prompt_file", "prompts_file", "csv", "jsonl")
@@ -83,8 +84,8 @@ def test_csv_columns_are_bindings_and_addresses(tmp_path: Path) -> None:
         "sampler": "euler",
         "lora": "a:0.5",
     }
-    assert dog == PromptEntry("a dog", {}, f"{path} line 5")
-    assert (bird.inputs, bird.where) == ({"cfg": 8}, f"{path} line 6")
+    assert dog == PromptEntry("a dog", {}, f"{path} line 5 (row 4)")
+    assert (bird.inputs, bird.where) == ({"cfg": 8}, f"{path} line 6 (row 5)")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -161,7 +162,9 @@ def test_a_list_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 REFUSED = [
     ("csv", "prompt", "there is no prompt in it"),
-    ("csv", "\ntext,cfg\na,7", r"line 2, column 'text': .* no binding 'text'"),
+    ("csv", "\ntext,cfg\na,7", "line 2: no column is called `prompt`, only 'text', 'cfg'"),
+    ("csv", "\nprompt,text\na,7", r"line 2, column 'text': .* no binding 'text'"),
+    ("csv", "a cat,20\na dog,30", r"line 1 is not a heading row \('a cat', '20'\); put a row above it"),
     ("csv", "cfg\n7", "line 1: no column is called `prompt`, only 'cfg'"),
     ("csv", "prompt,samplr\na,b", r"line 1, column 'samplr': .* \(available: .*\); did you mean 'sampler'"),
     ("csv", "prompt,image\na,b", "line 1, column 'image': .* no binding 'image' .* bindings={'image': 'NODE.INPUT'}"),
@@ -172,7 +175,7 @@ REFUSED = [
     ("csv", "prompt,size,height\na,8x8,8", "line 1: 'size' and 'height' both set height"),
     ("csv", "prompt,positive\na,b", "line 1: 'prompt' and 'positive' both set prompt"),
     ("csv", "prompt,name\na,b", "line 1, column 'name': .* layout='mirror' alone"),
-    ("csv", 'prompt,cfg\n"a\nb",7\nc,many', "line 4, column 'cfg': cfg is a number; 'many' is not"),
+    ("csv", 'prompt,cfg\n"a\nb",7\nc,many', r"line 4 \(row 3\), column 'cfg': cfg is a number; 'many' is not"),
     ("csv", "prompt,seed\na,1.8E+19", "line 2, column 'seed': .* all its digits"),
     ("csv", "prompt,size\na,513x512", "line 2, column 'size': .* 512x512 is the nearest"),
     ("csv", "prompt,cfg\na,7\n  ,8", "line 3: the prompt is empty"),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.batches.dynamic_prompts import Expansion
-from orchestrator.batches.spec import PromptEntry
+from orchestrator.batches.prompt_entry import PromptEntry
 from orchestrator.batches.wildcards import Wildcards
 from orchestrator.errors import UsageError
 from orchestrator.literal_texts import looks_dynamic

@@ -45,7 +45,7 @@ REFUSED = {
     "a sampler": (["--sampler", "eulr"], "did you mean 'euler'"),
     "a scheduler": (["--scheduler", "karas"], "did you mean 'karras'"),
     "a profile": (["--profile", "sped"], "did you mean 'speed'"),
-    "a negative seed": (["--seed", "-1"], "--seed"),
+    "a negative seed": (["--seed", "-2"], "--seed"),
     "a seed too large": (["--seed", str(2**64)], "--seed"),
     "a last seed too large": (["--seed", str(2**64 - 2), "--count", "3"], "--seed"),
     "a sweep of a million": (["--sweep", f"steps={SWEPT}", "--sweep", f"seed={SWEPT}"], "1000000 items"),

@@ -95,12 +95,12 @@ def test_a_directory_that_is_taken_is_not_taken_again(tmp_path: Path) -> None:
 
 def test_items_and_record_name_one_recipe_with_the_workflow_and_its_bindings(tmp_path: Path) -> None:
     made = plan(tmp_path, count=3)
-    recipe = made.recipe.recipe
+    recipe = made.recipes[0].recipe
     assert {item.recipe for item in made.items} == {made.record.recipe} == {recipe.id}
     assert {item.template for item in made.items} == {None}
     assert (recipe.workflow_name, recipe.output, recipe.servers) == (NAME, "output", ())
     assert recipe.bindings["prompt"] == ("6.text",)
-    assert made.recipe.graph == templates.load_workflow(NAME).graph
+    assert made.recipes[0].graph == templates.load_workflow(NAME).graph
     assert list(tmp_path.iterdir()) == []
 
 
@@ -156,8 +156,8 @@ def test_a_recipe_without_a_prompt_is_one(tmp_path: Path) -> None:
     found = Reproduction(template=None, graph=graph, prompt=None, seed=5, inputs={"steps": 9})
     made = plan(tmp_path, template=None, graph=graph, reproduction=found, from_file="fox.png")
     (item,) = made.items
-    assert (item.prompt_text, item.inputs, item.recipe) == (None, {"steps": 9, "seed": 5}, made.recipe.recipe.id)
-    assert made.recipe.graph == graph
+    assert (item.prompt_text, item.inputs, item.recipe) == (None, {"steps": 9, "seed": 5}, made.recipes[0].recipe.id)
+    assert made.recipes[0].graph == graph
     assert (made.record.template, made.record.prompts) == ("fox.png", ("",))
     assert list(tmp_path.iterdir()) == []
 

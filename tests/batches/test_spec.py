@@ -51,7 +51,7 @@ def test_what_fits_is_left_as_it_is(said: dict[str, Any]) -> None:
 REFUSED = [
     ({"count": 0}, "--count 0: .* 1 to 999"),
     ({"count": 1000}, "--count 1000: .* 1 to 999"),
-    ({"seed": -1}, "--seed: seed is from 0 to 18446744073709551615"),
+    ({"seed": -2}, "--seed: seed is from 0 to 18446744073709551615"),
     ({"seed": LARGEST_SEED + 1}, "--seed: seed is from 0"),
     ({"seed": LARGEST_SEED, "count": 2}, "--seed: .* ends over 18446744073709551615"),
     ({"seed": 1, "seed_mode": "random"}, "--seed-mode random .* leave --seed out"),

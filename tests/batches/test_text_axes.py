@@ -19,8 +19,9 @@ from support.report_project import Album
 
 from burst import cli
 from orchestrator.batches.flags import parse_sweeps
+from orchestrator.batches.prompt_entry import PromptEntry
 from orchestrator.batches.sidecars import read_sidecar
-from orchestrator.batches.spec import BatchSpec, PromptEntry
+from orchestrator.batches.spec import BatchSpec
 from orchestrator.batches.text_axes import TextAxes
 from orchestrator.batches.text_axis import TextAxis, text_axis
 from orchestrator.errors import RequestConflict, UsageError

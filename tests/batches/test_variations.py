@@ -11,7 +11,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from orchestrator.batches.spec import BatchSpec, PromptEntry
+from orchestrator.batches.prompt_entry import PromptEntry
+from orchestrator.batches.spec import BatchSpec
 from orchestrator.batches.values import LARGEST_SEED
 from orchestrator.batches.variation import Variation
 from orchestrator.batches.variations import LARGEST_BATCH, count_of, drawn_seed, vary

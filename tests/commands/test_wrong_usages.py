@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from support.projects import ROOT
+from support.workbooks import workbook
 
 from burst import cli
 
@@ -31,6 +32,9 @@ TWO_TEXTS = {
     "6": {"class_type": "PreviewAny", "inputs": {"source": ["3", 0]}},
 }
 """No text of the two is certainly the prompt."""
+
+PASSWORD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(1000) + "EncryptedPackage".encode("utf-16-le")
+"""As Excel keeps a workbook with a password."""
 
 ROWS: dict[str, list[tuple[str, ...]]] = {
     "commands": [
@@ -198,6 +202,21 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("generate --csv no_prompt.csv", "no_prompt.csv line 1", "`prompt`", "'seed'"),
         ("generate --csv bad_seed.csv", "bad_seed.csv line 2", "column 'seed'", "'abc'"),
         ("generate --csv bad_column.csv", "bad_column.csv line 1", "column 'stesp'", "'steps'"),
+        ("generate --csv no_heading.csv", "no_heading.csv line 1 is not a heading row", "'a cat'"),
+        ("generate --csv decimal.csv", "decimal.csv line 4", "column 'cfg'", "'7,5,1'"),
+        ("generate --csv no_image.csv --template img2img", "line 2, column 'image'", "cat.png", "server:cat.png"),
+        ("generate --csv bad_row.csv", "bad_row.csv line 2, column 'count'", "1 to 999"),
+        ("generate --csv no_template.csv", "no_template.csv line 2, column 'template'", "did you mean 'smoke'"),
+        ("generate --csv password.xlsx", "password.xlsx", "--xlsx FILE"),
+        ("generate --xlsx none.xlsx", "--xlsx none.xlsx", "No such file"),
+        ("generate --xlsx password.xlsx", "password.xlsx", "password; save it without one"),
+        ("generate --xlsx formula.xlsx", "formula.xlsx sheet 'Prompts' row 2, column 'steps'", "cell B2", "formula"),
+        ("generate --xlsx good.xlsx --sheet Promts", "good.xlsx", "'Promts'", "did you mean 'Prompts'"),
+        ("generate --xlsx bad_seed.csv", "bad_seed.csv", "not an Excel workbook", "--csv FILE"),
+        ("generate --csv bad_seed.csv --sheet a", "--sheet a", "--xlsx FILE"),
+        ("generate --xlsx good.xlsx --sheet ''", "--sheet", "empty"),
+        ("generate --prompt x --ignore-columns", "--ignore-columns", "--csv, --jsonl, --xlsx"),
+        ("generate --prompt x --xlsx good.xlsx", "choose one", "--prompt and --xlsx are given"),
         ("generate --jsonl none.jsonl", "--jsonl none.jsonl", "No such file"),
         ("generate --jsonl bad.jsonl", "bad.jsonl line 2", "JSON"),
         ("generate --jsonl bad_key.jsonl", "bad_key.jsonl line 2", "'prmpt'"),
@@ -209,7 +228,7 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("generate --prompt x --count 1000", "--count 1000", "1 to 999"),
         ("generate --prompt x --count -1", "--count -1", "1 to 999"),
         ("generate --prompt x --count two", "--count", "'two'"),
-        ("generate --prompt x --seed -1", "--seed", "0 to 18446744073709551615", "-1"),
+        ("generate --prompt x --seed -2", "--seed", "0 to 18446744073709551615", "-2"),
         ("generate --prompt x --seed 99999999999999999999", "--seed", "0 to 18446744073709551615"),
         ("generate --prompt x --seed abc", "--seed", "'abc'"),
         ("generate --prompt x --seed 1.5", "--seed", "'1.5'"),
@@ -594,6 +613,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "no_prompt.csv": "seed\n1\n",
         "bad_seed.csv": "prompt,seed\nx,abc\n",
         "bad_column.csv": "prompt,stesp\nx,1\n",
+        "no_heading.csv": "a cat,20\na dog,30\n",
+        "decimal.csv": 'sep=;\nprompt;cfg\n"a";7,5\nb;7,5,1\n',
+        "no_image.csv": "prompt,image\nx,cat.png\n",
+        "bad_row.csv": "prompt,count\nx,0\n",
+        "no_template.csv": "prompt,template\nx,smok\n",
         "bad.jsonl": '"one"\n{"prompt": "two"\n',
         "bad_key.jsonl": '"one"\n{"prmpt": "two"}\n',
         **{f"{name}.json": '{"x": {"status": "pending"}}' for name in ("newer", "wrong_type", "no_toml")},
@@ -606,6 +630,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.write_text(text)
     (home / "plain.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(30))
     (home / "emptydir").mkdir()
+    (home / "password.xlsx").write_bytes(PASSWORD)
+    (home / "good.xlsx").write_bytes(workbook([["prompt"], ["x"]]))
+    (home / "formula.xlsx").write_bytes(workbook([["prompt", "steps"], ["x", ("=10+10", "")]]))
     with pytest.MonkeyPatch.context() as patch:
         _enter(home, patch)
         for line in (

@@ -25,7 +25,10 @@ COMMANDS = re.compile(r"`burst [^`]*`|its --base-directory")
 """Whose flags these are: burst's to be typed, and ComfyUI's."""
 
 SPECS: list[tuple[dict[str, Any], str]] = [
-    ({"prompt": None}, "choose one source of prompts, prompt, prompt_file, prompts_file, csv, jsonl, from_file; none"),
+    (
+        {"prompt": None},
+        "choose one source of prompts, prompt, prompt_file, prompts_file, csv, jsonl, xlsx, from_file; none",
+    ),
     ({"csv": "a.csv"}, "prompt and csv are given"),
     ({"prompt": " "}, "prompt: the text is empty"),
     ({"prompt": "a\0b"}, "prompt 'a\\x00b' holds a NUL"),
@@ -45,7 +48,7 @@ SPECS: list[tuple[dict[str, Any], str]] = [
     ({"layout": "flat"}, "layout: 'flat' is none of"),
     ({"on_error": "retry"}, "on_error: 'retry' is none of stop, continue"),
     ({"notify": ("example.org",)}, "notify: write an address"),
-    ({"seed": -1}, "seed: seed is from 0"),
+    ({"seed": -2}, "seed: seed is from 0"),
     ({"seed": 2**64 - 1, "count": 2}, "seed: 18446744073709551615, and one more"),
     ({"seed": 1, "seed_mode": "random"}, "seed_mode='random' draws every seed; leave seed out"),
     ({"sets": {"seed": 1}}, "sets['seed']: use seed"),

@@ -1,0 +1,36 @@
+"""What rows of a list are made with that name a workflow or an output directory of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from orchestrator.node_classes import ClassSource
+from orchestrator.recipes import LoadedRecipe, Recipes
+from orchestrator.settings import Settings
+
+
+def row_recipes(
+    recipes: Recipes, settings: Settings, default: LoadedRecipe, *, servers: Sequence[str], classes: ClassSource
+) -> Callable[[str, str], LoadedRecipe]:
+    """The recipe of a template and an output directory, `""` for those of `default`, the batch's. Nothing is written.
+
+    Bindings and chosen outputs of the batch fit its own workflow alone. Errors, of what is returned: TemplateError.
+    """
+
+    @cache
+    def recipe_of(template: str, output: str) -> LoadedRecipe:
+        loaded = default
+        if template:
+            loaded = recipes.from_settings(
+                replace(settings, bindings={}), template=template, servers=servers, classes=classes
+            )
+            if loaded.recipe.workflow == default.recipe.workflow:
+                loaded = default
+            elif loaded.recipe.output != default.recipe.output:
+                loaded = recipes.remember(loaded.below(default.recipe.output))
+        return recipes.remember(loaded.below(recipes.kept(Path(output)))) if output else loaded
+
+    return recipe_of
