@@ -18,7 +18,7 @@ from orchestrator.errors import ItemError, RecipeUnusable, TemplateError, UsageE
 from orchestrator.file_kinds import FILES, IMAGES
 from orchestrator.formatting import counted, in_lines
 from orchestrator.gone_files import gone_items, gone_notes
-from orchestrator.literal_texts import literal_notes, looks_dynamic
+from orchestrator.literal_texts import literal_notes, looks_dynamic, names_lora
 from orchestrator.migration import open_for_writing
 from orchestrator.node_classes import ClassSource, kept_classes
 from orchestrator.outputs.collisions import refuse_collisions
@@ -305,12 +305,14 @@ def _changed_default(store: Store, before: Settings, now: Settings) -> Iterator[
 
 
 def _literal(items: Iterable[Item], home: Path) -> Iterator[str]:
-    """How many of these have a text that looks like a dynamic prompt. What cannot be read is left to the run."""
-    count = 0
+    """How many of these texts look like dynamic prompts or name LoRAs. What cannot be read is left to the run."""
+    count = lora_count = 0
     for item in items:
         with contextlib.suppress(OSError, ValueError):
-            count += looks_dynamic(_text_of(item, home)) is not None
-    yield from literal_notes(count)
+            text = _text_of(item, home)
+            count += looks_dynamic(text) is not None
+            lora_count += names_lora(text)
+    yield from literal_notes(count, lora_count)
 
 
 def _text_of(item: Item, home: Path) -> str:

@@ -1,4 +1,4 @@
-"""Texts that look like dynamic prompts where nothing expands them."""
+"""Texts that look like dynamic prompts, or name LoRAs, where nothing reads them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,24 @@ def looks_dynamic(text: str) -> str | None:
     return one_line(found[0])[:_LONGEST_SHOWN] if found else None
 
 
-def literal_notes(count: int) -> Iterator[str]:
-    """What to report of so many prompts that are sent as they are; nothing of none."""
+def names_lora(text: str) -> bool:
+    """Whether a text holds a `<lora:name:0.8>`."""
+    return "<" in text and _lora_pattern().search(text) is not None
+
+
+def literal_notes(count: int, lora_count: int = 0) -> Iterator[str]:
+    """What to report of so many prompts that are sent as they are; nothing of none. `lora_count`: those with LoRAs."""
+    if lora_count:
+        what = "1 prompt names" if lora_count == 1 else f"{lora_count} prompts name"
+        yield f"{what} LoRAs (<lora:name:0.8>), sent as written here; `burst generate` loads such LoRAs"
     if count:
         what = "1 prompt looks like a dynamic prompt" if count == 1 else f"{count} prompts look like dynamic prompts"
         yield f"{what} ({{a|b}}, __name__), sent as written here; `burst generate --dynamic` expands such texts"
+
+
+@cache
+def _lora_pattern() -> re.Pattern[str]:
+    return re.compile(r"(?<!\\)<\s*(?:lora|lyco|locon|hypernet)\s*:", re.IGNORECASE)
 
 
 @cache

@@ -170,7 +170,7 @@ def _read(entry: PromptEntry, vocabulary: Vocabulary) -> PromptEntry:
         inputs |= values
     if not prompt:
         raise LineFault("there is no --prompt in this line; write one", 0)
-    return replace(entry, prompt=prompt, inputs=inputs, column=column)
+    return replace(entry, prompt=prompt, inputs=inputs, has_model_stem="model" in inputs, column=column)
 
 
 def _pairs(words: Sequence[Word]) -> Iterator[tuple[Word, Word, str]]:

@@ -15,6 +15,8 @@ import templates
 from orchestrator.batches.batch_sizes import automatic_batch_size
 from orchestrator.batches.dynamic_prompts import Expansion, expansion_of, refuse_dynamic
 from orchestrator.batches.layouts import directory_name, place_of
+from orchestrator.batches.lora_tags import LoraTags
+from orchestrator.batches.model_files import ModelFiles
 from orchestrator.batches.name_check import unknown_names
 from orchestrator.batches.profiles import load_model_notes, load_profiles, profile_named
 from orchestrator.batches.prompt_entry import PromptEntry
@@ -165,6 +167,10 @@ class Planner:
         else:
             assert draft.listed is not None
             entries = draft.listed.entries
+        files = ModelFiles(self.servers, vocabulary)
+        entries = [files.named(entry) for entry in entries]
+        # An image of our own is made again of the text that was sent.
+        is_taken = spec.literal or (reproduction is not None and not reproduction.has_foreign_values)
         if not spec.dynamic and not spec.literal:
             refuse_dynamic(spec, entries, is_new=reproduction is None)
         said = replace(spec, batch_size=None) if automatic else spec
@@ -175,6 +181,7 @@ class Planner:
             expansion=draft.expansion,
             axes=TextAxes.of(said, vocabulary),
             terms=self._terms(draft, said) if any(entry.template or entry.count for entry in entries) else None,
+            tags=None if is_taken else LoraTags(files.lora),
         )
         record = self._record(spec, variations, automatic=bool(automatic), at=at, taken=taken)
         record = msgspec.structs.replace(
@@ -347,7 +354,12 @@ def _wish(reproduction: Reproduction, spec: BatchSpec, vocabulary: Vocabulary) -
     inputs = without_requested({**reproduction.inputs, **seed}, spec)
     if reproduction.has_foreign_values:
         inputs = {name: value for name, value in inputs.items() if vocabulary.binds(name)}
-    return PromptEntry(prompt=reproduction.prompt or "", inputs=inputs, where=str(spec.from_file))
+    return PromptEntry(
+        prompt=reproduction.prompt or "",
+        inputs=inputs,
+        where=str(spec.from_file),
+        has_model_stem=reproduction.has_foreign_values,
+    )
 
 
 def _choices(item: Item) -> list[tuple[str, Any]]:

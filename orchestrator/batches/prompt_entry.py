@@ -32,6 +32,8 @@ class PromptEntry:
     priority: Priority | None = None
     output: str = ""
     """The path of its output directory; empty for the batch's."""
+    has_model_stem: bool = False
+    """Whether another program named its model, without folder and extension."""
     line: int = field(default=0, compare=False)
     """In its file, of the text's first one, from 1; 0: `where` says it, or there is no file."""
     column: int = field(default=1, compare=False)

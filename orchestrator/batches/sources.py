@@ -178,7 +178,9 @@ def _prompts(listed: _List, data: bytes, spec: BatchSpec) -> Iterator[PromptEntr
     elif looks_like_parameters(text):
         for found in read_parameters(text, listed.shown, listed.vocabulary.binds):
             inputs, subfolder = without_requested(found.inputs, spec), listed.subfolder or ""
-            yield PromptEntry(found.prompt, inputs, listed.shown, subfolder=subfolder, line=found.line)
+            yield PromptEntry(
+                found.prompt, inputs, listed.shown, subfolder=subfolder, has_model_stem=True, line=found.line
+            )
     else:
         refuse_foreign_text(text, listed.shown, listed.path)
         yield from (read_line(entry, listed.vocabulary) for entry in _lines(listed, text))

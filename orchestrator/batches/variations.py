@@ -10,6 +10,7 @@ from itertools import product
 from typing import Any
 
 from orchestrator.batches.dynamic_prompts import Expanded, Expansion, dynamic_texts
+from orchestrator.batches.lora_tags import LoraTags, with_tagged
 from orchestrator.batches.prompt_entry import PromptEntry
 from orchestrator.batches.spec import BatchSpec, last_seed
 from orchestrator.batches.text_axes import TextAxes
@@ -70,13 +71,15 @@ def vary(
     expansion: Expansion | None = None,
     axes: TextAxes | None = None,
     terms: Callable[[PromptEntry], Terms] | None = None,
+    tags: LoraTags | None = None,
 ) -> list[Variation]:
     """All variations: by prompt, then by the sweeps' cells, then by seed.
 
     What a prompt's row says wins over what was said for all. The seeds begin anew for each prompt, and all cells of a
     sweep share them, so that what stands side by side differs in one thing alone; `random` draws others for each
     prompt. `draw` gives a random seed. `expansion`: of dynamic prompts, which has read these; each of its combinations
-    is a prompt. `axes`: the sweeps over texts. `terms`: of prompts whose rows say more than values.
+    is a prompt. `axes`: the sweeps over texts. `terms`: of prompts whose rows say more than values. `tags`: reads the
+    LoRAs in prompts; without it, texts stay as they are.
     Errors: UsageError for too many, and for a row that says what a sweep says.
     """
     common = Terms(spec, has_seed, axes)
@@ -87,7 +90,7 @@ def vary(
     variations: list[Variation] = []
     for entry, own in zip(entries, each, strict=True):
         seeds = _seeds(entry, own.spec, base=base, draw=draw) if own.has_seed else [None] * own.spec.count
-        source = _Source(entry, own.spec, base, occurrences[entry.prompt], expansion, own.axes)
+        source = _Source(entry, own.spec, base, occurrences[entry.prompt], expansion, own.axes, tags)
         occurrences[entry.prompt] += 1
         variations += _of_one(source, seeds, start=len(variations))
     return variations
@@ -104,6 +107,7 @@ class _Source:
     """How many prompts before it are the same text."""
     expansion: Expansion | None
     axes: TextAxes | None
+    tags: LoraTags | None
 
     def combinations(self) -> Iterable[Expanded | None]:
         if self.expansion is None or self.expansion.most is None:
@@ -202,8 +206,16 @@ def _of_one(source: _Source, seeds: Sequence[int | None], *, start: int) -> Iter
         inputs = common | ({} if seed is None else {"seed": seed}) | source.inputs_of(axes)
         expanded = combination or source.texts(inputs, axes, place)
         texts = dict(expanded.texts) if expanded is not None else {"prompt": entry.prompt}
+        record = expanded.record if expanded is not None else {}
         prompt = texts.pop("prompt")
         inputs |= texts
+        if source.tags is not None and (tagged := source.tags.read(prompt, inputs, entry)) is not None:
+            prompt = tagged.text
+            record = {**record, "texts": {"prompt": entry.prompt, **record.get("texts", {})}}
+            if tagged.loras:
+                inputs["lora"] = with_tagged(inputs.get("lora"), tagged)
+                if "lora" in axes:
+                    record["axes"] = {**record.get("axes", {}), "lora": axes["lora"]}
         if expanded is not None and not prompt.strip():
             raise UsageError(f"{entry.where}: the prompt is empty with what was chosen; write a text around it")
         yield Variation(
@@ -216,5 +228,5 @@ def _of_one(source: _Source, seeds: Sequence[int | None], *, start: int) -> Iter
             name=entry.name,
             subfolder=entry.subfolder,
             entry=entry,
-            dynamic=expanded.record if expanded is not None else {},
+            dynamic=record,
         )

@@ -215,8 +215,9 @@ class Bursts:
                 self._store.settle(at_end=True)
             except BurstError as unsettled:
                 error = error or unsettled
-        literal = Tally.of(worker.context.tally for worker in self._workers).literal_texts
-        for note in (*self._store.hand_edits, *waiting_notes(self._store), *literal_notes(len(literal))):
+        tally = Tally.of(worker.context.tally for worker in self._workers)
+        literal = literal_notes(len(tally.literal_texts), len(tally.lora_texts))
+        for note in (*self._store.hand_edits, *waiting_notes(self._store), *literal):
             self._notes.note(note)
         return error
 

@@ -26,7 +26,7 @@ from orchestrator.errors import (
     TemplateRejected,
     UnexpectedAnswer,
 )
-from orchestrator.literal_texts import looks_dynamic
+from orchestrator.literal_texts import looks_dynamic, names_lora
 from orchestrator.preparation import Prepared
 from state.change import Change
 from state.item import ErrorRecord, Item, OutputRecord, Priority, Status
@@ -142,9 +142,15 @@ class Submission:
         except (OutputRootUnusable, RecipeUnusable, TemplateError) as error:
             self._context.set_recipe_aside(item, error)
             return None
-        if item.batch is None and looks_dynamic(prepared.text):
-            self._context.tally.literal_texts.add(item.key)
+        if item.batch is None:
+            self._note_literal(item.key, prepared.text)
         return _Intent(item, prepared, item, own)
+
+    def _note_literal(self, key: str, text: str) -> None:
+        if looks_dynamic(text):
+            self._context.tally.literal_texts.add(key)
+        if names_lora(text):
+            self._context.tally.lora_texts.add(key)
 
     def _intend(self, ready: Sequence[_Intent]) -> list[_Intent]:
         """Make all prompt_ids durable in one line. Items that were changed meanwhile are left out and still due."""

@@ -41,6 +41,8 @@ class Tally:
     notes: list[str] = field(default_factory=list)
     literal_texts: set[str] = field(default_factory=set)
     """Keys of items that were sent with a text that looks like a dynamic prompt, not by `generate`."""
+    lora_texts: set[str] = field(default_factory=set)
+    """Keys of those whose text names a LoRA."""
 
     @property
     def ended(self) -> int:
@@ -55,6 +57,7 @@ class Tally:
                 setattr(whole, name, getattr(whole, name) + getattr(tally, name))
             whole.failures += tally.failures
             whole.literal_texts |= tally.literal_texts
+            whole.lora_texts |= tally.lora_texts
             whole.notes += [note for note in tally.notes if note not in whole.notes]
         return whole
 

@@ -214,7 +214,7 @@ def test_a_parameters_text_is_one_prompt_with_its_values(tmp_path: Path) -> None
         "seed": 965400086,
         "width": 512,
         "height": 768,
-        "model": "dream_8",
+        "model": "dream_8.safetensors",
     }
 
 

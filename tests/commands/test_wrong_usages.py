@@ -296,6 +296,11 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
     "generate: dynamic prompts": [
         ("generate --prompt '{a|b}'", "--prompt", "'{a|b}'", "--dynamic", "--literal"),
         ("generate --prompt x --negative __bad__", "--negative", "'__bad__'", "--dynamic", "--literal"),
+        ("generate --prompt 'x <lora:a:0.8'", "--prompt, column 3: '<lora:a:0.8' is not closed"),
+        ("generate --prompt 'x <lora:a:high>'", "--prompt, column 3", "'high'"),
+        ("generate --prompt 'x <hypernet:a:1>'", "hypernetworks"),
+        ("generate --prompt '<lora:a:1>'", "the prompt is empty"),
+        ("generate --prompt x --negative '<lora:a:1>'", "in the negative prompt", "--literal"),
         ("generate --prompts-file quote.txt", "quote.txt line 2, column 10", "not closed"),
         ("generate --prompts-file option.txt", "option.txt line 1, column 12, --stesp", "did you mean '--steps'"),
         ("generate --prompts-file midjourney.txt", "midjourney.txt line 1, column 7: --ar", "--literal"),
