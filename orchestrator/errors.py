@@ -4,6 +4,7 @@ BurstError
 ├── TransientError            ask again: nothing is known yet, nothing is lost
 │   ├── ServerUnreachable     refused, reset, `timed_out`, DNS, TLS; `may_have_arrived`: lost, or never sent
 │   ├── ServerBusy            429 or 5xx; `retry_after_seconds` where the server said it
+│   ├── KeyUsed               a request with this idempotency key came before; this one made no prompt
 │   └── UnexpectedAnswer      not the shape ComfyUI documents: HTML, cut JSON, 404 of an endpoint, a redirect
 │   │   └── NotOnServer       /view knows no such file: it was deleted or never written
 │   └── NotComfyUI            another program answers: a web page, 404 for everything, no TLS; `url_to_try`
@@ -92,6 +93,10 @@ class ServerBusy(TransientError):
         super().__init__(message)
         self.status = status
         self.retry_after_seconds = retry_after_seconds
+
+
+class KeyUsed(TransientError):
+    """The server has had a request with this idempotency key, and does not tell what became of it."""
 
 
 class UnexpectedAnswer(TransientError):

@@ -249,11 +249,18 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     def accept(self, *, prompt_id: str) -> Self:
-        """The server answered the POST, possibly with another id, which then counts."""
+        """A server has it, possibly under another id than the present one, which then counts."""
         previous = (
             self._without_prompt().previous_prompt_ids if prompt_id != self.prompt_id else self.previous_prompt_ids
         )
         return msgspec.structs.replace(self, prompt_id=prompt_id, previous_prompt_ids=previous, accepted=True)
+
+    def accept_as(self, *, prompt_id: str) -> Self:
+        """The server answered the POST, possibly with an id of its own: the one that was sent is no other prompt's."""
+        if self.prompt_id in (None, prompt_id):
+            return self.accept(prompt_id=prompt_id)
+        ended = tuple(dict.fromkeys((*self.ended_prompt_ids, str(self.prompt_id))))
+        return msgspec.structs.replace(self.accept(prompt_id=prompt_id), ended_prompt_ids=ended)
 
     def note_running(self) -> Self:
         """Its prompt was seen running: if the server goes down, this item may be the cause."""
@@ -317,7 +324,12 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(self, status=status, attempts=max(0, self.attempts - attempts), error=None)
 
     def unsend(self, before: Item) -> Self:
-        """Due again, without the prompt_id: the POST certainly reached no queue. `before`: before the intent."""
+        """Due again, without the prompt_id: the POST certainly reached no queue. `before`: before the intent.
+
+        With it where an earlier POST had it too, of which that is not known.
+        """
+        if before.prompt_id is not None and before.prompt_id == self.prompt_id:
+            return self.send_again()
         return msgspec.structs.replace(
             self._without_prompt(),
             status=Status.PENDING,
@@ -325,6 +337,10 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             recipe=before.recipe,
             outputs=before.outputs,
         )
+
+    def send_again(self) -> Self:
+        """Due again under the same prompt_id, which is the key of its request: the server refuses a second prompt."""
+        return msgspec.structs.replace(self, status=Status.PENDING, cancel_requested=False)
 
     def start_over(self) -> Self:
         """Due again as if never tried: for retry, reset, rescan and repair."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
 from orchestrator.clock import Clock
-from orchestrator.comfyui import advice, responses
+from orchestrator.comfyui import advice, bodies, responses
 from orchestrator.comfyui.address import Secrets, checked_headers, parse_address, shown, url_to_try, with_other_scheme
 from orchestrator.comfyui.download import Download
 from orchestrator.comfyui.responses import (
@@ -30,6 +29,7 @@ from orchestrator.comfyui.responses import (
     UploadedImage,
 )
 from orchestrator.comfyui.retrying import RetryingTransport
+from orchestrator.comfyui.terms import Terms
 from orchestrator.comfyui.transport import Answer, Transport
 from orchestrator.errors import NotComfyUI, NotOnServer, PromptRejected, UnexpectedAnswer
 from orchestrator.shapes import WrongShape
@@ -37,8 +37,8 @@ from orchestrator.shapes import WrongShape
 if TYPE_CHECKING:
     from orchestrator.comfyui.events import EventSocket
 
-_EVERY_COMFYUI_HAS = re.compile(r"/(prompt|queue|history/.*|object_info|system_stats)")
-_NO_PROMPT = "00000000-0000-4000-8000-000000000000"
+NO_PROMPT = "00000000-0000-4000-8000-000000000000"
+_OWN = Terms()
 _T = TypeVar("_T")
 
 
@@ -65,13 +65,18 @@ class ComfyUI:
         stop: threading.Event | None = None,
         clock: Clock | None = None,
         transport: Transport | None = None,
+        terms: Terms = _OWN,
+        secret_data: Mapping[str, str] | None = None,
     ) -> None:
+        """`secret_data`: keys of partner nodes, sent with each prompt and shown nowhere."""
         address = parse_address(url)
         headers = checked_headers(headers or {}, address)
         self.url = address.url
         """The server's address, without secrets."""
         self.client_id = client_id or uuid.uuid4().hex
-        self._secrets = Secrets(headers, address.password)
+        self.terms = terms
+        self._secret_data = dict(secret_data or {})
+        self._secrets = Secrets(headers | self._secret_data, address.password)
 
         def over_http() -> Transport:
             # Loading requests takes as long as all else that a run with nothing to do loads.
@@ -153,7 +158,7 @@ class ComfyUI:
             "prompt_id": prompt_id,
             "number": number,
             "prompt": graph,
-            "extra_data": extra_data,
+            "extra_data": {**extra_data, **self._secret_data},
             "client_id": self.client_id,
         }
         answer = self._post(path, order, patient=False)
@@ -211,7 +216,7 @@ class ComfyUI:
     def has_jobs(self) -> bool:
         """Whether the server has `/api/jobs`; requested once."""
         if self._has_jobs is None:
-            self._job(_NO_PROMPT)
+            self._job(NO_PROMPT)
         return bool(self._has_jobs)
 
     def job(self, prompt_id: str) -> JobStatus | None:
@@ -220,6 +225,10 @@ class ComfyUI:
         if not self._has_jobs:
             raise UnexpectedAnswer(f"{self.url} has no /api/jobs; ask history and queue", status=404)
         return status
+
+    def name_of(self, prompt_id: str) -> str:
+        """The server's own id for a prompt that was sent under this one, as far as it was seen."""
+        return prompt_id
 
     def cancel_job(self, prompt_id: str) -> bool:
         """`POST /api/jobs/{id}/cancel`: True if it was queued or running. Requires `has_jobs`."""
@@ -291,15 +300,19 @@ class ComfyUI:
         try:
             return self._got(answer, read)
         except UnexpectedAnswer as error:
-            if not _is_foreign(answer):
+            if not bodies.is_foreign(answer):
                 raise
-            said = self._secrets.snippet(answer.body)
-            raise NotComfyUI(
-                f"{self.url}: GET {path} answered {answer.status}{f' ({said})' if said else ''}: no ComfyUI answers so",
-                url=self.url,
-                url_to_try=with_other_scheme(self.url) if answer.status == 400 else url_to_try(self.url),
-                advice=advice.of_tunnel(answer),
-            ) from error
+            raise self._foreign(answer) from error
+
+    def _foreign(self, answer: Answer) -> NotComfyUI:
+        said = self._secrets.snippet(answer.body)
+        return NotComfyUI(
+            f"{self.url}: GET {answer.path} answered {answer.status}{f' ({said})' if said else ''}: "
+            "no ComfyUI answers so",
+            url=self.url,
+            url_to_try=with_other_scheme(self.url) if answer.status == 400 else url_to_try(self.url),
+            advice=advice.of_tunnel(answer),
+        )
 
     def _got(self, answer: Answer, read: Callable[[object], _T]) -> _T:
         self._expect_ok(answer)
@@ -311,8 +324,10 @@ class ComfyUI:
             self.queue_remaining()
         return self._base or ""
 
-    def _post(self, path: str, body: Mapping[str, Any], *, patient: bool) -> Answer:
-        return self._requests.ask("POST", path, body=json.dumps(body).encode(), patient=patient)
+    def _post(
+        self, path: str, body: Mapping[str, Any], *, patient: bool, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        return self._requests.ask("POST", path, body=json.dumps(body).encode(), headers=headers, patient=patient)
 
     def _command(self, path: str, body: Mapping[str, Any]) -> None:
         answer = self._post(self._decided_base() + path, body, patient=True)
@@ -329,7 +344,7 @@ class ComfyUI:
             status = self._read(answer, responses.read_job)
             self._has_jobs = True
             return status
-        self._has_jobs = responses.says_no_such_job(_json_or_none(answer.body))
+        self._has_jobs = responses.says_no_such_job(bodies.parsed_or_none(answer.body))
         return None
 
     def _rejection(self, body: object) -> PromptRejected:
@@ -337,7 +352,7 @@ class ComfyUI:
 
     def _read(self, answer: Answer, read: Callable[[object], _T]) -> _T:
         try:
-            return read(_json(answer.body))
+            return read(bodies.parsed(answer.body))
         except WrongShape as error:
             raise self._unexpected(answer, f"{error}; check that this address is a ComfyUI server's") from error
 
@@ -371,47 +386,7 @@ class ComfyUI:
         answer = Answer(
             "GET", path, download.status, download.headers, download.first_bytes() if download.status != 206 else b""
         )
-        if answer.status == 404 and (download.elsewhere or _is_from_comfyui(answer)):
+        if answer.status == 404 and (download.elsewhere or bodies.is_from_comfyui(answer)):
             name = f"{file.subfolder}/{file.filename}" if file.subfolder else file.filename
             raise NotOnServer(f"{self.url}: the {file.type} file {name} is gone; render the item again", status=404)
         raise self._unexpected(answer, advice.of_refusal(answer), passes=advice.is_challenge(answer))
-
-
-def _is_from_comfyui(answer: Answer) -> bool:
-    """ComfyUI's own 404 is empty or JSON; one with an HTML page comes from a proxy."""
-    return not answer.body.strip() or _json_or_none(answer.body) is not None
-
-
-def _is_foreign(answer: Answer) -> bool:
-    """Not ComfyUI's, whatever state it is in: a page, a text, or 404 for what every ComfyUI has."""
-    if answer.status in (404, 405):
-        return _EVERY_COMFYUI_HAS.fullmatch(answer.path) is not None
-    is_cut_short = answer.body.lstrip()[:1] in (b"{", b"[")
-    return answer.status in (200, 400) and not is_cut_short and not _is_json(answer.body)
-
-
-def _json(body: bytes) -> object:
-    """Parsed with Python's parser, because ComfyUI sends NaN and Infinity as Python writes them.
-
-    Lone surrogates, as Python writes file names that are not UTF-8, become question marks: a journal cannot store them.
-    """
-    try:
-        value: object = json.loads(body)
-        if b"\\ud" in body.lower():
-            return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-        return value
-    except (ValueError, RecursionError) as error:
-        raise WrongShape("the body is not whole JSON") from error
-
-
-def _is_json(body: bytes) -> bool:
-    with contextlib.suppress(WrongShape):
-        _json(body)
-        return True
-    return False
-
-
-def _json_or_none(body: bytes) -> object:
-    with contextlib.suppress(WrongShape):
-        return _json(body)
-    return None

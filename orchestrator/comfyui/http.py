@@ -58,17 +58,25 @@ class RequestsTransport:
         self._session.close()
         self._stranger_session.close()
 
-    def exchange(self, method: str, path: str, *, body: bytes | None = None, form: Form | None = None) -> Answer:
-        parts: dict[str, Any] = {"data": body, "timeout": self._timeouts}
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        form: Form | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        parts: dict[str, Any] = {"data": body, "timeout": self._timeouts, "headers": dict(headers or {})}
         if body is not None:
-            parts["headers"] = {"Content-Type": "application/json"}
+            parts["headers"]["Content-Type"] = "application/json"
         if form is not None:
             encoded, content_type = encode_multipart_formdata(form)
             held_seconds = min(len(encoded), _HELD_BACK_BYTES) / _SLOWEST_BYTES_PER_SECOND
             parts = {
                 # As a stream: the connect timeout would apply to sending all of the bytes.
                 "data": io.BytesIO(encoded),
-                "headers": {"Content-Type": content_type},
+                "headers": {**parts["headers"], "Content-Type": content_type},
                 "timeout": (self._timeouts[0], self._timeouts[1] + held_seconds),
             }
         with self._send(method, path, self._url + path, self._session, **parts) as response:

@@ -135,7 +135,9 @@ def _known_jobs(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Queued]
     waiting = {JobStatus.PENDING: False, JobStatus.IN_PROGRESS: True}
     statuses = {prompt_id: client.job(prompt_id) for prompt_id in prompt_ids}
     return {
-        prompt_id: Queued(prompt_id, waiting[status]) for prompt_id, status in statuses.items() if status in waiting
+        prompt_id: Queued(client.name_of(prompt_id), waiting[status])
+        for prompt_id, status in statuses.items()
+        if status in waiting
     }
 
 

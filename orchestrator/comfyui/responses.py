@@ -67,6 +67,8 @@ class OutputFile(msgspec.Struct, frozen=True):
     type: str
     is_viewed: bool = False
     """Named by a node that shows it, a 3D viewer; another node saved it."""
+    asset: str = ""
+    """The id under which a hosted server has it; ComfyUI has it by its name."""
 
 
 class OutputText(msgspec.Struct, frozen=True):

@@ -83,7 +83,14 @@ class RetryingTransport:
             return self._connected
 
     def ask(
-        self, method: str, path: str, *, body: bytes | None = None, form: Form | None = None, patient: bool
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        form: Form | None = None,
+        headers: Mapping[str, str] | None = None,
+        patient: bool,
     ) -> Answer:
         """One complete response. `patient` retries, so the request must be safe to repeat.
 
@@ -92,7 +99,7 @@ class RetryingTransport:
 
         def once() -> Answer:
             with self._failures_counted():
-                answer = self._transport.exchange(method, path, body=body, form=form)
+                answer = self._transport.exchange(method, path, body=body, form=form, headers=headers)
             if _is_busy(answer.status):
                 raise self._busy(answer)
             return answer

@@ -57,8 +57,19 @@ class Transport(Protocol):
     def requests_made(self) -> int:
         """Number of requests sent so far, including redirects."""
 
-    def exchange(self, method: str, path: str, *, body: bytes | None = None, form: Form | None = None) -> Answer:
-        """One complete response to a request with a JSON body, a form, or neither. Redirects are not followed."""
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        form: Form | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One complete response to a request with a JSON body, a form, or neither. Redirects are not followed.
+
+        `headers`: of this request alone.
+        """
 
     def stream(self, path: str, *, params: Mapping[str, str], offset: int) -> Stream:
         """An open GET, starting at byte `offset` if the server can. Redirects are followed, without credentials.

@@ -27,7 +27,15 @@ class FakeServer(FakeQueue):
     def requests_made(self) -> int:
         return len(self.requests)
 
-    def exchange(self, method: str, path: str, *, body: bytes | None = None, form: Form | None = None) -> Answer:
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        form: Form | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         fault = self._arrive(f"{method} {path}")
         page = fault if isinstance(fault, Page) else None
         if page is None or page.after:
