@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import templates
+from orchestrator.clients import client_for
 from orchestrator.clock import Clock
-from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.responses import QueuedGraph
 from orchestrator.documents.lists import shortened
 from orchestrator.errors import LockHeld, RecipeUnusable, TemplateError
@@ -117,8 +117,7 @@ def adopt(
 
 
 def _queue_of(server: Server, settings: Settings, patience_seconds: float) -> Sequence[QueuedGraph]:
-    headers = settings.resolved_headers(server)
-    with ComfyUI(server.full, headers=headers, retry_seconds=patience_seconds) as client:
+    with client_for(server, settings, retry_seconds=patience_seconds) as client:
         return client.queued_graphs()
 
 

@@ -21,12 +21,14 @@ BurstError
 │   ├── ServerDown            the server does not answer
 │   ├── ServerStalled         the server answers but its running prompt does not change
 │   ├── ServerSick            the server fails whatever it is given, also what it completed before
+│   ├── SpendLimitReached     servers that cost money got as many prompts as they may in 24 hours
 │   └── DiskFull              a write met ENOSPC, EDQUOT or a read-only file system
 │       └── OutputRootUnusable    … under one output root: its items stay as they are, all others go on
 ├── ConfigurationError        a person must change something first
 │   ├── UsageError            a flag or an argument
 │   │   └── RequestConflict   a batch's name or an Idempotency-Key that stands for another request
 │   ├── SettingsError         settings.toml or an environment variable
+│   ├── SpendNotAllowed       nothing is sent to a server that costs money before a person allows it
 │   ├── TemplateError         the workflow file, an address or a binding
 │   └── StateError            the state file or its journal; says path and place
 │       └── StateVersionError a format version that this burst does not know
@@ -240,6 +242,10 @@ class ServerSick(StopBurst):
     """The server fails whatever it is given, although it could render it before; no item is charged for that."""
 
 
+class SpendLimitReached(StopBurst):
+    """Servers that cost money got as many prompts as they may in 24 hours."""
+
+
 class DiskFull(StopBurst):
     """A write met ENOSPC, EDQUOT, EROFS or a directory that refuses it."""
 
@@ -270,6 +276,10 @@ class RequestConflict(UsageError):
 
 class SettingsError(ConfigurationError):
     """settings.toml or an environment variable does not fit."""
+
+
+class SpendNotAllowed(ConfigurationError):
+    """Nothing is sent to a server that costs money before a person allows it."""
 
 
 class TemplateError(ConfigurationError):

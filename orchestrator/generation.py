@@ -23,6 +23,7 @@ from orchestrator.batches.request_identity import RequestIdentity, Standing, sta
 from orchestrator.batches.sidecars import read_reproduction
 from orchestrator.batches.sources import STANDARD_INPUT, read_source
 from orchestrator.batches.spec import BatchSpec
+from orchestrator.clients import client_for
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.bursts import Age
@@ -313,9 +314,9 @@ class Generation:
 
     def _clients(self, settings: Settings, held: contextlib.ExitStack) -> list[ComfyUI]:
         clients = (
-            ComfyUI(
-                server.full,
-                headers=settings.resolved_headers(server),
+            client_for(
+                server,
+                settings,
                 retry_seconds=self._patience_seconds,
                 stop=self._stop,
                 clock=self._clock,

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator.clients import client_for
 from orchestrator.clock import Clock
-from orchestrator.comfyui import ComfyUI
 from orchestrator.doctor.diagnosis import command
 from orchestrator.doctor.host import write_refusal
 from orchestrator.doctor.workflows import load_workflows
@@ -204,9 +204,9 @@ class _Look:
 
     def take(self) -> None:
         try:
-            with ComfyUI(
-                self.server.full,
-                headers=self._settings.resolved_headers(self.server),
+            with client_for(
+                self.server,
+                self._settings,
                 connect_timeout_seconds=PATIENCE_SECONDS,
                 read_timeout_seconds=PATIENCE_SECONDS,
                 retry_seconds=0.0,

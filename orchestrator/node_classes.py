@@ -70,12 +70,11 @@ class NodeClasses:
 
     def _asked(self, server: Server, names: Collection[str]) -> dict[str, Any]:
         """The entries of object_info. Requested per class, because all of them are megabytes."""
-        from orchestrator.comfyui import ComfyUI
+        from orchestrator.clients import client_for
 
-        headers = self._settings.resolved_headers(server)
-        with ComfyUI(
-            server.full,
-            headers=headers,
+        with client_for(
+            server,
+            self._settings,
             connect_timeout_seconds=_CONNECT_SECONDS,
             read_timeout_seconds=_READ_SECONDS,
             retry_seconds=0.0,

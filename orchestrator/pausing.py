@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.clients import client_for
 from orchestrator.clock import Clock
-from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import BurstError, LockHeld
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
@@ -162,8 +162,7 @@ def _free(state: Path, servers: AskedServers, overrides: Overrides, patience_sec
     settings = load_settings(state, overrides)
     for server in settings.servers:
         try:
-            headers = settings.resolved_headers(server)
-            with ComfyUI(server.full, headers=headers, retry_seconds=patience_seconds) as client:
+            with client_for(server, settings, retry_seconds=patience_seconds) as client:
                 client.free()
         except BurstError as error:
             servers.notes.append(f"{server.shown} could not be asked to unload its models: {error}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from orchestrator.comfyui.address import parse_address
 from orchestrator.errors import SettingsError, UsageError, located
@@ -24,6 +25,8 @@ from orchestrator.wording import named
 from state.change import change_all
 from state.item import Item, Status
 from state.store import Store
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -81,17 +84,21 @@ class _Moved:
         return found.name == self.old.name
 
     def apply(self, settings: Settings) -> Settings:
-        """The same settings with the new address, and with the headers of the old one's own."""
-        own = dict(settings.own_headers)
-        for text in filter(self.concerns, settings.own_headers):
-            if not same_server(text, self.server.name):
-                own.setdefault(self.server.name if self.server.has_given_name else self.server.url, own.pop(text))
+        """The same settings with the new address, and with the headers and options of the old one's own."""
         return replace(
             settings,
             servers=self._with_new_address(settings.servers),
             known_servers=self._with_new_address(settings.known_servers),
-            own_headers=own,
+            own_headers=self._with_new_heading(settings.own_headers),
+            server_options=self._with_new_heading(settings.server_options),
         )
+
+    def _with_new_heading(self, tables: Mapping[str, _T]) -> dict[str, _T]:
+        own = dict(tables)
+        for text in filter(self.concerns, tables):
+            if not same_server(text, self.server.name):
+                own.setdefault(self.server.name if self.server.has_given_name else self.server.url, own.pop(text))
+        return own
 
     def _with_new_address(self, servers: Sequence[Server]) -> tuple[Server, ...]:
         """A password stays with the address that it was given for."""

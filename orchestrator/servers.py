@@ -65,6 +65,11 @@ class Server:
         """For a message: the name, and the address where the name does not tell it."""
         return self.url if self.name == default_name(self.url) else f"{self.name} ({self.url})"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether its address means another machine on every host: it runs on this one."""
+        return _is_local(self.url)
+
     def is_at(self, text: str) -> bool:
         """Whether this is its address, in any spelling."""
         return _place(text, this_host()) == _place(self.url, this_host())

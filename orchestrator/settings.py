@@ -17,6 +17,7 @@ from orchestrator.comfyui.address import is_header_name, parse_address
 from orchestrator.cycle.pacing import ABANDON_AFTER_SECONDS
 from orchestrator.errors import SettingsError, StateVersionError, UsageError, located
 from orchestrator.kept_paths import kept_path
+from orchestrator.server_options import ServerOptions
 from orchestrator.servers import (
     DEFAULT_SERVER,
     Server,
@@ -42,6 +43,7 @@ SERVER_VARIABLE = "COMFYUI_URL"
 HEADERS_VARIABLE = "COMFYUI_HEADERS"
 """One `Name: value` a line."""
 _FROM_ENVIRONMENT = "env:"
+_NO_OPTIONS = ServerOptions()
 _VERSION_LINE = re.compile(r"^(\s*version\s*=\s*)\d+(?=\s*(#.*)?$)", re.MULTILINE)
 
 
@@ -62,6 +64,9 @@ class SettingsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str | dict[str, Any]] = {}
     """For every server; a table holds those of one, headed by its name or address."""
     abandon_after_seconds: Annotated[float, msgspec.Meta(ge=0)] = ABANDON_AFTER_SECONDS
+    server_options: dict[str, ServerOptions] = {}
+    """By name or address."""
+    allow_spend: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 _EXPECTED = {
@@ -74,7 +79,13 @@ _EXPECTED = {
     "outputs": 'expected a list of nodes, such as ["9", "title=Final"]',
     "headers": 'expected NAME = "text" pairs',
     "abandon_after_seconds": "expected seconds, such as 3600, or inf for never",
+    "server_options": 'expected tables such as [server_options.NAME] with api = "v2", paid = true, at_once = 5 or '
+    'partner_key = "env:VARIABLE"',
+    "allow_spend": "expected a number of prompts in 24 hours, such as 100",
 }
+
+
+_TABLES = ("bindings", "headers", "server_options")
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,10 @@ class Settings:
     """Name or address -> headers that go to this server alone, and win over those for every server."""
     abandon_after_seconds: float = ABANDON_AFTER_SECONDS
     """After how long without a sign of life of another host what only that one can reach is due again."""
+    server_options: Mapping[str, ServerOptions] = field(default_factory=dict)
+    """By name or address."""
+    allow_spend: int | None = None
+    """How many prompts servers that cost money may get in 24 hours; None: nobody has allowed any."""
     known_servers: tuple[Server, ...] = field(default=(), compare=False)
     """Those that are remembered and that a run does not use by itself: what their names mean."""
 
@@ -132,6 +147,16 @@ class Settings:
         """A server that is remembered, or whose name is its address. Errors: SettingsError for any other."""
         return self.find_server(name) or reachable_server(name)
 
+    def options_of(self, server: Server) -> ServerOptions:
+        """What is said of this server; nothing for most."""
+        found = (one for text, one in self.server_options.items() if find_server(text, [server]) is not None)
+        return next(found, _NO_OPTIONS)
+
+    def partner_key_of(self, server: Server) -> str | None:
+        """The key for partner nodes on this server. Errors: SettingsError that names the variable."""
+        key = self.options_of(server).partner_key
+        return None if key is None else _resolved("partner_key", key)
+
     def with_servers(self, names: Iterable[str]) -> Settings:
         """The same with these servers too. One that is not remembered, and whose name is no address, is left out."""
         servers = list(self.servers)
@@ -153,7 +178,7 @@ class Settings:
                 own |= headers if find_server(text, [server]) else {}
         replaced = {name.lower() for name in own}
         common = {name: value for name, value in self.headers.items() if name.lower() not in replaced}
-        return {name: _resolved(name, value) for name, value in (common | own).items()}
+        return {name: _resolved(f"header {name}", value) for name, value in (common | own).items()}
 
 
 @dataclass(frozen=True)
@@ -192,6 +217,8 @@ def kept_settings(state_file: Path) -> Settings:
         headers={name: value for name, value in kept.headers.items() if isinstance(value, str)},
         own_headers=_own_headers(path, kept),
         abandon_after_seconds=kept.abandon_after_seconds,
+        server_options=kept.server_options,
+        allow_spend=kept.allow_spend,
     )
 
 
@@ -230,6 +257,10 @@ def save_settings(state_file: Path, settings: Settings) -> None:
         kept["outputs"] = list(settings.outputs)
     if settings.abandon_after_seconds != ABANDON_AFTER_SECONDS:
         kept["abandon_after_seconds"] = settings.abandon_after_seconds
+    if settings.allow_spend is not None:
+        kept["allow_spend"] = settings.allow_spend
+    if settings.server_options:
+        kept["server_options"] = msgspec.to_builtins(dict(settings.server_options))
     headers = dict(settings.headers) | {address: dict(own) for address, own in settings.own_headers.items()}
     kept |= {name: table for name, table in (("bindings", dict(settings.bindings)), ("headers", headers)) if table}
     if known := [
@@ -314,7 +345,7 @@ def _resolved(name: str, value: str) -> str:
         return value
     variable = value.removeprefix(_FROM_ENVIRONMENT)
     if variable not in os.environ:
-        raise SettingsError(f"header {name}: the environment variable {variable} is not set; set it")
+        raise SettingsError(f"{name}: the environment variable {variable} is not set; set it")
     return os.environ[variable]
 
 
@@ -349,7 +380,7 @@ def _described(error: WrongShape) -> str:
     if error.is_unknown:
         return f"unknown name {error.place!r}; known: {', '.join(sorted(SettingsFile.__struct_fields__))}"
     name = re.split(r"[.\[]", error.place)[0]
-    return f"{f'[{name}]' if name in ('bindings', 'headers') else name}: {_EXPECTED.get(name, error.reason)}"
+    return f"{f'[{name}]' if name in _TABLES else name}: {_EXPECTED.get(name, error.reason)}"
 
 
 def _own_headers(path: str, kept: SettingsFile) -> dict[str, dict[str, str]]:

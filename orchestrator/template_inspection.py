@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import templates
-from orchestrator.comfyui import ComfyUI
+from orchestrator.clients import client_for
 from orchestrator.comfyui.capabilities import Capabilities
 from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, DiskFull, UsageError, located
 from orchestrator.formatting import in_lines
@@ -284,7 +284,7 @@ def check_template(
     server = None
     if ask_server:
         asked = settings.the_one_server()
-        with ComfyUI(asked.full, headers=settings.resolved_headers(asked), retry_seconds=_RETRY_SECONDS) as client:
+        with client_for(asked, settings, retry_seconds=_RETRY_SECONDS) as client:
             server = client.url
             object_info = client.object_info()
             refused = templates.check_against(graph, object_info, folders=Capabilities(client).folder)

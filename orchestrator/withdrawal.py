@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from orchestrator.clients import client_for
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.lookup import Absent, Fate, delete_waiting, look_up
 from orchestrator.errors import BurstError
@@ -48,8 +50,9 @@ class AskedServers:
             known = settings.find_server(name)
             twin = settings.find_server(at_home(name)) if known is None and other_host(name) is not None else None
             server = known or twin or reachable_server(name)
-            headers = settings.resolved_headers(server) if known or twin else {}
-            with ComfyUI(server.full, headers=headers, retry_seconds=self._patience_seconds) as client:
+            # What no settings know gets no headers of theirs.
+            reached = settings if known or twin else replace(settings, headers={}, own_headers={})
+            with client_for(server, reached, retry_seconds=self._patience_seconds) as client:
                 here = self._known_here(client, name, items, otherwise) if twin else wanted
                 return work(client, here)
         except BurstError as error:

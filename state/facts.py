@@ -83,7 +83,16 @@ class ClientId(msgspec.Struct, frozen=True, kw_only=True, tag="client", tag_fiel
     at: UtcTime
 
 
-Fact = Pause | ServerHealth | ClientId
+class Spend(msgspec.Struct, frozen=True, kw_only=True, tag="spend", tag_field="line"):
+    """Prompts that a server got which costs money, noted before they were sent."""
+
+    server: str
+    prompts: int
+    """-1: one that was noted was refused after all."""
+    at: UtcTime
+
+
+Fact = Pause | ServerHealth | ClientId | Spend
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,12 @@ class Facts:
     """By server."""
     client_ids: Mapping[str, ClientId] = field(default_factory=dict)
     """By server."""
+    spends: tuple[Spend, ...] = ()
+    """All of them, in their order."""
+
+    def spent(self, *, since: datetime) -> int:
+        """How many prompts servers that cost money got since then."""
+        return sum(one.prompts for one in self.spends if one.at > since)
 
 
 class FactLog(Protocol):
@@ -109,6 +124,12 @@ class FactLog(Protocol):
 
         `edit` is given the last fact, or one that says `well` where there is none; nothing is written where it returns
         that itself. Errors: as `append`.
+        """
+
+    def spend(self, fact: Spend, *, most: int, since: datetime) -> bool:
+        """Note it, unless more than `most` prompts since `since` would be noted with it; whether it was noted.
+
+        No other process can note anything meanwhile; durable on return. Errors: as `append`.
         """
 
     def read(self) -> Facts: ...

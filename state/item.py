@@ -328,7 +328,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
 
         With it where an earlier POST had it too, of which that is not known.
         """
-        if before.prompt_id is not None and before.prompt_id == self.prompt_id:
+        if before.status is Status.PENDING and before.prompt_id is not None and before.prompt_id == self.prompt_id:
             return self.send_again()
         return msgspec.structs.replace(
             self._without_prompt(),

@@ -17,6 +17,8 @@ class Terms(msgspec.Struct, frozen=True):
     """Files can be fetched by their names alone, whatever became of the prompt."""
     has_priorities: bool = True
     has_events: bool = True
+    shows_queue: bool = True
+    """What waits on it before ours can be seen, so that a queue that stands still is told from one that moves."""
     most_out: int | None = None
     """How many prompts of this state it gets at a time; None: any number."""
     is_paid: bool = False

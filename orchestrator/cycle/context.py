@@ -14,6 +14,7 @@ from orchestrator.comfyui.events import Hearer
 from orchestrator.cycle import pacing
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.hearing import Source
+from orchestrator.cycle.spending import Spending
 from orchestrator.cycle.tally import NOTES_LOGGER, Tally
 from orchestrator.cycle.transitions import Transitions
 from orchestrator.errors import BurstError, OutputRootUnusable
@@ -45,6 +46,8 @@ class Options:
     """How long a request is repeated; None: as the client does by default."""
     free_every: int | None = None
     """After how many prompts of one server its models are unloaded."""
+    allow_spend: int | None = None
+    """How many prompts servers that cost money may get in 24 hours; None: nobody has allowed any."""
     wait_server_seconds: float = 0.0
     """How much longer the run waits for a server without which nothing more can be done."""
 
@@ -88,18 +91,26 @@ class WorkerContext:
     restarts: Restarts | None = None
     unanswered: dict[str, Unanswered] = field(default_factory=dict)
     """By item key: its POSTs in this run that the server did not accept."""
+    used_keys: set[str] = field(default_factory=set)
+    """Intents whose idempotency key the server has had, and of which it does not tell what became."""
+    to_send_again: set[str] = field(default_factory=set)
+    """Intents that the server does not know: they may be sent again under the same key."""
+    spending: Spending = field(init=False)
     transitions: Transitions = field(init=False)
     _allowed: dict[str | None, bool] = field(default_factory=dict)
     """By recipe: whether its items may go to this server."""
 
     def __post_init__(self) -> None:
+        terms, most = self.client.terms, self.options.allow_spend
+        self.spending = Spending(self.store.facts, self.server, terms, most=most, now=self.lease.now)
         self.transitions = Transitions(
             self.store,
             self.lease,
             self.dispatch,
             self.tally,
             server_url=self.server.url,
-            max_attempts=self.options.max_attempts,
+            # What costs money is rendered again by a person alone.
+            max_attempts=1 if terms.is_paid else self.options.max_attempts,
         )
 
     def has(self, item: Item) -> bool:

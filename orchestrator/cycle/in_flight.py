@@ -11,12 +11,14 @@ from state.item import PRIORITIES, Item
 class InFlight:
     """Items that are watched (accepted), and items in doubt (an intent without an answer) with the end of their doubt.
 
-    `seconds_in_doubt`: how long an item's POST may still be in transit.
+    `seconds_in_doubt`: how long an item's POST may still be in transit. `has_priorities`: the server renders what is
+    urgent first.
     """
 
-    def __init__(self, clock: Clock, seconds_in_doubt: Callable[[Item], float]) -> None:
+    def __init__(self, clock: Clock, seconds_in_doubt: Callable[[Item], float], *, has_priorities: bool = True) -> None:
         self._clock = clock
         self._seconds_in_doubt = seconds_in_doubt
+        self._has_priorities = has_priorities
         self._watched: dict[str, Item] = {}
         self._doubts: dict[str, tuple[Item, float]] = {}
         self._keys: dict[str, str] = {}
@@ -54,7 +56,8 @@ class InFlight:
         Once returned it stays the oldest until it is dropped, since nothing overtakes a running prompt.
         """
         if self._oldest not in self._watched:
-            self._oldest = next((key for keys in self._ranked.values() for key in keys), "")
+            ranks = self._ranked.values() if self._has_priorities else [self._watched]
+            self._oldest = next((key for keys in ranks for key in keys), "")
         return self._watched.get(self._oldest)
 
     def is_in_doubt(self, key: str) -> bool:

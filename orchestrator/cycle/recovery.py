@@ -6,6 +6,7 @@ Nothing is submitted here: an item ends up watched, collected, or pending again.
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Sequence
 
 import templates
@@ -49,11 +50,14 @@ class Recovery:
         return min(max(limit - age, 0.0), limit)
 
     def resolve_doubt(self, item: Item) -> Fate:
-        """Look it up after the time in doubt; where it is absent, delete it from the queue and look it up again."""
+        """Look it up after the time in doubt; where it is absent, delete it from the queue and look it up again.
+
+        Not where the server chooses its prompts' ids: nothing has this one.
+        """
         assert item.prompt_id is not None
         client, ids = self._context.client, [item.prompt_id]
         fate = look_up(client, ids)[item.prompt_id]
-        if isinstance(fate, Absent):
+        if isinstance(fate, Absent) and client.terms.takes_prompt_id:
             client.delete_from_queue(ids)
             fate = look_up(client, ids)[item.prompt_id]
         return fate
@@ -63,8 +67,15 @@ class Recovery:
         if item.cancel_requested:
             self._context.transitions.cancel(item)
             return
-        files = self._expected_files(item)
+        terms = self._context.client.terms
+        if item.in_doubt and not terms.takes_prompt_id:
+            self._untraced(item)
+            return
+        files = self._expected_files(item) if terms.has_files_by_name else []
         if files and self._rescue(item, files):
+            return
+        if terms.is_paid and not item.in_doubt:
+            self._paid_for_nothing(item)
             return
         if self._is_lost_by_advice(item):
             self._context.transitions.put_back(item)
@@ -79,6 +90,39 @@ class Recovery:
             self._refuse_endless(item)
         else:
             self._context.transitions.put_back(item)
+
+    def _untraced(self, item: Item) -> None:
+        """The server tells of no prompt for this intent: it is sent again under its key, which makes no second one.
+
+        A person decides where the server has had that key, or forgets keys by now. Errors: ServerStalled.
+        """
+        context, terms = self._context, self._context.client.terms
+        assert item.prompt_id is not None
+        sent_at = item.submitted_at or context.lease.now()
+        is_old = (context.lease.now() - sent_at).total_seconds() >= terms.key_seconds
+        if item.prompt_id in context.used_keys or is_old:
+            had = "forgets the keys of requests" if is_old else "has had its request"
+            message = (
+                f"no answer came when it was sent to {context.server.shown}, which {had} and does not tell what became "
+                f"of it; it may be rendered there{', and paid for' if terms.is_paid else ''}. Look at its list of "
+                f"jobs; `burst retry {shlex.quote(item.key)}` sends it again"
+            )
+            context.transitions.fail(item, ErrorRecord(kind="in_doubt", message=message), charge=False)
+            return
+        context.to_send_again.add(item.prompt_id)
+        self._forgotten[item.key] = self._forgotten.get(item.key, 0) + 1
+        if self._forgotten[item.key] > _FORGOTTEN_LIMIT:
+            self._refuse_endless(item)
+        else:
+            context.transitions.send_again(item)
+
+    def _paid_for_nothing(self, item: Item) -> None:
+        """Rendering it once more is paid once more: a person decides."""
+        message = (
+            f"{self._context.server.shown} took it and knows nothing of it any more; what it rendered may have been "
+            f"paid for. `burst retry {shlex.quote(item.key)}` has it rendered once more"
+        )
+        self._context.transitions.fail(item, ErrorRecord(kind="gone", message=message))
 
     def _is_lost_by_advice(self, item: Item) -> bool:
         """Whether its server was restarted because burst advised or ordered that after the item was sent."""
@@ -269,7 +313,10 @@ class Recovery:
             if context.accepted_posts > unanswered.accepted_before:
                 context.transitions.fail(item, ErrorRecord(kind="unanswered", message=report))
                 return
-        context.transitions.put_back(item)
+        if context.client.terms.takes_prompt_id:
+            context.transitions.put_back(item)
+        else:
+            context.transitions.send_again(item)
         raise ServerStalled(f"{report}; look at the server's own log (details: `burst doctor`)")
 
 

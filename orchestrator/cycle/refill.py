@@ -88,7 +88,7 @@ class Refill:
 
     def _is_out_already(self, item: Item) -> bool:
         """Set to pending by hand while its prompt was submitted: looked up before it is submitted again."""
-        if not item.may_be_on_a_server:
+        if not item.may_be_on_a_server or self._may_be_sent_again(item):
             return False
         is_here, name = self._context.has(item), self._context.server.name
         doubted = self._context.transitions.change(
@@ -97,6 +97,14 @@ class Refill:
         if doubted is not None and is_here:
             remove_leftovers(self._context, [doubted])
             self._in_flight.take_in(doubted, doubted_seconds=0.0 if item.accepted else None)
+        return True
+
+    def _may_be_sent_again(self, item: Item) -> bool:
+        """It was looked up just now, and its key keeps the server from rendering it twice."""
+        known = self._context.to_send_again
+        if item.prompt_id not in known or not self._context.has(item):
+            return False
+        known.discard(item.prompt_id)
         return True
 
     def _refused_by_server(self, item: Item, error: TemplateRejected) -> None:

@@ -40,6 +40,8 @@ class Request:
     free_every: int | None = None
     """After how many prompts of this run each server unloads its models."""
     max_attempts: int = 3
+    allow_spend: int | None = None
+    """How many prompts servers that cost money may get in 24 hours; None: as the settings say."""
     on_error: Literal["stop", "continue"] = "continue"
     overwrite: bool = False
     batch: str | None = None
@@ -60,6 +62,7 @@ class Request:
         for name, value, least, most in (
             ("size", 1 if self.size == "auto" else self.size, 1, LARGEST_COUNT),
             ("ahead", self.ahead, 0, LARGEST_COUNT),
+            ("allow_spend", self.allow_spend or 0, 0, LARGEST_COUNT),
             ("free_every", 1 if self.free_every is None else self.free_every, 1, LARGEST_COUNT),
             ("max_attempts", self.max_attempts, 1, LARGEST_COUNT),
             ("max_seconds", self.max_seconds or 0.0, 0, LONGEST_SECONDS),
@@ -90,6 +93,7 @@ class Request:
             waits = self.wait_server_seconds - patience
         return Options(
             free_every=self.free_every,
+            allow_spend=settings.allow_spend if self.allow_spend is None else self.allow_spend,
             patience_seconds=patience,
             wait_server_seconds=waits,
             poll_seconds=self.poll_seconds,

@@ -72,7 +72,7 @@ class Settlement:
         if entry.interrupted:
             message = "interrupted on the server by somebody else"
             self._context.transitions.charge(item, ErrorRecord(kind="interrupted", message=message))
-        elif entry.out_of_memory:
+        elif entry.out_of_memory and not self._context.client.terms.is_paid:
             self._out_of_memory(item, entry)
         else:
             self._failed(item, entry)
@@ -199,6 +199,9 @@ class Settlement:
         return sidecar_of(finished.item, self._context.preparation, graph=finished.graph, seconds=finished.seconds)
 
     def _failed(self, item: Item, entry: HistoryEntry) -> None:
+        if self._context.client.terms.is_paid:
+            self._context.transitions.charge(item, _failure(entry))
+            return
         kind = kind_of(entry)
         if self._breaker.spares(item, kind):
             self._context.transitions.put_back(item)

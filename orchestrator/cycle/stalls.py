@@ -41,9 +41,11 @@ class Stalls:
 
         `items`: what it has of this state. `fates`: what was just looked up of their prompts.
         """
+        most = self._context.options.stall_seconds
+        if most is None and not self._context.client.terms.shows_queue:
+            return
         self._look(fates)
         seconds = self._seconds_quiet()
-        most = self._context.options.stall_seconds
         if seconds < (pacing.STALL_SECONDS if most is None else most):
             return
         item = self._running_item(items)

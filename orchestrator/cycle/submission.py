@@ -16,6 +16,8 @@ from orchestrator.cycle.context import WorkerContext, log
 from orchestrator.cycle.uploads import ReadyItem
 from orchestrator.errors import (
     ItemError,
+    KeyUsed,
+    NotComfyUI,
     OutputRootUnusable,
     PromptRejected,
     RecipeUnusable,
@@ -24,6 +26,7 @@ from orchestrator.errors import (
     StaleChange,
     TemplateError,
     TemplateRejected,
+    TransientError,
     UnexpectedAnswer,
 )
 from orchestrator.literal_texts import looks_dynamic, names_lora
@@ -33,6 +36,8 @@ from state.item import ErrorRecord, Item, OutputRecord, Priority, Status
 
 _PLACES: dict[Priority, float] = {"urgent": -1e12, "high": -5e11, "normal": 0.0, "low": 5e11}
 """What a priority adds to the queue number, in milliseconds: sixteen years from one to the next."""
+_ACCEPTING = (200, 201)
+"""The statuses of an accepted prompt."""
 _PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 
@@ -158,7 +163,7 @@ class Submission:
             self._context.preparation.keep(recipe)
         at = self._context.lease.now()
         while ready:
-            ids = {intent.item.key: str(uuid.uuid4()) for intent in ready}
+            ids = {intent.item.key: _id_for(intent.item) for intent in ready}
             changes = [self._intent_change(intent, ids[intent.item.key], at) for intent in ready]
             try:
                 items = self._context.lease.apply(changes)
@@ -176,6 +181,8 @@ class Submission:
             # Another worker may have reduced its batch size since, or a person may have changed its recipe.
             if _as_prepared(now) != _as_prepared(intent.item):
                 return now
+            if now.prompt_id == prompt_id:
+                return now.mark_in_doubt()
             # From now on its recipe says where its outputs are.
             here = tuple(output for output in now.outputs if output in intent.own)
             return msgspec.structs.replace(now, outputs=here).submit(
@@ -194,6 +201,8 @@ class Submission:
         context, item = self._context, intent.item
         assert item.prompt_id is not None
         context.lease.guard_post()
+        if not context.spending.take():
+            raise _Refused(0.0)
         try:
             answer = context.client.submit(
                 templates.set_prefixes(intent.prepared.graph, item.prompt_id),
@@ -201,33 +210,42 @@ class Submission:
                 number=self._number(item),
                 extra_data={"burst": {"item": item.key, "prompt_id": item.prompt_id}},
             )
-        except PromptRejected as error:
-            self._rejected(intent, error)
-            return None
-        except ServerUnreachable as error:
-            if error.may_have_arrived:
-                context.note_unanswered(item, error)
-                return item
-            self._take_back([intent])
-            context.client.queue_remaining()
-            return None
-        except ServerBusy as error:
-            if error.status != 429:
-                context.note_unanswered(item, error)
-                return item
-            context.tally.note(f"{error}; nothing is lost; sending goes on when it accepts more")
-            raise _Refused(min(error.retry_after_seconds or _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)) from error
-        except UnexpectedAnswer as error:
-            return self._unexpected(intent, error)
+        except (PromptRejected, TransientError) as error:
+            if _made_no_prompt(error):
+                context.spending.give_back()
+            return self._unaccepted(intent, error)
         context.accepted_posts += 1
         log.info("%s: submitted to %s as %s", item.key, context.server.name, answer.prompt_id)
         renamed = answer.prompt_id != item.prompt_id
-        accepted = context.transitions.change(item, lambda now: now.accept(prompt_id=answer.prompt_id), sync=renamed)
+        accepted = context.transitions.change(item, lambda now: now.accept_as(prompt_id=answer.prompt_id), sync=renamed)
         if accepted is not None and answer.node_errors:
             withdraw(context.client, [answer.prompt_id])
             self._rejected(replace(intent, item=accepted), context.client.left_out(answer))
             return None
         return accepted
+
+    def _unaccepted(self, intent: _Intent, error: PromptRejected | TransientError) -> Item | None:
+        """The item in doubt, or None when its prompt was certainly not queued. Errors: what is about more than it."""
+        context, item = self._context, intent.item
+        match error:
+            case PromptRejected():
+                self._rejected(intent, error)
+                return None
+            case ServerUnreachable(may_have_arrived=False):
+                self._take_back([intent])
+                context.client.queue_remaining()
+                return None
+            case ServerBusy(status=429):
+                context.tally.note(f"{error}; nothing is lost; sending goes on when it accepts more")
+                raise _Refused(min(error.retry_after_seconds or _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)) from error
+            case UnexpectedAnswer():
+                return self._unexpected(intent, error)
+            case NotComfyUI():
+                raise error
+            case KeyUsed():
+                context.used_keys.add(str(item.prompt_id))
+        context.note_unanswered(item, error)
+        return item
 
     def _unexpected(self, intent: _Intent, error: UnexpectedAnswer) -> Item | None:
         """A 200 of unknown form leaves the item in doubt; with any other status the prompt was certainly not queued.
@@ -235,7 +253,7 @@ class Submission:
         Errors: the error itself, unless it is about this item alone.
         """
         item = intent.item
-        if error.status == 200:
+        if error.status in _ACCEPTING:
             self._context.note_unanswered(item, error)
             return item
         if error.status == 413:
@@ -289,6 +307,8 @@ class Submission:
 
     def _take_back(self, intents: Sequence[_Intent]) -> None:
         """Make items pending again whose POST was never sent."""
+        again = (intent.before.prompt_id for intent in intents if intent.before.may_be_on_a_server)
+        self._context.to_send_again.update(key for key in again if key is not None)
         self._context.transitions.unsend([intent.before for intent in intents])
 
     def _number(self, item: Item) -> float:
@@ -300,6 +320,23 @@ class Submission:
         last = self._last_numbers.get(item.priority, now - 1)
         self._last_numbers[item.priority] = number = max(last + 1, now)
         return number
+
+
+def _id_for(item: Item) -> str:
+    """What is sent again keeps its id, which is the key of its request."""
+    return item.prompt_id if item.prompt_id is not None and item.may_be_on_a_server else str(uuid.uuid4())
+
+
+def _made_no_prompt(error: PromptRejected | TransientError) -> bool:
+    """Whether the request with this outcome certainly queued nothing."""
+    match error:
+        case ServerUnreachable(may_have_arrived=arrived):
+            return not arrived
+        case ServerBusy(status=status):
+            return status == 429
+        case UnexpectedAnswer(status=status):
+            return status not in _ACCEPTING
+    return True
 
 
 def _is_among(target: templates.Target, refused: set[tuple[str, str | None]]) -> bool:

@@ -72,6 +72,10 @@ class Transitions:
         """Due again with no attempt charged, in this burst or a later one; or cancelled if that was requested."""
         self._count(self.change(item, lambda now: now.cancel() if now.cancel_requested else now.put_back(charge=False)))
 
+    def send_again(self, item: Item) -> None:
+        """Due again under the same prompt_id, the key of its request; or cancelled if that was requested."""
+        self._count(self.change(item, lambda now: now.cancel() if now.cancel_requested else now.send_again()))
+
     def shrink(self, item: Item, *, batch_size: int) -> None:
         """Due again with at most this batch size, with no attempt charged; or cancelled if that was requested.
 

@@ -77,7 +77,8 @@ class Worker:
         self._poll_schedule = PollSchedule(context.clock, poll_seconds=context.options.poll_seconds, pace=context.pace)
         self._strays = Strays(context, self._recovery, strays, seen or {})
         self._stalls = Stalls(context, last_sign=self.hearing.last_sign, advise=self._breaker.advise_restart)
-        self._in_flight = InFlight(context.clock, self._recovery.seconds_in_doubt)
+        has_priorities = context.client.terms.has_priorities
+        self._in_flight = InFlight(context.clock, self._recovery.seconds_in_doubt, has_priorities=has_priorities)
         self._uploads = Uploads(context, uploader, self.wake)
         self._notices = Notices(context, self._in_flight)
         self._refill = Refill(
@@ -141,7 +142,10 @@ class Worker:
         return self._routing.suits(item)
 
     def allowance(self) -> int | None:
-        return self._breaker.allowance(out=len(self._out()))
+        out, most_out = len(self._out()), self.context.client.terms.most_out
+        room = None if most_out is None else max(0, most_out - out)
+        limits = (self._breaker.allowance(out=out), room, self.context.spending.left)
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def accepts(self, item: Item) -> bool:
         return self._breaker.accepts(item)
@@ -227,6 +231,7 @@ class Worker:
                 return 0.0
             if not took:
                 self._breaker.refuse_unproven()
+                self._refuse_unpaid()
             return self._rest(took=took)
         self.hearing.listen()
         waits = [
@@ -299,6 +304,15 @@ class Worker:
         context.dispatch.stir()
         self.lost, self._losses = None, 0
         self._waiting.returned()
+
+    def _refuse_unpaid(self) -> None:
+        """Nothing is out, and nothing was taken. Errors: SpendNotAllowed, SpendLimitReached, where that is why."""
+        dispatch = self.context.dispatch
+        if dispatch.is_full or dispatch.pause is not None or (why := self.context.spending.why_none()) is None:
+            return
+        if dispatch.has_one_worker and dispatch.has_due():
+            raise why
+        self.context.tally.note(str(why))
 
     def _rest(self, *, took: bool) -> float:
         if took:
@@ -463,7 +477,7 @@ class Worker:
     def _adopt(self, item: Item, prompt_id: str, *, running: bool) -> None:
         """It waits or runs on the server: watch it."""
         if item.in_doubt or prompt_id != item.prompt_id:
-            accepted = self.context.transitions.change(item, lambda now: now.accept(prompt_id=prompt_id))
+            accepted = self.context.transitions.change(item, lambda now: now.accept_as(prompt_id=prompt_id))
             if accepted is None:
                 self._drop(item.key)
                 return

@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
+from orchestrator.clients import Manner, client_for
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
-from orchestrator.comfyui.events import Listener
+from orchestrator.comfyui.events import Hearer, Listener
 from orchestrator.cycle.client_ids import client_id_for
 from orchestrator.cycle.context import Options, WorkerContext
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.downloads import DOWNLOADS_AT_ONCE
+from orchestrator.cycle.hearing import Source
 from orchestrator.cycle.pacing import Pace
 from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.thread_pool import ThreadPool
@@ -176,18 +178,15 @@ class WorkerPool:
     def _context(self, server: Server) -> WorkerContext:
         """Errors: SettingsError."""
         shared, halt = self._shared, threading.Event()
-        headers = self._settings.resolved_headers(server)
-        patience = shared.options.patience_seconds
-        asked: dict[str, Any] = {} if patience is None else {"retry_seconds": patience}
-        client = ComfyUI(
-            server.full,
-            headers=headers,
-            client_id=client_id_for(shared.store.facts, server.name, at=shared.clock.now()),
-            deadline=self._deadline,
-            stop=halt,
-            clock=shared.clock,
-            **asked,
-        )
+        manner: Manner = {
+            "client_id": client_id_for(shared.store.facts, server.name, at=shared.clock.now()),
+            "deadline": self._deadline,
+            "stop": halt,
+            "clock": shared.clock,
+        }
+        if shared.options.patience_seconds is not None:
+            manner["retry_seconds"] = shared.options.patience_seconds
+        client = client_for(server, self._settings, **manner)
         self._held.enter_context(client)
         return WorkerContext(
             store=shared.store,
@@ -203,9 +202,12 @@ class WorkerPool:
             restarts=shared.restarts,
             is_own=server in self._own,
             pace=Pace(shared.earlier_seconds),
-            listen=lambda hearer: Listener(client.open_events, hearer, name=server.shown, clock=shared.clock),
+            listen=self._listening(client, server) if client.terms.has_events else None,
             names=tuple(one.name for one in self._settings.all_servers if one.is_at(server.url)),
         )
+
+    def _listening(self, client: ComfyUI, server: Server) -> Callable[[Hearer], Source]:
+        return lambda hearer: Listener(client.open_events, hearer, name=server.shown, clock=self._shared.clock)
 
     def _threads(self, name: str, threads: int) -> ThreadPool:
         pool = ThreadPool(name, threads=threads)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import templates
+from orchestrator.clients import client_for
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI, Queue
 from orchestrator.comfyui.capabilities import Capabilities
@@ -48,11 +49,10 @@ def look_at(
     state: Path, server: Server, settings: Settings, workflows: Sequence[Loaded], *, own: frozenset[str], clock: Clock
 ) -> Seen:
     """All checks of one server. `own`: our prompt_ids. No finding is raised as an error."""
-    headers = settings.resolved_headers(server)
     try:
-        with ComfyUI(
-            server.full,
-            headers=headers,
+        with client_for(
+            server,
+            settings,
             connect_timeout_seconds=_CONNECT_SECONDS,
             read_timeout_seconds=_ANSWER_SECONDS,
             retry_seconds=_RETRY_SECONDS,
@@ -65,8 +65,8 @@ def look_at(
             server.url, (Check("server", "problem", str(error), remedy, {"answers": False, "url": server.url}),)
         )
     try:
-        with ComfyUI(
-            server.full, headers=headers, read_timeout_seconds=_CATALOGUE_SECONDS, retry_seconds=_RETRY_SECONDS
+        with client_for(
+            server, settings, read_timeout_seconds=_CATALOGUE_SECONDS, retry_seconds=_RETRY_SECONDS
         ) as client:
             return Seen(server.url, checks, _findings(client, workflows))
     except BurstError as error:

@@ -7,8 +7,8 @@ from typing import Any
 
 import templates
 from orchestrator.batches.profiles import load_profiles
+from orchestrator.clients import client_for
 from orchestrator.clock import Clock
-from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.capabilities import Capabilities
 from orchestrator.errors import TransientError, UnexpectedAnswer
 from orchestrator.node_classes import kept_classes
@@ -69,7 +69,7 @@ def _asked(
     settings = state.settings
     server = settings.servers[0]
     try:
-        with ComfyUI(server.full, headers=settings.resolved_headers(server), retry_seconds=PATIENCE_SECONDS) as client:
+        with client_for(server, settings, retry_seconds=PATIENCE_SECONDS) as client:
             client.queue_remaining()
             offer = Capabilities(client)
             for binding, name in _CHOSEN.items():

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from orchestrator.burst_endings import TEXTS, text_of
+from orchestrator.clients import client_for
 from orchestrator.clock import Clock
-from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit
 from orchestrator.errors import BurstError
 from orchestrator.pausing import PauseReport, pause, resume
@@ -319,8 +319,7 @@ def _queues_of(settings: Settings) -> list[ServerQueue]:
 
 def _queue_of(server: Server, settings: Settings) -> ServerQueue:
     try:
-        headers = settings.resolved_headers(server)
-        with ComfyUI(server.full, headers=headers, retry_seconds=PATIENCE_SECONDS) as client:
+        with client_for(server, settings, retry_seconds=PATIENCE_SECONDS) as client:
             queue, stats = client.queue(), client.system_stats()
     except BurstError as error:
         return ServerQueue(name=server.name, url=server.url, reachable=False, message=str(error))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from state.disk import Disk, Stamp
-from state.facts import ClientId, Fact, Facts, Pause, ServerHealth
+from state.facts import ClientId, Fact, Facts, Pause, ServerHealth, Spend
 from state.json.line_log import LineLog
 from state.write_lock import WriteLock
 
@@ -40,10 +40,18 @@ class JsonFactLog:
                 self._log.append(changed)
         return changed
 
+    def spend(self, fact: Spend, *, most: int, since: datetime) -> bool:
+        with WriteLock(self._folder, disk=self._disk):
+            fits = self.read().spent(since=since) + fact.prompts <= most
+            if fits:
+                self._log.append(fact)
+        return fits
+
     def read(self) -> Facts:
         pause: Pause | None = None
         health: dict[str, ServerHealth] = {}
         client_ids: dict[str, ClientId] = {}
+        spends: list[Spend] = []
         for fact in self._log.read():
             match fact:
                 case Pause():
@@ -52,4 +60,6 @@ class JsonFactLog:
                     health[fact.server] = fact
                 case ClientId():
                     client_ids[fact.server] = fact
-        return Facts(pause, health, client_ids)
+                case Spend():
+                    spends.append(fact)
+        return Facts(pause, health, client_ids, tuple(spends))

@@ -29,7 +29,14 @@ class SimulatedRun:
     """Call `turn` until `is_over`. `error` is the error of ours that ended it early, if any."""
 
     def __init__(
-        self, home: Path, clock: HandClock, servers: Sequence[FuzzedServer], *, size: int, ahead: int = 0
+        self,
+        home: Path,
+        clock: HandClock,
+        servers: Sequence[FuzzedServer],
+        *,
+        size: int,
+        ahead: int = 0,
+        options: Options | None = None,
     ) -> None:
         self.fuse = Fuse()
         self.is_over = False
@@ -37,6 +44,7 @@ class SimulatedRun:
         for server in servers:
             server.fuse = self.fuse
         self._clock = clock
+        self._options = options or Options()
         disk = KillableDisk(self.fuse)
         self._store = open_store(home / "state.json", disk=disk, clock=clock)
         self._others = Follower(self._store)
@@ -57,7 +65,7 @@ class SimulatedRun:
             placement=placement,
             preparation=prompts,
             dispatch=self._dispatch,
-            options=Options(),
+            options=self._options,
             clock=self._clock,
             halt=threading.Event(),
         )
