@@ -152,6 +152,13 @@ def _seconds_or_off(_ctx: click.Context, _param: click.Parameter, value: str | N
     callback=_seconds_or_off,
     help="Call a server stalled after N seconds without a sign of life (default: far beyond what the recipe takes).",
 )
+@Options.RUN.option(
+    "--allow-spend",
+    type=int,
+    metavar="N",
+    callback=Between(0, LARGEST_COUNT),
+    help="Send servers that cost money at most N prompts in 24 hours (default: none).",
+)
 @Options.RUN.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
 @state_option
 @tool_options
@@ -180,6 +187,7 @@ def run(
     free_every: int | None,
     stall_seconds: float | None,
     max_attempts: int,
+    allow_spend: int | None,
     on_error: Literal["stop", "continue"],
     overwrite: bool,
     abandon_server: str | None,
@@ -210,6 +218,7 @@ def run(
         free_every=free_every,
         stall_seconds=stall_seconds,
         max_attempts=max_attempts,
+        allow_spend=allow_spend,
         on_error=on_error,
         overwrite=overwrite,
         abandon_server=abandon_server,

@@ -61,6 +61,7 @@ def run_burst(
     free_every: int | None = None,
     stall_seconds: float | None = None,
     max_attempts: int = 3,
+    allow_spend: int | None = None,
     on_error: Literal["stop", "continue"] = "continue",
     overwrite: bool = False,
     server_moved: tuple[str, str] | None = None,
@@ -73,7 +74,8 @@ def run_burst(
     hours, such as `22:00-07:00`, by this host's clock on the wall. `wait_server_seconds`: how long a server is waited
     for that does not answer; by default 20, and without end with `until_done`. `free_every`: after how many prompts
     each server unloads its models. `stall_seconds`: after how long without a sign of life one that answers is
-    called stalled; by default far beyond what the recipe has taken, infinite: never.
+    called stalled; by default far beyond what the recipe has taken, infinite: never. `allow_spend`: how many prompts
+    servers that cost money may get in 24 hours; by default as the settings say, and none where they say nothing.
     Safe to repeat and to kill at any time. Set `stop` from another thread to end it after its next checkpoint.
     Errors: LockHeld if another burst is running on this state; ConfigurationError and its kinds if something must be
     fixed first; Crashed for an unexpected exception, which is recorded. What stops a burst in the middle (server down,
@@ -100,6 +102,7 @@ def run_burst(
         free_every=free_every,
         stall_seconds=stall_seconds,
         max_attempts=max_attempts,
+        allow_spend=allow_spend,
         on_error=on_error,
         overwrite=overwrite,
         server_moved=server_moved,

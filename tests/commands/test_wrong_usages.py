@@ -123,6 +123,9 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
             }.items()
         ),
         ("run --wait-server x", "--wait-server", "'x'"),
+        ("run --allow-spend -1", "--allow-spend", "-1 is not from 0"),
+        ("run --allow-spend x", "--allow-spend", "'x'"),
+        ("run --allow-spend 1.5", "--allow-spend", "'1.5'"),
         ("run --free-every 0", "--free-every", "0 is not from 1"),
         ("run --free-every -1", "--free-every", "-1 is not from 1"),
         ("run --free-every x", "--free-every", "'x'"),

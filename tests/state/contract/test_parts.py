@@ -18,7 +18,7 @@ from support.waiting import GENEROUS_SECONDS
 from orchestrator.errors import RecipeUnusable
 from state.batch import BatchRecord
 from state.burst_record import BurstRecord, SetAsideRecord
-from state.facts import ClientId, Facts, Pause, PromptFailure, ServerHealth
+from state.facts import ClientId, Facts, Pause, PromptFailure, ServerHealth, Spend
 from state.location import Location
 from state.recipe import Recipe, workflow_bytes, workflow_digest
 from state.store import StateParts, Store
@@ -101,6 +101,40 @@ def test_a_server_s_failures_in_a_row_are_kept_for_the_next_run_and_host(state: 
     assert logs[1].change_health("gpu", lambda now: now, at=later) == well
     assert logs[0].stamp() == stamp, "nothing to write"
     assert [view.facts.read().health["gpu"] for view in views(state)] == [well] * 3
+
+
+def spend(prompts: int, *, minutes: int = 0) -> Spend:
+    return Spend(server="cloud", prompts=prompts, at=NOON + timedelta(minutes=minutes))
+
+
+def test_what_is_spent_is_counted_for_every_run_and_host(state: State) -> None:
+    """No more than allowed, whoever asks; what was refused counts no more, nor what is long ago."""
+    logs = [parts.facts for parts in (state.open(create=True), state.open(), state.parts())]
+    day = NOON - timedelta(minutes=1)
+    assert [log.spend(spend(1), most=2, since=day) for log in logs] == [True, True, False]
+    logs[0].append(spend(-1))
+    assert logs[2].spend(spend(1), most=2, since=day)
+    assert not logs[1].spend(spend(1), most=2, since=day)
+    assert not logs[1].spend(spend(3, minutes=5), most=2, since=NOON)
+    assert logs[1].spend(spend(2, minutes=5), most=2, since=NOON)
+    assert [view.facts.read().spent(since=NOON) for view in views(state)] == [2] * 3
+    assert [one.prompts for one in logs[0].read().spends] == [1, 1, -1, 1, 2]
+
+
+def test_processes_that_spend_at_once_spend_no_more_than_allowed(state: State) -> None:
+    state.open(create=True)
+    allowed: list[bool] = []
+
+    def send() -> None:
+        facts = state.parts().facts
+        allowed.extend(facts.spend(spend(1), most=10, since=NOON - timedelta(minutes=1)) for _ in range(5))
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(GENEROUS_SECONDS)
+    assert (allowed.count(True), allowed.count(False)) == (10, 10)
 
 
 def test_processes_that_count_failures_at_once_lose_none(state: State) -> None:
