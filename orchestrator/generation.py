@@ -35,6 +35,7 @@ from orchestrator.cycle.request import Request
 from orchestrator.errors import BurstError, DiskFull, NotComfyUI, StopBurst, TransientError
 from orchestrator.known_servers import judged
 from orchestrator.migration import open_for_writing
+from orchestrator.model_order import ModelsOfItems, grouped
 from orchestrator.node_classes import asked_once, kept_classes, known_classes
 from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.placement import Placement, path_at, placement_of
@@ -343,7 +344,10 @@ class Generation:
             book = Recipes(store.recipes, self._state.parent)
             for recipe in plan.recipes:
                 book.keep(recipe)
-            store.add(plan.items, batch=plan.record)
+            # In the order in which they are due, which loads each model once; their numbers stay as they were planned.
+            made = {recipe.recipe.id: recipe for recipe in plan.recipes}
+            models = ModelsOfItems(lambda item: made[item.recipe or ""])
+            store.add(grouped(plan.items, models.of), batch=plan.record)
             # The journal has them: who is told of an error now would add them again.
             with contextlib.suppress(DiskFull):
                 store.settle(at_end=True)
@@ -385,7 +389,7 @@ class Generation:
 
     def _standing(self, store: Store, record: BatchRecord) -> tuple[list[Item], tuple[str, ...]]:
         """The items of a batch, and where their images go."""
-        items = list(store.items(batch=record.batch))
+        items = sorted(store.items(batch=record.batch), key=lambda item: item.index or 0)
         placement = placement_of(store, kept_settings(self._state))
         return items, placement.shown_directories(record, (item.recipe for item in items))
 

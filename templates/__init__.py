@@ -17,6 +17,7 @@ from templates.bindings import (
 )
 from templates.fingerprint import fingerprint
 from templates.graph import Graph, Target, needed_nodes
+from templates.model_files import is_lora, model_files
 from templates.output_order import ExpectedFile, expected_files, in_order, output_nodes, owner, saves_in_order
 from templates.saving import (
     PREFIX_SCHEME,
@@ -62,7 +63,9 @@ __all__ = [
     "find_candidates",
     "fingerprint",
     "in_order",
+    "is_lora",
     "load_workflow",
+    "model_files",
     "needed_nodes",
     "needs_exclusive_run",
     "no_binding",

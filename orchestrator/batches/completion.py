@@ -91,7 +91,7 @@ class BatchCompletion:
 
         False if items are due again.
         """
-        items = list(self._store.items(batch=batch.id))
+        items = sorted(self._store.items(batch=batch.id), key=_index)
         mark, counts, at = mark_of(items), Counts.of(items), self._clock.now()
         if not items or (batch.ends and batch.ends[-1].mark == mark and not was_left):
             return True
@@ -120,7 +120,7 @@ class BatchCompletion:
             return
         for name in self._open:
             if (record := self._batches[name].record).layout in WITH_INFO:
-                self._write_info(record, list(self._store.items(batch=name)), ended_at=None)
+                self._write_info(record, sorted(self._store.items(batch=name), key=_index), ended_at=None)
         self._counts, now = counts, self._clock.monotonic()
         self._info_due_at = now + (now - began) / _INFO_SHARE
 
@@ -131,6 +131,10 @@ class BatchCompletion:
                 write_batch_info(path, info, disk=self._disk)
         except (BurstError, OSError) as error:
             self._note(f"the {NAME} of batch {record.batch} could not be written: {error}")
+
+
+def _index(item: Item) -> int:
+    return item.index or 0
 
 
 def end_without(end: EndRecord, items: Sequence[Item]) -> EndRecord:
@@ -148,7 +152,7 @@ def end_without(end: EndRecord, items: Sequence[Item]) -> EndRecord:
 def mark_of(items: Sequence[Item]) -> str:
     """Another one whenever an item was sent again, or ended otherwise."""
     digest = hashlib.sha256()
-    for item in items:
+    for item in sorted(items, key=_index):
         prompt_id = item.prompt_id or (item.previous_prompt_ids or ("",))[-1]
         digest.update(f"{item.key}\0{item.status}\0{prompt_id}\n".encode("utf-8", "replace"))
     return digest.hexdigest()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ("--seconds-per-prompt", float, "Seconds that a prompt renders (default 0)."),
+    ("--load-seconds", float, "Seconds to load a model that is not the last one loaded (default 0)."),
     ("--latent-previews", bool, "Send a preview image after each step of a sampler."),
     ("--answer-delay-seconds", float, "Delay before every response."),
     ("--failure-rate", float, "Share of prompts that end with an execution error."),

@@ -17,7 +17,9 @@ import msgspec
 
 from orchestrator.cycle import pacing
 from orchestrator.cycle.dispatch_target import DispatchTarget
+from orchestrator.cycle.loaded_models import LoadedModels
 from orchestrator.cycle.set_aside import SetAsideRecipes
+from orchestrator.model_order import Models
 from state.facts import Pause
 from state.item import Item, Status
 from state.lease import Lease
@@ -61,9 +63,10 @@ class Dispatch:
         until_done: bool = False,
         on_error: OnError,
         batch: str | None = None,
+        models_of: Callable[[Item], Models] | None = None,
     ) -> None:
         """`batch`: the run submits its items and urgent ones alone and is over when they have ended; only its failures
-        count for `on_error`."""
+        count for `on_error`. `models_of`: which models an item needs; None: that does not matter."""
         self.changed = threading.Event()
         """Set whenever an item ended or a worker came to rest."""
         self.set_aside = SetAsideRecipes()
@@ -77,6 +80,7 @@ class Dispatch:
         self._until_done = until_done
         self._stops_on_failure = on_error == "stop"
         self._batch = batch
+        self._loaded = LoadedModels(store, lease, models_of) if models_of is not None else None
         self._awaited = [item.key for item in store.items(batch=batch)] if batch is not None else []
         self._lock = threading.RLock()
         self._workers: list[DispatchTarget] = []
@@ -173,6 +177,8 @@ class Dispatch:
             room = self._room(worker)
             due = self._due(worker, min(room, allowance or room)) if room > 0 else self._overtaking(worker)
             self._held |= dict.fromkeys((item.key for item in due), worker)
+            if self._loaded is not None:
+                self._loaded.sent(worker, due)
             if due:
                 self._resting.discard(id(worker))
             return due
@@ -182,6 +188,8 @@ class Dispatch:
         with self._lock:
             self._held[key] = worker
             self._taken_over.add(key)
+            if self._loaded is not None:
+                self._loaded.sent(worker, self._store.get_many([key]))
 
     def let_go(self, key: str) -> None:
         """The worker has nothing more to do with this item."""
@@ -256,7 +264,10 @@ class Dispatch:
                 hopeless -= before.refused
             skip = skip | self._elsewhere[id(worker)] | (worker.refused - hopeless)
         accept = partial(self._is_for, worker, hopeless=hopeless)
-        return self._lease.claim(room, batch=self._batch, skip=skip, accept=accept)
+        due = self._lease.claim(room, batch=self._batch, skip=skip, accept=accept)
+        if self._loaded is None:
+            return due
+        return self._loaded.chosen(worker, due, batch=self._batch, skip=skip | self._held.keys(), accept=accept)
 
     def _is_for(self, worker: DispatchTarget, item: Item, *, hopeless: set[str]) -> bool:
         if self.set_aside.passes_over(item) or not worker.accepts(item):

@@ -25,6 +25,7 @@ from orchestrator.errors import BurstError, LockHeld
 from orchestrator.host_config import has_host_config
 from orchestrator.log_lines import local_time
 from orchestrator.migration import open_for_writing
+from orchestrator.model_order import ModelsOfItems
 from orchestrator.outputs.placement import Placement
 from orchestrator.pause_text import text_of_pause
 from orchestrator.preparation import Preparation
@@ -282,6 +283,7 @@ class Run:
             until_done=request.until_done,
             on_error=request.on_error,
             batch=request.batch,
+            models_of=ModelsOfItems(preparation.recipe_of).of,
         )
         placement = Placement(recipes, settings.output_dir, overwrite=request.overwrite)
         if request.overwrite:

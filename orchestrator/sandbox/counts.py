@@ -27,6 +27,7 @@ class Counts:
         self._queued: Counter[str] = Counter()
         self._queued_by_item: Counter[str] = Counter()
         self._requests: Counter[str] = Counter()
+        self._loads: list[str] = []
         self._lost_by_restart = 0
         self._busy_seconds = 0.0
         self._busy_since: float | None = None
@@ -53,6 +54,11 @@ class Counts:
             self._rendered[prompt_id] += 1
             if (item := item_of(extra_data)) is not None:
                 self._rendered_by_item[item] += 1
+
+    def loaded(self, name: str) -> None:
+        """A model was loaded that was not the last one of its kind."""
+        with self._lock:
+            self._loads.append(name)
 
     def lost(self, prompts: int) -> None:
         """A restart lost this many queued and running prompts."""
@@ -90,6 +96,7 @@ class Counts:
                 "queued_by_item": dict(self._queued_by_item),
                 "posts": self._requests["POST /prompt"],
                 "requests": dict(self._requests),
+                "loads": list(self._loads),
                 "lost_by_restart": self._lost_by_restart,
                 "busy_seconds": busy,
                 "busy_share": _share(busy, self._first_queued, now),

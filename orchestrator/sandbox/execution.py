@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from orchestrator.clock import Clock
@@ -15,7 +15,7 @@ from orchestrator.sandbox.files import Files
 from orchestrator.sandbox.graph import run_order, signatures
 from orchestrator.sandbox.nodes import Catalogue
 from orchestrator.sandbox.queue import QueueEntry, Result
-from orchestrator.sandbox.validate import LOADERS, is_link
+from orchestrator.sandbox.validate import LOADERS, MODEL_INPUTS, is_link
 
 Cache = dict[str, render.Computed]
 """The outputs of the previous prompt's nodes, by signature. Like ComfyUI's cache it only holds one prompt."""
@@ -53,6 +53,8 @@ class Surroundings:
     counts: Counts
     events: Events
     clock: Clock
+    loaded: dict[str, str] = field(default_factory=dict)
+    """The model last loaded, by the input that names it."""
 
 
 class _Interrupted(Exception):
@@ -137,6 +139,7 @@ class Execution:
         if self._interrupts.interrupted:
             raise _Interrupted
         inputs = self._inputs(node)
+        self._load(inputs)
         self._work(node, inputs)
         computed = self._compute(node, inputs)
         if computed.ui is not None:
@@ -144,6 +147,15 @@ class Execution:
         self._cache[self._signatures[node]] = computed
         self._show(node, self._progress[node], finished=True)
         self._executed.append(node)
+
+    def _load(self, inputs: dict[str, Any]) -> None:
+        """Spend the time that a model takes which was not the last one of its kind."""
+        for name in MODEL_INPUTS:
+            value = inputs.get(name)
+            if isinstance(value, str) and self._around.loaded.get(name) != value:
+                self._interrupts.pause(self._around.faults.settings.load_seconds)
+                self._around.loaded[name] = value
+                self._around.counts.loaded(value)
 
     def _work(self, node: str, inputs: dict[str, Any]) -> None:
         """Spend this node's share of the time, and apply faults in the nodes that do the work."""

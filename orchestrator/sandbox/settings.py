@@ -20,6 +20,8 @@ class SandboxSettings:
 
     seconds_per_prompt: float = 0.0
     """Render time of a prompt that is not cached; spent in its samplers, step by step."""
+    load_seconds: float = 0.0
+    """Time to load a checkpoint, LoRA or VAE that is not the last one of its kind that was loaded."""
     latent_previews: bool = False
     """A preview image after each step of a sampler, as with ComfyUI's --preview-method."""
     answer_delay_seconds: float = 0.0

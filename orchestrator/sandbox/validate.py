@@ -10,7 +10,7 @@ from orchestrator.sandbox.nodes import Catalogue, Options
 
 Problem = dict[str, Any]
 LOADERS = ("LoadImage", "LoadImageMask")
-_MODEL_INPUTS = ("ckpt_name", "lora_name", "vae_name")
+MODEL_INPUTS = ("ckpt_name", "lora_name", "vae_name")
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 
 
@@ -141,7 +141,7 @@ class Validation:
             return _problem("value_smaller_than_min", f"Value {value} smaller than min of {options['min']}", name, info)
         if "max" in options and value > options["max"]:
             return _problem("value_bigger_than_max", f"Value {value} bigger than max of {options['max']}", name, info)
-        if isinstance(kind, list) and value not in kind and not (self._any_model and name in _MODEL_INPUTS):
+        if isinstance(kind, list) and value not in kind and not (self._any_model and name in MODEL_INPUTS):
             listed = str(kind)
             if len(kind) > 20:
                 listed, info["input_config"] = f"(list of length {len(kind)})", None

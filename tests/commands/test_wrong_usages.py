@@ -564,6 +564,7 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("serve --server htp://x --port 0", "--server", "must be http:// or https://"),
         ("serve --token-env NOT_SET --port 0", "--token-env NOT_SET", "not set"),
         ("serve extra", "extra"),
+        ("sandbox --load-seconds -1", "--load-seconds", "-1.0"),
         ("sandbox --port 99999", "--port", "99999"),
         ("sandbox --port x", "--port", "'x'"),
         ("sandbox --host 192.0.2.1 --port 0", "192.0.2.1", "--host"),
