@@ -8,11 +8,10 @@ import click
 
 from orchestrator.commands.common import all_option, json_option, show_listing, state_option
 from orchestrator.errors import UsageError
-from state.item import PRIORITIES
 
 
 @click.command(short_help="Change which items or batches come first.")
-@click.argument("words", nargs=-1, metavar=f"ITEM|BATCH... {'|'.join(PRIORITIES)}")
+@click.argument("words", nargs=-1, metavar="ITEM|BATCH... urgent|high|normal|low")
 @state_option
 @all_option
 @json_option
@@ -22,6 +21,7 @@ def priority(words: tuple[str, ...], state: Path, everything: bool, as_json: boo
     Works while a burst runs. What waits on a server is taken back and sent again in its new place.
     """
     from orchestrator.priorities import set_priority
+    from state.item import PRIORITIES
 
     names, level = words[:-1], words[-1] if words else ""
     if level not in PRIORITIES:
