@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -33,6 +34,11 @@ class LoadedRecipe:
     def name(self) -> str:
         """Where its workflow came from, for messages."""
         return self.recipe.workflow_name or f"workflow {self.recipe.workflow}"
+
+    @cached_property
+    def prefix_scheme(self) -> int:
+        """The rule for the prefixes of its prompts."""
+        return templates.prefix_scheme(self.graph)
 
     def fetches(self, node: SaveNode) -> bool:
         """Whether the files of this save node are fetched."""

@@ -15,15 +15,17 @@ from templates.bindings import (
     no_binding,
     touched_nodes,
 )
+from templates.file_names import MOST_FILES, NumberedFiles, numbered_files
 from templates.fingerprint import fingerprint
 from templates.graph import Graph, Target, needed_nodes
 from templates.model_files import is_lora, model_files
-from templates.output_order import ExpectedFile, expected_files, in_order, output_nodes, owner, saves_in_order
+from templates.output_order import in_order, output_nodes, owner, saves_in_order
 from templates.saving import (
     PREFIX_SCHEME,
     SaveNode,
     needs_exclusive_run,
     prefix_for,
+    prefix_scheme,
     save_nodes,
     set_prefixes,
 )
@@ -38,11 +40,12 @@ if TYPE_CHECKING:
 __all__ = [
     "PREFIX_SCHEME",
     "MODEL_INPUTS",
+    "MOST_FILES",
     "NAMES",
+    "NumberedFiles",
     "Bindings",
     "Choices",
     "Convert",
-    "ExpectedFile",
     "Finding",
     "Folders",
     "Graph",
@@ -58,7 +61,6 @@ __all__ = [
     "choice_of",
     "declared_inputs",
     "draw",
-    "expected_files",
     "find_bindings",
     "find_candidates",
     "fingerprint",
@@ -69,11 +71,13 @@ __all__ = [
     "needed_nodes",
     "needs_exclusive_run",
     "no_binding",
+    "numbered_files",
     "output_nodes",
     "owner",
     "parse_graph",
     "parse_lora",
     "prefix_for",
+    "prefix_scheme",
     "resolve",
     "save_nodes",
     "saves_in_order",

@@ -8,28 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from orchestrator.errors import TemplateError
 from orchestrator.wording import named
 from templates.address import select
 from templates.graph import Graph, describe, inputs_of, link_of, upstream
-from templates.saving import SaveNode, gives_nothing, prefix_for, save_nodes
+from templates.saving import SaveNode, gives_nothing, save_nodes
 
-_MAX_FILES = 10_000
-"""A graph with a higher count is rejected by the server, and the list of its file names could fill the memory."""
 _MOST_LISTED = 12
 _PARTS = re.compile(r"[0-9]+|[^0-9]+")
-
-
-@dataclass(frozen=True)
-class ExpectedFile:
-    """A file that a prompt will save, as named by `/view`."""
-
-    node_id: str
-    subfolder: str
-    filename: str
-    type: str = "output"
 
 
 def in_order(graph: Graph, node_ids: Iterable[str]) -> list[str]:
@@ -77,24 +64,6 @@ def saves_in_order(graph: Graph) -> list[SaveNode]:
     """The save nodes of a workflow, in the order of their outputs."""
     saves = {save.node_id: save for save in save_nodes(graph)}
     return [saves[node_id] for node_id in in_order(graph, saves)]
-
-
-def expected_files(graph: Graph, prompt_id: str) -> list[ExpectedFile] | None:
-    """All files that the prompt will save outside `temp`, in the order of its outputs.
-
-    None if any name cannot be known in advance.
-    """
-    saves = [save for save in saves_in_order(graph) if not save.temporary]
-    if not saves:
-        return None
-    files: list[ExpectedFile] = []
-    for save in saves:
-        if not save.naming_known or save.count is None or save.count > _MAX_FILES:
-            return None
-        subfolder, _, name = prefix_for(prompt_id, save.node_id).rpartition("/")
-        numbered = (f"{name}_{number:05}_{save.extension}" for number in range(1, save.count + 1))
-        files += [ExpectedFile(save.node_id, subfolder, filename) for filename in numbered]
-    return files
 
 
 def _depths(graph: Graph) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 Every prompt saves under `burst/<two hex digits>/<prompt_id>-<node>`, a prefix that no other prompt uses. ComfyUI then
 numbers its files from `_00001_`, so their names are known in advance (`get_save_image_path` in ComfyUI's
-`folder_paths.py`).
+`folder_paths.py`). A class that is not known to make the folders gets a prefix without them: some lose every file.
 """
 
 from __future__ import annotations
@@ -49,6 +49,24 @@ _KNOWN_CLASSES: dict[str, tuple[str, Files]] = {
     "SaveGLB": (".glb", "unknown"),
     "SaveSVGNode": (".svg", "unknown"),
 }
+_TAKES_FOLDERS = frozenset(_KNOWN_CLASSES) | {
+    "CLIPSave",
+    "CheckpointSave",
+    "ImageOnlyCheckpointSave",
+    "LoraSave",
+    "ModelSave",
+    "Save3DAdvanced",
+    "SaveAudioAdvanced",
+    "SaveGaussianSplat",
+    "SaveImageAdvanced",
+    "SaveLoRA",
+    "SaveLoRANode",
+    "SavePointCloud",
+    "SaveText",
+    "VAESave",
+    "VHS_VideoCombine",
+}
+"""Classes whose prefix may name folders: they leave it to `get_save_image_path`. Those of ComfyUI up to 0.33.0."""
 _TEMPORARY_CLASSES = {
     "PreviewImage",
     "PreviewAny",
@@ -108,9 +126,10 @@ def _prefix_input(graph: Graph, node_id: str, *, is_last: bool) -> str | None:
     return next((name for name in names if isinstance(value := inputs.get(name), str) or link_of(value)), None)
 
 
-def prefix_for(prompt_id: str, node_id: str) -> str:
-    """The filename prefix of one save node in one prompt."""
-    return f"burst/{prompt_id[:2]}/{prompt_id}-{_safe(node_id)}"
+def prefix_for(prompt_id: str, node_id: str, *, is_flat: bool = False) -> str:
+    """The filename prefix of one save node in one prompt; `is_flat`: without folders."""
+    name = f"{prompt_id}-{_safe(node_id)}"
+    return f"burst-{name}" if is_flat else f"burst/{prompt_id[:2]}/{name}"
 
 
 def _safe(node_id: str) -> str:
@@ -126,8 +145,14 @@ def _safe(node_id: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_-]', '_', node_id)[:40]}-h{digest}"
 
 
-PREFIX_SCHEME = 1
-"""Which rule `set_prefixes` follows, noted for who meets its prompts later; a new rule gets a new number."""
+PREFIX_SCHEME = 2
+"""The newest rule for prefixes. In 1 all have folders, in 2 those of classes that are not known to take folders have
+none. The rule is noted for who meets a prompt later."""
+
+
+def prefix_scheme(graph: Graph) -> int:
+    """The oldest rule that gives the prefixes of `set_prefixes`."""
+    return 2 if any(save.prefix_input and _is_flat(save) for save in save_nodes(graph)) else 1
 
 
 def set_prefixes(graph: Graph, prompt_id: str) -> Graph:
@@ -136,10 +161,13 @@ def set_prefixes(graph: Graph, prompt_id: str) -> Graph:
     for save in save_nodes(graph):
         if save.prefix_input:
             node = graph[save.node_id]
-            prefixed[save.node_id] = node | {
-                "inputs": node["inputs"] | {save.prefix_input: prefix_for(prompt_id, save.node_id)}
-            }
+            prefix = prefix_for(prompt_id, save.node_id, is_flat=_is_flat(save))
+            prefixed[save.node_id] = node | {"inputs": node["inputs"] | {save.prefix_input: prefix}}
     return prefixed
+
+
+def _is_flat(save: SaveNode) -> bool:
+    return save.class_type not in _TAKES_FOLDERS
 
 
 def needs_exclusive_run(graph: Graph) -> list[str]:

@@ -9,10 +9,10 @@ import contextlib
 import shlex
 from collections.abc import Sequence
 
-import templates
 from orchestrator.comfyui import OutputFile, Queue, QueuedPrompt
 from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, delete_waiting, is_running, look_up
 from orchestrator.cycle.context import WorkerContext
+from orchestrator.cycle.files_by_name import FilesByName, FoundByName
 from orchestrator.cycle.settlement import FinishedPrompt, Settlement
 from orchestrator.cycle.undecided import Undecided
 from orchestrator.errors import (
@@ -21,7 +21,6 @@ from orchestrator.errors import (
     OutputRootUnusable,
     RecipeUnusable,
     ServerStalled,
-    TemplateError,
     TransientError,
 )
 from orchestrator.outputs import Outputs
@@ -39,6 +38,7 @@ class Recovery:
         self._context = context
         self._settlement = settlement
         self._undecided = undecided
+        self._by_name = FilesByName(context)
         self._forgotten: dict[str, int] = {}
 
     def seconds_in_doubt(self, item: Item) -> float:
@@ -63,7 +63,7 @@ class Recovery:
         return fate
 
     def gone(self, item: Item) -> None:
-        """The server does not know its prompt: rescue it by the names of its files, or make it due again, uncharged."""
+        """The server does not know its prompt: collect its files by name, or make it due again, uncharged."""
         if item.cancel_requested:
             self._context.transitions.cancel(item)
             return
@@ -71,12 +71,24 @@ class Recovery:
         if item.in_doubt and not terms.takes_prompt_id:
             self._untraced(item)
             return
-        files = self._expected_files(item) if terms.has_files_by_name else []
-        if files and self._rescue(item, files):
+        found = self._found_by_name(item) if terms.has_files_by_name else FoundByName()
+        if found is None or (found.files and self._rescue(item, found.files)):
             return
         if terms.is_paid and not item.in_doubt:
             self._paid_for_nothing(item)
             return
+        tally = self._context.tally
+        before = tally.put_back
+        self._render_again(item)
+        if found.doubt is not None and tally.put_back > before:
+            tally.possibly_twice += 1
+            tally.note(
+                f"{self._context.client.url} has forgotten prompts that it may have rendered, and nothing of them was "
+                f"taken by name: {found.doubt}; they are rendered again"
+            )
+
+    def _render_again(self, item: Item) -> None:
+        """Make it due again, uncharged."""
         if self._is_lost_by_advice(item):
             self._context.transitions.put_back(item)
             self._context.transitions.move_behind([item.key])
@@ -227,11 +239,11 @@ class Recovery:
         False where they are certainly not; an unclear answer leaves the item to a later burst.
         """
         ours = item.move(server=self._context.server.name)
-        files = self._expected_files(ours)
-        if not files:
-            return False
-        finished = FinishedPrompt(ours, files, rescued=True)
         try:
+            files = self._by_name.find(ours).files
+            if not files:
+                return False
+            finished = FinishedPrompt(ours, files, rescued=True)
             fetched = self._settlement.fetch(finished)
         except (NotOnServer, ItemError):
             return False
@@ -254,30 +266,15 @@ class Recovery:
         tally.possibly_twice += is_due
         return is_due
 
-    def _expected_files(self, item: Item) -> list[OutputFile]:
-        """The names that its save nodes must have used; none where they are not known."""
-        assert item.prompt_id is not None
-        if item.prefix_scheme != templates.PREFIX_SCHEME:
-            self._context.tally.note(
-                "the server has forgotten prompts of a newer burst, whose files this one cannot find by name; they "
-                "are rendered again"
-            )
-            return []
+    def _found_by_name(self, item: Item) -> FoundByName | None:
+        """None where the server's answers are unclear: the item is left to a later burst."""
         try:
-            prepared = self._context.preparation.prepare(item)
-            if prepared.fingerprint != item.fingerprint:
-                return []
-            expected = templates.expected_files(prepared.graph, item.prompt_id)
-        except (ItemError, RecipeUnusable, TemplateError):
-            return []
-        return [
-            OutputFile(
-                node_id=one.node_id, kind="images", filename=one.filename, subfolder=one.subfolder, type=one.type
-            )
-            for one in expected or []
-        ]
+            return self._by_name.find(item)
+        except TransientError as error:
+            self._undecided.add(item, error, "files")
+            return None
 
-    def _rescue(self, item: Item, files: list[OutputFile]) -> bool:
+    def _rescue(self, item: Item, files: Sequence[OutputFile]) -> bool:
         """Collect the files of a forgotten prompt if all are there, whole, and with our prefix in their graph.
 
         False where that is certainly not so; an unclear answer leaves the item to a later burst.

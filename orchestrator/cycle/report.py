@@ -81,7 +81,7 @@ class BurstReport(msgspec.Struct, frozen=True):
     put_back: int
     rendered_twice: int
     possibly_twice: int
-    """Items due again although a server out of reach may have rendered them."""
+    """Items due again although a server may have rendered them: one out of reach, or one that forgot them."""
     counts: Counts
     next_batch: tuple[str, ...]
     """Keys of the items that the next burst will take: none whose recipe is set aside."""

@@ -18,11 +18,12 @@ from orchestrator.errors import (
     NotOnServer,
     OutputRefused,
     OutputRootUnusable,
+    RecipeUnusable,
     TemplateError,
     TransientError,
 )
 from orchestrator.outputs import Fetched, Placed, Sidecar
-from orchestrator.outputs.choice import chosen, that_gave_nothing
+from orchestrator.outputs.choice import all_gave_nothing, chosen, that_gave_nothing
 from orchestrator.recipes import LoadedRecipe
 from orchestrator.wording import named
 from state.item import ErrorRecord, Item, OutputRecord
@@ -54,6 +55,8 @@ class Settlement:
         self._undecided = undecided
         self._breaker = breaker
         self._withdraw = withdraw
+        self._givers: set[tuple[str | None, frozenset[str]]] = set()
+        """By recipe: which nodes' outputs were listed so far."""
         self._ended = 0
         """Prompts since the server was last asked to unload its models."""
 
@@ -68,6 +71,7 @@ class Settlement:
             seconds = _seconds(entry)
             if seconds is not None:
                 self._context.pace.note(seconds, recipe=item.recipe)
+            self._note_idle(item, entry)
             return FinishedPrompt(item, entry.files, entry.texts, seconds, entry.graph)
         if entry.interrupted:
             message = "interrupted on the server by somebody else"
@@ -162,18 +166,36 @@ class Settlement:
             return chosen({}, finished.files, finished.texts)
         nodes = recipe.recipe.output_nodes
         files, texts = chosen(recipe.graph, finished.files, finished.texts, nodes=nodes)
-        if not nodes and (files or texts) and (idle := that_gave_nothing(recipe.graph, files, texts)):
-            raise self._without_images(recipe, idle)
+        if not nodes and (files or texts) and all_gave_nothing(recipe.graph, files, texts):
+            raise self._without_images(recipe, that_gave_nothing(recipe.graph, files, texts))
         return files, texts
 
     def _without_images(self, recipe: LoadedRecipe, idle: Sequence[str]) -> NoOutputs:
-        listed = ", ".join(f"{node_id} ({recipe.graph[node_id]['class_type']})" for node_id in idle)
         return NoOutputs(
             f"the prompt ended well, but {self._context.client.url} lists no file of what saves in {recipe.name}: "
-            f"{listed}; such a node may save elsewhere, or take no folder in its prefix: put a SaveImage in its place, "
+            f"{_listed(recipe, idle)}; such a node may save elsewhere: put a SaveImage in its place, "
             f"or `burst retry`, then `burst update` with {named('outputs', 'NODE')} for what is wanted",
             node_id=idle[0],
         )
+
+    def _note_idle(self, item: Item, entry: HistoryEntry) -> None:
+        """Some nodes that save listed nothing, others did: that is mentioned, since a file may be lost."""
+        nodes = {file.node_id for file in entry.files} | {text.node_id for text in entry.texts}
+        gave = item.recipe, frozenset(nodes)
+        if gave in self._givers or not nodes:
+            return
+        self._givers.add(gave)
+        try:
+            recipe = self._context.preparation.recipe_of(item)
+        except (RecipeUnusable, TemplateError):
+            return
+        if recipe.recipe.output_nodes or all_gave_nothing(recipe.graph, entry.files, entry.texts):
+            return
+        if idle := that_gave_nothing(recipe.graph, entry.files, entry.texts):
+            self._context.tally.note(
+                f"{self._context.client.url} lists no file of {_listed(recipe, idle)} in {recipe.name}: what it saved, "
+                f"if anything, is there alone; {named('outputs', 'NODE')} chooses the nodes whose files are wanted"
+            )
 
     def _without_outputs(self, finished: FinishedPrompt) -> NoOutputs:
         name = self._context.preparation.name_of(finished.item)
@@ -241,6 +263,10 @@ class Settlement:
 def _completion(placed: Sequence[Placed], at: datetime, seconds: float | None) -> Callable[[Item], Item]:
     outputs: tuple[OutputRecord, ...] = tuple(one.as_record() for one in placed)
     return lambda now: now.complete(outputs=outputs, at=at, seconds=seconds)
+
+
+def _listed(recipe: LoadedRecipe, node_ids: Sequence[str]) -> str:
+    return ", ".join(f"{node_id} ({recipe.graph[node_id]['class_type']})" for node_id in node_ids)
 
 
 def _failure(entry: HistoryEntry) -> ErrorRecord:

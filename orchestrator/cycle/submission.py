@@ -191,7 +191,7 @@ class Submission:
                 at=at,
                 fingerprint=prepared.fingerprint,
                 recipe=prepared.recipe.recipe.id,
-                prefix_scheme=templates.PREFIX_SCHEME,
+                prefix_scheme=prepared.recipe.prefix_scheme,
             )
 
         return Change(intent.item.key, Status.PENDING, edit)

@@ -36,7 +36,7 @@ class Tally:
     rendered_twice: int = 0
     """Prompts that were rendered after all, although they had been given up."""
     possibly_twice: int = 0
-    """Items due again although a server out of reach may have rendered them."""
+    """Items due again although a server may have rendered them: one out of reach, or one that forgot them."""
     failures: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     literal_texts: set[str] = field(default_factory=set)

@@ -67,7 +67,7 @@ class BurstReportDocument(TypedDict):
     rendered_twice: int
     """Prompts that were rendered although they had been given up."""
     possibly_twice: int
-    """Items pending again although a server out of reach may have rendered them."""
+    """Items pending again although a server may have rendered them: one out of reach, or one that forgot them."""
     total: int
     """Items in the state."""
     remaining: int

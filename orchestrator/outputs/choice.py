@@ -32,17 +32,24 @@ def chosen(
 
 
 def that_gave_nothing(graph: Graph, files: Sequence[OutputFile], texts: Sequence[OutputText]) -> list[str]:
-    """The nodes that save, where nothing that lasts came of any of them.
-
-    Those that certainly do: an input that is called `prefix` alone may be of a text.
-    """
-    if _lasting(files):
-        return []
-    saves = [save for save in templates.save_nodes(graph) if save.prefix_input not in (None, "prefix")]
-    saving = [save.node_id for save in saves if not save.temporary]
+    """The nodes that certainly save, and listed nothing."""
     nodes = [*(file.node_id for file in files), *(text.node_id for text in texts)]
     gave = {templates.owner(graph, node_id) for node_id in nodes}
-    return [] if gave & set(saving) else saving
+    return [node_id for node_id in _saving(graph) if node_id not in gave]
+
+
+def all_gave_nothing(graph: Graph, files: Sequence[OutputFile], texts: Sequence[OutputText]) -> bool:
+    """Whether the graph saves, and nothing that lasts came of it."""
+    if _lasting(files):
+        return False
+    saving = _saving(graph)
+    return bool(saving) and that_gave_nothing(graph, files, texts) == saving
+
+
+def _saving(graph: Graph) -> list[str]:
+    """An input that is called `prefix` alone may be of a text."""
+    saves = [save for save in templates.save_nodes(graph) if save.prefix_input not in (None, "prefix")]
+    return [save.node_id for save in saves if not save.temporary]
 
 
 def _lasting(files: Sequence[OutputFile]) -> list[OutputFile]:

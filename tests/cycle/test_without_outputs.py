@@ -29,6 +29,7 @@ WORKFLOW = {
     },
     "6": {"class_type": "VAEDecode", "inputs": {"samples": ["5", 0], "vae": ["1", 2]}},
 }
+TEXT: dict[str, Any] = {"8": {"class_type": "PreviewAny", "inputs": {"source": ["6", 0]}}}
 
 
 def workflow(folder: Path, saves: str, more: Mapping[str, Any] = {}) -> Path:
@@ -87,18 +88,42 @@ class TestWithoutOutputs:
         self, tmp_path: Path, clock: HandClock, server: FakeServer, preview: str
     ) -> None:
         """The node that saves lists nothing: what it saved is lost, and a preview must not hide that."""
-        ends: dict[str, Any] = {"8": {"class_type": "PreviewAny", "inputs": {"source": ["6", 0]}}}
+        ends = TEXT
         if preview == "image":
             ends = {"8": {"class_type": "PreviewImage", "inputs": {"images": ["6", 0]}}}
             server = _Previews(server.url, clock, lambda number: 1.0)
-        simulation = Simulation(tmp_path, clock, [server], items=1, template=workflow(tmp_path, "Image Save", ends))
+        simulation = Simulation(tmp_path, clock, [server], items=1, template=workflow(tmp_path, "SaveElsewhere", ends))
         simulation.burst(1)
         (item,) = items_of(simulation)
         assert (item.status, item.attempts, len(server.accepted)) == (Status.FAILED, 1, 1)
         assert item.error is not None
         assert (item.error.kind, item.error.node_id) == ("no_outputs", "7")
-        assert all(word in item.error.message for word in ("7 (Image Save)", "folder", "outputs", "burst retry"))
+        assert all(word in item.error.message for word in ("7 (SaveElsewhere)", "SaveImage", "outputs", "burst retry"))
         assert not list((tmp_path / "output").rglob("*.*"))
+        simulation.close()
+
+    @pytest.mark.parametrize("more", [{}, TEXT], ids=["alone", "beside a text"])
+    def test_a_node_that_takes_no_folders_loses_nothing(
+        self, tmp_path: Path, clock: HandClock, server: FakeServer, more: Mapping[str, Any]
+    ) -> None:
+        """Its prefix has none; the rule is noted for who looks for its files by name."""
+        simulation = Simulation(tmp_path, clock, [server], items=2, template=workflow(tmp_path, "Image Save", more))
+        simulation.burst(2)
+        assert [(item.status, item.prefix_scheme) for item in items_of(simulation)] == [(Status.COMPLETED, 2)] * 2
+        images = sorted(path.name for path in (tmp_path / "output").iterdir())
+        assert images == ["0000.png", "0001.png"]
+        simulation.close()
+
+    def test_one_of_two_nodes_that_gave_nothing_is_mentioned(
+        self, tmp_path: Path, clock: HandClock, server: FakeServer
+    ) -> None:
+        """It may have saved elsewhere, or a switch has left it out: the other's images are the item's."""
+        ends = {"8": {"class_type": "SaveElsewhere", "inputs": {"images": ["6", 0], "filename_prefix": "y"}}}
+        simulation = Simulation(tmp_path, clock, [server], items=2, template=workflow(tmp_path, "SaveImage", ends))
+        simulation.burst(2)
+        assert [item.status for item in items_of(simulation)] == [Status.COMPLETED] * 2
+        (note,) = simulation.tally.notes
+        assert all(word in note for word in ("8 (SaveElsewhere)", "SaveImage.json", server.url, "outputs"))
         simulation.close()
 
     def test_of_the_nodes_that_were_chosen(self, tmp_path: Path, clock: HandClock, server: FakeServer) -> None:

@@ -76,7 +76,7 @@ def test_files_under_the_prefixes_of_a_newer_burst_are_not_taken_for_those_of_ou
         process.kill()
     with open_store(project.state) as store:
         newer = [store.get(project.item(1).key)]
-        change_all(store, newer, lambda item: msgspec.structs.replace(item, prefix_scheme=2))
+        change_all(store, newer, lambda item: msgspec.structs.replace(item, prefix_scheme=3))
     sandbox.restart(keep_outputs=True)
     proxy.release()
     report = burst(project)

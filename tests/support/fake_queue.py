@@ -13,6 +13,7 @@ from typing import Any
 from support.hand_clock import BEGINNING, HandClock
 from support.served_outputs import png
 
+_SAVED = {"SaveImage": ".png", "SaveVideo": ".mp4"}
 _CAUSE = {"exception_message": "no luck", "exception_type": "ValueError", "traceback": ["  no luck\n"]}
 
 
@@ -28,6 +29,8 @@ class Prompt:
     end: float = inf
     ended_as: str = ""
     cause: Mapping[str, Any] = field(default_factory=lambda: _CAUSE)
+    images: int = 1
+    """How many files each save node of it saves."""
 
     @property
     def item(self) -> str:
@@ -41,9 +44,14 @@ class Prompt:
         """By node id: what its nodes save and show."""
         found: dict[str, dict[str, list[Any]]] = {}
         for node_id, node in self.graph.items():
-            if node["class_type"] == "SaveImage":
+            if (extension := _SAVED.get(node["class_type"])) is not None:
                 folder, _, name = node["inputs"]["filename_prefix"].rpartition("/")
-                found[node_id] = {"images": [{"filename": f"{name}_00001_.png", "subfolder": folder, "type": "output"}]}
+                names = [f"{name}_{number:05}_{extension}" for number in range(1, self.images + 1)]
+                found[node_id] = {"images": [{"filename": one, "subfolder": folder, "type": "output"} for one in names]}
+            elif node["class_type"] == "Image Save":  # as WAS Node Suite has it: it makes no folder, and says nothing
+                prefix = node["inputs"]["filename_prefix"]
+                names = [] if "/" in prefix else [f"{prefix}_{number:04}.png" for number in range(1, self.images + 1)]
+                found[node_id] = {"images": [{"filename": one, "subfolder": "", "type": "output"} for one in names]}
             elif node["class_type"] == "PreviewAny":
                 found[node_id] = {"text": ["a text"]}
         return found
@@ -102,6 +110,8 @@ class FakeQueue:
     prompts_to_fail: int = 0
     sickness: Callable[[Prompt], str | None] = lambda prompt: None
     """What a prompt that begins fails with, as `type: message`; None: it does not. Lasts until it is changed."""
+    images: Callable[[Prompt], int] = lambda prompt: 1
+    """How many files each save node of a prompt saves."""
     sick_seconds: float = 0.1
     """How long such a prompt takes."""
     freed: list[tuple[float, int]] = field(default_factory=list)
@@ -127,6 +137,7 @@ class FakeQueue:
         self._free_at = self.clock.seconds
 
     def add(self, prompt: Prompt) -> None:
+        prompt.images = self.images(prompt)
         self.accepted[prompt.prompt_id] = prompt
         self.queue = sorted([*self.queue, prompt], key=lambda one: one.number if one.begin == inf else -inf)
 

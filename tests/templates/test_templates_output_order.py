@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from templates import expected_files, in_order, owner, saves_in_order
+from templates import in_order, numbered_files, owner, saves_in_order
 
 PROMPT_ID = "0c2f7e0e-8b0a-4b6e-9a58-6f1b7b9f3c11"
 
@@ -80,4 +80,4 @@ def test_the_names_to_expect_come_in_the_same_order() -> None:
     """What is rescued by name gets the names that it would have had from the history."""
     graph = {"1": image(16), "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}}}
     graph |= {"3": save("1"), "4": save("2")}
-    assert [file.node_id for file in expected_files(graph, PROMPT_ID) or []] == ["4", "3"]
+    assert [file.node_id for file in numbered_files(graph, PROMPT_ID) or []] == ["4", "3"]

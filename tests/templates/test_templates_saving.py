@@ -13,11 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from templates import (
-    ExpectedFile,
-    expected_files,
     load_workflow,
     needs_exclusive_run,
+    numbered_files,
     prefix_for,
+    prefix_scheme,
     save_nodes,
     set_prefixes,
 )
@@ -39,6 +39,18 @@ def saved(*chain: dict[str, Any]) -> dict[str, Any]:
 
 def count(*chain: dict[str, Any]) -> int | None:
     return save_nodes(saved(*chain))[0].count
+
+
+def files(graph: dict[str, Any]) -> list[str] | None:
+    """Node, folder and name of each file that the prompt will save; None if a name or a number is unknown."""
+    numbered = numbered_files(graph, PROMPT_ID)
+    if numbered is None or any(one.count is None for one in numbered):
+        return None
+    return [
+        f"{one.node_id} {one.subfolder} {one.filename(number)}"
+        for one in numbered
+        for number in range(1, (one.count or 0) + 1)
+    ]
 
 
 EMPTY = node("EmptyLatentImage", width=8, height=8, batch_size=3)
@@ -80,11 +92,29 @@ def test_set_prefixes_changes_nothing_but_the_prefixes() -> None:
     original = copy.deepcopy(graph)
     marked = set_prefixes(graph, PROMPT_ID)
     assert graph == original
+    assert prefix_scheme(graph) == 1
     assert marked["3"]["inputs"]["filename_prefix"] == f"burst/95/{PROMPT_ID}-3"
     assert re.fullmatch(rf"burst/95/{PROMPT_ID}-98_6-h[0-9a-f]{{10}}", marked["98:6"]["inputs"]["filename_prefix"])
     assert {k: v for k, v in marked.items() if k not in ("3", "98:6")} == {
         k: v for k, v in original.items() if k not in ("3", "98:6")
     }
+
+
+def test_only_classes_that_are_known_to_take_folders_get_any() -> None:
+    """Of ComfyUI's own ones; others lose what they save where nobody has made the folder."""
+    graph = {
+        "1": node("EmptyImage", batch_size=1),
+        "2": node("Image Save", images=["1", 0], filename_prefix="x"),
+        "3": node("VHS_VideoCombine", images=["1", 0], filename_prefix="x"),
+        "4": node("SaveImageAdvanced", images=["1", 0], filename_prefix="x"),
+        "5": node("SaveSomewhere", images=["1", 0], save_prefix="x"),
+    }
+    marked = set_prefixes(graph, PROMPT_ID)
+    found = [next(value for value in one["inputs"].values() if PROMPT_ID in value) for one in list(marked.values())[1:]]
+    folder = f"burst/95/{PROMPT_ID}"
+    assert found == [f"burst-{PROMPT_ID}-2", f"{folder}-3", f"{folder}-4", f"burst-{PROMPT_ID}-5"]
+    assert prefix_scheme(graph) == 2
+    assert prefix_scheme({name: graph[name] for name in "134"}) == 1
 
 
 ids = st.text("019aZ:_-. /é", min_size=1, max_size=6)
@@ -111,27 +141,33 @@ def test_a_long_id_gives_a_valid_file_name() -> None:
 
 def test_expected_files_match_those_of_a_real_server() -> None:
     graph = copy.deepcopy(RECORDED["history success, batch of 3 images"])
-    folder, names = "burst/95", [f"{PROMPT_ID}-9_0000{number}_.png" for number in (1, 2, 3)]
-    assert expected_files(graph, PROMPT_ID) == [ExpectedFile("9", folder, name, "output") for name in names]
+    assert files(graph) == [f"9 burst/95 {PROMPT_ID}-9_0000{number}_.png" for number in (1, 2, 3)]
 
 
 def test_expected_files_of_the_shipped_workflows_are_known() -> None:
     for name in ("smoke", "txt2img-sd15", "txt2img-sdxl", "img2img"):
-        files = expected_files(load_workflow(name).graph, PROMPT_ID)
-        assert files is not None
-        assert len(files) == 1
+        assert len(files(load_workflow(name).graph) or ()) == 1
 
 
 @pytest.mark.parametrize("other", [node("SaveAudio", audio=["1", 0]), node("SomeSaver", images=["1", 0])])
 def test_one_unknown_save_node_makes_all_files_unknown(other: dict[str, Any]) -> None:
     graph = saved(node("EmptyImage", batch_size=1))
-    assert expected_files(graph, PROMPT_ID) is not None
-    assert expected_files(graph | {"other": other}, PROMPT_ID) is None
+    assert files(graph) is not None
+    assert files(graph | {"other": other}) is None
 
 
 def test_a_graph_without_files_has_no_expected_files() -> None:
-    assert expected_files({"1": node("PreviewAny", source="x")}, PROMPT_ID) is None
-    assert expected_files({"1": node("EmptyImage", batch_size=1)}, PROMPT_ID) is None
+    assert numbered_files({"1": node("PreviewAny", source="x")}, PROMPT_ID) == []
+    assert numbered_files({"1": node("EmptyImage", batch_size=1)}, PROMPT_ID) == []
+
+
+def test_names_are_known_where_the_count_is_not() -> None:
+    graph = saved(node("EmptyImage", batch_size=2), node("SomeFilter", image=["1", 0]))
+    (only,) = numbered_files(graph, PROMPT_ID) or []
+    assert (only.count, only.subfolder, only.filename(2)) == (None, "burst/95", f"{PROMPT_ID}-save_00002_.png")
+    graph["1"]["inputs"]["batch_size"] = 10_001
+    graph = saved(graph["1"])
+    assert [one.count for one in numbered_files(graph, PROMPT_ID) or []] == [None]
 
 
 def test_counts_are_traced_through_known_nodes() -> None:
@@ -167,7 +203,7 @@ def test_counts_are_traced_through_known_nodes() -> None:
 )
 def test_other_counts_are_unknown(chain: list[dict[str, Any]]) -> None:
     assert count(*chain) is None
-    assert expected_files(saved(*chain), PROMPT_ID) is None
+    assert files(saved(*chain)) is None
 
 
 def test_only_the_image_output_is_counted() -> None:

@@ -14,11 +14,11 @@ from orchestrator.errors import TemplateError
 from templates import (
     check_against,
     check_offline,
-    expected_files,
     find_bindings,
     fingerprint,
     load_workflow,
     needs_exclusive_run,
+    numbered_files,
     resolve,
     save_nodes,
     set_prefixes,
@@ -240,7 +240,7 @@ def test_no_document_raises_anything_but_a_template_error(
     check_offline(workflow, bindings)
     check_against(graph, object_info)
     assert set(needs_exclusive_run(graph)) <= {save.node_id for save in save_nodes(graph)}
-    expected_files(set_prefixes(graph, "ab"), "ab")
+    numbered_files(set_prefixes(graph, "ab"), "ab")
     for attempt in (lambda: fingerprint(graph), lambda: resolve(graph, address)):
         try:
             attempt()
