@@ -26,7 +26,7 @@ from orchestrator.errors import (
 )
 from orchestrator.formatting import counted
 from orchestrator.init_state import InitReport
-from orchestrator.input_files import UploadedFile
+from orchestrator.input_files import stand_ins
 from orchestrator.known_servers import judged, note_comfyui
 from orchestrator.node_classes import classes_of, kept_classes
 from orchestrator.outputs.placement import placement_of
@@ -120,7 +120,7 @@ def _template(store: Store, report: InitReport, repeated: _Repeated) -> Iterator
         if any(item.recipe is None and item.template is None for item in store.items(Status.PENDING)):
             yield _Finding("no template is set, so nothing can be rendered", repeated.with_("--template", "NAME"))
         return
-    preparation = Preparation(Recipes(store.recipes, home), settings, home)
+    preparation = Preparation(Recipes(store.recipes, home), settings, home, items=store)
     for loaded in load_workflows(preparation, settings, (), home=home):
         errors = [finding.message for finding in loaded.findings if finding.severity == "error"]
         if errors:
@@ -130,10 +130,9 @@ def _template(store: Store, report: InitReport, repeated: _Repeated) -> Iterator
             return
     first = next(iter(store.due(1)), None)
     if first is not None:
-        given = {name: UploadedFile(path, path) for name, path in first.upload_paths.items()}
         try:
             with contextlib.suppress(RecipeUnusable, ItemError):
-                preparation.prepare(first, given)
+                preparation.prepare(first, stand_ins(first.uploads))
         except TemplateError as error:
             yield _Finding(str(error), command("template show", report.state, settings.template))
 

@@ -164,7 +164,7 @@ def init_state(
         save_settings(state, settings)
         added = store.add(found.with_recipe(recipe))
         _renew_uploads(store, found.items, rescan=rescan)
-        preparation = Preparation(recipes, settings, home)
+        preparation = Preparation(recipes, settings, home, items=store)
         put_back = _rescan(store, preparation, placement, found, recipe) if rescan else ()
         store.settle(at_end=True)
         return InitReport(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,11 @@ LARGEST_UPLOAD_BYTES = 1 << 30
 """A larger file is a mistake; it would be held in memory."""
 FOLDER = "burst"
 """Of the server's input directory: nothing of anybody else's is there."""
+
+
+Uploads = Mapping[str, str | ItemOutput]
+Locate = Callable[[str | ItemOutput], Path]
+"""Where an upload lies. Errors: UploadError where that is an output of another item that is not there."""
 
 
 @dataclass(frozen=True)
@@ -59,23 +64,23 @@ class UploadedFile:
     told: str
 
 
-def read_uploads(uploads: Mapping[str, str | ItemOutput], home: Path) -> dict[str, InputFile]:
-    """An item's pictures by binding, each whole. Relative paths start at `home`. Errors: UploadError."""
-    found = _read_all(uploads, home)
+def read_uploads(uploads: Uploads, locate: Locate) -> dict[str, InputFile]:
+    """An item's pictures by binding, each whole. `locate`: where a file lies. Errors: UploadError."""
+    found = _read_all(uploads, locate)
     for picture in found.values():
         _refuse_damaged(picture)
     return found
 
 
-def name_uploads(uploads: Mapping[str, str | ItemOutput], home: Path) -> dict[str, UploadedFile]:
+def name_uploads(uploads: Uploads, locate: Locate) -> dict[str, UploadedFile]:
     """As if a server had them under their own names, whether they are whole or not. Errors: UploadError."""
-    return names_of(_read_all(uploads, home))
+    return names_of(_read_all(uploads, locate))
 
 
-def refuse_unreadable(uploads: Mapping[str, str | ItemOutput], home: Path) -> None:
+def refuse_unreadable(uploads: Uploads, locate: Locate) -> None:
     """What shows of an item's images when their files are opened, without reading them. Errors: UploadError."""
-    for name, source in uploads.items():
-        _read(_file(name, source, home), most_bytes=1)
+    for source in uploads.values():
+        _read(locate(source), most_bytes=1)
 
 
 def names_of(found: Mapping[str, InputFile]) -> dict[str, UploadedFile]:
@@ -83,17 +88,17 @@ def names_of(found: Mapping[str, InputFile]) -> dict[str, UploadedFile]:
     return {name: UploadedFile(picture.as_input, picture.as_input) for name, picture in found.items()}
 
 
-def _read_all(uploads: Mapping[str, str | ItemOutput], home: Path) -> dict[str, InputFile]:
-    return {name: _input_file(_file(name, source, home)) for name, source in uploads.items()}
+def stand_ins(uploads: Uploads) -> dict[str, UploadedFile]:
+    """In place of the pictures' names, for a check that reads no file and before there are any."""
+    names = {
+        name: source if isinstance(source, str) else f"{source.item}.{source.output}.png"
+        for name, source in uploads.items()
+    }
+    return {name: UploadedFile(path, path) for name, path in names.items()}
 
 
-def _file(name: str, source: str | ItemOutput, home: Path) -> Path:
-    if isinstance(source, ItemOutput):
-        raise UploadError(
-            f"{name} is output {source.output} of {source.item}, and this version of burst takes files alone; "
-            "use the burst that wrote it, or a newer one"
-        )
-    return home / source
+def _read_all(uploads: Uploads, locate: Locate) -> dict[str, InputFile]:
+    return {name: _input_file(locate(source)) for name, source in uploads.items()}
 
 
 def _input_file(path: Path) -> InputFile:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import templates
 from orchestrator.errors import ItemError, PromptTextError, RecipeUnusable, TemplateError
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Settings
 from orchestrator.text_files import decoded, read_ordinary
-from state.item import Item
+from state.item import Item, ItemOutput
 from state.recipe import Recipe
 from templates import Bindings, Graph
 
@@ -67,6 +67,12 @@ def _is_picture(item: Item) -> bool:
     return item.key in item.uploads.values()
 
 
+class Items(Protocol):
+    """A store, as it is read here."""
+
+    def get_many(self, keys: Iterable[str]) -> list[Item]: ...
+
+
 class InputsError(ItemError):
     """The item's inputs do not fit its template."""
 
@@ -111,9 +117,11 @@ def filled(graph: Graph, bindings: Bindings, values: Mapping[str, Any]) -> tuple
 class Preparation:
     """Prepares items. `home` is the state file's directory: relative prompt files and templates start there."""
 
-    def __init__(self, recipes: Recipes, settings: Settings, home: Path) -> None:
-        """`settings`: the default of items without a recipe; it is made once, when the first one needs it."""
+    def __init__(self, recipes: Recipes, settings: Settings, home: Path, *, items: Items | None = None) -> None:
+        """`settings`: the default of items without a recipe; it is made once, when the first one needs it. `items`: of
+        the state, for those that are made from outputs of others."""
         self._recipes = recipes
+        self._items = items
         self._settings = settings
         self.home = home
         self._defaults: dict[tuple[str | None, str | None], LoadedRecipe] = {}
@@ -161,7 +169,18 @@ class Preparation:
             return {}
         from orchestrator.input_files import read_uploads
 
-        return read_uploads(item.uploads, self.home)
+        return read_uploads(item.uploads, self.locate)
+
+    def locate(self, source: str | ItemOutput) -> Path:
+        """The file of an upload, there or not. Errors: UploadError for an output that is not there; RecipeUnusable."""
+        if isinstance(source, str):
+            return self.home / source
+        from orchestrator.source_outputs import source_file
+
+        item = next(iter(self._items.get_many([source.item])), None) if self._items is not None else None
+        if item is None or item.recipe is None:
+            return source_file(source, item, self._settings.output_dir)
+        return source_file(source, item, self.home / self._recipes.recipe(item.recipe).output)
 
     def prepare(
         self, item: Item, given: Mapping[str, UploadedFile] | None = None, *, recipe: LoadedRecipe | None = None
@@ -222,7 +241,7 @@ class Preparation:
             return {}
         from orchestrator.input_files import name_uploads
 
-        return name_uploads(item.uploads, self.home)
+        return name_uploads(item.uploads, self.locate)
 
     def _values(self, item: Item, bindings: Bindings) -> dict[str, Any]:
         values = dict(item.inputs)

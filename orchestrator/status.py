@@ -28,7 +28,7 @@ from orchestrator.server_health import sick_servers, text_of_health
 from orchestrator.servers import canonical_name, other_host
 from orchestrator.statistics import Statistics, statistics_of
 from orchestrator.time_left import Paces, pace_of, seconds_left
-from orchestrator.waiting import waiting_notes
+from orchestrator.waiting import WaitingItem, waiting_items, waiting_line
 from orchestrator.wording import named
 from state.burst_record import BurstRecord, runs_of
 from state.counts import Counts
@@ -85,6 +85,10 @@ class StatusReport:
     """Name of a server -> items submitted to it."""
     set_aside: tuple[SetAside, ...] = ()
     """Recipes that the last burst could not use, and the items that wait for them."""
+    stages: tuple[WaitingItem, ...] = ()
+    """Items that wait for outputs of others: the first ten, or all."""
+    stages_waiting: int = 0
+    """How many."""
     changed_workflows: tuple[ChangedWorkflow, ...] = ()
     errors_in_a_row: int = 0
     """How many of the last runs were ended by an error, one after the other."""
@@ -142,12 +146,14 @@ class StatusReport:
             "hand_edits": list(self.hand_edits),
             "notes": [*self.notes, *map(text_of_health, self.sick)],
             "batches": [batch.describe(everything=everything) for batch in self.batches],
+            "waiting": [one.as_json() for one in self.stages],
+            "waiting_total": self.stages_waiting,
             "set_aside": [one.as_json(everything=everything) for one in self.set_aside],
             "changed_workflows": [one.as_json() for one in self.changed_workflows],
         }
         if self.figures:
             document["stats"] = self.figures.as_json()
-        lists = ("failures", "hand_edits", "notes", "batches", "set_aside", "changed_workflows")
+        lists = ("failures", "hand_edits", "notes", "batches", "waiting", "set_aside", "changed_workflows")
         return shortened(document, *lists, everything=everything)
 
     def as_text(self, *, everything: bool = False) -> str:
@@ -175,6 +181,7 @@ class StatusReport:
         lines += [f"Failed: {item.key}: {item.error.message}" for item in self.failed if item.error]
         lines += more_lines(self.counts.failed - len(self.failed), "more failed")
         lines += [one.as_text() for one in self.set_aside]
+        lines += [f"Waiting: {waiting_line(self.stages_waiting, self.stages)}"] if self.stages else []
         lines += [f"Note: {note}" for note in (*self.hand_edits, *self.notes)]
         lines += [f"Note: {one.as_text()}" for one in self.changed_workflows]
         return in_lines([*lines, self.next_line()])
@@ -217,15 +224,17 @@ class StatusReport:
         if not self.remaining:
             return nothing_left(self.counts)
         left = f"{self.remaining} left"
+        if self.stages_waiting:
+            left += f", {self.stages_waiting} of them waiting for others"
         if self.waiting:
             left += f", {self.waiting} of them set aside"
         if self.seconds_left is not None:
             left += f", about {spoken_seconds(self.seconds_left)}"
         if self.pause is not None and not self.holders:
             return f"{left}. Next: {RESUME}"
-        if self.holders or (self.is_stuck and not self.set_aside):
+        if self.holders:
             return f"{left}."
-        if self.is_stuck:
+        if self.is_stuck and self.set_aside:
             return f"{left}. Next: {next_step(self.set_aside)}"
         is_failed = self.killed is None and self.last_burst is not None and self.last_burst.is_failure
         return f"{left}. Next: {'burst doctor finds the cause; then burst run' if is_failed else 'burst run'}"
@@ -279,7 +288,8 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: 
     waiting = sum(one.items for one in set_aside)
     following = tuple(item.key for item in store.due(3, accept=usable(unused)))
     counts = store.counts()
-    renderable = counts.remaining - waiting if following or counts.submitted else 0
+    stages_waiting = len(store.waiting())
+    renderable = counts.remaining - waiting - stages_waiting if following or counts.submitted else 0
     batches = views_of(store, there) if ended or counts.remaining else []
     return StatusReport(
         state=store.location.path,
@@ -298,7 +308,9 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: 
         failed=tuple(failed),
         sick=tuple(sick_servers(store)),
         hand_edits=tuple(store.hand_edits),
-        notes=tuple(waiting_notes(store)),
+        notes=(),
+        stages=waiting_items(store, first=None if ended else FIRST) if stages_waiting else (),
+        stages_waiting=stages_waiting,
         batches=tuple(batch for batch in batches if ended or batch.remaining),
         figures=statistics_of(store, seconds_per_item=pace) if stats else None,
         set_aside=set_aside,

@@ -142,7 +142,7 @@ def batch_seconds_left(
     counts = figures.counts
     if not counts.remaining:
         return 0.0
-    pending = counts.pending - sum(other == batch for other in waiting.values())
+    pending = figures.due - sum(other == batch for other in waiting.values())
     own = _own_pace(figures, pace)
     if own is None or not (pending or counts.submitted):
         return None

@@ -132,7 +132,8 @@ def update_items(
                     return now
                 return msgspec.structs.replace(placement.with_recipe(now, new[now.key].recipe.id), template=None)
 
-            done = [item for item in change_all(store, changing, edit) if item.recipe == new[item.key].recipe.id]
+            changed = change_all(store, changing, edit)
+            done = [item for item in changed if item.key in new and item.recipe == new[item.key].recipe.id]
             store.settle(at_end=True)
         used = Counter(new[item.key].name for item in done)
         return UpdateReport(
@@ -156,7 +157,9 @@ class _Change:
 
     def __init__(self, store: Store, settings: Settings, overrides: Overrides) -> None:
         self.recipes = Recipes(store.recipes, store.location.home)
-        self._preparation = Preparation(self.recipes, load_settings(store.location.path), store.location.home)
+        self._preparation = Preparation(
+            self.recipes, load_settings(store.location.path), store.location.home, items=store
+        )
         self._settings = replace(settings, bindings=overrides.bindings)
         self._overrides = overrides
         self._known: dict[tuple[str | None, str | None], LoadedRecipe] = {}

@@ -16,6 +16,8 @@ class BatchFigures:
     """Figures about the items of one batch at one moment."""
 
     counts: Counts
+    due: int
+    """How many of its items are due: pending, and waiting for no other item."""
     due_up_to: int
     """How many items of the state are due up to the last due one of the batch; 0 if none of it is due."""
     recipes: tuple[str | None, ...]

@@ -15,7 +15,7 @@ class Status(StrEnum):
     """The status of an item."""
 
     PENDING = "pending"
-    """Due: no server has a prompt of it."""
+    """No server has a prompt of it. Due, unless it waits for another item's output."""
     SUBMITTED = "submitted"
     """A prompt_id was chosen and made durable; the server may or may not have the prompt."""
     COMPLETED = "completed"
@@ -73,7 +73,7 @@ class ItemOutput(msgspec.Struct, frozen=True, kw_only=True):
     item: str
     """Key of that item."""
     output: Count
-    """Index of the output, from 0."""
+    """Which of its outputs, from 1, in the order of its template."""
 
 
 class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -120,6 +120,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     accepted: bool = False
     seen_running: bool = False
     cancel_requested: bool = False
+    source_redone: bool = False
+    """Whether an item that it is made from was made due again while its prompt was out: then it is too, afterwards."""
     submitted_at: UtcTime | None = None
     prefix_scheme: Count = 1
     """The rule for the file name prefixes of its prompt's save nodes; written with the intent."""
@@ -141,8 +143,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def awaits(self) -> tuple[ItemOutput, ...]:
-        """Outputs of other items that it needs. This version cannot use them, so such an item is not due."""
+        """Outputs of other items that it is made from: it is not due before those are completed."""
         return tuple(source for source in self.uploads.values() if isinstance(source, ItemOutput))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The keys of these items, each once."""
+        return tuple(dict.fromkeys(source.item for source in self.awaits)) if self.uploads else ()
+
+    @property
+    def has_ended(self) -> bool:
+        """Completed, failed or cancelled."""
+        return self.status not in DUE
 
 
 KNOWN_FIELDS = frozenset(Record.__struct_fields__)
@@ -290,6 +302,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             accepted=False,
             seen_running=False,
             cancel_requested=False,
+            source_redone=False,
         )
 
     def fail(self, *, error: ErrorRecord, charge: bool = True) -> Self:
@@ -360,10 +373,15 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         """Request cancellation of an item whose prompt a server may have."""
         return msgspec.structs.replace(self, cancel_requested=True)
 
-    def cancel(self) -> Self:
-        """Withdrawn. One that had failed keeps the reason: it was given up, not taken back."""
+    def expect_source(self) -> Self:
+        """Its prompt is out, and what it is made from is due again: when that has ended, so is this one."""
+        return msgspec.structs.replace(self, source_redone=True)
+
+    def cancel(self, *, reason: ErrorRecord | None = None) -> Self:
+        """Withdrawn. One that had failed keeps that error: it was given up, not taken back. `reason`: where nobody
+        requested it."""
         error = self.error if self.status is Status.FAILED else None
-        return msgspec.structs.replace(self._without_prompt(), status=Status.CANCELLED, error=error)
+        return msgspec.structs.replace(self._without_prompt(), status=Status.CANCELLED, error=reason or error)
 
     def _without_prompt(self) -> Self:
         """Without a current prompt; its prompt_id joins the previous ones."""
@@ -378,6 +396,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             accepted=False,
             seen_running=False,
             cancel_requested=False,
+            source_redone=False,
             submitted_at=None,
             fingerprint=None,
             prefix_scheme=1,

@@ -206,12 +206,23 @@ class Store(StateParts, Protocol):
         """How many pending items are due: all but those that wait for another item's output. `batch`: as for `due`."""
 
     def waiting(self) -> list[str]:
-        """The keys of pending items that wait for another item's output."""
+        """The keys of pending items that wait for another item's output: one that they are made from is not completed.
+
+        They are not due.
+        """
+
+    def stuck(self) -> list[str]:
+        """The keys of those among them that cannot become due: waiting for what failed, was cancelled or is not there,
+        or for themselves. `apply` lets no such item be; an edit by hand may."""
+
+    def stages_of(self, key: str) -> list[str]:
+        """The keys of the items that are made from outputs of this one, whatever their status."""
 
     def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
         """Make all of these changes or none; durable on return (with `sync`). Returns the changed items, in order.
 
-        Removed items are not returned.
+        Removed items are not returned. Items that are made from a changed one follow it in the same change set, as
+        `state.stages` says; those that changed are returned after the others.
 
         Errors: StaleChange when a status is not the expected one (`get` then returns the current record); DiskFull;
         StateError. After an error nothing was written.
@@ -221,7 +232,8 @@ class Store(StateParts, Protocol):
         """Add the items whose keys do not exist yet, in one change set. Returns what was added. Safe to repeat.
 
         `batch`: the new batch that they belong to, or the growth of one. It is added with them, all or nothing; if all
-        of them exist already, nothing is written. Errors: as `apply`; ValueError for an item of another batch.
+        of them exist already, nothing is written. Errors: as `apply`; ValueError for an item of another batch;
+        UsageError for one that waits for itself, for no item of this state, or for what failed or was cancelled.
         """
 
     def lease(self, *, wait_seconds: float = 0.0) -> Lease:

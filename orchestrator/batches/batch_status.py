@@ -64,6 +64,8 @@ class BatchView:
     """The first ten, or all."""
     set_aside: tuple[SetAside, ...] = ()
     """Recipes that the last burst could not use, and how many items of this batch wait for each."""
+    stages_waiting: int = 0
+    """How many of its items wait for outputs of others."""
 
     @property
     def id(self) -> str:
@@ -115,6 +117,7 @@ class BatchView:
             "total": self.total,
             "percent": self.percent,
             "remaining": self.remaining,
+            "waiting": self.stages_waiting,
             "counts": self.counts.as_json(),
             "seconds_left": self.seconds_left,
             "prompts": list(self.record.prompts),
@@ -145,7 +148,11 @@ class BatchView:
         said = [f"{self.done} done", f"{self.counts.failed} failed"]
         if cancelled := self.counts.cancelled:
             said.append(f"{cancelled} cancelled")
-        said.append(f"{self.remaining} left" + (f", {self.waiting} of them set aside" if self.waiting else ""))
+        said.append(f"{self.remaining} left")
+        if self.stages_waiting:
+            said.append(f"{self.stages_waiting} of them waiting for others")
+        if self.waiting:
+            said.append(f"{self.waiting} of them set aside")
         if self.remaining and self.seconds_left is not None:
             said.append(f"about {spoken_seconds(self.seconds_left)}")
         return f"{standing_of(self.counts).text}, {self.percent} % of {self.total}: {', '.join(said)}"
@@ -276,6 +283,7 @@ def _view(
         directories=placement.shown_directories(batch.record, figures.recipes),
         failed=tuple(islice(store.items(Status.FAILED, batch=batch.id), first)),
         set_aside=waiting_for(unused, store.items(*DUE, batch=batch.id)) if unused else (),
+        stages_waiting=figures.counts.pending - figures.due,
     )
 
 

@@ -63,7 +63,9 @@ def dry_run(request: Request) -> DryRun:
     request.checked()
     settings = load_settings(request.state, request.overrides)
     with open_store(request.state, read_only=True) as store:
-        preparation = Preparation(Recipes(store.recipes, store.location.home), settings, store.location.home)
+        preparation = Preparation(
+            Recipes(store.recipes, store.location.home), settings, store.location.home, items=store
+        )
         size = request.burst_size(store.bursts.read(), seconds=request.max_seconds or None)
         submitted = store.counts().submitted
         keys, problems, graph = [], [], None

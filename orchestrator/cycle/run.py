@@ -32,8 +32,10 @@ from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, kept_settings, load_settings
 from orchestrator.time_left import pace_of, recipe_seconds
+from orchestrator.waiting import end_stuck
 from state.burst_record import BurstRecord
 from state.facts import Pause
+from state.item import Status
 from state.lease import Lease
 from state.open_store import parts_of
 from state.store import Store
@@ -176,7 +178,7 @@ class Run:
 
     def _work(self, store: Store, settings: Settings) -> BurstReport:
         recipes = Recipes(store.recipes, store.location.home)
-        preparation = Preparation(recipes, settings, store.location.home)
+        preparation = Preparation(recipes, settings, store.location.home, items=store)
         check_default(preparation, store, self._request.overrides)
         try:
             with store.lease(wait_seconds=self._request.wait_lock_seconds) as lease:
@@ -194,6 +196,7 @@ class Run:
         self, store: Store, lease: Lease, settings: Settings, recipes: Recipes, preparation: Preparation
     ) -> BurstReport:
         record_killed(store, lease)
+        self._end_stuck(store, lease)
         settings = self._moved(settings, store)
         if kept := contradiction(store, recipes, settings, self._request.overrides):
             self._notes.note(kept)
@@ -255,6 +258,14 @@ class Run:
         before = Placement(recipes, kept_settings(self._request.state).output_dir)
         for note in images_elsewhere(store, before, root=settings.output_dir):
             self._notes.note(note)
+
+    def _end_stuck(self, store: Store, lease: Lease) -> None:
+        for item in end_stuck(store, lease):
+            if item.status is Status.FAILED:
+                self._notes.failed += 1
+                self._notes.failures.append((item.key, item.error.message if item.error is not None else ""))
+            else:
+                self._notes.cancelled += 1
 
     def _moved(self, settings: Settings, store: Store) -> Settings:
         """The settings to run with, after a server's address has changed. Errors: UsageError, DiskFull."""

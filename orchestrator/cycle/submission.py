@@ -58,6 +58,8 @@ class _Intent:
     """The item when it was prepared."""
     own: tuple[OutputRecord, ...]
     """Its earlier outputs, which the new ones may replace."""
+    sources: Sequence[Item] = ()
+    """What it is made from, as that was before its outputs were read."""
 
 
 def _as_prepared(item: Item) -> tuple[object, ...]:
@@ -149,7 +151,7 @@ class Submission:
             return None
         if item.batch is None:
             self._note_literal(item.key, prepared.text)
-        return _Intent(item, prepared, item, own)
+        return _Intent(item, prepared, item, own, equipped.sources)
 
     def _note_literal(self, key: str, text: str) -> None:
         if looks_dynamic(text):
@@ -170,7 +172,8 @@ class Submission:
             except StaleChange as stale:
                 ready = [intent for intent in ready if intent.item.key not in stale.keys]
                 continue
-            sent = zip(items, ready, strict=True)
+            # What follows them is no intent.
+            sent = zip(items, ready, strict=False)
             return [replace(intent, item=item) for item, intent in sent if item.status is Status.SUBMITTED]
         return []
 
@@ -179,7 +182,7 @@ class Submission:
 
         def edit(now: Item) -> Item:
             # Another worker may have reduced its batch size since, or a person may have changed its recipe.
-            if _as_prepared(now) != _as_prepared(intent.item):
+            if _as_prepared(now) != _as_prepared(intent.item) or not self._has_same_sources(now, intent):
                 return now
             if now.prompt_id == prompt_id:
                 return now.mark_in_doubt()
@@ -195,6 +198,14 @@ class Submission:
             )
 
         return Change(intent.item.key, Status.PENDING, edit)
+
+    def _has_same_sources(self, now: Item, intent: _Intent) -> bool:
+        """What it is made from is complete, and was not made again since."""
+        sources = self._context.store.get_many(now.sources) if now.uploads else []
+        return all(source.status is Status.COMPLETED for source in sources) and (
+            [(source.key, source.outputs) for source in sources]
+            == [(source.key, source.outputs) for source in intent.sources]
+        )
 
     def _post(self, intent: _Intent) -> Item | None:
         """One POST. The submitted item (in doubt where no answer came), or None when it was not submitted."""

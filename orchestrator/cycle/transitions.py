@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.tally import Tally
 from orchestrator.errors import StaleChange
+from orchestrator.formatting import counted
 from state.change import Change, change_all
 from state.facts import PromptFailure
 from state.item import ErrorRecord, Item, Status
@@ -40,18 +41,25 @@ class Transitions:
     def change(self, item: Item, edit: Callable[[Item], Item], *, sync: bool = True) -> Item | None:
         """The item's next record, durable on return; None if another process changed its status meanwhile."""
         try:
-            (changed,) = self._lease.apply([Change(item.key, item.status, edit)], sync=sync)
+            changed, *stages = self._lease.apply([Change(item.key, item.status, edit)], sync=sync)
         except StaleChange:
             return None
+        self._follow(changed, stages)
         return changed
 
     def complete(self, edits: Mapping[str, Callable[[Item], Item]], items: Iterable[Item]) -> list[Item]:
         """The outputs of several items are in place: one checkpoint for all of them. Returns the completed items."""
         done = change_all(self._lease, items, lambda now: edits[now.key](now))
         for item in done:
+            if item.status is not Status.COMPLETED:
+                self._count(item)
+                continue
             self._tally.completed += 1
             self._dispatch.ended(item)
-        return done
+        if any(self._store.stages_of(item.key) for item in done):
+            # Another worker may be the one that can run what is due now.
+            self._dispatch.stir()
+        return [item for item in done if item.status is Status.COMPLETED]
 
     def fail(self, item: Item, error: ErrorRecord, *, charge: bool = True) -> None:
         """Mark an item as failed, with the reason in its record."""
@@ -193,6 +201,15 @@ class Transitions:
             for other in self._store.items(Status.PENDING, batch=item.batch)
             if (other.automatic_batch_size or 0) > batch_size and not other.may_be_on_a_server
         ]
+
+    def _follow(self, item: Item, stages: Sequence[Item]) -> None:
+        """What is made from this item ended with it, or is due again with it. No server did anything for that."""
+        ended = [stage for stage in stages if stage.has_ended]
+        if ended:
+            word = "failed" if item.status is Status.FAILED else "cancelled"
+            self._tally.note(f"{counted(len(ended))} made from {item.key} {word} with it")
+        if stages:
+            self._dispatch.stir()
 
     def _count(self, changed: Item | None) -> None:
         """Count an item's new status; None: another process changed it first."""

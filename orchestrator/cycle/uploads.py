@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.comfyui import OutputFile
@@ -37,6 +37,8 @@ class ReadyItem:
 
     item: Item
     given: Mapping[str, UploadedFile]
+    sources: Sequence[Item] = ()
+    """The items that it is made from, as they were before their outputs were read."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Uploads:
         self._wake = wake
         self._server = _Server(context)
         self._in_progress: dict[str, Item] = {}
+        self._sources: dict[str, Sequence[Item]] = {}
+        """What these are made from, as that was before it was read."""
         self._tried: dict[str, int] = {}
         """For items whose upload failed: how often the server had accepted an image before their first try."""
         self._arrived: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
@@ -73,6 +77,7 @@ class Uploads:
     def start(self, item: Item) -> None:
         """Have this item's images uploaded, where the server does not have them."""
         self._in_progress[item.key] = item
+        self._sources[item.key] = self._context.store.get_many(item.sources)
 
         def job() -> None:
             if self._in_progress.get(item.key) is not item:
@@ -100,6 +105,7 @@ class Uploads:
             if self._in_progress.get(arrival.item.key) is not arrival.item:
                 continue
             del self._in_progress[arrival.item.key]
+            sources = self._sources.pop(arrival.item.key)
             through.append(arrival.item.key)
             if isinstance(arrival.outcome, BaseException):
                 self._context.dispatch.let_go(arrival.item.key)
@@ -112,14 +118,14 @@ class Uploads:
                 continue
             for now in self._context.store.get_many([arrival.item.key]):
                 if _may_be_sent(now, arrival.item):
-                    ready.append(ReadyItem(now, arrival.outcome))
+                    ready.append(ReadyItem(now, arrival.outcome, sources))
         return ready, through
 
     def follow(self, key: str) -> None:
         """Another process changed this item: one that cannot be sent as it is is given up at once."""
         item = self._in_progress[key]
         if not any(_may_be_sent(now, item) for now in self._context.store.get_many([key])):
-            del self._in_progress[key]
+            del self._in_progress[key], self._sources[key]
             self._context.dispatch.let_go(key)
 
     def abandon(self) -> None:
@@ -127,6 +133,7 @@ class Uploads:
         for key in self._in_progress:
             self._context.dispatch.let_go(key)
         self._in_progress.clear()
+        self._sources.clear()
 
     def forget(self) -> None:
         """Forget what the server had, so that it is looked up again."""

@@ -119,7 +119,7 @@ def _with_settings(
     )
     home = state.resolve().parent
     recipes = Recipes(parts_of(state).recipes, home)
-    preparation = Preparation(recipes, settings, home)
+    preparation = Preparation(recipes, settings, home, items=seen.sources if seen is not None else None)
     loaded = workflows.load_workflows(preparation, settings, seen.due if seen is not None else (), home=home)
     yield from workflows.check_workflows(state, loaded)
     own = seen.prompt_ids if seen is not None else frozenset()

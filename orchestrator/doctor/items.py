@@ -11,7 +11,7 @@ from orchestrator.doctor.diagnosis import Check, command
 from orchestrator.doctor.survey import Survey
 from orchestrator.errors import ItemError, OutputRootUnusable, RecipeUnusable, TemplateError
 from orchestrator.formatting import counted
-from orchestrator.input_files import UploadedFile, refuse_unreadable
+from orchestrator.input_files import refuse_unreadable, stand_ins
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from state.item import Item
@@ -40,10 +40,10 @@ def check_items(
     """
     until = clock.monotonic() + _LONGEST_SECONDS
     refused: dict[str, _Refused] = {}
-    checked, due = 0, sum(not item.awaits for item in seen.pending)
+    checked, due = 0, len(seen.pending) - len(seen.waiting)
     for item in seen.pending:
-        if item.awaits:
-            continue  # not due
+        if item.key in seen.waiting:
+            continue
         if clock.monotonic() > until:
             break
         checked += 1
@@ -64,9 +64,8 @@ def check_items(
 
 def _prepare(item: Item, preparation: Preparation, placement: Placement) -> None:
     """Everything that a run does with an item before it asks a server, without reading whole images."""
-    refuse_unreadable(item.uploads, preparation.home)
-    given = {name: UploadedFile(path, path) for name, path in item.upload_paths.items()}
-    prepared = preparation.prepare(item, given)
+    refuse_unreadable(item.uploads, preparation.locate)
+    prepared = preparation.prepare(item, stand_ins(item.uploads))
     placement.refuse_occupied(item, extensions=prepared.extensions[:1], own=placement.own_outputs(item))
 
 

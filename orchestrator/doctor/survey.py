@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,20 @@ class DueItems:
 
 
 @dataclass(frozen=True)
+class KnownItems:
+    """Some items of a state, as `Preparation` reads them."""
+
+    by_key: Mapping[str, Item]
+
+    @classmethod
+    def of(cls, store: Store, keys: Iterable[str]) -> KnownItems:
+        return cls({item.key: item for item in store.get_many(dict.fromkeys(keys))})
+
+    def get_many(self, keys: Iterable[str]) -> list[Item]:
+        return [self.by_key[key] for key in keys if key in self.by_key]
+
+
+@dataclass(frozen=True)
 class Survey:
     """The contents of a state, as far as doctor needs them."""
 
@@ -36,6 +51,10 @@ class Survey:
     """Images that due items upload."""
     pending: tuple[Item, ...]
     """The items that are to be sent."""
+    waiting: frozenset[str]
+    """The keys of those that wait for another item's output."""
+    sources: KnownItems
+    """What pending items are made from."""
     servers: Counter[str]
     """Server name -> number of items submitted to it."""
     prompt_ids: frozenset[str]
@@ -86,6 +105,8 @@ def _survey(store: Store) -> Survey:
         due=tuple(due.values()),
         pictures=sum(len(item.upload_paths) for item in pending),
         pending=tuple(pending),
+        waiting=frozenset(store.waiting()),
+        sources=KnownItems.of(store, (key for item in pending for key in item.sources)),
         servers=servers,
         prompt_ids=frozenset(prompt_ids),
         failures=failures_by_kind(failed),

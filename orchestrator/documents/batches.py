@@ -32,6 +32,8 @@ class BatchEntryDocument(TypedDict):
     """Items that have ended, however they did: 100 only where none remains."""
     remaining: int
     """Items that are pending or submitted."""
+    waiting: int
+    """How many of these wait for an output of another item."""
     counts: CountsDocument
     seconds_left: float | None
     """Until its last item is done; null where no pace is known."""

@@ -48,6 +48,19 @@ class SetAsideDocument(TypedDict):
     """The command for these items, once the reason is gone."""
 
 
+class WaitingDocument(TypedDict):
+    """A pending item that is made from an output of another item, and waits for that."""
+
+    item: str
+    """Its key."""
+    source: str
+    """Key of the item that it waits for; of several, the first."""
+    output: int
+    """Which of its outputs, from 1."""
+    source_status: str | None
+    """The status of that item; null where it is not there."""
+
+
 class ChangedWorkflowDocument(TypedDict):
     """A workflow file that was changed after pending items were added."""
 

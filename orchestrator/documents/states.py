@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired, TypedDict
 
 from orchestrator.documents.batches import BatchEntryDocument
-from orchestrator.documents.parts import ChangedWorkflowDocument, FailureDocument, SetAsideDocument
+from orchestrator.documents.parts import (
+    ChangedWorkflowDocument,
+    FailureDocument,
+    SetAsideDocument,
+    WaitingDocument,
+)
 from orchestrator.outputs.verification import ProblemKind
 from state.burst_record import Ending
 from state.counts import CountsDocument
@@ -186,6 +191,10 @@ class StatusDocument(TypedDict):
     """Batches with items remaining, with `--all` every one: the first ten."""
     batches_total: NotRequired[int]
     """How many, where `batches` was cut."""
+    waiting: list[WaitingDocument]
+    """Pending items that wait for an output of another item: the first ten."""
+    waiting_total: int
+    """How many."""
     set_aside: list[SetAsideDocument]
     """Recipes that the last burst could not use: the first ten."""
     set_aside_total: NotRequired[int]

@@ -32,11 +32,16 @@ def output_names(subfolder: str, filename: str, extensions: Sequence[str]) -> li
     for number, extension in enumerate(extensions, 1):
         if not _SAFE_EXTENSION.match(extension):
             raise OutputRefused(f"{extension!r} is not an output extension; it must be a dot, letters and digits")
-        name = stem + (f"_{number:03d}" if number > 1 else "") + extension
+        name = numbered_stem(stem, number) + extension
         path = folder / name
         _check_length(filename, name, path)
         names.append(path)
     return names
+
+
+def numbered_stem(stem: str, number: int) -> str:
+    """The name of an item's n-th output, from 1, without its extension: `a`, `a_002`, `a_003`."""
+    return f"{stem}_{number:03d}" if number > 1 else stem
 
 
 def checked_folder(subfolder: str) -> PurePosixPath:

@@ -40,19 +40,27 @@ class BatchTally:
         self.due: dict[Priority, Pending] = {}
         """Its due items."""
 
-    def add(self, place: int, order: Order, record: Record | Counted) -> None:
+    def add(self, place: int, order: Order, record: Record | Counted, *, waits: bool) -> None:
+        """`waits`: pending, and not due."""
         self._count(record, 1)
-        if record.status is Status.PENDING and not order.waits:
-            self.due.setdefault(order.priority, Pending()).add(place, order.rank)
+        if record.status is Status.PENDING and not waits:
+            self.make_due(place, order)
         if record.completed_at is not None and (self.latest is None or record.completed_at > self.latest):
             self.latest = record.completed_at
 
-    def remove(self, place: int, order: Order, record: Record | Counted) -> None:
+    def remove(self, place: int, order: Order, record: Record | Counted, *, waits: bool) -> None:
         self._count(record, -1)
-        if record.status is Status.PENDING and not order.waits:
-            self.due[order.priority].remove(place, order.rank)
+        if record.status is Status.PENDING and not waits:
+            self.make_wait(place, order)
         if record.completed_at is not None and record.completed_at == self.latest:
             self.is_latest_known = False
+
+    def make_due(self, place: int, order: Order) -> None:
+        self.due.setdefault(order.priority, Pending()).add(place, order.rank)
+
+    def make_wait(self, place: int, order: Order) -> None:
+        """It is not due any more."""
+        self.due[order.priority].remove(place, order.rank)
 
     def last_due(self) -> tuple[Priority, float, int] | None:
         """Priority, rank and place of its item that is due last; None if none is due."""

@@ -94,8 +94,8 @@ class Order(NamedTuple):
 
     priority: Priority = "normal"
     rank: float = 0.0
-    waits: bool = False
-    """Whether it waits for an output of another item and so is not due."""
+    sources: tuple[str, ...] = ()
+    """Keys of the items that it is made from: it is not due before these are completed."""
 
 
 PLAIN = Order()
@@ -103,10 +103,10 @@ PLAIN = Order()
 
 
 def order_of(record: Record) -> Order:
-    waits = bool(record.uploads and record.awaits)
-    if record.priority == "normal" and not record.rank and not waits:
+    sources = record.sources
+    if record.priority == "normal" and not record.rank and not sources:
         return PLAIN
-    return Order(record.priority, record.rank, waits)
+    return Order(record.priority, record.rank, sources)
 
 
 class Pending:

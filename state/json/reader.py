@@ -100,6 +100,14 @@ class JsonReader(JsonParts):
         with self._mutex:
             return list(self._records.waiting)
 
+    def stuck(self) -> list[str]:
+        with self._mutex:
+            return self._records.stuck()
+
+    def stages_of(self, key: str) -> list[str]:
+        with self._mutex:
+            return list(self._records.stages.get(key, ()))
+
     def counts(self, *, batch: str | None = None) -> Counts:
         with self._mutex:
             return Counts(self._records.counts if batch is None else self._records.counts_of(batch))
@@ -118,6 +126,7 @@ class JsonReader(JsonParts):
             timed = tally.servers.total()
             return BatchFigures(
                 counts=Counts(self._records.counts_of(batch)),
+                due=sum(map(len, tally.due.values())),
                 due_up_to=self._records.pending_up_to(batch, without=without),
                 recipes=tuple(recipe for recipe, count in tally.recipes.items() if count),
                 completed_at=tally.latest,

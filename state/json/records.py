@@ -12,6 +12,7 @@ from state.item import PRIORITIES, Priority, Record, Status, decode_record
 from state.json.batch_order import BatchOrder
 from state.json.batch_tally import BatchTally, decode_counted
 from state.json.places import PLAIN, Order, Pending, order_of
+from state.stages import circle_of
 
 Raw = msgspec.Raw | bytes
 
@@ -24,7 +25,9 @@ class Records:
         self.statuses: dict[str, Status] = {}
         self.counts: dict[Status, int] = dict.fromkeys(Status, 0)
         self.waiting: dict[str, None] = {}
-        """Keys of pending items that wait for an output of another item."""
+        """Keys of pending items that wait for another item, which is not completed."""
+        self.stages: dict[str, dict[str, None]] = {}
+        """By key of an item, the keys of those that are made from its outputs, whatever their status."""
         self._orders: dict[str, Order] = {}
         """Only those other than `PLAIN`."""
         self._keys: list[str] = []
@@ -68,14 +71,17 @@ class Records:
             places, plain["normal"] = plain["normal"], []
             for place in places:
                 key = records._keys[place]
-                priority, rank, waits = orders.get(key, PLAIN)
-                if waits:
+                priority, rank, sources = orders.get(key, PLAIN)
+                if sources and records._is_any_missing(sources):
                     records.waiting[key] = None
                 elif rank:
                     ranked[priority].append((rank, place))
                 else:
                     plain[priority].append(place)
         records._pending = {priority: Pending(plain[priority], sorted(ranked[priority])) for priority in PRIORITIES}
+        for key, order in orders.items():
+            for source in order.sources:
+                records.stages.setdefault(source, {})[key] = None
         return records
 
     def put(self, key: str, raw: Raw, record: Record) -> None:
@@ -87,20 +93,23 @@ class Records:
             self._keys.append(key)
         else:
             self._unindex(key, before, record)
+        waits = record.status is Status.PENDING and self._is_any_missing(order.sources)
         if record.batch is not None:
-            self._enter_batch(record.batch, key, order, record)
+            self._enter_batch(record.batch, key, order, record, waits=waits)
         if order is not PLAIN:
             self._orders[key] = order
-        if record.status is Status.PENDING:
-            if order.waits:
-                self.waiting[key] = None
-            else:
-                self._pending[order.priority].add(self._places[key], order.rank)
+            for source in order.sources:
+                self.stages.setdefault(source, {})[key] = None
+        if waits:
+            self.waiting[key] = None
+        elif record.status is Status.PENDING:
+            self._pending[order.priority].add(self._places[key], order.rank)
         self.counts[record.status] += 1
         if record.recipe is not None:
             self._recipes[record.status, record.recipe] += 1
         self.raws[key] = raw
         self.statuses[key] = record.status
+        self._follow_source(key, before)
 
     def remove(self, key: str) -> None:
         """Remove a record, if it exists. If it is added again, it comes last."""
@@ -109,6 +118,21 @@ class Records:
             return
         self._unindex(key, status, None)
         del self._places[key], self.statuses[key], self.raws[key]
+        self._follow_source(key, status)
+
+    def stuck(self) -> list[str]:
+        """The keys of waiting items that wait for what cannot be completed as it stands, or for themselves."""
+        due = (Status.PENDING, Status.SUBMITTED, Status.COMPLETED)
+        return [
+            key
+            for key in self.waiting
+            if any(self.statuses.get(source) not in due for source in self._orders[key].sources)
+            or circle_of(key, self.sources_of)
+        ]
+
+    def sources_of(self, key: str) -> tuple[str, ...]:
+        """The keys of the items that one is made from; none for one that is not there."""
+        return self._orders.get(key, PLAIN).sources
 
     def keys(self, statuses: Collection[Status], *, batch: str | None) -> Iterable[str]:
         """In order, those with these statuses (none: any), of one batch or of all. Do not put or remove meanwhile."""
@@ -188,7 +212,8 @@ class Records:
         if tally is None:
             tally = BatchTally()
             for key in self.batches.get(batch, ()):
-                tally.add(self._places[key], self._orders.get(key, PLAIN), decode_counted(self.raws[key]))
+                order, record = self._orders.get(key, PLAIN), decode_counted(self.raws[key])
+                tally.add(self._places[key], order, record, waits=key in self.waiting)
             self._tallies[batch] = tally
         if not tally.is_latest_known:
             records = (decode_counted(self.raws[key]) for key in self.batches.get(batch, ()))
@@ -196,13 +221,48 @@ class Records:
             tally.is_latest_known = True
         return tally
 
-    def _enter_batch(self, batch: str, key: str, order: Order, record: Record) -> None:
+    def _is_any_missing(self, sources: Iterable[str]) -> bool:
+        """Whether any of these items is not completed, or not there."""
+        return any(self.statuses.get(source) is not Status.COMPLETED for source in sources)
+
+    def _follow_source(self, key: str, before: Status | None) -> None:
+        """This item had another status `before`: what waits for it may be due now, or has to wait again."""
+        if key not in self.stages or (before is Status.COMPLETED) == (self.statuses.get(key) is Status.COMPLETED):
+            return
+        for stage in self.stages[key]:
+            if self.statuses.get(stage) is Status.PENDING:
+                waits = self._is_any_missing(self._orders[stage].sources)
+                if waits and stage not in self.waiting:
+                    self._make_wait(stage)
+                elif not waits and stage in self.waiting:
+                    self._make_due(stage)
+
+    def _make_due(self, key: str) -> None:
+        place, order, tally = self._places[key], self._orders[key], self._known_tally_of(key)
+        del self.waiting[key]
+        self._pending[order.priority].add(place, order.rank)
+        if tally is not None:
+            tally.make_due(place, order)
+
+    def _make_wait(self, key: str) -> None:
+        place, order, tally = self._places[key], self._orders[key], self._known_tally_of(key)
+        self.waiting[key] = None
+        self._pending[order.priority].remove(place, order.rank)
+        if tally is not None:
+            tally.make_wait(place, order)
+
+    def _known_tally_of(self, key: str) -> BatchTally | None:
+        """Of the item's batch, if that was queried."""
+        batch = decode_record(self.raws[key]).batch if self._tallies else None
+        return self._tallies.get(batch) if batch is not None else None
+
+    def _enter_batch(self, batch: str, key: str, order: Order, record: Record, *, waits: bool) -> None:
         """Take a new or changed record into what is known of its batch."""
         self.batches.setdefault(batch, {})[key] = None
         if (counts := self._batch_counts.get(batch)) is not None:
             counts[record.status] += 1
         if (tally := self._tallies.get(batch)) is not None:
-            tally.add(self._places[key], order, record)
+            tally.add(self._places[key], order, record, waits=waits)
         if (batch_order := self._batch_orders.get(batch)) is not None:
             batch_order.put(record.index, key, record.status)
 
@@ -210,7 +270,7 @@ class Records:
         """Prepare for a change of this record of a batch to `now`, or its removal; call it before the change."""
         assert record.batch is not None
         if (tally := self._tallies.get(record.batch)) is not None:
-            tally.remove(self._places[key], self._orders.get(key, PLAIN), record)
+            tally.remove(self._places[key], self._orders.get(key, PLAIN), record, waits=key in self.waiting)
         if (counts := self._batch_counts.get(record.batch)) is not None:
             counts[record.status] -= 1
         batch, index = (now.batch, now.index) if now is not None else (None, None)
@@ -233,9 +293,13 @@ class Records:
             if record.recipe is not None:
                 self._recipes[status, record.recipe] -= 1
         order = self._orders.pop(key, PLAIN)
+        for source in order.sources:
+            del self.stages[source][key]
+            if not self.stages[source]:
+                del self.stages[source]
         if status is not Status.PENDING:
             return
-        if order.waits:
+        if key in self.waiting:
             del self.waiting[key]
         else:
             self._pending[order.priority].remove(self._places[key], order.rank)

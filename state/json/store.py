@@ -32,6 +32,7 @@ from state.json.lease import JsonLease
 from state.json.reader import JsonReader
 from state.json.snapshot import write_records
 from state.location import Location
+from state.stages import followed, refuse_impossible
 from state.store import FORMAT_VERSION
 from state.write_lock import WriteLock
 
@@ -85,7 +86,7 @@ class JsonStore(JsonReader):
             if stale:
                 raise StaleChange(stale)
             edited = [(change.key, change.expected, change.edit(self._before(change))) for change in changes]
-            return self._commit(edited, sync=sync)
+            return self._commit(self._with_stages(edited), sync=sync)
 
     def add(self, items: Sequence[Item], *, batch: BatchChange | None = None) -> list[Item]:
         if batch is not None and (others := {item.batch for item in items} - {batch.batch}):
@@ -93,6 +94,7 @@ class JsonStore(JsonReader):
         with self._writing():
             there = self._records.statuses
             new = {item.key: item for item in items if item.key not in there}
+            refuse_impossible(tuple(new.values()), there=there.get, sources_of=self._records.sources_of)
             return self._commit([(key, None, item) for key, item in new.items()], sync=True, batch=batch)
 
     def lease(self, *, wait_seconds: float = 0.0) -> JsonLease:
@@ -186,6 +188,22 @@ class JsonStore(JsonReader):
         self._disk.sync_directory(self.folder.parent)
         self._disk.sync_directory(self.folder)
         self._base_is_durable = True
+
+    def _with_stages(
+        self, changes: Sequence[tuple[str, Status | None, Item | None]]
+    ) -> Sequence[tuple[str, Status | None, Item | None]]:
+        """These changes, and those that follow from them."""
+        stages, statuses = self._records.stages, self._records.statuses
+        asked = {key: item for key, _, item in changes}
+        is_plain = not (stages or any(item.uploads for item in asked.values() if item is not None))
+        if is_plain or len(asked) < len(changes):
+            return changes
+        found = followed(
+            asked,
+            before=lambda key: self.get(key) if key in statuses else None,
+            stages_of=lambda key: tuple(stages.get(key, ())),
+        )
+        return [(key, statuses.get(key), item) for key, item in found.items()]
 
     def _before(self, change: Change) -> Item:
         return Item(key=change.key, status=Status.PENDING) if change.expected is None else self.get(change.key)

@@ -32,7 +32,7 @@ def test_an_item_that_waits_for_anothers_output_is_left_alone_and_reported(
     make_project: MakeProject, sandbox: Sandbox, burst: Burst
 ) -> None:
     project = make_project(count=3)
-    source = {"image": {"item": project.item(1).key, "output": 0}}
+    source = {"image": {"item": project.item(1).key, "output": 1}}
     waiting = edit(project, 2, uploads=source, priority="urgent")
     report = burst(project, until_done=True, size=1)
     assert (report.exit_code, report.completed, report.failed, report.bursts) == (0, 2, 0, 2)
@@ -59,7 +59,7 @@ def test_a_server_that_is_down_has_nothing_left_to_do_then(
     with Sandbox() as gone:
         dead_url = gone.url
     project = make_project(count=2)
-    edit(project, 2, uploads={"image": {"item": project.item(1).key, "output": 0}})
+    edit(project, 2, uploads={"image": {"item": project.item(1).key, "output": 1}})
     report = burst(project, server=[sandbox.url, dead_url])
     assert (report.exit_code, report.completed, report.reason) == (0, 1, None)
 

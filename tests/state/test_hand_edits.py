@@ -349,7 +349,7 @@ def test_an_edit_that_our_own_hand_over_merged_is_news(path: Path) -> None:
 
 def test_an_edit_is_in_the_figures_of_batches(path: Path) -> None:
     store = open_store(path)
-    source = {"image": ItemOutput(item="a", output=0)}
+    source = {"image": ItemOutput(item="a", output=1)}
     for number in range(20):
         store.add([item(f"k{number}", batch=f"b{number % 3}", uploads=source if number % 5 == 0 else {})])
     store.settle(at_end=True)

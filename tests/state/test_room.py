@@ -125,7 +125,7 @@ def test_unknown_fields_within_outputs_uploads_trash_and_error_are_kept(path: Pa
     output = {"path": "x.png", "bytes": 1, "sha256": "ab", "node": "9", "size": [1, 2]}
     plain = {"path": "y.png", "bytes": 1, "sha256": "cd"}
     trashed = {"path": "z.png", "bytes": 2, "sha256": "ef", "trashed_at": "2026-01-01T12:00:00Z", "why": "blurred"}
-    source = {"item": "b", "output": 0, "as": "latent"}
+    source = {"item": "b", "output": 1, "as": "latent"}
     error = {"kind": "x", "message": "y", "hint": 2**70}
     fields = {
         "outputs": [plain, output],
@@ -133,10 +133,10 @@ def test_unknown_fields_within_outputs_uploads_trash_and_error_are_kept(path: Pa
         "uploads": {"mask": "m.png", "image": source},
         "error": error,
     }
-    write_json(path, seed(a={"status": "failed", **fields}))
+    write_json(path, seed("b", a={"status": "failed", **fields}))
     store = open_store(path)
     item = store.get("a")
-    assert item.awaits == (ItemOutput(item="b", output=0),)
+    assert item.awaits == (ItemOutput(item="b", output=1),)
     assert item.trashed == (TrashedOutput(path="z.png", bytes=2, sha256="ef", trashed_at=NOON),)
     change(store, "a", lambda item: item.fail(error=item.error))
     settle(store)

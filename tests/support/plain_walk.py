@@ -40,8 +40,11 @@ def check_queries(store: Store) -> None:
         assert keys_of(store.items(*statuses, limit=2)) == keys_of(found[:2])
         assert store.recipe_counts(*statuses) == Counter(item.recipe for item in found)
     assert store.counts() == Counts.of(items)
-    waiting = [item.key for item in items if item.status is Status.PENDING and item.awaits]
+    waiting = [item.key for item in items if item.status is Status.PENDING and waits(item, items)]
     assert sorted(store.waiting()) == sorted(waiting)
+    for key in (*keys, NOBODY):
+        stages = [item.key for item in items if key in [source.item for source in item.awaits]]
+        assert sorted(store.stages_of(key)) == sorted(stages)
     due = due_of(items)
     assert store.due_count() == len(due)
     assert keys_of(store.due(len(items) + 1)) == due
@@ -93,6 +96,7 @@ def check_figures(store: Store, batch: str, own: Sequence[Item], due: Sequence[s
     own_keys = {item.key for item in own}
     up_to_last = due[: max((place + 1 for place, key in enumerate(due) if key in own_keys), default=0)]
     assert figures.due_up_to == len(up_to_last)
+    assert figures.due == len([key for key in due if key in own_keys])
     for without in (set(due[:1]), set(due[1::2]), set(due)):
         found = store.batch_figures(batch, without=without)
         assert found.due_up_to == len([key for key in up_to_last if key not in without])
@@ -100,8 +104,15 @@ def check_figures(store: Store, batch: str, own: Sequence[Item], due: Sequence[s
 
 def due_of(items: Iterable[Item]) -> list[str]:
     """The keys of the due ones of these, in the order in which they are due."""
-    due = [item for item in items if item.status is Status.PENDING and not item.awaits]
+    items = list(items)
+    due = [item for item in items if item.status is Status.PENDING and not waits(item, items)]
     return keys_of(sorted(due, key=lambda item: (PRIORITIES.index(item.priority), item.rank)))
+
+
+def waits(item: Item, items: Iterable[Item]) -> bool:
+    """Whether any of these items that it is made from is not completed, or not there."""
+    completed = {other.key for other in items if other.status is Status.COMPLETED} if item.awaits else set()
+    return any(source.item not in completed for source in item.awaits)
 
 
 def own_of(items: Iterable[Item], batch: str) -> list[Item]:

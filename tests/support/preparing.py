@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.preparation import Preparation
+from orchestrator.preparation import Items, Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Settings
 from state.recipe import RecipeBook
@@ -17,8 +17,9 @@ def preparation_of(
     *,
     bindings: Mapping[str, str] = {},
     book: RecipeBook | None = None,
+    items: Items | None = None,
 ) -> Preparation:
-    """`template` and `bindings` as in the settings; `book`: that of the state in `home`, if there is one."""
+    """`template` and `bindings` as in the settings; `book`, `items`: of the state in `home`, if there is one."""
     named = str(template) if template is not None else None
     settings = Settings(output_dir=home / "output", template=named, bindings=bindings)
-    return Preparation(Recipes(book, home), settings, home)
+    return Preparation(Recipes(book, home), settings, home, items=items)

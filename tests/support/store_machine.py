@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from orchestrator.errors import StaleChange
 from state.change import Change
 from state.item import PRIORITIES, REMOVABLE, TRANSITIONS, Item, ItemOutput, Status
+from state.stages import followed
 from state.store import Store
 from support.plain_walk import check_queries
 from support.state_scenes import (
@@ -37,8 +38,9 @@ INDEXES = (None, 3, 10**20)
 SOURCES: tuple[Mapping[str, str | ItemOutput], ...] = (
     {},
     {"image": "a.png"},
-    {"image": ItemOutput(item="a", output=0)},
+    {"image": ItemOutput(item="a", output=1)},
 )
+"""`a` itself, where it gets the last one, waits for itself."""
 
 
 def fields(number: int) -> dict[str, Any]:
@@ -91,6 +93,15 @@ class StoreMachine(RuleBasedStateMachine):
     def item(self, key: str) -> Item:
         return Item.from_record(key, msgspec.json.encode(self.model[key]))
 
+    def followed(self, changes: Mapping[str, Item | None]) -> dict[str, Item | None]:
+        """With what follows from these changes, by a look at every item."""
+
+        def stages_of(source: str) -> list[str]:
+            return [key for key in self.model if source in self.item(key).sources]
+
+        before = {key: self.item(key) for key in self.model}
+        return followed(changes, before=before.get, stages_of=stages_of)
+
     def note(self, which: bool, changed: Mapping[str, Item | None]) -> None:
         for key, new in changed.items():
             if new is None:
@@ -130,12 +141,15 @@ class StoreMachine(RuleBasedStateMachine):
                 store.apply(changes)
             return
         wanted = {key: edit(self.item(key), number) for key in keys}
-        for old, new in zip(map(Status, current), wanted.values(), strict=True):
+        wanted = self.followed(wanted)
+        for old, new in zip(map(Status, current), [wanted[key] for key in keys], strict=True):
             if (old not in REMOVABLE) if new is None else (new.status not in TRANSITIONS[old]):
                 with pytest.raises(ValueError, match="cannot be removed" if new is None else "not a transition"):
                     store.apply(changes)
                 return
-        assert [item.key for item in store.apply(changes)] == [key for key, new in wanted.items() if new is not None]
+        changed = [item.key for item in store.apply(changes)]
+        assert changed[: len(keys)] == [key for key in keys if wanted[key] is not None]
+        assert sorted(changed) == sorted(key for key, new in wanted.items() if new is not None)
         self.note(which, wanted)
         if keys:
             self.check(store)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 from support.plain_walk import keys_of
-from support.state_scenes import COMPLETED, PENDING, bring, cancel, change, item, put_back, remove, start_over, submit
+from support.state_scenes import COMPLETED, bring, cancel, change, item, put_back, remove, start_over, submit
 from support.stores import State
 from support.waiting import GENEROUS_SECONDS
 
@@ -122,7 +122,7 @@ def test_for_a_batch_only_its_own_items_and_urgent_ones_are_due(store: Store, ot
     store.add(
         [
             item("low", batch="b", priority="low"),
-            item("waits", batch="b", uploads={"a": ItemOutput(item="1", output=0)}),
+            item("waits", batch="b", uploads={"a": ItemOutput(item="1", output=1)}),
         ]
     )
     other.refresh()
@@ -135,20 +135,3 @@ def test_for_a_batch_only_its_own_items_and_urgent_ones_are_due(store: Store, ot
     store.refresh()
     assert keys_of(store.due(9, batch="b")) == ["urgent", "2", "low"]
     assert keys_of(store.due(9, batch="nobody's")) == ["urgent"]
-
-
-def test_an_item_that_waits_for_the_output_of_another_one_is_pending_and_not_due(state: State, store: Store) -> None:
-    waiting = item("b", uploads={"image": ItemOutput(item="a", output=0), "mask": "m.png"})
-    store.add([item("a", uploads={"image": "a.png"}), waiting, item("c", priority="low")])
-    assert keys_of(store.due(9)) == ["a", "c"]
-    assert (store.counts()[PENDING], store.due_count(), store.waiting()) == (3, 2, ["b"])
-    bring(store, "a", COMPLETED)
-    assert (store.counts()[COMPLETED], store.due_count(), store.waiting()) == (1, 1, ["b"])
-    change(store, "b", cancel)
-    assert store.waiting() == []
-    change(store, "b", start_over)
-    store.settle(at_end=True)
-    for each in (store, state.open(read_only=True)):
-        assert (each.waiting(), each.due_count(), keys_of(each.due(9))) == (["b"], 1, ["c"])
-    change(store, "b", lambda found: msgspec.structs.replace(found, uploads={}))
-    assert (store.waiting(), keys_of(store.due(9))) == ([], ["b", "c"])

@@ -142,7 +142,7 @@ def test_a_large_state_is_answered_like_a_small_one(state: State, store: Store) 
                 rank=ranks[number % 6],
                 batch=f"b{number % 7}" if number % 3 else None,
                 index=number * 7 % 1000,
-                uploads={"image": ItemOutput(item="k0", output=0)} if number % 11 == 0 else {},
+                uploads={"image": ItemOutput(item="k0", output=1)} if number % 11 == 1 else {},
             )
             for number in range(2200)
         ]
@@ -227,7 +227,7 @@ def test_fields_are_read_without_the_rest_of_the_record(store: Store) -> None:
 
 
 def test_a_waiting_item_that_is_left_out_was_not_counted_before(store: Store) -> None:
-    waiting = item("b", batch="one", uploads={"image": ItemOutput(item="a", output=0)})
+    waiting = item("b", batch="one", uploads={"image": ItemOutput(item="a", output=1)})
     store.add([item("a"), waiting, item("c", batch="one"), item("d")])
     assert store.batch_figures("one").due_up_to == 2
     assert store.batch_figures("one", without=["a"]).due_up_to == 1
