@@ -39,10 +39,21 @@ class FakeServer(FakeQueue):
         fault = self._arrive(f"{method} {path}")
         page = fault if isinstance(fault, Page) else None
         if page is None or page.after:
-            status, found = self.respond([method, *path.split("/")[1:]], json.loads(body or b"{}"))
+            if form is not None:
+                status, found = 200, self.take_in(form)
+            else:
+                status, found = self.respond([method, *path.split("/")[1:]], json.loads(body or b"{}"))
             self._leave(fault)
             page = page or Page(status, b"" if found is None else json.dumps(found).encode(), {})
         return Answer(method, path, page.status, page.headers, page.body)
+
+    def take_in(self, form: Form) -> dict[str, str]:
+        """An uploaded image, which stands among the server's files."""
+        folder, (name, data) = form["subfolder"], form["image"]
+        assert isinstance(folder, str)
+        assert isinstance(data, bytes)
+        self.files[f"{folder}/{name}"] = data
+        return {"name": name, "subfolder": folder, "type": "input"}
 
     def stream(self, path: str, *, params: Mapping[str, str], offset: int) -> Page:
         fault = self._arrive(f"GET {path}")

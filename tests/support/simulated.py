@@ -95,7 +95,7 @@ class Simulation:
         if template is None:
             template, bindings = folder / "text.json", {"prompt": "1.string_a"}
             template.write_text(json.dumps(TEXT))
-        prompts = preparation_of(folder, template, bindings=bindings, book=self.store.recipes)
+        prompts = preparation_of(folder, template, bindings=bindings, book=self.store.recipes, items=self.store)
         self.workers = [
             Worker(
                 WorkerContext(
