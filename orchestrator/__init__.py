@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.forgetting import forget
     from orchestrator.generation import generate
     from orchestrator.init_state import init_state as init
+    from orchestrator.marks import star, tag
     from orchestrator.node_installation import install_node, node_status, uninstall_node
     from orchestrator.outputs import Outputs
     from orchestrator.pausing import pause, resume
@@ -72,6 +73,8 @@ __all__ = [
     "run_burst",
     "set_priority",
     "show_template",
+    "star",
+    "tag",
     "uninstall_node",
     "update_items",
     "verify_outputs",
@@ -94,6 +97,7 @@ _HOMES = {
     "forgetting": ("forget",),
     "generation": ("generate",),
     "init_state": ("init",),
+    "marks": ("star", "tag"),
     "node_installation": ("install_node", "node_status", "uninstall_node"),
     "outputs": ("Outputs",),
     "pausing": ("pause", "resume"),

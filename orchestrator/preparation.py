@@ -175,7 +175,7 @@ class Preparation:
         """The file of an upload, there or not. Errors: UploadError for an output that is not there; RecipeUnusable."""
         if isinstance(source, str):
             return self.home / source
-        from orchestrator.source_outputs import source_file
+        from orchestrator.outputs.source_files import source_file
 
         item = next(iter(self._items.get_many([source.item])), None) if self._items is not None else None
         if item is None or item.recipe is None:

@@ -28,7 +28,7 @@ _SHOWN = 20
 class Changed:
     """What a command did to which items."""
 
-    command: Literal["retry", "cancel", "reset"]
+    command: Literal["retry", "cancel", "reset", "star", "tag"]
     what: str
     """Said of one item: `due again`."""
     keys: tuple[str, ...]

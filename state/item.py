@@ -130,6 +130,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outputs: tuple[OutputRecord, ...] = ()
     trashed: tuple[TrashedOutput, ...] = ()
     favourite: bool = False
+    favourite_outputs: tuple[Count, ...] = ()
+    """Numbers, from 1, of the outputs that are meant, where not all of them are."""
     tags: tuple[str, ...] = ()
     error: ErrorRecord | None = None
     fingerprint: str | None = None

@@ -39,6 +39,8 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(states.LogDocument, "burst log"),
         _schema(states.RetryDocument, "burst retry"),
         _schema(states.CancelDocument, "burst cancel"),
+        _schema(states.StarDocument, "burst star"),
+        _schema(states.TagDocument, "burst tag"),
         _schema(states.AdoptDocument, "burst adopt"),
         _schema(states.PauseDocument, "burst pause|resume"),
         _schema(states.UpdateDocument, "burst update"),

@@ -309,6 +309,18 @@ class RetryDocument(_ChangedDocument):
     schema: Literal["burst.retry/2"]
 
 
+class StarDocument(_ChangedDocument):
+    """The items whose marks were changed."""
+
+    schema: Literal["burst.star/2"]
+
+
+class TagDocument(_ChangedDocument):
+    """The items whose tags were changed."""
+
+    schema: Literal["burst.tag/2"]
+
+
 class CancelDocument(_ChangedDocument):
     """The items that are cancelled, or will be once the server has answered."""
 

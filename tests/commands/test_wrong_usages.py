@@ -39,7 +39,7 @@ PASSWORD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(1000) + "EncryptedPackage
 ROWS: dict[str, list[tuple[str, ...]]] = {
     "commands": [
         ("frobnicate", "frobnicate", "there are"),
-        ("statsu", "did you mean 'status'?"),
+        ("statsu", "did you mean 'status'"),
         ("batches lst", "did you mean 'list'?"),
         ("template chek", "did you mean 'check'?"),
         ("node instal", "did you mean 'install'"),
@@ -481,6 +481,12 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("reset", "no terminal", "--yes"),
         ("reset extra", "extra"),
         ("verify extra", "extra"),
+        ("star", "Missing argument", "ITEM|IMAGE|BATCH"),
+        ("star nobody", "no item and no batch 'nobody'"),
+        ("star plain.txt", "plain.txt is not an output of any item"),
+        ("tag sea", "Missing argument", "ITEM|IMAGE|BATCH"),
+        ("tag sea nobody", "no item and no batch 'nobody'"),
+        ("tag '' x", "''", "1 to 64 characters"),
         ("verify --output plain.txt", "--output plain.txt", "name a directory"),
         ("verify --repiar", "--repiar", "--repair"),
         ("log extra", "extra"),

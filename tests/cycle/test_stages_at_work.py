@@ -225,7 +225,7 @@ def test_a_source_that_is_redone_while_its_stage_is_out_redoes_it_too(
     assert simulation.statuses() == [COMPLETED, COMPLETED]
     assert items_sent(server) == [DRAFT, FINAL, DRAFT, FINAL]
     assert first != image_of(server, 3) == name_of(simulation.folder / "output" / DRAFT)
-    assert simulation.tally.rendered_twice == 0
+    assert (simulation.tally.completed, simulation.tally.put_back, simulation.tally.rendered_twice) == (3, 1, 0)
 
 
 def test_a_source_that_is_redone_while_it_is_uploaded_is_not_used(

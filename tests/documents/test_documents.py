@@ -123,6 +123,8 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     both("priority", batch, "high")
     both("edit", batch, "--prompt", "a dog", "--rescan", "--dry-run")
     both("forget", batch, "--remove-files", "--dry-run")
+    only("star", batch)
+    only("tag", "sea", batch)
     only("adopt")
     only("template", "list")
     only("template", "show", "txt2img-sd15")
