@@ -65,8 +65,9 @@ def retry(state: Path, names: Collection[str] = (), *, cancelled: bool = False) 
     with open_for_writing(state) as store:
         keys = select(store, names, Status.FAILED, *([Status.CANCELLED] if cancelled else []))
         chosen = [item for item in store.get_many(keys) if item.status not in DUE]
-        done = change_all(store, chosen, lambda item: item.start_over())
-        notes = settled(store)
+        changed = change_all(store, chosen, lambda item: item.start_over())
+        done = [item for item in changed if not item.has_ended]
+        notes = (*(_with_its_source(item) for item in changed if item.has_ended), *settled(store))
         if not (done or names):
             notes += ("no item has failed; name one to redo it",)
         return Changed("retry", "due again", keys_of(done), store.counts(), notes)
@@ -85,6 +86,12 @@ def reset(state: Path) -> Changed:
         if out:
             notes += (f"{counted(out)} of them submitted: what the server still renders of them is rendered twice",)
         return Changed("reset", "due again", keys_of(done), store.counts(), notes)
+
+
+def _with_its_source(item: Item) -> str:
+    """It ended again at once, for what it is made from did."""
+    message = item.error.message.removeprefix("it ") if item.error is not None else ""
+    return f"{item.key} {message}: retry that"
 
 
 def settled(store: Store) -> tuple[str, ...]:

@@ -101,6 +101,11 @@ class Image(BaseModel):
     thumbnail: str | None = None
     url: str | None = None
     error: str | None = None
+    waitsFor: str | None = None
+    """The item that it is made from, while that is not completed."""
+    favourite: bool = False
+    tags: list[str] = []
+    """Of its prompt."""
 
 
 class BatchProgress(BaseModel):

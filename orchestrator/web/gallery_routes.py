@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from orchestrator.batches.standing import standing_of
+from orchestrator.marks import is_favourite
 from orchestrator.web.batch_routes import WatchedStatesOf, state_numbered
 from orchestrator.web.deletion import delete_batch, delete_picture
 from orchestrator.web.error_responses import Refused, errors
@@ -136,6 +137,8 @@ def image_of(entry: Entry) -> GalleryImage:
         seconds=entry.seconds,
         completedAt=entry.at,
         readOnly=picture.digest is None,
+        favourite=entry.item is not None and is_favourite(entry.item, picture.path),
+        tags=list(entry.item.tags) if entry.item is not None else [],
     )
 
 

@@ -35,6 +35,9 @@ class GalleryImage(BaseModel):
     completedAt: datetime
     readOnly: bool
     """No state knows it: only its directory's batch_info.json does."""
+    favourite: bool
+    tags: list[str]
+    """Of its prompt."""
 
 
 class ImageDetails(GalleryImage):

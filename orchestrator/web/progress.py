@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.batches.standing import standing_of
 from orchestrator.cycle.set_aside import SetAside
+from orchestrator.marks import is_favourite
 from orchestrator.statistics import pictures_of
 from orchestrator.time_left import batch_seconds_left
 from orchestrator.web.batch_schemas import (
@@ -37,7 +38,7 @@ def progress_of(
     current = submitted[0].index or 0 if submitted else None
     failed = state.items_with(batch.keys(Status.FAILED, limit=SHOWN_ITEMS))
     items = state.items_with(_around(batch, current) if is_large else batch.keys())
-    images = [image for item in items for image in images_of(batch.id, item)]
+    images = [image for item in items for image in images_of(batch, item)]
     thumbnails = [image.thumbnail for image in images if image.thumbnail is not None]
     found = Progress(
         progress=BatchProgress(
@@ -113,7 +114,7 @@ def seconds_left(state: WatchedState, batch: WatchedBatch) -> float | None:
     return batch_seconds_left(state.store, batch.id, pace=state.pace, waiting=state.waiting.batches)
 
 
-def images_of(batch_id: str, item: Item) -> list[Image]:
+def images_of(batch: WatchedBatch, item: Item) -> list[Image]:
     """One for each image of an item that is there; one without addresses where it has none (yet)."""
     said = Image(
         image=image_id(item.index, 1),
@@ -121,13 +122,17 @@ def images_of(batch_id: str, item: Item) -> list[Image]:
         status=str(item.status),  # type: ignore[arg-type]
         seed=item.inputs.get("seed") if isinstance(item.inputs.get("seed"), int) else None,
         error=item.error.message if item.error is not None and item.status is Status.FAILED else None,
+        waitsFor=batch.waits_for(item),
+        favourite=item.favourite,
+        tags=list(item.tags),
     )
     pictures = pictures_of(item) if item.status is Status.COMPLETED else []
     found = []
     for number, picture in enumerate(pictures, 1):
         name = image_id(item.index, number)
-        url, thumbnail = addresses_of(batch_id, name, picture.path, version_of(picture.sha256))
-        found.append(said.model_copy(update={"image": name, "thumbnail": thumbnail, "url": url}))
+        url, thumbnail = addresses_of(batch.id, name, picture.path, version_of(picture.sha256))
+        told = {"image": name, "thumbnail": thumbnail, "url": url, "favourite": is_favourite(item, picture.path)}
+        found.append(said.model_copy(update=told))
     return found or [said]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.waiting import WaitingItem
 from state.batch import Batch, BatchRecord
 from state.counts import Counts
 from state.item import Item, Status
@@ -50,6 +51,14 @@ class WatchedBatch:
         """Those of its items."""
         store = self._store_now()
         return store.batch_figures(self.id).recipes if store is not None else ()
+
+    def waits_for(self, item: Item) -> str | None:
+        """The item that a pending one is made from, while that is not completed."""
+        store = self._store_now()
+        if store is None or item.status is not Status.PENDING or not item.uploads:
+            return None
+        waiting = WaitingItem.of(item, store)
+        return waiting.source if waiting is not None else None
 
     def keys(self, *statuses: Status, first: int = 0, limit: int | None = None) -> list[str]:
         """See `Store.batch_keys`."""

@@ -33,7 +33,7 @@ def part_of(batch: WatchedBatch, *statuses: Status, first: int, count: int) -> B
         alike = batch.items(*statuses, first=following)
         shown = list(takewhile(lambda item: (item.index or 0) == following, alike))
         following += 1
-    images = [image for item in shown for image in images_of(batch.id, item)]
+    images = [image for item in shown for image in images_of(batch, item)]
     found = completed_of(batch, images, failed=(item for item in shown if item.status is Status.FAILED))
     return BatchPart(**dict(found), next=following)
 
@@ -41,6 +41,6 @@ def part_of(batch: WatchedBatch, *statuses: Status, first: int, count: int) -> B
 def _images_as_json(batch: WatchedBatch) -> Iterator[bytes]:
     items, separator = batch.items(), b""
     while some := list(islice(items, _CHUNK_ITEMS)):
-        images = (image.model_dump_json().encode() for item in some for image in images_of(batch.id, item))
+        images = (image.model_dump_json().encode() for item in some for image in images_of(batch, item))
         yield separator + b",".join(images)
         separator = b","

@@ -18,7 +18,7 @@ from orchestrator.web.watched_batch import WatchedBatch
 from state.batch import BatchRecord
 from state.burst_record import BurstRecord, SetAsideRecord
 from state.change import Change
-from state.item import ErrorRecord, Item, OutputRecord, Status
+from state.item import ErrorRecord, Item, ItemOutput, OutputRecord, Status
 from state.live import Live, Running
 from state.open_store import open_store
 
@@ -237,3 +237,35 @@ def test_what_is_out_comes_first_whosever_it_is(scene: Scene) -> None:
     scene.add("all-out", "ss")
     assert scene.left("own") == 2 + 2 + 4, "its own, those before it, all that is out"
     assert scene.left("all-out") == 2, "nobody knows in which order; its own at least"
+
+
+def test_an_item_that_waits_names_what_for_and_the_time_left_is_without_it(scene: Scene) -> None:
+    scene.pace(10.0)
+    scene.add("a", "cp")
+    scene.add("b", "ppp")
+    for key, source in (("b/1", "a/1"), ("b/2", "a/2"), ("b/3", "b/1")):
+        made_from = {"image": ItemOutput(item=source, output=1)}
+
+        def edit(item: Item, uploads: Any = made_from) -> Item:
+            return msgspec.structs.replace(item, uploads=uploads)
+
+        scene.store.apply([Change(key, Status.PENDING, edit)])
+    images = progress_of(*scene.found("b")).images
+    assert [(image.status, image.waitsFor) for image in images] == [
+        ("pending", None),
+        ("pending", "a/2"),
+        ("pending", "b/1"),
+    ]
+    assert scene.left("b") == 10.0 * 2, "the one that is due, after the one of the other batch"
+
+
+def test_favourites_and_tags_of_images(scene: Scene) -> None:
+    scene.add("a", "cp", outputs=(picture("one"), picture("two")))
+    for key, fields in (("a/1", {"favourite": True, "favourite_outputs": (2,)}), ("a/2", {"favourite": True})):
+
+        def edit(item: Item, fields: dict[str, Any] = fields) -> Item:
+            return msgspec.structs.replace(item, tags=("sea",), **fields)
+
+        scene.store.apply([Change(key, scene.store.get(key).status, edit)])
+    images = progress_of(*scene.found("a")).images
+    assert [(image.favourite, image.tags) for image in images] == [(False, ["sea"]), (True, ["sea"]), (True, ["sea"])]

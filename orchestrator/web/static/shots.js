@@ -78,8 +78,10 @@ function inside(image, isCurrent, running) {
     const picture = make("img", { src: image.thumbnail, alt: nameOf(image), decoding: "async", loading: "lazy" });
     return [make("a", { href: image.url, target: "_blank", className: "shot-picture" }, picture), caption];
   }
-  const said = running ? stepOf(running) : (STATES[isCurrent ? "current" : image.status] ?? image.status);
-  const blank = make("span", { className: "shot-picture blank" }, make("span", { className: "shot-state" }, said));
+  const word = image.waitsFor ? `waits for ${image.waitsFor}` : STATES[isCurrent ? "current" : image.status];
+  const said = running ? stepOf(running) : (word ?? image.status);
+  const state = make("span", { className: "shot-state", title: image.waitsFor ? said : "" }, said);
+  const blank = make("span", { className: "shot-picture blank" }, state);
   if (running?.preview) blank.prepend(make("img", { src: running.preview, alt: "", className: "shot-preview" }));
   if (image.error) blank.append(make("span", { className: "shot-error", title: image.error }, image.error));
   return [blank, caption];
