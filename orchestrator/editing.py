@@ -122,7 +122,7 @@ def edit_items(
     with open_store(state, read_only=True) if dry_run else open_for_writing(state) as store:
         items, ended = _chosen(store, names, rescan=rescan)
         preparation = Preparation(
-            Recipes(store.recipes, store.location.home), load_settings(state), store.location.home
+            Recipes(store.recipes, store.location.home), load_settings(state), store.location.home, items=store
         )
         editor = _Editor(preparation, edit)
         if edit.prompt is not None:
