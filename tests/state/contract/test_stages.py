@@ -92,21 +92,24 @@ def test_priority_rank_and_batch_count_for_stages_as_for_all(store: Store) -> No
 
 
 @pytest.mark.parametrize(
-    ("end", "status", "said"),
+    ("end", "status", "kind", "said"),
     [
-        (fail, FAILED, "it is made from an output of a, which failed: out of luck"),
-        (cancel, CANCELLED, "it is made from an output of a, which was cancelled"),
-        (None, FAILED, "it is made from an output of a, which was removed"),
+        (fail, FAILED, "source", "failed: out of luck"),
+        (cancel, CANCELLED, "source_cancelled", "was cancelled"),
+        (None, FAILED, "source", "was removed"),
     ],
     ids=["failed", "cancelled", "removed"],
 )
-def test_a_chain_ends_with_its_source(chain: Store, end: Callable[[Item], Item] | None, status: str, said: str) -> None:
+def test_a_chain_ends_with_its_source(
+    chain: Store, end: Callable[[Item], Item] | None, status: str, kind: str, said: str
+) -> None:
     changed = chain.apply([Change("a", PENDING, end or (lambda found: None))])
     assert keys_of(changed) == ["a", "b", "c"] if end else ["b", "c"]
     assert [chain.get(key).status for key in "bcd"] == [status, status, PENDING]
     error = chain.get("b").error
     assert error is not None
-    assert (error.kind, error.message, chain.get("b").attempts) == ("source", said, 0)
+    assert (error.kind, error.message) == (kind, f"it is made from an output of a, which {said}")
+    assert chain.get("b").attempts == 0
     assert (chain.waiting(), chain.stuck(), keys_of(chain.due(9))) == ([], [], ["d"])
     check_queries(chain)
 
@@ -134,6 +137,14 @@ def test_what_ended_with_its_source_is_due_again_with_it(chain: Store, end: Call
     change(chain, "a", end)
     change(chain, "a", start_over)
     assert [chain.get(key).error for key in "abc"] == [None] * 3
+    assert sorted(chain.waiting()) == ["b", "c"]
+
+
+def test_stages_of_a_failed_source_are_given_up_with_it(chain: Store) -> None:
+    change(chain, "a", fail)
+    change(chain, "a", cancel)
+    assert [chain.get(key).status for key in "abc"] == [CANCELLED] * 3
+    change(chain, "a", start_over)
     assert sorted(chain.waiting()) == ["b", "c"]
 
 
