@@ -337,7 +337,7 @@ class Planner:
         for item in items:
             kinds.setdefault((item.recipe, *((name, repr(value)) for name, value in _choices(item))), item)
             if item.uploads:
-                refuse_unreadable(item.uploads, self.home)
+                refuse_unreadable(item.uploads, self.preparation.locate)
         try:
             graphs = [self.preparation.prepare(item).graph for item in kinds.values()]
         except ItemError as error:

@@ -151,7 +151,7 @@ def test_the_examples_can_be_typed() -> None:
 @pytest.mark.parametrize(
     ("typed", "near"),
     [
-        ("stauts", "did you mean 'status'?"),
+        ("stauts", "did you mean 'status'"),
         ("batch", "did you mean 'batches'?"),
         ("xyzzy", "there are: adopt, batches"),
     ],
