@@ -128,6 +128,13 @@ def of_redirect(url: str, target: str) -> str:
     return f"it points to {target}; use that address as the server's"
 
 
+def of_api_v2(url: str) -> str:
+    """For what answers as Comfy API v2 does."""
+    return (
+        f'it speaks Comfy API v2; write `[server_options."{url}"]` and `api = "v2"` into settings.toml (docs/hosted.md)'
+    )
+
+
 def of_silence(url: str) -> str | None:
     """Where nothing useful answers at http://, and TLS is likely to be wanted; None elsewhere."""
     parts = urlsplit(url)

@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from orchestrator.comfyui import responses_v2
-from orchestrator.comfyui.client import NO_PROMPT, ComfyUI
+from orchestrator.comfyui import bodies, responses_v2
+from orchestrator.comfyui.client import JOBS_V2, NO_PROMPT, ComfyUI
 from orchestrator.comfyui.download import Download
 from orchestrator.comfyui.responses import HistoryEntry, JobStatus, OutputFile, Queue, Submitted, UploadedImage
 from orchestrator.comfyui.responses_v2 import Job
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from orchestrator.comfyui.responses import QueuedGraph
     from orchestrator.comfyui.transport import Answer, Form
 
-_JOBS = "/api/v2/jobs"
 _LISTED = 100
 """The most that a server lists at once."""
 _T = TypeVar("_T")
@@ -65,7 +64,7 @@ class ApiV2(ComfyUI):
             order["metadata"] = prompt_id
         if self._secret_data:
             order["extra_data"] = self._secret_data
-        answer = self._post(_JOBS, order, patient=False, headers={"Idempotency-Key": prompt_id})
+        answer = self._post(JOBS_V2, order, patient=False, headers={"Idempotency-Key": prompt_id})
         if answer.status in (400, 422):
             hide = self._secrets.hidden
             refusal = self._read(answer, lambda body: responses_v2.read_refusal(body, order["workflow"], hide))
@@ -78,7 +77,7 @@ class ApiV2(ComfyUI):
     def lists_jobs(self) -> bool:
         """Whether the server lists jobs with the labels that they were sent with; requested once."""
         if self._lists_jobs is None:
-            answer = self._requests.ask("GET", f"{_JOBS}?limit=1", patient=True)
+            answer = self._requests.ask("GET", f"{JOBS_V2}?limit=1", patient=True)
             self._lists_jobs = answer.status not in (404, 405)
             if self._lists_jobs:
                 self._got(answer, responses_v2.read_jobs)
@@ -179,25 +178,25 @@ class ApiV2(ComfyUI):
 
     def _found(self, prompt_id: str) -> Job | None:
         """The job with this id or, where jobs are listed, this label; None where the server knows none."""
-        answer = self._requests.ask("GET", f"{_JOBS}/{quote(self.name_of(prompt_id), safe='')}", patient=True)
+        answer = self._requests.ask("GET", f"{JOBS_V2}/{quote(self.name_of(prompt_id), safe='')}", patient=True)
         if self._says_not_found(answer):
             return self._labelled(prompt_id) if self.lists_jobs else None
         return self._read_job(answer)
 
     def _labelled(self, label: str) -> Job | None:
-        answer = self._requests.ask("GET", f"{_JOBS}?limit={_LISTED}", patient=True)
+        answer = self._requests.ask("GET", f"{JOBS_V2}?limit={_LISTED}", patient=True)
         found = next((job for job in self._got(answer, responses_v2.read_jobs) if job.metadata == label), None)
         if found is not None:
             self._names[label] = found.id
         return found
 
     def _cancel(self, prompt_id: str) -> Job | None:
-        answer = self._post(f"{_JOBS}/{quote(self.name_of(prompt_id), safe='')}/cancel", {}, patient=True)
+        answer = self._post(f"{JOBS_V2}/{quote(self.name_of(prompt_id), safe='')}/cancel", {}, patient=True)
         return None if self._says_not_found(answer) else self._read_job(answer)
 
     def _check(self, *, patient: bool) -> None:
         """Errors: NotComfyUI where something else answers."""
-        answer = self._requests.ask("GET", f"{_JOBS}/{NO_PROMPT}", patient=patient)
+        answer = self._requests.ask("GET", f"{JOBS_V2}/{NO_PROMPT}", patient=patient)
         if not self._says_not_found(answer):
             self._read_job(answer)
 
@@ -205,7 +204,7 @@ class ApiV2(ComfyUI):
         """Errors: NotComfyUI for a 404 that does not come from the API."""
         if answer.status != 404:
             return False
-        if not responses_v2.is_refusal(answer.body):
+        if not bodies.is_refusal_v2(answer.body):
             raise self._foreign(answer)
         return True
 

@@ -25,6 +25,13 @@ def is_foreign(answer: Answer) -> bool:
     return answer.status in (200, 400) and not is_cut_short and not _is_json(answer.body)
 
 
+def is_refusal_v2(body: bytes) -> bool:
+    """Whether this is a refusal of Comfy API v2 itself, and not that of something before it."""
+    found = parsed_or_none(body)
+    error = found.get("error") if isinstance(found, dict) else None
+    return isinstance(error, dict) and isinstance(error.get("code"), str)
+
+
 def parsed(body: bytes) -> object:
     """Parsed with Python's parser, because ComfyUI sends NaN and Infinity as Python writes them.
 

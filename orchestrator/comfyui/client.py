@@ -31,12 +31,13 @@ from orchestrator.comfyui.responses import (
 from orchestrator.comfyui.retrying import RetryingTransport
 from orchestrator.comfyui.terms import Terms
 from orchestrator.comfyui.transport import Answer, Transport
-from orchestrator.errors import NotComfyUI, NotOnServer, PromptRejected, UnexpectedAnswer
+from orchestrator.errors import NotComfyUI, NotOnServer, PromptRejected, TransientError, UnexpectedAnswer
 from orchestrator.shapes import WrongShape
 
 if TYPE_CHECKING:
     from orchestrator.comfyui.events import EventSocket
 
+JOBS_V2 = "/api/v2/jobs"
 NO_PROMPT = "00000000-0000-4000-8000-000000000000"
 _OWN = Terms()
 _T = TypeVar("_T")
@@ -311,8 +312,17 @@ class ComfyUI:
             "no ComfyUI answers so",
             url=self.url,
             url_to_try=with_other_scheme(self.url) if answer.status == 400 else url_to_try(self.url),
-            advice=advice.of_tunnel(answer),
+            advice=advice.of_tunnel(answer) or (self._speaks_v2(answer) and advice.of_api_v2(self.url)) or None,
         )
+
+    def _speaks_v2(self, answer: Answer) -> bool:
+        """Whether what answered so, and is no ComfyUI, speaks Comfy API v2."""
+        if answer.status != 404 or answer.path.startswith(JOBS_V2):
+            return False
+        with contextlib.suppress(TransientError):
+            found = self._requests.ask("GET", f"{JOBS_V2}/{NO_PROMPT}", patient=False)
+            return found.status == 404 and bodies.is_refusal_v2(found.body)
+        return False
 
     def _got(self, answer: Answer, read: Callable[[object], _T]) -> _T:
         self._expect_ok(answer)

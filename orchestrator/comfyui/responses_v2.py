@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from orchestrator.comfyui import bodies
 from orchestrator.comfyui.responses import Hide, HistoryEntry, JobStatus, OutputFile, read_rejection
 from orchestrator.errors import ExecutionFailed, KeyUsed, PromptRejected
 from orchestrator.shapes import shaped
@@ -97,13 +96,6 @@ def read_jobs(body: object) -> list[Job]:
 def read_asset(body: object) -> str:
     """`POST /assets`: the asset's id."""
     return shaped(body, _Asset).id
-
-
-def is_refusal(body: bytes) -> bool:
-    """Whether this is the API's own refusal, and not that of something before it."""
-    found = bodies.parsed_or_none(body)
-    error = found.get("error") if isinstance(found, dict) else None
-    return isinstance(error, dict) and isinstance(error.get("code"), str)
 
 
 def read_refusal(body: object, graph: Mapping[str, Any], hide: Hide) -> KeyUsed | PromptRejected:

@@ -183,6 +183,17 @@ outputs_option = Options.FILES.option(
 )
 
 
+LARGEST_COUNT = 1_000_000_000
+"""As `orchestrator.cycle.request`, which `--help` would take long to import."""
+spend_option = Options.RUN.option(
+    "--allow-spend",
+    type=int,
+    metavar="N",
+    callback=Between(0, LARGEST_COUNT),
+    help="Send servers that cost money at most N prompts in 24 hours (default: none).",
+)
+
+
 def listen_options(*, port: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Where a server listens; on this port where none is given."""
 

@@ -17,6 +17,7 @@ from orchestrator.commands.common import (
     refuse_file,
     show_listing,
     size_or_auto,
+    spend_option,
     state_option,
     tool_options,
 )
@@ -138,6 +139,7 @@ def _combinations(_ctx: click.Context, _param: click.Parameter, value: str | Non
     help="After a failed item, stop or continue. (`burst run` continues by default.)",
 )
 @click.option("--wait", "--monitor", is_flag=True, hidden=True, help="Wait until the batch is done (the default).")
+@spend_option
 @Options.RUN.option("--dry-run", is_flag=True, help="Show the items and the first workflow; change nothing.")
 @state_option
 @tool_options
@@ -162,6 +164,7 @@ def generate(
     again: bool,
     queue_only: bool,
     wait: bool,
+    allow_spend: int | None,
     dry_run: bool,
     everything: bool,
     as_json: bool,
@@ -201,9 +204,10 @@ def generate(
             return show_listing(outcome, as_json, everything)
         return output.show(outcome, everything=everything)
 
+    tools = overrides(server, template, output_dir, bindings, headers, outputs)
     work = Generation(
         entry,
-        Request(state=state, overrides=overrides(server, template, output_dir, bindings, headers, outputs)),
+        Request(state=state, allow_spend=allow_spend, overrides=tools),
         queue_only=queue_only,
         dry_run=dry_run,
         always_new=again,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import click
 
 from orchestrator.commands.common import (
+    LARGEST_COUNT,
     Between,
     all_option,
     json_option,
@@ -19,6 +20,7 @@ from orchestrator.commands.common import (
     refuse_file,
     show_listing,
     size_or_auto,
+    spend_option,
     state_option,
     tool_options,
 )
@@ -27,7 +29,7 @@ from orchestrator.commands.output import RunOutput, log_options
 from orchestrator.commands.signals import Signals
 from orchestrator.errors import UsageError, located
 
-LARGEST_COUNT = LONGEST_SECONDS = 1_000_000_000
+LONGEST_SECONDS = 1_000_000_000
 """As `orchestrator.cycle.request`, which `--help` would take long to import."""
 
 
@@ -152,13 +154,7 @@ def _seconds_or_off(_ctx: click.Context, _param: click.Parameter, value: str | N
     callback=_seconds_or_off,
     help="Call a server stalled after N seconds without a sign of life (default: far beyond what the recipe takes).",
 )
-@Options.RUN.option(
-    "--allow-spend",
-    type=int,
-    metavar="N",
-    callback=Between(0, LARGEST_COUNT),
-    help="Send servers that cost money at most N prompts in 24 hours (default: none).",
-)
+@spend_option
 @Options.RUN.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
 @state_option
 @tool_options

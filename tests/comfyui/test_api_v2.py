@@ -14,7 +14,7 @@ from support.fake_faults import Page, first
 from support.hand_clock import HandClock, PassingClock
 from support.recorded import OF_ANY_VALUE, differences, form_differences
 
-from orchestrator.comfyui import OutputFile
+from orchestrator.comfyui import ComfyUI, OutputFile
 from orchestrator.comfyui.api_v2 import ApiV2
 from orchestrator.comfyui.lookup import Absent, Finished, Queued, delete_waiting, look_up, withdraw
 from orchestrator.comfyui.responses import JobStatus
@@ -168,6 +168,16 @@ def test_what_answers_in_another_way_is_not_such_a_server() -> None:
         client.queue_remaining()
     client, _ = recorded("job_unknown")
     assert client.queue_remaining() == 0
+
+
+def test_a_client_for_comfyui_says_what_it_met(server: FakeApiV2) -> None:
+    with pytest.raises(NotComfyUI, match=r'it speaks Comfy API v2; write `\[server_options."http://hosted:8189"\]`'):
+        ComfyUI(URL, transport=server, clock=PassingClock(server.clock)).queue_remaining()
+    page = FakeApiV2(URL, HandClock(), lambda _: 1.0)
+    page.fault = lambda asked: Page(404)
+    with pytest.raises(NotComfyUI) as other:
+        ComfyUI(URL, transport=page, clock=PassingClock(page.clock)).queue_remaining()
+    assert "v2" not in str(other.value)
 
 
 def test_an_upload_is_referred_to_by_its_asset() -> None:

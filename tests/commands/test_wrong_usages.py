@@ -123,6 +123,7 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
             }.items()
         ),
         ("run --wait-server x", "--wait-server", "'x'"),
+        ("generate --prompt x --allow-spend -1", "--allow-spend", "-1 is not from 0"),
         ("run --allow-spend -1", "--allow-spend", "-1 is not from 0"),
         ("run --allow-spend x", "--allow-spend", "'x'"),
         ("run --allow-spend 1.5", "--allow-spend", "'1.5'"),
