@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from orchestrator.documents.others import SandboxDocument
 
 SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
+    ("--comfyui-version", "VERSION", "ComfyUI to imitate: 0.3.64 (default) or 0.33.0, which has /api/jobs."),
     ("--seconds-per-prompt", float, "Seconds that a prompt renders (default 0)."),
     ("--load-seconds", float, "Seconds to load a model that is not the last one loaded (default 0)."),
+    ("--seconds-next", "N,N,…", "Seconds that the next prompts render, in their order, such as 7,1,1."),
     ("--latent-previews", bool, "Send a preview image after each step of a sampler."),
     ("--answer-delay-seconds", float, "Delay before every response."),
     ("--failure-rate", float, "Share of prompts that end with an execution error."),
@@ -25,6 +27,7 @@ SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ("--out-of-memory-rate", float, "Share of prompts that end out of memory."),
     ("--out-of-memory-next", int, "Number of next prompts that run out of memory."),
     ("--out-of-memory-above", int, "Largest number of images per prompt that fits into memory."),
+    ("--cuda-error-after", int, "Number of prompts after which all others fail until a restart."),
     ("--drop-before-queue-rate", float, "Share of POST /prompt cut off before the prompt is queued."),
     ("--drop-before-queue-next", int, "Number of next such cuts before queueing."),
     ("--drop-after-queue-rate", float, "Share of POST /prompt queued, then cut off without a response."),
@@ -33,6 +36,7 @@ SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ("--truncate-next", int, "Number of next downloads that end too early."),
     ("--unavailable-rate", float, "Share of requests answered 503, as by a proxy."),
     ("--unavailable-next", int, "Number of next requests answered 503."),
+    ("--unreadable-history", bool, "Answer a page instead of /history/ID, as some proxies do."),
     ("--history-limit", int, "History entries kept (default 10000)."),
     ("--random-seed", int, "Seed of the faults: same seed and requests, same faults (default 0)."),
     ("--checkpoint", str, "Checkpoint to offer, replacing the built-in ones. Repeatable."),
@@ -41,7 +45,6 @@ SANDBOX_OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ("--embedding", str, "Embedding to offer. Repeatable."),
     ("--missing-node", str, "Node class that it lacks. Repeatable."),
     ("--accept-any-model", bool, "Accept every model name, to rehearse another server's template."),
-    ("--jobs-api", bool, "Offer /api/jobs, as newer servers do."),
     ("--refuse-websocket", bool, "Answer 404 to a websocket, as some proxies do."),
     ("--rename-prompts", bool, "Choose every prompt_id on the server, as some hosts do."),
 )
@@ -53,6 +56,8 @@ def sandbox_options(command: Callable[..., Any]) -> Callable[..., Any]:
         name = flag.removeprefix("--").replace("-", "_")
         if kind is bool:
             option = click.option(flag, name, is_flag=True, help=text)
+        elif isinstance(kind, str):
+            option = click.option(flag, name, callback=_fitting, metavar=kind)
         elif kind is str:
             option = click.option(flag, f"{name}s", multiple=True, metavar="NAME", help=text)
         else:
@@ -61,14 +66,23 @@ def sandbox_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _fitting(_ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+def _fitting(_ctx: click.Context, param: click.Parameter, value: float | str | None) -> object:
     """The value of an option, refused where it is none of the setting's."""
     from orchestrator.sandbox.settings import fault_of
 
     assert param.name is not None
-    if value is not None and (fault := fault_of(param.name, value)) is not None:
+    found = _seconds(value) if param.name == "seconds_next" and isinstance(value, str) else value
+    if found is not None and (fault := fault_of(param.name, found)) is not None:
         raise click.BadParameter(fault)
-    return value
+    return found
+
+
+def _seconds(text: str) -> tuple[float, ...] | str:
+    """Numbers with commas between them; the text itself where it is something else."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return text
 
 
 @click.command(short_help="Run an imitation of ComfyUI that draws placeholders.")

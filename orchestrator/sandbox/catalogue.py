@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.sandbox.nodes import NodeClass, Spec
 
 _LARGEST = 16384
-_SAMPLERS = (  # noqa: SIM905 - forty lines of one word each otherwise
+SAMPLERS = (  # noqa: SIM905 - forty lines of one word each otherwise
     "euler euler_cfg_pp euler_ancestral euler_ancestral_cfg_pp heun heunpp2 dpm_2 dpm_2_ancestral lms dpm_fast "
     "dpm_adaptive dpmpp_2s_ancestral dpmpp_2s_ancestral_cfg_pp dpmpp_sde dpmpp_sde_gpu dpmpp_2m "
     "dpmpp_2m_cfg_pp dpmpp_2m_sde dpmpp_2m_sde_gpu dpmpp_2m_sde_heun dpmpp_2m_sde_heun_gpu dpmpp_3m_sde "
@@ -17,8 +17,8 @@ _SCHEDULERS = "simple sgm_uniform karras exponential ddim_uniform beta normal li
 _SAVING = {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"}
 
 
-def _size(smallest: int, step: int) -> Spec:
-    return ("INT", {"default": 512, "min": smallest, "max": _LARGEST, "step": step})
+def _size(smallest: int, step: int, default: int = 512) -> Spec:
+    return ("INT", {"default": default, "min": smallest, "max": _LARGEST, "step": step})
 
 
 def _latent_size(smallest: int, step: int, default: int) -> Spec:
@@ -45,7 +45,7 @@ _CFG: Spec = (
     },
 )
 _SAMPLING: dict[str, Spec] = {
-    "sampler_name": (_SAMPLERS, {"tooltip": "The sampler."}),
+    "sampler_name": (SAMPLERS, {"tooltip": "The sampler."}),
     "scheduler": (_SCHEDULERS, {"tooltip": "The noise schedule."}),
     "positive": ("CONDITIONING", {"tooltip": "What to show."}),
     "negative": ("CONDITIONING", {"tooltip": "What to avoid."}),
@@ -77,7 +77,9 @@ _ALL = (
         category="loaders",
         output_tooltips=("The changed model.", "The changed text encoder."),
     ),
-    NodeClass("VAELoader", {"vae_name": ("@vae",)}, ("VAE",), display_name="Load VAE", category="loaders"),
+    NodeClass(
+        "VAELoader", {"vae_name": ("@vae and pixel_space",)}, ("VAE",), display_name="Load VAE", category="loaders"
+    ),
     NodeClass(
         "CLIPTextEncode",
         {
@@ -101,7 +103,7 @@ _ALL = (
     ),
     NodeClass(
         "EmptySD3LatentImage",
-        {"width": _size(16, 16), "height": _size(16, 16), "batch_size": _BATCH},
+        {"width": _size(16, 16, 1024), "height": _size(16, 16, 1024), "batch_size": _BATCH},
         ("LATENT",),
         module="comfy_extras.nodes_sd3",
         category="latent/sd3",

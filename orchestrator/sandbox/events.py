@@ -10,8 +10,6 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.sandbox.responses import FEATURES
-
 if TYPE_CHECKING:
     from aiohttp import web
 
@@ -87,7 +85,9 @@ class Events:
         finally:
             self._loop = None
 
-    async def listen(self, request: web.Request, *, queue_remaining: int) -> web.WebSocketResponse:
+    async def listen(
+        self, request: web.Request, *, queue_remaining: int, server_features: dict[str, Any]
+    ) -> web.WebSocketResponse:
         """Serve GET /ws?clientId=… until the client or the server closes it.
 
         As in ComfyUI, a second socket of a client replaces its first, and when the first then ends, the client gets
@@ -114,7 +114,7 @@ class Events:
                 if is_first and features is not None:
                     if features.get("supports_preview_metadata"):
                         self._takes_metadata.add(client_id)
-                    await self._deliver(client_id, "feature_flags", FEATURES)
+                    await self._deliver(client_id, "feature_flags", server_features)
                 is_first = False
         finally:
             self._sockets.pop(client_id, None)

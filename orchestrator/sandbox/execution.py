@@ -13,7 +13,7 @@ from orchestrator.sandbox.events import Events
 from orchestrator.sandbox.faults import Fault, Faults
 from orchestrator.sandbox.files import Files
 from orchestrator.sandbox.graph import run_order, signatures
-from orchestrator.sandbox.nodes import Catalogue
+from orchestrator.sandbox.nodes import Catalogue, NodeClass
 from orchestrator.sandbox.queue import QueueEntry, Result
 from orchestrator.sandbox.validate import LOADERS, MODEL_INPUTS, is_link
 
@@ -27,6 +27,11 @@ _FAULTS = {
         "Allocation on device 0 would exceed allowed memory. (out of memory)\nThe sandbox was told to run out of it.\n",
     ),
 }
+_STICKY = (
+    "torch.AcceleratorError",
+    "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be asynchronously reported at some "
+    "other API call, so the stacktrace below might be incorrect.\n",
+)
 
 
 class Ended(Exception):
@@ -73,19 +78,25 @@ class _Failed(Exception):
 
 
 class Execution:
-    """Runs one queue entry; `run` may be called once."""
+    """Runs one queue entry; `run` may be called once. `is_sick`: it fails as soon as a node has work to do."""
 
-    def __init__(self, entry: QueueEntry, *, cache: Cache, around: Surroundings, interrupts: Interrupts) -> None:
+    def __init__(
+        self, entry: QueueEntry, *, cache: Cache, around: Surroundings, interrupts: Interrupts, is_sick: bool = False
+    ) -> None:
         self._entry = entry
         self._graph = entry.graph
         self._cache = cache
         self._around = around
         self._interrupts = interrupts
+        self._is_sick = is_sick
+        self._is_newer = around.faults.settings.is_newer
         client_id = entry.extra_data.get("client_id")
         self._client_id = client_id if isinstance(client_id, str) else None
         self._messages: list[tuple[str, dict[str, Any]]] = []
         self._progress: dict[str, dict[str, Any]] = {}
         self._executed: list[str] = []
+        self._listed: dict[str, dict[str, Any]] = {}
+        """What the nodes of this run show, in its order."""
         self._rendered = False
         self._seconds: dict[str, float] = {}
 
@@ -123,13 +134,22 @@ class Execution:
                 details = {**failure.details, "current_outputs": list(self._graph)}
                 self._message("execution_error", {**about, **details})
                 return False
+        if self._is_newer:
+            self._show_again()
         self._message("execution_success", {"prompt_id": self._entry.prompt_id})
         return True
+
+    def _show_again(self) -> None:
+        """Newer servers list what nodes in between showed in an earlier run, where it comes from the cache."""
+        for node, signature in self._signatures.items():
+            known = self._cache.get(signature)
+            if known is not None and node not in self._executed and self._class(node).intermediate_output:
+                self._tell_executed(node, known.ui)
 
     def _node(self, node: str) -> None:
         known = self._cache.get(self._signatures[node])
         if known is not None:
-            self._to_client("executed", self._about(node) | {"output": known.ui, "prompt_id": self._entry.prompt_id})
+            self._tell_executed(node, known.ui)
             self._show(node, self._progress.get(node, {"value": 0, "max": 1}), finished=True)
             return
         self._show(node, {"value": 0.0, "max": 1.0})
@@ -143,7 +163,7 @@ class Execution:
         self._work(node, inputs)
         computed = self._compute(node, inputs)
         if computed.ui is not None:
-            self._to_client("executed", self._about(node) | {"output": computed.ui, "prompt_id": self._entry.prompt_id})
+            self._tell_executed(node, computed.ui)
         self._cache[self._signatures[node]] = computed
         self._show(node, self._progress[node], finished=True)
         self._executed.append(node)
@@ -162,6 +182,8 @@ class Execution:
         if node not in self._seconds:
             self._interrupts.pause(0.0)
             return
+        if self._is_sick:
+            raise self._failed(node, *_STICKY, inputs)
         steps = inputs["steps"] if self._is_sampler(node) else 0
         for step in range(1, steps + 1):
             self._interrupts.pause(self._seconds[node] / steps)
@@ -181,8 +203,10 @@ class Execution:
                 raise _Interrupted
         for fault, (kind, message) in _FAULTS.items():
             if self._strikes(fault, inputs):
-                trace = [f'  File "sandbox", in {self._graph[node]["class_type"]}\n']
-                raise _Failed(kind, message, trace, inputs)
+                raise self._failed(node, kind, message, inputs)
+
+    def _failed(self, node: str, kind: str, message: str, inputs: dict[str, Any]) -> _Failed:
+        return _Failed(kind, message, [f'  File "sandbox", in {self._graph[node]["class_type"]}\n'], inputs)
 
     def _strikes(self, fault: Fault, inputs: dict[str, Any]) -> bool:
         most = self._around.faults.settings.out_of_memory_above
@@ -210,10 +234,10 @@ class Execution:
 
     def _share_out(self, running: list[str]) -> dict[str, float]:
         """Nodes that take the prompt's time: samplers, else the last node before the save nodes, else a save node."""
-        total = self._around.faults.settings.seconds_per_prompt
         chosen = [node for node in running if self._is_sampler(node)]
         if not chosen:
             chosen = [node for node in running if not self._is_output(node)][-1:] or running[:1]
+        total = self._around.faults.next_seconds() if chosen and not self._is_sick else 0.0
         return {node: total / len(chosen) for node in chosen}
 
     def _inputs(self, node: str) -> dict[str, Any]:
@@ -226,13 +250,13 @@ class Execution:
         return found
 
     def _outputs(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        outputs, meta = {}, {}
-        for node, signature in self._signatures.items():
-            known = self._cache.get(signature)
-            if known is not None and known.ui is not None:
-                outputs[node] = known.ui
-                meta[node] = {"node_id": node, "display_node": node, "parent_node": None, "real_node_id": node}
-        return outputs, meta
+        """By node: what it shows, and what it is. Older servers list all that their cache has of these nodes."""
+        known = {node: self._cache.get(signature) for node, signature in self._signatures.items()}
+        kept = {node: one.ui for node, one in known.items() if one is not None and one.ui is not None}
+        outputs = self._listed if self._is_newer else kept
+        return outputs, {
+            node: {"node_id": node, "display_node": node, "parent_node": None, "real_node_id": node} for node in outputs
+        }
 
     def _show(self, node: str, progress: dict[str, Any], *, finished: bool = False) -> None:
         """Record a node's progress and send `progress_state`, which contains every node started so far."""
@@ -255,6 +279,11 @@ class Execution:
         if self._client_id is not None:
             self._around.events.send(event, data, self._client_id)
 
+    def _tell_executed(self, node: str, ui: dict[str, Any] | None) -> None:
+        if ui is not None:
+            self._listed[node] = ui
+        self._to_client("executed", self._about(node) | {"output": ui, "prompt_id": self._entry.prompt_id})
+
     def _about(self, node: str) -> dict[str, Any]:
         return {"node": node, "display_node": node}
 
@@ -262,7 +291,10 @@ class Execution:
         return self._graph[node]["class_type"] in render.SAMPLERS
 
     def _is_output(self, node: str) -> bool:
-        return self._around.catalogue[self._graph[node]["class_type"]].output_node
+        return self._class(node).output_node
+
+    def _class(self, node: str) -> NodeClass:
+        return self._around.catalogue[self._graph[node]["class_type"]]
 
     def _fingerprint(self, node: dict[str, Any]) -> str:
         image = node["inputs"].get("image")

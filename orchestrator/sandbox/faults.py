@@ -53,6 +53,14 @@ class Faults:
             rate: float = getattr(self._settings, rate_name)
             return rate > 0.0 and self._draws[fault].random() < rate
 
+    def next_seconds(self) -> float:
+        """The render time of the prompt that starts now."""
+        with self._lock:
+            first, *others = self._settings.seconds_next or (self._settings.seconds_per_prompt,)
+            if self._settings.seconds_next:
+                self._settings = self._settings.changed({"seconds_next": others})
+            return first
+
     def _seed(self) -> None:
         # One stream per fault: downloads in another order must not change which prompts fail.
         self._draws = {fault: random.Random(f"{self._settings.random_seed}:{fault.name}") for fault in Fault}

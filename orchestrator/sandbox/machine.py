@@ -15,6 +15,7 @@ from orchestrator.sandbox.events import Events, status_data
 from orchestrator.sandbox.execution import Surroundings
 from orchestrator.sandbox.faults import Faults
 from orchestrator.sandbox.files import Files
+from orchestrator.sandbox.newer_catalogue import newer_classes
 from orchestrator.sandbox.nodes import Catalogue
 from orchestrator.sandbox.queue import PromptQueue
 from orchestrator.sandbox.settings import HoldPoint, SandboxSettings
@@ -41,8 +42,11 @@ class Machine:
         self.faults = Faults(settings)
         self.counts = Counts(self.clock)
         self.events = Events()
+        newer = newer_classes()
         self.catalogue = Catalogue(
-            NODE_CLASSES, choices=self.choices, missing=lambda: self.faults.settings.missing_nodes
+            lambda: newer if self.faults.settings.is_newer else NODE_CLASSES,
+            choices=self.choices,
+            missing=lambda: self.faults.settings.missing_nodes,
         )
         self._changed = threading.Condition()
         self._gate = Gate()
@@ -61,6 +65,7 @@ class Machine:
             self.catalogue,
             input_exists=lambda name: self.files.input_file(name).is_file(),
             any_model=self.faults.settings.accept_any_model,
+            is_newer=self.faults.settings.is_newer,
         )
 
     def choices(self, kind: str) -> list[str]:
@@ -72,6 +77,7 @@ class Machine:
             "checkpoints": settings.checkpoints,
             "loras": settings.loras,
             "vae": settings.vaes,
+            "vae and pixel_space": (*settings.vaes, "pixel_space"),
             "embeddings": settings.embeddings,
         }
         return list(listed.get(kind, ()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,18 +30,26 @@ class NodeClass:
     output_node: bool = False
     output_tooltips: tuple[str, ...] | None = None
     schema_node: bool = False
-    """Uses ComfyUI's newer node schema: its object_info has three more flags, and null tooltips."""
+    """Uses ComfyUI's newer node schema: its object_info has more flags, and null tooltips."""
+    is_newer: bool = False
+    """As 0.33.0 has it: what follows is in its object_info."""
+    output_names: tuple[str, ...] | None = None
+    """Where they are not those of the types."""
+    search_aliases: tuple[str, ...] | None = None
+    essentials_category: str | None = None
+    intermediate_output: bool = False
+    """Shows an image without being an output node: where it comes from the cache, it is listed again."""
 
 
 class Catalogue:
     """The node classes of a server; lists of models and input images are filled in on each access.
 
-    `missing` names the classes that the server lacks, also on each access.
+    `classes` gives those of the imitated version, and `missing` names the ones that the server lacks, on each access.
     """
 
     def __init__(
         self,
-        classes: dict[str, NodeClass],
+        classes: Callable[[], Mapping[str, NodeClass]],
         *,
         choices: Callable[[str], list[str]],
         missing: Callable[[], Collection[str]] = tuple,
@@ -51,14 +59,14 @@ class Catalogue:
         self._missing = missing
 
     def get(self, name: str) -> NodeClass | None:
-        return None if name in self._missing() else self._classes.get(name)
+        return None if name in self._missing() else self._classes().get(name)
 
     def __getitem__(self, name: str) -> NodeClass:
         """For accepted prompts, so it also returns classes that are missing now."""
-        return self._classes[name]
+        return self._classes()[name]
 
     def names(self) -> list[str]:
-        return [name for name in self._classes if name not in self._missing()]
+        return [name for name in self._classes() if name not in self._missing()]
 
     def inputs(self, node_class: NodeClass) -> dict[str, tuple[str | list[str], Options, bool]]:
         """All inputs: type or choices, options, and whether they are required."""
@@ -76,7 +84,7 @@ class Catalogue:
         groups: dict[str, dict[str, Any]] = {
             "required": {key: self._listed(spec) for key, spec in node_class.required.items()},
             "optional": {key: self._listed(spec) for key, spec in node_class.optional.items()},
-            "hidden": dict(node_class.hidden),
+            "hidden": {key: _hidden(node_class, kind) for key, kind in node_class.hidden.items()},
         }
         groups = {key: group for key, group in groups.items() if group or key == "required"}
         info: dict[str, Any] = {
@@ -84,7 +92,7 @@ class Catalogue:
             "input_order": {key: list(group) for key, group in groups.items()},
             "output": list(node_class.outputs),
             "output_is_list": [False] * len(node_class.outputs),
-            "output_name": list(node_class.outputs),
+            "output_name": list(node_class.output_names or node_class.outputs),
             "name": name,
             "display_name": node_class.display_name if node_class.schema_node else node_class.display_name or name,
             "description": node_class.description,
@@ -97,7 +105,7 @@ class Catalogue:
         if node_class.schema_node:
             info["output_tooltips"] = [None] * len(node_class.outputs)
             info |= {"deprecated": False, "experimental": False, "api_node": False}
-        return info
+        return info | _newer_info(node_class) if node_class.is_newer else info
 
     def _listed(self, spec: Spec) -> list[Any]:
         return [self._filled(spec[0]), *spec[1:]]
@@ -106,3 +114,22 @@ class Catalogue:
         if isinstance(kind, str) and kind.startswith(LISTED):
             return self._choices(kind.removeprefix(LISTED))
         return kind
+
+
+def _hidden(node_class: NodeClass, kind: str) -> str | list[str]:
+    return [kind] if node_class.is_newer and node_class.schema_node else kind
+
+
+def _newer_info(node_class: NodeClass) -> dict[str, Any]:
+    """What 0.33.0 says besides."""
+    aliases = None if node_class.search_aliases is None else list(node_class.search_aliases)
+    info: dict[str, Any] = {
+        "is_input_list": False,
+        "has_intermediate_output": node_class.intermediate_output,
+        "search_aliases": aliases,
+    }
+    if node_class.essentials_category is not None or node_class.schema_node:
+        info["essentials_category"] = node_class.essentials_category
+    if node_class.schema_node:
+        info |= {"output_matchtypes": None, "dev_only": False, "price_badge": None}
+    return info

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-_SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
+SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
+"""What no answer shows of the extra data: newer servers keep it apart, older ones drop it when the prompt ends."""
 
 
 class ServerGone(Exception):
@@ -25,7 +26,6 @@ class QueueEntry:
     graph: dict[str, Any] = field(compare=False)
     extra_data: dict[str, Any] = field(compare=False)
     outputs: tuple[str, ...] = field(compare=False)
-    created_ms: int = field(compare=False)
 
     def as_list(self) -> list[Any]:
         """The five-element list of GET /queue and of a history entry's `prompt`."""
@@ -62,14 +62,13 @@ class PromptQueue:
         graph: dict[str, Any],
         extra_data: dict[str, Any],
         outputs: tuple[str, ...],
-        created_ms: int,
     ) -> None:
         """Queue a prompt; an id that is already queued is queued again. Errors: ServerGone."""
         with self.changed:
             if self._gone:
                 raise ServerGone
             self._sequence += 1
-            entry = QueueEntry(number, prompt_id, self._sequence, graph, extra_data, outputs, created_ms)
+            entry = QueueEntry(number, prompt_id, self._sequence, graph, extra_data, outputs)
             heapq.heappush(self._waiting, entry)
             self._updated()
 
@@ -90,7 +89,7 @@ class PromptQueue:
             self._running = None
             if len(self._history) > history_limit:
                 self._history.pop(next(iter(self._history)))
-            for name in _SECRETS:
+            for name in SECRETS:
                 entry.extra_data.pop(name, None)
             self._history[entry.prompt_id] = {
                 "prompt": entry.as_list(),

@@ -33,7 +33,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Computed:
-    """A node's outputs, and for a save node its history entry."""
+    """A node's outputs, and its history entry if it saves or shows something."""
 
     values: Values = ()
     ui: dict[str, Any] | None = None
@@ -129,6 +129,17 @@ def _noise(inputs: Inputs, _: Context) -> Computed:
     return Computed((noisy,))
 
 
+def _crop(inputs: Inputs, context: Context) -> Computed:
+    frames: Frames = inputs["image"]
+    region = inputs["crop_region"]
+    x, y = min(region.get("x", 0), frames.width - 1), min(region.get("y", 0), frames.height - 1)
+    width = min(region.get("width", 512), frames.width - x)
+    height = min(region.get("height", 512), frames.height - y)
+    cropped = frames.resized(width, height).with_line(f"cropped at {x}, {y}")
+    shown = _preview({"images": cropped}, context)
+    return Computed((cropped,), {**(shown.ui or {}), "animated": [False]})
+
+
 def _save(inputs: Inputs, context: Context) -> Computed:
     return _save_pictures(inputs["images"], inputs["filename_prefix"], "output", context)
 
@@ -154,7 +165,7 @@ def _save_pictures(frames: Frames, prefix: str, kind: str, context: Context) -> 
         saved.append({"filename": name, "subfolder": place.subfolder, "type": kind})
         if context.share_written < 1.0:
             break
-    return Computed(ui={"images": saved})
+    return Computed((frames,), {"images": saved})
 
 
 def _save_webp(inputs: Inputs, context: Context) -> Computed:
@@ -169,7 +180,7 @@ def _save_webp(inputs: Inputs, context: Context) -> Computed:
         quality=inputs["quality"],
     )
     saved = {"filename": name, "subfolder": place.subfolder, "type": "output"}
-    return Computed(ui={"images": [saved], "animated": [frames.count != 1]})
+    return Computed((frames,), {"images": [saved], "animated": [frames.count != 1]})
 
 
 def _regex(inputs: Inputs, _: Context) -> Computed:
@@ -184,7 +195,8 @@ def _regex(inputs: Inputs, _: Context) -> Computed:
 
 
 def _any(inputs: Inputs, _: Context) -> Computed:
-    return Computed(ui={"text": [str(inputs["source"])]})
+    text = str(inputs["source"])
+    return Computed((text,), {"text": [text]})
 
 
 _NODES: dict[str, Callable[[Inputs, Context], Computed]] = {
@@ -204,6 +216,7 @@ _NODES: dict[str, Callable[[Inputs, Context], Computed]] = {
     "ImageInvert": _invert,
     "ImageScale": _scale,
     "ImageBlur": _blur,
+    "ImageCropV2": _crop,
     "ImageAddNoise": _noise,
     "SaveImage": _save,
     "PreviewImage": _preview,

@@ -1,4 +1,4 @@
-"""The sandbox's constant responses."""
+"""The sandbox's responses that depend on nothing but the imitated version."""
 
 from __future__ import annotations
 
@@ -6,24 +6,48 @@ import os
 import sys
 from typing import Any
 
-VERSION = "0.3.64"
-"""The ComfyUI version that the sandbox imitates."""
+from orchestrator.sandbox.settings import SandboxSettings
 
-FEATURES: dict[str, Any] = {"supports_preview_metadata": True, "max_upload_size": 100 * 1024 * 1024}
-
-MODEL_FOLDERS = (  # noqa: SIM905 - twenty lines of one word each otherwise
+LARGEST_UPLOAD_BYTES = 100 * 1024 * 1024
+_MODEL_FOLDERS = (  # noqa: SIM905 - twenty lines of one word each otherwise
     "checkpoints configs loras vae text_encoders diffusion_models clip_vision style_models embeddings "
     "diffusers vae_approx controlnet gligen upscale_models custom_nodes hypernetworks photomaker classifiers "
     "model_patches audio_encoders"
 ).split()
 
+_NEWER_MODEL_FOLDERS = (  # noqa: SIM905
+    "checkpoints configs loras vae text_encoders diffusion_models clip_vision style_models embeddings "
+    "diffusers vae_approx controlnet gligen upscale_models latent_upscale_models custom_nodes datasets hypernetworks "
+    "photomaker classifiers model_patches audio_encoders background_removal frame_interpolation geometry_estimation "
+    "optical_flow detection"
+).split()
+
 UNAVAILABLE_PAGE = "<html><body><h1>503 Service Temporarily Unavailable</h1></body></html>\n"
+FILTERED_PAGE = "<html><body><h1>403 Forbidden</h1><p>Blocked by the administrator's rules.</p></body></html>\n"
 TROUBLE = "500 Internal Server Error\n\nServer got itself in trouble"
 
 _MEMORY_BYTES = 24 * 1024**3
 
 
-def system_stats() -> dict[str, Any]:
+def features(settings: SandboxSettings) -> dict[str, Any]:
+    """The response of GET /features, and what a websocket that asks for them is told."""
+    found: dict[str, Any] = {"supports_preview_metadata": True, "max_upload_size": LARGEST_UPLOAD_BYTES}
+    if settings.is_newer:
+        found |= {
+            "supports_model_type_tags": True,
+            "extension": {"manager": {"supports_v4": True}},
+            "node_replacements": True,
+            "assets": False,
+        }
+    return found
+
+
+def model_folders(settings: SandboxSettings) -> list[str]:
+    """The response of GET /models."""
+    return _NEWER_MODEL_FOLDERS if settings.is_newer else _MODEL_FOLDERS
+
+
+def system_stats(settings: SandboxSettings) -> dict[str, Any]:
     """The response of GET /system_stats: one fictitious device, named as the sandbox."""
     device = {
         "name": "burst sandbox",
@@ -34,17 +58,22 @@ def system_stats() -> dict[str, Any]:
         "torch_vram_total": _MEMORY_BYTES,
         "torch_vram_free": _MEMORY_BYTES,
     }
+    templates = "0.11.44" if settings.is_newer else "0.1.95"
+    frontend = "1.49.6" if settings.is_newer else "1.27.10"
     system = {
-        "os": os.name,
+        "os": sys.platform if settings.is_newer else os.name,
         "ram_total": _MEMORY_BYTES,
         "ram_free": _MEMORY_BYTES,
-        "comfyui_version": VERSION,
-        "required_frontend_version": "1.27.10",
-        "installed_templates_version": "0.1.95",
-        "required_templates_version": "0.1.95",
+        "comfyui_version": settings.comfyui_version,
+        "required_frontend_version": frontend,
+        "installed_templates_version": templates,
+        "required_templates_version": templates,
         "python_version": sys.version,
         "pytorch_version": "none",
         "embedded_python": False,
         "argv": ["burst", "sandbox"],
     }
+    if settings.is_newer:
+        package = {"name": "comfyui-frontend-package", "installed": frontend, "required": frontend}
+        system |= {"comfy_package_versions": [package], "deploy_environment": "local-git"}
     return {"system": system, "devices": [device]}

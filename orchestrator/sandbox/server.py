@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import struct
 import uuid
@@ -17,15 +16,15 @@ from aiohttp.typedefs import Handler, Middleware
 from orchestrator.sandbox import control, jobs, responses, transfers
 from orchestrator.sandbox.events import status_data
 from orchestrator.sandbox.faults import Fault
+from orchestrator.sandbox.jobs import is_job_id
 from orchestrator.sandbox.machine import Machine
-from orchestrator.sandbox.queue import ServerGone
-
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+from orchestrator.sandbox.queue import SECRETS, ServerGone
+from orchestrator.sandbox.settings import SandboxSettings
 
 
 def application(machine: Machine) -> web.Application:
     """All endpoints of the sandbox."""
-    app = web.Application(client_max_size=responses.FEATURES["max_upload_size"], middlewares=[_gatekeeper(machine)])
+    app = web.Application(client_max_size=responses.LARGEST_UPLOAD_BYTES, middlewares=[_gatekeeper(machine)])
     endpoints = Endpoints(machine)
     for prefix in ("", "/api"):
         app.add_routes([*endpoints.routes(prefix), *transfers.routes(machine, prefix)])
@@ -35,10 +34,14 @@ def application(machine: Machine) -> web.Application:
 
 
 class Endpoints:
-    """One method per endpoint of ComfyUI 0.3.64."""
+    """One method per endpoint that all versions of ComfyUI have."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+
+    @property
+    def _settings(self) -> SandboxSettings:
+        return self._machine.faults.settings
 
     def routes(self, prefix: str) -> list[web.RouteDef]:
         get = {
@@ -72,9 +75,13 @@ class Endpoints:
         return web.Response(text="burst sandbox: answers like a ComfyUI, draws placeholders\n")
 
     async def ws(self, request: web.Request) -> web.StreamResponse:
-        if self._machine.faults.settings.refuse_websocket:
+        if self._settings.refuse_websocket:
             return web.Response(status=404)
-        return await self._machine.events.listen(request, queue_remaining=self._machine.life.queue.remaining())
+        return await self._machine.events.listen(
+            request,
+            queue_remaining=self._machine.life.queue.remaining(),
+            server_features=responses.features(self._settings),
+        )
 
     async def prompt_info(self, _: web.Request) -> web.Response:
         return web.json_response(status_data(self._machine.life.queue.remaining()))
@@ -92,27 +99,25 @@ class Endpoints:
             life.number += 1
         if "prompt" not in body:
             return _refusal("no_prompt", "No prompt provided", "No prompt provided")
-        prompt_id = str(body.get("prompt_id") or uuid.uuid4())
-        if faults.settings.rename_prompts:
-            prompt_id = str(uuid.uuid4())
-        if faults.settings.jobs_api and not _UUID.fullmatch(prompt_id):
-            message = "prompt_id must be a lower-case, hyphenated UUID"
-            return _refusal("invalid_prompt_id", message, f"received {prompt_id!r}")
+        given = body.get("prompt_id")
+        if self._settings.is_newer and given is not None and not is_job_id(given):
+            details = (
+                "prompt_id must be a UUID string in canonical lowercase hyphenated form; omit it to let the server "
+                "generate one"
+            )
+            return _refusal("invalid_prompt_id", "prompt_id must be a valid UUID", details)
+        prompt_id = str(uuid.uuid4()) if faults.settings.rename_prompts else str(given or uuid.uuid4())
         verdict = self._machine.validation().verdict(body["prompt"], targets=body.get("partial_execution_targets"))
         if verdict.error is not None:
             return web.json_response({"error": verdict.error, "node_errors": verdict.node_errors}, status=400)
         extra_data = dict(body.get("extra_data") or {})
         if "client_id" in body:
             extra_data["client_id"] = body["client_id"]
+        if self._settings.is_newer:
+            extra_data = {name: value for name, value in extra_data.items() if name not in SECRETS}
+            extra_data["create_time"] = int(self._machine.clock.now().timestamp() * 1000)
         try:
-            life.queue.put(
-                number,
-                prompt_id,
-                graph=body["prompt"],
-                extra_data=extra_data,
-                outputs=verdict.outputs,
-                created_ms=int(self._machine.clock.now().timestamp() * 1000),
-            )
+            life.queue.put(number, prompt_id, graph=body["prompt"], extra_data=extra_data, outputs=verdict.outputs)
         except ServerGone:
             return reset(request)
         self._machine.counts.queued(prompt_id, extra_data)
@@ -154,6 +159,8 @@ class Endpoints:
         )
 
     async def history_of(self, request: web.Request) -> web.Response:
+        if self._settings.unreadable_history:
+            return web.Response(status=403, text=responses.FILTERED_PAGE, content_type="text/html")
         return web.json_response(self._machine.life.queue.history_of(request.match_info["prompt_id"]))
 
     async def change_history(self, request: web.Request) -> web.Response:
@@ -175,11 +182,11 @@ class Endpoints:
         return web.json_response({} if info is None else {name: info})
 
     async def models(self, _: web.Request) -> web.Response:
-        return web.json_response(responses.MODEL_FOLDERS)
+        return web.json_response(responses.model_folders(self._settings))
 
     async def models_in(self, request: web.Request) -> web.Response:
         folder = request.match_info["folder"]
-        if folder not in responses.MODEL_FOLDERS:
+        if folder not in responses.model_folders(self._settings):
             return web.Response(status=404)
         return web.json_response(self._machine.choices(folder))
 
@@ -187,10 +194,10 @@ class Endpoints:
         return web.json_response([Path(name).stem for name in self._machine.choices("embeddings")])
 
     async def system_stats(self, _: web.Request) -> web.Response:
-        return web.json_response(responses.system_stats())
+        return web.json_response(responses.system_stats(self._settings))
 
     async def features(self, _: web.Request) -> web.Response:
-        return web.json_response(responses.FEATURES)
+        return web.json_response(responses.features(self._settings))
 
     async def free(self, request: web.Request) -> web.Response:
         body = await json_body(request)

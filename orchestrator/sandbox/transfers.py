@@ -52,6 +52,8 @@ class Transfers:
             picture = drawing.channel_png(path, channel=query["channel"])
             return web.Response(body=picture, content_type="image/png", headers=named)
         headers: dict[str, str] = {**named, hdrs.CONTENT_TYPE: _content_type(path)}
+        if self._machine.faults.settings.is_newer:
+            headers["X-Content-Type-Options"] = "nosniff"
         if request.method == "GET" and self._machine.faults.strikes(Fault.TRUNCATE_DOWNLOAD):
             return await _truncated(request, path, headers)
         return web.FileResponse(path, headers=headers)

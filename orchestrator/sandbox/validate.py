@@ -31,8 +31,11 @@ def is_link(value: object) -> bool:
 class Validation:
     """A validation of one graph. Like ComfyUI it converts literal inputs in place ("64" becomes 64)."""
 
-    def __init__(self, catalogue: Catalogue, *, input_exists: Callable[[str], bool], any_model: bool) -> None:
+    def __init__(
+        self, catalogue: Catalogue, *, input_exists: Callable[[str], bool], any_model: bool, is_newer: bool
+    ) -> None:
         self._catalogue = catalogue
+        self._is_newer = is_newer
         self._input_exists = input_exists
         self._any_model = any_model
         self._found: dict[str, tuple[bool, list[Problem]]] = {}
@@ -41,11 +44,9 @@ class Validation:
         """Check every save node, or only `targets`, and all their dependencies."""
         outputs = []
         for node_id, node in graph.items():
-            if "class_type" not in node:
-                return _refused("a node is missing the class_type property.", node_id)
-            node_class = self._catalogue.get(node["class_type"])
+            node_class = self._catalogue.get(node["class_type"]) if "class_type" in node else None
             if node_class is None:
-                return _refused(f"node {node['class_type']} does not exist.", node_id)
+                return (_missing if self._is_newer else _refused)(node_id, node)
             if node_class.output_node and (targets is None or node_id in targets):
                 outputs.append(node_id)
         if not outputs:
@@ -141,11 +142,13 @@ class Validation:
             return _problem("value_smaller_than_min", f"Value {value} smaller than min of {options['min']}", name, info)
         if "max" in options and value > options["max"]:
             return _problem("value_bigger_than_max", f"Value {value} bigger than max of {options['max']}", name, info)
-        if isinstance(kind, list) and value not in kind and not (self._any_model and name in MODEL_INPUTS):
-            listed = str(kind)
-            if len(kind) > 20:
-                listed, info["input_config"] = f"(list of length {len(kind)})", None
-            return _problem("value_not_in_list", "Value not in list", f"{name}: '{value}' not in {listed}", info)
+        offered = options.get("options") if kind == "COMBO" else kind
+        if isinstance(offered, list) and value not in offered and not (self._any_model and name in MODEL_INPUTS):
+            listed = str(offered)
+            if len(offered) > 20:
+                listed, info["input_config"] = f"(list of length {len(offered)})", None
+            shown = repr(value) if self._is_newer else f"'{value}'"
+            return _problem("value_not_in_list", "Value not in list", f"{name}: {shown} not in {listed}", info)
         return None
 
 
@@ -153,9 +156,25 @@ def _problem(kind: str, message: str, details: str, extra_info: Problem | None =
     return {"type": kind, "message": message, "details": details, "extra_info": extra_info or {}}
 
 
-def _refused(reason: str, node_id: str) -> Verdict:
+def _refused(node_id: str, node: Problem) -> Verdict:
+    """For a node without a class, or of one that is not there."""
+    reason = "a node is missing the class_type property."
+    if "class_type" in node:
+        reason = f"node {node['class_type']} does not exist."
     problem = _problem("invalid_prompt", f"Cannot execute because {reason}", f"Node ID '#{node_id}'")
     return Verdict(problem, (), {})
+
+
+def _missing(node_id: str, node: Problem) -> Verdict:
+    """As `_refused`, in the newer version's words."""
+    class_type = node.get("class_type")
+    title = node.get("_meta", {}).get("title", class_type)
+    message = f"Node '{title}' not found. The custom node may not be installed."
+    if class_type is None:
+        name = title or f"ID #{node_id}"
+        message = f"Node '{name}' has no class_type. The workflow may be corrupted or a custom node is missing."
+    info = {"node_id": node_id, "class_type": class_type, "node_title": title}
+    return Verdict(_problem("missing_node_type", message, f"Node ID '#{node_id}'", info), (), {})
 
 
 def _exception(kind: str, doing: str, error: Exception, info: Problem) -> Problem:

@@ -40,6 +40,7 @@ class Worker:
         self._gate = gate
         self._around = around
         self._cache: Cache = {}
+        self._completed = 0
         self._thread = threading.Thread(target=self._work, name="burst sandbox worker", daemon=True)
 
     def start(self) -> None:
@@ -84,12 +85,22 @@ class Worker:
         while (entry := self._next()) is not None:
             self._around.counts.busy()
             try:
-                execution = Execution(entry, cache=self._cache, around=self._around, interrupts=self)
-                self._finish(entry, execution.run())
+                execution = Execution(
+                    entry, cache=self._cache, around=self._around, interrupts=self, is_sick=self._is_sick
+                )
+                result = execution.run()
+                self._completed += result.success
+                self._finish(entry, result)
             except Ended:
                 return
             finally:
                 self._around.counts.idle()
+
+    @property
+    def _is_sick(self) -> bool:
+        """Until it ends: a restart begins another one."""
+        most = self._around.faults.settings.cuda_error_after
+        return 0 < most <= self._completed
 
     def _next(self) -> QueueEntry | None:
         with self._changed:

@@ -70,11 +70,13 @@ def test_under_nohup_it_goes_on_when_the_terminal_is_closed(tmp_path: Path) -> N
 
 
 def test_options_arrive(tmp_path: Path) -> None:
-    options = ["--seconds-per-prompt", "0.5", "--fail-next", "2", "--checkpoint", "a.safetensors", "--jobs-api"]
+    options = ["--seconds-per-prompt", "0.5", "--fail-next", "2", "--checkpoint", "a.safetensors"]
+    options += ["--comfyui-version", "0.33.0", "--seconds-next", "7,1,0.5", "--unreadable-history"]
     with process("--port", "0", "--directory", "kept", *options, cwd=tmp_path) as child:
         url = first_line(child).split()[-1]
         settings = requests.get(url + "/sandbox/settings", timeout=5).json()
-    given = {"seconds_per_prompt": 0.5, "fail_next": 2, "checkpoints": ["a.safetensors"], "jobs_api": True}
+    given = {"seconds_per_prompt": 0.5, "fail_next": 2, "checkpoints": ["a.safetensors"], "unreadable_history": True}
+    given |= {"comfyui_version": "0.33.0", "seconds_next": [7.0, 1.0, 0.5]}
     assert settings == SandboxSettings().as_dict() | {name: given.get(name, settings[name]) for name in settings}
     assert {name: settings[name] for name in given} == given
     assert (tmp_path / "kept" / "output").is_dir()

@@ -194,7 +194,7 @@ class TestOthersAtTheServer:
         project.check_all_done(sandbox.counts())
 
     def test_the_jobs_api_is_used_where_it_is(self, make_project: MakeProject, sandbox: Sandbox) -> None:
-        sandbox.change(jobs_api=True)
+        sandbox.change(comfyui_version="0.33.0")
         sandbox.hold("next")
         project = make_project()
         assert project.run(launch=["--kill", "after:orchestrator.comfyui:ComfyUI.submit:3"]).code == 137

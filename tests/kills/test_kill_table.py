@@ -67,11 +67,11 @@ def test_after_the_intent_before_the_post_it_is_in_doubt_then_sent_again(
 
 
 @pytest.mark.parametrize("finished", [False, True], ids=["still in the queue", "in history already"])
-@pytest.mark.parametrize("jobs_api", [False, True], ids=["history and queue", "jobs API"])
+@pytest.mark.parametrize("version", ["0.3.64", "0.33.0"], ids=["history and queue", "jobs API"])
 def test_after_the_post_before_its_answer_it_is_adopted_or_collected(
-    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, finished: bool, jobs_api: bool
+    make_project: MakeProject, sandbox: Sandbox, proxy: Proxy, finished: bool, version: str
 ) -> None:
-    sandbox.change(jobs_api=jobs_api)
+    sandbox.change(comfyui_version=version)
     if not finished:
         sandbox.hold("next")
     project = make_project(server=proxy.url)

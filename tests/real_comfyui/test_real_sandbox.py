@@ -1,4 +1,6 @@
-"""The sandbox held against a real ComfyUI: one conversation with both, answer by answer, beyond the recorded cases."""
+"""The sandbox held against a real ComfyUI of a version that it imitates: one conversation with both, answer by answer,
+beyond the recorded cases.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,29 @@ import requests
 from PIL import Image
 from support.real_graphs import Graph, node, noise, quick, searching, slow
 from support.real_server import RealServer
+from support.sandbox_client import Listener
 from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
+from orchestrator.sandbox.newer_catalogue import newer_classes
+from orchestrator.sandbox.settings import VERSIONS
 
-OF_ANY_VALUE = {"timestamp", "traceback", "number", "tooltip", "description"}
+OF_ANY_VALUE = {
+    "timestamp",
+    "traceback",
+    "number",
+    "tooltip",
+    "description",
+    "create_time",
+    "execution_start_time",
+    "execution_end_time",
+    "search_aliases",
+    "output_tooltips",
+}
 """Keys whose values are the server's own; only their types are compared."""
+_OF_CHANCE = re.compile(r"ComfyUI_temp_[a-z]{5}_\d+_")
+NEEDS_FILES = ("LoadImage", "LoadImageMask")
+"""Classes that list the files of their server."""
 IN_ANY_ORDER = {"executed", "current_outputs", "nodes"}
 """Lists that ComfyUI makes from a set."""
 
@@ -80,7 +99,7 @@ class Conversation:
     def _named(self, text: str) -> str:
         for prompt_id, name in self._names.items():
             text = text.replace(prompt_id, f"<{name}>")
-        return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "<new id>", text)
+        return _OF_CHANCE.sub("ComfyUI_temp_*_", re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "<new id>", text))
 
     def _get(self, path: str) -> Any:
         return self._session.get(self.url + path, timeout=30).json()
@@ -248,27 +267,122 @@ def asking(talk: Conversation) -> None:
     talk.ask("models", "GET", "/models")
     talk.ask("an unknown folder of models", "GET", "/models/nothing")
     talk.ask("an unknown node", "GET", "/object_info/NoSuchNode")
-    for name in ("EmptyImage", "SaveImage", "PreviewAny", "ImageBlur"):
-        talk.ask(f"what {name} takes", "GET", f"/object_info/{name}")
+    for name in newer_classes():
+        if name not in NEEDS_FILES:
+            talk.ask(f"what {name} takes", "GET", f"/object_info/{name}")
     talk.ask("free", "POST", "/free", json={"unload_models": True, "free_memory": True})
     talk.ask("embeddings", "GET", "/embeddings")
-    for name, page in (("jobs, which it does not have", f"/api/jobs/{uuid.uuid4()}"), ("no such page", "/api/no-such")):
+    for name, page in (("an unknown job", f"/api/jobs/{uuid.uuid4()}"), ("no such page", "/api/no-such")):
         talk.ask(name, "GET", page)
         talk.answers[name] = talk.answers[name][0]
     talk.ask("a body that is no JSON", "POST", "/prompt", data=b"{", headers={"Content-Type": "application/json"})
 
 
+def jobs(talk: Conversation) -> None:
+    """What is waiting, runs, has ended; cancelling. An older version answers to all of it as to any unknown page."""
+    talk.ask("forget everything", "POST", "/history", json={"clear": True})
+    done = talk.submit("done", seeded(quick(), 51))
+    talk.finished(done)
+    running = talk.submit("running", seeded(slow(), 52), number=1)
+    talk.runs(running)
+    waiting, second, last = (
+        talk.submit(f"waiting {one}", seeded(quick(), 53 + one), number=2 + one) for one in range(3)
+    )
+    unknown = talk.prompt_id("unknown")
+    for name, query in (
+        ("all", ""),
+        ("unfinished", "?status=pending,in_progress"),
+        ("one page", "?limit=2&offset=1"),
+        ("oldest first", "?sort_order=asc"),
+        ("by duration", "?sort_by=execution_duration&status=completed"),
+        ("of no status", "?status=lunch"),
+        ("limit 0", "?limit=0"),
+        ("limit x", "?limit=x"),
+        ("offset x", "?offset=x"),
+        ("offset -1", "?offset=-1&status=completed"),
+        ("sorted by name", "?sort_by=name"),
+        ("sorted down", "?sort_order=down"),
+    ):
+        _of_jobs(talk, f"jobs, {name}", "GET", f"/api/jobs{query}")
+    for name, prompt_id in (("done", done), ("running", running), ("waiting", waiting), ("unknown", unknown)):
+        _of_jobs(talk, f"job {name}", "GET", f"/api/jobs/{prompt_id}")
+    for name, body in (
+        ("none", {}),
+        ("a text", {"job_ids": running}),
+        ("a number", {"job_ids": [7]}),
+        ("no UUID", {"job_ids": [waiting, "x"]}),
+        ("an empty list", {"job_ids": []}),
+        ("done and unknown", {"job_ids": [done, unknown]}),
+        ("two that wait", {"job_ids": [waiting, second, unknown]}),
+    ):
+        _of_jobs(talk, f"cancel {name}", "POST", "/api/jobs/cancel", json=body)
+    _of_jobs(talk, "cancel without JSON", "POST", "/api/jobs/cancel", data=b"{")
+    talk.ask("queue with two cancelled", "GET", "/queue")
+    for name, prompt_id in (
+        ("waiting", last),
+        ("done", done),
+        ("unknown", unknown),
+        ("word", "x"),
+        ("running", running),
+    ):
+        _of_jobs(talk, f"cancel one that is {name}", "POST", f"/api/jobs/{prompt_id}/cancel")
+    talk.ask("interrupt it where there are no jobs", "POST", "/interrupt", json={"prompt_id": running})
+    talk.idle()
+    _of_jobs(talk, "the cancelled one", "GET", f"/api/jobs/{waiting}")
+    talk.answers["how the running one ended"] = _end_of(talk, running)
+
+
+def _of_jobs(talk: Conversation, name: str, method: str, page: str, **more: Any) -> None:
+    """The body only where there is one of a job."""
+    talk.ask(name, method, page, **more)
+    status, kind, _ = talk.answers[name]
+    if kind != "application/json":
+        talk.answers[name] = status
+
+
+def _end_of(talk: Conversation, prompt_id: str) -> Any:
+    return talk._get(f"/history/{prompt_id}")[prompt_id]["status"]["messages"][-1][0]
+
+
+def hearing(talk: Conversation) -> None:
+    """The websocket's messages about prompts, in their order."""
+    client_id = "who-listens"
+    graph = seeded(quick(), 61)
+    crop = node("ImageCropV2", image=["2", 0], crop_region={"x": 0, "y": 0, "width": 32, "height": 32})
+    shown = {"7": node("PreviewAny", source=["4", 0])} | {"4": searching()["4"]}
+    wrong = {"4": searching()["4"] | {"inputs": searching()["4"]["inputs"] | {"regex_pattern": "("}}, "7": shown["7"]}
+    graphs = {"new": graph, "cached": graph, "text": shown, "raises": wrong}
+    if talk._get("/object_info/ImageCropV2"):
+        cropped = graph | {"8": crop}
+        saved = [node("SaveImage", images=["8", 0], filename_prefix=f"crop/{letter}") for letter in "ab"]
+        graphs |= {"in between": cropped | {"9": saved[0]}, "cached in between": cropped | {"9": saved[1]}}
+    with Listener(talk.url, client_id) as listener:
+        for name, one in graphs.items():
+            prompt_id = talk.submit(name, one, client_id=client_id)
+            listener.wait_for_end(prompt_id)
+            talk.answers[f"heard of {name}"] = talk.plain(listener.of(prompt_id))
+            talk.ask(f"history of {name}", "GET", f"/history/{prompt_id}")
+
+
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(SandboxSettings(checkpoints=(), loras=(), vaes=(), seconds_per_prompt=0.0)) as running:
+def sandbox(own_server: RealServer) -> Iterator[Sandbox]:
+    """Of the real server's version; of another one, the version that is like it."""
+    version = requests.get(f"{own_server.url}/system_stats", timeout=30).json()["system"]["comfyui_version"]
+    has_jobs = requests.get(f"{own_server.url}/api/jobs", timeout=30).status_code == 200
+    settings = SandboxSettings(
+        comfyui_version=version if version in VERSIONS else VERSIONS[has_jobs], checkpoints=(), loras=(), vaes=()
+    )
+    with Sandbox(settings) as running:
         yield running
 
 
-@pytest.mark.parametrize("talk_about", [submitting, queueing, history, files, asking], ids=lambda talk: talk.__name__)
+@pytest.mark.parametrize(
+    "talk_about", [submitting, queueing, history, files, asking, jobs, hearing], ids=lambda talk: talk.__name__
+)
 def test_the_sandbox_answers_as_the_real_one(
     own_server: RealServer, sandbox: Sandbox, talk_about: Callable[[Conversation], None]
 ) -> None:
-    sandbox.change(seconds_per_prompt=3.0 if talk_about is queueing else 0.0)
+    sandbox.change(seconds_per_prompt=3.0 if talk_about in (queueing, jobs) else 0.0)
     heard = []
     for url in (own_server.url, sandbox.url):
         talk = Conversation(url)

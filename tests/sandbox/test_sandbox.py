@@ -27,6 +27,7 @@ from orchestrator.errors import SettingsError
 from orchestrator.sandbox import Sandbox, SandboxSettings, serve
 from orchestrator.sandbox.catalogue import NODE_CLASSES
 from orchestrator.sandbox.graph import run_order
+from orchestrator.sandbox.newer_catalogue import newer_classes
 from orchestrator.sandbox.nodes import Catalogue
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -187,7 +188,7 @@ class TestOrder:
         graph = text_to_image()
         graph["10"] = {"class_type": "VAELoader", "inputs": {"vae_name": "tiny-vae.safetensors"}}
         graph["8"]["inputs"] = {"vae": ["10", 0], "samples": ["3", 0]}
-        catalogue = Catalogue(NODE_CLASSES, choices=lambda kind: [])
+        catalogue = Catalogue(lambda: NODE_CLASSES, choices=lambda kind: [])
         order = run_order(graph, outputs=("9",), cached=set(), catalogue=catalogue)
         assert order == ["10", "5", "4", "7", "6", "3", "8", "9"]
         assert run_order(graph, outputs=("9",), cached={"3"}, catalogue=catalogue) == ["10", "8", "9"]
@@ -622,12 +623,20 @@ class TestStallAndHold:
 
 
 class TestJobs:
-    def test_is_absent_unless_asked_for(self, client: Client) -> None:
-        assert client.get("/api/jobs").status_code == 404
-        assert client.get(f"/api/jobs/{UNKNOWN}").status_code == 404
+    """What the replay of the recording does not show; it shows the most."""
+
+    @pytest.fixture(autouse=True)
+    def is_newer(self, sandbox: Sandbox) -> None:
+        sandbox.change(comfyui_version="0.33.0")
+
+    def test_an_older_version_has_none(self, sandbox: Sandbox, client: Client) -> None:
+        sandbox.change(comfyui_version="0.3.64")
+        assert [client.get(path).status_code for path in ("/api/jobs", f"/api/jobs/{UNKNOWN}")] == [404, 404]
+        assert client.post("/api/jobs/cancel", {"job_ids": []}).status_code == 405
+        assert client.post(f"/api/jobs/{UNKNOWN}/cancel").status_code == 405
 
     def test_tells_lost_from_waiting(self, sandbox: Sandbox, client: Client) -> None:
-        sandbox.change(jobs_api=True, fail_next=1)
+        sandbox.change(fail_next=1)
         failed = client.submit(empty_image(color=1))
         client.entry(failed)
         done = client.submit(empty_image(color=2))
@@ -639,27 +648,64 @@ class TestJobs:
         assert {job: client.get(f"/api/jobs/{job}").json()["status"] for job in wanted} == wanted
         lost = client.get(f"/api/jobs/{UNKNOWN}")
         assert (lost.status_code, lost.json()) == (404, {"error": "Job not found"})
-        listed = client.get("/api/jobs?status=pending,in_progress").json()
-        assert {job["id"] for job in listed["jobs"]} == {running, waiting}
-        assert client.get("/api/jobs?status=lunch").status_code == 400
-        assert client.get(f"/api/jobs/{done}").json()["outputs"]["2"]["images"]
+        for query, found in (
+            ("", [waiting, running, done, failed]),
+            ("?sort_order=asc", [failed, done, running, waiting]),
+            ("?status=Failed, completed", [done, failed]),
+            ("?limit=1&offset=1", [running]),
+        ):
+            listed = client.get(f"/api/jobs{query}").json()
+            assert [job["id"] for job in listed["jobs"]] == found
+        assert listed["pagination"] == {"offset": 1, "limit": 1, "total": 4, "has_more": True}
 
-    def test_cancels(self, sandbox: Sandbox, client: Client) -> None:
-        sandbox.change(jobs_api=True)
-        sandbox.hold("render")
-        running, waiting = (client.submit(empty_image(color=color)) for color in (3, 4))
-        eventually(client.running)
-        assert client.post(f"/api/jobs/{waiting}/cancel").status_code == 200
-        assert client.get(f"/api/jobs/{waiting}").status_code == 404
-        assert client.post(f"/api/jobs/{running}/cancel").status_code == 200
-        eventually(lambda: client.get(f"/api/jobs/{running}").json()["status"] == "cancelled")
-        assert client.post(f"/api/jobs/{UNKNOWN}/cancel").status_code == 404
+    @pytest.mark.parametrize(
+        "query", ["status=lunch", "limit=0", "limit=x", "offset=x", "sort_by=name", "sort_order=down"]
+    )
+    def test_refuses_what_the_real_one_does(self, client: Client, query: str) -> None:
+        assert client.get(f"/api/jobs?{query}").status_code == 400
 
-    def test_refuses_an_id_that_is_no_uuid(self, sandbox: Sandbox, client: Client) -> None:
-        sandbox.change(jobs_api=True)
-        for bad in ("x", str(uuid.uuid4()).upper(), uuid.uuid4().hex):
-            answer = client.post("/prompt", {"prompt": empty_image(), "prompt_id": bad})
-            assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_prompt_id")
+    def test_what_was_queued_before_the_version_was_changed(self, sandbox: Sandbox, client: Client) -> None:
+        sandbox.change(comfyui_version="0.3.64")
+        done = client.submit(empty_image(), prompt_id="any text")
+        client.entry(done)
+        sandbox.change(comfyui_version="0.33.0")
+        assert client.get(f"/api/jobs/{done}").json()["status"] == "completed"
+        assert [job["id"] for job in client.get("/api/jobs").json()["jobs"]] == [done]
+
+    def test_a_body_that_is_no_json(self, client: Client) -> None:
+        assert client.post("/api/jobs/cancel", data="{").status_code == 400
+
+
+class TestVersions:
+    @pytest.mark.parametrize("name", [name for name in newer_classes() if name != "ImageCropV2"])
+    def test_what_an_older_version_takes_a_newer_one_takes(self, name: str) -> None:
+        old, new = NODE_CLASSES[name], newer_classes()[name]
+        assert (list(old.required), list(old.optional), old.output_node) == (
+            list(new.required),
+            list(new.optional),
+            new.output_node,
+        )
+
+    def test_a_save_node_hands_its_images_on_in_the_newer_one(self, sandbox: Sandbox, client: Client) -> None:
+        graph = empty_image() | {"3": {"class_type": "PreviewImage", "inputs": {"images": ["2", 0]}}}
+        assert "2" in client.entry(client.submit(graph))["outputs"]
+        assert client.post("/prompt", {"prompt": graph}).json()["node_errors"].keys() == {"3"}
+        sandbox.change(comfyui_version="0.33.0")
+        assert client.entry(client.submit(graph | {"1": empty_image(color=7)["1"]}))["outputs"].keys() == {"2", "3"}
+
+    @pytest.mark.parametrize(("method", "taken"), [("fastest", True), ("slow", False)])
+    def test_choices_of_the_newer_form(self, sandbox: Sandbox, client: Client, method: str, taken: bool) -> None:
+        sandbox.change(comfyui_version="0.33.0")
+        inputs = {"images": ["1", 0], "filename_prefix": "w", "fps": 6.0, "lossless": True, "quality": 80}
+        graph = {
+            "1": empty_image()["1"],
+            "2": {"class_type": "SaveAnimatedWEBP", "inputs": {**inputs, "method": method}},
+        }
+        answer = client.post("/prompt", {"prompt": graph})
+        assert (answer.status_code == 200) is taken
+        if not taken:
+            (problem,) = answer.json()["node_errors"]["2"]["errors"]
+            assert problem["details"] == "method: 'slow' not in ['default', 'fastest', 'slowest']"
 
 
 class TestProcess:
@@ -759,7 +805,12 @@ class TestLibrary:
             {"fail_next": -1},
             {"fail_next": True},
             {"checkpoints": "a"},
-            {"jobs_api": 1},
+            {"comfyui_version": "0.3.65"},
+            {"comfyui_version": 1},
+            {"seconds_next": [1, "2"]},
+            {"seconds_next": [True]},
+            {"seconds_next": 7},
+            {"unreadable_history": 1},
         ],
     )
     def test_settings_are_checked(self, sandbox: Sandbox, wrong: dict[str, Any]) -> None:

@@ -61,6 +61,42 @@ class TestPrompts:
         sandbox.change(out_of_memory_above=0)
         assert client.entry(client.submit(graph(batch=3)))["status"]["completed"]
 
+    def test_a_cuda_error_lasts_until_the_restart(self, sandbox: Sandbox, client: Client) -> None:
+        sandbox.change(cuda_error_after=2)
+
+        def ended(*seeds: int) -> list[str]:
+            entries = [client.entry(client.submit(text_to_image(seed=seed))) for seed in seeds]
+            return [entry["status"]["messages"][-1][1].get("exception_type", "") for entry in entries]
+
+        sick = "torch.AcceleratorError"
+        assert ended(1, 2, 3, 4) == ["", "", sick, sick]
+        data = client.entry(client.submit(text_to_image(seed=5)))["status"]["messages"][-1][1]
+        assert data["exception_message"].startswith("CUDA error: ")
+        sandbox.restart()
+        assert ended(3, 4, 5) == ["", "", sick]
+        sandbox.change(cuda_error_after=0)
+        assert ended(6) == [""]
+
+    def test_a_sick_server_fails_at_once(self, sandbox: Sandbox, client: Client) -> None:
+        sandbox.change(cuda_error_after=1)
+        client.entry(client.submit(text_to_image(seed=1)))
+        sandbox.change(seconds_per_prompt=300.0, seconds_next=[200.0])
+        assert not client.entry(client.submit(text_to_image(seed=2)))["status"]["completed"]
+        assert sandbox.settings.seconds_next == (200.0,)
+
+    def test_the_next_prompts_take_so_long_each(self, sandbox: Sandbox, client: Client) -> None:
+        sandbox.change(seconds_per_prompt=0.0, seconds_next=[0.0, 300.0, 0.0])
+        client.entry(client.submit(text_to_image(seed=1)))
+        again = client.entry(client.submit(text_to_image(seed=1)))
+        assert again["status"]["messages"][1][1]["nodes"], "what comes from the cache takes no time of any"
+        slow = client.submit(text_to_image(seed=2))
+        eventually(lambda: sandbox.settings.seconds_next == (0.0,))
+        assert client.running() == [slow]
+        client.post("/interrupt", {"prompt_id": slow})
+        client.entry(client.submit(text_to_image(seed=3)))
+        assert sandbox.settings.seconds_next == ()
+        assert client.entry(client.submit(text_to_image(seed=4)))["status"]["completed"]
+
     def outcomes(self, settings: SandboxSettings) -> list[bool]:
         with Sandbox(settings) as sandbox, Client(sandbox.url) as client:
             for color in range(40):
@@ -113,6 +149,16 @@ class TestConnections:
         answer = client.get("/queue")
         assert (answer.status_code, answer.headers["Content-Type"]) == (503, "text/html; charset=utf-8")
         assert client.get("/queue").status_code == 200
+
+    def test_a_history_that_nobody_can_read(self, sandbox: Sandbox, client: Client) -> None:
+        prompt_id = client.submit(empty_image())
+        client.entry(prompt_id)
+        sandbox.change(unreadable_history=True)
+        answer = client.get(f"/history/{prompt_id}")
+        assert (answer.status_code, answer.headers["Content-Type"]) == (403, "text/html; charset=utf-8")
+        assert [client.get(path).status_code for path in ("/history", "/queue", "/prompt")] == [200, 200, 200]
+        sandbox.change(unreadable_history=False)
+        assert prompt_id in client.get(f"/history/{prompt_id}").json()
 
     def test_renames_prompts_when_told_so(self, sandbox: Sandbox, client: Client) -> None:
         sandbox.change(rename_prompts=True)

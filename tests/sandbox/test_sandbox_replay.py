@@ -1,4 +1,4 @@
-"""Every recorded exchange of a real ComfyUI 0.3.64, played against a fresh sandbox in its order.
+"""Every recorded exchange of real ComfyUI servers, played against a fresh sandbox of that version in its order.
 
 Compared: status, headers, JSON (equal but for what is named below), and the websocket messages of each prompt in order.
 Looked at leniently: `status` broadcasts, whose moment depends on the server's threads, are only checked for their form.
@@ -7,110 +7,103 @@ Looked at leniently: `status` broadcasts, whose moment depends on the server's t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
-from support.recorded import OF_ANY_VALUE, RECORDED, differences
-from support.sandbox_client import Client, Listener, eventually
+from support.recorded import CLIENT, HEADERS, OF_ANY_VALUE, RECORDINGS, differences
+from support.replay import Replay
+from support.sandbox_client import Client, Listener
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
 
-LEFT_OUT: tuple[str, ...] = ()
-"""Cases that name a node the sandbox has no use for."""
+WITH_ASSETS = (
+    "submit where assets are kept",
+    "history success, outputs with assets",
+    "job with assets",
+    "upload image, with assets",
+)
+"""Of a server that was started with `--enable-assets`; the sandbox keeps none."""
+FIRST_NUMBER = {"0.3.64": 18, "0.33.0": 0}
+"""Of the first prompt that was recorded."""
+SLOW_FILES = {"0.3.64": 2, "0.33.0": 0}
+"""How many files of the slow prompts there were already."""
+CHECKPOINTS = {"0.3.64": ("tiny-random.safetensors",), "0.33.0": ()}
+OF_ANY_VALUE_IN = {
+    "system_stats": {"system", "devices"},
+    "submit server-chosen prompt_id": {"prompt_id"},
+    "submit prompt_id that is null": {"prompt_id"},
+}
+_TEMPORARY = re.compile(r"ComfyUI_temp_[a-z]{5}_")
 
-FIRST_NUMBER = 18
-CLIENT = "burst-contract"
-HEADERS = ("Content-Type", "Content-Disposition", "Content-Length", "Accept-Ranges")
-QUEUE = "queue running and pending"
-MULTIPART = {"files": {"image": ("b.png", b"", "image/png")}, "data": {"subfolder": "burst", "overwrite": "true"}}
 
-OF_ANY_VALUE_IN = {"system_stats": {"system", "devices"}, "submit server-chosen prompt_id": {"prompt_id"}}
+@dataclass
+class Played:
+    """What the sandbox answered and told."""
+
+    replay: Replay
+    listener: Listener
 
 
-class Replay:
-    """Plays the recording once; what came back is kept by case."""
+def cases_of(version: str) -> dict[str, Any]:
+    return {name: case for name, case in RECORDINGS[version].items() if name not in WITH_ASSETS}
 
-    def __init__(self, client: Client, listener: Listener, sandbox: Sandbox) -> None:
-        self.client = client
-        self.listener = listener
-        self.sandbox = sandbox
-        self.answers: dict[str, Any] = {}
-        self.submitted: set[str] = set()
 
-    def play(self) -> None:
-        for _ in range(FIRST_NUMBER):
-            self.client.post("/prompt", {})
-        folder = self.sandbox.output_directory / "burst"
+def of_kind(kind: str) -> list[Any]:
+    return [
+        pytest.param(version, name, id=f"{version} {name}")
+        for version in RECORDINGS
+        for name, case in cases_of(version).items()
+        if kind in case
+    ]
+
+
+def play(version: str) -> Played:
+    settings = SandboxSettings(comfyui_version=version, checkpoints=CHECKPOINTS[version], loras=())
+    with Sandbox(settings) as sandbox, Listener(sandbox.url, CLIENT) as listener, Client(sandbox.url) as client:
+        for _ in range(FIRST_NUMBER[version]):
+            client.post("/prompt", {})
+        folder = sandbox.output_directory / "burst"
         folder.mkdir()
-        for number in (1, 2):
-            (folder / f"slow_{number:05}_.png").touch()
-        for name, case in RECORDED.items():
-            self.prepare(name, case)
-            if "response" in case:
-                self.answers[name] = self.ask(case["request"])
-                self.settle(name, case)
-
-    def prepare(self, name: str, case: dict[str, Any]) -> None:
-        """Submit what the recording script submitted without noting it."""
-        body = case.get("response", {}).get("body")
-        if name == QUEUE:
-            self.sandbox.change(seconds_per_prompt=300.0)
-            self.resubmit(body["queue_running"][0])
-            eventually(lambda: self.client.running())
-            for entry in body["queue_pending"]:
-                self.resubmit(entry)
-        elif name.startswith("interrupt"):
-            self.sandbox.change(seconds_per_prompt=0.0)
-        elif name.startswith("history ") and isinstance(body, dict):
-            for prompt_id, entry in body.items():
-                if prompt_id not in self.submitted:
-                    self.resubmit(entry["prompt"])
-                    eventually(self.client.idle)
-        if name.startswith("upload"):
-            MULTIPART["files"]["image"] = ("b.png", self.picture(), "image/png")
-
-    def resubmit(self, entry: list[Any]) -> None:
-        _, prompt_id, graph, extra_data, _ = entry
-        body = {"prompt": graph, "prompt_id": prompt_id, "extra_data": extra_data}
-        self.submitted.add(prompt_id)
-        assert self.client.post("/prompt", body).status_code == 200
-
-    def ask(self, request: dict[str, Any]) -> Any:
-        path = request["path"]
-        if "multipart" in request:
-            return self.client.session.post(self.client.url + path, timeout=10, **MULTIPART)
-        return self.client.session.request(request["method"], self.client.url + path, json=request["json"], timeout=10)
-
-    def settle(self, name: str, case: dict[str, Any]) -> None:
-        """Wait as the recording script did before it went on."""
-        if name.startswith("submit") and case["response"]["status"] == 200:
-            self.submitted.add(case["request"]["json"].get("prompt_id", ""))
-            eventually(self.client.idle)
-        if name.startswith("interrupt"):
-            eventually(self.client.idle)
-
-    def picture(self) -> bytes:
-        return (self.sandbox.input_directory / "example.png").read_bytes()
+        for number in range(SLOW_FILES[version]):
+            (folder / f"slow_{number + 1:05}_.png").touch()
+        picture = (sandbox.input_directory / "example.png").read_bytes()
+        replay = Replay(
+            client,
+            listener,
+            cases_of(version),
+            picture=picture,
+            pace=lambda seconds: sandbox.change(seconds_per_prompt=seconds),
+        )
+        replay.play()
+        return Played(replay, listener)
 
 
 @pytest.fixture(scope="module")
-def replay() -> Iterator[Replay]:
-    settings = SandboxSettings(checkpoints=("tiny-random.safetensors",), loras=())
-    with Sandbox(settings) as sandbox, Listener(sandbox.url, CLIENT) as listener, Client(sandbox.url) as client:
-        played = Replay(client, listener, sandbox)
-        played.play()
-        for name, case in RECORDED.items():
-            if name != "ws connect" and "messages" in case:
-                listener.wait_for_end(case["messages"][-1]["data"]["prompt_id"])
-        yield played
+def played() -> Callable[[str], Played]:
+    """By version; each is played once."""
+    return cache(play)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, case in RECORDED.items() if "response" in case and name not in LEFT_OUT]
-)
-def test_answers_as_recorded(replay: Replay, name: str) -> None:
-    wanted, found = RECORDED[name]["response"], replay.answers[name]
+def without_chance(value: Any) -> Any:
+    """Without the letters that a server draws for a name."""
+    if isinstance(value, dict):
+        return {key: without_chance(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [without_chance(each) for each in value]
+    return _TEMPORARY.sub("ComfyUI_temp_*_", value) if isinstance(value, str) else value
+
+
+def unlike(wanted: Any, found: Any, *, name: str = "") -> list[str]:
+    free = OF_ANY_VALUE | OF_ANY_VALUE_IN.get(name, set())
+    return differences(without_chance(wanted), without_chance(found), free=free)
+
+
+@pytest.mark.parametrize(("version", "name"), of_kind("response"))
+def test_answers_as_recorded(played: Callable[[str], Played], version: str, name: str) -> None:
+    wanted, found = RECORDINGS[version][name]["response"], played(version).replay.answers[name]
     assert found.status_code == wanted["status"]
     headers = {header: found.headers[header] for header in HEADERS if header in found.headers}
     assert headers.keys() == wanted["headers"].keys()
@@ -123,38 +116,33 @@ def test_answers_as_recorded(replay: Replay, name: str) -> None:
     elif body == "":
         assert found.content == b""
     else:
-        free = OF_ANY_VALUE | OF_ANY_VALUE_IN.get(name, set())
-        assert differences(body, found.json(), free=free) == []
+        assert unlike(body, found.json(), name=name) == []
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, case in RECORDED.items() if "messages" in case and name not in LEFT_OUT]
-)
-def test_tells_the_websocket_as_recorded(replay: Replay, name: str) -> None:
-    if name == "ws connect":
-        assert replay.listener.messages[0] == RECORDED[name]["messages"][0]
-        return
-    wanted = [message for message in RECORDED[name]["messages"] if message["type"] != "status"]
-    prompt_ids = {message["data"]["prompt_id"] for message in wanted}
-    found = replay.listener.of(*prompt_ids)
-    if name == "ws success":
-        # The same prompt_id is submitted a second time later on.
-        found = found[: len(wanted)]
+@pytest.mark.parametrize(("version", "name"), of_kind("messages"))
+def test_tells_the_websocket_as_recorded(played: Callable[[str], Played], version: str, name: str) -> None:
+    wanted, found = RECORDINGS[version][name]["messages"], played(version).replay.heard[name]
+    if name != "ws connect":
+        wanted = [message for message in wanted if message["type"] != "status"]
     assert [message["type"] for message in found] == [message["type"] for message in wanted]
-    assert differences(wanted, found, free=OF_ANY_VALUE) == []
+    assert unlike(wanted, found) == []
 
 
-def test_status_is_broadcast_with_the_queue_length(replay: Replay) -> None:
-    told = [message["data"] for message in replay.listener.messages[1:] if message["type"] == "status"]
+@pytest.mark.parametrize("version", RECORDINGS)
+def test_status_is_broadcast_with_the_queue_length(played: Callable[[str], Played], version: str) -> None:
+    told = [message["data"] for message in played(version).listener.messages[1:] if message["type"] == "status"]
     remaining = [data["status"]["exec_info"]["queue_remaining"] for data in told]
-    assert max(remaining) == 3
+    assert max(remaining) == {"0.3.64": 3, "0.33.0": 4}[version]
     assert remaining[-1] == 0
     assert all(data.keys() == {"status"} for data in told)
 
 
-def test_the_recorded_cases_are_all_played(replay: Replay) -> None:
-    assert len(RECORDED) == 53
-    assert set(replay.answers) | {name for name, case in RECORDED.items() if "messages" in case} == set(RECORDED)
+@pytest.mark.parametrize(("version", "count"), [("0.3.64", 53), ("0.33.0", 99)])
+def test_the_recorded_cases_are_all_played(played: Callable[[str], Played], version: str, count: int) -> None:
+    replay = played(version).replay
+    assert len(RECORDINGS[version]) == count
+    left_out = WITH_ASSETS if version == "0.33.0" else ()
+    assert {*replay.answers, *replay.heard, *left_out} == set(RECORDINGS[version])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""Recorded responses of ComfyUI 0.3.64, and the comparison of other responses with them."""
+"""Recorded responses of real ComfyUI servers, and the comparison of other responses with them.
+
+They are recorded by `tests/sandbox/record.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,25 @@ import json
 from pathlib import Path
 from typing import Any
 
-RECORDED: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data/exchanges.json").read_text("utf-8"))["cases"]
-OF_ANY_VALUE = {"timestamp", "tooltip", "description", "traceback", "output_tooltips"}
+Cases = dict[str, Any]
+
+
+def _cases(name: str) -> Cases:
+    found: Cases = json.loads((Path(__file__).parents[1] / "data" / name).read_text("utf-8"))["cases"]
+    return found
+
+
+RECORDED = _cases("exchanges.json")
+"""Of ComfyUI 0.3.64."""
+RECORDINGS = {"0.3.64": RECORDED, "0.33.0": _cases("exchanges_0.33.0.json")}
+"""By version: cases by name, each with `request` and `response`, or with the `messages` of a websocket."""
+CLIENT = "burst-contract"
+"""The client_id in them."""
+HEADERS = ("Content-Type", "Content-Disposition", "Content-Length", "Accept-Ranges")
+"""The headers that are recorded."""
+_TIMES = {"timestamp", "create_time", "execution_start_time", "execution_end_time"}
+_TEXTS = {"tooltip", "description", "traceback", "output_tooltips", "search_aliases"}
+OF_ANY_VALUE = _TIMES | _TEXTS
 """Keys whose value is the server's own: the time, its help texts, its source lines. Their types are compared."""
 IN_ANY_ORDER = {"executed", "current_outputs"}
 """Lists that ComfyUI makes from a set."""

@@ -18,9 +18,9 @@ Graph = dict[str, Any]
 _DEADLINE_SECONDS = 15.0
 
 
-def eventually(condition: Callable[[], Any], what: str = "the condition") -> Any:
+def eventually(condition: Callable[[], Any], what: str = "the condition", *, seconds: float = _DEADLINE_SECONDS) -> Any:
     """Call until the result is true and return it. Fails after a deadline."""
-    until = time.monotonic() + _DEADLINE_SECONDS
+    until = time.monotonic() + seconds
     pause = threading.Event()
     while not (found := condition()):
         assert time.monotonic() < until, f"{what} did not come true"
