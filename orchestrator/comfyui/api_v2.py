@@ -132,9 +132,14 @@ class ApiV2(ComfyUI):
     def name_of(self, prompt_id: str) -> str:
         return self._names.get(prompt_id, prompt_id)
 
-    def cancel_job(self, prompt_id: str) -> bool:
-        job = self._cancel(prompt_id)
-        return job is not None and job.was_canceled
+    def unfinished_jobs(self) -> dict[str, JobStatus] | None:
+        """None: it is asked for each job, as not every server lists them."""
+        return None
+
+    def cancel_jobs(self, prompt_ids: Iterable[str]) -> bool:
+        """As `delete_from_queue`."""
+        self.delete_from_queue(prompt_ids)
+        return True
 
     @contextlib.contextmanager
     def view(self, file: OutputFile, *, offset: int = 0) -> Iterator[Download]:

@@ -231,11 +231,31 @@ class ComfyUI:
         """The server's own id for a prompt that was sent under this one, as far as it was seen."""
         return prompt_id
 
-    def cancel_job(self, prompt_id: str) -> bool:
-        """`POST /api/jobs/{id}/cancel`: True if it was queued or running. Requires `has_jobs`."""
-        answer = self._post(f"/api/jobs/{quote(prompt_id, safe='')}/cancel", {}, patient=True)
+    @property
+    def is_known_to_have_jobs(self) -> bool:
+        """As `has_jobs`, where that is known; nothing is requested."""
+        return self._has_jobs is True
+
+    def unfinished_jobs(self) -> dict[str, JobStatus] | None:
+        """`GET /api/jobs?status=…`: what is queued or runs, of anybody, without graphs; None where that is not all.
+
+        Requires `has_jobs`.
+        """
+        answer = self._requests.ask("GET", "/api/jobs?status=pending,in_progress", patient=True)
+        return self._got(answer, responses.read_jobs)
+
+    def cancel_jobs(self, prompt_ids: Iterable[str]) -> bool:
+        """`POST /api/jobs/cancel`: delete what is queued, interrupt what runs, and never another prompt than these.
+
+        Finished and unknown ones are not affected. False, and nothing is done, where the server has no such endpoint
+        or takes one of these ids for none.
+        """
+        answer = self._post("/api/jobs/cancel", {"job_ids": list(prompt_ids)}, patient=True)
+        if answer.status in (400, 404, 405):
+            return False
         self._expect_ok(answer)
-        return self._read(answer, responses.read_object).get("cancelled") is True
+        self._read(answer, responses.read_object)
+        return True
 
     @contextlib.contextmanager
     def view(self, file: OutputFile, *, offset: int = 0) -> Iterator[Download]:

@@ -6,7 +6,7 @@ two requests: `/history` then `/queue` alone would report a live prompt as lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -77,13 +77,38 @@ def is_running(client: ComfyUI, prompt_id: str) -> bool:
 def withdraw(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Fate]:
     """Withdraw prompts as far as still possible: delete queued ones, interrupt running ones, then look them up.
 
-    The first request shows what is queued and what runs, so that they are withdrawn with the second.
+    The first request shows what is queued and what runs, so that they are withdrawn with the second; a server that is
+    known to have `/api/jobs`, or shows it by that answer, cancels them by their ids.
     Done twice, because a queued prompt may have started in between. An interrupted prompt may still be reported as
-    running for a moment. Only a prompt reported as running is interrupted, and only once, because older servers stop
-    whatever runs.
+    running for a moment. Errors: as `look_up`.
     """
     wanted = list(prompt_ids)
-    there = _by_id(client.queue())
+    if client.is_known_to_have_jobs and (cancelled := _cancel_jobs(client, wanted, wanted)) is not None:
+        return cancelled
+    queue = client.queue()
+    there = _by_id(queue)
+    if queue.is_of_newer_server:
+        known = [there[prompt_id].prompt_id for prompt_id in wanted if prompt_id in there]
+        if (cancelled := _cancel_jobs(client, wanted, known)) is not None:
+            return cancelled
+    return _delete_or_interrupt(client, wanted, there)
+
+
+def _cancel_jobs(client: ComfyUI, wanted: Sequence[str], there: Sequence[str]) -> dict[str, Fate] | None:
+    """`there`: the server's ids of those that it may still have. None where it cannot cancel."""
+    fates: dict[str, Fate] = {}
+    for _ in range(2):
+        if there and not client.cancel_jobs(there):
+            return None
+        fates |= look_up(client, [one for one, fate in fates.items() if isinstance(fate, Queued)] if fates else wanted)
+        there = [fate.prompt_id for fate in fates.values() if isinstance(fate, Queued)]
+        if not there:
+            break
+    return fates
+
+
+def _delete_or_interrupt(client: ComfyUI, wanted: Sequence[str], there: Mapping[str, Queued]) -> dict[str, Fate]:
+    """Only a prompt reported as running is interrupted, and only once, because older servers stop whatever runs."""
     queued = {prompt_id: there[prompt_id] for prompt_id in wanted if prompt_id in there}
     fates: dict[str, Fate] = {}
     interrupted: set[str] = set()
@@ -125,15 +150,16 @@ def _not_in_history(client: ComfyUI, prompt_ids: Iterable[str], fates: dict[str,
     return missing
 
 
-def _queued(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Queued]:
+def _queued(client: ComfyUI, prompt_ids: Sequence[str]) -> dict[str, Queued]:
     """Queued and running prompts: these, and on older servers also those of other clients."""
     return _known_jobs(client, prompt_ids) if client.has_jobs else _by_id(client.queue())
 
 
-def _known_jobs(client: ComfyUI, prompt_ids: Iterable[str]) -> dict[str, Queued]:
-    """Those that are queued or running; finished ones are in the history."""
+def _known_jobs(client: ComfyUI, prompt_ids: Sequence[str]) -> dict[str, Queued]:
+    """Those that are queued or running; finished ones are in the history. One is asked for by its id."""
     waiting = {JobStatus.PENDING: False, JobStatus.IN_PROGRESS: True}
-    statuses = {prompt_id: client.job(prompt_id) for prompt_id in prompt_ids}
+    listed = client.unfinished_jobs() if len(prompt_ids) > 1 else None
+    statuses = {one: listed.get(one) if listed is not None else client.job(one) for one in prompt_ids}
     return {
         prompt_id: Queued(client.name_of(prompt_id), waiting[status])
         for prompt_id, status in statuses.items()

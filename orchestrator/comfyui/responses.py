@@ -7,7 +7,7 @@ For anything invalid every function raises `WrongShape`, and no other exception.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -69,6 +69,10 @@ class OutputFile(msgspec.Struct, frozen=True):
     """Named by a node that shows it, a 3D viewer; another node saved it."""
     asset: str = ""
     """The id under which a hosted server has it; ComfyUI has it by its name."""
+    is_between: bool = False
+    """Shown by a node that is not one of the workflow's output nodes."""
+    is_earlier: bool = False
+    """An earlier prompt made it, perhaps somebody else's: such a node lists it again, from the cache."""
 
 
 class OutputText(msgspec.Struct, frozen=True):
@@ -114,6 +118,11 @@ class Queue(msgspec.Struct, frozen=True):
 
     running: tuple[QueuedPrompt, ...]
     pending: tuple[QueuedPrompt, ...]
+
+    @property
+    def is_of_newer_server(self) -> bool:
+        """One that notes when a prompt came: since then servers have `/api/jobs`."""
+        return any("create_time" in prompt.extra_data for prompt in (*self.running, *self.pending))
 
 
 class QueuedGraph(msgspec.Struct, frozen=True):
@@ -185,6 +194,20 @@ class _PromptBody(msgspec.Struct):
 
 class _JobBody(msgspec.Struct):
     status: JobStatus
+
+
+class _Job(msgspec.Struct):
+    id: _Text
+    status: JobStatus
+
+
+class _Pagination(msgspec.Struct):
+    has_more: bool
+
+
+class _JobsBody(msgspec.Struct):
+    jobs: list[_Job]
+    pagination: _Pagination
 
 
 class _UploadedBody(msgspec.Struct):
@@ -261,17 +284,18 @@ def read_history(prompt_id: str, body: object, hide: Hide) -> HistoryEntry | Non
     messages = {} if status is None else dict(_messages(status.messages))
     succeeded = bool(outputs) if status is None else status.status_str == "success"
     interrupted = not succeeded and "execution_interrupted" in messages
-    graph, extra_data = _graph_and_extra_data(entry.prompt)
+    graph, extra_data, ending = _parts(entry.prompt)
+    cached = _cached_nodes(messages.get("execution_cached"))
     return HistoryEntry(
         prompt_id=prompt_id,
         graph=graph,
         extra_data=extra_data,
-        files=tuple(dict.fromkeys(_files(outputs))),
+        files=tuple(_files(outputs, between=graph.keys() - ending if ending else frozenset(), cached=cached)),
         texts=tuple(_texts(outputs)),
         succeeded=succeeded,
         interrupted=interrupted,
         failure=None if succeeded or interrupted else _failure(messages.get("execution_error"), hide),
-        cached_nodes=_cached_nodes(messages.get("execution_cached")),
+        cached_nodes=cached,
         started_at=_time(messages.get("execution_start")),
         finished_at=next((at for name in _FINISHED if (at := _time(messages.get(name)))), None),
     )
@@ -283,9 +307,10 @@ def _messages(value: object) -> Iterator[tuple[str, dict[str, Any]]]:
             yield pair[0], pair[1]
 
 
-def _graph_and_extra_data(value: object) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parts(value: object) -> tuple[dict[str, Any], dict[str, Any], frozenset[str]]:
+    """Graph, extra data, and the ids of the output nodes that were to be executed."""
     parts = value if isinstance(value, list) else []
-    return _object_or_empty(_at(parts, 2)), _object_or_empty(_at(parts, 3))
+    return _object_or_empty(_at(parts, 2)), _object_or_empty(_at(parts, 3)), _texts_of(_at(parts, 4))
 
 
 def _entries(outputs: dict[str, Any]) -> Iterator[tuple[str, str, object]]:
@@ -295,20 +320,22 @@ def _entries(outputs: dict[str, Any]) -> Iterator[tuple[str, str, object]]:
                 yield node_id, kind, value
 
 
-def _files(outputs: dict[str, Any]) -> Iterator[OutputFile]:
-    seen = set()
-    for node_id, kind, value in _entries(outputs):
+def _files(outputs: dict[str, Any], *, between: Set[str], cached: Set[str]) -> Iterator[OutputFile]:
+    """Each file once, of the node that made it. `between`: nodes that are no output nodes."""
+    found = list(_entries(outputs))
+    places: dict[tuple[str, str, str], OutputFile] = {}
+    for node_id, kind, value in sorted(found, key=lambda one: one[0] in between):
         name = value.get("filename") if isinstance(value, dict) else None
         if not isinstance(value, dict) or not isinstance(name, str) or not name:
             continue
         place = (name, _text_or_empty(value.get("subfolder")), _text_or_empty(value.get("type")) or "output")
-        if place not in seen:
-            seen.add(place)
-            yield OutputFile(node_id, kind, *place)
-    for node_id, kind, value in _entries(outputs):
-        if (viewed := _viewed(kind, value)) is not None and viewed not in seen:
-            seen.add(viewed)
-            yield OutputFile(node_id, kind, *viewed, is_viewed=True)
+        is_between = node_id in between
+        file = OutputFile(node_id, kind, *place, is_between=is_between, is_earlier=is_between and node_id in cached)
+        places.setdefault(place, file)
+    for node_id, kind, value in found:
+        if (viewed := _viewed(kind, value)) is not None:
+            places.setdefault(viewed, OutputFile(node_id, kind, *viewed, is_viewed=True))
+    yield from places.values()
 
 
 def _viewed(kind: str, value: object) -> tuple[str, str, str] | None:
@@ -337,8 +364,11 @@ def _failure(error: dict[str, Any] | None, hide: Hide) -> ExecutionFailed:
 
 
 def _cached_nodes(message: dict[str, Any] | None) -> frozenset[str]:
-    nodes = (message or {}).get("nodes")
-    return frozenset(node for node in nodes if isinstance(node, str)) if isinstance(nodes, list) else frozenset()
+    return _texts_of((message or {}).get("nodes"))
+
+
+def _texts_of(value: object) -> frozenset[str]:
+    return frozenset(one for one in value if isinstance(one, str)) if isinstance(value, list) else frozenset()
 
 
 def _time(message: dict[str, Any] | None) -> datetime | None:
@@ -382,6 +412,12 @@ def read_queue_remaining(body: object) -> int:
 def read_job(body: object) -> JobStatus:
     """`GET /api/jobs/{id}`, 200."""
     return shaped(body, _JobBody).status
+
+
+def read_jobs(body: object) -> dict[str, JobStatus] | None:
+    """`GET /api/jobs?status=…`: by id; None where the server keeps some for another page."""
+    answer = shaped(body, _JobsBody)
+    return None if answer.pagination.has_more else {job.id: job.status for job in answer.jobs}
 
 
 def says_no_such_job(body: object) -> bool:

@@ -20,15 +20,18 @@ def chosen(
     """The outputs to fetch, those of the node furthest down the pipeline first; of one node as it lists them.
 
     `nodes`: nothing but theirs, whatever it is. By default files of type temp, and those that a viewer names, are left
-    out where the prompt saved others, and so are texts of nodes that only show them.
+    out where the prompt saved others, and so are texts of nodes that only show them; previews of nodes in between,
+    where output nodes gave some; and files that an earlier prompt made, always.
     """
     if nodes:
         return _ordered(graph, _of(graph, files, nodes)), _ordered(graph, _of(graph, texts, nodes))
+    files = [file for file in files if not file.is_earlier]
     lasting = _lasting(files)
     if lasting and texts and graph:
         saving = {save.node_id for save in templates.save_nodes(graph) if not save.temporary}
         texts = _of(graph, texts, saving)
-    return _ordered(graph, lasting or files), _ordered(graph, texts)
+    previews = [file for file in files if not file.is_between] or files
+    return _ordered(graph, lasting or previews), _ordered(graph, texts)
 
 
 def that_gave_nothing(graph: Graph, files: Sequence[OutputFile], texts: Sequence[OutputText]) -> list[str]:

@@ -27,7 +27,8 @@ from orchestrator.comfyui import (
     UploadedImage,
 )
 from orchestrator.comfyui import responses as answers
-from orchestrator.errors import PromptRejected, UnexpectedAnswer
+from orchestrator.comfyui.lookup import Absent, Queued, look_up
+from orchestrator.errors import PromptRejected, ServerBusy, UnexpectedAnswer
 from orchestrator.shapes import WrongShape
 
 URL = "http://comfy.test:8188"
@@ -378,8 +379,44 @@ def test_jobs_of_newer_servers(body: dict[str, Any], status: int, expected: JobS
     client = ComfyUI(URL)
     assert client.job("x") == expected
     assert client.has_jobs
-    responses.add("POST", f"{URL}/api/jobs/x/cancel", json={"cancelled": True})
-    assert client.cancel_job("x") is True
+
+
+@pytest.mark.parametrize("more", [False, True], ids=["all", "a page of them"])
+@responses.activate
+def test_what_no_page_shows_is_asked_for_by_its_id(more: bool) -> None:
+    """A server that lists the first jobs only does not make the others lost."""
+    ids = ["a", "b", "c"]
+    for one in ids:
+        responses.add("GET", f"{URL}/api/history/{one}", json={})
+        known = one != "c"
+        body = {"id": one, "status": "pending"} if known else {"error": "Job not found"}
+        responses.add("GET", f"{URL}/api/jobs/{one}", json=body, status=200 if known else 404)
+    responses.add(
+        "GET", f"{URL}/api/jobs/00000000-0000-4000-8000-000000000000", json={"error": "Job not found"}, status=404
+    )
+    listed = [{"id": one, "status": "pending"} for one in (["a"] if more else ["a", "b"])]
+    page = {"jobs": listed, "pagination": {"offset": 0, "limit": None, "total": 2, "has_more": more}}
+    responses.add("GET", f"{URL}/api/jobs", json=page)
+    fates = look_up(ComfyUI(URL), ids)
+    assert fates == {"a": Queued("a", running=False), "b": Queued("b", running=False), "c": Absent()}
+    asked = [call.request.path_url for call in responses.calls]
+    assert ("/api/jobs/b" in asked) is more
+
+
+@pytest.mark.parametrize("body", [{}, {"jobs": []}, {"jobs": [{"id": "x"}], "pagination": {"has_more": False}}, []])
+@responses.activate
+def test_a_list_of_jobs_that_does_not_fit_says_nothing(body: Any) -> None:
+    responses.add("GET", f"{URL}/api/jobs", json=body)
+    with pytest.raises(UnexpectedAnswer, match="check that this address is a ComfyUI server's"):
+        ComfyUI(URL).unfinished_jobs()
+
+
+@pytest.mark.parametrize("status", [500, 503])
+@responses.activate
+def test_jobs_that_may_be_cancelled_or_not(status: int) -> None:
+    responses.add("POST", f"{URL}/api/jobs/cancel", status=status)
+    with pytest.raises(ServerBusy):
+        ComfyUI(URL, retry_seconds=0).cancel_jobs(["x"])
 
 
 @pytest.mark.parametrize("timestamp", [1e300, -(10**18), 10**30, "now", None, True])

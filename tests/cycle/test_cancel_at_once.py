@@ -18,13 +18,22 @@ from state.change import Change
 from state.item import Item, Status
 
 COMPLETED, PENDING, SUBMITTED, CANCELLED = Status.COMPLETED, Status.PENDING, Status.SUBMITTED, Status.CANCELLED
-POST, DELETE, INTERRUPT = "POST /api/prompt", "POST /api/queue", "POST /api/interrupt"
+POST = "POST /api/prompt"
 
 
-@pytest.fixture
-def server() -> FakeServer:
+@pytest.fixture(params=[False, True], ids=["0.3.64", "0.33.0"])
+def server(request: pytest.FixtureRequest) -> FakeServer:
     """It takes ten seconds for a prompt."""
-    return FakeServer("http://gpu:8188", HandClock(), lambda _: 10.0)
+    return FakeServer("http://gpu:8188", HandClock(), lambda _: 10.0, is_newer=request.param)
+
+
+def deletion(server: FakeServer) -> str:
+    """What takes a prompt from its queue."""
+    return "POST /api/jobs/cancel" if server.is_newer else "POST /api/queue"
+
+
+def interruption(server: FakeServer) -> str:
+    return "POST /api/jobs/cancel" if server.is_newer else "POST /api/interrupt"
 
 
 def simulated(folder: Path, server: FakeServer, *, items: int) -> Simulation:
@@ -83,7 +92,7 @@ def test_one_whose_post_is_on_its_way_leaves_the_queue_two_answers_later(
     simulation.work.begin(6)
     simulation.workers[0].turn()
     simulation.workers[0].turn()
-    assert answers_until(server, DELETE, since=after_the(server, posts + 1, POST)) <= 2
+    assert answers_until(server, deletion(server), since=after_the(server, posts + 1, POST)) <= 2
     assert item_of(simulation, posts).status is CANCELLED
     assert server.clock.seconds == 0.0
 
@@ -93,7 +102,7 @@ def test_one_on_the_server_is_withdrawn_while_the_others_are_being_sent(tmp_path
     server.fault = at_the(10, POST, lambda: cancel(simulation, 3))
     simulation.work.begin(50)
     simulation.workers[0].turn()
-    assert answers_until(server, DELETE, since=after_the(server, 10, POST)) <= 2
+    assert answers_until(server, deletion(server), since=after_the(server, 10, POST)) <= 2
 
 
 def test_one_that_is_about_to_be_sent_is_not_sent(tmp_path: Path, server: FakeServer) -> None:
@@ -126,10 +135,10 @@ def test_the_running_one_is_interrupted_two_answers_later_and_once(tmp_path: Pat
     simulation.work.begin(30)
     server.fault = at_the(20, POST, lambda: cancel(simulation, 0))
     simulation.workers[0].turn()
-    assert answers_until(server, INTERRUPT, since=after_the(server, 20, POST)) <= 2
+    assert answers_until(server, interruption(server), since=after_the(server, 20, POST)) <= 2
     simulation.work_for(12.0)
     assert item_of(simulation, 0).status is CANCELLED
-    assert [asked for _, asked in server.requests].count(INTERRUPT) == 1
+    assert [asked for _, asked in server.requests].count(interruption(server)) == 1
 
 
 def test_while_everything_is_looked_up(tmp_path: Path, server: FakeServer) -> None:
@@ -142,7 +151,7 @@ def test_while_everything_is_looked_up(tmp_path: Path, server: FakeServer) -> No
     server.requests.clear()
     server.fault = at_the(5, "GET /api/history", lambda: cancel(second, 7, 30))
     second.workers[0].turn()
-    assert answers_until(server, DELETE, since=after_the(server, 5, "GET /api/history")) <= 2
+    assert answers_until(server, deletion(server), since=after_the(server, 5, "GET /api/history")) <= 2
     second.workers[0].turn()
     assert {item_of(second, number).status for number in (7, 30)} == {CANCELLED}
     assert len(server.queue) == 38
@@ -166,7 +175,7 @@ def test_hundreds_are_withdrawn_with_one_request(tmp_path: Path, server: FakeSer
     simulation.work_for(5.0)
     cancel(simulation, *range(1, 200))
     simulation.work_for(1.0)
-    assert [asked for _, asked in server.requests].count(DELETE) == 1
+    assert [asked for _, asked in server.requests].count(deletion(server)) == 1
     assert simulation.statuses() == [SUBMITTED, *[CANCELLED] * 199]
 
 
@@ -237,7 +246,7 @@ def test_a_withdrawal_that_failed_is_repeated(tmp_path: Path, server: FakeServer
     def fault(asked: str) -> Fault:
         if asked == POST and len(server.accepted) == 2:
             cancel(simulation, 1)
-        if asked == DELETE and not lost:
+        if asked == deletion(server) and not lost:
             lost.append(asked)
             return Page(404)
         return None
@@ -261,3 +270,34 @@ def test_a_retried_item_waits_behind_the_others_and_does_not_delay_them(tmp_path
         for item in simulation.store.items()
     ]
     assert max(one - min(late) for one in late) < 3.0
+
+
+def test_a_newer_server_that_is_known_is_asked_for_no_queue(tmp_path: Path) -> None:
+    """And whatever runs by then, nothing but what was cancelled is interrupted."""
+    server = FakeServer("http://gpu:8188", HandClock(), lambda _: 10.0, is_newer=True)
+    simulation = simulated(tmp_path, server, items=5)
+    simulation.work.begin(5)
+    simulation.workers[0].turn()
+    assert simulation.workers[0].context.client.has_jobs
+    server.requests.clear()
+    cancel(simulation, 0, 1, 4)
+    simulation.work_for(1.0)
+    asked = [one for _, one in server.requests]
+    assert asked.index("POST /api/jobs/cancel") == 0
+    assert not {"GET /api/queue", "POST /api/queue", "POST /api/interrupt"} & set(asked)
+    simulation.burst(5)
+    assert simulation.statuses() == [CANCELLED, CANCELLED, COMPLETED, COMPLETED, CANCELLED]
+    assert [prompt.ended_as for prompt in server.history.values()] == ["interrupted", "success", "success"]
+
+
+def test_a_server_that_notes_times_and_cancels_no_jobs(tmp_path: Path) -> None:
+    """Versions between the two: what they answer to the first attempt costs one answer."""
+    server = FakeServer("http://gpu:8188", HandClock(), lambda _: 10.0, is_newer=True)
+    server.fault = lambda asked: Page(405, b"405: Method Not Allowed") if asked == deletion(server) else None
+    simulation = simulated(tmp_path, server, items=3)
+    simulation.work.begin(3)
+    simulation.workers[0].turn()
+    cancel(simulation, 0, 2)
+    simulation.burst(3)
+    assert simulation.statuses() == [CANCELLED, COMPLETED, CANCELLED]
+    assert [prompt.ended_as for prompt in server.history.values()] == ["interrupted", "success"]

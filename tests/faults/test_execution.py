@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from support.background import in_background
@@ -75,6 +75,49 @@ class TestCached:
         assert {item.outputs[0].path for item in items} == {f"EP01/prompt_00{number}.png" for number in (1, 2, 3)}
         assert len(set(recorded)) == len(recorded) == len(list(project.output.rglob("*.*")))
         assert all(decodes(project.output / path) for path in recorded)
+
+
+class TestIntermediate:
+    """ComfyUI 0.33.0 lists what a node in between shows again, where it comes from the cache."""
+
+    CROP: ClassVar[dict[str, Any]] = {
+        "class_type": "ImageCropV2",
+        "inputs": {"image": ["8", 0], "crop_region": {"x": 0, "y": 0, "width": 32, "height": 32}},
+    }
+
+    @pytest.fixture
+    def saves_in_between(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The sandbox's cropping node saves what it shows."""
+
+        def crop(inputs: render.Inputs, context: render.Context) -> render.Computed:
+            saved = render._NODES["SaveImage"]({"images": inputs["image"], "filename_prefix": "between"}, context)
+            return render.Computed((inputs["image"],), saved.ui)
+
+        monkeypatch.setitem(render._NODES, "ImageCropV2", crop)
+
+    def downloaded(self, project: Project, sandbox: Sandbox, burst: Burst) -> list[int]:
+        """The number of files of each item."""
+        sandbox.change(comfyui_version="0.33.0")
+        for path in project.prompts.rglob("*.txt"):
+            path.write_text("the same for all")
+        report = burst(project)
+        assert (report.exit_code, report.completed) == (0, 3)
+        return [len(item.outputs) for item in project.items()]
+
+    @pytest.mark.usefixtures("saves_in_between")
+    def test_what_an_earlier_prompt_made_is_not_taken_for_ours(
+        self, make_project: MakeProject, sandbox: Sandbox, burst: Burst
+    ) -> None:
+        saving = {"class_type": "SaveImage", "inputs": {"images": ["20", 0], "filename_prefix": "x"}}
+        project = make_project(template=small_template() | {"20": self.CROP, "9": saving})
+        assert self.downloaded(project, sandbox, burst) == [2, 1, 1]
+
+    def test_a_preview_in_between_is_none_of_the_outputs(
+        self, make_project: MakeProject, sandbox: Sandbox, burst: Burst
+    ) -> None:
+        shown = {"class_type": "PreviewImage", "inputs": {"images": ["20", 0]}}
+        project = make_project(template=small_template() | {"20": self.CROP, "9": shown})
+        assert self.downloaded(project, sandbox, burst) == [1, 1, 1]
 
 
 class TestOutOfMemory:

@@ -8,6 +8,7 @@ from support.projects import MakeProject, Project
 
 from orchestrator.cycle.report import BurstReport
 from orchestrator.sandbox import Sandbox
+from orchestrator.sandbox.settings import VERSIONS
 from orchestrator.status import read_status
 from state.item import Status
 
@@ -41,4 +42,35 @@ def test_a_sick_server_ends_each_run_with_a_diagnosis_and_costs_no_item(
     report = burst(project, size=20)
     assert (report.exit_code, report.completed) == (0, 14)
     assert read_status(project.state).sick == ()
+    project.check_all_done(sandbox.counts())
+
+
+def test_a_cuda_error_that_a_restart_ends(make_project: MakeProject, sandbox: Sandbox, burst: Burst) -> None:
+    project = make_project(count=12)
+    sandbox.change(cuda_error_after=3)
+    report = burst(project, size=8)
+    check_nobody_charged(project, report, words="torch.AcceleratorError")
+    assert report.completed == 3
+    sandbox.restart()
+    sandbox.change(cuda_error_after=20)
+    report = burst(project, size=12)
+    assert (report.exit_code, report.completed) == (0, 9)
+    project.check_all_done(sandbox.counts())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_history_that_nobody_can_read_costs_no_item(
+    make_project: MakeProject, sandbox: Sandbox, burst: Burst, version: str
+) -> None:
+    project = make_project(count=6)
+    sandbox.change(unreadable_history=True, comfyui_version=version)
+    for _ in range(2):
+        report = burst(project, size=3)
+        assert (report.exit_code, report.failed) == (2, 0)
+        assert "nobody's history could be read" in str(report.reason)
+    assert sandbox.counts()["posts"] == 3
+    assert {(item.attempts, item.error) for item in project.items()} == {(0, None)}
+    sandbox.change(unreadable_history=False)
+    report = burst(project, size=6)
+    assert (report.exit_code, report.completed) == (0, 6)
     project.check_all_done(sandbox.counts())

@@ -1,6 +1,6 @@
 """A ComfyUI without a network and without rendering: its queue, history and files, on a clock moved by hand.
 
-Responses have the shapes of ComfyUI 0.3.64.
+Responses have the shapes of ComfyUI 0.3.64, or of 0.33.0 where that has more.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from support.served_outputs import png
 
 _SAVED = {"SaveImage": ".png", "SaveVideo": ".mp4"}
 _CAUSE = {"exception_message": "no luck", "exception_type": "ValueError", "traceback": ["  no luck\n"]}
+_JOB_STATUS = {"success": "completed", "error": "failed", "interrupted": "cancelled"}
 
 
 @dataclass
@@ -112,6 +113,8 @@ class FakeQueue:
     """What a prompt that begins fails with, as `type: message`; None: it does not. Lasts until it is changed."""
     images: Callable[[Prompt], int] = lambda prompt: 1
     """How many files each save node of a prompt saves."""
+    is_newer: bool = False
+    """It has /api/jobs, and notes when a prompt came."""
     sick_seconds: float = 0.1
     """How long such a prompt takes."""
     freed: list[tuple[float, int]] = field(default_factory=list)
@@ -172,6 +175,8 @@ class FakeQueue:
                 return 200, {"exec_info": {"queue_remaining": len(self.queue)}}
             case ["POST", "api", "prompt"]:
                 extra_data = body["extra_data"] | {name: body[name] for name in ("client_id",) if name in body}
+                if self.is_newer:
+                    extra_data["create_time"] = _milliseconds(self.clock.seconds)
                 self.add(Prompt(body["prompt_id"], body["number"], body["prompt"], extra_data))
                 return 200, {"prompt_id": body["prompt_id"], "number": body["number"], "node_errors": {}}
             case ["GET", "api", "queue"]:
@@ -186,9 +191,29 @@ class FakeQueue:
                 self.freed.append((self.clock.seconds, len(self.queue)))
             case ["POST", "api", "interrupt"]:
                 self.interrupt(body["prompt_id"])
+            case ["GET" | "POST", "api", "jobs" | "jobs?status=pending,in_progress", *_] if self.is_newer:
+                return self._respond_of_jobs(asked[2:], body)
             case _:
                 return 404, None
         return 200, None
+
+    def _respond_of_jobs(self, asked: list[str], body: dict[str, Any]) -> tuple[int, Any]:
+        """What burst asks of /api/jobs."""
+        jobs = {one.prompt_id: {"status": _JOB_STATUS[one.ended_as]} for one in self.history.values()}
+        jobs |= {one.prompt_id: {"status": "pending"} for one in self.queue}
+        jobs |= {one.prompt_id: {"status": "in_progress"} for one in self.queue[:1]}
+        match asked:
+            case ["jobs", "cancel"]:
+                there = [one for one in body["job_ids"] if any(prompt.prompt_id == one for prompt in self.queue)]
+                self.delete(there)
+                for prompt_id in there:
+                    self.interrupt(prompt_id)
+                return 200, {"cancelled": bool(there)}
+            case ["jobs", prompt_id]:
+                return (200, jobs[prompt_id]) if prompt_id in jobs else (404, {"error": "Job not found"})
+            case _:
+                listed = [{"id": one.prompt_id, **jobs[one.prompt_id]} for one in self.queue]
+                return 200, {"jobs": listed, "pagination": {"has_more": False}}
 
 
 def _milliseconds(at: float) -> int:
