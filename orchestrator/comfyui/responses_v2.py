@@ -56,10 +56,6 @@ class Job(msgspec.Struct, frozen=True):
     """The label that it was submitted with."""
 
     @property
-    def was_canceled(self) -> bool:
-        return self.status in ("canceled", "canceling")
-
-    @property
     def never_ran(self) -> bool:
         """Right after its cancellation: it was waiting."""
         return self.status in ("canceled", "expired") and self.started_at is None

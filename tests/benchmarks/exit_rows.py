@@ -15,28 +15,33 @@ _WITHOUT_EVENTS_SECONDS = 0.6
 
 
 def exits(setting: Setting) -> list[Figure]:
-    """One item, beside a bare loop that listens to the same events; and without events, in a state's second burst."""
-    beside = [_beside_bare_loop(setting, seconds) for seconds in setting.scale.long_prompt_seconds]
+    """One item, and three that take differently long, beside a bare loop that listens to the same events; and without
+    events, in a state's second burst."""
+    beside = [_beside_bare_loop(setting, (seconds,)) for seconds in setting.scale.long_prompt_seconds]
+    beside.append(_beside_bare_loop(setting, setting.scale.uneven_prompt_seconds))
     return [*beside, _without_events(setting, min(setting.scale.long_prompt_seconds))]
 
 
-def _beside_bare_loop(setting: Setting, seconds: float) -> Figure:
+def _beside_bare_loop(setting: Setting, seconds: tuple[float, ...]) -> Figure:
+    count = len(seconds)
+    in_order = ("--seconds-next", ",".join(map(str, seconds)))
     late: dict[str, list[float]] = {"burst": [], "bare loop": []}
     for number, place in setting.each_round("exits"):
         for side in in_turn(number):
             (place / side).mkdir()
-            with SandboxProcess(place / side, seconds_per_prompt=seconds) as sandbox:
-                project = _project(place / side, sandbox, count=1)
+            with SandboxProcess(place / side, seconds_per_prompt=0.0, options=in_order) as sandbox:
+                project = _project(place / side, sandbox, count=count)
                 if side == "burst":
                     project.init()
-                    cost = project.run("-n", "1")
+                    cost = project.run("-n", str(count))
                 else:
                     cost = measure(project.socket_command(), cwd=project.home)
+                assert len(sandbox.intervals()) == count
                 late[side].append(_late_seconds(sandbox, cost))
     more = tuple(ours - bare for ours, bare in zip(late["burst"], late["bare loop"], strict=True))
-    measured = (
-        f"from the end of a prompt of {seconds:g} s to the end of the burst: more than a bare loop with a websocket"
-    )
+    shown = " + ".join(f"{one:g}" for one in seconds)
+    what = f"a prompt of {shown} s" if count == 1 else f"the last of {count} prompts ({shown} s)"
+    measured = f"from the end of {what} to the end of the burst: more than a bare loop with a websocket"
     parts = {f"{side} s": tuple(values) for side, values in late.items()}
     return Figure(measured, more, Target("at most", _MORE_THAN_BARE_SECONDS), unit="s", parts=parts)
 

@@ -24,6 +24,7 @@ class Scale:
     slow_items: int = 15
     slow_prompt_seconds: float = 2.0
     long_prompt_seconds: tuple[float, ...] = (10.0, 30.0)
+    uneven_prompt_seconds: tuple[float, ...] = (7.0, 1.0, 1.0)
     busy_items: int = 200
     busy_prompt_seconds: float = 0.1
     killed_items: int = 200
@@ -51,6 +52,7 @@ SHORT = Scale(
     slow_items=3,
     slow_prompt_seconds=0.1,
     long_prompt_seconds=(0.3,),
+    uneven_prompt_seconds=(0.3, 0.1, 0.1),
     busy_items=20,
     busy_prompt_seconds=0.02,
     killed_items=12,
