@@ -14,6 +14,7 @@ import msgspec
 import templates
 from orchestrator.batches.batch_sizes import automatic_batch_size
 from orchestrator.batches.dynamic_prompts import Expansion, expansion_of, refuse_dynamic
+from orchestrator.batches.equal_prompts import same_image_notes
 from orchestrator.batches.layouts import directory_name, place_of
 from orchestrator.batches.lora_tags import LoraTags
 from orchestrator.batches.model_files import ModelFiles
@@ -191,7 +192,8 @@ class Planner:
         rows = {(entry.template, entry.output) for entry in entries if entry.template or entry.output}
         recipes = {loaded.recipe.id: loaded for loaded in (self.recipe, *(self._recipe_of(*row) for row in rows))}
         notes = draft.listed.notes if draft.listed is not None else ()
-        return Plan(record, items, self._checked(items), tuple(recipes.values()), notes)
+        graph = self._checked(items)
+        return Plan(record, items, graph, tuple(recipes.values()), (*notes, *same_image_notes(items)))
 
     def _recipe_of(self, template: str, output: str) -> LoadedRecipe:
         """Errors: TemplateError."""

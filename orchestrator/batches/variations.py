@@ -10,6 +10,7 @@ from itertools import product
 from typing import Any
 
 from orchestrator.batches.dynamic_prompts import Expanded, Expansion, dynamic_texts
+from orchestrator.batches.equal_prompts import seeds_before
 from orchestrator.batches.lora_tags import LoraTags, with_tagged
 from orchestrator.batches.prompt_entry import PromptEntry
 from orchestrator.batches.spec import BatchSpec, last_seed
@@ -76,20 +77,22 @@ def vary(
     """All variations: by prompt, then by the sweeps' cells, then by seed.
 
     What a prompt's row says wins over what was said for all. The seeds begin anew for each prompt, and all cells of a
-    sweep share them, so that what stands side by side differs in one thing alone; `random` draws others for each
-    prompt. `draw` gives a random seed. `expansion`: of dynamic prompts, which has read these; each of its combinations
-    is a prompt. `axes`: the sweeps over texts. `terms`: of prompts whose rows say more than values. `tags`: reads the
-    LoRAs in prompts; without it, texts stay as they are.
+    sweep share them, so that what stands side by side differs in one thing alone; those of an equal prompt go on where
+    the one before it ended; `random` draws others for each prompt. `draw` gives a random seed. `expansion`: of dynamic
+    prompts, which has read these; each of its combinations is a prompt. `axes`: the sweeps over texts. `terms`: of
+    prompts whose rows say more than values. `tags`: reads the LoRAs in prompts; without it, texts stay as they are.
     Errors: UsageError for too many, and for a row that says what a sweep says.
     """
     common = Terms(spec, has_seed, axes)
     each = [terms(entry) if terms is not None else common for entry in entries]
     _refuse_too_many(entries, each, spec, expansion)
     occurrences: Counter[str] = Counter()
-    base = spec.seed if spec.seed is not None else draw()
+    offsets = seeds_before(entries, (own.spec.count for own in each))
+    base = spec.seed if spec.seed is not None else max(0, draw() - max(offsets, default=0))
     variations: list[Variation] = []
-    for entry, own in zip(entries, each, strict=True):
-        seeds = _seeds(entry, own.spec, base=base, draw=draw) if own.has_seed else [None] * own.spec.count
+    for entry, own, offset in zip(entries, each, offsets, strict=True):
+        first = base + (offset if own.spec.seed_mode == "increment" else 0)
+        seeds = _seeds(entry, own.spec, base=first, draw=draw) if own.has_seed else [None] * own.spec.count
         source = _Source(entry, own.spec, base, occurrences[entry.prompt], expansion, own.axes, tags)
         occurrences[entry.prompt] += 1
         variations += _of_one(source, seeds, start=len(variations))

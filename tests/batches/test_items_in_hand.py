@@ -35,6 +35,10 @@ from state.open_store import open_store, parts_of
 
 NOBODY = "http://127.0.0.1:9"
 PENDING, SUBMITTED, COMPLETED, FAILED, CANCELLED = Status
+SEEDLESS = {
+    "1": {"class_type": "StringConcatenate", "inputs": {"string_a": "", "string_b": "", "delimiter": ""}},
+    "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+}
 GENERATE = ["generate", "--template", "flow.json", "--size", "64x64", "--seed", "5", "--queue-only", "--prompt"]
 
 
@@ -116,6 +120,32 @@ def graph_of(sandbox: Sandbox, item: Item) -> dict[str, Any]:
     assert entry is not None
     assert entry.graph is not None
     return dict(entry.graph)
+
+
+class TestEqualPrompts:
+    def prompts(self, scene: Scene, *more: str) -> dict[str, Any]:
+        (scene.home / "prompts.txt").write_text("a fox\na dog\na fox\n")
+        return scene.burst(
+            *("generate", "--prompts-file", "prompts.txt", "--template", "flow.json", "--server", NOBODY),
+            *("--queue-only", *more),
+        )
+
+    def test_they_get_seeds_of_their_own(self, scene: Scene) -> None:
+        assert self.prompts(scene, "--seed", "5")["notes"] == []
+        assert sorted((item.prompt_text, item.inputs["seed"]) for item in scene.items()) == [
+            ("a dog", 5),
+            ("a fox", 5),
+            ("a fox", 6),
+        ]
+
+    def test_the_same_images_are_noted(self, scene: Scene) -> None:
+        (note,) = self.prompts(scene, "--seed", "5", "--seed-mode", "fixed")["notes"]
+        assert note.startswith("1 item is like another in text, values and seed, and so is the same image")
+
+    def test_a_workflow_without_a_seed(self, scene: Scene) -> None:
+        (scene.home / "flow.json").write_text(json.dumps(SEEDLESS))
+        (note,) = self.prompts(scene, "--count", "2", "--bind", "prompt=1.string_a")["notes"]
+        assert note.startswith("4 items are like another")
 
 
 class TestGivingUpFailedItems:

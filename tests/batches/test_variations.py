@@ -61,6 +61,19 @@ def test_each_prompt_begins_anew_and_its_own_seed_is_its_base() -> None:
     ]
 
 
+def test_the_seeds_of_equal_prompts_go_on_where_the_one_before_ended() -> None:
+    found = varied(wish("a"), wish("b"), wish("a "), wish("a"), count=2, seed=5)
+    assert seeds(found) == [5, 6, 5, 6, 7, 8, 9, 10]
+    assert seeds(varied(wish("a"), wish("a"), count=2, draw=drawing(7))) == [5, 6, 7, 8], "from what was drawn or below"
+    assert seeds(varied(wish("a"), wish("a"), draw=drawing(0))) == [0, 1]
+
+
+def test_prompts_that_differ_in_a_value_or_have_seeds_of_their_own_are_not_equal() -> None:
+    assert seeds(varied(wish("a", steps=3), wish("a", steps=4), wish("a", steps=3), seed=5)) == [5, 5, 6]
+    assert seeds(varied(wish("a", seed=9), wish("a", seed=9), wish("a"), seed=5)) == [9, 9, 5]
+    assert seeds(varied(wish("a"), wish("a"), seed=5, seed_mode="fixed")) == [5, 5]
+
+
 def test_fixed_seeds_are_the_same_across_frames() -> None:
     assert seeds(varied(wish("a"), wish("b", seed=100), count=2, seed=5, seed_mode="fixed")) == [5, 5, 100, 100]
     assert seeds(varied(wish("a"), wish("b"), seed_mode="fixed", draw=drawing(9))) == [9, 9]
