@@ -43,13 +43,14 @@ class Studio:
         ).execute()
 
     def items(self) -> list[Item]:
+        """In the order of their numbers; the state has them in the order in which they are due."""
         with open_store(self.state, read_only=True) as store:
-            return list(store.items())
+            return sorted(store.items(), key=lambda item: item.index or 0)
 
     def workflows(self) -> list[str | None]:
         with open_store(self.state, read_only=True) as store:
             recipes = Recipes(store.recipes, self.home)
-            return [recipes.loaded(item.recipe or "").recipe.workflow_name for item in store.items()]
+            return [recipes.loaded(item.recipe or "").recipe.workflow_name for item in self.items()]
 
 
 @pytest.fixture
