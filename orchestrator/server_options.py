@@ -55,6 +55,7 @@ def terms_of(server: Server, options: ServerOptions) -> Terms:
         has_priorities=False,
         has_events=False,
         shows_queue=False,
+        lists_nodes=False,
         most_out=options.at_once or _MOST_OUT,
         is_paid=is_paid,
     )

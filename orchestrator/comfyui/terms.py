@@ -19,6 +19,8 @@ class Terms(msgspec.Struct, frozen=True):
     has_events: bool = True
     shows_queue: bool = True
     """What waits on it before ours can be seen, so that a queue that stands still is told from one that moves."""
+    lists_nodes: bool = True
+    """Its node classes and models can be asked for."""
     most_out: int | None = None
     """How many prompts of this state it gets at a time; None: any number."""
     is_paid: bool = False

@@ -386,6 +386,12 @@ class Dispatch:
                 self._resting -= self._yielding
         self.changed.set()
 
+    def others_may_go_on(self, worker: DispatchTarget) -> bool:
+        """Whether another worker holds something, or could take something that this one may not send for money."""
+        with self._lock:
+            others = [one for one in self._workers if one is not worker]
+            return any(one.may_spend or not (id(one) in self._resting or one.is_lost) for one in others)
+
     def stir(self) -> None:
         """Something may be due again: no worker counts as resting until it has looked."""
         with self._lock:

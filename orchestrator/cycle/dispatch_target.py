@@ -29,6 +29,10 @@ class DispatchTarget(Protocol):
     def allowance(self) -> int | None:
         """How many more items it may take, whatever the burst has room for; None: any number."""
 
+    @property
+    def may_spend(self) -> bool:
+        """Its server costs nothing, or may be sent more for money. Any thread may ask."""
+
     def accepts(self, item: Item) -> bool:
         """Whether it may take this item now."""
 

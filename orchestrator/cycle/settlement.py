@@ -16,6 +16,7 @@ from orchestrator.errors import (
     ItemError,
     NoOutputs,
     NotOnServer,
+    OutputDamaged,
     OutputRefused,
     OutputRootUnusable,
     RecipeUnusable,
@@ -149,6 +150,9 @@ class Settlement:
                 self._context.transitions.fail(item, _record(error), charge=False)
             case NoOutputs():
                 self._context.transitions.fail(item, _record(error))
+            case OutputDamaged() if self._context.client.terms.is_paid:
+                # Rendered again it is paid for again; fetched again it costs nothing.
+                self._undecided.add(item, error, "files")
             case ItemError() | NotOnServer():
                 self._context.transitions.charge(item, _record(error))
             case TransientError():

@@ -147,6 +147,10 @@ class Worker:
         limits = (self._breaker.allowance(out=out), room, self.context.spending.left)
         return min((limit for limit in limits if limit is not None), default=None)
 
+    @property
+    def may_spend(self) -> bool:
+        return self.context.spending.left != 0
+
     def accepts(self, item: Item) -> bool:
         return self._breaker.accepts(item)
 
@@ -310,7 +314,9 @@ class Worker:
         dispatch = self.context.dispatch
         if dispatch.is_full or dispatch.pause is not None or (why := self.context.spending.why_none()) is None:
             return
-        if dispatch.has_one_worker and dispatch.has_due():
+        if not dispatch.has_due():
+            return
+        if not dispatch.others_may_go_on(self):
             raise why
         self.context.tally.note(str(why))
 

@@ -58,6 +58,8 @@ def look_at(
             retry_seconds=_RETRY_SECONDS,
         ) as client:
             checks = (_identity(client), _queue(state, client, own, clock))
+            if not client.terms.lists_nodes:
+                return Seen(server.url, checks)
     except BurstError as error:
         meant = error.url_to_try if isinstance(error, NotComfyUI) else None
         remedy = command("run", state, "--server", meant or "URL")

@@ -9,7 +9,9 @@ import msgspec
 import pytest
 from support.fake_api_v2 import HOSTED, FakeApiV2
 from support.fake_faults import Page, first
+from support.fake_queue import Prompt
 from support.hand_clock import HandClock
+from support.served_outputs import png
 from support.simulated import Simulation
 
 from orchestrator.cycle.context import Options
@@ -312,6 +314,48 @@ def test_a_free_server_that_forgot_it_gets_it_again(scene: Scene) -> None:
     simulation.close()
     scene.server.restart()
     assert {item.status for item in scene.run()} == {COMPLETED}
+
+
+class Spoiling(FakeApiV2):
+    """Its first files do not decode."""
+
+    spoiled = 1
+
+    def finish(self, prompt: Prompt, how: str) -> None:
+        super().finish(prompt, how)
+        if self.spoiled and prompt.paths():
+            self.spoiled -= 1
+            self.files[prompt.paths()[0]] = b"no image"
+
+
+def test_what_was_paid_for_and_cannot_be_read_is_fetched_again(scene: Scene) -> None:
+    scene.server = Spoiling(URL, scene.clock, lambda _: 1.0, terms=PAID)
+    items = scene.run()
+    assert sorted(item.status for item in items) == [COMPLETED, COMPLETED, SUBMITTED]
+    (spoiled,) = [item for item in items if item.status is SUBMITTED]
+    for path in scene.server.accepted[str(spoiled.prompt_id)].paths():
+        scene.server.files[path] = png(graph=scene.server.accepted[str(spoiled.prompt_id)].graph)
+    assert {item.status for item in scene.run()} == {COMPLETED}
+    assert scene.server.made() == once_each(3)
+
+
+def test_what_never_can_be_read_fails_in_the_end(scene: Scene) -> None:
+    scene.server = Spoiling(URL, scene.clock, lambda _: 1.0, terms=PAID)
+    for _ in range(4):
+        items = scene.run()
+    assert sorted(item.status for item in items) == [COMPLETED, COMPLETED, FAILED]
+    assert scene.server.made() == once_each(3)
+
+
+def test_where_every_server_costs_money_the_run_says_so(tmp_path: Path) -> None:
+    clock = HandClock()
+    servers = [FakeApiV2(f"http://cloud{number}:8188", clock, lambda _: 1.0, terms=PAID) for number in range(2)]
+    simulation = Simulation(tmp_path, clock, servers, items=5, template="smoke", options=Options(allow_spend=3))
+    with pytest.raises(SpendLimitReached):
+        simulation.burst(5)
+    assert sum(len(server.jobs) for server in servers) == 3
+    assert Counter(simulation.statuses()) == {COMPLETED: 3, PENDING: 2}
+    simulation.close()
 
 
 def test_another_server_goes_on_without_money(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ class FakeApiV2(FuzzedServer):
             return _refused(422, "missing_asset", "Unresolvable core/ASSET reference(s)", missing_ids=missing)
         if key is not None:
             self.keys.add(key)
-        job_id = str(uuid.UUID(int=len(self.accepted) + 1, version=4))
+        job_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.url}/{len(self.accepted)}"))
         self.jobs[job_id] = body
         self.add(Prompt(job_id, len(self.accepted), body["workflow"], {"burst": {"item": text_of(body["workflow"])}}))
         return 201, self._job(job_id) | {"status": "queued", "queue_position": None, "progress": None}
