@@ -48,7 +48,9 @@ def amend(store: Store, keys: Collection[str], edit: Callable[[Item], Item], *, 
         except StaleChange:
             store.refresh()
             continue
-        changed |= {item.key: item for item in done if item.status is not Status.SUBMITTED}
+        # What else changed by it, such as stages of these items, was not asked for.
+        asked = {item.key for item in ready}
+        changed |= {item.key: item for item in done if item.key in asked and item.status is not Status.SUBMITTED}
         wanted = [item.key for item in ready if item.key not in changed]
         if not wanted:
             break

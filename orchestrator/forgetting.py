@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from orchestrator.wording import named
 from state.batch import BatchNote, BatchRecord, GoneRecord
 from state.change import Change
 from state.counts import Counts
-from state.item import Item
+from state.item import Item, Status
 from state.open_store import open_store
 from state.store import Store
 
@@ -117,11 +117,11 @@ def forget(
                 store, chosen.items, chosen.emptied, placement=placement_of(store, settings), dry_run=dry_run
             )
         recorded = sum(len(item.outputs) for item in chosen.items)
-        notes: tuple[str, ...] = ()
+        notes: tuple[str, ...] = tuple(_stage_notes(store, chosen.items, dry_run=dry_run))
         if not dry_run:
             chosen = _take_out(store, chosen, names, gone=gone)
             store.batches.append(*chosen.batch_notes(clock))
-            notes = settled(store)
+            notes += settled(store)
         return Forgotten(
             keys=keys_of(chosen.items),
             batches=tuple(record.batch for record in chosen.emptied),
@@ -131,6 +131,17 @@ def forget(
             dry_run=dry_run,
             notes=notes,
         )
+
+
+def _stage_notes(store: Store, items: Sequence[Item], *, dry_run: bool) -> Iterator[str]:
+    """Which pending items were to be made from outputs of these, and cannot be any more."""
+    going = {item.key for item in items}
+    keys = dict.fromkeys(stage for item in items for stage in store.stages_of(item.key) if stage not in going)
+    waiting = [item.key for item in store.get_many(keys) if item.status is Status.PENDING]
+    if waiting:
+        shown = ", ".join(waiting[:_NAMED]) + (", …" if len(waiting) > _NAMED else "")
+        verb = "would fail" if dry_run else "failed"
+        yield f"{counted(len(waiting))} made from their outputs {verb} with them ({shown})"
 
 
 def _take_out(store: Store, chosen: _Chosen, names: Collection[str], *, gone: bool) -> _Chosen:

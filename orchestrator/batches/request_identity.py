@@ -15,6 +15,7 @@ from orchestrator.wording import named
 from state.batch import Batch, BatchRecord, Idempotency
 from state.counts import Counts
 from state.item import DUE, Item, Status
+from state.stages import CANCELLED_SOURCE
 from state.store import Store
 
 _FIELDS = ("count", "seed", "seed_mode", "priority", "layout", "stem", "on_error")
@@ -197,7 +198,11 @@ def _is_any_doomed(due: Iterable[Item]) -> bool:
 
 def _is_any_withdrawn(store: Store, batch: Batch, counts: Counts) -> bool:
     """A failed item that was given up does not make the request another one."""
-    return counts.cancelled > 0 and any(item.error is None for item in store.items(Status.CANCELLED, batch=batch.id))
+    return counts.cancelled > 0 and any(map(_is_withdrawn, store.items(Status.CANCELLED, batch=batch.id)))
+
+
+def _is_withdrawn(item: Item) -> bool:
+    return item.error is None or item.error.kind == CANCELLED_SOURCE
 
 
 def _names_of(spec: BatchSpec) -> list[str] | None:

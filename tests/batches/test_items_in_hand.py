@@ -30,7 +30,7 @@ from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
 from state.batch import Batch
 from state.change import change_all
-from state.item import ErrorRecord, Item, Status
+from state.item import ErrorRecord, Item, ItemOutput, Status
 from state.open_store import open_store, parts_of
 
 NOBODY = "http://127.0.0.1:9"
@@ -313,6 +313,43 @@ class TestForgetting:
             assert end().completed == 2
         scene.run()
         assert [item.key for item in scene.items(COMPLETED)] == ["prompts/1.txt", "prompts/2.txt", "prompts/4.txt"]
+
+
+class TestStagesOfItemsInHand:
+    """Items that are made from another one's output."""
+
+    @pytest.fixture
+    def staged(self, scene: Scene) -> Scene:
+        """A prompt file, and `second`, which is made from its image."""
+        scene.begin(count=1)
+        with open_store(scene.state) as store:
+            source = ItemOutput(item="prompts/1.txt", output=1)
+            store.add([Item(key="second", status=PENDING, prompt_text="x", uploads={"image": source})])
+        return scene
+
+    def test_they_fail_with_a_forgotten_source_and_it_is_said(self, staged: Scene) -> None:
+        planned = staged.burst("forget", "prompts/1.txt", "--dry-run")
+        assert planned["notes"] == ["1 item made from their outputs would fail with them (second)"]
+        assert staged.burst("forget", "prompts/1.txt")["notes"] == [
+            "1 item made from their outputs failed with them (second)"
+        ]
+        assert staged.item("second").status is FAILED
+
+    def test_they_are_forgotten_with_it(self, staged: Scene) -> None:
+        document = staged.burst("forget", "prompts/1.txt", "second")
+        assert (document["items"], document["notes"]) == (["prompts/1.txt", "second"], [])
+        assert staged.items() == []
+
+    def test_an_edited_source_is_all_that_is_reported(self, staged: Scene) -> None:
+        staged.change(failed, "prompts/1.txt")
+        assert staged.item("second").status is FAILED
+        assert staged.burst("edit", "prompts/1.txt", "--prompt", "x")["items"] == ["prompts/1.txt"]
+        assert staged.item("second").status is PENDING
+
+    def test_a_source_that_is_given_up_cancels_them(self, staged: Scene) -> None:
+        staged.change(failed, "prompts/1.txt")
+        cancel(staged.state, ["prompts/1.txt"])
+        assert staged.item("second").status is CANCELLED
 
 
 class TestPriorities:
