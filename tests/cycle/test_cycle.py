@@ -82,6 +82,29 @@ def test_withdraw_reaches_a_prompt_that_the_server_renamed(sandbox: Sandbox, hol
     assert sandbox.counts()["rendered"] == {}
 
 
+@pytest.mark.parametrize("renames", [False, True])
+@pytest.mark.parametrize("hold", ["next", "render"])
+def test_a_newer_server_cancels_by_the_ids_of_its_queue(sandbox: Sandbox, hold: Any, renames: bool) -> None:
+    """And neither deletes nor interrupts by what was true a moment before."""
+    sandbox.change(comfyui_version="0.33.0", rename_prompts=renames)
+    sandbox.hold(hold)
+    queue_up(sandbox, OLD_ID, item="a")
+    queue_up(sandbox, OTHER_ID, item="b")
+    with ComfyUI(sandbox.url) as client:
+        if hold == "render":
+            while not client.queue().running:
+                pass
+        fate = withdraw(client, [OLD_ID])[OLD_ID]
+        assert not isinstance(fate, Queued) or (hold == "render" and fate.running)
+        sandbox.release()
+        while client.queue_remaining():
+            pass
+    assert list(sandbox.counts()["rendered_by_item"]) == ["b"]
+    asked = sandbox.counts()["requests"]
+    assert asked["POST /jobs/cancel"] in (1, 2)
+    assert not {"POST /queue", "POST /interrupt"} & asked.keys()
+
+
 def test_a_submitted_item_without_a_prompt_id_is_simply_due(tmp_path: Path, sandbox: Sandbox) -> None:
     state = state_of(tmp_path, a={"status": "submitted", "prompt_text": "a fox", "server": sandbox.url})
     assert run_burst(state, server=sandbox.url, template="smoke").completed == 1
