@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from orchestrator.errors import SettingsError
 from orchestrator.servers import Server
 
 if TYPE_CHECKING:
@@ -32,14 +33,19 @@ class ServerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
 
 def speaks_v2(server: Server, options: ServerOptions) -> bool:
-    """Whether it is spoken to in Comfy API v2."""
+    """Whether it is spoken to in Comfy API v2. Errors: SettingsError."""
     host = (urlsplit(server.url).hostname or "").rstrip(".")
     is_comfys = host == "cloud.comfy.org" or host.endswith(".run.comfy.app")
-    return options.api == "v2" or (options.api is None and is_comfys)
+    if is_comfys and options.api == "comfyui":
+        raise SettingsError(
+            f"[server_options] of {server.shown}: its first API takes no id of ours, so that a lost answer could be "
+            'paid for twice; leave out api = "comfyui"'
+        )
+    return options.api == "v2" or is_comfys
 
 
 def terms_of(server: Server, options: ServerOptions) -> Terms:
-    """What a run may ask of the server."""
+    """What a run may ask of the server. Errors: SettingsError."""
     from orchestrator.comfyui.terms import Terms
 
     is_v2 = speaks_v2(server, options)

@@ -55,7 +55,6 @@ def state(tmp_path: Path) -> Path:
         (PROXY, ServerOptions(api="v2", paid=True), True, True),
         (OWN, ServerOptions(partner_key="env:X"), False, True),
         (OWN, ServerOptions(partner_key="env:X", paid=False), False, False),
-        (CLOUD, ServerOptions(api="comfyui"), False, False),
     ],
 )
 def test_the_terms_of_a_server(url: str, options: ServerOptions, is_v2: bool, is_paid: bool) -> None:
@@ -64,6 +63,11 @@ def test_the_terms_of_a_server(url: str, options: ServerOptions, is_v2: bool, is
     assert terms.most_out == (100 if is_v2 else None)
     settings = Settings(output_dir=Path(), server_options={url: replace_key(options)})
     assert type(client_for(parse_server(url), settings)) is (ApiV2 if is_v2 else ComfyUI)
+
+
+def test_the_first_api_of_the_cloud_is_not_spoken() -> None:
+    with pytest.raises(SettingsError, match=r"https://cloud\.comfy\.org: its first API takes no id of ours"):
+        terms_of(parse_server(CLOUD), ServerOptions(api="comfyui"))
 
 
 def replace_key(options: ServerOptions) -> ServerOptions:

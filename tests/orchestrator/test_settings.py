@@ -252,7 +252,7 @@ def test_a_header_is_a_name_and_a_value(text: str) -> None:
         ("version = true", "version: expected a whole number, such as 2"),
         (
             "'a`b' = 3",
-            "unknown name 'a`b'; known: abandon_after_seconds, bindings, headers, known_servers",
+            "unknown name 'a`b'; known: abandon_after_seconds, allow_spend, bindings, headers, known_servers",
         ),
         ("colour = 'red'\nservers = 3", "unknown name 'colour'; known: "),
         ("servers = [", "Invalid value (at "),
