@@ -44,7 +44,7 @@ _ELSEWHERE = {
 }
 _RANDOM = "-1"
 _OPTIONS = (*_TEXTS, *_NAMES, "seed", "steps", "width", "height", "batch_size", "size", "scheduler", "lora", "denoise")
-_DASHED = re.compile(r"\s-|^[\u2013\u2014\u2212]")
+_OPTION_LIKE = re.compile(r"\s--?[A-Za-z]|\A[\u2013\u2014\u2212]")
 _MIDWAY = re.compile(r"(?<=\s)(--[A-Za-z][\w-]*)(?=\s|=|$)")
 _DASH = re.compile(r"[\u2013\u2014\u2212]{1,2}(?=(negative_)?prompt\b)")
 _INVOKE = re.compile(r"(?<=\s)-[sSCWHAnkUG] ?[\w.]+(?=\s+-[sSCWHAnkUG] ?[\w.]+(\s|$))")
@@ -79,7 +79,8 @@ def read_line(entry: PromptEntry, vocabulary: Vocabulary) -> PromptEntry:
     Errors: UsageError that names file, line and column, also for what other tools take for options.
     """
     if not _BEGINS.match(entry.prompt):
-        _refuse_options_midway(entry)
+        if _OPTION_LIKE.search(entry.prompt):
+            _refuse_options_midway(entry)
         refuse_blocks(entry)
         return entry
     try:
@@ -91,8 +92,6 @@ def read_line(entry: PromptEntry, vocabulary: Vocabulary) -> PromptEntry:
 def _refuse_options_midway(entry: PromptEntry) -> None:
     """Errors: UsageError for a text with what other tools take for options, which would be sent as text."""
     text = entry.prompt
-    if not _DASHED.search(text):
-        return
     if found := _DASH.match(text):
         what = f"{text.split()[0]!r} begins with a dash that a word processor made; write -- for it"
     elif found := _MIDWAY.search(text):

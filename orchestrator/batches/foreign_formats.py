@@ -36,7 +36,9 @@ _CELL = re.compile(r"[\w .:=-]{1,60}")
 _BLOCKS = re.compile(
     r"\s*(?:(-+|=+|\*{3,})|((?:positive|negative|prompt)(?: ?prompt)?(?: ?\d+)?):.*)\s*", re.IGNORECASE
 )
+_LISTED = re.compile(r"^[ \t]*- ", re.MULTILINE)
 _OPTIONS = re.compile(r"\s*--(negative_)?prompt\b")
+_BLOCK_STARTS = frozenset("-=*/pPnN")
 _IMAGINE = re.compile(r"\s*/imagine\b", re.IGNORECASE)
 
 
@@ -52,6 +54,8 @@ def refuse_binary(data: bytes, shown: str) -> None:
 
 def looks_like_parameters(text: str) -> bool:
     """Whether a text holds what no prompt does: a line of settings, or a negative prompt with its heading."""
+    if NEGATIVE not in text and "Steps: " not in text:
+        return False
     return any(line.startswith(NEGATIVE) or SETTINGS.match(line) for line in text.split("\n"))
 
 
@@ -88,6 +92,8 @@ def refuse_foreign_text(text: str, shown: str, path: str) -> None:
 
 def refuse_blocks(entry: PromptEntry) -> None:
     """Errors: UsageError for a line that other tools part prompts by, or begin them with."""
+    if entry.prompt[0] not in _BLOCK_STARTS:
+        return
     if found := _BLOCKS.fullmatch(entry.prompt):
         what = f"{(found[1] or found[2] + ':')!r} parts or heads blocks of prompts, as for ComfyUI's Inspire Pack"
     elif _IMAGINE.match(entry.prompt):
@@ -164,8 +170,10 @@ def _is_heading(cells: Sequence[str]) -> bool:
 
 
 def _list(text: str, path: str) -> tuple[str, str] | None:
-    lines = [line for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")]
     is_yaml = path.casefold().endswith((".yaml", ".yml"))
+    if not (is_yaml or _LISTED.search(text)):
+        return None
+    lines = [line for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")]
     dashed = [line for line in lines if line.lstrip().startswith("- ")]
     if is_yaml or (len(lines) > 1 and len(dashed) == len(lines)):
         return "YAML" if is_yaml else "a YAML list", "write one prompt per line, without - before it"

@@ -169,7 +169,8 @@ class Planner:
             assert draft.listed is not None
             entries = draft.listed.entries
         files = ModelFiles(self.servers, vocabulary)
-        entries = [files.named(entry) for entry in entries]
+        if any(entry.has_model_stem for entry in entries):
+            entries = [files.named(entry) for entry in entries]
         # An image of our own is made again of the text that was sent.
         is_taken = spec.literal or (reproduction is not None and not reproduction.has_foreign_values)
         if not spec.dynamic and not spec.literal:
@@ -318,7 +319,7 @@ class Planner:
                 status=Status.PENDING,
                 prompt_text=variation.prompt or None,
                 inputs={**own, **variation.inputs},
-                uploads=self._uploads(entry.uploads) if entry is not None else {},
+                uploads=self._uploads(entry.uploads) if entry is not None and entry.uploads else {},
                 dynamic=dict(variation.dynamic),
                 batch_size_auto=bool(own) and "batch_size" not in variation.inputs,
                 recipe=recipe,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from orchestrator.batches.prompt_entry import PromptEntry
 
 
-@dataclass(frozen=True)
-class Variation:
+class Variation(msgspec.Struct, frozen=True):
     """What one item of a batch is to be made with."""
 
     index: int
@@ -18,7 +18,7 @@ class Variation:
     prompt: str
     inputs: Mapping[str, Any]
     """Complete, by binding or address; the seed included where the template takes one."""
-    axes: Mapping[str, Any] = field(default_factory=dict)
+    axes: Mapping[str, Any] = {}
     """What the sweeps chose for it."""
     number: int = 1
     """From 1, among those of its prompt."""
@@ -29,5 +29,5 @@ class Variation:
     subfolder: str = ""
     entry: PromptEntry | None = None
     """The prompt that it is one of."""
-    dynamic: Mapping[str, Any] = field(default_factory=dict)
+    dynamic: Mapping[str, Any] = {}
     """As of the item, where it was a dynamic prompt."""

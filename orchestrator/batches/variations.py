@@ -6,12 +6,15 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
+import msgspec
+
 from orchestrator.batches.dynamic_prompts import Expanded, Expansion, dynamic_texts
 from orchestrator.batches.equal_prompts import seeds_before
-from orchestrator.batches.lora_tags import LoraTags, with_tagged
+from orchestrator.batches.lora_tags import LoraTags, Tagged, with_tagged
 from orchestrator.batches.prompt_entry import PromptEntry
 from orchestrator.batches.spec import BatchSpec, last_seed
 from orchestrator.batches.text_axes import TextAxes
@@ -39,6 +42,21 @@ class Terms:
     spec: BatchSpec
     has_seed: bool
     axes: TextAxes | None = None
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """What all of its items have in common."""
+        return self.spec.inputs()
+
+    @cached_property
+    def swept(self) -> frozenset[str]:
+        """Bindings that sweeps set."""
+        return frozenset(part for name in self.spec.sweeps for part in parts_of(name))
+
+    @cached_property
+    def cells(self) -> list[tuple[Any, ...]]:
+        """The values of each cell of the sweeps."""
+        return list(product(*self.spec.sweeps.values()))
 
 
 def count_of(wish_count: int, spec: BatchSpec, *, of: str = "prompt", more: int = 0) -> int:
@@ -93,35 +111,34 @@ def vary(
     for entry, own, offset in zip(entries, each, offsets, strict=True):
         first = base + (offset if own.spec.seed_mode == "increment" else 0)
         seeds = _seeds(entry, own.spec, base=first, draw=draw) if own.has_seed else [None] * own.spec.count
-        source = _Source(entry, own.spec, base, occurrences[entry.prompt], expansion, own.axes, tags)
+        source = _Source(entry, own, base, occurrences[entry.prompt], expansion, tags)
         occurrences[entry.prompt] += 1
         variations += _of_one(source, seeds, start=len(variations))
     return variations
 
 
-@dataclass(frozen=True)
-class _Source:
+class _Source(msgspec.Struct, frozen=True):
     """A prompt, and how its texts come about."""
 
     entry: PromptEntry
-    spec: BatchSpec
+    terms: Terms
     base: int
     occurrence: int
     """How many prompts before it are the same text."""
     expansion: Expansion | None
-    axes: TextAxes | None
     tags: LoraTags | None
 
     def combinations(self) -> Iterable[Expanded | None]:
         if self.expansion is None or self.expansion.most is None:
             return (None,)
-        return self.expansion.combinations(
-            dynamic_texts(self.entry.prompt, self.spec.inputs() | dict(self.entry.inputs))
-        )
+        inputs = {**self.terms.inputs, **self.entry.inputs}
+        return self.expansion.combinations(dynamic_texts(self.entry.prompt, inputs))
 
     def inputs_of(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         """What the values of a cell set, but for those that are texts within others."""
-        swept = cell if self.axes is None else self.axes.inputs(cell)
+        if not cell:
+            return {}
+        swept = cell if self.terms.axes is None else self.terms.axes.inputs(cell)
         return {part: wanted for name, value in swept.items() for part, wanted in parted(name, value).items()}
 
     def texts(self, inputs: Mapping[str, Any], cell: Mapping[str, Any], number: int) -> Expanded | None:
@@ -129,24 +146,25 @@ class _Source:
 
         `inputs`: all of its, with its seed, of the prompt's seeds the `number`th. Errors: UsageError.
         """
-        if self.axes is None:
+        axes = self.terms.axes
+        if axes is None:
             return self._chosen(self.entry.prompt, inputs, number)
-        written = self.axes.texts(self.entry.prompt, inputs)
-        changed = self.axes.replaced(written, cell, self.entry)
+        written = axes.texts(self.entry.prompt, inputs)
+        changed = axes.replaced(written, cell, self.entry)
         record: dict[str, Any] = {"texts": {name: written[name] for name in changed}}
         found = {"prompt": self.entry.prompt} | changed
         chosen = self._chosen(found["prompt"], {**inputs, **changed}, number)
         if chosen is not None:
             found |= dict(chosen.texts)
             record = {**chosen.record, "texts": {**chosen.record.get("texts", {}), **record["texts"]}}
-        return Expanded(found, record | {"axes": {key: cell[key] for key in self.axes.axes}})
+        return Expanded(found, record | {"axes": {key: cell[key] for key in axes.axes}})
 
     def _chosen(self, prompt: str, inputs: Mapping[str, Any], number: int) -> Expanded | None:
         if self.expansion is None:
             return None
         seed = inputs.get("seed")
         # Where all have one seed they are to differ all the same; equal prompts of a list too.
-        place = number if seed is None or self.spec.seed_mode == "fixed" else 0
+        place = number if seed is None or self.terms.spec.seed_mode == "fixed" else 0
         texts = dynamic_texts(prompt, inputs)
         return self.expansion.drawn(
             texts, self.base if seed is None else seed, place, self.entry.prompt, self.occurrence
@@ -162,7 +180,7 @@ def _refuse_too_many(
         return
     total = 0
     for entry, one in zip(entries, each, strict=True):
-        combinations = expansion.count(dynamic_texts(entry.prompt, one.spec.inputs() | dict(entry.inputs)))
+        combinations = expansion.count(dynamic_texts(entry.prompt, {**one.inputs, **entry.inputs}))
         total += min(combinations, expansion.most or combinations) * (entry.count or spec.count)
     count_of(-(-total // spec.count), spec, of="combination")
 
@@ -194,18 +212,29 @@ def _drawn(count: int, draw: Callable[[], int]) -> list[int]:
     return list(seeds)
 
 
+def _with_loras(
+    record: Mapping[str, Any], tagged: Tagged, inputs: dict[str, Any], axes: Mapping[str, Any], entry: PromptEntry
+) -> dict[str, Any]:
+    """The record of an item whose prompt named LoRAs, which are added to its inputs."""
+    record = {**record, "texts": {"prompt": entry.prompt, **record.get("texts", {})}}
+    if tagged.loras:
+        inputs["lora"] = with_tagged(inputs.get("lora"), tagged)
+        if "lora" in axes:
+            record["axes"] = {**record.get("axes", {}), "lora": axes["lora"]}
+    return record
+
+
 def _of_one(source: _Source, seeds: Sequence[int | None], *, start: int) -> Iterator[Variation]:
-    entry, spec = source.entry, source.spec
-    swept = {part for name in spec.sweeps for part in parts_of(name)}
+    entry, terms = source.entry, source.terms
     for name in entry.inputs:
-        if name in swept:
+        if name in terms.swept:
             raise UsageError(f"{entry.where}: it sets {name}, and {named('sweeps')} sets it too; leave one out")
-    common = spec.inputs() | dict(entry.inputs)
+    common = {**terms.inputs, **entry.inputs}
     combinations = list(source.combinations())
-    total = len(combinations) * spec.cells * spec.count
-    sent = product(combinations, product(*spec.sweeps.values()), enumerate(seeds))
+    total = len(combinations) * len(terms.cells) * terms.spec.count
+    sent = product(combinations, terms.cells, enumerate(seeds))
     for number, (combination, values, (place, seed)) in enumerate(sent, 1):
-        axes = dict(zip(spec.sweeps, values, strict=True))
+        axes = dict(zip(terms.spec.sweeps, values, strict=True))
         inputs = common | ({} if seed is None else {"seed": seed}) | source.inputs_of(axes)
         expanded = combination or source.texts(inputs, axes, place)
         texts = dict(expanded.texts) if expanded is not None else {"prompt": entry.prompt}
@@ -214,11 +243,7 @@ def _of_one(source: _Source, seeds: Sequence[int | None], *, start: int) -> Iter
         inputs |= texts
         if source.tags is not None and (tagged := source.tags.read(prompt, inputs, entry)) is not None:
             prompt = tagged.text
-            record = {**record, "texts": {"prompt": entry.prompt, **record.get("texts", {})}}
-            if tagged.loras:
-                inputs["lora"] = with_tagged(inputs.get("lora"), tagged)
-                if "lora" in axes:
-                    record["axes"] = {**record.get("axes", {}), "lora": axes["lora"]}
+            record = _with_loras(record, tagged, inputs, axes, entry)
         if expanded is not None and not prompt.strip():
             raise UsageError(f"{entry.where}: the prompt is empty with what was chosen; write a text around it")
         yield Variation(
