@@ -16,7 +16,7 @@ from orchestrator.batches.vocabulary import Vocabulary
 from orchestrator.documents.lists import shortened
 from orchestrator.errors import ItemError, UsageError, located
 from orchestrator.formatting import counted, in_lines, more_lines
-from orchestrator.literal_texts import looks_dynamic
+from orchestrator.literal_texts import looks_dynamic, names_lora
 from orchestrator.migration import open_for_writing
 from orchestrator.preparation import InputsError, Preparation, prompt_file
 from orchestrator.recipes import Recipes
@@ -161,6 +161,12 @@ def _check(edit: Edit, names: Collection[str], *, literal: bool) -> None:
             raise UsageError(
                 f"{named(name)}: {found} looks like a dynamic prompt, which only a new batch expands "
                 f"(`burst generate --dynamic`); {named('literal', True)} sends it as it is"
+            )
+        if not literal and names_lora(text):
+            raise UsageError(
+                f"{named(name)}: it names a LoRA (<lora:…>), which only a new batch loads (`burst generate`); set it "
+                f"with {named('sets', 'NAME:STRENGTH', key='lora')}, or send the text as it is with "
+                f"{named('literal', True)}"
             )
 
 

@@ -15,8 +15,9 @@ from typing import Any
 from orchestrator.batches.a1111_names import checkpoint_name, sampler_inputs
 from orchestrator.batches.foreign_formats import refuse_blocks
 from orchestrator.batches.prompt_entry import PromptEntry
+from orchestrator.batches.spec import LARGEST_COUNT
 from orchestrator.batches.suggestions import advice
-from orchestrator.batches.values import clean, fitted, parted
+from orchestrator.batches.values import RANDOM_SEED, clean, fitted, is_random_seed, parted
 from orchestrator.batches.vocabulary import Vocabulary, spelled
 from orchestrator.errors import UsageError, located
 from orchestrator.wording import named
@@ -40,9 +41,9 @@ _ELSEWHERE = {
     "styles": "write the style's text into the prompt",
     "sampler_index": "name the sampler with --sampler_name",
     "outpath_samples": "choose the directory with {output_dir}",
-    "n_iter": "choose the number of images with {count}",
 }
-_RANDOM = "-1"
+_COUNT = "count"
+"""Of the images of a line, which no binding sets."""
 _OPTIONS = (*_TEXTS, *_NAMES, "seed", "steps", "width", "height", "batch_size", "size", "scheduler", "lora", "denoise")
 _OPTION_LIKE = re.compile(r"\s--?[A-Za-z]|\A[\u2013\u2014\u2212]")
 _MIDWAY = re.compile(r"(?<=\s)(--[A-Za-z][\w-]*)(?=\s|=|$)")
@@ -169,7 +170,8 @@ def _read(entry: PromptEntry, vocabulary: Vocabulary) -> PromptEntry:
         inputs |= values
     if not prompt:
         raise LineFault("there is no --prompt in this line; write one", 0)
-    return replace(entry, prompt=prompt, inputs=inputs, has_model_stem="model" in inputs, column=column)
+    count = inputs.pop(_COUNT, None)
+    return replace(entry, prompt=prompt, inputs=inputs, count=count, has_model_stem="model" in inputs, column=column)
 
 
 def _pairs(words: Sequence[Word]) -> Iterator[tuple[Word, Word, str]]:
@@ -190,19 +192,27 @@ def _pairs(words: Sequence[Word]) -> Iterator[tuple[Word, Word, str]]:
         at = end
 
 
+def _count(value: str) -> int:
+    if not (value.isascii() and value.isdecimal()) or not 1 <= int(value[:9]) <= LARGEST_COUNT:
+        raise UsageError(f"a line has from 1 to {LARGEST_COUNT} images; {value!r} is not")
+    return int(value)
+
+
 def _values(name: str, value: str, vocabulary: Vocabulary) -> dict[str, Any]:
     """What one option sets, by binding. Errors: UsageError."""
-    if name in _WITHOUT_EFFECT or value.casefold() in _ONLY.get(name, ()) or (name, value) == ("n_iter", "1"):
+    if name in _WITHOUT_EFFECT or value.casefold() in _ONLY.get(name, ()):
         return {}
     if name in _ONLY:
         raise UsageError(f"there is nothing like it here; {' or '.join(_ONLY[name])} is taken, or leave it out")
     if name in _ELSEWHERE:
-        advised = _ELSEWHERE[name].format(output_dir=named("output_dir"), count=named("count"))
+        advised = _ELSEWHERE[name].format(output_dir=named("output_dir"))
         raise UsageError(f"it is not taken in a list; {advised}")
     if name == "prompt":
         return {"prompt": clean(value, name).strip()}
-    if name == "seed" and value == _RANDOM:
-        return {}
+    if name == "seed" and is_random_seed(value):
+        return {vocabulary.meaning(name): RANDOM_SEED}
+    if name == "n_iter":
+        return {_COUNT: _count(value)}
     meant = spelled(_NAMES.get(name, _TEXTS.get(name, name)))
     if meant == "sampler":
         return {vocabulary.meaning(part): each for part, each in sampler_inputs(value).items()}

@@ -176,11 +176,15 @@ def _prompts(listed: _List, data: bytes, spec: BatchSpec) -> Iterator[PromptEntr
     if spec.literal:
         yield from _lines(listed, text)
     elif looks_like_parameters(text):
+        left_out: dict[str, None] = {}
         for found in read_parameters(text, listed.shown, listed.vocabulary.binds):
             inputs, subfolder = without_requested(found.inputs, spec), listed.subfolder or ""
+            left_out |= dict.fromkeys(found.left_out)
             yield PromptEntry(
                 found.prompt, inputs, listed.shown, subfolder=subfolder, has_model_stem=True, line=found.line
             )
+        if left_out:
+            listed.notes.append(f"{listed.shown}: not used of the images' parameters: {', '.join(left_out)}")
     else:
         refuse_foreign_text(text, listed.shown, listed.path)
         yield from (read_line(entry, listed.vocabulary) for entry in _lines(listed, text))

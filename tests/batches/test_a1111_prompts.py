@@ -132,6 +132,7 @@ def test_literal_lines_are_no_options(tmp_path: Path) -> None:
         ("--prompt x --sampler_name Restart", "no sampler of ComfyUI is known for 'Restart'"),
         ("--prompt x --tiling true", "--tiling: there is nothing like it here; false is taken, or leave it out"),
         ("--prompt x --subseed_strength 0.5", "--subseed_strength: there is nothing like it here"),
+        ("--prompt x --n_iter 0", "line 2, column 12, --n_iter: a line has from 1 to 999 images; '0' is not"),
         ("--prompt x --styles photo", "--styles: it is not taken in a list; write the style's text"),
         ("--prompt x --sampler_index 3", "name the sampler with --sampler_name"),
         ("--prompt x --guidance 3", "--guidance"),
@@ -233,9 +234,18 @@ def test_what_the_request_says_wins_over_a_record(tmp_path: Path) -> None:
     assert items(tmp_path, PARAMETERS, seed_mode="random")[0].inputs["seed"] != 965400086
 
 
+def test_a_line_may_have_several_images_and_a_random_seed(tmp_path: Path) -> None:
+    found = items(tmp_path, "--prompt a --n_iter 2 --seed 5\n--prompt b --seed -1\nc", seed=1)
+    assert [(item.prompt_text, item.inputs["seed"]) for item in found[:2]] == [("a", 5), ("a", 6)]
+    assert (found[2].prompt_text, found[3].inputs["seed"]) == ("b", 1)
+    assert found[2].inputs["seed"] not in (1, -1), "drawn"
+
+
 def test_what_the_template_has_no_place_for_is_left_out(tmp_path: Path) -> None:
     (item,) = items(tmp_path, PARAMETERS, template="smoke")
     assert set(item.inputs) <= {"width", "height", "seed"}
+    planned = plan(tmp_path, prompt=None, prompts_file=str(tmp_path / "ideas.txt"))
+    assert planned.notes == (f"{tmp_path}/ideas.txt: not used of the images' parameters: Clip skip",)
     (found,) = read_parameters(PARAMETERS, "a.txt", lambda name: name != "cfg")
     assert found.left_out == ("cfg", "Clip skip"), "not those that say nothing about the image"
 

@@ -451,6 +451,7 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("edit knights --prompt ''", "--prompt", "the text is empty"),
         ("edit knights --prompt 'a {b|c}'", "--prompt", "{b|c}", "--literal"),
         ("edit knights --negative __x__", "--negative", "__x__", "--literal"),
+        ("edit knights --prompt 'a <lora:x:1>'", "--prompt", "--set lora=NAME:STRENGTH", "--literal"),
         ("edit knights --set steps", "--set steps", "3.steps=20"),
         ("edit knights --set steps=1 --set steps=2", "--set steps", "twice"),
         ("edit knights --set stps=1", "--set stps", "did you mean 'steps'?"),
