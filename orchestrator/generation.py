@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from orchestrator.batch_work import BatchWork
 from orchestrator.batches.generate_report import Generated, Planned, resuming
+from orchestrator.batches.picks import picks_of
 from orchestrator.batches.planning import Draft, Plan, Planner, requested_recipe
 from orchestrator.batches.request_identity import RequestIdentity, Standing, standings_of
 from orchestrator.batches.sidecars import read_reproduction
@@ -232,7 +233,9 @@ class Generation:
         overrides = self._request.overrides
         settings = load_settings(state, overrides)
         recipes = Recipes(self._parts.recipes, state.parent)
-        if self._data is None:
+        if self._asked.from_batch is not None:
+            self._data = self._picked(settings, recipes)
+        elif self._data is None:
             self._data = read_source(self._asked, stdin=self._stdin)
         if self._asked.from_file is not None:
             path = Path(self._asked.from_file)
@@ -267,6 +270,15 @@ class Generation:
         )
         draft = planner.draft(self._asked, reproduction=reproduction, data=self._data)
         return _Drafted(settings, recipes, planner, draft)
+
+    def _picked(self, settings: Settings, recipes: Recipes) -> bytes:
+        """What of another batch this one is made from, as it is now. Errors: StateError, UsageError."""
+        home = self._state.parent
+        with open_store(self._state, read_only=True) as store:
+            default = kept_settings(self._state) if self._parts.settings.exists() else settings
+            preparation = Preparation(recipes, default, home, items=store)
+            placement = placement_of(store, default, recipes=recipes)
+            return picks_of(store, self._asked.checked(), placement=placement, preparation=preparation).as_bytes()
 
     def _plan(self, drafted: _Drafted) -> Plan:
         """May be repeated. Nothing is written."""

@@ -19,6 +19,7 @@ from orchestrator.batches.layouts import directory_name, place_of
 from orchestrator.batches.lora_tags import LoraTags
 from orchestrator.batches.model_files import ModelFiles
 from orchestrator.batches.name_check import unknown_names
+from orchestrator.batches.picks import request_of
 from orchestrator.batches.profiles import load_model_notes, load_profiles, profile_named
 from orchestrator.batches.prompt_entry import PromptEntry
 from orchestrator.batches.request_identity import digest_of, request_parts
@@ -33,7 +34,7 @@ from orchestrator.batches.vocabulary import Vocabulary
 from orchestrator.batches.wildcards import Wildcards
 from orchestrator.comfyui import ComfyUI
 from orchestrator.errors import ItemError, TemplateError, UsageError, located
-from orchestrator.input_files import refuse_unreadable
+from orchestrator.input_files import refuse_unreadable, stand_ins
 from orchestrator.node_classes import ClassSource, kept_classes
 from orchestrator.preparation import Preparation
 from orchestrator.prompt_directories import key_of
@@ -140,7 +141,7 @@ class Planner:
             expansion = expansion_of(settled, listed.entries, Wildcards.found(spec.wildcards, home=self.home), axes)
         parts = request_parts(
             settled,
-            source=data,
+            source=data if spec.from_batch is None else request_of(data).encode(),
             recipe=recipe,
             secret_env=self.secret_env,
             wildcards=expansion.digest if expansion is not None else None,
@@ -174,7 +175,8 @@ class Planner:
         # An image of our own is made again of the text that was sent.
         is_taken = spec.literal or (reproduction is not None and not reproduction.has_foreign_values)
         if not spec.dynamic and not spec.literal:
-            refuse_dynamic(spec, entries, is_new=reproduction is None)
+            is_new = reproduction is None and (spec.from_batch is None or spec.prompt is not None)
+            refuse_dynamic(spec, entries, is_new=is_new)
         said = replace(spec, batch_size=None) if automatic else spec
         variations = vary(
             entries,
@@ -331,8 +333,11 @@ class Planner:
                 sidecar=place.sidecar,
             )
 
-    def _uploads(self, uploads: Mapping[str, str]) -> dict[str, str | ItemOutput]:
-        return {name: key_of(Path(path), self.home) for name, path in uploads.items()}
+    def _uploads(self, uploads: Mapping[str, str | ItemOutput]) -> dict[str, str | ItemOutput]:
+        return {
+            name: key_of(Path(source), self.home) if isinstance(source, str) else source
+            for name, source in uploads.items()
+        }
 
     def _checked(self, items: Iterable[Item]) -> Graph:
         """The first item's graph. Errors: UsageError for items that cannot be made, or name what no server has."""
@@ -340,9 +345,12 @@ class Planner:
         for item in items:
             kinds.setdefault((item.recipe, *((name, repr(value)) for name, value in _choices(item))), item)
             if item.uploads:
-                refuse_unreadable(item.uploads, self.preparation.locate)
+                refuse_unreadable(item.upload_paths, self.preparation.locate)
         try:
-            graphs = [self.preparation.prepare(item).graph for item in kinds.values()]
+            graphs = [
+                self.preparation.prepare(item, stand_ins(item.uploads) if item.awaits else None).graph
+                for item in kinds.values()
+            ]
         except ItemError as error:
             raise UsageError(str(error)) from error
         unknown = unknown_names(self.servers, graphs) if self.servers else []

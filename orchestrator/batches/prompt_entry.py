@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from state.item import Priority
+from state.item import ItemOutput, Priority
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class PromptEntry:
     name: str = ""
     """What a mirror layout calls its pictures; empty where nobody named it."""
     subfolder: str = ""
-    uploads: Mapping[str, str] = field(default_factory=dict)
-    """Binding → path of a file to upload."""
+    uploads: Mapping[str, str | ItemOutput] = field(default_factory=dict)
+    """Binding → path of a file to upload, or an output of an item."""
     id: str = ""
     """What tells its row from others, whatever else the row says; empty where nothing does."""
     count: int | None = None

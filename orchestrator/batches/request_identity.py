@@ -150,8 +150,10 @@ def request_parts(
     `rows`: a digest of what the cells of its list name. `wildcards`: one of those that its dynamic prompts name.
     `literal` makes no other images.
     """
-    text = source.decode(errors="replace").strip() if spec.source == "prompt" else None
+    is_text = spec.source in ("prompt", "from_batch")
+    text = source.decode(errors="replace").strip() if is_text else None
     parts = {
+        _part_of("prompt"): spec.prompt,
         _part_of(spec.source): _digest(source) if text is None else text,
         "names": _names_of(spec),
         "recipe": recipe,
@@ -208,7 +210,7 @@ def _is_withdrawn(item: Item) -> bool:
 def _names_of(spec: BatchSpec) -> list[str] | None:
     """What the images are called after a list's own name, where the layout does that."""
     path = getattr(spec, spec.source)
-    if spec.layout != "mirror" or spec.source in ("prompt", "from_file") or path == "-":
+    if spec.layout != "mirror" or spec.source in ("prompt", "from_file", "from_batch") or path == "-":
         return None
     whole = Path(path).absolute()
     return [whole.parent.name, whole.stem] if spec.source == "prompt_file" else [whole.stem]

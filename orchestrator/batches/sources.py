@@ -18,6 +18,7 @@ from orchestrator.batches.foreign_formats import (
     refuse_list,
 )
 from orchestrator.batches.layouts import refuse_unsafe
+from orchestrator.batches.picks import entries_of
 from orchestrator.batches.prompt_entry import PromptEntry
 from orchestrator.batches.rows import Fault, Heading, Reading
 from orchestrator.batches.spec import BatchSpec, without_requested
@@ -81,14 +82,17 @@ def read_list(
 ) -> Listed:
     """The prompts that were asked for; at least one. Not for `from_file`, which is no list.
 
-    `data`: what `read_source` has read; without it, that is read now. In a mirror layout each prompt has the name and
-    subfolder that its row says; otherwise a list's own name is the subfolder, and a prompt file's directory and name
-    are its. `vocabulary_of`: that of a template that a row names. `names_are_ids`: take a column `name` in any layout,
+    `data`: what `read_source` has read (of `from_batch`: what was picked); without it, that is read now. In a mirror
+    layout each prompt has the name and subfolder that its row says; otherwise a list's own name is the subfolder, and a
+    prompt file's directory and name are its. `vocabulary_of`: that of a template that a row names. `names_are_ids`: take a column `name` in any layout,
     and where there is no `id`, as that.
     Errors: UsageError that names file, line and column.
     """
     source = spec.source
     said = str(getattr(spec, source))
+    if source == "from_batch":
+        assert data is not None
+        return Listed(entries_of(spec, data, vocabulary))
     if source == "prompt":
         return Listed([PromptEntry(clean(said, named("prompt")).strip(), {}, named("prompt"))])
     listed = _List(said, spec, vocabulary, vocabulary_of, names_are_ids)

@@ -22,8 +22,8 @@ SeedMode = Literal["increment", "random", "fixed"]
 OnError = Literal["stop", "continue"]
 LARGEST_COUNT = 999
 
-SOURCES = ("prompt", "prompt_file", "prompts_file", "csv", "jsonl", "xlsx", "from_file")
-"""Where prompts come from: one of these is said."""
+SOURCES = ("prompt", "prompt_file", "prompts_file", "csv", "jsonl", "xlsx", "from_file", "from_batch")
+"""Where prompts come from: one of these is said. `from_batch` brings images, so that a prompt may be said beside it."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 """Ids of batches begin with a digit, so that none of them, nor the beginning of one, can be a name."""
 _PARAMETERS = {"width": "size", "height": "size", "lora": "loras"}
@@ -56,6 +56,10 @@ class BatchSpec:
     """Leave out the columns of a list that nothing takes."""
     from_file: str | None = None
     """A sidecar or a picture, to be made again."""
+    from_batch: str | None = None
+    """A batch of the same state, or `.` for all items of the state, whose outputs are what this one is made from."""
+    pick: str | None = None
+    """Which of them: `all` (the default), `favourites`, or a file that names items and images, one a line."""
     negative: str | None = None
     count: int = 1
     """Variations of each prompt."""
@@ -100,6 +104,8 @@ class BatchSpec:
     def source(self) -> str:
         """The field that says where the prompts come from. Errors: UsageError for none, and for several."""
         said = [name for name in SOURCES if getattr(self, name) is not None]
+        if said == ["prompt", "from_batch"]:
+            return "from_batch"
         if len(said) != 1:
             among = f"{' and '.join(map(named, said))} are given" if said else "none given"
             raise UsageError(f"choose one source of prompts, {', '.join(map(named, SOURCES))}; {among}")
@@ -147,6 +153,7 @@ class BatchSpec:
             _check_sweeps,
             _check_told_once,
             _check_dynamic,
+            _check_pick,
         ):
             check(self)
         if self.stem is not None:
@@ -245,6 +252,13 @@ def _check_told_once(spec: BatchSpec) -> None:
                 other = told.setdefault(part, here)
                 if other != here:
                     raise UsageError(f"{other} and {here} both set {part}; leave one out")
+
+
+def _check_pick(spec: BatchSpec) -> None:
+    if spec.from_batch is None and spec.pick is not None:
+        raise UsageError(f"{named('pick')}: give {named('from_batch', 'BATCH')} too, the batch to pick from")
+    if spec.pick is not None and not spec.pick.strip():
+        raise UsageError(f"{named('pick')}: say all, favourites, or the name of a file")
 
 
 def _check_dynamic(spec: BatchSpec) -> None:

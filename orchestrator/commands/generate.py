@@ -63,6 +63,14 @@ def _combinations(_ctx: click.Context, _param: click.Parameter, value: str | Non
 @Options.PROMPTS.option(
     "--from", "from_file", metavar="FILE", help="Make an image again from its sidecar or from a ComfyUI PNG."
 )
+@Options.PROMPTS.option(
+    "--from-batch", metavar="BATCH|.", help="Use the images of another batch, or of all items (.); they may be pending."
+)
+@Options.PROMPTS.option(
+    "--pick",
+    metavar="favourites|all|FILE",
+    help="Which of them; a FILE names items or images, one a line (default: all).",
+)
 @Options.PROMPTS.option("--dynamic", is_flag=True, help="Expand {a|b}, {2$$a|b|c}, __wildcards__ and ${variables}.")
 @Options.PROMPTS.option(
     "--wildcards",

@@ -1,0 +1,203 @@
+"""Which images a batch is made from, where those are outputs of items of the same state (`--from-batch`, `--pick`)."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+import templates
+from orchestrator.batches.batch_status import find_batch
+from orchestrator.batches.prompt_entry import PromptEntry
+from orchestrator.batches.spec import BatchSpec
+from orchestrator.batches.vocabulary import Vocabulary
+from orchestrator.errors import ItemError, RecipeUnusable, TemplateError, UsageError, located
+from orchestrator.file_kinds import FILES, PATTERNS
+from orchestrator.formatting import counted
+from orchestrator.input_files import stand_ins
+from orchestrator.marks import Numbers, favourites, named_outputs
+from orchestrator.outputs.names import stem_of
+from orchestrator.outputs.numbering import numbered
+from orchestrator.outputs.placement import Placement
+from orchestrator.preparation import Preparation, prompt_file, read_prompt
+from orchestrator.statistics import pictures_of
+from orchestrator.text_files import decoded
+from orchestrator.wording import named
+from state.item import Item, ItemOutput, Status
+from state.store import Store
+
+ALL, FAVOURITES = "all", "favourites"
+EVERY_ITEM = "."
+"""In place of a batch: all items of the state."""
+_MOST_OUTPUTS = 1000
+_ENDED_OTHERWISE = (Status.FAILED, Status.CANCELLED)
+
+
+class Pick(msgspec.Struct, frozen=True):
+    """One output of an item, which may still be to come."""
+
+    item: str
+    output: int
+    """From 1, in the order of the item's template."""
+    kind: str | None
+    """`image`, `video` or `audio`; None while it is not known."""
+    prompt: str
+    """The text of its item; empty where it has none."""
+    name: str
+    """What its item's outputs are called after."""
+    subfolder: str
+
+
+class Picks(msgspec.Struct, frozen=True):
+    """What was picked, at least one."""
+
+    request: str
+    """What the request is compared by: the same for a batch that goes on being rendered."""
+    picks: tuple[Pick, ...]
+
+    def as_bytes(self) -> bytes:
+        """For `entries_of`, in place of what another source of prompts holds."""
+        return msgspec.json.encode(self)
+
+
+def picks_of(store: Store, spec: BatchSpec, *, placement: Placement, preparation: Preparation) -> Picks:
+    """Errors: UsageError for an unknown batch, and where nothing of it is picked."""
+    assert spec.from_batch is not None
+    every = spec.from_batch == EVERY_ITEM
+    batch = None if every else find_batch(store.batches.read(), spec.from_batch)
+    keys = [item.key for item in store.items()] if batch is None else store.batch_keys(batch.id)
+    where = named("from_batch", spec.from_batch)
+    if not keys:
+        raise UsageError(f"{where}: it has no items")
+    chosen = _chosen(store, spec, keys, placement)
+    items = store.get_many(chosen)
+    picks = tuple(pick for item in items for pick in _picks(item, chosen[item.key], preparation))
+    if not picks:
+        raise UsageError(f"{where}: {_why_none(spec, items)}")
+    if (spec.pick or ALL) == ALL:
+        return Picks(f"{ALL} of {EVERY_ITEM if batch is None else batch.id}", picks)
+    return Picks(", ".join(f"{pick.item} {pick.output}" for pick in picks), picks)
+
+
+def entries_of(spec: BatchSpec, data: bytes, vocabulary: Vocabulary) -> list[PromptEntry]:
+    """An entry for each output that was picked. `data`: of `Picks.as_bytes`.
+
+    Its text is that of the request, else its item's, where the template takes one.
+    Errors: UsageError where the template takes no such file.
+    """
+    found = msgspec.json.decode(data, type=Picks)
+    takes_text = vocabulary.binds("prompt")
+    if spec.prompt is not None and not takes_text:
+        raise UsageError(f"{named('prompt')}: {templates.no_binding('prompt', vocabulary.bindings)}")
+    entries = []
+    for pick in found.picks:
+        text = pick.prompt if spec.prompt is None else spec.prompt.strip()
+        entries.append(
+            PromptEntry(
+                text if takes_text else "",
+                {},
+                f"{pick.item}, output {pick.output}",
+                name=_mirrored_name(pick) if spec.layout == "mirror" else "",
+                subfolder=pick.subfolder if spec.layout == "mirror" else "",
+                uploads={_binding(pick, vocabulary): ItemOutput(item=pick.item, output=pick.output)},
+            )
+        )
+    return entries
+
+
+def request_of(data: bytes) -> str:
+    """What a request is compared by, of `Picks.as_bytes`."""
+    return msgspec.json.decode(data, type=Picks).request
+
+
+def _chosen(store: Store, spec: BatchSpec, keys: list[str], placement: Placement) -> Mapping[str, Numbers]:
+    """The items that are picked, in the batch's order, and which of their outputs."""
+    pick = spec.pick or ALL
+    if pick == ALL:
+        return {item.key: None for item in store.get_many(keys) if item.status not in _ENDED_OTHERWISE}
+    if pick == FAVOURITES:
+        starred = {item.key: favourites(item) for item in store.get_many(keys) if item.favourite}
+        return {key: numbers for key, numbers in starred.items() if store.get(key).status not in _ENDED_OTHERWISE}
+    names = list(_lines(pick))
+    meant = named_outputs(store, placement, names)
+    others = meant.keys() - set(keys)
+    if others:
+        raise UsageError(f"{named('pick', pick)}: {min(others)} is not of {named('from_batch', spec.from_batch)}")
+    for item in store.get_many(meant):
+        if item.status in _ENDED_OTHERWISE:
+            ended = "failed" if item.status is Status.FAILED else "was cancelled"
+            raise UsageError(f"{named('pick', pick)}: {item.key} {ended}; `burst retry` it first")
+    return {key: meant[key] for key in keys if key in meant}
+
+
+def _lines(path: str) -> Iterator[str]:
+    """The names in a file, one a line; blank ones and those that begin with # are passed over."""
+    place = named("pick", path)
+    with located(f"{place}: cannot be read", OSError, ValueError, into=UsageError):
+        text = decoded(Path(path).read_bytes())
+    lines = [line.strip() for line in text.split("\n")]
+    found = [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise UsageError(f"{place}: it names no item and no image")
+    yield from found
+
+
+def _picks(item: Item, numbers: Numbers, preparation: Preparation) -> Iterator[Pick]:
+    prompt = _prompt_of(item, preparation)
+    for number, kind in _outputs(item, preparation).items():
+        if numbers is None or number in numbers:
+            yield Pick(item.key, number, kind, prompt, stem_of(item.name), item.subfolder)
+
+
+def _outputs(item: Item, preparation: Preparation) -> dict[int, str | None]:
+    """The kinds of an item's outputs, by number; of one that is not completed, those that its workflow will make."""
+    if item.status is Status.COMPLETED:
+        pictures = pictures_of(item)
+        return {number: _kind_of(output.path) for number, output in numbered(item).items() if output in pictures}
+    count = 1
+    try:
+        graph = preparation.prepare(item, stand_ins(item.uploads)).graph
+        count = len(templates.expected_files(graph, "x") or ["one"])
+    except (ItemError, RecipeUnusable, TemplateError):
+        pass
+    return dict.fromkeys(range(1, min(count, _MOST_OUTPUTS) + 1))
+
+
+def _kind_of(path: str) -> str | None:
+    name = path.rpartition("/")[2].lower()
+    kinds = (kind for kind, patterns in PATTERNS.items() if any(fnmatch.fnmatch(name, one) for one in patterns))
+    return next(kinds, None)
+
+
+def _binding(pick: Pick, vocabulary: Vocabulary) -> str:
+    """What takes this output. Errors: UsageError."""
+    kinds = (pick.kind,) if pick.kind is not None else FILES
+    binding = next(filter(vocabulary.binds, kinds), None)
+    if binding is None:
+        raise UsageError(f"output {pick.output} of {pick.item}: {templates.no_binding(kinds[0], vocabulary.bindings)}")
+    return binding
+
+
+def _prompt_of(item: Item, preparation: Preparation) -> str:
+    if item.prompt_text is not None:
+        return item.prompt_text
+    if isinstance(text := item.inputs.get("prompt"), str):
+        return text
+    try:
+        return read_prompt(preparation.home / prompt_file(item)).strip()
+    except (OSError, ItemError):
+        return ""
+
+
+def _mirrored_name(pick: Pick) -> str:
+    return pick.name if pick.output == 1 else f"{pick.name}_{pick.output:03d}"
+
+
+def _why_none(spec: BatchSpec, items: list[Item]) -> str:
+    if spec.pick == FAVOURITES and not items:
+        return "none of its items is a favourite; `burst star ITEM|IMAGE…` makes some"
+    if not items:
+        return "all of its items failed or were cancelled; `burst retry` them first"
+    return f"{counted(len(items))} without an image: they were removed, or there never were any"

@@ -1,0 +1,78 @@
+"""`burst stage`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.commands.common import (
+    all_option,
+    json_option,
+    overrides,
+    parse_headers,
+    refuse_file,
+    show_listing,
+    state_option,
+)
+from orchestrator.commands.help import Command, Options
+
+
+@click.command(cls=Command, short_help="Add batches that are made from the images of another one.")
+@click.argument("source", metavar="BATCH|.")
+@click.argument("templates", nargs=-1, required=True, metavar="TEMPLATE...")
+@Options.PROMPTS.option(
+    "--pick", metavar="favourites|all|FILE", help="Of the images of BATCH; a FILE names items or images, one a line."
+)
+@Options.BATCH.option("--name", metavar="NAME", help="Name of the batch; of several, with -1, -2 ... behind it.")
+@Options.BATCH.option(
+    "--priority",
+    type=click.Choice(["urgent", "high", "normal", "low"]),
+    default="normal",
+    show_default=True,
+    help="Which batches render first.",
+)
+@state_option
+@Options.SERVER.option(
+    "--server", multiple=True, metavar="[NAME=]URL", help="ComfyUI server for these batches. Repeatable."
+)
+@Options.SERVER.option(
+    "--bind",
+    "bindings",
+    multiple=True,
+    metavar="NAME=ADDRESS",
+    help="Node input for a name, such as image=12.image, in every template. Repeatable.",
+)
+@Options.SERVER.option(
+    "--header",
+    "headers",
+    multiple=True,
+    callback=parse_headers,
+    metavar="'NAME: VALUE'",
+    help="HTTP header for every server; VALUE may be env:VARIABLE. Repeatable.",
+)
+@Options.FILES.option("--output", "output_dir", type=click.Path(path_type=Path), help="Directory for the images.")
+@all_option
+@json_option
+def stage(
+    source: str,
+    templates: tuple[str, ...],
+    pick: str | None,
+    name: str | None,
+    priority: Any,
+    state: Path,
+    everything: bool,
+    as_json: bool,
+    **tools: Any,
+) -> None:
+    """Add a chain of batches: one of the images of BATCH (. for all items), the next of its images, and so on.
+
+    Each item is rendered once the image that it is made from is there, fails or is cancelled with that, and is redone
+    with it. Nothing is rendered yet: `burst run` does it. Made twice, it is one chain.
+    """
+    from orchestrator.stage_chain import stage as add_stages
+
+    refuse_file(tools["output_dir"])
+    done = add_stages(state, source, templates, pick=pick, name=name, priority=priority, overrides=overrides(**tools))
+    show_listing(done, as_json, everything)
