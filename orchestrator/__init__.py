@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.retries import reset, retry
     from orchestrator.sandbox import Sandbox, SandboxSettings
     from orchestrator.settings import Overrides
+    from orchestrator.stage_chain import stage
     from orchestrator.status import read_status, watch_batch
     from orchestrator.template_inspection import check_template, list_templates, show_template
     from orchestrator.update import update_items
@@ -73,6 +74,7 @@ __all__ = [
     "run_burst",
     "set_priority",
     "show_template",
+    "stage",
     "star",
     "tag",
     "uninstall_node",
@@ -108,6 +110,7 @@ _HOMES = {
     "cycle.request": ("Request",),
     "cycle.run": ("run_burst",),
     "settings": ("Overrides",),
+    "stage_chain": ("stage",),
     "status": ("read_status", "watch_batch"),
     "template_inspection": ("check_template", "list_templates", "show_template"),
     "update": ("update_items",),

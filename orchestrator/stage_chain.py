@@ -1,4 +1,4 @@
-"""`burst stage`: a chain of batches, each made from the images of the one before it; added at once, rendered by runs."""
+"""`burst stage`: a chain of batches, each made from the images of the one before it; rendered by runs."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def stage(
 ) -> Staged:
     """Add a batch for each template: of the images of `source`, then of the one before it. Nothing is rendered.
 
-    `source`, `pick`: as `from_batch` and `pick` of a `BatchSpec`. `name`: of the batch; of several, with -1, -2 … behind
-    it. Killed in between and repeated, it goes on with what is there already.
+    `source`, `pick`: as `from_batch` and `pick` of a `BatchSpec`. `name`: of the batch; of several, with -1, -2 …
+    behind it. Killed in between and repeated, it goes on with what is there already.
     Errors: UsageError, TemplateError, with nothing added where a template takes no image; StateError.
     """
     overrides = overrides or Overrides()

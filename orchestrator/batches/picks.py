@@ -44,7 +44,7 @@ class Pick(msgspec.Struct, frozen=True):
     kind: str | None
     """`image`, `video` or `audio`; None while it is not known."""
     prompt: str
-    """The text of its item; empty where it has none."""
+    """The text of its item, or of what that is made from; empty where there is none."""
     name: str
     """What its item's outputs are called after."""
     subfolder: str
@@ -73,7 +73,7 @@ def picks_of(store: Store, spec: BatchSpec, *, placement: Placement, preparation
         raise UsageError(f"{where}: it has no items")
     chosen = _chosen(store, spec, keys, placement)
     items = store.get_many(chosen)
-    picks = tuple(pick for item in items for pick in _picks(item, chosen[item.key], preparation))
+    picks = tuple(pick for item in items for pick in _picks(item, chosen[item.key], preparation, store))
     if not picks:
         raise UsageError(f"{where}: {_why_none(spec, items)}")
     if (spec.pick or ALL) == ALL:
@@ -144,8 +144,8 @@ def _lines(path: str) -> Iterator[str]:
     yield from found
 
 
-def _picks(item: Item, numbers: Numbers, preparation: Preparation) -> Iterator[Pick]:
-    prompt = _prompt_of(item, preparation)
+def _picks(item: Item, numbers: Numbers, preparation: Preparation, store: Store) -> Iterator[Pick]:
+    prompt = _prompt_of(item, preparation, store)
     for number, kind in _outputs(item, preparation).items():
         if numbers is None or number in numbers:
             yield Pick(item.key, number, kind, prompt, stem_of(item.name), item.subfolder)
@@ -156,13 +156,14 @@ def _outputs(item: Item, preparation: Preparation) -> dict[int, str | None]:
     if item.status is Status.COMPLETED:
         pictures = pictures_of(item)
         return {number: _kind_of(output.path) for number, output in numbered(item).items() if output in pictures}
-    count = 1
     try:
-        graph = preparation.prepare(item, stand_ins(item.uploads)).graph
-        count = len(templates.expected_files(graph, "x") or ["one"])
+        prepared = preparation.prepare(item, stand_ins(item.uploads))
     except (ItemError, RecipeUnusable, TemplateError):
-        pass
-    return dict.fromkeys(range(1, min(count, _MOST_OUTPUTS) + 1))
+        return {1: None}
+    saves = [save for save in templates.saves_in_order(prepared.graph) if prepared.recipe.fetches(save)]
+    counts = [save.count for save in saves if not save.temporary]
+    known = 1 if None in counts else sum(count or 0 for count in counts)
+    return dict.fromkeys(range(1, max(1, min(known, _MOST_OUTPUTS)) + 1))
 
 
 def _kind_of(path: str) -> str | None:
@@ -180,7 +181,19 @@ def _binding(pick: Pick, vocabulary: Vocabulary) -> str:
     return binding
 
 
-def _prompt_of(item: Item, preparation: Preparation) -> str:
+def _prompt_of(item: Item, preparation: Preparation, store: Store) -> str:
+    """Its own text; where its workflow takes none, that of the item that it is made from."""
+    seen: set[str] = set()
+    while not (text := _own_prompt(item, preparation)):
+        seen.add(item.key)
+        sources = store.get_many(key for key in item.sources[:1] if key not in seen)
+        if not sources:
+            break
+        (item,) = sources
+    return text
+
+
+def _own_prompt(item: Item, preparation: Preparation) -> str:
     if item.prompt_text is not None:
         return item.prompt_text
     if isinstance(text := item.inputs.get("prompt"), str):

@@ -216,9 +216,10 @@ class Planner:
         """Of what their cells name: workflows, output directories, files by their paths."""
         named_there: dict[tuple[str, ...], None] = {}
         for entry in entries:
-            if entry.template or entry.output or entry.uploads:
+            paths = [source for source in entry.uploads.values() if isinstance(source, str)]
+            if entry.template or entry.output or paths:
                 recipe = self._recipe_of(entry.template, entry.output).recipe.id
-                named_there[recipe, *(key_of(Path(path), self.home) for path in entry.uploads.values())] = None
+                named_there[recipe, *(key_of(Path(path), self.home) for path in paths)] = None
         return f"sha256:{digest_of({'rows': sorted(named_there)})}" if named_there else None
 
     def _terms(self, draft: Draft, said: BatchSpec) -> Callable[[PromptEntry], Terms]:

@@ -84,8 +84,8 @@ def read_list(
 
     `data`: what `read_source` has read (of `from_batch`: what was picked); without it, that is read now. In a mirror
     layout each prompt has the name and subfolder that its row says; otherwise a list's own name is the subfolder, and a
-    prompt file's directory and name are its. `vocabulary_of`: that of a template that a row names. `names_are_ids`: take a column `name` in any layout,
-    and where there is no `id`, as that.
+    prompt file's directory and name are its. `vocabulary_of`: that of a template that a row names. `names_are_ids`:
+    take a column `name` in any layout, and where there is no `id`, as that.
     Errors: UsageError that names file, line and column.
     """
     source = spec.source

@@ -10,6 +10,32 @@ from orchestrator.documents.parts import FailureDocument, SetAsideDocument
 from state.counts import CountsDocument
 
 
+class StageEntryDocument(TypedDict):
+    """A batch of a chain."""
+
+    batch: str
+    """Its id."""
+    name: str | None
+    """Its name, if it has one."""
+    source: str
+    """The batch that it is made from, by its id or as it was named; `.`: all items."""
+    template: str | None
+    """Where its workflow came from."""
+    total: int
+    """Items of it."""
+    continued: bool
+    """Whether an earlier call of the same request added it."""
+
+
+class StageDocument(TypedDict):
+    """The batches of a chain, in its order."""
+
+    schema: Literal["burst.stage/1"]
+    batches: list[StageEntryDocument]
+    waiting: int
+    """How many of their items wait for others."""
+
+
 class BatchEntryDocument(TypedDict):
     """How one batch stands."""
 

@@ -34,6 +34,7 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(runs.DryRunDocument, "burst run --dry-run"),
         _schema(batches.GenerateDocument, "burst generate"),
         _schema(batches.GenerateDryRunDocument, "burst generate --dry-run"),
+        _schema(batches.StageDocument, "burst stage"),
         _schema(states.StatusDocument, "burst status"),
         _schema(batches.BatchDocument, "burst status BATCH"),
         _schema(states.LogDocument, "burst log"),

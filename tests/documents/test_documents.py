@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 import pytest
 from click.testing import CliRunner
 from support.documents import checked
+from support.image_project import INVERT
 
 from burst import cli
 from orchestrator.batches.notify import Message
@@ -125,6 +126,8 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     both("forget", batch, "--remove-files", "--dry-run")
     only("star", batch)
     only("tag", "sea", batch)
+    (home / "invert.json").write_text(json.dumps(INVERT))
+    only("stage", batch, "invert.json")
     only("adopt")
     only("template", "list")
     only("template", "show", "txt2img-sd15")
