@@ -12,6 +12,7 @@ from support.drafts import DRAFTS, Drafts
 from support.image_project import INVERT, wanted_name
 
 from burst import cli
+from orchestrator.batches.generate_report import Generated
 from orchestrator.batches.spec import BatchSpec
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.request import Request
@@ -122,3 +123,23 @@ def test_drafts_are_rendered_picked_and_made_into_more(tmp_path: Path, monkeypat
         assert sorted(retry(state, [made[2].key]).keys) == sorted([made[2].key, first.key, last.key])
         assert Run(run).execute().completed == 3
     assert {item.status for item in items_of(state, chain.stages[1].record.batch)} == {Status.COMPLETED}
+
+
+def test_generate_ends_where_its_sources_are_another_batchs_to_render(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It renders its own items alone, as ever: those wait, and it says what for and what to type."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "invert.json").write_text(json.dumps(INVERT))
+    state = tmp_path / "state.json"
+    with Sandbox() as sandbox:
+        overrides = Overrides(template="smoke", output_dir=tmp_path / "out", servers=(sandbox.url,))
+        generate(
+            BatchSpec(prompt="a fox", name=DRAFTS), request=Request(state=state, overrides=overrides), queue_only=True
+        )
+        more = Overrides(template="invert.json", servers=(sandbox.url,))
+        done = generate(BatchSpec(from_batch=DRAFTS), request=Request(state=state, overrides=more))
+        assert isinstance(done, Generated)
+        assert (done.remaining, done.counts.completed, sandbox.counts()["posts"]) == (1, 0, 0)
+        assert any("waits for outputs of others" in note for note in done.notes)
+        assert "burst run" in done.as_text()
