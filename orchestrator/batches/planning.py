@@ -340,6 +340,11 @@ class Planner:
             for name, source in uploads.items()
         }
 
+    def _graph_of(self, item: Item) -> Graph:
+        if item.awaits:
+            return self.preparation.prepare(item, stand_ins(item.uploads)).graph
+        return self.preparation.prepare(item).graph
+
     def _checked(self, items: Iterable[Item]) -> Graph:
         """The first item's graph. Errors: UsageError for items that cannot be made, or name what no server has."""
         kinds: dict[object, Item] = {}
@@ -348,10 +353,7 @@ class Planner:
             if item.uploads:
                 refuse_unreadable(item.upload_paths, self.preparation.locate)
         try:
-            graphs = [
-                self.preparation.prepare(item, stand_ins(item.uploads) if item.awaits else None).graph
-                for item in kinds.values()
-            ]
+            graphs = [self._graph_of(item) for item in kinds.values()]
         except ItemError as error:
             raise UsageError(str(error)) from error
         unknown = unknown_names(self.servers, graphs) if self.servers else []

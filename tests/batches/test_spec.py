@@ -104,7 +104,7 @@ def test_what_does_not_fit_is_refused_by_its_flag(said: dict[str, Any], message:
 
 
 def test_one_source_is_said() -> None:
-    with pytest.raises(UsageError, match=r"choose one source of prompts, prompt, .*from_file; none given"):
+    with pytest.raises(UsageError, match=r"choose one source of prompts, prompt, .*from_batch; none given"):
         BatchSpec().checked()
     with pytest.raises(UsageError, match="prompt and csv are given"):
         asked(csv="x.csv").checked()
