@@ -27,7 +27,7 @@ COMMANDS = re.compile(r"`burst [^`]*`|its --base-directory")
 SPECS: list[tuple[dict[str, Any], str]] = [
     (
         {"prompt": None},
-        "choose one source of prompts, prompt, prompt_file, prompts_file, csv, jsonl, xlsx, from_file; none",
+        "choose one source of prompts, prompt, prompt_file, prompts_file, csv, jsonl, xlsx, from_file, from_batch; ",
     ),
     ({"csv": "a.csv"}, "prompt and csv are given"),
     ({"prompt": " "}, "prompt: the text is empty"),
