@@ -330,9 +330,11 @@ def _keeping(store: Store, found: _Found, recipe: LoadedRecipe | None) -> Iterat
     if recipe is None:
         return
     due = [item for item in map(store.get, filter(store.__contains__, found.keys)) if item.status is Status.PENDING]
-    others = Counter(item.recipe for item in due if item.recipe not in (None, recipe.recipe.id))
+    known = store.recipes.all()
+    same = {None, *(key for key, other in known.items() if other.request_id == recipe.recipe.request_id)}
+    others = Counter(item.recipe for item in due if item.recipe not in same)
     if others:
-        names = dict.fromkeys(other.workflow_name or "" for key, other in store.recipes.all().items() if key in others)
+        names = dict.fromkeys(other.workflow_name or "" for key, other in known.items() if key in others)
         yield (
             f"{counted(others.total())} of these were added before and keep what they were added with "
             f"({', '.join(names)}); `burst update` gives them a new recipe"
@@ -348,7 +350,10 @@ def _rescan(
     def renewed(item: Item) -> Item:
         return placement.with_recipe(item, ids[item.key]) if item.key in ids else item
 
-    outdated = [item for item in store.items(Status.COMPLETED) if not _still_valid(renewed(item), preparation)]
+    def is_valid(item: Item) -> bool:
+        return _still_valid(renewed(item), preparation, known=preparation.loose_ends_of(item.recipe))
+
+    outdated = [item for item in store.items(Status.COMPLETED) if not is_valid(item)]
     return tuple(item.key for item in change_all(store, outdated, lambda now: renewed(now.start_over())))
 
 
@@ -372,11 +377,14 @@ def _written_at(file: Path) -> float:
         return 0.0
 
 
-def _still_valid(item: Item, preparation: Preparation) -> bool:
-    """Items that were completed without a fingerprint, or cannot be prepared again, are left as they are."""
+def _still_valid(item: Item, preparation: Preparation, *, known: Collection[str] = ()) -> bool:
+    """Items that were completed without a fingerprint, or cannot be prepared again, are left as they are.
+
+    `known`: the loose ends of the recipe that the item was made with.
+    """
     if item.fingerprint is None:
         return True
     try:
-        return preparation.prepare(item).fingerprint == item.fingerprint
+        return preparation.prepare(item).is_as(item.fingerprint, loose_ends=known)
     except (ItemError, RecipeUnusable):
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
@@ -87,12 +87,26 @@ class Prepared:
     """What it was prepared with."""
     graph: Graph
     fingerprint: str
+    compared: Graph
+    """What the fingerprint is of: with the images' own names, whatever a server calls them."""
     touched: frozenset[str]
     """Ids of the nodes that take this item's text and inputs."""
     loading: frozenset[str]
     """Ids of those among them that load a picture of its own."""
     extensions: tuple[str, ...]
     """Of the files that its save nodes write, where they are known."""
+
+    def is_as(self, fingerprint: str | None, *, loose_ends: Collection[str] = ()) -> bool:
+        """Whether a recorded fingerprint is of what this makes; also one of a burst before loose ends were known.
+
+        `loose_ends`: those that were known when it was recorded.
+        """
+        if fingerprint == self.fingerprint:
+            return True
+        recorded_then = templates.fingerprint(
+            self.compared, loose_ends=loose_ends, chosen=self.recipe.recipe.output_nodes
+        )
+        return fingerprint in (recorded_then, templates.former_fingerprint(self.compared))
 
     @property
     def text(self) -> str:
@@ -149,6 +163,15 @@ class Preparation:
         except RecipeUnusable:
             return ()
 
+    def loose_ends_of(self, recipe_id: str | None) -> tuple[str, ...]:
+        """The nodes that only look as if they saved; none where nothing says so."""
+        if recipe_id is None:
+            return ()
+        try:
+            return self._recipes.recipe(recipe_id).loose_ends
+        except RecipeUnusable:
+            return ()
+
     def has_named_servers(self) -> bool:
         """Whether any recipe of the state names servers."""
         return any(recipe.servers for recipe in self._recipes.all().values())
@@ -201,14 +224,16 @@ class Preparation:
             graph, values = filled(recipe.graph, recipe.bindings, values)
         except TemplateError as error:
             raise InputsError(f"{error} (template {recipe.name})") from error
-        digest = templates.fingerprint(graph)
+        compared, kept = graph, recipe.recipe
+        digest = templates.fingerprint(graph, loose_ends=kept.loose_ends, chosen=kept.output_nodes)
         graph = templates.bind(graph, recipe.bindings, {name: one.told for name, one in given.items()})
-        saving = [node for node in templates.saves_in_order(graph) if recipe.fetches(node)]
+        saving = [node for node in templates.saves_in_order(recipe.saving(graph)) if recipe.fetches(node)]
         spliced = graph.keys() - recipe.graph.keys()
         return Prepared(
             recipe=recipe,
             graph=graph,
             fingerprint=digest,
+            compared=compared,
             touched=frozenset(templates.touched_nodes(graph, recipe.bindings, values) | spliced),
             loading=frozenset(templates.touched_nodes(graph, recipe.bindings, given)),
             extensions=tuple(dict.fromkeys(node.extension for node in saving if node.extension)),

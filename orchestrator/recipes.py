@@ -38,7 +38,11 @@ class LoadedRecipe:
     @cached_property
     def prefix_scheme(self) -> int:
         """The rule for the prefixes of its prompts."""
-        return templates.prefix_scheme(self.graph)
+        return templates.prefix_scheme(self.saving(self.graph))
+
+    def saving(self, graph: Graph) -> Graph:
+        """Its graph, or an item's of it, without the nodes that only look as if they saved."""
+        return templates.without(graph, self.recipe.loose_ends)
 
     def fetches(self, node: SaveNode) -> bool:
         """Whether the files of this save node are fetched."""
@@ -120,9 +124,11 @@ class Recipes:
         classes: ClassSource = kept_classes,
     ) -> LoadedRecipe:
         """The same with a graph that came from `name`. Errors: TemplateError."""
-        bindings = templates.find_bindings(graph, settings.bindings, catalogue=classes(graph, settings))
+        catalogue = classes(graph, settings)
+        bindings = templates.find_bindings(graph, settings.bindings, catalogue=catalogue)
         nodes = templates.output_nodes(graph, settings.outputs)
-        return self._made(graph, settings, name=name, bindings=bindings, nodes=nodes, servers=servers)
+        ends = templates.loose_ends(graph, catalogue)
+        return self._made(graph, settings, name=name, bindings=bindings, nodes=nodes, loose_ends=ends, servers=servers)
 
     def of_prompt(self, graph: Graph, settings: Settings, *, servers: Sequence[str]) -> LoadedRecipe:
         """For a graph that came from a server's queue: no name of it has a meaning there. Errors: TemplateError."""
@@ -146,7 +152,10 @@ class Recipes:
         bound = kept | {name: told[name] for name in bindings if name in told}
         name = base.recipe.workflow_name or ""
         nodes = base.recipe.output_nodes if outputs is None else templates.output_nodes(base.graph, outputs)
-        return self._made(base.graph, settings, name=name, bindings=bound, nodes=nodes, servers=servers)
+        ends = base.recipe.loose_ends
+        return self._made(
+            base.graph, settings, name=name, bindings=bound, nodes=nodes, loose_ends=ends, servers=servers
+        )
 
     def kept(self, path: Path) -> str:
         """How a recipe names an absolute path."""
@@ -170,6 +179,7 @@ class Recipes:
         bindings: Bindings,
         nodes: Sequence[str],
         servers: Sequence[str],
+        loose_ends: Sequence[str] = (),
     ) -> LoadedRecipe:
         """Errors: TemplateError, UsageError for a name that is not Unicode text."""
         recipe = Recipe(
@@ -180,11 +190,11 @@ class Recipes:
             },
             output=self.kept(settings.output_dir),
             output_nodes=tuple(nodes),
+            loose_ends=tuple(node_id for node_id in loose_ends if node_id not in nodes),
             servers=tuple(servers),
         )
         _refuse_unkeepable(recipe)
-        loaded = LoadedRecipe(recipe, graph, bindings, tuple(templates.needs_exclusive_run(graph)))
-        return self.remember(loaded)
+        return self.remember(_loaded(recipe, graph, bindings))
 
     def _load(self, recipe: Recipe) -> LoadedRecipe:
         assert self._book is not None
@@ -199,7 +209,12 @@ class Recipes:
             }
         except TemplateError as error:
             raise RecipeUnusable(recipe.id, f"{error}; give its items another recipe with `burst update`") from error
-        return LoadedRecipe(recipe, graph, bindings, tuple(templates.needs_exclusive_run(graph)))
+        return _loaded(recipe, graph, bindings)
+
+
+def _loaded(recipe: Recipe, graph: Graph, bindings: Bindings) -> LoadedRecipe:
+    saving = templates.without(graph, recipe.loose_ends)
+    return LoadedRecipe(recipe, graph, bindings, tuple(templates.needs_exclusive_run(saving)))
 
 
 def _refuse_unkeepable(recipe: Recipe) -> None:

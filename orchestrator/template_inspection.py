@@ -151,13 +151,14 @@ def show_template(name: str | None = None, *, state: Path, overrides: Overrides 
     chosen = _chosen(name, state, overrides or Overrides())
     graph = chosen.workflow.graph
     candidates = templates.find_candidates(graph, catalogue=chosen.catalogue)
+    ends = templates.loose_ends(graph, chosen.catalogue)
     found = {name: targets for name, targets in candidates.items() if not chosen.bindings.get(name)}
     return TemplateView(
         name=chosen.workflow.name,
         path=chosen.workflow.path,
         nodes=tuple(Node(node_id, node["class_type"], _title(node)) for node_id, node in graph.items()),
         bindings=tuple(_bound(graph, chosen.bindings)),
-        saves=tuple(templates.saves_in_order(graph)),
+        saves=tuple(templates.saves_in_order(templates.without(graph, ends))),
         ways=tuple(templates.draw(graph, chosen.bindings, found)),
         candidates=tuple(replace(one, address=address) for one, address in _spelled(graph, found)),
     )
@@ -280,7 +281,9 @@ def check_template(
     """
     chosen = _chosen(name, state, overrides or Overrides())
     graph, settings = chosen.workflow.graph, chosen.settings
-    findings: Sequence[Finding] = templates.check_offline(chosen.workflow, chosen.bindings)
+    findings: Sequence[Finding] = templates.check_offline(
+        chosen.workflow, chosen.bindings, loose_ends=templates.loose_ends(graph, chosen.catalogue)
+    )
     server = None
     if ask_server:
         asked = settings.the_one_server()

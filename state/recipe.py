@@ -28,6 +28,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     """The output root, to which the paths of outputs are relative."""
     output_nodes: tuple[str, ...] = ()
     """Ids of the only nodes whose outputs are fetched; empty: all that save."""
+    loose_ends: tuple[str, ...] = ()
+    """Ids of nodes that look as if they saved and do not, by the classes of a server: not waited for, not compared."""
     servers: tuple[str, ...] = ()
     """Names of servers, if the request itself gave some."""
 
@@ -35,6 +37,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     def id(self) -> str:
         """Digest over the relative paths: the same in a moved project and from any working directory."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:_ID_DIGITS]
+
+    @property
+    def request_id(self) -> str:
+        """The id without what a server says of it: the same request has the same, whether one was asked or not."""
+        return msgspec.structs.replace(self, loose_ends=()).id
 
 
 class RecipeBook(Protocol):

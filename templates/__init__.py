@@ -16,8 +16,9 @@ from templates.bindings import (
     touched_nodes,
 )
 from templates.file_names import MOST_FILES, NumberedFiles, numbered_files
-from templates.fingerprint import fingerprint
+from templates.fingerprint import fingerprint, former_fingerprint
 from templates.graph import Graph, Target, needed_nodes
+from templates.loose_ends import loose_ends, without
 from templates.model_files import is_lora, model_files
 from templates.output_order import in_order, output_nodes, owner, saves_in_order
 from templates.saving import (
@@ -64,9 +65,11 @@ __all__ = [
     "find_bindings",
     "find_candidates",
     "fingerprint",
+    "former_fingerprint",
     "in_order",
     "is_lora",
     "load_workflow",
+    "loose_ends",
     "model_files",
     "needed_nodes",
     "needs_exclusive_run",
@@ -87,6 +90,7 @@ __all__ = [
     "splice_lora",
     "touched_nodes",
     "with_loras",
+    "without",
 ]
 
 _LATER = {

@@ -13,6 +13,7 @@ from templates.bindings import Bindings, choice_of, find_bindings, find_candidat
 from templates.catalogue import Catalogue
 from templates.choices import Choices, Folders, choices_of
 from templates.graph import Graph, Target, class_of, describe, find_cycle, inputs_of, link_of, links, needed_nodes
+from templates.loose_ends import without
 from templates.saving import needs_exclusive_run, save_nodes
 from templates.workflow import Workflow
 
@@ -29,10 +30,11 @@ class Finding:
     message: str
 
 
-def check_offline(workflow: Workflow, bindings: Bindings) -> list[Finding]:
-    """Problems that can be found without a server, errors first."""
+def check_offline(workflow: Workflow, bindings: Bindings, *, loose_ends: Collection[str] = ()) -> list[Finding]:
+    """Problems that can be found without a server, errors first. `loose_ends`: nodes that are known to save nothing."""
     graph = workflow.graph
-    findings = [*_broken_links(graph), *_cycles(graph), *_saving(graph), *_unbound(graph, bindings)]
+    saving = _saving(without(graph, loose_ends))
+    findings = [*_broken_links(graph), *_cycles(graph), *saving, *_unbound(graph, bindings)]
     return _errors_first(findings)
 
 

@@ -132,7 +132,7 @@ class Planner:
         wanted = self._with_profile(spec, vocabulary)
         if data is None:
             data = read_source(spec)
-        settled, recipe = wanted.settled(vocabulary), self.recipe.recipe.id
+        settled, recipe = wanted.settled(vocabulary), self.recipe.recipe.request_id
         listed, expansion = None, None
         if spec.source != "from_file":
             listed = read_list(settled, vocabulary=vocabulary, data=data, vocabulary_of=self._vocabulary_of)
@@ -218,7 +218,7 @@ class Planner:
         for entry in entries:
             paths = [source for source in entry.uploads.values() if isinstance(source, str)]
             if entry.template or entry.output or paths:
-                recipe = self._recipe_of(entry.template, entry.output).recipe.id
+                recipe = self._recipe_of(entry.template, entry.output).recipe.request_id
                 named_there[recipe, *(key_of(Path(path), self.home) for path in paths)] = None
         return f"sha256:{digest_of({'rows': sorted(named_there)})}" if named_there else None
 

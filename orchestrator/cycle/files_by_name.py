@@ -49,10 +49,10 @@ class FilesByName:
             prepared = self._context.preparation.prepare(item)
         except (ItemError, RecipeUnusable, TemplateError):
             return FoundByName()
-        if prepared.fingerprint != item.fingerprint:
+        if not prepared.is_as(item.fingerprint):
             return FoundByName()
         name, chosen = prepared.recipe.name, prepared.recipe.recipe.output_nodes
-        numbered = templates.numbered_files(prepared.graph, item.prompt_id)
+        numbered = templates.numbered_files(prepared.recipe.saving(prepared.graph), item.prompt_id)
         wanted = [one for one in numbered or () if not chosen or one.node_id in chosen]
         if numbered is None or len(wanted) < len(chosen):
             doubt = f"{name} saves with nodes whose files have names that burst does not know"

@@ -168,10 +168,10 @@ class Settlement:
             recipe = self._context.preparation.recipe_of(finished.item)
         except TemplateError:  # a record without a recipe, and the default workflow is gone: everything that there is
             return chosen({}, finished.files, finished.texts)
-        nodes = recipe.recipe.output_nodes
-        files, texts = chosen(recipe.graph, finished.files, finished.texts, nodes=nodes)
-        if not nodes and (files or texts) and all_gave_nothing(recipe.graph, files, texts):
-            raise self._without_images(recipe, that_gave_nothing(recipe.graph, files, texts))
+        nodes, graph = recipe.recipe.output_nodes, recipe.saving(recipe.graph)
+        files, texts = chosen(graph, finished.files, finished.texts, nodes=nodes)
+        if not nodes and (files or texts) and all_gave_nothing(graph, files, texts):
+            raise self._without_images(recipe, that_gave_nothing(graph, files, texts))
         return files, texts
 
     def _without_images(self, recipe: LoadedRecipe, idle: Sequence[str]) -> NoOutputs:
@@ -193,9 +193,10 @@ class Settlement:
             recipe = self._context.preparation.recipe_of(item)
         except (RecipeUnusable, TemplateError):
             return
-        if recipe.recipe.output_nodes or all_gave_nothing(recipe.graph, entry.files, entry.texts):
+        graph = recipe.saving(recipe.graph)
+        if recipe.recipe.output_nodes or all_gave_nothing(graph, entry.files, entry.texts):
             return
-        if idle := that_gave_nothing(recipe.graph, entry.files, entry.texts):
+        if idle := that_gave_nothing(graph, entry.files, entry.texts):
             self._context.tally.note(
                 f"{self._context.client.url} lists no file of {_listed(recipe, idle)} in {recipe.name}: what it saved, "
                 f"if anything, is there alone; {named('outputs', 'NODE')} chooses the nodes whose files are wanted"

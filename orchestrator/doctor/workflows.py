@@ -70,7 +70,11 @@ def _checked(recipe: LoadedRecipe, due: Sequence[DueItems], home: Path) -> Loade
     is_queued = not recipe.recipe.workflow_name
     path = None if is_queued or name in templates.shipped_workflows() else home / name
     workflow = Workflow(name if path is None else path.stem, path, recipe.graph)
-    findings = () if is_queued else tuple(templates.check_offline(workflow, recipe.bindings))
+    findings = (
+        ()
+        if is_queued
+        else tuple(templates.check_offline(workflow, recipe.bindings, loose_ends=recipe.recipe.loose_ends))
+    )
     brought = [group.uploaded for group in due if group.count]
     own = frozenset.intersection(*brought) if brought else frozenset()
     loading = frozenset(target.node_id for binding in own for target in recipe.bindings.get(binding, ()))

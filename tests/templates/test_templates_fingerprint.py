@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import TemplateError
-from templates import fingerprint, load_workflow, save_nodes, set_prefixes, shipped_workflows
+from templates import fingerprint, former_fingerprint, load_workflow, save_nodes, set_prefixes, shipped_workflows
 
 DATA = Path(__file__).parents[1] / "data" / "templates"
 RECORDED: dict[str, Any] = json.loads((DATA / "recorded_graphs.json").read_text())
@@ -54,8 +54,12 @@ def test_ids_titles_order_and_prefixes_do_not_count(data: st.DataObject, name: s
 
 
 def places(graph: dict[str, Any]) -> list[tuple[str, str]]:
-    prefixes = {(save.node_id, save.prefix_input) for save in save_nodes(graph)}
-    return [(n, i) for n, one in graph.items() for i in one["inputs"] if (n, i) not in prefixes]
+    """Every input but prefixes, and what stands in viewers beside what is saved."""
+    saves = save_nodes(graph)
+    ignored = {(save.node_id, save.prefix_input) for save in saves}
+    shown = {save.node_id for save in saves if save.temporary and not all(each.temporary for each in saves)}
+    ignored |= {(n, i) for n in shown for i, value in graph[n]["inputs"].items() if not isinstance(value, list)}
+    return [(n, i) for n, one in graph.items() for i in one["inputs"] if (n, i) not in ignored]
 
 
 def altered(value: Any) -> Any:
@@ -113,6 +117,44 @@ def test_nodes_that_no_save_node_depends_on_do_not_count() -> None:
     stray = {"50": node("CLIPTextEncode", text="note"), "51": node("ConditioningZeroOut", conditioning=["50", 0])}
     assert fingerprint(graph | stray) == fingerprint(graph)
     assert fingerprint(graph | {"52": node("PreviewImage", images=["8", 0])}) == fingerprint(graph)
+
+
+SAVED: dict[str, Any] = {
+    "1": node("EmptyImage", width=8, height=8, batch_size=1, color=0),
+    "9": node("SaveImage", images=["1", 0], filename_prefix="x"),
+}
+RECORDED_BEFORE = {
+    "b7c529066037e0374ef60af1eceb6693ac59321dc490c2d95a3cee6ed4800ec4": {},
+    "967b90b91725c537a15fcd7135e62df66025ab4d19b1e338b87113d4f603f6a0": {"10": node("PreviewAny", source=["1", 0])},
+    "81ff72f85f0be49d6e36b5ed9496abf6e806f1574016758ef3884339c7445545": {
+        "10": node("ShowText|pysssss", text=["1", 0], text_0="kept")
+    },
+    "3d4e511c0c75a20be9843970b4cc0f962c5a5327bdd903566dde52278cd42668": {"10": node("Note Plus (mtb)", text="first")},
+}
+"""Fingerprints in states of bursts that counted viewers and loose ends, and what stood beside the save node."""
+
+
+@pytest.mark.parametrize("recorded", RECORDED_BEFORE)
+def test_recorded_fingerprints_stay_valid(recorded: str) -> None:
+    assert former_fingerprint(SAVED | RECORDED_BEFORE[recorded]) == recorded
+
+
+def test_a_note_does_not_count_where_it_is_known_to_be_one() -> None:
+    first, second = (SAVED | {"10": node("Note Plus (mtb)", text=text)} for text in ("first", "second"))
+    assert fingerprint(first, loose_ends=["10"]) == fingerprint(second, loose_ends=["10"]) == fingerprint(SAVED)
+    assert fingerprint(first) != fingerprint(second), "nothing says that it is one"
+
+
+def test_what_stands_in_a_viewer_does_not_count_but_what_it_shows_does() -> None:
+    def shown(kept: str, source: str = "1") -> dict[str, Any]:
+        return SAVED | {"10": node("ShowText|pysssss", text=[source, 0], text_0=kept), "2": node("Text", text="a")}
+
+    assert fingerprint(shown("a")) == fingerprint(shown("b"))
+    assert fingerprint(shown("a")) != fingerprint(shown("a", source="2"))
+    assert fingerprint(shown("a"), chosen=["10"]) != fingerprint(shown("b"), chosen=["10"]), "its text is an output"
+    passed_on = SAVED | {"9": node("SaveImage", images=["1", 0], caption=["10", 0], filename_prefix="x")}
+    kept = [passed_on | {"10": node("ShowText|pysssss", text=text)} for text in ("a", "b")]
+    assert fingerprint(kept[0]) != fingerprint(kept[1]), "another node uses it"
 
 
 def test_previews_count_if_nothing_else_is_saved() -> None:
