@@ -20,6 +20,7 @@ import templates
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.responses import Submitted
+from orchestrator.comfyui.terms import Terms
 from orchestrator.cycle.context import Options, WorkerContext
 from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.progress import Silent
@@ -148,6 +149,7 @@ def test_recipe_and_graph_survive_power_loss_wherever_the_intent_does(tmp_path: 
 
     class Client:
         url = "http://127.0.0.1:1"
+        terms = Terms()
 
         def submit(self, graph: Any, *, prompt_id: str, **_: Any) -> Submitted:
             posted.clear()
