@@ -1,18 +1,25 @@
-"""For all tests: how much Hypothesis tries, how many processes `-n auto` starts, what coverage leaves out.
+"""For all tests: how much Hypothesis tries, how many processes `-n auto` starts, what coverage watches, where files go.
 
 `pytest --hypothesis-profile=thorough tests/fuzz` tries many new examples, by hand; by default they are always the same.
 """
 
+import importlib
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.fork_server import import_everything
+
+TESTS = Path(__file__).parent
 
 settings.register_profile(
     "burst",
-    max_examples=100,
+    max_examples=50,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
@@ -22,6 +29,37 @@ settings.register_profile(
     "thorough", settings.get_profile("burst"), max_examples=3000, stateful_step_count=60, derandomize=False
 )
 settings.load_profile("burst")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hang_up() -> Iterator[None]:
+    """What tests start ends on a hang-up, also where the tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+# Bytecode is kept even where the environment says not to. Otherwise every process that a test starts compiles burst
+# again, which is half of what a short one costs, and every worker of xdist all the tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+_SHARED_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 6 << 30
+
+
+def _serves_for_tests(place: Path) -> bool:
+    """Whether there is room, and devices and programs work there as on a disk: some tests make such files."""
+    try:
+        found = os.statvfs(place)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize >= _ROOM_BYTES and not found.f_flag & (os.ST_NODEV | os.ST_NOEXEC)
+
+
+if _serves_for_tests(_SHARED_MEMORY):
+    # Directories of tests in memory: a disk is waited for at every fsync, and takes milliseconds to remove a directory.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_SHARED_MEMORY))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -43,12 +81,63 @@ UNWATCHED = {
     *("test_crash.py", "test_store_model.py", "test_output_crash.py", "test_thorough_check.py"),
     *("test_pacing.py", "test_several_servers.py", "test_templates_workflow.py"),
 }
-"""Folders and files with many repetitions of what other tests go through once, or with work in other processes."""
+"""Folders and files with many repetitions of what other tests go through once, or with work in other processes.
+
+Coverage does not watch these, nor collection: what it watches takes half as long again.
+"""
+
+
+LONG = {
+    *("test_fuzz_work.py", "test_store_model.py", "test_crash.py", "test_fuzz_burst.py", "test_serving.py"),
+    *("test_recipe_servers.py", "test_root_once.py"),
+}
+"""Files with tests of many seconds, which run first: at the end, one process would work on such a test alone."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Each worker of xdist collects the folders in another order, and finds the bytecode of those that others had."""
+    worker = getattr(config, "workerinput", None)
+    if worker and config.args == config.getini("testpaths"):
+        folders = sorted(str(path) for path in TESTS.iterdir() if path.is_dir() and any(path.glob("test_*.py")))
+        at = len(folders) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+        config.args[:] = folders[at:] + folders[:at]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Coverage does not watch these, which would take it a third of the time of all tests."""
-    root = Path(__file__).parent
-    for item in items:
-        if UNWATCHED.intersection(item.path.relative_to(root).parts):
-            item.add_marker("no_cover")
+    items.sort(key=lambda item: (item.path.name not in LONG, item.path))
+
+
+class Watch:
+    """Coverage, running while the tests run that it watches, and while the product's own modules are imported."""
+
+    def __init__(self, controller: Any) -> None:
+        self._controller = controller
+        importlib.import_module("burst")
+        import_everything()
+        self._on = True
+        self._set(on=False)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        self._set(on=UNWATCHED.isdisjoint(item.path.relative_to(TESTS).parts))
+
+    def _set(self, *, on: bool) -> None:
+        if on != self._on:
+            self._on = on
+            (self._controller.resume if on else self._controller.pause)()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    plugin = session.config.pluginmanager.getplugin("_cov")
+    runs_tests = hasattr(session.config, "workerinput") or not session.config.getoption("numprocesses", None)
+    if runs_tests and getattr(plugin, "cov_controller", None):
+        session.config.pluginmanager.register(Watch(plugin.cov_controller))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each process takes the tests of a module one after another, which share its servers, and helps others last."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)

@@ -149,7 +149,7 @@ def import_everything() -> None:
     """All modules of the product."""
     for package in map(importlib.import_module, _PACKAGES):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not found.name.startswith(_OF_COMFYUI):
+            if not found.name.startswith(_OF_COMFYUI) and not found.name.endswith(".__main__"):
                 importlib.import_module(found.name)
 
 
