@@ -20,6 +20,7 @@ from typing import Any
 import aiohttp
 import pytest
 from PIL import Image
+from support.background import in_background
 from support.sandbox_client import Client, Listener, empty_image, eventually, text_to_image
 from websocket import WebSocket, WebSocketBadStatusException, WebSocketTimeoutException, create_connection
 
@@ -225,7 +226,8 @@ class TestWebsocket:
                 await socket.send_json({"type": "feature_flags", "data": {}})
                 return await socket.receive_json(timeout=5)
 
-        answer = asyncio.run(ask())
+        with in_background(asyncio.run, ask()) as end:  # the loop of Playwright may run in this thread
+            answer = end()
         assert answer == {
             "type": "feature_flags",
             "data": {"supports_preview_metadata": True, "max_upload_size": 2**20 * 100},

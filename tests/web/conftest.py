@@ -1,6 +1,7 @@
 """What the browser's tests share: a sandbox, `burst serve` as a real process, and pages of a headless Chromium.
 
-Sandbox, server and browser live for a module; every test gets a page of its own and makes batches of its own.
+Sandbox and server live for a module, the browser as long as the tests; every test gets a page of its own and makes
+batches of its own.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def serve(tmp_path: Path, sandbox: Sandbox) -> Iterator[Serve]:
         one.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """A headless Chromium. Tests of pages are skipped where there is none, and say so."""
     path = chromium_path()
