@@ -180,7 +180,10 @@ FRAGMENTS = (
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=2 * settings.default.max_examples,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(text=st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join))
 @example(text="profiles: &a {a: *a}")
 @example(text="&a {profiles: *a}")

@@ -79,7 +79,7 @@ def test_a_misleading_name_that_the_server_contradicts() -> None:
     assert "'prompt' sets pos.text, by the server's nodes pos.words" in finding.message
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_graph_wired_at_random_is_no_error(data: st.DataObject) -> None:
     """Links anywhere, also in circles and to nothing, between nodes of the list."""

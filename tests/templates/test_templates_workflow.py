@@ -224,7 +224,11 @@ object_infos = st.dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=2 * settings.default.max_examples,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(document=documents, object_info=object_infos, address=st.text(max_size=8))
 def test_no_document_raises_anything_but_a_template_error(
     tmp_path: Path, document: Any, object_info: dict[str, Any], address: str
@@ -248,7 +252,11 @@ def test_no_document_raises_anything_but_a_template_error(
             continue
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=2 * settings.default.max_examples,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(content=st.binary(max_size=40) | st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace")))
 def test_no_bytes_raise_anything_but_a_template_error(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(TemplateError):

@@ -18,7 +18,7 @@ from orchestrator.web.app import create_app
 from orchestrator.web.states import WatchedStates
 from orchestrator.web.supervisor import Supervisor
 
-_MANY = settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
+_MANY = settings(max_examples=settings.default.max_examples, suppress_health_check=list(HealthCheck), deadline=None)
 _OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?", re.IGNORECASE)
 
 _words = st.text(max_size=12) | st.sampled_from(

@@ -35,7 +35,7 @@ def operations() -> list[Any]:
 
 @pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.label)
 def test_every_call_answers_as_it_says(shown: Front, operation: Any) -> None:
-    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=settings.default.max_examples // 3, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy())
     def answers_as_it_says(case: schemathesis.Case) -> None:
         sent = case.as_transport_kwargs(base_url=ORIGIN)
