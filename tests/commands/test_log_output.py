@@ -12,6 +12,8 @@ from support.projects import Ended, Project
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
 
+AWAY = ("--server", "http://127.0.0.1:9", "--wait-server", "0")
+"""A server that is not there, and that is asked once."""
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 
 
@@ -60,7 +62,7 @@ def test_json_is_one_object_without_progress_beside_it(project: Project) -> None
 
 
 def test_warnings_and_errors_have_times_too(project: Project) -> None:
-    ended = run(project, "--server", "http://127.0.0.1:9", "--max-seconds", "2", "--json", code=75)
+    ended = run(project, *AWAY, "--json", code=75)
     assert untimed(ended.err)[-1] == f"burst: {ended.report['reason']}"
     warned = run(project, "-n", "1", "--output", "elsewhere")
     (note,) = (line for line in untimed(warned.out) if line.startswith("Note: "))
@@ -74,7 +76,7 @@ def test_warnings_and_errors_have_times_too(project: Project) -> None:
 def test_quiet_prints_the_report_and_warnings(project: Project) -> None:
     lines = untimed(run(project, "-q", "-n", "2").out)
     assert lines[0].startswith("This burst: 2 completed")
-    ended = run(project, "--quiet", "--json", "--server", "http://127.0.0.1:9", "--max-seconds", "2", code=75)
+    ended = run(project, "--quiet", "--json", *AWAY, code=75)
     assert untimed(ended.err)[-1] == f"burst: {ended.report['reason']}"
 
 
@@ -87,7 +89,7 @@ def test_verbose_names_submissions_look_ups_and_waits(project: Project) -> None:
     assert any(
         re.match(r"burst: .*/prompt_00\d.txt: looked up on \S+: (queued|running|finished)$", line) for line in again
     )
-    away = untimed(run(project, "-v", "--server", "http://127.0.0.1:9", "--max-seconds", "2", code=75).err)
+    away = untimed(run(project, "-v", *AWAY[:2], "--wait-server", "3", code=75).err)
     assert sum("asking again in " in line for line in away) > 1
     assert not any("submitted to" in line for line in untimed(run(project, "--json").err)), "not without it"
 
@@ -112,7 +114,7 @@ def test_the_log_file_has_every_line_whatever_is_printed(project: Project, argum
 
 
 def test_the_log_file_has_warnings_and_errors(project: Project) -> None:
-    run(project, "--log-file", "burst.log", "--server", "http://127.0.0.1:9", "--max-seconds", "2", code=75)
+    run(project, "--log-file", "burst.log", *AWAY, code=75)
     warned = run(project, "--log-file", "burst.log", "-q", "-n", "1", "--output", "elsewhere", "--json")
     run(project, "--log-file", "burst.log", "--template", "nowhere.json", code=2)
     lines = untimed((project.home / "burst.log").read_text())

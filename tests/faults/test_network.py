@@ -34,7 +34,7 @@ def test_a_refused_connection_is_one_message_and_exit_75(
 ) -> None:
     with closed_port() as port:
         project = make_project(server=f"http://127.0.0.1:{port}")
-        ended = project.run("--max-seconds", "1")
+        ended = project.run("--wait-server", "0")
     assert ended.code == 75
     reason = ended.report["reason"]
     assert reason.startswith(f"http://127.0.0.1:{port}: GET /api/queue: Connection refused; check that the server runs")

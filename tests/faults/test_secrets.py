@@ -235,8 +235,8 @@ def test_a_server_that_turns_bad_in_mid_burst(written: Written, gossip: Gossip, 
 def test_nobody_there(written: Written) -> None:
     with closed_port() as port:
         away = f"http://127.0.0.1:{port}"
-        assert written.burst("run", "--max-seconds", "0.6", server=away).code == 75
-        assert written.burst("run", "--max-seconds", "0.6", "--json", server=away).code == 75
+        assert written.burst("run", "--wait-server", "0", server=away).code == 75
+        assert written.burst("run", "--wait-server", "0", "--json", server=away).code == 75
         written.burst("doctor", server=away)
 
 

@@ -146,7 +146,7 @@ def scene(project: tuple[Path, dict[str, str]]) -> LoopScene:
 
 def test_the_agents_loop_pauses_while_the_server_is_away_and_ends(scene: LoopScene) -> None:
     scene.environment["COMFYUI_URL"] = "http://127.0.0.1:9"
-    assert scene.loop({"-n 15": "--max-seconds 0.5"}) == (4, ["5"] * 4)
+    assert scene.loop({"-n 15": "--wait-server 0"}) == (4, ["5"] * 4)
 
 
 def test_the_agents_loop_pauses_after_a_run_that_was_killed_before_any_item_ended(
