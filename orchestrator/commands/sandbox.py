@@ -57,7 +57,7 @@ def sandbox_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if kind is bool:
             option = click.option(flag, name, is_flag=True, help=text)
         elif isinstance(kind, str):
-            option = click.option(flag, name, callback=_fitting, metavar=kind)
+            option = click.option(flag, name, callback=_fitting, metavar=kind, help=text)
         elif kind is str:
             option = click.option(flag, f"{name}s", multiple=True, metavar="NAME", help=text)
         else:
