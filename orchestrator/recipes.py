@@ -126,8 +126,8 @@ class Recipes:
         """The same with a graph that came from `name`. Errors: TemplateError."""
         catalogue = classes(graph, settings)
         bindings = templates.find_bindings(graph, settings.bindings, catalogue=catalogue)
-        nodes = templates.output_nodes(graph, settings.outputs)
         ends = templates.loose_ends(graph, catalogue)
+        nodes = templates.output_nodes(graph, settings.outputs, loose_ends=ends)
         return self._made(graph, settings, name=name, bindings=bindings, nodes=nodes, loose_ends=ends, servers=servers)
 
     def of_prompt(self, graph: Graph, settings: Settings, *, servers: Sequence[str]) -> LoadedRecipe:
@@ -151,8 +151,9 @@ class Recipes:
         kept = {name: targets for name, targets in base.bindings.items() if name not in bindings}
         bound = kept | {name: told[name] for name in bindings if name in told}
         name = base.recipe.workflow_name or ""
-        nodes = base.recipe.output_nodes if outputs is None else templates.output_nodes(base.graph, outputs)
-        ends = base.recipe.loose_ends
+        ends, nodes = base.recipe.loose_ends, base.recipe.output_nodes
+        if outputs is not None:
+            nodes = templates.output_nodes(base.graph, outputs, loose_ends=ends)
         return self._made(
             base.graph, settings, name=name, bindings=bound, nodes=nodes, loose_ends=ends, servers=servers
         )

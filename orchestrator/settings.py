@@ -102,7 +102,7 @@ class Settings:
     """Those that a run uses, each once."""
     bindings: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
-    """The nodes of the template whose outputs are fetched, as `templates.output_nodes` takes them; empty: all."""
+    """The nodes whose outputs are fetched, as `templates.output_nodes` takes them; empty: those that save."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sent to every server."""
     own_headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
@@ -186,7 +186,7 @@ class Overrides:
     """What the caller said for this run; None and empty mean nothing was said.
 
     A binding with an empty address is forgotten: what the workflow's links tell of it counts again.
-    `outputs`: the only nodes whose outputs are fetched; without any, all of them again.
+    `outputs`: the only nodes whose outputs are fetched; without any, those of all that save.
     """
 
     template: str | None = None

@@ -7,14 +7,16 @@ the node furthest down the pipeline comes first: the final image before that of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from orchestrator.errors import TemplateError
 from orchestrator.wording import named
 from templates.address import select
 from templates.graph import Graph, describe, inputs_of, link_of, upstream
+from templates.loose_ends import without
 from templates.saving import SaveNode, gives_nothing, save_nodes
 
+ALL_OUTPUTS = "all"
 _MOST_LISTED = 12
 _PARTS = re.compile(r"[0-9]+|[^0-9]+")
 
@@ -36,11 +38,16 @@ def owner(graph: Graph, node_id: str) -> str:
     return node_id if node_id in graph else node_id.partition(".")[0]
 
 
-def output_nodes(graph: Graph, names: Sequence[str]) -> tuple[str, ...]:
+def output_nodes(graph: Graph, names: Sequence[str], *, loose_ends: Collection[str] = ()) -> tuple[str, ...]:
     """The nodes that these names choose, in the order of their outputs: ids, `title=TITLE` or `class=CLASS`.
+
+    `all` alone: every node that saves or shows something; without names none, which stands for those that save.
+    `loose_ends`: nodes that only look so.
 
     Errors: TemplateError for a name that no node has, and for a node that certainly saves and shows nothing.
     """
+    if list(names) == [ALL_OUTPUTS]:
+        return tuple(save.node_id for save in saves_in_order(without(graph, loose_ends)))
     found: list[str] = []
     for name in names:
         nodes = select(graph, name)

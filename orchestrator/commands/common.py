@@ -178,8 +178,9 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 outputs_option = Options.FILES.option(
     "--outputs",
-    metavar="NODE[,...]|all",
-    help="Fetch only what these nodes save or show: ids, title=TITLE or class=CLASS.",
+    metavar="NODE[,...]|saved|all",
+    help="Fetch only what these nodes save or show: ids, title=TITLE or class=CLASS; saved: what save nodes save "
+    "(the default); all: previews and shown texts too.",
 )
 
 
@@ -238,8 +239,8 @@ def _nodes(text: str) -> tuple[str, ...]:
     """Errors: UsageError."""
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
-        raise UsageError(f"--outputs {text!r}: a name is empty; write nodes such as 9,title=Final, or all")
-    return () if names == ("all",) else names
+        raise UsageError(f"--outputs {text!r}: a name is empty; write nodes such as 9,title=Final, or saved, or all")
+    return () if names == ("saved",) else names
 
 
 def refuse_file(output_dir: Path | None) -> None:

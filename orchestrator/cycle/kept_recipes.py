@@ -89,7 +89,8 @@ class _Contradictions:
         if nodes is None:
             return True
         try:
-            return templates.output_nodes(self._recipes.loaded(recipe.id).graph, nodes) == recipe.output_nodes
+            graph = self._recipes.loaded(recipe.id).graph
+            return templates.output_nodes(graph, nodes, loose_ends=recipe.loose_ends) == recipe.output_nodes
         except TemplateError:
             return False
 

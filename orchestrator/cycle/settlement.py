@@ -209,7 +209,7 @@ class Settlement:
             there = ", ".join(sorted(nodes))
             return NoOutputs(
                 f"the prompt ended well, but the chosen nodes gave nothing ({name}; others did: {there}); "
-                f"`burst retry`, then `burst update` with {named('outputs', 'NODE')}, or all"
+                f"`burst retry`, then `burst update` with {named('outputs', 'NODE')}, saved or all"
             )
         return NoOutputs(
             f"the prompt ended well, but {self._context.client.url} lists no file and no text of it: the workflow "

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from support.built_graphs import object_info
 
 from burst import cli
 from orchestrator.errors import TemplateError
+from orchestrator.node_classes import keep
+from orchestrator.servers import parse_server
 from orchestrator.settings import load_settings
 from state.item import Item
 from state.open_store import open_store
@@ -83,13 +86,15 @@ class TestNames:
             (["class=SaveImage"], ("9", "7")),
             (["10", "9", "9"], ("9", "10")),
             ([], ()),
+            (["all"], ("9", "7", "10")),
         ],
     )
     def test_ids_titles_and_classes(self, names: list[str], found: tuple[str, ...]) -> None:
         assert output_nodes(GRAPH, names) == found
 
     @pytest.mark.parametrize(
-        ("name", "said"), [("99", "no node has this id"), ("5", "saves and shows nothing"), ("8", "shows nothing")]
+        ("name", "said"),
+        [("99", "no node has this id"), ("5", "saves and shows nothing"), ("8", "shows nothing"), ("all", "no node")],
     )
     def test_others_are_refused_with_those_that_save(self, name: str, said: str) -> None:
         with pytest.raises(TemplateError, match=said) as raised:
@@ -106,11 +111,11 @@ def test_init_remembers_them_and_generate_takes_them(project: Path) -> None:
     assert kept(project) == ("title=Final",)
 
 
-def test_all_forgets_them_and_another_workflow_does_not_have_them(project: Path) -> None:
+def test_saved_forgets_them_and_another_workflow_does_not_have_them(project: Path) -> None:
     burst("init", "prompts", "--template", "w.json", "--outputs", "7")
     burst("generate", "--prompt", "b", "--template", "smoke", "--queue-only", "--dry-run")
     (project / "prompts" / "b.txt").write_text("b")
-    burst("init", "prompts", "--outputs", "all")
+    burst("init", "prompts", "--outputs", "saved")
     assert (kept(project), nodes(project)) == ((), [("7",), ()])
     burst("init", "prompts", "--outputs", "7")
     burst("init", "prompts", "--template", "w.json")
@@ -128,6 +133,8 @@ def test_update_changes_them_alone_and_keeps_them_otherwise(project: Path) -> No
     burst("update", "--bind", "seed=5.seed")
     assert nodes(project) == [("9",)]
     burst("update", "--outputs", "all")
+    assert nodes(project) == [("9", "7", "10")], "the shown text too"
+    burst("update", "--outputs", "saved")
     assert nodes(project) == [()]
     burst("update", "--outputs", "7")
     assert recipes(project) == before, "the same recipe as at first"
@@ -139,6 +146,16 @@ def test_a_recipe_without_them_is_what_it_was(project: Path) -> None:
     (recipe,) = recipes(project).values()
     assert recipe.output_nodes == ()
     assert "output_nodes" not in (project / "re_render_state.burst" / "recipes.jsonl").read_text()
+
+
+def test_all_is_remembered_and_is_without_loose_ends(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(project / "cache"))
+    keep(parse_server("http://127.0.0.1:1"), object_info({"SomebodysNote": "text:STRING ->"}))
+    note = {"class_type": "SomebodysNote", "inputs": {"text": "to do"}}
+    (project / "w.json").write_text(json.dumps(GRAPH | {"11": note}))
+    burst("init", "prompts", "--template", "w.json", "--outputs", "all")
+    burst("generate", "--prompt", "b", "--queue-only")
+    assert (kept(project), nodes(project)) == (("all",), [("9", "7", "10")] * 2)
 
 
 def test_another_choice_is_another_request(project: Path) -> None:
