@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 import templates
-from orchestrator.errors import ItemError, PromptTextError, RecipeUnusable, TemplateError
+from orchestrator.errors import ItemError, OutputRefused, PromptTextError, RecipeUnusable, TemplateError, UploadError
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Settings
 from orchestrator.text_files import decoded, read_ordinary
@@ -195,15 +195,20 @@ class Preparation:
         return read_uploads(item.uploads, self.locate)
 
     def locate(self, source: str | ItemOutput) -> Path:
-        """The file of an upload, there or not. Errors: UploadError for an output that is not there; RecipeUnusable."""
+        """The file of an upload, there or not. Errors: UploadError for an output of another item that is not there."""
         if isinstance(source, str):
             return self.home / source
         from orchestrator.outputs.source_files import source_file
 
         item = next(iter(self._items.get_many([source.item])), None) if self._items is not None else None
-        if item is None or item.recipe is None:
-            return source_file(source, item, self._settings.output_dir)
-        return source_file(source, item, self.home / self._recipes.recipe(item.recipe).output)
+        root = self._settings.output_dir
+        try:
+            if item is not None and item.recipe is not None:
+                root = self.home / self._recipes.recipe(item.recipe).output
+            return source_file(source, item, root)
+        except (RecipeUnusable, OutputRefused, OSError) as error:
+            place = f"output {source.output} of {source.item}"
+            raise UploadError(f"where {place} lies is not known: {error}; then `burst retry`") from error
 
     def prepare(
         self, item: Item, given: Mapping[str, UploadedFile] | None = None, *, recipe: LoadedRecipe | None = None

@@ -141,7 +141,8 @@ class Bursts:
             raise ended.error
         set_aside = self._dispatch.set_aside.report(self._store, batch=self._request.batch)
         if error is None and ended.how == "done":
-            error = nothing_else(set_aside, self._store.counts(batch=self._request.batch))
+            stages = self._stages_of_usable_recipes() if set_aside else 0
+            error = nothing_else(set_aside, self._store.counts(batch=self._request.batch), stages=stages)
         if ended.how == "limit":
             self._notes.note(_stopped_early(self._records))
         if ended.how != "stopped":
@@ -150,6 +151,12 @@ class Bursts:
                 self._completion.finish()
         self._note_changed_workflows()
         return self._report(_Ended(ended.burst, ended.how, error), bursts=count, size=size, set_aside=set_aside)
+
+    def _stages_of_usable_recipes(self) -> int:
+        """How many items, of the batch that the run is for, wait for outputs of others and for no recipe."""
+        is_usable = usable(self._dispatch.set_aside.records()) or (lambda item: True)
+        waiting = self._store.get_many(self._store.waiting())
+        return sum(is_usable(item) and self._request.batch in (None, item.batch) for item in waiting)
 
     def _seconds_left(self) -> float | None:
         """Until the run ends by itself; None without a limit."""

@@ -189,10 +189,13 @@ def next_step(found: Sequence[SetAside], *, then: str = "burst run") -> str:
     return f"fix what is named above, or give the items another recipe ({commands}{more}); then `{then}`"
 
 
-def nothing_else(found: Sequence[SetAside], counts: Counts) -> ConfigurationError | None:
-    """The error of a run where all remaining items wait for recipes set aside; None where others remain."""
+def nothing_else(found: Sequence[SetAside], counts: Counts, *, stages: int = 0) -> ConfigurationError | None:
+    """The error of a run where all remaining items wait for recipes set aside; None where others remain.
+
+    `stages`: how many others wait for outputs of items.
+    """
     waiting = sum(one.items for one in found)
-    if not found or waiting < counts.remaining:
+    if not found or waiting + stages < counts.remaining:
         return None
     if len(found) > 1:
         return ConfigurationError(f"{counted(waiting)} remaining, made with {len(found)} recipes that cannot be used")

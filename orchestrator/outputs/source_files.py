@@ -11,12 +11,12 @@ from orchestrator.outputs.numbering import numbered
 from state.item import Item, ItemOutput, Status
 
 
-def source_file(source: ItemOutput, item: Item | None, root: Path | None) -> Path:
+def source_file(source: ItemOutput, item: Item | None, root: Path) -> Path:
     """The file of an output. `item`: its record, None where it was removed; `root`: its output directory.
 
-    Errors: UploadError where there is no such output (any more), OutputRefused.
+    Errors: UploadError where there is no such output (any more), OutputRefused, OSError.
     """
-    if item is None or root is None:
+    if item is None:
         raise UploadError(f"it is made from an output of {source.item}, which was removed")
     again = f"`burst retry {shlex.quote(source.item)}` makes it again"
     if item.status is not Status.COMPLETED:
@@ -24,10 +24,12 @@ def source_file(source: ItemOutput, item: Item | None, root: Path | None) -> Pat
     outputs = numbered(item)
     if (output := outputs.get(source.output)) is not None:
         file = inside(root, output.path)
+        if not file.exists() and not root.is_dir():
+            raise UploadError(f"the output directory {root} is not there; bring it back, then `burst retry`")
         if not file.exists():
             raise UploadError(f"output {source.output} of {source.item} was removed: {file} is gone; {again}")
         return file
-    if source.output < max(outputs, default=source.output + 1):
+    if not outputs or source.output < max(outputs):
         raise UploadError(f"output {source.output} of {source.item} was removed; {again}")
     outputs_there = "1 output" if len(outputs) == 1 else f"{len(outputs)} outputs"
     raise UploadError(

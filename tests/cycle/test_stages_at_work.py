@@ -20,6 +20,7 @@ from orchestrator.recipes import Recipes
 from orchestrator.settings import Settings
 from orchestrator.waiting import end_stuck, waiting_notes
 from state.change import change_all
+from state.facts import Pause
 from state.item import Item, ItemOutput, Priority, Status
 from state.open_store import open_store
 
@@ -160,6 +161,32 @@ def test_a_file_that_was_removed_fails_the_stage_with_that_word(
     other_process(simulation, DRAFT, lambda now: now.start_over())
     simulation.burst(9)
     assert simulation.statuses() == [COMPLETED] * 3
+
+
+def test_outputs_that_were_cleaned_away_fail_the_stage_with_that_word(
+    begin: Callable[..., Simulation], server: FakeServer
+) -> None:
+    """The item stays completed, as after `batches clean`."""
+    simulation = begin(server)
+    simulation.burst(1)
+    other_process(simulation, DRAFT, lambda now: now.complete(outputs=(), at=simulation.clock.now(), seconds=1.0))
+    simulation.burst(9)
+    assert simulation.statuses() == [COMPLETED, FAILED]
+    assert error_of(simulation, FINAL) == f"output 1 of {DRAFT} was removed; `burst retry {DRAFT}` makes it again"
+
+
+def test_a_pause_holds_the_stages_of_what_is_collected_meanwhile(
+    begin: Callable[..., Simulation], server: FakeServer
+) -> None:
+    simulation = begin(server)
+    simulation.work.begin(9)
+    while items_sent(server) != [DRAFT]:
+        simulation.work_for(0.5)
+    simulation.rest(Pause(paused=True, at=simulation.clock.now()))
+    assert (simulation.statuses(), items_sent(server)) == ([COMPLETED, PENDING], [DRAFT])
+    simulation.work.pause = None
+    simulation.burst(9)
+    assert simulation.statuses() == [COMPLETED, COMPLETED]
 
 
 def test_all_that_is_made_from_an_item_fails_with_it_and_is_not_sent(

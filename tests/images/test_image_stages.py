@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import msgspec
 from PIL import Image
 from support.burst_runs import SetTimes
 from support.image_project import PictureProject, uploads, wanted_name
@@ -17,6 +18,7 @@ from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
 from orchestrator.status import read_status
 from orchestrator.verify import verify_outputs
+from state.change import change_all
 from state.open_store import open_store
 
 MakeProject = Callable[..., PictureProject]
@@ -148,3 +150,38 @@ def test_doctor_checks_what_is_due_and_lets_the_others_wait(make_project: MakePr
     (project.output / "EP01" / "photo_001.png").unlink()
     (problem,) = [check for check in examine(project.state).checks if check.verdict == "problem"]
     assert f"output 1 of {keys[0]} was removed" in problem.message
+
+
+def test_a_stage_of_what_is_set_aside_waits_and_the_run_says_why(make_project: MakeProject, burst: Burst) -> None:
+    """As where nothing but what is set aside remains: exit 2."""
+    project = make_project(count=1)
+    keys = chain(project, 1)
+    records = json.loads(project.state.read_bytes())
+    records[keys[0]]["recipe"] = None
+    records[keys[0]]["template"] = "nowhere.json"
+    project.state.write_text(json.dumps(records))
+    report = burst(project, until_done=True)
+    assert (report.exit_code, report.completed, report.failed, project.statuses()) == (2, 0, 0, ["pending", "pending"])
+    assert report.reason is not None
+    assert "nowhere.json" in report.reason
+
+
+def test_a_source_whose_place_is_not_known_fails_its_stage_alone(make_project: MakeProject, burst: Burst) -> None:
+    project = make_project(count=2)
+    keys = chain(project, 1)
+    burst(project, size=1)
+    with open_store(project.state) as store:
+        unknown = {keys[0]: "0123456789abcdef"}
+        change_all(store, store.get_many(unknown), lambda now: msgspec.structs.replace(now, recipe=unknown[now.key]))
+    report = burst(project, until_done=True)
+    assert (report.exit_code, report.completed, report.failed) == (1, 1, 1)
+    assert f"where output 1 of {keys[0]} lies is not known" in dict(report.failures)["stage_1"]
+
+
+def test_an_output_directory_that_is_away_is_not_called_removed(make_project: MakeProject, burst: Burst) -> None:
+    project = make_project(count=1)
+    chain(project, 1)
+    burst(project, size=1)
+    project.output.rename(project.home / "elsewhere")
+    report = burst(project, until_done=True)
+    assert "is not there; bring it back, then `burst retry`" in dict(report.failures)["stage_1"]
