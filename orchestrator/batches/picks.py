@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,8 @@ ALL, FAVOURITES = "all", "favourites"
 EVERY_ITEM = "."
 """In place of a batch: all items of the state."""
 _MOST_OUTPUTS = 1000
+_FREE_INPUTS = frozenset({"prompt", "negative", "seed"})
+"""What changes nothing about how many outputs there are."""
 _ENDED_OTHERWISE = (Status.FAILED, Status.CANCELLED)
 
 
@@ -73,7 +76,8 @@ def picks_of(store: Store, spec: BatchSpec, *, placement: Placement, preparation
         raise UsageError(f"{where}: it has no items")
     chosen = _chosen(store, spec, keys, placement)
     items = store.get_many(chosen)
-    picks = tuple(pick for item in items for pick in _picks(item, chosen[item.key], preparation, store))
+    picker = _Picker(store, preparation)
+    picks = tuple(pick for item in items for pick in picker.picks(item, chosen[item.key]))
     if not picks:
         raise UsageError(f"{where}: {_why_none(spec, items)}")
     if (spec.pick or ALL) == ALL:
@@ -144,26 +148,42 @@ def _lines(path: str) -> Iterator[str]:
     yield from found
 
 
-def _picks(item: Item, numbers: Numbers, preparation: Preparation, store: Store) -> Iterator[Pick]:
-    prompt = _prompt_of(item, preparation, store)
-    for number, kind in _outputs(item, preparation).items():
-        if numbers is None or number in numbers:
-            yield Pick(item.key, number, kind, prompt, stem_of(item.name), item.subfolder)
+@dataclass(frozen=True)
+class _Picker:
+    """From items to their outputs. What items will make is worked out once for those that differ in texts and seeds."""
 
+    store: Store
+    preparation: Preparation
+    known: dict[tuple[object, ...], int] = field(default_factory=dict)
 
-def _outputs(item: Item, preparation: Preparation) -> dict[int, str | None]:
-    """The kinds of an item's outputs, by number; of one that is not completed, those that its workflow will make."""
-    if item.status is Status.COMPLETED:
-        pictures = pictures_of(item)
-        return {number: _kind_of(output.path) for number, output in numbered(item).items() if output in pictures}
-    try:
-        prepared = preparation.prepare(item, stand_ins(item.uploads))
-    except (ItemError, RecipeUnusable, TemplateError):
-        return {1: None}
-    saves = [save for save in templates.saves_in_order(prepared.graph) if prepared.recipe.fetches(save)]
-    counts = [save.count for save in saves if not save.temporary]
-    known = 1 if None in counts else sum(count or 0 for count in counts)
-    return dict.fromkeys(range(1, max(1, min(known, _MOST_OUTPUTS)) + 1))
+    def picks(self, item: Item, numbers: Numbers) -> Iterator[Pick]:
+        """`numbers`: those that are wanted."""
+        prompt = _prompt_of(item, self.preparation, self.store)
+        for number, kind in self._outputs(item).items():
+            if numbers is None or number in numbers:
+                yield Pick(item.key, number, kind, prompt, stem_of(item.name), item.subfolder)
+
+    def _outputs(self, item: Item) -> dict[int, str | None]:
+        """The kinds of its outputs, by number; of one that is not completed, those that its workflow will make."""
+        if item.status is Status.COMPLETED:
+            pictures = pictures_of(item)
+            return {number: _kind_of(output.path) for number, output in numbered(item).items() if output in pictures}
+        inputs = {name: value for name, value in item.inputs.items() if name not in _FREE_INPUTS}
+        key = item.recipe, item.template, msgspec.json.encode(inputs, order="sorted")
+        if key not in self.known:
+            self.known[key] = self._count(item)
+        return dict.fromkeys(range(1, self.known[key] + 1))
+
+    def _count(self, item: Item) -> int:
+        """How many outputs a prompt of this item will have; 1 where that is not known."""
+        try:
+            prepared = self.preparation.prepare(item, stand_ins(item.uploads))
+        except (ItemError, RecipeUnusable, TemplateError):
+            return 1
+        saves = [save for save in templates.saves_in_order(prepared.graph) if prepared.recipe.fetches(save)]
+        counts = [save.count for save in saves if not save.temporary]
+        known = 1 if None in counts else sum(count or 0 for count in counts)
+        return max(1, min(known, _MOST_OUTPUTS))
 
 
 def _kind_of(path: str) -> str | None:
