@@ -27,7 +27,9 @@ OTHER = {"width": 64, "height": 64, "batch_size": 1}
 
 
 def graph(note: str) -> dict[str, Any]:
-    return text_to_image(note=node("SomebodysNote", text=note))
+    """With a viewer that keeps a text."""
+    shown = node("ShowText|pysssss", text="@latent", text_0=f"kept, {note}")
+    return text_to_image(note=node("SomebodysNote", text=note), shown=shown)
 
 
 @pytest.fixture(autouse=True)
@@ -145,7 +147,7 @@ def test_a_request_repeated_is_the_same_whatever_is_known_of_the_server(home: Pa
 
 def test_template_show_and_check_leave_it_out() -> None:
     shown = burst("template", "show", "flow.json", "--json")
-    assert [one["id"] for one in shown["save_nodes"]] == ["save"]
+    assert {one["id"] for one in shown["save_nodes"]} == {"save", "shown"}
     found = burst("template", "check", "flow.json", "--json")
     assert not any("one at a time" in one["message"] for one in found["findings"])
 
