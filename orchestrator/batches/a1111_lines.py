@@ -46,6 +46,10 @@ _COUNT = "count"
 """Of the images of a line, which no binding sets."""
 _OPTIONS = (*_TEXTS, *_NAMES, "seed", "steps", "width", "height", "batch_size", "size", "scheduler", "lora", "denoise")
 _OPTION_LIKE = re.compile(r"\s--?[A-Za-z]|\A[\u2013\u2014\u2212]")
+_ANY = re.compile(
+    r"^[^\S\n]*(?:[-=*/\u2013\u2014\u2212]|(?:positive|negative|prompt)(?: ?prompt)?(?: ?\d+)?:)|\s--?[a-z]",
+    re.MULTILINE | re.IGNORECASE,
+)
 _MIDWAY = re.compile(r"(?<=\s)(--[A-Za-z][\w-]*)(?=\s|=|$)")
 _DASH = re.compile(r"[\u2013\u2014\u2212]{1,2}(?=(negative_)?prompt\b)")
 _INVOKE = re.compile(r"(?<=\s)-[sSCWHAnkUG] ?[\w.]+(?=\s+-[sSCWHAnkUG] ?[\w.]+(\s|$))")
@@ -74,12 +78,17 @@ class LineFault(ValueError):
         self.at = at
 
 
+def are_plain(text: str) -> bool:
+    """Whether `read_line` would leave all lines of a list as they are: one look instead of one at each."""
+    return _ANY.search(text) is None
+
+
 def read_line(entry: PromptEntry, vocabulary: Vocabulary) -> PromptEntry:
     """A line of a list: the text itself, or what its options say.
 
     Errors: UsageError that names file, line and column, also for what other tools take for options.
     """
-    if not _BEGINS.match(entry.prompt):
+    if not (entry.prompt.startswith("--") and _BEGINS.match(entry.prompt)):
         if _OPTION_LIKE.search(entry.prompt):
             _refuse_options_midway(entry)
         refuse_blocks(entry)

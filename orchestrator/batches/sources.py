@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from orchestrator.batches.a1111_lines import read_line
+from orchestrator.batches.a1111_lines import are_plain, read_line
 from orchestrator.batches.a1111_parameters import image_parameters, read_parameters
 from orchestrator.batches.foreign_formats import (
     looks_like_parameters,
@@ -191,7 +191,8 @@ def _prompts(listed: _List, data: bytes, spec: BatchSpec) -> Iterator[PromptEntr
             listed.notes.append(f"{listed.shown}: not used of the images' parameters: {', '.join(left_out)}")
     else:
         refuse_foreign_text(text, listed.shown, listed.path)
-        yield from (read_line(entry, listed.vocabulary) for entry in _lines(listed, text))
+        entries = _lines(listed, text)
+        yield from entries if are_plain(text) else (read_line(entry, listed.vocabulary) for entry in entries)
 
 
 def _lines(listed: _List, text: str) -> Iterator[PromptEntry]:

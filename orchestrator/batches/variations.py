@@ -136,8 +136,6 @@ class _Source(msgspec.Struct, frozen=True):
 
     def inputs_of(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         """What the values of a cell set, but for those that are texts within others."""
-        if not cell:
-            return {}
         swept = cell if self.terms.axes is None else self.terms.axes.inputs(cell)
         return {part: wanted for name, value in swept.items() for part, wanted in parted(name, value).items()}
 
@@ -235,7 +233,11 @@ def _of_one(source: _Source, seeds: Sequence[int | None], *, start: int) -> Iter
     sent = product(combinations, terms.cells, enumerate(seeds))
     for number, (combination, values, (place, seed)) in enumerate(sent, 1):
         axes = dict(zip(terms.spec.sweeps, values, strict=True))
-        inputs = common | ({} if seed is None else {"seed": seed}) | source.inputs_of(axes)
+        inputs = dict(common)
+        if seed is not None:
+            inputs["seed"] = seed
+        if axes:
+            inputs |= source.inputs_of(axes)
         expanded = combination or source.texts(inputs, axes, place)
         texts = dict(expanded.texts) if expanded is not None else {"prompt": entry.prompt}
         record = expanded.record if expanded is not None else {}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from orchestrator.batches.a1111_lines import LineFault, read_line, words_of
+from orchestrator.batches.a1111_lines import LineFault, are_plain, read_line, words_of
 from orchestrator.batches.a1111_names import sampler_inputs
 from orchestrator.batches.a1111_parameters import read_parameters
 from orchestrator.batches.foreign_formats import looks_like_parameters
@@ -177,8 +177,9 @@ def test_a_text_is_taken_literally_or_means_what_the_format_says(vocabulary: Voc
     try:
         found = read_line(plain, vocabulary)
     except UsageError:
-        pass
+        assert not are_plain(text)
     else:
+        assert found == plain or not are_plain(text)
         assert found == plain or text.startswith("--"), "sent as it is written, whole"
     quoted = read_line(PromptEntry(f"--prompt {shlex.quote(text)} --steps 7", {}, "ideas.txt line 1"), vocabulary)
     assert (quoted.prompt, dict(quoted.inputs)) == (text, {"steps": 7})
