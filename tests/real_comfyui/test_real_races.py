@@ -119,6 +119,7 @@ def test_a_burst_killed_while_its_post_is_on_the_way_is_adopted_not_repeated(sce
 
 
 def test_a_post_that_comes_after_the_next_burst_looked_is_adopted(scene: Scene, server_url: str) -> None:
+    scene.launch = ("--in-doubt", "30")
     keys = scene.write(quick(), new_seeds(3))
     with Relay(server_url) as relay:
         relay.on_submit = relay.keep
@@ -131,7 +132,8 @@ def test_a_post_that_comes_after_the_next_burst_looked_is_adopted(scene: Scene, 
         relay.asked.clear()
         with scene.running(relay.url) as process:
             history = f"GET /history/{orphan}"
-            looked = [[history, look, history] for look in ("GET /queue", f"GET /jobs/{orphan}")]
+            looks = ("GET /queue", f"GET /jobs/{orphan}", "GET /jobs?status=pending,in_progress")
+            looked = [[history, look, history] for look in looks]
             wait_until(
                 lambda: any(contains_in_order(relay.asked, one) for one in looked),
                 what="the next burst looked and found nothing",

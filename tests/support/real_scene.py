@@ -21,6 +21,7 @@ from state.open_store import open_store
 from support.preparing import preparation_of
 
 ROOT = Path(__file__).parents[2]
+_LAUNCH = Path(__file__).with_name("launch.py")
 Inputs = Mapping[str, Any]
 
 
@@ -43,6 +44,8 @@ class Scene:
         self.output = directory / "pictures"
         self.tag = uuid.uuid4().hex[:8]
         self.template = directory / "workflow.json"
+        self.launch: tuple[str, ...] = ()
+        """Options of `launch.py`, where commands are to run by that."""
 
     def write(self, graph: Mapping[str, Any], inputs: Sequence[Inputs]) -> list[str]:
         """Write a state of pending items with this workflow; their keys."""
@@ -56,7 +59,8 @@ class Scene:
         return keys
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "burst", *arguments]
+        how = [str(_LAUNCH), *self.launch, "--"] if self.launch else ["-m", "burst"]
+        return [sys.executable, *how, *arguments]
 
     def run(self, url: str, *arguments: str) -> Said:
         """Run `burst run` to its end."""
