@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from support.gallery_scene import Gallery, fill, finish, gallery_over, png
 from support.large_batches import Decoded, add_large
+from support.page_steps import finish_one
 from support.report_project import NOON, Album
 from support.serving import Served
 from support.waiting import wait_until
@@ -450,12 +451,14 @@ def test_a_batch_with_work_left_stays(shown: Gallery, album: Album, status: Stat
 def test_a_picture_and_a_batch_are_deleted_beside_a_burst(served: Served, sandbox: Sandbox) -> None:
     """It goes on, renders nothing again, and its end is told without what is gone."""
     done = served.made(count=2)
-    sandbox.change(seconds_per_prompt=0.3)
+    sandbox.hold("render")
     batch = served.begin(count=4)
+    finish_one(sandbox)
     served.wait_for_completed(batch, 1)
     gone = served.answer("DELETE", f"/api/batches/{batch}/images/1")["deleted"]
     served.answer("DELETE", f"/api/batches/{done}")
     assert served.call("DELETE", f"/api/batches/{batch}").status_code == 409
+    sandbox.release()
     served.wait_for_end(batch)
     found = served.items(batch)
     assert [item.status for item in found] == [Status.COMPLETED] * 4
