@@ -42,7 +42,7 @@ from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.placement import Placement, path_at, placement_of
 from orchestrator.pause_text import RESUME
 from orchestrator.preparation import Preparation
-from orchestrator.recipes import Recipes
+from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.row_recipes import row_recipes
 from orchestrator.settings import (
     Settings,
@@ -98,6 +98,9 @@ class Generation:
     request; the batch that was made with it answers it.
     `deliver` hands the report to the caller, and returns whether the caller has it; without it, when `execute` returns.
     """
+
+    _names_are_ids = False
+    """Whether a column `name` of a list tells its rows apart in any layout."""
 
     def __init__(
         self,
@@ -259,7 +262,7 @@ class Generation:
         if not self._parts.settings.exists():
             refuse_secrets(settings)
         pinned = [server.kept_name for server in settings.servers] if overrides.servers and self._pin_servers else ()
-        recipe = requested_recipe(recipes, settings, overrides, base=base, servers=pinned, classes=self._classes)
+        recipe = self._requested(recipes, settings, base, pinned)
         planner = Planner(
             recipe=recipe,
             preparation=Preparation(recipes, settings, state.parent),
@@ -267,6 +270,7 @@ class Generation:
             servers=(),
             secret_env=self._secret_env,
             row_recipe=row_recipes(recipes, settings, recipe, servers=pinned, classes=self._classes),
+            names_are_ids=self._names_are_ids,
         )
         draft = planner.draft(self._asked, reproduction=reproduction, data=self._data)
         return _Drafted(settings, recipes, planner, draft)
@@ -280,7 +284,13 @@ class Generation:
             placement = placement_of(store, default, recipes=recipes)
             return picks_of(store, self._asked.checked(), placement=placement, preparation=preparation).as_bytes()
 
-    def _plan(self, drafted: _Drafted) -> Plan:
+    def _requested(
+        self, recipes: Recipes, settings: Settings, base: LoadedRecipe | None, servers: Sequence[str]
+    ) -> LoadedRecipe:
+        overrides = self._request.overrides
+        return requested_recipe(recipes, settings, overrides, base=base, servers=servers, classes=self._classes)
+
+    def _plan(self, drafted: _Drafted, *, base_seed: int | None = None) -> Plan:
         """May be repeated. Nothing is written."""
         settings = drafted.settings
         directories = {batch.record.directory for batch in self._parts.batches.read().values()}
@@ -295,7 +305,9 @@ class Generation:
             planner = replace(drafted.planner, servers=servers)
             at = self._clock.now().astimezone()
             try:
-                return planner.plan(drafted.draft, at=at, taken=taken, idempotency=self._idempotency)
+                return planner.plan(
+                    drafted.draft, at=at, taken=taken, idempotency=self._idempotency, base_seed=base_seed
+                )
             except NotComfyUI as error:
                 raise self._judged(error, settings) from error
 

@@ -107,6 +107,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Id of the recipe; without one, the default settings at the time of submission are used."""
     batch: str | None = None
     index: Count | None = None
+    row_id: str = ""
+    """What tells its row from others in the list that its batch follows."""
+    row_digest: str = ""
+    """Of what that row asked for when the item was made so."""
+    row_gone: bool = False
+    """Cancelled because its row is gone: due again when the row is back."""
     priority: Priority = "normal"
     rank: float = 0.0
     """Order among items of one priority: lowest first; equal ranks by their order in the file."""

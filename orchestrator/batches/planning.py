@@ -15,11 +15,12 @@ import templates
 from orchestrator.batches.batch_sizes import automatic_batch_size
 from orchestrator.batches.dynamic_prompts import Expansion, expansion_of, refuse_dynamic
 from orchestrator.batches.equal_prompts import same_image_notes
-from orchestrator.batches.layouts import directory_name, place_of
+from orchestrator.batches.layouts import directory_name
 from orchestrator.batches.lora_tags import LoraTags
 from orchestrator.batches.model_files import ModelFiles
 from orchestrator.batches.name_check import unknown_names
 from orchestrator.batches.picks import request_of
+from orchestrator.batches.planned_items import planned_items
 from orchestrator.batches.profiles import load_model_notes, load_profiles, profile_named
 from orchestrator.batches.prompt_entry import PromptEntry
 from orchestrator.batches.request_identity import digest_of, request_parts
@@ -42,7 +43,7 @@ from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Overrides, Settings
 from orchestrator.wording import named
 from state.batch import BatchRecord, Idempotency, Notify
-from state.item import Item, ItemOutput, Status
+from state.item import Item
 from templates import Graph
 
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
@@ -81,6 +82,8 @@ class Plan:
     """As it would be posted, but for the names of its files."""
     recipes: tuple[LoadedRecipe, ...]
     """What its items are made with, the batch's own first; to be kept before they are added."""
+    variations: tuple[Variation, ...] = ()
+    """What each item is, in their order."""
     notes: tuple[str, ...] = ()
     """What was left out of its list, and the like."""
 
@@ -121,6 +124,9 @@ class Planner:
     row_recipe: Callable[[str, str], LoadedRecipe] | None = None
     """Of rows with a template or an output directory of their own, `""` for the batch's. Errors: TemplateError."""
 
+    names_are_ids: bool = False
+    """Whether a column `name` tells rows apart, whatever the layout."""
+
     def draft(self, spec: BatchSpec, *, reproduction: Reproduction | None = None, data: bytes | None = None) -> Draft:
         """What is requested, as far as that is known without asking a server. `data`: what `read_source` gave.
 
@@ -135,7 +141,13 @@ class Planner:
         settled, recipe = wanted.settled(vocabulary), self.recipe.recipe.request_id
         listed, expansion = None, None
         if spec.source != "from_file":
-            listed = read_list(settled, vocabulary=vocabulary, data=data, vocabulary_of=self._vocabulary_of)
+            listed = read_list(
+                settled,
+                vocabulary=vocabulary,
+                data=data,
+                vocabulary_of=self._vocabulary_of,
+                names_are_ids=self.names_are_ids,
+            )
         if spec.dynamic and listed is not None:
             axes = TextAxes.of(settled, vocabulary)
             expansion = expansion_of(settled, listed.entries, Wildcards.found(spec.wildcards, home=self.home), axes)
@@ -156,8 +168,11 @@ class Planner:
         at: datetime,
         taken: Callable[[str], bool],
         idempotency: Idempotency | None = None,
+        base_seed: int | None = None,
     ) -> Plan:
         """`at`: local time, for the names. `taken`: whether a directory of this name is there.
+
+        `base_seed`: the first variation of a prompt has it, where the request names none.
 
         Errors: as `draft`; those of the servers.
         """
@@ -184,6 +199,7 @@ class Planner:
             has_seed=vocabulary.binds("seed"),
             expansion=draft.expansion,
             axes=TextAxes.of(said, vocabulary),
+            base=base_seed,
             terms=self._terms(draft, said) if any(entry.template or entry.count for entry in entries) else None,
             tags=None if is_taken else LoraTags(files.lora),
         )
@@ -191,12 +207,13 @@ class Planner:
         record = msgspec.structs.replace(
             record, request=digest_of(draft.parts), request_parts=dict(draft.parts), idempotency=idempotency
         )
-        items = tuple(self._items(record, variations, automatic=automatic))
+        items = tuple(planned_items(record, variations, home=self.home, recipe_of=self._recipe_of, automatic=automatic))
         rows = {(entry.template, entry.output) for entry in entries if entry.template or entry.output}
         recipes = {loaded.recipe.id: loaded for loaded in (self.recipe, *(self._recipe_of(*row) for row in rows))}
         notes = draft.listed.notes if draft.listed is not None else ()
         graph = self._checked(items)
-        return Plan(record, items, graph, tuple(recipes.values()), (*notes, *same_image_notes(items)))
+        notes = (*notes, *same_image_notes(items))
+        return Plan(record, items, graph, tuple(recipes.values()), tuple(variations), notes)
 
     def _recipe_of(self, template: str, output: str) -> LoadedRecipe:
         """Errors: TemplateError."""
@@ -304,41 +321,6 @@ class Planner:
             name=spec.name,
             notify=tuple(Notify(url=url, secret_env=self.secret_env) for url in spec.notify),
         )
-
-    def _items(
-        self, record: BatchRecord, variations: Sequence[Variation], *, automatic: Mapping[str, Any]
-    ) -> Iterable[Item]:
-        """`automatic`: the batch size, where `auto` chose it, of those whose row says none."""
-        width = max(3, len(str(record.total)))
-        for variation in variations:
-            entry, own = variation.entry, automatic
-            recipe = record.recipe
-            if entry is not None and (entry.template or entry.output):
-                recipe = self._recipe_of(entry.template, entry.output).recipe.id
-                own = {} if entry.template else automatic
-            place = place_of(record.layout, variation, directory=record.directory, total=record.total, stem=record.stem)
-            yield Item(
-                key=f"{record.batch}/{variation.index:0{width}d}",
-                status=Status.PENDING,
-                prompt_text=variation.prompt or None,
-                inputs={**own, **variation.inputs},
-                uploads=self._uploads(entry.uploads) if entry is not None and entry.uploads else {},
-                dynamic=dict(variation.dynamic),
-                batch_size_auto=bool(own) and "batch_size" not in variation.inputs,
-                recipe=recipe,
-                batch=record.batch,
-                index=variation.index,
-                priority=(entry.priority if entry is not None else None) or record.priority,
-                subfolder=place.subfolder,
-                filename=place.filename,
-                sidecar=place.sidecar,
-            )
-
-    def _uploads(self, uploads: Mapping[str, str | ItemOutput]) -> dict[str, str | ItemOutput]:
-        return {
-            name: key_of(Path(source), self.home) if isinstance(source, str) else source
-            for name, source in uploads.items()
-        }
 
     def _graph_of(self, item: Item) -> Graph:
         if item.awaits:

@@ -153,7 +153,8 @@ class Heading:
         prompt, name, subfolder = (inputs.pop(text, "") for text in _TEXTS)
         if not prompt and self.reading.vocabulary.binds("prompt"):
             raise UsageError(f"{where}: the prompt is empty; write one, or take the row out")
-        row = said.get("id", "") or (name if self.reading.names_are_ids else "")
+        is_named = self.reading.names_are_ids or self.reading.subfolder is not None
+        row = said.get("id", "") or (name if is_named else "")
         entry = PromptEntry(
             prompt,
             inputs,

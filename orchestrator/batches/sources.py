@@ -110,6 +110,7 @@ def read_list(
     if not entries:
         raise UsageError(f"{listed.shown}: there is no prompt in it")
     _refuse_same_names(entries)
+    _refuse_same_ids(entries)
     return Listed(entries, tuple(listed.notes))
 
 
@@ -291,3 +292,11 @@ def _refuse_same_names(entries: Iterable[PromptEntry]) -> None:
         if other is not entry:
             name = f"{entry.subfolder}/{entry.name}".lstrip("/")
             raise UsageError(f"{other.where} and {entry.where} are both called {name}; rename one")
+
+
+def _refuse_same_ids(entries: Iterable[PromptEntry]) -> None:
+    """Errors: UsageError for two rows that could not be told apart when the list has changed."""
+    rows: dict[str, PromptEntry] = {}
+    for entry in entries:
+        if entry.id and (other := rows.setdefault(entry.id, entry)) is not entry:
+            raise UsageError(f"{other.where} and {entry.where} both have the id {entry.id!r}; give each its own")

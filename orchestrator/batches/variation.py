@@ -27,6 +27,11 @@ class Variation(msgspec.Struct, frozen=True):
     name: str = ""
     """What a mirror layout calls it; empty where nobody named it."""
     subfolder: str = ""
+    seed_is_drawn: bool = False
+    """Whether nobody said its seed."""
+    asked: Mapping[str, Any] = {}
+    """Its prompt and inputs as they were written, without what was drawn, chosen or looked up: of a batch with a name,
+    which can follow its list."""
     entry: PromptEntry | None = None
     """The prompt that it is one of."""
     dynamic: Mapping[str, Any] = {}

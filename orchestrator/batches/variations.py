@@ -89,6 +89,7 @@ def vary(
     draw: Callable[[], int] = drawn_seed,
     expansion: Expansion | None = None,
     axes: TextAxes | None = None,
+    base: int | None = None,
     terms: Callable[[PromptEntry], Terms] | None = None,
     tags: LoraTags | None = None,
 ) -> list[Variation]:
@@ -97,8 +98,9 @@ def vary(
     What a prompt's row says wins over what was said for all. The seeds begin anew for each prompt, and all cells of a
     sweep share them, so that what stands side by side differs in one thing alone; those of an equal prompt go on where
     the one before it ended; `random` draws others for each prompt. `draw` gives a random seed. `expansion`: of dynamic
-    prompts, which has read these; each of its combinations is a prompt. `axes`: the sweeps over texts. `terms`: of
-    prompts whose rows say more than values. `tags`: reads the LoRAs in prompts; without it, texts stay as they are.
+    prompts, which has read these; each of its combinations is a prompt. `axes`: the sweeps over texts. `base`: the
+    seed of each prompt's first variation, where the request names none. `terms`: of prompts whose rows say more than
+    values. `tags`: reads the LoRAs in prompts; without it, texts stay as they are.
     Errors: UsageError for too many, and for a row that says what a sweep says.
     """
     common = Terms(spec, has_seed, axes)
@@ -106,7 +108,8 @@ def vary(
     _refuse_too_many(entries, each, spec, expansion)
     occurrences: Counter[str] = Counter()
     offsets = seeds_before(entries, (own.spec.count for own in each))
-    base = spec.seed if spec.seed is not None else max(0, draw() - max(offsets, default=0))
+    base = spec.seed if spec.seed is not None else base
+    base = max(0, draw() - max(offsets, default=0)) if base is None else base
     variations: list[Variation] = []
     for entry, own, offset in zip(entries, each, offsets, strict=True):
         first = base + (offset if own.spec.seed_mode == "increment" else 0)
@@ -228,6 +231,10 @@ def _of_one(source: _Source, seeds: Sequence[int | None], *, start: int) -> Iter
         if name in terms.swept:
             raise UsageError(f"{entry.where}: it sets {name}, and {named('sweeps')} sets it too; leave one out")
     common = {**terms.inputs, **entry.inputs}
+    is_drawn = (
+        terms.spec.seed is None and entry.inputs.get("seed", RANDOM_SEED) == RANDOM_SEED and "seed" not in terms.swept
+    )
+    has_rows = terms.spec.name is not None
     combinations = list(source.combinations())
     total = len(combinations) * len(terms.cells) * terms.spec.count
     sent = product(combinations, terms.cells, enumerate(seeds))
@@ -257,6 +264,19 @@ def _of_one(source: _Source, seeds: Sequence[int | None], *, start: int) -> Iter
             of=total,
             name=entry.name,
             subfolder=entry.subfolder,
+            seed_is_drawn=seed is not None and is_drawn,
+            asked=_asked(source, common, axes, combination, seed=None if is_drawn else seed) if has_rows else {},
             entry=entry,
             dynamic=record,
         )
+
+
+def _asked(
+    source: _Source, common: Mapping[str, Any], axes: Mapping[str, Any], chosen: Expanded | None, *, seed: int | None
+) -> dict[str, Any]:
+    """What a variation was asked for as: its texts as they were written, unless each combination is one by itself."""
+    asked = {**common, "seed": seed, **source.inputs_of(axes), "prompt": source.entry.prompt}
+    asked |= dict(chosen.texts) if chosen is not None else {}
+    if source.terms.axes is not None:
+        asked["axes"] = dict(axes)
+    return {name: value for name, value in asked.items() if value is not None}

@@ -16,31 +16,18 @@ from orchestrator.commands.common import (
     overrides,
     refuse_file,
     show_listing,
-    size_or_auto,
     spend_option,
     state_option,
     tool_options,
 )
 from orchestrator.commands.help import Command, Options
 from orchestrator.commands.output import RunOutput, log_options
+from orchestrator.commands.request_options import dynamic_options, image_options
 from orchestrator.commands.signals import Signals
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.batches.generate_report import Generated, Planned
-
-
-def _batch_size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | str | None:
-    return None if value is None else size_or_auto(_ctx, _param, value)
-
-
-def _combinations(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    """0 for all."""
-    if value is None or value == "all":
-        return None if value is None else 0
-    if not value.isascii() or not value.isdecimal() or not 1 <= int(value[:10]) <= 1_000_000_000:
-        raise click.BadParameter(f"{value!r} is not from 1 to 1000000000; leave it out for every combination")
-    return int(value)
 
 
 @click.command(cls=Command, short_help="Render variations of prompts as one batch.")
@@ -71,22 +58,7 @@ def _combinations(_ctx: click.Context, _param: click.Parameter, value: str | Non
     metavar="favourites|all|FILE",
     help="Which of them; a FILE names items or images, one a line (default: all).",
 )
-@Options.PROMPTS.option("--dynamic", is_flag=True, help="Expand {a|b}, {2$$a|b|c}, __wildcards__ and ${variables}.")
-@Options.PROMPTS.option(
-    "--wildcards",
-    multiple=True,
-    metavar="DIR",
-    help="Folder of wildcards, or of A1111 or ComfyUI (default: wildcards beside the state). Repeatable.",
-)
-@Options.PROMPTS.option(
-    "--combinatorial",
-    metavar="[N]",
-    is_flag=False,
-    flag_value="all",
-    callback=_combinations,
-    help="Every combination of each prompt, or the first N, instead of one by each seed.",
-)
-@Options.PROMPTS.option("--literal", is_flag=True, help="Send text that looks like a dynamic prompt as it is.")
+@dynamic_options
 @Options.VARIATIONS.option("--count", default=1, show_default=True, help="Variations of each prompt, 1 to 999.")
 @Options.VARIATIONS.option("--seed", type=int, help="Seed of the first variation (default, and -1: random, recorded).")
 @Options.VARIATIONS.option(
@@ -104,27 +76,7 @@ def _combinations(_ctx: click.Context, _param: click.Parameter, value: str | Non
     help="Try each value; several sweeps are crossed. KEY: a binding, NODE.INPUT, prompt:TEXT or {NAME} in a text. "
     "Repeatable.",
 )
-@Options.IMAGE.option("--negative", metavar="TEXT", help="Negative prompt.")
-@Options.IMAGE.option("--model", metavar="NAME", help="Checkpoint.")
-@Options.IMAGE.option(
-    "--lora", "loras", multiple=True, metavar="NAME[:STRENGTH]", help="LoRA, with its strength. Repeatable."
-)
-@Options.IMAGE.option("--steps", type=int, help="Sampling steps.")
-@Options.IMAGE.option("--cfg", "--cfg-scale", "cfg", type=float, help="Classifier-free guidance scale.")
-@Options.IMAGE.option("--sampler", metavar="NAME", help="Sampler.")
-@Options.IMAGE.option("--scheduler", metavar="NAME", help="Noise scheduler.")
-@Options.IMAGE.option("--size", metavar="WxH", help="Width and height of the images, such as 1024x768.")
-@Options.IMAGE.option(
-    "--batch-size", callback=_batch_size, metavar="N|auto", help="Images per submitted prompt; auto: as many as fit."
-)
-@Options.IMAGE.option(
-    "--profile",
-    metavar="NAME",
-    help="Preset: speed, balanced, quality, animation, tileset, or one of profiles.yaml.",
-)
-@Options.IMAGE.option(
-    "--set", "sets", multiple=True, metavar="NODE.INPUT=VALUE", help="Value for any input of the workflow. Repeatable."
-)
+@image_options
 @Options.BATCH.option("--name", metavar="NAME", help="Name of the batch; commands take it in place of the id.")
 @Options.BATCH.option(
     "--priority",

@@ -178,6 +178,53 @@ class GenerateDryRunDocument(TypedDict):
     """What was left out of the list of prompts, and the like; the first ten."""
 
 
+class SyncedRowDocument(TypedDict):
+    """A row of a list, with its item."""
+
+    item: str
+    """The item's key."""
+    id: str | None
+    """The row's `id`; null where it has none."""
+    place: str
+    """Where its first image goes, relative to the output directory."""
+    prompt: str | None
+    what: str
+    """Added: `new`, `back` (its row was gone). Changed: `edited` (not rendered yet), `redone`, `priority`, `cancelled`
+    (and stays so), `left` (on a server now). Gone: `pruned`, or the status in which it stays."""
+
+
+class SyncDocument(TypedDict):
+    """What a list made of its batch, or would make."""
+
+    schema: Literal["burst.sync/1"]
+    batch: str
+    name: str
+    created: bool
+    """Whether there was no batch of this name."""
+    dry_run: bool
+    """Whether nothing was changed."""
+    added: list[SyncedRowDocument]
+    """The first ten."""
+    added_total: int
+    """How many."""
+    changed: list[SyncedRowDocument]
+    """The first ten."""
+    changed_total: int
+    """How many."""
+    gone: list[SyncedRowDocument]
+    """Items whose row is not in the list any more, the first ten."""
+    gone_total: int
+    """How many."""
+    unchanged: int
+    """Items that are as their rows say."""
+    total: int
+    """All of these."""
+    notes: list[str]
+    """The first ten."""
+    next: str | None
+    """What to type next; null where nothing of the batch is due, and in a plan."""
+
+
 class CleanDocument(TypedDict):
     """What `batches clean` removed, or would."""
 

@@ -35,6 +35,7 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(batches.GenerateDocument, "burst generate"),
         _schema(batches.GenerateDryRunDocument, "burst generate --dry-run"),
         _schema(batches.StageDocument, "burst stage"),
+        _schema(batches.SyncDocument, "burst sync"),
         _schema(states.StatusDocument, "burst status"),
         _schema(batches.BatchDocument, "burst status BATCH"),
         _schema(states.LogDocument, "burst log"),

@@ -115,6 +115,8 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     only(*GENERATE, "--count", str(COUNT), "--layout", "batch")
     batch = str(found.short["burst.generate/2"]["batch"])
     both("status", batch)
+    (home / "list.txt").write_text("\n".join(f"a fox {number}" for number in range(COUNT)))
+    both("sync", "list.txt", "--name", "cast", "--dry-run")
     both("batches", "list")
     only("report", batch, "--html")
     for path in (home / "out").rglob("*.json"):
@@ -152,6 +154,7 @@ LISTS = (
     *(("burst.dry-run/2", "items"), ("burst.cancel/2", "items"), ("burst.reset/2", "items")),
     *(("burst.status/2", "failures"), ("burst.update/2", "updated"), ("burst.verify/2", "problems")),
     *(("burst.generate-dry-run/2", "items"), ("burst.clean/2", "removed")),
+    ("burst.sync/1", "added"),
     *(("burst.edit/1", "items"), ("burst.forget/1", "items"), ("burst.forget/1", "removed")),
 )
 
