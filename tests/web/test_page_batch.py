@@ -8,13 +8,18 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 from playwright.sync_api import expect
 from support.page_steps import finish_one
 from support.serving import Served
 from support.waiting import wait_until
 from support.web_clock import Clockwork
 
+from orchestrator import pause
 from orchestrator.sandbox import Sandbox
+from state.change import change_all
+from state.item import ItemOutput
+from state.open_store import open_store
 
 OpenPage = Callable[..., Any]
 Serve = Callable[..., Served]
@@ -52,6 +57,18 @@ def test_the_running_image_shows_its_step_and_a_preview(open_page: OpenPage, ser
     sandbox.change(seconds_per_prompt=0.0, latent_previews=False)
     ended(page, "complete: 2 successful, 0 failed")
     expect(page.locator(".shot-preview")).to_be_hidden()
+
+
+def test_an_image_that_is_made_from_another_says_what_it_waits_for(open_page: OpenPage, served: Served) -> None:
+    served.made(count=2)
+    pause(served.state)
+    batch = served.begin(count=2)
+    with open_store(served.state) as store:
+        first, second = store.batch_keys(batch)
+        made_from = {"image": ItemOutput(item=first, output=1)}
+        change_all(store, store.get_many([second]), lambda now: msgspec.structs.replace(now, uploads=made_from))
+    page = open_page(f"/?batch={batch}")
+    expect(page.locator(".shot-state")).to_have_text(["waiting", f"waits for {first}"])
 
 
 def test_a_batch_survives_a_kill_of_the_server_and_the_page_goes_on(
