@@ -72,7 +72,7 @@ class Staged:
             for stage in self.stages
         ]
         if self.waiting:
-            lines.append(f"{self.waiting} of them wait for others.")
+            lines.append(f"{self.waiting} of them {'waits' if self.waiting == 1 else 'wait'} for others.")
         return in_lines([*lines, "Next: burst run --until-done"])
 
 
