@@ -39,6 +39,7 @@ from state.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.documents.states import InitDocument
+    from orchestrator.init_values import InitValues
 
 _LOOKED_AT_BYTES = 1 << 16
 """Of a prompt file."""
@@ -117,6 +118,7 @@ def init_state(
     files: bool = False,
     masks: str | None = None,
     rescan: bool = False,
+    values: InitValues | None = None,
     classes: ClassSource = kept_classes,
 ) -> InitReport:
     """Add the files below `directories` to a state, begun where there is none. Safe to repeat.
@@ -124,7 +126,7 @@ def init_state(
     Without directories a state that is there, such as one written by hand, gets its template, servers and output.
     Prompt files, or with `images` pictures, whose `masks` are called by a rule such as `{stem}_mask.png`, or with
     `files` images, videos and audio, each of which binds the name of its kind.
-    `classes`: where the node classes come from that the workflow's bindings go by.
+    `values`: of the items that are added. `classes`: where the node classes come from that its bindings go by.
     What is done stays done; `rescan` puts completed items back whose prompt text, pictures, inputs or workflow changed
     since.
     Errors: UsageError, TemplateError, SettingsError, StateError, DiskFull; nothing was written then.
@@ -140,6 +142,8 @@ def init_state(
     placement = Placement(known, settings.output_dir)
     kinds = IMAGES if images else FILES if files else ()
     found = _found(directories, settings, recipe, placement, home=home, patterns=patterns, kinds=kinds, masks=masks)
+    if values is not None:
+        found = replace(found, items=values.given(found.items, recipe))
     refuse_collisions(placement, found.items)
     refuse_secrets(settings)
     with open_for_writing(state, create=bool(directories)) as store:

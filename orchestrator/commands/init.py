@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -43,6 +43,13 @@ from orchestrator.errors import UsageError
 @click.option(
     "--rescan", is_flag=True, help="Make completed items pending again whose prompt, image, inputs or workflow changed."
 )
+@click.option("--seed", type=int, help="Seed of every item that is added; -1: another one for each, recorded.")
+@click.option(
+    "--seed-mode", type=click.Choice(["random", "fixed"]), help="Draw a seed for each item, or give all that of --seed."
+)
+@click.option(
+    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Value of a name or NODE.INPUT in new items. Repeatable."
+)
 @all_option
 @json_option
 def init(
@@ -53,6 +60,9 @@ def init(
     masks: str | None,
     patterns: tuple[str, ...],
     rescan: bool,
+    seed: int | None,
+    seed_mode: Literal["random", "fixed"] | None,
+    sets: tuple[str, ...],
     everything: bool,
     as_json: bool,
     **tools: Any,
@@ -74,6 +84,14 @@ def init(
         raise UsageError("--masks: give --images too")
     if "" in patterns:
         raise UsageError("--pattern: it is empty; write one such as '*.md', or leave it out")
+    values = None
+    if sets or seed is not None or seed_mode is not None:
+        from orchestrator.batches.flags import parse_sets
+        from orchestrator.init_values import InitValues
+
+        if not directories:
+            raise UsageError("--seed, --seed-mode and --set are for items that are added; name a directory")
+        values = InitValues(seed, seed_mode, parse_sets(sets))
     given = overrides(**tools)
     answers = Answers()
     report = init_state(
@@ -85,6 +103,7 @@ def init(
         files=files,
         masks=masks,
         rescan=rescan,
+        values=values,
         classes=answers.classes,
     )
     again = [*map(str, directories), *(["--images"] if images else ["--files"] if files else [])]

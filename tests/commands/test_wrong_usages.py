@@ -227,6 +227,17 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("generate --from none.png", "--from none.png", "No such file"),
         ("generate --from plain.txt", "plain.txt", "sidecar", "PNG"),
     ],
+    "init: values of new items": [
+        ("init prompts --seed abc", "--seed", "'abc'"),
+        ("init prompts --seed -2", "--seed", "0 to 18446744073709551615"),
+        ("init prompts --seed-mode increment", "--seed-mode", "'increment'"),
+        ("init prompts --seed-mode fixed", "--seed-mode fixed", "give --seed too"),
+        ("init prompts --seed 1 --seed-mode random", "--seed-mode random", "leave --seed out"),
+        ("init prompts --set stesp=1", "--set stesp", "did you mean 'steps'"),
+        ("init prompts --set seed=1", "--set seed", "use --seed"),
+        ("init prompts --set steps", "--set steps", "NAME=VALUE"),
+        ("init --seed 1", "--seed", "name a directory"),
+    ],
     "sync": [
         ("sync", "Missing argument 'LIST'"),
         ("sync good.csv", "--name"),
