@@ -323,3 +323,10 @@ def test_a_batch_that_was_done_is_due_again_as_it_grows(scene: SyncScene) -> Non
     with open_store(scene.state, read_only=True) as store:
         (batch,) = store.batches.read()
         assert (store.due_count(batch=batch), store.counts(batch=batch).total) == (1, 2)
+
+
+def test_a_changed_row_keeps_the_seed_that_was_drawn_for_it(scene: SyncScene) -> None:
+    scene.sync("id,prompt", "x,a", "y,b", seed_mode="random")
+    before = [item.inputs["seed"] for item in scene.items()]
+    scene.sync("id,prompt", "x,c", "y,b")
+    assert [item.inputs["seed"] for item in scene.items()] == before
