@@ -40,7 +40,14 @@ class SyncScene:
 
     def call(self, given: Mapping[str, Any], *, prune: bool = False, dry_run: bool = False) -> Synchronisation:
         return Synchronisation(
-            str(self.list), "cast", given, self.request, prune=prune, dry_run=dry_run, stdin=io.BytesIO()
+            str(self.list),
+            "cast",
+            given,
+            self.request,
+            prune=prune,
+            dry_run=dry_run,
+            stdin=io.BytesIO(),
+            patience_seconds=0.0,
         )
 
     def generate(self, *lines: str, **said: Any) -> Any:
