@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from orchestrator.settings import Overrides
     from orchestrator.stage_chain import stage
     from orchestrator.status import read_status, watch_batch
+    from orchestrator.sync import sync_list
     from orchestrator.template_inspection import check_template, list_templates, show_template
     from orchestrator.update import update_items
     from orchestrator.verify import verify_outputs
@@ -76,6 +77,7 @@ __all__ = [
     "show_template",
     "stage",
     "star",
+    "sync_list",
     "tag",
     "uninstall_node",
     "update_items",
@@ -112,6 +114,7 @@ _HOMES = {
     "settings": ("Overrides",),
     "stage_chain": ("stage",),
     "status": ("read_status", "watch_batch"),
+    "sync": ("sync_list",),
     "template_inspection": ("check_template", "list_templates", "show_template"),
     "update": ("update_items",),
     "verify": ("verify_outputs",),

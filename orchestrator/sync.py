@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
@@ -96,7 +96,6 @@ class Synchronisation(Generation):
         *,
         prune: bool = False,
         dry_run: bool = False,
-        stdin: BinaryIO | None = None,
         clock: Clock | None = None,
         patience_seconds: float = 20.0,
     ) -> None:
@@ -111,7 +110,6 @@ class Synchronisation(Generation):
             request,
             queue_only=True,
             dry_run=dry_run,
-            stdin=stdin,
             clock=clock,
             patience_seconds=patience_seconds,
         )
@@ -349,6 +347,23 @@ class Synchronisation(Generation):
             notes=notes,
             next=_NEXT if is_due else None,
         )
+
+
+def sync_list(
+    path: str,
+    name: str,
+    *,
+    request: Request | None = None,
+    prune: bool = False,
+    dry_run: bool = False,
+    **given: Any,
+) -> Synced:
+    """`burst sync` for scripts: the batch of this name becomes what the list at `path` says.
+
+    `given`: fields of a `BatchSpec` that count instead of what the batch was made with. `prune`: cancel what is due and
+    has no row any more. Errors: as `Synchronisation.bring`.
+    """
+    return Synchronisation(path, name, given, request or Request(), prune=prune, dry_run=dry_run).bring()
 
 
 def _alteration(item: Item, wanted: Item) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ def sync(
     """
     from orchestrator.batches.flags import parse_sets, parse_size, parse_sweeps
     from orchestrator.cycle.request import Request
-    from orchestrator.sync import Synchronisation
+    from orchestrator.sync import sync_list
 
     refuse_file(output_dir)
     values = {
@@ -95,5 +94,5 @@ def sync(
     request = Request(state=state, overrides=overrides(server, template, output_dir, bindings, headers, outputs))
     given = {field: value for field, value in values.items() if value is not None and value is not False}
     given = {field: value for field, value in given.items() if value not in ((), {})}
-    work = Synchronisation(path, name, given, request, prune=prune, dry_run=dry_run, stdin=sys.stdin.buffer)
-    show_listing(work.bring(), as_json, everything)
+    synced = sync_list(path, name, request=request, prune=prune, dry_run=dry_run, **given)
+    show_listing(synced, as_json, everything)

@@ -139,9 +139,9 @@ class Bar(Silent):
         self._shown = ""
 
     def ended(self, item: Item, *, number: int, size: int) -> None:
+        self._bar.total = size
         if item.status is not Status.COMPLETED:
             self._bar.write(line_of(item), file=sys.stderr)
-        self._bar.total = size
         self._shown = ""
         self._bar.set_postfix_str(one_line(item.name), refresh=False)
         self._bar.update(number - self._bar.n)
@@ -154,6 +154,9 @@ class Bar(Silent):
         self._shown = shown
 
     def close(self) -> None:
+        if self._bar.total is not None:
+            # What it draws again below a line does not count as drawn to itself.
+            self._bar.clear()
         self._bar.close()
 
 

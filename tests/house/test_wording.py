@@ -36,6 +36,7 @@ OTHERS = {
     "orchestrator/batches/a1111_lines.py": "options of lines in a list, which are another program's",
     "orchestrator/batches/foreign_formats.py": "options of lines in a list, which are another program's",
     "orchestrator/batches/request_identity.py": "names of the parts of a request, as records have them",
+    "orchestrator/batches/synced_spec.py": "names of the parts of a request, as records have them",
     "orchestrator/comfyui/advice.py": "a flag of ComfyUI's own",
     "orchestrator/cycle/set_aside.py": "what may follow the command that it puts together",
     "orchestrator/documents/reference.py": "the reference of what `--json` prints",

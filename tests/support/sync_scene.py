@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +45,6 @@ class SyncScene:
             self.request,
             prune=prune,
             dry_run=dry_run,
-            stdin=io.BytesIO(),
             patience_seconds=0.0,
         )
 

@@ -15,7 +15,7 @@ from support.serving import Served
 from support.waiting import wait_until
 from support.web_clock import Clockwork
 
-from orchestrator import pause
+from orchestrator import pause, resume
 from orchestrator.sandbox import Sandbox
 from state.change import change_all
 from state.item import ItemOutput
@@ -69,6 +69,7 @@ def test_an_image_that_is_made_from_another_says_what_it_waits_for(open_page: Op
         change_all(store, store.get_many([second]), lambda now: msgspec.structs.replace(now, uploads=made_from))
     page = open_page(f"/?batch={batch}")
     expect(page.locator(".shot-state")).to_have_text(["waiting", f"waits for {first}"])
+    resume(served.state)
 
 
 def test_a_batch_survives_a_kill_of_the_server_and_the_page_goes_on(
