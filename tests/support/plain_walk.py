@@ -42,9 +42,12 @@ def check_queries(store: Store) -> None:
     assert store.counts() == Counts.of(items)
     waiting = [item.key for item in items if item.status is Status.PENDING and waits(item, items)]
     assert sorted(store.waiting()) == sorted(waiting)
-    for key in (*keys, NOBODY):
-        stages = [item.key for item in items if key in [source.item for source in item.awaits]]
-        assert sorted(store.stages_of(key)) == sorted(stages)
+    stages: dict[str, list[str]] = {key: [] for key in (*keys, NOBODY)}
+    for item in items:
+        for key in {source.item for source in item.awaits}:
+            stages.setdefault(key, []).append(item.key)
+    for key, found_stages in stages.items():
+        assert sorted(store.stages_of(key)) == sorted(found_stages)
     due = due_of(items)
     assert store.due_count() == len(due)
     assert keys_of(store.due(len(items) + 1)) == due
