@@ -14,7 +14,7 @@ from orchestrator.settings import Settings
 from orchestrator.text_files import decoded, read_ordinary
 from state.item import Item, ItemOutput
 from state.recipe import Recipe
-from templates import Bindings, Graph
+from templates import Bindings, Graph, SaveNode
 
 if TYPE_CHECKING:
     from orchestrator.input_files import InputFile, UploadedFile
@@ -89,6 +89,8 @@ class Prepared:
     fingerprint: str
     compared: Graph
     """What the fingerprint is of: with the images' own names, whatever a server calls them."""
+    saves: tuple[SaveNode, ...]
+    """The save nodes of the graph, loose ends too."""
     touched: frozenset[str]
     """Ids of the nodes that take this item's text and inputs."""
     loading: frozenset[str]
@@ -230,15 +232,18 @@ class Preparation:
         except TemplateError as error:
             raise InputsError(f"{error} (template {recipe.name})") from error
         compared, kept = graph, recipe.recipe
-        digest = templates.fingerprint(graph, loose_ends=kept.loose_ends, chosen=kept.output_nodes)
+        # The images' names, which are set below, decide nothing about them.
+        saves = templates.save_nodes(recipe.saving(graph))
+        digest = templates.fingerprint(graph, loose_ends=kept.loose_ends, chosen=kept.output_nodes, saves=saves)
         graph = templates.bind(graph, recipe.bindings, {name: one.told for name, one in given.items()})
-        saving = [node for node in templates.saves_in_order(recipe.saving(graph)) if recipe.fetches(node)]
+        saving = [node for node in templates.saves_in_order(graph, saves) if recipe.fetches(node)]
         spliced = graph.keys() - recipe.graph.keys()
         return Prepared(
             recipe=recipe,
             graph=graph,
             fingerprint=digest,
             compared=compared,
+            saves=tuple(templates.save_nodes(graph) if kept.loose_ends else saves),
             touched=frozenset(templates.touched_nodes(graph, recipe.bindings, values) | spliced),
             loading=frozenset(templates.touched_nodes(graph, recipe.bindings, given)),
             extensions=tuple(dict.fromkeys(node.extension for node in saving if node.extension)),

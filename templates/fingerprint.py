@@ -12,20 +12,27 @@ from templates.loose_ends import without
 from templates.saving import SaveNode, save_nodes
 
 
-def fingerprint(graph: Graph, *, loose_ends: Collection[str] = (), chosen: Collection[str] = ()) -> str:
+def fingerprint(
+    graph: Graph,
+    *,
+    loose_ends: Collection[str] = (),
+    chosen: Collection[str] = (),
+    saves: Sequence[SaveNode] | None = None,
+) -> str:
     """SHA-256, in hex, of everything that the save nodes depend on.
 
     Ignored are node ids, titles, filename prefixes, nodes that no save node depends on, and in a graph that also saves
     files every PreviewImage node and what stands in other viewers themselves, such as a text that is kept there. 7 and
     7.0 are equal. `loose_ends`: nodes that are no save nodes; `chosen`: nodes whose outputs are fetched, which count
-    whatever they are. Errors: TemplateError for a cycle, or if the graph has no save node.
+    whatever they are; `saves`: the save nodes without the loose ends, where they are known. Errors: TemplateError for a
+    cycle, or if the graph has no save node.
     """
-    saves = save_nodes(without(graph, loose_ends))
+    saves = save_nodes(without(graph, loose_ends)) if saves is None else saves
     viewers = [save for save in saves if save.temporary and save.node_id not in chosen]
     if len(viewers) == len(saves):
         return _of_saves(graph, saves)
     ignored = {save.node_id for save in viewers if save.class_type == "PreviewImage"}
-    shown = {save.node_id for save in viewers} - linked_nodes(graph)
+    shown = {save.node_id for save in viewers} - linked_nodes(graph) if viewers else set()
     return _of_saves(graph, [save for save in saves if save.node_id not in ignored], shown=shown)
 
 

@@ -67,10 +67,10 @@ def _listed(graph: Graph) -> str:
     return f"choose from {', '.join(saves[:_MOST_LISTED])}" if saves else "the workflow has no node that saves"
 
 
-def saves_in_order(graph: Graph) -> list[SaveNode]:
-    """The save nodes of a workflow, in the order of their outputs."""
-    saves = {save.node_id: save for save in save_nodes(graph)}
-    return [saves[node_id] for node_id in in_order(graph, saves)]
+def saves_in_order(graph: Graph, saves: Iterable[SaveNode] | None = None) -> list[SaveNode]:
+    """The save nodes of a workflow, in the order of their outputs. `saves`: where they are known."""
+    by_id = {save.node_id: save for save in (save_nodes(graph) if saves is None else saves)}
+    return [by_id[node_id] for node_id in in_order(graph, by_id)]
 
 
 def _depths(graph: Graph) -> dict[str, int]:

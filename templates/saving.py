@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -155,10 +156,13 @@ def prefix_scheme(graph: Graph) -> int:
     return 2 if any(save.prefix_input and _is_flat(save) for save in save_nodes(graph)) else 1
 
 
-def set_prefixes(graph: Graph, prompt_id: str) -> Graph:
-    """A copy of the graph in which every save node with a prefix input saves under a prefix unique to this prompt."""
+def set_prefixes(graph: Graph, prompt_id: str, *, saves: Iterable[SaveNode] | None = None) -> Graph:
+    """A copy of the graph in which every save node with a prefix input saves under a prefix unique to this prompt.
+
+    `saves`: all save nodes of the graph, where they are known.
+    """
     prefixed = dict(graph)
-    for save in save_nodes(graph):
+    for save in save_nodes(graph) if saves is None else saves:
         if save.prefix_input:
             node = graph[save.node_id]
             prefix = prefix_for(prompt_id, save.node_id, is_flat=_is_flat(save))

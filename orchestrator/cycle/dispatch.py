@@ -265,7 +265,7 @@ class Dispatch:
             skip = skip | self._elsewhere[id(worker)] | (worker.refused - hopeless)
         accept = partial(self._is_for, worker, hopeless=hopeless)
         due = self._lease.claim(room, batch=self._batch, skip=skip, accept=accept)
-        if self._loaded is None:
+        if self._loaded is None or not due:
             return due
         return self._loaded.chosen(worker, due, batch=self._batch, skip=skip | self._held.keys(), accept=accept)
 

@@ -76,7 +76,7 @@ def dry_run(request: Request) -> DryRun:
                 problems.append((item.key, str(error)))
                 continue
             keys.append(item.key)
-            graph = graph or templates.set_prefixes(prepared.graph, str(uuid.uuid4()))
+            graph = graph or templates.set_prefixes(prepared.graph, str(uuid.uuid4()), saves=prepared.saves)
         return DryRun(keys=tuple(keys), problems=tuple(problems), graph=graph, submitted=submitted)
 
 

@@ -46,10 +46,10 @@ class LoadedModels:
     ) -> list[Item]:
         """From the next due items, which the lease holds, those for this worker and their order; it holds these then.
 
-        The arguments are those of `Lease.claim`.
+        There is at least one. The arguments are those of `Lease.claim`.
         """
         loaded = self._loaded.get(id(worker))
-        if not due or due[0].batch is None:
+        if due[0].batch is None:
             return list(due)
         if loaded is not None and self._models_of(due[0]) != loaded:
             due = self._swapped(due, loaded, batch=batch, skip=skip, accept=accept)

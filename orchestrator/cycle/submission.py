@@ -216,7 +216,7 @@ class Submission:
             raise _Refused(0.0)
         try:
             answer = context.client.submit(
-                templates.set_prefixes(intent.prepared.graph, item.prompt_id),
+                templates.set_prefixes(intent.prepared.graph, item.prompt_id, saves=intent.prepared.saves),
                 prompt_id=item.prompt_id,
                 number=self._number(item),
                 extra_data={"burst": {"item": item.key, "prompt_id": item.prompt_id}},
