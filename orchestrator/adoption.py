@@ -15,7 +15,7 @@ from orchestrator.clock import Clock
 from orchestrator.comfyui.responses import QueuedGraph
 from orchestrator.documents.lists import shortened
 from orchestrator.errors import LockHeld, RecipeUnusable, TemplateError
-from orchestrator.formatting import counted, in_lines, more_lines
+from orchestrator.formatting import counted, in_lines, key_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.retries import settled
@@ -35,7 +35,6 @@ FOLDER = "adopted"
 """The beginning of the items' keys, and the folder of their images below the output directory."""
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SECRET = re.compile(r"key|token|secret|auth", re.IGNORECASE)
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,9 @@ class AdoptReport:
 
     def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person, with what to type next."""
-        shown = self.keys if everything else self.keys[:_SHOWN]
         of = f", made with {counted(self.recipes, 'recipe')}" if self.keys else ""
-        lines = [f"{counted(len(self.keys), 'prompt')} of the queue saved as items{of}", *(f"  {key}" for key in shown)]
-        lines += [f"  {line}" for line in more_lines(len(self.keys) - len(shown), "more")]
+        lines = [f"{counted(len(self.keys), 'prompt')} of the queue saved as items{of}"]
+        lines += key_lines(self.keys, everything=everything)
         if self.known:
             lines.append(f"{counted(self.known, 'prompt')} in this state already")
         if self.others:

@@ -17,7 +17,7 @@ _PARTNER = "api_key_comfy_org"
 
 
 class Manner(TypedDict, total=False):
-    """How it is asked; see `ComfyUI`."""
+    """How it retries; see `ComfyUI`."""
 
     client_id: str
     connect_timeout_seconds: float

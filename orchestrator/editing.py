@@ -15,7 +15,7 @@ from orchestrator.batches.values import clean, fitted, parted
 from orchestrator.batches.vocabulary import Vocabulary
 from orchestrator.documents.lists import shortened
 from orchestrator.errors import ItemError, UsageError, located
-from orchestrator.formatting import counted, in_lines, more_lines
+from orchestrator.formatting import counted, first_of, in_lines, key_lines
 from orchestrator.literal_texts import looks_dynamic, names_lora
 from orchestrator.migration import open_for_writing
 from orchestrator.preparation import InputsError, Preparation, prompt_file
@@ -33,7 +33,6 @@ from state.store import Store
 if TYPE_CHECKING:
     from orchestrator.documents.states import EditDocument
 
-_SHOWN = 20
 _NAMED = 3
 _ENDED = frozenset({Status.COMPLETED, Status.CANCELLED})
 
@@ -86,10 +85,8 @@ class Edited:
 
     def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person; `everything`: with all items."""
-        shown = self.keys if everything else self.keys[:_SHOWN]
         verb = "would be edited" if self.dry_run else "edited"
-        lines = [f"{counted(len(self.keys))} {verb} and due", *(f"  {key}" for key in shown)]
-        lines += [f"  {line}" for line in more_lines(len(self.keys) - len(shown), "more")]
+        lines = [f"{counted(len(self.keys))} {verb} and due", *key_lines(self.keys, everything=everything)]
         if self.unchanged:
             lines.append(f"{counted(self.unchanged)} the same already")
         if self.left:
@@ -190,7 +187,7 @@ def _refuse_several_texts(items: Sequence[Item]) -> None:
     """Errors: UsageError where one text would replace several."""
     texts = {item.prompt_text if item.prompt_text is not None else prompt_file(item): item.key for item in items}
     if len(texts) > 1:
-        first = ", ".join([*texts.values()][:_NAMED]) + (", …" if len(texts) > _NAMED else "")
+        first = first_of(texts.values(), _NAMED)
         raise UsageError(
             f"{named('prompt')}: these items have {len(texts)} different texts ({first}); name items of one text"
         )

@@ -13,7 +13,7 @@ from orchestrator.batches.removal import Removed, remove_files_of
 from orchestrator.clock import Clock
 from orchestrator.documents.lists import shortened
 from orchestrator.errors import StaleChange, UsageError
-from orchestrator.formatting import counted, in_lines, more_lines, spoken_bytes
+from orchestrator.formatting import counted, first_of, in_lines, key_lines, spoken_bytes
 from orchestrator.gone_files import gone_items
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.placement import placement_of
@@ -31,7 +31,6 @@ from state.store import Store
 if TYPE_CHECKING:
     from orchestrator.documents.states import ForgetDocument
 
-_SHOWN = 20
 _NAMED = 3
 
 
@@ -71,10 +70,8 @@ class Forgotten:
 
     def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person; `everything`: with all items."""
-        shown = self.keys if everything else self.keys[:_SHOWN]
         lines = [f"{counted(len(self.keys))} {'would be forgotten' if self.dry_run else 'forgotten'}"]
-        lines += [f"  {key}" for key in shown]
-        lines += [f"  {line}" for line in more_lines(len(self.keys) - len(shown), "more")]
+        lines += key_lines(self.keys, everything=everything)
         lines += [f"With batch {batch}, of which nothing is left" for batch in self.batches]
         if self.files.files:
             verb = "would be removed" if self.dry_run else "removed"
@@ -139,7 +136,7 @@ def _stage_notes(store: Store, items: Sequence[Item], *, dry_run: bool) -> Itera
     keys = dict.fromkeys(stage for item in items for stage in store.stages_of(item.key) if stage not in going)
     waiting = [item.key for item in store.get_many(keys) if item.status is Status.PENDING]
     if waiting:
-        shown = ", ".join(waiting[:_NAMED]) + (", …" if len(waiting) > _NAMED else "")
+        shown = first_of(waiting, _NAMED)
         verb = "would fail" if dry_run else "failed"
         yield f"{counted(len(waiting))} made from their outputs {verb} with them ({shown})"
 
@@ -192,7 +189,7 @@ class _Chosen:
 def _refuse_out(out: Sequence[Item], names: Collection[str]) -> None:
     if not out:
         return
-    keys = ", ".join(item.key for item in out[:_NAMED]) + (", …" if len(out) > _NAMED else "")
+    keys = first_of(keys_of(out), _NAMED)
     cancel = shlex.join(["burst", "cancel", *names][: 2 + _NAMED]) + (" …" if len(names) > _NAMED else "")
     verb = "is" if len(out) == 1 else "are"
     raise UsageError(f"{counted(len(out))} {verb} on a server ({keys}): `{cancel}`, then forget again")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from orchestrator.wording import named
 
+_SHOWN_KEYS = 20
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What breaks a line, or what a terminal obeys instead of showing it; and what is no text at all."""
 
@@ -45,6 +46,18 @@ def one_line(text: str) -> str:
 def more_lines(count: int, what: str, *, option: str | None = None) -> list[str]:
     """`… and 3 more failed (--all shows them)`, in place of entries that are not shown; nothing for 0."""
     return [f"… and {count} {what} ({option or named('everything', True)} shows them)"] if count > 0 else []
+
+
+def key_lines(keys: Sequence[str], *, everything: bool, option: str | None = None) -> list[str]:
+    """Keys below the line that counts them, indented: the first 20, or all. `option`: as of `more_lines`."""
+    shown = keys if everything else keys[:_SHOWN_KEYS]
+    return [f"  {line}" for line in (*shown, *more_lines(len(keys) - len(shown), "more", option=option))]
+
+
+def first_of(names: Iterable[str], most: int) -> str:
+    """`a, b, c, …`: at most so many, on one line."""
+    listed = list(names)
+    return ", ".join(listed[:most]) + (", …" if len(listed) > most else "")
 
 
 def in_lines(lines: Iterable[str]) -> str:

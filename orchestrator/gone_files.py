@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from orchestrator.formatting import counted
+from orchestrator.formatting import counted, first_of
 from orchestrator.preparation import is_text_of_a_file, prompt_file
 from state.item import DUE, Item, Status
 from state.store import Store
@@ -28,7 +28,7 @@ def gone_notes(items: Sequence[Item]) -> Iterator[str]:
     """What to report of these, if there are any."""
     if not items:
         return
-    shown = ", ".join(item.key for item in items[:_SHOWN]) + (", …" if len(items) > _SHOWN else "")
+    shown = first_of((item.key for item in items), _SHOWN)
     counts = Counter(_standing(item) for item in items)
     standing = ", ".join(f"{count} {what}" for what, count in counts.items())
     what = "the file of 1 item is" if len(items) == 1 else f"the files of {counted(len(items))} are"

@@ -24,7 +24,7 @@ from orchestrator.errors import (
     TransientError,
     UnexpectedAnswer,
 )
-from orchestrator.formatting import counted
+from orchestrator.formatting import counted, first_of
 from orchestrator.init_state import InitReport
 from orchestrator.input_files import stand_ins
 from orchestrator.known_servers import judged, note_comfyui
@@ -220,7 +220,7 @@ class _Look:
 
 def _edited(report: InitReport, repeated: _Repeated) -> Iterator[_Finding]:
     if report.edited:
-        named = ", ".join(report.edited[:_SHOWN]) + (", …" if len(report.edited) > _SHOWN else "")
+        named = first_of(report.edited, _SHOWN)
         again = repeated.with_("--rescan")
         verb = "was" if len(report.edited) == 1 else "were"
         what = f"{counted(len(report.edited), 'finished item')} {verb} edited since"

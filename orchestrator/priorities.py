@@ -12,7 +12,7 @@ import msgspec
 from orchestrator.amendment import amend
 from orchestrator.documents.lists import shortened
 from orchestrator.errors import UsageError
-from orchestrator.formatting import counted, in_lines, more_lines
+from orchestrator.formatting import counted, in_lines, key_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.retries import keys_of, settled
 from orchestrator.selection import select
@@ -23,8 +23,6 @@ from state.item import DUE, Priority, Status
 
 if TYPE_CHECKING:
     from orchestrator.documents.states import PriorityDocument
-
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,7 @@ class Prioritized:
 
     def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person; `everything`: with all items."""
-        shown = self.keys if everything else self.keys[:_SHOWN]
-        lines = [f"{counted(len(self.keys))} {self.priority} now", *(f"  {key}" for key in shown)]
-        lines += [f"  {line}" for line in more_lines(len(self.keys) - len(shown), "more")]
+        lines = [f"{counted(len(self.keys))} {self.priority} now", *key_lines(self.keys, everything=everything)]
         if self.unchanged:
             lines.append(f"{counted(self.unchanged)} {self.priority} before")
         if self.left:

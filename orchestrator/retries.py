@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from orchestrator.documents.lists import shortened
 from orchestrator.errors import DiskFull
-from orchestrator.formatting import counted, in_lines, more_lines
+from orchestrator.formatting import counted, in_lines, key_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.selection import select
 from orchestrator.wording import named
@@ -20,8 +20,6 @@ from state.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.documents.states import CancelDocument, ResetDocument, RetryDocument
-
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,9 @@ class Changed:
 
     def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person; `everything`: with all items."""
-        shown = self.keys if everything else self.keys[:_SHOWN]
-        lines = [f"{counted(len(self.keys))} {self.what}", *(f"  {key}" for key in shown)]
         option = named("list_all" if self.command == "cancel" else "everything", True)
-        lines += [f"  {line}" for line in more_lines(len(self.keys) - len(shown), "more", option=option)]
+        lines = [f"{counted(len(self.keys))} {self.what}"]
+        lines += key_lines(self.keys, everything=everything, option=option)
         return in_lines([*lines, *(f"Note: {note}" for note in self.notes)])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import TemplateError
+from orchestrator.formatting import first_of
 from orchestrator.settings import Settings
 from orchestrator.wording import named
 from templates import Graph
@@ -34,7 +35,7 @@ class Conversion:
         return convert(document, found.catalogue, where=where)
 
     def _unknown(self, classes: list[str], trouble: str | None) -> str:
-        listed = ", ".join(classes[:_SHOWN]) + (", …" if len(classes) > _SHOWN else "")
+        listed = first_of(classes, _SHOWN)
         asked = f"no server answers ({trouble})" if trouble is not None else "no server was asked"
         return (
             f"this is ComfyUI's editor format; to convert it a server has to describe its nodes ({listed}), and "

@@ -13,7 +13,7 @@ import msgspec
 from orchestrator.batches.suggestions import advice
 from orchestrator.documents.lists import shortened
 from orchestrator.errors import ItemError, UsageError
-from orchestrator.formatting import counted, in_lines, more_lines
+from orchestrator.formatting import counted, in_lines, key_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.elsewhere import images_elsewhere
@@ -30,8 +30,6 @@ from state.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.documents.states import UpdateDocument
-
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -67,12 +65,10 @@ class UpdateReport:
 
     def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person; `everything`: with all items."""
-        shown = self.updated if everything else self.updated[:_SHOWN]
         verb = "would be updated" if self.dry_run else "updated"
         whose = f", made with {', '.join(self.recipes)}" if self.updated else ""
         lines = [f"{counted(len(self.updated))} {verb}{whose}"]
-        lines += [f"  {key}" for key in shown]
-        lines += [f"  {line}" for line in more_lines(len(self.updated) - len(shown), "more")]
+        lines += key_lines(self.updated, everything=everything)
         if self.unchanged:
             lines.append(f"{counted(self.unchanged)} already as asked")
         if self.out:

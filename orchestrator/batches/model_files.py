@@ -17,7 +17,7 @@ from orchestrator.errors import UsageError
 
 _EXTENSION = re.compile(r"\.(safetensors|sft|ckpt|pt|pt2|pth|bin|gguf)\Z", re.IGNORECASE)
 _USUAL = ".safetensors"
-"""Taken where no server is asked."""
+"""Assumed where no server can say."""
 _LORA_INPUT = ("LoraLoader", "lora_name")
 
 

@@ -23,7 +23,7 @@ OnError = Literal["stop", "continue"]
 LARGEST_COUNT = 999
 
 SOURCES = ("prompt", "prompt_file", "prompts_file", "csv", "jsonl", "xlsx", "from_file", "from_batch")
-"""Where prompts come from: one of these is said. `from_batch` brings images, so that a prompt may be said beside it."""
+"""Where prompts come from: one of these is given. `from_batch` brings images, so a prompt may be given beside it."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 """Ids of batches begin with a digit, so that none of them, nor the beginning of one, can be a name."""
 _PARAMETERS = {"width": "size", "height": "size", "lora": "loras"}

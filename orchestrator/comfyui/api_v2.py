@@ -133,7 +133,7 @@ class ApiV2(ComfyUI):
         return self._names.get(prompt_id, prompt_id)
 
     def unfinished_jobs(self) -> dict[str, JobStatus] | None:
-        """None: it is asked for each job, as not every server lists them."""
+        """None: each job is looked up by itself, as not every server lists them."""
         return None
 
     def cancel_jobs(self, prompt_ids: Iterable[str]) -> bool:

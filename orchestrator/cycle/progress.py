@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from orchestrator.formatting import counted, one_line, spoken_seconds
+from orchestrator.formatting import counted, first_of, one_line, spoken_seconds
 from state.item import Item, Status
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def line_of(item: Item) -> str:
 def _outcome(item: Item) -> str:
     match item.status:
         case Status.COMPLETED:
-            where = ", ".join(output.path for output in item.outputs[:3]) + (", …" if len(item.outputs) > 3 else "")
+            where = first_of((output.path for output in item.outputs), 3)
             seconds = f" ({item.seconds:.1f} s)" if item.seconds is not None else ""
             return f"→ {where}{seconds}"
         case Status.FAILED:

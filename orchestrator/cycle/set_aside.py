@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.documents.lists import shortened
 from orchestrator.errors import ConfigurationError
-from orchestrator.formatting import counted
+from orchestrator.formatting import counted, first_of
 from state.burst_record import SetAsideRecord
 from state.counts import Counts
 from state.item import DUE, Item, Status
@@ -62,7 +62,7 @@ class SetAside(SetAsideRecord, frozen=True, kw_only=True):
         return shortened(document, "batches", everything=everything)
 
     def as_text(self) -> str:
-        listed = ", ".join(self.batches[:_LISTED_BATCHES]) + (", …" if len(self.batches) > _LISTED_BATCHES else "")
+        listed = first_of(self.batches, _LISTED_BATCHES)
         whose = f" of {'batch' if len(self.batches) == 1 else 'batches'} {listed}" if self.batches else ""
         pending = self.items - self.submitted
         if pending and self.submitted:

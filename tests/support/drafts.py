@@ -16,6 +16,7 @@ from state.change import change_all
 from state.item import Item, OutputRecord
 from state.open_store import open_store
 from support.image_project import INVERT
+from support.projects import small_template
 from support.state_scenes import NOON
 
 DRAFTS = "drafts"
@@ -23,30 +24,12 @@ TEXT_TO_VIDEO: dict[str, Any] = {
     "1": {"class_type": "LoadVideo", "inputs": {"file": "a.mp4"}},
     "2": {"class_type": "SaveVideo", "inputs": {"video": ["1", 0], "filename_prefix": "x", "format": "auto"}},
 }
-REPAINT: dict[str, Any] = {
+REPAINT: dict[str, Any] = small_template() | {
     "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
-    "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "tiny-random.safetensors"}},
     "5": {"class_type": "VAEEncode", "inputs": {"pixels": ["1", 0], "vae": ["4", 2]}},
-    "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "sharp", "clip": ["4", 1]}},
-    "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "blurry", "clip": ["4", 1]}},
-    "3": {
-        "class_type": "KSampler",
-        "inputs": {
-            "seed": 7,
-            "steps": 2,
-            "cfg": 7.0,
-            "sampler_name": "euler",
-            "scheduler": "normal",
-            "denoise": 0.5,
-            "model": ["4", 0],
-            "positive": ["6", 0],
-            "negative": ["7", 0],
-            "latent_image": ["5", 0],
-        },
-    },
-    "8": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["4", 2]}},
-    "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "x"}},
 }
+REPAINT["3"]["inputs"]["denoise"] = 0.5
+REPAINT["6"]["inputs"]["text"] = "sharp"
 
 
 class Drafts:
