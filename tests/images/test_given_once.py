@@ -188,7 +188,9 @@ def test_a_server_that_was_restarted_gives_its_results_by_name(
 ) -> None:
     """A result of other bytes than the picture's of today is not taken for its own."""
     project = make_project(count=3)
+    sandbox.hold()
     project.run(launch=["--kill", "after:orchestrator.comfyui.client:ComfyUI.submit:3"])
+    sandbox.release()
     wait_for_renders(sandbox, 3)
     sandbox.restart(keep_outputs=True)
     if changed:
