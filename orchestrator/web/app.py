@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from orchestrator.web import (
@@ -36,9 +36,14 @@ _ROUTERS = (
 
 
 def create_app(
-    watched: WatchedStates, supervisor: Supervisor, *, hosts: Collection[str] = LOOPBACK, token: str | None = None
+    watched: WatchedStates,
+    supervisor: Supervisor,
+    *,
+    hosts: Collection[str] = LOOPBACK,
+    any_address: bool = False,
+    token: str | None = None,
 ) -> FastAPI:
-    """`hosts`: the names that it is reached by. `token`: asked of every call, if any. Starts and ends the workers."""
+    """`hosts`, `any_address`, `token`: as of `Guard`. Starts and ends the workers."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -66,14 +71,14 @@ def create_app(
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=page_routes.STATIC), name="static")
     app.add_middleware(SpeaksOfFields)
-    app.add_middleware(Guard, hosts=hosts, token=token)
+    app.add_middleware(Guard, hosts=hosts, any_address=any_address, token=token)
     return app
 
 
-async def _broken(_request: Request, error: Exception) -> JSONResponse:
+async def _broken(request: Request, error: Exception) -> Response:
     """A mistake of ours. What answers it is around the guard; the log gets the rest."""
-    response = error_responses.answer(
-        500, f"this call failed: {type(error).__name__}; the log of burst serve says where"
+    response = error_responses.answer_to(
+        request.scope, 500, f"this call failed: {type(error).__name__}; the log of burst serve says where"
     )
     response.headers.update(HEADERS)
     return response

@@ -9,9 +9,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Scope
 
 from orchestrator.errors import BurstError, RequestConflict, ServerDown, TransientError, UsageError
 from orchestrator.web.batch_schemas import ErrorAnswer
+from orchestrator.web.error_pages import error_page, wants_page
 
 NO_SERVER = "Cannot connect to server"
 _DESCRIBED = {
@@ -38,6 +41,15 @@ def answer(status: int, message: str, field: str | None = None) -> JSONResponse:
     return JSONResponse({"error": {"message": message, "field": field}}, status_code=status)
 
 
+def answer_to(
+    scope: Scope, status: int, message: str, field: str | None = None, *, page: Response | None = None
+) -> Response:
+    """The same to whoever asked: a page for a person, `page` if there is one of its own; JSON for a script."""
+    if wants_page(scope):
+        return page or error_page(scope["path"], status, message)
+    return answer(status, message, field)
+
+
 def install(app: FastAPI) -> None:
     """Every error that a route raises becomes such an answer, and OpenAPI says so."""
     described = app.openapi
@@ -57,8 +69,8 @@ def install(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
     @app.exception_handler(Refused)
-    async def refused(_request: Request, error: Refused) -> JSONResponse:
-        return answer(error.status, str(error), error.field)
+    async def refused(request: Request, error: Refused) -> Response:
+        return answer_to(request.scope, error.status, str(error), error.field)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -68,8 +80,8 @@ def install(app: FastAPI) -> None:
         return answer(400, _said(first), _field(first["loc"]))
 
     @app.exception_handler(HTTPException)
-    async def http(_request: Request, error: HTTPException) -> JSONResponse:
-        response = answer(error.status_code, str(error.detail))
+    async def http(request: Request, error: HTTPException) -> Response:
+        response = answer_to(request.scope, error.status_code, str(error.detail))
         response.headers.update(error.headers or {})
         return response
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from fastapi.templating import Jinja2Templates
+
+from orchestrator.web.error_pages import PAGES
 
 STATIC = Path(__file__).parent / "static"
 """Served below `/static`."""
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
-_templates = Jinja2Templates(directory=Path(__file__).parent / "pages")
 
 
 @router.get("/")
@@ -35,4 +35,4 @@ def states_page(request: Request) -> HTMLResponse:
 
 def _page(request: Request, name: str) -> HTMLResponse:
     states = [(state.number, str(state.path)) for state in request.app.state.watched.states]
-    return _templates.TemplateResponse(request, name, {"here": request.url.path, "states": states})
+    return PAGES.TemplateResponse(request, name, {"here": request.url.path, "states": states})

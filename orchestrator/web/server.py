@@ -41,6 +41,11 @@ class Serving:
     def is_local(self) -> bool:
         return self.host in ("127.0.0.1", "localhost", "::1")
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it listens at every address of this machine."""
+        return self.host in ("0.0.0.0", "::")
+
 
 def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
     """Listen until SIGTERM, SIGINT or SIGHUP; `announce` is called with the address to open, once it answers.
@@ -56,7 +61,7 @@ def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
     supervisor = Supervisor(
         watched, arguments=arguments_of(serving.overrides), environment=environment_of(serving.overrides)
     )
-    app = create_app(watched, supervisor, hosts=_hosts(serving), token=token)
+    app = create_app(watched, supervisor, hosts=_hosts(serving), any_address=serving.is_open, token=token)
     config = uvicorn.Config(
         app, log_level="warning", lifespan="on", server_header=False, timeout_graceful_shutdown=_END_SECONDS
     )
@@ -125,22 +130,22 @@ def _listen(host: str, port: int) -> socket.socket:
 def _hosts(serving: Serving) -> set[str]:
     """The names that requests may call this server by."""
     own = {*LOOPBACK, *serving.allowed_hosts}
-    if serving.host not in ("0.0.0.0", "::"):
+    if not serving.is_open:
         own.add(f"[{serving.host}]" if ":" in serving.host else serving.host)
         return own
-    return {*own, socket.gethostname(), *_own_addresses()}
+    name = socket.gethostname()
+    return {*own, name, f"{name.partition('.')[0]}.local"}
 
 
-def _own_addresses() -> set[str]:
-    """This machine's, as far as its own name leads to them."""
-    try:
-        found = {str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None)}
-    except OSError:
-        return set()
-    return {f"[{address}]" if ":" in address else address for address in found}
+def _lan_address() -> str | None:
+    """The address that other machines reach this one by; None without a network. Nothing is sent to find it."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.connect(("192.0.2.1", 9))
+        return str(asking.getsockname()[0])
+    return None
 
 
 def _address(serving: Serving, port: int, token: str | None) -> str:
-    name = socket.gethostname() if serving.host in ("0.0.0.0", "::") else serving.host
+    name = (_lan_address() or socket.gethostname()) if serving.is_open else serving.host
     shown = f"[{name}]" if ":" in name else name
     return f"http://{shown}:{port}/" + (f"?token={quote(token, safe='')}" if token else "")

@@ -169,7 +169,7 @@ def test_names_are_allowed_in_any_spelling(tmp_path: Path) -> None:
         assert http.get("/api/states", headers={"Host": "127.0.0.1"}).status_code == 403
 
 
-@pytest.mark.parametrize("path", ["/", "/api/options", "/static/style.css", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/", "/api/options", "/static/main.js", "/openapi.json"])
 def test_without_the_token_nothing_is_shown(guarded: Front, path: str) -> None:
     for said in ("Bearer wrong", "Basic open-sesame", "Bearer", "Bearer open", "Bearer OPEN-SESAME", "Bearer é", ""):
         answer = guarded.http.get(path, headers={"Authorization": said.encode()})
@@ -177,6 +177,17 @@ def test_without_the_token_nothing_is_shown(guarded: Front, path: str) -> None:
         assert answer.headers["www-authenticate"] == "Bearer"
         assert "sesame" not in answer.text
     assert guarded.http.get(f"{path}?token=wrong").status_code == 401
+
+
+def test_a_script_needs_the_token_and_no_browsers_origin(guarded: Front) -> None:
+    del guarded.http.headers["Origin"]
+    key = {"Authorization": "Bearer open-sesame"}
+    assert guarded.http.post("/api/batches", json=BODY, headers=key).status_code == 200
+    for wrong in ({"Authorization": "Bearer open"}, {"Cookie": "burst-token-8189=open-sesame"}, {}):
+        assert guarded.http.post("/api/batches", json=BODY, headers=wrong).status_code == 403, wrong
+    for origin in ("https://evil.example", "null", ""):
+        assert guarded.http.post("/api/batches", json=BODY, headers={**key, "Origin": origin}).status_code == 403
+    assert "Authorization: Bearer" in guarded.http.post("/api/batches", json=BODY).json()["error"]["message"]
 
 
 def test_a_script_says_the_token_with_each_call(guarded: Front) -> None:
@@ -198,15 +209,109 @@ def test_a_browser_says_it_once_and_it_leaves_the_address(guarded: Front) -> Non
 
 
 def test_cookies_of_other_servers_of_this_host_do_no_harm(guarded: Front) -> None:
-    """They are not kept apart by port, and not all are well made."""
+    """A browser sends them to every port, and not all are well made."""
     for said, status in (
-        ("a@b=1; burst-token=open-sesame; {x}", 200),
-        ("burst-token=open", 401),
-        ("burst-token=", 401),
-        ("xburst-token=open-sesame", 401),
-        (";=;burst-token", 401),
+        ("a@b=1; burst-token-8189=open-sesame; {x}", 200),
+        ("burst-token-8190=other; burst-token=other; burst-token-8189=open-sesame", 200),
+        ("burst-token-8189=open", 401),
+        ("burst-token-8189=", 401),
+        ("xburst-token-8189=open-sesame", 401),
+        (";=;burst-token-8189", 401),
     ):
         assert guarded.http.get("/api/options", headers={"Cookie": said}).status_code == status, said
+
+
+def test_two_servers_on_two_ports_do_not_log_each_other_out(tmp_path: Path, sandbox: Sandbox) -> None:
+    """One browser, so one jar of cookies, which ports do not keep apart."""
+    with (
+        front(tmp_path / "one", sandbox, works=False, token="first") as one,
+        front(tmp_path / "other", sandbox, works=False, token="second") as other,
+    ):
+        other.http.cookies = one.http.cookies
+        at = {"first": (one, "http://127.0.0.1:8189"), "second": (other, "http://127.0.0.1:8190")}
+        for token, (server, url) in at.items():
+            assert server.http.get(f"{url}/api/options?token={token}").status_code == 200
+        for server, url in at.values():
+            assert server.http.get(f"{url}/api/options").status_code == 200, url
+
+
+PERSON = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_whoever_opens_an_address_without_the_token_finds_a_field_for_it(guarded: Front) -> None:
+    answer = guarded.http.get("/gallery?text=a%22%3Efox&view=batches", headers=PERSON)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert 'action="/gallery"' in answer.text
+    assert 'name="token" type="password"' in answer.text
+    assert '<input type="hidden" name="text" value="a&#34;&gt;fox">' in answer.text, "it leads on to what was opened"
+    assert "not the token" not in answer.text
+    for needed in ("/static/style.css", "/static/icon.svg"):
+        assert needed in answer.text
+        assert guarded.http.get(needed).status_code == 200
+    wrong = guarded.http.get("/gallery?token=nonsense", headers=PERSON)
+    assert wrong.status_code == 401
+    assert "This is not the token of this server" in wrong.text
+    assert "nonsense" not in wrong.text
+    assert 'action="/evil.example/x"' in guarded.http.get(f"{ORIGIN}//evil.example/x", headers=PERSON).text
+    right = guarded.http.get("/gallery?token=open-sesame", headers=PERSON)
+    assert (right.status_code, right.url.path) == (200, "/gallery")
+
+
+@pytest.mark.parametrize("path", ["/galery", "/static/nope.js", "/images/nope/1"])
+def test_a_mistyped_page_is_a_page_with_a_way_back(local: Front, path: str) -> None:
+    answer = local.http.get(path, headers=PERSON)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert 'href="/"' in answer.text
+    assert "content-security-policy" in answer.headers
+
+
+def test_what_is_mistyped_is_only_text_on_that_page(local: Front) -> None:
+    assert "<script>x" not in local.http.get("/%3Cscript%3Ex", headers=PERSON).text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "accept"),
+    [("GET", "/api/nope", PERSON["Accept"]), ("POST", "/nope", PERSON["Accept"]), ("GET", "/nope", "*/*")],
+)
+def test_a_script_gets_json(local: Front, method: str, path: str, accept: str) -> None:
+    answer = local.http.request(method, path, headers={"Accept": accept})
+    assert answer.status_code == 404
+    assert answer.json() == {"error": {"message": "Not Found", "field": None}}
+
+
+def test_a_foreign_name_and_a_mistake_of_ours_are_pages_too(local: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = local.http.get("/", headers={**PERSON, "Host": "evil.example"})
+    assert answer.status_code == 403
+    assert "--allow-host" in answer.text
+    assert answer.headers["content-type"].startswith("text/html")
+    monkeypatch.setattr(local.watched, "find", lambda _: 1 / 0)
+    broken = local.http.get("/images/x/1", headers=PERSON)
+    assert broken.status_code == 500
+    assert "ZeroDivisionError" in broken.text
+    assert broken.headers["content-type"].startswith("text/html")
+
+
+ANY_ADDRESS = ["192.168.1.5:8189", "10.0.0.7", "[fe80::1]:8189", "[2001:db8::1]"]
+
+
+@pytest.mark.parametrize("host", ANY_ADDRESS)
+def test_a_server_that_is_open_to_others_is_reached_by_any_address(host: str) -> None:
+    """Of a phone's router, of a container's host: nobody can make an address lead elsewhere."""
+    watched = WatchedStates([])
+    guard = create_app(watched, Supervisor(watched), any_address=True, token="sesame")
+    with TestClient(guard) as http:
+        key = {"Authorization": "Bearer sesame", "Host": host}
+        assert http.get("/api/states", headers=key).status_code == 200
+        assert http.post("/api/states/0/resume", headers={**key, "Origin": f"http://{host}"}).status_code == 404
+        for origin in ("http://192.168.1.6:8189", "http://192.168.1.5:8190", "null"):
+            assert http.post("/api/states/0/resume", headers={**key, "Origin": origin}).status_code == 403
+        for name in ("evil.example", "192.168.1.5.evil.example", "192.168.1", "fe80::1", "[192.168.1.5]", "::1"):
+            assert http.get("/api/states", headers={**key, "Host": name}).status_code == 403, name
+    local = create_app(watched, Supervisor(watched))
+    with TestClient(local) as http:
+        assert http.get("/api/states", headers={"Host": host}).status_code == 403, "not where it listens here alone"
 
 
 def test_a_token_may_have_any_characters(tmp_path: Path, sandbox: Sandbox) -> None:

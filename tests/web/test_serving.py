@@ -179,12 +179,14 @@ def test_bound_to_all_addresses_it_is_reached_by_its_own_names_and_those_that_ar
         port = local.rpartition(":")[2]
         for name, status in (
             (socket.gethostname(), 200),
-            (socket.gethostbyname(socket.gethostname()), 200),
+            (f"{socket.gethostname()}.local", 200),
+            ("192.168.1.5", 200),
             ("pictures.example", 200),
             ("evil.example", 403),
         ):
             headers = {"Host": f"{name}:{port}", "Authorization": "Bearer a+b&c"}
             assert requests.get(f"{local}/api/options", headers=headers, timeout=30).status_code == status, name
+        assert requests.get(served.printed_url, timeout=30).status_code == 200, "what is printed can be opened"
         with requests.Session() as browser:
             query = served.printed_url.partition("?")[2]
             assert browser.get(f"{local}/api/options?{query}", timeout=30).url == f"{local}/api/options"
