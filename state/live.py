@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from state.burst_record import SetAsideRecord
 from state.item import UtcTime
 
 
@@ -35,3 +36,5 @@ class Live(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     running: tuple[Running, ...] = ()
     preview_of: str | None = None
     """The key of the item that the preview is of."""
+    set_aside: tuple[SetAsideRecord, ...] = ()
+    """The recipes and output roots that the run could not use so far."""

@@ -12,6 +12,7 @@ from orchestrator.cycle.progress import RunningItem
 from orchestrator.cycle.worker import Worker
 from orchestrator.errors import BurstError
 from orchestrator.preparation import Preparation
+from state.burst_record import SetAsideRecord
 from state.item import Item
 from state.lease import Lease
 from state.live import Live, Running
@@ -30,7 +31,7 @@ class LiveView:
         self._lease = lease
         self._clock = clock
         self._shown_at = float("-inf")
-        self._shown: tuple[tuple[Running, ...], bytes | None] = ((), None)
+        self._shown: tuple[tuple[Running, ...], bytes | None, tuple[SetAsideRecord, ...]] = ((), None, ())
         self._titles: dict[tuple[str | None, str], str] = {}
         """By recipe and node."""
 
@@ -44,15 +45,17 @@ class LiveView:
         seen = next(((one, sight.preview) for one, sight in found if sight is not None and sight.preview), None)
         image = seen[1].image if seen is not None and seen[1] is not None else None
         running = tuple(one.running for one, _ in found)
-        if (running, image) == self._shown:
+        set_aside = self._dispatch.set_aside.records()
+        if (running, image, set_aside) == self._shown:
             return
         preview = image if image != self._shown[1] else None
-        self._shown_at, self._shown = now, (running, image)
+        self._shown_at, self._shown = now, (running, image, set_aside)
         live = Live(
             burst=burst,
             at=self._clock.now(),
             running=running,
             preview_of=seen[0].item.key if seen is not None else None,
+            set_aside=set_aside,
         )
         self._lease.show(live, preview=preview)
 

@@ -73,7 +73,7 @@ class BatchName(BaseModel):
 
 
 class SetAsideRecipe(BaseModel):
-    """A recipe that the last burst could not use. Its items stay pending, and nobody is charged."""
+    """A recipe that the burst at work, or else the last one, could not use. Its items wait, and nobody is charged."""
 
     recipe: str | None
     """Its id; None for what items without a recipe are made with."""
@@ -81,6 +81,8 @@ class SetAsideRecipe(BaseModel):
     """Where its workflow came from."""
     reason: str
     """Why it cannot be used, and what to do about that."""
+    output: str | None
+    """The output directory that cannot be written to, where that is why; its items go on once it can."""
     items: int
     """How many pending items wait for it."""
     batches: list[BatchName]

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from orchestrator.errors import BurstError, RequestConflict, ServerDown, TransientError, UsageError
+from orchestrator.errors import BurstError, DiskFull, RequestConflict, ServerDown, TransientError, UsageError
 from orchestrator.web.batch_schemas import ErrorAnswer
 from orchestrator.web.error_pages import error_page, wants_page
 
@@ -89,6 +89,8 @@ def install(app: FastAPI) -> None:
     async def burst(_request: Request, error: BurstError) -> JSONResponse:
         if isinstance(error, ServerDown | TransientError):
             return answer(503, f"{NO_SERVER}: {error}")
+        if isinstance(error, DiskFull):
+            return answer(507, str(error))
         if isinstance(error, RequestConflict):
             return answer(422, str(error))
         return answer(400 if isinstance(error, UsageError) else 500, str(error))

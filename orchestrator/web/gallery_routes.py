@@ -72,7 +72,7 @@ def pictures(library: LibraryOf, wanted: Wanted, page: Page = 1, size: Size = 60
         pages=_pages(found.total, size),
         models=list(found.models),
         images=[image_of(entry) for entry in found.shown],
-        notes=list(found.notes),
+        notes=[*found.notes, *library.notes()],
     )
 
 
@@ -86,7 +86,7 @@ def batches(library: LibraryOf, wanted: Wanted, page: Page = 1, size: Size = 60)
         pages=_pages(found.total, size),
         models=list(found.models),
         batches=[_batch(shelf) for shelf in found.shown],
-        notes=list(found.notes),
+        notes=[*found.notes, *library.notes()],
     )
 
 

@@ -49,6 +49,11 @@ class Library:
         found = self.watched.find(batch)
         return found[1].id if found is not None else batch
 
+    def notes(self) -> list[str]:
+        """What hinders it, but nobody else."""
+        refused = dict.fromkeys(one.refusal for one in self._thumbnails.values() if one.refusal is not None)
+        return [f"Thumbnails cannot be kept, so this page is slow: {reason}" for reason in refused]
+
     def thumbnails(self, state: WatchedState) -> Thumbnails:
         """Where the thumbnails of a state's pictures are kept."""
         return self._thumbnails[state.number]

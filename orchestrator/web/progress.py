@@ -75,6 +75,7 @@ def set_aside_of(state: WatchedState, recipes: Sequence[SetAside]) -> list[SetAs
             recipe=one.recipe,
             workflow=one.name,
             reason=one.reason,
+            output=one.output,
             items=one.items,
             batches=[BatchName(batchId=name, name=name_of(known, name)) for name in one.batches],
             next=one.command(state.path),

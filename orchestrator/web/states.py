@@ -123,7 +123,9 @@ class WatchedState:
 
     @property
     def set_aside(self) -> tuple[SetAsideRecord, ...]:
-        """The recipes that the last burst could not use."""
+        """The recipes and output roots that the burst at work could not use so far, or else the last one."""
+        if (live := self.parts.live()) is not None:
+            return live.set_aside
         bursts = self.bursts
         return bursts[-1].set_aside if bursts else ()
 
@@ -132,7 +134,7 @@ class WatchedState:
         """The items that wait for these recipes, as of the last refresh. Counted again only after a change."""
         with self._mutex:
             records = self.set_aside
-            seen = self.version, self._bursts_stamp
+            seen = self.version, records
             if self._waiting[0] != seen:
                 found = WaitingItems()
                 if records and self._store is not None:
@@ -147,7 +149,7 @@ class WatchedState:
             records = self.set_aside
             if not records or self._store is None:
                 return ()
-            seen = self.version, self._bursts_stamp
+            seen = self.version, records
             if self._waiting_in[0] != seen:
                 self._waiting_in = seen, {}
             found = self._waiting_in[1]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+import tempfile
 import threading
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +19,11 @@ from pathlib import Path
 from orchestrator import subprocesses
 from orchestrator.clock import Clock
 from orchestrator.crashes import TRACEBACK_NAME, as_burst_error
-from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, DiskFull
 from orchestrator.log_lines import without_time
 from orchestrator.pause_text import text_of_pause
 from orchestrator.web.states import WatchedState, WatchedStates
+from state.disk import refusals
 from state.facts import Pause
 from state.owners import give_to_directory_owner
 from state.store import Follower, Store
@@ -33,6 +35,8 @@ _PAUSES_SECONDS = (1.0, 2.0, 5.0)
 """Before the next try, after runs in a row that could not work."""
 _SET_ASIDE_SECONDS = 300.0
 """Before the next try where all remaining items are set aside: a server may have got the missing model."""
+_NO_ROOM_SECONDS = 30.0
+"""The same where an output directory cannot be written to: somebody may have made room on its disk."""
 _END_SECONDS = 3.0
 _RUN = ("run", "--until-done", "--json", "--poll-interval", "1", "--wait-server", "20")
 """A server that stays away ends the run, so that the page can say so."""
@@ -199,9 +203,11 @@ class Supervisor:
             # What is left waits for a time of doubt or another server; no hurry.
             worker.try_at = self._clock.monotonic() + _PAUSES_SECONDS[0]
         elif not self._stop.is_set():
-            self._failed(worker, _last_line(said) or f"burst run ended with exit code {code}")
+            # A disk that is full has no room for why a run ended either.
+            reason = _last_line(said) or _refusal_at(said.parent) or f"burst run ended with exit code {code}"
+            self._failed(worker, reason)
             if _is_all_set_aside(state) and state.parts.bursts.stamp() != records and not worker.wakened.is_set():
-                worker.rest, worker.try_at = rest, self._clock.monotonic() + _SET_ASIDE_SECONDS
+                worker.rest, worker.try_at = rest, self._clock.monotonic() + _seconds_of_rest(state)
 
     def _failed(self, worker: _Worker, reason: str) -> None:
         if reason != worker.message:
@@ -226,6 +232,20 @@ def _completed(state: WatchedState) -> int:
 def _is_all_set_aside(state: WatchedState) -> bool:
     """Whether all items that remain wait for recipes that the last recorded burst could not use."""
     return state.store is not None and 0 < state.store.counts().remaining == state.waiting.count
+
+
+def _seconds_of_rest(state: WatchedState) -> float:
+    return _NO_ROOM_SECONDS if any(one.output is not None for one in state.set_aside) else _SET_ASIDE_SECONDS
+
+
+def _refusal_at(folder: Path) -> str | None:
+    """Why nothing can be written in this folder, if nothing can."""
+    try:
+        with refusals(folder), tempfile.TemporaryFile(dir=folder) as handle:
+            handle.write(bytes(_TAIL_BYTES))
+    except (DiskFull, OSError) as error:
+        return str(error)
+    return None
 
 
 def _last_line(path: Path) -> str:

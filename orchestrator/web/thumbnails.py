@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import BurstError
 from orchestrator.outputs.ownership import sha256_of
 from orchestrator.outputs.pictures import LARGEST_DECODED_PIXELS, UNREADABLE, on_reading_thread, read_picture
-from state.disk import Disk
+from state.disk import Disk, refusal
 from state.write_lock import WriteLock
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class Thumbnails:
         self._wanted = wanted
         self._disk = disk or Disk()
         self._made = 0
+        self.refusal: str | None = None
+        """Why the last one could not be kept; None where it was."""
 
     def get(self, picture: Path, digest: str) -> bytes | None:
         """The thumbnail of this file, made where it is not kept yet; None where the file does not decode.
@@ -101,8 +103,12 @@ class Thumbnails:
                     self._disk.write_whole(self._folder / f"{digest}.webp", data, sync=False)
         except (BurstError, OSError) as error:
             # A folder that takes nothing costs time, not the picture.
-            _log.warning("no thumbnails can be kept in %s: %s", self._folder, error)
+            reason = str(error) if isinstance(error, BurstError) else str(refusal(error, self._folder))
+            if reason != self.refusal:
+                _log.warning("no thumbnails can be kept in %s: %s", self._folder, error)
+            self.refusal = reason
             return _shrunk(picture)
+        self.refusal = None
         if self._made % _SWEPT_EVERY == 0:
             with contextlib.suppress(BurstError, OSError):
                 self.sweep()

@@ -129,6 +129,22 @@ class TestLiveView:
             view.show(burst="b")
         assert len(shown.shown) <= before + 1
 
+    def test_what_is_set_aside_meanwhile(
+        self, simulation: Simulation, view: LiveView, shown: Shown, clock: HandClock
+    ) -> None:
+        """Also where nothing is being rendered for that."""
+        view.show(burst="b1")
+        item = next(simulation.store.items())
+        simulation.work.set_aside.add(item, name="w.json", reason="the disk is full", output="/renders")
+        clock.seconds += 0.5
+        view.show(burst="b1")
+        (one,) = shown.shown[-1][0].set_aside
+        assert (one.reason, one.output) == ("the disk is full", "/renders")
+        count = len(shown.shown)
+        clock.seconds += 0.5
+        view.show(burst="b1")
+        assert len(shown.shown) == count
+
 
 def at_work(name: str = "shot_07", *, seconds: float = 41.0, **running: Any) -> RunningItem:
     item = Item(key=f"EP01/{name}", status=Status.SUBMITTED, filename=name, batch="b1", index=3)

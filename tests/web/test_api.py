@@ -197,11 +197,20 @@ def full_for(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_full_disk_is_said_and_leaves_no_half_batch(idle: Front, full: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with full_for(full, monkeypatch):
         answer = idle.ask()
-    assert answer.status_code == 500
+    assert answer.status_code == 507
     assert "the disk is full" in answer.json()["error"]["message"]
     assert idle.http.get("/api/gallery/batches").json()["batches"] == []
     assert idle.start()["queuedImages"] == 2
     assert len(idle.items()) == 2
+
+
+def test_a_full_disk_of_the_thumbnails_is_said_in_the_gallery(idle: Front) -> None:
+    """They are shown all the same, and made again each time."""
+    (state,) = idle.watched.states
+    idle.http.app.state.library.thumbnails(state).refusal = "/thumbnails: the disk is full"  # type: ignore[attr-defined]
+    for path in ("/api/gallery", "/api/gallery/batches"):
+        (note,) = idle.http.get(path).json()["notes"]
+        assert note == "Thumbnails cannot be kept, so this page is slow: /thumbnails: the disk is full"
 
 
 @pytest.mark.parametrize("full", ["state0.json.tmp", "batches.jsonl"])

@@ -230,6 +230,21 @@ def test_what_a_recipe_set_aside_keeps_waiting_is_not_waited_for(scene: Scene) -
     assert progress_of(*scene.found("own")).setAside == []
 
 
+def test_a_full_disk_is_seen_while_the_burst_that_met_it_is_at_work(scene: Scene) -> None:
+    scene.add("own", "cps")
+    assert progress_of(*scene.found("own")).setAside == []
+    full = SetAsideRecord(name="w.json", reason="/renders: the disk is full; free some space", output="/renders")
+    with scene.store.lease() as lease:
+        begin(lease, "b1")
+        lease.show(Live(burst="b1", at=AT, set_aside=(full,)))
+        (one,) = progress_of(*scene.found("own")).setAside
+        assert (one.items, one.output, one.reason) == (2, "/renders", full.reason), "the submitted one waits too"
+        lease.show(Live(burst="b1", at=AT))
+        assert progress_of(*scene.found("own")).setAside == []
+        lease.show(Live(burst="b1", at=AT, set_aside=(full,)))
+    assert progress_of(*scene.found("own")).setAside == [], "that one is over, and its record says what is"
+
+
 def test_what_is_out_comes_first_whosever_it_is(scene: Scene) -> None:
     scene.pace(1.0)
     scene.add("old", "sspp")

@@ -5,6 +5,7 @@ A program of the test's own stands where `burst` does: it notes how it was start
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from typing import Any
 import msgspec
 import pytest
 from support.leases import at_work
+from support.mounts import Mounts, fill, needs_root
 from support.waiting import wait_until
 
 from orchestrator import subprocesses
@@ -314,10 +316,10 @@ def test_what_a_good_run_left_is_tried_again_a_second_later(stand_in: StandIn, p
 REASON = "2 items remaining, all made with w.json: no such model"
 
 
-def note_set_aside(path: Path, template: str | None = None) -> tuple[Path, str]:
+def note_set_aside(path: Path, template: str | None = None, output: str | None = None) -> tuple[Path, str]:
     """What a run appends that could not use the default recipe, or that of items which name this template."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    one = SetAsideRecord(name="w.json", reason="no such model", template=template)
+    one = SetAsideRecord(name="w.json", reason="no such model", template=template, output=output)
     record = BurstRecord(burst="b", started_at=at, ended_at=at, ended="error", size=1, reason=REASON, set_aside=(one,))
     return parts_of(path).checkpoint_directory / "bursts.jsonl", msgspec.json.encode(record).decode()
 
@@ -336,6 +338,29 @@ def test_where_all_is_set_aside_runs_are_minutes_apart(stand_in: StandIn, path: 
         assert supervisor.message(0) == REASON
         stand_in.wait_for_starts(2)
     assert stand_in.begun_at[1] - stand_in.begun_at[0] == pytest.approx(300, abs=2)
+
+
+def test_where_an_output_directory_is_full_they_are_half_a_minute_apart(stand_in: StandIn, path: Path) -> None:
+    stand_in.end_with(2, REASON, note_set_aside(path, output="/renders"))
+    with Working(stand_in, path):
+        rested(stand_in)
+        stand_in.wait_for_starts(2)
+    assert stand_in.begun_at[1] - stand_in.begun_at[0] == pytest.approx(30, abs=2)
+
+
+@needs_root
+def test_a_disk_that_is_too_full_for_the_reason_is_the_reason(stand_in: StandIn, tmp_path: Path) -> None:
+    """The state, and what its runs write about their ends, are on the same disk."""
+    with contextlib.closing(Mounts(tmp_path)) as mounts:
+        disk = mounts.tmpfs("disk", 256)
+        state = disk / "state.json"
+        with open_store(state, create=True) as store:
+            store.add([Item(key="x", status=Status.PENDING, prompt_text="a fox")])
+        fill(disk)
+        stand_in.end_with(2, "")
+        with Working(stand_in, state) as supervisor:
+            wait_until(lambda: supervisor.message(0), what="why it does not go on")
+            assert "the disk is full; free some space" in str(supervisor.message(0))
 
 
 @pytest.mark.parametrize("what", ["an item is changed", "an item is added", "settings", "a wake"])

@@ -212,6 +212,10 @@ def test_a_folder_that_takes_nothing_costs_no_picture(folder: Folder) -> None:
     folder.cache.parent.mkdir()
     folder.cache.write_text("a file stands in the way")
     assert folder.get(encoded(plain())) is not None
+    assert "a file stands where a directory should be" in str(folder.thumbnails.refusal)
+    folder.cache.unlink()
+    assert folder.get(encoded(plain(RED, (9, 9)))) is not None
+    assert folder.thumbnails.refusal is None, "it can be written to again"
 
 
 _ASKING = """

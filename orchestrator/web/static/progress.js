@@ -2,7 +2,7 @@
 
 import { byId, say } from "./dom.js";
 import { Shots } from "./shots.js";
-import { beyond, unusable } from "./unusable.js";
+import { beyond, titleOfUnusable, unusable } from "./unusable.js";
 import { duration, failedCount } from "./words.js";
 
 /** The card that is shown while a batch is not done. */
@@ -63,6 +63,7 @@ export class ProgressCard {
     if (seen === this.waitsFor) return;
     this.waitsFor = seen;
     byId("set-aside").hidden = !recipes.length;
+    say(byId("set-aside-title"), titleOfUnusable(recipes));
     byId("set-aside-list").replaceChildren(...recipes.map((one) => unusable(one, { linked: false })));
   }
 

@@ -1,4 +1,4 @@
-/** Recipes that the last burst could not use: which items wait for them, why, and the way out. */
+/** Recipes and output directories that a burst could not use: which items wait for them, why, and the way out. */
 
 import { make } from "./dom.js";
 import { counted } from "./words.js";
@@ -16,9 +16,17 @@ export function unusable(one, { linked }) {
     heading.append(one.batches.length === 1 ? " of batch " : " of batches ", ...links(one.batches));
   }
   const reason = make("p", { className: "bad" }, one.reason);
-  const next = make("p", { className: "small" }, "Fix that, or give the items another recipe: ", make("code", {}, one.next));
+  const next = one.output
+    ? make("p", { className: "small" }, "Finished images are safe; the others go on within a minute after that.")
+    : make("p", { className: "small" }, "Fix that, or give the items another recipe: ", make("code", {}, one.next));
   return make("li", {}, make("div", {}, heading, reason, next));
 }
+
+/** What a list of them is called. @param {any[]} recipes */
+export const titleOfUnusable = (recipes) =>
+  recipes.length && recipes.every(({ output }) => output)
+    ? "Images cannot be saved"
+    : "Set aside: the last burst could not use the recipe";
 
 /**
  * A message, unless it tells again what a recipe set aside tells already.
