@@ -16,6 +16,7 @@ from orchestrator.web import (
     image_routes,
     page_routes,
     state_routes,
+    upload_routes,
     zip_routes,
 )
 from orchestrator.web.field_names import SpeaksOfFields
@@ -27,6 +28,7 @@ from orchestrator.web.supervisor import Supervisor
 
 _ROUTERS = (
     batch_routes.router,
+    upload_routes.router,
     image_routes.router,
     zip_routes.router,
     gallery_routes.router,

@@ -10,8 +10,10 @@ from fastapi.responses import StreamingResponse
 from orchestrator.cancellation import cancel
 from orchestrator.web.batch_schemas import (
     BatchPart,
+    BatchRequest,
     Cancelled,
     CompletedBatch,
+    CreateBatch,
     LargeBatchProgress,
     Options,
     Progress,
@@ -83,10 +85,13 @@ Found = Annotated[tuple[WatchedState, WatchedBatch], Depends(found_batch)]
 @router.post("/batches", operation_id="startBatchGeneration", responses=errors(400, 403, 404, 422, 503))
 def start_batch(body: StartBatch, watched: WatchedStatesOf, supervisor: SupervisorOf, key: Key = None) -> Started:
     """Queue one prompt several times with different seeds; each call another batch, unless its key was sent before."""
-    state = state_numbered(watched, body.state)
-    watched.refuse_key_elsewhere(key, state)
-    idempotency = idempotency_of(key, body.batchRequest)
-    return _started(state, start(state, body.batchRequest, idempotency=idempotency).record, supervisor)
+    return _start(body.batchRequest, state_numbered(watched, body.state), watched, supervisor, key)
+
+
+@router.post("/create", operation_id="createBatch", responses=errors(400, 403, 404, 422, 503))
+def create_batch(body: CreateBatch, watched: WatchedStatesOf, supervisor: SupervisorOf, key: Key = None) -> Started:
+    """As `startBatchGeneration`, with a prompt of any length, and from an image."""
+    return _start(body.batchRequest, state_numbered(watched, body.state), watched, supervisor, key)
 
 
 @router.get("/batches/{batchId}/progress", operation_id="getBatchProgress", responses=errors(404))
@@ -157,6 +162,14 @@ def options(
     offered = request.app.state.options
     assert isinstance(offered, FormOptions)
     return offered.of(state_numbered(watched, state), template)
+
+
+def _start(
+    request: BatchRequest, state: WatchedState, watched: WatchedStates, supervisor: Supervisor, key: str | None
+) -> Started:
+    watched.refuse_key_elsewhere(key, state)
+    idempotency = idempotency_of(key, request)
+    return _started(state, start(state, request, idempotency=idempotency).record, supervisor)
 
 
 def _started(state: WatchedState, record: BatchRecord, supervisor: Supervisor) -> Started:

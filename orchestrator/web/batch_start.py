@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import templates
 from orchestrator.batches.generate_report import Generated
+from orchestrator.batches.rows import UPLOADED
+from orchestrator.batches.sources import STANDARD_INPUT
 from orchestrator.batches.spec import BatchSpec
 from orchestrator.cycle.request import Request
 from orchestrator.generation import generate
 from orchestrator.kept_paths import kept_path
 from orchestrator.settings import Overrides
-from orchestrator.web.batch_schemas import Asking, BatchRequest
+from orchestrator.web.batch_schemas import Asking, BatchRequest, CreateRequest
 from orchestrator.web.error_responses import Refused
 from orchestrator.web.states import WatchedState
+from orchestrator.web.uploads import uploaded
 from orchestrator.web.watched_batch import WatchedBatch
 from state.batch import Idempotency
 
@@ -37,8 +41,9 @@ def start(state: WatchedState, request: BatchRequest, *, idempotency: Idempotenc
     """
     _check(request)
     base, is_random = request.baseParameters, request.seedMode == "random"
+    upload = request.image if isinstance(request, CreateRequest) else None
+    uploads = {"image": str(uploaded(state, upload))} if upload is not None else {}
     spec = BatchSpec(
-        prompt=request.prompt,
         count=request.batchCount,
         seed=None if is_random else request.baseSeed,
         seed_mode="random" if is_random else "increment",
@@ -49,17 +54,21 @@ def start(state: WatchedState, request: BatchRequest, *, idempotency: Idempotenc
         on_error="continue",
         literal=True,
     )
-    return _add(state, spec, with_template(state, base.template), idempotency)
+    return _add(state, spec, with_template(state, base.template), idempotency, prompt=request.prompt, uploads=uploads)
 
 
 def again(state: WatchedState, batch: WatchedBatch, *, idempotency: Idempotency | None = None) -> Generated:
     """Add a batch of the same prompt and parameters with other seeds. Errors: as `start`."""
-    record = batch.record
-    if len(record.prompts) != 1 or record.axes:
-        raise Refused(400, "this batch has several prompts or a sweep; make it again with burst generate")
-    seeds = [item.inputs.get("seed") for item in batch.items()]
+    record, items = batch.record, list(batch.items())
+    seeds = [item.inputs.get("seed") for item in items]
+    uploads = items[0].uploads if items else {}
+    if len(record.prompts) != 1 or record.axes or any(item.uploads != uploads for item in items):
+        raise Refused(
+            400, "this batch has several prompts, several images or a sweep; make it again with burst generate"
+        )
+    if any(not isinstance(source, str) for source in uploads.values()):
+        raise Refused(400, "this batch was made from images of another one; make it again with burst generate")
     spec = BatchSpec(
-        prompt=record.prompts[0],
         count=len(seeds),
         seed_mode="increment" if _count_up(seeds) else "random",
         batch_size=record.parameters.get("batch_size"),
@@ -69,11 +78,16 @@ def again(state: WatchedState, batch: WatchedBatch, *, idempotency: Idempotency 
         on_error="continue",
         literal=True,
     )
-    if record.recipe is not None:
-        return _add(state, spec, replace(state.overrides, template=None), idempotency, recipe=record.recipe)
     # A name that is on record was checked when it came from outside, or came from the command line.
+    template = None if record.recipe is not None else record.template or state.overrides.template
     return _add(
-        state, spec, replace(state.overrides, template=record.template or state.overrides.template), idempotency
+        state,
+        spec,
+        replace(state.overrides, template=template),
+        idempotency,
+        prompt=record.prompts[0],
+        uploads={name: str(state.path.parent / str(source)) for name, source in uploads.items()},
+        recipe=record.recipe,
     )
 
 
@@ -94,7 +108,7 @@ def _check(request: BatchRequest) -> None:
         raise Refused(400, "Maximum 20 images allowed per batch", "batchCount")
     if not request.prompt.strip():
         raise Refused(400, "Prompt cannot be empty", "prompt")
-    if len(request.prompt) > LONGEST_PROMPT:
+    if not isinstance(request, CreateRequest) and len(request.prompt) > LONGEST_PROMPT:
         raise Refused(400, f"Prompt cannot be longer than {LONGEST_PROMPT} characters", "prompt")
 
 
@@ -109,9 +123,14 @@ def with_template(state: WatchedState, name: str | None) -> Overrides:
 
 
 def templates_of(state: WatchedState) -> list[str]:
-    """What the form may choose from, the state's own first. Errors: SettingsError."""
+    """What a request may choose from, the state's own first. Errors: SettingsError."""
     own = state.settings.template
     return list(dict.fromkeys([*([own] if own else []), *templates.shipped_workflows()]))
+
+
+def is_fillable(bindings: Mapping[str, Sequence[object]]) -> bool:
+    """Whether a request can bring all that a template with these bindings is made from: a prompt, at most an image."""
+    return bool(bindings.get("prompt")) and not any(bindings.get(name) for name in UPLOADED - {"image"})
 
 
 def _add(
@@ -120,11 +139,15 @@ def _add(
     overrides: Overrides,
     idempotency: Idempotency | None,
     *,
+    prompt: str,
+    uploads: Mapping[str, str],
     recipe: str | None = None,
 ) -> Generated:
-    """Each press, and each call without a key, makes a batch of its own."""
+    """Each press, and each call without a key, makes a batch of its own. `uploads`: files, by binding."""
+    row = json.dumps({"prompt": prompt, **uploads}).encode() if uploads else None
     made = generate(
-        spec,
+        replace(spec, prompt=prompt) if row is None else replace(spec, jsonl=STANDARD_INPUT),
+        stdin=io.BytesIO(row) if row is not None else None,
         request=Request(state=state.path, overrides=overrides),
         recipe=recipe,
         pin_servers=False,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from dataclasses import dataclass
 from typing import Any
 
 import templates
 from orchestrator.batches.profiles import load_profiles
 from orchestrator.clients import client_for
 from orchestrator.clock import Clock
+from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.capabilities import Capabilities
-from orchestrator.errors import TransientError, UnexpectedAnswer
+from orchestrator.errors import TemplateError, TransientError, UnexpectedAnswer
 from orchestrator.node_classes import kept_classes
 from orchestrator.ui_workflows import Conversion
 from orchestrator.web.batch_schemas import Options, Server
-from orchestrator.web.batch_start import PATIENCE_SECONDS, templates_of, with_template
+from orchestrator.web.batch_start import PATIENCE_SECONDS, is_fillable, templates_of, with_template
 from orchestrator.web.error_responses import NO_SERVER
 from orchestrator.web.states import WatchedState
 from orchestrator.web.ttl_cache import TtlCache
@@ -23,7 +25,9 @@ _KEPT_SECONDS = 5.0
 _KEPT_AWAY_SECONDS = 0.5
 """That a server does not answer: somebody who presses Retry wants to know anew."""
 _CHOSEN = {"model": "models", "sampler": "samplers", "scheduler": "schedulers"}
-_SHOWN = ("model", "steps", "cfg", "width", "height", "sampler", "scheduler", "negative")
+_PLACEHOLDER = "example.png"
+"""Comes with ComfyUI: a template that names it names no image."""
+_SHOWN = ("model", "steps", "cfg", "width", "height", "sampler", "scheduler", "negative", "image")
 
 
 class FormOptions:
@@ -42,30 +46,62 @@ def _kept_seconds(options: Options) -> float:
 
 
 def _options(state: WatchedState, template: str | None) -> Options:
-    settings, home = state.settings, state.path.parent
-    name = with_template(state, template).template or settings.template
-    bindings: Mapping[str, Any] = {}
-    graph: templates.Graph = {}
-    if name is not None:
-        graph = templates.load_workflow(name, relative_to=home, convert=Conversion(settings)).graph
-        bindings = templates.find_bindings(graph, settings.bindings, catalogue=kept_classes(graph, settings))
-    lists, server = _asked(state, graph, bindings)
+    settings = state.settings
+    offered = _offered(state)
+    own = settings.template if settings.template in offered else None
+    name = with_template(state, template).template if template is not None else own or next(iter(offered), None)
+    workflow = offered.get(name or "") or (_workflow(state, name) if name is not None else _Workflow({}, {}))
+    lists, files, server = _asked(state, workflow)
+    image = _default(workflow, "image")
     return Options(
         server=server,
-        templates=templates_of(state),
+        templates=list(offered),
+        default=own,
         template=name,
-        takes=[binding for binding, targets in bindings.items() if targets],
-        profiles=list(load_profiles(home)),
-        defaults={name: _value(graph, bindings[name][0]) for name in _SHOWN if bindings.get(name)},
+        takes=[binding for binding, targets in workflow.bindings.items() if targets],
+        needsImage=bool(workflow.bindings.get("image")) and (image not in files or image == _PLACEHOLDER),
+        profiles=list(load_profiles(state.path.parent)),
+        defaults={name: _default(workflow, name) for name in _SHOWN if workflow.bindings.get(name)},
         **lists,
     )
 
 
-def _asked(
-    state: WatchedState, graph: templates.Graph, bindings: Mapping[str, Any]
-) -> tuple[dict[str, list[str]], Server]:
-    """Of the first server."""
+@dataclass(frozen=True)
+class _Workflow:
+    graph: templates.Graph
+    bindings: templates.Bindings
+
+
+def _offered(state: WatchedState) -> dict[str, _Workflow]:
+    """What the form can fill in: the state's own first, then those that need no image, those that need no model last.
+
+    Errors: TemplateError where the state's own cannot be read, SettingsError, UsageError.
+    """
+    own = state.settings.template
+    found = {own: _workflow(state, own)} if own is not None else {}
+    for name in templates_of(state):
+        # The state's bindings need not fit a shipped one.
+        with contextlib.suppress(TemplateError):
+            found[name] = found.get(name) or _workflow(state, name)
+
+    def rank(name: str) -> tuple[bool, bool, bool]:
+        bindings = found[name].bindings
+        return name != own, not bindings.get("model"), bool(bindings.get("image"))
+
+    return {name: found[name] for name in sorted(found, key=rank) if is_fillable(found[name].bindings)}
+
+
+def _workflow(state: WatchedState, name: str) -> _Workflow:
+    settings = state.settings
+    graph = templates.load_workflow(name, relative_to=state.path.parent, convert=Conversion(settings)).graph
+    catalogue = kept_classes(graph, settings)
+    return _Workflow(graph, templates.find_bindings(graph, settings.bindings, catalogue=catalogue))
+
+
+def _asked(state: WatchedState, workflow: _Workflow) -> tuple[dict[str, list[str]], list[str], Server]:
+    """Of the first server: models and the like, and the images that it has."""
     lists: dict[str, list[str]] = {name: [] for name in _CHOSEN.values()}
+    files: list[str] = []
     settings = state.settings
     server = settings.servers[0]
     try:
@@ -73,17 +109,35 @@ def _asked(
             client.queue_remaining()
             offer = Capabilities(client)
             for binding, name in _CHOSEN.items():
-                if targets := bindings.get(binding):
-                    target = targets[0]
-                    lists[name] = list(map(str, offer.choices(graph[target.node_id]["class_type"], target.input_name)))
+                lists[name] = _choices(offer, workflow, binding)
+            files = _images(client, workflow)
     except UnexpectedAnswer as error:
-        return lists, Server(reachable=False, message=str(error))
+        return lists, files, Server(reachable=False, message=str(error))
     except TransientError as error:
-        return lists, Server(reachable=False, message=f"{NO_SERVER}: {error}")
-    return lists, Server(reachable=True)
+        return lists, files, Server(reachable=False, message=f"{NO_SERVER}: {error}")
+    return lists, files, Server(reachable=True)
 
 
-def _value(graph: templates.Graph, target: templates.Target) -> Any:
-    """What the template itself says; None where another node gives it."""
-    value = graph[target.node_id]["inputs"].get(target.input_name)
+def _choices(offer: Capabilities, workflow: _Workflow, binding: str) -> list[str]:
+    if not (targets := workflow.bindings.get(binding)):
+        return []
+    node = workflow.graph[targets[0].node_id]
+    return list(map(str, offer.choices(node["class_type"], targets[0].input_name)))
+
+
+def _images(client: ComfyUI, workflow: _Workflow) -> list[str]:
+    """Those that the node of the template lists. `Capabilities` leaves them out, for an upload adds to them."""
+    if not (targets := workflow.bindings.get("image")):
+        return []
+    kind, name = workflow.graph[targets[0].node_id]["class_type"], targets[0].input_name
+    inputs = templates.declared_inputs(client.object_info(kind).get(kind, {}), "required")
+    choices = templates.choices_of(name, inputs.get(name))
+    return list(map(str, choices.values or ())) if choices is not None else []
+
+
+def _default(workflow: _Workflow, binding: str) -> Any:
+    """What the template itself says; None where another node gives it, or nothing does."""
+    if not (targets := workflow.bindings.get(binding)):
+        return None
+    value = workflow.graph[targets[0].node_id]["inputs"].get(targets[0].input_name)
     return value if isinstance(value, str | int | float) else None

@@ -71,7 +71,7 @@ def form(_: Set, page: Any) -> Iterator[None]:
     page.goto("/")
     page.get_by_label("Prompt", exact=True).fill(PROMPT)
     page.get_by_text("More settings").click()
-    page.get_by_text("Randomise seeds").click()
+    page.get_by_text("Randomize seeds").click()
     yield
 
 

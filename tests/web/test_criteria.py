@@ -107,7 +107,7 @@ def test_002_the_count_is_a_number_from_2_to_20(page: Any) -> None:
 
 
 def test_003_seeds_are_randomised_unless_told_otherwise(page: Any) -> None:
-    box = page.get_by_role("checkbox", name="Randomise seeds")
+    box = page.get_by_role("checkbox", name="Randomize seeds")
     expect(box).to_be_checked()
     expect(page.get_by_label("Base seed")).to_be_disabled()
     box.uncheck()
@@ -145,7 +145,7 @@ def test_006_each_image_has_a_random_seed(page: Any, served: Served) -> None:
 
 def test_007_seeds_count_up_from_the_base(page: Any, served: Served) -> None:
     base = 2**64 - 3
-    page.get_by_label("Randomise seeds").uncheck()
+    page.get_by_label("Randomize seeds").uncheck()
     page.get_by_label("Base seed").fill(str(base))
     batch = generate(page, count=3)
     assert [item.inputs["seed"] for item in served.items(batch)] == [base, base + 1, base + 2]
@@ -156,7 +156,7 @@ def test_007_seeds_count_up_from_the_base(page: Any, served: Served) -> None:
 
 def test_008_as_many_requests_are_queued_one_after_another(page: Any, served: Served, sandbox: Sandbox) -> None:
     sandbox.hold()
-    with page.expect_response("**/api/batches") as answered:
+    with page.expect_response("**/api/create") as answered:
         batch = generate(page, count=4)
     assert answered.value.json()["queuedImages"] == 4
     order = [item.key for item in served.items(batch)]
@@ -288,7 +288,7 @@ def test_017_a_failed_image_is_marked_and_the_others_go_on(
 
 def test_018_a_summary_counts_successes_and_failures(open_page: OpenPage, picky: Served) -> None:
     page = open_page("/", server=picky)
-    page.get_by_label("Randomise seeds").uncheck()
+    page.get_by_label("Randomize seeds").uncheck()
     page.get_by_label("Base seed").fill("0")
     generate(page, count=4)
     expect(page.get_by_role("heading", name="Batch complete: 3 successful, 1 failed")).to_be_visible()

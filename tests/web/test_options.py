@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.ui_files import text_to_image
 
+import templates
 from orchestrator.clock import Clock
 from orchestrator.errors import TemplateError
 from orchestrator.sandbox import Sandbox, SandboxSettings
@@ -123,3 +124,49 @@ def test_nothing_is_offered_of_one_that_cannot_be_converted(tmp_path: Path, monk
     (watched,) = WatchedStates([tmp_path / "state.json"], said).states
     with pytest.raises(TemplateError, match="no server answers"):
         FormOptions(Moved()).of(watched, None)
+
+
+def test_only_templates_that_the_form_can_fill_in_are_offered(tmp_path: Path, sandbox: Sandbox) -> None:
+    one = state(tmp_path, server=sandbox.url)
+    found = FormOptions().of(one, None)
+    assert found.templates == ["txt2img-sdxl", "txt2img-sd15", "img2img", "smoke"], "smoke-image takes no prompt"
+    assert (found.default, found.template, found.needsImage) == ("txt2img-sdxl", "txt2img-sdxl", False)
+    image = FormOptions().of(one, "img2img")
+    assert "image" in image.takes
+    assert image.needsImage
+    assert image.default == "txt2img-sdxl"
+
+
+def test_an_image_that_the_template_names_is_needed_only_where_its_server_has_none(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    graph = json.loads((Path(templates.__file__).parent / "img2img.json").read_text())
+    graph["10"]["inputs"]["image"] = "cat.png"
+    (tmp_path / "cat.json").write_text(json.dumps(graph))
+    (one,) = WatchedStates(
+        [tmp_path / "state.json"], Overrides(template=str(tmp_path / "cat.json"), servers=(sandbox.url,))
+    ).states
+    found = FormOptions().of(one, None)
+    assert (found.needsImage, found.defaults["image"]) == (True, "cat.png")
+    (sandbox.input_directory / "cat.png").write_bytes(b"")
+    found = FormOptions().of(one, None)
+    assert (found.needsImage, found.defaults["image"]) == (False, "cat.png")
+
+
+@pytest.mark.parametrize("own", [None, "smoke-image"])
+def test_without_a_template_of_its_own_that_can_be_filled_in_the_first_one_is_shown(
+    tmp_path: Path, sandbox: Sandbox, own: str | None
+) -> None:
+    said = Overrides(template=own, servers=(sandbox.url,))
+    (one,) = WatchedStates([tmp_path / "state.json"], said).states
+    found = FormOptions().of(one, None)
+    assert (found.default, found.template, found.templates[0]) == (None, "txt2img-sd15", "txt2img-sd15")
+    assert "smoke-image" not in found.templates
+
+
+def test_a_shipped_template_that_the_bindings_of_the_state_do_not_fit_is_not_offered(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    said = Overrides(template="smoke", servers=(sandbox.url,), bindings={"seed": "2.seed,2.strength"})
+    (one,) = WatchedStates([tmp_path / "state.json"], said).states
+    assert FormOptions().of(one, None).templates == ["smoke"]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
-from support.projects import small_template
 from support.serving import Served
 
+import templates
 from orchestrator.sandbox import Sandbox
 from state.open_store import parts_of
 
@@ -44,15 +50,53 @@ def batches_of(served: Served) -> list[str]:
     return list(parts_of(served.state).batches.read())
 
 
-def test_the_prompt_is_counted_and_held_to_500_characters(page: Any) -> None:
+def test_a_prompt_of_any_length_is_taken_whole_and_counted_as_people_count(
+    page: Any, served: Served, sandbox: Sandbox
+) -> None:
+    sandbox.hold()
     prompt = page.get_by_label("Prompt", exact=True)
-    prompt.press_sequentially("héllo")
-    expect(page.get_by_text("5 of 500 characters")).to_be_visible()
-    assert prompt.get_attribute("maxlength") == "500"
-    # A text that an extension put there is not held by the attribute.
-    prompt.evaluate("field => { field.value = 'x'.repeat(501); }")
+    prompt.focus()
+    page.keyboard.insert_text("héllo 👩‍👩‍👧‍👦🦊")
+    expect(page.locator("#prompt-count")).to_have_text("8 characters")
+    page.keyboard.insert_text("x" * 600)
+    expect(page.locator("#prompt-count")).to_have_text("608 characters")
     send(page)
-    expect(page.get_by_text("Prompt cannot be longer than 500 characters")).to_be_visible()
+    (item, *_) = served.items(begun(page))
+    assert item.prompt_text == "héllo 👩‍👩‍👧‍👦🦊" + "x" * 600
+
+
+def test_an_image_is_dropped_where_the_template_takes_one(
+    open_page: OpenPage, serve: Callable[..., Served], sandbox: Sandbox
+) -> None:
+    sandbox.hold()
+    served = serve(template=json.loads((Path(templates.__file__).parent / "img2img.json").read_text()))
+    page = open_page("/", server=served)
+    field = page.get_by_label("Image", exact=True)
+    expect(field).to_be_visible()
+    write(page)
+    send(page)
+    expect(page.get_by_text("Choose an image", exact=True)).to_be_visible()
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(stream, "PNG")
+    page.locator(".drop").evaluate(
+        """(place, bytes) => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" }));
+          place.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+        }""",
+        list(stream.getvalue()),
+    )
+    expect(page.locator("#image-shown")).to_have_js_property("naturalWidth", 8)
+    expect(page.get_by_text("Choose an image", exact=True)).to_be_hidden()
+    send(page)
+    name = f"{hashlib.sha256(stream.getvalue()).hexdigest()}.png"
+    for item in served.items(begun(page)):
+        assert item.uploads == {"image": f"state-0.burst/uploads/{name}"}
+    page.go_back()
+    page.get_by_text("More settings").click()
+    page.get_by_label("Template").select_option("txt2img-sdxl")
+    expect(field).to_be_hidden()
+    assert "smoke-image" not in page.get_by_label("Template").inner_text()
 
 
 def test_the_first_wrong_field_has_the_focus_and_its_message(page: Any) -> None:
@@ -75,7 +119,7 @@ def test_a_message_goes_when_its_field_is_mended(page: Any) -> None:
 @pytest.mark.parametrize("seed", ["-1", "1.5", "seven", str(2**64)])
 def test_a_base_seed_is_a_whole_number_of_64_bits(page: Any, seed: str) -> None:
     write(page)
-    page.get_by_label("Randomise seeds").uncheck()
+    page.get_by_label("Randomize seeds").uncheck()
     page.get_by_label("Base seed").fill(seed)
     send(page)
     expect(page.get_by_text(f"Base seed is a whole number from 0 to {2**64 - 1}")).to_be_visible()
@@ -127,7 +171,7 @@ def test_what_is_left_empty_is_the_templates(page: Any, served: Served, sandbox:
     for label, value in (("Steps", "2"), ("CFG", "7"), ("Width", "64"), ("Height", "64")):
         expect(page.get_by_label(label, exact=True)).to_have_attribute("placeholder", value)
     expect(page.get_by_label("Model")).to_have_value("")
-    expect(page.get_by_label("Model")).to_contain_text("tiny-random.safetensors (the template's)")
+    expect(page.get_by_label("Model")).to_contain_text("Default (tiny-random.safetensors)")
     write(page)
     send(page)
     assert parameters(served, begun(page)) == {}
@@ -145,18 +189,11 @@ def test_a_profile_decides_what_is_left_empty(page: Any, served: Served, sandbox
     assert (found["steps"], found["cfg"], found["sampler"]) == (30, 3, "dpmpp_2m")
 
 
-def test_another_template_has_other_fields(open_page: OpenPage, serve: Callable[..., Served], sandbox: Sandbox) -> None:
-    sampled = small_template()
-    plain = {
-        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
-        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
-        "6": sampled["6"],
-        "4": sampled["4"],
-    }
-    page = open_page("/", server=serve(template=plain))
+def test_another_template_has_other_fields(page: Any) -> None:
+    page.get_by_text("More settings").click()
+    page.get_by_label("Template").select_option("smoke")
     for label in ("Steps", "CFG"):
         expect(page.get_by_label(label, exact=True)).to_be_hidden()
-    page.get_by_text("More settings").click()
     page.get_by_label("Template").select_option("txt2img-sdxl")
     for label in ("Steps", "CFG", "Model", "Negative prompt", "Sampler"):
         expect(page.get_by_label(label, exact=True)).to_be_visible()
@@ -172,6 +209,40 @@ def test_with_several_states_one_is_chosen(open_page: OpenPage, serve: Callable[
     send(page)
     assert len(served.items(begun(page), state=1)) == 5
     assert not served.states[0].exists()
+
+
+def test_another_state_has_its_own_template_unless_one_was_chosen(
+    open_page: OpenPage, serve: Callable[..., Served], sandbox: Sandbox
+) -> None:
+    """What is the default of one state, or only shown as the first, is no choice for the other."""
+    sandbox.hold()
+    own = [None, "txt2img-sd15"]
+    page = open_page("about:blank", server=serve(states=2), away=True)
+
+    def answer(route: Any) -> None:
+        query = parse_qs(urlsplit(route.request.url).query)
+        default, chosen = own[int(query["state"][0])], query.get("template", [None])[0]
+        said = route.fetch().json() | {"default": default, "template": chosen or default or "smoke"}
+        said["templates"] = ["txt2img-sd15", "smoke", "txt2img-sdxl"]
+        route.fulfill(json=said)
+
+    sent: list[Any] = []
+    page.route("**/api/options?*", answer)
+    page.route("**/api/create", lambda route: (sent.append(route.request.post_data_json), route.abort()))
+    page.goto("/")
+    page.get_by_text("More settings").click()
+    template, state = page.get_by_label("Template"), page.get_by_label("State", exact=True)
+    expect(template).to_have_value("smoke")
+    state.select_option("1")
+    expect(template.locator("option:checked")).to_have_text("Default (txt2img-sd15)")
+    write(page)
+    send(page)
+    expect(page.get_by_text(AWAY).first).to_be_visible()
+    assert sent.pop()["batchRequest"]["baseParameters"] == {}
+    template.select_option("txt2img-sdxl")
+    state.select_option("0")
+    expect(template.locator("option").first).to_have_text("txt2img-sd15")
+    expect(template).to_have_value("txt2img-sdxl")
 
 
 def test_a_prompt_is_text_whatever_it_looks_like(page: Any, served: Served, sandbox: Sandbox) -> None:
@@ -206,7 +277,7 @@ def test_an_answer_that_was_lost_starts_nothing_twice(open_page: OpenPage, serve
     page = open_page("/", away=True)
     before = list(batches_of(served))
     write(page, "a lighthouse whose answer was lost")
-    page.route("**/api/batches", lose_the_answer, times=1)
+    page.route("**/api/create", lose_the_answer, times=1)
     send(page)
     alert = page.get_by_role("alert").filter(has=page.get_by_text(AWAY, exact=True))
     expect(alert).to_be_visible()

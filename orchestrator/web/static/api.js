@@ -37,7 +37,7 @@ const withSeedsAsNumbers = (text) => text.replace(/"(seed|baseSeed)":"(\d+)"/g, 
 /**
  * @param {string} method
  * @param {string} path
- * @param {{body?: object, signal?: AbortSignal, headers?: Record<string, string>}} [options]
+ * @param {{body?: object | Blob, signal?: AbortSignal, headers?: Record<string, string>}} [options]
  * @returns {Promise<any>} the answer's JSON. Errors: Away, Refused.
  */
 async function call(method, path, { body, signal, headers = {} } = {}) {
@@ -46,8 +46,8 @@ async function call(method, path, { body, signal, headers = {} } = {}) {
   try {
     response = await fetch(path, {
       method,
-      headers: body ? { "Content-Type": "application/json", ...headers } : headers,
-      body: body && withSeedsAsNumbers(JSON.stringify(body)),
+      headers: !body || body instanceof Blob ? headers : { "Content-Type": "application/json", ...headers },
+      body: body instanceof Blob ? body : body && withSeedsAsNumbers(JSON.stringify(body)),
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
       cache: "no-store",
     });
@@ -105,7 +105,10 @@ function newKey() {
 const at = (batchId) => `/api/batches/${encodeURIComponent(batchId)}`;
 
 /** @param {object} batchRequest @param {number} state */
-export const startBatch = (batchRequest, state) => callOnce("/api/batches", { batchRequest, state });
+export const startBatch = (batchRequest, state) => callOnce("/api/create", { batchRequest, state });
+
+/** Bring an image, to make batches of this state from. @param {Blob} image @param {number} state @returns {Promise<{upload: string}>} */
+export const uploadImage = (image, state) => call("POST", `/api/uploads?state=${state}`, { body: image });
 
 /** @param {string} batchId @param {AbortSignal} signal */
 export const progressOf = (batchId, signal) => call("GET", `${at(batchId)}/progress`, { signal });

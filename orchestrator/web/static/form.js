@@ -1,9 +1,11 @@
 /** The form of a new batch: what is typed, checked, and sent. */
 
-import { Away, Refused, startBatch } from "./api.js";
+import { Away, Refused, startBatch, uploadImage } from "./api.js";
 import { byId, notify, onRetry, say } from "./dom.js";
+import { ImageField } from "./image_field.js";
 import { Options } from "./options.js";
 import { mistakes } from "./validation.js";
+import { counted, letters } from "./words.js";
 
 const WORDS = ["sampler", "scheduler", "template", "profile", "negative"];
 const NUMBERS = ["steps", "cfg", "width", "height"];
@@ -15,7 +17,8 @@ export class BatchForm {
     this.form = byId("batch-form");
     this.alert = byId("form-alert");
     this.started = started;
-    this.options = new Options(this.form);
+    this.image = new ImageField();
+    this.options = new Options(this.form, this.image);
     this.form.addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
       this.submit();
@@ -34,7 +37,9 @@ export class BatchForm {
     if (wrong.size || this.form.ariaBusy === "true") return;
     this.#busy(true);
     try {
-      this.started(await startBatch(this.request(), Number(this.form.elements.state?.value ?? 0)), this.#value("prompt"));
+      const state = Number(this.form.elements.state?.value ?? 0);
+      const image = this.image.chosen ? { image: (await uploadImage(this.image.chosen, state)).upload } : {};
+      this.started(await startBatch({ ...this.request(), ...image }, state), this.#value("prompt"));
     } catch (error) {
       this.#refused(error);
     } finally {
@@ -44,7 +49,7 @@ export class BatchForm {
 
   /** What is said, by the API's names. What is left empty is not there: the template or the profile decides. */
   request() {
-    const isRandom = byId("randomise").checked;
+    const isRandom = byId("randomize").checked;
     const baseSeed = this.#value("baseSeed").trim();
     return {
       prompt: this.#value("prompt"),
@@ -72,13 +77,14 @@ export class BatchForm {
 
   /** @param {any} field that was changed */
   #typed(field) {
-    if (field.id === "prompt") say(byId("prompt-count"), `${[...field.value].length} of ${field.maxLength} characters`);
-    if (field.id === "randomise") this.#seedMode();
+    if (field.id === "prompt") say(byId("prompt-count"), counted(letters(field.value), "character"));
+    if (field.id === "image") this.image.show();
+    if (field.id === "randomize") this.#seedMode();
     if (field.getAttribute("aria-invalid")) this.#markOne(field.name, mistakes(this.form).get(field.name) ?? "");
   }
 
   #seedMode() {
-    const isRandom = byId("randomise").checked;
+    const isRandom = byId("randomize").checked;
     byId("baseSeed").disabled = isRandom;
     if (isRandom) this.#markOne("baseSeed", "");
   }

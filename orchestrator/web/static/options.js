@@ -10,15 +10,20 @@ const BY_PROFILE = ["steps", "cfg", "sampler", "scheduler"];
 
 /** Keeps the form's choices as the chosen template and state have them. */
 export class Options {
-  /** @param {HTMLFormElement} form */
-  constructor(form) {
+  /** @param {HTMLFormElement} form @param {import("./image_field.js").ImageField} image */
+  constructor(form, image) {
     this.form = form;
+    this.image = image;
+    /** Whether somebody has chosen the template: what is only shown as chosen is no choice. */
+    this.templateIsChosen = false;
     this.away = byId("server-away");
     this.asked = 0;
     this.timer = 0;
-    for (const name of ["template", "state"]) {
-      this.#field(name)?.addEventListener("change", () => this.load());
-    }
+    this.#field("template").addEventListener("change", () => {
+      this.templateIsChosen = true;
+      this.load();
+    });
+    this.#field("state")?.addEventListener("change", () => this.load());
     this.#field("profile").addEventListener("change", () => this.#placeholders());
     onRetry(this.away, () => this.load());
     /** @type {Record<string, any>} */
@@ -31,14 +36,12 @@ export class Options {
     const asked = {};
     for (const name of ["template", "state"]) {
       const value = this.#field(name)?.value;
-      if (value) Object.assign(asked, { [name]: value });
+      if (value && (name !== "template" || this.templateIsChosen)) Object.assign(asked, { [name]: value });
     }
     try {
       const options = await optionsFor(asked);
       if (turn !== this.asked) return;
       this.#fill(options);
-      // A state that has no template of its own: the first one is as good as any.
-      if (!options.template && options.templates.length) this.load();
     } catch (error) {
       if (turn !== this.asked) return;
       this.#isAway(/** @type {Error} */ (error), error instanceof Away ? error.detail : "");
@@ -57,7 +60,8 @@ export class Options {
       this.#allow(name, takes.has(name));
     }
     for (const name of [...NUMBERS, "negative"]) this.#allow(name, takes.has(name));
-    this.#templates(options.templates, options.template);
+    this.#templates(options);
+    this.image.allow(takes.has("image"), options.needsImage ? null : (this.defaults.image ?? null));
     this.#choices("profile", options.profiles, "None");
     this.#placeholders();
   }
@@ -95,20 +99,25 @@ export class Options {
     for (const name of NUMBERS) this.#field(name).placeholder = left(name) ?? this.defaults[name] ?? "";
     for (const name of ["sampler", "scheduler"]) {
       const none = this.#field(name).options[0];
-      if (none) none.textContent = left(name) ?? this.#own(this.defaults[name]);
+      if (none) none.textContent = this.#own(left(name) ?? this.defaults[name]);
     }
   }
 
-  /** @param {string[]} names @param {string | null} chosen */
-  #templates(names, chosen) {
+  /** The state's own is what is used where none is sent. @param {any} options */
+  #templates({ templates, default: own, template }) {
+    const named = (/** @type {string} */ value) => value.split("/").at(-1) ?? value;
+    const others = templates.filter((/** @type {string} */ name) => name !== own);
     const field = this.#field("template");
-    field.replaceChildren(...names.map((value) => make("option", { value }, value.split("/").at(-1))));
-    field.value = chosen ?? names[0];
+    field.replaceChildren(
+      ...(own ? [make("option", { value: "" }, this.#own(named(own)))] : []),
+      ...others.map((/** @type {string} */ value) => make("option", { value }, named(value))),
+    );
+    field.value = template === own ? "" : (template ?? "");
   }
 
   /** @param {string | undefined} value */
   #own(value) {
-    return value ? `${value} (the template's)` : "The template's own";
+    return value ? `Default (${value})` : "Default";
   }
 
   /** @param {string} name @returns {any} */

@@ -1,7 +1,6 @@
 /** What is wrong with a form, before it is sent. Pure but for reading the fields. */
 
 const LARGEST_SEED = 2n ** 64n - 1n;
-const LONGEST_PROMPT = 500;
 
 /**
  * Every wrong field with its message, in the form's order.
@@ -20,10 +19,8 @@ export function mistakes(form) {
 
 /** @type {Record<string, (field: any) => string>} */
 const CHECKS = {
-  prompt: ({ value }) => {
-    if (!value.trim()) return "Prompt cannot be empty";
-    return [...value].length > LONGEST_PROMPT ? `Prompt cannot be longer than ${LONGEST_PROMPT} characters` : "";
-  },
+  prompt: ({ value }) => (value.trim() ? "" : "Prompt cannot be empty"),
+  image: ({ files, required }) => (required && !files.length ? "Choose an image" : ""),
   batchCount: (field) => {
     const count = field.validity.badInput ? NaN : Number(field.value);
     if (count < 2) return "Minimum 2 images required for batch";

@@ -10,6 +10,11 @@ export function duration(seconds) {
   return minutes < 90 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
 }
 
+const LETTERS = new Intl.Segmenter();
+
+/** How many letters a text has, as people count them: an emoji is one. @param {string} text */
+export const letters = (text) => [...LETTERS.segment(text)].length;
+
 /** @param {number} count @param {string} noun */
 export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
