@@ -236,17 +236,26 @@ class Settlement:
         self._context.transitions.charge(item, _failure(entry))
         self._breaker.failed(item, kind)
 
+    def _rendered_batch_size(self, item: Item, entry: HistoryEntry) -> int:
+        """How many images the prompt was to make: the item itself may have been edited while it was out."""
+        try:
+            targets = self._context.preparation.recipe_of(item).bindings.get("batch_size", ())
+        except (TemplateError, RecipeUnusable):
+            targets = ()
+        sizes = [entry.graph.get(target.node_id, {}).get("inputs", {}).get(target.input_name) for target in targets]
+        return max((size for size in sizes if type(size) is int), default=item.automatic_batch_size or 1)
+
     def _out_of_memory(self, item: Item, entry: HistoryEntry) -> None:
         """Free the server's memory and try again, with half the batch size where `auto` chose one above 1.
 
         Any other item is tried once more; the second time it fails. What waits in the queue is withdrawn first: it
         would run out of memory too.
         """
-        batch_size = item.automatic_batch_size or 1
+        batch_size = self._rendered_batch_size(item, entry) if item.automatic_batch_size is not None else 1
         if batch_size > 1:
             self._withdraw()
             self._context.client.free()
-            self._context.transitions.shrink(item, batch_size=batch_size // 2)
+            self._context.transitions.shrink(item, was=batch_size, batch_size=batch_size // 2)
             return
         failure = _failure(entry)
         again = item.error is not None and item.error.kind == OUT_OF_MEMORY

@@ -84,8 +84,10 @@ class Transitions:
         """Due again under the same prompt_id, the key of its request; or cancelled if that was requested."""
         self._count(self.change(item, lambda now: now.cancel() if now.cancel_requested else now.send_again()))
 
-    def shrink(self, item: Item, *, batch_size: int) -> None:
+    def shrink(self, item: Item, *, was: int, batch_size: int) -> None:
         """Due again with at most this batch size, with no attempt charged; or cancelled if that was requested.
+
+        `was`: the batch size that ran out of memory.
 
         The same change set shrinks the other due items of its batch that have a larger size chosen by `auto`, so that
         not each of them runs out of memory by itself. Submitted items stay as they are.
@@ -102,7 +104,7 @@ class Transitions:
         if changed:
             whose = f"batch {item.batch}" if item.batch is not None else item.key
             self._tally.note(
-                f"out of memory at batch_size {item.automatic_batch_size}: {whose} continues with {batch_size}; "
+                f"out of memory at batch_size {was}: {whose} continues with {batch_size}; "
                 "its prompts make fewer images each"
             )
         self._count(changed.get(item.key))

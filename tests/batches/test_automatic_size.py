@@ -81,6 +81,10 @@ def pictures(project: Project) -> list[int]:
     return [len(item.outputs) for item in project.items()]
 
 
+def requests(sandbox: Sandbox) -> int:
+    return sum(sandbox.counts()["requests"].values())
+
+
 def asked_to_free(sandbox: Sandbox) -> int:
     return int(sandbox.counts()["requests"].get("POST /free", 0))
 
@@ -196,10 +200,12 @@ def test_an_item_without_a_size_of_its_own_is_treated_as_ever(project: Project, 
     assert sizes(project) == [None]
 
 
+@pytest.mark.parametrize("is_read", [False, True], ids=["read later", "read before it ends"])
 @pytest.mark.parametrize(("now", "auto", "then"), [(2, True, 2), (16, True, 4), (2, False, 2)])
 def test_an_edit_while_it_is_out_stands_but_for_what_cannot_fit(
-    project: Project, sandbox: Sandbox, now: int, auto: bool, then: int
+    project: Project, sandbox: Sandbox, now: int, auto: bool, then: int, is_read: bool
 ) -> None:
+    """What did not fit is what was sent, whatever the item says by now."""
     sandbox.hold("next")
     sandbox.change(out_of_memory_above=4)
     hold(project, *batch(count=1))
@@ -207,6 +213,8 @@ def test_an_edit_while_it_is_out_stands_but_for_what_cannot_fit(
         wait_until(lambda: sandbox.counts()["posts"] == 1 and project.item().accepted)
         inputs = {"seed": 1, "batch_size": now}
         change(project, "b1/001", lambda item: msgspec.structs.replace(item, inputs=inputs, batch_size_auto=auto))
+        looks = requests(sandbox)
+        wait_until(lambda: not is_read or requests(sandbox) >= looks + 3)
         sandbox.release()
         assert end().completed == 1
     assert (pictures(project), sizes(project), sandbox.counts()["posts"]) == ([then], [then], 2)
