@@ -106,7 +106,7 @@ class Synchronisation(Generation):
         self._record: BatchRecord | None = None
         self._servers = AskedServers(request.state, Overrides(), patience_seconds)
         super().__init__(
-            BatchSpec(**self._source, name=name, **given).checked(),
+            BatchSpec(**self._source, name=name, **given),
             request,
             queue_only=True,
             dry_run=dry_run,
@@ -118,6 +118,7 @@ class Synchronisation(Generation):
         """Errors, with nothing changed: as `Generation.execute`, and UsageError for a layout that the batch lacks."""
         self._find()
         if self._record is None:
+            self._asked = self._asked.checked()
             created = self._create()
             if created is not None:
                 return created
@@ -186,7 +187,7 @@ class Synchronisation(Generation):
         recipes = Recipes(self._parts.recipes, self._state.parent)
         base = recipes.loaded(record.recipe) if record.recipe is not None else None
         vocabulary = Vocabulary(base.graph, base.bindings) if base is not None else None
-        fields = kept_fields(record, self._given, vocabulary)
+        fields = kept_fields(record, self._given, vocabulary, home=self._state.parent)
         given = {**self._given, "sets": {**fields["sets"], **self._given.get("sets", {})}}
         return BatchSpec(**{**fields, **given, **self._source, "name": self._name}).checked()
 

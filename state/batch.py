@@ -46,6 +46,8 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     """Values that all of its items share, by binding."""
     axes: dict[str, list[Any]] = {}
     """Values of a sweep, by binding."""
+    wildcards: tuple[str, ...] = ()
+    """Folders that were named for its dynamic prompts: relative to the state file's directory, or absolute."""
     template: str | None = None
     """Where its workflow came from."""
     recipe: str | None = None

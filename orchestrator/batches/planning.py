@@ -314,6 +314,7 @@ class Planner:
             prompts=tuple(prompts)[:_SHOWN_PROMPTS],
             parameters=parameters,
             axes={name: list(values) for name, values in spec.sweeps.items()},
+            wildcards=tuple(key_of(Path(folder).absolute(), self.home) for folder in spec.wildcards),
             template=self.recipe.recipe.workflow_name,
             recipe=self.recipe.recipe.id,
             priority=spec.priority,

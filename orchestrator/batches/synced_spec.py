@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from orchestrator.batches.spec import BatchSpec
@@ -32,8 +32,13 @@ def source_of(path: str) -> str:
     return _SOURCES[ending]
 
 
-def kept_fields(record: BatchRecord, given: Mapping[str, Any], vocabulary: Vocabulary | None) -> dict[str, Any]:
-    """Fields of a `BatchSpec`, but for what `given` says otherwise. `vocabulary`: of the batch's own workflow."""
+def kept_fields(
+    record: BatchRecord, given: Mapping[str, Any], vocabulary: Vocabulary | None, *, home: Path
+) -> dict[str, Any]:
+    """Fields of a `BatchSpec`, but for what `given` says otherwise.
+
+    `vocabulary`: of the batch's own workflow. `home`: the state file's directory.
+    """
     parts = record.request_parts
     fields: dict[str, Any] = {
         "layout": record.layout,
@@ -44,6 +49,7 @@ def kept_fields(record: BatchRecord, given: Mapping[str, Any], vocabulary: Vocab
         "seed_mode": parts.get("--seed-mode", "increment"),
         "dynamic": "--dynamic" in parts,
         "combinatorial": parts.get("--combinatorial"),
+        "wildcards": tuple(str(home / folder) for folder in record.wildcards),
         "sweeps": {name: tuple(values) for name, values in record.axes.items()},
     }
     if given.get("seed_mode") == "random":
@@ -51,7 +57,7 @@ def kept_fields(record: BatchRecord, given: Mapping[str, Any], vocabulary: Vocab
     elif "seed" in given and fields["seed_mode"] == "random":
         fields["seed_mode"] = "increment"
     if given.get("literal"):
-        fields |= {"dynamic": False, "combinatorial": None}
+        fields |= {"dynamic": False, "combinatorial": None, "wildcards": ()}
     kept = {name: value for name, value in record.parameters.items() if name != "seed"}
     if kept.get("batch_size") == "auto":
         fields["batch_size"] = kept.pop("batch_size")

@@ -226,6 +226,30 @@ def test_dynamic_rows_are_compared_as_they_are_written(scene: SyncScene) -> None
     assert scene.items()[2].prompt_text in ("a big cat", "a small cat")
 
 
+def test_the_folder_of_wildcards_is_remembered_and_another_one_may_be_named(
+    scene: SyncScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, animal in (("cards", "fox"), ("others", "owl")):
+        (scene.home / folder).mkdir()
+        (scene.home / folder / "animal.txt").write_text(f"{animal}\n")
+    monkeypatch.chdir(scene.home)
+    scene.sync("prompt", "a __animal__", dynamic=True, wildcards=("cards",))
+    monkeypatch.chdir("/")
+    scene.sync("prompt", "a __animal__", "the __animal__")
+    assert [item.prompt_text for item in scene.items()] == ["a fox", "the fox"]
+    scene.sync("prompt", "a __animal__", "one __animal__", wildcards=(str(scene.home / "others"),))
+    assert scene.items()[-1].prompt_text == "one owl"
+    assert scene.sync(literal=True, dry_run=True).unchanged == 2
+
+
+def test_wildcards_of_a_batch_that_is_not_dynamic_are_refused(scene: SyncScene) -> None:
+    for lines in (("prompt", "a"), ()):
+        with pytest.raises(UsageError, match="dynamic=True too"):
+            scene.sync(*lines, wildcards=("cards",))
+        assert not lines or not scene.state.exists()
+        scene.sync("prompt", "a")
+
+
 def test_combinations_are_rows_by_themselves(scene: SyncScene) -> None:
     scene.sync("prompt", "a {red|blue} fox", dynamic=True, combinatorial=0)
     outcome = scene.sync("prompt", "a {green|blue|red} fox")
