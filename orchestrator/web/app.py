@@ -19,6 +19,7 @@ from orchestrator.web import (
     upload_routes,
     zip_routes,
 )
+from orchestrator.web.body_limit import BodyLimit
 from orchestrator.web.field_names import SpeaksOfFields
 from orchestrator.web.form_options import FormOptions
 from orchestrator.web.library import Library
@@ -73,6 +74,7 @@ def create_app(
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=page_routes.STATIC), name="static")
     app.add_middleware(SpeaksOfFields)
+    app.add_middleware(BodyLimit, but_for=("/api/uploads",))
     app.add_middleware(Guard, hosts=hosts, any_address=any_address, token=token)
     return app
 

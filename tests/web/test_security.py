@@ -336,6 +336,24 @@ def test_the_token_alone_lets_no_foreign_page_in(guarded: Front) -> None:
     assert guarded.http.post("/api/batches", json=BODY, headers=said).status_code == 403
 
 
+def test_a_body_that_is_too_large_is_one_clear_error(local: Front) -> None:
+    """Whether or not it says how large it is."""
+    start = b'{"batchRequest": {"prompt": "'
+
+    def in_parts() -> Iterator[bytes]:
+        yield start
+        yield from (b"x" * (1 << 20) for _ in range(9))
+
+    json_body = {"Content-Type": "application/json"}
+    for body in (start + b"x" * (9 << 20), in_parts()):
+        answer = local.http.post("/api/batches", content=body, headers=json_body)
+        assert answer.status_code == 413
+        assert answer.json()["error"]["message"].startswith("this request is over 8 MiB;")
+        assert "content-security-policy" in answer.headers
+    assert not local.states[0].exists()
+    assert local.http.post("/api/batches", json={**BODY, "x": "x" * (7 << 20)}).status_code == 400
+
+
 def test_no_method_gets_around_the_guard(local: Front) -> None:
     for method in ("TRACE", "CONNECT", "PATCH", "x"):
         answer = local.http.request(method, "/api/options", headers={"Origin": "https://evil.example"})

@@ -69,6 +69,8 @@ function refusal(status, text) {
     // A proxy's own page.
   }
   const message = said?.message ?? `The server answered with the status ${status}`;
+  // The token is another one since, or the cookie is gone: the page that asks for it leads back to here.
+  if (status === 401) location.reload();
   if (status >= 502 && status <= 504) return new Away(said?.message);
   return new Refused(status, message, said?.field ?? null);
 }

@@ -2,6 +2,7 @@
 
 import { zipAddress } from "./api.js";
 import { byId, make, say } from "./dom.js";
+import { keepScroll } from "./kept.js";
 import { PairView } from "./pair.js";
 import { counted, nameOf } from "./words.js";
 
@@ -14,7 +15,8 @@ export class Comparison {
     this.failed = failed;
     this.section = byId("comparison");
     this.grid = byId("grid");
-    this.pair = new PairView();
+    this.pair = new PairView((images) => this.#openPair(images));
+    this.isScrolled = false;
     /** @type {Map<string, HTMLInputElement>} */
     this.boxes = new Map();
     /** @type {any[]} */
@@ -44,6 +46,9 @@ export class Comparison {
     this.grid.className = `grid plain columns-${columns(images.length)}`;
     this.#fill();
     this.section.hidden = false;
+    this.pair.place.arrive();
+    if (!this.isScrolled) keepScroll(() => this.grid.children.length, (count) => this.#reach(count));
+    this.isScrolled = true;
   }
 
   hide() {
@@ -54,6 +59,29 @@ export class Comparison {
   /** Those whose boxes are checked, in order. @returns {any[]} */
   get chosen() {
     return this.images.filter((image) => this.boxes.get(image.image)?.checked);
+  }
+
+  /** Those that the address names, where both are there. @param {string} names */
+  #openPair(names) {
+    const [first, second] = names.split(",").map((name) => this.images.find(({ image }) => image === name));
+    if (!first || !second || this.section.hidden) {
+      this.pair.place.wanted = null;
+      return;
+    }
+    for (const { image } of [first, second]) if (this.boxes.has(image)) this.boxes.get(image).checked = true;
+    this.#chosenChanged();
+    this.pair.open(first, second);
+  }
+
+  /** Show so many again, or as many as there are. @param {number} count */
+  async #reach(count) {
+    for (let before = -1; before < this.grid.children.length && this.grid.children.length < count; ) {
+      before = this.grid.children.length;
+      if (!byId("more").hidden) await this.#more();
+    }
+    // All are as large as the first one.
+    const first = this.grid.querySelector("img");
+    if (first) await first.decode().catch(() => {});
   }
 
   async #more() {

@@ -26,6 +26,8 @@ export class Endless {
     this.query = new URLSearchParams();
     this.asking = new AbortController();
     this.isBusy = true;
+    /** Until what is being fetched is there. */
+    this.coming = Promise.resolve();
     this.observer = new IntersectionObserver((seen) => this.#seen(seen), { rootMargin: MARGIN });
     more.addEventListener("click", () => this.next());
   }
@@ -47,9 +49,16 @@ export class Endless {
   }
 
   /** Fetch what comes next. */
-  async next({ anew = false } = {}) {
-    if (this.isBusy) return;
-    this.isBusy = true;
+  next({ anew = false } = {}) {
+    if (!this.isBusy) {
+      this.isBusy = true;
+      this.coming = this.#next(anew);
+    }
+    return this.coming;
+  }
+
+  /** @param {boolean} anew */
+  async #next(anew) {
     const { signal } = this.asking;
     try {
       await this.#fetch(anew, signal);
@@ -57,6 +66,14 @@ export class Endless {
       if (!signal.aborted) this.parts.failed(error);
     }
     if (!signal.aborted) this.isBusy = false;
+  }
+
+  /** Fetch until there are so many, or no more. @param {number} count */
+  async reach(count) {
+    for (let before = -1; before < this.known.size && this.known.size < count && !this.more.hidden; ) {
+      before = this.known.size;
+      await this.next();
+    }
   }
 
   get items() {

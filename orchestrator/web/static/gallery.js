@@ -4,6 +4,7 @@ import { Away, deleteBatch, galleryBatches, galleryImages } from "./api.js";
 import { confirmed } from "./confirm.js";
 import { byId, notify, onRetry, say } from "./dom.js";
 import { Endless } from "./endless.js";
+import { keepScroll } from "./kept.js";
 import { batchRow, keyOfImage, pictureTile } from "./tiles.js";
 import { Viewer } from "./viewer.js";
 import { counted, titleOf } from "./words.js";
@@ -18,6 +19,7 @@ const viewer = new Viewer({
   items: () => lists.pictures.items,
   more: () => lists.pictures.next(),
   gone: (image) => forget((one) => one.batchId === image.batchId && one.image === image.image),
+  failed,
   left: (image) => lists.pictures.elementOf(keyOfImage(image))?.querySelector("a")?.focus(),
 });
 const shared = { failed, told };
@@ -60,7 +62,7 @@ function write() {
   const said = FIELDS.map((name) => [name, String(field(name)?.value ?? "").trim()]);
   const kept = said.filter(([name, value]) => value && !(name === "view" && value === "pictures"));
   const query = String(new URLSearchParams(kept));
-  history.replaceState(null, "", query ? `?${query}` : location.pathname);
+  history.replaceState(history.state, "", query ? `?${query}` : location.pathname);
 }
 
 /** What the API is asked for. A day is one of this reader's, so it is told by its moments. */
@@ -158,4 +160,9 @@ form.addEventListener("submit", (event) => {
 });
 onRetry(byId("gallery-alert"), look);
 read();
-look();
+viewer.place.arrive();
+await look();
+keepScroll(
+  () => lists[view()].items.length,
+  (count) => lists[view()].reach(count),
+);

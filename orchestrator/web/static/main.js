@@ -3,9 +3,11 @@
 import { BatchView } from "./batch.js";
 import { byId } from "./dom.js";
 import { BatchForm } from "./form.js";
+import { keepTyped } from "./kept.js";
 import { showRecent } from "./recent.js";
 
 const entry = byId("entry");
+keepTyped(byId("batch-form"));
 const view = new BatchView((started, prompt) => visit(started, prompt));
 const form = new BatchForm((started, prompt) => visit(started, prompt));
 
@@ -15,9 +17,14 @@ function visit(started, prompt) {
   show({ started, prompt });
 }
 
+/** The batch that is shown. @type {string | null} */
+let shown;
+const batchOf = () => new URLSearchParams(location.search).get("batch");
+
 /** Show what the address says. @param {{started?: any, prompt?: string}} [known] */
 function show({ started, prompt } = {}) {
-  const batchId = new URLSearchParams(location.search).get("batch");
+  const batchId = batchOf();
+  shown = batchId;
   entry.hidden = Boolean(batchId);
   if (batchId) {
     view.open(batchId, { started, prompt });
@@ -44,5 +51,8 @@ byId("new-batch").addEventListener("click", (/** @type {MouseEvent} */ event) =>
   show();
   byId("prompt").focus();
 });
-addEventListener("popstate", () => show());
+addEventListener("popstate", () => {
+  // What else the address says, such as two images side by side, is for those who show that.
+  if (batchOf() !== shown) show();
+});
 show();

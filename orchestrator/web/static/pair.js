@@ -1,6 +1,7 @@
 /** Two images beside each other, or one over the other with a slider between; one zoom for both. */
 
 import { byId } from "./dom.js";
+import { Place } from "./place.js";
 import { nameOf } from "./words.js";
 import { Zoom } from "./zoom.js";
 
@@ -8,8 +9,11 @@ const NEAR_PIXELS = 24;
 
 /** The dialog with both images. */
 export class PairView {
-  constructor() {
+  /** @param {(images: string) => void} open called where the address names two images */
+  constructor(open) {
     this.dialog = byId("pair");
+    this.place = new Place("pair", { open, close: () => this.close() });
+    this.dialog.addEventListener("close", () => this.place.leave());
     this.stage = byId("stage");
     this.slide = byId("slide");
     this.panes = [...this.stage.querySelectorAll(".pane")];
@@ -40,8 +44,9 @@ export class PairView {
     this.slide.value = 50;
     this.zoom.whole();
     this.#arrange();
-    this.dialog.showModal();
+    if (!this.dialog.open) this.dialog.showModal();
     this.stage.focus();
+    this.place.enter(`${first.image},${second.image}`);
   }
 
   close() {

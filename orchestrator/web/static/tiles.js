@@ -11,6 +11,9 @@ export const when = (moment) => WHEN.format(new Date(moment));
 /** @param {any} image */
 export const keyOfImage = (image) => `${image.batchId}/${image.image}`;
 
+/** Where it is shown with all that is known of it. @param {any} image */
+export const addressOf = (image) => `/gallery?${new URLSearchParams({ image: keyOfImage(image) })}`;
+
 /** What a screen reader says of a picture. @param {any} image */
 export const described = (image) => image.prompt || `Image ${image.image} of batch ${image.batchName ?? image.batchId}`;
 
@@ -20,7 +23,7 @@ export const described = (image) => image.prompt || `Image ${image.image} of bat
  * @param {(image: any) => void} open
  */
 export function pictureTile(image, open) {
-  const link = make("a", { className: "tile-picture", href: image.url }, shown(image, image.thumbnail, "lazy"));
+  const link = make("a", { className: "tile-picture", href: addressOf(image) }, shown(image, image.thumbnail, "lazy"));
   link.addEventListener("click", (/** @type {MouseEvent} */ event) => {
     // A new tab is the browser's own affair.
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;

@@ -3,22 +3,30 @@
 import { deleteImage, imageDetails } from "./api.js";
 import { confirmed } from "./confirm.js";
 import { byId, make, say } from "./dom.js";
+import { Place } from "./place.js";
 import { keyOfImage, shown, when } from "./tiles.js";
 
 const dialog = byId("viewer");
+const PATIENCE_MILLISECONDS = 15_000;
 const ORDER = ["steps", "cfg", "sampler", "scheduler"];
 
 /** The dialog, over the pictures of a list. */
 export class Viewer {
   /**
-   * @param {{items: () => any[], more: () => Promise<void>, gone: (image: any) => void, left: (image: any) => void}} told
-   *   `more`: fetch what comes after the last. `gone`: a picture was deleted. `left`: the dialog is closed.
+   * @param {{items: () => any[], more: () => Promise<void>, gone: (image: any) => void, left: (image: any) => void,
+   *   failed: (error: unknown) => void}} told
+   *   `more`: fetch what comes after the last. `gone`: a picture was deleted. `left`: the dialog is closed. `failed`: an
+   *   image that the address names cannot be shown.
    */
   constructor(told) {
     this.told = told;
     /** @type {any} */
     this.image = null;
     this.asking = new AbortController();
+    this.place = new Place("image", {
+      open: (value) => this.#openKey(value),
+      close: () => dialog.close(),
+    });
     byId("previous").addEventListener("click", () => this.#go(-1));
     byId("next").addEventListener("click", () => this.#go(1));
     byId("viewer-close").addEventListener("click", () => dialog.close());
@@ -32,6 +40,7 @@ export class Viewer {
     });
     dialog.addEventListener("close", () => {
       this.asking.abort();
+      this.place.leave();
       this.told.left(this.image);
     });
   }
@@ -43,9 +52,27 @@ export class Viewer {
     byId("viewer-close").focus();
   }
 
+  /** One of the list, or else one that is fetched by its ids. @param {string} key */
+  async #openKey(key) {
+    const known = this.told.items().find((item) => keyOfImage(item) === key);
+    if (known) {
+      this.open(known);
+      return;
+    }
+    const at = key.lastIndexOf("/");
+    try {
+      const image = await imageDetails(key.slice(0, at), key.slice(at + 1), AbortSignal.timeout(PATIENCE_MILLISECONDS));
+      if (this.place.wanted === key) this.open(image);
+    } catch (error) {
+      this.place.leave();
+      this.told.failed(error);
+    }
+  }
+
   /** @param {any} image */
   async #show(image) {
     this.image = image;
+    this.place.enter(keyOfImage(image));
     this.asking.abort();
     this.asking = new AbortController();
     say(byId("viewer-title"), `Image ${image.image} · ${image.batchName ?? image.batchId}`);
@@ -58,8 +85,9 @@ export class Viewer {
     byId("viewer-batch").hidden = byId("viewer-delete").hidden = image.readOnly;
     byId("viewer-download").href = `${image.url}${image.url.includes("?") ? "&" : "?"}download=1`;
     const items = this.told.items().map(keyOfImage);
-    byId("previous").disabled = items[0] === keyOfImage(image);
-    byId("next").disabled = items.at(-1) === keyOfImage(image);
+    const isListed = items.includes(keyOfImage(image));
+    byId("previous").disabled = !isListed || items[0] === keyOfImage(image);
+    byId("next").disabled = !isListed || items.at(-1) === keyOfImage(image);
     tell(image);
     try {
       tell(await imageDetails(image.batchId, image.image, this.asking.signal));
@@ -71,8 +99,9 @@ export class Viewer {
   /** @param {number} step */
   async #go(step) {
     const items = this.told.items();
-    const at = items.findIndex((item) => keyOfImage(item) === keyOfImage(this.image)) + step;
-    if (!items[at]) return;
+    const here = items.findIndex((item) => keyOfImage(item) === keyOfImage(this.image));
+    const at = here + step;
+    if (here < 0 || !items[at]) return;
     if (at >= items.length - 2) this.told.more();
     this.#show(items[at]);
   }
