@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -174,3 +174,30 @@ class BatchLog(Protocol):
 
     def stamp(self) -> Hashable:
         """Different after each new batch and each note; None while there are none. Errors: StateError."""
+
+
+def batches_of(lines: Sequence[BatchChange | BatchNote]) -> dict[str, Batch]:
+    """The batches that these lines, in the order in which they were written, tell of; by id, oldest first."""
+    batches: dict[str, Batch] = {}
+    by_event: dict[str, Batch] = {}
+    for line in lines:
+        if isinstance(line, BatchRecord):
+            batches.setdefault(line.batch, Batch(line))
+    for line in lines:
+        match line:
+            case GrownRecord() if line.batch in batches:
+                record = batches[line.batch].record
+                total = max(record.total, line.total)
+                batches[line.batch].record = msgspec.structs.replace(record, total=total)
+            case EndRecord() if line.batch in batches:
+                by_event[line.event] = batches[line.batch]
+                batches[line.batch].note_end(line)
+            case NotificationRecord() if line.event in by_event:
+                by_event[line.event].notifications.append(line)
+            case JoinedRecord() if line.batch in batches:
+                batches[line.batch].unanswered.append(line.call)
+            case DeliveredRecord() if line.batch in batches:
+                batches[line.batch].note_delivered(line.call)
+            case GoneRecord() if line.batch in batches:
+                batches[line.batch].gone = True
+    return batches

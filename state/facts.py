@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -136,3 +136,22 @@ class FactLog(Protocol):
 
     def stamp(self) -> Hashable:
         """Different after each append; None while there are no facts."""
+
+
+def facts_of(lines: Iterable[Fact]) -> Facts:
+    """What these lines tell, which are in the order in which they were written."""
+    pause: Pause | None = None
+    health: dict[str, ServerHealth] = {}
+    client_ids: dict[str, ClientId] = {}
+    spends: list[Spend] = []
+    for fact in lines:
+        match fact:
+            case Pause():
+                pause = fact
+            case ServerHealth():
+                health[fact.server] = fact
+            case ClientId():
+                client_ids[fact.server] = fact
+            case Spend():
+                spends.append(fact)
+    return Facts(pause, health, client_ids, tuple(spends))

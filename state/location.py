@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from state.json.folder import burst_folder
+
+_DATABASE = re.compile(r"(sqlite|postgresql|postgres)://")
 
 
 @dataclass(frozen=True)
@@ -14,20 +18,36 @@ class Location:
     """The address of a state, which may not exist yet."""
 
     path: Path
-    """The state file: absolute, with links resolved."""
+    """The state file: absolute, with links resolved. Of a state on a database server: where this host keeps caches."""
+    url: str | None = None
+    """Of a state in a SQL database: `sqlite:///FILE` or `postgresql://…`, as it was given."""
 
     @classmethod
     def of(cls, location: Location | Path | str) -> Location:
-        return location if isinstance(location, Location) else cls(Path(os.path.realpath(location)))
+        if isinstance(location, Location):
+            return location
+        given = str(location)
+        found = _DATABASE.match(given)
+        if found is None:
+            return cls(Path(os.path.realpath(location)))
+        if found[1] == "sqlite":
+            return cls(Path(os.path.realpath(given.removeprefix("sqlite:///"))), given)
+        digest = hashlib.sha256(given.encode()).hexdigest()[:16]
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return cls(caches / "burst" / digest / "state", given)
 
     @property
     def home(self) -> Path:
         """The directory to which the paths of the state are relative."""
+        if self.url is not None and not self.url.startswith("sqlite"):
+            return Path.cwd()
         return self.path.parent
 
     def shown(self) -> str:
         """The address for messages; never contains a password."""
-        return str(self.path)
+        if self.url is None or self.url.startswith("sqlite"):
+            return str(self.path)
+        return re.sub(r"(://[^:/@]*):[^@]*@", r"\1@", self.url).partition("?")[0]
 
     def auxiliary(self, name: str) -> Path:
         """The path of a cache, log or other file that is not part of the state. Not created."""

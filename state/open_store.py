@@ -25,12 +25,22 @@ def open_store(
 
     Errors: StateError, StateVersionError, DiskFull. Nothing is written to an existing state.
     """
-    return JsonStore.open(location, create=create, read_only=read_only, disk=disk, clock=clock)
+    found = Location.of(location)
+    if found.url is not None:
+        from state.sql.store import SqlStore
+
+        return SqlStore.open(found, create=create, read_only=read_only, clock=clock)
+    return JsonStore.open(found, create=create, read_only=read_only, disk=disk, clock=clock)
 
 
 def parts_of(location: Location | Path | str, *, clock: Clock | None = None) -> StateParts:
     """The parts of a state other than its items, also before the state exists. Reads and writes nothing by itself."""
-    return JsonParts(Location.of(location), clock=clock)
+    found = Location.of(location)
+    if found.url is not None:
+        from state.sql.parts import SqlParts
+
+        return SqlParts(found, clock=clock)
+    return JsonParts(found, clock=clock)
 
 
 def adding(location: Location | Path | str) -> AbstractContextManager[None]:

@@ -12,18 +12,7 @@ from typing import Any
 
 import msgspec
 
-from state.batch import (
-    Batch,
-    BatchChange,
-    BatchNote,
-    BatchRecord,
-    DeliveredRecord,
-    EndRecord,
-    GoneRecord,
-    GrownRecord,
-    JoinedRecord,
-    NotificationRecord,
-)
+from state.batch import Batch, BatchChange, BatchNote, batches_of
 from state.disk import Disk, Stamp
 from state.json.line_log import LineLog
 from state.write_lock import WriteLock
@@ -61,27 +50,4 @@ class JsonBatchLog:
     def read(self) -> dict[str, Batch]:
         # The journal is read first: a line that a hand-over has removed from it by then is already in the file.
         in_journal = self._log.decoded(self._in_journal())
-        lines = [*self._log.read(), *in_journal]
-        batches: dict[str, Batch] = {}
-        by_event: dict[str, Batch] = {}
-        for line in lines:
-            if isinstance(line, BatchRecord):
-                batches.setdefault(line.batch, Batch(line))
-        for line in lines:
-            match line:
-                case GrownRecord() if line.batch in batches:
-                    record = batches[line.batch].record
-                    total = max(record.total, line.total)
-                    batches[line.batch].record = msgspec.structs.replace(record, total=total)
-                case EndRecord() if line.batch in batches:
-                    by_event[line.event] = batches[line.batch]
-                    batches[line.batch].note_end(line)
-                case NotificationRecord() if line.event in by_event:
-                    by_event[line.event].notifications.append(line)
-                case JoinedRecord() if line.batch in batches:
-                    batches[line.batch].unanswered.append(line.call)
-                case DeliveredRecord() if line.batch in batches:
-                    batches[line.batch].note_delivered(line.call)
-                case GoneRecord() if line.batch in batches:
-                    batches[line.batch].gone = True
-        return batches
+        return batches_of([*self._log.read(), *in_journal])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from state.disk import Disk, Stamp
-from state.facts import ClientId, Fact, Facts, Pause, ServerHealth, Spend
+from state.facts import Fact, Facts, ServerHealth, Spend, facts_of
 from state.json.line_log import LineLog
 from state.write_lock import WriteLock
 
@@ -48,18 +48,4 @@ class JsonFactLog:
         return fits
 
     def read(self) -> Facts:
-        pause: Pause | None = None
-        health: dict[str, ServerHealth] = {}
-        client_ids: dict[str, ClientId] = {}
-        spends: list[Spend] = []
-        for fact in self._log.read():
-            match fact:
-                case Pause():
-                    pause = fact
-                case ServerHealth():
-                    health[fact.server] = fact
-                case ClientId():
-                    client_ids[fact.server] = fact
-                case Spend():
-                    spends.append(fact)
-        return Facts(pause, health, client_ids, tuple(spends))
+        return facts_of(self._log.read())

@@ -158,11 +158,14 @@ def test_taken_over_is_the_record_as_it_is_now(state: State, store: Store) -> No
 # One run at a time
 
 
-def test_a_second_lease_is_refused_and_says_who_works(state: State, store: Store) -> None:
+def test_a_second_run_is_refused_and_told_who_works_where_only_one_may(state: State, store: Store) -> None:
     with store.lease() as lease:
         begin(lease, "b1", NOON)
-        with pytest.raises(LockHeld, match=r"pid \d+ on .* \(burst b1, started 20"):
-            state.open().lease()
+        if state.one_run:
+            with pytest.raises(LockHeld, match=r"pid \d+ on .* \(burst b1, started 20"):
+                state.open().lease()
+        else:
+            state.open().lease().end()
         assert [holder.burst for holder in state.open().holders()] == ["b1"]
         assert state.open().is_leased()
     assert state.open().holders() == []
@@ -193,8 +196,9 @@ def test_a_killed_run_leaves_its_items_and_its_burst_to_the_next(state: State, s
     killed.wait_for(3)
     assert [holder.burst for holder in store.holders()] == ["killed"]
     assert (store.killed_burst(), store.is_leased()) == (None, True)
-    with pytest.raises(LockHeld, match="burst killed"):
-        store.lease()
+    if state.one_run:
+        with pytest.raises(LockHeld, match="burst killed"):
+            store.lease()
     killed.kill()
     record = store.killed_burst()
     assert record is not None
@@ -224,7 +228,8 @@ def test_the_time_is_that_of_the_store(state: State, store: Store) -> None:
     with state.open(clock=clock).lease() as lease:
         before = lease.now()
         clock.seconds += 90
-        assert (lease.now() - before).total_seconds() == 90
+        assert ((lease.now() - before).total_seconds() == 90) == state.one_host
+        assert lease.now() >= before
 
 
 # A lease that is lost

@@ -1,0 +1,1 @@
+"""A state in a SQL database: SQLite for one host, PostgreSQL for many."""

@@ -1,0 +1,216 @@
+"""A connection to the database of a state: transactions, its clock, and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Connection, Engine, event, literal_column, select
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from orchestrator.clock import Clock
+from orchestrator.errors import DiskFull, StateError, StateVersionError
+from state.disk import OutOfSpace
+from state.location import Location
+from state.sql import schema
+
+_BUSY_SECONDS = 60.0
+"""How long a writer waits for others on SQLite."""
+
+
+_DEADLOCK = "40P01"
+
+
+class Deadlock(StateError):
+    """PostgreSQL ended this transaction, because it and another one waited for each other. To be repeated."""
+
+
+class Database:
+    """Of one state, whether its tables exist yet or not. Any thread may use it."""
+
+    def __init__(
+        self, location: Location, *, clock: Clock | None = None, read_only: bool = False, keeps: bool = False
+    ) -> None:
+        """`keeps`: connections stay open between statements, until `close`."""
+        self.location = location
+        self._keeps = keeps
+        self.read_only = read_only
+        self._clock = clock or Clock()
+        self._url = sqlalchemy.make_url(str(location.url))
+        self.is_postgresql = self._url.get_backend_name() == "postgresql"
+        self._engine: Engine | None = None
+        self._has_tables = False
+        self._guard = threading.RLock()
+
+    def exists(self) -> bool:
+        """Whether there is a database with tables of burst in it."""
+        if self._has_tables:
+            return True
+        if not self.is_postgresql and not self._file.exists():
+            return False
+        with self.connect() as connection:
+            self._has_tables = sqlalchemy.inspect(connection).has_table("documents")
+        if self._has_tables:
+            self._check_version()
+        return self._has_tables
+
+    def create(self) -> None:
+        """Make the tables, where there are none. Safe to repeat, by several processes at once."""
+        if self.exists():
+            return
+        if not self.is_postgresql:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._transaction() as connection:
+            if self.is_postgresql:
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(74656)")
+            schema.metadata.create_all(connection)
+            found = connection.scalar(select(schema.documents.c.content).where(schema.documents.c.name == "version"))
+            if found is None:
+                connection.execute(
+                    schema.documents.insert().values(name="version", content=str(schema.SCHEMA_VERSION), changes=1)
+                )
+        self._has_tables = True
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """For single statements, each a transaction of its own. Errors: StateError, DiskFull."""
+        with self._told(), self.engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """For several statements: all or none; on SQLite nobody else writes meanwhile. Durable on return."""
+        if self.read_only:
+            raise StateError(self.location.shown(), "opened for reading only")
+        self.create()
+        with self._transaction() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """For reading: everything as of one moment."""
+        with self.connect() as connection:
+            connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ" if self.is_postgresql else "BEGIN")
+            try:
+                yield connection
+            finally:
+                # A reader that is given up may outlive its connection.
+                with contextlib.suppress(DBAPIError):
+                    connection.exec_driver_sql("ROLLBACK")
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self.connect() as connection:
+            connection.exec_driver_sql("BEGIN" if self.is_postgresql else "BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                with contextlib.suppress(DBAPIError):
+                    connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
+
+    def seconds(self, connection: Connection) -> float:
+        """The time by the database's clock, in seconds since 1970: on SQLite, which has one host, that host's."""
+        if self.is_postgresql:
+            found = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())::float8").scalar_one()
+            return float(found)
+        return self._clock.now().timestamp()
+
+    def moment(self) -> dict[str, Any]:
+        """The columns `moment` and `at` of the events of a transaction."""
+        if self.is_postgresql:
+            return {
+                "moment": literal_column("pg_current_xact_id()::text::bigint"),
+                "at": literal_column("extract(epoch FROM clock_timestamp())::float8"),
+            }
+        return {"moment": 0, "at": self._clock.now().timestamp()}
+
+    def lock(self, connection: Connection, what: str) -> None:
+        """Keep others from doing this until the end of the transaction; on SQLite nobody else writes anyway."""
+        if self.is_postgresql:
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": what})
+
+    def close(self) -> None:
+        with self._guard:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.dispose()
+
+    @property
+    def engine(self) -> Engine:
+        with self._guard:
+            if self._engine is None:
+                self._engine = self._made()
+            return self._engine
+
+    @property
+    def _file(self) -> Path:
+        return self.location.path
+
+    def _made(self) -> Engine:
+        settings: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "poolclass": NullPool}
+        if self._keeps:
+            settings |= {"poolclass": QueuePool, "max_overflow": 64}
+        if self.is_postgresql:
+            # `prepare_threshold`: behind pgbouncer a prepared statement may be another connection's.
+            url = self._url.set(drivername="postgresql+psycopg")
+            return sqlalchemy.create_engine(
+                url, connect_args={"prepare_threshold": None, "connect_timeout": 10}, pool_pre_ping=False, **settings
+            )
+        url = self._url.set(database=str(self._file))
+        engine = sqlalchemy.create_engine(
+            url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False}, **settings
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+
+    def _check_version(self) -> None:
+        with self.connect() as connection:
+            found = connection.scalar(select(schema.documents.c.content).where(schema.documents.c.name == "version"))
+        if found is not None and found != str(schema.SCHEMA_VERSION):
+            raise StateVersionError(
+                self.location.shown(),
+                f"{self.location.shown()} has schema version {found}; this burst knows {schema.SCHEMA_VERSION}. "
+                "Use the version of burst that made it, or a newer one.",
+            )
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What went wrong with the database, as an error of burst that names it and never its password."""
+        try:
+            yield
+        except OperationalError as error:
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: OperationalError) -> Exception:
+        where, said = self.location.shown(), str(error.orig).strip().splitlines()[0]
+        if getattr(error.orig, "sqlstate", None) == _DEADLOCK:
+            return Deadlock(where, f"too many writers waited for one another ({said}); run again")
+        if "disk is full" in said or "No space left" in said:
+            return OutOfSpace(f"{where}: the disk is full; free some space and run again")
+        if "readonly" in said or "read-only" in said:
+            return DiskFull(f"{where}: is read-only ({said}); make it writable or choose another database")
+        if "unable to open" in said:
+            return StateError(self.location.shown(), f"cannot be opened ({said}); check the path and its permissions")
+        if "locked" in said:
+            return StateError(self.location.shown(), f"another process has held it for {_BUSY_SECONDS:g} s; run again")
+        if self.is_postgresql:
+            return StateError(
+                self.location.shown(),
+                f"PostgreSQL does not answer as it should ({said}); check that it runs, then run again",
+            )
+        return StateError(self.location.shown(), said)
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()

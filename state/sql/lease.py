@@ -1,0 +1,271 @@
+"""The lease of a run on a SQL state: a row that it renews, and that the items it holds name."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import msgspec
+from sqlalchemy import Connection, or_, select, tuple_, update
+
+from orchestrator.clock import Clock
+from orchestrator.errors import BurstError, LockHeld
+from state.change import Change
+from state.holder import Holder
+from state.item import Item, Status
+from state.sql.database import Database
+from state.sql.leases import LEASE_SECONDS, RENEW_SECONDS, LeaseRows, this_process
+from state.sql.rows import ORDER, due_for, item_of, pieces
+from state.sql.schema import items, leases
+
+if TYPE_CHECKING:
+    from state.burst_record import BurstRecord
+    from state.live import Live
+    from state.sql.logs import SqlBurstLog
+
+_log = logging.getLogger(__name__)
+
+POST_SECONDS = 30.0
+"""A POST is not started unless the lease outlives its time-out."""
+_LEAST_SLICE = 16
+
+
+class _Changes(Protocol):
+    """What a lease needs of its store."""
+
+    @property
+    def bursts(self) -> SqlBurstLog: ...
+
+    def apply_held(
+        self, changes: Sequence[Change], *, lease: int | None, guard: Callable[[Connection], object]
+    ) -> list[Item]: ...
+
+
+class SqlLease:
+    """See `state.lease.Lease` for what each public method promises. Any number of runs have one at a time."""
+
+    def __init__(self, store: _Changes, database: Database, rows: LeaseRows, *, clock: Clock) -> None:
+        self._store = store
+        self._database = database
+        self._rows = rows
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._ended = threading.Event()
+        self._is_over = False
+        self._holder: Holder | None = None
+        with database.transaction() as connection:
+            killed = rows.sweep(connection)
+            now = database.seconds(connection)
+            made = leases.insert().values(**this_process(), renewed_at=now, expires_at=now + LEASE_SECONDS)
+            self.id = int(connection.execute(made.returning(leases.c.id)).scalar_one())
+        self.killed: BurstRecord | None = killed[-1] if killed else None
+        threading.Thread(target=self._keep, name="lease", daemon=True).start()
+
+    def claim(
+        self,
+        limit: int,
+        *,
+        batch: str | None = None,
+        skip: Collection[str] = (),
+        accept: Callable[[Item], bool] | None = None,
+    ) -> list[Item]:
+        claimed: dict[str, Item] = {}
+        last: tuple[Any, ...] | None = None
+        looked_at = 0
+        while len(claimed) < limit:
+            size = max(limit, looked_at, _LEAST_SLICE)
+            rows = self._free(batch, after=last, size=size)
+            wanted: list[Any] = []
+            for row in rows:
+                if len(claimed) + len(wanted) >= limit:
+                    break
+                if row.key not in skip and (accept is None or accept(item_of(row))):
+                    wanted.append(row)
+            taken = self._take(wanted, status=Status.PENDING)
+            claimed |= {item.key: item for item in taken}
+            if len(taken) < len(wanted):
+                # Another run or thread was faster: what is free now?
+                last, looked_at = None, 0
+                continue
+            if len(rows) < size:
+                break
+            looked_at += len(rows)
+            last = (rows[-1].priority, rows[-1].rank, rows[-1].seq)
+        return list(claimed.values())
+
+    def _free(self, batch: str | None, *, after: tuple[Any, ...] | None, size: int) -> Sequence[Any]:
+        """Due items that no run holds, in order."""
+        asked = select(items.c.key, items.c.record, *ORDER).where(due_for(batch), items.c.lease.is_(None))
+        if after is not None:
+            asked = asked.where(tuple_(*ORDER) > tuple_(*after))
+        with self._database.connect() as connection:
+            return connection.execute(asked.order_by(*ORDER).limit(size)).all()
+
+    def _take(self, rows: Sequence[Any], *, status: Status) -> list[Item]:
+        """Hold these of them that still have the status and that no other run has taken meanwhile."""
+        taken: dict[int, Any] = {}
+        for some in pieces(row.seq for row in rows):
+            with self._database.transaction() as connection:
+                self._check(connection)
+                free = select(items.c.seq).where(
+                    items.c.seq.in_(some), items.c.status == status.value, items.c.lease.is_(None)
+                )
+                found = (
+                    update(items)
+                    .where(items.c.seq.in_(free.with_for_update(skip_locked=True)))
+                    .values(lease=self.id)
+                    .returning(items.c.seq, items.c.key, items.c.record)
+                )
+                taken |= {row.seq: row for row in connection.execute(found).all()}
+        return [item_of(taken[row.seq]) for row in rows if row.seq in taken]
+
+    def left_behind(self) -> Iterator[Item]:
+        self._sweep()
+        asked = select(items.c.key, items.c.record).where(
+            items.c.status == Status.SUBMITTED.value, items.c.lease.is_(None)
+        )
+        with self._database.connect() as connection:
+            rows = connection.execute(asked.order_by(items.c.seq)).all()
+        return (item_of(row) for row in rows)
+
+    def take_over(self, keys: Iterable[str]) -> list[Item]:
+        asked = select(items.c.seq, items.c.key).where(items.c.status == Status.SUBMITTED.value)
+        wanted = list(dict.fromkeys(keys))
+        found: dict[str, Any] = {}
+        with self._database.connect() as connection:
+            for some in pieces(wanted):
+                found |= {row.key: row for row in connection.execute(asked.where(items.c.key.in_(some)))}
+        return self._take([found[key] for key in wanted if key in found], status=Status.SUBMITTED)
+
+    def release(self, keys: Iterable[str]) -> None:
+        with self._database.transaction() as connection:
+            for some in pieces(keys):
+                connection.execute(
+                    update(items).where(items.c.key.in_(some), items.c.lease == self.id).values(lease=None)
+                )
+
+    def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
+        return self._store.apply_held(changes, lease=self.id, guard=self._check)
+
+    def check(self) -> None:
+        with self._database.connect() as connection:
+            self._check(connection)
+
+    def guard_post(self) -> None:
+        with self._database.connect() as connection:
+            left = self._check(connection)
+        if left < POST_SECONDS:
+            self._renew()
+            self.check()
+
+    def _check(self, connection: Connection) -> float:
+        """How many seconds the lease still has. Errors: LockHeld where it has ended."""
+        asked = select(leases.c.expires_at).where(leases.c.id == self.id, leases.c.ended_at.is_(None))
+        if self._database.is_postgresql:
+            asked = asked.with_for_update(read=True)
+        expires = connection.scalar(asked)
+        left = -1.0 if expires is None else float(expires) - self._database.seconds(connection)
+        if left <= 0:
+            raise LockHeld(self._lost(connection))
+        return left
+
+    def _lost(self, connection: Connection) -> str:
+        others = [row.holder.describe() for row in self._rows.open_in(connection) if row.is_alive and row.holder]
+        by = f"; at work now: {', '.join(others)}" if others else ""
+        return (
+            f"this run's lease on {self._database.location.shown()} has ended: it did not renew it for "
+            f"{LEASE_SECONDS:g} s, and others may have taken over what it held{by}. Run again"
+        )
+
+    def now(self) -> datetime:
+        if not self._database.is_postgresql:
+            return self._clock.now()
+        with self._database.connect() as connection:
+            return datetime.fromtimestamp(self._database.seconds(connection), UTC)
+
+    def begin_burst(self, *, burst: str, size: int, started_at: datetime, run_started_at: datetime) -> None:
+        here = this_process()
+        holder = Holder(
+            host=here["host"],
+            boot_id=here["boot_id"],
+            pid=here["pid"],
+            burst=burst,
+            started_at=started_at,
+            size=size,
+            run_started_at=run_started_at,
+        )
+        self._publish(holder)
+
+    def publish_wait(self, reason: str | None) -> None:
+        if self._holder is not None:
+            self._publish(msgspec.structs.replace(self._holder, waits_for=reason))
+
+    def _publish(self, holder: Holder) -> None:
+        self._holder = holder
+        now = update(leases).where(leases.c.id == self.id, leases.c.ended_at.is_(None))
+        with self._database.transaction() as connection:
+            self._check(connection)
+            connection.execute(now.values(holder=msgspec.json.encode(holder).decode()))
+
+    def show(self, live: Live, *, preview: bytes | None = None) -> None:
+        values: dict[str, Any] = {"live": msgspec.json.encode(live).decode()}
+        if preview is not None:
+            values["preview"] = preview
+        try:
+            with self._database.transaction() as connection:
+                connection.execute(
+                    update(leases).where(leases.c.id == self.id, leases.c.ended_at.is_(None)).values(**values)
+                )
+        except BurstError as error:
+            _log.debug("what runs is not shown: %s", error)
+
+    def end_burst(self, record: BurstRecord) -> None:
+        self._store.bursts.append(record)
+
+    def end(self) -> None:
+        self.renew_no_more()
+        with self._guard:
+            if self._is_over:
+                return
+            self._is_over = True
+        with self._database.transaction() as connection:
+            now = self._database.seconds(connection)
+            ended = update(leases).where(leases.c.id == self.id, or_(leases.c.ended_at.is_(None), leases.c.clean))
+            connection.execute(ended.values(ended_at=now, clean=True, live=None, preview=None))
+            connection.execute(update(items).where(items.c.lease == self.id).values(lease=None))
+
+    def renew_no_more(self) -> None:
+        """It ends by itself, unless it is ended before."""
+        self._ended.set()
+
+    def _sweep(self) -> None:
+        with self._database.transaction() as connection:
+            self._rows.sweep(connection)
+
+    def _keep(self) -> None:
+        while not self._ended.wait(RENEW_SECONDS):
+            try:
+                self._renew()
+            except BurstError as error:
+                _log.warning("the lease could not be renewed: %s", error)
+
+    def _renew(self) -> None:
+        with self._database.transaction() as connection:
+            now = self._database.seconds(connection)
+            connection.execute(
+                update(leases)
+                .where(leases.c.id == self.id, leases.c.ended_at.is_(None), leases.c.expires_at > now)
+                .values(renewed_at=now, expires_at=now + LEASE_SECONDS)
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()

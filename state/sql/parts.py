@@ -1,0 +1,122 @@
+"""The parts of a SQL state other than its items, whether the state exists yet or not."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import select
+
+from orchestrator.clock import Clock
+from state.burst_record import BurstRecord
+from state.disk import Disk
+from state.facts import Pause
+from state.holder import Holder
+from state.json.folder import burst_folder
+from state.live import Live
+from state.location import Location
+from state.sql.database import Database
+from state.sql.leases import LeaseRows
+from state.sql.logs import SqlBatchLog, SqlBurstLog, SqlFactLog
+from state.sql.recipe_book import SqlRecipeBook
+from state.sql.schema import documents
+from state.sql.settings import SqlSettings
+from state.write_lock import WriteLock
+
+_decode_live = msgspec.json.Decoder(Live).decode
+
+
+class SqlParts:
+    """See `state.store.StateParts` for what each public method promises."""
+
+    def __init__(
+        self, location: Location, *, clock: Clock | None = None, read_only: bool = False, keeps: bool = False
+    ) -> None:
+        """`keeps`: as of `Database`."""
+        self.location = location
+        self._clock = clock or Clock()
+        self._database = Database(location, clock=self._clock, read_only=read_only, keeps=keeps)
+        self._leases = LeaseRows(self._database)
+
+    def exists(self) -> bool:
+        if not self._database.exists():
+            return False
+        with self._database.connect() as connection:
+            return connection.scalar(select(documents.c.name).where(documents.c.name == "created")) is not None
+
+    @cached_property
+    def batches(self) -> SqlBatchLog:
+        return SqlBatchLog(self._database)
+
+    def has_batches(self) -> bool:
+        return self.batches.stamp() is not None
+
+    @cached_property
+    def recipes(self) -> SqlRecipeBook:
+        return SqlRecipeBook(self._database)
+
+    @cached_property
+    def facts(self) -> SqlFactLog:
+        return SqlFactLog(self._database)
+
+    @cached_property
+    def bursts(self) -> SqlBurstLog:
+        return SqlBurstLog(self._database)
+
+    @cached_property
+    def settings(self) -> SqlSettings:
+        return SqlSettings(self._database)
+
+    def pause(self) -> Pause | None:
+        last = self.facts.last_pause()
+        return last if last is not None and last.paused else None
+
+    def holders(self) -> list[Holder]:
+        return [row.holder for row in self._leases.living() if row.holder is not None]
+
+    def is_leased(self) -> bool:
+        return bool(self._leases.living())
+
+    def killed_burst(self) -> BurstRecord | None:
+        return self._leases.killed()
+
+    def live(self) -> Live | None:
+        for row in self._leases.living():
+            if row.live is None or row.holder is None:
+                continue
+            with contextlib.suppress(msgspec.DecodeError):
+                live = _decode_live(row.live)
+                if live.burst == row.holder.burst:
+                    return live
+        return None
+
+    def live_preview(self) -> bytes | None:
+        return next((row.preview for row in self._leases.living(with_preview=True) if row.preview is not None), None)
+
+    def adding(self) -> AbstractContextManager[None]:
+        return self._adding()
+
+    @contextlib.contextmanager
+    def _adding(self) -> Iterator[None]:
+        if not self._database.is_postgresql:
+            with WriteLock(burst_folder(self.location.path), disk=Disk(), name="adding.lock"):
+                yield
+            return
+        self._database.create()
+        with self._database.connect() as connection:
+            connection.exec_driver_sql("SELECT pg_advisory_lock(74657)")
+            try:
+                yield
+            finally:
+                connection.exec_driver_sql("SELECT pg_advisory_unlock(74657)")
+
+    @property
+    def checkpoint_directory(self) -> Path:
+        return self.location.home
+
+    def can_lock(self) -> bool:
+        return self.location.home.is_dir()

@@ -1,0 +1,142 @@
+"""The tables of a SQL state. One schema for SQLite and PostgreSQL; the indices of the claim differ."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+SCHEMA_VERSION = 1
+
+_Id = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite counts up only where a key is an INTEGER."""
+
+_Key = Text().with_variant(Text(collation="C"), "postgresql")
+"""Compared by code points, as Python does, in whichever language the database was made."""
+
+metadata = MetaData()
+
+items = Table(
+    "items",
+    metadata,
+    Column("seq", _Id, primary_key=True, autoincrement=True),
+    Column("key", _Key, nullable=False, unique=True),
+    Column("status", Text, nullable=False),
+    Column("batch", Text),
+    Column("number", BigInteger, nullable=False),
+    Column("recipe", Text),
+    Column("priority", SmallInteger, nullable=False),
+    Column("rank", Double, nullable=False),
+    Column("waits", Boolean, nullable=False),
+    Column("has_stages", Boolean, nullable=False, server_default=text("false")),
+    Column("server", Text),
+    Column("seconds", Double),
+    Column("completed_at", BigInteger),
+    Column("lease", BigInteger),
+    Column("record", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""`seq`: the order of addition. `number`: the item's index in its batch, 0 without one. `priority`: 0 is the most
+urgent. `waits`: pending, and made from an item that is not completed. `has_stages`: `sources` may have rows that name
+it. `completed_at`: microseconds since 1970. `lease`: of the run that holds it.
+`record`: the JSON of `state.item.Item.to_record`; the columns repeat what queries need."""
+
+_DUE = ("priority", "rank", "seq")
+Index("items_due", *_DUE, postgresql_where=text("status = 'pending' AND NOT waits")).ddl_if(dialect="postgresql")
+Index("items_due", "status", "waits", *_DUE).ddl_if(dialect="sqlite")
+Index("items_by_batch", items.c.batch, items.c.number, items.c.key)
+Index("items_held", items.c.lease, sqlite_where=items.c.lease.is_not(None), postgresql_where=items.c.lease.is_not(None))
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("source", _Key, primary_key=True),
+    Column("stage", _Key, primary_key=True),
+)
+"""One row for each item (`stage`) that is made from an output of another one, which may be gone."""
+Index("sources_by_stage", sources.c.stage)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("moment", BigInteger, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("was", Text),
+    Column("becomes", Text),
+    Column("at", Double, nullable=False),
+    Column("writer", Text, nullable=False),
+    Column("lease", BigInteger),
+    Column("server", Text),
+    Column("prompt_id", Text),
+    sqlite_autoincrement=True,
+)
+"""One row for each change of an item, in its transaction; append-only. `was` None: added; `becomes` None: removed.
+
+`moment`: the transaction (PostgreSQL), whose changes are read once no older one is open; 0 on SQLite, where rows appear
+in the order of `id`. `writer`: the open store that made it, whose own changes are no news to it."""
+Index("events_by_moment", events.c.moment, events.c.id)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("host", Text, nullable=False),
+    Column("boot_id", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("process", Text, nullable=False),
+    Column("renewed_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("holder", Text),
+    Column("clean", Boolean, nullable=False, server_default=text("false")),
+    Column("live", Text),
+    Column("preview", LargeBinary),
+    sqlite_autoincrement=True,
+)
+"""One row for each run. `process`: distinguishes processes that have had the same number. `holder`: the JSON of the
+burst that it published. `clean`: it ended by itself, or its end is recorded."""
+
+lines = Table(
+    "lines",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("line", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""The append-only logs: `batch`, `fact`, `burst`."""
+Index("lines_by_kind", lines.c.kind, lines.c.id)
+
+recipes = Table(
+    "recipes",
+    metadata,
+    Column("seq", _Id, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("recipe", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+workflows = Table(
+    "workflows", metadata, Column("digest", Text, primary_key=True), Column("graph", Text, nullable=False)
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("content", Text, nullable=False),
+    Column("changes", BigInteger, nullable=False),
+)
+"""Texts that are replaced whole: `settings`; `version` of the schema; `created`, once the state exists."""

@@ -1,0 +1,289 @@
+"""Changing a SQL state: each change set is one transaction, with an event for each item that it changes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from orchestrator.clock import Clock
+from orchestrator.errors import StaleChange, StateError
+from state.change import Change
+from state.item import REMOVABLE, TRANSITIONS, Item, Status
+from state.location import Location
+from state.sql.database import Deadlock
+from state.sql.lease import SqlLease
+from state.sql.reader import SqlReader
+from state.sql.rows import ROW, item_of, pieces, row_of
+from state.sql.schema import documents, events, items
+from state.sql.stage_rows import StageRows, add_sources, find_waits, note_stages, sources_in
+from state.stages import refuse_impossible
+
+if TYPE_CHECKING:
+    from state.batch import BatchChange
+
+_T = TypeVar("_T")
+_TRIES = 20
+_Edited = tuple[str, Status | None, Item | None]
+"""Key, status before and new item of a change."""
+Guard = Callable[[Connection], object]
+
+
+class SqlStore(SqlReader):
+    """See `state.store.Store` for what each public method promises."""
+
+    def __init__(self, location: Location, *, clock: Clock | None, read_only: bool) -> None:
+        super().__init__(location, clock=clock, read_only=read_only)
+        self._ended: StateError | None = None
+        self._given: list[SqlLease] = []
+
+    @classmethod
+    def open(
+        cls,
+        location: Location | Path | str,
+        *,
+        create: bool = False,
+        read_only: bool = False,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Errors: StateError, StateVersionError, DiskFull."""
+        store = cls(Location.of(location), clock=clock, read_only=read_only)
+        try:
+            if not store.exists():
+                if not create:
+                    raise StateError(
+                        store.location.shown(), "there is no state here; `burst init` or `burst generate` makes one"
+                    )
+                store._create()
+            with store._database.connect() as connection:
+                store._opened_at = store._mark(connection)
+        except BaseException:
+            store._database.close()
+            raise
+        return store
+
+    def _create(self) -> None:
+        with self._database.transaction() as connection:
+            self._database.lock(connection, "state")
+            if connection.scalar(select(documents.c.name).where(documents.c.name == "created")) is None:
+                connection.execute(documents.insert().values(name="created", content="", changes=1))
+
+    def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
+        return self.apply_held(changes, lease=None)
+
+    def apply_held(self, changes: Sequence[Change], *, lease: int | None, guard: Guard | None = None) -> list[Item]:
+        """As `apply`; with a lease, what another run holds is stale. `guard` is called in the transaction."""
+        if not changes:
+            return []
+        return self._write_until_done(lambda connection: self._apply_in(connection, changes, lease=lease, guard=guard))
+
+    def _apply_in(
+        self, connection: Connection, changes: Sequence[Change], *, lease: int | None, guard: Guard | None
+    ) -> list[Item]:
+        if guard is not None:
+            guard(connection)
+        found = self._locked(connection, [change.key for change in changes])
+        stale = [change.key for change in changes if _is_stale(change, found.get(change.key), lease)]
+        if stale:
+            raise StaleChange(stale)
+        edited: list[_Edited] = [
+            (change.key, change.expected, change.edit(_before(change, found))) for change in changes
+        ]
+        if len({key for key, _, _ in edited}) < len(edited):
+            raise ValueError("one change set changes an item twice")
+        rows = StageRows(connection, found)
+        changed = rows.follow({key: item for key, _, item in edited})
+        edited = [(key, _status_of(found.get(key)), item) for key, item in changed.items()]
+        _check(edited)
+        self._write(connection, edited, found, lease=lease)
+        rows.write(changed)
+        note_stages(connection, [key for key, was, _ in edited if was is None])
+        return [item for _, _, item in edited if item is not None]
+
+    def add(self, items: Sequence[Item], *, batch: BatchChange | None = None) -> list[Item]:
+        if batch is not None and (others := {item.batch for item in items} - {batch.batch}):
+            raise ValueError(f"items of batch {others.pop()}, not of {batch.batch}")
+        wanted = {item.key: item for item in items}
+        if not wanted:
+            return []
+        return self._write_until_done(lambda connection: self._add_in(connection, wanted, batch=batch))
+
+    def _add_in(self, connection: Connection, wanted: dict[str, Item], *, batch: BatchChange | None) -> list[Item]:
+        there = self._keys_there(connection, wanted)
+        new = {key: item for key, item in wanted.items() if key not in there}
+        self._refuse_impossible(connection, new)
+        _check([(key, None, item) for key, item in new.items()])
+        if not new:
+            return []
+        added = self._insert(connection, list(new.values()))
+        done = [item for key, item in new.items() if key in added]
+        add_sources(connection, [(source, item.key) for item in done for source in item.sources])
+        note_stages(connection, [item.key for item in done])
+        find_waits(connection, [item.key for item in done if item.sources])
+        self._note(connection, [(item.key, None, item) for item in done], lease=None)
+        if batch is not None and added:
+            self.batches.append_in(connection, batch)
+        return done
+
+    def _keys_there(self, connection: Connection, keys: Iterable[str]) -> set[str]:
+        found: set[str] = set()
+        for some in pieces(keys):
+            found.update(connection.execute(select(items.c.key).where(items.c.key.in_(some))).scalars())
+        return found
+
+    def _refuse_impossible(self, connection: Connection, new: dict[str, Item]) -> None:
+        """Before these items are added; what they are made from stays as it is until they are."""
+        needed = {source for item in new.values() if item.uploads for source in item.sources}.difference(new)
+        rows = StageRows(connection, {})
+        rows.hold_sources(needed)
+        refuse_impossible(
+            tuple(new.values()),
+            there=lambda key: _status_of(rows.held.get(key)),
+            sources_of=sources_in(connection, needed),
+        )
+
+    def lease(self, *, wait_seconds: float = 0.0) -> SqlLease:
+        lease = SqlLease(self, self._database, self._leases, clock=self._clock)
+        self._given.append(lease)
+        return lease
+
+    def settle(self, *, at_end: bool = False) -> None:
+        """Nothing: every change is where it belongs."""
+
+    def migrate(self, edit: Callable[[Item], Item]) -> None:
+        with self._writing() as connection:
+            for row in connection.execute(select(*ROW).order_by(items.c.seq).with_for_update()).all():
+                before = item_of(row)
+                if (after := edit(before)) is not before:
+                    self._update(connection, [(row.seq, after)])
+                    StageRows(connection, {row.key: row}).write({row.key: after})
+
+    def stop_writing(self, *, timeout_seconds: float) -> bool:
+        if not self._mutex.acquire(timeout=timeout_seconds):
+            return False
+        self._ended = self._ended or StateError(self.location.shown(), "this process is ending")
+        self._mutex.release()
+        return True
+
+    def close(self) -> None:
+        self._ended = self._ended or StateError(self.location.shown(), "this store is closed")
+        for lease in self._given:
+            lease.renew_no_more()
+        super().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._mutex:
+            if self._ended is not None:
+                raise self._ended
+            if self._read_only:
+                raise StateError(self.location.shown(), "opened for reading only")
+            with self._database.transaction() as connection:
+                yield connection
+
+    def _write_until_done(self, work: Callable[[Connection], _T]) -> _T:
+        """In a transaction, repeated where PostgreSQL ended it because it and others waited for one another."""
+        for _ in range(_TRIES):
+            try:
+                with self._writing() as connection:
+                    return work(connection)
+            except Deadlock as error:
+                deadlock = error
+        raise deadlock
+
+    def _locked(self, connection: Connection, keys: Sequence[str]) -> dict[str, Any]:
+        """The rows with these keys, which nobody else changes until the end of the transaction."""
+        asked = select(*ROW).order_by(items.c.key).with_for_update()
+        found: dict[str, Any] = {}
+        for some in pieces(sorted(keys)):
+            rows = connection.execute(asked.where(items.c.key.in_(some))).all()
+            found |= {row.key: row for row in rows}
+        return found
+
+    def _write(
+        self, connection: Connection, edited: Sequence[_Edited], found: dict[str, Any], *, lease: int | None
+    ) -> None:
+        new = [item for key, _, item in edited if item is not None and key not in found]
+        if new and len(self._insert(connection, new)) < len(new):
+            raise StaleChange([item.key for item in new])
+        self._update(
+            connection, [(found[key].seq, item) for key, _, item in edited if item is not None and key in found]
+        )
+        gone = [found[key].seq for key, _, item in edited if item is None]
+        for some in pieces(gone):
+            connection.execute(delete(items).where(items.c.seq.in_(some)))
+        self._note(connection, edited, lease=lease)
+
+    def _insert(self, connection: Connection, new: Sequence[Item]) -> set[str]:
+        """Add rows, but for keys that another transaction adds at the same time; the keys that were added."""
+        insert = postgresql.insert if self._database.is_postgresql else sqlite.insert
+        added: set[str] = set()
+        for some in pieces(new):
+            statement = insert(items).values([row_of(item) for item in some]).on_conflict_do_nothing()
+            added |= set(connection.execute(statement.returning(items.c.key)).scalars())
+        return added
+
+    def _update(self, connection: Connection, edited: Sequence[tuple[int, Item]]) -> None:
+        if edited:
+            rows = [row_of(item) | {"the_seq": seq} for seq, item in edited]
+            for row in rows:
+                del row["key"]
+            connection.execute(update(items).where(items.c.seq == bindparam("the_seq")), rows)
+
+    def _note(self, connection: Connection, edited: Sequence[_Edited], *, lease: int | None) -> None:
+        """The events of these changes."""
+        if not edited:
+            return
+        rows = [
+            {
+                "item": key,
+                "was": was.value if was is not None else None,
+                "becomes": item.status.value if item is not None else None,
+                "writer": self._writer,
+                "lease": lease,
+                "server": item.server if item is not None else None,
+                "prompt_id": item.prompt_id if item is not None else None,
+            }
+            for key, was, item in edited
+        ]
+        connection.execute(events.insert().values(self._database.moment()), rows)
+
+
+def _status_of(row: Any) -> Status | None:
+    return Status(row.status) if row is not None else None
+
+
+def _is_stale(change: Change, row: Any, lease: int | None) -> bool:
+    if row is None:
+        return change.expected is not None
+    if change.expected is None or row.status != change.expected.value:
+        return True
+    return lease is not None and row.lease is not None and row.lease != lease
+
+
+def _before(change: Change, found: dict[str, Any]) -> Item:
+    if change.expected is None:
+        return Item(key=change.key, status=Status.PENDING)
+    return item_of(found[change.key])
+
+
+def _check(edited: Sequence[_Edited]) -> None:
+    """Errors: ValueError for what no store may write."""
+    for key, was, item in edited:
+        if item is None and was not in REMOVABLE:
+            raise ValueError(f"{key}: cannot be removed while it is {was or 'not there'}")
+        if item is not None and (item.key != key or item.status not in TRANSITIONS[was]):
+            raise ValueError(f"{key}: {was} → {item.status} is not a transition")
