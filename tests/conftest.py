@@ -3,6 +3,7 @@
 `pytest --hypothesis-profile=thorough tests/fuzz` tries many new examples, by hand; by default they are always the same.
 """
 
+import gc
 import importlib
 import os
 import signal
@@ -105,6 +106,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.path.name not in LONG, item.path))
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported and collected stays: no search for garbage looks at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 class Watch:
