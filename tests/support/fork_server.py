@@ -4,11 +4,14 @@ Starting Python and importing is most of what a short command costs. A fork has 
 output and exit code, can be killed like any other process, and runs the same code as `python -m burst …` or
 `python launch.py …`. Only what Python reads when it starts is the server's; a process that needs that to differ is
 started normally. The server has one thread, so a fork may enter any namespace.
+
+A fork that itself starts `burst` does so in the same way after `become_parent`: it leaves behind a server of its own.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import gc
@@ -24,9 +27,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("orchestrator", "state", "templates")
@@ -67,17 +71,22 @@ def _read_at_start(env: Mapping[str, str]) -> dict[str, str]:
 class Forked:
     """The part of `subprocess.Popen` that tests use."""
 
-    def __init__(self, said: Mapping[str, Any], *, streams: tuple[int, int]) -> None:
-        self._server = _server()
+    def __init__(self, said: Mapping[str, Any], *, streams: tuple[int, int], server: _Server | None = None) -> None:
+        self._server = server or _server()
         self.pid = self._server.ask(said, streams)
         self._end = os.pidfd_open(self.pid)
+        weakref.finalize(self, os.close, self._end)
         self._reaping = threading.Lock()
         self.returncode: int | None = None
 
     def send_signal(self, number: int) -> None:
         """Does nothing once it has ended."""
         if self.poll() is None:
-            signal.pidfd_send_signal(self._end, number)
+            with contextlib.suppress(ProcessLookupError):  # while another thread waits for it
+                signal.pidfd_send_signal(self._end, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
@@ -96,7 +105,6 @@ class Forked:
         with self._reaping:
             if self.returncode is None:
                 self.returncode = self._server.ask({"reap": self.pid})
-                os.close(self._end)
         return self.returncode
 
     def _ends_within(self, seconds: float | None) -> bool:
@@ -106,18 +114,10 @@ class Forked:
 
 
 class _Server:
-    """This process's end of the server."""
+    """This process's end of a server."""
 
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._child = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno())],
-                env=_server_env(),
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
-        self._connection = ours
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
         self._one_at_a_time = threading.Lock()
 
     def ask(self, said: Mapping[str, Any], descriptors: Sequence[int] = ()) -> int:
@@ -125,24 +125,65 @@ class _Server:
             socket.send_fds(self._connection, [json.dumps(said).encode()], list(descriptors))
             return int(self._connection.recv(_MESSAGE_BYTES))
 
+
+class _StartedServer(_Server):
+    """A server, and this process's end of it."""
+
+    def __init__(self) -> None:
+        ours, theirs = _socket_pair()
+        with theirs:
+            self._child = subprocess.Popen(
+                [sys.executable, __file__, str(theirs.fileno())],
+                env=_server_env(),
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        super().__init__(ours)
+
     def close(self) -> None:
         self._connection.close()
         self._child.wait()
 
 
 @functools.cache
-def _server() -> _Server:
+def _server() -> _StartedServer:
     """One per process, from the first call until exit."""
-    made = _Server()
+    made = _StartedServer()
     atexit.register(made.close)
     return made
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def _server_env() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-# Inside the server
+# Inside the server, or one of its forks
+
+
+def become_parent() -> Callable[..., Forked]:
+    """What to start `burst` with from now on, with the arguments of `Popen`: forks of a child that is as this process
+    is now, with one thread. They are left to init when this process ends, like other children.
+    """
+    ours, theirs = _socket_pair()
+    if os.fork() == 0:
+        ours.close()
+        _become(**_serve(theirs))
+        sys.exit()
+    theirs.close()
+    server = _Server(ours)
+
+    def start(command: Sequence[str], *, cwd: Path, env: Mapping[str, str], stderr: IO[bytes], **named: Any) -> Forked:
+        assert (command[0], named.pop("start_new_session")) == (sys.executable, True)
+        assert set(named.values()) == {subprocess.DEVNULL}, named
+        said = {"arguments": command[1:], "cwd": str(cwd), "env": dict(env), "namespaces": [], "is_session": True}
+        with open(os.devnull, "wb") as nothing:
+            return Forked(said, streams=(nothing.fileno(), stderr.fileno()), server=server)
+
+    return start
 
 
 def import_everything() -> None:
@@ -158,7 +199,7 @@ def _serve(connection: socket.socket) -> dict[str, Any]:
     while True:
         message, streams, *_ = socket.recv_fds(connection, _MESSAGE_BYTES, 2)
         if not message:
-            sys.exit()
+            os._exit(0)
         said: dict[str, Any] = json.loads(message)
         if "reap" in said:
             answer = os.waitstatus_to_exitcode(os.waitpid(said["reap"], 0)[1])
@@ -172,8 +213,18 @@ def _serve(connection: socket.socket) -> dict[str, Any]:
         connection.send(str(answer).encode())
 
 
-def _become(arguments: list[str], *, streams: list[int], cwd: str, env: dict[str, str], namespaces: list[str]) -> None:
+def _become(
+    arguments: list[str],
+    *,
+    streams: list[int],
+    cwd: str,
+    env: dict[str, str],
+    namespaces: list[str],
+    is_session: bool = False,
+) -> None:
     """Do what Python does with its arguments when it starts."""
+    if is_session:
+        os.setsid()
     for path in namespaces:
         _enter(path)
     for number, descriptor in enumerate(streams, 1):

@@ -1,12 +1,13 @@
-"""A program that runs the command line with short timeouts, a SIGKILL or a KeyError at a given function, or failing
-system calls.
+"""A program that runs the command line with short timeouts, a SIGKILL or a KeyError at a given function, failing
+system calls, or bursts of `serve` that are forked.
 
     python launch.py [--in-doubt SECONDS] [--sweep SECONDS] [--kill before|after:MODULE:CLASS.METHOD[:NTH]]
                      [--raise before|after:MODULE:CLASS.METHOD[:NTH]] [--refuse MODULE.FUNCTION:ERRNO:PART_OF_PATH]
-                     -- run …
+                     [--fork-bursts] -- run …
 
 Only two defaults are replaced. `--kill` kills the process at the given place with SIGKILL; `--raise` raises
 `KeyError('broken')` there. `--refuse` makes a system function fail with this error for descriptors of matching files.
+`--fork-bursts` starts the bursts of `serve` as forks, see `fork_server`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import inspect
 import itertools
 import os
 import signal
+import subprocess
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +34,7 @@ def main() -> None:
     parser.add_argument("--kill", action="append", default=[])
     parser.add_argument("--raise", action="append", default=[], dest="crash")
     parser.add_argument("--refuse", action="append", default=[])
+    parser.add_argument("--fork-bursts", action="store_true")
     options = parser.parse_args(ours)
     _shorten(in_doubt=options.in_doubt, sweep=options.sweep)
     for place in options.kill:
@@ -39,6 +43,8 @@ def main() -> None:
         _at(place, _crash)
     for refusal in options.refuse:
         _refuse(refusal)
+    if options.fork_bursts:
+        _fork_bursts()
     sys.argv = ["burst", *theirs]
     importlib.import_module("burst").main()
 
@@ -95,6 +101,13 @@ def _refuse(refusal: str) -> None:
         return original(descriptor, *arguments)
 
     setattr(module, function_name, refusing)
+
+
+def _fork_bursts() -> None:
+    """Where the supervisor starts `burst`, it is forked."""
+    supervisor = importlib.import_module("orchestrator.web.supervisor")
+    start = importlib.import_module("fork_server").become_parent()
+    supervisor.subprocess = types.SimpleNamespace(Popen=start, DEVNULL=subprocess.DEVNULL)  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

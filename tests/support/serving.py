@@ -15,6 +15,7 @@ import requests
 from state.item import Item
 from state.open_store import open_store
 from support.documents import checked
+from support.launch import __file__ as LAUNCHER
 from support.projects import ROOT, Graph, Process, small_template
 from support.waiting import wait_until
 
@@ -61,7 +62,8 @@ class Served:
 
     def start(self) -> None:
         """Start listening, always at the same address."""
-        command = [sys.executable, "-m", "burst", "serve", "--json", "--port", self._port, *self._tools]
+        command = [sys.executable, LAUNCHER, "--fork-bursts", "--", "serve", "--json", "--port", self._port]
+        command += self._tools
         command += [word for state in self.states for word in ("--state", str(state))]
         self._process = Process(command, cwd=self.home, env=self.env)
         wait_until(lambda: "\n" in self._process.out_so_far() or not self._process.lives(), what="the URL")
