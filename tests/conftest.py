@@ -81,11 +81,23 @@ UNWATCHED = {
     *("fuzz", "kills", "faults", "servers", "house"),
     *("test_crash.py", "test_store_model.py", "test_output_crash.py", "test_thorough_check.py"),
     *("test_pacing.py", "test_several_servers.py", "test_templates_workflow.py"),
+    *("test_criteria.py", "test_page_access.py", "test_page_batch.py", "test_page_compare.py", "test_page_form.py"),
+    *("test_pause_button.py", "test_serving.py", "test_set_aside_page.py"),
 }
 """Folders and files with many repetitions of what other tests go through once, or with work in other processes.
 
 Coverage does not watch these, nor collection: what it watches takes half as long again.
 """
+
+_WATCHED_CASES = 2
+"""Of a test with many cases: the others mostly go through the same lines."""
+
+
+def is_watched(item: pytest.Item) -> bool:
+    """Whether coverage counts what this test runs."""
+    cases = getattr(item, "callspec", None)
+    few = cases is None or all(index < _WATCHED_CASES for index in cases.indices.values())
+    return few and UNWATCHED.isdisjoint(item.path.relative_to(TESTS).parts)
 
 
 LONG = {
@@ -126,7 +138,7 @@ class Watch:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
-        self._set(on=UNWATCHED.isdisjoint(item.path.relative_to(TESTS).parts))
+        self._set(on=is_watched(item))
 
     def _set(self, *, on: bool) -> None:
         if on != self._on:
