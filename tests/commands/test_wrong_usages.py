@@ -6,10 +6,11 @@ A new option or command adds its rows to `ROWS`.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from support.workbooks import workbook
 
 from burst import cli
 
+Files = dict[str, tuple[int, ...]]
 SECRET = "hunter2secret"
 NOBODY = "http://127.0.0.1:1"
 """Refuses at once."""
@@ -711,12 +713,19 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.fixture(scope="module")
+def known(home: Path) -> Files:
+    """The files as they are, brought up to date after each test."""
+    return files_of(home)
+
+
 @pytest.fixture
-def project(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def project(home: Path, known: Files, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     _enter(home, monkeypatch)
-    before = files_of(home)
     yield home
-    after = files_of(home)
+    before, after = dict(known), files_of(home)
+    known.clear()
+    known.update(after)
     assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == set()
 
 
@@ -727,10 +736,14 @@ def _enter(home: Path, patch: pytest.MonkeyPatch) -> None:
         patch.delenv(variable, raising=False)
 
 
-def files_of(home: Path) -> Mapping[str, tuple[bytes, int]]:
-    """Content and time of every file; a lock that was taken has said nothing."""
-    files = (path for path in home.rglob("*") if path.is_file() and path.suffix != ".lock")
-    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+def files_of(home: Path) -> Files:
+    """Inode, size and times of every file: whatever is written changes one. A lock that was taken has said nothing."""
+    found = {}
+    for folder, _, names in os.walk(home):
+        for path in (os.path.join(folder, name) for name in names if not name.endswith(".lock")):
+            at = os.stat(path)
+            found[path] = (at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
+    return found
 
 
 def burst(line: str) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import functools
 import importlib
 from collections.abc import Collection, Iterator
 from graphlib import TopologicalSorter
@@ -38,9 +39,22 @@ def modules() -> list[Path]:
     return found
 
 
+@pytest.fixture(scope="module", params=modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def path(request: pytest.FixtureRequest) -> Path:
+    """A module of ours. All tests of one come one after another, so that it is parsed once."""
+    found: Path = request.param
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def imported(path: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -48,7 +62,6 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_one_way(path: Path) -> None:
     room = path.relative_to(ROOT).parts[0].removesuffix(".py")
     ours = {name for name in imported(path) if name.split(".")[0] in MAY_IMPORT}
@@ -76,7 +89,7 @@ def needed_modules(path: Path, ours: Collection[str]) -> set[str]:
     """`from package import module` needs the module; its package is imported before either of them."""
     package = dotted(path).split(".")[: None if path.name == "__init__.py" else -1]
     needed: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             needed |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -105,13 +118,11 @@ def test_the_wheel_takes_along_what_is_no_module() -> None:
     assert {path for path in there if path.suffix != ".py"} == set().union(*taken.values())
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_the_command_line_knows_click(path: Path) -> None:
     allowed = path.name == "burst.py" or path.parent.name == "commands"
     assert allowed or not any(name.split(".")[0] == "click" for name in imported(path))
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_one_module_knows_the_clock(path: Path) -> None:
     allowed = path.name == "clock.py" or "sandbox" in path.parts or path.name == "run_lock.py"
     assert allowed or "time" not in imported(path)
@@ -120,7 +131,7 @@ def test_one_module_knows_the_clock(path: Path) -> None:
 def reaching_into_the_state(path: Path) -> list[str]:
     """Where a module names the files of a state: what only `state/` may do."""
     found = [name for name in imported(path) if name == "state.json" or name.startswith("state.json.")]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if (isinstance(node, ast.BinOp) and ast.unparse(node.left).endswith("checkpoint_directory")) or (
             isinstance(node, ast.Attribute) and node.attr == "folder" and ast.unparse(node.value).endswith("store")
         ):
@@ -130,7 +141,6 @@ def reaching_into_the_state(path: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_the_state_knows_its_files(path: Path) -> None:
     assert path.relative_to(ROOT).parts[0] == "state" or not reaching_into_the_state(path)
 
@@ -154,11 +164,10 @@ def test_a_module_that_reaches_into_the_state_is_found(tmp_path: Path, line: str
     assert reaching_into_the_state(module)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_one_door_leads_from_an_output_directory_to_a_file(path: Path) -> None:
     """`outputs/placement.py`, and what it is made of. ComfyUI's own directories are another matter."""
     if path.parts[-2] not in ("outputs", "sandbox", "comfyui_node"):
-        found = [f"line {line}: {what}" for line, what in joins(ast.parse(path.read_text()))]
+        found = [f"line {line}: {what}" for line, what in joins(tree_of(path))]
         assert not found, "ask the Placement for the path"
 
 
@@ -235,10 +244,9 @@ STANDING_WORDS = {word for row in BatchStanding for word in row.value if word is
 TABLES = {"standing.py", "burst_endings.py"}
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_one_table_each_says_how_a_batch_stands_and_how_a_burst_ended(path: Path) -> None:
     if path.name not in TABLES and path.parts[-2] not in ("sandbox", "comfyui_node"):
-        found = [f"line {line}: {what}" for line, what in wording(ast.parse(path.read_text()))]
+        found = [f"line {line}: {what}" for line, what in wording(tree_of(path))]
         assert not found, "take the words from batches/standing.py or burst_endings.py"
 
 
