@@ -61,6 +61,8 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     reason: str | None = None
     host: str | None = None
     """Where it ran."""
+    away: tuple[str, ...] = ()
+    """The names of the servers that did not answer, where that ended it."""
     set_aside: tuple[SetAsideRecord, ...] = ()
 
     @property

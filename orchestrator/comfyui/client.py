@@ -138,9 +138,14 @@ class ComfyUI:
         return self._requests.failures
 
     @property
-    def trouble(self) -> str | None:
+    def met(self) -> TransientError | None:
         """Why requests are being retried, or why retrying failed; None after the next response."""
-        return self._requests.trouble
+        return self._requests.met
+
+    @property
+    def trouble(self) -> str | None:
+        """The same as text."""
+        return str(self.met) if self.met is not None else None
 
     @property
     def pushbacks(self) -> int:

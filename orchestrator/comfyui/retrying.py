@@ -68,8 +68,8 @@ class RetryingTransport:
         return 0 if self._connected is None else self._connected.requests_made
 
     @property
-    def trouble(self) -> str | None:
-        return self._policy.trouble
+    def met(self) -> TransientError | None:
+        return self._policy.met
 
     def close(self) -> None:
         if self._connected is not None:
@@ -173,7 +173,7 @@ class RetryPolicy:
     def __init__(
         self, url: str, *, retry_seconds: float, deadline: float | None, stop: threading.Event, clock: Clock
     ) -> None:
-        self.trouble: str | None = None
+        self.met: TransientError | None = None
         """Why requests are being retried, or why retrying failed; None after the next response."""
         self._url = url
         self._retry_seconds = retry_seconds
@@ -187,14 +187,14 @@ class RetryPolicy:
         try:
             answer = once()
         except (ServerUnreachable, ServerBusy) as error:
-            self.trouble = str(error)
+            self.met = error
             # A silence may have lasted longer than all patience already.
             since = self._clock.monotonic() if self._retry_seconds >= _PATIENT_SECONDS else began
             end = since + self._retry_seconds
             if self._deadline is not None:
                 end = min(end, self._deadline)
             answer = self._try_again(error, once, end)
-        self.trouble = None
+        self.met = None
         return answer
 
     def _try_again(self, first: TransientError, once: Callable[[], _T], end: float) -> _T:

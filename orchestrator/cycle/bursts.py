@@ -29,6 +29,7 @@ from orchestrator.errors import (
     ConfigurationError,
     Crashed,
     ServerDown,
+    ServerUnreachable,
     StopBurst,
     TransientError,
 )
@@ -188,6 +189,7 @@ class Bursts:
             recipe_paces=pacing.recipe_paces(self._rendered()),
             signal=self._signal() if how == "stopped" else None,
             reason=reason_of(error),
+            away=self._away() if isinstance(error, ServerDown) else (),
             host=this_host(),
             set_aside=self._dispatch.set_aside.records(),
         )
@@ -213,6 +215,10 @@ class Bursts:
         except Exception as other:  # noqa: BLE001 — recorded, and raised again as Crashed
             error = as_burst_error(other, keep_at=self._store.location.auxiliary(TRACEBACK_NAME))
         return ("stopped", None) if self._stop.is_set() else (how, error)
+
+    def _away(self) -> tuple[str, ...]:
+        lost = [worker for worker in self._workers if isinstance(worker.trouble, ServerUnreachable)]
+        return tuple(worker.context.server.name for worker in lost)
 
     def _settle(self, ended: _Ended) -> BurstError | None:
         """Update the state file; after a stop request, only where that is quick. The error that ended the run."""

@@ -21,6 +21,7 @@ from orchestrator.cycle.hearing import Hearing, Sight
 from orchestrator.cycle.in_flight import InFlight
 from orchestrator.cycle.notices import Notices
 from orchestrator.cycle.poll_schedule import PollSchedule
+from orchestrator.cycle.queue_place import QueuePlace
 from orchestrator.cycle.recovery import Recovery
 from orchestrator.cycle.refill import Refill
 from orchestrator.cycle.report import ServerReport
@@ -79,6 +80,7 @@ class Worker:
         self._stalls = Stalls(context, last_sign=self.hearing.last_sign, advise=self._breaker.advise_restart)
         has_priorities = context.client.terms.has_priorities
         self._in_flight = InFlight(context.clock, self._recovery.seconds_in_doubt, has_priorities=has_priorities)
+        self._queue_place = QueuePlace(context, self._in_flight, self.hearing)
         self._uploads = Uploads(context, uploader, self.wake)
         self._notices = Notices(context, self._in_flight)
         self._refill = Refill(
@@ -163,9 +165,19 @@ class Worker:
         if sight is not None and (item := self._in_flight.with_prompt(sight.prompt_id)) is not None:
             return item, sight.began_at, sight
         oldest, began_at = self._oldest
-        if oldest is None or oldest.key not in self._in_flight or self.hearing.is_sure_of_none:
+        if oldest is None or oldest.key not in self._in_flight or self.hearing.is_sure_of_none or self.ahead:
             return None
         return oldest, began_at, None
+
+    @property
+    def ahead(self) -> int | None:
+        """How many prompts of others its server renders before the first of ours; None where that is not known."""
+        return self._queue_place.ahead
+
+    @property
+    def trouble(self) -> BurstError | None:
+        """Why nothing is heard of its server: it is lost, or is being asked again."""
+        return self.lost or self.context.client.met
 
     def notice(self, key: str) -> None:
         """Another process changed this item."""
@@ -243,6 +255,7 @@ class Worker:
             self.hearing.seconds_until_due(),
             self._downloads.seconds_left(),
             self._in_flight.seconds_in_doubt(),
+            self._queue_place.look(),
         ]
         return min((seconds for seconds in waits if seconds is not None), default=_IDLE_SECONDS)
 

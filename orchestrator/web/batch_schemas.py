@@ -130,6 +130,8 @@ class Image(BaseModel):
     thumbnail: str | None = None
     url: str | None = None
     error: str | None = None
+    attempt: int = 1
+    """Which one this is, or would be: more than 1 where others failed."""
     waitsFor: str | None = None
     """The item that it is made from, while that is not completed."""
     favourite: bool = False
@@ -145,6 +147,7 @@ class BatchProgress(BaseModel):
     completedImages: int
     failedImages: list[int]
     currentImage: int | None
+    """That is being rendered, as far as it is known; not one that waits at the server."""
     status: BatchStatus
     thumbnails: list[str]
 
@@ -156,6 +159,8 @@ class RunningImage(BaseModel):
     server: str
     node: str | None
     """The title of the node that runs; null where the server does not say."""
+    loads: bool
+    """The node loads a model."""
     step: int | None
     steps: int | None
     """Of this node; null where it has no steps."""
@@ -180,6 +185,10 @@ class Progress(BaseModel):
     directory: str
     message: str | None
     """Why it does not go on, where it does not."""
+    isWaiting: bool
+    """For servers, of which none does anything at the moment."""
+    queuedBehind: int | None
+    """How many images are rendered before any of it, as far as that is known; null while one of it is rendered."""
     running: list[RunningImage]
     """What is being rendered of it, as far as it is known."""
     setAside: list[SetAsideRecipe]

@@ -19,10 +19,11 @@ from orchestrator.web.batch_schemas import (
     SetAsideRecipe,
 )
 from orchestrator.web.image_files import addresses_of, image_id, version_of
-from orchestrator.web.running import running_of
+from orchestrator.web.running import queued_behind, running_of
 from orchestrator.web.states import WatchedState
+from orchestrator.web.troubles import trouble_of
 from orchestrator.web.watched_batch import WatchedBatch
-from state.item import Item, Status
+from state.item import DUE, Item, Status
 
 SHOWN_ITEMS = 200
 """Of a larger batch, a progress call shows only so many."""
@@ -35,9 +36,15 @@ def progress_of(
     counts = batch.counts
     is_large = counts.total > SHOWN_ITEMS
     submitted = state.items_with(batch.keys(Status.SUBMITTED, limit=1))
-    current = submitted[0].index or 0 if submitted else None
+    first_out = submitted[0].index or 0 if submitted else None
+    live = state.parts.live() if counts.remaining else None
+    trouble = trouble_of(state, live, completed=counts.completed) if counts.remaining else None
+    is_waiting = trouble is not None and trouble.stops_all
+    running = running_of(state, batch.id, live) if counts.submitted and not is_waiting else []
+    behind = None if running or is_waiting else queued_behind(state, batch, live)
+    status = standing_of(counts).browser_status
     failed = state.items_with(batch.keys(Status.FAILED, limit=SHOWN_ITEMS))
-    items = state.items_with(_around(batch, current) if is_large else batch.keys())
+    items = state.items_with(_around(batch, first_out) if is_large else batch.keys())
     images = [image for item in items for image in images_of(batch, item)]
     thumbnails = [image.thumbnail for image in images if image.thumbnail is not None]
     found = Progress(
@@ -46,19 +53,21 @@ def progress_of(
             totalImages=counts.total,
             completedImages=counts.completed,
             failedImages=[item.index or 0 for item in failed],
-            currentImage=current,
-            status=standing_of(counts).browser_status,
+            currentImage=min((one.number for one in running), default=None),
+            status="queued" if behind and status == "generating" and not counts.completed else status,
             thumbnails=thumbnails,
         ),
         thumbnails=thumbnails,
         images=images,
-        estimatedSecondsRemaining=seconds_left(state, batch),
+        estimatedSecondsRemaining=None if is_waiting else seconds_left(state, batch),
         name=batch.record.name,
         prompt=_prompt(batch),
         parameters=batch.record.parameters,
         directory=", ".join(_directories(state, batch, None if is_large else items)),
-        message=message if counts.remaining else None,
-        running=running_of(state, batch.id) if counts.submitted else [],
+        message=(trouble.message if trouble is not None else message) if counts.remaining else None,
+        isWaiting=is_waiting,
+        queuedBehind=behind,
+        running=running,
         setAside=set_aside_of(state, state.waiting_in(batch.id)),
     )
     if not is_large:
@@ -123,6 +132,7 @@ def images_of(batch: WatchedBatch, item: Item) -> list[Image]:
         status=str(item.status),  # type: ignore[arg-type]
         seed=item.inputs.get("seed") if isinstance(item.inputs.get("seed"), int) else None,
         error=item.error.message if item.error is not None and item.status is Status.FAILED else None,
+        attempt=item.attempts + 1 if item.status in DUE else 1,
         waitsFor=batch.waits_for(item),
         favourite=item.favourite,
         tags=list(item.tags),

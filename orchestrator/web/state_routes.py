@@ -25,6 +25,7 @@ from orchestrator.web.error_responses import Refused, errors
 from orchestrator.web.progress import name_of, set_aside_of
 from orchestrator.web.states import WatchedState, WatchedStates
 from orchestrator.web.supervisor import Supervisor
+from orchestrator.web.troubles import trouble_of
 from orchestrator.web.ttl_cache import TtlCache
 from orchestrator.web.watched_batch import WatchedBatch
 from state.burst_record import BurstRecord, Ending
@@ -253,8 +254,16 @@ def _summary(state: WatchedState, supervisor: Supervisor) -> StateSummary:
         counts={str(one): count for one, count in (store.counts() if store is not None else Counts()).items()},
         working=bool(holders),
         paused=current.at if (current := state.parts.pause()) is not None else None,
-        message=unreadable or _waits_for(holders) or supervisor.message(state.number),
+        message=unreadable or _trouble(state) or _waits_for(holders) or supervisor.message(state.number),
     )
+
+
+def _trouble(state: WatchedState) -> str | None:
+    store = state.store
+    if store is None or not store.counts().remaining:
+        return None
+    trouble = trouble_of(state, state.parts.live(), completed=store.counts().completed)
+    return trouble.message if trouble is not None else None
 
 
 def _waits_for(holders: Sequence[Holder]) -> str | None:

@@ -281,7 +281,7 @@ def test_a_newer_server_that_is_known_is_asked_for_no_queue(tmp_path: Path) -> N
     assert simulation.workers[0].context.client.has_jobs
     server.requests.clear()
     cancel(simulation, 0, 1, 4)
-    simulation.work_for(1.0)
+    simulation.work_for(0.4)
     asked = [one for _, one in server.requests]
     assert asked.index("POST /api/jobs/cancel") == 0
     assert not {"GET /api/queue", "POST /api/queue", "POST /api/interrupt"} & set(asked)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import math
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.fake_faults import Page
+from support.fake_queue import Prompt
 from support.fake_transport import FakeServer
 from support.hand_clock import BEGINNING, HandClock
 from support.simulated import Simulation
@@ -20,10 +24,11 @@ from orchestrator.comfyui.events import Event, Preview
 from orchestrator.cycle.live import LiveView
 from orchestrator.cycle.progress import Bar, Both, Generating, Lines, RunningItem, Silent
 from orchestrator.cycle.run import run_burst
+from orchestrator.errors import ServerStalled, ServerUnreachable, TransientError
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.status import read_status
 from state.item import Item, Status
-from state.live import Live, Running
+from state.live import Line, Live, Running
 from state.open_store import parts_of
 
 URL = "http://127.0.0.1:8188"
@@ -109,6 +114,99 @@ class TestLiveView:
         simulation.workers[0].hearing.connected()
         view.show(burst="b")
         assert shown.shown == []
+
+    def test_how_many_of_others_are_first(
+        self, simulation: Simulation, view: LiveView, shown: Shown, clock: HandClock, prompt_id: str
+    ) -> None:
+        """Looked up while no prompt of ours is said to run, and never while one is."""
+        (server,), (worker,) = simulation.servers, simulation.workers
+        worker.hearing.connected()
+        # Before ours in whatever order they are listed; one comes after it.
+        server.queue[0].begin = server.queue[0].end = math.inf
+        for name, number in (("running", -3.0), ("last", 9e12), ("second", -2.0), ("third", -1.0)):
+            server.add(Prompt(name, number, {}, {}))
+        asked = lambda: sum(what.endswith("/queue") for _, what in server.requests)  # noqa: E731
+        before = asked()
+        for seconds in (1.0, 1.1, 3.5):
+            clock.seconds = seconds
+            worker.turn()
+            view.show(burst="b")
+        assert asked() - before == 2
+        assert shown.shown[-1][0].lines == (Line(server=worker.context.server.name, ahead=3),)
+        assert shown.shown[-1][0].running == ()
+        worker.hearing.hear(Event("began", prompt_id))
+        clock.seconds = 9.0
+        worker.turn()
+        view.show(burst="b")
+        assert (shown.shown[-1][0].lines, asked() - before) == ((), 2)
+        assert shown.shown[-1][0].running[0].item == "0000.txt"
+
+    def test_without_events_one_that_waits_behind_others_is_not_running(
+        self, simulation: Simulation, view: LiveView, shown: Shown, clock: HandClock
+    ) -> None:
+        (server,), (worker,) = simulation.servers, simulation.workers
+        ours = server.queue[0]
+        server.queue.insert(0, Prompt("other", -1.0, {}, {}, begin=0.0, end=5.0))
+        ours.begin = ours.end = math.inf
+        clock.seconds = 1.0
+        worker.turn()
+        worker.turn()
+        clock.seconds = 2.0
+        worker.turn()
+        view.show(burst="b")
+        (live, _) = shown.shown[-1]
+        assert (live.running, [line.ahead for line in live.lines]) == ((), [1])
+        server.queue.remove(server.queue[0])
+        clock.seconds = 6.0
+        worker.turn()
+        view.show(burst="b")
+        (live, _) = shown.shown[-1]
+        assert ([one.item for one in live.running], live.lines) == (["0000.txt"], ())
+
+    @pytest.mark.parametrize(
+        ("fault", "kind"), [("refused", "away"), (Page(503, b"too much"), "busy"), (Page(429, b"slower"), "busy")]
+    )
+    def test_a_server_that_does_not_answer_is_said_while_it_is_asked_again(
+        self, simulation: Simulation, view: LiveView, shown: Shown, clock: HandClock, fault: Any, kind: str
+    ) -> None:
+        """Not only when the patience with it is over."""
+        (server,), (worker,) = simulation.servers, simulation.workers
+        began, asked = clock.seconds, itertools.count()
+
+        def meet(what: str) -> Any:
+            if next(asked) == 1:
+                view.show(burst="b")
+            return fault
+
+        server.fault = meet
+        clock.seconds += 5.0
+        with pytest.raises(TransientError):
+            worker.turn()
+        (trouble,) = shown.shown[0][0].troubles
+        assert (trouble.server, trouble.kind) == (worker.context.server.name, kind)
+        assert shown.shown[0][0].at - BEGINNING < timedelta(seconds=began + 7)
+        server.fault = lambda what: None
+        clock.seconds += 100.0
+        worker.turn()
+        view.show(burst="b")
+        assert shown.shown[-1][0].troubles == ()
+
+    def test_a_server_that_is_lost_is_said_until_it_is_back(
+        self, simulation: Simulation, view: LiveView, shown: Shown, clock: HandClock
+    ) -> None:
+        (worker,) = simulation.workers
+        worker.lost = ServerStalled("it stands still")
+        view.show(burst="b")
+        worker.lost = ServerUnreachable("no answer", may_have_arrived=False)
+        clock.seconds = 60.0
+        view.show(burst="b")
+        clock.seconds = 70.0
+        view.show(burst="b")
+        worker.lost = None
+        clock.seconds = 80.0
+        view.show(burst="b")
+        kinds = [[(one.kind, one.since) for one in live.troubles] for live, _ in shown.shown]
+        assert kinds == [[("stopped", BEGINNING)], [("away", BEGINNING + timedelta(seconds=60))], []]
 
     def test_at_most_twice_a_second_and_only_what_is_new(
         self, simulation: Simulation, view: LiveView, shown: Shown, clock: HandClock, prompt_id: str

@@ -6,11 +6,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import requests
 from playwright.sync_api import expect
 from support.page_steps import finish_one
+from support.projects import small_template
 from support.serving import Served
 from support.waiting import wait_until
 from support.web_clock import Clockwork
@@ -68,7 +71,7 @@ def test_an_image_that_is_made_from_another_says_what_it_waits_for(open_page: Op
         made_from = {"image": ItemOutput(item=first, output=1)}
         change_all(store, store.get_many([second]), lambda now: msgspec.structs.replace(now, uploads=made_from))
     page = open_page(f"/?batch={batch}")
-    expect(page.locator(".shot-state")).to_have_text(["waiting", f"waits for {first}"])
+    expect(page.locator(".shot-state")).to_have_text(["Queued", f"Waits for {first}"])
     resume(served.state)
 
 
@@ -209,6 +212,43 @@ def test_back_leads_to_the_form_as_it_was_left(page: Any, sandbox: Sandbox) -> N
     page.go_forward()
     expect(page.get_by_role("button", name="Cancel")).to_be_visible()
     expect(page).to_have_title(re.compile("^0/5 · a lighthouse to come back to"))
+
+
+def test_comfyui_that_dies_in_the_middle_is_said_in_words_and_nothing_pulses(
+    open_page: OpenPage, serve: Serve, tmp_path: Path
+) -> None:
+    """While the run still waits for it, and without an address that means nothing to whoever looks on."""
+    with Sandbox(directory=tmp_path) as dying:
+        dying.hold("render")
+        served = serve(servers=[dying.url])
+        page = open_page(f"/?batch={served.begin(count=3)}", server=served)
+        finish_one(dying)
+        expect(page.locator("#shots img")).to_have_count(1)
+        dying.hold("render")
+        expect(page.locator(".shot.current")).to_have_count(1)
+    message = page.locator("#message")
+    host = dying.url.removeprefix("http://")
+    told = f"ComfyUI is not answering ({host}). Waiting for it; your 1 finished image is safe."
+    expect(message).to_have_text(told)
+    expect(message).to_have_class(re.compile("error"))
+    expect(page.locator("#where")).to_have_text("1 of 3 images finished")
+    expect(page.locator("#time-left")).to_have_text("")
+    expect(page.locator(".shot.current")).to_have_count(0)
+    expect(page.locator(".shot-state").first).to_have_text("Waiting")
+
+
+def test_a_batch_behind_others_is_queued_and_not_rendering(
+    open_page: OpenPage, served: Served, sandbox: Sandbox
+) -> None:
+    sandbox.hold("render")
+    for _ in range(2):
+        requests.post(f"{sandbox.url}/prompt", json={"prompt": small_template()}, timeout=30).raise_for_status()
+    page = open_page(f"/?batch={served.begin(count=2)}")
+    expect(page.locator("#where")).to_have_text("Queued behind 2 images")
+    expect(page.locator(".shot-state")).to_have_text(["Queued", "Queued"])
+    expect(page.locator(".shot.current")).to_have_count(0)
+    sandbox.release()
+    ended(page, "complete: 2 successful, 0 failed")
 
 
 def test_why_nothing_goes_on_is_said(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:

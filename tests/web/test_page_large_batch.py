@@ -29,13 +29,13 @@ def visit(server: Listening, open_page: Callable[..., Any]) -> Callable[[], Any]
     return lambda: open_page("/?batch=b", server=server, away=True)
 
 
-def test_what_is_around_the_current_image_is_shown(album: Album, visit: Callable[[], Any]) -> None:
+def test_what_is_around_the_first_that_is_out_is_shown(album: Album, visit: Callable[[], Any]) -> None:
     add_large(album, "b", "c" * 250 + "f" * 250 + "s" + "p" * 499)
     page = visit()
     expect(page.locator("#where")).to_have_text("Image 501 of 1000, 250 failed")
     expect(page.locator("#bar")).to_have_attribute("aria-valuetext", "500 of 1000 finished")
     expect(page.locator("#shots > li")).to_have_count(60)
-    expect(page.locator("#shots > li.current")).to_contain_text("Image 501")
+    expect(page.locator("#shots > li.submitted")).to_contain_text("Image 501")
 
 
 def test_images_of_one_that_has_ended_are_fetched_as_they_are_wanted(album: Album, visit: Callable[[], Any]) -> None:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
 from support.leases import begin
 
 from orchestrator.web.progress import completed_of, progress_of, seconds_left
-from orchestrator.web.running import preview_of
+from orchestrator.web.running import preview_of, queued_behind
 from orchestrator.web.states import WatchedState, WatchedStates
+from orchestrator.web.troubles import trouble_of
 from orchestrator.web.watched_batch import WatchedBatch
 from state.batch import BatchRecord
 from state.burst_record import BurstRecord, SetAsideRecord
 from state.change import Change
 from state.item import ErrorRecord, Item, ItemOutput, OutputRecord, Status
-from state.live import Live, Running
+from state.live import Line, Live, Running, Trouble
 from state.open_store import open_store
 
 AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
@@ -59,10 +61,103 @@ def test_what_is_rendered_of_a_batch_and_the_preview_of_it(scene: Scene) -> None
         assert one.preview.startswith("/api/batches/b/preview?at=")
         (other,) = progress_of(*scene.found("other")).running
         assert (other.number, other.node, other.preview) == (1, None, None)
+        assert progress_of(*scene.found("b")).progress.currentImage == 2, "what a server renders, not what it has"
         assert preview_of(scene.found("b")[0], "b") == b"\xff\xd8\xff"
         assert preview_of(scene.found("other")[0], "other") is None, "it is of another batch"
     assert progress_of(*scene.found("b")).running == []
     assert preview_of(scene.found("b")[0], "b") is None
+
+
+SERVER = "127.0.0.1:8188@here"
+
+
+def away(name: str = SERVER, kind: Literal["away", "busy", "stopped"] = "away") -> Trouble:
+    return Trouble(server=name, kind=kind, since=AT, message=f"{name} stands still. Restart it.")
+
+
+def test_a_server_that_does_not_answer_is_said_in_words_of_people(scene: Scene) -> None:
+    """With no estimate and nothing that is rendered, while the run waits, and between two runs."""
+    scene.pace(10.0)
+    scene.add("b", "cccsp")
+    scene.servers(f"http://{SERVER.partition('@')[0]}")
+    name = scene.found("b")[0].settings.servers[0].name
+    told = "ComfyUI is not answering (127.0.0.1:8188). Waiting for it; your 3 finished images are safe."
+    running = (Running(item="b/4", server=name, since=AT, node="KSampler"),)
+    with scene.store.lease() as lease:
+        begin(lease, "b1")
+        lease.show(Live(burst="b1", at=AT, running=running, troubles=(away(name),)))
+        found = progress_of(*scene.found("b"), message="http://127.0.0.1:8188: cannot connect")
+        assert (found.message, found.isWaiting) == (told, True)
+        assert (found.estimatedSecondsRemaining, found.running, found.queuedBehind) == (None, [], None)
+        lease.show(Live(burst="b1", at=AT, running=running))
+        found = progress_of(*scene.found("b"))
+        assert (found.message, found.isWaiting, found.progress.currentImage) == (None, False, 4)
+        assert found.estimatedSecondsRemaining is not None
+    ended = BurstRecord(burst="b1", started_at=AT, ended_at=AT, ended="error", size=1, reason="no", away=(name,))
+    scene.store.bursts.append(ended)
+    found = progress_of(*scene.found("b"), message="http://127.0.0.1:8188: cannot connect")
+    assert (found.message, found.isWaiting) == (told, True)
+
+
+@pytest.mark.parametrize(
+    ("troubles", "completed", "said", "waits"),
+    [
+        ((away("gpu1"),), 1, "ComfyUI is not answering (gpu1). The other server goes on.", False),
+        (
+            (away("gpu1"), away("gpu2")),
+            1,
+            "ComfyUI is not answering (gpu1, gpu2). Waiting for them; your 1 finished image is safe.",
+            True,
+        ),
+        ((away("gpu1"), away("gpu2")), 0, "ComfyUI is not answering (gpu1, gpu2). Waiting for them.", True),
+        (
+            (away("gpu1", "busy"),),
+            0,
+            "ComfyUI is overloaded (gpu1); it is asked again. The other server goes on.",
+            False,
+        ),
+        ((away("gpu2", "stopped"),), 0, "gpu2 stands still. Restart it. The other server goes on.", False),
+    ],
+)
+def test_what_is_said_of_several_servers(
+    scene: Scene, troubles: tuple[Trouble, ...], completed: int, said: str, waits: bool
+) -> None:
+    scene.servers("gpu1=http://10.0.0.1:8188", "gpu2=http://10.0.0.2:8188")
+    scene.add("b", "c" * completed + "ps")
+    found = trouble_of(scene.found("b")[0], Live(burst="b1", at=AT, troubles=troubles), completed=completed)
+    assert found is not None
+    assert (found.message, found.stops_all) == (said, waits)
+
+
+def test_how_many_images_are_first(scene: Scene) -> None:
+    """Of others on the server, and of other batches of the state, as long as none of this one is rendered."""
+    scene.add("first", "cs")
+    scene.add("b", "sp")
+    scene.add("last", "pp")
+    scene.servers("gpu1=http://10.0.0.1:8188")
+    live = Live(burst="b1", at=AT, lines=(Line(server="gpu1", ahead=3),))
+    behind = lambda name: queued_behind(*scene.found(name), live)  # noqa: E731
+    assert (behind("first"), behind("b"), behind("last")) == (3, 4, 6)
+    running = Live(burst="b1", at=AT, running=(Running(item="first/2", server="gpu1", since=AT),))
+    assert queued_behind(*scene.found("b"), running) == 1
+    assert queued_behind(*scene.found("first"), None) is None, "nothing is known"
+    scene.add("done", "cf")
+    assert behind("done") is None
+    with scene.store.lease() as lease:
+        begin(lease, "b1")
+        lease.show(live)
+        found = progress_of(*scene.found("b"))
+        assert (found.queuedBehind, found.progress.status, found.progress.currentImage) == (4, "queued", None)
+        lease.show(Live(burst="b1", at=AT, running=(Running(item="b/1", server="gpu1", since=AT),)))
+        found = progress_of(*scene.found("b"))
+        assert (found.queuedBehind, found.progress.status, found.progress.currentImage) == (None, "generating", 1)
+
+
+def test_another_try_is_said_while_the_item_is_due(scene: Scene) -> None:
+    scene.add("b", "psc")
+    for key, status in (("b/1", Status.PENDING), ("b/2", Status.SUBMITTED), ("b/3", Status.COMPLETED)):
+        scene.store.apply([Change(key, status, lambda item: msgspec.structs.replace(item, attempts=1))])
+    assert [image.attempt for image in progress_of(*scene.found("b")).images] == [2, 2, 1]
 
 
 class Scene:
@@ -94,6 +189,10 @@ class Scene:
         for number, letter in numbered:
             self._bring(f"{name}/{number}", letter, of_completed)
 
+    def servers(self, *said: str) -> None:
+        """What the settings of the state name."""
+        self.store.settings.write("version = 2\nservers = " + json.dumps(said) + "\n")
+
     def pace(self, seconds: float) -> None:
         """What an item took in the burst before."""
         self.store.bursts.append(
@@ -113,9 +212,12 @@ class Scene:
     def _bring(self, key: str, letter: str, of_completed: dict[str, Any]) -> None:
         number = int(key.rpartition("/")[2])
         ended = {"outputs": (picture(key),), "completed_at": AT + timedelta(hours=number), **of_completed}
+        at = AT + timedelta(minutes=self._count)
+        # An attempt before failed.
+        out: dict[str, Any] = {"error": ERROR, "prompt_id": key, "server": "gpu1", "submitted_at": at}
         steps: dict[str, Sequence[tuple[Status, dict[str, Any]]]] = {
             "p": (),
-            "s": ((Status.SUBMITTED, {"error": ERROR, "prompt_id": key}),),  # an attempt before failed
+            "s": ((Status.SUBMITTED, out),),
             "c": ((Status.SUBMITTED, {"prompt_id": key}), (Status.COMPLETED, ended)),
             "f": ((Status.FAILED, {"error": ERROR}),),
             "x": ((Status.CANCELLED, {}),),
@@ -142,7 +244,7 @@ def test_what_is_counted_and_what_is_named(scene: Scene) -> None:
         "totalImages": 7,
         "completedImages": 1,
         "failedImages": [1, 7],
-        "currentImage": 3,
+        "currentImage": None,
         "status": "generating",
     }
     assert [image.image for image in found.images] == ["1", "2", "2-2", "3", "4", "5", "6", "7"]

@@ -3,7 +3,7 @@
 import { byId, say } from "./dom.js";
 import { Shots } from "./shots.js";
 import { beyond, titleOfUnusable, unusable } from "./unusable.js";
-import { duration, failedCount } from "./words.js";
+import { counted, duration, failedCount } from "./words.js";
 
 /** The card that is shown while a batch is not done. */
 export class ProgressCard {
@@ -34,14 +34,15 @@ export class ProgressCard {
     const { progress, images } = answer;
     const failed = failedCount(answer);
     const done = progress.completedImages + failed;
-    say(byId("where"), where(progress, done, failed));
+    say(byId("where"), where(answer, done, failed));
     this.#bar(done, progress.totalImages);
-    say(byId("time-left"), timeLeft(answer.estimatedSecondsRemaining));
+    say(byId("time-left"), answer.isWaiting ? "" : timeLeft(answer.estimatedSecondsRemaining));
     const message = beyond(answer.message, answer.setAside);
     byId("message").hidden = !message;
+    byId("message").classList.toggle("error", answer.isWaiting);
     say(byId("message"), message);
     this.#setAside(answer.setAside);
-    this.shots.show(images, progress.currentImage, answer.running ?? []);
+    this.shots.show(images, answer.running, answer.isWaiting);
   }
 
   /** @param {boolean} cancelling */
@@ -76,12 +77,14 @@ export class ProgressCard {
   }
 }
 
-/** @param {any} progress @param {number} done @param {number} failedSoFar */
-function where(progress, done, failedSoFar) {
-  const current = progress.currentImage ?? Math.min(done + 1, progress.totalImages);
+/** @param {any} answer of the progress call @param {number} done @param {number} failedSoFar */
+function where({ progress, queuedBehind, isWaiting }, done, failedSoFar) {
+  const total = progress.totalImages;
   const failed = failedSoFar ? `, ${failedSoFar} failed` : "";
-  const queued = progress.status === "queued" ? "Queued: " : "";
-  return `${queued}Image ${current} of ${progress.totalImages}${failed}`;
+  if (isWaiting) return `${done} of ${counted(total, "image")} finished${failed}`;
+  if (queuedBehind) return `Queued behind ${counted(queuedBehind, "image")}${failed}`;
+  const queued = done || progress.currentImage !== null ? "" : "Queued: ";
+  return `${queued}Image ${progress.currentImage ?? Math.min(done + 1, total)} of ${total}${failed}`;
 }
 
 /** @param {number | null} seconds */

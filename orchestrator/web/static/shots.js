@@ -16,13 +16,14 @@ export class Shots {
   }
 
   /**
-   * @param {any[]} images of the batch, in order @param {number | null} current the number of the one being made
-   * @param {any[]} running what servers say of those that they are making
+   * @param {any[]} images of the batch, in order @param {any[]} running what is known of those that are being rendered
+   * @param {boolean} isWaiting for servers that do not answer
    */
-  show(images, current, running) {
+  show(images, running, isWaiting) {
     const steps = new Map(running.map((one) => [one.number, one]));
-    const seen = around(images, current);
-    const row = seen.map((image) => this.#place(image, image.number === current, steps.get(image.number)));
+    const out = images.find((image) => image.status === "submitted");
+    const seen = around(images, (running[0] ?? out)?.number ?? null);
+    const row = seen.map((image) => this.#place(image, steps.get(image.number), isWaiting));
     const changed = row.length !== this.list.children.length || row.some((one, at) => this.list.children[at] !== one);
     if (changed) this.list.replaceChildren(...row);
     const kept = new Set(seen.map((image) => image.image));
@@ -35,15 +36,14 @@ export class Shots {
     this.list.replaceChildren();
   }
 
-  /** @param {any} image @param {boolean} isFirst @param {any} running */
-  #place(image, isFirst, running) {
-    const isCurrent = isFirst || running !== undefined;
-    const looks = JSON.stringify([image, isCurrent, running && [stepOf(running), running.preview]]);
+  /** @param {any} image @param {any} running @param {boolean} isWaiting */
+  #place(image, running, isWaiting) {
+    const looks = JSON.stringify([image, isWaiting, running && [stepOf(running), running.preview]]);
     const before = this.places.get(image.image);
     if (before?.looks === looks) return before.place;
     const place = before?.place ?? make("li");
-    place.className = `shot ${isCurrent ? "current" : image.status}`;
-    place.replaceChildren(...inside(image, isCurrent, running));
+    place.className = `shot ${running ? "current" : image.status}`;
+    place.replaceChildren(...inside(image, running, isWaiting));
     this.places.set(image.image, { place, looks });
     return place;
   }
@@ -67,19 +67,21 @@ function around(images, current) {
 
 /** `KSampler 12/20 · 60 %`. @param {any} running */
 function stepOf(running) {
-  if (running.node === null) return "making";
+  if (running.node === null) return "Rendering…";
+  if (running.loads) return "Loading model…";
   return running.steps > 1 ? `${running.node} ${running.step}/${running.steps} · ${running.percent} %` : running.node;
 }
 
-/** @param {any} image @param {boolean} isCurrent @param {any} running */
-function inside(image, isCurrent, running) {
+/** @param {any} image @param {any} running @param {boolean} isWaiting */
+function inside(image, running, isWaiting) {
   const caption = make("span", { className: "shot-name" }, nameOf(image));
   if (image.thumbnail) {
     const picture = make("img", { src: image.thumbnail, alt: nameOf(image), decoding: "async", loading: "lazy" });
     return [make("a", { href: image.url, target: "_blank", className: "shot-picture" }, picture), caption];
   }
-  const word = image.waitsFor ? `waits for ${image.waitsFor}` : STATES[isCurrent ? "current" : image.status];
-  const said = running ? stepOf(running) : (word ?? image.status);
+  const word = image.waitsFor ? `Waits for ${image.waitsFor}` : STATES[image.status];
+  const now = running ? stepOf(running) : isWaiting && image.status === "submitted" ? "Waiting" : (word ?? image.status);
+  const said = image.attempt > 1 ? `${now} · try ${image.attempt}` : now;
   const state = make("span", { className: "shot-state", title: image.waitsFor ? said : "" }, said);
   const blank = make("span", { className: "shot-picture blank" }, state);
   if (running?.preview) blank.prepend(make("img", { src: running.preview, alt: "", className: "shot-preview" }));
@@ -89,10 +91,9 @@ function inside(image, isCurrent, running) {
 
 /** @type {Record<string, string>} */
 const STATES = {
-  pending: "waiting",
-  submitted: "sent",
-  current: "making",
-  completed: "no image",
-  failed: "✕ failed",
-  cancelled: "cancelled",
+  pending: "Queued",
+  submitted: "Queued",
+  completed: "No image",
+  failed: "✕ Failed",
+  cancelled: "Cancelled",
 };

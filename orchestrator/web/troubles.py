@@ -1,0 +1,66 @@
+"""What is wrong with the servers of a state, for people: as the run at work sees it, else as the last one left it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from orchestrator.formatting import counted
+from orchestrator.servers import same_server
+from orchestrator.web.states import WatchedState
+from state.live import Live, Trouble
+
+
+@dataclass(frozen=True)
+class ServerTrouble:
+    """In one sentence, and whether it is about every server, so that nothing is rendered."""
+
+    message: str
+    stops_all: bool
+
+
+def trouble_of(state: WatchedState, live: Live | None, *, completed: int) -> ServerTrouble | None:
+    """`live`: of the run at work. `completed`: how many images are finished. Errors: SettingsError."""
+    servers = [server.name for server in state.settings.servers]
+    if live is not None:
+        found = {name: _named(name, live.troubles) for name in servers}
+        there = [trouble for trouble in found.values() if trouble is not None] or list(live.troubles)
+        stops_all = bool(there) and all(trouble is not None and trouble.kind != "busy" for trouble in found.values())
+    else:
+        bursts = state.bursts if state.parts.pause() is None else []
+        away = bursts[-1].away if bursts else ()
+        at = bursts[-1].ended_at if away else None
+        there = [Trouble(server=name, kind="away", since=at, message="") for name in away if at is not None]
+        stops_all = bool(there)
+    if not there:
+        return None
+    return ServerTrouble(" ".join(_sentences(there, len(servers), stops_all=stops_all, completed=completed)), stops_all)
+
+
+def _sentences(there: Sequence[Trouble], servers: int, *, stops_all: bool, completed: int) -> Iterable[str]:
+    away = [one.server for one in there if one.kind == "away"]
+    busy = [one.server for one in there if one.kind == "busy"]
+    if away:
+        yield f"ComfyUI is not answering ({_hosts(away)})."
+    if busy:
+        yield f"ComfyUI is overloaded ({_hosts(busy)}); it is asked again."
+    yield from (f"{one.message.rstrip('.')}." for one in there if one.kind == "stopped")
+    if stops_all and away:
+        it = "it" if len(away) == 1 else "them"
+        safe = (
+            f"; your {counted(completed, 'finished image')} {'is' if completed == 1 else 'are'} safe"
+            if completed
+            else ""
+        )
+        yield f"Waiting for {it}{safe}."
+    elif len(there) < servers:
+        yield "The other server goes on." if servers - len(there) == 1 else "The others go on."
+
+
+def _named(name: str, troubles: Iterable[Trouble]) -> Trouble | None:
+    return next((one for one in troubles if same_server(one.server, name)), None)
+
+
+def _hosts(names: Sequence[str]) -> str:
+    """Without what only says on which host a loopback address is."""
+    return ", ".join(name.partition("@")[0].split("://")[-1].rstrip("/") for name in names)
