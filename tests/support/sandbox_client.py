@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from types import TracebackType
@@ -14,18 +13,15 @@ from typing import Any, Self
 import aiohttp
 import requests
 
+from support.waiting import GENEROUS_SECONDS, wait_until
+
 Graph = dict[str, Any]
 _DEADLINE_SECONDS = 15.0
 
 
-def eventually(condition: Callable[[], Any], what: str = "the condition", *, seconds: float = _DEADLINE_SECONDS) -> Any:
-    """Call until the result is true and return it. Fails after a deadline."""
-    until = time.monotonic() + seconds
-    pause = threading.Event()
-    while not (found := condition()):
-        assert time.monotonic() < until, f"{what} did not come true"
-        pause.wait(0.005)
-    return found
+def eventually(condition: Callable[[], Any], what: str = "the condition", *, seconds: float = GENEROUS_SECONDS) -> Any:
+    """`wait_until` with the name of what is waited for first."""
+    return wait_until(condition, seconds=seconds, what=what)
 
 
 def text_to_image(

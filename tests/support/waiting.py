@@ -8,15 +8,19 @@ from collections.abc import Callable
 from typing import TypeVar
 
 GENEROUS_SECONDS = 30.0
-_LOOK_SECONDS = 0.005
+_LOOK_SECONDS = (0.005, 0.025)
+"""The pause between two looks, which may cost a request each, grows with the time that is waited for."""
+_SHARE = 0.1
 _T = TypeVar("_T")
 
 
 def wait_until(condition: Callable[[], _T], *, seconds: float = GENEROUS_SECONDS, what: str = "the condition") -> _T:
     """Call until the result is true and return it. AssertionError after `seconds`."""
-    until = time.monotonic() + seconds
+    started = time.monotonic()
+    shortest, longest = _LOOK_SECONDS
     never = threading.Event()
     while not (found := condition()):
-        assert time.monotonic() < until, f"{what} did not come true in {seconds:g} s"
-        never.wait(_LOOK_SECONDS)
+        waited = time.monotonic() - started
+        assert waited < seconds, f"{what} did not come true in {seconds:g} s"
+        never.wait(min(longest, max(shortest, _SHARE * waited)))
     return found
