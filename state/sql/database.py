@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event, literal_column, select
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from orchestrator.clock import Clock
@@ -185,10 +185,10 @@ class Database:
         """What went wrong with the database, as an error of burst that names it and never its password."""
         try:
             yield
-        except OperationalError as error:
+        except DBAPIError as error:
             raise self._refusal(error) from error
 
-    def _refusal(self, error: OperationalError) -> Exception:
+    def _refusal(self, error: DBAPIError) -> Exception:
         where, said = self.location.shown(), str(error.orig).strip().splitlines()[0]
         if getattr(error.orig, "sqlstate", None) == _DEADLOCK:
             return Deadlock(where, f"too many writers waited for one another ({said}); run again")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, and_, literal_column, or_
+from sqlalchemy import ColumnElement, and_, literal_column, not_, or_
 
 from state.item import PRIORITIES, Item, Status
 from state.sql.schema import items
@@ -25,7 +25,8 @@ ROW = (items.c.seq, items.c.key, items.c.status, items.c.lease, items.c.has_stag
 ORDER = (items.c.priority, items.c.rank, items.c.seq)
 IS_PENDING = items.c.status == literal_column("'pending'")
 """Not as a parameter: with one, PostgreSQL's plan may not use the index of what is pending."""
-IS_DUE = and_(IS_PENDING, items.c.waits.is_(False))
+IS_DUE = and_(IS_PENDING, not_(items.c.waits))
+"""`NOT waits` and not `IS FALSE`, which no index serves."""
 URGENT = PRIORITIES.index("urgent")
 
 

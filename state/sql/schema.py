@@ -52,9 +52,9 @@ urgent. `waits`: pending, and made from an item that is not completed. `has_stag
 it. `completed_at`: microseconds since 1970. `lease`: of the run that holds it.
 `record`: the JSON of `state.item.Item.to_record`; the columns repeat what queries need."""
 
-_DUE = ("priority", "rank", "seq")
+_DUE = (items.c.priority, items.c.rank, items.c.seq)
 Index("items_due", *_DUE, postgresql_where=text("status = 'pending' AND NOT waits")).ddl_if(dialect="postgresql")
-Index("items_due", "status", "waits", *_DUE).ddl_if(dialect="sqlite")
+Index("items_due", items.c.status, items.c.waits, *_DUE).ddl_if(dialect="sqlite")
 Index("items_by_batch", items.c.batch, items.c.number, items.c.key)
 Index("items_held", items.c.lease, sqlite_where=items.c.lease.is_not(None), postgresql_where=items.c.lease.is_not(None))
 

@@ -192,6 +192,8 @@ def import_everything() -> None:
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not found.name.startswith(_OF_COMFYUI) and not found.name.endswith(".__main__"):
                 importlib.import_module(found.name)
+    importlib.import_module("sqlalchemy.dialects.postgresql.psycopg")
+    importlib.import_module("psycopg")
 
 
 def _serve(connection: socket.socket) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def _lose_sql_lease(store: Store) -> None:
         connection.execute(leases.insert().values(theirs))
 
 
-_SQL = Kind("sqlite", lambda directory: f"sqlite:///{directory}/state.db", _lose_sql_lease, one_run=False, share=0.16)
+_SQL = Kind("sqlite", lambda directory: f"sqlite:///{directory}/state.db", _lose_sql_lease, one_run=False, share=0.12)
 _POSTGRESQL = replace(
     _SQL,
     name="postgresql",

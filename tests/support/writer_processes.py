@@ -11,7 +11,6 @@ import itertools
 import os
 import random
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,12 +27,19 @@ class Worker:
     """One such process, and its output so far."""
 
     def __init__(self, task: str, address: Path | str, *, name: str = "w", count: int = 50) -> None:
+        from support import fork_server
+
         self.acknowledged: list[tuple[str, str]] = []
-        self._process = subprocess.Popen(
+        reading, writing = os.pipe()
+        self._out = open(reading, "rb")  # noqa: SIM115
+        self._process = fork_server.start(
             [sys.executable, str(HERE / "writer_processes.py"), task, str(address), name, str(count)],
-            stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE.parent)])},
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=writing,
+            stderr=2,
         )
+        os.close(writing)
 
     def __enter__(self) -> Self:
         return self
@@ -70,11 +76,6 @@ class Worker:
         """Kill it, if it still runs."""
         self._process.kill()
         self.end()
-
-    @property
-    def _out(self):  # type: ignore[no-untyped-def]
-        assert self._process.stdout is not None
-        return self._process.stdout
 
     def _note(self, line: bytes) -> None:
         if line.endswith(b"\n"):
@@ -224,4 +225,5 @@ def _pairs(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(HERE.parent))
     _work(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))

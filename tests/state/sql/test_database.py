@@ -1,0 +1,181 @@
+"""The database of a state: its plans, its messages, and transactions that wait for one another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from support.plain_walk import keys_of
+from support.state_scenes import PENDING, SUBMITTED, complete, item, submit
+from support.stores import KINDS, State
+
+from orchestrator.errors import BurstError, StateError, StateVersionError
+from state.change import Change
+from state.item import Item, ItemOutput
+from state.open_store import open_store, parts_of
+from state.sql.rows import IS_DUE, ORDER
+from state.sql.schema import documents, items
+from state.store import Store
+
+SQL = [kind for kind in KINDS if not kind.one_run]
+GENEROUS_SECONDS = 60.0
+
+
+@pytest.fixture(params=SQL, ids=lambda kind: kind.name)
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[State]:
+    with State(request.param, tmp_path) as state:
+        yield state
+
+
+def made_from(*sources: str) -> dict[str, str | ItemOutput]:
+    return {f"image{number}": ItemOutput(item=source, output=1) for number, source in enumerate(sources)}
+
+
+@pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()], ids=["sqlite", "postgresql"])
+def test_what_is_due_is_no_parameter(dialect: object) -> None:
+    """A prepared plan that does not know which status is meant cannot use an index of the pending ones."""
+    assert "'pending'" in str(select(items.c.key).where(IS_DUE).compile(dialect=dialect))  # type: ignore[arg-type]
+
+
+def test_what_is_due_is_read_by_its_index(state: State) -> None:
+    """However much is not due: also without ANALYZE, which nobody runs on a new state."""
+    store = state.open(create=True)
+    store.add([item(f"{number}") for number in range(1200)])
+    asked = select(items.c.key).where(IS_DUE, items.c.lease.is_(None)).order_by(*ORDER).limit(16)
+    database = store._database  # type: ignore[attr-defined]
+    text = str(asked.compile(database.engine, compile_kwargs={"literal_binds": True}))
+    explain = "EXPLAIN" if database.is_postgresql else "EXPLAIN QUERY PLAN"
+    with database.transaction() as connection:
+        connection.execute(update(items).where(items.c.seq > 16).values(status="completed"))
+        plan = "\n".join(str(row) for row in connection.exec_driver_sql(f"{explain} {text}"))
+    assert "items_due" in plan
+    assert "Sort" not in plan
+    assert "TEMP B-TREE" not in plan
+
+
+def test_sources_that_end_at_once_leave_no_stage_waiting(state: State) -> None:
+    """Each of two transactions sees the other one's source as it was before."""
+    store, other = state.open(create=True), state.open()
+    meet = threading.Barrier(2, timeout=GENEROUS_SECONDS)
+    rounds = range(12)
+    store.add([item(f"{name}{number}") for number in rounds for name in "ab"])
+    store.add([item(f"c{number}", uploads=made_from(f"a{number}", f"b{number}")) for number in rounds])
+    failed: list[BaseException] = []
+
+    def finish(which: Store, name: str) -> None:
+        try:
+            for number in rounds:
+                which.apply([Change(f"{name}{number}", PENDING, submit())])
+                meet.wait()
+                which.apply([Change(f"{name}{number}", SUBMITTED, complete)])
+        except BaseException as error:  # noqa: BLE001 — reported by the test
+            failed.append(error)
+            meet.abort()
+
+    threads = [threading.Thread(target=finish, args=pair) for pair in ((store, "a"), (other, "b"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(GENEROUS_SECONDS)
+    assert failed == []
+    assert (store.waiting(), keys_of(store.due(99))) == ([], [f"c{number}" for number in rounds])
+
+
+def test_a_stage_that_is_added_while_its_source_ends_does_not_wait(state: State) -> None:
+    store, other = state.open(create=True), state.open()
+    meet = threading.Barrier(2, timeout=GENEROUS_SECONDS)
+    rounds = range(12)
+    store.add([item(f"a{number}") for number in rounds])
+    failed: list[BaseException] = []
+
+    def finish() -> None:
+        try:
+            for number in rounds:
+                store.apply([Change(f"a{number}", PENDING, submit())])
+                meet.wait()
+                store.apply([Change(f"a{number}", SUBMITTED, complete)])
+        except BaseException as error:  # noqa: BLE001 — reported by the test
+            failed.append(error)
+            meet.abort()
+
+    def add() -> None:
+        try:
+            for number in rounds:
+                stage = Item(key=f"c{number}", status=PENDING, uploads=made_from(f"a{number}"))
+                meet.wait()
+                other.add([stage])
+        except BaseException as error:  # noqa: BLE001 — reported by the test
+            failed.append(error)
+            meet.abort()
+
+    threads = [threading.Thread(target=finish), threading.Thread(target=add)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(GENEROUS_SECONDS)
+    assert failed == []
+    assert (store.waiting(), sorted(keys_of(store.due(99)))) == ([], sorted(f"c{number}" for number in rounds))
+
+
+def test_transactions_that_wait_for_one_another_are_repeated(state: State) -> None:
+    """Change sets in opposite orders, while each holds what the other one needs."""
+    store, other = state.open(create=True), state.open()
+    store.add([item("a"), item("b", uploads=made_from("a")), item("c"), item("d", uploads=made_from("c"))])
+    failed: list[BaseException] = []
+
+    def touch(which: Store, keys: str) -> None:
+        try:
+            for _ in range(15):
+                which.apply([Change(key, PENDING, lambda now: now.request_cancel()) for key in keys])
+        except BaseException as error:  # noqa: BLE001 — reported by the test
+            failed.append(error)
+
+    threads = [threading.Thread(target=touch, args=pair) for pair in ((store, "ad"), (other, "cb"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(GENEROUS_SECONDS)
+    assert failed == []
+
+
+def test_another_schema_version_is_refused(state: State) -> None:
+    database = state.open(create=True)._database  # type: ignore[attr-defined]
+    with database.transaction() as connection:
+        connection.execute(update(documents).where(documents.c.name == "version").values(content="99"))
+    with pytest.raises(StateVersionError, match="schema version 99; this burst knows 1"):
+        state.open()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://user:s3cret@127.0.0.1:1/state",
+        "postgresql://user:s3cret@127.0.0.1:1/state?application_name=x",
+        "postgresql://127.0.0.1:1/state?user=user&password=s3cret",
+        "postgresql://user:s3%40cret@127.0.0.1:1/state",
+    ],
+    ids=["password", "options", "as an option", "quoted"],
+)
+def test_no_message_has_the_password(address: str) -> None:
+    assert "s3" not in parts_of(address).location.shown()
+    with pytest.raises(StateError, match="does not answer") as refused:
+        open_store(address)
+    assert "127.0.0.1:1/state" in str(refused.value)
+    seen: BaseException | None = refused.value
+    while seen is not None:
+        if isinstance(seen, BurstError):
+            assert "s3" not in str(seen)
+        seen = seen.__cause__
+
+
+def test_an_address_that_is_no_database_says_so(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"not a database, but long enough to have a header" * 40)
+    with pytest.raises(StateError, match="not a database"):
+        open_store(f"sqlite:///{tmp_path}/state.db")
+    with pytest.raises(StateError, match="there is no state here"):
+        open_store(f"sqlite:///{tmp_path}/other.db")
+    assert not (tmp_path / "other.db").exists()
