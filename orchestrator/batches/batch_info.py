@@ -15,6 +15,12 @@ from typing import Any
 
 import msgspec
 
+from orchestrator.batches.batch_parameters import (
+    TemplateValues,
+    asked_parameters,
+    effective_parameters,
+    template_values,
+)
 from orchestrator.outputs.placement import Placement, path_at
 from orchestrator.statistics import pictures_of
 from state.batch import BatchRecord
@@ -32,9 +38,11 @@ def batch_info(
     *,
     ended_at: datetime | None,
     template_of: Callable[[str], str | None],
+    values_of: TemplateValues = lambda recipe: {},
     path_of: Callable[[Item, str], str] = lambda item, path: path,
 ) -> dict[str, Any]:
-    """`ended_at`: None while items are left to do. `template_of`: where a recipe's workflow came from, by its id.
+    """`ended_at`: None while items are left to do. `template_of`: where a recipe's workflow came from, by its id;
+    `values_of`: what that workflow itself says.
 
     `path_of`: what a file is called here.
 
@@ -55,7 +63,8 @@ def batch_info(
         "priority": record.priority,
         "prompts": list(dict.fromkeys(item.prompt_text for item in items if item.prompt_text is not None)),
         "seeds": list(dict.fromkeys(item.inputs["seed"] for item in items if "seed" in item.inputs)),
-        "parameters": record.parameters,
+        "parameters": asked_parameters(record),
+        "effective_parameters": effective_parameters(record, items, values_of),
         "axes": record.axes,
         "totals": {
             "items": len(items),
@@ -91,6 +100,7 @@ def infos_of(
                 items,
                 ended_at=ended_at,
                 template_of=placement.recipes.workflow_name,
+                values_of=template_values(placement.recipes),
                 path_of=partial(placement.path_from, root),
             ),
         )

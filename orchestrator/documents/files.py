@@ -108,6 +108,8 @@ class BatchInfoDocument(TypedDict):
     """Its seeds, each once."""
     parameters: dict[str, Any]
     """What the request gave to all items."""
+    effective_parameters: dict[str, Any]
+    """What all of its images are made with: as requested, else as the workflow has it."""
     axes: dict[str, list[Any]]
     """The values of a sweep, by name."""
     totals: BatchTotalsDocument

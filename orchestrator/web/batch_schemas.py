@@ -182,6 +182,9 @@ class Progress(BaseModel):
     name: str | None
     prompt: str
     parameters: dict[str, Any]
+    """What was asked for."""
+    effectiveParameters: dict[str, Any]
+    """What all of its images are made with: as asked for, else as the template has it."""
     directory: str
     message: str | None
     """Why it does not go on, where it does not."""

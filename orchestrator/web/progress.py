@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from orchestrator.batches.batch_parameters import asked_parameters, effective_parameters, template_values
 from orchestrator.batches.standing import standing_of
 from orchestrator.cycle.set_aside import SetAside
 from orchestrator.marks import is_favourite
@@ -62,7 +63,10 @@ def progress_of(
         estimatedSecondsRemaining=None if is_waiting else seconds_left(state, batch),
         name=batch.record.name,
         prompt=_prompt(batch),
-        parameters=batch.record.parameters,
+        parameters=asked_parameters(batch.record),
+        effectiveParameters=effective_parameters(
+            batch.record, items, template_values(state.placement.recipes), whole=not is_large
+        ),
         directory=", ".join(_directories(state, batch, None if is_large else items)),
         message=(trouble.message if trouble is not None else message) if counts.remaining else None,
         isWaiting=is_waiting,
@@ -107,7 +111,7 @@ def completed_of(batch: WatchedBatch, images: list[Image], *, failed: Iterable[I
         name=batch.record.name,
         prompt=_prompt(batch),
         images=images,
-        parameters=batch.record.parameters,
+        parameters=asked_parameters(batch.record),
         createdAt=batch.record.created_at,
         completedAt=None if counts.remaining else max(times, default=None),
         status=standing_of(counts).browser_status,

@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from orchestrator.batches.batch_info import NAME, batch_info
+from orchestrator.batches.batch_parameters import template_values
 from orchestrator.recipes import Recipes
 from orchestrator.web.error_responses import Refused, errors
 from orchestrator.web.image_files import NOT_FOUND, disposition
@@ -83,8 +84,14 @@ def _info(found: tuple[WatchedState, WatchedBatch] | OrphanedBatch, names: Mappi
         state, batch = found
         items, ends = list(batch.items()), batch.batch.ends
         ended_at = ends[-1].at if ends and not Counts.of(items).remaining else None
-        template_of = Recipes(state.parts.recipes, state.path.parent).workflow_name
-        info = batch_info(batch.record, items, ended_at=ended_at, template_of=template_of)
+        recipes = Recipes(state.parts.recipes, state.path.parent)
+        info = batch_info(
+            batch.record,
+            items,
+            ended_at=ended_at,
+            template_of=recipes.workflow_name,
+            values_of=template_values(recipes),
+        )
     images = info.get("images")
     listed = [image for image in images if isinstance(image, dict)] if isinstance(images, list) else []
     return info | {"images": [image | {"file": names.get(str(image.get("file")))} for image in listed]}

@@ -90,6 +90,7 @@ def test_a_batch_of_200_is_shown_whole_in_the_words_of_the_contract(shown: Galle
         "name",
         "prompt",
         "parameters",
+        "effectiveParameters",
         "directory",
         "message",
         "isWaiting",

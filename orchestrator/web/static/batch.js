@@ -83,7 +83,7 @@ export class BatchView {
     this.unheard = false;
     say(byId("batch-title"), answer.prompt);
     name(answer.name);
-    say(byId("batch-parameters"), parametersLine(answer.parameters));
+    say(byId("batch-parameters"), parametersLine(answer.parameters, answer.effectiveParameters));
     const ended = ENDED.includes(progress.status);
     const done = ended ? "" : `${progress.completedImages}/${progress.totalImages} · `;
     document.title = `${done}${(answer.name ?? answer.prompt).slice(0, 60)} · Burst`;

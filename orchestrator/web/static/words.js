@@ -43,10 +43,20 @@ export function summary({ completedImages, totalImages, status }, failed) {
 const SHOWN = ["model", "steps", "cfg", "sampler", "scheduler", "width", "height", "template", "profile", "negative"];
 
 /**
- * What a batch was made with, in one line.
- * @param {Record<string, any>} parameters
+ * What a batch was made with, in one line: what was asked for, then the defaults.
+ * @param {Record<string, any>} asked
+ * @param {Record<string, any>} effective
  */
-export function parametersLine(parameters) {
+export function parametersLine(asked, effective) {
+  const { negative, ...others } = effective;
+  const defaults = Object.fromEntries(Object.entries(others).filter(([name]) => !(name in asked)));
+  const chosen = line(asked);
+  const rest = line(defaults);
+  return [chosen, rest && `${chosen ? "default" : "Default"}: ${rest}`].filter(Boolean).join(" · ");
+}
+
+/** @param {Record<string, any>} parameters */
+function line(parameters) {
   const { width, height, ...others } = parameters;
   const size = width && height ? { size: `${width} × ${height}` } : {};
   const said = { ...(width && height ? others : parameters), ...size };
