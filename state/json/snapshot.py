@@ -27,10 +27,15 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _WRITE_BYTES = 1 << 20
 _SHOWN_ERRORS = 5
 _FORMATTED_RECORDS = 256
+_QUICK_BYTES = 1 << 17
+"""Hashed in less time than a thread takes to start."""
 
 
 def start_digest(data: bytes) -> Callable[[], str]:
-    """Start hashing in another thread; the returned function waits for the digest."""
+    """Start hashing, in another thread where there is much; the returned function waits for the digest."""
+    if len(data) <= _QUICK_BYTES:
+        quick = hashlib.sha256(data).hexdigest()
+        return lambda: quick
     found: list[str] = []
     thread = threading.Thread(target=lambda: found.append(hashlib.sha256(data).hexdigest()), name="digest")
     thread.start()

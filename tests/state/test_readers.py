@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,19 @@ def test_readings_of_the_same_state_agree(tmp_path: Path) -> None:
         writer.work(hand_over=hand_over)
         readings.append(dump(writer.reader()))
     assert readings == [writer.truths[2], writer.truths[4], writer.truths[6]]
+
+
+@pytest.mark.parametrize(("count", "threads"), [(50, 0), (5000, 1)])
+def test_only_a_large_file_is_hashed_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, threads: int
+) -> None:
+    path = tmp_path / "state.json"
+    write_json(path, seed(*map(str, range(count))), indent=2)
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda self: (started.append(self), start(self)))
+    assert len(dump(JsonStore.open(path, read_only=True))) == count
+    assert len(started) == threads
 
 
 def test_a_whole_line_that_others_have_read_is_not_cut_back_at_an_interrupt(

@@ -6,6 +6,7 @@ sync, a name (created, renamed, removed) once its directory is synced.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
@@ -222,7 +223,7 @@ class SimulatedDisk(Disk):
     def _after(self, names: Names, content: Callable[[Inode], bytes]) -> SimulatedDisk:
         disk = SimulatedDisk(self.root)
         for path, inode in names.items():
-            if all(parent in names for parent in path.parents if parent.is_relative_to(self.root)):
+            if all(parent in names for parent in _above(path, self.root)):
                 disk._seen[path] = inode and Inode(content(inode), content(inode))
         disk._durable = dict(disk._seen)
         disk._mirror()
@@ -246,6 +247,12 @@ class SimulatedDisk(Disk):
         if path.parent not in self._seen:
             raise FileNotFoundError(path)
         self._seen[path] = inode
+
+
+@functools.cache
+def _above(path: Path, root: Path) -> list[Path]:
+    """The directories that a file is in, up to `root`."""
+    return [parent for parent in path.parents if parent.is_relative_to(root)]
 
 
 def _mixed(durable: Names, seen: Names, directories: set[Path]) -> Names:
