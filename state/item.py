@@ -84,6 +84,33 @@ class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     node_id: str | None = None
 
 
+class PastAttempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A prompt of an item that has ended."""
+
+    result: str
+    """`completed`, `failed`, `crashed` (its server went down), `put_back` (nobody knows what became of it) or
+    `cancelled`; a newer burst may write others."""
+    ended_at: UtcTime
+    """Of one that was completed: when its outputs were in place."""
+    submitted_at: UtcTime | None = None
+    """None, as the two below: it failed before it was sent."""
+    server: str | None = None
+    prompt_id: str | None = None
+    burst: str | None = None
+    """Id of the burst in which it ended; None where another command ended it."""
+    seconds: float | None = None
+    """Rendering time."""
+    error: str | None = None
+    """The kind of the error."""
+    outputs: Count = 0
+    """How many files it made."""
+    bytes: Count = 0
+    """Their size."""
+
+
+PAST_ATTEMPTS_KEPT = 20
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The known fields of an item's record. A field with its default value is left out of the file."""
 
@@ -132,6 +159,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     prefix_scheme: Count = 1
     """The rule for the file name prefixes of its prompt's save nodes; written with the intent."""
     completed_at: UtcTime | None = None
+    completed_by: str | None = None
+    """Id of the burst that completed it."""
     seconds: float | None = None
     outputs: tuple[OutputRecord, ...] = ()
     trashed: tuple[TrashedOutput, ...] = ()
@@ -143,6 +172,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fingerprint: str | None = None
     sidecar: str | None = None
     """The file that describes how its outputs were made: `.txt` or `.json`, relative to the output directory."""
+    past_attempts: tuple[PastAttempt, ...] = ()
+    """Those that ended, oldest first, but for the one that its outputs are from; the latest 20."""
 
     @property
     def upload_paths(self) -> dict[str, str]:
@@ -160,6 +191,24 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return tuple(dict.fromkeys(source.item for source in self.awaits)) if self.uploads else ()
 
     @property
+    def completed_attempt(self) -> PastAttempt | None:
+        """The one that its outputs are from; None where it is not completed."""
+        if self.completed_at is None:
+            return None
+        made = [output for output in (*self.outputs, *self.trashed) if output.path != self.sidecar]
+        return PastAttempt(
+            result="completed",
+            ended_at=self.completed_at,
+            submitted_at=self.submitted_at,
+            server=self.server,
+            prompt_id=self.prompt_id,
+            burst=self.completed_by,
+            seconds=self.seconds,
+            outputs=len(made),
+            bytes=sum(output.bytes for output in made),
+        )
+
+    @property
     def has_ended(self) -> bool:
         """Completed, failed or cancelled."""
         return self.status not in DUE
@@ -173,7 +222,7 @@ decode_record = msgspec.json.Decoder(Record).decode
 """Decode and check a record. Errors: msgspec.ValidationError, whose text ends with the path of the field."""
 
 
-_Part = OutputRecord | ItemOutput | ErrorRecord
+_Part = OutputRecord | ItemOutput | ErrorRecord | PastAttempt
 
 
 class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -211,6 +260,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             "trashed": [found.get(output, output) for output in self.trashed],
             "uploads": {name: found.get(source, source) for name, source in self.uploads.items()},  # type: ignore[arg-type]
             "error": found.get(self.error, self.error) if self.error is not None else None,
+            "past_attempts": [found.get(one, one) for one in self.past_attempts],
         }
         return {name: value for name, value in parts.items() if value}
 
@@ -304,6 +354,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             status=Status.COMPLETED,
             outputs=outputs,
             completed_at=at,
+            completed_by=None,
             seconds=seconds,
             error=None,
             crashes=0,
@@ -364,9 +415,10 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(self, status=Status.PENDING, cancel_requested=False)
 
     def start_over(self) -> Self:
-        """Due again as if never tried: for retry, reset, rescan and repair."""
+        """Due again as if never tried: for retry, reset, rescan and repair. Its attempts stay on record."""
+        done = self.completed_attempt
         return msgspec.structs.replace(
-            self._without_prompt(),
+            (self if done is None else self.with_past(done))._without_prompt(),
             status=Status.PENDING,
             previous_prompt_ids=(),
             ended_prompt_ids=(),
@@ -374,8 +426,14 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             crashes=0,
             error=None,
             completed_at=None,
+            completed_by=None,
             seconds=None,
         )
+
+    def with_past(self, attempt: PastAttempt) -> Self:
+        """With one more attempt that has ended."""
+        kept = (*self.past_attempts, attempt)[-PAST_ATTEMPTS_KEPT:]
+        return msgspec.structs.replace(self, past_attempts=kept)
 
     def request_cancel(self) -> Self:
         """Request cancellation of an item whose prompt a server may have."""
@@ -427,11 +485,16 @@ class _KnownError(ErrorRecord, frozen=True, forbid_unknown_fields=True):
     pass
 
 
+class _KnownAttempt(PastAttempt, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
 _REFUSING = (
     ("outputs", msgspec.json.Decoder(tuple[_KnownOutput, ...]).decode),
     ("trashed", msgspec.json.Decoder(tuple[_KnownTrashed, ...]).decode),
     ("uploads", msgspec.json.Decoder(dict[str, str | _KnownItemOutput]).decode),
     ("error", msgspec.json.Decoder(_KnownError | None).decode),
+    ("past_attempts", msgspec.json.Decoder(tuple[_KnownAttempt, ...]).decode),
 )
 """Fields with parts, each with a decoder that refuses unknown fields in a part."""
 
@@ -454,5 +517,9 @@ def _parts(record: Record, name: str, raw: msgspec.Raw) -> dict[_Part, msgspec.R
     if name == "uploads":
         sources = _decode_fields(raw)
         return {one: sources[name] for name, one in record.uploads.items() if isinstance(one, ItemOutput)}
-    outputs: tuple[OutputRecord, ...] = record.outputs if name == "outputs" else record.trashed
-    return dict(zip(outputs, _decode_list(raw), strict=True))
+    parts: dict[str, tuple[_Part, ...]] = {
+        "outputs": record.outputs,
+        "trashed": record.trashed,
+        "past_attempts": record.past_attempts,
+    }
+    return dict(zip(parts[name], _decode_list(raw), strict=True))

@@ -218,11 +218,12 @@ class Store(StateParts, Protocol):
     def stages_of(self, key: str) -> list[str]:
         """The keys of the items that are made from outputs of this one, whatever their status."""
 
-    def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
+    def apply(self, changes: Sequence[Change], *, sync: bool = True, burst: str | None = None) -> list[Item]:
         """Make all of these changes or none; durable on return (with `sync`). Returns the changed items, in order.
 
         Removed items are not returned. Items that are made from a changed one follow it in the same change set, as
-        `state.stages` says; those that changed are returned after the others.
+        `state.stages` says; those that changed are returned after the others. An attempt that ends by a change is noted
+        in the same change set, as `state.attempts` says, with the id of the `burst` that makes it.
 
         Errors: StaleChange when a status is not the expected one (`get` then returns the current record); DiskFull;
         StateError. After an error nothing was written.

@@ -40,6 +40,7 @@ class JsonLease:
         self._held: set[str] = set()
         self._live_file = live_file
         self._live: LiveFile | None = None
+        self._burst: str | None = None
         left = lock.acquire(wait_seconds=wait_seconds)
         self.killed: BurstRecord | None = left[0].killed_record(left[1]) if left is not None else None
 
@@ -80,7 +81,7 @@ class JsonLease:
 
     def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
         self._lock.check()
-        return self._store.apply(changes, sync=sync)
+        return self._store.apply(changes, sync=sync, burst=self._burst)
 
     def check(self) -> None:
         self._lock.check()
@@ -93,6 +94,7 @@ class JsonLease:
 
     def begin_burst(self, *, burst: str, size: int, started_at: datetime, run_started_at: datetime) -> None:
         self._lock.hold(burst=burst, started_at=started_at, size=size, run_started_at=run_started_at)
+        self._burst = burst
 
     def publish_wait(self, reason: str | None) -> None:
         self._lock.publish_wait(reason)

@@ -23,6 +23,7 @@ import msgspec
 
 from orchestrator.clock import Clock
 from orchestrator.errors import StaleChange, StateError, StateVersionError
+from state.attempts import with_ended_attempt
 from state.change import Change
 from state.disk import Disk, SyncFailed
 from state.item import REMOVABLE, TRANSITIONS, Item, Status
@@ -80,12 +81,12 @@ class JsonStore(JsonReader):
         store._is_open = True
         return store
 
-    def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
+    def apply(self, changes: Sequence[Change], *, sync: bool = True, burst: str | None = None) -> list[Item]:
         with self._writing():
             stale = [change.key for change in changes if self._records.statuses.get(change.key) is not change.expected]
             if stale:
                 raise StaleChange(stale)
-            edited = [(change.key, change.expected, change.edit(self._before(change))) for change in changes]
+            edited = [(change.key, change.expected, self._edited_item(change, burst)) for change in changes]
             return self._commit(self._with_stages(edited), sync=sync)
 
     def add(self, items: Sequence[Item], *, batch: BatchChange | None = None) -> list[Item]:
@@ -204,6 +205,10 @@ class JsonStore(JsonReader):
             stages_of=lambda key: tuple(stages.get(key, ())),
         )
         return [(key, statuses.get(key), item) for key, item in found.items()]
+
+    def _edited_item(self, change: Change, burst: str | None) -> Item | None:
+        before = self._before(change)
+        return with_ended_attempt(before, change.edit(before), burst=burst, now=self._clock.now)
 
     def _before(self, change: Change) -> Item:
         return Item(key=change.key, status=Status.PENDING) if change.expected is None else self.get(change.key)

@@ -11,7 +11,17 @@ import pytest
 from state import batch, facts
 from state.burst_record import BurstRecord
 from state.holder import Holder
-from state.item import REMOVABLE, TRANSITIONS, ErrorRecord, ItemOutput, OutputRecord, Record, Status, TrashedOutput
+from state.item import (
+    REMOVABLE,
+    TRANSITIONS,
+    ErrorRecord,
+    ItemOutput,
+    OutputRecord,
+    PastAttempt,
+    Record,
+    Status,
+    TrashedOutput,
+)
 from state.json.journal_lines import JournalChange, Line
 from state.recipe import Recipe
 from state.store import FORMAT_VERSION
@@ -19,7 +29,7 @@ from state.store import FORMAT_VERSION
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "state.md").read_text()
 SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^## ", DOCUMENT, flags=re.MULTILINE)}
 KEPT: list[tuple[str, type[msgspec.Struct]]] = [
-    *(("The state file", kind) for kind in (Record, OutputRecord, TrashedOutput, ItemOutput, ErrorRecord)),
+    *(("The state file", kind) for kind in (Record, OutputRecord, TrashedOutput, ItemOutput, ErrorRecord, PastAttempt)),
     *(("journal.jsonl", kind) for kind in (Line, JournalChange)),
     ("recipes.jsonl and workflows/", Recipe),
     *(("batches.jsonl", kind) for kind in (*batch.BatchChange.__args__, *batch.BatchNote.__args__)),

@@ -1,0 +1,64 @@
+"""Attempts: the prompts of an item that have ended. They stand in its record, so that every store has them.
+
+The one that an item's outputs are from is described by the record itself; those before it are its `past_attempts`.
+Every store applies `with_ended_attempt` to each change of an item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import msgspec
+
+from state.item import Item, PastAttempt, Record, Status
+from state.stages import LOST_SOURCE
+
+
+def with_ended_attempt(
+    before: Item, after: Item | None, *, burst: str | None, now: Callable[[], datetime]
+) -> Item | None:
+    """The item after a change, with the attempt that ended by it on record; itself where none did.
+
+    `burst`: the id of the one that makes the change, if any does. `now`: the time by the store's clock.
+    """
+    if after is None or after.status is before.status or before.status not in (Status.SUBMITTED, Status.PENDING):
+        return after
+    if after.status is Status.COMPLETED:
+        return msgspec.structs.replace(after, completed_by=burst)
+    result = _result(before, after)
+    if result is None:
+        return after
+    is_failure = result == "failed"
+    return after.with_past(
+        PastAttempt(
+            result=result,
+            ended_at=now(),
+            submitted_at=before.submitted_at,
+            server=before.server,
+            prompt_id=before.prompt_id,
+            burst=burst,
+            error=after.error.kind if is_failure and after.error is not None else None,
+        )
+    )
+
+
+def attempts_of(record: Record) -> Iterator[PastAttempt]:
+    """All that are on record, the last one last."""
+    yield from record.past_attempts
+    if (done := record.completed_attempt) is not None:
+        yield done
+
+
+def _result(before: Item, after: Item) -> str | None:
+    """What became of the prompt; None where it goes on, or never was in a server's queue."""
+    if before.status is Status.PENDING:
+        is_own = after.status is Status.FAILED and (after.error is None or after.error.kind != LOST_SOURCE)
+        return "failed" if is_own else None
+    if after.status in (Status.CANCELLED, Status.FAILED):
+        return after.status.value
+    if after.attempts > before.attempts:
+        return "failed"
+    if after.crashes > before.crashes:
+        return "crashed"
+    return "put_back" if before.prompt_id in after.previous_prompt_ids else None
