@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.adoption import adopt
+    from orchestrator.attempt_history import read_attempts
     from orchestrator.batches.batch_status import list_batches, read_batch
     from orchestrator.batches.cleaning import clean_batches
     from orchestrator.batches.report_html import write_report
@@ -65,6 +66,7 @@ __all__ = [
     "list_templates",
     "node_status",
     "pause",
+    "read_attempts",
     "read_batch",
     "read_history",
     "read_reproduction",
@@ -93,6 +95,7 @@ _HOMES = {
     "batches.batch_status": ("list_batches", "read_batch"),
     "batches.report_html": ("write_report",),
     "batches.sidecars": ("read_reproduction",),
+    "attempt_history": ("read_attempts",),
     "burst_history": ("read_history",),
     "cancellation": ("cancel",),
     "comfyui": ("ComfyUI",),

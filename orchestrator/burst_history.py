@@ -21,7 +21,7 @@ from orchestrator.failures import Failures, failures_by_kind
 from orchestrator.formatting import counted, in_lines, spoken_seconds
 from orchestrator.status import StatusReport, status_of
 from orchestrator.wording import named
-from state.burst_record import BurstLog, BurstRecord, Ending, runs_of
+from state.burst_record import BurstRecord, Ending, records_since, runs_of
 from state.item import Item, Status
 from state.open_store import open_store
 from state.store import Store
@@ -225,7 +225,7 @@ def read_history(state: Path, since: datetime, *, clock: Clock | None = None) ->
 def history_of(store: Store, *, since: datetime, until: datetime) -> History:
     """The history of an open store."""
     status = status_of(store)
-    records = _records_since(store.bursts, since)
+    records = records_since(store.bursts, since)
     if status.killed is not None and status.killed.ended_at >= since:
         records.append(status.killed)
     completed = [
@@ -288,28 +288,22 @@ def _likeness(run: Run) -> tuple[str, str]:
     return run.ended, re.sub(r"\d+", "#", run.reason or "")
 
 
-def parse_since(text: str, *, clock: Clock | None = None) -> datetime:
-    """`2h`, `1d`, `2026-11-30` or `2026-11-30T06:00`; local time where it names no zone. Errors: UsageError."""
+def parse_since(text: str, *, name: str = "since", clock: Clock | None = None) -> datetime:
+    """`2h` (ago), `1d`, `2026-11-30` or `2026-11-30T06:00`; local time where it names no zone. `name`: the parameter's.
+
+    Errors: UsageError.
+    """
     text = text.strip()
     if re.fullmatch(r"\d+\s*[a-zA-Z]+", text):
-        with located(named("since", text), UsageError, OverflowError, into=UsageError):
+        with located(named(name, text), UsageError, OverflowError, into=UsageError):
             return (clock or Clock()).now() - parse_duration(text)
     try:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError(
-            f"{named('since', text)}: expected hours, days or weeks, such as 2h, 1d or 1w, or a time such as "
+            f"{named(name, text)}: expected hours, days or weeks, such as 2h, 1d or 1w, or a time such as "
             "2026-11-30 or 2026-11-30T06:00"
         ) from error
-
-
-def _records_since(log: BurstLog, since: datetime) -> list[BurstRecord]:
-    """All records of bursts that ended since then, oldest first."""
-    count, records = 500, log.read(last=500)
-    while len(records) == count and records[0].ended_at >= since:
-        count *= 4
-        records = log.read(last=count)
-    return [record for record in records if record.ended_at >= since]
 
 
 def _with_completed(records: Sequence[BurstRecord], moments: Sequence[datetime]) -> list[BurstRecord]:

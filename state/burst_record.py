@@ -109,3 +109,12 @@ class BurstLog(Protocol):
 
     def stamp(self) -> Hashable:
         """Different after each append; None while there are no records."""
+
+
+def records_since(log: BurstLog, since: datetime) -> list[BurstRecord]:
+    """All records of bursts that ended since then, oldest first."""
+    count, records = MEMORY_RECORDS, log.read()
+    while len(records) == count and records[0].ended_at >= since:
+        count *= 4
+        records = log.read(last=count)
+    return [record for record in records if record.ended_at >= since]

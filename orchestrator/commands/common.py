@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
 
@@ -40,7 +40,12 @@ def print_json(document: Mapping[str, object]) -> None:
     import json
 
     # A terminal or a log of another encoding cannot show every name; escapes say the same.
-    click.echo(json.dumps(document, ensure_ascii=(sys.stdout.encoding or "").lower() != "utf-8"))
+    click.echo(json.dumps(document, ensure_ascii=not encodes_everything(sys.stdout)))
+
+
+def encodes_everything(stream: TextIO) -> bool:
+    """Whether every character can be written to this stream."""
+    return (stream.encoding or "").lower() == "utf-8"
 
 
 def print_json_error(kind: str, message: str, exit_code: int) -> None:
@@ -75,6 +80,16 @@ def show_listing(report: Listing, as_json: bool, everything: bool) -> bool:
         print_json(report.as_json(everything=everything))
     else:
         click.echo(report.as_text(everything=everything))
+    return has_left()
+
+
+def show_pieces(pieces: Iterable[str]) -> bool:
+    """Print a text that comes in pieces; whether it has left this process. Ends early where nobody reads on."""
+    return all(_is_written(piece) for piece in pieces)
+
+
+def _is_written(piece: str) -> bool:
+    click.echo(piece, nl=False)
     return has_left()
 
 

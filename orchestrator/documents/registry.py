@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from orchestrator.documents import batches, files, others, runs, states
+from orchestrator.documents import batches, files, history, others, runs, states
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(states.StatusDocument, "burst status"),
         _schema(batches.BatchDocument, "burst status BATCH"),
         _schema(states.LogDocument, "burst log"),
+        _schema(history.HistoryDocument, "burst history"),
         _schema(states.RetryDocument, "burst retry"),
         _schema(states.CancelDocument, "burst cancel"),
         _schema(states.StarDocument, "burst star"),

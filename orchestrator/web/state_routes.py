@@ -9,7 +9,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from orchestrator.burst_endings import TEXTS, text_of
+from orchestrator.burst_rows import BurstRow, burst_rows
 from orchestrator.clients import client_for
 from orchestrator.clock import Clock
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit
@@ -28,11 +28,10 @@ from orchestrator.web.supervisor import Supervisor
 from orchestrator.web.troubles import trouble_of
 from orchestrator.web.ttl_cache import TtlCache
 from orchestrator.web.watched_batch import WatchedBatch
-from state.burst_record import BurstRecord, Ending
+from state.burst_record import Ending
 from state.counts import Counts
 from state.holder import Holder
 from state.item import Item, Status
-from state.store import StateParts
 
 router = APIRouter(prefix="/api", tags=["states"])
 
@@ -179,7 +178,7 @@ def get_state(number: int, watched: WatchedStatesOf, supervisor: SupervisorOf) -
         **summary.model_dump(),
         secondsPerItem=state.pace,
         secondsLeft=_seconds_left(state.pace, remaining, waiting.count),
-        bursts=[*map(_burst, records[-_BURSTS_SHOWN:]), *_unrecorded(state.parts)],
+        bursts=list(map(_burst, burst_rows(state.parts, records[-_BURSTS_SHOWN:]))),
         failed=[_failed(item, batches) for item in failed],
         setAside=set_aside_of(state, waiting.recipes),
         limit=_limit(learned_limit(records)),
@@ -270,34 +269,18 @@ def _waits_for(holders: Sequence[Holder]) -> str | None:
     return next((f"waiting: {holder.waits_for}" for holder in holders if holder.waits_for is not None), None)
 
 
-def _burst(record: BurstRecord) -> Burst:
+def _burst(row: BurstRow) -> Burst:
     return Burst(
-        burst=record.burst,
-        startedAt=record.started_at,
-        endedAt=record.ended_at,
-        ended=record.ended,
-        endedText=text_of(record.ended, record.reason),
-        completed=record.completed if record.ended != "killed" else None,
-        failed=record.failed if record.ended != "killed" else None,
-        seconds=record.seconds,
-        reason=record.reason,
+        burst=row.burst,
+        startedAt=row.started_at,
+        endedAt=row.ended_at,
+        ended=row.ended,
+        endedText=row.ended_text,
+        completed=row.completed,
+        failed=row.failed,
+        seconds=row.seconds,
+        reason=row.reason,
     )
-
-
-def _unrecorded(parts: StateParts) -> list[Burst]:
-    """The bursts at work, or one that was killed and that no later one has recorded yet."""
-    running = [
-        Burst(
-            burst=holder.burst,
-            startedAt=holder.started_at,
-            endedAt=None,
-            ended="running",
-            endedText=TEXTS["running"],
-        )
-        for holder in parts.holders()
-    ]
-    killed = parts.killed_burst() if not running else None
-    return [_burst(killed)] if killed is not None else running
 
 
 def _limit(limit: LearnedLimit | None) -> Limit | None:

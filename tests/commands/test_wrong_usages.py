@@ -543,11 +543,33 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("log --since 2026-13-45", "--since 2026-13-45", "2026-11-30"),
         ("log --since 99999999999999d", "--since 99999999999999d", "30d"),
         ("log --since 900000d", "--since 900000d"),
+        ("history extra", "extra"),
+        ("history --frobnicate", "--frobnicate"),
+        ("history --since yesterday", "--since yesterday", "1d"),
+        ("history --until ''", "--until", "1d"),
+        ("history --until 5", "--until 5", "2026-11-30"),
+        ("history --since 2026-11-30 --until 2026-11-29", "--until 2026-11-29", "not after", "--since 2026-11-30"),
+        ("history --since 1h --until 2h", "not after"),
+        ("history --batch nobody", "no batch 'nobody'"),
+        ("history --batch ''", "no batch ''"),
+        ("history --server", "--server", "requires an argument"),
+        ("history --server ''", "--server", "empty"),
+        ("history --host ''", "--host", "empty"),
     ],
     "states": [
         *(
             (f"{command} --state {state}", state, *words)
-            for command in ("run", "status", "log", "retry", "cancel --all", "verify", "reset --yes", "report x")
+            for command in (
+                "run",
+                "status",
+                "log",
+                "history",
+                "retry",
+                "cancel --all",
+                "verify",
+                "reset --yes",
+                "report x",
+            )
             for state, words in {
                 "none.json": ("no state here", "burst init"),
                 "dir": ("a directory, not a state file",),

@@ -99,6 +99,8 @@ def _walk(home: Path, sandbox: Sandbox) -> Printed:
     only("pause", "--free")
     printed("resume", code=0)
     only("log")
+    both("history")
+    printed("history", "--bursts", code=0)
     text("retry")
     sandbox.change(failure_rate=1.0)
     text("run", "-n", "99", "--max-attempts", "1", code=1)
@@ -155,6 +157,7 @@ LISTS = (
     *(("burst.status/2", "failures"), ("burst.update/2", "updated"), ("burst.verify/2", "problems")),
     *(("burst.generate-dry-run/2", "items"), ("burst.clean/2", "removed")),
     ("burst.sync/1", "added"),
+    ("burst.history/1", "attempts"),
     *(("burst.edit/1", "items"), ("burst.forget/1", "items"), ("burst.forget/1", "removed")),
 )
 
