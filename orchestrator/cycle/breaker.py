@@ -43,7 +43,7 @@ class Breaker:
     def __init__(self, context: WorkerContext, withdraw: Callable[[], None]) -> None:
         self._context = context
         self._withdraw = withdraw
-        self._completions = Completions(context.store, context.server, context.client)
+        self._completions = Completions(context.dispatch.completed, context.server, context.client)
         self._health = ServerHealth(server=context.server.name, health="well", at=context.clock.now())
         self._latest: tuple[PromptFailure, ...] = ()
         """Prompts that the server knows as long as it is not restarted."""

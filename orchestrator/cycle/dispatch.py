@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import msgspec
 
 from orchestrator.cycle import pacing
+from orchestrator.cycle.completed_items import CompletedItems
 from orchestrator.cycle.dispatch_target import DispatchTarget
 from orchestrator.cycle.loaded_models import LoadedModels
 from orchestrator.cycle.set_aside import SetAsideRecipes
@@ -71,6 +72,8 @@ class Dispatch:
         """Set whenever an item ended or a worker came to rest."""
         self.set_aside = SetAsideRecipes()
         """Recipes that this run does not use; no worker gets their items."""
+        self.completed = CompletedItems(store)
+        """What is completed, for those who look for more of its kind."""
         self.pause: Pause | None = None
         """While runs are paused, nothing is taken."""
         self._store = store
@@ -364,6 +367,8 @@ class Dispatch:
 
     def ended(self, item: Item) -> None:
         """An item is completed, failed or cancelled."""
+        if item.status is Status.COMPLETED:
+            self.completed.note(item)
         with self._lock:
             self._ended += 1
             counts = self._batch is None or item.batch == self._batch

@@ -35,7 +35,7 @@ class FilesByName:
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
-        self._completions = Completions(context.store, context.server, context.client)
+        self._completions = Completions(context.dispatch.completed, context.server, context.client)
 
     def find(self, item: Item) -> FoundByName:
         """The files of its prompt. Those that can be decoded are checked when they are fetched.

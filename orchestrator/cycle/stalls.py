@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from orchestrator.comfyui import QueuedPrompt
 from orchestrator.comfyui.lookup import Fate
 from orchestrator.cycle import pacing
-from orchestrator.cycle.completions import Completions
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.errors import ServerStalled
 from orchestrator.formatting import spoken_seconds
@@ -79,7 +78,7 @@ class Stalls:
         return next((item for item in items if item.prompt_id in running), None)
 
     def _longest(self, item: Item) -> float | None:
-        return Completions(self._context.store, self._context.server, self._context.client).longest_seconds(item.recipe)
+        return self._context.dispatch.completed.longest_seconds(item.recipe)
 
     def _reason(self, seconds: float, item: Item | None, longest: float | None) -> str:
         what = f"{item.key}, which it runs," if item is not None else "what it runs"

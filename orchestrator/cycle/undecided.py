@@ -97,7 +97,7 @@ class Undecided:
             self.context.dispatch.let_go(alone)
         elif waiting[0].endpoint == "history":
             context = self.context
-            if not Completions(context.store, context.server, context.client).any_readable():
+            if not Completions(context.dispatch.completed, context.server, context.client).any_readable():
                 raise _of_endpoint(waiting[0])
             self._readable.add("history")
         elif alone is None:
