@@ -113,6 +113,9 @@ class Facts:
         return sum(one.prompts for one in self.spends if one.at > since)
 
 
+_NONE = Facts()
+
+
 class FactLog(Protocol):
     """The facts of a state. Append-only; any process and thread may append. Lines of unknown kinds are kept."""
 
@@ -138,12 +141,9 @@ class FactLog(Protocol):
         """Different after each append; None while there are no facts."""
 
 
-def facts_of(lines: Iterable[Fact]) -> Facts:
-    """What these lines tell, which are in the order in which they were written."""
-    pause: Pause | None = None
-    health: dict[str, ServerHealth] = {}
-    client_ids: dict[str, ClientId] = {}
-    spends: list[Spend] = []
+def facts_of(lines: Iterable[Fact], *, before: Facts = _NONE) -> Facts:
+    """What these lines tell, which are in the order in which they were written. `before`: what those before them do."""
+    pause, health, client_ids, spends = before.pause, {**before.health}, {**before.client_ids}, [*before.spends]
     for fact in lines:
         match fact:
             case Pause():

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from state.disk import Disk, Stamp
+from orchestrator.errors import DiskFull
+from state.disk import Disk, Stamp, SyncFailed
 from state.facts import Fact, Facts, ServerHealth, Spend, facts_of
-from state.json.line_log import LineLog
+from state.json.line_log import LineFollower, LineLog
 from state.write_lock import WriteLock
+
+OLD_SPENDS_KEPT = 500
+"""So many lines about what was spent long ago are there at least when they are dropped: that writes the whole file."""
+LONG_AGO = timedelta(days=1)
+"""Before the time in which what is spent counts, since clocks of hosts differ."""
 
 
 class JsonFactLog:
-    """See `state.facts.FactLog`. Each append is made under write.lock."""
+    """See `state.facts.FactLog`. Each append is made under write.lock. Any thread may use it."""
 
     def __init__(self, folder: Path, *, disk: Disk | None = None) -> None:
         self._folder = folder
         self._disk = disk or Disk()
         self._log: LineLog[Any] = LineLog(folder / "facts.jsonl", Fact, disk=self._disk)  # type: ignore[arg-type]
+        self._guard = threading.Lock()
+        """Of the two below."""
+        self._lines: LineFollower[Any] = LineFollower(self._log)
+        self._known = Facts()
 
     @property
     def path(self) -> Path:
@@ -42,10 +53,32 @@ class JsonFactLog:
 
     def spend(self, fact: Spend, *, most: int, since: datetime) -> bool:
         with WriteLock(self._folder, disk=self._disk):
-            fits = self.read().spent(since=since) + fact.prompts <= most
+            known = self.read()
+            fits = known.spent(since=since) + fact.prompts <= most
             if fits:
                 self._log.append(fact)
+                if sum(one.at <= since - LONG_AGO for one in known.spends) >= OLD_SPENDS_KEPT:
+                    self._drop_spends(until=since - LONG_AGO)
         return fits
 
     def read(self) -> Facts:
-        return facts_of(self._log.read())
+        with self._guard:
+            news = self._lines.read_on()
+            before = Facts() if news.is_from_the_beginning else self._known
+            self._known = facts_of(news.records, before=before)
+            return facts_of(news.unfinished, before=self._known)
+
+    def _drop_spends(self, *, until: datetime) -> None:
+        """Write the file without these; whoever reads on then finds another file. Hold write.lock."""
+        lines = self._disk.read(self.path).splitlines(keepends=True)
+        kept = [line for line in lines if not any(map(_is_spend_until(until), self._log.decoded([line])))]
+        try:
+            self._disk.write_whole(self.path, b"".join(kept))
+        except SyncFailed:
+            raise
+        except DiskFull:
+            pass  # Nothing was changed, and the next one tries again.
+
+
+def _is_spend_until(until: datetime) -> Callable[[Fact], bool]:
+    return lambda fact: isinstance(fact, Spend) and fact.at <= until

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -11,6 +12,8 @@ import msgspec
 from state.disk import Disk, Stamp
 
 _T = TypeVar("_T", bound=msgspec.Struct)
+_COMPARED_BYTES = 256
+"""Of what was read last: another file may get the number of one that was replaced."""
 
 
 class LineLog(Generic[_T]):
@@ -33,6 +36,14 @@ class LineLog(Generic[_T]):
             # Also if the file existed: the process that created it may have been killed before it synced the name.
             self._disk.sync_directory(self.path.parent)
             self._name_is_durable = True
+
+    def bytes_from(self, offset: int) -> tuple[bytes, Stamp | None]:
+        """What the file holds from there on, and which file that is; nothing and None if there is none."""
+        try:
+            with self._disk.open_to_read(self.path) as handle:
+                return handle.read_from(offset), handle.stamp()
+        except FileNotFoundError:
+            return b"", None
 
     def stamp(self) -> Stamp | None:
         """None if there is no file yet."""
@@ -58,3 +69,40 @@ class LineLog(Generic[_T]):
                 yield self._decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
+
+
+@dataclass(frozen=True)
+class News(Generic[_T]):
+    """What a log holds that its follower had not read."""
+
+    records: Sequence[_T]
+    unfinished: Sequence[_T]
+    """Of a last line without an end, which is read again."""
+    is_from_the_beginning: bool
+    """There is another file than before: `records` are all of it."""
+
+
+class LineFollower(Generic[_T]):
+    """Reads a log on from where it stopped, also when the file was replaced. Used by one thread at a time."""
+
+    def __init__(self, log: LineLog[_T]) -> None:
+        self._log = log
+        self._inode: int | None = None
+        self._offset = 0
+        self._last = b""
+        """The bytes before the offset."""
+
+    def read_on(self) -> News[_T]:
+        data, stamp = self._log.bytes_from(self._offset - len(self._last))
+        is_same = stamp is not None and stamp.inode == self._inode and data.startswith(self._last)
+        if is_same:
+            data = data[len(self._last) :]
+        else:
+            self._offset, self._last = 0, b""
+            data, stamp = self._log.bytes_from(0)
+            self._inode = stamp.inode if stamp is not None else None
+        end = data.rfind(b"\n") + 1
+        self._offset += end
+        self._last = (self._last + data[:end])[-_COMPARED_BYTES:]
+        records = tuple(self._log.decoded(data[:end].splitlines()))
+        return News(records, tuple(self._log.decoded([data[end:]])) if data[end:] else (), not is_same)
