@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from orchestrator.burst_endings import TEXTS, text_of
 from orchestrator.formatting import spoken_seconds
+from orchestrator.servers import host_name
 from state.burst_record import BurstRecord, Ending
 from state.holder import Holder
 from state.store import StateParts
@@ -40,7 +41,7 @@ class BurstRow:
         is_counted = record.ended != "killed"
         return cls(
             burst=record.burst,
-            host=record.host,
+            host=host_name(record.host) if record.host is not None else None,
             started_at=record.started_at,
             ended_at=record.ended_at,
             ended=record.ended,
@@ -57,7 +58,7 @@ class BurstRow:
     def at_work(cls, holder: Holder) -> BurstRow:
         return cls(
             burst=holder.burst,
-            host=holder.host,
+            host=host_name(holder.host),
             started_at=holder.started_at,
             ended_at=None,
             ended="running",

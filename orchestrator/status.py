@@ -16,7 +16,7 @@ import msgspec
 from orchestrator.batches.batch_status import BatchView, check_code_of, view_of, views_of
 from orchestrator.burst_endings import nothing_left, text_of
 from orchestrator.clock import Clock
-from orchestrator.cycle.pacing import LearnedLimit, learned_limit
+from orchestrator.cycle.pacing import LearnedLimit, learned_limit, of_host
 from orchestrator.cycle.progress import node_text
 from orchestrator.cycle.set_aside import SetAside, next_step, usable, waiting_for
 from orchestrator.documents.lists import FIRST, shortened
@@ -25,12 +25,12 @@ from orchestrator.formatting import in_lines, more_lines, spoken_seconds
 from orchestrator.log_lines import local_time
 from orchestrator.pause_text import RESUME, pause_as_json, paused_since
 from orchestrator.server_health import sick_servers, text_of_health
-from orchestrator.servers import canonical_name, other_host
+from orchestrator.servers import canonical_name, other_host, this_host
 from orchestrator.statistics import Statistics, statistics_of
 from orchestrator.time_left import Paces, pace_of, seconds_left
 from orchestrator.waiting import WaitingItem, waiting_items, waiting_line
 from orchestrator.wording import named
-from state.burst_record import BurstRecord, runs_of
+from state.burst_record import BurstRecord, recent_records, runs_of
 from state.counts import Counts
 from state.facts import Pause, ServerHealth
 from state.holder import Holder
@@ -274,14 +274,15 @@ def read_status(state: Path, *, clock: Clock | None = None, stats: bool = False,
 
 def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: Clock | None = None) -> StatusReport:
     """The status of an open store."""
-    records = store.bursts.read()
+    records = recent_records(store.bursts)
     holders = store.holders()
     live, now = store.live() if holders else None, (clock or Clock()).now()
     rendering = live.running if live is not None else ()
     killed = store.killed_burst() if not holders else None
     known = records if killed is None else [*records, killed]
     failed = itertools.islice(store.items(Status.FAILED), None if ended else FIRST)
-    pace = pace_of(store, records)
+    pace = pace_of(store, records, at_work=holders)
+    paces = Paces.of(store, records, at_work=holders)
     there = [batch for batch in store.batches.read().values() if not batch.gone]
     unused = records[-1].set_aside if records else ()
     set_aside = waiting_for(unused, store.items(*DUE))
@@ -300,9 +301,9 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: 
         at=now,
         killed=killed,
         last_burst=records[-1] if records else None,
-        watchdog=learned_limit(known),
+        watchdog=learned_limit(of_host(known, this_host())),
         seconds_per_item=pace,
-        seconds_left=seconds_left(store, Paces.of(store, records), renderable=renderable, running=rendering, at=now),
+        seconds_left=seconds_left(store, paces, renderable=renderable, running=rendering, at=now),
         submitted_to=Counter(canonical_name(item.server) for item in store.items(Status.SUBMITTED) if item.server),
         next_items=following,
         failed=tuple(failed),

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from orchestrator.cycle import pacing
-from orchestrator.servers import canonical_name
+from orchestrator.servers import canonical_name, host_name
 from state.burst_record import BurstRecord
 from state.counts import BatchFigures
+from state.holder import Holder
 from state.item import DUE, Status
 from state.live import Running
 from state.store import Store
@@ -29,8 +30,16 @@ class Paces:
     """How many work side by side."""
 
     @classmethod
-    def of(cls, store: Store, records: Sequence[BurstRecord], *, without: float | None = None) -> Paces:
-        """As the last bursts measured them. `without`: the usual one where they measured nothing."""
+    def of(
+        cls,
+        store: Store,
+        records: Sequence[BurstRecord],
+        *,
+        without: float | None = None,
+        at_work: Sequence[Holder] = (),
+    ) -> Paces:
+        """As the last bursts measured them. `without`: the usual one where they measured nothing. `at_work`: the runs
+        that share what remains."""
         usual = pacing.measured_pace(records)
         if usual is None:
             usual = pace_of(store, records) if without is None else without
@@ -43,7 +52,15 @@ class Paces:
             servers = max(1.0, round(spent / items / last.seconds_per_item))
         # Of quick items the server's part is small: what comes between two of them counts then, and is in `usual`.
         least = usual if usual is not None and usual <= pacing.QUICK_SECONDS else 0.0
-        return cls(usual, {recipe: max(seconds / servers, least) for recipe, seconds in own.items()}, servers)
+        recipes = {recipe: max(seconds / servers, least) for recipe, seconds in own.items()}
+        return cls(usual, recipes, servers)._shared(bursts_at_work(records, at_work, usual))
+
+    def _shared(self, bursts: float) -> Paces:
+        """While so many such bursts work side by side."""
+        if bursts == 1.0:
+            return self
+        usual = None if self.usual is None else self.usual / bursts
+        return Paces(usual, {recipe: pace / bursts for recipe, pace in self.recipes.items()}, self.servers * bursts)
 
     def of_recipe(self, recipe: str | None) -> float | None:
         return self.recipes.get(recipe, self.usual)
@@ -55,19 +72,46 @@ class Paces:
         return sum(pace * count for pace, count in known if pace is not None) / total if total else self.usual
 
 
-def pace_of(store: Store, records: Sequence[BurstRecord]) -> float | None:
-    """Seconds per item as the last bursts rendered; before any has ended, of the first items that were completed."""
-    if (pace := pacing.measured_pace(records)) is not None:
-        return pace
-    took = [seconds for recipe in _sample(store).values() for seconds in recipe]
-    return sum(took) / len(took) if took else None
+def pace_of(store: Store, records: Sequence[BurstRecord], *, at_work: Sequence[Holder] = ()) -> float | None:
+    """Seconds per item as the last bursts rendered; before any has ended, of the first items that were completed.
+
+    `at_work`: the runs that render side by side.
+    """
+    pace = pacing.measured_pace(records)
+    if pace is None:
+        took = [seconds for recipe in _sample(store).values() for seconds in recipe]
+        pace = sum(took) / len(took) if took else None
+    return None if pace is None else pace / bursts_at_work(records, at_work, pace)
 
 
-def recipe_seconds(store: Store, records: Sequence[BurstRecord]) -> dict[str | None, float]:
-    """What an item of each recipe takes on its server, from the last bursts, else from the first completed items."""
-    return pacing.recipe_seconds(records) or {
+def bursts_at_work(records: Sequence[BurstRecord], at_work: Sequence[Holder], usual: float | None) -> float:
+    """How many bursts of the `usual` pace the runs at work come to, each by the pace of its own bursts; 1 at least."""
+    if len(at_work) < 2:
+        return 1.0
+    paces = [pacing.measured_pace(_bursts_of(holder, records)) or usual for holder in at_work]
+    if not usual:
+        return float(len(at_work))
+    return max(1.0, sum(usual / pace for pace in paces if pace))
+
+
+def _bursts_of(holder: Holder, records: Sequence[BurstRecord]) -> list[BurstRecord]:
+    host = host_name(holder.host)
+    return [
+        record
+        for record in records
+        if record.pid == holder.pid and record.host is not None and host_name(record.host) == host
+    ]
+
+
+def recipe_seconds(store: Store, records: Sequence[BurstRecord], *, server: str) -> dict[str | None, float]:
+    """What an item of each recipe takes on this server: as the last bursts measured it there, else on any server.
+
+    Before any has, as the first completed items took.
+    """
+    known = pacing.recipe_seconds(records) or {
         recipe: sorted(seconds)[(len(seconds) - 1) // 2] for recipe, seconds in _sample(store).items()
     }
+    return known | pacing.recipe_seconds(records, server=server)
 
 
 def _sample(store: Store) -> dict[str | None, list[float]]:

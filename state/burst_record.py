@@ -58,11 +58,17 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Time between two completions on the server, measured in this burst."""
     recipe_paces: dict[str, RecipePace] = {}
     """By recipe id ("": items without one), of the recipes of which most items were rendered in this burst."""
+    servers: tuple[str, ...] = ()
+    """The names of those that rendered any of these."""
+    server_paces: dict[str, dict[str, RecipePace]] = {}
+    """The same by server, where there were several."""
     reason: str | None = None
     host: str | None = None
     """Where it ran."""
     away: tuple[str, ...] = ()
     """The names of the servers that did not answer, where that ended it."""
+    pid: int | None = None
+    """The process there."""
     set_aside: tuple[SetAsideRecord, ...] = ()
 
     @property
@@ -82,20 +88,33 @@ class BurstRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 def runs_of(records: Iterable[BurstRecord]) -> list[list[BurstRecord]]:
-    """The bursts of each run (one process), oldest first: those in a row whose process began at the same time."""
+    """The bursts of each run (one process), oldest first, also where those of several runs alternate.
+
+    They are of one run where host and process are the same, as far as they are known, and that began at one time.
+    """
     runs: list[list[BurstRecord]] = []
-    began = None
+    latest: dict[tuple[str | None, int | None], list[BurstRecord]] = {}
+    """By host and process."""
     for record in records:
-        before, began = began, record.run_started_at
-        if before is not None and began is not None and abs(began - before) < timedelta(seconds=1):
-            runs[-1].append(record)
-        else:
-            runs.append([record])
+        run = latest.get((record.host, record.pid))
+        if run is not None and _began_together(run[-1], record):
+            run.append(record)
+            continue
+        latest[record.host, record.pid] = run = [record]
+        runs.append(run)
     return runs
+
+
+def _began_together(one: BurstRecord, other: BurstRecord) -> bool:
+    """Whether the processes of the two began at the same time, so far as they say."""
+    began = one.run_started_at, other.run_started_at
+    return None not in began and abs(began[0] - began[1]) < timedelta(seconds=1)  # type: ignore[operator]
 
 
 MEMORY_RECORDS = 500
 """How many records pacing uses. A run of short bursts writes dozens, and a watchdog is learned over many runs."""
+_MOST_HOSTS = 8
+"""For how many hosts as many are read."""
 
 
 class BurstLog(Protocol):
@@ -109,6 +128,15 @@ class BurstLog(Protocol):
 
     def stamp(self) -> Hashable:
         """Different after each append; None while there are no records."""
+
+
+def recent_records(log: BurstLog) -> list[BurstRecord]:
+    """What the next burst learns from: the last records, more of them where several hosts share the log."""
+    records = log.read()
+    hosts = len({record.host for record in records})
+    if len(records) < MEMORY_RECORDS or hosts < 2:
+        return records
+    return log.read(last=min(hosts, _MOST_HOSTS) * MEMORY_RECORDS)
 
 
 def records_since(log: BurstLog, since: datetime) -> list[BurstRecord]:

@@ -46,6 +46,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
             seconds=self.lived_seconds(last_alive),
             alive_seconds=self.alive_seconds(last_alive),
             host=self.host,
+            pid=self.pid,
         )
 
     def shifted(self, jump: timedelta) -> Holder:

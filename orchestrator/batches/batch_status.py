@@ -224,7 +224,7 @@ def views_of(store: Store, batches: Iterable[Batch], *, all_failed: bool = False
     if not chosen:
         return []
     records = store.bursts.read()
-    pace, placement = pace_of(store, records), _placement(store)
+    pace, placement = pace_of(store, records, at_work=store.holders()), _placement(store)
     unused = records[-1].set_aside if records else ()
     waiting = {item.key: item.batch for item in waiting_items(unused, store)}
     first = None if all_failed else FIRST

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -174,6 +175,8 @@ class Bursts:
         before = self._recorded
         how, error = self._cycled(size)
         done = self._recorded = Tally.of(worker.context.tally for worker in self._workers)
+        rendered = {worker.context.server.name: worker.context.pace.take_rendered() for worker in self._workers}
+        servers, server_paces = pacing.server_paces(rendered)
         record = BurstRecord(
             burst=burst,
             started_at=began.started_at,
@@ -186,11 +189,14 @@ class Bursts:
             seconds=round(began.seconds(), 3),
             alive_seconds=round(self._age.seconds(), 3),
             seconds_per_item=self._seconds_per_item(),
-            recipe_paces=pacing.recipe_paces(self._rendered()),
+            recipe_paces=pacing.recipe_paces(_by_recipe(rendered.values())),
+            servers=servers,
+            server_paces=server_paces,
             signal=self._signal() if how == "stopped" else None,
             reason=reason_of(error),
             away=self._away() if isinstance(error, ServerDown) else (),
             host=this_host(),
+            pid=os.getpid(),
             set_aside=self._dispatch.set_aside.records(),
         )
         took = spoken_seconds(record.seconds)
@@ -258,15 +264,7 @@ class Bursts:
 
     def _paces(self, per_item: float | None) -> Paces:
         """For what is left. `per_item`: seconds of the run per item, where no server measured anything better."""
-        return Paces.of(self._store, self._records, without=per_item)
-
-    def _rendered(self) -> Mapping[str | None, Sequence[float]]:
-        """Seconds of what all servers rendered in this burst, by recipe."""
-        found: defaultdict[str | None, list[float]] = defaultdict(list)
-        for worker in self._workers:
-            for recipe, seconds in worker.context.pace.take_rendered().items():
-                found[recipe] += seconds
-        return found
+        return Paces.of(self._store, self._records, without=per_item, at_work=self._store.holders())
 
     def _report(self, ended: _Ended, *, bursts: int, size: int, set_aside: tuple[SetAside, ...]) -> BurstReport:
         whole = Tally.of([self._notes, *(worker.context.tally for worker in self._workers)])
@@ -307,6 +305,15 @@ class Bursts:
         )
 
 
+def _by_recipe(rendered: Iterable[Mapping[str | None, Sequence[float]]]) -> Mapping[str | None, Sequence[float]]:
+    """What all servers rendered, by recipe."""
+    found: defaultdict[str | None, list[float]] = defaultdict(list)
+    for one in rendered:
+        for recipe, seconds in one.items():
+            found[recipe] += seconds
+    return found
+
+
 def new_burst() -> str:
     """The id of a burst that begins."""
     return uuid.uuid4().hex[:8]
@@ -324,6 +331,6 @@ def is_any_out(state: Path) -> bool:
 
 
 def _stopped_early(records: Sequence[BurstRecord]) -> str:
-    learned = pacing.learned_limit(records)
+    learned = pacing.learned_limit(pacing.of_host(records, this_host()))
     killed = f"after about {spoken_seconds(learned.seconds)}" if learned is not None else "early"
     return f"Stopped early: runs here are killed {killed}. Override with {named('max_seconds')} (0 = no limit)."

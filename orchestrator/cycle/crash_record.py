@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from orchestrator.crashes import TRACEBACK_NAME, as_burst_error
@@ -57,4 +58,5 @@ def _record(error: Crashed, age: Age) -> BurstRecord:
         alive_seconds=round(age.seconds(), 3),
         reason=error.reason,
         host=this_host(),
+        pid=os.getpid(),
     )

@@ -15,6 +15,7 @@ from orchestrator.formatting import in_lines
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.settings import load_settings
+from state.burst_record import recent_records
 from state.item import Item
 from state.open_store import open_store
 
@@ -66,7 +67,7 @@ def dry_run(request: Request) -> DryRun:
         preparation = Preparation(
             Recipes(store.recipes, store.location.home), settings, store.location.home, items=store
         )
-        size = request.burst_size(store.bursts.read(), seconds=request.max_seconds or None)
+        size = request.burst_size(recent_records(store.bursts), seconds=request.max_seconds or None)
         submitted = store.counts().submitted
         keys, problems, graph = [], [], None
         for item in store.due(max(0, size + request.ahead - submitted)):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
+from orchestrator.servers import host_name, same_server
 from state.burst_record import BurstRecord, RecipePace, runs_of
 
 DEFAULT_SIZE = 15
@@ -73,12 +74,31 @@ def measured_pace(records: Sequence[BurstRecord]) -> float | None:
     return max(rendered, min(spent, QUICK_SECONDS))
 
 
-def recipe_seconds(records: Sequence[BurstRecord]) -> dict[str | None, float]:
-    """What an item of each recipe takes on its server, as the last burst saw it that rendered any of that recipe."""
+def of_host(records: Sequence[BurstRecord], host: str) -> Sequence[BurstRecord]:
+    """Those that teach what kills runs on this host; old records do not name theirs.
+
+    All, where the host itself has had fewer than two runs: containers often have a new name each time.
+    """
+    own = [record for record in records if record.host is None or host_name(record.host) == host]
+    return own if len(own) == len(records) or len(runs_of(own)) > 1 else records
+
+
+def recipe_seconds(records: Sequence[BurstRecord], *, server: str | None = None) -> dict[str | None, float]:
+    """What an item of each recipe takes on its server, as the last burst saw it that rendered any of that recipe.
+
+    `server`: only on the one of this name.
+    """
     found: dict[str | None, float] = {}
     for record in records:
-        found.update((recipe or None, pace.median_seconds) for recipe, pace in record.recipe_paces.items())
+        paces = record.recipe_paces if server is None else _paces_on(server, record)
+        found.update((recipe or None, pace.median_seconds) for recipe, pace in paces.items())
     return found
+
+
+def _paces_on(server: str, record: BurstRecord) -> Mapping[str, RecipePace]:
+    if len(record.servers) == 1 and same_server(record.servers[0], server):
+        return record.recipe_paces
+    return next((paces for name, paces in record.server_paces.items() if same_server(name, server)), {})
 
 
 def recipe_paces(rendered: Mapping[str | None, Sequence[float]]) -> dict[str, RecipePace]:
@@ -88,6 +108,15 @@ def recipe_paces(rendered: Mapping[str | None, Sequence[float]]) -> dict[str, Re
         recipe or "": RecipePace(items=len(rendered[recipe]), median_seconds=round(_median(rendered[recipe]), 3))
         for recipe in most[:_RECIPES_KEPT]
     }
+
+
+def server_paces(
+    rendered: Mapping[str, Mapping[str | None, Sequence[float]]],
+) -> tuple[tuple[str, ...], dict[str, dict[str, RecipePace]]]:
+    """For the record of a burst: the servers that rendered anything; and the paces of each, where there are several."""
+    paces = {server: recipe_paces(by_recipe) for server, by_recipe in rendered.items()}
+    paces = {server: own for server, own in paces.items() if own}
+    return tuple(paces), paces if len(paces) > 1 else {}
 
 
 def automatic_size(records: Sequence[BurstRecord], *, seconds: float | None = None) -> int:

@@ -16,6 +16,7 @@ from orchestrator.formatting import counted, in_lines, more_lines, spoken_second
 from orchestrator.pause_text import RESUME
 from orchestrator.servers import Server
 from orchestrator.settings import Settings
+from state.burst_record import recent_records
 from state.counts import Counts
 from state.item import Status
 from state.open_store import open_store
@@ -242,7 +243,7 @@ class BurstReport(msgspec.Struct, frozen=True):
 def not_started(request: Request, settings: Settings, *, ended: Ended, reason: str) -> BurstReport:
     """Of a run that ends before it begins. Takes no lock and writes nothing. Errors: StateError."""
     with open_store(request.state, read_only=True) as store:
-        following = store.due(request.burst_size(store.bursts.read()), batch=request.batch)
+        following = store.due(request.burst_size(recent_records(store.bursts)), batch=request.batch)
         return BurstReport(
             burst="",
             ended=ended,

@@ -12,6 +12,7 @@ from orchestrator.cycle import pacing
 from orchestrator.cycle.context import Options
 from orchestrator.errors import UsageError, located
 from orchestrator.hours import Hours, parse_time
+from orchestrator.servers import this_host
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings
 from state.burst_record import BurstRecord
 
@@ -106,4 +107,6 @@ class Request:
 
     def burst_size(self, records: Sequence[BurstRecord], *, seconds: float | None = None) -> int:
         """How many items the next burst is to end. `records`: of earlier ones; `seconds`: the time left, if limited."""
-        return pacing.automatic_size(records, seconds=seconds) if self.size == "auto" else self.size
+        if self.size != "auto":
+            return self.size
+        return pacing.automatic_size(pacing.of_host(records, this_host()), seconds=seconds)

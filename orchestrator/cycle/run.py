@@ -33,7 +33,7 @@ from orchestrator.recipes import Recipes
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, kept_settings, load_settings
 from orchestrator.time_left import pace_of, recipe_seconds
 from orchestrator.waiting import end_stuck
-from state.burst_record import BurstRecord
+from state.burst_record import BurstRecord, recent_records
 from state.facts import Pause
 from state.item import Status
 from state.lease import Lease
@@ -201,9 +201,9 @@ class Run:
         if kept := contradiction(store, recipes, settings, self._request.overrides):
             self._notes.note(kept)
         self._note_images_elsewhere(store, settings, recipes)
-        records = store.bursts.read()
+        records = recent_records(store.bursts)
         limit = TimeLimit.of(self._request, records, began_at=self._age.started_at)
-        earlier = functools.cache(lambda: recipe_seconds(store, records))
+        earlier = functools.cache(lambda server: recipe_seconds(store, records, server=server))
         shared = self._shared(settings, recipes, preparation, store, lease, earlier)
         self._placement, self._dispatch = shared.placement, shared.dispatch
         left = limit.seconds_left(age_seconds=self._age.seconds(), now=self._clock.now())
@@ -283,7 +283,7 @@ class Run:
         preparation: Preparation,
         store: Store,
         lease: Lease,
-        earlier_seconds: Callable[[], Mapping[str | None, float]],
+        earlier_seconds: Callable[[str], Mapping[str | None, float]],
     ) -> SharedContext:
         request = self._request
         dispatch = Dispatch(

@@ -10,6 +10,7 @@ from typing import Literal
 from orchestrator.cycle import pacing
 from orchestrator.cycle.request import Request
 from orchestrator.hours import Hours, next_time, parse_time
+from orchestrator.servers import this_host
 from state.burst_record import BurstRecord
 
 
@@ -33,7 +34,7 @@ class TimeLimit:
         ends_at = min(ends, default=None)
         if request.max_seconds is not None:
             return cls(request.max_seconds or None, ends_at=ends_at)
-        learned = pacing.learned_limit(records)
+        learned = pacing.learned_limit(pacing.of_host(records, this_host()))
         return cls(learned.usable_seconds if learned is not None else None, is_learned=True, ends_at=ends_at)
 
     def ended(self, *, age_seconds: float, now: datetime) -> Literal["deadline", "limit"] | None:

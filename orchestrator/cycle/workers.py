@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -52,8 +53,8 @@ class SharedContext:
     dispatch: Dispatch
     options: Options
     clock: Clock
-    earlier_seconds: Callable[[], Mapping[str | None, float]]
-    """What items of each recipe took in earlier bursts."""
+    earlier_seconds: Callable[[str], Mapping[str | None, float]]
+    """What items of each recipe took in earlier bursts, on the server of this name as far as that is known."""
     note: Callable[[str], None]
     """Adds a line to the report."""
     restarts: Restarts | None = None
@@ -201,7 +202,7 @@ class WorkerPool:
             halt=halt,
             restarts=shared.restarts,
             is_own=server in self._own,
-            pace=Pace(shared.earlier_seconds),
+            pace=Pace(partial(shared.earlier_seconds, server.name)),
             listen=self._listening(client, server) if client.terms.has_events else None,
             names=tuple(one.name for one in self._settings.all_servers if one.is_at(server.url)),
         )

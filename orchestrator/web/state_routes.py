@@ -12,11 +12,11 @@ from pydantic import BaseModel, Field
 from orchestrator.burst_rows import BurstRow, burst_rows
 from orchestrator.clients import client_for
 from orchestrator.clock import Clock
-from orchestrator.cycle.pacing import LearnedLimit, learned_limit
+from orchestrator.cycle.pacing import LearnedLimit, learned_limit, of_host
 from orchestrator.errors import BurstError
 from orchestrator.pausing import PauseReport, pause, resume
 from orchestrator.retries import retry
-from orchestrator.servers import Server
+from orchestrator.servers import Server, this_host
 from orchestrator.settings import Settings
 from orchestrator.web.batch_routes import SupervisorOf, WatchedStatesOf, state_numbered
 from orchestrator.web.batch_schemas import Asking, SetAsideRecipe
@@ -181,7 +181,7 @@ def get_state(number: int, watched: WatchedStatesOf, supervisor: SupervisorOf) -
         bursts=list(map(_burst, burst_rows(state.parts, records[-_BURSTS_SHOWN:]))),
         failed=[_failed(item, batches) for item in failed],
         setAside=set_aside_of(state, waiting.recipes),
-        limit=_limit(learned_limit(records)),
+        limit=_limit(learned_limit(of_host(records, this_host()))),
         outputDirectory=str(state.settings.output_dir),
         template=state.settings.template,
     )

@@ -17,10 +17,10 @@ from orchestrator.errors import BurstError, RequestConflict
 from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Overrides, Settings, load_settings
-from orchestrator.time_left import pace_of
+from orchestrator.time_left import bursts_at_work, pace_of
 from orchestrator.web.item_cache import ItemCache
 from orchestrator.web.watched_batch import WatchedBatch
-from state.burst_record import BurstRecord, SetAsideRecord
+from state.burst_record import BurstRecord, SetAsideRecord, recent_records
 from state.item import DUE, Item
 from state.open_store import open_store, parts_of
 from state.store import Follower, Store
@@ -112,14 +112,16 @@ class WatchedState:
 
     @property
     def pace(self) -> float | None:
-        """See `pace_of`."""
+        """See `pace_of`, with the runs at work."""
+        at_work = self.parts.holders()
         with self._mutex:
             self._read_bursts()
-            if self._pace is not None or self._store is None:
-                return self._pace
-            if self._first_pace[0] != self.version:
-                self._first_pace = self.version, pace_of(self._store, self._bursts)
-            return self._first_pace[1]
+            pace = self._pace
+            if pace is None and self._store is not None:
+                if self._first_pace[0] != self.version:
+                    self._first_pace = self.version, pace_of(self._store, self._bursts)
+                pace = self._first_pace[1]
+            return None if pace is None else pace / bursts_at_work(self._bursts, at_work, pace)
 
     @property
     def set_aside(self) -> tuple[SetAsideRecord, ...]:
@@ -220,7 +222,7 @@ class WatchedState:
 
     def _read_bursts(self) -> None:
         if (stamp := self.parts.bursts.stamp()) != self._bursts_stamp:
-            self._bursts = self.parts.bursts.read()
+            self._bursts = recent_records(self.parts.bursts)
             self._bursts_stamp, self._pace = stamp, measured_pace(self._bursts)
 
     def _open(self) -> None:

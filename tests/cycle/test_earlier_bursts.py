@@ -158,5 +158,5 @@ class TestEstimate:
             store.apply([sent])
             done = Change("slow 0", Status.SUBMITTED, lambda item: item.complete(outputs=(), at=MOMENT, seconds=35.0))
             store.apply([done])
-            assert recipe_seconds_of(store, []) == {"a": 35.0}
+            assert recipe_seconds_of(store, [], server="s") == {"a": 35.0}
         assert self.seconds_left(state) == pytest.approx(13 * 35.0)
