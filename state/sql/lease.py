@@ -41,7 +41,12 @@ class _Changes(Protocol):
     def bursts(self) -> SqlBurstLog: ...
 
     def apply_held(
-        self, changes: Sequence[Change], *, lease: int | None, guard: Callable[[Connection], object]
+        self,
+        changes: Sequence[Change],
+        *,
+        lease: int | None,
+        burst: str | None,
+        guard: Callable[[Connection], object],
     ) -> list[Item]: ...
 
 
@@ -149,7 +154,8 @@ class SqlLease:
                 )
 
     def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
-        return self._store.apply_held(changes, lease=self.id, guard=self._check)
+        burst = self._holder.burst if self._holder is not None else None
+        return self._store.apply_held(changes, lease=self.id, burst=burst, guard=self._check)
 
     def check(self) -> None:
         with self._database.connect() as connection:

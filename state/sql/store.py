@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -13,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.clock import Clock
 from orchestrator.errors import StaleChange, StateError
+from state.attempts import with_ended_attempt
 from state.change import Change
 from state.item import REMOVABLE, TRANSITIONS, Item, Status
 from state.location import Location
@@ -73,17 +75,27 @@ class SqlStore(SqlReader):
             if connection.scalar(select(documents.c.name).where(documents.c.name == "created")) is None:
                 connection.execute(documents.insert().values(name="created", content="", changes=1))
 
-    def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
-        return self.apply_held(changes, lease=None)
+    def apply(self, changes: Sequence[Change], *, sync: bool = True, burst: str | None = None) -> list[Item]:
+        return self.apply_held(changes, lease=None, burst=burst)
 
-    def apply_held(self, changes: Sequence[Change], *, lease: int | None, guard: Guard | None = None) -> list[Item]:
+    def apply_held(
+        self, changes: Sequence[Change], *, lease: int | None, burst: str | None, guard: Guard | None = None
+    ) -> list[Item]:
         """As `apply`; with a lease, what another run holds is stale. `guard` is called in the transaction."""
         if not changes:
             return []
-        return self._write_until_done(lambda connection: self._apply_in(connection, changes, lease=lease, guard=guard))
+        return self._write_until_done(
+            lambda connection: self._apply_in(connection, changes, lease=lease, burst=burst, guard=guard)
+        )
 
     def _apply_in(
-        self, connection: Connection, changes: Sequence[Change], *, lease: int | None, guard: Guard | None
+        self,
+        connection: Connection,
+        changes: Sequence[Change],
+        *,
+        lease: int | None,
+        burst: str | None,
+        guard: Guard | None,
     ) -> list[Item]:
         if guard is not None:
             guard(connection)
@@ -92,7 +104,8 @@ class SqlStore(SqlReader):
         if stale:
             raise StaleChange(stale)
         edited: list[_Edited] = [
-            (change.key, change.expected, change.edit(_before(change, found))) for change in changes
+            (change.key, change.expected, self._edited(connection, change, _before(change, found), burst))
+            for change in changes
         ]
         if len({key for key, _, _ in edited}) < len(edited):
             raise ValueError("one change set changes an item twice")
@@ -104,6 +117,12 @@ class SqlStore(SqlReader):
         rows.write(changed)
         note_stages(connection, [key for key, was, _ in edited if was is None])
         return [item for _, _, item in edited if item is not None]
+
+    def _edited(self, connection: Connection, change: Change, before: Item, burst: str | None) -> Item | None:
+        def now() -> datetime:
+            return datetime.fromtimestamp(self._database.seconds(connection), UTC)
+
+        return with_ended_attempt(before, change.edit(before), burst=burst, now=now)
 
     def add(self, items: Sequence[Item], *, batch: BatchChange | None = None) -> list[Item]:
         if batch is not None and (others := {item.batch for item in items} - {batch.batch}):
