@@ -128,7 +128,7 @@ class Totals:
 class AttemptHistory:
     """Attempts and bursts of a state, oldest first, and what they come to."""
 
-    state: Path
+    state: str
     since: datetime | None
     until: datetime | None
     totals: Totals
@@ -185,7 +185,7 @@ class AttemptHistory:
         totals = self.totals
         return {
             "schema": "burst.history/1",
-            "state": str(self.state),
+            "state": self.state,
             "since": _iso(self.since),
             "until": _iso(self.until),
             "items": totals.items,
@@ -221,15 +221,17 @@ class AttemptHistory:
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class Wanted:
     """Which attempts."""
 
-    since: datetime | None
-    until: datetime | None
-    batch: str | None
-    is_server: Callable[[str], bool] | None
-    host: str | None
-    failed: bool
+    since: datetime | None = None
+    until: datetime | None = None
+    batch: str | None = None
+    """Its id."""
+    is_server: Callable[[str], bool] | None = None
+    """Whether a name in a record is that of the server."""
+    host: str | None = None
+    failed: bool = False
 
     def covers(self, moment: datetime | None) -> bool:
         if moment is None:
@@ -270,7 +272,7 @@ def read_attempts(
         if value == "":
             raise UsageError(f"{named(name, value)}: the name is empty; give one, or leave it out")
     with open_store(state, read_only=True, clock=clock) as store:
-        wanted = _Wanted(
+        wanted = Wanted(
             since=since,
             until=until,
             batch=find_batch(store.batches.read(), batch).id if batch is not None else None,
@@ -278,12 +280,13 @@ def read_attempts(
             host=host_name(host) if host is not None else None,
             failed=failed,
         )
-        return _history(store, wanted, shows="bursts" if bursts else "attempts", last=last)
+        return history_of(store, wanted, shows="bursts" if bursts else "attempts", last=last)
 
 
-def _history(
-    store: Store, wanted: _Wanted, *, shows: Literal["attempts", "bursts"], last: int | None
+def history_of(
+    store: Store, wanted: Wanted, *, shows: Literal["attempts", "bursts"] = "attempts", last: int | None = FIRST
 ) -> AttemptHistory:
+    """The history of an open store."""
     known = burst_rows(store, records_since(store.bursts, wanted.since or _EVER))
     totals = Totals()
     rows = _attempts(store, wanted, {row.burst: row.host for row in known}, totals)
@@ -296,7 +299,7 @@ def _history(
         if _is_within(row, wanted) and (not is_narrow or row.burst in having)
     ]
     return AttemptHistory(
-        state=store.location.path,
+        state=store.location.shown(),
         since=wanted.since,
         until=wanted.until,
         totals=totals,
@@ -307,7 +310,7 @@ def _history(
     )
 
 
-def _attempts(store: Store, wanted: _Wanted, hosts: Mapping[str, str | None], totals: Totals) -> Iterator[AttemptRow]:
+def _attempts(store: Store, wanted: Wanted, hosts: Mapping[str, str | None], totals: Totals) -> Iterator[AttemptRow]:
     """Those that are wanted, in the order of their items; counted in `totals` as they come."""
     for key, record in store.parts(Record):
         if wanted.batch not in (None, record.batch):
@@ -345,7 +348,7 @@ def _latest(rows: Iterable[AttemptRow], last: int | None) -> list[AttemptRow]:
     return sorted(rows if last is None else heapq.nlargest(last, rows, key=when), key=when)
 
 
-def _is_within(row: BurstRow, wanted: _Wanted) -> bool:
+def _is_within(row: BurstRow, wanted: Wanted) -> bool:
     if wanted.host is not None and row.host != wanted.host:
         return False
     # One at work has not ended: it belongs to a time that has not either.

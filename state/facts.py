@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -94,6 +94,11 @@ class Spend(msgspec.Struct, frozen=True, kw_only=True, tag="spend", tag_field="l
 
 Fact = Pause | ServerHealth | ClientId | Spend
 
+OLD_SPENDS_KEPT = 500
+"""So many lines about what was spent long ago are there at least when a log drops them."""
+LONG_AGO = timedelta(days=1)
+"""Before the time in which what is spent counts, since clocks of hosts differ."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -106,18 +111,23 @@ class Facts:
     client_ids: Mapping[str, ClientId] = field(default_factory=dict)
     """By server."""
     spends: tuple[Spend, ...] = ()
-    """All of them, in their order."""
+    """In their order; those of long ago may be missing."""
 
     def spent(self, *, since: datetime) -> int:
         """How many prompts servers that cost money got since then."""
         return sum(one.prompts for one in self.spends if one.at > since)
+
+    def spends_until(self, moment: datetime) -> int:
+        """How many of `spends` are as old as that."""
+        return sum(one.at <= moment for one in self.spends)
 
 
 _NONE = Facts()
 
 
 class FactLog(Protocol):
-    """The facts of a state. Append-only; any process and thread may append. Lines of unknown kinds are kept."""
+    """The facts of a state. Any process and thread may append. Lines of unknown kinds are kept; what was spent long ago
+    is dropped."""
 
     def append(self, *facts: Fact) -> None:
         """Durable on return. Errors: DiskFull, LockHeld, StateError."""

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import DiskFull
 from state.disk import Disk, Stamp, SyncFailed
-from state.facts import Fact, Facts, ServerHealth, Spend, facts_of
+from state.facts import LONG_AGO, OLD_SPENDS_KEPT, Fact, Facts, ServerHealth, Spend, facts_of
 from state.json.line_log import LineFollower, LineLog
 from state.write_lock import WriteLock
-
-OLD_SPENDS_KEPT = 500
-"""So many lines about what was spent long ago are there at least when they are dropped: that writes the whole file."""
-LONG_AGO = timedelta(days=1)
-"""Before the time in which what is spent counts, since clocks of hosts differ."""
 
 
 class JsonFactLog:
@@ -57,7 +52,7 @@ class JsonFactLog:
             fits = known.spent(since=since) + fact.prompts <= most
             if fits:
                 self._log.append(fact)
-                if sum(one.at <= since - LONG_AGO for one in known.spends) >= OLD_SPENDS_KEPT:
+                if known.spends_until(since - LONG_AGO) >= OLD_SPENDS_KEPT:
                     self._drop_spends(until=since - LONG_AGO)
         return fits
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from state.batch import Batch, BatchChange, BatchNote, batches_of
 from state.burst_record import MEMORY_RECORDS, BurstRecord
-from state.facts import Fact, Facts, Pause, ServerHealth, Spend, facts_of
+from state.facts import LONG_AGO, OLD_SPENDS_KEPT, Fact, Facts, Pause, ServerHealth, Spend, facts_of
 from state.sql.database import Database
+from state.sql.rows import pieces
 from state.sql.schema import lines
 
 _T = TypeVar("_T")
@@ -50,10 +53,28 @@ class _Log(Generic[_T]):
             return list(self.read_in(connection, last=last))
 
     def read_in(self, connection: Connection, *, last: int | None = None) -> Iterator[_T]:
-        asked = select(lines.c.line).where(lines.c.kind == self._kind).order_by(lines.c.id.desc()).limit(last)
-        for (line,) in reversed(connection.execute(asked).all()):
+        asked = select(lines.c.id, lines.c.line).where(lines.c.kind == self._kind)
+        rows = connection.execute(asked.order_by(lines.c.id.desc()).limit(last)).all()
+        return (record for _, record in self._decoded(reversed(rows)))
+
+    def read_on(self, connection: Connection, after: int) -> tuple[int, list[_T]]:
+        """The records behind the line of this number, and the number of the last line."""
+        rows = connection.execute(
+            select(lines.c.id, lines.c.line).where(lines.c.kind == self._kind, lines.c.id > after).order_by(lines.c.id)
+        ).all()
+        return (rows[-1].id if rows else after), [record for _, record in self._decoded(rows)]
+
+    def drop(self, connection: Connection, is_meant: Callable[[_T], bool]) -> None:
+        """Delete the lines of these records. Reads all."""
+        asked = select(lines.c.id, lines.c.line).where(lines.c.kind == self._kind)
+        meant = [number for number, record in self._decoded(connection.execute(asked).all()) if is_meant(record)]
+        for some in pieces(meant):
+            connection.execute(delete(lines).where(lines.c.id.in_(some)))
+
+    def _decoded(self, rows: Iterable[Any]) -> Iterator[tuple[int, _T]]:
+        for row in rows:
             try:
-                yield self._decode(line)
+                yield row.id, self._decode(row.line)
             except msgspec.DecodeError:
                 continue
 
@@ -79,21 +100,22 @@ class SqlBatchLog:
 
 
 class SqlFactLog:
-    """See `state.facts.FactLog`."""
+    """See `state.facts.FactLog`. Appends are made under a lock, so that lines appear in the order of their numbers."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._log: _Log[Any] = _Log(database, "fact", Fact)
-        self._pause: tuple[int | None, Pause | None] = (None, None)
-        """As of a stamp."""
+        self._guard = threading.Lock()
+        self._known = (0, Facts())
+        """As of the line of a number."""
 
     def append(self, *facts: Fact) -> None:
-        self._log.append(facts)
+        with self._changing() as connection:
+            self._log.append_in(connection, facts)
 
     def change_health(self, server: str, edit: Callable[[ServerHealth], ServerHealth], *, at: datetime) -> ServerHealth:
-        with self._database.transaction() as connection:
-            self._database.lock(connection, "facts")
-            known = facts_of(self._log.read_in(connection)).health.get(server)
+        with self._changing() as connection:
+            known = self._read_on(connection).health.get(server)
             known = known or ServerHealth(server=server, health="well", at=at)
             changed = edit(known)
             if changed is not known:
@@ -101,27 +123,47 @@ class SqlFactLog:
         return changed
 
     def spend(self, fact: Spend, *, most: int, since: datetime) -> bool:
-        with self._database.transaction() as connection:
-            self._database.lock(connection, "facts")
-            fits = facts_of(self._log.read_in(connection)).spent(since=since) + fact.prompts <= most
+        with self._changing() as connection:
+            known = self._read_on(connection)
+            fits = known.spent(since=since) + fact.prompts <= most
             if fits:
                 self._log.append_in(connection, [fact])
+        if known.spends_until(since - LONG_AGO) >= OLD_SPENDS_KEPT:
+            self._drop_spends(until=since - LONG_AGO)
         return fits
 
     def read(self) -> Facts:
-        return facts_of(self._log.read())
+        if not self._database.exists():
+            return Facts()
+        with self._database.connect() as connection:
+            return self._read_on(connection)
+
+    def _drop_spends(self, *, until: datetime) -> None:
+        with self._changing() as connection:
+            self._log.drop(connection, lambda one: isinstance(one, Spend) and one.at <= until)
+        with self._guard:
+            self._known = (0, Facts())
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[Connection]:
+        with self._database.transaction() as connection:
+            self._database.lock(connection, "facts")
+            yield connection
+
+    def _read_on(self, connection: Connection) -> Facts:
+        """Before anything is appended in this transaction, which may yet fail."""
+        with self._guard:
+            after, known = self._known
+            last, news = self._log.read_on(connection, after)
+            self._known = last, facts_of(news, before=known)
+            return self._known[1]
 
     def stamp(self) -> int | None:
         return self._log.stamp()
 
     def last_pause(self) -> Pause | None:
         """The last one, in force or lifted."""
-        stamp = self.stamp()
-        if stamp is None:
-            return None
-        if stamp != self._pause[0]:
-            self._pause = stamp, self.read().pause
-        return self._pause[1]
+        return self.read().pause
 
 
 class SqlBurstLog:

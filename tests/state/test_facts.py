@@ -12,8 +12,8 @@ from support.simulated_disk import Crash, SimulatedDisk
 from support.state_scenes import NOON
 
 from state.disk import Disk, Handle, OutOfSpace, Stamp
-from state.facts import ClientId, Fact, Facts, Pause, ServerHealth, Spend
-from state.json.fact_log import OLD_SPENDS_KEPT, JsonFactLog
+from state.facts import OLD_SPENDS_KEPT, ClientId, Fact, Facts, Pause, ServerHealth, Spend
+from state.json.fact_log import JsonFactLog
 
 
 def health(server: str, how: str, *, minutes: int = 0) -> ServerHealth:

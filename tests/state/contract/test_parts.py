@@ -18,7 +18,7 @@ from support.waiting import GENEROUS_SECONDS
 from orchestrator.errors import RecipeUnusable
 from state.batch import BatchRecord
 from state.burst_record import BurstRecord, SetAsideRecord
-from state.facts import ClientId, Facts, Pause, PromptFailure, ServerHealth, Spend
+from state.facts import OLD_SPENDS_KEPT, ClientId, Facts, Pause, PromptFailure, ServerHealth, Spend
 from state.location import Location
 from state.recipe import Recipe, workflow_bytes, workflow_digest
 from state.store import StateParts, Store
@@ -316,3 +316,21 @@ def test_who_adds_a_batch_keeps_others_from_it(state: State) -> None:
     assert order == ["first", "second"]
     with first.adding():
         pass
+
+
+PAUSE = Pause(paused=True, at=NOON)
+
+
+def test_what_was_spent_long_ago_is_dropped_and_what_counts_is_not(state: State) -> None:
+    first, other = state.open(create=True).facts, state.parts().facts
+    first.append(*[spend(1, minutes=-60 * 24 * 9)] * OLD_SPENDS_KEPT, spend(1, minutes=-60), PAUSE)
+    assert len(other.read().spends) == OLD_SPENDS_KEPT + 1
+    day = NOON - timedelta(days=1)
+    assert first.spend(spend(1), most=2, since=day)
+    for facts in (first, state.parts().facts):
+        assert [one.at for one in facts.read().spends] == [NOON - timedelta(hours=1), NOON]
+        assert facts.read().pause == PAUSE
+    assert other.read().spent(since=day) == 2, "one that had read them before"
+    assert not other.spend(spend(1), most=2, since=day)
+    assert other.spend(spend(1), most=3, since=day)
+    assert [log.read().spent(since=day) for log in (first, other)] == [3, 3]
