@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import msgspec
+
 from orchestrator.clock import Clock
 from orchestrator.cycle import pacing
 from orchestrator.cycle.dispatch import Progress
@@ -43,7 +45,7 @@ class BatchWork:
         overrides = replace(request.overrides, template=None, bindings={}, output_dir=None)
         # Its caller waits for an answer, so it does not wait for a server without end.
         waits = request.wait_server_seconds
-        self._request = replace(
+        self._request = msgspec.structs.replace(
             request,
             wait_server_seconds=pacing.PATIENCE_SECONDS if waits is None else waits,
             until_done=True,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+
+import msgspec
 
 from orchestrator.errors import UsageError
 
@@ -33,8 +34,7 @@ def next_time(at: time, *, after: datetime) -> datetime:
     return min(moment for moment in moments if moment > after)
 
 
-@dataclass(frozen=True)
-class Hours:
+class Hours(msgspec.Struct, frozen=True):
     """Hours of every day, such as 22:00-07:00."""
 
     begin: time

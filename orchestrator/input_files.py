@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from orchestrator.errors import UploadError
 from orchestrator.outputs import pictures
 from orchestrator.outputs.names import server_extension
@@ -56,8 +58,7 @@ class InputFile:
         return is_png or self.data.startswith(b"\xff\xd8\xff")
 
 
-@dataclass(frozen=True)
-class UploadedFile:
+class UploadedFile(msgspec.Struct, frozen=True):
     """The name of a picture by its contents, and what the item's server calls it."""
 
     wanted: str

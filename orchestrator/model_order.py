@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 import templates
 from orchestrator.errors import ItemError, RecipeUnusable, TemplateError
@@ -14,8 +15,7 @@ from templates import Target
 _SPLICED = ("lora", "lora_strength")
 
 
-@dataclass(frozen=True)
-class Models:
+class Models(msgspec.Struct, frozen=True):
     """What a server has to have loaded for an item. Equal ones need no loading one after another."""
 
     files: tuple[str, ...] = ()

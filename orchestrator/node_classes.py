@@ -12,9 +12,10 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from orchestrator.errors import TransientError, UnexpectedAnswer
 from templates.catalogue import Catalogue, read_catalogue
@@ -28,8 +29,7 @@ _CONNECT_SECONDS, _READ_SECONDS = 2.0, 30.0
 _NO_SUCH_ENDPOINT = (404, 405)
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """Node classes, and where they are from."""
 
     catalogue: Catalogue

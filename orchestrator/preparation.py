@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 import templates
 from orchestrator.errors import ItemError, OutputRefused, PromptTextError, RecipeUnusable, TemplateError, UploadError
@@ -79,8 +80,7 @@ class InputsError(ItemError):
     kind = "inputs"
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """An item's graph, before a prompt_id gives its save nodes their names."""
 
     recipe: LoadedRecipe

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
+
+import msgspec
 
 from orchestrator.cycle import pacing
 from orchestrator.servers import canonical_name, host_name
@@ -19,13 +20,12 @@ _TIMED_ITEMS = 100
 _MOST_DONE = 0.95
 
 
-@dataclass(frozen=True)
-class Paces:
+class Paces(msgspec.Struct, frozen=True):
     """Seconds per item while all servers work."""
 
     usual: float | None
     """Of an item of which nothing else is known; None where nothing was rendered yet."""
-    recipes: Mapping[str | None, float] = field(default_factory=dict)
+    recipes: Mapping[str | None, float] = msgspec.field(default_factory=dict)
     servers: float = 1.0
     """How many work side by side."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from orchestrator.errors import TemplateError
 from orchestrator.formatting import first_of
@@ -15,8 +16,7 @@ from templates import Graph
 _SHOWN = 3
 
 
-@dataclass(frozen=True)
-class Conversion:
+class Conversion(msgspec.Struct, frozen=True):
     """A `templates.Convert`: asks the servers for the classes in the file, and takes those kept where none answers."""
 
     settings: Settings

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orchestrator.formatting import counted
 from state.change import change_all
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 _SHOWN = 3
 
 
-@dataclass(frozen=True)
-class WaitingItem:
+class WaitingItem(msgspec.Struct, frozen=True):
     """An item, and the first of those that it waits for."""
 
     key: str

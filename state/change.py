@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from orchestrator.errors import StaleChange
 from state.item import Item, Status
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """A change of one item; its new record is computed from the current one while no other process can write.
 
     `expected` is the status that the item must still have; None adds an item. `edit` returns None to remove the item,

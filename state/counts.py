@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict
+
+import msgspec
 
 from state.item import Item, Status
 
 
-@dataclass(frozen=True)
-class BatchFigures:
+class BatchFigures(msgspec.Struct, frozen=True):
     """Figures about the items of one batch at one moment."""
 
     counts: Counts

@@ -11,10 +11,11 @@ import functools
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import msgspec
 
 from orchestrator.errors import DiskFull
 from state.owners import give_to_directory_owner, owner_of_refused, take_after
@@ -108,8 +109,7 @@ def _syncing(path: Path) -> Iterator[None]:
         raise SyncFailed(f"{path}: the last writes may not be on the disk: {error}") from error
 
 
-@dataclass(frozen=True)
-class Stamp:
+class Stamp(msgspec.Struct, frozen=True):
     """Identifies a version of a file without reading it."""
 
     inode: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -100,15 +99,14 @@ LONG_AGO = timedelta(days=1)
 """Before the time in which what is spent counts, since clocks of hosts differ."""
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """The last fact of each kind."""
 
     pause: Pause | None = None
     """None: it was never paused."""
-    health: Mapping[str, ServerHealth] = field(default_factory=dict)
+    health: Mapping[str, ServerHealth] = msgspec.field(default_factory=dict)
     """By server."""
-    client_ids: Mapping[str, ClientId] = field(default_factory=dict)
+    client_ids: Mapping[str, ClientId] = msgspec.field(default_factory=dict)
     """By server."""
     spends: tuple[Spend, ...] = ()
     """In their order; those of long ago may be missing."""

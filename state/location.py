@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from state.json.folder import burst_folder
 
 _DATABASE = re.compile(r"(sqlite|postgresql|postgres)://")
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(msgspec.Struct, frozen=True):
     """The address of a state, which may not exist yet."""
 
     path: Path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeVar
@@ -34,8 +33,7 @@ READABLE_VERSIONS = frozenset({1, FORMAT_VERSION})
 """A state of an older version is migrated before anything is written to it."""
 
 
-@dataclass(frozen=True)
-class Backlog:
+class Backlog(msgspec.Struct, frozen=True):
     """What the state file does not hold yet."""
 
     checkpoints: int = 0

@@ -9,8 +9,9 @@ are linked (`images.image0`, `images.image1`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 COMBO = "COMBO"
 ANY = "*"
@@ -20,8 +21,7 @@ MATCH_TYPE = "COMFY_MATCHTYPE_V3"
 _LARGEST_GROUP = 100
 
 
-@dataclass(frozen=True)
-class NodeInput:
+class NodeInput(msgspec.Struct, frozen=True):
     """One input of a node class."""
 
     name: str
@@ -29,10 +29,10 @@ class NodeInput:
     type: str
     """`MODEL`, `INT`, `COMBO`, `*`; several are separated by commas: `FLOAT,INT`."""
     required: bool
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = msgspec.field(default_factory=dict)
     values: tuple[Any, ...] | None = None
     """The choices of a combo; None for other types, and where the server does not list them."""
-    branches: Mapping[str, tuple[NodeInput, ...]] = field(default_factory=dict)
+    branches: Mapping[str, tuple[NodeInput, ...]] = msgspec.field(default_factory=dict)
     """Of a dynamic combo: the chosen key -> its inputs."""
     members: tuple[NodeInput, ...] = ()
     """Of an auto-growing group: the inputs that it can have at most, in order."""
@@ -80,8 +80,7 @@ class NodeInput:
             yield from inner.held()
 
 
-@dataclass(frozen=True)
-class NodeOutput:
+class NodeOutput(msgspec.Struct, frozen=True):
     """One output of a node class."""
 
     name: str
@@ -90,8 +89,7 @@ class NodeOutput:
     is_list: bool = False
 
 
-@dataclass(frozen=True)
-class NodeClass:
+class NodeClass(msgspec.Struct, frozen=True):
     """One node class of a server."""
 
     name: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from templates.graph import Graph
 from templates.output_order import saves_in_order
@@ -12,8 +12,7 @@ MOST_FILES = 10_000
 """A graph with a higher count is rejected by the server, and the list of its file names could fill the memory."""
 
 
-@dataclass(frozen=True)
-class NumberedFiles:
+class NumberedFiles(msgspec.Struct, frozen=True):
     """The files of one save node: `<name>_00001_<extension>` and so on. `count`: how many; None if that is unknown."""
 
     node_id: str

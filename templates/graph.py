@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from orchestrator.errors import TemplateError
 
@@ -21,8 +22,7 @@ Link = tuple[str, int]
 """The node id and output slot that an input takes its value from."""
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """One input of one node."""
 
     node_id: str

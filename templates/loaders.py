@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from templates.graph import Link, Target, class_of, inputs_of
 from templates.tracing import SIZES, image_chain
@@ -33,8 +34,7 @@ _MOST_NODES = 100
 """So many nodes may stand between a mask and the file that it is loaded from."""
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """An input that names a file which can be uploaded."""
 
     target: Target

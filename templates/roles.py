@@ -21,8 +21,9 @@ The rules, in order of precedence:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
+
+import msgspec
 
 from templates.catalogue import Catalogue
 from templates.graph import Graph, Link, Target, inputs_of, links, upstream
@@ -56,8 +57,7 @@ _GUIDANCE = ("guidance", "embedded_guidance_scale")
 _PLAIN_TEXTS: dict[Side, str] = {"positive": "prompt", "negative": "negative"}
 
 
-@dataclass(frozen=True)
-class Roles:
+class Roles(msgspec.Struct, frozen=True):
     """What was found in a graph."""
 
     bound: Mapping[str, Group]

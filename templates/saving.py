@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from templates.counting import SAVES_NOTHING, image_count
 from templates.graph import Graph, class_of, inputs_of, link_of, linked_nodes
@@ -19,8 +20,7 @@ from templates.graph import Graph, class_of, inputs_of, link_of, linked_nodes
 Files = Literal["one", "one per image", "unknown"]
 
 
-@dataclass(frozen=True)
-class SaveNode:
+class SaveNode(msgspec.Struct, frozen=True):
     """An output node: how it names its files, and how many it saves.
 
     `prefix_input` is None for a node without one. `extension` includes the dot. `naming_known`: the files are named

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from templates.graph import Link, Target, class_of, inputs_of, link_of, title_of
 from templates.tracing import SHOWS
@@ -64,8 +65,7 @@ _DEEPEST = 100
 _Step = tuple[str, int | None, Side, bool]
 
 
-@dataclass(frozen=True)
-class Texts:
+class Texts(msgspec.Struct, frozen=True):
     """The texts of one encoder, or of one input of a node."""
 
     groups: tuple[Group, ...]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from templates.graph import Graph, Link, Target, class_of, inputs_of, link_of, links
 from templates.wiring import Wiring
@@ -104,8 +105,7 @@ def literals(graph: Graph, node_id: str, names: Iterable[str], kind: ValueKind) 
     return tuple(dict.fromkeys(target for target in found if target))
 
 
-@dataclass(frozen=True)
-class Lora:
+class Lora(msgspec.Struct, frozen=True):
     """One LoRA that the graph applies: the input with its name, and those with its strengths."""
 
     name: Target

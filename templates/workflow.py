@@ -11,10 +11,11 @@ import math
 import re
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, NoReturn
+
+import msgspec
 
 from orchestrator.errors import TemplateError
 from templates.graph import Graph
@@ -33,8 +34,7 @@ _HOW_TO_EXPORT = (
 _NOT_THERE = "no workflow of ComfyUI is in this file; use one as ComfyUI saved it, or a JSON file"
 
 
-@dataclass(frozen=True)
-class Workflow:
+class Workflow(msgspec.Struct, frozen=True):
     """A graph and where it came from; `path` is None for a shipped workflow."""
 
     name: str

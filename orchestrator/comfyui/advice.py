@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+import msgspec
 
 from orchestrator.comfyui.address import origin
 from orchestrator.comfyui.transport import Answer
@@ -26,8 +27,7 @@ _TLS_ONLY = (
 """Domains whose hosts are reached by https:// alone, without a port."""
 
 
-@dataclass(frozen=True)
-class _Tunnel:
+class _Tunnel(msgspec.Struct, frozen=True):
     """What a tunnel's page shows it by, and what lets a program through."""
 
     sign: re.Pattern[str]

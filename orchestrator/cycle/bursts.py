@@ -7,10 +7,11 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orchestrator.burst_endings import Ended, recorded
 from orchestrator.clock import Clock
@@ -51,8 +52,7 @@ if TYPE_CHECKING:
 _QUICK_REWRITE_SECONDS = 0.2
 
 
-@dataclass(frozen=True)
-class Age:
+class Age(msgspec.Struct, frozen=True):
     """How long ago a run or a burst began."""
 
     clock: Clock
@@ -67,8 +67,7 @@ class Age:
         return self.clock.monotonic() - self.started
 
 
-@dataclass(frozen=True)
-class _Ended:
+class _Ended(msgspec.Struct, frozen=True):
     """How a burst ended."""
 
     burst: str

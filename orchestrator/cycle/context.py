@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.events import Hearer
@@ -31,8 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("burst")
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """The options of every burst of a run."""
 
     poll_seconds: float = pacing.DEFAULT_POLL_SECONDS
@@ -52,8 +53,7 @@ class Options:
     """How much longer the run waits for a server without which nothing more can be done."""
 
 
-@dataclass(frozen=True)
-class Unanswered:
+class Unanswered(msgspec.Struct, frozen=True):
     """POSTs of one item without a usable answer: what the last one met, and how many POSTs had been accepted before."""
 
     met: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from orchestrator.clock import Clock
 from orchestrator.cycle.settlement import FinishedPrompt, Settlement
@@ -28,25 +29,24 @@ class Executor(Protocol):
         """Run it soon. The job must not raise."""
 
 
-@dataclass(frozen=True)
-class _Arrival:
+class _Arrival(msgspec.Struct, frozen=True):
     finished: FinishedPrompt
     outcome: Fetched | BaseException
     at: float
 
 
-@dataclass
 class Downloads:
     """The finished prompts of one worker, until their items are checkpointed. Called by the worker's thread alone."""
 
-    settlement: Settlement
-    fetcher: Executor
-    clock: Clock
-    wake: threading.Event
-    """Set when something has arrived."""
-    _in_progress: dict[str, FinishedPrompt] = field(default_factory=dict)
-    _arrived: queue.SimpleQueue[_Arrival] = field(default_factory=queue.SimpleQueue)
-    _ready: dict[str, _Arrival] = field(default_factory=dict)
+    def __init__(self, settlement: Settlement, fetcher: Executor, clock: Clock, wake: threading.Event) -> None:
+        """`wake` is set when something has arrived."""
+        self._settlement = settlement
+        self._fetcher = fetcher
+        self._clock = clock
+        self._wake = wake
+        self._in_progress: dict[str, FinishedPrompt] = {}
+        self._arrived: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
+        self._ready: dict[str, _Arrival] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self._in_progress
@@ -65,13 +65,13 @@ class Downloads:
         def job() -> None:
             outcome: Fetched | BaseException
             try:
-                outcome = self.settlement.fetch(finished)
+                outcome = self._settlement.fetch(finished)
             except BaseException as error:  # noqa: BLE001 — raised again in the worker's thread
                 outcome = error
-            self._arrived.put(_Arrival(finished, outcome, self.clock.monotonic()))
-            self.wake.set()
+            self._arrived.put(_Arrival(finished, outcome, self._clock.monotonic()))
+            self._wake.set()
 
-        self.fetcher.start(job)
+        self._fetcher.start(job)
 
     def settle(self, *, most: int = GROUP, at_once: bool = False) -> list[Item]:
         """Place and checkpoint what has arrived, at most `most` items; the items that this is done with.
@@ -91,10 +91,10 @@ class Downloads:
             del self._in_progress[arrival.finished.item.key]
         fetched = [(one.finished, one.outcome) for one in ready if isinstance(one.outcome, Fetched)]
         if fetched:
-            self.settlement.place(fetched)
+            self._settlement.place(fetched)
         for arrival in ready:
             if isinstance(arrival.outcome, BurstError):
-                self.settlement.not_fetched(arrival.finished.item, arrival.outcome)
+                self._settlement.not_fetched(arrival.finished.item, arrival.outcome)
             elif isinstance(arrival.outcome, BaseException):
                 raise arrival.outcome
         return [arrival.finished.item for arrival in ready]
@@ -104,4 +104,4 @@ class Downloads:
         if not self._ready:
             return None
         longest = min(arrival.at for arrival in self._ready.values())
-        return max(0.0, longest + GROUP_SECONDS - self.clock.monotonic())
+        return max(0.0, longest + GROUP_SECONDS - self._clock.monotonic())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 import templates
 from orchestrator.comfyui import OutputFile
@@ -15,8 +16,7 @@ from state.item import Item
 from templates import NumberedFiles
 
 
-@dataclass(frozen=True)
-class FoundByName:
+class FoundByName(msgspec.Struct, frozen=True):
     """`files`: all that the prompt saved, to be collected; none where that is not certain.
 
     `doubt`: why nothing is taken although the server may have something.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
+
+import msgspec
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui.events import Event, Kind, Preview
@@ -34,8 +35,7 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class Sight:
+class Sight(msgspec.Struct, frozen=True):
     """A running prompt, as it was last heard of. Times are those of the monotonic clock."""
 
     prompt_id: str
@@ -233,18 +233,20 @@ class Hearing:
     def _see(self, preview: Preview, now: float) -> None:
         sight = self._sight
         if sight is not None and preview.prompt_id in (None, sight.prompt_id):
-            self._sight = replace(sight, preview=preview, changed_at=now)
+            self._sight = msgspec.structs.replace(sight, preview=preview, changed_at=now)
 
 
 def _moved(sight: Sight, event: Event, now: float) -> Sight:
     """The same prompt after this event."""
     if event.kind == "node":
-        return replace(sight, node=event.node, node_began_at=now, step=None, steps=None, changed_at=now)
+        return msgspec.structs.replace(sight, node=event.node, node_began_at=now, step=None, steps=None, changed_at=now)
     if event.kind == "step":
         node = event.node or sight.node
         began_at = sight.node_began_at if node == sight.node else now
-        return replace(sight, node=node, node_began_at=began_at, step=event.step, steps=event.steps, changed_at=now)
-    return replace(sight, changed_at=now)
+        return msgspec.structs.replace(
+            sight, node=node, node_began_at=began_at, step=event.step, steps=event.steps, changed_at=now
+        )
+    return msgspec.structs.replace(sight, changed_at=now)
 
 
 def _remember(known: dict[str, _T], prompt_id: str, value: _T) -> None:

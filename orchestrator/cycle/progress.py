@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
+
+import msgspec
 
 from orchestrator.formatting import counted, first_of, one_line, spoken_seconds
 from state.item import Item, Status
@@ -18,8 +19,7 @@ EVERY_SECONDS = 30.0
 """How often a line says what a long prompt is at."""
 
 
-@dataclass(frozen=True)
-class RunningItem:
+class RunningItem(msgspec.Struct, frozen=True):
     """An item that a server renders, as a display shows it."""
 
     item: Item

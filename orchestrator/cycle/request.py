@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from orchestrator.cycle import pacing
 from orchestrator.cycle.context import Options
@@ -21,8 +22,7 @@ LONGEST_SECONDS = 1_000_000_000
 """30 years: what a clock can wait for."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """All options of one call of `run`."""
 
     state: Path = Path(DEFAULT_STATE)
@@ -56,7 +56,7 @@ class Request:
     sweep_seconds: float = pacing.SWEEP_SECONDS
     abandon_after_seconds: float | None = None
     """Overrides the value in settings.toml."""
-    overrides: Overrides = field(default_factory=Overrides)
+    overrides: Overrides = msgspec.field(default_factory=Overrides)
 
     def checked(self) -> Request:
         """Errors: UsageError that names the argument."""

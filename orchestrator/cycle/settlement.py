@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from orchestrator.comfyui import HistoryEntry, OutputFile, OutputText
 from orchestrator.cycle.breaker import OUT_OF_MEMORY, Breaker, kind_of
@@ -30,8 +31,7 @@ from orchestrator.wording import named
 from state.item import ErrorRecord, Item, OutputRecord
 
 
-@dataclass(frozen=True)
-class FinishedPrompt:
+class FinishedPrompt(msgspec.Struct, frozen=True):
     """The outputs of a finished prompt, as the server lists them."""
 
     item: Item

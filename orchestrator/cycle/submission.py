@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 
@@ -50,8 +49,7 @@ class _Refused(Exception):
         self.seconds = seconds
 
 
-@dataclass(frozen=True)
-class _Intent:
+class _Intent(msgspec.Struct, frozen=True):
     item: Item
     prepared: Prepared
     before: Item
@@ -174,7 +172,9 @@ class Submission:
                 continue
             # What follows them is no intent.
             sent = zip(items, ready, strict=False)
-            return [replace(intent, item=item) for item, intent in sent if item.status is Status.SUBMITTED]
+            return [
+                msgspec.structs.replace(intent, item=item) for item, intent in sent if item.status is Status.SUBMITTED
+            ]
         return []
 
     def _intent_change(self, intent: _Intent, prompt_id: str, at: datetime) -> Change:
@@ -231,7 +231,7 @@ class Submission:
         accepted = context.transitions.change(item, lambda now: now.accept_as(prompt_id=answer.prompt_id), sync=renamed)
         if accepted is not None and answer.node_errors:
             withdraw(context.client, [answer.prompt_id])
-            self._rejected(replace(intent, item=accepted), context.client.left_out(answer))
+            self._rejected(msgspec.structs.replace(intent, item=accepted), context.client.left_out(answer))
             return None
         return accepted
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 NOTES_LOGGER = "burst.notes"
 """What is logged here is in the report too; with `--json` it is printed there alone."""
@@ -21,8 +22,7 @@ _COUNTED = (
 )
 
 
-@dataclass
-class Tally:
+class Tally(msgspec.Struct):
     """How many items ended in which way so far."""
 
     completed: int = 0
@@ -37,11 +37,11 @@ class Tally:
     """Prompts that were rendered after all, although they had been given up."""
     possibly_twice: int = 0
     """Items due again although a server may have rendered them: one out of reach, or one that forgot them."""
-    failures: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    literal_texts: set[str] = field(default_factory=set)
+    failures: list[tuple[str, str]] = msgspec.field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
+    literal_texts: set[str] = msgspec.field(default_factory=set)
     """Keys of items that were sent with a text that looks like a dynamic prompt, not by `generate`."""
-    lora_texts: set[str] = field(default_factory=set)
+    lora_texts: set[str] = msgspec.field(default_factory=set)
     """Keys of those whose text names a LoRA."""
 
     @property

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+
+import msgspec
 
 from orchestrator.cycle import pacing
 from orchestrator.cycle.request import Request
@@ -14,8 +15,7 @@ from orchestrator.servers import this_host
 from state.burst_record import BurstRecord
 
 
-@dataclass(frozen=True)
-class TimeLimit:
+class TimeLimit(msgspec.Struct, frozen=True):
     """Of one run."""
 
     seconds: float | None = None

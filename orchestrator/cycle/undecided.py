@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from orchestrator.comfyui.lookup import Fate, Unclear, look_up
 from orchestrator.cycle.completions import Completions
@@ -15,8 +16,7 @@ from state.item import ErrorRecord, Item
 Endpoint = Literal["history", "files"]
 
 
-@dataclass(frozen=True)
-class Unread:
+class Unread(msgspec.Struct, frozen=True):
     """An item, and what came in place of its history entry or of a file."""
 
     item: Item
@@ -24,7 +24,6 @@ class Unread:
     endpoint: Endpoint
 
 
-@dataclass
 class Undecided:
     """Of one worker, which goes on holding these items, so that a burst does not send others in their place.
 
@@ -32,15 +31,16 @@ class Undecided:
     nothing readable of any.
     """
 
-    context: WorkerContext
-    earlier: Set[str] = frozenset()
-    """Keys of items that an earlier burst sent."""
-    _waiting: dict[str, Unread] = field(default_factory=dict)
-    _readable: set[Endpoint] = field(default_factory=set)
-    """Since the first of those that wait."""
-    _files_came: bool = False
-    """In this run."""
-    _let_go: set[str] = field(default_factory=set)
+    def __init__(self, context: WorkerContext, earlier: Set[str]) -> None:
+        """`earlier`: keys of items that an earlier burst sent."""
+        self._context = context
+        self._earlier = earlier
+        self._waiting: dict[str, Unread] = {}
+        self._readable: set[Endpoint] = set()
+        """Since the first of those that wait."""
+        self._files_came = False
+        """In this run."""
+        self._let_go: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
         return key in self._waiting
@@ -51,7 +51,7 @@ class Undecided:
     def add(self, item: Item, error: BurstError, endpoint: Endpoint) -> None:
         """The server answers, but not with this. Errors: the error itself while the run is halted; TransientError if
         the server answers nothing else either."""
-        context = self.context
+        context = self._context
         if context.halt.is_set():
             raise error
         context.client.queue_remaining()
@@ -77,7 +77,7 @@ class Undecided:
         for one in found:
             del self._waiting[one.item.key]
             if one.endpoint == "history":
-                fate = look_up(self.context.client, [str(one.item.prompt_id)])[str(one.item.prompt_id)]
+                fate = look_up(self._context.client, [str(one.item.prompt_id)])[str(one.item.prompt_id)]
                 if not isinstance(fate, Unclear):
                     meet(one.item, fate)
                     continue
@@ -92,27 +92,27 @@ class Undecided:
         """
         waiting = list(self._waiting.values())
         alone = waiting[0].item.key if len(waiting) == 1 else None
-        if alone is not None and alone in self.earlier - self._let_go:
+        if alone is not None and alone in self._earlier - self._let_go:
             self._let_go.add(alone)
-            self.context.dispatch.let_go(alone)
+            self._context.dispatch.let_go(alone)
         elif waiting[0].endpoint == "history":
-            context = self.context
+            context = self._context
             if not Completions(context.dispatch.completed, context.server, context.client).any_readable():
                 raise _of_endpoint(waiting[0])
             self._readable.add("history")
         elif alone is None:
             raise _of_endpoint(waiting[0])
-        elif self.context.dispatch.has_due():
+        elif self._context.dispatch.has_due():
             # The next burst will know more.
             del self._waiting[alone]
             self._leave(waiting[0].item, waiting[0].error)
-            self.context.dispatch.let_go(alone)
+            self._context.dispatch.let_go(alone)
         else:
             self._readable.add("files")
 
     def _charge(self, unread: Unread) -> None:
         """Left submitted for a later burst with an attempt charged; failed after the last one."""
-        item, error, context = unread.item, unread.error, self.context
+        item, error, context = unread.item, unread.error, self._context
         if any(now.cancel_requested for now in context.store.get_many([item.key])):
             context.transitions.cancel(item)
             return
@@ -128,8 +128,8 @@ class Undecided:
         self._readable.clear()
 
     def _leave(self, item: Item, error: BurstError) -> None:
-        self.context.dispatch.left_over(item.key)
-        self.context.tally.note(f"{item.key} is left for a later burst: {error}")
+        self._context.dispatch.left_over(item.key)
+        self._context.tally.note(f"{item.key} is left for a later burst: {error}")
 
 
 def _of_endpoint(unread: Unread) -> BurstError:

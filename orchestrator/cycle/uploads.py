@@ -10,7 +10,8 @@ import hashlib
 import queue
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from orchestrator.comfyui import OutputFile
 from orchestrator.cycle.context import WorkerContext
@@ -31,8 +32,7 @@ _REFUSALS = (400, 413, 415, 422)
 """Responses that are about this one image."""
 
 
-@dataclass(frozen=True)
-class ReadyItem:
+class ReadyItem(msgspec.Struct, frozen=True):
     """A due item whose images its server has; `given`: by binding."""
 
     item: Item
@@ -41,8 +41,7 @@ class ReadyItem:
     """The items that it is made from, as they were before their outputs were read."""
 
 
-@dataclass(frozen=True)
-class _Arrival:
+class _Arrival(msgspec.Struct, frozen=True):
     item: Item
     outcome: Mapping[str, UploadedFile] | BaseException
     taken_before: int

@@ -6,11 +6,12 @@ import contextlib
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from orchestrator.clients import Manner, client_for
 from orchestrator.clock import Clock
@@ -42,8 +43,7 @@ if TYPE_CHECKING:
     from orchestrator.restarts import Restarts
 
 
-@dataclass(frozen=True)
-class SharedContext:
+class SharedContext(msgspec.Struct, frozen=True):
     """What all workers of a run share."""
 
     store: Store
@@ -61,14 +61,13 @@ class SharedContext:
     """The commands of this host, if it has any."""
 
 
-@dataclass
-class _Left:
+class _Left(msgspec.Struct):
     """What earlier bursts left submitted, by name of a server."""
 
-    here: dict[str, list[Item]] = field(default_factory=lambda: defaultdict(list))
-    strays: dict[str, list[Item]] = field(default_factory=lambda: defaultdict(list))
+    here: dict[str, list[Item]] = msgspec.field(default_factory=lambda: defaultdict(list))
+    strays: dict[str, list[Item]] = msgspec.field(default_factory=lambda: defaultdict(list))
     """On a loopback server of another host: by that server of ours which has the same address here."""
-    elsewhere: Counter[str] = field(default_factory=Counter)
+    elsewhere: Counter[str] = msgspec.field(default_factory=Counter)
     """How many are on a server that this run does not use."""
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from orchestrator.errors import OutputRefused
 from orchestrator.outputs import names
@@ -15,8 +16,7 @@ from state.item import OutputRecord
 ProblemKind = Literal["missing", "cut", "changed", "refused", "unknown"]
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """What is wrong with a recorded output."""
 
     path: str

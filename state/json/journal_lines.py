@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -127,8 +126,7 @@ def _parse(line: bytes) -> Line | None:
     )
 
 
-@dataclass(frozen=True)
-class Tail:
+class Tail(msgspec.Struct, frozen=True):
     """Complete lines read from an offset on, and where the last one ends in the file."""
 
     lines: Sequence[Line]

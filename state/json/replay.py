@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from state.item import Item, Record, Status, decode_record
 from state.json.journal_lines import Line
 from state.json.records import Records
 
 
-@dataclass
-class Replay:
+class Replay(msgspec.Struct):
     """What a replay changed, and messages about edits by hand."""
 
-    keys: list[str] = field(default_factory=list)
+    keys: list[str] = msgspec.field(default_factory=list)
     """In the order of their last changes."""
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
 
 
-@dataclass
-class _History:
+class _History(msgspec.Struct):
     """What the journal says about one item: its last record, and every status it had, including the first."""
 
     raw: bytes | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import timedelta
 from pathlib import Path
 
@@ -88,7 +87,7 @@ class CountingDisk(Disk):
                 return data
 
             def stamp(self) -> Stamp:
-                return dataclasses.replace(super().stamp(), inode=1)
+                return msgspec.structs.replace(super().stamp(), inode=1)
 
         counted = Counted(path, opened._descriptor)
         opened._descriptor = -1
