@@ -8,6 +8,7 @@ import logging
 import sys
 import threading
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -733,7 +734,7 @@ def test_a_proxy_is_used_and_the_environment_read_once(environment: pytest.Monke
 def test_a_request_is_what_requests_makes_of_it(given: requests.Request, secret_headers: dict[str, str]) -> None:
     del secret_headers["Cookie"]
     ours, plain = Session(secret_headers), requests.Session()
-    plain.headers, plain.auth = ours.headers, ours.auth
+    plain.headers, plain.auth = ours.headers, lambda request: request
     for session in (ours, plain):
         session.cookies.set("mine", "1", domain="comfy.test")
         session.cookies.set("theirs", "2", domain="elsewhere.test")
@@ -748,3 +749,18 @@ def test_a_cookie_of_the_server_s_is_sent_back() -> None:
         client.queue_remaining()
         client.queue_remaining()
         assert [request.headers["Cookie"] for request in server.requests] == [None, "route=7"]
+
+
+def test_a_session_finds_its_connections_once_and_keeps_none_when_it_is_closed() -> None:
+    session = Session({})
+    adapter, asked = session.get_adapter(URL), session.prepare_request(requests.Request("GET", f"{URL}/queue"))
+    others = session.prepare_request(requests.Request("GET", "http://other.test/queue"))
+    found, other, again = (
+        adapter.get_connection_with_tls_context(each, verify=True) for each in (asked, others, asked)
+    )
+    assert (found.host, other.host) == ("comfy.test", "other.test")
+    assert again is found
+    kept = weakref.ref(found)
+    del found, again
+    session.close()
+    assert kept() is None
