@@ -54,11 +54,14 @@ class Prioritized:
 
     def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person; `everything`: with all items."""
-        lines = [f"{counted(len(self.keys))} {self.priority} now", *key_lines(self.keys, everything=everything)]
+        lines = [f"{counted(len(self.keys))} {self.priority} now"] if self.keys else []
+        lines += key_lines(self.keys, everything=everything)
         if self.unchanged:
             lines.append(f"{counted(self.unchanged)} {self.priority} before")
         if self.left:
             lines.append(f"{counted(self.left)} rendered by a server, or about to be: left as it is")
+        if not lines:
+            lines.append("Nothing to change: none of these items is pending, submitted or failed")
         return in_lines([*lines, *(f"Note: {note}" for note in self.notes)])
 
 

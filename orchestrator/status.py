@@ -18,7 +18,7 @@ from orchestrator.burst_endings import nothing_left, text_of
 from orchestrator.clock import Clock
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit, of_host
 from orchestrator.cycle.progress import node_text
-from orchestrator.cycle.set_aside import SetAside, next_step, usable, waiting_for
+from orchestrator.cycle.set_aside import SetAside, next_step, stages_waiting, usable, waiting_for
 from orchestrator.documents.lists import FIRST, shortened
 from orchestrator.failures import failure_documents
 from orchestrator.formatting import in_lines, more_lines, spoken_seconds
@@ -289,8 +289,8 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: 
     waiting = sum(one.items for one in set_aside)
     following = tuple(item.key for item in store.due(3, accept=usable(unused)))
     counts = store.counts()
-    stages_waiting = len(store.waiting())
-    renderable = counts.remaining - waiting - stages_waiting if following or counts.submitted else 0
+    stages = len(store.waiting())
+    renderable = counts.remaining - waiting - stages_waiting(unused, store) if following or counts.submitted else 0
     batches = views_of(store, there) if ended or counts.remaining else []
     return StatusReport(
         state=store.location.path,
@@ -310,8 +310,8 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: 
         sick=tuple(sick_servers(store)),
         hand_edits=tuple(store.hand_edits),
         notes=(),
-        stages=waiting_items(store, first=None if ended else FIRST) if stages_waiting else (),
-        stages_waiting=stages_waiting,
+        stages=waiting_items(store, first=None if ended else FIRST) if stages else (),
+        stages_waiting=stages,
         batches=tuple(batch for batch in batches if ended or batch.remaining),
         figures=statistics_of(store, seconds_per_item=pace) if stats else None,
         set_aside=set_aside,

@@ -179,7 +179,7 @@ def batch_seconds_left(
 ) -> float | None:
     """Until the last item of a batch that can be rendered is done, what is rendered before it included.
 
-    None if none of what remains can be rendered, or no pace is known. `waiting`: keys of the pending items whose recipe
+    None if none of what remains can be rendered, or no pace is known. `waiting`: keys of the due items whose recipe
     is set aside, with their batches.
     """
     figures = store.batch_figures(batch, without=waiting)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from orchestrator.batches.standing import StandingName, standing_of
 from orchestrator.batches.suggestions import advice
 from orchestrator.clock import Clock
-from orchestrator.cycle.set_aside import SetAside, next_step, waiting_for, waiting_items
+from orchestrator.cycle.set_aside import SetAside, due_items, next_step, waiting_for
 from orchestrator.documents.lists import FIRST, shortened
 from orchestrator.errors import (
     EXIT_DONE,
@@ -226,7 +226,7 @@ def views_of(store: Store, batches: Iterable[Batch], *, all_failed: bool = False
     records = store.bursts.read()
     pace, placement = pace_of(store, records, at_work=store.holders()), _placement(store)
     unused = records[-1].set_aside if records else ()
-    waiting = {item.key: item.batch for item in waiting_items(unused, store)}
+    waiting = {item.key: item.batch for item in due_items(unused, store)}
     first = None if all_failed else FIRST
     return [_view(batch, store, placement, pace=pace, waiting=waiting, unused=unused, first=first) for batch in chosen]
 

@@ -22,7 +22,7 @@ from orchestrator.cycle.live import LiveView
 from orchestrator.cycle.loop import Cycle
 from orchestrator.cycle.report import BurstReport, exit_code_of
 from orchestrator.cycle.request import Request
-from orchestrator.cycle.set_aside import SetAside, nothing_else, usable
+from orchestrator.cycle.set_aside import SetAside, nothing_else, stages_waiting, usable
 from orchestrator.cycle.tally import Tally
 from orchestrator.cycle.time_limit import TimeLimit
 from orchestrator.cycle.workers import SharedContext, WorkerPool
@@ -142,8 +142,9 @@ class Bursts:
             raise ended.error
         set_aside = self._dispatch.set_aside.report(self._store, batch=self._request.batch)
         if error is None and ended.how == "done":
-            stages = self._stages_of_usable_recipes() if set_aside else 0
-            error = nothing_else(set_aside, self._store.counts(batch=self._request.batch), stages=stages)
+            batch = self._request.batch
+            stages = stages_waiting(self._dispatch.set_aside.records(), self._store, batch=batch) if set_aside else 0
+            error = nothing_else(set_aside, self._store.counts(batch=batch), stages=stages)
         if ended.how == "limit":
             self._notes.note(_stopped_early(self._records))
         if ended.how != "stopped":
@@ -152,12 +153,6 @@ class Bursts:
                 self._completion.finish()
         self._note_changed_workflows()
         return self._report(_Ended(ended.burst, ended.how, error), bursts=count, size=size, set_aside=set_aside)
-
-    def _stages_of_usable_recipes(self) -> int:
-        """How many items, of the batch that the run is for, wait for outputs of others and for no recipe."""
-        is_usable = usable(self._dispatch.set_aside.records()) or (lambda item: True)
-        waiting = self._store.get_many(self._store.waiting())
-        return sum(is_usable(item) and self._request.batch in (None, item.batch) for item in waiting)
 
     def _seconds_left(self) -> float | None:
         """Until the run ends by itself; None without a limit."""
@@ -268,8 +263,9 @@ class Bursts:
     def _report(self, ended: _Ended, *, bursts: int, size: int, set_aside: tuple[SetAside, ...]) -> BurstReport:
         whole = Tally.of([self._notes, *(worker.context.tally for worker in self._workers)])
         counts = self._store.counts()
-        following = self._store.due(size, batch=self._request.batch, accept=usable(self._dispatch.set_aside.records()))
-        renderable = counts.submitted + self._store.due_count() - sum(one.items for one in set_aside)
+        unused = self._dispatch.set_aside.records()
+        following = self._store.due(size, batch=self._request.batch, accept=usable(unused))
+        renderable = counts.remaining - sum(one.items for one in set_aside) - stages_waiting(unused, self._store)
         seconds = self._age.seconds()
         per_item = seconds / whole.completed if whole.completed else self._seconds_per_item()
         error = ended.error

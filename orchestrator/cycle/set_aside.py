@@ -173,10 +173,20 @@ def usable(records: Sequence[SetAsideRecord]) -> Callable[[Item], bool] | None:
     return (lambda item: _key(item) not in keys) if keys else None
 
 
-def waiting_items(records: Sequence[SetAsideRecord], store: Store) -> list[Item]:
-    """The pending items that have one of these recipes. Reads all pending ones if there is a record."""
-    is_usable = usable(records)
-    return [item for item in store.items(Status.PENDING) if not is_usable(item)] if is_usable is not None else []
+def due_items(records: Sequence[SetAsideRecord], store: Store) -> list[Item]:
+    """The due items that have one of these recipes. Reads all pending ones if there is a record."""
+    if (is_usable := usable(records)) is None:
+        return []
+    waiting = set(store.waiting())
+    return [item for item in store.items(Status.PENDING) if not is_usable(item) and item.key not in waiting]
+
+
+def stages_waiting(records: Sequence[SetAsideRecord], store: Store, *, batch: str | None = None) -> int:
+    """How many items, of the state or of one batch, wait for outputs of others, and for none of these recipes."""
+    if batch is None and not records:
+        return len(store.waiting())
+    is_usable = usable(records) or (lambda item: True)
+    return sum(is_usable(item) and batch in (None, item.batch) for item in store.get_many(store.waiting()))
 
 
 def next_step(found: Sequence[SetAside], *, then: str = "burst run") -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.cycle.pacing import measured_pace
-from orchestrator.cycle.set_aside import SetAside, waiting_for, waiting_items
+from orchestrator.cycle.set_aside import SetAside, due_items, waiting_for
 from orchestrator.errors import BurstError, RequestConflict
 from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
@@ -140,7 +140,7 @@ class WatchedState:
             if self._waiting[0] != seen:
                 found = WaitingItems()
                 if records and self._store is not None:
-                    batches = {item.key: item.batch for item in waiting_items(records, self._store)}
+                    batches = {item.key: item.batch for item in due_items(records, self._store)}
                     found = WaitingItems(waiting_for(records, self._store.items(*DUE)), batches)
                 self._waiting = seen, found
             return self._waiting[1]

@@ -368,6 +368,13 @@ class TestPriorities:
         scene.change(failed, scene.items()[1].key)
         scene.burst("priority", batch[:-2], "urgent")
         assert [item.priority for item in scene.items()] == ["normal", "urgent", "urgent"]
+        assert set_priority(scene.state, [batch], "urgent").as_text() == "2 items urgent before"
+
+    def test_a_batch_of_which_nothing_can_be_sent(self, scene: Scene, sandbox: Sandbox) -> None:
+        batch = scene.burst(*GENERATE, "a fox", "--server", sandbox.url)["batch"]
+        cancel(scene.state, [batch])
+        done = set_priority(scene.state, [batch], "low")
+        assert done.as_text() == "Nothing to change: none of these items is pending, submitted or failed"
 
     def test_what_waits_on_a_server_is_sent_again_in_its_new_place(self, scene: Scene, sandbox: Sandbox) -> None:
         scene.begin(sandbox.url)

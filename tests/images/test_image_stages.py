@@ -13,6 +13,7 @@ from support.image_project import PictureProject, uploads, wanted_name
 from orchestrator.cancellation import cancel
 from orchestrator.comfyui import ComfyUI
 from orchestrator.cycle.report import BurstReport
+from orchestrator.cycle.set_aside import due_items
 from orchestrator.doctor import examine
 from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
@@ -164,6 +165,22 @@ def test_a_stage_of_what_is_set_aside_waits_and_the_run_says_why(make_project: M
     assert (report.exit_code, report.completed, report.failed, project.statuses()) == (2, 0, 0, ["pending", "pending"])
     assert report.reason is not None
     assert "nowhere.json" in report.reason
+
+
+def test_what_waits_for_an_item_and_for_a_recipe_is_taken_off_the_time_left_once(
+    make_project: MakeProject, burst: Burst
+) -> None:
+    project = make_project(count=3)
+    keys = chain(project, 1)
+    records = json.loads(project.state.read_bytes())
+    for key in keys:
+        records[key] |= {"recipe": None, "template": "nowhere.json", "priority": "high"}
+    project.state.write_text(json.dumps(records))
+    report, status = burst(project, size=1), read_status(project.state)
+    assert (report.completed, report.remaining, [one.items for one in report.set_aside]) == (1, 3, [2])
+    assert None not in (report.seconds_left, status.seconds_left), "one can be rendered"
+    with open_store(project.state, read_only=True) as store:
+        assert [item.key for item in due_items(status.set_aside, store)] == keys[:1]
 
 
 def test_a_source_whose_place_is_not_known_fails_its_stage_alone(make_project: MakeProject, burst: Burst) -> None:

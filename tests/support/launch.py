@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
-import inspect
 import itertools
 import os
 import signal
@@ -24,6 +23,8 @@ import sys
 import types
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 
 def main() -> None:
@@ -55,14 +56,11 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _shorten(*, in_doubt: float | None, sweep: float | None) -> None:
-    made: Any = importlib.import_module("orchestrator.cycle.request").Request.__init__
-    defaults = inspect.signature(made).parameters
+    request: Any = importlib.import_module("orchestrator.cycle.request").Request
+    options = request.options
     given = {"in_doubt_seconds": in_doubt, "sweep_seconds": sweep}
-    made.__defaults__ = tuple(
-        default.default if given.get(name) is None else given[name]
-        for name, default in defaults.items()
-        if default.default is not default.empty
-    )
+    shorter = {name: seconds for name, seconds in given.items() if seconds is not None}
+    request.options = lambda self, settings: msgspec.structs.replace(options(self, settings), **shorter)
 
 
 def _crash() -> None:
