@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.documents.lists import shortened
-from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED
-from orchestrator.formatting import in_lines
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, RecipeUnusable
+from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs import Problem
-from orchestrator.outputs.placement import placement_of
+from orchestrator.outputs.placement import Placement, placement_of
 from orchestrator.retries import keys_of
 from orchestrator.settings import Overrides, load_settings
 from state.change import change_all
@@ -33,11 +35,13 @@ class Verified:
     put_back: tuple[str, ...]
     names: Mapping[str, str] = field(default_factory=dict)
     """What the batches of these items are called, by the item's key, where they have a name."""
+    away: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """By output root: the items left as they are, because nothing at all is left of what was recorded there."""
 
     @property
     def exit_code(self) -> int:
         """1 when files are not as recorded and their items were not put back."""
-        return EXIT_ITEMS_FAILED if self.problems and not self.put_back else EXIT_DONE
+        return EXIT_ITEMS_FAILED if self.problems and (self.away or not self.put_back) else EXIT_DONE
 
     def as_json(self, *, everything: bool = False) -> VerifyDocument:
         """As `burst verify --json` prints it; `everything`: with all entries of its lists."""
@@ -57,6 +61,7 @@ class Verified:
             "problems_total": len(self.problems),
             "put_back": list(self.put_back),
             "put_back_total": len(self.put_back),
+            "away": list(self.away),
         }
         return shortened(document, "problems", "put_back", everything=everything)
 
@@ -64,11 +69,17 @@ class Verified:
         """A few lines for a person."""
         if not self.problems:
             return f"{self.checked} completed items: every file is there and whole."
-        lines = [f"{self._called(key)}: {problem.message}" for key, problem in self.problems]
+        away = {key for keys in self.away.values() for key in keys}
+        lines = [f"{self._called(key)}: {problem.message}" for key, problem in self.problems if key not in away]
+        lines += [
+            f"{root} looks unmounted or moved: it is empty or not there, and so is every file of {counted(len(keys))}. "
+            "Bring it back. If they are gone for good, `burst verify --repair --yes` makes these items due again."
+            for root, keys in self.away.items()
+        ]
         lines.append(f"{self.checked} completed items checked, {len(self.problems)} files are not as recorded.")
         if self.put_back:
             lines.append(f"{len(self.put_back)} items are due again. Next: burst run")
-        else:
+        elif any(key not in away for key, _ in self.problems):
             lines.append("`burst verify --repair` makes these items due again.")
         return in_lines(lines)
 
@@ -77,23 +88,33 @@ class Verified:
 
 
 def verify_outputs(
-    state: Path, *, repair: bool = False, quick: bool = False, overrides: Overrides | None = None
+    state: Path,
+    *,
+    repair: bool = False,
+    yes: bool = False,
+    quick: bool = False,
+    overrides: Overrides | None = None,
 ) -> Verified:
-    """Hold every completed item's files against its record: there, whole, and (unless `quick`) of the same bytes.
+    """Check every completed item's files against its record: there, whole, and (unless `quick`) of the same bytes.
 
-    `repair` makes the items due again whose files are not. Without it nothing is written and no lock is taken.
+    `repair` makes the items due again whose files are not; those of an output root of which nothing at all is left,
+    as of a disk that is not mounted, only with `yes`. Without it nothing is written and no lock is taken.
     """
     settings = load_settings(state, overrides)
     with open_for_writing(state) if repair else open_store(state, read_only=True) as store:
         placement = placement_of(store, settings)
         problems: list[tuple[str, Problem]] = []
-        checked = 0
+        checked, roots = 0, _Roots(placement)
         for item in store.items(Status.COMPLETED):
             checked += 1
-            problems += [(item.key, problem) for problem in placement.verify(item, full=not quick)]
+            found = placement.verify(item, full=not quick)
+            roots.note(item, found)
+            problems += [(item.key, problem) for problem in found]
+        away = {} if repair and yes else roots.away()
         put_back: list[Item] = []
         if repair and problems:
             broken = {key for key, problem in problems if problem.kind != "unknown"}
+            broken.difference_update(*away.values())
             put_back = change_all(store, store.get_many(broken), lambda item: item.start_over())
             store.settle(at_end=True)
         return Verified(
@@ -101,7 +122,45 @@ def verify_outputs(
             problems=tuple(problems),
             put_back=keys_of(put_back),
             names=_names(store, {key for key, _ in problems}),
+            away=away,
         )
+
+
+class _Roots:
+    """Which output roots seem to be away, by the items that have files there."""
+
+    def __init__(self, placement: Placement) -> None:
+        self._placement = placement
+        self._gone: defaultdict[Path, list[str]] = defaultdict(list)
+        """By root: the items of which every file is missing."""
+        self._in_use: set[Path] = set()
+
+    def note(self, item: Item, problems: Collection[Problem]) -> None:
+        """`problems`: of its files."""
+        if not item.outputs:
+            return
+        try:
+            root = self._placement.root_of(item)
+        except RecipeUnusable:
+            return
+        if len(problems) == len(item.outputs) and all(problem.kind == "missing" for problem in problems):
+            self._gone[root].append(item.key)
+        else:
+            self._in_use.add(root)
+
+    def away(self) -> dict[str, list[str]]:
+        """Neither anything recorded is there nor anything else: a mount point without its disk, a moved directory."""
+        return {
+            str(root): keys for root, keys in self._gone.items() if root not in self._in_use and not _has_anything(root)
+        }
+
+
+def _has_anything(directory: Path) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return any(True for _ in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _names(store: Store, keys: Collection[str]) -> dict[str, str]:

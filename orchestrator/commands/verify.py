@@ -22,14 +22,17 @@ from orchestrator.commands.common import (
 @state_option
 @click.option("--output", "output_dir", type=NamedPath(), help="Directory of images whose items have no recipe.")
 @click.option("--repair", is_flag=True, help="Make items pending again whose files are missing, cut or changed.")
+@click.option("--yes", is_flag=True, help="With --repair: also of an output directory of which nothing is left.")
 @click.option("--quick", is_flag=True, help="Compare sizes only.")
 @all_option
 @json_option
-def verify(state: Path, output_dir: Path | None, repair: bool, quick: bool, everything: bool, as_json: bool) -> None:
+def verify(
+    state: Path, output_dir: Path | None, repair: bool, yes: bool, quick: bool, everything: bool, as_json: bool
+) -> None:
     """Check the files of completed items against their recorded size and hash."""
     from orchestrator.verify import verify_outputs
 
     refuse_file(output_dir)
-    report = verify_outputs(state, repair=repair, quick=quick, overrides=overrides(output_dir=output_dir))
+    report = verify_outputs(state, repair=repair, yes=yes, quick=quick, overrides=overrides(output_dir=output_dir))
     show_listing(report, as_json, everything)
     sys.exit(report.exit_code)

@@ -451,6 +451,8 @@ class VerifyDocument(TypedDict):
     """Items that `--repair` made pending again: the first ten."""
     put_back_total: int
     """How many."""
+    away: list[str]
+    """Output directories of which nothing is left, as if unmounted or moved; their items are left as they are."""
 
 
 class CheckDocument(TypedDict):
