@@ -12,7 +12,7 @@ from pathlib import Path
 
 from orchestrator.clock import Clock
 from orchestrator.errors import LockHeld, SettingsError
-from orchestrator.settings import settings_version, update_version
+from orchestrator.settings_file import settings_version, update_version
 from state.lease import Lease
 from state.open_store import open_store
 from state.store import FORMAT_VERSION, Store

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from orchestrator.comfyui.address import is_header_name, parse_address
 from orchestrator.cycle.pacing import ABANDON_AFTER_SECONDS
-from orchestrator.errors import SettingsError, StateVersionError, UsageError, located
+from orchestrator.errors import SettingsError, UsageError, located
 from orchestrator.kept_paths import kept_path
 from orchestrator.server_options import ServerOptions
 from orchestrator.servers import (
@@ -30,12 +28,13 @@ from orchestrator.servers import (
     same_server,
     servers_table,
 )
+from orchestrator.settings_file import EXPECTED, SettingsFile, read_settings_file
 from orchestrator.shapes import WrongShape, shaped
 from orchestrator.wording import named
-from state.store import FORMAT_VERSION, READABLE_VERSIONS
+from state.store import FORMAT_VERSION
 
 if TYPE_CHECKING:
-    from state.store import SettingsDocument, StateParts
+    from state.store import SettingsDocument
 
 DEFAULT_STATE = "re_render_state.json"
 SERVER_VARIABLE = "COMFYUI_URL"
@@ -44,48 +43,6 @@ HEADERS_VARIABLE = "COMFYUI_HEADERS"
 """One `Name: value` a line."""
 _FROM_ENVIRONMENT = "env:"
 _NO_OPTIONS = ServerOptions()
-_VERSION_LINE = re.compile(r"^(\s*version\s*=\s*)\d+(?=\s*(#.*)?$)", re.MULTILINE)
-
-
-class SettingsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """settings.toml as it is written."""
-
-    version: int = FORMAT_VERSION
-    template: str | None = None
-    output_dir: Annotated[str, msgspec.Meta(min_length=1)] = "output"
-    servers: (
-        Annotated[dict[str, str], msgspec.Meta(min_length=1)] | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    ) = (DEFAULT_SERVER,)
-    """Addresses by name; a list of addresses as version 1 wrote it."""
-    known_servers: dict[str, str] = {}
-    """The same for those that a run does not use by itself."""
-    bindings: dict[str, str] = {}
-    outputs: tuple[str, ...] = ()
-    headers: dict[str, str | dict[str, Any]] = {}
-    """For every server; a table holds those of one, headed by its name or address."""
-    abandon_after_seconds: Annotated[float, msgspec.Meta(ge=0)] = ABANDON_AFTER_SECONDS
-    server_options: dict[str, ServerOptions] = {}
-    """By name or address."""
-    allow_spend: Annotated[int, msgspec.Meta(ge=0)] | None = None
-
-
-_EXPECTED = {
-    "version": f"expected a whole number, such as {FORMAT_VERSION}",
-    "template": "expected a name or a path",
-    "output_dir": "expected text",
-    "servers": f'expected NAME = "address" pairs, or a list such as ["{DEFAULT_SERVER}"]',
-    "known_servers": 'expected NAME = "address" pairs',
-    "bindings": 'expected NAME = "text" pairs',
-    "outputs": 'expected a list of nodes, such as ["9", "title=Final"]',
-    "headers": 'expected NAME = "text" pairs',
-    "abandon_after_seconds": "expected seconds, such as 3600, or inf for never",
-    "server_options": 'expected tables such as [server_options.NAME] with api = "v2", paid = true, at_once = 5 or '
-    'partner_key = "env:VARIABLE"',
-    "allow_spend": "expected a number of prompts in 24 hours, such as 100",
-}
-
-
-_TABLES = ("bindings", "headers", "server_options")
 
 
 @dataclass(frozen=True)
@@ -206,7 +163,7 @@ def kept_settings(state_file: Path) -> Settings:
     """What is remembered beside the state alone. Errors: as `load_settings`."""
     home = state_file.resolve().parent
     document = _document(state_file)
-    path, kept = document.shown(), _read(document)
+    path, kept = document.shown(), read_settings_file(document)
     return Settings(
         output_dir=home / kept.output_dir,
         template=_template(home, kept.template),
@@ -294,34 +251,6 @@ def _is_used(server: Server, settings: Settings) -> bool:
     return any(same_server(server.name, used.name) for used in settings.servers)
 
 
-def settings_version(store: StateParts) -> int | None:
-    """The format version of what is remembered for the state; None where nothing is. Errors: as `load_settings`."""
-    return _read(store.settings).version if store.settings.exists() else None
-
-
-def update_version(store: StateParts) -> None:
-    """Write the version of today into the settings, where there are any, and leave all else as a person left it.
-
-    Safe to repeat. Errors: as `load_settings`, DiskFull.
-    """
-    if settings_version(store) in (None, FORMAT_VERSION):
-        return
-    wanted = _table(store.settings) | {"version": FORMAT_VERSION}
-    text = _VERSION_LINE.sub(rf"\g<1>{FORMAT_VERSION}", store.settings.read() or "", count=1)
-    if _parsed(text) != wanted:
-        import tomli_w
-
-        text = tomli_w.dumps(wanted)
-    store.settings.write(text)
-
-
-def _parsed(text: str) -> dict[str, Any] | None:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return None
-
-
 def _document(state_file: Path) -> SettingsDocument:
     from state.open_store import parts_of
 
@@ -349,40 +278,6 @@ def _resolved(name: str, value: str) -> str:
     return os.environ[variable]
 
 
-def _table(document: SettingsDocument) -> dict[str, Any]:
-    """What the file holds, in a format version that this burst knows. Errors: SettingsError, StateVersionError."""
-    path = document.shown()
-    try:
-        table = tomllib.loads(document.read() or "")
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}; make it readable for this user") from error
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{path}: {error}; mend it, or run `burst init` again") from error
-    version = table.get("version", FORMAT_VERSION)
-    if version not in list(READABLE_VERSIONS):
-        raise StateVersionError(
-            Path(path),
-            f"written in format version {version}; this burst knows version {FORMAT_VERSION}. "
-            "Use the burst that wrote it, or a newer one.",
-        )
-    return table
-
-
-def _read(document: SettingsDocument) -> SettingsFile:
-    """Errors: SettingsError that names the place in the file, StateVersionError."""
-    try:
-        return shaped(_table(document), SettingsFile)
-    except WrongShape as error:
-        raise SettingsError(f"{document.shown()}: {_described(error)}") from error
-
-
-def _described(error: WrongShape) -> str:
-    if error.is_unknown:
-        return f"unknown name {error.place!r}; known: {', '.join(sorted(SettingsFile.__struct_fields__))}"
-    name = re.split(r"[.\[]", error.place)[0]
-    return f"{f'[{name}]' if name in _TABLES else name}: {_EXPECTED.get(name, error.reason)}"
-
-
 def _own_headers(path: str, kept: SettingsFile) -> dict[str, dict[str, str]]:
     """The headers of one server by its name or address: `[headers."http://host:8188"]`. Errors: SettingsError."""
     own = {}
@@ -394,7 +289,7 @@ def _own_headers(path: str, kept: SettingsFile) -> dict[str, dict[str, str]]:
         try:
             own[heading] = shaped(table, dict[str, str])
         except WrongShape as error:
-            raise SettingsError(f'{path}: [headers."{heading}"]: {_EXPECTED["headers"]}') from error
+            raise SettingsError(f'{path}: [headers."{heading}"]: {EXPECTED["headers"]}') from error
     return own
 
 
