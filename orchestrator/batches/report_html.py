@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.batches.batch_status import BatchView, view_of
-from orchestrator.batches.text_axis import text_axis
+from orchestrator.batches.differences import axis_words, texts_of, written_prompt
 from orchestrator.batches.values import parted, parts_of
 from orchestrator.errors import DiskFull, OutputRefused, RecipeUnusable, UsageError
 from orchestrator.formatting import counted, spoken_seconds
@@ -96,7 +96,7 @@ def _refuse_other_file(target: Path) -> None:
 def cell_of(item: Item, axes: Axes) -> tuple[int, ...] | None:
     """Which value of each axis an item was made with; None where its inputs are not those of any cell."""
     cell = []
-    texts = _texts_of(item)
+    texts = texts_of(item)
     for name, values in axes.items():
         made = texts if name in texts else item.inputs
         places = (
@@ -153,7 +153,8 @@ class _Page:
         Of one axis, several prompts are the rows of one grid.
         """
         inside = [(item, cell) for item, cell in found if cell is not None]
-        groups = [(prompt, _by_cell(group)) for prompt, group in groupby(inside, key=lambda pair: _written(pair[0]))]
+        written = groupby(inside, key=lambda pair: written_prompt(pair[0]) or _prompt_of(pair[0]))
+        groups = [(prompt, _by_cell(group)) for prompt, group in written]
         if len(axes) == 1 and len(groups) > 1:
             yield _Block("", [self._of_prompts(groups, axes)])
             return
@@ -168,13 +169,13 @@ class _Page:
             (prompt, [self._figures(cells.get((column,), ()), hidden=axes) for column in range(len(values))])
             for prompt, cells in groups
         ]
-        return _Grid("", [_said(name, value) for value in values], rows, has_row_heads=True)
+        return _Grid("", [axis_words(name, value) for value in values], rows, has_row_heads=True)
 
     def _grid(self, cells: Cells, axes: Axes, chosen: tuple[int, ...]) -> _Grid:
         """The first axis down and the second across; one alone goes across."""
         *down, across = list(axes)[:2]
         starts = [(row,) for row in range(len(axes[down[0]]))] if down else [()]
-        heads = [_said(down[0], value) for value in axes[down[0]]] if down else [""]
+        heads = [axis_words(down[0], value) for value in axes[down[0]]] if down else [""]
         rows = [
             [
                 self._figures(cells.get((*start, column, *chosen), ()), hidden=axes)
@@ -182,8 +183,8 @@ class _Page:
             ]
             for start in starts
         ]
-        words = [_said(name, axes[name][place]) for name, place in zip(list(axes)[2:], chosen, strict=True)]
-        columns = [_said(across, value) for value in axes[across]]
+        words = [axis_words(name, axes[name][place]) for name, place in zip(list(axes)[2:], chosen, strict=True)]
+        columns = [axis_words(across, value) for value in axes[across]]
         return _Grid(", ".join(words), columns, list(zip(heads, rows, strict=True)), has_row_heads=bool(down))
 
     def _figures(self, items: Iterable[Item], *, hidden: Iterable[str]) -> list[Figure]:
@@ -233,14 +234,14 @@ class _Page:
 def _summary(view: BatchView) -> list[str]:
     facts = [view.progress(), f"requested {view.record.created_at:%Y-%m-%d %H:%M:%S} UTC"]
     facts += [f"template {view.record.template}"] if view.record.template else []
-    shared = [_said(name, value) for name, value in view.record.parameters.items()]
+    shared = [axis_words(name, value) for name, value in view.record.parameters.items()]
     return [line for line in (" · ".join(facts), " · ".join(shared)) if line]
 
 
 def _facts(item: Item, known: set[str]) -> list[str]:
     facts = [f"seed {item.inputs['seed']}"] if "seed" in item.inputs else []
     hidden = known | {"prompt", "seed"}
-    facts += [_said(name, value) for name, value in item.inputs.items() if name not in hidden]
+    facts += [axis_words(name, value) for name, value in item.inputs.items() if name not in hidden]
     return facts + ([spoken_seconds(item.seconds)] if item.seconds is not None else [])
 
 
@@ -248,26 +249,8 @@ def _prompt_of(item: Item) -> str:
     return str(item.prompt_text or item.inputs.get("prompt") or item.key).strip()
 
 
-def _written(item: Item) -> str:
-    """The prompt that an item is a cell of."""
-    written = item.dynamic.get("texts") if _texts_of(item) else None
-    prompt = written.get("prompt") if isinstance(written, dict) else None
-    return str(prompt).strip() if prompt is not None else _prompt_of(item)
-
-
-def _texts_of(item: Item) -> Mapping[str, Any]:
-    """What sweeps over texts put into it."""
-    axes = item.dynamic.get("axes")
-    return axes if isinstance(axes, dict) else {}
-
-
 def _by_cell(group: Iterable[tuple[Item, tuple[int, ...]]]) -> Cells:
     cells: dict[tuple[int, ...], list[Item]] = {}
     for item, cell in group:
         cells.setdefault(cell, []).append(item)
     return cells
-
-
-def _said(name: str, value: Any) -> str:
-    axis = text_axis(name)
-    return f"{name} {value}" if axis is None else axis.label(value)

@@ -127,6 +127,8 @@ class Image(BaseModel):
     """Of its prompt in the batch, from 1."""
     status: Literal["pending", "submitted", "completed", "failed", "cancelled"]
     seed: int | None = None
+    differs: list[str] = []
+    """What tells it from the others but its seed: values of a sweep, its prompt among several, those of its row."""
     thumbnail: str | None = None
     url: str | None = None
     error: str | None = None
@@ -178,9 +180,13 @@ class Progress(BaseModel):
     progress: BatchProgress
     thumbnails: list[str]
     images: list[Image]
+    madeImages: int | None
+    """Finished images, of which a prompt may make several; null for a large batch that has not ended."""
     estimatedSecondsRemaining: float | None
     name: str | None
     prompt: str
+    title: str
+    """Its prompt; of several, the first few."""
     parameters: dict[str, Any]
     """What was asked for."""
     effectiveParameters: dict[str, Any]

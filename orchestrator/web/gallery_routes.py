@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
+from orchestrator.batches.differences import title_of
 from orchestrator.batches.standing import standing_of
 from orchestrator.marks import is_favourite
 from orchestrator.web.batch_routes import WatchedStatesOf, state_numbered
@@ -153,6 +154,7 @@ def _batch(shelf: Shelf) -> GalleryBatch:
         name=source.name if isinstance(source, OrphanedBatch) else source.record.name,
         state=shelf.state.number,
         prompt="\n".join(record.prompts[:1]),
+        title=title_of(record.prompts),
         createdAt=shelf.at,
         status=standing_of(counts).browser_status,
         totalImages=counts.total,

@@ -74,6 +74,8 @@ class GalleryBatch(BaseModel):
     name: str | None
     state: int
     prompt: str
+    title: str
+    """Its prompt; of several, the first few."""
     createdAt: datetime
     status: BatchStatus
     totalImages: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.batches.batch_parameters import asked_parameters, effective_parameters, template_values
+from orchestrator.batches.differences import differences, title_of
 from orchestrator.batches.standing import standing_of
 from orchestrator.cycle.set_aside import SetAside
 from orchestrator.marks import is_favourite
@@ -60,9 +61,11 @@ def progress_of(
         ),
         thumbnails=thumbnails,
         images=images,
+        madeImages=state.made_in(batch) if is_large else sum(image.url is not None for image in images),
         estimatedSecondsRemaining=None if is_waiting else seconds_left(state, batch),
         name=batch.record.name,
         prompt=_prompt(batch),
+        title=title_of(batch.record.prompts),
         parameters=asked_parameters(batch.record),
         effectiveParameters=effective_parameters(
             batch.record, items, template_values(state.placement.recipes), whole=not is_large
@@ -134,6 +137,7 @@ def images_of(batch: WatchedBatch, item: Item) -> list[Image]:
         image=image_id(item.index, 1),
         number=item.index or 0,
         status=str(item.status),  # type: ignore[arg-type]
+        differs=differences(batch.record, item),
         seed=item.inputs.get("seed") if isinstance(item.inputs.get("seed"), int) else None,
         error=item.error.message if item.error is not None and item.status is Status.FAILED else None,
         attempt=item.attempts + 1 if item.status in DUE else 1,

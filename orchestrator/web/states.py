@@ -17,11 +17,12 @@ from orchestrator.errors import BurstError, RequestConflict
 from orchestrator.outputs.placement import Placement
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Overrides, Settings, load_settings
+from orchestrator.statistics import pictures_of
 from orchestrator.time_left import bursts_at_work, pace_of
 from orchestrator.web.item_cache import ItemCache
 from orchestrator.web.watched_batch import WatchedBatch
 from state.burst_record import BurstRecord, SetAsideRecord, recent_records
-from state.item import DUE, Item
+from state.item import DUE, Item, Status
 from state.open_store import open_store, parts_of
 from state.store import Follower, Store
 
@@ -72,6 +73,8 @@ class WatchedState:
         self._waiting: tuple[Hashable, WaitingItems] = (None, WaitingItems())
         self._waiting_in: tuple[Hashable, dict[str, tuple[SetAside, ...]]] = (None, {})
         """By batch, as of the same."""
+        self._made: dict[str, tuple[int, int]] = {}
+        """By batch: how many images it has, as of a version."""
         self.version = 0
         """Another number after every refresh that brought something."""
 
@@ -158,6 +161,16 @@ class WatchedState:
             if batch_id not in found:
                 found[batch_id] = waiting_for(records, self._store.items(*DUE, batch=batch_id))
             return found[batch_id]
+
+    def made_in(self, batch: WatchedBatch) -> int | None:
+        """How many images a batch that has ended has. Counted once; None while anything is left of it."""
+        if batch.counts.remaining:
+            return None
+        with self._mutex:
+            if self._made.get(batch.id, (-1, 0))[0] != self.version:
+                count = sum(len(pictures_of(item)) for item in batch.items(Status.COMPLETED))
+                self._made[batch.id] = self.version, count
+            return self._made[batch.id][1]
 
     def items_with(self, keys: Sequence[str]) -> list[Item]:
         """The items with these keys, for a page: the last few hundred stay decoded until they are changed."""

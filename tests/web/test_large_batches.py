@@ -86,9 +86,11 @@ def test_a_batch_of_200_is_shown_whole_in_the_words_of_the_contract(shown: Galle
         "progress",
         "thumbnails",
         "images",
+        "madeImages",
         "estimatedSecondsRemaining",
         "name",
         "prompt",
+        "title",
         "parameters",
         "effectiveParameters",
         "directory",
@@ -99,6 +101,13 @@ def test_a_batch_of_200_is_shown_whole_in_the_words_of_the_contract(shown: Galle
         "setAside",
     ]
     assert large.keys() - small.keys() == {"firstImage", "failedTotal"}
+
+
+def test_the_images_of_a_large_batch_are_counted_once_it_has_ended(shown: Gallery, album: Album) -> None:
+    add_large(album, "b", "c" * (SHOWN + 1))
+    add_large(album, "open", "c" * SHOWN + "p")
+    assert progress(shown)["madeImages"] == SHOWN + 1
+    assert progress(shown, "open")["madeImages"] is None
 
 
 def test_a_progress_call_decodes_what_it_shows(shown: Gallery, album: Album, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -251,6 +251,25 @@ def test_a_batch_behind_others_is_queued_and_not_rendering(
     ended(page, "complete: 2 successful, 0 failed")
 
 
+def test_tiles_say_what_differs_and_images_are_counted(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
+    """A sweep whose images have one seed, of two prompts, with four images of each."""
+    (served.home / "prompts.txt").write_text("a fox\na cat\n")
+    batch = served.burst(
+        "generate",
+        *("--prompts-file", str(served.home / "prompts.txt"), "--sweep", "cfg=5,7.5"),
+        *("--seed", "7", "--seed-mode", "fixed", "--batch-size", "4"),
+    )["batch"]
+    page = open_page(f"/?batch={batch}")
+    ended(page, "complete: 16 successful, 0 failed")
+    expect(page.locator("#batch-title")).to_have_text("a fox · a cat")
+    words = page.locator("#grid .differs")
+    expect(words).to_have_text(
+        [f"{prompt} · cfg {cfg}" for prompt in ("a fox", "a cat") for cfg in ("5", "7.5") for _ in range(4)]
+    )
+    expect(page.locator("#grid")).not_to_contain_text("seed 7")
+    expect(page.locator("#batch-parameters")).to_contain_text("batch size 4 · default: model tiny-random.safetensors")
+
+
 def test_why_nothing_goes_on_is_said(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
     sandbox.hold()
     answer = served.progress(served.begin())

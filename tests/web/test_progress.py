@@ -153,6 +153,12 @@ def test_how_many_images_are_first(scene: Scene) -> None:
         assert (found.queuedBehind, found.progress.status, found.progress.currentImage) == (None, "generating", 1)
 
 
+def test_images_are_counted_where_a_prompt_makes_several(scene: Scene) -> None:
+    scene.add("b", "ccf", outputs=tuple(map(picture, "abcd")))
+    found = progress_of(*scene.found("b"))
+    assert (found.madeImages, found.progress.completedImages, len(found.thumbnails)) == (8, 2, 8)
+
+
 def test_another_try_is_said_while_the_item_is_due(scene: Scene) -> None:
     scene.add("b", "psc")
     for key, status in (("b/1", Status.PENDING), ("b/2", Status.SUBMITTED), ("b/3", Status.COMPLETED)):

@@ -81,12 +81,12 @@ export class BatchView {
     // What went wrong with something else, such as a cancel, stays said.
     if (this.unheard) notify(this.alert, "");
     this.unheard = false;
-    say(byId("batch-title"), answer.prompt);
+    say(byId("batch-title"), answer.title);
     name(answer.name);
     say(byId("batch-parameters"), parametersLine(answer.parameters, answer.effectiveParameters));
     const ended = ENDED.includes(progress.status);
     const done = ended ? "" : `${progress.completedImages}/${progress.totalImages} · `;
-    document.title = `${done}${(answer.name ?? answer.prompt).slice(0, 60)} · Burst`;
+    document.title = `${done}${(answer.name ?? answer.title).slice(0, 60)} · Burst`;
     if (ended) this.#ended(answer);
     else {
       byId("progress").hidden = false;
@@ -101,7 +101,7 @@ export class BatchView {
     const hadFocus = byId("progress").contains(document.activeElement);
     byId("progress").hidden = true;
     byId("after").hidden = false;
-    say(byId("summary"), summary(progress, failedCount(answer)));
+    say(byId("summary"), summary(answer));
     if (hadFocus) byId("summary").focus();
     say(byId("partial").querySelector("summary"), `${counted(failedCount(answer), "image")} failed`);
     if (firstImage !== undefined) {

@@ -4,7 +4,7 @@ import { zipAddress } from "./api.js";
 import { byId, make, say } from "./dom.js";
 import { keepScroll } from "./kept.js";
 import { PairView } from "./pair.js";
-import { counted, nameOf } from "./words.js";
+import { counted, differenceOf, nameOf } from "./words.js";
 
 export const AT_ONCE = 60;
 
@@ -21,6 +21,7 @@ export class Comparison {
     this.boxes = new Map();
     /** @type {any[]} */
     this.images = [];
+    this.isOneSeed = false;
     /** @type {import("./parts.js").Parts | undefined} */
     this.parts = undefined;
     this.batchId = "";
@@ -40,6 +41,7 @@ export class Comparison {
   show(batchId, images, parts) {
     this.batchId = batchId;
     this.images = images;
+    this.isOneSeed = images.every((image) => image.seed === images[0].seed);
     this.parts = parts;
     this.boxes.clear();
     this.grid.replaceChildren();
@@ -115,12 +117,21 @@ export class Comparison {
     const box = make("input", { type: "checkbox", value: image.image });
     this.boxes.set(image.image, box);
     const picture = make("img", { src: image.thumbnail, alt: nameOf(image), decoding: "async", loading: "lazy" });
-    const seed = image.seed === null || image.seed === undefined ? "" : `seed ${image.seed}`;
+    const differs = differenceOf(image);
+    // A seed that all have says nothing of any.
+    const seed = image.seed === null || image.seed === undefined || (differs && this.isOneSeed) ? "" : `seed ${image.seed}`;
     return make(
       "li",
       { className: "card tile" },
       make("a", { href: image.url, target: "_blank", className: "tile-picture", title: "Open in full size" }, picture),
-      make("label", { className: "check" }, box, nameOf(image), make("span", { className: "soft small" }, seed)),
+      make(
+        "label",
+        { className: "check" },
+        box,
+        nameOf(image),
+        ...(differs ? [make("span", { className: "small differs", title: differs }, differs)] : []),
+        make("span", { className: "soft small" }, seed),
+      ),
     );
   }
 

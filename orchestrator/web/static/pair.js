@@ -2,7 +2,7 @@
 
 import { byId } from "./dom.js";
 import { Place } from "./place.js";
-import { nameOf } from "./words.js";
+import { differenceOf, nameOf } from "./words.js";
 import { Zoom } from "./zoom.js";
 
 const NEAR_PIXELS = 24;
@@ -38,8 +38,9 @@ export class PairView {
       const picture = this.panes[at].querySelector("img");
       picture.src = image.url;
       picture.alt = nameOf(image);
-      const seed = image.seed === null || image.seed === undefined ? "" : `, seed ${image.seed}`;
-      this.panes[at].querySelector("figcaption").textContent = nameOf(image) + seed;
+      const seed = image.seed === null || image.seed === undefined ? "" : `seed ${image.seed}`;
+      const words = [nameOf(image), differenceOf(image), seed].filter(Boolean).join(", ");
+      this.panes[at].querySelector("figcaption").textContent = words;
     });
     this.slide.value = 50;
     this.zoom.whole();

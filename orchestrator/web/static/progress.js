@@ -3,7 +3,7 @@
 import { byId, say } from "./dom.js";
 import { Shots } from "./shots.js";
 import { beyond, titleOfUnusable, unusable } from "./unusable.js";
-import { counted, duration, failedCount } from "./words.js";
+import { counted, duration, failedCount, perPrompt } from "./words.js";
 
 /** The card that is shown while a batch is not done. */
 export class ProgressCard {
@@ -78,13 +78,16 @@ export class ProgressCard {
 }
 
 /** @param {any} answer of the progress call @param {number} done @param {number} failedSoFar */
-function where({ progress, queuedBehind, isWaiting }, done, failedSoFar) {
-  const total = progress.totalImages;
-  const failed = failedSoFar ? `, ${failedSoFar} failed` : "";
-  if (isWaiting) return `${done} of ${counted(total, "image")} finished${failed}`;
+function where(answer, done, failedSoFar) {
+  const { progress, queuedBehind, isWaiting } = answer;
+  const [total, each] = [progress.totalImages, perPrompt(answer)];
+  const failed = failedSoFar ? `, ${failedSoFar * each} failed` : "";
+  if (isWaiting) return `${done * each} of ${counted(total * each, "image")} finished${failed}`;
   if (queuedBehind) return `Queued behind ${counted(queuedBehind, "image")}${failed}`;
   const queued = done || progress.currentImage !== null ? "" : "Queued: ";
-  return `${queued}Image ${progress.currentImage ?? Math.min(done + 1, total)} of ${total}${failed}`;
+  const current = progress.currentImage ?? Math.min(done + 1, total);
+  const images = each > 1 ? `Images ${(current - 1) * each + 1}–${current * each}` : `Image ${current}`;
+  return `${queued}${images} of ${total * each}${failed}`;
 }
 
 /** @param {number | null} seconds */

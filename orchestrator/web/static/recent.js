@@ -24,6 +24,9 @@ const LOOKS = { queued: "busy", generating: "busy", complete: "good", failed: "b
 /** @param {any} batch */
 function entry(batch) {
   const address = `/?${new URLSearchParams({ batch: batch.batchId })}`;
+  // A prompt may make several.
+  const images =
+    batch.pictures > batch.completedImages ? `${batch.pictures}` : `${batch.completedImages} of ${batch.totalImages}`;
   const failed = batch.failedImages ? `, ${batch.failedImages} failed` : "";
   const began = new Date(batch.createdAt).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   return make(
@@ -34,7 +37,7 @@ function entry(batch) {
       "p",
       { className: "row small soft" },
       make("span", { className: `badge ${LOOKS[batch.status] ?? ""}` }, batch.status),
-      `${batch.completedImages} of ${batch.totalImages} images${failed} · ${began}`,
+      `${images} images${failed} · ${began}`,
     ),
   );
 }

@@ -1,7 +1,7 @@
 /** The row of images as they come: a place for each, filled in when its image is there. */
 
 import { make } from "./dom.js";
-import { nameOf } from "./words.js";
+import { differenceOf, nameOf } from "./words.js";
 
 const AT_MOST = 60;
 
@@ -74,7 +74,9 @@ function stepOf(running) {
 
 /** @param {any} image @param {any} running @param {boolean} isWaiting */
 function inside(image, running, isWaiting) {
-  const caption = make("span", { className: "shot-name" }, nameOf(image));
+  const differs = differenceOf(image);
+  const caption = make("span", { className: "shot-name", title: differs }, nameOf(image));
+  if (differs) caption.append(make("span", { className: "shot-differs" }, differs));
   if (image.thumbnail) {
     const picture = make("img", { src: image.thumbnail, alt: nameOf(image), decoding: "async", loading: "lazy" });
     return [make("a", { href: image.url, target: "_blank", className: "shot-picture" }, picture), caption];

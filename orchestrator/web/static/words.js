@@ -19,28 +19,36 @@ export const letters = (text) => [...LETTERS.segment(text)].length;
 export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 /**
- * What a batch is called: the name that it was given, and its prompt, else its id.
- * @param {{name: string | null, prompt: string, batchId: string}} batch
+ * What a batch is called: the name that it was given, and its prompts, else its id.
+ * @param {{name: string | null, title: string, batchId: string}} batch
  */
-export const titleOf = ({ name, prompt, batchId }) => [name, prompt].filter(Boolean).join(" · ") || batchId;
+export const titleOf = ({ name, title, batchId }) => [name, title].filter(Boolean).join(" · ") || batchId;
 
 /** @param {{image: string}} image */
 export const nameOf = (image) => `Image ${image.image}`;
+
+/** What tells an image from the others of its batch. @param {{differs: string[]}} image */
+export const differenceOf = ({ differs }) => differs.join(" · ");
+
+/** How many images a prompt of a batch makes. @param {any} answer of the progress call */
+export const perPrompt = ({ effectiveParameters: { batch_size: size } }) => (Number.isInteger(size) && size > 1 ? size : 1);
 
 /** How many failed: of a large batch, `failedImages` are the first ones. @param {any} answer of the progress call */
 export const failedCount = ({ failedTotal, progress }) => failedTotal ?? progress.failedImages.length;
 
 /**
- * How a batch ended: `Batch complete: 4 successful, 1 failed`.
- * @param {{completedImages: number, totalImages: number, status: string}} progress
- * @param {number} failed
+ * How a batch ended: `Batch complete: 4 successful, 1 failed`. Images are counted, of which a prompt may make several.
+ * @param {any} answer of the progress call
  */
-export function summary({ completedImages, totalImages, status }, failed) {
-  const left = totalImages - completedImages - failed;
-  return `Batch ${status}: ${completedImages} successful, ${failed} failed${left ? `, ${left} not made` : ""}`;
+export function summary(answer) {
+  const { completedImages, totalImages, status } = answer.progress;
+  const failed = failedCount(answer);
+  const left = (totalImages - completedImages - failed) * perPrompt(answer);
+  const made = answer.madeImages ?? completedImages;
+  return `Batch ${status}: ${made} successful, ${failed * perPrompt(answer)} failed${left ? `, ${left} not made` : ""}`;
 }
 
-const SHOWN = ["model", "steps", "cfg", "sampler", "scheduler", "width", "height", "template", "profile", "negative"];
+const SHOWN = ["model", "lora", "steps", "cfg", "sampler", "scheduler", "denoise", "width", "height", "batch size", "negative"];
 
 /**
  * What a batch was made with, in one line: what was asked for, then the defaults.
@@ -57,11 +65,11 @@ export function parametersLine(asked, effective) {
 
 /** @param {Record<string, any>} parameters */
 function line(parameters) {
-  const { width, height, ...others } = parameters;
-  const size = width && height ? { size: `${width} × ${height}` } : {};
-  const said = { ...(width && height ? others : parameters), ...size };
+  const { width, height, batch_size: each, denoise, ...others } = parameters;
+  const size = width && height ? { size: `${width} × ${height}` } : { width, height };
+  const said = { ...others, ...size, "batch size": each === 1 ? null : each, denoise: denoise === 1 ? null : denoise };
   return [...SHOWN, "size"]
     .filter((name) => said[name] !== undefined && said[name] !== null && said[name] !== "")
-    .map((name) => `${name} ${said[name]}`)
+    .map((name) => `${name} ${Array.isArray(said[name]) ? said[name].join(", ") : said[name]}`)
     .join(" · ");
 }
