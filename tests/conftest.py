@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,11 @@ def _serves_for_tests(place: Path) -> bool:
 
 
 if _serves_for_tests(_SHARED_MEMORY):
-    # Directories of tests in memory: a disk is waited for at every fsync, and takes milliseconds to remove a directory.
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_SHARED_MEMORY))
+    # Directories of tests, and of sandboxes and browsers, in memory: a disk is waited for at every fsync, and takes
+    # milliseconds to remove a directory.
+    for variable in ("PYTEST_DEBUG_TEMPROOT", "TMPDIR"):
+        os.environ.setdefault(variable, str(_SHARED_MEMORY))
+    tempfile.tempdir = None  # in case that it was looked up before
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -11,7 +11,7 @@ import json
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -85,18 +85,30 @@ def save_png(frames: Frames, index: int, path: Path, *, graph: Any, extra_pnginf
 
     `share` below 1 leaves the file incomplete, like a server that is killed while writing.
     """
+    if share >= 1.0:
+        _save(frames, index, path, graph=graph, extra_pnginfo=extra_pnginfo)
+        return
+    whole = io.BytesIO()
+    _save(frames, index, whole, graph=graph, extra_pnginfo=extra_pnginfo)
+    path.write_bytes(whole.getvalue()[: int(len(whole.getvalue()) * share)])
+
+
+def _save(frames: Frames, index: int, target: Path | IO[bytes], *, graph: Any, extra_pnginfo: Any) -> None:
     from PIL.PngImagePlugin import PngInfo
 
     texts = PngInfo()
     texts.add_text("prompt", json.dumps(graph))
     for name, value in (extra_pnginfo if isinstance(extra_pnginfo, dict) else {}).items():
         texts.add_text(name, json.dumps(value))
-    if share >= 1.0:
-        draw(frames, index).save(path, format="PNG", pnginfo=texts, compress_level=1)
-        return
+    draw(frames, index).save(target, format="PNG", pnginfo=texts, compress_level=1)
+
+
+@functools.cache
+def example() -> bytes:
+    """The image that a server's input folder comes with, as PNG."""
     whole = io.BytesIO()
-    draw(frames, index).save(whole, format="PNG", pnginfo=texts, compress_level=1)
-    path.write_bytes(whole.getvalue()[: int(len(whole.getvalue()) * share)])
+    _save(Frames(512, 512, lines=("example input",)), 0, whole, graph={}, extra_pnginfo=None)
+    return whole.getvalue()
 
 
 def save_webp(frames: Frames, path: Path, *, frames_per_second: float, lossless: bool, quality: int) -> None:

@@ -132,8 +132,7 @@ class Machine:
         """ComfyUI ships with an example image in its input folder, which workflows refer to."""
         path = self.files.input_file("example.png")
         if not path.exists():
-            picture = drawing.Frames(512, 512, lines=("example input",))
-            drawing.save_png(picture, 0, path, graph={}, extra_pnginfo=None)
+            path.write_bytes(drawing.example())
 
     def _tell_status(self, remaining: int) -> None:
         data: dict[str, Any] = {"status": status_data(remaining)}
