@@ -11,6 +11,7 @@ from orchestrator.errors import OutputRefused, PromptTextError, RecipeUnusable, 
 from orchestrator.formatting import spoken_seconds
 from orchestrator.outputs.pictures import embedded_graph
 from orchestrator.outputs.placement import Placement
+from orchestrator.places import Place
 from orchestrator.preparation import prompt_file, read_prompt
 from orchestrator.report_pages import render
 from orchestrator.report_pages.figure import IMAGES, Figure, address, embedded
@@ -54,7 +55,7 @@ def _figures(item: Item, placement: Placement, home: Path, beside: Path) -> Iter
         yield _shown(replace(plain, facts=facts), path, beside)
 
 
-def _shown(figure: Figure, path: Path, beside: Path) -> Figure:
+def _shown(figure: Figure, path: Place, beside: Path) -> Figure:
     if not path.is_file():
         return replace(figure, blank="the file is missing")
     link, suffix = address(path, beside), path.suffix.lower()
@@ -77,7 +78,7 @@ def _prompt_text(item: Item, home: Path) -> str:
     return str(text).strip() or item.key
 
 
-def _seed(item: Item, path: Path) -> str | None:
+def _seed(item: Item, path: Place) -> str | None:
     """The item's own seed, or the one in the graph that the picture carries."""
     if "seed" in item.inputs:
         return str(item.inputs["seed"])

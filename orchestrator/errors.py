@@ -24,6 +24,7 @@ BurstError
 │   ├── SpendLimitReached     servers that cost money got as many prompts as they may in 24 hours
 │   └── DiskFull              a write met ENOSPC, EDQUOT or a read-only file system
 │       └── OutputRootUnusable    … under one output root: its items stay as they are, all others go on
+│           └── OutputRootAway    … which is object storage that does not answer
 ├── ConfigurationError        a person must change something first
 │   ├── UsageError            a flag or an argument
 │   │   └── RequestConflict   a batch's name or an Idempotency-Key that stands for another request
@@ -255,9 +256,15 @@ class DiskFull(StopBurst):
 class OutputRootUnusable(DiskFull):
     """One output root cannot be written to; items that are saved elsewhere go on, and nobody is charged."""
 
-    def __init__(self, root: Path, reason: str) -> None:
+    def __init__(self, root: object, reason: str) -> None:
         super().__init__(reason)
         self.root = root
+
+
+class OutputRootAway(OutputRootUnusable):
+    """Object storage does not answer, or is too busy to: the same request may be answered later."""
+
+    exit_code = EXIT_TRY_LATER
 
 
 class ConfigurationError(BurstError):

@@ -41,6 +41,7 @@ from orchestrator.node_classes import asked_once, kept_classes, known_classes
 from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.placement import Placement, path_at, placement_of
 from orchestrator.pause_text import RESUME
+from orchestrator.places import Place, root_named
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.row_recipes import row_recipes
@@ -295,7 +296,7 @@ class Generation:
         settings = drafted.settings
         directories = {batch.record.directory for batch in self._parts.batches.read().values()}
         listed = drafted.draft.listed
-        roots = {Path(entry.output) for entry in listed.entries if entry.output} if listed is not None else set()
+        roots = {root_named(entry.output) for entry in listed.entries if entry.output} if listed is not None else set()
 
         def taken(name: str) -> bool:
             return name in directories or any(path_at(root, name).exists() for root in (settings.output_dir, *roots))
@@ -333,7 +334,7 @@ class Generation:
         """Errors: UsageError."""
         refuse_collisions(Placement(drafted.recipes, self._default(drafted.settings)), plan.items, store=store)
 
-    def _default(self, settings: Settings) -> Path:
+    def _default(self, settings: Settings) -> Place:
         """The output root of items without a recipe: what this request names is not for them."""
         return kept_settings(self._state).output_dir if self._parts.settings.exists() else settings.output_dir
 

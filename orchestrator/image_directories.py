@@ -16,6 +16,7 @@ from orchestrator.errors import UsageError
 from orchestrator.file_kinds import IMAGES, PATTERNS
 from orchestrator.formatting import counted
 from orchestrator.outputs.placement import Placement
+from orchestrator.places import Place
 from orchestrator.prompt_directories import item_of, key_of, natural_key, refuse_undecodable, walk
 from orchestrator.wording import named
 from state.item import Item
@@ -78,7 +79,7 @@ def picture_items(
     Errors: UsageError for a directory that cannot be read, holds no picture or lies in the default output root, for a
     picture without its mask, for a file whose name tells no kind, and for a name that is not Unicode text.
     """
-    results = {root.resolve() for root in placement.roots()}
+    results = {root.resolve() for root in placement.roots() if isinstance(root, Path)}
     met = _Filter(patterns or [pattern for kind in kinds for pattern in PATTERNS[kind]])
     noun = "image" if kinds == IMAGES else "file"
     items: list[Item] = []
@@ -138,9 +139,9 @@ def _masks_of(pictures: Iterable[Path], rule: MaskRule) -> dict[Path, Path]:
     return found
 
 
-def _refuse_mixing(directory: Path, output_dir: Path) -> None:
+def _refuse_mixing(directory: Path, output_dir: Place) -> None:
     """Results would lie among the pictures, in their very places. Errors: UsageError."""
-    if directory.resolve().is_relative_to(output_dir.resolve()):
+    if isinstance(output_dir, Path) and directory.resolve().is_relative_to(output_dir.resolve()):
         raise UsageError(
             f"{directory} lies in the output directory {output_dir}, where results would get in the way of the "
             f"images; choose another with {named('output_dir', 'DIR')}"

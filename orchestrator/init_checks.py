@@ -144,7 +144,7 @@ def _output(store: Store, settings: Settings, repeated: _Repeated) -> Iterator[_
     except OutputRootUnusable as error:
         yield _Finding(str(error), elsewhere)
         return
-    if refusal := write_refusal(settings.output_dir):
+    if isinstance(settings.output_dir, Path) and (refusal := write_refusal(settings.output_dir)):
         yield _Finding(f"{refusal}; make it writable or choose another output directory", elsewhere)
 
 

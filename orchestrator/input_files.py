@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 
 from orchestrator.errors import UploadError
 from orchestrator.outputs import pictures
 from orchestrator.outputs.names import server_extension
+from orchestrator.places import ObjectPath, Place
 from orchestrator.text_files import read_ordinary
 from state.item import ItemOutput
 
@@ -22,7 +22,7 @@ FOLDER = "burst"
 
 
 Uploads = Mapping[str, str | ItemOutput]
-Locate = Callable[[str | ItemOutput], Path]
+Locate = Callable[[str | ItemOutput], Place]
 """Where an upload lies. Errors: UploadError where that is an output of another item that is not there."""
 
 
@@ -30,7 +30,7 @@ Locate = Callable[[str | ItemOutput], Path]
 class InputFile:
     """One file. Equal bytes have one name, other bytes another: no upload can ever overwrite something else."""
 
-    path: Path
+    path: Place
     sha256: str
     data: bytes = field(repr=False)
 
@@ -102,15 +102,18 @@ def _read_all(uploads: Uploads, locate: Locate) -> dict[str, InputFile]:
     return {name: _input_file(locate(source)) for name, source in uploads.items()}
 
 
-def _input_file(path: Path) -> InputFile:
+def _input_file(path: Place) -> InputFile:
     data = _read(path, most_bytes=LARGEST_UPLOAD_BYTES + 1)
     if len(data) > LARGEST_UPLOAD_BYTES:
         raise UploadError(f"{path}: over {LARGEST_UPLOAD_BYTES >> 30} GiB, too large for an upload; make it smaller")
     return InputFile(path, hashlib.sha256(data).hexdigest(), data)
 
 
-def _read(path: Path, *, most_bytes: int) -> bytes:
+def _read(path: Place, *, most_bytes: int) -> bytes:
     try:
+        if isinstance(path, ObjectPath):
+            with path.open() as stream:
+                return stream.read(most_bytes)
         return read_ordinary(path, most_bytes=most_bytes)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UploadError(f"the file {path} is gone; restore it, then `burst retry`") from error

@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from orchestrator.places import ObjectPath, Place
 
-def kept_path(path: Path, home: Path) -> str:
+
+def kept_path(path: Place, home: Path) -> str:
     """`path` (absolute) from `home` on, with `/` between its parts; as it is where it does not lie below `home`.
 
     Links do not hide that it does: only what follows `home` is kept as it was written, without detours (`a/../b`).
+
+    Object storage has one name everywhere.
     """
+    if isinstance(path, ObjectPath):
+        return str(path)
     plain = Path(os.path.normpath(path))
     # Behind a link to a directory, `..` is another place than it reads.
     path = plain if os.path.realpath(plain) == os.path.realpath(path) else path

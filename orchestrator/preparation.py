@@ -10,6 +10,7 @@ import msgspec
 
 import templates
 from orchestrator.errors import ItemError, OutputRefused, PromptTextError, RecipeUnusable, TemplateError, UploadError
+from orchestrator.places import Place, root_at_home
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Settings
 from orchestrator.text_files import decoded, read_ordinary
@@ -196,7 +197,7 @@ class Preparation:
 
         return read_uploads(item.uploads, self.locate)
 
-    def locate(self, source: str | ItemOutput) -> Path:
+    def locate(self, source: str | ItemOutput) -> Place:
         """The file of an upload, there or not. Errors: UploadError for an output of another item that is not there."""
         if isinstance(source, str):
             return self.home / source
@@ -206,7 +207,7 @@ class Preparation:
         root = self._settings.output_dir
         try:
             if item is not None and item.recipe is not None:
-                root = self.home / self._recipes.recipe(item.recipe).output
+                root = root_at_home(self._recipes.recipe(item.recipe).output, self.home)
             return source_file(source, item, root)
         except (RecipeUnusable, OutputRefused, OSError) as error:
             place = f"output {source.output} of {source.item}"

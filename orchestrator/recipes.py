@@ -13,6 +13,7 @@ import templates
 from orchestrator.errors import RecipeUnusable, TemplateError, UsageError
 from orchestrator.kept_paths import kept_path
 from orchestrator.node_classes import ClassSource, kept_classes
+from orchestrator.places import Place
 from orchestrator.settings import Settings
 from orchestrator.ui_workflows import Conversion
 from orchestrator.wording import named
@@ -158,7 +159,7 @@ class Recipes:
             base.graph, settings, name=name, bindings=bound, nodes=nodes, loose_ends=ends, servers=servers
         )
 
-    def kept(self, path: Path) -> str:
+    def kept(self, path: Place) -> str:
         """How a recipe names an absolute path."""
         return kept_path(path, self.home)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 from orchestrator.node_classes import ClassSource
+from orchestrator.places import root_named
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Settings
 
@@ -31,6 +31,6 @@ def row_recipes(
                 loaded = default
             elif loaded.recipe.output != default.recipe.output:
                 loaded = recipes.remember(loaded.below(default.recipe.output))
-        return recipes.remember(loaded.below(recipes.kept(Path(output)))) if output else loaded
+        return recipes.remember(loaded.below(recipes.kept(root_named(output)))) if output else loaded
 
     return recipe_of

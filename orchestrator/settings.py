@@ -15,6 +15,7 @@ from orchestrator.comfyui.address import is_header_name, parse_address
 from orchestrator.cycle.pacing import ABANDON_AFTER_SECONDS
 from orchestrator.errors import SettingsError, UsageError, located
 from orchestrator.kept_paths import kept_path
+from orchestrator.places import Place, absolute_root, root_at_home
 from orchestrator.server_options import ServerOptions
 from orchestrator.servers import (
     DEFAULT_SERVER,
@@ -53,7 +54,7 @@ class Settings:
     A header's value that starts with `env:` names the environment variable that holds it.
     """
 
-    output_dir: Path
+    output_dir: Place
     template: str | None = None
     servers: tuple[Server, ...] = field(default_factory=lambda: (parse_server(DEFAULT_SERVER),))
     """Those that a run uses, each once."""
@@ -147,7 +148,7 @@ class Overrides:
     """
 
     template: str | None = None
-    output_dir: Path | None = None
+    output_dir: Place | None = None
     servers: tuple[str, ...] = field(default=(), repr=False)
     bindings: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -165,7 +166,7 @@ def kept_settings(state_file: Path) -> Settings:
     document = _document(state_file)
     path, kept = document.shown(), read_settings_file(document)
     return Settings(
-        output_dir=home / kept.output_dir,
+        output_dir=root_at_home(kept.output_dir, home),
         template=_template(home, kept.template),
         servers=read_servers(kept.servers, source=f"{path}: servers"),
         known_servers=read_servers(kept.known_servers, source=f"{path}: known_servers") if kept.known_servers else (),
@@ -312,7 +313,7 @@ def _overridden(settings: Settings, said: Overrides) -> Settings:
     return replace(
         settings,
         template=_absolute_template(said.template) or settings.template,
-        output_dir=said.output_dir.absolute() if said.output_dir else settings.output_dir,
+        output_dir=absolute_root(said.output_dir) if said.output_dir else settings.output_dir,
         servers=servers,
         known_servers=settings.all_servers,
         bindings=_bound(settings.bindings, said.bindings),

@@ -29,6 +29,7 @@ from orchestrator.generation import Generation
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.placement import Placement, placement_of
+from orchestrator.places import root_at_home
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.retries import settled
 from orchestrator.settings import Overrides, Settings, kept_settings
@@ -202,7 +203,7 @@ class Synchronisation(Generation):
         if not (overrides.bindings or overrides.output_dir or overrides.servers or overrides.outputs is not None):
             return there
         if overrides.output_dir is None:
-            settings = replace(settings, output_dir=(self._state.parent / there.recipe.output))
+            settings = replace(settings, output_dir=root_at_home(there.recipe.output, self._state.parent))
         return super()._requested(recipes, settings, there, servers or there.recipe.servers)
 
     def _looked(self, store: Store, plan: Plan, record: BatchRecord) -> _Steps:

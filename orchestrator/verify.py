@@ -15,6 +15,7 @@ from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs import Problem
 from orchestrator.outputs.placement import Placement, placement_of
+from orchestrator.places import ObjectPath, Place
 from orchestrator.retries import keys_of
 from orchestrator.settings import Overrides, load_settings
 from state.change import change_all
@@ -131,9 +132,9 @@ class _Roots:
 
     def __init__(self, placement: Placement) -> None:
         self._placement = placement
-        self._gone: defaultdict[Path, list[str]] = defaultdict(list)
+        self._gone: defaultdict[Place, list[str]] = defaultdict(list)
         """By root: the items of which every file is missing."""
-        self._in_use: set[Path] = set()
+        self._in_use: set[Place] = set()
 
     def note(self, item: Item, problems: Collection[Problem]) -> None:
         """`problems`: of its files."""
@@ -155,7 +156,9 @@ class _Roots:
         }
 
 
-def _has_anything(directory: Path) -> bool:
+def _has_anything(directory: Place) -> bool:
+    if isinstance(directory, ObjectPath):
+        return directory.exists()
     try:
         with os.scandir(directory) as entries:
             return any(True for _ in entries)

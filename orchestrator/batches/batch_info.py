@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,6 +21,7 @@ from orchestrator.batches.batch_parameters import (
     template_values,
 )
 from orchestrator.outputs.placement import Placement, path_at
+from orchestrator.places import ObjectPath, Place
 from orchestrator.statistics import pictures_of
 from state.batch import BatchRecord
 from state.counts import Counts
@@ -76,9 +76,13 @@ def batch_info(
     }
 
 
-def write_batch_info(path: Path, info: dict[str, Any], *, disk: Disk) -> None:
+def write_batch_info(path: Place, info: dict[str, Any], *, disk: Disk) -> None:
     """Whole and durable on return; nothing is written where it says the same already. Errors: DiskFull."""
     data = msgspec.json.format(msgspec.json.encode(info), indent=2) + b"\n"
+    if isinstance(path, ObjectPath):
+        if not path.is_file() or path.read_bytes() != data:
+            path.write_whole(data)
+        return
     if disk.stamp(path) is not None and disk.read(path) == data:
         return
     disk.make_directory(path.parent)
@@ -87,7 +91,7 @@ def write_batch_info(path: Path, info: dict[str, Any], *, disk: Disk) -> None:
 
 def infos_of(
     placement: Placement, record: BatchRecord, items: Sequence[Item], *, ended_at: datetime | None
-) -> Iterator[tuple[Path, dict[str, Any]]]:
+) -> Iterator[tuple[Place, dict[str, Any]]]:
     """Where a batch_info.json is, and what it says: one under each output root of the batch's items.
 
     Errors: OutputRefused, RecipeUnusable.
@@ -106,7 +110,7 @@ def infos_of(
         )
 
 
-def info_path(root: Path, record: BatchRecord) -> Path:
+def info_path(root: Place, record: BatchRecord) -> Place:
     """Where it is under an output root. Errors: OutputRefused."""
     return path_at(root, f"{record.directory}/{NAME}")
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product, takewhile
-from pathlib import Path
 
 import msgspec
 
@@ -19,6 +18,7 @@ from orchestrator.batches.batch_info import NAME, info_path, infos_of, write_bat
 from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.errors import OutputRefused, RecipeUnusable
 from orchestrator.outputs.placement import Placement
+from orchestrator.places import Place
 from orchestrator.statistics import pictures_of
 from state.batch import Batch, BatchRecord, GoneRecord
 from state.change import change_all
@@ -45,7 +45,7 @@ def remove_batches(
     placement: Placement,
     at: datetime,
     dry_run: bool = False,
-    spare: Callable[[Path, str], bool] = lambda root, path: False,
+    spare: Callable[[Place, str], bool] = lambda root, path: False,
 ) -> Removed:
     """Remove outputs and batch_info.json of these batches, the directories that this empties, and mark them as gone.
 
@@ -126,15 +126,15 @@ def _tell(store: Store, batch: Batch, placement: Placement) -> None:
 class _Files:
     """Files to remove, and the directories that may be empty then."""
 
-    def __init__(self, placement: Placement, *, spare: Callable[[Path, str], bool] = lambda root, path: False) -> None:
+    def __init__(self, placement: Placement, *, spare: Callable[[Place, str], bool] = lambda root, path: False) -> None:
         self._placement = placement
         self._spare = spare
         self._others: set[str] = set()
-        self._chosen: dict[Path, str] = {}
+        self._chosen: dict[Place, str] = {}
         """As their records name them."""
         self._bytes = 0
         self.kept: list[str] = []
-        self._folders: set[Path] = set()
+        self._folders: set[Place] = set()
         """Those of the files that go, or went when this was killed before; the output directories stay."""
 
     def keep_those_of(self, items: Iterable[Item]) -> None:
@@ -176,7 +176,7 @@ class _Files:
             self._placement.root_of(item), recorded
         )
 
-    def _add(self, path: Path, recorded: str, root: Path) -> None:
+    def _add(self, path: Place, recorded: str, root: Place) -> None:
         self._folders.update(takewhile(lambda folder: folder != root, path.parents))
         if path.is_file() and path not in self._chosen:
             self._chosen[path] = recorded

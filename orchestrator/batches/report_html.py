@@ -14,6 +14,7 @@ from orchestrator.batches.values import parted, parts_of
 from orchestrator.errors import DiskFull, OutputRefused, RecipeUnusable, UsageError
 from orchestrator.formatting import counted, spoken_seconds
 from orchestrator.outputs.placement import Placement, placement_of
+from orchestrator.places import ObjectPath, Place
 from orchestrator.report_pages import render
 from orchestrator.report_pages.figure import IMAGES, Figure, File, Image, address, embedded
 from orchestrator.settings import Overrides, load_settings
@@ -58,7 +59,8 @@ def write_report(
 ) -> ReportWritten:
     """Write the page of one batch, by default `report_BATCH.html` beside the state. Safe to repeat.
 
-    Pictures are linked by relative paths, or with `embed` put into the page, large ones as smaller copies. Errors:
+    Pictures are linked by relative paths, or with `embed` put into the page, large ones as smaller copies; those in
+    object storage always are, since no browser opens them there. Errors:
     UsageError for a batch that is not there, or a file that cannot be written; StateError, SettingsError.
     """
     settings = load_settings(state, overrides)
@@ -214,7 +216,7 @@ class _Page:
         if path is None or not path.is_file():
             return replace(plain, blank="the file is missing")
         link = address(path, self._beside)
-        image = embedded(path) if self._embed else Image(link)
+        image = embedded(path) if self._embed or isinstance(path, ObjectPath) else Image(link)
         if image is None:
             return replace(plain, blank="does not decode")
         self.pictures += 1
@@ -224,7 +226,7 @@ class _Page:
         path = self._path(item, output)
         return File(PurePosixPath(output.path).name, None if path is None else address(path, self._beside))
 
-    def _path(self, item: Item, output: OutputRecord) -> Path | None:
+    def _path(self, item: Item, output: OutputRecord) -> Place | None:
         try:
             return self._placement.path_of(item, output.path)
         except (OutputRefused, RecipeUnusable):

@@ -15,6 +15,7 @@ from orchestrator.batches.spec import LARGEST_COUNT
 from orchestrator.batches.values import RANDOM_SEED, clean, fitted, is_random_seed, parted, parts_of
 from orchestrator.batches.vocabulary import PLACES, Vocabulary, spelled
 from orchestrator.errors import UsageError, located
+from orchestrator.places import ObjectPath, root_named
 from state.item import Priority
 
 OF_ROWS = ("id", "count", "template", "priority", "output")
@@ -276,7 +277,10 @@ def _template(value: Any, reading: Reading) -> str:
 
 
 def _output(value: Any, reading: Reading) -> str:
-    path = _path(clean(value, "output").strip(), reading.folder)
+    text = clean(value, "output").strip()
+    if isinstance(root := root_named(text), ObjectPath):
+        return str(root)
+    path = _path(text, reading.folder)
     if os.path.isfile(path):
         raise UsageError(f"a file stands at {path}; name a directory")
     return path

@@ -20,6 +20,7 @@ from orchestrator.batches.sidecar_text import as_text, from_text
 from orchestrator.batches.values import fitted
 from orchestrator.errors import RecipeUnusable, TemplateError, UsageError, located
 from orchestrator.outputs import Sidecar, embedded_graph
+from orchestrator.places import Place
 from orchestrator.preparation import Preparation, filled
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.text_files import decoded
@@ -111,7 +112,7 @@ def read_reproduction(
     return _reproduction(path, template, None, inputs, recipe)
 
 
-def read_sidecar(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_sidecar(path: Place) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a sidecar says: inputs by binding or address, and facts. Errors: OSError, ValueError for what is none."""
     with path.open("rb") as stream:
         try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.commands.common import (
-    NamedPath,
+    OutputRoot,
     all_option,
     confirmed,
     json_option,
@@ -18,6 +19,9 @@ from orchestrator.commands.common import (
 from orchestrator.commands.help import Group
 from orchestrator.commands.status import status
 from orchestrator.errors import UsageError, located
+
+if TYPE_CHECKING:
+    from orchestrator.places import Place
 
 
 @click.group(cls=Group, short_help="List batches, and remove the files of old ones.")
@@ -50,12 +54,12 @@ def batches_show(ctx: click.Context, batch: str, state: Path, as_json: bool) -> 
 @click.option("--older-than", required=True, metavar="30d", help="Least time since the batch ended: 12h, 30d, 2w.")
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation with --older-than 0.")
-@click.option("--output", "output_dir", type=NamedPath(), help="Directory of images whose items have no recipe.")
+@click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")
 @state_option
 @all_option
 @json_option
 def batches_clean(
-    older_than: str, dry_run: bool, yes: bool, output_dir: Path | None, state: Path, everything: bool, as_json: bool
+    older_than: str, dry_run: bool, yes: bool, output_dir: Place | None, state: Path, everything: bool, as_json: bool
 ) -> None:
     """Remove images and sidecars of batches that ended long ago, except files that were changed since.
 

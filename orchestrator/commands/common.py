@@ -17,6 +17,7 @@ from orchestrator.formatting import one_line
 
 if TYPE_CHECKING:
     from orchestrator.documents.others import ErrorDocument
+    from orchestrator.places import Place
     from orchestrator.settings import Overrides
 
 
@@ -135,6 +136,18 @@ class NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class OutputRoot(NamedPath):
+    """A directory for images, or an address in object storage."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str) or value == "":
+            return super().convert(value, param, ctx)
+        from orchestrator.places import root_named
+
+        with located("--output", UsageError):
+            return root_named(value)
+
+
 state_option = Options.SERVER.option(
     "--state",
     type=NamedPath(),
@@ -169,7 +182,13 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 metavar="FILE|NAME",
                 help="Workflow file, or an image or video that ComfyUI made; or the name of a shipped one.",
             ),
-            Options.FILES.option("--output", "output_dir", type=NamedPath(), help="Directory for the images."),
+            Options.FILES.option(
+                "--output",
+                "output_dir",
+                type=OutputRoot(),
+                metavar="DIR|s3://BUCKET/PREFIX",
+                help="Where images go: a directory or S3 storage.",
+            ),
             Options.SERVER.option(
                 "--bind",
                 "bindings",
@@ -229,7 +248,7 @@ def listen_options(*, port: int) -> Callable[[Callable[..., Any]], Callable[...,
 def overrides(
     server: tuple[str, ...] = (),
     template: str | None = None,
-    output_dir: Path | None = None,
+    output_dir: Place | None = None,
     bindings: tuple[str, ...] = (),
     headers: tuple[tuple[str, str], ...] = (),
     outputs: str | None = None,
@@ -258,9 +277,9 @@ def _nodes(text: str) -> tuple[str, ...]:
     return () if names == ("saved",) else names
 
 
-def refuse_file(output_dir: Path | None) -> None:
+def refuse_file(output_dir: Place | None) -> None:
     """Errors: UsageError where `--output` names a file. What cannot be looked at is left to the command."""
-    if output_dir is not None and os.path.isfile(output_dir):
+    if isinstance(output_dir, Path) and os.path.isfile(output_dir):
         raise UsageError(f"--output {output_dir}: a file stands there; name a directory")
 
 

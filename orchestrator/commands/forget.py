@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.commands.common import (
-    NamedPath,
+    OutputRoot,
     all_option,
     json_option,
     overrides,
@@ -17,6 +18,9 @@ from orchestrator.commands.common import (
 )
 from orchestrator.errors import UsageError
 
+if TYPE_CHECKING:
+    from orchestrator.places import Place
+
 
 @click.command(short_help="Remove items or batches from the state.")
 @click.argument("names", nargs=-1, metavar="[ITEM|BATCH...]")
@@ -24,7 +28,7 @@ from orchestrator.errors import UsageError
 @click.option("--gone", is_flag=True, help="Forget the items whose prompt file or images no longer exist.")
 @click.option("--remove-files", is_flag=True, help="Remove their images and sidecars too, unless changed since.")
 @click.option("--keep-files", is_flag=True, help="Leave their files where they are (the default).")
-@click.option("--output", "output_dir", type=NamedPath(), help="Directory of images whose items have no recipe.")
+@click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")
 @click.option("--dry-run", is_flag=True, help="Show what would be forgotten; change nothing.")
 @all_option
 @json_option
@@ -34,7 +38,7 @@ def forget(
     gone: bool,
     remove_files: bool,
     keep_files: bool,
-    output_dir: Path | None,
+    output_dir: Place | None,
     dry_run: bool,
     everything: bool,
     as_json: bool,

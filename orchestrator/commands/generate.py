@@ -28,6 +28,7 @@ from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
     from orchestrator.batches.generate_report import Generated, Planned
+    from orchestrator.places import Place
 
 
 @click.command(cls=Command, short_help="Render variations of prompts as one batch.")
@@ -131,7 +132,7 @@ def generate(
     output: RunOutput,
     server: tuple[str, ...],
     template: str | None,
-    output_dir: Path | None,
+    output_dir: Place | None,
     bindings: tuple[str, ...],
     headers: tuple[tuple[str, str], ...],
     outputs: str | None,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.commands.common import NamedPath, json_option, overrides, show, state_option
+from orchestrator.commands.common import OutputRoot, json_option, overrides, show, state_option
+
+if TYPE_CHECKING:
+    from orchestrator.places import Place
 
 
 @click.command("report", short_help="Write an HTML page with the images of a batch.")
@@ -20,10 +24,10 @@ from orchestrator.commands.common import NamedPath, json_option, overrides, show
     help="File to write (default: report_BATCH.html next to the state).",
 )
 @click.option("--embed", is_flag=True, help="Put the images into the page, large ones as smaller copies.")
-@click.option("--output", "output_dir", type=NamedPath(), help="Directory of images whose items have no recipe.")
+@click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")
 @state_option
 @json_option
-def report(batch: str, target: str | None, embed: bool, output_dir: Path | None, state: Path, as_json: bool) -> None:
+def report(batch: str, target: str | None, embed: bool, output_dir: Place | None, state: Path, as_json: bool) -> None:
     """Write one HTML page with every image of a batch, its seed and parameters; a sweep becomes a grid.
 
     BATCH is a batch's name, its id, or the beginning of the id.

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from orchestrator.commands.common import (
-    NamedPath,
+    OutputRoot,
     all_option,
     json_option,
     overrides,
@@ -53,7 +53,9 @@ from orchestrator.commands.help import Command, Options
     metavar="'NAME: VALUE'",
     help="HTTP header for every server; VALUE may be env:VARIABLE. Repeatable.",
 )
-@Options.FILES.option("--output", "output_dir", type=NamedPath(), help="Directory for the images.")
+@Options.FILES.option(
+    "--output", "output_dir", type=OutputRoot(), metavar="DIR|s3://BUCKET/PREFIX", help="Directory for the images."
+)
 @all_option
 @json_option
 def stage(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from orchestrator.commands.common import (
 )
 from orchestrator.commands.help import Command, Options
 from orchestrator.commands.request_options import dynamic_options, image_options
+
+if TYPE_CHECKING:
+    from orchestrator.places import Place
 
 
 @click.command(cls=Command, short_help="Bring a named batch to what its list of prompts says.")
@@ -67,7 +70,7 @@ def sync(
     as_json: bool,
     server: tuple[str, ...],
     template: str | None,
-    output_dir: Path | None,
+    output_dir: Place | None,
     bindings: tuple[str, ...],
     headers: tuple[tuple[str, str], ...],
     outputs: str | None,

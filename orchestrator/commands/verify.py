@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.commands.common import (
-    NamedPath,
+    OutputRoot,
     all_option,
     json_option,
     overrides,
@@ -17,17 +18,20 @@ from orchestrator.commands.common import (
     state_option,
 )
 
+if TYPE_CHECKING:
+    from orchestrator.places import Place
+
 
 @click.command(short_help="Check output files against their recorded size and hash.")
 @state_option
-@click.option("--output", "output_dir", type=NamedPath(), help="Directory of images whose items have no recipe.")
+@click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")
 @click.option("--repair", is_flag=True, help="Make items pending again whose files are missing, cut or changed.")
 @click.option("--yes", is_flag=True, help="With --repair: also of an output directory of which nothing is left.")
 @click.option("--quick", is_flag=True, help="Compare sizes only.")
 @all_option
 @json_option
 def verify(
-    state: Path, output_dir: Path | None, repair: bool, yes: bool, quick: bool, everything: bool, as_json: bool
+    state: Path, output_dir: Place | None, repair: bool, yes: bool, quick: bool, everything: bool, as_json: bool
 ) -> None:
     """Check the files of completed items against their recorded size and hash."""
     from orchestrator.verify import verify_outputs

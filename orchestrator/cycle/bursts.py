@@ -144,7 +144,8 @@ class Bursts:
         if error is None and ended.how == "done":
             batch = self._request.batch
             stages = stages_waiting(self._dispatch.set_aside.records(), self._store, batch=batch) if set_aside else 0
-            error = nothing_else(set_aside, self._store.counts(batch=batch), stages=stages)
+            counts, passes = self._store.counts(batch=batch), self._dispatch.set_aside.passes
+            error = nothing_else(set_aside, counts, stages=stages, passes=passes)
         if ended.how == "limit":
             self._notes.note(_stopped_early(self._records))
         if ended.how != "stopped":

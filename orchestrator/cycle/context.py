@@ -19,7 +19,7 @@ from orchestrator.cycle.hearing import Source
 from orchestrator.cycle.spending import Spending
 from orchestrator.cycle.tally import NOTES_LOGGER, Tally
 from orchestrator.cycle.transitions import Transitions
-from orchestrator.errors import BurstError, OutputRootUnusable
+from orchestrator.errors import BurstError, OutputRootAway, OutputRootUnusable
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
 from orchestrator.servers import Server, find_server, same_server
@@ -155,7 +155,8 @@ class WorkerContext:
         root = str(error.root) if isinstance(error, OutputRootUnusable) else None
         if item.status is Status.SUBMITTED:
             self.dispatch.set_aside_submitted(item.key)
-        if self.dispatch.set_aside.add(item, name=name, reason=str(error), output=root):
+        passes = isinstance(error, OutputRootAway)
+        if self.dispatch.set_aside.add(item, name=name, reason=str(error), output=root, passes=passes):
             logging.getLogger(NOTES_LOGGER).warning("items made with %s are set aside: %s", name, error)
 
     def note_unanswered(self, item: Item, error: BurstError) -> None:

@@ -17,6 +17,7 @@ from orchestrator.cycle.kept_recipes import check_default, contradiction
 from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.report import BurstReport, not_started
 from orchestrator.cycle.request import Request
+from orchestrator.cycle.storage_patience import StoragePatience
 from orchestrator.cycle.strays import hosts_seen
 from orchestrator.cycle.tally import Tally
 from orchestrator.cycle.time_limit import TimeLimit, closed_until
@@ -28,6 +29,7 @@ from orchestrator.migration import open_for_writing
 from orchestrator.model_order import ModelsOfItems
 from orchestrator.outputs.placement import Placement
 from orchestrator.pause_text import text_of_pause
+from orchestrator.places import root_named
 from orchestrator.preparation import Preparation
 from orchestrator.recipes import Recipes
 from orchestrator.settings import DEFAULT_STATE, Overrides, Settings, kept_settings, load_settings
@@ -86,7 +88,7 @@ def run_burst(
     """
     overrides = Overrides(
         template=template,
-        output_dir=Path(output_dir) if output_dir is not None else None,
+        output_dir=root_named(str(output_dir)) if output_dir is not None else None,
         servers=(server,) if isinstance(server, str) else tuple(server or ()),
         bindings=bindings or {},
         headers=headers or {},
@@ -204,10 +206,11 @@ class Run:
         records = recent_records(store.bursts)
         limit = TimeLimit.of(self._request, records, began_at=self._age.started_at)
         earlier = functools.cache(lambda server: recipe_seconds(store, records, server=server))
-        shared = self._shared(settings, recipes, preparation, store, lease, earlier)
-        self._placement, self._dispatch = shared.placement, shared.dispatch
         left = limit.seconds_left(age_seconds=self._age.seconds(), now=self._clock.now())
         deadline = None if left is None else self._clock.monotonic() + left
+        patience = StoragePatience(self._clock, deadline=deadline, stop=self._stop)
+        shared = self._shared(settings, recipes, preparation, store, lease, earlier, patience)
+        self._placement, self._dispatch = shared.placement, shared.dispatch
         with WorkerPool(settings, shared, deadline=deadline, seen=hosts_seen(records)) as pool:
             if self._request.abandon_server is not None or is_any_left(store):
                 pool.open(abandon=self._request.abandon_server)
@@ -284,6 +287,7 @@ class Run:
         store: Store,
         lease: Lease,
         earlier_seconds: Callable[[str], Mapping[str | None, float]],
+        patience: StoragePatience,
     ) -> SharedContext:
         request = self._request
         dispatch = Dispatch(
@@ -296,7 +300,7 @@ class Run:
             batch=request.batch,
             models_of=ModelsOfItems(preparation.recipe_of).of,
         )
-        placement = Placement(recipes, settings.output_dir, overwrite=request.overwrite)
+        placement = Placement(recipes, settings.output_dir, overwrite=request.overwrite, patience=patience)
         if request.overwrite:
             placement.spare(store.items())
         return SharedContext(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.documents.lists import shortened
-from orchestrator.errors import ConfigurationError
+from orchestrator.errors import ConfigurationError, StopBurst
 from orchestrator.formatting import counted, first_of
 from state.burst_record import SetAsideRecord
 from state.counts import Counts
@@ -80,6 +80,7 @@ class SetAsideRecipes:
         self._keys: set[str] = set()
         """Keys of pending items that were passed over, so that they are not read again."""
         self._guard = threading.Lock()
+        self._needs_a_person = False
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -93,9 +94,18 @@ class SetAsideRecipes:
         with self._guard:
             return frozenset(self._keys)
 
-    def add(self, item: Item, *, name: str, reason: str, output: str | None = None) -> bool:
-        """Set this item's recipe aside; whether it was not before. `output`: the output root, if that is the reason."""
+    @property
+    def passes(self) -> bool:
+        """Whether nothing but storage that does not answer is the reason."""
+        return not self._needs_a_person
+
+    def add(self, item: Item, *, name: str, reason: str, output: str | None = None, passes: bool = False) -> bool:
+        """Set this item's recipe aside; whether it was not before. `output`: the output root, if that is the reason.
+
+        `passes`: nobody has to do anything about it.
+        """
         with self._guard:
+            self._needs_a_person = self._needs_a_person or not passes
             if item.status is Status.PENDING:
                 self._keys.add(item.key)
             before = self._found.get(key := _key(item))
@@ -199,17 +209,20 @@ def next_step(found: Sequence[SetAside], *, then: str = "burst run") -> str:
     return f"fix what is named above, or give the items another recipe ({commands}{more}); then `{then}`"
 
 
-def nothing_else(found: Sequence[SetAside], counts: Counts, *, stages: int = 0) -> ConfigurationError | None:
+def nothing_else(
+    found: Sequence[SetAside], counts: Counts, *, stages: int = 0, passes: bool = False
+) -> ConfigurationError | StopBurst | None:
     """The error of a run where all remaining items wait for recipes set aside; None where others remain.
 
-    `stages`: how many others wait for outputs of items.
+    `stages`: how many others wait for outputs of items. `passes`: as of `SetAsideRecipes`.
     """
     waiting = sum(one.items for one in found)
     if not found or waiting + stages < counts.remaining:
         return None
+    kind = StopBurst if passes else ConfigurationError
     if len(found) > 1:
-        return ConfigurationError(f"{counted(waiting)} remaining, made with {len(found)} recipes that cannot be used")
-    return ConfigurationError(f"{counted(waiting)} remaining, all made with {found[0].name}: {found[0].reason}")
+        return kind(f"{counted(waiting)} remaining, made with {len(found)} recipes that cannot be used")
+    return kind(f"{counted(waiting)} remaining, all made with {found[0].name}: {found[0].reason}")
 
 
 def _key(item: Item) -> Key:

@@ -17,6 +17,7 @@ from orchestrator.comfyui import OutputFile
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.cycle.downloads import Executor
 from orchestrator.errors import (
+    OutputRootUnusable,
     ServerBusy,
     ServerUnreachable,
     TransientError,
@@ -146,6 +147,8 @@ class Uploads:
         match error:
             case UploadError():
                 self._refused(arrival.item, str(error))
+            case OutputRootUnusable():
+                self._context.set_recipe_aside(arrival.item, error)
             case UnexpectedAnswer(status=status) if status in _REFUSALS:
                 self._refused(arrival.item, f"the server refuses the image: {error}")
             case ServerUnreachable() | ServerBusy() if not _is_pushed_back(error):

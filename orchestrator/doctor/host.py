@@ -19,6 +19,7 @@ from orchestrator.errors import BurstError, OutputRootUnusable, RecipeUnusable
 from orchestrator.formatting import counted, spoken_bytes, spoken_seconds
 from orchestrator.outputs.placement import Placement
 from orchestrator.pause_text import text_of_pause
+from orchestrator.places import Place, real_root
 from orchestrator.server_health import text_of_health
 from orchestrator.servers import is_given_name, other_host
 from orchestrator.settings import Settings
@@ -59,7 +60,7 @@ def check_state(state: Path, read: Survey | BurstError) -> Check:
 class _Root:
     """An output root and what is still to come there."""
 
-    path: Path
+    path: Place
     items: int = 0
     has_recipe: bool = False
     """Whether items with a recipe go there: a flag of `run` does not move them."""
@@ -71,40 +72,57 @@ def check_outputs(state: Path, placement: Placement, seen: Survey | None) -> Ite
     per_item = seen.bytes_per_item if seen is not None else None
     disks: Counter[int] = Counter()
     for root in roots:
-        disks[_existing(root.path).stat().st_dev] += root.items
+        if isinstance(root.path, Path):
+            disks[_existing(root.path).stat().st_dev] += root.items
     for root in roots:
-        due = disks[_existing(root.path).stat().st_dev]
-        yield _check_output(state, placement, root, per_item, due)
+        if isinstance(root.path, Path):
+            due = disks[_existing(root.path).stat().st_dev]
+            yield _check_output(state, placement, root, root.path, per_item, due)
+        else:
+            yield _check_object_root(state, placement, root)
 
 
 def _roots(placement: Placement, seen: Survey | None) -> list[_Root]:
     """The default one first, each once however it is reached."""
-    found = {placement.default.resolve(): _Root(placement.default)}
+    found = {real_root(placement.default): _Root(placement.default)}
     for group in seen.due if seen is not None else ():
         with contextlib.suppress(RecipeUnusable):
             path = placement.root_of(group.example)
-            root = found.setdefault(path.resolve(), _Root(path))
+            root = found.setdefault(real_root(path), _Root(path))
             root.items += group.count
             root.has_recipe = root.has_recipe or group.example.recipe is not None
     return list(found.values())
 
 
-def _check_output(state: Path, placement: Placement, root: _Root, per_item: float | None, due: int) -> Check:
-    """`due`: the items that are to come onto the same disk."""
-    remedy = command("update" if root.has_recipe else "run", state, "--output", "DIR")
+def _check_object_root(state: Path, placement: Placement, root: _Root) -> Check:
+    """Whether it answers, and lets itself be listed."""
     try:
         placement.refuse_unusable(root.path)
     except OutputRootUnusable as error:
+        remedy = command("update" if root.has_recipe else "run", state, "--output", "DIR")
         return Check("output", "problem", str(error), remedy)
-    refusal = write_refusal(root.path)
+    remaining = f"; {counted(root.items)} remaining" if root.items else ""
+    return Check("output", "ok", f"{root.path}: answers{remaining}", facts={"path": str(root.path)})
+
+
+def _check_output(
+    state: Path, placement: Placement, root: _Root, path: Path, per_item: float | None, due: int
+) -> Check:
+    """`due`: the items that are to come onto the same disk."""
+    remedy = command("update" if root.has_recipe else "run", state, "--output", "DIR")
+    try:
+        placement.refuse_unusable(path)
+    except OutputRootUnusable as error:
+        return Check("output", "problem", str(error), remedy)
+    refusal = write_refusal(path)
     if refusal is not None:
         return Check("output", "problem", f"{refusal}; choose another output directory or make room", remedy)
-    free = shutil.disk_usage(_existing(root.path)).free
+    free = shutil.disk_usage(_existing(path)).free
     needed = None if per_item is None else per_item * root.items
     on_disk = 0.0 if per_item is None else per_item * due
-    facts = {"path": str(root.path), "free_bytes": free, "needed_bytes": None if needed is None else round(needed)}
-    there = "writable" if root.path.exists() else "will be made"
-    message = f"{root.path}: {there}, {spoken_bytes(free)} free"
+    facts = {"path": str(path), "free_bytes": free, "needed_bytes": None if needed is None else round(needed)}
+    there = "writable" if path.exists() else "will be made"
+    message = f"{path}: {there}, {spoken_bytes(free)} free"
     if needed is not None and root.items:
         message += f"; {counted(root.items)} remaining, about {spoken_bytes(needed)}"
     if on_disk > free and root.items:

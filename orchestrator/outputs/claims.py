@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
-from pathlib import Path
 
 from orchestrator.formatting import folded
+from orchestrator.places import ObjectPath, Place, is_object_address
 
 
 class RealPaths:
@@ -16,12 +16,16 @@ class RealPaths:
     def __init__(self) -> None:
         self._directories: dict[str, str] = {}
 
-    def of(self, path: Path) -> str:
+    def of(self, path: Place) -> str:
         """The real directory of `path`, and its own name, which may be that of a link or of nothing yet."""
+        if isinstance(path, ObjectPath):
+            return str(path)
         return os.path.join(self.directory(str(path.parent)), path.name)
 
     def directory(self, path: str) -> str:
         """The real directory of one that links may lead to, whether it is there or not."""
+        if is_object_address(path):
+            return path
         found = self._directories.get(path)
         if found is None:
             parent, name = os.path.split(path)
@@ -46,7 +50,7 @@ class Claims:
         """The key of the item that a place is kept for."""
         self._spared: set[str] = set()
 
-    def promise(self, key: str, places: Iterable[Path]) -> str | None:
+    def promise(self, key: str, places: Iterable[Place]) -> str | None:
         """Keep these places for an item until they are filled; the other item that has one of them, and none is kept.
 
         Names that only some disks take for one are two: what is in the way then shows later.
@@ -58,17 +62,17 @@ class Claims:
                 self._promises |= dict.fromkeys(real, key)
             return other
 
-    def filled(self, place: Path) -> None:
+    def filled(self, place: Place) -> None:
         """Its item's file is there."""
         real = self._real.of(place)
         with self._mutex:
             self._promises.pop(real, None)
 
-    def spare(self, places: Iterable[Path]) -> None:
+    def spare(self, places: Iterable[Place]) -> None:
         """Nothing replaces what is there; names that some disks take for one are one."""
         real = {folded(self._real.of(place)) for place in places}
         with self._mutex:
             self._spared |= real
 
-    def is_spared(self, place: Path) -> bool:
+    def is_spared(self, place: Place) -> bool:
         return folded(self._real.of(place)) in self._spared

@@ -1,7 +1,7 @@
-"""The output directory, where an output appears under its name whole, decoded and synced, or not at all.
+"""An output root, where an output appears under its name whole, decoded and synced, or not at all.
 
-Until then it is a `.part` file beside that name: `fetch` fills it and syncs it, `place` gives it the name and syncs the
-directory, and only then may a checkpoint say that it is there.
+Until then it is a `.part` file, in a directory beside that name: `fetch` fills it and syncs it, `place` gives it the
+name and makes that durable, and only then may a checkpoint say that it is there.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import DiskFull, OutputRefused, StopBurst
-from orchestrator.formatting import folded
+from orchestrator.formatting import folded, spoken_bytes
 from orchestrator.outputs import names
 from orchestrator.outputs.claims import Claims
 from orchestrator.outputs.fetched import Fetched, Own, Placed, Sidecar, Waiting
-from orchestrator.outputs.ownership import is_there, refuse_foreign, saved_by, sha256_of, what_blocks
+from orchestrator.outputs.ownership import refuse_foreign
+from orchestrator.outputs.root import root_at
 from orchestrator.outputs.writers import Writer, download_of, writer_beside, writer_of
+from orchestrator.places import Place, relative_place
 from orchestrator.wording import named
 from state.disk import Disk, Handle, refusals
 
@@ -27,29 +29,32 @@ if TYPE_CHECKING:
 
 
 class Outputs:
-    """The output directory. Any number of threads fetch, one at a time places; `abandon` may come from any."""
+    """One output root. Any number of threads fetch, one at a time places; `abandon` may come from any."""
 
     def __init__(
-        self, output_dir: Path, *, disk: Disk | None = None, overwrite: bool = False, claims: Claims | None = None
+        self, output_dir: Place, *, disk: Disk | None = None, overwrite: bool = False, claims: Claims | None = None
     ) -> None:
         """`overwrite` replaces whatever file is there but what the `claims` spare. Several directories share those."""
         self.output_dir = output_dir
         self._disk = disk or Disk()
         self._overwrite = overwrite
         self._claims = claims or Claims()
+        self._root = root_at(output_dir, disk=self._disk, claims=self._claims)
         self._guard = threading.RLock()
-        """Held while a temporary file is made, renamed or removed: never while one is filled or synced."""
-        self._prepared: set[Path] = set()
+        """Held while a temporary file is made, renamed or removed: never while one is filled, synced or sent."""
+        self._committing: contextlib.AbstractContextManager[object] = (
+            self._guard if self._root.commits_one_by_one else contextlib.nullcontext()
+        )
         self._in_flight: set[Path] = set()
         self.placed_count = 0
         """How many items' outputs it gave their names."""
         self._abandoned = False
 
-    def target_names(self, subfolder: str, filename: str, extensions: Sequence[str]) -> list[Path]:
+    def target_names(self, subfolder: str, filename: str, extensions: Sequence[str]) -> list[Place]:
         """The place of each output, one for each extension: `stem.png`, `stem_002.png`, …. Errors: OutputRefused."""
         return [self.output_dir / name for name in names.output_names(subfolder, filename, extensions)]
 
-    def places(self, subfolder: str, filename: str, extensions: Sequence[str], sidecar: str | None) -> list[Path]:
+    def places(self, subfolder: str, filename: str, extensions: Sequence[str], sidecar: str | None) -> list[Place]:
         """The places of an item's outputs and, last, of its sidecar. Errors: OutputRefused."""
         targets = self.target_names(subfolder, filename, extensions)
         if sidecar is None:
@@ -68,7 +73,7 @@ class Outputs:
         *,
         prompt_ids: Collection[str] = (),
         sidecar: str | None = None,
-    ) -> Path | None:
+    ) -> Place | None:
         """The first place that holds something that is not the item's own, asked before rendering.
 
         Errors: OutputRefused and DiskFull where no output of this item can be placed at all.
@@ -77,13 +82,12 @@ class Outputs:
         targets = self.places(subfolder, filename, extensions, sidecar)
         folder = self.output_dir / names.checked_folder(subfolder)
         for used in dict.fromkeys((folder, *(target.parent for target in targets))):
-            if used not in self._prepared:
-                self._refuse_blocked(used)
+            self._root.refuse_blocked(used)
         return next((target for target in targets if self._is_taken(target, mine, sha256=None)), None)
 
     def refuse_blocked(self) -> None:
-        """Something else stands where the output directory should be. Errors: DiskFull."""
-        self._refuse_blocked(self.output_dir)
+        """What shows of the root without writing to it. Errors: DiskFull."""
+        self._root.refuse_blocked(self.output_dir)
 
     def promised(
         self, key: str, subfolder: str, filename: str, extensions: Sequence[str], *, sidecar: str | None = None
@@ -94,9 +98,9 @@ class Outputs:
         """
         return self._claims.promise(key, self.places(subfolder, filename, extensions, sidecar))
 
-    def in_the_way(self, place: Path) -> str:
+    def in_the_way(self, place: Place) -> str:
         """What to say of a place that is occupied."""
-        if self._overwrite and not place.is_dir():
+        if self._overwrite and not self._root.is_directory(place):
             return f"{place} is another item's already; give one of the two another filename or subfolder"
         return (
             f"{place} is there already and is not this item's; "
@@ -135,13 +139,13 @@ class Outputs:
         if not writers:
             return Fetched((), mine)
         for folder in dict.fromkeys(target.parent for target in targets):
-            self._prepare_directory(folder)
+            self._root.prepare(folder)
         with contextlib.ExitStack() as undoing:
             waiting: list[Waiting] = []
             if sidecar is not None:
                 writers.append(writer_beside(sidecar, waiting))
             for number, (target, write) in enumerate(zip(targets, writers, strict=True), 1):
-                temporary = target.parent / names.temporary_name(prompt_id, number)
+                temporary = self._root.staging(target.parent) / names.temporary_name(prompt_id, number)
                 undoing.callback(self._remove, temporary)
                 waiting.append(self._fill(temporary, target, write))
             if must_be_own:
@@ -160,10 +164,9 @@ class Outputs:
         Errors: DiskFull, SyncFailed, StopBurst after `abandon`.
         """
         try:
-            outcomes = [self._renamed(one) for one in fetched]
+            outcomes = self._root.each(self._renamed, fetched)
             named = [one for one, outcome in zip(fetched, outcomes, strict=True) if isinstance(outcome, list)]
-            for folder in dict.fromkeys(waiting.target.parent for one in named for waiting in one.waiting):
-                self._disk.sync_directory(folder)
+            self._root.settle(dict.fromkeys(waiting.target.parent for one in named for waiting in one.waiting))
             with self._guard:
                 self.placed_count += len(named)
         finally:
@@ -181,15 +184,16 @@ class Outputs:
 
         Errors: OutputRefused, DiskFull.
         """
-        folder = self.output_dir / names.checked_folder(subfolder)
+        folder = self._root.staging(self.output_dir / names.checked_folder(subfolder))
         prefixes = tuple(names.temporary_prefix(prompt_id) for prompt_id in prompt_ids)
+        if not prefixes:
+            return 0
         with refusals(folder):
-            if not prefixes or not folder.is_dir():
-                return 0
-            found = [path for path in folder.iterdir() if path.name.startswith(prefixes) and path.suffix == ".part"]
+            there = list(folder.iterdir()) if folder.is_dir() else []
+        found = [path for path in there if path.name.startswith(prefixes) and path.suffix == ".part"]
         for path in found:
             self._disk.remove(path)
-        return len(found)
+        return len(found) + self._root.remove_parts(prompt_ids)
 
     def abandon(self) -> None:
         """Unlink the temporary files in flight; when it returns, nothing more will be placed. For the last second."""
@@ -199,37 +203,19 @@ class Outputs:
                 with contextlib.suppress(DiskFull):
                     self._disk.remove(path)
 
-    def _prepare_directory(self, folder: Path) -> None:
-        if folder in self._prepared:
-            return
-        self._refuse_blocked(folder)
-        self._make_directory(folder)
-        self._prepared.add(folder)
-
-    def _refuse_blocked(self, folder: Path) -> None:
-        """Something else stands where a directory should be: in everybody's way, or in that of some items."""
-        with refusals(folder):
-            if what := what_blocks(self.output_dir):
-                raise DiskFull(
-                    f"{self.output_dir}: the output directory is {what}; move it away or choose another directory"
-                )
-            inside = folder.relative_to(self.output_dir)
-            for place in (self.output_dir / part for part in reversed((inside, *inside.parents))):
-                if what := what_blocks(place):
-                    raise OutputRefused(f"{place} is {what} where a directory should be; move it away")
-
-    def _make_directory(self, folder: Path) -> None:
-        # One thread at a time: another would find the directory there before its name is durable.
-        with self._claims.making_directories:
-            self._disk.make_directory(folder)
-
-    def _fill(self, temporary: Path, target: Path, write: Writer) -> Waiting:
+    def _fill(self, temporary: Path, target: Place, write: Writer) -> Waiting:
         with self._create(temporary) as handle, self._still_there(temporary):
             # A burst that was killed may have left a part of it.
             handle.truncate(0)
             size, digest = write(handle, self._check_wanted)
             handle.sync()
-        return Waiting(temporary, target, Placed(target.relative_to(self.output_dir), size, digest))
+        most = self._root.largest_bytes
+        if most is not None and size > most:
+            raise OutputRefused(
+                f"{target} would have {spoken_bytes(size)}, more than object storage takes at once "
+                f"({spoken_bytes(most)}); make it smaller, or save it to a directory"
+            )
+        return Waiting(temporary, target, Placed(self._relative(target), size, digest))
 
     def _create(self, temporary: Path) -> Handle:
         with self._guard:
@@ -239,7 +225,7 @@ class Outputs:
             try:
                 return self._disk.append_to(temporary, create=True)
             except FileNotFoundError:
-                self._make_directory(temporary.parent)
+                self._root.make_staging(temporary.parent)
                 return self._disk.append_to(temporary, create=True)
 
     def _renamed(self, fetched: Fetched) -> list[Placed] | OutputRefused:
@@ -250,50 +236,43 @@ class Outputs:
                     return OutputRefused(self.in_the_way(one.target))
         except OutputRefused as refused:
             return refused
-        new: list[Path] = []
+        new: list[Place] = []
         for one in fetched.waiting:
-            with self._guard, self._still_there(one.temporary):
+            with self._committing, self._still_there(one.temporary):
                 self._check_wanted()
                 if not self._rename(one, fetched.own, new):
                     for target in new:
-                        self._disk.remove(target)
+                        self._root.remove(target)
                     return OutputRefused(self.in_the_way(one.target))
-                self._in_flight.discard(one.temporary)
+                with self._guard:
+                    self._in_flight.discard(one.temporary)
             self._claims.filled(one.target)
             if self._overwrite:
                 self._claims.spare([one.target])
         return [one.placed for one in fetched.waiting]
 
-    def _rename(self, one: Waiting, own: Own, new: list[Path]) -> bool:
+    def _rename(self, one: Waiting, own: Own, new: list[Place]) -> bool:
         """Whether it got its name: another state's burst may have taken that since it was looked at.
 
         Appends it to `new` where nothing had the name before.
         """
         try:
-            self._disk.rename(one.temporary, one.target, replace=False)
+            self._root.commit(one, replace=False, prompt_id=own.prompt_ids[0])
         except FileExistsError:
             if self._is_taken(one.target, own, sha256=one.placed.sha256):
                 return False
-            self._disk.rename(one.temporary, one.target)
+            self._root.commit(one, replace=True, prompt_id=own.prompt_ids[0])
         else:
             new.append(one.target)
         return True
 
-    def _is_taken(self, target: Path, own: Own, *, sha256: str | None) -> bool:
-        with refusals(target):
-            if not is_there(target):
-                return False
-            if target.is_dir():
-                return True
-            name = target.relative_to(self.output_dir).as_posix()
-            if name in own.paths or (self._overwrite and not self._claims.is_spared(target)):
-                return False
-            if not target.is_file():
-                return True
-            try:
-                return sha256_of(target) != sha256 and not saved_by(target, own.prompt_ids)
-            except PermissionError:
-                return True
+    def _relative(self, target: Place) -> Path:
+        return relative_place(target, self.output_dir)
+
+    def _is_taken(self, target: Place, own: Own, *, sha256: str | None) -> bool:
+        name = self._relative(target).as_posix()
+        replaceable = name in own.paths or (self._overwrite and not self._claims.is_spared(target))
+        return self._root.holds_another(target, replaceable=replaceable, sha256=sha256, prompt_ids=own.prompt_ids)
 
     def _check_wanted(self) -> None:
         if self._abandoned:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from orchestrator.places import Place
 from state.item import OutputRecord
 
 
@@ -32,7 +33,7 @@ class Waiting(msgspec.Struct, frozen=True):
     """A synced temporary file, where it goes, and what it will be there."""
 
     temporary: Path
-    target: Path
+    target: Place
     placed: Placed
 
 

@@ -6,8 +6,10 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import overload
 
 from orchestrator.errors import OutputRefused
+from orchestrator.places import Place
 
 LONGEST_NAME_BYTES = 255
 LONGEST_PATH_BYTES = 4000
@@ -98,7 +100,11 @@ def temporary_prefix(prompt_id: str) -> str:
     return f"{TEMPORARY}{word}-"
 
 
-def inside(output_dir: Path, recorded: str) -> Path:
+@overload
+def inside(output_dir: Path, recorded: str) -> Path: ...
+@overload
+def inside(output_dir: Place, recorded: str) -> Place: ...
+def inside(output_dir: Place, recorded: str) -> Place:
     """The file of a recorded path. Errors: OutputRefused for one that leaves the output directory."""
     folder, _, name = recorded.rpartition("/")
     _check_characters("output path", recorded)

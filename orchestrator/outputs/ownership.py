@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import OutputDamaged, OutputRefused
 from orchestrator.outputs.names import SIDECARS
 from orchestrator.outputs.pictures import embedded_graph
+from orchestrator.places import Place
 
 if TYPE_CHECKING:
     from orchestrator.comfyui import OutputFile
@@ -28,7 +29,7 @@ def refuse_foreign(file: OutputFile, temporary: Path, prompt_id: str) -> None:
         raise OutputDamaged(f"the server's {file.filename} is another prompt's image, not that of {prompt_id}")
 
 
-def saved_by(path: Path, prompt_ids: Collection[str]) -> bool:
+def saved_by(path: Place, prompt_ids: Collection[str]) -> bool:
     """Does a graph inside this picture say that one of these prompts saved it, or a sidecar that it is about one?"""
     if path.suffix in SIDECARS:
         return _is_about(path, prompt_ids)
@@ -36,7 +37,7 @@ def saved_by(path: Path, prompt_ids: Collection[str]) -> bool:
     return graph is not None and _saves_under(graph, prompt_ids)
 
 
-def _is_about(sidecar: Path, prompt_ids: Collection[str]) -> bool:
+def _is_about(sidecar: Place, prompt_ids: Collection[str]) -> bool:
     """By the one line on which either form names its prompt."""
     with sidecar.open("rb") as stream:
         lines = set(stream.read(_LARGEST_SIDECAR_BYTES).split(b"\n"))
@@ -72,7 +73,7 @@ def what_blocks(directory: Path) -> str | None:
     return "a link that leads nowhere" if directory.is_symlink() else "a file"
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: Place) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):

@@ -13,8 +13,9 @@ import struct
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from orchestrator.places import Place
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -45,7 +46,7 @@ class _Reading:
     def begin(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pictures")
 
-    def answer(self, question: Callable[[Path | bytes], _T], source: Path | bytes) -> _T:
+    def answer(self, question: Callable[[Place | bytes], _T], source: Place | bytes) -> _T:
         return self._thread.submit(question, source).result()
 
 
@@ -59,7 +60,7 @@ _READERS = (
 )
 
 
-def decodes(source: Path | bytes) -> bool:
+def decodes(source: Place | bytes) -> bool:
     """Is it a PNG, JPEG, WebP or GIF whose every frame decodes and whose end is there?
 
     Threads may ask at once; memory holds one decoded picture, whoever asks: 4 bytes a pixel, 17 for a WebP and for what
@@ -76,12 +77,12 @@ def fault_of(data: bytes) -> str | None:
     return _READING.answer(_fault, data)
 
 
-def embedded_graph(source: Path | bytes) -> dict[str, Any] | None:
+def embedded_graph(source: Place | bytes) -> dict[str, Any] | None:
     """The API-format graph that SaveImage writes into a PNG as the text `prompt`; None where there is none."""
     return _READING.answer(_graph, source)
 
 
-def on_reading_thread(question: Callable[[Path | bytes], _T], source: Path | bytes) -> _T:
+def on_reading_thread(question: Callable[[Place | bytes], _T], source: Place | bytes) -> _T:
     """The answer of the one thread that reads pictures for all; what `question` raises comes here."""
     return _READING.answer(question, source)
 
@@ -102,12 +103,12 @@ def read_picture(stream: IO[bytes]) -> ImageFile | None:
     return None
 
 
-def _is_whole(source: Path | bytes) -> bool:
+def _is_whole(source: Place | bytes) -> bool:
     with _opened(source) as stream:
         return _ends_well(stream) and _every_frame_loads(stream)
 
 
-def _fault(source: Path | bytes) -> str | None:
+def _fault(source: Place | bytes) -> str | None:
     from PIL import Image, UnidentifiedImageError
 
     with _opened(source) as stream, warnings.catch_warnings():
@@ -124,7 +125,7 @@ def _fault(source: Path | bytes) -> str | None:
     return None
 
 
-def _graph(source: Path | bytes) -> dict[str, Any] | None:
+def _graph(source: Place | bytes) -> dict[str, Any] | None:
     with _opened(source) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -135,7 +136,7 @@ def _graph(source: Path | bytes) -> dict[str, Any] | None:
     return graph if isinstance(graph, dict) else None
 
 
-def _opened(source: Path | bytes) -> IO[bytes]:
+def _opened(source: Place | bytes) -> IO[bytes]:
     return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
 
 

@@ -1,7 +1,7 @@
 """The one door from an output directory and a path to a file: where an item's files are, and what lies there.
 
 Nobody else joins the two. Each item's files are under the output root of its recipe: local directories, any number for
-one state, which may lie in one another. `Outputs` is how a run brings files to one of them.
+one state, which may lie in one another, or object storage. `Outputs` is how a run brings files to one of them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from orchestrator.outputs.directory import Outputs
 from orchestrator.outputs.fetched import Fetched, Placed
 from orchestrator.outputs.root_guard import RootGuard
 from orchestrator.outputs.verification import Problem, verify
+from orchestrator.places import ObjectPath, Place, root_at_home
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Settings
 from state.disk import Disk
 from state.item import Item, OutputRecord
 
 if TYPE_CHECKING:
+    from orchestrator.object_storage.bucket import Patience
     from state.batch import BatchRecord
     from state.store import Store
 
@@ -36,11 +38,23 @@ if TYPE_CHECKING:
 class Placement:
     """Of one state. Any thread may use it; `place` one at a time."""
 
-    def __init__(self, recipes: Recipes, default: Path, *, disk: Disk | None = None, overwrite: bool = False) -> None:
-        """`default`: the output root of items without a recipe. `overwrite`: as of `Outputs`."""
-        self.default = default
+    def __init__(
+        self,
+        recipes: Recipes,
+        default: Place,
+        *,
+        disk: Disk | None = None,
+        overwrite: bool = False,
+        patience: Patience | None = None,
+    ) -> None:
+        """`default`: the output root of items without a recipe. `overwrite`: as of `Outputs`.
+
+        `patience`: how long object storage is waited for; without it, for some seconds.
+        """
+        self._patience = patience
+        self.default = self._waited_for(default)
         self.recipes = recipes
-        self._roots: dict[str, Path] = {}
+        self._roots: dict[str, Place] = {}
         """By a recipe's id."""
         self._disk = disk or Disk()
         self._overwrite = overwrite
@@ -54,35 +68,38 @@ class Placement:
         self._guards: dict[Outputs, RootGuard] = {}
         self._abandoned = False
 
-    def roots(self) -> list[Path]:
+    def roots(self) -> list[Place]:
         """Every output root that the state knows, the default first."""
         kept = (self._at_home(recipe.output) for recipe in self.recipes.all().values())
         return list(dict.fromkeys((self.default, *kept)))
 
-    def root_of(self, item: Item) -> Path:
+    def root_of(self, item: Item) -> Place:
         """The directory that the item's paths are relative to. Errors: RecipeUnusable."""
         return self._root(item.recipe)
 
-    def roots_of(self, recipes: Iterable[str | None]) -> list[Path]:
+    def roots_of(self, recipes: Iterable[str | None]) -> list[Place]:
         """The output roots of these recipes, each once; a recipe that cannot be read is passed over."""
-        found: dict[Path, None] = {}
+        found: dict[Place, None] = {}
         for recipe_id in dict.fromkeys(recipes):
             with contextlib.suppress(RecipeUnusable):
                 found[self._root(recipe_id)] = None
         return list(found)
 
-    def path_of(self, item: Item, relative: str) -> Path:
+    def path_of(self, item: Item, relative: str) -> Place:
         """One of its files. Errors: OutputRefused for a path that leaves its output root; RecipeUnusable."""
         return names.inside(self.root_of(item), relative)
 
-    def path_from(self, root: Path, item: Item, relative: str) -> str:
+    def path_from(self, root: Place, item: Item, relative: str) -> str:
         """One of its files as seen from an output root: its own, or another's."""
         with contextlib.suppress(OutputRefused, RecipeUnusable):
             if self.root_of(item) != root:
-                return Path(os.path.relpath(self.path_of(item, relative), root)).as_posix()
+                path = self.path_of(item, relative)
+                if isinstance(path, Path) and isinstance(root, Path):
+                    return Path(os.path.relpath(path, root)).as_posix()
+                return str(path)
         return relative
 
-    def found(self, item: Item, relative: str) -> Path | None:
+    def found(self, item: Item, relative: str) -> Place | None:
         """One of its files that is there, and that neither its name nor a link leads out of its output root."""
         try:
             return file_at(self.root_of(item), relative)
@@ -113,14 +130,14 @@ class Placement:
                 Problem(output.path, "unknown", f"where {output.path} is, is not known: {error}") for output in chosen
             ]
 
-    def roots_of_batch(self, batch: BatchRecord, recipes: Iterable[str | None]) -> list[Path]:
+    def roots_of_batch(self, batch: BatchRecord, recipes: Iterable[str | None]) -> list[Place]:
         """The output roots of a batch, by the recipes of its items; without any, the one that it was requested for.
 
         Errors: RecipeUnusable.
         """
         return self.roots_of(recipes) or [self._root(batch.recipe)]
 
-    def directories_of(self, batch: BatchRecord, recipes: Iterable[str | None]) -> list[Path]:
+    def directories_of(self, batch: BatchRecord, recipes: Iterable[str | None]) -> list[Place]:
         """The batch's own directory under each of its output roots. Errors: OutputRefused, RecipeUnusable."""
         return [directory_at(root, batch.directory) for root in self.roots_of_batch(batch, recipes)]
 
@@ -165,7 +182,7 @@ class Placement:
             outputs = item.outputs if self._is_root_of(item, root) else ()
         return msgspec.structs.replace(item, recipe=recipe_id, outputs=outputs)
 
-    def _is_root_of(self, item: Item, root: Path) -> bool:
+    def _is_root_of(self, item: Item, root: Place) -> bool:
         try:
             return self._real.directory(str(self.root_of(item))) == self._real.directory(str(root))
         except RecipeUnusable:
@@ -175,7 +192,7 @@ class Placement:
         """What brings the item's files to their places. Errors: RecipeUnusable."""
         return self.outputs_at(self.root_of(item))
 
-    def outputs_at(self, root: Path) -> Outputs:
+    def outputs_at(self, root: Place) -> Outputs:
         """The same for a directory: one for all ways to it. They share what is promised, spared and abandoned."""
         real = self._real.directory(str(root))
         with self._mutex:
@@ -218,7 +235,7 @@ class Placement:
                 "then `burst retry`"
             )
 
-    def refuse_unusable(self, root: Path) -> None:
+    def refuse_unusable(self, root: Place) -> None:
         """What shows of an output root without writing to it. Errors: OutputRootUnusable."""
         outputs = self.outputs_at(root)
         with self.writing(outputs):
@@ -248,32 +265,37 @@ class Placement:
         """Nothing replaces the outputs of these items, nor the images that they are made of."""
         self._claims.spare(place for item in items for place in self._never_replaced(item))
 
-    def _never_replaced(self, item: Item) -> Iterator[Path]:
+    def _never_replaced(self, item: Item) -> Iterator[Place]:
         yield from (self.recipes.home / upload for upload in item.upload_paths.values())
         for output in item.outputs:
             with contextlib.suppress(OutputRefused, RecipeUnusable):
                 yield self.path_of(item, output.path)
 
-    def _real_folder(self, root: Path, subfolder: str) -> str:
+    def _real_folder(self, root: Place, subfolder: str) -> str:
         try:
             folder = names.checked_folder(subfolder)
         except OutputRefused:
             # Nothing will be saved there; only the very same name is the same place.
             return folded(f"{root}\0{subfolder}")
-        return folded(self._real.directory(os.path.join(root, folder)))
+        return folded(self._real.directory(str(root / folder)))
 
-    def _root(self, recipe_id: str | None) -> Path:
+    def _root(self, recipe_id: str | None) -> Place:
         if recipe_id is None:
             return self.default
         if recipe_id not in self._roots:
             self._roots[recipe_id] = self._at_home(self.recipes.recipe(recipe_id).output)
         return self._roots[recipe_id]
 
-    def _at_home(self, kept: str) -> Path:
+    def _at_home(self, kept: str) -> Place:
         """A root as a recipe names it."""
-        return self.recipes.home / kept
+        return self._waited_for(root_at_home(kept, self.recipes.home))
 
-    def filled(self) -> dict[Path, int]:
+    def _waited_for(self, root: Place) -> Place:
+        if isinstance(root, ObjectPath) and self._patience is not None:
+            return root.waiting(self._patience)
+        return root
+
+    def filled(self) -> dict[Place, int]:
         """How many items' outputs this brought to which output root."""
         with self._mutex:
             return {
@@ -293,7 +315,7 @@ def placement_of(store: Store, settings: Settings, *, recipes: Recipes | None = 
     return Placement(recipes or Recipes(store.recipes, store.location.home), settings.output_dir)
 
 
-def _as_recorded(root: Path, outputs: Iterable[OutputRecord]) -> tuple[OutputRecord, ...]:
+def _as_recorded(root: Place, outputs: Iterable[OutputRecord]) -> tuple[OutputRecord, ...]:
     """Those whose files are there, byte for byte."""
     found = []
     for output in outputs:
@@ -304,32 +326,41 @@ def _as_recorded(root: Path, outputs: Iterable[OutputRecord]) -> tuple[OutputRec
     return tuple(found)
 
 
-def path_at(root: Path, relative: str) -> Path:
+def path_at(root: Place, relative: str) -> Place:
     """A file below `root`, there or not. Errors: OutputRefused for a path that leaves it."""
     return names.inside(root, relative)
 
 
-def directory_at(root: Path, relative: str) -> Path:
+def directory_at(root: Place, relative: str) -> Place:
     """A directory in `root`, or with `""` that one itself. Errors: OutputRefused for a path that leaves it."""
     return root / names.checked_folder(relative)
 
 
-def directories_at(root: Path, relative: str) -> list[str]:
+def directories_at(root: Place, relative: str) -> list[str]:
     """The names of the directories in one below `root` (`""`: in itself), sorted; links are none."""
+    place = directory_at(root, relative)
+    if isinstance(place, ObjectPath):
+        return place.folders()
     try:
-        with os.scandir(directory_at(root, relative)) as entries:
+        with os.scandir(place) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:
         return []
 
 
-def leads_out(root: Path, relative: str) -> bool:
+def leads_out(root: Place, relative: str) -> bool:
     """Whether something is there that its name or a link leads out of `root`."""
-    return (root / relative).exists() and file_at(root, relative) is None
+    return isinstance(root, Path) and (root / relative).exists() and file_at(root, relative) is None
 
 
-def file_at(root: Path, relative: str) -> Path | None:
+def file_at(root: Place, relative: str) -> Place | None:
     """A file below `root` that is there, and that neither its name nor a link leads out of it."""
+    if isinstance(root, ObjectPath):
+        try:
+            place = names.inside(root, relative)
+        except OutputRefused:
+            return None
+        return place if place.is_file() else None
     try:
         found = names.inside(root, relative).resolve(strict=True)
         home = root.resolve(strict=True)

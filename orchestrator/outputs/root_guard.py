@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.errors import DiskFull, OutputRootUnusable
+from orchestrator.places import Place
 from state.disk import OutOfSpace, SyncFailed, refusals
 
 _NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -20,11 +21,13 @@ _Identity = tuple[int, int]
 class RootGuard:
     """Of one output root. Any thread may use it."""
 
-    def __init__(self, root: Path, *, home: Path) -> None:
+    def __init__(self, root: Place, *, home: Path) -> None:
         """`home`: the state's directory."""
         self._root = root
+        self._directory = root if isinstance(root, Path) else _staging()
+        """Where this process writes."""
         self._home = home
-        self._refusal: str | None = None
+        self._refusal: OutputRootUnusable | None = None
         self._seen: _Identity | None = None
         self._mutex = threading.Lock()
 
@@ -36,23 +39,28 @@ class RootGuard:
         failed to sync.
         """
         if self._refusal is not None:
-            raise OutputRootUnusable(self._root, self._refusal)
+            raise type(self._refusal)(self._refusal.root, str(self._refusal))
         try:
             self._refuse_another_disk()
             yield
         except DiskFull as error:
             if self._is_the_states_disk(error):
                 raise
-            self._refusal = str(error)
-            raise OutputRootUnusable(self._root, self._refusal) from error
+            if isinstance(error, OutputRootUnusable):
+                self._refusal = error
+                raise
+            self._refusal = OutputRootUnusable(self._root, str(error))
+            raise self._refusal from error
 
     def _refuse_another_disk(self) -> None:
         """A disk that is unmounted during a run leaves an empty directory, where nobody would look for files.
 
         Errors: DiskFull.
         """
-        with refusals(self._root):
-            found = _identity(self._root)
+        if self._directory is not self._root:
+            return
+        with refusals(self._directory):
+            found = _identity(self._directory)
         with self._mutex:
             seen = self._seen or found
             # An automounter may give the same directory another device; one that was made again has another inode.
@@ -64,9 +72,16 @@ class RootGuard:
         if not isinstance(error, OutOfSpace | SyncFailed):
             return False
         try:
-            return _identity(self._root)[0] == _identity(self._home)[0]
+            return _identity(self._directory)[0] == _identity(self._home)[0]
         except OSError:
             return False
+
+
+def _staging() -> Path:
+    """Where files for object storage wait; not loaded where there is none."""
+    from orchestrator.outputs.object_root import staging_directory
+
+    return staging_directory()
 
 
 def _identity(directory: Path) -> _Identity:

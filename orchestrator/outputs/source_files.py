@@ -8,10 +8,11 @@ from pathlib import Path
 from orchestrator.errors import UploadError
 from orchestrator.outputs.names import inside
 from orchestrator.outputs.numbering import numbered
+from orchestrator.places import Place
 from state.item import Item, ItemOutput, Status
 
 
-def source_file(source: ItemOutput, item: Item | None, root: Path) -> Path:
+def source_file(source: ItemOutput, item: Item | None, root: Place) -> Place:
     """The file of an output. `item`: its record, None where it was removed; `root`: its output directory.
 
     Errors: UploadError where there is no such output (any more), OutputRefused, OSError.
@@ -24,7 +25,7 @@ def source_file(source: ItemOutput, item: Item | None, root: Path) -> Path:
     outputs = numbered(item)
     if (output := outputs.get(source.output)) is not None:
         file = inside(root, output.path)
-        if not file.exists() and not root.is_dir():
+        if not file.exists() and isinstance(root, Path) and not root.is_dir():
             raise UploadError(f"the output directory {root} is not there; bring it back, then `burst retry`")
         if not file.exists():
             raise UploadError(f"output {source.output} of {source.item} was removed: {file} is gone; {again}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -11,6 +10,7 @@ import msgspec
 from orchestrator.errors import OutputRefused
 from orchestrator.outputs import names
 from orchestrator.outputs.ownership import sha256_of
+from orchestrator.places import ObjectPath, Place
 from state.item import OutputRecord
 
 ProblemKind = Literal["missing", "cut", "changed", "refused", "unknown"]
@@ -24,22 +24,30 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
 
 
-def verify(output_dir: Path, outputs: Iterable[OutputRecord], *, full: bool) -> list[Problem]:
+def verify(output_dir: Place, outputs: Iterable[OutputRecord], *, full: bool) -> list[Problem]:
     """What of an item's recorded outputs is missing or cut; with `full`, also what has other bytes. Changes nothing."""
     return [problem for output in outputs if (problem := _problem(output_dir, output, full=full))]
 
 
-def _problem(output_dir: Path, output: OutputRecord, *, full: bool) -> Problem | None:
+def _problem(output_dir: Place, output: OutputRecord, *, full: bool) -> Problem | None:
     try:
         path = names.inside(output_dir, output.path)
     except OutputRefused as error:
         return Problem(output.path, "refused", str(error))
-    if not path.is_file():
+    size = _size_of(path)
+    if size is None:
         return Problem(output.path, "missing", f"{path} is missing")
-    size = path.stat().st_size
     if size != output.bytes:
         kind: ProblemKind = "cut" if size < output.bytes else "changed"
         return Problem(output.path, kind, f"{path} has {size} bytes, {output.bytes} were recorded")
     if full and sha256_of(path) != output.sha256:
         return Problem(output.path, "changed", f"{path} has the recorded size but other bytes")
     return None
+
+
+def _size_of(path: Place) -> int | None:
+    """None where there is no file."""
+    if isinstance(path, ObjectPath):
+        found = path.bucket.look(path.key)
+        return None if found is None else found.size_bytes
+    return path.stat().st_size if path.is_file() else None

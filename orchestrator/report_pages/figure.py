@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from orchestrator.object_storage import SCHEME
+from orchestrator.places import ObjectPath, Place
+
 IMAGES = {".png": "png", ".apng": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}
 _EMBEDDED_WHOLE_BYTES = 150_000
 """Images up to this size are embedded as they are; larger ones as a smaller copy."""
@@ -51,17 +54,22 @@ class Figure:
     files: Sequence[File] = ()
 
 
-def address(path: Path, page_directory: Path) -> str:
-    """A file's address relative to the page in this directory. No part of a name is taken for a scheme or a query."""
+def address(path: Place, page_directory: Path) -> str:
+    """A file's address relative to the page in this directory. No part of a name is taken for a scheme or a query.
+
+    Of an object, its own: no browser opens that, but it is what every tool of the storage takes.
+    """
+    if isinstance(path, ObjectPath):
+        return SCHEME + quote(str(path).removeprefix(SCHEME))
     return quote(os.fsencode(os.path.relpath(path, page_directory)))
 
 
-def embedded(path: Path) -> Image | None:
+def embedded(path: Place) -> Image | None:
     """The image itself or a smaller copy, as a data URI with its size. None where it does not decode."""
     from PIL import Image as Pillow
 
     try:
-        with Pillow.open(path) as picture:
+        with path.open("rb") as stream, Pillow.open(stream) as picture:
             picture.load()
             size = picture.size
             if path.stat().st_size <= _EMBEDDED_WHOLE_BYTES:

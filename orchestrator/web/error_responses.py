@@ -12,7 +12,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from orchestrator.errors import BurstError, DiskFull, RequestConflict, ServerDown, TransientError, UsageError
+from orchestrator.errors import (
+    BurstError,
+    DiskFull,
+    OutputRootAway,
+    RequestConflict,
+    ServerDown,
+    TransientError,
+    UsageError,
+)
 from orchestrator.web.batch_schemas import ErrorAnswer
 from orchestrator.web.error_pages import error_page, wants_page
 
@@ -89,6 +97,8 @@ def install(app: FastAPI) -> None:
     async def burst(_request: Request, error: BurstError) -> JSONResponse:
         if isinstance(error, ServerDown | TransientError):
             return answer(503, f"{NO_SERVER}: {error}")
+        if isinstance(error, OutputRootAway):
+            return answer(503, str(error))
         if isinstance(error, DiskFull):
             return answer(507, str(error))
         if isinstance(error, RequestConflict):

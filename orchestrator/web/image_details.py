@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Any
 
 from orchestrator.outputs.pictures import UNREADABLE, on_reading_thread, read_picture
+from orchestrator.places import Place
 from orchestrator.web.gallery_entries import Entry, sidecar_of
 from orchestrator.web.gallery_schemas import GalleryImage, ImageDetails
 from orchestrator.web.image_files import media_type_of
@@ -35,7 +35,7 @@ def details_of(entry: Entry, image: GalleryImage) -> ImageDetails:
     )
 
 
-def _command(item: Item | None, entry: Entry, path: Path, *, has_sidecar: bool) -> str | None:
+def _command(item: Item | None, entry: Entry, path: Place, *, has_sidecar: bool) -> str | None:
     """From its sidecar, or from the graph that ComfyUI puts into a PNG."""
     state = entry.picture.state
     sidecar = None
@@ -48,8 +48,8 @@ def _command(item: Item | None, entry: Entry, path: Path, *, has_sidecar: bool) 
     return shlex.join(["burst", "generate", "--from", str(sidecar or path), "--state", str(state.path)])
 
 
-def _size(path: Path | bytes) -> tuple[int | None, int | None]:
-    assert isinstance(path, Path)
+def _size(path: Place | bytes) -> tuple[int | None, int | None]:
+    assert not isinstance(path, bytes)
     try:
         with path.open("rb") as stream:
             image = read_picture(stream)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from orchestrator.outputs.pictures import EXTENSIONS
 from orchestrator.outputs.placement import file_at
+from orchestrator.places import ObjectPath, Place
 from orchestrator.statistics import pictures_of
 from orchestrator.web.error_responses import Refused
 from orchestrator.web.states import WatchedState
@@ -33,7 +34,7 @@ class Picture:
     state: WatchedState
     batch_id: str
     image: str
-    where: Item | Path
+    where: Item | Place
     """Whose it is; or the output directory of one that only a batch_info.json knows."""
     path: str
     """Relative to its output directory."""
@@ -51,13 +52,13 @@ class Picture:
         """What makes its address another one when it is another picture."""
         return version_of(self.digest) if self.digest else None
 
-    def found(self) -> Path | None:
+    def found(self) -> Place | None:
         """Its file, where that is there."""
-        if isinstance(self.where, Path):
+        if isinstance(self.where, Path | ObjectPath):
             return file_at(self.where, self.path)
         return self.state.placement.found(self.where, self.path)
 
-    def file(self) -> Path:
+    def file(self) -> Place:
         """Errors: Refused with 404."""
         found = self.found()
         if found is None:

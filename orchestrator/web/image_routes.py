@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, TypeAlias
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from orchestrator.outputs.ownership import sha256_of
+from orchestrator.places import ObjectPath, ObjectStat, Place, local
 from orchestrator.web.error_responses import Refused, errors
 from orchestrator.web.image_files import NOT_FOUND, OTHER, Picture, disposition, is_known, media_type_of
 from orchestrator.web.library import Library
 
 router = APIRouter(tags=["images"])
+
+Stat: TypeAlias = os.stat_result | ObjectStat
 
 _FOREVER = "private, max-age=31536000, immutable"
 _EACH_TIME = "private, no-cache"
@@ -60,7 +63,9 @@ def image(request: Request, found: Found, v: Version = None, download: bool = Fa
     kind = media_type_of(_start(path))
     shown = "inline" if kind != OTHER and not download else "attachment"
     headers["Content-Disposition"] = disposition(shown, path.name)
-    return FileResponse(path, media_type=kind, headers=headers, stat_result=stat)
+    if isinstance(stat, os.stat_result):
+        return FileResponse(local(path), media_type=kind, headers=headers, stat_result=stat)
+    return _object_response(request, path, stat, kind, headers)
 
 
 @router.get(
@@ -87,31 +92,43 @@ def thumbnail(request: Request, found: Found, library: LibraryOf, v: Version = N
     return Response(data, media_type="image/webp", headers=headers)
 
 
-def _tag(picture: Picture, stat: os.stat_result) -> str:
+def _object_response(
+    request: Request, path: Place, stat: ObjectStat, kind: str, headers: Mapping[str, str]
+) -> Response:
+    from orchestrator.web.object_response import object_response
+
+    assert isinstance(path, ObjectPath)
+    try:
+        return object_response(request, path, size_bytes=stat.st_size, media_type=kind, headers=headers)
+    except OSError as error:
+        raise Refused(404, NOT_FOUND, "image") from error
+
+
+def _tag(picture: Picture, stat: Stat) -> str:
     """The recorded digest; another where the file has visibly been changed since, or where none is on record."""
     if _is_unchanged(picture, stat):
         return f'"{picture.digest}"'
     return f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
 
 
-def _keeping(picture: Picture, stat: os.stat_result, version: str | None) -> str:
+def _keeping(picture: Picture, stat: Stat, version: str | None) -> str:
     is_right = version is not None and version == picture.version
     return _FOREVER if is_right and _is_unchanged(picture, stat) else _EACH_TIME
 
 
-def _is_unchanged(picture: Picture, stat: os.stat_result) -> bool:
+def _is_unchanged(picture: Picture, stat: Stat) -> bool:
     """As far as it can be seen at no cost."""
     return picture.digest is not None and stat.st_size == picture.bytes
 
 
-def _stat(path: Path) -> os.stat_result:
+def _stat(path: Place) -> Stat:
     try:
         return path.stat()
     except OSError as error:
         raise Refused(404, NOT_FOUND, "image") from error
 
 
-def _start(path: Path) -> bytes:
+def _start(path: Place) -> bytes:
     try:
         with path.open("rb") as stream:
             return stream.read(12)

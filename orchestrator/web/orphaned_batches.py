@@ -16,6 +16,7 @@ from orchestrator.batches.batch_info import NAME, SCHEMA
 from orchestrator.clock import Clock
 from orchestrator.errors import OutputRefused, SettingsError
 from orchestrator.outputs.placement import directories_at, file_at, path_at
+from orchestrator.places import local
 from orchestrator.web.image_files import Picture, image_id
 from orchestrator.web.states import WatchedState, WatchedStates
 from state.item import UtcTime
@@ -99,7 +100,7 @@ class _Spot:
 
 
 class OrphanedBatches:
-    """Those in the output directories of all states. Any thread may ask."""
+    """Those in the local output directories of all states. Any thread may ask."""
 
     def __init__(self, watched: WatchedStates, *, clock: Clock | None = None) -> None:
         self._watched = watched
@@ -137,7 +138,7 @@ class OrphanedBatches:
                 roots = state.placement.roots()
             except SettingsError:
                 continue
-            for root in roots:
+            for root in (root for root in roots if isinstance(root, Path)):
                 real = root.resolve()
                 if real not in seen:
                     seen.add(real)
@@ -151,7 +152,7 @@ class OrphanedBatches:
                 folder = f"{place}/{name}" if place else name
                 if folder not in known:
                     with contextlib.suppress(OutputRefused):
-                        yield _Spot(state, root, folder, path_at(root, f"{folder}/{NAME}"))
+                        yield _Spot(state, root, folder, local(path_at(root, f"{folder}/{NAME}")))
 
     def _read_again(self, spot: _Spot) -> tuple[tuple[int, int, int], OrphanedBatch | None]:
         """What it says, read only where it is not the file that was read before."""

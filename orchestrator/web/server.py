@@ -16,6 +16,7 @@ from urllib.parse import quote
 import uvicorn
 
 from orchestrator.errors import UsageError, located
+from orchestrator.places import real_root
 from orchestrator.settings import HEADERS_VARIABLE, Overrides, load_settings
 from orchestrator.web.app import create_app
 from orchestrator.web.security import LOOPBACK
@@ -84,7 +85,7 @@ def arguments_of(overrides: Overrides) -> list[str]:
     said = [("--server", server) for server in overrides.servers]
     said += [("--bind", f"{name}={address}") for name, address in overrides.bindings.items()]
     if overrides.output_dir is not None:
-        said.append(("--output", str(overrides.output_dir.resolve())))
+        said.append(("--output", real_root(overrides.output_dir)))
     return [word for pair in said for word in pair]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import logging
 import re
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator.errors import BurstError
 from orchestrator.outputs.ownership import sha256_of
 from orchestrator.outputs.pictures import LARGEST_DECODED_PIXELS, UNREADABLE, on_reading_thread, read_picture
+from orchestrator.places import ObjectPath, Place
 from state.disk import Disk, refusal
 from state.write_lock import WriteLock
 
@@ -42,15 +44,20 @@ class Thumbnails:
         self.refusal: str | None = None
         """Why the last one could not be kept; None where it was."""
 
-    def get(self, picture: Path, digest: str) -> bytes | None:
+    def get(self, picture: Place, digest: str) -> bytes | None:
         """The thumbnail of this file, made where it is not kept yet; None where the file does not decode.
 
         It is kept under `digest` only where that is the SHA-256 of the file, so that no other picture's is ever shown.
         Errors: OSError where the file cannot be read.
         """
+        kept = self._kept(digest) if _KEPT_NAME.match(digest) else None
+        if kept is not None:
+            return kept
+        # What comes over a network is not waited for on the one thread that reads pictures.
+        source = picture.read_bytes() if isinstance(picture, ObjectPath) else picture
         if not _KEPT_NAME.match(digest):
-            return on_reading_thread(_shrunk, picture)
-        return self._kept(digest) or on_reading_thread(lambda _: self._make(picture, digest), picture)
+            return on_reading_thread(_shrunk, source)
+        return on_reading_thread(lambda _: self._make(source, digest), source)
 
     def discard(self, digest: str) -> None:
         """Remove one, where it is. Another picture of the same bytes has it made again."""
@@ -92,9 +99,10 @@ class Thumbnails:
         is_whole = data[:4] == b"RIFF" and len(data) == 8 + int.from_bytes(data[4:8], "little")
         return data if is_whole else None
 
-    def _make(self, picture: Path, digest: str) -> bytes | None:
+    def _make(self, picture: Place | bytes, digest: str) -> bytes | None:
         """On the one thread that reads pictures; other processes wait at the lock."""
-        if sha256_of(picture) != digest:
+        found = hashlib.sha256(picture).hexdigest() if isinstance(picture, bytes) else sha256_of(picture)
+        if found != digest:
             return _shrunk(picture)
         try:
             with self._lock():
@@ -116,7 +124,7 @@ class Thumbnails:
         return data
 
 
-def _shrunk(picture: Path | bytes) -> bytes | None:
+def _shrunk(picture: Place | bytes) -> bytes | None:
     """The first frame, upright. Errors: OSError where the file cannot be opened."""
     from PIL import ImageOps
 

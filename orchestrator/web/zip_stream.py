@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import IO
 
 from zipstream import ZipStream  # type: ignore[import-untyped]
 
 from orchestrator.formatting import folded
+from orchestrator.places import Place
 
 MISSING = "missing.txt"
 _CHUNK_BYTES = 256 << 10
 
 
-def zipped(files: Iterable[tuple[str, Path | None]], *, beside: Mapping[str, bytes]) -> Generator[bytes, None, None]:
+def zipped(files: Iterable[tuple[str, Place | None]], *, beside: Mapping[str, bytes]) -> Generator[bytes, None, None]:
     """The archive's bytes, of files by their names in it; then what is to be `beside` them.
 
     Each file is opened when it is its turn, one at a time. One that is not there then (None: or is no file of ours) is
@@ -28,7 +29,7 @@ def zipped(files: Iterable[tuple[str, Path | None]], *, beside: Mapping[str, byt
             missing.append(name)
             continue
         with handle:
-            archive.add(_chunks(handle), name, size=os.fstat(handle.fileno()).st_size)
+            archive.add(_chunks(handle), name, size=_size_of(handle))
             yield from archive.file()
     for name, data in beside.items():
         archive.add(data, name)
@@ -55,11 +56,17 @@ def names_in_zip(paths: Iterable[str], directory: str) -> dict[str, str]:
     return named
 
 
-def _opened(path: Path | None) -> IO[bytes] | None:
+def _opened(path: Place | None) -> IO[bytes] | None:
     try:
         return path.open("rb") if path is not None else None
     except OSError:
         return None
+
+
+def _size_of(handle: IO[bytes]) -> int:
+    size = handle.seek(0, os.SEEK_END)
+    handle.seek(0)
+    return size
 
 
 def _chunks(handle: IO[bytes]) -> Iterator[bytes]:

@@ -16,9 +16,11 @@ from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.pacing import Pace
 from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.routing import Routing
+from orchestrator.cycle.storage_patience import StoragePatience
 from orchestrator.cycle.tally import Tally
 from orchestrator.cycle.worker import Worker
 from orchestrator.outputs.placement import Placement
+from orchestrator.places import Place
 from orchestrator.recipes import Recipes
 from orchestrator.servers import parse_server
 from orchestrator.settings import Settings
@@ -79,6 +81,8 @@ class Simulation:
         options: Options | None = None,
         template: str | Path | None = None,
         earlier: Mapping[str | None, float] | None = None,
+        output: Place | None = None,
+        patience: StoragePatience | None = None,
         **asked: Any,
     ) -> None:
         state = folder / "state.json"
@@ -90,12 +94,15 @@ class Simulation:
         self.folder = folder
         self.lease = self.store.lease()
         self.work = Dispatch(self.store, self.lease, progress=Silent(), on_error="continue", **asked)
-        placement = Placement(Recipes(self.store.recipes, folder), folder / "output", disk=FastDisk())
+        root = output or folder / "output"
+        placement = Placement(Recipes(self.store.recipes, folder), root, disk=FastDisk(), patience=patience)
         bindings = {}
         if template is None:
             template, bindings = folder / "text.json", {"prompt": "1.string_a"}
             template.write_text(json.dumps(TEXT))
-        prompts = preparation_of(folder, template, bindings=bindings, book=self.store.recipes, items=self.store)
+        prompts = preparation_of(
+            folder, template, bindings=bindings, book=self.store.recipes, items=self.store, output=root
+        )
         self.workers = [
             Worker(
                 WorkerContext(

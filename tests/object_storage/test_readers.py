@@ -1,0 +1,158 @@
+"""What reads outputs reads them from object storage too: verify, report, contact sheet, browser, ZIP, removal."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from support.gallery_scene import Gallery, fill, gallery_over
+from support.object_storage import Scene
+from support.report_project import Album
+
+from burst import cli
+from orchestrator.batches.removal import remove_files_of
+from orchestrator.errors import OutputRootAway
+from orchestrator.outputs.placement import placement_of
+from orchestrator.settings import Overrides, load_settings
+from orchestrator.verify import verify_outputs
+from state.item import Status
+
+PREFIX = "shots/2030/"
+
+
+@pytest.fixture
+def album(scene: Scene, tmp_path: Path) -> Album:
+    """Its files are in the bucket, and in no directory."""
+    album = Album(tmp_path)
+    fill(album)
+    for path in sorted(album.output.rglob("*")):
+        if path.is_file():
+            scene.objects.put(PREFIX + path.relative_to(album.output).as_posix(), path.read_bytes())
+    album.output.rename(tmp_path / "gone")
+    return album
+
+
+@pytest.fixture
+def shown(album: Album, scene: Scene) -> Iterator[Gallery]:
+    album.output = scene.root  # type: ignore[assignment]
+    with gallery_over(album) as gallery:
+        yield gallery
+
+
+def overrides(scene: Scene) -> Overrides:
+    return Overrides(output_dir=scene.root)
+
+
+def burst(album: Album, *arguments: str) -> Result:
+    return CliRunner().invoke(cli, [*arguments, "--state", str(album.state)])
+
+
+def first_key(album: Album) -> str:
+    return next(output.path for item in album.store.items(Status.COMPLETED) for output in item.outputs)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_verify_finds_what_is_missing_cut_and_changed(album: Album, scene: Scene, quick: bool) -> None:
+    assert verify_outputs(album.state, quick=quick, overrides=overrides(scene)).problems == ()
+    paths = [output.path for item in album.store.items(Status.COMPLETED) for output in item.outputs][:3]
+    scene.objects.delete(PREFIX + paths[0])
+    scene.objects.put(PREFIX + paths[1], b"cut")
+    data = scene.objects.read(PREFIX + paths[2])
+    scene.objects.put(PREFIX + paths[2], bytes([data[0] ^ 1]) + data[1:])
+    found = {
+        one.path: one.kind for _, one in verify_outputs(album.state, quick=quick, overrides=overrides(scene)).problems
+    }
+    assert found == {paths[0]: "missing", paths[1]: "cut"} | ({} if quick else {paths[2]: "changed"})
+
+
+def test_verify_of_a_storage_that_is_away_says_so_and_repairs_nothing(album: Album, scene: Scene) -> None:
+    scene.front.is_away = True
+    with pytest.raises(OutputRootAway, match="does not answer"):
+        verify_outputs(album.state, repair=True, overrides=overrides(scene))
+    assert Status.PENDING not in {item.status for item in album.store.items() if item.outputs}
+    asked = burst(album, "verify", "--output", str(scene.root))
+    assert asked.exit_code == 75, asked.output
+    assert str(scene.root) in asked.output
+
+
+def test_a_prefix_of_which_nothing_is_left_is_away_and_not_rendered_again(album: Album, scene: Scene) -> None:
+    for key in sorted(scene.objects.keys()):
+        scene.objects.delete(key)
+    found = verify_outputs(album.state, repair=True, overrides=overrides(scene))
+    assert list(found.away) == [str(scene.root)]
+    assert found.put_back == ()
+
+
+def test_a_report_holds_the_images_themselves(album: Album, scene: Scene) -> None:
+    done = burst(album, "report", "b1", "--output", str(scene.root), "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    page = Path(told["path"]).read_text()
+    assert told["images"] == 3
+    assert page.count("data:image/png;base64,") == 3
+    assert f"s3://{scene.bucket}/{PREFIX}batches/b1/image_001.png" in page
+
+
+def test_images_and_thumbnails_come_from_the_storage(shown: Gallery, scene: Scene) -> None:
+    data = scene.objects.read(f"{PREFIX}batches/b1/image_001.png")
+    answer = shown.http.get("/images/b1/1")
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, data, "image/png")
+    assert shown.http.get("/images/b1/1", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    thumbnail = shown.http.get("/thumbnails/b1/1")
+    assert thumbnail.status_code == 200
+    assert Image.open(io.BytesIO(thumbnail.content)).format == "WEBP"
+    scene.objects.delete(f"{PREFIX}batches/b1/image_001.png")
+    assert shown.http.get("/images/b1/1").status_code == 404
+    assert shown.http.get("/thumbnails/b1/1").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("wanted", "part"), [("bytes=3-9", slice(3, 10)), ("bytes=5-", slice(5, None)), ("bytes=-4", slice(-4, None))]
+)
+def test_a_range_is_answered_with_that_range(shown: Gallery, scene: Scene, wanted: str, part: slice) -> None:
+    data = scene.objects.read(f"{PREFIX}batches/b1/image_001.png")
+    answer = shown.http.get("/images/b1/1", headers={"Range": wanted})
+    assert (answer.status_code, answer.content) == (206, data[part])
+    assert answer.headers["content-range"].endswith(f"/{len(data)}")
+    beyond = shown.http.get("/images/b1/1", headers={"Range": f"bytes={len(data)}-"})
+    assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{len(data)}")
+
+
+def test_details_of_an_image(shown: Gallery, scene: Scene) -> None:
+    told = shown.get("/api/batches/b1/images/1")
+    assert told["path"] == f"s3://{scene.bucket}/{PREFIX}batches/b1/image_001.png"
+
+
+def test_the_zip_of_a_batch(shown: Gallery, scene: Scene) -> None:
+    scene.objects.delete(f"{PREFIX}batches/b1/image_002.png")
+    answer = shown.http.get("/api/batches/b1/zip")
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert archive.testzip() is None
+    assert archive.namelist() == ["image_001.png", "image_003.png", "batch_info.json", "missing.txt"]
+    assert archive.read("image_003.png") == scene.objects.read(f"{PREFIX}batches/b1/image_003.png")
+
+
+def test_a_page_says_that_the_storage_is_away(shown: Gallery, scene: Scene) -> None:
+    scene.front.is_away = True
+    answer = shown.http.get("/images/b1/1")
+    assert answer.status_code == 503, answer.text
+    assert "does not answer" in answer.json()["error"]["message"]
+
+
+def test_files_are_removed_only_as_they_are_recorded(album: Album, scene: Scene) -> None:
+    changed = first_key(album)
+    scene.objects.put(PREFIX + changed, b"edited by a person")
+    settings = load_settings(album.state, overrides(scene))
+    items = list(album.store.items(Status.COMPLETED))
+    before = scene.objects.keys()
+    gone = remove_files_of(album.store, items, [], placement=placement_of(album.store, settings), dry_run=False)
+    assert gone.kept == (changed,)
+    left = scene.objects.keys()
+    assert PREFIX + changed in left
+    assert len(left) == len(before) - len(gone.files)
