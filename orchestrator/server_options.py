@@ -60,6 +60,7 @@ def terms_of(server: Server, options: ServerOptions) -> Terms:
         has_files_by_name=False,
         has_priorities=False,
         has_events=False,
+        renders_in_order=False,
         shows_queue=False,
         lists_nodes=False,
         most_out=options.at_once or _MOST_OUT,

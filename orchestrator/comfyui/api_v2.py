@@ -136,6 +136,13 @@ class ApiV2(ComfyUI):
         """None: each job is looked up by itself, as not every server lists them."""
         return None
 
+    def ended_among(self, prompt_ids: Iterable[str]) -> set[str]:
+        """`GET /jobs`, the newest 100, where jobs are listed; see `ComfyUI.ended_among`."""
+        if not self.lists_jobs:
+            return set()
+        ended = {job.id for job in self._listed() if job.has_ended} - self._withdrawn
+        return {prompt_id for prompt_id in prompt_ids if self.name_of(prompt_id) in ended}
+
     def cancel_jobs(self, prompt_ids: Iterable[str]) -> bool:
         """As `delete_from_queue`."""
         self.delete_from_queue(prompt_ids)
@@ -148,7 +155,7 @@ class ApiV2(ComfyUI):
             raise NotOnServer(f"{self.url}: {file.filename} can be fetched by its id alone", status=404)
         path = f"/api/v2/assets/{quote(file.asset, safe='')}/content"
         with self._requests.stream(path, params={}, offset=offset) as download:
-            self._expect_file(download, path, file, offset)
+            self._refusals.expect_file(download, path, file, offset)
             yield download
 
     def open_events(self) -> EventSocket:
@@ -189,11 +196,14 @@ class ApiV2(ComfyUI):
         return self._read_job(answer)
 
     def _labelled(self, label: str) -> Job | None:
-        answer = self._requests.ask("GET", f"{JOBS_V2}?limit={_LISTED}", patient=True)
-        found = next((job for job in self._got(answer, responses_v2.read_jobs) if job.metadata == label), None)
+        found = next((job for job in self._listed() if job.metadata == label), None)
         if found is not None:
             self._names[label] = found.id
         return found
+
+    def _listed(self) -> list[Job]:
+        answer = self._requests.ask("GET", f"{JOBS_V2}?limit={_LISTED}", patient=True)
+        return self._got(answer, responses_v2.read_jobs)
 
     def _cancel(self, prompt_id: str) -> Job | None:
         answer = self._post(f"{JOBS_V2}/{quote(self.name_of(prompt_id), safe='')}/cancel", {}, patient=True)

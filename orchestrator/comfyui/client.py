@@ -17,8 +17,9 @@ from urllib.parse import quote
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import advice, bodies, responses
-from orchestrator.comfyui.address import Secrets, checked_headers, parse_address, shown, url_to_try, with_other_scheme
+from orchestrator.comfyui.address import Secrets, checked_headers, parse_address
 from orchestrator.comfyui.download import Download
+from orchestrator.comfyui.refusals import Refusals
 from orchestrator.comfyui.responses import (
     HistoryEntry,
     JobStatus,
@@ -31,7 +32,7 @@ from orchestrator.comfyui.responses import (
 from orchestrator.comfyui.retrying import RetryingTransport
 from orchestrator.comfyui.terms import Terms
 from orchestrator.comfyui.transport import Answer, Transport
-from orchestrator.errors import NotComfyUI, NotOnServer, PromptRejected, TransientError, UnexpectedAnswer
+from orchestrator.errors import NotComfyUI, PromptRejected, TransientError, UnexpectedAnswer
 from orchestrator.shapes import WrongShape
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class ComfyUI:
         self.terms = terms
         self._secret_data = dict(secret_data or {})
         self._secrets = Secrets(headers | self._secret_data, address.password)
+        self._refusals = Refusals(self.url, self._secrets)
 
         def over_http() -> Transport:
             # Loading requests takes as long as all else that a run with nothing to do loads.
@@ -249,6 +251,13 @@ class ComfyUI:
         answer = self._requests.ask("GET", "/api/jobs?status=pending,in_progress", patient=True)
         return self._got(answer, responses.read_jobs)
 
+    def ended_among(self, prompt_ids: Iterable[str]) -> set[str]:
+        """Those of them that have ended, where one request tells that of all: for servers that do not render in order.
+
+        None of them here.
+        """
+        return set()
+
     def cancel_jobs(self, prompt_ids: Iterable[str]) -> bool:
         """`POST /api/jobs/cancel`: delete what is queued, interrupt what runs, and never another prompt than these.
 
@@ -268,7 +277,7 @@ class ComfyUI:
         path = f"{self._decided_base()}/view"
         params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
         with self._requests.stream(path, params=params, offset=offset) as download:
-            self._expect_file(download, path, file, offset)
+            self._refusals.expect_file(download, path, file, offset)
             yield download
 
     def open_events(self) -> EventSocket:
@@ -331,14 +340,8 @@ class ComfyUI:
             raise self._foreign(answer) from error
 
     def _foreign(self, answer: Answer) -> NotComfyUI:
-        said = self._secrets.snippet(answer.body)
-        return NotComfyUI(
-            f"{self.url}: GET {answer.path} answered {answer.status}{f' ({said})' if said else ''}: "
-            "no ComfyUI answers so",
-            url=self.url,
-            url_to_try=with_other_scheme(self.url) if answer.status == 400 else url_to_try(self.url),
-            advice=advice.of_tunnel(answer) or (self._speaks_v2(answer) and advice.of_api_v2(self.url)) or None,
-        )
+        has_advice = advice.of_tunnel(answer) is not None
+        return self._refusals.foreign(answer, speaks_v2=not has_advice and self._speaks_v2(answer))
 
     def _speaks_v2(self, answer: Answer) -> bool:
         """Whether what answered so, and is no ComfyUI, speaks Comfy API v2."""
@@ -389,39 +392,7 @@ class ComfyUI:
         try:
             return read(bodies.parsed(answer.body))
         except WrongShape as error:
-            raise self._unexpected(answer, f"{error}; check that this address is a ComfyUI server's") from error
+            raise self._refusals.misshapen(answer, error) from error
 
     def _expect_ok(self, answer: Answer) -> None:
-        if answer.status == 200:
-            return
-        if 300 <= answer.status < 400:
-            what = advice.of_tunnel(answer) or advice.of_redirect(self.url, self._target(answer))
-            raise self._unexpected(answer, what)
-        raise self._unexpected(answer, advice.of_refusal(answer), passes=advice.is_challenge(answer))
-
-    def _target(self, answer: Answer) -> str:
-        location = answer.headers.get("Location", "")
-        with contextlib.suppress(ValueError):
-            return self._secrets.hidden(shown(location)) if "://" in location else location.partition("?")[0]
-        return "no readable address"
-
-    def _unexpected(self, answer: Answer, what: str, *, passes: bool = False) -> UnexpectedAnswer:
-        said = self._secrets.snippet(answer.body)
-        quoted = f" ({said})" if said else ""
-        return UnexpectedAnswer(
-            f"{self.url}: {answer.method} {answer.path} answered {answer.status}{quoted}: {what}",
-            status=answer.status,
-            passes=passes,
-        )
-
-    def _expect_file(self, download: Download, path: str, file: OutputFile, offset: int) -> None:
-        is_page = "text/html" in download.headers.get("Content-Type", "")
-        if not is_page and (download.status == 200 or (download.status == 206 and download.offset == offset)):
-            return
-        answer = Answer(
-            "GET", path, download.status, download.headers, download.first_bytes() if download.status != 206 else b""
-        )
-        if answer.status == 404 and (download.elsewhere or bodies.is_from_comfyui(answer)):
-            name = f"{file.subfolder}/{file.filename}" if file.subfolder else file.filename
-            raise NotOnServer(f"{self.url}: the {file.type} file {name} is gone; render the item again", status=404)
-        raise self._unexpected(answer, advice.of_refusal(answer), passes=advice.is_challenge(answer))
+        self._refusals.expect_ok(answer)

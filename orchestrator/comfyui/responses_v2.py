@@ -56,6 +56,10 @@ class Job(msgspec.Struct, frozen=True):
     """The label that it was submitted with."""
 
     @property
+    def has_ended(self) -> bool:
+        return status_of(self) in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+    @property
     def never_ran(self) -> bool:
         """Right after its cancellation: it was waiting."""
         return self.status in ("canceled", "expired") and self.started_at is None
@@ -115,7 +119,7 @@ def status_of(job: Job) -> JobStatus | None:
 def as_history(job: Job, hide: Hide) -> HistoryEntry | None:
     """As the history of a ComfyUI has it: None while it waits or runs, and when nothing is kept of it any more."""
     status = status_of(job)
-    if status not in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED):
+    if not job.has_ended:
         return None
     return HistoryEntry(
         prompt_id=job.id,

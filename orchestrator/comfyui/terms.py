@@ -17,6 +17,8 @@ class Terms(msgspec.Struct, frozen=True):
     """Files can be fetched by their names alone, whatever became of the prompt."""
     has_priorities: bool = True
     has_events: bool = True
+    renders_in_order: bool = True
+    """One prompt after another, so that the oldest is the next to end."""
     shows_queue: bool = True
     """What waits on it before ours can be seen, so that a queue that stands still is told from one that moves."""
     lists_nodes: bool = True

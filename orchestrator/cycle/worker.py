@@ -394,9 +394,21 @@ class Worker:
         if self._poll_schedule.is_quiet(self.context.options.sweep_seconds):
             self._sweep()
             return 0.0
+        if self._look_at_others(oldest):
+            return 0.0
         self._in_flight.take_in(self._recovery.watch_suspect(oldest))
         self._poll_schedule.look_again()
         return self._until_look(oldest)
+
+    def _look_at_others(self, oldest: Item) -> bool:
+        """Whether anything became of those that ended before the oldest."""
+        client, others = self.context.client, {item.prompt_id: item for item in self._in_flight.items()}
+        others.pop(oldest.prompt_id)
+        if client.terms.renders_in_order or not others:
+            return False
+        ended = client.ended_among([prompt_id for prompt_id in others if prompt_id is not None])
+        looked = [self._look(item) for prompt_id, item in others.items() if prompt_id in ended]
+        return any(looked)
 
     def _answered(self) -> None:
         """The server answered, at once or after retries."""

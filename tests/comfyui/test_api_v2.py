@@ -329,3 +329,17 @@ def as_recorded(name: str, found: Answer) -> None:
     wanted = RECORDED[name]["response"]
     assert found.status == wanted["status"]
     assert differences(wanted["body"], json.loads(found.body), free=OURS) == []
+
+
+@pytest.mark.parametrize("lists", [True, False], ids=["lists jobs", "lists none"])
+def test_which_jobs_have_ended_is_asked_once_for_all(lists: bool) -> None:
+    clock = HandClock()
+    server = FakeApiV2(URL, clock, lambda _: 10.0, lists=lists)
+    with server.client() as client:
+        ids = [client.submit(IMAGE, prompt_id=str(uuid.uuid4()), number=0, extra_data={}).prompt_id for _ in range(4)]
+        client.delete_from_queue(ids[3:])
+        clock.seconds += 25
+        asked = len(server.requests)
+        assert client.ended_among(ids) == (set(ids[:2]) if lists else set())
+        assert len(server.requests) - asked == lists
+        assert client.ended_among(ids[1:]) == (set(ids[1:2]) if lists else set())

@@ -10,7 +10,7 @@ import pytest
 from support.fake_api_v2 import HOSTED, FakeApiV2
 from support.fake_faults import Page, first
 from support.fake_queue import Prompt
-from support.hand_clock import HandClock
+from support.hand_clock import BEGINNING, HandClock
 from support.served_outputs import png
 from support.simulated import Simulation
 
@@ -88,6 +88,16 @@ def test_no_request_is_spent_on_ids_that_were_only_keys(scene: Scene, lists: boo
     items = scene.run()
     keys = {one for item in items for one in item.previous_prompt_ids}
     assert not [asked for _, asked in scene.server.requests if asked.rpartition("/")[2] in keys]
+
+
+def test_what_ends_before_the_oldest_is_collected_before_it(scene: Scene) -> None:
+    """By one list of all jobs: no sweep comes in between."""
+    scene.server.newest_first = True
+    scene.server.seconds = lambda _: 60.0
+    scene.options = Options(allow_spend=100, sweep_seconds=1e6)
+    items = scene.run()
+    first, *others = (item.completed_at - BEGINNING for item in items if item.completed_at is not None)
+    assert [round(after.total_seconds() / 60) for after in (first, *others)] == [1, 3, 2]
 
 
 def test_a_lost_answer_is_found_by_its_label(scene: Scene) -> None:

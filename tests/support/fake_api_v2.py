@@ -20,7 +20,12 @@ from support.fuzzed_server import FuzzedServer
 from support.hand_clock import BEGINNING, PassingClock
 
 HOSTED = Terms(
-    takes_prompt_id=False, key_seconds=86400.0, has_files_by_name=False, has_priorities=False, has_events=False
+    takes_prompt_id=False,
+    key_seconds=86400.0,
+    has_files_by_name=False,
+    has_priorities=False,
+    has_events=False,
+    renders_in_order=False,
 )
 _KINDS = {"images": "image"}
 
@@ -42,6 +47,8 @@ class FakeApiV2(FuzzedServer):
 
     terms: Terms = HOSTED
     lists: bool = True
+    newest_first: bool = False
+    """Of what waits the newest is rendered first: as where several are rendered at a time, the oldest ends last."""
     key: str | None = None
     """The credential that requests must have, `Bearer KEY`."""
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -126,7 +133,8 @@ class FakeApiV2(FuzzedServer):
             self.keys.add(key)
         job_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.url}/{len(self.accepted)}"))
         self.jobs[job_id] = body
-        self.add(Prompt(job_id, len(self.accepted), body["workflow"], {"burst": {"item": text_of(body["workflow"])}}))
+        number = -len(self.accepted) if self.newest_first else len(self.accepted)
+        self.add(Prompt(job_id, number, body["workflow"], {"burst": {"item": text_of(body["workflow"])}}))
         return 201, self._job(job_id) | {"status": "queued", "queue_position": None, "progress": None}
 
     def _cancel(self, job_id: str) -> tuple[int, Any]:
