@@ -1,9 +1,7 @@
 """One server's part of a run: recover → submit → watch → collect → checkpoint.
 
-Submitted items are in `_in_flight` or, once finished, in `_downloads`. Each step asks for the oldest watched prompt
-when that is due; at intervals, and after failed requests, all of them are looked up at once. Recovery is the same: what
-an earlier burst left submitted joins the watched prompts and is looked up. A step never waits; it returns when the next
-one is due.
+Submitted items are in `_in_flight` or, once finished, in `_downloads`. What an earlier burst left submitted joins the
+watched prompts and is looked up. A step never waits; it returns when the next one is due.
 """
 
 from __future__ import annotations
@@ -12,7 +10,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from orchestrator.comfyui.lookup import Absent, Fate, Finished, Queued, Unclear, describe, look_up
 from orchestrator.cycle import pacing
 from orchestrator.cycle.breaker import Breaker
 from orchestrator.cycle.context import WorkerContext, log
@@ -32,7 +29,8 @@ from orchestrator.cycle.strays import Strays
 from orchestrator.cycle.undecided import Undecided
 from orchestrator.cycle.uploads import Uploads
 from orchestrator.cycle.waiting import Waiting
-from orchestrator.errors import BurstError, NotComfyUI, ServerSick, ServerStalled, TransientError, UnexpectedAnswer
+from orchestrator.cycle.watch import Watch
+from orchestrator.errors import BurstError, NotComfyUI, ServerSick, ServerStalled, TransientError
 from orchestrator.known_servers import judged
 from state.item import Item, Status
 
@@ -64,7 +62,7 @@ class Worker:
         self.lost: BurstError | None = None
         """Why its server is not used at the moment."""
         self.hearing = Hearing(context.clock, self.wake.set)
-        """What its server's events say; nothing but `_watch` follows it."""
+        """What its server's events say; nothing but `Watch` follows it."""
         if context.listen is not None:
             self.hearing.listen_with(context.listen(self.hearing))
         self.context = context
@@ -83,6 +81,18 @@ class Worker:
         self._queue_place = QueuePlace(context, self._in_flight, self.hearing)
         self._uploads = Uploads(context, uploader, self.wake)
         self._notices = Notices(context, self._in_flight)
+        self._watch = Watch(
+            context,
+            self._in_flight,
+            self._downloads,
+            self.hearing,
+            self._notices,
+            self._poll_schedule,
+            self._recovery,
+            self._settlement,
+            stalls=self._stalls,
+            undecided=self._undecided,
+        )
         self._refill = Refill(
             context,
             self._in_flight,
@@ -95,11 +105,9 @@ class Worker:
         context.client.before_request = self._notices.attend
         self._waiting = Waiting(context)
         self._begun = False
-        self._oldest: tuple[Item | None, float] = None, 0.0
-        """The oldest watched item, and since when it is."""
         self._is_no_comfyui: TransientError | None = None
         """What is to be made of its address showing something else."""
-        self._losses = self._failures = self._pushbacks = 0
+        self._losses = 0
         context.dispatch.join(self)
         for item in left:
             context.dispatch.hold(self, item.key)
@@ -164,7 +172,7 @@ class Worker:
         sight = self.hearing.sight
         if sight is not None and (item := self._in_flight.with_prompt(sight.prompt_id)) is not None:
             return item, sight.began_at, sight
-        oldest, began_at = self._oldest
+        oldest, began_at = self._watch.oldest
         if oldest is None or oldest.key not in self._in_flight or self.hearing.is_sure_of_none or self.ahead:
             return None
         return oldest, began_at, None
@@ -236,9 +244,9 @@ class Worker:
             self._begin()
         self._follow_notices()
         for item in self._downloads.settle(most=self.context.dispatch.left_in_burst):
-            self._settled(item)
-        self._expire_doubts()
-        self._undecided.settle(self._meet, self._drop)
+            self._watch.settled(item)
+        self._watch.expire_doubts()
+        self._undecided.settle(self._watch.meet, self._watch.drop)
         self._breaker.advance(self, out=self._out)
         took = self._refill.fill(self)
         if not (self._in_flight or self._downloads or self._uploads):
@@ -251,7 +259,7 @@ class Worker:
             return self._rest(took=took)
         self.hearing.listen()
         waits = [
-            self._watch(),
+            self._watch.poll(),
             self.hearing.seconds_until_due(),
             self._downloads.seconds_left(),
             self._in_flight.seconds_in_doubt(),
@@ -270,7 +278,7 @@ class Worker:
             self._refill.fill(self)
         while self._downloads and dispatch.left_in_burst and not self.context.halt.is_set():
             for item in self._downloads.settle(most=dispatch.left_in_burst, at_once=True):
-                self._settled(item)
+                self._watch.settled(item)
             if (left := until - clock.monotonic()) <= 0:
                 return
             if self._downloads:
@@ -283,7 +291,7 @@ class Worker:
         left = self._in_flight.items()
         self._recovery.take_over(left)
         if left:
-            self._sweep()
+            self._watch.sweep()
         self._look_for_strays()
         self._begun = True
 
@@ -291,7 +299,7 @@ class Worker:
         for item, fate in self._strays.resolve():
             self._in_flight.take_in(item)
             if not item.cancel_requested:
-                self._meet(item, fate)
+                self._watch.meet(item, fate)
 
     def _return(self) -> None:
         """Ask a lost server again; everything submitted to it is looked up. Errors: it is still lost."""
@@ -309,12 +317,12 @@ class Worker:
                 continue
             item = there.get(key)
             if item is None or item.status is not Status.SUBMITTED or not context.has(item):
-                self._drop(key)
+                self._watch.drop(key)
             elif key not in self._downloads:
                 self._in_flight.take_in(item)
         self._undecided.forget()
         if self._begun:
-            self._sweep()
+            self._watch.sweep()
         self._routing.forget()
         self._uploads.forget()
         # It rested while it was lost: what it holds again is not done.
@@ -339,83 +347,6 @@ class Worker:
         self.context.dispatch.rest(self)
         return _IDLE_SECONDS
 
-    # Watch
-
-    def _watch(self) -> float | None:
-        """Ask for the oldest prompt if that is due; seconds until it is due again, None without any prompt."""
-        client = self.context.client
-        is_troubled = client.failures != self._failures and bool(self._in_flight)
-        if is_troubled and self._poll_schedule.until_sweep() <= 0:
-            self._sweep()
-            return 0.0
-        ended, oldest = self.hearing.due(self._in_flight.with_prompt), self._in_flight.oldest()
-        if ended is not None and (self._look(ended) or oldest is None or ended.key != oldest.key):
-            return 0.0
-        if oldest is None:
-            return self._poll_schedule.until_sweep() if is_troubled else None
-        assert oldest.prompt_id is not None
-        if self._oldest[0] is None or oldest.prompt_id != self._oldest[0].prompt_id:
-            self._oldest = oldest, self.context.clock.monotonic()
-            self.context.dispatch.began(oldest)
-        if ended is not None:
-            return self._look_later(oldest)
-        left = self._until_look(oldest)
-        if left > 0:
-            return left
-        return 0.0 if self._look(oldest) else self._look_later(oldest)
-
-    def _look(self, item: Item) -> bool:
-        """Ask for one prompt; whether anything became of it."""
-        assert item.prompt_id is not None
-        try:
-            entry = self.context.client.history(item.prompt_id)
-        except UnexpectedAnswer as error:
-            self._meet(item, Unclear(error))
-            return True
-        self._answered()
-        if self.hearing.looked(item.prompt_id, has_ended=entry is not None):
-            self._poll_schedule.told_end()
-        if entry is not None:
-            self._meet(item, Finished(entry))
-        return entry is not None
-
-    def _until_look(self, oldest: Item) -> float:
-        assert oldest.prompt_id is not None
-        return self._poll_schedule.until_look(
-            oldest.prompt_id,
-            recipe=oldest.recipe,
-            is_heard=self.hearing.is_heard(oldest.prompt_id),
-            is_connecting=self.hearing.is_connecting,
-        )
-
-    def _look_later(self, oldest: Item) -> float:
-        """The oldest is not finished: seconds until the next poll for it."""
-        assert oldest.prompt_id is not None
-        if self._poll_schedule.is_quiet(self.context.options.sweep_seconds):
-            self._sweep()
-            return 0.0
-        if self._look_at_others(oldest):
-            return 0.0
-        self._in_flight.take_in(self._recovery.watch_suspect(oldest))
-        self._poll_schedule.look_again()
-        return self._until_look(oldest)
-
-    def _look_at_others(self, oldest: Item) -> bool:
-        """Whether anything became of those that ended before the oldest."""
-        client, others = self.context.client, {item.prompt_id: item for item in self._in_flight.items()}
-        others.pop(oldest.prompt_id)
-        if client.terms.renders_in_order or not others:
-            return False
-        ended = client.ended_among([prompt_id for prompt_id in others if prompt_id is not None])
-        looked = [self._look(item) for prompt_id, item in others.items() if prompt_id in ended]
-        return any(looked)
-
-    def _answered(self) -> None:
-        """The server answered, at once or after retries."""
-        pushbacks = self.context.client.pushbacks
-        self._poll_schedule.answered(troubled=pushbacks != self._pushbacks)
-        self._pushbacks = pushbacks
-
     def _follow_notices(self) -> None:
         """Another process changed items: cancel where that was requested, release what is not ours any more."""
         for key in self._notices.take():
@@ -426,21 +357,11 @@ class Worker:
                 continue
             (now,) = self.context.store.get_many([key]) or (None,)
             if now is None or now.status is not Status.SUBMITTED or now.prompt_id != watched.prompt_id:
-                self._drop(key)
+                self._watch.drop(key)
             else:
                 self._in_flight.take_in(now)
         if unwanted := self._in_flight.unwanted():
-            self._cancel(unwanted)
-
-    def _cancel(self, items: Sequence[Item]) -> None:
-        """Remove them from the server's queue; what is running is watched until the server has ended it."""
-        fates = self._notices.withdraw(items)
-        for item in items:
-            self._in_flight.withdrawn(item)
-            fate = fates[item.prompt_id or ""]
-            if not (isinstance(fate, Absent) and self._in_flight.is_in_doubt(item.key)):
-                self._meet(item, fate)
-        self._poll_schedule.look_soon()
+            self._watch.cancel(unwanted)
 
     def _out(self) -> list[str]:
         """Keys of what the server has, or is about to get."""
@@ -450,81 +371,4 @@ class Worker:
         """What waits in the server's queue is due again."""
         self._uploads.abandon()
         for item in self._recovery.withdraw(self._in_flight.items()):
-            self._drop(item.key)
-
-    def _expire_doubts(self) -> None:
-        for item in self._in_flight.out_of_doubt():
-            fate = self._recovery.resolve_doubt(item)
-            self._in_flight.drop(item.key)
-            self._meet(item, fate)
-
-    # Sweep and settle
-
-    def _sweep(self) -> None:
-        """Look everything up at once: at intervals, and after a request without an answer (a restarted server?)."""
-        context = self.context
-        self._failures = context.client.failures
-        items = self._in_flight.items()
-        fates = look_up(context.client, [item.prompt_id or "" for item in items])
-        self._stalls.refuse(items, fates)
-        self._answered()
-        self._poll_schedule.swept()
-        for item in items:
-            if context.halt.is_set():
-                return
-            fate = fates[item.prompt_id or ""]
-            known = self._in_flight.get(item.key)
-            if known is None or known.prompt_id != item.prompt_id:
-                continue
-            if not (isinstance(fate, Absent) and self._in_flight.is_in_doubt(item.key)):
-                self._meet(item, fate)
-
-    def _meet(self, item: Item, fate: Fate) -> None:
-        """Act on what became of an item's prompt."""
-        log.info("%s: looked up on %s: %s", item.key, self.context.server.name, describe(fate))
-        match fate:
-            case Finished(entry):
-                self._undecided.read("history")
-                self._poll_schedule.ended()
-                self._stalls.stirred()
-                finished = self._settlement.finished(item, entry)
-                if finished is None:
-                    self._settled(item)
-                else:
-                    self._in_flight.drop(item.key)
-                    self._downloads.start(finished)
-            case Queued(prompt_id=prompt_id, running=running):
-                self._adopt(item, prompt_id, running=running)
-            case Unclear(error=error):
-                self._undecided.add(item, error, "history")
-                self._drop(item.key)
-            case Absent():
-                if late := self._recovery.found_late(item):
-                    self._meet(*late)
-                    return
-                self._recovery.gone(item)
-                self._drop(item.key)
-
-    def _adopt(self, item: Item, prompt_id: str, *, running: bool) -> None:
-        """It waits or runs on the server: watch it."""
-        if item.in_doubt or prompt_id != item.prompt_id:
-            accepted = self.context.transitions.change(item, lambda now: now.accept_as(prompt_id=prompt_id))
-            if accepted is None:
-                self._drop(item.key)
-                return
-            item = accepted
-        if late := self._recovery.found_late(item):
-            self._meet(*late)
-            return
-        self._in_flight.take_in(self._recovery.note_running(item) if running else item)
-
-    def _settled(self, item: Item) -> None:
-        """Its finished prompt is checkpointed, as completed or otherwise."""
-        if item.previous_prompt_ids:
-            self._recovery.count_late_twins(item)
-        self._drop(item.key)
-
-    def _drop(self, key: str) -> None:
-        self._in_flight.drop(key)
-        if key not in self._undecided:
-            self.context.dispatch.let_go(key)
+            self._watch.drop(item.key)
