@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from support.state_scenes import NOON
 from support.stores import KINDS, State
@@ -14,9 +17,9 @@ def health(server: str, how: str = "well") -> ServerHealth:
     return ServerHealth(server=server, health=how, at=NOON)
 
 
-@pytest.fixture(params=[kind for kind in KINDS if kind.name != "json"], ids=lambda kind: kind.name)
-def state(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
-    with State(request.param, tmp_path_factory.mktemp("state")) as state:
+@pytest.fixture(params=[kind for kind in KINDS if not kind.one_run], ids=lambda kind: kind.name)
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[State]:
+    with State(request.param, tmp_path) as state:
         yield state
 
 
