@@ -354,7 +354,6 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
             status=Status.COMPLETED,
             outputs=outputs,
             completed_at=at,
-            completed_by=None,
             seconds=seconds,
             error=None,
             crashes=0,

@@ -20,7 +20,10 @@ from orchestrator.commands.common import json_option, show, state_option
 )
 @json_option
 def log(state: Path, since: str, as_json: bool) -> None:
-    """Show what the runs did since WHEN: how they ended and why, what failed, what was slow. Takes no lock."""
+    """Show what the runs did since WHEN: how they ended and why, what failed, what was slow. Takes no lock.
+
+    `burst history` lists every attempt and burst, for analysis.
+    """
     from orchestrator.burst_history import parse_since, read_history
 
     show(read_history(state, parse_since(since)), as_json)

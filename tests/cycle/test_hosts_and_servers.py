@@ -94,7 +94,7 @@ def test_kills_on_one_host_do_not_make_bursts_smaller_on_another() -> None:
     for _ in range(3):
         night.run(HERE, seconds=1.0, ended="done", completed=0)
         night.run("elsewhere", seconds=60.0)
-    assert Request().burst_size(night.records) == 15
+    assert Request(size="auto").burst_size(night.records) == 15
     assert pacing.automatic_size(pacing.of_host(night.records, "elsewhere"), seconds=None) == 1
 
 

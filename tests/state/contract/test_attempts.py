@@ -26,7 +26,8 @@ from support.stores import State
 
 from state.attempts import attempts_of
 from state.change import Change
-from state.item import PAST_ATTEMPTS_KEPT, Item, ItemOutput, OutputRecord, PastAttempt
+from state.item import PAST_ATTEMPTS_KEPT, ErrorRecord, Item, ItemOutput, OutputRecord, PastAttempt
+from state.stages import LOST_SOURCE
 from state.store import Store
 
 
@@ -125,7 +126,7 @@ def test_a_burst_is_named_only_by_what_it_ended(store: Store) -> None:
         begin(lease, "b1")
         lease.apply([Change("a", PENDING, submit())])
         lease.apply([Change("a", store.get("a").status, complete)])
-    change(store, "a", start_over)
+    assert change(store, "a", start_over).completed_by is None
     change(store, "a", submit(prompt_id="second"))
     change(store, "a", complete)
     assert [one.burst for one in attempts_of(store.get("a"))] == ["b1", None]
@@ -163,6 +164,13 @@ def test_what_ends_with_its_source_was_not_attempted(store: Store) -> None:
     change(store, "a", fail)
     assert store.get("b").status == "failed"
     assert (results(store), results(store, "b")) == (["failed"], [])
+
+
+def test_what_can_never_be_due_was_not_attempted(store: Store) -> None:
+    """As a run ends what an edit by hand left waiting."""
+    lost = ErrorRecord(kind=LOST_SOURCE, message="gone")
+    change(store, "a", lambda now: now.fail(error=lost, charge=False))
+    assert results(store) == []
 
 
 def test_what_is_redone_with_its_source_keeps_the_attempt_that_ended_meanwhile(store: Store) -> None:
