@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +25,7 @@ from orchestrator.formatting import counted, in_lines, spoken_seconds
 from orchestrator.status import StatusReport, status_of
 from orchestrator.wording import named
 from state.burst_record import BurstRecord, Ending, records_since, runs_of
-from state.item import Item, Status
+from state.item import Item, Status, UtcTime
 from state.open_store import open_store
 from state.store import Store
 
@@ -34,6 +37,15 @@ _KINDS_SHOWN = 3
 _NOTES_SHOWN = 2
 _SLOWEST = 3
 _REASON_SHOWN = 160
+
+
+class _Completed(msgspec.Struct, frozen=True, gc=False):
+    """What the record of an item says about its completion."""
+
+    status: Status
+    completed_at: UtcTime | None = None
+    completed_by: str | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -229,14 +241,14 @@ def history_of(store: Store, *, since: datetime, until: datetime) -> History:
     if status.killed is not None and status.killed.ended_at >= since:
         records.append(status.killed)
     completed = [
-        (item.completed_at, item)
-        for item in store.items(Status.COMPLETED)
-        if item.completed_at is not None and item.completed_at >= since
+        (key, one)
+        for key, one in store.parts(_Completed)
+        if one.status is Status.COMPLETED and one.completed_at is not None and one.completed_at >= since
     ]
-    records = _with_completed(records, sorted(moment for moment, _ in completed))
+    records = _with_completed(records, [one for _, one in completed])
     runs = tuple(map(Run.of, runs_of(records)))
-    timed = [(item.seconds, item) for _, item in completed if item.seconds is not None]
-    timed.sort(key=lambda pair: -pair[0])
+    timed = [(one.seconds, key) for key, one in completed if one.seconds is not None]
+    slowest = [key for _, key in heapq.nlargest(_SLOWEST, timed, key=itemgetter(0))]
     has_failures = any(run.failed for run in runs)
     return History(
         state=store.location.path,
@@ -246,15 +258,20 @@ def history_of(store: Store, *, since: datetime, until: datetime) -> History:
         stretches=tuple(folded(runs)),
         failures=failures_by_kind(store.items(Status.FAILED)) if has_failures else {},
         notes=tuple(_notes(records)),
-        slowest=tuple(item for _, item in timed[:_SLOWEST]),
+        slowest=tuple(store.get_many(slowest)),
         mean_seconds=sum(seconds for seconds, _ in timed) / len(timed) if timed else None,
-        gaps=tuple(
-            (before.ended_at, after.started_at)
-            for before, after in itertools.pairwise(runs)
-            if after.started_at > before.ended_at
-        ),
+        gaps=tuple(_gaps(runs)),
         status=status,
     )
+
+
+def _gaps(runs: Iterable[Run]) -> Iterator[tuple[datetime, datetime]]:
+    """Times between two runs in which no run was at work; some may have worked side by side."""
+    in_order = sorted(runs, key=attrgetter("started_at"))
+    ends = itertools.accumulate((run.ended_at for run in in_order), max)
+    for ended_at, run in zip(ends, in_order[1:], strict=False):
+        if run.started_at > ended_at:
+            yield ended_at, run.started_at
 
 
 def folded(runs: Sequence[Run], *, most: int = _MOST_STRETCHES) -> list[Stretch]:
@@ -306,17 +323,19 @@ def parse_since(text: str, *, name: str = "since", clock: Clock | None = None) -
         ) from error
 
 
-def _with_completed(records: Sequence[BurstRecord], moments: Sequence[datetime]) -> list[BurstRecord]:
-    """The same records; those of killed bursts, which could not count, with what was completed before the next one.
+def _with_completed(records: Sequence[BurstRecord], completed: Sequence[_Completed]) -> list[BurstRecord]:
+    """The same records; those of killed bursts, which could not count, with the items that were completed in them.
 
-    `moments`: when items were completed, oldest first.
+    Of items whose record does not name the burst: those that were completed before the next burst began.
     """
+    by_burst = Counter(one.completed_by for one in completed)
+    moments = sorted(one.completed_at for one in completed if one.completed_by is None and one.completed_at is not None)
     counted_records = []
     for record, after in itertools.zip_longest(records, records[1:]):
         if record.ended == "killed":
             end = bisect_left(moments, after.started_at) if after is not None else len(moments)
-            completed = max(0, end - bisect_left(moments, record.started_at))
-            record = msgspec.structs.replace(record, completed=completed)
+            unnamed = max(0, end - bisect_left(moments, record.started_at))
+            record = msgspec.structs.replace(record, completed=by_burst[record.burst] + unnamed)
         counted_records.append(record)
     return counted_records
 

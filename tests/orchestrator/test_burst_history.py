@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,41 @@ def test_what_a_killed_run_completed_is_counted_from_its_items(night: Night) -> 
         "  22:02–22:03  1 run, done: 1 completed",
         "  22:04–22:05  1 run, killed: 1 completed",
     ]
+
+
+def test_what_a_killed_run_completed_is_known_by_name_beside_another_run(night: Night) -> None:
+    """On another host a run completes more meanwhile."""
+    with at_work(night.state, burst="b1") as lease:
+        for number in (1, 2):
+            sent = partial(Item.submit, prompt_id="p", server="s", at=night.now, fingerprint="")
+            lease.apply([Change(f"{number}.txt", Status.PENDING, sent)])
+            done = partial(Item.complete, outputs=(), at=night.now, seconds=1.0)
+            lease.apply([Change(f"{number}.txt", Status.SUBMITTED, done)])
+    with at_work(night.state, burst="other") as lease:
+        lease.apply([Change("3.txt", Status.PENDING, sent)])
+        lease.apply([Change("3.txt", Status.SUBMITTED, done)])
+    night.run("killed")
+    assert [run.completed for run in night.history().runs] == [2]
+
+
+def test_no_run_was_at_work_is_said_only_where_none_was(night: Night) -> None:
+    """One works for half an hour while others come and go; after all of them nobody does for ten minutes."""
+    log = parts_of(night.state).bursts
+    for host, began, ended in (("a", 5, 6), ("b", 10, 11), ("long", 0, 30), ("a", 40, 41)):
+        log.append(
+            BurstRecord(
+                burst=f"{host}{began}",
+                started_at=NIGHT + timedelta(minutes=began),
+                ended_at=NIGHT + timedelta(minutes=ended),
+                ended="done",
+                size=1,
+                alive_seconds=60.0 * (ended - began),
+                host=host,
+            )
+        )
+    history = night.history()
+    assert history.gaps == ((NIGHT + timedelta(minutes=30), NIGHT + timedelta(minutes=40)),)
+    assert history.idle_seconds == 600.0
 
 
 def test_what_was_slow(night: Night) -> None:
