@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -17,8 +16,9 @@ from typing import Any
 import requests
 
 from orchestrator.outputs.pictures import decodes, embedded_graph
-from support.projects import ROOT
+from support.projects import ROOT, Process
 from support.proxy import Proxy
+from support.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,16 @@ class ServerProcess:
         pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in self._settings.items()]
         options = [text for pair in pairs for text in pair]
         place = ["--directory", str(self.directory), "--port", self._port]
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "burst", "sandbox", "--json", *place, *options],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._child.stdout is not None
-        self.own_url: str = json.loads(self._child.stdout.readline())["url"]
+        command = [sys.executable, "-m", "burst", "sandbox", "--json", *place, *options]
+        self._process = Process(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        wait_until(lambda: "\n" in self._process.out_so_far() or not self._process.lives(), what="the URL")
+        assert self._process.lives(), self._process.end().err
+        self.own_url: str = json.loads(self._process.out_so_far())["url"]
         self._port = self.own_url.rpartition(":")[2]
 
     def kill(self, *, keep_outputs: bool = True) -> None:
         """SIGKILL: queue and history are lost, without `keep_outputs` all outputs as well."""
-        self._child.send_signal(signal.SIGKILL)
-        self._child.communicate()
+        self._process.kill()
         if not keep_outputs:
             self._lost += self._on_disk(wiped_at=time.time())
             shutil.rmtree(self.directory / "output")
