@@ -6,13 +6,13 @@ reads it in one way, wherever it lies.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
 
 from orchestrator.errors import UsageError
 from orchestrator.object_storage import NOT_INSTALLED, SCHEME
@@ -25,8 +25,7 @@ _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+\Z)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f\\?#*]")
 
 
-@dataclass(frozen=True)
-class ObjectStat:
+class ObjectStat(msgspec.Struct, frozen=True):
     """What `os.stat` tells of a file, as far as object storage knows it."""
 
     st_size: int
@@ -70,7 +69,7 @@ class ObjectPath:
         key = "/".join(parts)
         return cls(Bucket(name, key, patience=patience), key)
 
-    def waiting(self, patience: Patience) -> ObjectPath:
+    def waiting(self, patience: Patience | None) -> ObjectPath:
         """The same root, whose storage is waited for when it does not answer."""
         return ObjectPath.parse(str(self), patience=patience)
 
@@ -184,6 +183,8 @@ def is_object_address(text: str) -> bool:
 def root_named(text: str) -> Place:
     """An output root as a person names it. Errors: UsageError for an address that is none, or without obstore."""
     if is_object_address(text):
+        import importlib.util
+
         if importlib.util.find_spec("obstore") is None:
             raise UsageError(NOT_INSTALLED)
         return ObjectPath.parse(text)

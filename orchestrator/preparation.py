@@ -20,6 +20,7 @@ from templates import Bindings, Graph, SaveNode
 
 if TYPE_CHECKING:
     from orchestrator.input_files import InputFile, UploadedFile
+    from orchestrator.object_storage.bucket import Patience
 
 LARGEST_PROMPT_BYTES = 16 << 20
 """A larger file is a mistake, and would be held in memory several times over."""
@@ -141,6 +142,9 @@ class Preparation:
         self._items = items
         self._settings = settings
         self.home = home
+        self.patience: Patience | None = None
+        """With which sources of items are waited for in object storage; None to try for some seconds."""
+        self._stored_roots: dict[str, Place] = {}
         self._defaults: dict[tuple[str | None, str | None], LoadedRecipe] = {}
         """By the item's own template and output root, where it has one."""
 
@@ -208,10 +212,16 @@ class Preparation:
         try:
             if item is not None and item.recipe is not None:
                 root = root_at_home(self._recipes.recipe(item.recipe).output, self.home)
-            return source_file(source, item, root)
+            return source_file(source, item, self._waited_for(root))
         except (RecipeUnusable, OutputRefused, OSError) as error:
             place = f"output {source.output} of {source.item}"
             raise UploadError(f"where {place} lies is not known: {error}; then `burst retry`") from error
+
+    def _waited_for(self, root: Place) -> Place:
+        """Object storage as one object, so that it is connected to and looked at once."""
+        if isinstance(root, Path):
+            return root
+        return self._stored_roots.setdefault(str(root), root.waiting(self.patience))
 
     def prepare(
         self, item: Item, given: Mapping[str, UploadedFile] | None = None, *, recipe: LoadedRecipe | None = None

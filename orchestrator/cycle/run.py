@@ -209,6 +209,7 @@ class Run:
         left = limit.seconds_left(age_seconds=self._age.seconds(), now=self._clock.now())
         deadline = None if left is None else self._clock.monotonic() + left
         patience = StoragePatience(self._clock, deadline=deadline, stop=self._stop)
+        preparation.patience = patience
         shared = self._shared(settings, recipes, preparation, store, lease, earlier, patience)
         self._placement, self._dispatch = shared.placement, shared.dispatch
         with WorkerPool(settings, shared, deadline=deadline, seen=hosts_seen(records)) as pool:

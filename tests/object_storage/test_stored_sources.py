@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -26,16 +27,18 @@ def server() -> FakeServer:
 
 
 @pytest.fixture
-def begin(scene: Scene, tmp_path: Path, server: FakeServer) -> Iterator[Callable[[], Simulation]]:
+def begin(scene: Scene, tmp_path: Path, server: FakeServer) -> Iterator[Callable[..., Simulation]]:
     """A draft of `cat.png`, and what is made from it."""
     Image.new("RGB", (8, 8), "red").save(tmp_path / "cat.png")
     template = tmp_path / "invert.json"
     template.write_text(json.dumps(INVERT))
     made: list[Simulation] = []
 
-    def begin() -> Simulation:
+    def begin(**asked: Any) -> Simulation:
         is_first = not (tmp_path / "state.json").exists()
-        made.append(Simulation(tmp_path, server.clock, [server], items=0, template=template, output=scene.root))
+        made.append(
+            Simulation(tmp_path, server.clock, [server], items=0, template=template, output=scene.root, **asked)
+        )
         if is_first:
             of_draft = ItemOutput(item=DRAFT, output=1)
             chain = [(DRAFT, "cat.png"), (FINAL, of_draft)]
@@ -51,7 +54,7 @@ def begin(scene: Scene, tmp_path: Path, server: FakeServer) -> Iterator[Callable
 
 
 def test_a_stage_is_made_from_the_object_of_its_source(
-    begin: Callable[[], Simulation], server: FakeServer, scene: Scene
+    begin: Callable[..., Simulation], server: FakeServer, scene: Scene
 ) -> None:
     simulation = begin()
     simulation.burst(9)
@@ -63,7 +66,7 @@ def test_a_stage_is_made_from_the_object_of_its_source(
 
 @pytest.mark.parametrize("code", ["AccessDenied", "SlowDown"])
 def test_a_source_that_the_storage_does_not_give_fails_no_stage(
-    begin: Callable[[], Simulation], server: FakeServer, scene: Scene, code: str
+    begin: Callable[..., Simulation], server: FakeServer, scene: Scene, code: str
 ) -> None:
     simulation = begin()
     simulation.burst(1)
@@ -76,3 +79,30 @@ def test_a_source_that_the_storage_does_not_give_fails_no_stage(
     again = begin()
     again.burst(9)
     assert again.statuses() == [Status.COMPLETED] * 2
+
+
+def test_a_source_is_waited_for_while_the_storage_is_away(
+    begin: Callable[..., Simulation], server: FakeServer, scene: Scene
+) -> None:
+    first = begin()
+    first.burst(1)
+    first.close()
+
+    class Twice:
+        def __init__(self) -> None:
+            self.left = 2
+
+        def begin(self, reason: str) -> Callable[[], bool]:
+            return self.pause
+
+        def pause(self) -> bool:
+            self.left -= 1
+            scene.front.is_away = self.left > 0
+            return True
+
+    scene.front.is_away = True
+    patience = Twice()
+    again = begin(patience=patience)
+    again.burst(9)
+    assert again.statuses() == [Status.COMPLETED] * 2
+    assert patience.left == 0

@@ -103,6 +103,7 @@ class Simulation:
         prompts = preparation_of(
             folder, template, bindings=bindings, book=self.store.recipes, items=self.store, output=root
         )
+        prompts.patience = patience
         self.workers = [
             Worker(
                 WorkerContext(
