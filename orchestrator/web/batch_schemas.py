@@ -187,6 +187,8 @@ class Progress(BaseModel):
     prompt: str
     title: str
     """Its prompt; of several, the first few."""
+    isRepeatable: bool
+    """Whether it can be made again with other seeds: it has one prompt, and no sweep."""
     parameters: dict[str, Any]
     """What was asked for."""
     effectiveParameters: dict[str, Any]

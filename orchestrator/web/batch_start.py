@@ -24,7 +24,7 @@ from orchestrator.web.error_responses import Refused
 from orchestrator.web.states import WatchedState
 from orchestrator.web.uploads import uploaded
 from orchestrator.web.watched_batch import WatchedBatch
-from state.batch import Idempotency
+from state.batch import BatchRecord, Idempotency
 
 LEAST_COUNT, LARGEST_COUNT = 2, 20
 LONGEST_PROMPT = 500
@@ -62,7 +62,7 @@ def again(state: WatchedState, batch: WatchedBatch, *, idempotency: Idempotency 
     record, items = batch.record, list(batch.items())
     seeds = [item.inputs.get("seed") for item in items]
     uploads = items[0].uploads if items else {}
-    if len(record.prompts) != 1 or record.axes or any(item.uploads != uploads for item in items):
+    if not is_repeatable(record) or any(item.uploads != uploads for item in items):
         raise Refused(
             400, "this batch has several prompts, several images or a sweep; make it again with burst generate"
         )
@@ -89,6 +89,11 @@ def again(state: WatchedState, batch: WatchedBatch, *, idempotency: Idempotency 
         uploads={name: str(state.path.parent / str(source)) for name, source in uploads.items()},
         recipe=record.recipe,
     )
+
+
+def is_repeatable(record: BatchRecord) -> bool:
+    """Whether `again` can make it, as far as its record tells."""
+    return len(record.prompts) == 1 and not record.axes
 
 
 def idempotency_of(key: str | None, body: Asking | dict[str, str]) -> Idempotency | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from orchestrator.batches.batch_parameters import asked_parameters, effective_parameters, template_values
 from orchestrator.batches.differences import differences, title_of
@@ -18,8 +19,10 @@ from orchestrator.web.batch_schemas import (
     Image,
     LargeBatchProgress,
     Progress,
+    RunningImage,
     SetAsideRecipe,
 )
+from orchestrator.web.batch_start import is_repeatable
 from orchestrator.web.image_files import addresses_of, image_id, version_of
 from orchestrator.web.running import queued_behind, running_of
 from orchestrator.web.states import WatchedState
@@ -39,15 +42,12 @@ def progress_of(
     is_large = counts.total > SHOWN_ITEMS
     submitted = state.items_with(batch.keys(Status.SUBMITTED, limit=1))
     first_out = submitted[0].index or 0 if submitted else None
-    live = state.parts.live() if counts.remaining else None
-    trouble = trouble_of(state, live, completed=counts.completed) if counts.remaining else None
-    is_waiting = trouble is not None and trouble.stops_all
-    running = running_of(state, batch.id, live) if counts.submitted and not is_waiting else []
-    behind = None if running or is_waiting else queued_behind(state, batch, live)
-    status = standing_of(counts).browser_status
     failed = state.items_with(batch.keys(Status.FAILED, limit=SHOWN_ITEMS))
     items = state.items_with(_around(batch, first_out) if is_large else batch.keys())
     images = [image for item in items for image in images_of(batch, item)]
+    made = state.made_in(batch) if is_large else sum(image.url is not None for image in images)
+    now = _now(state, batch, made=counts.completed if made is None else made)
+    status = standing_of(counts).browser_status
     thumbnails = [image.thumbnail for image in images if image.thumbnail is not None]
     found = Progress(
         progress=BatchProgress(
@@ -55,32 +55,60 @@ def progress_of(
             totalImages=counts.total,
             completedImages=counts.completed,
             failedImages=[item.index or 0 for item in failed],
-            currentImage=min((one.number for one in running), default=None),
-            status="queued" if behind and status == "generating" and not counts.completed else status,
+            currentImage=min((one.number for one in now.running), default=None),
+            status="queued" if now.behind and status == "generating" and not counts.completed else status,
             thumbnails=thumbnails,
         ),
         thumbnails=thumbnails,
         images=images,
-        madeImages=state.made_in(batch) if is_large else sum(image.url is not None for image in images),
-        estimatedSecondsRemaining=None if is_waiting else seconds_left(state, batch),
+        madeImages=made,
+        estimatedSecondsRemaining=seconds_left(state, batch) if now.has_estimate else None,
         name=batch.record.name,
         prompt=_prompt(batch),
+        isRepeatable=is_repeatable(batch.record),
         title=title_of(batch.record.prompts),
         parameters=asked_parameters(batch.record),
         effectiveParameters=effective_parameters(
             batch.record, items, template_values(state.placement.recipes), whole=not is_large
         ),
         directory=", ".join(_directories(state, batch, None if is_large else items)),
-        message=(trouble.message if trouble is not None else message) if counts.remaining else None,
-        isWaiting=is_waiting,
-        queuedBehind=behind,
-        running=running,
+        message=(now.trouble or message) if counts.remaining else None,
+        isWaiting=now.is_waiting,
+        queuedBehind=now.behind,
+        running=now.running,
         setAside=set_aside_of(state, state.waiting_in(batch.id)),
     )
     if not is_large:
         return found
     first = items[0].index or 0 if items else 0
     return LargeBatchProgress(**dict(found), firstImage=first, failedTotal=counts.failed)
+
+
+@dataclass(frozen=True)
+class _Now:
+    """What is going on for a batch, by the live file."""
+
+    trouble: str | None = None
+    is_waiting: bool = False
+    running: list[RunningImage] = field(default_factory=list)
+    behind: int | None = None
+    has_estimate: bool = True
+    """How long the prompts of others take nobody knows."""
+
+
+def _now(state: WatchedState, batch: WatchedBatch, *, made: int) -> _Now:
+    """`made`: how many images are finished."""
+    if not batch.counts.remaining:
+        return _Now()
+    live = state.parts.live()
+    trouble = trouble_of(state, live, completed=made)
+    if trouble is not None and trouble.stops_all:
+        return _Now(trouble.message, is_waiting=True, has_estimate=False)
+    running = running_of(state, batch.id, live) if batch.counts.submitted else []
+    behind = queued_behind(state, batch, live) if not running else None
+    is_behind_others = behind is not None and live is not None and bool(live.lines)
+    message = trouble.message if trouble is not None else None
+    return _Now(message, running=running, behind=behind, has_estimate=not is_behind_others)
 
 
 def set_aside_of(state: WatchedState, recipes: Sequence[SetAside]) -> list[SetAsideRecipe]:

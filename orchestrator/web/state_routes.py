@@ -25,7 +25,7 @@ from orchestrator.web.error_responses import Refused, errors
 from orchestrator.web.progress import name_of, set_aside_of
 from orchestrator.web.states import WatchedState, WatchedStates
 from orchestrator.web.supervisor import Supervisor
-from orchestrator.web.troubles import trouble_of
+from orchestrator.web.troubles import ServerTrouble, trouble_of
 from orchestrator.web.ttl_cache import TtlCache
 from orchestrator.web.watched_batch import WatchedBatch
 from state.burst_record import Ending
@@ -171,13 +171,14 @@ def get_state(number: int, watched: WatchedStatesOf, supervisor: SupervisorOf) -
     summary = _summary(state, supervisor)
     records = state.bursts
     waiting = state.waiting
+    is_waiting = (trouble := _trouble(state)) is not None and trouble.stops_all
     remaining = state.store.counts().remaining if state.store is not None else 0
     failed = state.store.items(Status.FAILED, limit=_FAILED_SHOWN) if state.store is not None else ()
     batches = state.batches()
     return StateDetails(
         **summary.model_dump(),
         secondsPerItem=state.pace,
-        secondsLeft=_seconds_left(state.pace, remaining, waiting.count),
+        secondsLeft=None if is_waiting else _seconds_left(state.pace, remaining, waiting.count),
         bursts=list(map(_burst, burst_rows(state.parts, records[-_BURSTS_SHOWN:]))),
         failed=[_failed(item, batches) for item in failed],
         setAside=set_aside_of(state, waiting.recipes),
@@ -245,7 +246,7 @@ def _summary(state: WatchedState, supervisor: Supervisor) -> StateSummary:
         state.refresh()
     except BurstError as error:
         unreadable = str(error)
-    store, holders = state.store, state.parts.holders()
+    store, holders, trouble = state.store, state.parts.holders(), _trouble(state)
     return StateSummary(
         state=state.number,
         path=str(state.path),
@@ -253,16 +254,18 @@ def _summary(state: WatchedState, supervisor: Supervisor) -> StateSummary:
         counts={str(one): count for one, count in (store.counts() if store is not None else Counts()).items()},
         working=bool(holders),
         paused=current.at if (current := state.parts.pause()) is not None else None,
-        message=unreadable or _trouble(state) or _waits_for(holders) or supervisor.message(state.number),
+        message=unreadable
+        or (trouble.message if trouble is not None else None)
+        or _waits_for(holders)
+        or supervisor.message(state.number),
     )
 
 
-def _trouble(state: WatchedState) -> str | None:
-    store = state.store
-    if store is None or not store.counts().remaining:
+def _trouble(state: WatchedState) -> ServerTrouble | None:
+    if state.store is None or not state.store.counts().remaining:
         return None
-    trouble = trouble_of(state, state.parts.live(), completed=store.counts().completed)
-    return trouble.message if trouble is not None else None
+    # Items are counted here, of which each may make several images.
+    return trouble_of(state, state.parts.live(), completed=0)
 
 
 def _waits_for(holders: Sequence[Holder]) -> str | None:

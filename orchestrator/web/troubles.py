@@ -21,20 +21,27 @@ class ServerTrouble:
 
 def trouble_of(state: WatchedState, live: Live | None, *, completed: int) -> ServerTrouble | None:
     """`live`: of the run at work. `completed`: how many images are finished. Errors: SettingsError."""
-    servers = [server.name for server in state.settings.servers]
-    if live is not None:
-        found = {name: _named(name, live.troubles) for name in servers}
-        there = [trouble for trouble in found.values() if trouble is not None] or list(live.troubles)
-        stops_all = bool(there) and all(trouble is not None and trouble.kind != "busy" for trouble in found.values())
-    else:
-        bursts = state.bursts if state.parts.pause() is None else []
-        away = bursts[-1].away if bursts else ()
-        at = bursts[-1].ended_at if away else None
-        there = [Trouble(server=name, kind="away", since=at, message="") for name in away if at is not None]
-        stops_all = bool(there)
+    there, stops_all = _of_run(state, live) if live is not None else _of_last_run(state)
     if not there:
         return None
-    return ServerTrouble(" ".join(_sentences(there, len(servers), stops_all=stops_all, completed=completed)), stops_all)
+    sentences = _sentences(there, len(state.settings.servers), stops_all=stops_all, completed=completed)
+    return ServerTrouble(" ".join(sentences), stops_all)
+
+
+def _of_run(state: WatchedState, live: Live) -> tuple[Sequence[Trouble], bool]:
+    """Also of a server that the settings do not name, as one of a recipe. Whether no server does anything."""
+    if not live.troubles:
+        return (), False
+    found = [_named(server.name, live.troubles) for server in state.settings.servers]
+    return live.troubles, all(trouble is not None and trouble.kind != "busy" for trouble in found)
+
+
+def _of_last_run(state: WatchedState) -> tuple[Sequence[Trouble], bool]:
+    last = state.bursts[-1] if state.bursts and state.parts.pause() is None else None
+    if last is None:
+        return (), False
+    there = [Trouble(server=name, kind="away", since=last.ended_at, message="") for name in last.away]
+    return there, bool(there)
 
 
 def _sentences(there: Sequence[Trouble], servers: int, *, stops_all: bool, completed: int) -> Iterable[str]:
@@ -47,11 +54,8 @@ def _sentences(there: Sequence[Trouble], servers: int, *, stops_all: bool, compl
     yield from (f"{one.message.rstrip('.')}." for one in there if one.kind == "stopped")
     if stops_all and away:
         it = "it" if len(away) == 1 else "them"
-        safe = (
-            f"; your {counted(completed, 'finished image')} {'is' if completed == 1 else 'are'} safe"
-            if completed
-            else ""
-        )
+        are = "is" if completed == 1 else "are"
+        safe = f"; your {counted(completed, 'finished image')} {are} safe" if completed else ""
         yield f"Waiting for {it}{safe}."
     elif len(there) < servers:
         yield "The other server goes on." if servers - len(there) == 1 else "The others go on."

@@ -91,6 +91,7 @@ def test_a_batch_of_200_is_shown_whole_in_the_words_of_the_contract(shown: Galle
         "name",
         "prompt",
         "title",
+        "isRepeatable",
         "parameters",
         "effectiveParameters",
         "directory",

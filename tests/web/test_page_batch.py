@@ -262,6 +262,7 @@ def test_tiles_say_what_differs_and_images_are_counted(open_page: OpenPage, serv
     page = open_page(f"/?batch={batch}")
     ended(page, "complete: 16 successful, 0 failed")
     expect(page.locator("#batch-title")).to_have_text("a fox · a cat")
+    expect(page.get_by_role("button", name="Regenerate")).to_be_hidden()  # only the command line can
     words = page.locator("#grid .differs")
     expect(words).to_have_text(
         [f"{prompt} · cfg {cfg}" for prompt in ("a fox", "a cat") for cfg in ("5", "7.5") for _ in range(4)]

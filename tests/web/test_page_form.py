@@ -366,7 +366,7 @@ def test_recent_batches_lead_to_their_pages(page: Any, served: Served) -> None:
     batch = served.made("a lighthouse among the recent ones")
     page.get_by_role("radio", name="Recent batches").check()
     entry = page.get_by_role("listitem").filter(has_text="a lighthouse among the recent ones")
-    expect(entry).to_contain_text("complete")
+    expect(entry).to_contain_text("Complete")
     expect(entry).to_contain_text("2 of 2 images")
     entry.get_by_role("link").click()
     assert begun(page) == batch

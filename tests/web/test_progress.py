@@ -138,6 +138,7 @@ def test_how_many_images_are_first(scene: Scene) -> None:
     live = Live(burst="b1", at=AT, lines=(Line(server="gpu1", ahead=3),))
     behind = lambda name: queued_behind(*scene.found(name), live)  # noqa: E731
     assert (behind("first"), behind("b"), behind("last")) == (3, 4, 6)
+    scene.pace(5.0)
     running = Live(burst="b1", at=AT, running=(Running(item="first/2", server="gpu1", since=AT),))
     assert queued_behind(*scene.found("b"), running) == 1
     assert queued_behind(*scene.found("first"), None) is None, "nothing is known"
@@ -148,9 +149,11 @@ def test_how_many_images_are_first(scene: Scene) -> None:
         lease.show(live)
         found = progress_of(*scene.found("b"))
         assert (found.queuedBehind, found.progress.status, found.progress.currentImage) == (4, "queued", None)
+        assert found.estimatedSecondsRemaining is None, "what others have put before it takes nobody knows how long"
         lease.show(Live(burst="b1", at=AT, running=(Running(item="b/1", server="gpu1", since=AT),)))
         found = progress_of(*scene.found("b"))
         assert (found.queuedBehind, found.progress.status, found.progress.currentImage) == (None, "generating", 1)
+        assert found.estimatedSecondsRemaining is not None
 
 
 def test_images_are_counted_where_a_prompt_makes_several(scene: Scene) -> None:

@@ -102,6 +102,7 @@ export class BatchView {
     byId("progress").hidden = true;
     byId("after").hidden = false;
     say(byId("summary"), summary(answer));
+    byId("regenerate").hidden = !answer.isRepeatable;
     if (hadFocus) byId("summary").focus();
     say(byId("partial").querySelector("summary"), `${counted(failedCount(answer), "image")} failed`);
     if (firstImage !== undefined) {

@@ -31,7 +31,7 @@ function show({ started, prompt } = {}) {
     return;
   }
   view.close();
-  document.title = "Batch Generate · Burst";
+  document.title = "Create · Burst";
   showKind();
   form.options.load();
 }

@@ -2,7 +2,7 @@
 
 import { recentBatches } from "./api.js";
 import { byId, make, say } from "./dom.js";
-import { titleOf } from "./words.js";
+import { standing, titleOf } from "./words.js";
 
 /** Ask for them and list them. */
 export async function showRecent() {
@@ -36,7 +36,7 @@ function entry(batch) {
     make(
       "p",
       { className: "row small soft" },
-      make("span", { className: `badge ${LOOKS[batch.status] ?? ""}` }, batch.status),
+      make("span", { className: `badge ${LOOKS[batch.status] ?? ""}` }, standing(batch.status)),
       `${images} images${failed} · ${began}`,
     ),
   );

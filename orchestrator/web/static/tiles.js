@@ -1,7 +1,7 @@
 /** Pictures and batches as the gallery lists them. */
 
 import { make } from "./dom.js";
-import { counted, titleOf } from "./words.js";
+import { counted, standing, titleOf } from "./words.js";
 
 const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
@@ -79,7 +79,7 @@ export function batchRow(batch, remove) {
 function badges(batch) {
   const tone = { complete: "good", failed: "bad", generating: "busy", queued: "busy" }[String(batch.status)] ?? "";
   const said = [
-    make("span", { className: `badge ${tone}` }, batch.status),
+    make("span", { className: `badge ${tone}` }, standing(batch.status)),
     make("span", { className: "soft small" }, counted(batch.pictures, "image")),
     make("span", { className: "soft small" }, when(batch.createdAt)),
   ];

@@ -10,6 +10,12 @@ export function duration(seconds) {
   return minutes < 90 ? `${minutes} min` : `${Math.round(minutes / 60)} h`;
 }
 
+/** @type {Record<string, string>} */
+const STANDINGS = { queued: "Queued", generating: "Rendering", complete: "Complete", failed: "Failed", cancelled: "Cancelled" };
+
+/** How a batch stands, for people. @param {string} status of the API */
+export const standing = (status) => STANDINGS[status] ?? status;
+
 const LETTERS = new Intl.Segmenter();
 
 /** How many letters a text has, as people count them: an emoji is one. @param {string} text */
@@ -66,10 +72,10 @@ export function parametersLine(asked, effective) {
 /** @param {Record<string, any>} parameters */
 function line(parameters) {
   const { width, height, batch_size: each, denoise, ...others } = parameters;
-  const size = width && height ? { size: `${width} × ${height}` } : { width, height };
+  const size = width && height ? { size: `${width}\u00a0×\u00a0${height}` } : { width, height };
   const said = { ...others, ...size, "batch size": each === 1 ? null : each, denoise: denoise === 1 ? null : denoise };
   return [...SHOWN, "size"]
     .filter((name) => said[name] !== undefined && said[name] !== null && said[name] !== "")
-    .map((name) => `${name} ${Array.isArray(said[name]) ? said[name].join(", ") : said[name]}`)
+    .map((name) => `${name === "cfg" ? "CFG" : name} ${Array.isArray(said[name]) ? said[name].join(", ") : said[name]}`)
     .join(" · ");
 }
