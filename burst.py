@@ -24,7 +24,7 @@ _HEADINGS = {
     "Items in hand": ("priority", "edit", "forget", "star", "tag"),
     "Batches and history": ("stage", "sync", "batches", "report", "history"),
     "Servers, workflows and the browser": ("doctor", "template", "adopt", "serve", "node"),
-    "Repair": ("verify", "reset"),
+    "Repair": ("verify", "reset", "state"),
     "Try it": ("demo", "sandbox"),
 }
 _COMMANDS = tuple(name for names in _HEADINGS.values() for name in names)

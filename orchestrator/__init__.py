@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from orchestrator.sandbox import Sandbox, SandboxSettings
     from orchestrator.settings import Overrides
     from orchestrator.stage_chain import stage
+    from orchestrator.state_copy import copy_state
     from orchestrator.status import read_status, watch_batch
     from orchestrator.sync import sync_list
     from orchestrator.template_inspection import check_template, list_templates, show_template
@@ -56,6 +57,7 @@ __all__ = [
     "cancel",
     "check_template",
     "clean_batches",
+    "copy_state",
     "edit_items",
     "examine",
     "forget",
@@ -116,6 +118,7 @@ _HOMES = {
     "cycle.run": ("run_burst",),
     "settings": ("Overrides",),
     "stage_chain": ("stage",),
+    "state_copy": ("copy_state",),
     "status": ("read_status", "watch_batch"),
     "sync": ("sync_list",),
     "template_inspection": ("check_template", "list_templates", "show_template"),

@@ -301,6 +301,10 @@ class StateError(ConfigurationError):
         self.path = Path(path)
 
 
+class StateMoved(StateError):
+    """The state was moved to another address, where it goes on."""
+
+
 class StateVersionError(StateError):
     """The state was written in a format version that this burst does not know."""
 

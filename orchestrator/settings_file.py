@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from orchestrator.cycle.pacing import ABANDON_AFTER_SECONDS
-from orchestrator.errors import SettingsError, StateVersionError
+from orchestrator.errors import SettingsError, StateMoved, StateVersionError
 from orchestrator.server_options import ServerOptions
 from orchestrator.servers import DEFAULT_SERVER
 from orchestrator.shapes import WrongShape, shaped
+from orchestrator.wording import named
 from state.store import FORMAT_VERSION, READABLE_VERSIONS
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class SettingsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server_options: dict[str, ServerOptions] = {}
     """By name or address."""
     allow_spend: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    moved_to: str | None = None
+    """Where the state is now; this one is used no more."""
 
 
 EXPECTED = {
@@ -57,6 +60,7 @@ EXPECTED = {
     "server_options": 'expected tables such as [server_options.NAME] with api = "v2", paid = true, at_once = 5 or '
     'partner_key = "env:VARIABLE"',
     "allow_spend": "expected a number of prompts in 24 hours, such as 100",
+    "moved_to": "expected the address of a state",
 }
 
 
@@ -118,6 +122,8 @@ def _table(document: SettingsDocument) -> dict[str, Any]:
             f"written in format version {version}; this burst knows version {FORMAT_VERSION}. "
             "Use the burst that wrote it, or a newer one.",
         )
+    if (moved := table.get("moved_to")) is not None:
+        raise StateMoved(path, f"the state was moved to {moved}; use {named('state', moved)}")
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.clock import Clock
 from state.disk import Disk
@@ -11,6 +12,9 @@ from state.json.parts import JsonParts
 from state.json.store import JsonStore
 from state.location import Location
 from state.store import StateParts, Store
+
+if TYPE_CHECKING:
+    from state.contents import Contents
 
 
 def open_store(
@@ -31,6 +35,21 @@ def open_store(
 
         return SqlStore.open(found, create=create, read_only=read_only, clock=clock)
     return JsonStore.open(found, create=create, read_only=read_only, disk=disk, clock=clock)
+
+
+def create_from(location: Location, contents: Contents, *, clock: Clock | None = None) -> None:
+    """Make a state of what another one holds: whole, or after an error or a kill not at all. Durable on return.
+
+    Errors: StateError where there is one already, DiskFull.
+    """
+    if location.url is not None:
+        from state.sql.store import SqlStore
+
+        SqlStore.create(location, contents, clock=clock)
+        return
+    from state.json.creation import create_json
+
+    create_json(location, contents)
 
 
 def parts_of(location: Location | Path | str, *, clock: Clock | None = None) -> StateParts:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from state.facts import FactLog, Pause
     from state.live import Live
     from state.recipe import RecipeBook
+
+LogName = Literal["batch", "fact", "burst"]
+LOGS: tuple[LogName, ...] = ("batch", "fact", "burst")
 
 _Part = TypeVar("_Part", bound=msgspec.Struct)
 
@@ -90,6 +93,9 @@ class StateParts(Protocol):
 
     @property
     def facts(self) -> FactLog: ...
+
+    def log_lines(self, log: LogName) -> Iterator[bytes]:
+        """The lines of a log as they are, oldest first, also those of kinds that this burst does not know."""
 
     def pause(self) -> Pause | None:
         """The pause that is in force, whichever process set it; cheap enough to be called several times a second.

@@ -46,6 +46,7 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(states.TagDocument, "burst tag"),
         _schema(states.AdoptDocument, "burst adopt"),
         _schema(states.PauseDocument, "burst pause|resume"),
+        _schema(states.StateCopyDocument, "burst state copy"),
         _schema(states.UpdateDocument, "burst update"),
         _schema(states.PriorityDocument, "burst priority"),
         _schema(states.EditDocument, "burst edit"),

@@ -122,6 +122,25 @@ class PauseDocument(TypedDict):
     """What else was noticed."""
 
 
+class StateCopyDocument(TypedDict):
+    """A state that goes on at another address."""
+
+    schema: Literal["burst.state-copy/1"]
+    source: str
+    """Where it was; marked as moved."""
+    target: str
+    """Where it is; never with a password."""
+    counts: CountsDocument
+    batches: int
+    """How many there are."""
+    recipes: int
+    """How many there are."""
+    copied: bool
+    """False where an earlier call had copied everything."""
+    notes: list[str]
+    """What else was noticed."""
+
+
 class RunningDocument(TypedDict):
     """An item that a server renders."""
 

@@ -62,6 +62,14 @@ class LineLog(Generic[_T]):
             return
         yield from self.decoded(lines)
 
+    def lines(self) -> list[bytes]:
+        """As they are, oldest first, without those that are no JSON objects."""
+        try:
+            found = self._disk.read(self.path).splitlines()
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [line for line in found if _is_object(line)]
+
     def decoded(self, lines: Iterable[bytes]) -> Iterator[_T]:
         """The records of these lines; others are skipped, as in `read`."""
         for line in lines:
@@ -106,3 +114,10 @@ class LineFollower(Generic[_T]):
         self._last = (self._last + data[:end])[-_COMPARED_BYTES:]
         records = tuple(self._log.decoded(data[:end].splitlines()))
         return News(records, tuple(self._log.decoded([data[end:]])) if data[end:] else (), not is_same)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(line), dict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False

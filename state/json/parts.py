@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from orchestrator.clock import Clock
 from state.disk import Disk, Stamp
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from state.json.live_file import LiveFile
     from state.json.recipe_book import JsonRecipeBook
     from state.live import Live
+    from state.store import LogName
+
+LOG_FILES: dict[LogName, str] = {"batch": "batches.jsonl", "fact": "facts.jsonl", "burst": "bursts.jsonl"}
 
 
 class JsonParts:
@@ -66,6 +71,15 @@ class JsonParts:
 
             self._recipes = JsonRecipeBook(self.folder, disk=self._disk, read_only=self._read_only)
         return self._recipes
+
+    def log_lines(self, log: LogName) -> Iterator[bytes]:
+        from state.json.line_log import LineLog
+
+        # The journal is read first: a line that a hand-over has removed from it by then is already in the file.
+        in_journal = self._batch_lines() if log == "batch" else ()
+        lines = LineLog(self.folder / LOG_FILES[log], msgspec.Struct, disk=self._disk).lines()
+        yield from lines
+        yield from (line for line in in_journal if line not in lines)
 
     def has_batches(self) -> bool:
         return self._disk.stamp(self.folder / "batches.jsonl") is not None or bool(self._batch_lines())

@@ -79,6 +79,14 @@ class _Log(Generic[_T]):
                 continue
 
 
+def log_lines(database: Database, kind: str) -> Iterator[bytes]:
+    """As they are, oldest first."""
+    if database.exists():
+        with database.connect() as connection:
+            asked = select(lines.c.line).where(lines.c.kind == kind).order_by(lines.c.id)
+            yield from (line.encode() for line in connection.execute(asked).scalars())
+
+
 class SqlBatchLog:
     """See `state.batch.BatchLog`."""
 

@@ -21,10 +21,11 @@ from state.live import Live
 from state.location import Location
 from state.sql.database import Database
 from state.sql.leases import LeaseRows
-from state.sql.logs import SqlBatchLog, SqlBurstLog, SqlFactLog
+from state.sql.logs import SqlBatchLog, SqlBurstLog, SqlFactLog, log_lines
 from state.sql.recipe_book import SqlRecipeBook
 from state.sql.schema import documents
 from state.sql.settings import SqlSettings
+from state.store import LogName
 from state.write_lock import WriteLock
 
 _decode_live = msgspec.json.Decoder(Live).decode
@@ -51,6 +52,9 @@ class SqlParts:
     @cached_property
     def batches(self) -> SqlBatchLog:
         return SqlBatchLog(self._database)
+
+    def log_lines(self, log: LogName) -> Iterator[bytes]:
+        yield from log_lines(self._database, log)
 
     def has_batches(self) -> bool:
         return self.batches.stamp() is not None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from orchestrator.errors import RecipeUnusable, StateError
 from state.recipe import Recipe, workflow_bytes, workflow_digest
@@ -16,6 +16,19 @@ from state.sql.database import Database
 from state.sql.schema import recipes, workflows
 
 _WAY_OUT = "restore it from a backup, or give its items another recipe with `burst update`"
+
+
+def add_recipe(connection: Connection, recipe: Recipe, workflow: Mapping[str, Any] | None) -> None:
+    """With its graph, unless they are there. The caller keeps others from adding at the same time."""
+    if recipe.workflow is not None and workflow is not None:
+        data = workflow_bytes(workflow)
+        if workflow_digest(data) != recipe.workflow:
+            raise ValueError(f"the graph does not have the digest {recipe.workflow}")
+        there = select(workflows.c.digest).where(workflows.c.digest == recipe.workflow)
+        if connection.scalar(there) is None:
+            connection.execute(workflows.insert().values(digest=recipe.workflow, graph=data.decode("ascii")))
+    if connection.scalar(select(recipes.c.id).where(recipes.c.id == recipe.id)) is None:
+        connection.execute(recipes.insert().values(id=recipe.id, recipe=msgspec.json.encode(recipe).decode()))
 
 
 class SqlRecipeBook:
@@ -47,15 +60,7 @@ class SqlRecipeBook:
             raise StateError(self._database.location.shown(), "opened for reading only")
         with self._database.transaction() as connection:
             self._database.lock(connection, "recipes")
-            if recipe.workflow is not None and workflow is not None:
-                data = workflow_bytes(workflow)
-                if workflow_digest(data) != recipe.workflow:
-                    raise ValueError(f"the graph does not have the digest {recipe.workflow}")
-                there = select(workflows.c.digest).where(workflows.c.digest == recipe.workflow)
-                if connection.scalar(there) is None:
-                    connection.execute(workflows.insert().values(digest=recipe.workflow, graph=data.decode("ascii")))
-            if connection.scalar(select(recipes.c.id).where(recipes.c.id == recipe.id)) is None:
-                connection.execute(recipes.insert().values(id=recipe.id, recipe=msgspec.json.encode(recipe).decode()))
+            add_recipe(connection, recipe, workflow)
         with self._mutex:
             self._known[recipe.id] = recipe
         return recipe

@@ -21,13 +21,15 @@ from state.location import Location
 from state.sql.database import Deadlock
 from state.sql.lease import SqlLease
 from state.sql.reader import SqlReader
+from state.sql.recipe_book import add_recipe
 from state.sql.rows import ROW, item_of, pieces, row_of
-from state.sql.schema import documents, events, items
+from state.sql.schema import documents, events, items, lines, recipes, sources, workflows
 from state.sql.stage_rows import StageRows, add_sources, find_waits, note_stages, sources_in
 from state.stages import refuse_impossible
 
 if TYPE_CHECKING:
     from state.batch import BatchChange
+    from state.contents import Contents
 
 _T = TypeVar("_T")
 _TRIES = 20
@@ -68,6 +70,44 @@ class SqlStore(SqlReader):
             store._database.close()
             raise
         return store
+
+    @classmethod
+    def create(cls, location: Location, contents: Contents, *, clock: Clock | None = None) -> None:
+        """A state made whole from the contents of another one, in one transaction.
+
+        Errors: StateError where there is one already, StateVersionError, DiskFull.
+        """
+        store = cls(location, clock=clock, read_only=False)
+        try:
+            with store._writing() as connection:
+                store._database.lock(connection, "state")
+                if connection.scalar(select(documents.c.name).where(documents.c.name == "created")) is not None:
+                    where = store.location.shown()
+                    raise StateError(where, "there is a state already; name a place where there is none")
+                store._take_in(connection, contents)
+        finally:
+            store.close()
+
+    def _take_in(self, connection: Connection, contents: Contents) -> None:
+        texts = {"created": "", "settings": contents.settings}
+        for name, text in texts.items():
+            connection.execute(delete(documents).where(documents.c.name == name))
+            if text is not None:
+                connection.execute(documents.insert().values(name=name, content=text, changes=1))
+        for table in (items, sources, lines, recipes, workflows):
+            connection.execute(delete(table))
+        for recipe, graph in contents.recipes.values():
+            add_recipe(connection, recipe, graph)
+        for log, found in contents.logs.items():
+            for some in pieces(found):
+                connection.execute(lines.insert(), [{"kind": log, "line": line.decode()} for line in some])
+        for new in pieces(contents.items()):
+            self._insert(connection, new)
+            add_sources(connection, [(source, item.key) for item in new for source in item.sources])
+        stages = connection.execute(select(sources.c.stage).distinct()).scalars().all()
+        made_from = select(sources.c.source)
+        connection.execute(update(items).where(items.c.key.in_(made_from)).values(has_stages=True))
+        find_waits(connection, stages)
 
     def _create(self) -> None:
         with self._database.transaction() as connection:

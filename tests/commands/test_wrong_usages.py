@@ -47,6 +47,14 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("node instal", "did you mean 'install'"),
         ("--frobnicate", "--frobnicate"),
     ],
+    "state": [
+        ("state cpoy a b", "cpoy", "copy"),
+        ("state copy", "FROM"),
+        ("state copy a.json", "TO"),
+        ("state copy nowhere.json b.json", "nowhere.json", "no state here"),
+        ("state copy a.json a.json", "a.json", "another place"),
+        ("state copy --frobnicate a b", "--frobnicate"),
+    ],
     "pause": [
         ("pause extra", "extra"),
         ("pause --free yes", "yes"),
@@ -789,7 +797,7 @@ def messages(result: Result) -> list[str]:
 def with_json(line: str) -> str:
     """The same command line with `--json`, before an option that waits for its value."""
     words = line.split(" ", 2)
-    at = 2 if words[0] in ("batches", "template", "node") else 1
+    at = 2 if words[0] in ("batches", "template", "node", "state") else 1
     return " ".join([*words[:at], "--json", *words[at:]])
 
 
