@@ -270,8 +270,8 @@ class Outputs:
         return relative_place(target, self.output_dir)
 
     def _is_taken(self, target: Place, own: Own, *, sha256: str | None) -> bool:
-        name = self._relative(target).as_posix()
-        replaceable = name in own.paths or (self._overwrite and not self._claims.is_spared(target))
+        is_own = bool(own.paths) and self._relative(target).as_posix() in own.paths
+        replaceable = is_own or (self._overwrite and not self._claims.is_spared(target))
         return self._root.holds_another(target, replaceable=replaceable, sha256=sha256, prompt_ids=own.prompt_ids)
 
     def _check_wanted(self) -> None:
