@@ -9,12 +9,13 @@ from pathlib import Path, PurePosixPath
 import templates
 from orchestrator.errors import OutputRefused, PromptTextError, RecipeUnusable, TemplateError
 from orchestrator.formatting import spoken_seconds
+from orchestrator.outputs.media_tiles import has_tile
 from orchestrator.outputs.pictures import embedded_graph
 from orchestrator.outputs.placement import Placement
 from orchestrator.places import Place
 from orchestrator.preparation import prompt_file, read_prompt
 from orchestrator.report_pages import render
-from orchestrator.report_pages.figure import IMAGES, Figure, address, embedded
+from orchestrator.report_pages.figure import IMAGES, Figure, address, embedded, tile
 from state.disk import Disk
 from state.item import Item, Status
 
@@ -59,6 +60,8 @@ def _shown(figure: Figure, path: Place, beside: Path) -> Figure:
     if not path.is_file():
         return replace(figure, blank="the file is missing")
     link, suffix = address(path, beside), path.suffix.lower()
+    if has_tile(path.name):
+        return replace(figure, image=tile(path), link=link)
     if suffix not in IMAGES:
         return replace(figure, link=link, blank=suffix.removeprefix(".") or "file")
     image = embedded(path)

@@ -96,7 +96,9 @@ def verify_outputs(
     quick: bool = False,
     overrides: Overrides | None = None,
 ) -> Verified:
-    """Check every completed item's files against its record: there, whole, and (unless `quick`) of the same bytes.
+    """Check every completed item's files: there, as long as recorded and (unless `quick`) of the same bytes.
+
+    Unless `quick`, videos, audio, 3D and latents are also checked for a whole structure, as before they are recorded.
 
     `repair` makes the items due again whose files are not; those of an output root of which nothing at all is left,
     as of a disk that is not mounted, only with `yes`. Without it nothing is written and no lock is taken.
@@ -108,7 +110,7 @@ def verify_outputs(
         checked, roots = 0, _Roots(placement)
         for item in store.items(Status.COMPLETED):
             checked += 1
-            found = placement.verify(item, full=not quick)
+            found = _problems(placement, item, quick=quick)
             roots.note(item, found)
             problems += [(item.key, problem) for problem in found]
         away = {} if repair and yes else roots.away()
@@ -164,6 +166,14 @@ def _has_anything(directory: Place) -> bool:
             return any(True for _ in entries)
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def _problems(placement: Placement, item: Item, *, quick: bool) -> list[Problem]:
+    found = placement.verify(item, full=not quick)
+    wrong = {problem.path for problem in found}
+    if not quick:
+        found += placement.damaged(item, [output for output in item.outputs if output.path not in wrong])
+    return found
 
 
 def _names(store: Store, keys: Collection[str]) -> dict[str, str]:

@@ -13,10 +13,11 @@ from orchestrator.batches.differences import axis_words, texts_of, written_promp
 from orchestrator.batches.values import parted, parts_of
 from orchestrator.errors import DiskFull, OutputRefused, RecipeUnusable, UsageError
 from orchestrator.formatting import counted, spoken_seconds
+from orchestrator.outputs.media_tiles import has_tile
 from orchestrator.outputs.placement import Placement, placement_of
 from orchestrator.places import ObjectPath, Place
 from orchestrator.report_pages import render
-from orchestrator.report_pages.figure import IMAGES, Figure, File, Image, address, embedded
+from orchestrator.report_pages.figure import IMAGES, Figure, File, Image, address, embedded, tile
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.wording import named
 from state.disk import Disk
@@ -195,7 +196,7 @@ class _Page:
         return [figure for item in items for figure in self._of_one(item, known)]
 
     def _of_one(self, item: Item, known: set[str]) -> Iterator[Figure]:
-        shown = [output for output in item.outputs if PurePosixPath(output.path).suffix.lower() in IMAGES]
+        shown = [output for output in item.outputs if _is_shown(output.path)]
         failed = item.error is not None and item.status is Status.FAILED
         plain = Figure(
             status=item.status,
@@ -216,6 +217,9 @@ class _Page:
         if path is None or not path.is_file():
             return replace(plain, blank="the file is missing")
         link = address(path, self._beside)
+        if has_tile(path.name):
+            self.pictures += 1
+            return replace(plain, image=tile(path), link=link, facts=[*plain.facts, path.name])
         image = embedded(path) if self._embed or isinstance(path, ObjectPath) else Image(link)
         if image is None:
             return replace(plain, blank="does not decode")
@@ -231,6 +235,10 @@ class _Page:
             return self._placement.path_of(item, output.path)
         except (OutputRefused, RecipeUnusable):
             return None
+
+
+def _is_shown(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in IMAGES or has_tile(path)
 
 
 def _summary(view: BatchView) -> list[str]:

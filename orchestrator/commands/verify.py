@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @click.command(short_help="Check output files against their recorded size and hash.")
 @state_option
 @click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")
-@click.option("--repair", is_flag=True, help="Make items pending again whose files are missing, cut or changed.")
+@click.option(
+    "--repair", is_flag=True, help="Make items pending again whose files are missing, cut, changed or not whole."
+)
 @click.option("--yes", is_flag=True, help="With --repair: also of an output directory of which nothing is left.")
 @click.option("--quick", is_flag=True, help="Compare sizes only.")
 @all_option
@@ -33,7 +35,10 @@ if TYPE_CHECKING:
 def verify(
     state: Path, output_dir: Place | None, repair: bool, yes: bool, quick: bool, everything: bool, as_json: bool
 ) -> None:
-    """Check the files of completed items against their recorded size and hash."""
+    """Check the files of completed items against their recorded size and hash.
+
+    Videos, audio, 3D and latents are also checked for a whole structure, by ffprobe too where it is on the PATH.
+    """
     from orchestrator.verify import verify_outputs
 
     refuse_file(output_dir)

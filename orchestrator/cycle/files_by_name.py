@@ -11,7 +11,7 @@ from orchestrator.comfyui import OutputFile
 from orchestrator.cycle.completions import Completions
 from orchestrator.cycle.context import WorkerContext
 from orchestrator.errors import ItemError, NotOnServer, RecipeUnusable, TemplateError
-from orchestrator.outputs import pictures
+from orchestrator.outputs import wholeness
 from state.item import Item
 from templates import NumberedFiles
 
@@ -38,7 +38,7 @@ class FilesByName:
         self._completions = Completions(context.dispatch.completed, context.server, context.client)
 
     def find(self, item: Item) -> FoundByName:
-        """The files of its prompt. Those that can be decoded are checked when they are fetched.
+        """The files of its prompt. Those whose end shows are checked when they are fetched.
 
         Errors: ServerUnreachable, ServerBusy, UnexpectedAnswer.
         """
@@ -63,7 +63,7 @@ class FilesByName:
         """`wanted`: of the nodes whose outputs are fetched."""
         counts = [one.count for one in wanted if one.count is not None]
         is_counted = len(counts) == len(wanted)
-        unchecked = sorted({one.extension for one in wanted} - pictures.EXTENSIONS)
+        unchecked = sorted({one.extension for one in wanted} - wholeness.CHECKED)
         if is_counted and not unchecked:
             return FoundByName(_files(wanted, counts))
         rows = [self._there(one) for one in wanted]

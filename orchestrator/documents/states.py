@@ -452,7 +452,8 @@ class FileProblemDocument(TypedDict):
     path: str
     """The file, as the record names it."""
     kind: ProblemKind
-    """`refused`: its name leads out of the output directory; `unknown`: where it is cannot be found out."""
+    """`refused`: its name leads out of the output directory; `unknown`: where it is cannot be found out; `damaged`: a
+    video, audio, 3D or latent file that is as recorded, but was not whole when it came from the server."""
     message: str
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import DiskFull, OutputRefused, StopBurst
 from orchestrator.formatting import folded, spoken_bytes
-from orchestrator.outputs import names
+from orchestrator.outputs import containers, names
 from orchestrator.outputs.claims import Claims
 from orchestrator.outputs.fetched import Fetched, Own, Placed, Sidecar, Waiting
 from orchestrator.outputs.ownership import refuse_foreign
@@ -126,7 +126,8 @@ class Outputs:
 
         Threads may do it at once for different prompts. The contents are durable when it returns; on any error nothing
         of it is left. A file in the way is replaced later only if it is the item's own: `own` (recorded paths) names
-        it, it has the same bytes, or its graph saved under one of the item's `prompt_ids`. With `must_be_own` a
+        it, it has the same bytes, or its graph saved under one of the item's `prompt_ids`. A file of another format
+        than the server's name promises gets the extension of what it is. With `must_be_own` a
         download whose graph saved under another prefix is damaged: for files that are known by their names alone.
         Errors: OutputRefused, OutputDamaged, DiskFull, StopBurst after `abandon`, and those of `ComfyUI.view`.
         """
@@ -147,7 +148,7 @@ class Outputs:
             for number, (target, write) in enumerate(zip(targets, writers, strict=True), 1):
                 temporary = self._root.staging(target.parent) / names.temporary_name(prompt_id, number)
                 undoing.callback(self._remove, temporary)
-                waiting.append(self._fill(temporary, target, write))
+                waiting.append(self._fill(temporary, target, write, is_served=number <= len(files)))
             if must_be_own:
                 for file, one in zip(files, waiting, strict=False):
                     with self._still_there(one.temporary):
@@ -203,12 +204,16 @@ class Outputs:
                 with contextlib.suppress(DiskFull):
                     self._disk.remove(path)
 
-    def _fill(self, temporary: Path, target: Place, write: Writer) -> Waiting:
+    def _fill(self, temporary: Path, target: Place, write: Writer, *, is_served: bool) -> Waiting:
+        """`is_served`: its extension is the server's, and gives way to that of what it is."""
         with self._create(temporary) as handle, self._still_there(temporary):
             # A burst that was killed may have left a part of it.
             handle.truncate(0)
             size, digest = write(handle, self._check_wanted)
             handle.sync()
+            if is_served:
+                extension = containers.extension_of(target.suffix, temporary)
+                target = target.parent / f"{target.name.removesuffix(target.suffix)}{extension}"
         most = self._root.largest_bytes
         if most is not None and size > most:
             raise OutputRefused(

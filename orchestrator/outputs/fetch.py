@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import OutputDamaged, ServerUnreachable, UnexpectedAnswer
-from orchestrator.outputs import names, pictures
+from orchestrator.outputs import names, wholeness
 from state.disk import Handle
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ TRIES = 5
 
 
 class Fetch:
-    """One file on its way into one handle: resumed after a break, begun again when what came does not decode."""
+    """One file on its way into one handle: resumed after a break, begun again when what came is not whole."""
 
     def __init__(self, client: ComfyUI, file: OutputFile, handle: Handle, check: Callable[[], None]) -> None:
         self._client = client
@@ -26,7 +26,7 @@ class Fetch:
         self._check = check
         self._total: int | None = None
         self._break: ServerUnreachable | None = None
-        self._is_picture = names.server_extension(file.filename) in pictures.EXTENSIONS
+        self._extension = names.server_extension(file.filename)
         self._begin_again()
 
     def run(self) -> tuple[int, str]:
@@ -68,10 +68,10 @@ class Fetch:
             if not resumable or self._total is None or self._size >= self._total:
                 self._begin_again()
             return fault
-        if self._is_picture and not pictures.decodes(self._handle.path):
+        damage = wholeness.fault_of(self._extension, self._handle.path, check=self._check)
+        if damage is not None:
             self._begin_again()
-            return "does not decode"
-        return ""
+        return damage or ""
 
     def _read(self, chunks: Iterator[bytes]) -> None:
         """Append what comes, until the end or a break."""

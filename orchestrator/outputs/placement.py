@@ -22,7 +22,7 @@ from orchestrator.outputs.claims import Claims, RealPaths
 from orchestrator.outputs.directory import Outputs
 from orchestrator.outputs.fetched import Fetched, Placed
 from orchestrator.outputs.root_guard import RootGuard
-from orchestrator.outputs.verification import Problem, verify
+from orchestrator.outputs.verification import Problem, damaged, verify
 from orchestrator.places import ObjectPath, Place, root_at_home
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Settings
@@ -129,6 +129,13 @@ class Placement:
             return [
                 Problem(output.path, "unknown", f"where {output.path} is, is not known: {error}") for output in chosen
             ]
+
+    def damaged(self, item: Item, outputs: Iterable[OutputRecord]) -> list[Problem]:
+        """Which of these outputs, which are as recorded, are not whole; see `verification.damaged`."""
+        try:
+            return damaged(self.root_of(item), outputs)
+        except RecipeUnusable:
+            return []
 
     def roots_of_batch(self, batch: BatchRecord, recipes: Iterable[str | None]) -> list[Place]:
         """The output roots of a batch, by the recipes of its items; without any, the one that it was requested for.

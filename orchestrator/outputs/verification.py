@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
 from orchestrator.errors import OutputRefused
-from orchestrator.outputs import names
+from orchestrator.outputs import names, wholeness
+from orchestrator.outputs.containers import Kind, kind_of
 from orchestrator.outputs.ownership import sha256_of
 from orchestrator.places import ObjectPath, Place
 from state.item import OutputRecord
 
-ProblemKind = Literal["missing", "cut", "changed", "refused", "unknown"]
+ProblemKind = Literal["missing", "cut", "changed", "refused", "unknown", "damaged"]
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -27,6 +29,22 @@ class Problem(msgspec.Struct, frozen=True):
 def verify(output_dir: Place, outputs: Iterable[OutputRecord], *, full: bool) -> list[Problem]:
     """What of an item's recorded outputs is missing or cut; with `full`, also what has other bytes. Changes nothing."""
     return [problem for output in outputs if (problem := _problem(output_dir, output, full=full))]
+
+
+def damaged(output_dir: Place, outputs: Iterable[OutputRecord]) -> list[Problem]:
+    """Which of these, as they are recorded, are not whole: videos, audio, 3D and latents of before that was looked at.
+
+    Images were decoded before they were recorded. What cannot be read is no finding. Changes nothing.
+    """
+    found = []
+    for output in outputs:
+        with contextlib.suppress(OSError, OutputRefused):
+            path = names.inside(output_dir, output.path)
+            is_image = kind_of(output.path) in (Kind.IMAGE, Kind.OTHER)
+            fault = None if is_image else wholeness.fault_of(path.suffix.lower(), path)
+            if fault is not None:
+                found.append(Problem(output.path, "damaged", f"{path} {fault}, as it came from the server"))
+    return found
 
 
 def _problem(output_dir: Place, output: OutputRecord, *, full: bool) -> Problem | None:

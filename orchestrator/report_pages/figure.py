@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from orchestrator.object_storage import SCHEME
+from orchestrator.outputs import media_tiles
 from orchestrator.places import ObjectPath, Place
 
 IMAGES = {".png": "png", ".apng": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif"}
@@ -75,6 +76,29 @@ def embedded(path: Place) -> Image | None:
             if path.stat().st_size <= _EMBEDDED_WHOLE_BYTES:
                 return _image(path.read_bytes(), IMAGES[path.suffix.lower()], size)
             copy = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+            copy.thumbnail((_COPY_PIXELS, _COPY_PIXELS))
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        return None
+    stream = io.BytesIO()
+    copy.save(stream, format="WEBP", quality=82)
+    return _image(stream.getvalue(), "webp", copy.size)
+
+
+def tile(path: Place) -> Image:
+    """A frame of a video, or a tile that says what a file is, as a data URI. Errors: OSError."""
+    frame = media_tiles.poster(path)
+    if frame is None or (image := _smaller(frame)) is None:
+        side = media_tiles.SIDE
+        return _image(media_tiles.drawn(path), "webp", (side, side))
+    return image
+
+
+def _smaller(data: bytes) -> Image | None:
+    from PIL import Image as Pillow
+
+    try:
+        with Pillow.open(io.BytesIO(data)) as picture:
+            copy = picture.convert("RGB")
             copy.thumbnail((_COPY_PIXELS, _COPY_PIXELS))
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
         return None

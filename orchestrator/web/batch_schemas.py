@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from orchestrator.batches.standing import BatchStatus
+from orchestrator.outputs.containers import Kind
 
 SEED = Field(ge=0, le=2**64 - 1)
 Word = Annotated[str, StringConstraints(min_length=1, max_length=500)]
@@ -127,6 +128,8 @@ class Image(BaseModel):
     """Of its prompt in the batch, from 1."""
     status: Literal["pending", "submitted", "completed", "failed", "cancelled"]
     seed: int | None = None
+    kind: Kind | None = None
+    """None while it is not there."""
     differs: list[str] = []
     """What tells it from the others but its seed: values of a sweep, its prompt among several, those of its row."""
     thumbnail: str | None = None

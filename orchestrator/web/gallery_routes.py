@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query
 from orchestrator.batches.differences import title_of
 from orchestrator.batches.standing import standing_of
 from orchestrator.marks import is_favourite
+from orchestrator.outputs.containers import kind_of
 from orchestrator.web.batch_routes import WatchedStatesOf, state_numbered
 from orchestrator.web.deletion import delete_batch, delete_picture
 from orchestrator.web.error_responses import Refused, errors
@@ -126,6 +127,7 @@ def image_of(entry: Entry) -> GalleryImage:
         batchName=entry.batch_name,
         image=picture.image,
         state=picture.state.number,
+        kind=kind_of(picture.path),
         thumbnail=thumbnail,
         url=url,
         file=picture.path,

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from orchestrator.batches.standing import BatchStatus
+from orchestrator.outputs.containers import Kind
 
 
 class GalleryImage(BaseModel):
@@ -17,8 +18,9 @@ class GalleryImage(BaseModel):
     batchName: str | None
     image: str
     state: int
+    kind: Kind
     thumbnail: str | None
-    """None for a file that no browser shows."""
+    """Of a video, audio, 3D model or latent a frame or a tile; None for other files that no browser shows."""
     url: str
     file: str
     """Relative to the output directory."""
@@ -50,6 +52,8 @@ class ImageDetails(GalleryImage):
     height: int | None
     """Of the picture itself, in pixels; None where it is none or does not decode."""
     server: str | None
+    length: float | None
+    """Of a video or audio in seconds, where the file says it."""
     command: str | None
     """Makes it again."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from orchestrator.outputs.containers import START_BYTES
+from orchestrator.outputs.media_length import seconds_of
 from orchestrator.outputs.pictures import UNREADABLE, on_reading_thread, read_picture
 from orchestrator.places import Place
 from orchestrator.web.gallery_entries import Entry, sidecar_of
@@ -30,6 +32,7 @@ def details_of(entry: Entry, image: GalleryImage) -> ImageDetails:
         sha256=picture.digest,
         width=width,
         height=height,
+        length=seconds_of(path),
         server=_text(facts.get("server")),
         command=_command(entry.item, entry, path, has_sidecar=bool(inputs)),
     )
@@ -43,7 +46,7 @@ def _command(item: Item | None, entry: Entry, path: Place, *, has_sidecar: bool)
         sidecar = state.placement.found(item, item.sidecar)
     if sidecar is None:
         with path.open("rb") as stream:
-            if media_type_of(stream.read(12)) != "image/png":
+            if media_type_of(stream.read(START_BYTES)) != "image/png":
                 return None
     return shlex.join(["burst", "generate", "--from", str(sidecar or path), "--state", str(state.path)])
 

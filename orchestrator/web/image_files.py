@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
+from orchestrator.outputs.containers import container_of
+from orchestrator.outputs.media_tiles import has_tile
 from orchestrator.outputs.pictures import EXTENSIONS
 from orchestrator.outputs.placement import file_at
 from orchestrator.places import ObjectPath, Place
@@ -16,12 +18,6 @@ from orchestrator.web.states import WatchedState
 from orchestrator.web.watched_batch import WatchedBatch
 from state.item import Item, OutputRecord, Status
 
-_TYPES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"RIFF", "image/webp"),
-)
 OTHER = "application/octet-stream"
 """What no browser shows or runs."""
 NOT_FOUND = "Image not found"
@@ -44,7 +40,7 @@ class Picture:
 
     @property
     def has_thumbnail(self) -> bool:
-        """Whether a browser shows it, by its name."""
+        """Whether it is shown by itself, a frame or a tile, by its name."""
         return _has_thumbnail(self.path)
 
     @property
@@ -114,19 +110,22 @@ def version_of(digest: str) -> str:
 
 
 def addresses_of(batch_id: str, image: str, path: str, version: str | None) -> tuple[str, str | None]:
-    """Where a picture and its thumbnail are fetched; None for what is no picture that a browser shows."""
+    """Where a picture and its thumbnail are fetched; None for what is shown neither by itself nor by a tile."""
     at = f"{quote(batch_id, safe='')}/{image}" + (f"?v={quote(version, safe='')}" if version else "")
     return f"/images/{at}", f"/thumbnails/{at}" if _has_thumbnail(path) else None
 
 
 def _has_thumbnail(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() in EXTENSIONS
+    return PurePosixPath(path).suffix.lower() in EXTENSIONS or has_tile(path)
 
 
 def media_type_of(start: bytes) -> str:
-    """By a file's first 12 bytes, whatever its name says: what is no picture is shown by no browser."""
-    found = next((kind for signature, kind in _TYPES if start.startswith(signature)), OTHER)
-    return OTHER if found == "image/webp" and start[8:12] != b"WEBP" else found
+    """By the first `containers.START_BYTES` of a file, whatever its name says.
+
+    What is no image, video or audio is shown by no browser.
+    """
+    container = container_of(start)
+    return (container.media_type if container is not None else None) or OTHER
 
 
 def disposition(kind: str, name: str) -> str:

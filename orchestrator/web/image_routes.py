@@ -9,6 +9,8 @@ from typing import Annotated, TypeAlias
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
 
+from orchestrator.outputs import media_tiles
+from orchestrator.outputs.containers import START_BYTES
 from orchestrator.outputs.ownership import sha256_of
 from orchestrator.places import ObjectPath, ObjectStat, Place, local
 from orchestrator.web.error_responses import Refused, errors
@@ -50,10 +52,15 @@ Version = Annotated[str | None, Query(description="of the image; with the right 
     "/images/{batchId}/{image}",
     operation_id="getImage",
     response_class=Response,
-    responses={200: {"content": {"image/*": {}, OTHER: {}}}, 304: {}, **errors(404)},
+    responses={
+        200: {"content": {"image/*": {}, "video/*": {}, "audio/*": {}, OTHER: {}}},
+        206: {},
+        304: {},
+        **errors(404),
+    },
 )
 def image(request: Request, found: Found, v: Version = None, download: bool = False) -> Response:
-    """The file as it is. What is no picture is never shown, only downloaded."""
+    """The file as it is, or the range of it that is asked for. What is no image, video or audio is only downloaded."""
     path = found.file()
     stat = _stat(path)
     tag = _tag(found, stat)
@@ -75,7 +82,11 @@ def image(request: Request, found: Found, v: Version = None, download: bool = Fa
     responses={200: {"content": {"image/webp": {}}}, 304: {}, **errors(404)},
 )
 def thumbnail(request: Request, found: Found, library: LibraryOf, v: Version = None) -> Response:
-    """A WebP of at most 512 pixels a side; 404 for a file that does not decode."""
+    """A WebP of at most 512 pixels a side; 404 for an image that does not decode.
+
+    Of a video a frame of it, where the host has ffmpeg; else, and of audio, 3D models and latents, a tile with what it
+    is, how long it plays, and its name.
+    """
     path = found.file()
     stat = _stat(path)
     tag = _tag(found, stat)
@@ -85,6 +96,9 @@ def thumbnail(request: Request, found: Found, library: LibraryOf, v: Version = N
     try:
         digest = found.digest if _is_unchanged(found, stat) else None
         data = library.thumbnails(found.state).get(path, digest or sha256_of(path))
+        if data is None and media_tiles.has_tile(path.name):
+            # A tile gives way to a frame once there is an ffmpeg: it is kept nowhere.
+            return Response(media_tiles.drawn(path), media_type="image/webp", headers={"Cache-Control": "no-store"})
     except OSError as error:
         raise Refused(404, NOT_FOUND, "image") from error
     if data is None:
@@ -131,6 +145,6 @@ def _stat(path: Place) -> Stat:
 def _start(path: Place) -> bytes:
     try:
         with path.open("rb") as stream:
-            return stream.read(12)
+            return stream.read(START_BYTES)
     except OSError as error:
         raise Refused(404, NOT_FOUND, "image") from error

@@ -10,6 +10,7 @@ from orchestrator.batches.differences import differences, title_of
 from orchestrator.batches.standing import standing_of
 from orchestrator.cycle.set_aside import SetAside
 from orchestrator.marks import is_favourite
+from orchestrator.outputs.containers import kind_of
 from orchestrator.statistics import pictures_of
 from orchestrator.time_left import batch_seconds_left
 from orchestrator.web.batch_schemas import (
@@ -178,7 +179,13 @@ def images_of(batch: WatchedBatch, item: Item) -> list[Image]:
     for number, picture in enumerate(pictures, 1):
         name = image_id(item.index, number)
         url, thumbnail = addresses_of(batch.id, name, picture.path, version_of(picture.sha256))
-        told = {"image": name, "thumbnail": thumbnail, "url": url, "favourite": is_favourite(item, picture.path)}
+        told = {
+            "image": name,
+            "kind": kind_of(picture.path),
+            "thumbnail": thumbnail,
+            "url": url,
+            "favourite": is_favourite(item, picture.path),
+        }
         found.append(said.model_copy(update=told))
     return found or [said]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import BurstError
+from orchestrator.outputs import ffmpeg, media_tiles
 from orchestrator.outputs.ownership import sha256_of
 from orchestrator.outputs.pictures import LARGEST_DECODED_PIXELS, UNREADABLE, on_reading_thread, read_picture
 from orchestrator.places import ObjectPath, Place
@@ -43,21 +44,26 @@ class Thumbnails:
         self._made = 0
         self.refusal: str | None = None
         """Why the last one could not be kept; None where it was."""
+        self._without_frame: set[str] = set()
+        """The digests of videos that ffmpeg gives no frame of."""
 
     def get(self, picture: Place, digest: str) -> bytes | None:
         """The thumbnail of this file, made where it is not kept yet; None where the file does not decode.
 
+        Of a video that of its first frame; None where no ffmpeg gives one, and for audio, 3D models and latents.
         It is kept under `digest` only where that is the SHA-256 of the file, so that no other picture's is ever shown.
         Errors: OSError where the file cannot be read.
         """
         kept = self._kept(digest) if _KEPT_NAME.match(digest) else None
         if kept is not None:
             return kept
+        if media_tiles.has_tile(picture.name):
+            return self._of_frame(picture, digest)
         # What comes over a network is not waited for on the one thread that reads pictures.
         source = picture.read_bytes() if isinstance(picture, ObjectPath) else picture
         if not _KEPT_NAME.match(digest):
             return on_reading_thread(_shrunk, source)
-        return on_reading_thread(lambda _: self._make(source, digest), source)
+        return on_reading_thread(lambda _: self._make(source, digest, source), source)
 
     def discard(self, digest: str) -> None:
         """Remove one, where it is. Another picture of the same bytes has it made again."""
@@ -99,14 +105,24 @@ class Thumbnails:
         is_whole = data[:4] == b"RIFF" and len(data) == 8 + int.from_bytes(data[4:8], "little")
         return data if is_whole else None
 
-    def _make(self, picture: Place | bytes, digest: str) -> bytes | None:
-        """On the one thread that reads pictures; other processes wait at the lock."""
+    def _of_frame(self, video: Place, digest: str) -> bytes | None:
+        """ffmpeg works while others read pictures; one that gives nothing of a file is not asked of it again."""
+        if digest in self._without_frame or (frame := media_tiles.poster(video)) is None:
+            if ffmpeg.has("ffmpeg"):
+                self._without_frame.add(digest)
+            return None
+        if not _KEPT_NAME.match(digest):
+            return on_reading_thread(_shrunk, frame)
+        return on_reading_thread(lambda data: self._make(video, digest, data), frame)
+
+    def _make(self, picture: Place | bytes, digest: str, shown: Place | bytes) -> bytes | None:
+        """On the one thread that reads pictures; other processes wait at the lock. `shown`: what is made smaller."""
         found = hashlib.sha256(picture).hexdigest() if isinstance(picture, bytes) else sha256_of(picture)
         if found != digest:
-            return _shrunk(picture)
+            return _shrunk(shown)
         try:
             with self._lock():
-                data = self._kept(digest) or _shrunk(picture)
+                data = self._kept(digest) or _shrunk(shown)
                 if data is not None:
                     self._disk.write_whole(self._folder / f"{digest}.webp", data, sync=False)
         except (BurstError, OSError) as error:
@@ -115,7 +131,7 @@ class Thumbnails:
             if reason != self.refusal:
                 _log.warning("no thumbnails can be kept in %s: %s", self._folder, error)
             self.refusal = reason
-            return _shrunk(picture)
+            return _shrunk(shown)
         self.refusal = None
         if self._made % _SWEPT_EVERY == 0:
             with contextlib.suppress(BurstError, OSError):

@@ -6,12 +6,14 @@ import base64
 import io
 import os
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from support.media_files import by_extension, program
 from support.report_project import Album
 
 from orchestrator.batches.report_html import write_report
@@ -236,15 +238,38 @@ def test_the_title_names_the_batch(album: Album) -> None:
     assert "Batch b1 (hero)" in page(album, "b1").text
 
 
+@pytest.mark.parametrize("embed", [True, False])
+def test_a_video_is_a_frame_or_a_tile_that_leads_to_it(
+    embed: bool, album: Album, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    album.add("b1", [{}] * 2)
+    album.complete("b1/001", "b1/film.mp4", data=by_extension()[".mp4"])
+    album.complete("b1/002", "b1/sound.flac", data=by_extension()[".flac"])
+    tiles = page(album, "b1", embed=embed).attributes("img")
+    (tmp_path / "frame.png").write_bytes(picture())
+    program(tmp_path / "bin", "ffmpeg", f"exec {shutil.which('cat', path=os.defpath)} {tmp_path / 'frame.png'}")
+    found = page(album, "b1", embed=embed)
+    frames = found.attributes("img")
+    links = [str(link["href"]).rpartition("/")[2] for link in found.attributes("a")]
+    assert links == ["film.mp4", "sound.flac"]
+    for images in (tiles, frames):
+        assert all(image["src"].startswith("data:image/webp;base64,") for image in images)
+    assert [image["width"] for image in tiles] == ["512", "512"]
+    assert frames[0] != tiles[0], "of the video there is a frame now"
+    assert frames[1] == tiles[1]
+    assert "film.mp4" in found.text
+
+
 def test_what_has_no_picture_says_why(album: Album) -> None:
     album.add("b1", [{}] * 5)
     album.fail("b1/001", "no such <node>")
     album.cancel("b1/002")
-    album.complete("b1/003", "b1/film.mp4")
+    album.complete("b1/003", "b1/film.xyz")
     album.complete("b1/004")
     (album.output / "b1" / "004.png").unlink()
     found = page(album, "b1")
-    for said in ("no such <node>", "cancelled", "no image", "film.mp4", "the file is missing", "pending"):
+    for said in ("no such <node>", "cancelled", "no image", "film.xyz", "the file is missing", "pending"):
         assert said in found.text
     assert found.attributes("img") == []
 

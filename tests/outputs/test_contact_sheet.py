@@ -128,7 +128,7 @@ def test_every_output_of_an_item_and_other_files(tmp_path: Path) -> None:
         "output/a_002.png",
         "output/a.mp4",
     ]
-    assert len(page.attributes("img")) == 2
+    assert len(page.attributes("img")) == 3, "of the film there is a tile"
 
 
 def test_a_sidecar_is_no_picture_of_its_own(tmp_path: Path) -> None:

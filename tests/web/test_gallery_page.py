@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from playwright.sync_api import expect
 from support.gallery_scene import Gallery, Listening, fill, finish, gallery_over, listening, png
+from support.media_files import by_extension
 from support.report_project import NOON, Album
 from support.waiting import wait_until
 
@@ -145,11 +146,11 @@ def test_words_from_a_prompt_are_shown_never_obeyed(visit: Callable[..., Any], a
 
 def test_what_no_browser_shows_says_so(visit: Callable[..., Any], album: Album) -> None:
     album.add("b1", [{}, {}], directory="b1")
-    album.complete("b1/001", "b1/film.mp4", data=b"film")
+    album.complete("b1/001", "b1/film.xyz", data=b"film")
     album.complete("b1/002", "b1/cut.png", data=png()[:40], at=NOON + HOUR)
     page = visit(away=True)
     expect(tiles(page).nth(0)).to_contain_text("cannot be shown")
-    expect(tiles(page).nth(1)).to_contain_text("mp4")
+    expect(tiles(page).nth(1)).to_contain_text("xyz")
 
 
 def test_nothing_there(visit: Callable[..., Any]) -> None:
@@ -407,3 +408,51 @@ def test_a_moment_is_told_in_the_readers_own_time(visit: Callable[..., Any], alb
     assert album.store.get("b1/001").completed_at == at
     dialog = opened(visit(timezone_id="Asia/Tokyo", locale="en-GB"))
     expect(dialog).to_contain_text("1 Jan 2030, 21:01")
+
+
+# Videos and audio
+
+
+@pytest.mark.parametrize(("extension", "element"), [(".webm", "video"), (".mp3", "audio"), (".opus", "audio")])
+def test_the_viewer_plays_and_seeks(
+    extension: str, element: str, visit: Callable[..., Any], album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    fill(album, count=1)
+    album.add("b2", [{}], directory="b2")
+    album.complete("b2/001", f"b2/clip{extension}", data=by_extension()[extension], at=NOON + HOUR)
+    page = visit()
+    tile = tiles(page).first.get_by_role("img")
+    wait_until(lambda: is_drawn(tile))
+    tiles(page).first.get_by_role("link").click()
+    player = page.locator(f"#viewer-player {element}")
+    expect(player).to_be_visible()
+    expect(page.locator("#viewer-picture")).to_be_hidden()
+    wait_until(lambda: player.evaluate("one => one.readyState >= 1 && one.duration > 0.9"), what="the length")
+    player.evaluate("one => { one.currentTime = 0.5; }")
+    wait_until(lambda: player.evaluate("one => !one.seeking && one.readyState >= 2 && one.currentTime > 0.4"))
+    expect(page.locator("#viewer-parameters")).to_contain_text("length")
+    player.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#viewer-title")).to_contain_text("b2")
+    page.locator("#next").click()
+    expect(page.locator("#viewer-picture img")).to_be_visible()
+    expect(page.locator("#viewer-player")).to_be_hidden()
+
+
+def test_what_a_browser_cannot_play_says_so(visit: Callable[..., Any], album: Album) -> None:
+    album.add("b2", [{}], directory="b2")
+    album.complete("b2/001", "b2/clip.webm", data=by_extension()[".webm"][:60])
+    page = visit()
+    tiles(page).first.get_by_role("link").click()
+    expect(page.locator("#viewer-player")).to_contain_text("cannot play this file")
+
+
+def test_a_3d_model_is_shown_as_a_tile(visit: Callable[..., Any], album: Album) -> None:
+    album.add("b2", [{}], directory="b2")
+    album.complete("b2/001", "b2/shape.glb", data=by_extension()[".glb"])
+    page = visit()
+    tiles(page).first.get_by_role("link").click()
+    image = page.locator("#viewer-picture img")
+    wait_until(lambda: is_drawn(image))
+    expect(page.locator("#viewer-player")).to_be_hidden()

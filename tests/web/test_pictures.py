@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from PIL import Image
 from support.gallery_scene import Gallery, fill, gallery_over, png
+from support.media_files import by_extension
 from support.report_project import Album
 
 from state.change import Change
@@ -207,12 +208,79 @@ def test_the_type_is_that_of_the_content_whatever_the_name(shown: Gallery, album
     assert shown.http.get("/images/b2/1").headers["content-type"] == f"image/{kind.lower()}"
 
 
-def test_sound_in_riff_is_no_picture(shown: Gallery, album: Album) -> None:
+def test_what_no_browser_shows_has_neither_thumbnail_nor_tile(shown: Gallery, album: Album) -> None:
     album.add("b2", [{}], directory="b2")
-    album.complete("b2/001", "b2/sound.wav", data=b"RIFF\x24\0\0\0WAVEfmt ")
+    album.complete("b2/001", "b2/film.avi.zip", data=b"RIFF\x24\0\0\0AVI LIST")
     assert shown.http.get("/images/b2/1").headers["content-type"] == "application/octet-stream"
     assert shown.get("/api/batches/b1")["images"][0]["thumbnail"] is not None
     assert shown.get("/api/batches/b2")["images"][0]["thumbnail"] is None
+
+
+KINDS = {
+    ".mp4": ("video/mp4", "video"),
+    ".webm": ("video/webm", "video"),
+    ".flac": ("audio/flac", "audio"),
+    ".mp3": ("audio/mpeg", "audio"),
+    ".opus": ("audio/ogg", "audio"),
+    ".wav": ("audio/wav", "audio"),
+    ".glb": ("application/octet-stream", "3d"),
+    ".latent": ("application/octet-stream", "latent"),
+    ".gif": ("image/gif", "image"),
+}
+
+
+@pytest.mark.parametrize("extension", KINDS)
+def test_each_kind_is_served_as_what_it_is_and_has_a_tile(
+    extension: str, shown: Gallery, album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    media_type, kind = KINDS[extension]
+    data = by_extension()[extension]
+    album.add("b2", [{}], directory="b2")
+    album.complete("b2/001", f"b2/clip{extension}", data=data)
+    (one,) = shown.get("/api/batches/b2")["images"]
+    (entry,) = [each for each in shown.get("/api/gallery")["images"] if each["batchId"] == "b2"]
+    assert one["kind"] == entry["kind"] == kind
+    answer = shown.http.get(one["url"])
+    assert (answer.content, answer.headers["content-type"]) == (data, media_type)
+    assert answer.headers["content-disposition"].startswith("attachment" if "octet" in media_type else "inline")
+    tile = shown.http.get(one["thumbnail"])
+    assert tile.headers["content-type"] == "image/webp"
+    assert Image.open(io.BytesIO(tile.content)).size[0] > 0
+    assert ("no-store" in tile.headers["cache-control"]) is (kind != "image")
+    details = shown.get(f"/api/batches/b2/images/{one['image']}")
+    assert details["length"] is None if kind in ("3d", "latent", "image") else 0.4 < details["length"] < 1.6
+
+
+def test_a_player_may_seek(shown: Gallery, album: Album) -> None:
+    data = by_extension()[".webm"]
+    album.add("b2", [{}], directory="b2")
+    album.complete("b2/001", "b2/clip.webm", data=data)
+    url = shown.get("/api/batches/b2")["images"][0]["url"]
+    whole = shown.http.get(url)
+    assert whole.headers["accept-ranges"] == "bytes"
+    part = shown.http.get(url, headers={"Range": "bytes=100-199", "If-Range": whole.headers["etag"]})
+    assert (part.status_code, part.content, part.headers["content-type"]) == (206, data[100:200], "video/webm")
+    assert part.headers["content-range"] == f"bytes 100-199/{len(data)}"
+    assert shown.http.get(url, headers={"Range": "bytes=100-", "If-Range": '"another"'}).content == data
+    assert shown.http.get(url, headers={"Range": f"bytes={len(data)}-"}).status_code == 416
+
+
+@pytest.mark.parametrize("extension", [".mp4", ".mp3"])
+def test_a_page_under_the_name_of_a_video_is_downloaded_never_shown(
+    extension: str, shown: Gallery, album: Album
+) -> None:
+    album.add("b2", [{}], directory="b2")
+    album.complete("b2/001", f"b2/clip{extension}", data=HTML)
+    answer = shown.http.get("/images/b2/1")
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert shown.http.get("/thumbnails/b2/1").status_code == 200
+
+
+def test_pages_may_play_what_comes_from_here_alone(shown: Gallery) -> None:
+    policy = shown.http.get("/gallery").headers["content-security-policy"]
+    assert "media-src 'self';" in policy
 
 
 def test_a_damaged_picture_has_no_thumbnail_and_is_served_as_it_is(shown: Gallery, album: Album) -> None:

@@ -117,6 +117,7 @@ def test_every_answer_tells_the_browser_to_be_careful(local: Front, path: str) -
         "script-src": "'self'",
         "style-src": "'self'",
         "img-src": "'self' blob:",
+        "media-src": "'self'",
         "connect-src": "'self'",
         "form-action": "'self'",
         "base-uri": "'none'",

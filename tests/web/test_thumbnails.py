@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from support.media_files import by_extension, program
 
+from orchestrator.outputs import media_tiles
+from orchestrator.outputs.media_length import seconds_of
 from orchestrator.web import thumbnails
 from orchestrator.web.thumbnails import Thumbnails
 
@@ -314,3 +317,84 @@ def test_the_first_that_is_made_sweeps(folder: Folder) -> None:
     assert again.get(*folder.put(encoded(plain(BLUE)))) is not None
     assert f"{first}.webp" not in folder.kept()
     assert f"{second}.webp" in folder.kept()
+
+
+# Videos and what else is no image
+
+
+def frame_program(folder: Folder, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    (folder.home / "frame.png").write_bytes(encoded(Image.new("RGB", (900, 300), RED)))
+    program(folder.home / "bin", "ffmpeg", script)
+    monkeypatch.setenv("PATH", f"{folder.home / 'bin'}:{os.defpath}")
+
+
+def test_the_frame_of_a_video_is_made_once_and_kept(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame_program(folder, monkeypatch, f"echo asked >>{folder.home}/asked; cat {folder.home}/frame.png")
+    video = folder.put(by_extension()[".mp4"], "clip.mp4")
+    for _ in range(2):
+        made = folder.thumbnails.get(*video)
+        assert made is not None
+        shown = Image.open(io.BytesIO(made)).convert("RGB")
+        assert shown.size == (512, 171)
+        red, green, _ = shown.getpixel((200, 80))  # type: ignore[misc]
+        assert red > 180 > 60 > green
+    assert (folder.home / "asked").read_text() == "asked\n"
+    assert folder.kept() == [f"{video[1]}.webp"]
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo 'no image'", "kill -9 $$", "true"])
+def test_a_video_without_a_frame_is_not_asked_for_again(
+    script: str, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame_program(folder, monkeypatch, f"echo asked >>{folder.home}/asked; {script}")
+    video = folder.put(by_extension()[".webm"], "clip.webm")
+    assert [folder.thumbnails.get(*video) for _ in range(2)] == [None, None]
+    assert (folder.home / "asked").read_text() == "asked\n"
+    assert not folder.cache.exists() or folder.kept() == []
+
+
+def test_without_ffmpeg_nothing_is_remembered(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    video = folder.put(by_extension()[".mp4"], "clip.mp4")
+    assert folder.thumbnails.get(*video) is None
+    frame_program(folder, monkeypatch, f"cat {folder.home}/frame.png")
+    assert folder.thumbnails.get(*video) is not None
+
+
+@pytest.mark.parametrize("extension", [".mp3", ".flac", ".glb", ".latent"])
+def test_ffmpeg_is_asked_of_videos_alone(extension: str, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame_program(folder, monkeypatch, f"cat {folder.home}/frame.png")
+    assert folder.thumbnails.get(*folder.put(by_extension()[extension], f"clip{extension}")) is None
+    drawn = Image.open(io.BytesIO(media_tiles.drawn(folder.home / f"clip{extension}")))
+    assert drawn.size == (512, 512)
+
+
+def test_tiles_of_different_files_look_different(tmp_path: Path) -> None:
+    made = {}
+    for extension in (".mp4", ".mp3", ".flac", ".glb", ".latent"):
+        path = tmp_path / f"a clip with a long name of many words that goes on and on{extension}"
+        path.write_bytes(by_extension()[extension])
+        made[extension] = media_tiles.drawn(path)
+    (tmp_path / "cut.mp4").write_bytes(b"not a video")
+    made["cut"] = media_tiles.drawn(tmp_path / "cut.mp4")
+    assert len(set(made.values())) == len(made)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "spoken"), [(0.2, "0:01"), (4.4, "0:04"), (59.6, "1:00"), (750, "12:30"), (3723, "1:02:03")]
+)
+def test_a_length_is_spoken_as_players_do(seconds: float, spoken: str) -> None:
+    assert media_tiles.spoken_length(seconds) == spoken
+
+
+@pytest.mark.parametrize(
+    ("extension", "seconds"),
+    [(".mp4", 1.0), (".webm", 1.0), (".flac", 1.5), (".mp3", 1.5), (".opus", 1.5), (".wav", 0.5), (".glb", None)],
+)
+def test_the_length_of_each_kind(extension: str, seconds: float | None, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(by_extension()[extension])
+    assert seconds_of(path) == (None if seconds is None else pytest.approx(seconds, abs=0.04))
+    path.write_bytes(by_extension()[extension][:30])
+    of_cut = seconds_of(path)
+    assert of_cut is None or of_cut <= (seconds or 0), "of a cut one it is unknown or shorter, and never an error"

@@ -36,7 +36,7 @@ export class PairView {
     byId("pair-title").textContent = `${nameOf(first)} and ${nameOf(second).toLowerCase()}`;
     [first, second].forEach((image, at) => {
       const picture = this.panes[at].querySelector("img");
-      picture.src = image.url;
+      picture.src = image.kind === "image" ? image.url : (image.thumbnail ?? image.url);
       picture.alt = nameOf(image);
       const seed = image.seed === null || image.seed === undefined ? "" : `seed ${image.seed}`;
       const words = [nameOf(image), differenceOf(image), seed].filter(Boolean).join(", ");

@@ -54,6 +54,21 @@ export function shown(image, address, loading) {
 }
 
 /**
+ * What plays a video or audio; null for all else.
+ * @param {any} image
+ */
+export function player(image) {
+  if (image.kind !== "video" && image.kind !== "audio") return null;
+  const made = make(image.kind, { src: image.url, controls: true, preload: "metadata", "aria-label": described(image) });
+  if (image.kind === "video" && image.thumbnail) made.poster = image.thumbnail;
+  if (image.kind === "video") made.loop = true;
+  made.addEventListener("error", () => made.replaceWith(make("span", { className: "blank" }, CANNOT_PLAY)));
+  return made;
+}
+
+const CANNOT_PLAY = "This browser cannot play this file; download it";
+
+/**
  * One batch, with its first few pictures.
  * @param {any} batch
  * @param {(batch: any) => void} remove

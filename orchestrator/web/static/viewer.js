@@ -4,7 +4,7 @@ import { deleteImage, imageDetails } from "./api.js";
 import { confirmed } from "./confirm.js";
 import { byId, make, say } from "./dom.js";
 import { Place } from "./place.js";
-import { keyOfImage, shown, when } from "./tiles.js";
+import { keyOfImage, player, shown, when } from "./tiles.js";
 
 const dialog = byId("viewer");
 const PATIENCE_MILLISECONDS = 15_000;
@@ -41,6 +41,7 @@ export class Viewer {
     dialog.addEventListener("close", () => {
       this.asking.abort();
       this.place.leave();
+      byId("viewer-player").replaceChildren();
       this.told.left(this.image);
     });
   }
@@ -76,8 +77,13 @@ export class Viewer {
     this.asking.abort();
     this.asking = new AbortController();
     say(byId("viewer-title"), `Image ${image.image} · ${image.batchName ?? image.batchId}`);
-    byId("viewer-picture").href = image.url;
-    byId("viewer-picture").replaceChildren(shown(image, image.thumbnail && image.url, "eager"));
+    const link = byId("viewer-picture");
+    const plays = player(image);
+    link.hidden = Boolean(plays);
+    link.href = image.url;
+    link.replaceChildren(plays ? "" : shown(image, image.kind === "image" ? image.thumbnail && image.url : image.thumbnail, "eager"));
+    byId("viewer-player").hidden = !plays;
+    byId("viewer-player").replaceChildren(...(plays ? [plays] : []));
     say(byId("viewer-prompt"), image.prompt || "No prompt is known");
     say(byId("viewer-status"), "");
     byId("copy-prompt").hidden = !image.prompt;
@@ -122,6 +128,8 @@ export class Viewer {
   /** @param {KeyboardEvent} event */
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    // In a player these keys go back and forth in what it plays.
+    if (/** @type {HTMLElement} */ (event.target).matches("video, audio") && event.key !== "Delete") return;
     if (event.key === "ArrowLeft") this.#go(-1);
     else if (event.key === "ArrowRight") this.#go(1);
     else if (event.key === "Delete" && !byId("viewer-delete").hidden) this.#delete();
@@ -139,6 +147,7 @@ function tell(image) {
   const facts = [
     ["seed", image.seed],
     ["model", image.model ?? model],
+    ["length", image.length ? `${image.length.toFixed(1)} s` : null],
     ["size", size[0] && size[1] ? `${size[0]} × ${size[1]}` : null],
     ...Object.entries(named),
     ["negative", negative],
