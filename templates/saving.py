@@ -100,8 +100,13 @@ def _save_node(graph: Graph, node_id: str, *, is_last: bool) -> SaveNode | None:
     if prefix is None and not temporary:
         if not is_last or class_type in SAVES_NOTHING or _NO_OUTPUT_NODE.search(class_type):
             return None
-        temporary = bool(_DISPLAYS.search(class_type))
+        temporary = displays(class_type)
     return SaveNode(node_id, class_type, prefix, extension=None, naming_known=False, count=None, temporary=temporary)
+
+
+def displays(class_type: str) -> bool:
+    """Whether a class of this name certainly only shows something."""
+    return bool(_DISPLAYS.search(class_type))
 
 
 def gives_nothing(graph: Graph, node_id: str) -> bool:
@@ -123,7 +128,7 @@ def _known(graph: Graph, node_id: str, class_type: str) -> SaveNode:
 
 def _prefix_input(graph: Graph, node_id: str, *, is_last: bool) -> str | None:
     inputs = inputs_of(graph, node_id)
-    names = ("filename_prefix",) if not is_last or _DISPLAYS.search(class_of(graph, node_id)) else _PREFIX_INPUTS
+    names = ("filename_prefix",) if not is_last or displays(class_of(graph, node_id)) else _PREFIX_INPUTS
     return next((name for name in names if isinstance(value := inputs.get(name), str) or link_of(value)), None)
 
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from templates.catalogue import COMBO, DYNAMIC_COMBO, NodeClass
+from templates.saving import displays
+from templates.ui.browser_widgets import Filled, filled_in_browser
 from templates.ui.document import UiNode
-from templates.ui.editor import Widget, options_of_custom_combo
+from templates.ui.editor import options_of_custom_combo
 from templates.ui.refusal import refusal
 from templates.ui.widgets import forced_inputs, widgets_in_branch, widgets_of
 
@@ -22,13 +24,10 @@ _ANOTHER_VERSION = (
     "open the file in this server's ComfyUI, check the node, save it again; or export the API format there"
 )
 
-
-@dataclass(frozen=True)
-class Filled:
-    """A widget with its value."""
-
-    widget: Widget
-    value: Any
+_MADE_IN_THE_BROWSER = (
+    "its custom node makes some in the browser, which the server does not describe, or the file is of another version "
+    "of this class; export the API format in ComfyUI"
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,8 @@ class _Reading:
 
 def fill(cls: NodeClass, node: UiNode) -> list[Filled]:
     """A node's widgets with their values. Errors: TemplateError if the values do not fit the class for certain."""
+    if (made := filled_in_browser(cls, node)) is not None:
+        return made
     if isinstance(node.values, Mapping):
         reading = _by_name(cls, node.values)
     else:
@@ -55,16 +56,29 @@ def fill(cls: NodeClass, node: UiNode) -> list[Filled]:
     )
     if problem is None and not _may_be_dropped(cls, reading.left):
         problem = f"it has {len(reading.left)} more values than the class has widgets"
+        raise refusal(node, f"{problem}; {_MADE_IN_THE_BROWSER}")
     if problem is not None:
         raise refusal(node, f"{problem}, so the file is of another version of this class; {_ANOTHER_VERSION}")
     return reading.filled
 
 
 def _may_be_dropped(cls: NodeClass, values: Sequence[Any]) -> bool:
-    """Values behind the last widget: of ComfyUI's own classes those of widgets that are no more; else empty ones."""
-    if cls.custom_node is None:
+    """Values behind the last widget: of ComfyUI's own classes those of widgets that are no more; else empty ones.
+
+    And texts that a display node keeps: a server ignores what a class does not have.
+    """
+    if cls.custom_node is None or (_shows(cls) and all(value is None or _is_shown(value) for value in values)):
         return True
     return all(value is None or value == "" for value in values)
+
+
+def _shows(cls: NodeClass) -> bool:
+    """A node that only displays, and has no widget but what its custom node makes to show the last text."""
+    return cls.output_node and displays(cls.name) and not any(widgets_of(cls))
+
+
+def _is_shown(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
 
 
 def made_in_a_viewer(cls: NodeClass) -> str | None:
