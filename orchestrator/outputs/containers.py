@@ -129,15 +129,22 @@ def container_of(start: bytes) -> Container | None:
     return _MP3 if walks.begins_as_mp3(start) else None
 
 
+def promises(served: str) -> bool:
+    """Whether a file of this extension is of a format known here, or of any (`.bin`): others are not looked into."""
+    return served in KNOWN or served == ".bin"
+
+
 def extension_of(served: str, path: Place) -> str:
     """The extension for a file that the server calls `served` (its extension, `.bin` for none): mostly that one.
 
     It is replaced where the bytes are certainly of another format than it promises, or where it promises none.
     Errors: OSError.
     """
+    if not promises(served):
+        return served
     start = _start(path)
     container = container_of(start)
-    if container is None or served in container.extensions or (served != ".bin" and served not in KNOWN):
+    if container is None or served in container.extensions:
         return served
     return _MP4_BRANDS.get(start[8:12], container.extensions[0]) if container is _MP4 else container.extensions[0]
 
@@ -148,12 +155,12 @@ def fault_of(served: str, path: Place) -> str | None:
     None for a whole one, for images (`pictures.decodes` says it of them), and for formats that are not known here.
     Errors: OSError.
     """
+    if not promises(served):
+        return None
     start = _start(path)
     container = container_of(start)
     if container is not None:
         return _walked(container, path) if container.fault is not None else None
-    if served not in KNOWN and served != ".bin":
-        return None
     if _MARKUP.match(start):
         return "is a web page: something between burst and the server answered in its place"
     return _unknown(served, start) if served in KNOWN else None

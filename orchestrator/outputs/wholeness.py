@@ -21,6 +21,8 @@ def fault_of(served: str, path: Place, *, check: Callable[[], None] = lambda: No
     `served`: the extension that its name has. `check` is called while another program looks; what it raises ends that.
     Errors: OSError, and those of `check`.
     """
+    if not containers.promises(served):
+        return None
     if containers.is_image(path):
         return None if pictures.decodes(path) else "does not decode"
     fault = containers.fault_of(served, path)

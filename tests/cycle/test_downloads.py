@@ -140,12 +140,12 @@ def peak_bytes(folder: Path, size_bytes: int) -> int:
     """The most memory that a process had which downloads one file of this size."""
     folder.mkdir()
     state = state_of(folder, 1)
-    gallery = Gallery(lambda request: request.reply(200, bytes(size_bytes)), extension=".mp4")
+    gallery = Gallery(lambda request: request.reply(200, bytes(size_bytes)), extension=".ply")
     with Loopback(gallery.answer) as server:
         command = [sys.executable, "-c", _PEAK, str(state), server.url]
         root = Path(__file__).parents[2]
         done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, check=True, timeout=60)
-    assert (folder / "output" / "00.mp4").stat().st_size == size_bytes
+    assert (folder / "output" / "00.ply").stat().st_size == size_bytes
     return int(done.stdout) * 1024
 
 

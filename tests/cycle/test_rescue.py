@@ -29,6 +29,12 @@ VIDEO: dict[str, Any] = {
     "1": {"class_type": "PrimitiveInt", "inputs": {"value": 1}},
     "9": {"class_type": "SaveVideo", "inputs": {"video": ["1", 0], "filename_prefix": "x", "format": "mp4"}},
 }
+"""Its files show their end."""
+WEBM: dict[str, Any] = {
+    "1": {"class_type": "PrimitiveInt", "inputs": {"value": 1}},
+    "9": {"class_type": "SaveWEBM", "inputs": {"images": ["1", 0], "filename_prefix": "x", "codec": "vp9"}},
+}
+"""Its files may be streams, whose end is nowhere announced."""
 ALIKE: list[dict[str, Any]] = [
     {"prompt_text": "a cat", "inputs": {"seed": 1}},
     {"prompt_text": "a dog", "inputs": {"seed": 2, "negative": "blurry"}},
@@ -227,8 +233,8 @@ class TestAServerThatStayedUp:
         self.lose(scene, "b")
         check_again(scene, "some of their files are missing", posts=3)
 
-    def test_files_that_nobody_can_decode_are_whole_there_alone(self, tmp_path: Path) -> None:
-        scene = Scene(tmp_path, [{"inputs": {"1.value": number}} for number in range(3)], graph=VIDEO)
+    def test_files_whose_end_does_not_show_are_whole_there_alone(self, tmp_path: Path) -> None:
+        scene = Scene(tmp_path, [{"inputs": {"1.value": number}} for number in range(3)], graph=WEBM)
         scene.server.images = lambda prompt: 1
         scene.run(1)
         scene.leave()
@@ -237,13 +243,29 @@ class TestAServerThatStayedUp:
         scene.run()
         scene.check_whole(posts=3, files=1)
 
-    def test_files_that_nobody_can_decode_are_not_taken_after_a_restart(self, tmp_path: Path) -> None:
+    def test_files_whose_end_does_not_show_are_not_taken_after_a_restart(self, tmp_path: Path) -> None:
+        scene = Scene(tmp_path, [{"inputs": {"1.value": number}} for number in range(2)], graph=WEBM)
+        scene.server.images = lambda prompt: 1
+        scene.run(1)
+        scene.leave()
+        scene.server.restart()
+        check_again(scene, ".webm files are whole", posts=3, files=1)
+
+    @pytest.mark.parametrize("is_cut", [False, True])
+    def test_a_video_whose_end_shows_is_taken_after_a_restart_if_it_is_there(
+        self, is_cut: bool, tmp_path: Path
+    ) -> None:
         scene = Scene(tmp_path, [{"inputs": {"1.value": number}} for number in range(2)], graph=VIDEO)
         scene.server.images = lambda prompt: 1
         scene.run(1)
         scene.leave()
         scene.server.restart()
-        check_again(scene, ".mp4 files are whole", posts=3, files=1)
+        (path,) = scene.files_of("b")
+        if is_cut:
+            scene.server.files[path] = scene.server.files[path][:-100]
+        tally = scene.run()
+        assert (tally.completed, tally.rescued) == (1, 0 if is_cut else 1)
+        scene.check_whole(posts=3 if is_cut else 2, files=1)
 
 
 def test_nothing_there_is_rendered_without_a_word(alike: Scene) -> None:

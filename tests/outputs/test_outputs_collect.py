@@ -98,12 +98,12 @@ def collect(
 
 
 def test_every_output_arrives_in_order(outputs: Outputs, client: ComfyUI, server: Server) -> None:
-    server.files = {"a.png": png(1), "b.png": png(2), "v.mp4": b"video"}
+    server.files = {"a.png": png(1), "b.png": png(2), "v.ply": b"video"}
     texts = [OutputText("2", "text", "größe")]
-    placed = collect(outputs, client, [file("a.png"), file("v.mp4", kind="gifs"), file("b.png")], texts)
+    placed = collect(outputs, client, [file("a.png"), file("v.ply", kind="gifs"), file("b.png")], texts)
     assert there(outputs) == {
         "EP01/p.png": png(1),
-        "EP01/p_002.mp4": b"video",
+        "EP01/p_002.ply": b"video",
         "EP01/p_003.png": png(2),
         "EP01/p_004.txt": "größe".encode(),
     }
@@ -122,10 +122,10 @@ def test_nothing_to_collect(outputs: Outputs, client: ComfyUI) -> None:
 
 
 def test_a_break_is_resumed_where_it_was(outputs: Outputs, client: ComfyUI, server: Server) -> None:
-    server.files["v.mp4"] = data = LARGE
+    server.files["v.ply"] = data = LARGE
     server.faults = [half, half]
-    collect(outputs, client, [file("v.mp4")])
-    assert there(outputs) == {"EP01/p.mp4": data}
+    collect(outputs, client, [file("v.ply")])
+    assert there(outputs) == {"EP01/p.ply": data}
     first, second, third = (start or 0 for start in server.ranges)
     assert (first, second) == (0, len(data) // 2)
     assert third >= len(data) * 3 // 4 - CHUNK_BYTES
@@ -135,22 +135,22 @@ def test_a_break_is_resumed_where_it_was(outputs: Outputs, client: ComfyUI, serv
 def test_a_server_that_cannot_resume_begins_again(
     second: Callable[[Request, bytes], None], outputs: Outputs, client: ComfyUI, server: Server
 ) -> None:
-    server.files["v.mp4"] = LARGE
+    server.files["v.ply"] = LARGE
     server.faults = [half, second]
-    collect(outputs, client, [file("v.mp4")])
-    assert there(outputs) == {"EP01/p.mp4": LARGE}
+    collect(outputs, client, [file("v.ply")])
+    assert there(outputs) == {"EP01/p.ply": LARGE}
     assert server.ranges[:2] == [None, len(LARGE) // 2]
 
 
 def test_a_file_that_changes_between_two_tries_is_not_mixed(outputs: Outputs, client: ComfyUI, server: Server) -> None:
     def changes(request: Request, data: bytes) -> None:
-        server.files["v.mp4"] = b"new" * (1 << 18)
+        server.files["v.ply"] = b"new" * (1 << 18)
         half(request, data)
 
-    server.files["v.mp4"] = LARGE
+    server.files["v.ply"] = LARGE
     server.faults = [changes]
-    collect(outputs, client, [file("v.mp4")])
-    assert there(outputs) == {"EP01/p.mp4": b"new" * (1 << 18)}
+    collect(outputs, client, [file("v.ply")])
+    assert there(outputs) == {"EP01/p.ply": b"new" * (1 << 18)}
 
 
 def test_a_server_that_gives_ranges_in_pieces(outputs: Outputs, client: ComfyUI, server: Server) -> None:
@@ -160,10 +160,10 @@ def test_a_server_that_gives_ranges_in_pieces(outputs: Outputs, client: ComfyUI,
         whole = f"bytes {request.start}-{request.start + len(part) - 1}/{len(data)}"
         request.reply(206, part, Content_Range=whole)
 
-    server.files["v.mp4"] = LARGE
+    server.files["v.ply"] = LARGE
     server.faults = [half, piece, piece]
-    collect(outputs, client, [file("v.mp4")])
-    assert there(outputs) == {"EP01/p.mp4": LARGE}
+    collect(outputs, client, [file("v.ply")])
+    assert there(outputs) == {"EP01/p.ply": LARGE}
     assert len(server.ranges) == 3
 
 
@@ -214,10 +214,10 @@ def test_breaks_that_get_further_each_time_are_not_counted(outputs: Outputs, cli
         whole = f"bytes {request.start or 0}-{len(data) - 1}/{len(data)}"
         request.reply(206 if request.start else 200, rest[: len(data) // 8], announced=len(rest), Content_Range=whole)
 
-    server.files["v.mp4"] = LARGE
+    server.files["v.ply"] = LARGE
     server.faults = [part] * 7
-    collect(outputs, client, [file("v.mp4")])
-    assert there(outputs) == {"EP01/p.mp4": LARGE}
+    collect(outputs, client, [file("v.ply")])
+    assert there(outputs) == {"EP01/p.ply": LARGE}
     assert len(server.ranges) == 8
 
 
@@ -250,10 +250,10 @@ def test_memory_does_not_grow_with_the_file(outputs: Outputs, client: ComfyUI, s
 
 def peak_bytes(outputs: Outputs, client: ComfyUI, server: Server, size: int) -> int:
     """The most that Python held while a video of this size was collected, the server's copy aside."""
-    server.files["v.mp4"] = bytes(size)
+    server.files["v.ply"] = bytes(size)
     tracemalloc.start()
     try:
-        (placed,) = collect(outputs, client, [file("v.mp4")], subfolder=f"{size}")
+        (placed,) = collect(outputs, client, [file("v.ply")], subfolder=f"{size}")
         assert placed.bytes == size
         return tracemalloc.get_traced_memory()[1]
     finally:

@@ -16,8 +16,8 @@ from orchestrator.errors import DiskFull
 from orchestrator.outputs import Outputs
 from state.disk import SyncFailed
 
-FILES = {f"{number}.mp4": bytes([number]) * 1000 for number in range(2)}
-PLACED = {"out/a/p0.mp4": FILES["0.mp4"], "out/b/p1.mp4": FILES["1.mp4"]}
+FILES = {f"{number}.ply": bytes([number]) * 1000 for number in range(2)}
+PLACED = {"out/a/p0.ply": FILES["0.ply"], "out/b/p1.ply": FILES["1.ply"]}
 PLACED["out/a/p0_002.txt"] = b"a text"
 
 
@@ -37,7 +37,7 @@ def place(disk: SimulatedDisk, client: ComfyUI) -> None:
         for number in range(2):
             one = outputs.fetch(
                 client,
-                [file(f"{number}.mp4")],
+                [file(f"{number}.ply")],
                 [OutputText("2", "text", "a text")] if number == 0 else [],
                 subfolder="ab"[number % 2],
                 filename=f"p{number}",

@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+from orchestrator.sandbox import media
 from support.hand_clock import BEGINNING, HandClock
+from support.media_files import frames
 from support.served_outputs import png
 
-_SAVED = {"SaveImage": ".png", "SaveVideo": ".mp4"}
+_SAVED = {"SaveImage": ".png", "SaveVideo": ".mp4", "SaveWEBM": ".webm"}
+_VIDEO = frames(1, (16, 16))
 _CAUSE = {"exception_message": "no luck", "exception_type": "ValueError", "traceback": ["  no luck\n"]}
 _JOB_STATUS = {"success": "completed", "error": "failed", "interrupted": "cancelled"}
 
@@ -150,7 +153,7 @@ class FakeQueue:
         prompt.ended_as, self._free_at = how, prompt.end
         self.history[prompt.prompt_id] = prompt
         if how == "success":
-            self.files |= {path: png(graph=prompt.graph) for path in prompt.paths()}
+            self.files |= {path: _content(path, prompt.graph) for path in prompt.paths()}
         if how == "error" and prompt.cause is _CAUSE:
             self.prompts_to_fail -= 1
 
@@ -218,3 +221,10 @@ class FakeQueue:
 
 def _milliseconds(at: float) -> int:
     return int((BEGINNING.timestamp() + at) * 1000)
+
+
+def _content(path: str, graph: dict[str, Any]) -> bytes:
+    """A real small file of the kind that its name says."""
+    if path.endswith(".mp4"):
+        return media.mp4(_VIDEO, frames_per_second=1)
+    return media.webm(_VIDEO, frames_per_second=1) if path.endswith(".webm") else png(graph=graph)
