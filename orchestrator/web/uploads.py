@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.outputs.pictures import fault_of
 from orchestrator.web.error_responses import Refused
-from orchestrator.web.image_files import OTHER, media_type_of
+from orchestrator.web.image_files import media_type_of
 from orchestrator.web.states import WatchedState
 from state.disk import Disk
 
@@ -20,9 +20,10 @@ _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "i
 def keep_upload(state: WatchedState, data: bytes, *, disk: Disk | None = None) -> str:
     """Durable on return; what it goes by, the same for the same bytes. Errors: Refused for no whole image; DiskFull."""
     kind = media_type_of(data[:12])
-    fault = "is not a PNG, JPEG, WebP or GIF image" if kind == OTHER else fault_of(data)
-    if fault is not None:
-        raise Refused(400, f"This file {fault if kind == OTHER else f'is {fault}'}; choose another one", "image")
+    if kind not in _EXTENSIONS:
+        raise Refused(400, "This file is not a PNG, JPEG, WebP or GIF image; choose another one", "image")
+    if (fault := fault_of(data)) is not None:
+        raise Refused(400, f"This file is {fault}; choose another one", "image")
     name = f"{hashlib.sha256(data).hexdigest()}.{_EXTENSIONS[kind]}"
     path, disk = _path(state, name), disk or Disk()
     if disk.stamp(path) is None:

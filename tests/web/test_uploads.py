@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.front_ends import Front, front
+from support.media_files import by_extension
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.web import uploads
@@ -67,6 +68,7 @@ def test_what_is_no_whole_image_is_refused_and_not_kept(idle: Front, monkeypatch
     for data, said in (
         (b"", "is not a PNG, JPEG, WebP or GIF image"),
         (b"<svg onload=alert(1)>", "is not a PNG, JPEG, WebP or GIF image"),
+        (by_extension()[".mp4"], "is not a PNG, JPEG, WebP or GIF image"),
         (picture()[:-30], "is cut short or damaged"),
     ):
         error = bring(idle, data, 400)
