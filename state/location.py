@@ -5,50 +5,135 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
+from orchestrator.errors import UsageError
 from state.json.folder import burst_folder
 
-_DATABASE = re.compile(r"(sqlite|postgresql|postgres)://")
+_URL = re.compile(r"([a-zA-Z][\w+.-]*)://")
+_SERVERS = ("postgresql", "postgres", "postgresql+psycopg")
+_SECRET_OPTIONS = ("password", "sslpassword", "passfile")
+_PlainPath = type(Path())
+
+
+class DatabaseAddress(_PlainPath):  # type: ignore[misc, valid-type]
+    """A state in a database, wherever a state is named by the path of its file.
+
+    As text it is the address, without the password. What is done with files happens beside the file of SQLite, or for
+    a database on a server, in the working directory; `cached` is where this host may keep files about it.
+    """
+
+    url: str
+    """`sqlite:///FILE`, absolute, or `postgresql://…` with the password, if there was one."""
+
+    def __new__(cls, url: str) -> DatabaseAddress:
+        """Errors: UsageError where it is none."""
+        made: DatabaseAddress = super().__new__(cls, _file_of(url))
+        try:
+            urlsplit(url).port  # noqa: B018 — it is read where it is asked for
+        except ValueError as error:
+            kind = url.partition(":")[0]
+            raise UsageError(f"{kind}://…: not an address; expected {kind}://HOST:PORT/DATABASE") from error
+        return made
+
+    def __init__(self, url: str) -> None:
+        if sys.version_info >= (3, 12):
+            super().__init__(_file_of(url))
+        self.url = f"sqlite:///{_file_of(url)}" if url.startswith("sqlite") else url
+
+    @property
+    def cached(self) -> Path:
+        return Path(os.fspath(self))
+
+    @property
+    def parent(self) -> Path:
+        return self.cached.parent if self.url.startswith("sqlite") else Path.cwd()
+
+    def resolve(self, strict: bool = False) -> DatabaseAddress:
+        return self
+
+    def absolute(self) -> DatabaseAddress:
+        return self
+
+    def __str__(self) -> str:
+        address, _, options = self.url.partition("?")
+        without = re.sub(r"^([^:]+://)([^:/@]*):.*@", r"\1\2@", address)
+        shown = [option for option in options.split("&") if option and option.partition("=")[0] not in _SECRET_OPTIONS]
+        return without + ("?" + "&".join(shown) if shown else "")
+
+    def __fspath__(self) -> str:
+        return str(_file_of(self.url))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DatabaseAddress, (self.url,)
+
+    @classmethod
+    def _from_parsed_parts(cls, *parts: Any) -> Path:
+        """Paths that are made from this one are paths of files (Python 3.11)."""
+        made: Path = _PlainPath._from_parsed_parts(*parts)  # type: ignore[attr-defined]
+        return made
+
+    def with_segments(self, *segments: str | os.PathLike[str]) -> Path:
+        """The same (from Python 3.12 on)."""
+        return Path(*segments)
+
+
+def state_path(given: Path | str) -> Path:
+    """The path of a state file, or the address of a database. Errors: UsageError for other addresses."""
+    if isinstance(given, Path):
+        return given
+    return DatabaseAddress(given) if _URL.match(given) else Path(given)
+
+
+def _file_of(url: str) -> Path:
+    """The file of SQLite; of a database on a server, the place where this host keeps what it knows about it."""
+    found = _URL.match(url)
+    kind = found[1] if found is not None else ""
+    if kind == "sqlite":
+        name = url.removeprefix("sqlite:///").partition("?")[0]
+        if name == url.partition("?")[0] or not name or name == ":memory:":
+            raise UsageError(f"{url}: expected sqlite:///FILE, such as sqlite:///burst.db")
+        return Path(os.path.realpath(name))
+    if kind not in _SERVERS:
+        raise UsageError(f"{kind}://…: expected a file, sqlite:///FILE or postgresql://HOST/DATABASE as a state")
+    digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "burst" / digest / "state"
 
 
 class Location(msgspec.Struct, frozen=True):
     """The address of a state, which may not exist yet."""
 
     path: Path
-    """The state file: absolute, with links resolved. Of a state on a database server: where this host keeps caches."""
-    url: str | None = None
-    """Of a state in a SQL database: `sqlite:///FILE` or `postgresql://…`, as it was given."""
+    """The state file: absolute, with links resolved; or the address of a database."""
 
     @classmethod
     def of(cls, location: Location | Path | str) -> Location:
+        """Errors: UsageError for an address of a kind that is not known."""
         if isinstance(location, Location):
             return location
-        given = str(location)
-        found = _DATABASE.match(given)
-        if found is None:
-            return cls(Path(os.path.realpath(location)))
-        if found[1] == "sqlite":
-            return cls(Path(os.path.realpath(given.removeprefix("sqlite:///"))), given)
-        digest = hashlib.sha256(given.encode()).hexdigest()[:16]
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        return cls(caches / "burst" / digest / "state", given)
+        path = state_path(location)
+        return cls(path if isinstance(path, DatabaseAddress) else Path(os.path.realpath(path)))
+
+    @property
+    def url(self) -> str | None:
+        """Of a state in a SQL database, with its password."""
+        return self.path.url if isinstance(self.path, DatabaseAddress) else None
 
     @property
     def home(self) -> Path:
         """The directory to which the paths of the state are relative."""
-        if self.url is not None and not self.url.startswith("sqlite"):
-            return Path.cwd()
         return self.path.parent
 
     def shown(self) -> str:
         """The address for messages; never contains a password."""
-        if self.url is None or self.url.startswith("sqlite"):
-            return str(self.path)
-        return re.sub(r"(://[^:/@]*):[^@]*@", r"\1@", self.url).partition("?")[0]
+        return str(self.path)
 
     def auxiliary(self, name: str) -> Path:
         """The path of a cache, log or other file that is not part of the state. Not created."""
-        return burst_folder(self.path) / name
+        return burst_folder(Path(os.fspath(self.path))) / name

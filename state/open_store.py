@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.clock import Clock
+from orchestrator.errors import StateError
 from state.disk import Disk
 from state.json.parts import JsonParts
 from state.json.store import JsonStore
@@ -31,7 +34,8 @@ def open_store(
     """
     found = Location.of(location)
     if found.url is not None:
-        from state.sql.store import SqlStore
+        with _sql_extra(found):
+            from state.sql.store import SqlStore
 
         return SqlStore.open(found, create=create, read_only=read_only, clock=clock)
     return JsonStore.open(found, create=create, read_only=read_only, disk=disk, clock=clock)
@@ -56,10 +60,22 @@ def parts_of(location: Location | Path | str, *, clock: Clock | None = None) -> 
     """The parts of a state other than its items, also before the state exists. Reads and writes nothing by itself."""
     found = Location.of(location)
     if found.url is not None:
-        from state.sql.parts import SqlParts
+        with _sql_extra(found):
+            from state.sql.parts import SqlParts
 
         return SqlParts(found, clock=clock)
     return JsonParts(found, clock=clock)
+
+
+@contextlib.contextmanager
+def _sql_extra(location: Location) -> Iterator[None]:
+    """For imports of what only the extra installs. Errors: StateError without it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise StateError(
+            location.shown(), f"states in databases need {error.name}: `pip install 'comfyui-burst[sql]'`"
+        ) from error
 
 
 def adding(location: Location | Path | str) -> AbstractContextManager[None]:

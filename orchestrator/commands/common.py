@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -148,13 +148,30 @@ class OutputRoot(NamedPath):
             return root_named(value)
 
 
+class StateAddress(NamedPath):
+    """The path of a state file, or the address of a database."""
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Paths are separated by colons, which an address has too."""
+        return rv.split() if "://" in rv else super().split_envvar_value(rv)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from state.location import state_path
+
+        given = super().convert(value, param, ctx)
+        if not isinstance(value, str) or "://" not in value:
+            return given
+        with located("--state", UsageError):
+            return state_path(value)
+
+
 state_option = Options.SERVER.option(
     "--state",
-    type=NamedPath(),
+    type=StateAddress(),
     default=Path("re_render_state.json"),
     envvar="BURST_STATE",
     show_default=True,
-    help="State file (or BURST_STATE).",
+    help="State: a file, sqlite:///FILE or postgresql://… (or BURST_STATE).",
 )
 json_option = Options.OUTPUT.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 all_option = Options.OUTPUT.option("--all", "everything", is_flag=True, help="Print lists whole, not their first ten.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.commands.common import NamedPath, json_option, listen_options, overrides, print_json, tool_options
+from orchestrator.commands.common import StateAddress, json_option, listen_options, overrides, print_json, tool_options
 from orchestrator.commands.help import Command
 from orchestrator.errors import UsageError
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     "--state",
     "states",
     multiple=True,
-    type=NamedPath(),
+    type=StateAddress(),
     envvar="BURST_STATE",
-    help="State file; new batches go to the first. Repeatable (default: re_render_state.json, or BURST_STATE).",
+    help="State, as of `run`; new batches go to the first. Repeatable (default: re_render_state.json, or BURST_STATE).",
 )
 @tool_options
 @listen_options(port=8189)

@@ -39,6 +39,7 @@ from state.burst_record import BurstRecord, recent_records
 from state.facts import Pause
 from state.item import Status
 from state.lease import Lease
+from state.location import state_path
 from state.open_store import parts_of
 from state.store import Store
 
@@ -94,7 +95,7 @@ def run_burst(
         headers=headers or {},
     )
     request = Request(
-        state=Path(state),
+        state=state_path(state),
         size=size,
         poll_seconds=poll_seconds,
         max_seconds=max_seconds,

@@ -25,6 +25,7 @@ from orchestrator.pause_text import text_of_pause
 from orchestrator.web.states import WatchedState, WatchedStates
 from state.disk import refusals
 from state.facts import Pause
+from state.location import DatabaseAddress
 from state.owners import give_to_directory_owner
 from state.store import Follower, Store
 
@@ -177,13 +178,15 @@ class Supervisor:
         settings, records = state.parts.settings.stamp(), state.parts.bursts.stamp()
         completed = worker.began_with = _completed(state)
         said = state.parts.location.auxiliary(LOG_NAME)
+        said.parent.mkdir(parents=True, exist_ok=True)
+        named, by_variable = _state_of_run(state.path)
         # A file, not a pipe: a burst that outlives the front end must be able to go on speaking.
         with said.open("wb") as errors:
             give_to_directory_owner(said)
             worker.process = subprocess.Popen(
-                subprocesses.command(*_RUN, "--state", str(state.path), *self._arguments),
+                subprocesses.command(*_RUN, *named, *self._arguments),
                 cwd=state.path.parent,
-                env=self._environment,
+                env={**self._environment, **by_variable},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
@@ -223,6 +226,13 @@ class Supervisor:
 
 def _as_burst_error(error: BurstError | OSError, state: WatchedState) -> BurstError:
     return as_burst_error(error, keep_at=state.parts.location.auxiliary(TRACEBACK_NAME))
+
+
+def _state_of_run(path: Path) -> tuple[Sequence[str], Mapping[str, str]]:
+    """How a burst is told its state: arguments and environment. Everybody on the host can read arguments."""
+    if isinstance(path, DatabaseAddress):
+        return (), {"BURST_STATE": path.url}
+    return ("--state", str(path)), {}
 
 
 def _completed(state: WatchedState) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,7 +152,7 @@ class Database:
 
     @property
     def _file(self) -> Path:
-        return self.location.path
+        return Path(os.fspath(self.location.path))
 
     def _made(self) -> Engine:
         settings: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "poolclass": NullPool}

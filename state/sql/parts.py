@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -107,7 +108,7 @@ class SqlParts:
     @contextlib.contextmanager
     def _adding(self) -> Iterator[None]:
         if not self._database.is_postgresql:
-            with WriteLock(burst_folder(self.location.path), disk=Disk(), name="adding.lock"):
+            with WriteLock(burst_folder(Path(os.fspath(self.location.path))), disk=Disk(), name="adding.lock"):
                 yield
             return
         self._database.create()

@@ -21,6 +21,7 @@ from orchestrator.verify import verify_outputs
 from state.burst_record import BurstRecord
 from state.item import Item, Status
 from state.json.journal_lines import read_lines
+from state.location import DatabaseAddress
 from state.open_store import open_store, parts_of
 from state.recipe import RecipeBook
 from support.documents import checked
@@ -217,7 +218,7 @@ class Project:
 
     def env(self) -> dict[str, str]:
         """The environment of its processes."""
-        return {**os.environ, "PYTHONPATH": str(ROOT), "BURST_STATE": str(self.state)}
+        return {**os.environ, "PYTHONPATH": str(ROOT), "BURST_STATE": state_variable(self.state)}
 
     def burst(self, *arguments: str, launch: Sequence[str] = (), on: Sequence[str] = ()) -> Ended:
         """Run `burst ARGUMENTS` to its end."""
@@ -311,6 +312,11 @@ class Project:
             assert read_lines(journal, data).end == len(data)
         assert self.temporary_files() == []
         self.items()
+
+
+def state_variable(state: Path) -> str:
+    """What names this state to a process; with the password of a database."""
+    return state.url if isinstance(state, DatabaseAddress) else str(state)
 
 
 MakeProject = Callable[..., Project]
