@@ -20,6 +20,8 @@ from orchestrator.sandbox import Sandbox
 from state.item import Status
 
 ROOT = Path(__file__).parents[2]
+PATIENT = ("--rest", "3")
+"""For what comes to rest by itself: on a busy machine half a second may not be enough for it."""
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
 
 each = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
@@ -46,7 +48,7 @@ def test_while_watching_it_comes_to_rest_and_reports(
 ) -> None:
     project = make_project()
     sandbox.hold("render")
-    with project.start_run() as run:
+    with project.start_run(launch=PATIENT) as run:
         wait_until(lambda: sum(item.accepted for item in project.items()) == 3)
         ended = stop(project, run, number)
     report = ended.report
@@ -132,7 +134,7 @@ def test_while_only_items_in_doubt_are_left(make_project: MakeProject, sandbox: 
     project = make_project(server=proxy.url)
     project.run(launch=["--kill", "before:orchestrator.comfyui:ComfyUI.submit"])
     asked = len(proxy.requests)
-    with project.start_run() as run:
+    with project.start_run(launch=PATIENT) as run:
         wait_until(lambda: any("/api/queue" in line for line in proxy.requests[asked:]), what="the look-up")
         ended = stop(project, run, signal.SIGTERM)
     assert ended.report["ended"] == "stopped"

@@ -3,10 +3,11 @@ system calls, or bursts of `serve` that are forked.
 
     python launch.py [--in-doubt SECONDS] [--sweep SECONDS] [--kill before|after:MODULE:CLASS.METHOD[:NTH]]
                      [--raise before|after:MODULE:CLASS.METHOD[:NTH]] [--refuse MODULE.FUNCTION:ERRNO:PART_OF_PATH]
-                     [--fork-bursts] -- run …
+                     [--rest SECONDS] [--fork-bursts] -- run …
 
 Only two defaults are replaced. `--kill` kills the process at the given place with SIGKILL; `--raise` raises
 `KeyError('broken')` there. `--refuse` makes a system function fail with this error for descriptors of matching files.
+`--rest`: how long a burst may take to come to rest after a signal, where a busy machine needs more than users do.
 `--fork-bursts` starts the bursts of `serve` as forks, see `fork_server`.
 """
 
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--kill", action="append", default=[])
     parser.add_argument("--raise", action="append", default=[], dest="crash")
     parser.add_argument("--refuse", action="append", default=[])
+    parser.add_argument("--rest", type=float)
     parser.add_argument("--fork-bursts", action="store_true")
     options = parser.parse_args(ours)
     _shorten(in_doubt=options.in_doubt, sweep=options.sweep)
@@ -44,6 +46,8 @@ def main() -> None:
         _at(place, _crash)
     for refusal in options.refuse:
         _refuse(refusal)
+    if options.rest is not None:
+        importlib.import_module("orchestrator.commands.signals")._REST_SECONDS = options.rest  # type: ignore[attr-defined]
     if options.fork_bursts:
         _fork_bursts()
     sys.argv = ["burst", *theirs]
