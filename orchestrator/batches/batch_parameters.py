@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from orchestrator.batches.request_identity import names_seed
 from orchestrator.errors import RecipeUnusable
 from orchestrator.recipes import Recipes
 from state.batch import BatchRecord
@@ -34,8 +35,8 @@ TemplateValues = Callable[[str | None], Mapping[str, Any]]
 
 def asked_parameters(record: BatchRecord) -> dict[str, Any]:
     """What the request gave to all items: not a seed that was drawn."""
-    is_drawn = bool(record.request_parts) and "--seed" not in record.request_parts
-    return {name: value for name, value in record.parameters.items() if name != "seed" or not is_drawn}
+    is_named = names_seed(record.request_parts)
+    return {name: value for name, value in record.parameters.items() if name != "seed" or is_named}
 
 
 def effective_parameters(

@@ -172,6 +172,11 @@ def request_parts(
     return {name: _shortened(value) for name, value in parts.items() if value is not None}
 
 
+def names_seed(parts: Mapping[str, Any]) -> bool:
+    """Whether a request with these parts named a seed, as far as they tell: those of old records are empty."""
+    return not parts or _part_of("seed") in parts
+
+
 def digest_of(parts: Mapping[str, Any]) -> str:
     """The same whatever the order of the parts."""
     return hashlib.sha256(_canonical(parts)).hexdigest()
