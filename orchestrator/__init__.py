@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from orchestrator.status import read_status, watch_batch
     from orchestrator.sync import sync_list
     from orchestrator.template_inspection import check_template, list_templates, show_template
+    from orchestrator.trashing import empty_trash, list_trash, restore_images, trash_images
     from orchestrator.update import update_items
     from orchestrator.verify import verify_outputs
 
@@ -59,6 +60,7 @@ __all__ = [
     "clean_batches",
     "copy_state",
     "edit_items",
+    "empty_trash",
     "examine",
     "forget",
     "generate",
@@ -66,6 +68,7 @@ __all__ = [
     "install_node",
     "list_batches",
     "list_templates",
+    "list_trash",
     "node_status",
     "pause",
     "read_attempts",
@@ -74,6 +77,7 @@ __all__ = [
     "read_reproduction",
     "read_status",
     "reset",
+    "restore_images",
     "resume",
     "retry",
     "run_burst",
@@ -83,6 +87,7 @@ __all__ = [
     "star",
     "sync_list",
     "tag",
+    "trash_images",
     "uninstall_node",
     "update_items",
     "verify_outputs",
@@ -122,6 +127,7 @@ _HOMES = {
     "status": ("read_status", "watch_batch"),
     "sync": ("sync_list",),
     "template_inspection": ("check_template", "list_templates", "show_template"),
+    "trashing": ("empty_trash", "list_trash", "restore_images", "trash_images"),
     "update": ("update_items",),
     "verify": ("verify_outputs",),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.batches.completion import end_without, mark_of
-from orchestrator.batches.removal import Removed, remove_files_of
+from orchestrator.batches.removal import Removed, in_the_trash, remove_files_of
 from orchestrator.clock import Clock
 from orchestrator.documents.lists import shortened
 from orchestrator.errors import StaleChange, UsageError
@@ -115,6 +115,9 @@ def forget(
             )
         recorded = sum(len(item.outputs) for item in chosen.items)
         notes: tuple[str, ...] = tuple(_stage_notes(store, chosen.items, dry_run=dry_run))
+        deleted = sum(len(in_the_trash(item)) for item in chosen.items)
+        if deleted and not remove_files:
+            notes += (f"{counted(deleted, 'deleted file')} of theirs stay in .burst-trash of their output directory",)
         if not dry_run:
             chosen = _take_out(store, chosen, names, gone=gone)
             store.batches.append(*chosen.batch_notes(clock))

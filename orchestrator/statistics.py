@@ -80,7 +80,12 @@ def statistics_of(store: Store, *, seconds_per_item: float | None) -> Statistics
 
 def pictures_of(item: Item) -> list[OutputRecord]:
     """Its files that are neither text nor JSON: a sidecar is none, nor is a text that the workflow shows."""
-    return [output for output in item.outputs if PurePosixPath(output.path).suffix.lower() not in _NO_PICTURES]
+    return [output for output in item.outputs if is_picture(output)]
+
+
+def is_picture(output: OutputRecord) -> bool:
+    """Whether a file is neither text nor JSON, by its name."""
+    return PurePosixPath(output.path).suffix.lower() not in _NO_PICTURES
 
 
 def _picture_count(items: Iterable[Item]) -> int:

@@ -122,6 +122,13 @@ class GoneRecord(msgspec.Struct, frozen=True, kw_only=True, tag="gone", tag_fiel
     at: UtcTime
 
 
+class BackRecord(msgspec.Struct, frozen=True, kw_only=True, tag="back", tag_field="line"):
+    """A removed batch was brought back from the trash. An older burst passes over this line: for it, it is gone."""
+
+    batch: str
+    at: UtcTime
+
+
 class GrownRecord(msgspec.Struct, frozen=True, kw_only=True, tag="grown", tag_field="line"):
     """The batch has more items."""
 
@@ -159,7 +166,7 @@ class Batch:
 
 BatchChange = BatchRecord | GrownRecord
 """Written by `Store.add` together with the items."""
-BatchNote = EndRecord | NotificationRecord | JoinedRecord | DeliveredRecord | GoneRecord
+BatchNote = EndRecord | NotificationRecord | JoinedRecord | DeliveredRecord | GoneRecord | BackRecord
 """Appended later."""
 
 
@@ -198,6 +205,8 @@ def batches_of(lines: Sequence[BatchChange | BatchNote]) -> dict[str, Batch]:
                 batches[line.batch].unanswered.append(line.call)
             case DeliveredRecord() if line.batch in batches:
                 batches[line.batch].note_delivered(line.call)
+            case BackRecord() if line.batch in batches:
+                batches[line.batch].gone = False
             case GoneRecord() if line.batch in batches:
                 batches[line.batch].gone = True
     return batches

@@ -17,6 +17,7 @@ from orchestrator.formatting import counted, in_lines, spoken_bytes
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.placement import placement_of
 from orchestrator.settings import Overrides, load_settings
+from orchestrator.trash import Trash
 from state.open_store import open_store
 
 if TYPE_CHECKING:
@@ -55,10 +56,10 @@ class Cleaned:
 
     def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person."""
-        if not self.batches:
+        if not (self.batches or self.removed):
             return "No batch that has ended is that old."
         would = "Would remove" if self.dry_run else "Removed"
-        of = f"{len(self.batches)} batches" if len(self.batches) > 1 else "1 batch"
+        of = f"{len(self.batches)} batches" if len(self.batches) > 1 else "1 batch" if self.batches else "the trash"
         lines = [f"{would} {counted(len(self.removed), 'file')} ({spoken_bytes(self.bytes)}) of {of}:"]
         lines += [f"  {batch}" for batch in self.batches]
         lines += [f"Kept, because it is not as recorded or another item's: {path}" for path in self.kept]
@@ -81,7 +82,7 @@ def clean_batches(
     overrides: Overrides | None = None,
     clock: Clock | None = None,
 ) -> Cleaned:
-    """Remove the pictures and sidecars of batches that ended so long ago, and the directories that this empties.
+    """Remove the images and sidecars of batches that ended so long ago, and what was moved to the trash before then.
 
     Only files that their records name and that are still as recorded, and a batch directory's own batch_info.json.
     Killed in between and repeated, it goes on: what is gone is passed over. Errors: StateError, SettingsError, OSError.
@@ -93,5 +94,8 @@ def clean_batches(
         before = clock.now() - older_than
         old = {view.id: view for view in views_of(store, there) if not view.remaining and view.last_at < before}
         records = [view.record for view in old.values()]
-        gone = remove_batches(store, records, placement=placement_of(store, settings), at=clock.now(), dry_run=dry_run)
-        return Cleaned(tuple(old), gone.files, gone.bytes, gone.kept, dry_run)
+        placement = placement_of(store, settings)
+        gone = remove_batches(store, records, placement=placement, at=clock.now(), dry_run=dry_run)
+        trash = Trash(store, placement, clock=clock).empty(before=before, dry_run=dry_run)
+        trashed = tuple(str(one.output.kept_as) for one in trash.files)
+        return Cleaned(tuple(old), gone.files + trashed, gone.bytes + trash.bytes, gone.kept, dry_run)

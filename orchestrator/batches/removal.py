@@ -7,23 +7,20 @@ Any of it may be done beside a burst, may be killed in between, and is finished 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product, takewhile
 
 import msgspec
 
-from orchestrator.batches.batch_info import NAME, info_path, infos_of, write_batch_info
+from orchestrator.batches.batch_info import NAME, info_path
 from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.errors import OutputRefused, RecipeUnusable
 from orchestrator.outputs.placement import Placement
 from orchestrator.places import Place
-from orchestrator.statistics import pictures_of
-from state.batch import Batch, BatchRecord, GoneRecord
+from state.batch import BatchRecord, GoneRecord
 from state.change import change_all
-from state.counts import Counts
-from state.disk import Disk
 from state.item import Item, OutputRecord, Status
 from state.store import Store
 
@@ -35,7 +32,7 @@ class Removed:
     files: tuple[str, ...]
     bytes: int
     kept: tuple[str, ...]
-    """Files that are not as recorded any more, that another item's record names, or that were to be spared."""
+    """Files that are not as recorded any more, or that another item's record names."""
 
 
 def remove_batches(
@@ -45,15 +42,14 @@ def remove_batches(
     placement: Placement,
     at: datetime,
     dry_run: bool = False,
-    spare: Callable[[Place, str], bool] = lambda root, path: False,
 ) -> Removed:
     """Remove outputs and batch_info.json of these batches, the directories that this empties, and mark them as gone.
 
-    `spare`: which stay, by their output directory and the path from there. Errors: StateError, DiskFull, OSError.
+    Errors: StateError, DiskFull, OSError.
     """
     ids = dict.fromkeys(record.batch for record in batches)
     theirs = [item for batch in ids for item in store.items(Status.COMPLETED, batch=batch)]
-    found = _Files(placement, spare=spare)
+    found = _Files(placement)
     found.keep_those_of(item for item in store.items() if item.batch not in ids)
     for item in theirs:
         found.choose(item, item.outputs)
@@ -64,6 +60,12 @@ def remove_batches(
         store.batches.append(*(GoneRecord(batch=record.batch, at=at) for record in batches))
         store.settle(at_end=True)
     return found.removed()
+
+
+def in_the_trash(item: Item) -> list[OutputRecord]:
+    """Its files in the trash, where they lie."""
+    kept = (one for one in item.trashed if one.kept_as is not None)
+    return [OutputRecord(path=str(one.kept_as), bytes=one.bytes, sha256=one.sha256) for one in kept]
 
 
 def remove_files_of(
@@ -78,57 +80,18 @@ def remove_files_of(
     found.keep_those_of(item for item in store.items() if item.key not in going)
     for item in items:
         found.choose(item, item.outputs)
+        found.choose(item, in_the_trash(item))
     found.choose_infos(record for record in batches if record.layout in WITH_INFO)
     if not dry_run:
         found.remove()
     return found.removed()
 
 
-def remove_picture(store: Store, batch: Batch, key: str, picture: OutputRecord, *, placement: Placement) -> Removed:
-    """Remove one picture of an item; with its last one, its sidecar and other files too.
-
-    A picture that has to be kept stays on record, and nothing is changed. The batch's batch_info.json is brought up to
-    date, unless a burst does that anyway. Errors: KeyError, StateError, DiskFull, OSError.
-    """
-    item = store.get(key)
-    left = _without(item.outputs, [picture])
-    going = [output for output in item.outputs if output == picture]
-    if going and not pictures_of(msgspec.structs.replace(item, outputs=left)):
-        going, left = [picture, *left], ()
-    found = _Files(placement)
-    found.keep_those_of(other for other in store.items() if other.key != key)
-    found.choose(item, going)
-    if picture.path in found.kept:
-        return Removed((), 0, tuple(found.kept))
-    found.remove()
-    change_all(store, [item], lambda now: msgspec.structs.replace(now, outputs=_without(now.outputs, going)))
-    store.settle(at_end=True)
-    if batch.record.layout in WITH_INFO:
-        _tell(store, batch, placement)
-    return found.removed()
-
-
-def _without(outputs: Sequence[OutputRecord], going: Collection[OutputRecord]) -> tuple[OutputRecord, ...]:
-    return tuple(output for output in outputs if output not in going)
-
-
-def _tell(store: Store, batch: Batch, placement: Placement) -> None:
-    """Write batch_info.json anew where it is. Two processes never do: until its end is noted, bursts write it."""
-    items = sorted(store.items(batch=batch.id), key=lambda item: item.index or 0)
-    if not batch.ends or Counts.of(items).remaining:
-        return
-    with contextlib.suppress(OutputRefused, RecipeUnusable):
-        for path, info in infos_of(placement, batch.record, items, ended_at=batch.ends[-1].at):
-            if path.is_file():
-                write_batch_info(path, info, disk=Disk())
-
-
 class _Files:
     """Files to remove, and the directories that may be empty then."""
 
-    def __init__(self, placement: Placement, *, spare: Callable[[Place, str], bool] = lambda root, path: False) -> None:
+    def __init__(self, placement: Placement) -> None:
         self._placement = placement
-        self._spare = spare
         self._others: set[str] = set()
         self._chosen: dict[Place, str] = {}
         """As their records name them."""
@@ -148,7 +111,7 @@ class _Files:
         """All of these that are there."""
         for output in outputs:
             problems = self._placement.verify(item, full=True, outputs=[output])
-            if any(problem.kind != "missing" for problem in problems) or self._is_spared(item, output.path):
+            if any(problem.kind != "missing" for problem in problems) or self._is_anothers(item, output.path):
                 self.kept.append(output.path)
             else:
                 self._add(self._placement.path_of(item, output.path), output.path, self._placement.root_of(item))
@@ -157,8 +120,7 @@ class _Files:
         for record, root in product(records, self._placement.roots()):
             recorded = f"{record.directory}/{NAME}"
             with contextlib.suppress(OutputRefused):
-                if not self._spare(root, recorded):
-                    self._add(info_path(root, record), recorded, root)
+                self._add(info_path(root, record), recorded, root)
 
     def remove(self) -> None:
         """Errors: OSError. What is gone already is passed over."""
@@ -171,10 +133,8 @@ class _Files:
     def removed(self) -> Removed:
         return Removed(tuple(self._chosen.values()), self._bytes, tuple(self.kept))
 
-    def _is_spared(self, item: Item, recorded: str) -> bool:
-        return self._placement.real_path_of(item, recorded) in self._others or self._spare(
-            self._placement.root_of(item), recorded
-        )
+    def _is_anothers(self, item: Item, recorded: str) -> bool:
+        return self._placement.real_path_of(item, recorded) in self._others
 
     def _add(self, path: Place, recorded: str, root: Place) -> None:
         self._folders.update(takewhile(lambda folder: folder != root, path.parents))

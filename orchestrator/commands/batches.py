@@ -61,7 +61,8 @@ def batches_show(ctx: click.Context, batch: str, state: Path, as_json: bool) -> 
 def batches_clean(
     older_than: str, dry_run: bool, yes: bool, output_dir: Place | None, state: Path, everything: bool, as_json: bool
 ) -> None:
-    """Remove images and sidecars of batches that ended long ago, except files that were changed since.
+    """Remove images and sidecars of batches that ended long ago, except files that were changed since, and empty the
+    trash of what was deleted before then.
 
     Their items stay completed: nothing is rendered again, and `verify` misses nothing.
     """

@@ -44,6 +44,7 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(states.CancelDocument, "burst cancel"),
         _schema(states.StarDocument, "burst star"),
         _schema(states.TagDocument, "burst tag"),
+        _schema(states.TrashDocument, "burst trash"),
         _schema(states.AdoptDocument, "burst adopt"),
         _schema(states.PauseDocument, "burst pause|resume"),
         _schema(states.StateCopyDocument, "burst state copy"),

@@ -442,6 +442,46 @@ class ForgetDocument(_ChangedDocument):
     """Files of these items that stay where they are, without `--remove-files`."""
 
 
+class TrashedFileDocument(TypedDict):
+    """A file that is, was or goes to the trash."""
+
+    item: str
+    """The key of its item."""
+    path: str
+    """Where it was, relative to its output directory."""
+    bytes: int
+    trashed_at: str
+    """When it was deleted."""
+    trash: str | None
+    """What it goes by in the trash; null where the file was gone before."""
+
+
+class TrashKeptDocument(TypedDict):
+    """A file with which nothing was done."""
+
+    path: str
+    reason: str
+
+
+class TrashDocument(TypedDict):
+    """What is in the trash, or was moved there, brought back or deleted for good."""
+
+    schema: Literal["burst.trash/1"]
+    action: Literal["list", "trash", "restore", "empty"]
+    dry_run: bool
+    """Whether nothing was changed."""
+    files: list[TrashedFileDocument]
+    """The first ten."""
+    files_total: int
+    """How many."""
+    bytes: int
+    """Their size."""
+    kept: list[TrashKeptDocument]
+    """Those that stay as they are, and why: the first ten."""
+    kept_total: int
+    """How many."""
+
+
 class FileProblemDocument(TypedDict):
     """A file that is not as recorded."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from orchestrator.outputs.names import numbered_stem, stem_of
@@ -11,10 +12,23 @@ from state.item import Item, OutputRecord
 def numbered(item: Item) -> dict[int, OutputRecord]:
     """Its outputs by number, in their order: by their names, which say it; by their places where a name does not."""
     stem = stem_of(item.name)
-    numbers = [_number_of(PurePosixPath(output.path).stem, stem) for output in item.outputs]
+    made = [output for output in item.outputs if output.path != item.sidecar]
+    numbers = [_number_of(PurePosixPath(output.path).stem, stem) for output in made]
     if None in numbers or len(set(numbers)) < len(numbers):
         return dict(enumerate(item.outputs, 1))
-    return {number: output for number, output in zip(numbers, item.outputs, strict=True) if number is not None}
+    found = {number: output for number, output in zip(numbers, made, strict=True) if number is not None}
+    # Its sidecar, which no workflow saved, comes last.
+    return found | dict(enumerate((one for one in item.outputs if one.path == item.sidecar), max(found, default=0) + 1))
+
+
+def in_order(item: Item, outputs: Iterable[OutputRecord]) -> tuple[OutputRecord, ...]:
+    """Outputs of it, old and new, in its template's order as far as their names say it; its sidecar last."""
+    stem = stem_of(item.name)
+
+    def place(output: OutputRecord) -> tuple[bool, int, str]:
+        return output.path == item.sidecar, _number_of(PurePosixPath(output.path).stem, stem) or 0, output.path
+
+    return tuple(sorted(outputs, key=place))
 
 
 def _number_of(name: str, stem: str) -> int | None:

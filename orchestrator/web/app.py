@@ -16,6 +16,7 @@ from orchestrator.web import (
     image_routes,
     page_routes,
     state_routes,
+    trash_routes,
     upload_routes,
     zip_routes,
 )
@@ -34,6 +35,7 @@ _ROUTERS = (
     zip_routes.router,
     gallery_routes.router,
     state_routes.router,
+    trash_routes.router,
     page_routes.router,
 )
 

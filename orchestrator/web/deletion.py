@@ -1,46 +1,45 @@
-"""Deleting pictures and batches, as `batches clean` does it, of what the browser was shown and nothing else."""
+"""Deleting images and batches, of what the browser was shown and nothing else: to the trash, and back from there."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path, PurePosixPath
 
-from orchestrator.batches.removal import Removed, remove_batches, remove_picture
-from orchestrator.clock import Clock
 from orchestrator.migration import open_for_writing
-from orchestrator.outputs.placement import leads_out
+from orchestrator.outputs.pictures import EXTENSIONS
+from orchestrator.statistics import is_picture
+from orchestrator.trash import KEPT_FOR, Moved, Trash, Trashed
 from orchestrator.web.error_responses import Refused
-from orchestrator.web.gallery_schemas import Deleted
+from orchestrator.web.gallery_schemas import Deleted, Emptied, Restored, TrashedImage, TrashPage
 from orchestrator.web.image_files import NOT_FOUND, output_in, version_of
 from orchestrator.web.library import Library
 from orchestrator.web.states import WatchedState
 from orchestrator.web.watched_batch import WatchedBatch
 from state.counts import Counts
+from state.item import OutputRecord, Status
 from state.store import Store
 
 
 def delete_batch(library: Library, batch_id: str) -> Deleted:
-    """Errors: Refused with 404 or 409; StateError, DiskFull, OSError."""
+    """Errors: Refused with 404 or 409; LockHeld, StateError, DiskFull."""
     state, batch = _found(library, batch_id)
-    with _opened(state) as store:
+    with _opened(state) as (store, trash):
         items = list(store.items(batch=batch.id))
         if left := Counts.of(items).remaining:
             raise Refused(409, f"This batch has work left ({left} images): cancel it first")
-        gone = remove_batches(
-            store,
-            [batch.record],
-            placement=state.placement,
-            at=Clock().now(),
-            spare=leads_out,
-        )
-    digests = {output.sha256 for item in items for output in item.outputs}
-    return _deleted(library, state, gone, digests)
+        trash.empty_old()
+        chosen: dict[str, Collection[OutputRecord]] = {
+            item.key: item.outputs for item in items if item.status is Status.COMPLETED
+        }
+        moved = trash.put(chosen, batches=[batch.batch])
+    return _deleted(library, state, moved)
 
 
 def delete_picture(library: Library, batch_id: str, image: str, *, version: str | None) -> Deleted:
     """`version`: what the browser was shown; another picture that has its id now is not deleted.
 
-    Errors: Refused with 404 or 409; StateError, DiskFull, OSError.
+    Errors: Refused with 404 or 409; LockHeld, StateError, DiskFull.
     """
     state, batch = _found(library, batch_id)
     found = output_in(batch, image)
@@ -51,11 +50,75 @@ def delete_picture(library: Library, batch_id: str, image: str, *, version: str 
         raise Refused(409, "This is another image than the one that was shown: load the page again", "v")
     if state.placement.leads_out(item, output.path):
         raise Refused(404, NOT_FOUND, "image")
-    with _opened(state) as store:
-        gone = remove_picture(store, batch.batch, item.key, output, placement=state.placement)
-    if output.path in gone.kept:
-        raise Refused(409, f"{output.path} is not as it was saved any more, or another item's too: it stays", "image")
-    return _deleted(library, state, gone, {output.sha256})
+    with _opened(state) as (_, trash):
+        trash.empty_old()
+        moved = trash.put({item.key: [output]})
+    for one in moved.kept:
+        if one.path == output.path:
+            raise Refused(409, f"{output.path} {one.reason}: it stays", "image")
+    return _deleted(library, state, moved)
+
+
+def trash_of(state: WatchedState, *, offset: int, limit: int) -> TrashPage:
+    """The images in the trash of a state, the last deleted first; what was deleted with them is not shown."""
+    state.refresh()
+    files = Trash(state.store, state.placement).files() if state.store is not None else []
+    images = [one for one in files if is_picture(one.output)]
+    return TrashPage(
+        total=len(images),
+        page=offset // limit + 1,
+        pages=max(1, -(-len(images) // limit)),
+        bytes=sum(one.output.bytes for one in files),
+        keptDays=KEPT_FOR.days,
+        images=[_shown(state, one) for one in images[offset : offset + limit]],
+    )
+
+
+def trashed_file(state: WatchedState, trash_id: str) -> tuple[Path, str]:
+    """The file of this id in the trash, and its digest. Errors: Refused with 404."""
+    state.refresh()
+    trash = Trash(state.store, state.placement) if state.store is not None else None
+    for one in trash.files() if trash is not None else ():
+        path = trash.path_of(one) if trash is not None and one.id == trash_id else None
+        if path is not None:
+            return path, one.output.sha256
+    raise Refused(404, NOT_FOUND, "trash")
+
+
+def restore(state: WatchedState, ids: Collection[str]) -> Restored:
+    """Errors: LockHeld, StateError, DiskFull."""
+    with _opened(state) as (_, trash):
+        moved = trash.restore(ids)
+    state.refresh()
+    return Restored(
+        restored=[one.output.path for one in moved.files],
+        kept=[f"{one.path} {one.reason}" for one in moved.kept],
+        batches=list(moved.batches),
+    )
+
+
+def empty(library: Library, state: WatchedState) -> Emptied:
+    """Errors: LockHeld, StateError, DiskFull."""
+    with _opened(state) as (_, trash):
+        gone = trash.empty()
+    for one in gone.files:
+        library.thumbnails(state).discard(one.output.sha256)
+    state.refresh()
+    return Emptied(deleted=len(gone.files), bytes=gone.bytes)
+
+
+def _shown(state: WatchedState, one: Trashed) -> TrashedImage:
+    has_thumbnail = PurePosixPath(one.output.path).suffix.lower() in EXTENSIONS
+    return TrashedImage(
+        trash=one.id,
+        batchId=one.item.batch,
+        batchName=state.name_of(one.item.batch) if one.item.batch is not None else None,
+        file=one.output.path,
+        prompt=str(one.item.prompt_text or one.item.inputs.get("prompt") or ""),
+        bytes=one.output.bytes,
+        trashedAt=one.output.trashed_at,
+        thumbnail=f"/api/states/{state.number}/trash/{one.id}/thumbnail" if has_thumbnail else None,
+    )
 
 
 def _found(library: Library, batch_id: str) -> tuple[WatchedState, WatchedBatch]:
@@ -68,13 +131,19 @@ def _found(library: Library, batch_id: str) -> tuple[WatchedState, WatchedBatch]
 
 
 @contextlib.contextmanager
-def _opened(state: WatchedState) -> Iterator[Store]:
+def _opened(state: WatchedState) -> Iterator[tuple[Store, Trash]]:
     with open_for_writing(state.path) as store:
-        yield store
+        yield store, Trash(store, state.placement)
 
 
-def _deleted(library: Library, state: WatchedState, gone: Removed, digests: set[str]) -> Deleted:
-    for digest in digests:
-        library.thumbnails(state).discard(digest)
+def _deleted(library: Library, state: WatchedState, moved: Moved) -> Deleted:
+    for one in moved.files:
+        library.thumbnails(state).discard(one.output.sha256)
     state.refresh()
-    return Deleted(deleted=list(gone.files), bytes=gone.bytes, kept=list(gone.kept))
+    return Deleted(
+        deleted=[one.output.path for one in moved.files],
+        bytes=moved.bytes,
+        kept=[one.path for one in moved.kept],
+        trash=[one.id for one in moved.files if one.id],
+        state=state.number,
+    )

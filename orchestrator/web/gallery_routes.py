@@ -103,7 +103,7 @@ def picture(batchId: str, image: str, library: LibraryOf) -> ImageDetails:
 
 @router.delete("/batches/{batchId}", operation_id="deleteBatch", responses=errors(403, 404, 409))
 def remove_batch(batchId: str, library: LibraryOf) -> Deleted:
-    """Delete the files of a batch that has ended, as far as they still are as recorded."""
+    """Move the files of a batch that has ended to the trash, as far as they still are as recorded."""
     return delete_batch(library, batchId)
 
 
@@ -114,7 +114,7 @@ def remove_picture(
     library: LibraryOf,
     v: Annotated[str | None, Query(description="the image's version: another one is not deleted")] = None,
 ) -> Deleted:
-    """Delete one picture, if it still is as recorded; with the last one of its prompt, its sidecar too."""
+    """Move one image to the trash, if it still is as recorded; with the last one of its prompt, its sidecar too."""
     return delete_picture(library, batchId, image, version=v)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from orchestrator.batches.standing import BatchStatus
 from orchestrator.outputs.containers import Kind
+from orchestrator.web.batch_schemas import Asking
 
 
 class GalleryImage(BaseModel):
@@ -106,9 +107,66 @@ class BatchesPage(BaseModel):
 
 
 class Deleted(BaseModel):
-    """What is gone. Paths are relative to the output directory."""
+    """What was moved to the trash. Paths are relative to the output directory."""
 
     deleted: list[str]
     bytes: int
     kept: list[str]
     """Files that are not as recorded any more, or not this batch's alone: they stay."""
+    trash: list[str]
+    """What the files go by in the trash: `POST /api/states/{state}/trash/restore` brings them back."""
+    state: int
+    """Whose trash that is."""
+
+
+class TrashedImage(BaseModel):
+    """An image in the trash."""
+
+    trash: str
+    """What it goes by there."""
+    batchId: str | None
+    batchName: str | None
+    file: str
+    """Where it was, relative to the output directory."""
+    prompt: str
+    bytes: int
+    trashedAt: datetime
+    thumbnail: str | None
+    """None for a file that no browser shows."""
+
+
+class TrashPage(BaseModel):
+    """Some of the images in the trash, the last deleted first."""
+
+    total: int
+    page: int
+    pages: int
+    bytes: int
+    """Of all files there."""
+    keptDays: int
+    """After so many days they are deleted for good."""
+    images: list[TrashedImage]
+
+
+class RestoreImages(Asking):
+    """`trash`: what these files go by in the trash."""
+
+    trash: Annotated[list[str], Field(min_length=1, max_length=10_000)]
+
+
+class Restored(BaseModel):
+    """What came back. Paths are relative to the output directory."""
+
+    restored: list[str]
+    kept: list[str]
+    """Files that stay in the trash, and why."""
+    batches: list[str]
+    """Ids of deleted batches that are there again."""
+
+
+class Emptied(BaseModel):
+    """What was deleted for good."""
+
+    deleted: int
+    """How many files."""
+    bytes: int

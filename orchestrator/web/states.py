@@ -222,6 +222,11 @@ class WatchedState:
             found = (batch for batch, one in sent if one is not None and one.key == key)
             return next((batch.id for batch in found if batch.is_listed or batch.batch.gone), None)
 
+    def name_of(self, batch_id: str) -> str | None:
+        """What a batch is called, also one that is gone."""
+        with self._mutex:
+            return self._batches[batch_id].record.name if batch_id in self._batches else None
+
     def knows(self, batch_id: str) -> bool:
         """Also one that is gone."""
         with self._mutex:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from orchestrator.trash import FOLDER
 from state.batch import BatchRecord
 from state.burst_record import BurstRecord
 from state.change import Change
@@ -79,8 +80,13 @@ class Album:
         )
 
     def files(self) -> list[str]:
-        """All files and directories below the output directory."""
-        return sorted(path.relative_to(self.output).as_posix() for path in self.output.rglob("*"))
+        """All files and directories below the output directory, but for what is in the trash."""
+        found = (path.relative_to(self.output) for path in self.output.rglob("*"))
+        return sorted(path.as_posix() for path in found if path.parts[0] != FOLDER)
+
+    def trashed(self) -> list[str]:
+        """The names of the files in the trash."""
+        return sorted(path.name for path in (self.output / FOLDER).rglob("*") if path.is_file())
 
     def _change(self, key: str, edit: Callable[[Item], Item]) -> None:
         self.store.apply([Change(key, self.store.get(key).status, edit)])

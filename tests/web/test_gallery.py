@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.gallery_scene import Gallery, fill, finish, gallery_over, png
+from support.gallery_scene import PROMPT, Gallery, fill, finish, gallery_over, png
 from support.large_batches import Decoded, add_large
 from support.page_steps import finish_one
 from support.report_project import NOON, Album
@@ -362,6 +362,7 @@ def test_a_picture_is_deleted_and_its_item_stays_completed(shown: Gallery, album
     assert album.files() == ["batches", "batches/b1", "batches/b1/image_001.png", "batches/b1/prompt_001.txt"]
     found = items(album)["b1/002"]
     assert (found.status, found.outputs) == (Status.COMPLETED, ())
+    assert album.trashed() == ["image_002.png", "prompt_002.txt"]
     assert verify_outputs(album.state).problems == ()
     assert shown.pictures() == ["b1/1"]
     assert not list(album.store.checkpoint_directory.glob("thumbnails/*.webp"))
@@ -426,13 +427,53 @@ def test_a_batch_is_deleted_with_all_its_files(shown: Gallery, album: Album) -> 
     left_behind(album)
     fill(album, "other", count=1)
     answer = shown.delete("/api/batches/old")
-    assert len(answer.json()["deleted"]) == 3
+    assert len(answer.json()["deleted"]) == 2
     assert album.files() == ["batches", "batches/other", "batches/other/image_001.png"]
     assert shown.pictures() == ["other/1"]
     assert shown.http.get("/api/batches/old").status_code == 404
     assert shown.delete("/api/batches/old").status_code == 404
     assert album.log.read()["old"].gone
     assert verify_outputs(album.state).problems == ()
+    back = shown.http.post("/api/states/0/trash/restore", json={"trash": answer.json()["trash"]}).json()
+    assert (len(back["restored"]), back["kept"], back["batches"]) == (2, [], ["old"])
+    assert sorted(shown.pictures()) == ["old/1", "old/2", "other/1"]
+    assert shown.get("/api/batches/old")["completedImages"] == 2
+    assert album.trashed() == []
+    assert verify_outputs(album.state).problems == ()
+
+
+def test_the_trash_shows_what_is_in_it_and_gives_it_back(shown: Gallery, album: Album) -> None:
+    fill(album, count=3)
+    assert shown.get("/api/states/0/trash")["images"] == []
+    for number in (1, 2):
+        shown.delete(f"/api/batches/b1/images/{number}")
+    page = shown.get("/api/states/0/trash", size=1)
+    assert (page["total"], page["pages"], page["keptDays"]) == (2, 2, 30)
+    (first,) = page["images"]
+    assert (first["file"], first["batchId"], first["prompt"]) == ("batches/b1/image_002.png", "b1", PROMPT)
+    assert shown.http.get(first["thumbnail"]).headers["content-type"] == "image/webp"
+    (second,) = shown.get("/api/states/0/trash", size=1, page=2)["images"]
+    done = shown.http.post("/api/states/0/trash/restore", json={"trash": [second["trash"]]}).json()
+    assert done == {"restored": ["batches/b1/image_001.png"], "kept": [], "batches": []}
+    assert shown.pictures() == ["b1/3", "b1/1"]
+    again = shown.http.post("/api/states/0/trash/restore", json={"trash": [second["trash"]]}).json()
+    assert again["kept"] == [f"{second['trash']} is not in the trash (any more)"]
+    (album.output / "batches/b1/image_002.png").write_bytes(b"somebody's")
+    taken = shown.http.post("/api/states/0/trash/restore", json={"trash": [first["trash"]]}).json()
+    assert taken["kept"] == ["batches/b1/image_002.png its place is taken by another file"]
+    assert shown.http.post("/api/states/0/trash/empty").json() == {"deleted": 1, "bytes": first["bytes"]}
+    assert shown.get("/api/states/0/trash")["total"] == 0
+    assert shown.http.get(first["thumbnail"]).status_code == 404
+    assert (album.output / "batches/b1/image_002.png").read_bytes() == b"somebody's"
+
+
+@pytest.mark.parametrize("path", ["/api/states/0/trash/restore", "/api/states/0/trash/empty"])
+def test_a_page_of_another_site_does_nothing_with_the_trash(shown: Gallery, album: Album, path: str) -> None:
+    fill(album, count=1)
+    shown.delete("/api/batches/b1/images/1")
+    answer = shown.http.post(path, json={"trash": ["x"]}, headers={"Origin": "https://evil.example"})
+    assert answer.status_code == 403
+    assert album.trashed() == ["image_001.png"]
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.SUBMITTED])
@@ -467,7 +508,10 @@ def test_a_picture_and_a_batch_are_deleted_beside_a_burst(served: Served, sandbo
     assert sandbox.counts()["rendered_by_item"] == {item.key: 1 for item in (*served.items(done), *found)}
     assert not any((served.output / path).exists() for path in gone)
     info = served.output / "batches" / batch / batch_info.NAME
-    wait_until(lambda: json.loads(info.read_text())["ended_at"], what="the end of the batch in its directory")
+    wait_until(
+        lambda: info.is_file() and json.loads(info.read_text())["ended_at"],
+        what="the end of the batch in its directory",
+    )
     files = [image["file"] for image in json.loads(info.read_text())["images"]]
     assert [file is None for file in files] == [True, False, False, False]
 

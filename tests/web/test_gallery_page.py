@@ -298,6 +298,51 @@ def test_the_last_picture_deleted_closes_the_dialog(visit: Callable[..., Any], a
     expect(page.locator("#empty")).to_be_visible()
 
 
+def test_an_image_and_a_batch_that_were_deleted_come_back_by_one_press(visit: Callable[..., Any], album: Album) -> None:
+    fill(album, count=2)
+    page = visit()
+    opened(page).get_by_role("button", name="Delete").click()
+    page.locator("#confirm").get_by_role("button", name="Delete").click()
+    expect(page.locator("#viewer-title")).to_have_text("Image 1 · b1")
+    undo = page.get_by_role("button", name="Undo")
+    undo.click()
+    expect(page.get_by_text("1 file brought back.")).to_be_visible()
+    expect(undo).to_be_hidden()
+    page.keyboard.press("Escape")
+    expect(tiles(page)).to_have_count(2)
+    page.get_by_role("radio", name="Batches").check()
+    page.get_by_role("button", name="Delete").click()
+    page.locator("#confirm").get_by_role("button", name="Delete").click()
+    expect(page.locator("#empty")).to_be_visible()
+    undo.click()
+    expect(page.locator("#batches > li")).to_have_count(1)
+    assert album.trashed() == []
+
+
+def test_the_trash_is_looked_through_and_emptied(visit: Callable[..., Any], album: Album, gallery: Gallery) -> None:
+    fill(album, count=3)
+    for number in (1, 2):
+        gallery.delete(f"/api/batches/b1/images/{number}")
+    page = visit("?view=trash")
+    trash = page.locator("#trash > li")
+    expect(trash).to_have_count(2)
+    expect(page.locator("#found")).to_have_text("2 images")
+    expect(page.get_by_label("Prompt", exact=True)).to_be_hidden()
+    wait_until(lambda: is_drawn(trash.first.get_by_role("img")))
+    page.get_by_role("button", name="Restore batches/b1/image_002.png").click()
+    expect(trash).to_have_count(1)
+    (album.output / "batches/b1/image_001.png").write_bytes(b"somebody's")
+    page.get_by_role("button", name="Restore").click()
+    expect(page.locator("#gallery-alert")).to_contain_text("its place is taken by another file")
+    page.get_by_role("button", name="Empty the trash").click()
+    page.locator("#confirm").get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("The trash is empty.")).to_be_visible()
+    expect(page.get_by_role("button", name="Empty the trash")).to_be_disabled()
+    assert album.trashed() == []
+    page.get_by_role("radio", name="Images").check()
+    expect(tiles(page)).to_have_count(2)
+
+
 def test_what_may_not_be_deleted_says_why_and_stays(visit: Callable[..., Any], album: Album) -> None:
     fill(album, count=1)
     page = visit(away=True)

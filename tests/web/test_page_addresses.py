@@ -15,6 +15,7 @@ from support.serving import Served
 from support.waiting import wait_until
 
 OpenPage = Callable[..., Any]
+# Tests take the server before the page, so that it is stopped after that: what a page still fetches would fail.
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def tiles(page: Any) -> Any:
     return page.locator("#pictures > li")
 
 
-def test_back_closes_the_image_and_forward_opens_it(open_page: OpenPage, server: Listening, album: Album) -> None:
+def test_back_closes_the_image_and_forward_opens_it(server: Listening, open_page: OpenPage, album: Album) -> None:
     fill(album, count=3)
     page = open_page("/gallery?text=fox", server=server)
     tiles(page).first.get_by_role("link").click()
@@ -68,7 +69,7 @@ def test_back_closes_the_image_and_forward_opens_it(open_page: OpenPage, server:
 
 
 def test_an_image_is_opened_by_its_address_wherever_it_is_in_the_gallery(
-    open_page: OpenPage, server: Listening, album: Album
+    server: Listening, open_page: OpenPage, album: Album
 ) -> None:
     fill(album, "old", count=2)
     fill(album, "new", count=100, after=timedelta(hours=1))
@@ -83,7 +84,7 @@ def test_an_image_is_opened_by_its_address_wherever_it_is_in_the_gallery(
     assert tiles(page).first.get_by_role("link").get_attribute("href") == "/gallery?image=new%2F100"
 
 
-def test_an_address_of_an_image_that_is_gone_says_so(open_page: OpenPage, server: Listening, album: Album) -> None:
+def test_an_address_of_an_image_that_is_gone_says_so(server: Listening, open_page: OpenPage, album: Album) -> None:
     fill(album, count=1)
     page = open_page("/gallery?image=b1%2F9", server=server, away=True)
     expect(page.locator("#gallery-alert")).to_contain_text("Image not found")
@@ -91,7 +92,7 @@ def test_an_address_of_an_image_that_is_gone_says_so(open_page: OpenPage, server
     expect(tiles(page)).to_have_count(1)
 
 
-def test_the_gallery_comes_back_to_where_it_was_scrolled(open_page: OpenPage, server: Listening, album: Album) -> None:
+def test_the_gallery_comes_back_to_where_it_was_scrolled(server: Listening, open_page: OpenPage, album: Album) -> None:
     fill(album, count=150)
     page = open_page("/gallery", server=server, viewport={"width": 800, "height": 600})
     expect(tiles(page)).not_to_have_count(0)

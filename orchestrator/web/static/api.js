@@ -158,6 +158,15 @@ export const imageDetails = (batchId, image, signal) => call("GET", `${at(batchI
 export const deleteImage = ({ batchId, image, version }) =>
   call("DELETE", `${at(batchId)}/images/${image}?${new URLSearchParams({ v: version })}`);
 
+/** @param {number} state @param {URLSearchParams} query @param {AbortSignal} signal */
+export const trashOf = (state, query, signal) => call("GET", `/api/states/${state}/trash?${query}`, { signal });
+
+/** @param {number} state @param {string[]} trash */
+export const restoreImages = (state, trash) => call("POST", `/api/states/${state}/trash/restore`, { body: { trash } });
+
+/** @param {number} state */
+export const emptyTrash = (state) => call("POST", `/api/states/${state}/trash/empty`);
+
 /** @param {string} batchId */
 export const deleteBatch = (batchId) => call("DELETE", at(batchId));
 

@@ -1,11 +1,12 @@
 /** The page `/gallery`: what is looked for is in its address, what is found in one of two lists. */
 
-import { Away, deleteBatch, galleryBatches, galleryImages } from "./api.js";
+import { Away, deleteBatch, emptyTrash, galleryBatches, galleryImages, restoreImages, trashOf } from "./api.js";
 import { confirmed } from "./confirm.js";
 import { byId, notify, onRetry, say } from "./dom.js";
 import { Endless } from "./endless.js";
 import { keepScroll } from "./kept.js";
-import { batchRow, keyOfImage, pictureTile } from "./tiles.js";
+import { batchRow, keyOfImage, pictureTile, trashTile } from "./tiles.js";
+import { offerUndo } from "./undo.js";
 import { Viewer } from "./viewer.js";
 import { counted, titleOf } from "./words.js";
 
@@ -18,7 +19,10 @@ const field = (/** @type {string} */ name) => /** @type {any} */ (form.elements.
 const viewer = new Viewer({
   items: () => lists.pictures.items,
   more: () => lists.pictures.next(),
-  gone: (image) => forget((one) => one.batchId === image.batchId && one.image === image.image),
+  gone: (image, done) => {
+    forget((one) => one.batchId === image.batchId && one.image === image.image);
+    offerUndo("The image is in the trash.", () => bringBack(done));
+  },
   failed,
   left: (image) => lists.pictures.elementOf(keyOfImage(image))?.querySelector("a")?.focus(),
 });
@@ -39,12 +43,21 @@ const lists = {
     show: (batch) => batchRow(batch, remove),
     ...shared,
   }),
+  trash: new Endless(byId("trash"), byId("more"), {
+    ask: (query, signal) => trashOf(stateShown(), query, signal),
+    itemsOf: (answer) => answer.images,
+    keyOf: (image) => image.trash,
+    show: (image) => trashTile(image, restore),
+    ...shared,
+  }),
 };
 let total = 0;
 /** @type {number | undefined} */
 let typing;
 
 const view = () => String(field("view").value);
+/** Each state has a trash of its own. */
+const stateShown = () => Number(field("state")?.value || 0);
 
 /** What the address says, into the form. */
 function read() {
@@ -88,6 +101,8 @@ async function look() {
     if (name !== chosen) list.close();
   }
   byId("clear").hidden = !query().size;
+  form.dataset.view = chosen;
+  byId("trash-acts").hidden = chosen !== "trash";
   await lists[chosen].open(query());
 }
 
@@ -95,9 +110,11 @@ async function look() {
 function told(answer) {
   notify(byId("gallery-alert"), "");
   total = answer.total;
-  offer(answer.models);
-  byId("notes").hidden = !answer.notes.length;
-  say(byId("notes"), answer.notes.join("\n"));
+  if (answer.models) offer(answer.models);
+  const notes = answer.notes ?? [];
+  byId("notes").hidden = !notes.length;
+  say(byId("notes"), notes.join("\n"));
+  if (answer.keptDays) say(byId("trash-text"), `Images in the trash are deleted for good after ${answer.keptDays} days.`);
   count();
 }
 
@@ -105,7 +122,9 @@ function count() {
   const batches = `${total} ${total === 1 ? "batch" : "batches"}`;
   say(byId("found"), view() === "batches" ? batches : counted(total, "image"));
   byId("empty").hidden = total > 0;
-  const nothing = query().size ? "Nothing matches." : "No images yet. Batch Generate makes some.";
+  byId("trash-empty").disabled = !total;
+  let nothing = query().size ? "Nothing matches." : "No images yet. Batch Generate makes some.";
+  if (view() === "trash") nothing = "The trash is empty.";
   say(byId("empty"), total ? "" : nothing);
 }
 
@@ -133,13 +152,37 @@ function forget(isGone) {
 
 /** @param {any} batch */
 async function remove(batch) {
-  const text = `All of its images (${batch.completedImages}) are removed from the disk, with what is known of them.`;
+  const text = `All of its images (${batch.completedImages}) go to the trash, from which they can be brought back for 30 days.`;
   const title = "Delete this batch?";
   const done = await confirmed(title, `${titleOf(batch)}\n${text}`, () => deleteBatch(batch.batchId));
   if (!done) return;
   forget((one) => one.batchId === batch.batchId);
+  offerUndo("The batch is in the trash.", () => bringBack(done));
   if (done.kept.length) notify(byId("gallery-alert"), "Files that were changed since, or are others' too, stay", done.kept.join(", "));
 }
+
+/** Undo. @param {any} done what the API answered to the deletion @returns {Promise<string>} what is said then */
+async function bringBack(done) {
+  const { restored, kept } = await restoreImages(done.state, done.trash);
+  await look();
+  return kept.length ? kept.join("; ") : `${counted(restored.length, "file")} brought back.`;
+}
+
+/** @param {any} image in the trash */
+async function restore(image) {
+  try {
+    const { kept } = await restoreImages(stateShown(), [image.trash]);
+    notify(byId("gallery-alert"), kept.join("; "));
+    if (!kept.length) forget((one) => one.trash === image.trash);
+  } catch (error) {
+    failed(error);
+  }
+}
+
+byId("trash-empty").addEventListener("click", async () => {
+  const text = `${counted(total, "image")} will be deleted for good. This cannot be undone.`;
+  if (await confirmed("Empty the trash?", text, () => emptyTrash(stateShown()))) look();
+});
 
 form.addEventListener("input", (event) => {
   write();
@@ -160,8 +203,8 @@ form.addEventListener("submit", (event) => {
 });
 onRetry(byId("gallery-alert"), look);
 read();
-viewer.place.arrive();
 await look();
+viewer.place.arrive();
 keepScroll(
   () => lists[view()].items.length,
   (count) => lists[view()].reach(count),

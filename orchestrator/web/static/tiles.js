@@ -41,6 +41,28 @@ export function pictureTile(image, open) {
 }
 
 /**
+ * One picture in the trash, with a button that brings it back.
+ * @param {any} image
+ * @param {(image: any) => void} restore
+ */
+export function trashTile(image, restore) {
+  const name = image.prompt || image.file;
+  const button = make("button", { type: "button", "aria-label": `Restore ${image.file}` }, "Restore");
+  button.addEventListener("click", () => restore(image));
+  const picture = image.thumbnail
+    ? make("img", { src: image.thumbnail, alt: name, loading: "lazy", decoding: "async" })
+    : make("span", { className: "blank" }, image.file.split(".").pop());
+  return make(
+    "li",
+    { className: "tile" },
+    make("div", { className: "tile-picture" }, picture),
+    make("p", { className: "tile-prompt" }, name),
+    make("p", { className: "tile-facts" }, `deleted ${when(image.trashedAt)}`),
+    button,
+  );
+}
+
+/**
  * The picture itself, or what there is to say where a browser cannot show it.
  * @param {any} image
  * @param {string | null} address

@@ -13,9 +13,9 @@ const ORDER = ["steps", "cfg", "sampler", "scheduler"];
 /** The dialog, over the pictures of a list. */
 export class Viewer {
   /**
-   * @param {{items: () => any[], more: () => Promise<void>, gone: (image: any) => void, left: (image: any) => void,
+   * @param {{items: () => any[], more: () => Promise<void>, gone: (image: any, done: any) => void, left: (image: any) => void,
    *   failed: (error: unknown) => void}} told
-   *   `more`: fetch what comes after the last. `gone`: a picture was deleted. `left`: the dialog is closed. `failed`: an
+   *   `more`: fetch what comes after the last. `gone`: a picture was deleted, by what the API answered. `left`: the dialog is closed. `failed`: an
    *   image that the address names cannot be shown.
    */
   constructor(told) {
@@ -117,10 +117,10 @@ export class Viewer {
     const items = this.told.items();
     const at = items.findIndex((item) => keyOfImage(item) === keyOfImage(image));
     const next = items[at + 1] ?? items[at - 1];
-    const text = `${image.file} is removed from the disk. It is not made again unless you ask for it.`;
+    const text = `${image.file} goes to the trash, from which it can be brought back for 30 days. It is not made again.`;
     const done = await confirmed("Delete this image?", text, () => deleteImage(image));
     if (!done) return;
-    this.told.gone(image);
+    this.told.gone(image, done);
     if (next) this.#show(next);
     else dialog.close();
   }

@@ -1,0 +1,398 @@
+"""The trash: outputs that the user deleted, which can be brought back.
+
+They leave `outputs` of their record for `trashed`, so nothing counts or renders them any more, and lie in a dot folder
+of the same output directory, which no scan enters. The record is changed before a file is moved there, and after it is
+moved back: wherever this is killed, no record misses a file, and what is not where it should be is moved by the next
+call. One process at a time does any of it, under the state's lock for adding; bursts need not wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from orchestrator.batches.batch_info import NAME, info_path, infos_of, write_batch_info
+from orchestrator.batches.layouts import WITH_INFO
+from orchestrator.clock import Clock
+from orchestrator.errors import BurstError, OutputRefused, RecipeUnusable
+from orchestrator.outputs.numbering import in_order
+from orchestrator.outputs.placement import Placement, file_at, path_at
+from orchestrator.outputs.verification import verify
+from orchestrator.places import ObjectPath, Place
+from orchestrator.statistics import is_picture, pictures_of
+from state.batch import BackRecord, Batch, GoneRecord
+from state.change import change_all
+from state.counts import Counts
+from state.disk import Disk
+from state.item import Item, OutputRecord, Status, TrashedOutput
+from state.store import Store
+
+FOLDER = ".burst-trash"
+KEPT_FOR = timedelta(days=30)
+"""After this they are deleted for good by the next use of the trash."""
+_ID_LETTERS = 16
+
+
+@dataclass(frozen=True)
+class Trashed:
+    """One file in the trash."""
+
+    item: Item
+    output: TrashedOutput
+
+    @property
+    def id(self) -> str:
+        """What it goes by; another one each time that the same file is deleted."""
+        return PurePosixPath(self.output.kept_as or "").parent.name
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A file with which nothing was done. `path`: as its record names it."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What was done with which files."""
+
+    files: tuple[Trashed, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    batches: tuple[str, ...] = ()
+    """Ids of the batches that are gone now, or back."""
+
+    @property
+    def bytes(self) -> int:
+        return sum(one.output.bytes for one in self.files)
+
+
+class Trash:
+    """Of one open state. Safe to repeat after a kill. Errors of all: LockHeld, StateError, DiskFull."""
+
+    def __init__(
+        self, store: Store, placement: Placement, *, clock: Clock | None = None, disk: Disk | None = None
+    ) -> None:
+        self._store = store
+        self._placement = placement
+        self._clock = clock or Clock()
+        self._disk = disk or Disk()
+
+    def files(self) -> list[Trashed]:
+        """Those that can be brought back, the last deleted first."""
+        self._store.refresh()
+        found = [one for one in self._recorded() if self.path_of(one) is not None]
+        return sorted(found, key=lambda one: one.output.trashed_at, reverse=True)
+
+    def path_of(self, one: Trashed) -> Path | None:
+        """Where the file is, which a kill may have left in its old place; None where it is not there."""
+        if (found := self._file(one)) is not None or self._placement.verify(one.item, full=False, outputs=[one.output]):
+            return found
+        return _local(self._placement.found(one.item, one.output.path))
+
+    def put(self, chosen: Mapping[str, Collection[OutputRecord]], *, batches: Sequence[Batch] = ()) -> Moved:
+        """Move outputs of completed items there, with an item's last image its sidecar too, and mark `batches` gone.
+
+        A file that is not as recorded any more, or that another item's record names, stays, and so does its record.
+        """
+        with self._alone():
+            self._finish()
+            named = self._named()
+            kept: list[Kept] = []
+            going: dict[str, list[TrashedOutput]] = {}
+            for item in self._store.get_many(chosen):
+                found, refused = self._going(item, [one for one in item.outputs if one in chosen[item.key]], named)
+                kept += refused
+                if found:
+                    going[item.key] = found
+            items = self._store.get_many(going)
+            change_all(self._store, items, lambda now: _without(now, going[now.key]))
+            moved: list[Trashed] = []
+            for item in self._store.get_many(going):
+                for output in going[item.key]:
+                    if output not in item.trashed:
+                        kept.append(Kept(output.path, f"{item.key} was changed meanwhile"))
+                    elif (reason := self._move_away(item, output)) is not None:
+                        change_all(self._store, [item], partial(_with, output=output))
+                        kept.append(Kept(output.path, reason))
+                    else:
+                        moved.append(Trashed(item, output))
+            gone = [batch for batch in batches if not batch.gone]
+            self._settle(items, gone=gone)
+            return Moved(tuple(moved), tuple(kept), tuple(batch.id for batch in gone))
+
+    def restore(self, ids: Collection[str]) -> Moved:
+        """Bring files back, each to the place that it had, if that is free, and their batches, if those are gone.
+
+        With an image comes what was deleted with it, such as its sidecar.
+        """
+        with self._alone():
+            self._finish()
+            there = {one.id: one for one in self._recorded()}
+            kept = [Kept(one, "is not in the trash (any more)") for one in ids if one not in there]
+            named = self._named()
+            moved: list[Trashed] = []
+            for one in _with_company([there[name] for name in dict.fromkeys(ids) if name in there], there.values()):
+                if (reason := self._move_back(one, named)) is not None:
+                    kept.append(Kept(one.output.path, reason))
+                    continue
+                done = change_all(self._store, [one.item], partial(_with, output=one.output))
+                if not done:
+                    self._move_away(one.item, one.output)
+                    kept.append(Kept(one.output.path, f"{one.item.key} was changed meanwhile"))
+                    continue
+                moved.append(one)
+            back = self._bring_back(one.item.batch for one in moved)
+            self._settle([one.item for one in moved])
+            return Moved(tuple(moved), tuple(kept), back)
+
+    def empty(self, *, before: datetime | None = None, dry_run: bool = False) -> Moved:
+        """Delete what is there for good; `before`: only what was deleted before then."""
+        with contextlib.nullcontext() if dry_run else self._alone():
+            if not dry_run:
+                self._finish()
+            going = [one for one in self._recorded() if before is None or one.output.trashed_at < before]
+            if going and not dry_run:
+                for one in going:
+                    if (path := self._file(one)) is not None:
+                        self._disk.remove(path)
+                        _remove_empty(path.parent, self._root(one.item))
+                outputs = {one.output for one in going}
+                items = self._store.get_many(dict.fromkeys(one.item.key for one in going))
+                change_all(self._store, items, lambda now: _forgetting(now, outputs))
+                self._store.settle(at_end=True)
+            return Moved(tuple(going))
+
+    def empty_old(self) -> Moved:
+        """What was deleted 30 days ago."""
+        return self.empty(before=self._clock.now() - KEPT_FOR)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._store.adding():
+            self._store.refresh()
+            yield
+
+    def _recorded(self) -> Iterator[Trashed]:
+        keys = [key for key, part in self._store.parts(_Part) if any(one.kept_as is not None for one in part.trashed)]
+        for item in self._store.get_many(keys):
+            yield from (Trashed(item, output) for output in item.trashed if output.kept_as is not None)
+
+    def _file(self, one: Trashed) -> Path | None:
+        return _local(self._placement.found(one.item, str(one.output.kept_as)))
+
+    def _root(self, item: Item) -> Path:
+        """Errors: OutputRefused where its files are not in a directory; RecipeUnusable."""
+        root = _local(self._placement.root_of(item))
+        if root is None:
+            raise OutputRefused("lies in object storage, which has no trash")
+        return root
+
+    def _path(self, item: Item, relative: str) -> Path:
+        """Errors: as `_root`."""
+        path = path_at(self._root(item), relative)
+        assert isinstance(path, Path), "the root is one"
+        return path
+
+    def _named(self) -> dict[str, set[str]]:
+        """Real paths of outputs, and the items whose records name them."""
+        found: dict[str, set[str]] = {}
+        for item in self._store.items():
+            for output in item.outputs:
+                with contextlib.suppress(OutputRefused, RecipeUnusable):
+                    found.setdefault(self._placement.real_path_of(item, output.path), set()).add(item.key)
+        return found
+
+    def _going(
+        self, item: Item, wanted: Sequence[OutputRecord], named: Mapping[str, set[str]]
+    ) -> tuple[list[TrashedOutput], list[Kept]]:
+        if item.status is not Status.COMPLETED:
+            return [], [Kept(output.path, f"{item.key} is {item.status}") for output in wanted]
+        reasons = {output: self._why_not(item, output, named) for output in wanted}
+        going = [output for output, reason in reasons.items() if reason is None]
+        left = [output for output in item.outputs if output not in going]
+        if going and not pictures_of(msgspec.structs.replace(item, outputs=tuple(left))):
+            reasons |= {output: self._why_not(item, output, named) for output in left}
+            going += [output for output in left if reasons[output] is None]
+        at = self._clock.now()
+        kept = [Kept(output.path, reason) for output, reason in reasons.items() if reason is not None]
+        return [self._trashed(item, output, at) for output in going], kept
+
+    def _why_not(self, item: Item, output: OutputRecord, named: Mapping[str, set[str]]) -> str | None:
+        try:
+            root = self._root(item)
+        except BurstError as error:
+            return str(error)
+        problems = self._placement.verify(item, full=True, outputs=[output])
+        if any(problem.kind != "missing" for problem in problems):
+            return "is not as it was saved any more"
+        if problems and not _has_anything(root):
+            return f"cannot be found: {root} is empty or not there, as where its disk is not mounted"
+        if self._placement.leads_out(item, output.path):
+            return "leads out of its output directory"
+        if named.get(self._placement.real_path_of(item, output.path), set()) - {item.key}:
+            return "is another item's too"
+        return None
+
+    def _trashed(self, item: Item, output: OutputRecord, at: datetime) -> TrashedOutput:
+        told = f"{self._store.location.shown()}\0{item.key}\0{output.path}\0{at.isoformat()}\0{len(item.trashed)}"
+        name = hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:_ID_LETTERS]
+        is_there = not self._placement.verify(item, full=False, outputs=[output])
+        return TrashedOutput(
+            path=output.path,
+            bytes=output.bytes,
+            sha256=output.sha256,
+            trashed_at=at,
+            kept_as=f"{FOLDER}/{name}/{PurePosixPath(output.path).name}" if is_there else None,
+        )
+
+    def _move_away(self, item: Item, output: TrashedOutput) -> str | None:
+        """Into the trash; why not, where the disk refuses."""
+        if output.kept_as is None:
+            return None
+        source, target = self._path(item, output.path), self._path(item, output.kept_as)
+        if target.parent.parent.is_symlink():
+            return f"cannot be moved: {target.parent.parent} is a link; remove it"
+        try:
+            self._disk.make_directory(target.parent)
+            self._disk.rename(source, target, replace=False)
+            self._disk.sync_directory(target.parent)
+        except (BurstError, OSError) as error:
+            _remove_empty(target.parent, self._root(item))
+            return str(error)
+        _remove_empty(source.parent, self._root(item))
+        return None
+
+    def _move_back(self, one: Trashed, named: Mapping[str, set[str]]) -> str | None:
+        """To its place; why not."""
+        item, output = one.item, one.output
+        if item.status is not Status.COMPLETED:
+            return f"{item.key} is {item.status}: it is made again"
+        target, kept = self._path(item, output.path), self._file(one)
+        if named.get(self._placement.real_path_of(item, output.path)) or os.path.lexists(target):
+            return "its place is taken by another file"
+        if not target.parent.resolve().is_relative_to(self._root(item).resolve()):
+            return "its place leads out of its output directory"
+        as_kept = OutputRecord(path=str(output.kept_as), bytes=output.bytes, sha256=output.sha256)
+        if kept is None or verify(self._root(item), [as_kept], full=True):
+            return "the file in the trash is gone or was changed"
+        try:
+            self._disk.make_directory(target.parent)
+            self._disk.rename(kept, target, replace=False)
+            self._disk.sync_directory(target.parent)
+        except FileExistsError:
+            return "its place is taken by another file"
+        except (BurstError, OSError) as error:
+            return str(error)
+        _remove_empty(kept.parent, self._root(item))
+        return None
+
+    def _finish(self) -> None:
+        """Move what a kill left in its old place, or brought back without its record."""
+        half = [one for one in self._recorded() if self._file(one) is None]
+        if not half:
+            return
+        named = self._named()
+        for one in half:
+            is_there = not self._placement.verify(one.item, full=True, outputs=[one.output])
+            if is_there and not named.get(self._placement.real_path_of(one.item, one.output.path)):
+                self._move_away(one.item, one.output)
+
+    def _bring_back(self, batches: Iterable[str | None]) -> tuple[str, ...]:
+        known = self._store.batches.read()
+        gone = [name for name in dict.fromkeys(batches) if name is not None and name in known and known[name].gone]
+        self._store.batches.append(*(BackRecord(batch=name, at=self._clock.now()) for name in gone))
+        return tuple(gone)
+
+    def _settle(self, items: Iterable[Item], *, gone: Sequence[Batch] = ()) -> None:
+        """What follows from it: batch_info.json of their batches, and that these batches are gone."""
+        known = self._store.batches.read()
+        going = {batch.id for batch in gone}
+        for name in dict.fromkeys([*(item.batch for item in items), *going]):
+            if name is not None and name in known and known[name].record.layout in WITH_INFO:
+                self._tell(known[name], is_gone=name in going)
+        self._store.batches.append(*(GoneRecord(batch=name, at=self._clock.now()) for name in going))
+        self._store.settle(at_end=True)
+
+    def _tell(self, batch: Batch, *, is_gone: bool) -> None:
+        """Two processes never write it: until the end of a batch is noted, bursts do."""
+        items = sorted(self._store.items(batch=batch.id), key=lambda item: item.index or 0)
+        if is_gone:
+            for root in filter(None, map(_local, self._placement.roots())):
+                with contextlib.suppress(OutputRefused):
+                    info = _local(info_path(root, batch.record))
+                    if info is not None and file_at(root, f"{batch.record.directory}/{NAME}") is not None:
+                        self._disk.remove(info)
+                        _remove_empty(info.parent, root)
+        elif batch.ends and not Counts.of(items).remaining:
+            with contextlib.suppress(OutputRefused, RecipeUnusable):
+                for path, told in infos_of(self._placement, batch.record, items, ended_at=batch.ends[-1].at):
+                    if isinstance(path, ObjectPath) or path.parent.is_dir():
+                        write_batch_info(path, told, disk=self._disk)
+
+
+class _Part(msgspec.Struct, frozen=True, gc=False):
+    trashed: tuple[TrashedOutput, ...] = ()
+
+
+def _with_company(wanted: Sequence[Trashed], there: Iterable[Trashed]) -> list[Trashed]:
+    """These, and what is no image of the same items that was deleted with them."""
+    moments = {(one.item.key, one.output.trashed_at) for one in wanted}
+    found = {one.id: one for one in wanted}
+    for one in there:
+        if (one.item.key, one.output.trashed_at) in moments and not is_picture(one.output):
+            found[one.id] = one
+    return list(found.values())
+
+
+def _without(item: Item, going: Sequence[TrashedOutput]) -> Item:
+    """With these among its trashed ones."""
+    if item.status is not Status.COMPLETED:
+        return item
+    there = {(output.path, output.sha256) for output in item.outputs}
+    really = {(one.path, one.sha256): one for one in going if (one.path, one.sha256) in there}
+    left = tuple(output for output in item.outputs if (output.path, output.sha256) not in really)
+    return msgspec.structs.replace(item, outputs=left, trashed=(*item.trashed, *really.values()))
+
+
+def _with(item: Item, *, output: TrashedOutput) -> Item:
+    """With this one among its outputs again."""
+    back = OutputRecord(path=output.path, bytes=output.bytes, sha256=output.sha256)
+    left = tuple(one for one in item.trashed if one != output)
+    return msgspec.structs.replace(item, outputs=in_order(item, [*item.outputs, back]), trashed=left)
+
+
+def _forgetting(item: Item, outputs: Collection[TrashedOutput]) -> Item:
+    kept = tuple(msgspec.structs.replace(one, kept_as=None) if one in outputs else one for one in item.trashed)
+    return msgspec.structs.replace(item, trashed=kept)
+
+
+def _local(place: Place | None) -> Path | None:
+    return place if isinstance(place, Path) else None
+
+
+def _has_anything(directory: Path) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return any(True for _ in entries)
+    except OSError:
+        return False
+
+
+def _remove_empty(folder: Path, root: Path) -> None:
+    """A directory and those above it, as long as they are empty; never `root`."""
+    while folder != root and folder.is_relative_to(root):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent
