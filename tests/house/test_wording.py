@@ -35,7 +35,6 @@ BUILDS_COMMANDS = {
 OTHERS = {
     "orchestrator/batches/a1111_lines.py": "options of lines in a list, which are another program's",
     "orchestrator/batches/foreign_formats.py": "options of lines in a list, which are another program's",
-    "orchestrator/batches/batch_parameters.py": "names of the parts of a request, as records have them",
     "orchestrator/batches/request_identity.py": "names of the parts of a request, as records have them",
     "orchestrator/batches/synced_spec.py": "names of the parts of a request, as records have them",
     "orchestrator/comfyui/advice.py": "a flag of ComfyUI's own",
