@@ -329,3 +329,9 @@ def test_the_public_names_are_there_and_no_others() -> None:
 def test_the_scripts_beside_the_tests_can_be_started(script: str) -> None:
     """They are run by hand only, so that a renamed function would be noticed late."""
     importlib.import_module(script)
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest could not collect both."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))
