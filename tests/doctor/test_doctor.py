@@ -503,6 +503,7 @@ def test_runs_that_are_killed_again_and_again_teach_when_to_end(project: Path) -
         log.append(
             BurstRecord(
                 burst=f"b{number}",
+                host="elsewhere",
                 started_at=started,
                 ended_at=started + timedelta(seconds=seconds),
                 ended="killed",

@@ -44,9 +44,12 @@ class EventServer:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self.cut()
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive():
+                # Also a connection that was taken just now.
+                self.cut()
+                thread.join(0.05)
+        self.cut()
 
     def wait_for_connections(self, count: int) -> None:
         wait_until(lambda: len(self.requests) >= count and len(self._connections) > 0, what=f"{count} connections")
@@ -82,7 +85,11 @@ class EventServer:
     def _serve(self, connection: socket.socket) -> None:
         head = b""
         while b"\r\n\r\n" not in head:
-            head += connection.recv(4096)
+            data = connection.recv(4096)
+            if not data:
+                connection.close()
+                return
+            head += data
         text = head.decode()
         if self._status == 101:
             key = next(

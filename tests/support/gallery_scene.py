@@ -79,7 +79,7 @@ class Listening:
 @contextlib.contextmanager
 def listening(gallery: Gallery, *, port: int = 0) -> Iterator[Listening]:
     """Run a real server, so that clients can disconnect and browsers connect."""
-    config = uvicorn.Config(gallery.http.app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(gallery.http.app, log_level="error", lifespan="off", timeout_graceful_shutdown=30)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", port)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -15,6 +15,7 @@ from support.gallery_scene import Gallery, gallery_over, png
 from support.report_project import NOON, Album
 
 from orchestrator.batches.batch_info import SCHEMA
+from orchestrator.trash import FOLDER
 from orchestrator.verify import verify_outputs
 from state.change import Change
 from state.recipe import Recipe
@@ -46,7 +47,9 @@ class TwoRoots(Album):
         return sorted(path.relative_to(self.home).as_posix() for root in COLOURS for path in self.paths(root))
 
     def paths(self, root: str) -> Iterator[Path]:
-        return (path for path in (self.home / root).rglob("*") if path.is_file())
+        """But for what is in the trash."""
+        found = (path for path in (self.home / root).rglob("*") if path.is_file())
+        return (path for path in found if FOLDER not in path.parts)
 
 
 @pytest.fixture
