@@ -59,15 +59,19 @@ class BatchWork:
         self._run: Run | None = None
 
     def execute(self) -> BurstReport | None:
-        """Bursts until it is done. None where another process did the last of it, or nothing was left."""
+        """Bursts until it is done: the report of the last one. None where other processes did all of it."""
+        report = None
         while self._awaited and not self._stop.is_set():
             self._run = Run(self._request, stop=self._stop, progress=self._progress, clock=self._clock)
             try:
-                return self._run.execute()
+                report = self._run.execute()
             except LockHeld:
-                if self._is_over_after_following():
-                    return None
-        return None
+                report = None
+            if report is not None and not (report.ended == "done" and self._is_held_by_others(report)):
+                return report
+            if self._is_over_after_following():
+                return report
+        return report
 
     def request_stop(self, signal: str | None = None) -> None:
         """End after the next checkpoint. `signal`: the name of the one that asked for it."""
@@ -78,6 +82,15 @@ class BatchWork:
         """The process ends now; see `Run.abandon`."""
         if self._run is not None:
             self._run.abandon(timeout_seconds=timeout_seconds)
+
+    def _is_held_by_others(self, report: BurstReport) -> bool:
+        """Whether other runs at work may have what this one left: where several may work on a state."""
+        if report.exit_code or report.set_aside:
+            return False
+        with open_store(self._request.state, read_only=True) as store:
+            waiting = set(store.waiting())
+            left = [item for item in store.get_many(self._awaited) if item.status in DUE and item.key not in waiting]
+            return bool(left) and store.is_leased()
 
     def _is_over_after_following(self) -> bool:
         """Look on while another process works on the state. False when it is our turn to try."""

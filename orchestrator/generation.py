@@ -199,7 +199,7 @@ class Generation:
     def _planned(self) -> Planned:
         drafted = self._draft()
         earlier, plan = self._earlier(drafted), self._plan(drafted)
-        if earlier is None and self._state.exists():
+        if earlier is None and self._parts.exists():
             with open_store(self._state, read_only=True) as store:
                 self._refuse_collisions(plan, drafted, store)
         return Planned(plan, continues=earlier.record if earlier is not None else None)
@@ -211,7 +211,7 @@ class Generation:
         plan = self._plan(drafted) if self._earlier(drafted) is None else None
         with contextlib.ExitStack() as held:
             # Before the lock, whose file would stay in a new folder beside a state that cannot be read.
-            is_by_hand = self._state.exists() and not self._parts.settings.exists()
+            is_by_hand = self._parts.exists() and not self._parts.settings.exists()
             opened = held.enter_context(open_for_writing(self._state, clock=self._clock)) if is_by_hand else None
             held.enter_context(self._parts.adding())
             if self._seen() != seen:
@@ -314,7 +314,7 @@ class Generation:
 
     def _judged(self, error: NotComfyUI, settings: Settings) -> TransientError:
         server = settings.find_server(error.url)
-        if server is None or not self._state.exists():
+        if server is None or not self._parts.exists():
             return error
         with open_store(self._state, read_only=True) as store:
             return judged(error, store, server)
@@ -325,7 +325,7 @@ class Generation:
             drafted.draft.parts, self._asked.name, always_new=self._always_new, idempotency=self._idempotency
         )
         candidates = identity.candidates(self._parts.batches.read().values())
-        if not candidates or not self._state.exists():
+        if not candidates or not self._parts.exists():
             return None
         with open_store(self._state, read_only=True) as store:
             return identity.answered_by(standings_of(store, candidates))

@@ -152,7 +152,7 @@ class Synchronisation(Generation):
 
     def _find(self) -> None:
         """The batch of this name that has items."""
-        if not self._state.exists():
+        if not self._parts.exists():
             return
         with open_store(self._state, read_only=True) as store:
             for batch in reversed(list(self._parts.batches.read().values())):

@@ -54,6 +54,10 @@ class DatabaseAddress(_PlainPath):  # type: ignore[misc, valid-type]
     def parent(self) -> Path:
         return self.cached.parent if self.url.startswith("sqlite") else Path.cwd()
 
+    def exists(self, **options: bool) -> bool:
+        """Of a database on a server nobody knows it without asking: True."""
+        return not self.url.startswith("sqlite") or super().exists(**options)
+
     def resolve(self, strict: bool = False) -> DatabaseAddress:
         return self
 

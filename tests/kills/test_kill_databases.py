@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from support.postgres import fresh_database
 from support.projects import Project
+from support.state_scenes import complete, submit
 from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
+from state.change import change_all
 from state.item import Status
 from state.location import DatabaseAddress
 from state.open_store import open_store
@@ -102,6 +104,25 @@ def test_generate_ends_with_its_batch_while_another_run_works(make_database: Mak
     assert [batch["counts"]["completed"] for batch in batches] == [2]
     assert set(sandbox.counts()["rendered_by_item"].values()) == {1}
     wait_until(lambda: project.count(Status.COMPLETED) == 6, what="all completed")
+
+
+def test_generate_looks_on_while_another_run_holds_what_it_wants(make_database: MakeDatabase, sandbox: Sandbox) -> None:
+    """It can claim nothing, and its batch is not over."""
+    project = make_database(count=1)
+    request = ("generate", "--prompt", "a dog", "--count", "2")
+    assert project.burst(*request, "--queue-only").code == 0
+    with open_store(project.state) as store, store.lease() as other:
+        held = other.claim(9)
+        assert len(held) == 3
+        with project.start(*request) as made:
+            said = "Waiting for another burst"
+            wait_until(lambda: said in made.out_so_far() + made.err_so_far() or not made.lives(), what=said)
+            assert made.lives(), made.out_so_far()
+            done = change_all(other, change_all(other, held, submit()), complete)
+            assert [item.status for item in done] == [Status.COMPLETED] * 3
+            ended = made.end()
+    assert (ended.code, [item.status for item in project.items()]) == (0, [Status.COMPLETED] * 3), ended.err
+    assert sandbox.counts()["posts"] == 0
 
 
 def test_other_commands_work_on_such_a_state(make_database: MakeDatabase, sandbox: Sandbox) -> None:
