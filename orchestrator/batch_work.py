@@ -17,7 +17,7 @@ from orchestrator.cycle.run import Run
 from orchestrator.errors import LockHeld
 from state.batch import BatchRecord
 from state.item import DUE, Status
-from state.open_store import open_store
+from state.open_store import open_store, parts_of
 from state.store import Follower
 
 _LOOK_SECONDS = 0.5
@@ -85,12 +85,12 @@ class BatchWork:
 
     def _is_held_by_others(self, report: BurstReport) -> bool:
         """Whether other runs at work may have what this one left: where several may work on a state."""
-        if report.exit_code or report.set_aside:
+        if report.exit_code or report.set_aside or not parts_of(self._request.state).is_leased():
             return False
         with open_store(self._request.state, read_only=True) as store:
             waiting = set(store.waiting())
             left = [item for item in store.get_many(self._awaited) if item.status in DUE and item.key not in waiting]
-            return bool(left) and store.is_leased()
+            return bool(left)
 
     def _is_over_after_following(self) -> bool:
         """Look on while another process works on the state. False when it is our turn to try."""
