@@ -82,7 +82,9 @@ def copy_state(source: str, target: str, *, clock: Clock | None = None) -> State
             raise StateError(there.shown(), "there is a state already; name a place where there is none")
         with open_store(here, read_only=True, clock=clock) as store:
             return _compared(store, there, clock, is_new=False)
-    with _opened(here, moved, clock) as store, store.lease() as lease:
+    # One that is marked is opened past its mark; any other is brought to the format version of today first.
+    opened = open_store(here, clock=clock) if moved is not None else open_for_writing(here.path, clock=clock)
+    with opened as store, store.lease() as lease:
         if lease.killed is not None:
             lease.end_burst(lease.killed)
         with store.adding():
@@ -110,12 +112,6 @@ def _refuse_impossible(here: Location, there: Location) -> None:
         )
     if not parts_of(here).exists():
         raise StateError(here.shown(), "there is no state here; name the one that is to be copied")
-
-
-def _opened(here: Location, moved: str | None, clock: Clock | None) -> Store:
-    if moved is not None or here.url is not None:
-        return open_store(here, clock=clock)
-    return open_for_writing(here.path, clock=clock)
 
 
 def _compared(store: Store, there: Location, clock: Clock | None, *, is_new: bool) -> StateCopy:
