@@ -1,4 +1,4 @@
-"""settings.toml beside a state: what it may hold, in which format version, and what is said of a fault in it."""
+"""settings.toml beside a state: what it may hold, in which format version, and the messages about faults in it."""
 
 from __future__ import annotations
 

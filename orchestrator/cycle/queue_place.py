@@ -11,14 +11,14 @@ from orchestrator.cycle.in_flight import InFlight
 from orchestrator.errors import UnexpectedAnswer
 
 _FIRST_LOOK_SECONDS = 0.5
-"""A prompt of ours usually begins within this: then nothing is asked."""
+"""A prompt of ours usually begins within this time, and the server is not asked."""
 _LOOK_SECONDS, _SECONDS_EACH, _LONGEST_SECONDS = 2.0, 0.1, 10.0
 
 
 class QueuePlace:
     """Of one worker. Looks at the server's queue while it is not known that one of ours runs.
 
-    Where events are heard, that is as long as none was said to run; without them once, and as long as others are first.
+    With events, until one of ours is reported to run; without them once, and again while prompts of others come first.
     """
 
     def __init__(self, context: WorkerContext, in_flight: InFlight, hearing: Hearing) -> None:

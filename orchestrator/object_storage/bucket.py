@@ -1,6 +1,6 @@
 """One bucket of an S3 storage, through obstore, which is imported with the first request.
 
-Nothing is guessed: an answer that never came is asked for again, and whether something is there is known, or an error
+Nothing is guessed: a request without an answer is repeated, and whether something is there is known, or an error
 says why not. What a person reads names the bucket and the storage's own words, never a key.
 """
 

@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 CUT = "is cut short"
 _LONGEST_OGG_PAGE_BYTES = 65_307
 _LONGEST_FLAC_FRAME_BYTES = 1 << 18
-"""Where its header does not say it: more than any encoder makes of a block of the usual length."""
+"""For a header without a size: more than any encoder makes of a block of the usual length."""
 _FIRST_FRAME_WITHIN = 64 << 10
 _MP3_BITRATES = (
     (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),

@@ -14,7 +14,7 @@ _OGG_HEAD_BYTES = 64
 
 
 def seconds_of(path: Place) -> float | None:
-    """None where the file does not say it, or cannot be read. Errors: OSError."""
+    """None where the file does not hold it, or cannot be read. Errors: OSError."""
     with path.open("rb") as stream:
         container = container_of(stream.read(START_BYTES))
         read = _READERS.get(container.name) if container is not None else None
@@ -53,7 +53,7 @@ def _matroska(stream: IO[bytes], size: int) -> float | None:
         kind, inner, length = found
         if kind == 0x1F43B675:  # the clusters: all of the header has been
             return None
-        if kind in (0x18538067, 0x1549A966):  # the segment, and what is said of it
+        if kind in (0x18538067, 0x1549A966):  # the segment, and its information
             at = inner
             continue
         if length is None:
