@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from state.item import Count, UtcTime
+from state.server import RegisteredServer
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="pause", tag_field="line"):
@@ -91,7 +92,7 @@ class Spend(msgspec.Struct, frozen=True, kw_only=True, tag="spend", tag_field="l
     at: UtcTime
 
 
-Fact = Pause | ServerHealth | ClientId | Spend
+Fact = Pause | ServerHealth | ClientId | Spend | RegisteredServer
 
 OLD_SPENDS_KEPT = 500
 """So many lines about what was spent long ago are there at least when a log drops them."""
@@ -110,6 +111,8 @@ class Facts(msgspec.Struct, frozen=True):
     """By server."""
     spends: tuple[Spend, ...] = ()
     """In their order; those of long ago may be missing."""
+    servers: Mapping[str, RegisteredServer] = msgspec.field(default_factory=dict)
+    """Those that are registered, by name, in the order in which they were registered first."""
 
     def spent(self, *, since: datetime) -> int:
         """How many prompts servers that cost money got since then."""
@@ -137,6 +140,15 @@ class FactLog(Protocol):
         that itself. Errors: as `append`.
         """
 
+    def change_servers(
+        self, edit: Callable[[Mapping[str, RegisteredServer]], Iterable[RegisteredServer]]
+    ) -> tuple[RegisteredServer, ...]:
+        """Change which servers are registered, while no other process can; durable on return. Returns what was written.
+
+        `edit` is given those of now, by name, and returns the changed and new ones; one with `removed` is taken out.
+        Errors: as `append`.
+        """
+
     def spend(self, fact: Spend, *, most: int, since: datetime) -> bool:
         """Note it, unless more than `most` prompts since `since` would be noted with it; whether it was noted.
 
@@ -152,6 +164,7 @@ class FactLog(Protocol):
 def facts_of(lines: Iterable[Fact], *, before: Facts = _NONE) -> Facts:
     """What these lines tell, which are in the order in which they were written. `before`: what those before them do."""
     pause, health, client_ids, spends = before.pause, {**before.health}, {**before.client_ids}, [*before.spends]
+    servers = {**before.servers}
     for fact in lines:
         match fact:
             case Pause():
@@ -162,4 +175,8 @@ def facts_of(lines: Iterable[Fact], *, before: Facts = _NONE) -> Facts:
                 client_ids[fact.server] = fact
             case Spend():
                 spends.append(fact)
-    return Facts(pause, health, client_ids, tuple(spends))
+            case RegisteredServer(removed=True):
+                servers.pop(fact.name, None)
+            case RegisteredServer():
+                servers[fact.name] = fact
+    return Facts(pause, health, client_ids, tuple(spends), servers)

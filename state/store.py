@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from state.facts import FactLog, Pause
     from state.live import Live
     from state.recipe import RecipeBook
+    from state.server import RegisteredServer
 
 LogName = Literal["batch", "fact", "burst"]
 LOGS: tuple[LogName, ...] = ("batch", "fact", "burst")
@@ -101,6 +102,12 @@ class StateParts(Protocol):
         """The pause that is in force, whichever process set it; cheap enough to be called several times a second.
 
         It is set and lifted by appending to `facts`. Errors: OSError.
+        """
+
+    def servers(self) -> Mapping[str, RegisteredServer]:
+        """The servers that are registered, by name, whichever process did it; as cheap as `pause`.
+
+        They are changed with `facts.change_servers`. Errors: OSError.
         """
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from orchestrator.errors import DiskFull
 from state.disk import Disk, Stamp, SyncFailed
 from state.facts import LONG_AGO, OLD_SPENDS_KEPT, Fact, Facts, ServerHealth, Spend, facts_of
 from state.json.line_log import LineFollower, LineLog
+from state.server import RegisteredServer
 from state.write_lock import WriteLock
 
 
@@ -44,6 +45,15 @@ class JsonFactLog:
             changed = edit(known)
             if changed is not known:
                 self._log.append(changed)
+        return changed
+
+    def change_servers(
+        self, edit: Callable[[Mapping[str, RegisteredServer]], Iterable[RegisteredServer]]
+    ) -> tuple[RegisteredServer, ...]:
+        with WriteLock(self._folder, disk=self._disk):
+            changed = tuple(edit(self.read().servers))
+            if changed:
+                self._log.append(*changed)
         return changed
 
     def spend(self, fact: Spend, *, most: int, since: datetime) -> bool:

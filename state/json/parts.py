@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,13 +22,14 @@ from state.write_lock import WriteLock
 
 if TYPE_CHECKING:
     from state.burst_record import BurstRecord
-    from state.facts import Pause
+    from state.facts import Facts, Pause
     from state.holder import Holder
     from state.json.batch_log import JsonBatchLog
     from state.json.fact_log import JsonFactLog
     from state.json.live_file import LiveFile
     from state.json.recipe_book import JsonRecipeBook
     from state.live import Live
+    from state.server import RegisteredServer
     from state.store import LogName
 
 LOG_FILES: dict[LogName, str] = {"batch": "batches.jsonl", "fact": "facts.jsonl", "burst": "bursts.jsonl"}
@@ -49,8 +50,8 @@ class JsonParts:
         self._read_only = False
         self._batches: JsonBatchLog | None = None
         self._facts: JsonFactLog | None = None
-        self._pause: tuple[Hashable, Pause | None] = (None, None)
-        """As of a stamp of the facts."""
+        self._followed: tuple[Hashable, Facts | None] = (None, None)
+        """The facts, as of a stamp of theirs."""
         self._recipes: JsonRecipeBook | None = None
 
     def exists(self) -> bool:
@@ -93,13 +94,22 @@ class JsonParts:
         return self._facts
 
     def pause(self) -> Pause | None:
+        followed = self._facts_now()
+        last = followed.pause if followed is not None else None
+        return last if last is not None and last.paused else None
+
+    def servers(self) -> Mapping[str, RegisteredServer]:
+        followed = self._facts_now()
+        return followed.servers if followed is not None else {}
+
+    def _facts_now(self) -> Facts | None:
+        """The facts of now, read where they have changed; None while there are none."""
         stamp = self._facts_stamp()
         if stamp is None:
             return None
-        if stamp != self._pause[0]:
-            last = self.facts.read().pause
-            self._pause = stamp, last if last is not None and last.paused else None
-        return self._pause[1]
+        if stamp != self._followed[0]:
+            self._followed = stamp, self.facts.read()
+        return self._followed[1]
 
     def _facts_stamp(self) -> Stamp | None:
         """Without loading what reads them. Opened, because that makes a network file system ask its server."""

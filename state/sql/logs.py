@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, func, select
 from state.batch import Batch, BatchChange, BatchNote, batches_of
 from state.burst_record import MEMORY_RECORDS, BurstRecord
 from state.facts import LONG_AGO, OLD_SPENDS_KEPT, Fact, Facts, Pause, ServerHealth, Spend, facts_of
+from state.server import RegisteredServer
 from state.sql.database import Database
 from state.sql.rows import pieces
 from state.sql.schema import lines
@@ -128,6 +129,14 @@ class SqlFactLog:
             changed = edit(known)
             if changed is not known:
                 self._log.append_in(connection, [changed])
+        return changed
+
+    def change_servers(
+        self, edit: Callable[[Mapping[str, RegisteredServer]], Iterable[RegisteredServer]]
+    ) -> tuple[RegisteredServer, ...]:
+        with self._changing() as connection:
+            changed = tuple(edit(self._read_on(connection).servers))
+            self._log.append_in(connection, changed)
         return changed
 
     def spend(self, fact: Spend, *, most: int, since: datetime) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from state.holder import Holder
 from state.json.folder import burst_folder
 from state.live import Live
 from state.location import Location
+from state.server import RegisteredServer
 from state.sql.database import Database
 from state.sql.leases import LeaseRows
 from state.sql.logs import SqlBatchLog, SqlBurstLog, SqlFactLog, log_lines
@@ -79,6 +80,9 @@ class SqlParts:
     def pause(self) -> Pause | None:
         last = self.facts.last_pause()
         return last if last is not None and last.paused else None
+
+    def servers(self) -> Mapping[str, RegisteredServer]:
+        return self.facts.read().servers
 
     def holders(self) -> list[Holder]:
         return [row.holder for row in self._leases.living() if row.holder is not None]

@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 from support.state_scenes import NOON, item
 from support.stores import State
@@ -21,6 +22,7 @@ from state.burst_record import BurstRecord, SetAsideRecord
 from state.facts import OLD_SPENDS_KEPT, ClientId, Facts, Pause, PromptFailure, ServerHealth, Spend
 from state.location import Location
 from state.recipe import Recipe, workflow_bytes, workflow_digest
+from state.server import RegisteredServer
 from state.store import StateParts, Store
 
 GRAPH: dict[str, Any] = {
@@ -334,3 +336,51 @@ def test_what_was_spent_long_ago_is_dropped_and_what_counts_is_not(state: State)
     assert not other.spend(spend(1), most=2, since=day)
     assert other.spend(spend(1), most=3, since=day)
     assert [log.read().spent(since=day) for log in (first, other)] == [3, 3]
+
+
+# Registered servers.
+
+
+def registered(name: str, url: str = "http://10.0.0.7:8188", **fields: Any) -> RegisteredServer:
+    return RegisteredServer(name=name, url=url, at=NOON, **fields)
+
+
+def test_servers_are_registered_changed_and_removed_for_everybody(state: State) -> None:
+    """Before there is a state and after; whoever follows it sees each change, in the order of registration."""
+    early = state.parts()
+    assert (early.servers(), early.facts.read().servers) == ({}, {})
+    gpu1 = registered("gpu1", labels=("big",), models=("a.safetensors",), window=2)
+    at_home = registered("127.0.0.1:8188@here", "http://127.0.0.1:8188", host="here")
+    assert early.facts.change_servers(lambda now: [gpu1]) == (gpu1,)
+    store, other = state.open(create=True), state.open()
+    other.facts.append(health("gpu1", "sick"))
+    other.facts.change_servers(lambda now: [at_home])
+    everybody = (early, store, other, *views(state))
+    assert [list(one.servers().values()) for one in everybody] == [[gpu1, at_home]] * 6
+    drained = msgspec.structs.replace(gpu1, draining=True)
+    store.facts.change_servers(lambda now: [msgspec.structs.replace(now["gpu1"], draining=True)])
+    assert [list(one.servers().values()) for one in everybody] == [[drained, at_home]] * 6
+    stamp = store.facts.stamp()
+    assert early.facts.change_servers(lambda now: []) == ()
+    assert store.facts.stamp() == stamp, "nothing to write"
+    other.facts.change_servers(lambda now: [msgspec.structs.replace(now["gpu1"], removed=True)])
+    other.facts.append(health("gpu1", "well"))
+    assert [list(one.servers()) for one in everybody] == [[at_home.name]] * 6
+    other.facts.change_servers(lambda now: [gpu1])
+    assert [list(one.servers().values()) for one in (*everybody, state.parts())] == [[at_home, gpu1]] * 7
+
+
+def test_processes_that_register_servers_at_once_lose_none(state: State) -> None:
+    state.open(create=True)
+
+    def register(name: str) -> None:
+        facts = state.parts().facts
+        for number in range(5):
+            facts.change_servers(lambda now, at=number: [registered(f"{len(now)}", window=at + 1)])
+
+    threads = [threading.Thread(target=register, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(GENEROUS_SECONDS)
+    assert sorted(map(int, state.parts().servers())) == list(range(20)), "each saw what the others had registered"

@@ -1,0 +1,31 @@
+"""A ComfyUI that is registered in a state, for every run of it on any host."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from state.item import UtcTime
+
+
+class RegisteredServer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="server", tag_field="line"):
+    """What is known of it since `at`. A later one of the same name replaces it whole."""
+
+    name: str
+    """As records of items hold it."""
+    url: str
+    """Its address, never with a user or password."""
+    at: UtcTime
+    host: str | None = None
+    """The host that it runs on, where its address means another machine on every host."""
+    labels: tuple[str, ...] = ()
+    """What items may ask for, in order; each once."""
+    models: tuple[str, ...] = ()
+    """The only model files that it is to load; empty: any."""
+    window: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How many prompts of this state it gets at a time; None: as the run decides."""
+    draining: bool = False
+    """It gets nothing new; what it has is collected."""
+    removed: bool = False
+    """It is registered no more."""
