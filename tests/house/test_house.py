@@ -325,7 +325,9 @@ def test_the_public_names_are_there_and_no_others() -> None:
         _ = orchestrator.nonsense
 
 
-@pytest.mark.parametrize("script", ["kills.kill_300", "kills.soak", "kills.agent_loop_60", "web.screenshots"])
+@pytest.mark.parametrize(
+    "script", ["kills.kill_300", "kills.soak", "kills.many_hosts", "kills.agent_loop_60", "web.screenshots"]
+)
 def test_the_scripts_beside_the_tests_can_be_started(script: str) -> None:
     """They are run by hand only, so that a renamed function would be noticed late."""
     importlib.import_module(script)

@@ -30,15 +30,13 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 from support.chaos import Chaos  # noqa: E402
+from support.judging import rendered_twice, wrong_files  # noqa: E402
 from support.projects import Ended, Project, small_template  # noqa: E402
 from support.server_process import Render, ServerProcess  # noqa: E402
 from support.waiting import wait_until  # noqa: E402
 
-from orchestrator.outputs import decodes  # noqa: E402
-from orchestrator.outputs.pictures import embedded_graph  # noqa: E402
 from orchestrator.retries import retry  # noqa: E402
-from orchestrator.verify import verify_outputs  # noqa: E402
-from state.item import Item, Status  # noqa: E402
+from state.item import Status  # noqa: E402
 
 BATCH = 2
 IN_DOUBT_SECONDS = 3.0
@@ -137,43 +135,6 @@ def output_directory(place: Path, items: int) -> Iterator[Path]:
         yield place
 
 
-def rendered_twice(items: list[Item], renders: list[Render], texts: dict[str, str]) -> tuple[list[str], int]:
-    """Items that were rendered more often than they had to be, and how many renders servers lost.
-
-    A second render is excused where the first one's files were wiped before the last prompt was sent.
-    """
-    by_text: dict[str, list[Render]] = {}
-    for render in renders:
-        by_text.setdefault(render.text, []).append(render)
-    twice, lost = [], 0
-    for item in items:
-        mine = by_text.get(texts[item.key], [])
-        others = [render for render in mine if render.prompt_id != item.prompt_id]
-        again = sum(render.times - 1 for render in mine)
-        sent = item.submitted_at.timestamp() if item.submitted_at is not None else 0.0
-        for render in others:
-            excused = render.wiped_at is not None and render.wiped_at <= sent
-            lost += excused
-            again += not excused
-        if again:
-            twice.append(f"{item.key}: {item.prompt_id}, {item.previous_prompt_ids}, {mine}")
-    return twice, lost
-
-
-def wrong_files(project: Project, texts: dict[str, str]) -> list[str]:
-    """Pictures that do not decode, or whose graph is not their item's."""
-    wrong = []
-    for item in project.items(Status.COMPLETED):
-        for output in item.outputs:
-            path = project.output / output.path
-            graph = embedded_graph(path) if decodes(path) else None
-            if graph is None or graph["6"]["inputs"]["text"] != texts[item.key]:
-                wrong.append(output.path)
-        if len(item.outputs) != BATCH:
-            wrong.append(f"{item.key}: {len(item.outputs)} files")
-    return wrong + [problem.message for _, problem in verify_outputs(project.state).problems]
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=2000)
@@ -240,7 +201,7 @@ def _judged(work: Soak, renders: list[Render]) -> dict[str, Any]:
     texts = {item.key: (project.home / item.key).read_text() for item in project.items()}
     completed = project.items(Status.COMPLETED)
     twice, excused = rendered_twice(completed, renders, texts)
-    wrong = wrong_files(project, texts)
+    wrong = wrong_files(project, texts, batch_size=BATCH)
     for line in (*twice[:20], *wrong[:20], *work.tracebacks[:5]):
         print(line, file=sys.stderr)
     return {

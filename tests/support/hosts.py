@@ -41,9 +41,14 @@ def _unshare() -> tuple[str, ...] | None:
     return None
 
 
+def can_have_hosts() -> bool:
+    """Whether namespaces can be created."""
+    return _unshare() is not None
+
+
 def need_hosts() -> None:
     """Skip the test where namespaces cannot be created."""
-    if _unshare() is None:
+    if not can_have_hosts():
         pytest.skip("no network and UTS namespaces here: `unshare --net --uts ip link set lo up` is refused")
 
 
@@ -69,6 +74,11 @@ class Host:
 
     def __exit__(self, *error: object) -> None:
         self._child.communicate()
+
+    @property
+    def pid(self) -> int:
+        """A process that is on it as long as it exists."""
+        return self._child.pid
 
     @property
     def prefix(self) -> tuple[str, ...]:

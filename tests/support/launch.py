@@ -1,12 +1,15 @@
-"""A program that runs the command line with short timeouts, a SIGKILL or a KeyError at a given function, failing
-system calls, or bursts of `serve` that are forked.
+"""A program that runs the command line with short timeouts, another time of day, a SIGKILL, SIGSTOP or KeyError at a
+given function, failing system calls, or bursts of `serve` that are forked.
 
     python launch.py [--in-doubt SECONDS] [--sweep SECONDS] [--kill before|after:MODULE:CLASS.METHOD[:NTH]]
-                     [--raise before|after:MODULE:CLASS.METHOD[:NTH]] [--refuse MODULE.FUNCTION:ERRNO:PART_OF_PATH]
-                     [--rest SECONDS] [--fork-bursts] -- run …
+                     [--raise before|after:MODULE:CLASS.METHOD[:NTH]] [--freeze before|after:MODULE:CLASS.METHOD[:NTH]]
+                     [--refuse MODULE.FUNCTION:ERRNO:PART_OF_PATH] [--rest SECONDS] [--fork-bursts]
+                     [--lease SECONDS] [--clock-ahead SECONDS] -- run …
 
-Only two defaults are replaced. `--kill` kills the process at the given place with SIGKILL; `--raise` raises
-`KeyError('broken')` there. `--refuse` makes a system function fail with this error for descriptors of matching files.
+Only such defaults are replaced. `--kill` kills the process at the given place with SIGKILL; `--freeze` stops it there
+with SIGSTOP, until it gets SIGCONT; `--raise` raises `KeyError('broken')` there. `--lease`: how long a lease on a state
+in a database lasts. `--clock-ahead`: how far this host's clock is ahead of the time.
+`--refuse` makes a system function fail with this error for descriptors of matching files.
 `--rest`: how long a burst may take to come to rest after a signal, where a busy machine needs more than users do.
 `--fork-bursts` starts the bursts of `serve` as forks, see `fork_server`.
 """
@@ -14,6 +17,7 @@ Only two defaults are replaced. `--kill` kills the process at the given place wi
 from __future__ import annotations
 
 import argparse
+import datetime
 import errno
 import importlib
 import itertools
@@ -35,6 +39,9 @@ def main() -> None:
     parser.add_argument("--sweep", type=float)
     parser.add_argument("--kill", action="append", default=[])
     parser.add_argument("--raise", action="append", default=[], dest="crash")
+    parser.add_argument("--freeze", action="append", default=[])
+    parser.add_argument("--lease", type=float)
+    parser.add_argument("--clock-ahead", type=float)
     parser.add_argument("--refuse", action="append", default=[])
     parser.add_argument("--rest", type=float)
     parser.add_argument("--fork-bursts", action="store_true")
@@ -42,6 +49,12 @@ def main() -> None:
     _shorten(in_doubt=options.in_doubt, sweep=options.sweep)
     for place in options.kill:
         _at(place, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    for place in options.freeze:
+        _at(place, lambda: os.kill(os.getpid(), signal.SIGSTOP))
+    if options.lease is not None:
+        _shorten_leases(options.lease)
+    if options.clock_ahead is not None:
+        _set_clock(options.clock_ahead)
     for place in options.crash:
         _at(place, _crash)
     for refusal in options.refuse:
@@ -65,6 +78,19 @@ def _shorten(*, in_doubt: float | None, sweep: float | None) -> None:
     given = {"in_doubt_seconds": in_doubt, "sweep_seconds": sweep}
     shorter = {name: seconds for name, seconds in given.items() if seconds is not None}
     request.options = lambda self, settings: msgspec.structs.replace(options(self, settings), **shorter)
+
+
+def _shorten_leases(seconds: float) -> None:
+    """In the proportions that they have by default."""
+    shorter = {"LEASE_SECONDS": seconds, "RENEW_SECONDS": seconds / 6, "POST_SECONDS": seconds / 2}
+    for module in map(importlib.import_module, ("state.sql.leases", "state.sql.lease")):
+        vars(module).update({name: value for name, value in shorter.items() if name in vars(module)})
+
+
+def _set_clock(seconds: float) -> None:
+    clock: Any = importlib.import_module("orchestrator.clock").Clock
+    right = clock.now
+    clock.now = lambda self: right(self) + datetime.timedelta(seconds=seconds)
 
 
 def _crash() -> None:

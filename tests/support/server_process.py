@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,20 @@ class ServerProcess:
     Only `url` may be used by several threads at once.
     """
 
-    def __init__(self, directory: Path, *, batch_size: int, proxied: bool, **settings: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        batch_size: int,
+        proxied: bool,
+        on: Sequence[str] = (),
+        host: str | None = None,
+        **settings: Any,
+    ) -> None:
+        """`on`: runs a command on the machine that it is on; `host`: its address there."""
         self.directory = directory
+        self._on = on
+        self._host = host
         self._batch_size = batch_size
         self._settings = settings
         self._port = "0"
@@ -60,7 +73,8 @@ class ServerProcess:
         pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in self._settings.items()]
         options = [text for pair in pairs for text in pair]
         place = ["--directory", str(self.directory), "--port", self._port]
-        command = [sys.executable, "-m", "burst", "sandbox", "--json", *place, *options]
+        place += ["--host", self._host] if self._host is not None else []
+        command = [*self._on, sys.executable, "-m", "burst", "sandbox", "--json", *place, *options]
         self._process = Process(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
         wait_until(lambda: "\n" in self._process.out_so_far() or not self._process.lives(), what="the URL")
         assert self._process.lives(), self._process.end().err
