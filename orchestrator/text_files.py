@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+_PIECE_BYTES = 1 << 16
+
 
 def read_ordinary(path: Path, *, most_bytes: int) -> bytes:
     """What an ordinary file holds, but no more than `most_bytes`. Never waits, whatever stands there.
@@ -18,8 +20,10 @@ def read_ordinary(path: Path, *, most_bytes: int) -> bytes:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("no ordinary file")
-        with open(descriptor, "rb", closefd=False) as stream:
-            return stream.read(most_bytes)
+        pieces: list[bytes] = []
+        while piece := os.read(descriptor, min(_PIECE_BYTES, most_bytes - sum(map(len, pieces)))):
+            pieces.append(piece)
+        return b"".join(pieces)
     finally:
         os.close(descriptor)
 

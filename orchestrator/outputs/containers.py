@@ -13,7 +13,6 @@ from pathlib import PurePosixPath
 from typing import IO
 
 from orchestrator.outputs import container_walks as walks
-from orchestrator.places import Place
 
 START_BYTES = 4096
 _LONGEST_HEADER_BYTES = 100_000_000
@@ -134,52 +133,42 @@ def promises(served: str) -> bool:
     return served in KNOWN or served == ".bin"
 
 
-def extension_of(served: str, path: Place) -> str:
+def extension_of(served: str, start: bytes) -> str:
     """The extension for a file that the server calls `served` (its extension, `.bin` for none): mostly that one.
 
     It is replaced where the bytes are certainly of another format than it promises, or where it promises none.
-    Errors: OSError.
+    `start`: its first `START_BYTES`.
     """
     if not promises(served):
         return served
-    start = _start(path)
     container = container_of(start)
     if container is None or served in container.extensions:
         return served
     return _MP4_BRANDS.get(start[8:12], container.extensions[0]) if container is _MP4 else container.extensions[0]
 
 
-def fault_of(served: str, path: Place) -> str | None:
+def fault_of(served: str, start: bytes, opened: Callable[[], IO[bytes]], size: int) -> str | None:
     """What is wrong with a file of this extension as far as its structure shows, in words that follow "the output".
 
     None for a whole one, for images (`pictures.decodes` says it of them), and for formats that are not known here.
-    Errors: OSError.
+    `start`: its first `START_BYTES`; `opened` is called where the rest is needed too. Errors: OSError.
     """
     if not promises(served):
         return None
-    start = _start(path)
     container = container_of(start)
     if container is not None:
-        return _walked(container, path) if container.fault is not None else None
+        if container.fault is None:
+            return None
+        with opened() as stream:
+            return container.fault(stream, size)
     if _MARKUP.match(start):
         return "is a web page: something between burst and the server answered in its place"
     return _unknown(served, start) if served in KNOWN else None
 
 
-def is_image(path: Place) -> bool:
-    """Whether its bytes are of an image that `pictures.decodes` reads. Errors: OSError."""
-    return container_of(_start(path)) in (_PNG, _JPEG, _GIF, _WEBP)
-
-
-def _start(path: Place) -> bytes:
-    with path.open("rb") as stream:
-        return stream.read(START_BYTES)
-
-
-def _walked(container: Container, path: Place) -> str | None:
-    assert container.fault is not None
-    with path.open("rb") as stream:
-        return container.fault(stream, path.stat().st_size)
+def is_image(start: bytes) -> bool:
+    """Whether these first bytes are of an image that `pictures.decodes` reads."""
+    return container_of(start) in (_PNG, _JPEG, _GIF, _WEBP)
 
 
 def _unknown(served: str, start: bytes) -> str | None:

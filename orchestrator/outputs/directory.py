@@ -209,18 +209,18 @@ class Outputs:
         with self._create(temporary) as handle, self._still_there(temporary):
             # A burst that was killed may have left a part of it.
             handle.truncate(0)
-            size, digest = write(handle, self._check_wanted)
+            written = write(handle, self._check_wanted)
             handle.sync()
             if is_served:
-                extension = containers.extension_of(target.suffix, temporary)
+                extension = containers.extension_of(target.suffix, written.start)
                 target = target.parent / f"{target.name.removesuffix(target.suffix)}{extension}"
         most = self._root.largest_bytes
-        if most is not None and size > most:
+        if most is not None and written.size > most:
             raise OutputRefused(
-                f"{target} would have {spoken_bytes(size)}, more than object storage takes at once "
+                f"{target} would have {spoken_bytes(written.size)}, more than object storage takes at once "
                 f"({spoken_bytes(most)}); make it smaller, or save it to a directory"
             )
-        return Waiting(temporary, target, Placed(self._relative(target), size, digest))
+        return Waiting(temporary, target, Placed(self._relative(target), written.size, written.sha256))
 
     def _create(self, temporary: Path) -> Handle:
         with self._guard:

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import OutputDamaged, ServerUnreachable, UnexpectedAnswer
-from orchestrator.outputs import names, wholeness
+from orchestrator.outputs import containers, names, wholeness
+from orchestrator.outputs.fetched import Written
 from state.disk import Handle
 
 if TYPE_CHECKING:
     from orchestrator.comfyui import ComfyUI, OutputFile
 
 TRIES = 5
+_KEPT_BYTES = 1 << 20
+"""Of a file up to this size what came is looked at in memory. It is read from the disk otherwise."""
 
 
 class Fetch:
@@ -27,15 +30,17 @@ class Fetch:
         self._total: int | None = None
         self._break: ServerUnreachable | None = None
         self._extension = names.server_extension(file.filename)
+        self._start = b""
+        self._kept: list[bytes] = []
         self._begin_again()
 
-    def run(self) -> tuple[int, str]:
-        """Size and SHA-256. Errors: OutputDamaged; ServerUnreachable when `TRIES` breaks in a row got no further."""
+    def run(self) -> Written:
+        """Errors: OutputDamaged; ServerUnreachable when `TRIES` breaks in a row got no further."""
         fault, tries, furthest = "", 0, 0
         while tries < TRIES:
             fault = self._try()
             if not fault:
-                return self._size, self._hash.hexdigest()
+                return Written(self._size, self._hash.hexdigest(), self._start)
             tries = 1 if self._size > furthest else tries + 1
             furthest = max(furthest, self._size)
         what = f"{self._client.url}: the output {self._file.filename} of node {self._file.node_id} {fault}; "
@@ -68,7 +73,8 @@ class Fetch:
             if not resumable or self._total is None or self._size >= self._total:
                 self._begin_again()
             return fault
-        damage = wholeness.fault_of(self._extension, self._handle.path, check=self._check)
+        content = b"".join(self._kept) if self._size <= _KEPT_BYTES else None
+        damage = wholeness.fault_of(self._extension, self._handle.path, content=content, check=self._check)
         if damage is not None:
             self._begin_again()
         return damage or ""
@@ -80,12 +86,23 @@ class Fetch:
                 self._check()
                 self._handle.write(chunk)
                 self._hash.update(chunk)
+                self._keep(chunk)
                 self._size += len(chunk)
         except ServerUnreachable as error:
             self._break = error
 
+    def _keep(self, chunk: bytes) -> None:
+        if self._size < containers.START_BYTES:
+            self._start = (self._start + chunk)[: containers.START_BYTES]
+        if self._size + len(chunk) <= _KEPT_BYTES:
+            self._kept.append(chunk)
+        else:
+            self._kept.clear()
+
     def _begin_again(self) -> None:
         self._handle.truncate(0)
         self._size = 0
+        self._start = b""
+        self._kept = []
         self._total = None
         self._hash = hashlib.sha256()

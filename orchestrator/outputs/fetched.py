@@ -22,6 +22,14 @@ class Placed(msgspec.Struct, frozen=True):
         return OutputRecord(path=self.path.as_posix(), bytes=self.bytes, sha256=self.sha256)
 
 
+class Written(msgspec.Struct, frozen=True):
+    """A file that was filled. `start`: its first `containers.START_BYTES`, where it came from a server."""
+
+    size: int
+    sha256: str
+    start: bytes = b""
+
+
 class Own(msgspec.Struct, frozen=True):
     """How an item knows its own files: by the paths in its record, or by the prompts that saved them."""
 

@@ -86,12 +86,12 @@ def _staging() -> Path:
 
 def _identity(directory: Path) -> _Identity:
     """Of the directory, or of the nearest one above it that is there."""
-    path = os.path.realpath(directory)
+    path = str(directory)
     while True:
         try:
             # The dot has an automounter mount it.
             found = os.stat(os.path.join(path, "."))
             return found.st_dev, found.st_ino
         except OSError as error:
-            if error.errno not in _NO_DIRECTORY or path == (path := os.path.dirname(path)):
+            if error.errno not in _NO_DIRECTORY or path == (path := os.path.dirname(os.path.realpath(path))):
                 raise
