@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event, literal_column, select
+from sqlalchemy import Connection, Engine, event, literal_column
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from orchestrator.clock import Clock
-from orchestrator.errors import DiskFull, StateError, StateVersionError
+from orchestrator.errors import DiskFull, StateError
 from state.disk import OutOfSpace
 from state.location import Location
-from state.sql import schema
+from state.sql.tables import Tables, make_tables, of_this_release, tables_in, upgrade_tables
 
 _BUSY_SECONDS = 60.0
 """How long a writer waits for others on SQLite."""
@@ -45,37 +45,41 @@ class Database:
         self._url = sqlalchemy.make_url(str(location.url))
         self.is_postgresql = self._url.get_backend_name() == "postgresql"
         self._engine: Engine | None = None
-        self._has_tables = False
+        self._ours = of_this_release()
+        self._tables: Tables | None = None
         self._guard = threading.RLock()
 
     def exists(self) -> bool:
-        """Whether there is a database with tables of burst in it."""
-        if self._has_tables:
-            return True
-        if not self.is_postgresql and not self._file.exists():
-            return False
-        with self.connect() as connection:
-            self._has_tables = sqlalchemy.inspect(connection).has_table("documents")
-        if self._has_tables:
-            self._check_version()
-        return self._has_tables
+        """Whether there is a database with tables of burst in it. Errors: StateVersionError, StateError."""
+        if self._is_older(self._tables):
+            if not self.is_postgresql and not self._file.exists():
+                return False
+            with self.connect() as connection:
+                self._tables = tables_in(connection, self.location, self._ours)
+        return self._tables is not None
 
-    def create(self) -> None:
-        """Make the tables, where there are none. Safe to repeat, by several processes at once."""
-        if self.exists():
+    def prepare(self) -> None:
+        """Make the tables where there are none, or bring those of an older release to this one's.
+
+        All or nothing. Safe to repeat, by several processes at once.
+        """
+        if self.exists() and not self._is_older(self._tables):
             return
         if not self.is_postgresql:
             self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._transaction() as connection:
             if self.is_postgresql:
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(74656)")
-            schema.metadata.create_all(connection)
-            found = connection.scalar(select(schema.documents.c.content).where(schema.documents.c.name == "version"))
+            found = tables_in(connection, self.location, self._ours)
             if found is None:
-                connection.execute(
-                    schema.documents.insert().values(name="version", content=str(schema.SCHEMA_VERSION), changes=1)
-                )
-        self._has_tables = True
+                make_tables(connection, self._ours)
+            elif self._is_older(found):
+                upgrade_tables(connection, self.location, found, self._ours, now=self.seconds(connection))
+        self.exists()
+
+    def _is_older(self, tables: Tables | None) -> bool:
+        """They lack something that this release writes."""
+        return tables is None or tables.revision < self._ours.revision
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -88,7 +92,7 @@ class Database:
         """For several statements: all or none; on SQLite nobody else writes meanwhile. Durable on return."""
         if self.read_only:
             raise StateError(self.location.shown(), "opened for reading only")
-        self.create()
+        self.prepare()
         with self._transaction() as connection:
             yield connection
 
@@ -170,16 +174,6 @@ class Database:
         )
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
-
-    def _check_version(self) -> None:
-        with self.connect() as connection:
-            found = connection.scalar(select(schema.documents.c.content).where(schema.documents.c.name == "version"))
-        if found is not None and found != str(schema.SCHEMA_VERSION):
-            raise StateVersionError(
-                self.location.shown(),
-                f"{self.location.shown()} has schema version {found}; this burst knows {schema.SCHEMA_VERSION}. "
-                "Use the version of burst that made it, or a newer one.",
-            )
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -115,7 +115,7 @@ class SqlParts:
             with WriteLock(burst_folder(Path(os.fspath(self.location.path))), disk=Disk(), name="adding.lock"):
                 yield
             return
-        self._database.create()
+        self._database.prepare()
         with self._database.connect() as connection:
             connection.exec_driver_sql("SELECT pg_advisory_lock(74657)")
             try:

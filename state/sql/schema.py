@@ -11,13 +11,18 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     SmallInteger,
+    String,
     Table,
     Text,
     text,
 )
 
-SCHEMA_VERSION = 1
+REVISION = 1
+"""The revision of these tables: the last one of `state.sql.migrations`."""
+COMPATIBLE_FROM = 1
+"""The oldest revision whose release may still write to these tables: it does no harm to what it does not know."""
 
 _Id = BigInteger().with_variant(Integer, "sqlite")
 """SQLite counts up only where a key is an INTEGER."""
@@ -139,4 +144,13 @@ documents = Table(
     Column("content", Text, nullable=False),
     Column("changes", BigInteger, nullable=False),
 )
-"""Texts that are replaced whole: `settings`; `version` of the schema; `created`, once the state exists."""
+"""Texts that are replaced whole: `settings`; `version`: the oldest revision whose release may write (as of
+`COMPATIBLE_FROM`); `created`, once the state exists."""
+
+revision = Table(
+    "schema_revision",
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="schema_revision_pkc"),
+)
+"""One row: the revision of the tables, as Alembic keeps it. The first releases had none; theirs is revision 1."""

@@ -13,12 +13,12 @@ from support.plain_walk import keys_of
 from support.state_scenes import PENDING, SUBMITTED, complete, item, submit
 from support.stores import KINDS, State
 
-from orchestrator.errors import BurstError, StateError, StateVersionError
+from orchestrator.errors import BurstError, StateError
 from state.change import Change
 from state.item import Item, ItemOutput
 from state.open_store import open_store, parts_of
 from state.sql.rows import IS_DUE, ORDER
-from state.sql.schema import documents, items
+from state.sql.schema import items
 from state.store import Store
 
 SQL = [kind for kind in KINDS if not kind.one_run]
@@ -142,14 +142,6 @@ def test_transactions_that_wait_for_one_another_are_repeated(state: State) -> No
     for thread in threads:
         thread.join(GENEROUS_SECONDS)
     assert failed == []
-
-
-def test_another_schema_version_is_refused(state: State) -> None:
-    database = state.open(create=True)._database  # type: ignore[attr-defined]
-    with database.transaction() as connection:
-        connection.execute(update(documents).where(documents.c.name == "version").values(content="99"))
-    with pytest.raises(StateVersionError, match="schema version 99; this burst knows 1"):
-        state.open()
 
 
 @pytest.mark.parametrize(
