@@ -274,7 +274,11 @@ class ConfigurationError(BurstError):
 
 
 class UsageError(ConfigurationError):
-    """A flag or an argument does not fit."""
+    """A flag or an argument does not fit. `parameter`: the one whose value it is, where that is certain."""
+
+    def __init__(self, message: str, *, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.parameter = parameter
 
 
 class RequestConflict(UsageError):

@@ -10,8 +10,10 @@ from orchestrator.comfyui.capabilities import Capabilities, MissingRequirement
 from templates import Graph
 
 
-def unknown_names(clients: Sequence[ComfyUI], graphs: Iterable[Graph]) -> list[str]:
+def unknown_names(clients: Sequence[ComfyUI], graphs: Iterable[Graph]) -> dict[str, object]:
     """Why graphs that none of these servers can run cannot run: each reason once, with what may have been meant.
+
+    A reason leads to the value that no server has, None where it is a node class.
 
     Each server is asked once for each node class and folder of models, so any number of graphs that differ in texts
     and seeds costs microseconds each. A graph that one of them can run is fine.
@@ -21,7 +23,7 @@ def unknown_names(clients: Sequence[ComfyUI], graphs: Iterable[Graph]) -> list[s
     found: dict[str, MissingRequirement] = {}
     for graph in graphs:
         found |= _lacks(offers, graph)
-    return [f"{said}; {_advice(lack)}" for said, lack in found.items()]
+    return {f"{said}; {_advice(lack)}": lack.value for said, lack in found.items()}
 
 
 def _lacks(offers: Iterable[tuple[str, Capabilities]], graph: Graph) -> dict[str, MissingRequirement]:

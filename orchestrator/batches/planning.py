@@ -339,9 +339,10 @@ class Planner:
             graphs = [self._graph_of(item) for item in kinds.values()]
         except ItemError as error:
             raise UsageError(str(error)) from error
-        unknown = unknown_names(self.servers, graphs) if self.servers else []
+        unknown = unknown_names(self.servers, graphs) if self.servers else {}
         if unknown:
-            raise UsageError("; ".join(unknown))
+            given = {name for item in kinds.values() for name, value in item.inputs.items() if value in unknown.values()}
+            raise UsageError("; ".join(unknown), parameter=given.pop() if len(given) == 1 else None)
         return graphs[0]
 
 

@@ -71,7 +71,8 @@ def load_model_notes(home: Path) -> list[ModelNote]:
 def profile_named(name: str, profiles: Mapping[str, Profile]) -> Profile:
     """Errors: UsageError, with near matches."""
     if name not in profiles:
-        raise UsageError(f"{named('profile', name)}: there is no such profile; {advice(name, profiles)}")
+        message = f"{named('profile', name)}: there is no such profile; {advice(name, profiles)}"
+        raise UsageError(message, parameter="profile")
     return profiles[name]
 
 

@@ -23,6 +23,7 @@ from orchestrator.errors import (
 )
 from orchestrator.web.batch_schemas import ErrorAnswer
 from orchestrator.web.error_pages import error_page, wants_page
+from orchestrator.web.field_names import field_of
 
 NO_SERVER = "Cannot connect to server"
 _DESCRIBED = {
@@ -103,7 +104,7 @@ def install(app: FastAPI) -> None:
             return answer(507, str(error))
         if isinstance(error, RequestConflict):
             return answer(422, str(error))
-        return answer(400 if isinstance(error, UsageError) else 500, str(error))
+        return answer(400 if isinstance(error, UsageError) else 500, str(error), field_of(error))
 
 
 def _field(place: Sequence[int | str]) -> str | None:

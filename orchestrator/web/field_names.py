@@ -6,6 +6,7 @@ import json
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from orchestrator.errors import UsageError
 from orchestrator.web.batch_schemas import BaseParameters, BatchRequest
 from orchestrator.wording import process_words, speaks
 
@@ -22,6 +23,12 @@ def as_field(name: str, value: object = None, *, key: str | None = None) -> str:
     if field is None:
         return process_words()(name, value, key=key)
     return field if value is None else f"{field} {json.dumps(value)}"
+
+
+def field_of(error: Exception) -> str | None:
+    """The field that a library's error belongs at."""
+    parameter = error.parameter if isinstance(error, UsageError) else None
+    return _FIELDS.get(parameter) if parameter is not None else None
 
 
 class SpeaksOfFields:

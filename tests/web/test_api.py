@@ -165,10 +165,15 @@ def test_what_cannot_be_rendered_is_refused_and_nothing_is_added(
         ({"prompt": ""}, "prompt"),
         ({"baseParameters": {"steps": 0}}, "steps"),
         ({"baseParameters": {"template": "/etc/passwd"}}, "template"),
+        ({"baseParameters": {"profile": "slow"}}, "profile"),
+        ({"baseParameters": {"sampler": "eular"}}, "sampler"),
+        ({"baseParameters": {"scheduler": "karas"}}, "scheduler"),
+        ({"model": "gone.safetensors"}, "model"),
+        ({"model": "gone.safetensors", "baseParameters": {"sampler": "eular"}}, None),
     ],
     ids=str,
 )
-def test_the_form_is_told_which_field_is_wrong(idle: Front, request_: dict[str, Any], field: str) -> None:
+def test_the_form_is_told_which_field_is_wrong(idle: Front, request_: dict[str, Any], field: str | None) -> None:
     assert idle.ask(**request_).json()["error"]["field"] == field
 
 
