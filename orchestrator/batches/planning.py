@@ -341,7 +341,8 @@ class Planner:
             raise UsageError(str(error)) from error
         unknown = unknown_names(self.servers, graphs) if self.servers else {}
         if unknown:
-            given = {name for item in kinds.values() for name, value in item.inputs.items() if value in unknown.values()}
+            inputs = (entry for item in kinds.values() for entry in item.inputs.items())
+            given = {name for name, value in inputs if value in unknown.values()}
             raise UsageError("; ".join(unknown), parameter=given.pop() if len(given) == 1 else None)
         return graphs[0]
 
