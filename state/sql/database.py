@@ -18,6 +18,8 @@ from orchestrator.clock import Clock
 from orchestrator.errors import DiskFull, StateError
 from state.disk import OutOfSpace
 from state.location import Location
+from state.sql import schema
+from state.sql.older_tables import additions, read_as_of_today, reads_older_tables
 from state.sql.tables import Tables, make_tables, of_this_release, tables_in, upgrade_tables
 
 _BUSY_SECONDS = 60.0
@@ -54,7 +56,7 @@ class Database:
         if self._is_older(self._tables):
             if not self.is_postgresql and not self._file.exists():
                 return False
-            with self.connect() as connection:
+            with self._connected() as connection:
                 self._tables = tables_in(connection, self.location, self._ours)
         return self._tables is not None
 
@@ -83,7 +85,19 @@ class Database:
 
     @contextlib.contextmanager
     def connect(self) -> Iterator[Connection]:
-        """For single statements, each a transaction of its own. Errors: StateError, DiskFull."""
+        """For single statements, each a transaction of its own; tables of an older release read like today's.
+
+        Errors: StateError, DiskFull.
+        """
+        with self._connected() as connection:
+            if self._tables is not None and self._is_older(self._tables):
+                self._tables = tables_in(connection, self.location, self._ours)
+                if self._is_older(self._tables):
+                    read_as_of_today(connection, additions(connection, schema.metadata))
+            yield connection
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[Connection]:
         with self._told(), self.engine.connect() as connection:
             yield connection
 
@@ -110,7 +124,7 @@ class Database:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self.connect() as connection:
+        with self._connected() as connection:
             connection.exec_driver_sql("BEGIN" if self.is_postgresql else "BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -152,6 +166,7 @@ class Database:
         with self._guard:
             if self._engine is None:
                 self._engine = self._made()
+                reads_older_tables(self._engine)
             return self._engine
 
     @property

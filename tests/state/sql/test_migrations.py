@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text, literal, select, text, update
 from support.sql_tables import tables_of
 from support.state_scenes import PENDING, item, submit
 from support.stores import KINDS, State
@@ -168,6 +168,56 @@ def test_the_first_writer_upgrades_and_nobody_before(
     assert revision_of(state) == upgrade.name_of(schema.REVISION)
     with database_of(state).connect() as connection:
         assert connection.exec_driver_sql("SELECT colour FROM items").scalar_one() == "grey"
+
+
+@pytest.fixture
+def newer(monkeypatch: pytest.MonkeyPatch) -> MetaData:
+    """The tables of the next release."""
+    newer = MetaData()
+    for table in schema.metadata.sorted_tables:
+        table.to_metadata(newer)
+    newer.tables["items"].append_column(Column("colour", Text, server_default="grey"))
+    newer.tables["items"].append_column(Column("is_light", Boolean, server_default=text("true")))
+    Table("shelves", newer, Column("name", Text, primary_key=True), Column("seq", BigInteger))
+    return newer
+
+
+def test_tables_that_nobody_has_upgraded_yet_are_read_like_those_of_today(
+    state: State, next_release: None, newer: MetaData, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by one that goes on reading when somebody does."""
+    with monkeypatch.context() as of_today:
+        of_today.setattr(schema, "REVISION", schema.REVISION - 1)
+        state.open(create=True).add([item("a"), item("b", priority="low")])
+    (next_one,) = folder.glob("*.py")
+    light = 'op.add_column("items", sa.Column("is_light", sa.Boolean, server_default=sa.text("true")))'
+    seq = 'sa.Column("seq", sa.BigInteger), sa.Column("name"'
+    next_one.write_text(next_one.read_text().replace('sa.Column("name"', seq) + f"    {light}\n")
+    monkeypatch.setattr(schema, "metadata", newer)
+    older = seen(state)
+    reader = state.open(read_only=True)
+    there, shelves = newer.tables["items"], newer.tables["shelves"]
+    recursive = select(there.c.key, there.c.colour).cte(recursive=True)
+    recursive = recursive.union(select(recursive.c.key, literal("x")).where(recursive.c.key == "b"))
+
+    def read() -> list[Any]:
+        with reader._database.snapshot() as connection:  # type: ignore[attr-defined]
+            asked = select(there.c.key, there.c.colour, there.c.is_light).order_by(there.c.key)
+            twice = select(there.c.key).join(recursive, recursive.c.key == there.c.key).order_by(there.c.key)
+            return [
+                [tuple(row) for row in connection.execute(asked)],
+                connection.execute(select(shelves.c.name).where(shelves.c.seq.is_(None))).all(),
+                connection.execute(twice).scalars().all(),
+                [item.key for item in reader.items()],
+                reader.stuck(),
+            ]
+
+    assert read() == [[("a", "grey", True), ("b", "grey", True)], [], ["a", "b", "b"], ["a", "b"], []]
+    assert seen(state) == older
+    with state.open()._database.transaction() as connection:  # type: ignore[attr-defined]
+        connection.execute(update(there).where(there.c.key == "a").values(colour="red", is_light=False))
+        connection.execute(shelves.insert().values(name="top"))
+    assert read()[:2] == [[("a", "red", False), ("b", "grey", True)], [("top",)]]
 
 
 def test_a_state_of_the_first_releases_has_no_revision_yet(
