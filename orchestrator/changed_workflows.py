@@ -13,6 +13,7 @@ import msgspec
 import templates
 from orchestrator.errors import TemplateError
 from orchestrator.formatting import counted
+from orchestrator.places import root_at_home
 from orchestrator.settings import load_settings
 from orchestrator.ui_workflows import Conversion
 from state.item import Status
@@ -78,7 +79,7 @@ def _digest_now(recipe: Recipe, home: Path, known: dict[str, str | None], conver
         return None
     if name not in known:
         try:
-            graph = templates.load_workflow(str(home / name), convert=convert).graph
+            graph = templates.load_workflow(str(root_at_home(name, home)), convert=convert).graph
             known[name] = workflow_digest(workflow_bytes(graph))
         except TemplateError:
             known[name] = None

@@ -1,4 +1,4 @@
-"""This host's own configuration: commands that no state, page or API can set or see.
+"""This host's own configuration: commands that no state, page or API can set or see, and where roots are mounted.
 
 `$BURST_HOST_CONFIG`, else `burst/host.toml` in `$XDG_CONFIG_HOME` (`~/.config`). docs/host.md describes it.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -18,9 +19,11 @@ import msgspec
 from orchestrator.errors import SettingsError
 from orchestrator.servers import Server, find_server, same_server
 from orchestrator.shapes import WrongShape, shaped
+from orchestrator.wording import named
 
 VARIABLE = "BURST_HOST_CONFIG"
 _ROOT = 0
+_ROOT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 _Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 
 
@@ -39,6 +42,8 @@ class RestartRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _HostFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     servers: dict[str, RestartRule] = {}
     """By name or address."""
+    roots: dict[str, str] = {}
+    """By name, the directory where it is mounted on this host."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class HostConfig:
     """What this host's configuration says; empty where there is none."""
 
     rules: Mapping[str, RestartRule] = field(default_factory=dict, repr=False)
+    roots: Mapping[str, Path] = field(default_factory=dict)
 
     def rule_of(self, server: Server, names: Iterable[str] = ()) -> RestartRule | None:
         """`names`: what else the server is called."""
@@ -88,11 +94,23 @@ def load_host_config() -> HostConfig:
         raise SettingsError(f"{path}: {reason}; make it a text file that this user may read") from error
     _refuse_foreign(path, found)
     try:
-        return HostConfig(shaped(tomllib.loads(text), _HostFile).servers)
+        file = shaped(tomllib.loads(text), _HostFile)
+        return HostConfig(file.servers, {name: _root(path, name, text) for name, text in file.roots.items()})
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}; mend it, or move it away") from error
     except WrongShape as error:
         raise SettingsError(f"{path}: {error}; see docs/host.md") from error
+
+
+def _root(path: Path, name: str, text: str) -> Path:
+    """Errors: SettingsError."""
+    if not _ROOT_NAME.match(name):
+        raise SettingsError(f"{path}: [roots]: {name!r} is not a name; use letters, digits, - and _")
+    found = Path(os.path.expanduser(text))
+    if "://" in text or not found.is_absolute():
+        advice = f" (s3:// has one name everywhere: {named('output_dir', text)})" if text.startswith("s3:") else ""
+        raise SettingsError(f"{path}: [roots]: {name} = {text!r}: name an absolute directory of this host{advice}")
+    return Path(os.path.normpath(found))
 
 
 def _refuse_foreign(path: Path, found: os.stat_result) -> None:

@@ -1,4 +1,5 @@
-"""Places under output roots: local paths, and names in object storage, which read as paths do.
+"""Places under output roots: local paths, and names in object storage, which read as paths do. A root may be named
+`root://NAME`: each host's own configuration says which directory that is.
 
 A local place is a `Path`. An `ObjectPath` has those of its methods that readers of outputs use: whoever gets a `Place`
 reads it in one way, wherever it lies.
@@ -10,18 +11,23 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePath, PurePosixPath
-from typing import IO, TYPE_CHECKING, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import msgspec
 
-from orchestrator.errors import UsageError
+from orchestrator.errors import OutputRootUnusable, UsageError
+from orchestrator.host_roots import SCHEME as ROOT
 from orchestrator.object_storage import NOT_INSTALLED, SCHEME
 
 if TYPE_CHECKING:
     from orchestrator.object_storage.bucket import Bucket, Patience
 
-_ANY_SCHEME = re.compile(r"s3:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_ANY_SCHEME = re.compile(r"s3:|root:/|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+\Z)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]\Z")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\\]")
+_WANTED = {"s3": "write s3://BUCKET/PREFIX", "root": "write root://NAME or root://NAME/DIRECTORY"}
 _UNUSABLE = re.compile(r"[\x00-\x1f\x7f\\?#*]")
 
 
@@ -88,7 +94,7 @@ class ObjectPath:
 
     @property
     def parent(self) -> ObjectPath:
-        return ObjectPath(self.bucket, self._key.rpartition("/")[0])
+        return type(self)(self.bucket, self._key.rpartition("/")[0])
 
     @property
     def parents(self) -> Sequence[ObjectPath]:
@@ -104,7 +110,7 @@ class ObjectPath:
 
     def __truediv__(self, other: str | PurePath) -> ObjectPath:
         added = PurePosixPath(other).as_posix()
-        return ObjectPath(self.bucket, "/".join(part for part in (self._key, added) if part not in ("", ".")))
+        return type(self)(self.bucket, "/".join(part for part in (self._key, added) if part not in ("", ".")))
 
     def relative_to(self, root: Place) -> Path:
         """Errors: ValueError for what does not lie below it."""
@@ -171,6 +177,43 @@ class ObjectPath:
         """Nothing: what holds no object is not there."""
 
 
+class UnknownRoot(ObjectPath):
+    """`root://NAME/…`, which this host cannot find: it reads as a path does, and whatever needs its files is refused.
+
+    Errors, of all that reads: OutputRootUnusable, which names the root and what to write into which file.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def named(cls, name: str, rest: str, *, reason: str) -> UnknownRoot:
+        return cls(cast("Bucket", _Nowhere(name, reason)), rest)
+
+    @property
+    def reason(self) -> str:
+        """Why, and what to do."""
+        return cast("_Nowhere", self.bucket).reason
+
+    def waiting(self, patience: Patience | None) -> UnknownRoot:
+        """Nobody waits for it: it is not away."""
+        return self
+
+    def __str__(self) -> str:
+        return f"{ROOT}{self.bucket.name}/{self.key}".rstrip("/")
+
+
+class _Nowhere:
+    """In place of a bucket. Every question to it is refused."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+
+    def __getattr__(self, question: str) -> Any:
+        """Errors: OutputRootUnusable."""
+        raise OutputRootUnusable(f"{ROOT}{self.name}", self.reason)
+
+
 Place: TypeAlias = Path | ObjectPath
 """An output root, or something below one."""
 
@@ -180,8 +223,22 @@ def is_object_address(text: str) -> bool:
     return text.startswith(SCHEME)
 
 
+def is_named_root(text: str) -> bool:
+    """Whether this is a root by its name, which each host's configuration resolves."""
+    return text.startswith(ROOT)
+
+
 def root_named(text: str) -> Place:
-    """An output root as a person names it. Errors: UsageError for an address that is none, or without obstore."""
+    """An output root as a person names it.
+
+    Errors: UsageError for an address that is none, one in object storage without obstore, and a name that this host's
+    configuration does not have.
+    """
+    if is_named_root(text):
+        found = _resolved(text)
+        if isinstance(found, UnknownRoot):
+            raise UsageError(found.reason)
+        return found
     if is_object_address(text):
         import importlib.util
 
@@ -190,14 +247,30 @@ def root_named(text: str) -> Place:
         return ObjectPath.parse(text)
     if _ANY_SCHEME.match(text):
         scheme = text.partition(":")[0]
-        wanted = "write s3://BUCKET/PREFIX" if scheme.lower() == "s3" else "name a directory, or s3://BUCKET/PREFIX"
+        wanted = _WANTED.get(scheme.lower(), "name a directory, s3://BUCKET/PREFIX or root://NAME/DIRECTORY")
         raise UsageError(f"{text!r}: {wanted}; other addresses are not supported")
     return Path(text)
 
 
 def root_at_home(kept: str, home: Path) -> Place:
-    """An output root as a state names it."""
+    """An output root as a state names it; `UnknownRoot` where this host does not know it."""
+    if is_named_root(kept):
+        return _resolved(kept)
     return ObjectPath.parse(kept) if is_object_address(kept) else home / kept
+
+
+def _resolved(text: str) -> Path | UnknownRoot:
+    """Errors: UsageError for what is no such address; SettingsError for a host configuration that cannot be used."""
+    from orchestrator.host_roots import directory_named
+
+    name, _, rest = text.removeprefix(ROOT).partition("/")
+    parts = rest.rstrip("/").split("/") if rest.strip("/") else []
+    if not _NAME.match(name) or any(part in ("", ".", "..") or _CONTROL.search(part) for part in parts):
+        raise UsageError(
+            f"{text!r}: {_WANTED['root']}: a name of letters, digits, - and _, then plain names with one / between them"
+        )
+    found = directory_named(name)
+    return Path(found, *parts) if isinstance(found, Path) else UnknownRoot.named(name, "/".join(parts), reason=found)
 
 
 def absolute_root(root: Place) -> Place:

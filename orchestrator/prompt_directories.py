@@ -10,6 +10,7 @@ from pathlib import Path
 from orchestrator.errors import UsageError
 from orchestrator.wording import named
 from state.item import Item, Status
+from state.location import PassingHome
 
 PROMPT_PATTERNS = ("*.txt",)
 
@@ -52,9 +53,10 @@ def item_of(path: Path, *, root: Path, home: Path) -> Item:
 
 
 def key_of(path: Path, home: Path) -> str:
-    """How the state names a file: relative to `home` where it lies below it."""
+    """How the state names a file: relative to `home` where it lies below it, unless that is a working directory."""
     resolved = Path(os.path.normpath(path))
-    return resolved.relative_to(home).as_posix() if resolved.is_relative_to(home) else str(resolved)
+    is_below = resolved.is_relative_to(home) and not isinstance(home, PassingHome)
+    return resolved.relative_to(home).as_posix() if is_below else str(resolved)
 
 
 def walk(root: Path, *, spared: Collection[Path] = ()) -> Iterator[Path]:

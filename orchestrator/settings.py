@@ -298,7 +298,7 @@ def _template(home: Path, kept: str | None) -> str | None:
     """A shipped name stays a name; a path becomes absolute."""
     if kept is None or not (kept.endswith(".json") or "/" in kept):
         return kept
-    return str(home / kept)
+    return str(root_at_home(kept, home))
 
 
 def _overridden(settings: Settings, said: Overrides) -> Settings:

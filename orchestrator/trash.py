@@ -26,7 +26,7 @@ from orchestrator.errors import BurstError, OutputRefused, RecipeUnusable
 from orchestrator.outputs.numbering import in_order
 from orchestrator.outputs.placement import Placement, file_at, path_at
 from orchestrator.outputs.verification import verify
-from orchestrator.places import ObjectPath, Place
+from orchestrator.places import ObjectPath, Place, UnknownRoot
 from orchestrator.statistics import is_picture, pictures_of
 from state.batch import BackRecord, Batch, GoneRecord
 from state.change import change_all
@@ -192,8 +192,10 @@ class Trash:
 
     def _root(self, item: Item) -> Path:
         """Errors: OutputRefused where its files are not in a directory; RecipeUnusable."""
-        root = _local(self._placement.root_of(item))
-        if root is None:
+        root = self._placement.root_of(item)
+        if isinstance(root, UnknownRoot):
+            raise OutputRefused(root.reason)
+        if isinstance(root, ObjectPath):
             raise OutputRefused("lies in object storage, which has no trash")
         return root
 

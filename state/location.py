@@ -21,6 +21,15 @@ _SECRET_OPTIONS = ("password", "sslpassword", "passfile")
 _PlainPath = type(Path())
 
 
+class DatabaseHome(_PlainPath):  # type: ignore[misc, valid-type]
+    """Where relative paths of a state in a database start: beside the file of SQLite."""
+
+
+class PassingHome(DatabaseHome):
+    """The same of a database on a server: the working directory, which the next command may have another one of. No
+    path is kept relative to it."""
+
+
 class DatabaseAddress(_PlainPath):  # type: ignore[misc, valid-type]
     """A state in a database, wherever a state is named by the path of its file.
 
@@ -52,7 +61,7 @@ class DatabaseAddress(_PlainPath):  # type: ignore[misc, valid-type]
 
     @property
     def parent(self) -> Path:
-        return self.cached.parent if self.url.startswith("sqlite") else Path.cwd()
+        return DatabaseHome(self.cached.parent) if self.url.startswith("sqlite") else PassingHome(Path.cwd())
 
     def exists(self, **options: bool) -> bool:
         """Of a database on a server nobody knows it without asking: True."""
@@ -130,8 +139,13 @@ class Location(msgspec.Struct, frozen=True):
         return self.path.url if isinstance(self.path, DatabaseAddress) else None
 
     @property
+    def takes_in(self) -> bool:
+        """Whether the state holds what items are made of; otherwise that stays in the files that they name."""
+        return self.url is not None
+
+    @property
     def home(self) -> Path:
-        """The directory to which the paths of the state are relative."""
+        """The directory to which the paths of the state are relative; `DatabaseHome` for one in a database."""
         return self.path.parent
 
     def shown(self) -> str:

@@ -15,7 +15,7 @@ from orchestrator.batches.spec import LARGEST_COUNT
 from orchestrator.batches.values import RANDOM_SEED, clean, fitted, is_random_seed, parted, parts_of
 from orchestrator.batches.vocabulary import PLACES, Vocabulary, spelled
 from orchestrator.errors import UsageError, located
-from orchestrator.places import ObjectPath, root_named
+from orchestrator.places import ObjectPath, is_named_root, root_named
 from state.item import Priority
 
 OF_ROWS = ("id", "count", "template", "priority", "output")
@@ -278,7 +278,8 @@ def _template(value: Any, reading: Reading) -> str:
 
 def _output(value: Any, reading: Reading) -> str:
     text = clean(value, "output").strip()
-    if isinstance(root := root_named(text), ObjectPath):
+    root = root_named(text)
+    if isinstance(root, ObjectPath) or is_named_root(text):
         return str(root)
     path = _path(text, reading.folder)
     if os.path.isfile(path):

@@ -204,7 +204,7 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "output_dir",
                 type=OutputRoot(),
                 metavar="DIR|s3://BUCKET/PREFIX",
-                help="Where images go: a directory or S3 storage.",
+                help="Where images go: a directory, S3 storage, or root://NAME/DIR of this host's [roots].",
             ),
             Options.SERVER.option(
                 "--bind",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.commands.common import (
-    NamedPath,
+    OutputRoot,
     all_option,
     confirmed,
     json_option,
@@ -18,6 +19,9 @@ from orchestrator.commands.common import (
 )
 from orchestrator.errors import UsageError, located
 
+if TYPE_CHECKING:
+    from orchestrator.places import Place
+
 
 @click.command(short_help="Delete images so that they can be brought back.")
 @click.argument("names", nargs=-1, metavar="[ITEM|IMAGE|BATCH...]")
@@ -26,7 +30,7 @@ from orchestrator.errors import UsageError, located
 @click.option("--older-than", metavar="30d", help="With --empty: only what was deleted so long ago: 12h, 30d, 2w.")
 @click.option("--dry-run", is_flag=True, help="With --empty: show what would be deleted; change nothing.")
 @click.option("--yes", is_flag=True, help="With --empty: do not ask for confirmation.")
-@click.option("--output", "output_dir", type=NamedPath(), help="Directory of images whose items have no recipe.")
+@click.option("--output", "output_dir", type=OutputRoot(), help="Directory of images whose items have no recipe.")
 @state_option
 @all_option
 @json_option
@@ -37,7 +41,7 @@ def trash(
     older_than: str | None,
     dry_run: bool,
     yes: bool,
-    output_dir: Path | None,
+    output_dir: Place | None,
     state: Path,
     everything: bool,
     as_json: bool,

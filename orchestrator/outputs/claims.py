@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 
 from orchestrator.formatting import folded
-from orchestrator.places import ObjectPath, Place, is_object_address
+from orchestrator.places import ObjectPath, Place, is_named_root, is_object_address
 
 
 class RealPaths:
@@ -24,7 +24,7 @@ class RealPaths:
 
     def directory(self, path: str) -> str:
         """The real directory of one that links may lead to, whether it is there or not."""
-        if is_object_address(path):
+        if is_object_address(path) or is_named_root(path):
             return path
         found = self._directories.get(path)
         if found is None:

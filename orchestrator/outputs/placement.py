@@ -23,7 +23,7 @@ from orchestrator.outputs.directory import Outputs
 from orchestrator.outputs.fetched import Fetched, Placed
 from orchestrator.outputs.root_guard import RootGuard
 from orchestrator.outputs.verification import Problem, damaged, verify
-from orchestrator.places import ObjectPath, Place, root_at_home
+from orchestrator.places import ObjectPath, Place, UnknownRoot, root_at_home
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Settings
 from state.disk import Disk
@@ -120,15 +120,18 @@ class Placement:
     def verify(self, item: Item, *, full: bool, outputs: Sequence[OutputRecord] | None = None) -> list[Problem]:
         """What of its recorded outputs, or of these of them, is not as recorded; see `verification.verify`.
 
-        Where its recipe cannot be read nobody knows where they are: `unknown`, whatever has become of them.
+        Where its recipe cannot be read, or this host does not know its output root, nobody knows where they are:
+        `unknown`, whatever has become of them.
         """
         chosen = item.outputs if outputs is None else outputs
         try:
-            return verify(self.root_of(item), chosen, full=full)
+            root = self.root_of(item)
+            reason = root.reason if isinstance(root, UnknownRoot) else None
         except RecipeUnusable as error:
-            return [
-                Problem(output.path, "unknown", f"where {output.path} is, is not known: {error}") for output in chosen
-            ]
+            reason = str(error)
+        if reason is None:
+            return verify(root, chosen, full=full)
+        return [Problem(output.path, "unknown", f"where {output.path} is, is not known: {reason}") for output in chosen]
 
     def damaged(self, item: Item, outputs: Iterable[OutputRecord]) -> list[Problem]:
         """Which of these outputs, which are as recorded, are not whole; see `verification.damaged`."""
