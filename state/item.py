@@ -209,9 +209,29 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
     @property
+    def may_be_on_a_server(self) -> bool:
+        """Submitted, or set to pending by hand while a server may still have its prompt."""
+        if self.status is Status.SUBMITTED:
+            return True
+        return self.status is Status.PENDING and self.prompt_id is not None and self.completed_at is None
+
+    @property
+    def kind(self) -> str:
+        """What it is made with: items of one kind can be sent to the same servers. Empty for one that a server may
+        have, which is looked at by itself."""
+        if self.may_be_on_a_server:
+            return ""
+        return kind_of(self.recipe, self.template)
+
+    @property
     def has_ended(self) -> bool:
         """Completed, failed or cancelled."""
         return self.status not in DUE
+
+
+def kind_of(recipe: str | None, template: str | None) -> str:
+    """`Record.kind` of an item that no server has."""
+    return recipe if recipe is not None else f"template={template or ''}"
 
 
 KNOWN_FIELDS = frozenset(Record.__struct_fields__)
@@ -273,13 +293,6 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
     def in_doubt(self) -> bool:
         """Submitted without a recorded answer: the POST may still be on its way."""
         return self.status is Status.SUBMITTED and not self.accepted
-
-    @property
-    def may_be_on_a_server(self) -> bool:
-        """Submitted, or set to pending by hand while a server may still have its prompt."""
-        if self.status is Status.SUBMITTED:
-            return True
-        return self.status is Status.PENDING and self.prompt_id is not None and self.completed_at is None
 
     @property
     def automatic_batch_size(self) -> int | None:

@@ -30,6 +30,7 @@ class Lease(Protocol):
         *,
         batch: str | None = None,
         skip: Collection[str] = (),
+        without: Collection[str] = (),
         accept: Callable[[Item], bool] | None = None,
     ) -> list[Item]:
         """As `Store.due`, without what any run holds; these items are held until they end or are released."""

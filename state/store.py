@@ -205,16 +205,20 @@ class Store(StateParts, Protocol):
         *,
         batch: str | None = None,
         skip: Collection[str] = (),
+        without: Collection[str] = (),
         accept: Callable[[Item], bool] | None = None,
     ) -> list[Item]:
         """The next pending items by priority, rank and order, without those that `accept` refuses.
 
-        `batch`: only urgent items, of whichever batch, and those of this batch.
+        `batch`: only urgent items, of whichever batch, and those of this batch. `skip`: keys that are left out.
+        `without`: kinds (`Item.kind`) that are: however many items they have, that costs nothing on a SQL state. It may
+        grow while `accept` is called.
         `accept` is called in that order until there are enough; it does not block other threads or processes.
         """
 
-    def due_count(self, *, batch: str | None = None) -> int:
-        """How many pending items are due: all but those that wait for another item's output. `batch`: as for `due`."""
+    def due_count(self, *, batch: str | None = None, without: Collection[str] = (), limit: int | None = None) -> int:
+        """How many pending items are due: all but those that wait for another item's output; not counted further than
+        `limit`. `batch`, `without`: as for `due`."""
 
     def waiting(self) -> list[str]:
         """The keys of pending items that wait for another item's output: one that they are made from is not completed.

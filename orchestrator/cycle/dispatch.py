@@ -29,6 +29,9 @@ from state.store import Store
 if TYPE_CHECKING:
     from orchestrator.cycle.progress import RunningItem
 
+_MANY = 10_000
+"""So many due items are as good as any number, when they are shared out."""
+
 OnError = Literal["stop", "continue"]
 
 
@@ -88,8 +91,10 @@ class Dispatch:
         self._lock = threading.RLock()
         self._workers: list[DispatchTarget] = []
         self._held: dict[str, DispatchTarget] = {}
-        self._elsewhere: dict[int, set[str]] = {}
-        """By worker: keys of due items that its server may not have, so that they are not read again and again."""
+        self._not_for: dict[int, set[str]] = {}
+        """By worker: the kinds of items that it gets none of, so that they are not read again and again."""
+        self._refused_kinds: dict[str, str] = {}
+        """The kinds of items that a worker has refused, by key."""
         self._unserved: dict[str | None, Item] = {}
         """By recipe: a due item that no worker may have."""
         self._overtakers: set[str] = set()
@@ -110,7 +115,7 @@ class Dispatch:
     def join(self, worker: DispatchTarget) -> None:
         """One more worker takes part."""
         with self._lock:
-            self._elsewhere[id(worker)] = set()
+            self._not_for[id(worker)] = set()
             self._workers.append(worker)
 
     @property
@@ -219,7 +224,7 @@ class Dispatch:
             self.set_aside.changed(key)
             for worker in self._workers:
                 worker.refused.discard(key)
-                self._elsewhere[id(worker)].discard(key)
+            self._refused_kinds.pop(key, None)
             holder = self._held.get(key)
         if holder is not None:
             holder.notice(key)
@@ -234,6 +239,7 @@ class Dispatch:
     def refused_everywhere(self, item: Item) -> bool:
         """Every worker that may have this item has refused it."""
         with self._lock:
+            self._refused_kinds[item.key] = item.kind
             return all(item.key in worker.refused for worker in self._able(item))
 
     def find_due(
@@ -241,7 +247,8 @@ class Dispatch:
     ) -> list[Item]:
         """The next due items that this worker could take and that `accept` accepts; it does not hold them."""
         with self._lock:
-            passed_over = {*skip, *self._held, *worker.refused, *self.set_aside.passed_over}
+            passed_over = {*skip, *self._held, *worker.refused}
+            without = self._not_for[id(worker)] | self.set_aside.kinds
 
         def fits(item: Item) -> bool:
             return (
@@ -250,7 +257,7 @@ class Dispatch:
                 and not (item.may_be_on_a_server or self.set_aside.passes_over(item))
             )
 
-        return self._store.due(limit, batch=self._batch, skip=passed_over, accept=fits)
+        return self._store.due(limit, batch=self._batch, skip=passed_over, without=without, accept=fits)
 
     def held_by(self, worker: DispatchTarget) -> list[str]:
         """Keys of the items that this worker holds."""
@@ -259,30 +266,36 @@ class Dispatch:
 
     def _due(self, worker: DispatchTarget, room: int) -> list[Item]:
         """What this worker can run. The first that may have what none can run gets it: its server's answer says why."""
-        skip: AbstractSet[str] = self.set_aside.passed_over if self.set_aside else frozenset()
+        skip: AbstractSet[str] = frozenset()
         hopeless: set[str] = set()
-        if worker.refused or self._elsewhere[id(worker)]:
+        without = self._not_for[id(worker)]
+        without |= self.set_aside.kinds
+        if worker.refused:
             hopeless = self._hopeless() & worker.refused
             for before in itertools.takewhile(lambda one: one is not worker, self._workers):
                 hopeless -= before.refused
-            skip = skip | self._elsewhere[id(worker)] | (worker.refused - hopeless)
+            skip = worker.refused - hopeless
         accept = partial(self._is_for, worker, hopeless=hopeless)
-        due = self._lease.claim(room, batch=self._batch, skip=skip, accept=accept)
+        due = self._lease.claim(room, batch=self._batch, skip=skip, without=without, accept=accept)
         if self._loaded is None or not due:
             return due
-        return self._loaded.chosen(worker, due, batch=self._batch, skip=skip | self._held.keys(), accept=accept)
+        skip = skip | self._held.keys()
+        return self._loaded.chosen(worker, due, batch=self._batch, skip=skip, without=without, accept=accept)
 
     def _is_for(self, worker: DispatchTarget, item: Item, *, hopeless: set[str]) -> bool:
         if self.set_aside.passes_over(item) or not worker.accepts(item):
             return False
         able = self._able(item)
         if worker in able:
-            return len(able) == 1 or item.key in hopeless or worker.takes(item)
+            if len(able) == 1 or item.key in hopeless or worker.takes(item):
+                return True
+            self._refused_kinds[item.key] = item.kind
+            return False
         if not able:
             self._unserved.setdefault(item.recipe, item)
             self.changed.set()
         elif not item.may_be_on_a_server:
-            self._elsewhere[id(worker)].add(item.key)
+            self._not_for[id(worker)].add(item.kind)
         return False
 
     def _able(self, item: Item) -> list[DispatchTarget]:
@@ -306,11 +319,15 @@ class Dispatch:
         """Keys of items that no server can run, as far as is known; none while one of them does not answer."""
         if len(self._workers) == 1 or any(one.is_lost for one in self._workers):
             return set()
-        useless = []
+        aside = self.set_aside.kinds
+        keys = {key for key, kind in self._refused_kinds.items() if kind not in aside}
         for one in self._workers:
-            elsewhere = self._elsewhere[id(one)]
-            useless.append(one.refused | elsewhere if elsewhere else one.refused)
-        return set.intersection(*useless) - self.set_aside.passed_over
+            others = self._not_for[id(one)]
+            if others:
+                keys = {key for key in keys if key in one.refused or self._refused_kinds[key] in others}
+            else:
+                keys &= one.refused
+        return keys
 
     def _room(self, worker: DispatchTarget) -> int:
         """How many more items this worker may take.
@@ -340,7 +357,7 @@ class Dispatch:
             for one in self._workers
             if not (one is worker or one.is_lost or one.is_waited_for or id(one) in self._resting)
         ]
-        pending = self._pending()
+        pending = self._pending(limit=_MANY)
         if not self._until_done:
             pending = min(pending, max(0, self.left_in_burst - held) + self._ahead)
         taken = 0
@@ -423,15 +440,16 @@ class Dispatch:
     def has_more(self) -> bool:
         """Something is due, or held by a worker."""
         with self._lock:
-            return bool(self._held) or self._pending() > 0
+            return bool(self._held) or self._pending(limit=1) > 0
 
     def has_due(self) -> bool:
         """Something is due that no worker holds, in this burst or a later one."""
-        return self._pending() > 0
+        return self._pending(limit=1) > 0
 
-    def _pending(self) -> int:
-        """How many items are due, without those known to have a recipe that is set aside."""
-        return self._store.due_count(batch=self._batch) - len(self.set_aside)
+    def _pending(self, *, limit: int) -> int:
+        """How many items are due, without those known to have a recipe that is set aside; no more than `limit`."""
+        alone = self.set_aside.single_count
+        return self._store.due_count(batch=self._batch, without=self.set_aside.kinds, limit=limit + alone) - alone
 
     def _is_any(self, keys: Iterable[str], *statuses: Status) -> bool:
         return any(item.status in statuses for item in self._store.get_many(keys))

@@ -42,6 +42,7 @@ class LoadedModels:
         *,
         batch: str | None,
         skip: AbstractSet[str],
+        without: AbstractSet[str],
         accept: Callable[[Item], bool],
     ) -> list[Item]:
         """From the next due items, which the lease holds, those for this worker and their order; it holds these then.
@@ -52,7 +53,7 @@ class LoadedModels:
         if due[0].batch is None:
             return list(due)
         if loaded is not None and self._models_of(due[0]) != loaded:
-            due = self._swapped(due, loaded, batch=batch, skip=skip, accept=accept)
+            due = self._swapped(due, loaded, batch=batch, skip=skip, without=without, accept=accept)
         return list(self._grouped(due, loaded))
 
     def _grouped(self, due: Sequence[Item], loaded: Models | None) -> Iterator[Item]:
@@ -71,11 +72,12 @@ class LoadedModels:
         *,
         batch: str | None,
         skip: AbstractSet[str],
+        without: AbstractSet[str],
         accept: Callable[[Item], bool],
     ) -> list[Item]:
         """With items that need what is loaded, in place of those of the same batch that do not."""
         held = {item.key for item in due}
-        beside = self._store.due(_LOOK_COUNT, batch=batch, skip=skip | held)
+        beside = self._store.due(_LOOK_COUNT, batch=batch, skip=skip | held, without=without)
         turn = _turn(due[0])
         better = [one for one in beside if _turn(one) == turn and self._models_of(one) == loaded and accept(one)]
         others = [item for item in due if _turn(item) == turn and self._models_of(item) != loaded]
@@ -85,7 +87,9 @@ class LoadedModels:
         wanted = {item.key for item in better[:count]}
         released = {item.key for item in others[-count:]}
         self._lease.release(released)
-        taken = self._lease.claim(count, batch=batch, skip=skip | released, accept=lambda item: item.key in wanted)
+        taken = self._lease.claim(
+            count, batch=batch, skip=skip | released, without=without, accept=lambda item: item.key in wanted
+        )
         return [*taken, *(item for item in due if item.key not in released)]
 
 

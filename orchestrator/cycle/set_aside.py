@@ -14,7 +14,7 @@ from orchestrator.errors import ConfigurationError, StopBurst
 from orchestrator.formatting import counted, first_of
 from state.burst_record import SetAsideRecord
 from state.counts import Counts
-from state.item import DUE, Item, Status
+from state.item import DUE, Item, Status, kind_of
 from state.store import Store
 
 if TYPE_CHECKING:
@@ -77,22 +77,24 @@ class SetAsideRecipes:
 
     def __init__(self) -> None:
         self._found: dict[Key, SetAsideRecord] = {}
-        self._keys: set[str] = set()
-        """Keys of pending items that were passed over, so that they are not read again."""
+        self._singly: set[str] = set()
+        """Keys of pending items that a server may have and that were passed over."""
         self._guard = threading.Lock()
         self._needs_a_person = False
 
     def __bool__(self) -> bool:
         return bool(self._found)
 
-    def __len__(self) -> int:
-        """How many pending items were passed over so far."""
-        return len(self._keys)
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds (`Item.kind`) of their items, but for items that a server may have."""
+        with self._guard:
+            return frozenset(kind_of(recipe, template) for recipe, template in self._found)
 
     @property
-    def passed_over(self) -> frozenset[str]:
-        with self._guard:
-            return frozenset(self._keys)
+    def single_count(self) -> int:
+        """How many pending items that a server may have were passed over so far."""
+        return len(self._singly)
 
     @property
     def passes(self) -> bool:
@@ -106,8 +108,7 @@ class SetAsideRecipes:
         """
         with self._guard:
             self._needs_a_person = self._needs_a_person or not passes
-            if item.status is Status.PENDING:
-                self._keys.add(item.key)
+            self._note(item)
             before = self._found.get(key := _key(item))
             # Submitted items wait for an output root alone.
             if before is not None and (output is None or before.output is not None):
@@ -121,13 +122,17 @@ class SetAsideRecipes:
         with self._guard:
             found = _key(item) in self._found
             if found:
-                self._keys.add(item.key)
+                self._note(item)
             return found
+
+    def _note(self, item: Item) -> None:
+        if item.status is Status.PENDING and item.may_be_on_a_server:
+            self._singly.add(item.key)
 
     def changed(self, key: str) -> None:
         """Another process changed this item: it may have another recipe now."""
         with self._guard:
-            self._keys.discard(key)
+            self._singly.discard(key)
 
     def records(self) -> tuple[SetAsideRecord, ...]:
         """For the burst's record."""

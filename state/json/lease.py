@@ -50,13 +50,14 @@ class JsonLease:
         *,
         batch: str | None = None,
         skip: Collection[str] = (),
+        without: Collection[str] = (),
         accept: Callable[[Item], bool] | None = None,
     ) -> list[Item]:
         while True:
             with self._guard:
                 passed_over = self._held.union(skip)
             # Not under the guard: `accept` may take its time.
-            found = self._store.due(limit, batch=batch, skip=passed_over, accept=accept)
+            found = self._store.due(limit, batch=batch, skip=passed_over, without=without, accept=accept)
             with self._guard:
                 items = [item for item in found if item.key not in self._held]
                 self._held.update(item.key for item in items)

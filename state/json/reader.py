@@ -90,11 +90,15 @@ class JsonReader(JsonParts):
         with self._mutex:
             return self._journal.version if self._journal is not None else None
 
-    def due_count(self, *, batch: str | None = None) -> int:
+    def due_count(self, *, batch: str | None = None, without: Collection[str] = (), limit: int | None = None) -> int:
         with self._mutex:
             if batch is not None:
-                return self._records.pending_count(batch)
-            return self._records.counts[Status.PENDING] - len(self._records.waiting)
+                count = self._records.pending_count(batch)
+            else:
+                count = self._records.counts[Status.PENDING] - len(self._records.waiting)
+            if without:
+                count -= self._records.pending_of(without, batch=batch)
+            return count if limit is None else min(count, limit)
 
     def waiting(self) -> list[str]:
         with self._mutex:
@@ -140,6 +144,7 @@ class JsonReader(JsonParts):
         *,
         batch: str | None = None,
         skip: Collection[str] = (),
+        without: Collection[str] = (),
         accept: Callable[[Item], bool] | None = None,
     ) -> list[Item]:
         chosen: dict[str, Item] = {}
@@ -149,11 +154,13 @@ class JsonReader(JsonParts):
             with self._mutex:
                 records = self._records
                 keys = islice(records.pending(batch), looked_at, looked_at + max(limit, looked_at, _LEAST_SLICE))
-                found = [(key, records.raws[key]) for key in keys]
+                found = [(key, records.raws[key], records.kind_of(key) if without else "") for key in keys]
             if not found:
                 break
             looked_at += len(found)
-            candidates = (Item.from_record(key, raw) for key, raw in found if key not in skip)
+            candidates = (
+                Item.from_record(key, raw) for key, raw, kind in found if key not in skip and kind not in without
+            )
             accepted = (item for item in candidates if accept is None or accept(item))
             chosen.update((item.key, item) for item in islice(accepted, limit - len(chosen)))
         return list(chosen.values())

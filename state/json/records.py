@@ -39,6 +39,10 @@ class Records:
         """By batch, the keys of its items; a batch without items is not in it."""
         self._recipes: Counter[tuple[Status, str]] = Counter()
         """How many records of each status name each recipe."""
+        self._kinds: dict[str, str] = {}
+        """Of the items for which that was asked."""
+        self._due_kinds: Counter[tuple[str | None, bool, str]] | None = None
+        """How many due items of each batch are urgent or not, and of which kind; None until that is asked for."""
         self._batch_counts: dict[str, Counter[Status]] = {}
         self._tallies: dict[str, BatchTally] = {}
         self._batch_orders: dict[str, BatchOrder] = {}
@@ -100,15 +104,16 @@ class Records:
             self._orders[key] = order
             for source in order.sources:
                 self.stages.setdefault(source, {})[key] = None
+        self.raws[key] = raw
+        self.statuses[key] = record.status
         if waits:
             self.waiting[key] = None
         elif record.status is Status.PENDING:
             self._pending[order.priority].add(self._places[key], order.rank)
+            self._count_due(key, 1)
         self.counts[record.status] += 1
         if record.recipe is not None:
             self._recipes[record.status, record.recipe] += 1
-        self.raws[key] = raw
-        self.statuses[key] = record.status
         self._follow_source(key, before)
 
     def remove(self, key: str) -> None:
@@ -155,6 +160,31 @@ class Records:
     def pending_count(self, batch: str) -> int:
         """How many `pending` yields for a batch."""
         return sum(map(len, self._pending_groups(batch)))
+
+    def kind_of(self, key: str) -> str:
+        """`Item.kind`."""
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = self._kinds[key] = decode_record(self.raws[key]).kind
+        return kind
+
+    def pending_of(self, kinds: Collection[str], *, batch: str | None) -> int:
+        """How many items of these kinds `pending` yields."""
+        if self._due_kinds is None:
+            self._due_kinds = Counter()
+            for key in self.pending():
+                self._count_due(key, 1)
+        return sum(
+            count
+            for (whose, is_urgent, kind), count in self._due_kinds.items()
+            if kind in kinds and (is_urgent or batch in (None, whose))
+        )
+
+    def _count_due(self, key: str, change: int) -> None:
+        """An item that is due, or is not any more; with its record as it was then."""
+        if self._due_kinds is not None:
+            record = decode_record(self.raws[key])
+            self._due_kinds[record.batch, record.priority == "urgent", record.kind] += change
 
     def _pending_groups(self, batch: str | None) -> list[Pending]:
         urgent, *others = PRIORITIES
@@ -241,6 +271,7 @@ class Records:
         place, order, tally = self._places[key], self._orders[key], self._known_tally_of(key)
         del self.waiting[key]
         self._pending[order.priority].add(place, order.rank)
+        self._count_due(key, 1)
         if tally is not None:
             tally.make_due(place, order)
 
@@ -248,6 +279,7 @@ class Records:
         place, order, tally = self._places[key], self._orders[key], self._known_tally_of(key)
         self.waiting[key] = None
         self._pending[order.priority].remove(place, order.rank)
+        self._count_due(key, -1)
         if tally is not None:
             tally.make_wait(place, order)
 
@@ -286,6 +318,7 @@ class Records:
     def _unindex(self, key: str, status: Status, now: Record | None) -> None:
         """Remove this record, which changes to `now` or is removed, from counts, batches and due items."""
         self.counts[status] -= 1
+        self._kinds.pop(key, None)
         if self.batches or self._recipes:
             record = decode_record(self.raws[key])
             if record.batch is not None:
@@ -303,6 +336,7 @@ class Records:
             del self.waiting[key]
         else:
             self._pending[order.priority].remove(self._places[key], order.rank)
+            self._count_due(key, -1)
 
     def one_line_each(self) -> Mapping[str, Raw]:
         """`raws`, after reformatting records that span several lines to one line each."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event, literal_column
+from sqlalchemy import Connection, Engine, FromClause, event, literal_column
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -187,6 +188,7 @@ class Database:
         engine = sqlalchemy.create_engine(
             url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False}, **settings
         )
+        engine.dialect.statement_compiler = _SqliteCompiler
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
 
@@ -216,6 +218,13 @@ class Database:
                 f"PostgreSQL does not answer as it should ({said}); check that it runs, then run again",
             )
         return StateError(self.location.shown(), said)
+
+
+class _SqliteCompiler(SQLiteCompiler):
+    """With the hints INDEXED BY, which SQLAlchemy leaves out: without statistics, SQLite's own choice is a poor one."""
+
+    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
+        return text
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

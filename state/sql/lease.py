@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
-from sqlalchemy import Connection, or_, select, tuple_, update
+from sqlalchemy import Connection, or_, select, update
 
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError, LockHeld
@@ -18,8 +18,9 @@ from state.change import Change
 from state.holder import Holder
 from state.item import Item, Status
 from state.sql.database import Database
+from state.sql.due import due_pages
 from state.sql.leases import LEASE_SECONDS, RENEW_SECONDS, LeaseRows, this_process
-from state.sql.rows import ORDER, due_for, item_of, pieces
+from state.sql.rows import IS_SUBMITTED, item_of, pieces
 from state.sql.schema import items, leases
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ _log = logging.getLogger(__name__)
 
 POST_SECONDS = 30.0
 """A POST is not started unless the lease outlives its time-out."""
-_LEAST_SLICE = 16
 
 
 class _Changes(Protocol):
@@ -76,39 +76,27 @@ class SqlLease:
         *,
         batch: str | None = None,
         skip: Collection[str] = (),
+        without: Collection[str] = (),
         accept: Callable[[Item], bool] | None = None,
     ) -> list[Item]:
         claimed: dict[str, Item] = {}
-        last: tuple[Any, ...] | None = None
-        looked_at = 0
-        while len(claimed) < limit:
-            size = max(limit, looked_at, _LEAST_SLICE)
-            rows = self._free(batch, after=last, size=size)
-            wanted: list[Any] = []
-            for row in rows:
-                if len(claimed) + len(wanted) >= limit:
-                    break
-                if row.key not in skip and (accept is None or accept(item_of(row))):
-                    wanted.append(row)
-            taken = self._take(wanted, status=Status.PENDING)
-            claimed |= {item.key: item for item in taken}
-            if len(taken) < len(wanted):
+        collided = True
+        while collided and len(claimed) < limit:
+            collided = False
+            for page in due_pages(self._database, batch=batch, without=without, at_least=limit, held=False):
+                wanted: list[Any] = []
+                for row in page:
+                    if len(claimed) + len(wanted) >= limit:
+                        break
+                    if row.key not in skip and (accept is None or accept(item_of(row))):
+                        wanted.append(row)
+                taken = self._take(wanted, status=Status.PENDING)
+                claimed |= {item.key: item for item in taken}
                 # Another run or thread was faster: what is free now?
-                last, looked_at = None, 0
-                continue
-            if len(rows) < size:
-                break
-            looked_at += len(rows)
-            last = (rows[-1].priority, rows[-1].rank, rows[-1].seq)
+                collided = len(taken) < len(wanted)
+                if collided or len(claimed) >= limit:
+                    break
         return list(claimed.values())
-
-    def _free(self, batch: str | None, *, after: tuple[Any, ...] | None, size: int) -> Sequence[Any]:
-        """Due items that no run holds, in order."""
-        asked = select(items.c.key, items.c.record, *ORDER).where(due_for(batch), items.c.lease.is_(None))
-        if after is not None:
-            asked = asked.where(tuple_(*ORDER) > tuple_(*after))
-        with self._database.connect() as connection:
-            return connection.execute(asked.order_by(*ORDER).limit(size)).all()
 
     def _take(self, rows: Sequence[Any], *, status: Status) -> list[Item]:
         """Hold these of them that still have the status and that no other run has taken meanwhile."""
@@ -130,9 +118,7 @@ class SqlLease:
 
     def left_behind(self) -> Iterator[Item]:
         self._sweep()
-        asked = select(items.c.key, items.c.record).where(
-            items.c.status == Status.SUBMITTED.value, items.c.lease.is_(None)
-        )
+        asked = select(items.c.key, items.c.record).where(IS_SUBMITTED, items.c.lease.is_(None))
         with self._database.connect() as connection:
             rows = connection.execute(asked.order_by(items.c.seq)).all()
         return (item_of(row) for row in rows)

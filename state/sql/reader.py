@@ -14,15 +14,15 @@ from orchestrator.clock import Clock
 from state.counts import BatchFigures, Counts
 from state.item import Item, Status
 from state.location import Location
+from state.sql.due import due_count, due_pages
 from state.sql.parts import SqlParts
-from state.sql.rows import IS_DUE, IS_PENDING, ORDER, due_for, item_of, moment_of, number_of, pieces, with_statuses
+from state.sql.rows import IS_DUE, IS_PENDING, ORDER, item_of, moment_of, number_of, pieces, with_statuses
 from state.sql.schema import events, items, sources
 from state.sql.stage_rows import stuck_in
 from state.store import FORMAT_VERSION, Backlog, Changes
 
 _Part = TypeVar("_Part", bound=msgspec.Struct)
 _READ_ROWS = 1000
-_LEAST_SLICE = 16
 _RECORD = (items.c.key, items.c.record)
 
 
@@ -80,8 +80,9 @@ class SqlReader(SqlParts):
     def format_version(self) -> int | None:
         return FORMAT_VERSION
 
-    def due_count(self, *, batch: str | None = None) -> int:
-        return int(self._scalar(select(func.count()).select_from(items).where(due_for(batch))))
+    def due_count(self, *, batch: str | None = None, without: Collection[str] = (), limit: int | None = None) -> int:
+        with self._database.connect() as connection:
+            return due_count(connection, batch=batch, without=without, limit=limit)
 
     def waiting(self) -> list[str]:
         asked = select(items.c.key).where(IS_PENDING, items.c.waits)
@@ -143,29 +144,17 @@ class SqlReader(SqlParts):
         *,
         batch: str | None = None,
         skip: Collection[str] = (),
+        without: Collection[str] = (),
         accept: Callable[[Item], bool] | None = None,
     ) -> list[Item]:
         chosen: dict[str, Item] = {}
-        for item in self._due(batch, at_least=limit):
+        for page in due_pages(self._database, batch=batch, without=without, at_least=limit, held=True):
+            for row in page:
+                if len(chosen) < limit and row.key not in skip and (accept is None or accept(item_of(row))):
+                    chosen[row.key] = item_of(row)
             if len(chosen) >= limit:
                 break
-            if item.key not in skip and (accept is None or accept(item)):
-                chosen[item.key] = item
         return list(chosen.values())
-
-    def _due(self, batch: str | None, *, at_least: int) -> Iterator[Item]:
-        """Due items in order, read in slices, each as long as all before it."""
-        asked = select(items.c.key, items.c.record, *ORDER).where(due_for(batch)).order_by(*ORDER)
-        looked_at, last = 0, None
-        while True:
-            size = max(at_least, looked_at, _LEAST_SLICE)
-            page = asked if last is None else asked.where(tuple_(*ORDER) > tuple_(*last))
-            rows = self._rows(page.limit(size))
-            yield from (item_of(row) for row in rows)
-            if len(rows) < size:
-                return
-            looked_at += len(rows)
-            last = (rows[-1].priority, rows[-1].rank, rows[-1].seq)
 
     def refresh(self) -> None:
         """Every query reads what is there."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, and_, literal_column, not_, or_
+from sqlalchemy import ColumnElement, and_, literal_column, not_
 
 from state.item import PRIORITIES, Item, Status
 from state.sql.schema import items
@@ -23,8 +23,9 @@ _MICROSECOND = timedelta(microseconds=1)
 ROW = (items.c.seq, items.c.key, items.c.status, items.c.lease, items.c.has_stages, items.c.record)
 """What a change needs of an item."""
 ORDER = (items.c.priority, items.c.rank, items.c.seq)
+IS_SUBMITTED = items.c.status == literal_column("'submitted'")
 IS_PENDING = items.c.status == literal_column("'pending'")
-"""Not as a parameter: with one, PostgreSQL's plan may not use the index of what is pending."""
+"""Not as a parameter: with one, PostgreSQL's plan may not use the index of those alone."""
 IS_DUE = and_(IS_PENDING, not_(items.c.waits))
 """`NOT waits` and not `IS FALSE`, which no index serves."""
 URGENT = PRIORITIES.index("urgent")
@@ -43,6 +44,7 @@ def row_of(item: Item) -> dict[str, Any]:
         "waits": item.status is Status.PENDING and bool(item.sources),
         "server": item.server,
         "seconds": item.seconds,
+        "kind": item.kind,
         "completed_at": None if item.completed_at is None else (item.completed_at - _EPOCH) // _MICROSECOND,
         "record": item.to_record().decode(),
     }
@@ -66,13 +68,6 @@ def item_of(row: Any) -> Item:
 def with_statuses(statuses: Iterable[Status]) -> ColumnElement[bool] | None:
     wanted = [status.value for status in statuses]
     return items.c.status.in_(wanted) if wanted else None
-
-
-def due_for(batch: str | None) -> ColumnElement[bool]:
-    """Due items; for a batch, those of it and urgent ones."""
-    if batch is None:
-        return IS_DUE
-    return and_(IS_DUE, or_(items.c.batch == batch, items.c.priority == URGENT))
 
 
 def pieces(values: Iterable[_T], size: int = PIECE) -> Iterator[list[_T]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -19,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = 1
+REVISION = 2
 """The revision of these tables: the last one of `state.sql.migrations`."""
 COMPATIBLE_FROM = 1
 """The oldest revision whose release may still write to these tables: it does no harm to what it does not know."""
@@ -49,17 +51,26 @@ items = Table(
     Column("seconds", Double),
     Column("completed_at", BigInteger),
     Column("lease", BigInteger),
+    Column("kind", Text, nullable=False, server_default=""),
     Column("record", Text, nullable=False),
     sqlite_autoincrement=True,
 )
 """`seq`: the order of addition. `number`: the item's index in its batch, 0 without one. `priority`: 0 is the most
 urgent. `waits`: pending, and made from an item that is not completed. `has_stages`: `sources` may have rows that name
-it. `completed_at`: microseconds since 1970. `lease`: of the run that holds it.
+it. `completed_at`: microseconds since 1970. `lease`: of the run that holds it. `kind`: `Item.kind`.
 `record`: the JSON of `state.item.Item.to_record`; the columns repeat what queries need."""
 
-_DUE = (items.c.priority, items.c.rank, items.c.seq)
-Index("items_due", *_DUE, postgresql_where=text("status = 'pending' AND NOT waits")).ddl_if(dialect="postgresql")
-Index("items_due", items.c.status, items.c.waits, *_DUE).ddl_if(dialect="sqlite")
+_FREE: dict[str, Any] = {
+    "postgresql_where": text("status = 'pending' AND NOT waits AND lease IS NULL"),
+    "sqlite_where": text("status = 'pending' AND waits = 0 AND lease IS NULL"),
+}
+"""Due, and held by no run. See `state.sql.due`, whose condition says the same in the same words."""
+_TURN = (items.c.kind, items.c.priority, items.c.rank, items.c.seq)
+Index("items_due", *_TURN, **_FREE)
+Index("items_due_in_batch", items.c.batch, *_TURN, **_FREE)
+Index("items_by_status", items.c.status, items.c.waits).ddl_if(dialect="sqlite")
+Index("items_waiting", items.c.seq, postgresql_where=text("status = 'pending' AND waits")).ddl_if(dialect="postgresql")
+Index("items_submitted", items.c.seq, postgresql_where=text("status = 'submitted'")).ddl_if(dialect="postgresql")
 Index("items_by_batch", items.c.batch, items.c.number, items.c.key)
 Index("items_held", items.c.lease, sqlite_where=items.c.lease.is_not(None), postgresql_where=items.c.lease.is_not(None))
 

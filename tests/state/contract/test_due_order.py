@@ -135,3 +135,70 @@ def test_for_a_batch_only_its_own_items_and_urgent_ones_are_due(store: Store, ot
     store.refresh()
     assert keys_of(store.due(9, batch="b")) == ["urgent", "2", "low"]
     assert keys_of(store.due(9, batch="nobody's")) == ["urgent"]
+
+
+def test_kinds_that_nobody_wants_are_left_out(store: Store) -> None:
+    """Items of one recipe, or without one of one template, are of one kind."""
+    store.add([item("a", recipe="x"), item("b", recipe="y"), item("c"), item("d", template="t"), item("e", recipe="x")])
+    store.add([item("f", recipe="x", batch="f", priority="urgent"), item("g", recipe="y", batch="f")])
+    for without, wanted in (
+        ({"x"}, "bgcd"),
+        ({"y"}, "faecd"),
+        ({"x", "y"}, "cd"),
+        ({"template="}, "fabged"),
+        ({"template=t", "x"}, "bgc"),
+    ):
+        kinds = {found.key: found.kind for found in store.items()}
+        assert sorted(wanted) == sorted(key for key in "abcdefg" if kinds[key] not in without)
+        assert set(keys_of(store.due(9, without=without))) == set(wanted)
+        assert store.due_count(without=without) == len(wanted)
+        assert keys_of(store.due(9, batch="f", without=without)) == [key for key in "fg" if key in wanted]
+        assert store.due_count(batch="f", without=without) == len([key for key in "fg" if key in wanted])
+    assert [store.due_count(limit=limit) for limit in (1, 7, 9)] == [1, 7, 7]
+
+
+def test_what_is_counted_without_some_kinds_follows_every_change(store: Store) -> None:
+    store.add([item(key, recipe="x") for key in "abcd"])
+    store.add([item("z", recipe="y")])
+
+    def counted() -> tuple[int, int]:
+        return store.due_count(without={"x"}), store.due_count(without={"y"})
+
+    assert counted() == (1, 4)
+    change(store, "a", submit())
+    bring(store, "b", COMPLETED)
+    remove(store, "c")
+    assert counted() == (1, 1)
+    change(store, "d", lambda found: msgspec.structs.replace(found, recipe="y"))
+    change(store, "a", put_back)
+    assert counted() == (2, 1)
+    store.add([item("s", recipe="x", uploads={"image": ItemOutput(item="a", output=1)})])
+    assert counted() == (2, 1)
+    bring(store, "a", COMPLETED)
+    assert counted() == (2, 1)
+    change(store, "a", start_over)
+    assert counted() == (2, 1)
+
+
+def test_what_a_server_may_have_is_of_no_kind(store: Store) -> None:
+    """Whatever its recipe says, it belongs to that server."""
+    store.add([item("a", recipe="x"), item("b", recipe="x")])
+    change(store, "a", submit())
+    change(store, "a", lambda found: found.send_again())
+    assert keys_of(store.due(9, without={"x"})) == ["a"]
+    assert store.due_count(without={"x"}) == 1
+
+
+def test_a_kind_may_be_left_out_while_items_are_chosen(full: Store) -> None:
+    full.add([item("other", recipe="y")])
+    seen: list[str] = []
+    without: set[str] = set()
+
+    def accept(found: Item) -> bool:
+        seen.append(found.key)
+        if found.recipe is None:
+            without.add(found.kind)
+        return found.recipe is not None
+
+    assert keys_of(full.due(1, without=without, accept=accept)) == ["other"]
+    assert len(seen) < len(HUNDRED)

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from support.plain_walk import keys_of
 from support.state_scenes import PENDING, SUBMITTED, complete, item, submit
 from support.stores import KINDS, State
@@ -17,8 +15,6 @@ from orchestrator.errors import BurstError, StateError
 from state.change import Change
 from state.item import Item, ItemOutput
 from state.open_store import open_store, parts_of
-from state.sql.rows import IS_DUE, ORDER
-from state.sql.schema import items
 from state.store import Store
 
 SQL = [kind for kind in KINDS if not kind.one_run]
@@ -33,30 +29,6 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[State]:
 
 def made_from(*sources: str) -> dict[str, str | ItemOutput]:
     return {f"image{number}": ItemOutput(item=source, output=1) for number, source in enumerate(sources)}
-
-
-@pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()], ids=["sqlite", "postgresql"])
-def test_what_is_due_is_no_parameter(dialect: object) -> None:
-    """A prepared plan that does not know which status is meant cannot use an index of the pending ones."""
-    assert "'pending'" in str(select(items.c.key).where(IS_DUE).compile(dialect=dialect))  # type: ignore[arg-type]
-
-
-def test_what_is_due_is_read_by_its_index(state: State) -> None:
-    """However much is not due; on SQLite also without ANALYZE, which nobody runs there."""
-    store = state.open(create=True)
-    store.add([item(f"{number}") for number in range(1200)])
-    asked = select(items.c.key).where(IS_DUE, items.c.lease.is_(None)).order_by(*ORDER).limit(16)
-    database = store._database  # type: ignore[attr-defined]
-    text = str(asked.compile(database.engine, compile_kwargs={"literal_binds": True}))
-    explain = "EXPLAIN" if database.is_postgresql else "EXPLAIN QUERY PLAN"
-    with database.transaction() as connection:
-        connection.execute(update(items).where(items.c.seq > 16).values(status="completed"))
-        if database.is_postgresql:
-            connection.exec_driver_sql("ANALYZE items")
-        plan = "\n".join(str(row) for row in connection.exec_driver_sql(f"{explain} {text}"))
-    assert "items_due" in plan
-    assert "Sort" not in plan
-    assert "TEMP B-TREE" not in plan
 
 
 def test_sources_that_end_at_once_leave_no_stage_waiting(state: State) -> None:
