@@ -18,6 +18,7 @@ BurstError
 │   └── OutputDamaged         what /view gave is cut short or does not decode
 ├── StopBurst                 end this burst; every item keeps its place
 │   ├── LockHeld              another burst works on this state
+│   ├── StateAway             the database of the state does not answer
 │   ├── ServerDown            the server does not answer
 │   ├── ServerStalled         the server answers but its running prompt does not change
 │   ├── ServerSick            the server fails whatever it is given, also what it completed before
@@ -229,6 +230,16 @@ class StopBurst(BurstError):
 
 class LockHeld(StopBurst):
     """Another burst works on this state."""
+
+
+class StateAway(StopBurst):
+    """The database of the state does not answer; what it was about to change is as it was, or read again."""
+
+    def __init__(self, reason: str, *, advice: str, was_connected: bool) -> None:
+        """`was_connected`: a connection that had been made was lost, so that a new one may be answered."""
+        super().__init__(f"{reason}; {advice}")
+        self.reason = reason
+        self.was_connected = was_connected
 
 
 class ServerDown(StopBurst):

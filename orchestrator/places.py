@@ -20,7 +20,8 @@ from orchestrator.host_roots import SCHEME as ROOT
 from orchestrator.object_storage import NOT_INSTALLED, SCHEME
 
 if TYPE_CHECKING:
-    from orchestrator.object_storage.bucket import Bucket, Patience
+    from orchestrator.object_storage.bucket import Bucket
+    from state.patience import Patience
 
 _ANY_SCHEME = re.compile(r"s3:|root:/|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _BUCKET = re.compile(r"(?!\d+\.\d+\.\d+\.\d+\Z)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]\Z")

@@ -20,7 +20,7 @@ from templates import Bindings, Graph, SaveNode
 
 if TYPE_CHECKING:
     from orchestrator.input_files import InputFile, UploadedFile
-    from orchestrator.object_storage.bucket import Patience
+    from state.patience import Patience
 
 LARGEST_PROMPT_BYTES = 16 << 20
 """A larger file is a mistake, and would be held in memory several times over."""

@@ -53,8 +53,11 @@ class Lease(Protocol):
     def check(self) -> None:
         """Errors: LockHeld where this lease was lost to another run."""
 
-    def guard_post(self) -> None:
-        """Call before each POST, which must not start unless its answer can still be noted. Errors: LockHeld."""
+    def guard_post(self, key: str) -> None:
+        """Call before the POST of this item, which must not start unless its answer can still be noted.
+
+        Errors: LockHeld; StaleChange where another run holds the item by now.
+        """
 
     def now(self) -> datetime:
         """The time by the store's clock, by which times in records are compared."""

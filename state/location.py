@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 import msgspec
 
@@ -103,6 +103,22 @@ def state_path(given: Path | str) -> Path:
     return DatabaseAddress(given) if _URL.match(given) else Path(given)
 
 
+def without_secrets(text: str, url: str) -> str:
+    """The text without the password and other secrets of this address, as written there and as decoded."""
+    address, _, options = url.partition("?")
+    found = re.match(r"^[^:]+://[^:/@]*:(.*)@", address)
+    secrets = {found[1]} if found is not None else set()
+    for option in options.split("&"):
+        name, _, value = option.partition("=")
+        if name in _SECRET_OPTIONS:
+            secrets.add(value)
+    secrets |= {unquote_plus(secret) for secret in secrets} | {unquote(secret) for secret in secrets}
+    for secret in sorted(secrets, key=len, reverse=True):
+        if secret:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)" if len(secret) < 4 else re.escape(secret), "***", text)
+    return text
+
+
 def _file_of(url: str) -> Path:
     """The file of SQLite; of a database on a server, the place where this host keeps what it knows about it."""
     found = _URL.match(url)
@@ -151,6 +167,10 @@ class Location(msgspec.Struct, frozen=True):
     def shown(self) -> str:
         """The address for messages; never contains a password."""
         return str(self.path)
+
+    def without_secrets(self, text: str) -> str:
+        """The text, with the password and other secrets of the address replaced wherever it repeats them."""
+        return without_secrets(text, self.url) if self.url is not None else text
 
     def auxiliary(self, name: str) -> Path:
         """The path of a cache, log or other file that is not part of the state. Not created."""

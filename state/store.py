@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from state.batch import BatchChange, BatchLog
     from state.facts import FactLog, Pause
     from state.live import Live
+    from state.patience import Patience
     from state.recipe import RecipeBook
     from state.server import RegisteredServer
 
@@ -115,6 +116,12 @@ class StateParts(Protocol):
 
     @property
     def settings(self) -> SettingsDocument: ...
+
+    def wait_with(self, patience: Patience) -> None:
+        """From now on wait where the state does not answer, as this says; then what was begun is made whole.
+
+        Without it, StateAway at once; a state in files ignores it.
+        """
 
     def holders(self) -> list[Holder]:
         """The runs at work that have published their bursts, judged without taking any lock."""

@@ -373,6 +373,12 @@ def pause_before_retry(failures: int) -> float:
     return min(_RETRY_SECONDS * 2.0 ** min(failures - 1, 4), _LONGEST_RETRY_SECONDS)
 
 
+def pause_before_reconnection(failures: int) -> float:
+    """Seconds until a database is tried again that did not answer so many times: 0.5, 1, 2, 4, 5, 5… A restart is
+    short, and every worker stands still meanwhile."""
+    return min(0.5 * 2.0 ** min(failures - 1, 4), 5.0)
+
+
 class Pace:
     """Seconds a prompt takes on its server: the median of the last five, so that one that also loaded the model, or
     came from the server's cache, has no effect."""

@@ -211,6 +211,11 @@ class Run:
         deadline = None if left is None else self._clock.monotonic() + left
         patience = StoragePatience(self._clock, deadline=deadline, stop=self._stop)
         preparation.patience = patience
+        store.wait_with(
+            StoragePatience(
+                self._clock, deadline=deadline, stop=self._stop, pause_before=pacing.pause_before_reconnection
+            )
+        )
         shared = self._shared(settings, recipes, preparation, store, lease, earlier, patience)
         self._placement, self._dispatch = shared.placement, shared.dispatch
         with WorkerPool(settings, shared, deadline=deadline, seen=hosts_seen(records)) as pool:

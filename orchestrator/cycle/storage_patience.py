@@ -1,4 +1,5 @@
-"""How long a run waits for object storage that does not answer: within its deadline, and not once it is to stop."""
+"""How long a run waits for object storage or a database that does not answer: within its deadline, and not once it is
+to stop."""
 
 from __future__ import annotations
 
@@ -15,10 +16,19 @@ LONGEST_SECONDS = 600.0
 
 
 class StoragePatience:
-    """See `Patience` of `orchestrator.object_storage.bucket`. Any thread may use it."""
+    """See `state.patience.Patience`. Any thread may use it."""
 
-    def __init__(self, clock: Clock, *, deadline: float | None, stop: threading.Event) -> None:
-        """`deadline`: by the monotonic clock. `stop`: the run ends at its next checkpoint."""
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        deadline: float | None,
+        stop: threading.Event,
+        pause_before: Callable[[int], float] = pause_before_retry,
+    ) -> None:
+        """`deadline`: by the monotonic clock. `stop`: the run ends at its next checkpoint. `pause_before`: seconds to
+        wait before the next try, after so many."""
+        self._pause_before = pause_before
         self._clock = clock
         self._deadline = deadline
         self._stop = stop
@@ -33,6 +43,6 @@ class StoragePatience:
             nonlocal count
             count += 1
             left = until - self._clock.monotonic()
-            return left > 0 and not self._clock.wait(self._stop, min(pause_before_retry(count), left))
+            return left > 0 and not self._clock.wait(self._stop, min(self._pause_before(count), left))
 
         return pause

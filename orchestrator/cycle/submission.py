@@ -211,7 +211,10 @@ class Submission:
         """One POST. The submitted item (in doubt where no answer came), or None when it was not submitted."""
         context, item = self._context, intent.item
         assert item.prompt_id is not None
-        context.lease.guard_post()
+        try:
+            context.lease.guard_post(item.key)
+        except StaleChange:
+            return None
         if not context.spending.take():
             raise _Refused(0.0)
         try:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.errors import OutputRootAway, OutputRootUnusable
 from orchestrator.object_storage import NOT_INSTALLED, SCHEME
@@ -22,6 +22,8 @@ from orchestrator.object_storage.access import bucket_settings, shown_endpoint
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
+
+    from state.patience import Patience
 
 _T = TypeVar("_T")
 
@@ -59,13 +61,6 @@ _ADVICE = {
     "AccessDenied": "the keys need s3:ListBucket, GetObject, PutObject and DeleteObject",
     "PermanentRedirect": "set AWS_REGION to the bucket's region",
 }
-
-
-class Patience(Protocol):
-    """How long a storage is waited for that does not answer."""
-
-    def begin(self, reason: str) -> Callable[[], bool]:
-        """It has just not answered. What is returned waits before the next try, or says that it is over: False."""
 
 
 @dataclass(frozen=True)

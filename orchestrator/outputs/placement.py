@@ -30,8 +30,8 @@ from state.disk import Disk
 from state.item import Item, OutputRecord
 
 if TYPE_CHECKING:
-    from orchestrator.object_storage.bucket import Patience
     from state.batch import BatchRecord
+    from state.patience import Patience
     from state.store import Store
 
 

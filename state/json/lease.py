@@ -87,7 +87,7 @@ class JsonLease:
     def check(self) -> None:
         self._lock.check()
 
-    def guard_post(self) -> None:
+    def guard_post(self, key: str) -> None:
         self._lock.check(reread=True)
 
     def now(self) -> datetime:

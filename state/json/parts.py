@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from state.json.live_file import LiveFile
     from state.json.recipe_book import JsonRecipeBook
     from state.live import Live
+    from state.patience import Patience
     from state.server import RegisteredServer
     from state.store import LogName
 
@@ -118,6 +119,9 @@ class JsonParts:
                 return handle.stamp()
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def wait_with(self, patience: Patience) -> None:
+        """Nothing: files answer or refuse at once."""
 
     def holders(self) -> list[Holder]:
         holder = self._run_lock().living_holder()

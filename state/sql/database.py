@@ -5,33 +5,44 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, FromClause, event, literal_column
+from sqlalchemy import Connection, Engine, Executable, FromClause, event, literal_column
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from orchestrator.clock import Clock
-from orchestrator.errors import DiskFull, StateError
-from state.disk import OutOfSpace
+from orchestrator.errors import StateAway, StateError
 from state.location import Location
 from state.sql import schema
 from state.sql.older_tables import additions, read_as_of_today, reads_older_tables
+from state.sql.outage import Outages
+from state.sql.refusals import refusal_of
 from state.sql.tables import Tables, make_tables, of_this_release, tables_in, upgrade_tables
 
 _BUSY_SECONDS = 60.0
 """How long a writer waits for others on SQLite."""
 
 
-_DEADLOCK = "40P01"
-
-
-class Deadlock(StateError):
-    """PostgreSQL ended this transaction, because it and another one waited for each other. To be repeated."""
+_IDLE_SECONDS = 60.0
+"""How long a transaction of a process that is gone may keep its locks, where its host cannot tell PostgreSQL."""
+_ON_CONNECT = {
+    # Behind pgbouncer a prepared statement may be another connection's.
+    "prepare_threshold": None,
+    "connect_timeout": 5,
+    # A host that is gone answers nothing, not even that it is gone.
+    "tcp_user_timeout": 15_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+}
+_UNDECIDED = "in progress"
 
 
 class Database:
@@ -51,6 +62,9 @@ class Database:
         self._ours = of_this_release()
         self._tables: Tables | None = None
         self._guard = threading.RLock()
+        self.outages = Outages(self._clock)
+        self._identity: tuple[int, int] | None = None
+        """Of the file of SQLite, since it was first written to."""
 
     def exists(self) -> bool:
         """Whether there is a database with tables of burst in it. Errors: StateVersionError, StateError."""
@@ -102,6 +116,15 @@ class Database:
         with self._told(), self.engine.connect() as connection:
             yield connection
 
+    def rows(self, asked: Executable, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
+        """All rows of one statement, waited for as `outages` says."""
+
+        def read() -> Sequence[Any]:
+            with self.connect() as connection:
+                return connection.execute(asked, values).all()
+
+        return self.outages.through(read)
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
         """For several statements: all or none; on SQLite nobody else writes meanwhile. Durable on return."""
@@ -120,20 +143,54 @@ class Database:
                 yield connection
             finally:
                 # A reader that is given up may outlive its connection.
-                with contextlib.suppress(DBAPIError):
+                with contextlib.suppress(SQLAlchemyError):
                     connection.exec_driver_sql("ROLLBACK")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self._connected() as connection:
-            connection.exec_driver_sql("BEGIN" if self.is_postgresql else "BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                with contextlib.suppress(DBAPIError):
-                    connection.exec_driver_sql("ROLLBACK")
+        """Errors: StateAway where the database certainly changed nothing."""
+        number: str | None = None
+        is_ending = False
+        try:
+            with self._connected() as connection:
+                number = self._begin(connection)
+                try:
+                    yield connection
+                except BaseException:
+                    with contextlib.suppress(SQLAlchemyError):
+                        connection.exec_driver_sql("ROLLBACK")
+                    raise
+                is_ending = True
+                connection.exec_driver_sql("COMMIT")
+        except StateAway:
+            if not is_ending or number is None or not self.outages.through(partial(self._was_committed, number)):
                 raise
-            connection.exec_driver_sql("COMMIT")
+
+    def _begin(self, connection: Connection) -> str | None:
+        """Its number, by which PostgreSQL tells later what became of it."""
+        if not self.is_postgresql:
+            self._check_file()
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return None
+        # One round trip: BEGIN takes what is before it in one message into its transaction.
+        begun = connection.exec_driver_sql(
+            "SELECT pg_current_xact_id()::text; BEGIN; "
+            f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS:g}s'"
+        )
+        return str(begun.scalar_one())
+
+    def _was_committed(self, number: str) -> bool:
+        """What became of a transaction whose COMMIT was not answered. Errors: StateAway while that is not decided."""
+        with self.connect() as connection:
+            found = connection.execute(sqlalchemy.text("SELECT pg_xact_status(CAST(:n AS xid8))"), {"n": number})
+            fate = found.scalar_one()
+        if fate == _UNDECIDED:
+            raise StateAway(
+                f"{self.location.shown()}: PostgreSQL has not ended a transaction whose connection was cut",
+                advice="run again: what it changed is read again",
+                was_connected=False,
+            )
+        return bool(fate == "committed")
 
     def seconds(self, connection: Connection) -> float:
         """The time by the database's clock, in seconds since 1970: on SQLite, which has one host, that host's."""
@@ -179,11 +236,11 @@ class Database:
         if self._keeps:
             settings |= {"poolclass": QueuePool, "max_overflow": 64}
         if self.is_postgresql:
-            # `prepare_threshold`: behind pgbouncer a prepared statement may be another connection's.
             url = self._url.set(drivername="postgresql+psycopg")
-            return sqlalchemy.create_engine(
-                url, connect_args={"prepare_threshold": None, "connect_timeout": 10}, pool_pre_ping=False, **settings
-            )
+            chosen = {name: value for name, value in _ON_CONNECT.items() if name not in url.query}
+            engine = sqlalchemy.create_engine(url, connect_args=chosen, pool_pre_ping=False, **settings)
+            event.listen(engine, "handle_error", _close_cursor)
+            return engine
         url = self._url.set(database=str(self._file))
         engine = sqlalchemy.create_engine(
             url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False}, **settings
@@ -192,32 +249,38 @@ class Database:
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
 
+    def _check_file(self) -> None:
+        """Errors: StateError where the file of SQLite is another one, or gone: what is written would be lost."""
+        try:
+            found = self._file.stat()
+        except OSError:
+            found = None
+        now = (found.st_dev, found.st_ino) if found is not None else None
+        self._identity = self._identity or now
+        if now is None or now != self._identity:
+            raise StateError(
+                self.location.shown(),
+                "was removed or replaced while it was in use; put it back if it was moved, then run again",
+            )
+
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
         """What went wrong with the database, as an error of burst that names it and never its password."""
+        self.outages.check()
         try:
             yield
         except DBAPIError as error:
-            raise self._refusal(error) from error
+            raise refusal_of(
+                error, self.location, is_postgresql=self.is_postgresql, busy_seconds=_BUSY_SECONDS
+            ) from error
 
-    def _refusal(self, error: DBAPIError) -> Exception:
-        where, said = self.location.shown(), str(error.orig).strip().splitlines()[0]
-        if getattr(error.orig, "sqlstate", None) == _DEADLOCK:
-            return Deadlock(where, f"too many writers waited for one another ({said}); run again")
-        if "disk is full" in said or "No space left" in said:
-            return OutOfSpace(f"{where}: the disk is full; free some space and run again")
-        if "readonly" in said or "read-only" in said:
-            return DiskFull(f"{where}: is read-only ({said}); make it writable or choose another database")
-        if "unable to open" in said:
-            return StateError(self.location.shown(), f"cannot be opened ({said}); check the path and its permissions")
-        if "locked" in said:
-            return StateError(self.location.shown(), f"another process has held it for {_BUSY_SECONDS:g} s; run again")
-        if self.is_postgresql:
-            return StateError(
-                self.location.shown(),
-                f"PostgreSQL does not answer as it should ({said}); check that it runs, then run again",
-            )
-        return StateError(self.location.shown(), said)
+
+def _close_cursor(met: ExceptionContext) -> None:
+    """SQLAlchemy leaves that of a connection that was lost to the garbage collector, which warns of it."""
+    cursor = met.execution_context.cursor if met.is_disconnect and met.execution_context is not None else None
+    if cursor is not None:
+        with contextlib.suppress(met.dialect.dbapi.Error):  # type: ignore[union-attr]
+            cursor.close()
 
 
 class _SqliteCompiler(SQLiteCompiler):

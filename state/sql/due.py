@@ -53,9 +53,7 @@ def due_pages(
     looked_at, after = 0, _BEFORE_ALL
     while True:
         size = max(at_least, looked_at, _LEAST_PAGE)
-        with database.connect() as connection:
-            asked = {"size": size, "batch": batch, "without": list(without), **after}
-            rows = connection.execute(statement, asked).all()
+        rows = database.rows(statement, {"size": size, "batch": batch, "without": list(without), **after})
         yield rows
         if len(rows) < size:
             return

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 import msgspec
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, and_, or_, select, update
 
 from orchestrator.clock import Clock
-from orchestrator.errors import BurstError, LockHeld
+from orchestrator.errors import BurstError, LockHeld, StaleChange, StateAway
 from state.change import Change
 from state.holder import Holder
 from state.item import Item, Status
 from state.sql.database import Database
 from state.sql.due import due_pages
 from state.sql.leases import LEASE_SECONDS, RENEW_SECONDS, LeaseRows, this_process
+from state.sql.outage import repeated
 from state.sql.rows import IS_SUBMITTED, item_of, pieces
 from state.sql.schema import items, leases
 
@@ -32,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 POST_SECONDS = 30.0
 """A POST is not started unless the lease outlives its time-out."""
+_NOT_ENDED = (Status.PENDING.value, Status.SUBMITTED.value)
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 class _Changes(Protocol):
@@ -50,6 +54,22 @@ class _Changes(Protocol):
     ) -> list[Item]: ...
 
 
+def _held(method: _Method) -> _Method:
+    """As `repeated`; and begun again under a new lease, where this one ended while the database did not answer."""
+
+    @functools.wraps(method)
+    def held(self: SqlLease, *args: Any, **named: Any) -> Any:
+        while True:
+            number = self.id
+            try:
+                return self._database.outages.through(functools.partial(method, self, *args, **named))
+            except LockHeld:
+                if not self._begin_anew(number):
+                    raise
+
+    return cast(_Method, held)
+
+
 class SqlLease:
     """See `state.lease.Lease` for what each public method promises. Any number of runs have one at a time."""
 
@@ -62,11 +82,13 @@ class SqlLease:
         self._ended = threading.Event()
         self._is_over = False
         self._holder: Holder | None = None
+        self._known: set[str] = set()
+        """The keys of what it has taken and not released."""
+        self._outages = database.outages.count
+        """How many there had been when it was last renewed."""
         with database.transaction() as connection:
             killed = rows.sweep(connection)
-            now = database.seconds(connection)
-            made = leases.insert().values(**this_process(), renewed_at=now, expires_at=now + LEASE_SECONDS)
-            self.id = int(connection.execute(made.returning(leases.c.id)).scalar_one())
+            self.id = self._insert(connection)
         self.killed: BurstRecord | None = killed[-1] if killed else None
         threading.Thread(target=self._keep, name="lease", daemon=True).start()
 
@@ -102,20 +124,27 @@ class SqlLease:
         """Hold these of them that still have the status and that no other run has taken meanwhile."""
         taken: dict[int, Any] = {}
         for some in pieces(row.seq for row in rows):
-            with self._database.transaction() as connection:
-                self._check(connection)
-                free = select(items.c.seq).where(
-                    items.c.seq.in_(some), items.c.status == status.value, items.c.lease.is_(None)
-                )
-                found = (
-                    update(items)
-                    .where(items.c.seq.in_(free.with_for_update(skip_locked=True)))
-                    .values(lease=self.id)
-                    .returning(items.c.seq, items.c.key, items.c.record)
-                )
-                taken |= {row.seq: row for row in connection.execute(found).all()}
+            found = self._take_some(some, status)
+            taken |= {row.seq: row for row in found}
+            self._known.update(row.key for row in found)
         return [item_of(taken[row.seq]) for row in rows if row.seq in taken]
 
+    @_held
+    def _take_some(self, some: Sequence[int], status: Status) -> Sequence[Any]:
+        with self._database.transaction() as connection:
+            self._check(connection)
+            free = select(items.c.seq).where(
+                items.c.seq.in_(some), items.c.status == status.value, items.c.lease.is_(None)
+            )
+            found = (
+                update(items)
+                .where(items.c.seq.in_(free.with_for_update(skip_locked=True)))
+                .values(lease=self.id)
+                .returning(items.c.seq, items.c.key, items.c.record)
+            )
+            return connection.execute(found).all()
+
+    @_held
     def left_behind(self) -> Iterator[Item]:
         self._sweep()
         asked = select(items.c.key, items.c.record).where(IS_SUBMITTED, items.c.lease.is_(None))
@@ -127,29 +156,41 @@ class SqlLease:
         asked = select(items.c.seq, items.c.key).where(items.c.status == Status.SUBMITTED.value)
         wanted = list(dict.fromkeys(keys))
         found: dict[str, Any] = {}
-        with self._database.connect() as connection:
-            for some in pieces(wanted):
-                found |= {row.key: row for row in connection.execute(asked.where(items.c.key.in_(some)))}
+        for some in pieces(wanted):
+            found |= {row.key: row for row in self._database.rows(asked.where(items.c.key.in_(some)))}
         return self._take([found[key] for key in wanted if key in found], status=Status.SUBMITTED)
 
     def release(self, keys: Iterable[str]) -> None:
+        released = list(keys)
+        self._release(released)
+        self._known.difference_update(released)
+
+    @repeated
+    def _release(self, keys: Sequence[str]) -> None:
         with self._database.transaction() as connection:
             for some in pieces(keys):
                 connection.execute(
                     update(items).where(items.c.key.in_(some), items.c.lease == self.id).values(lease=None)
                 )
 
+    @_held
     def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
         burst = self._holder.burst if self._holder is not None else None
         return self._store.apply_held(changes, lease=self.id, burst=burst, guard=self._check)
 
+    @_held
     def check(self) -> None:
         with self._database.connect() as connection:
             self._check(connection)
 
-    def guard_post(self) -> None:
+    @_held
+    def guard_post(self, key: str) -> None:
         with self._database.connect() as connection:
             left = self._check(connection)
+            # Its lease may be another one than that under which the intent was written.
+            holder = connection.scalar(select(items.c.lease).where(items.c.key == key))
+        if holder != self.id:
+            raise StaleChange([key])
         if left < POST_SECONDS:
             self._renew()
             self.check()
@@ -173,6 +214,7 @@ class SqlLease:
             f"{LEASE_SECONDS:g} s, and others may have taken over what it held{by}. Run again"
         )
 
+    @repeated
     def now(self) -> datetime:
         if not self._database.is_postgresql:
             return self._clock.now()
@@ -196,6 +238,7 @@ class SqlLease:
         if self._holder is not None:
             self._publish(msgspec.structs.replace(self._holder, waits_for=reason))
 
+    @_held
     def _publish(self, holder: Holder) -> None:
         self._holder = holder
         now = update(leases).where(leases.c.id == self.id, leases.c.ended_at.is_(None))
@@ -218,17 +261,18 @@ class SqlLease:
     def end_burst(self, record: BurstRecord) -> None:
         self._store.bursts.append(record)
 
+    @repeated
     def end(self) -> None:
         self.renew_no_more()
         with self._guard:
             if self._is_over:
                 return
-            self._is_over = True
         with self._database.transaction() as connection:
             now = self._database.seconds(connection)
             ended = update(leases).where(leases.c.id == self.id, or_(leases.c.ended_at.is_(None), leases.c.clean))
             connection.execute(ended.values(ended_at=now, clean=True, live=None, preview=None))
             connection.execute(update(items).where(items.c.lease == self.id).values(lease=None))
+        self._is_over = True
 
     def renew_no_more(self) -> None:
         """It ends by itself, unless it is ended before."""
@@ -242,17 +286,59 @@ class SqlLease:
         while not self._ended.wait(RENEW_SECONDS):
             try:
                 self._renew()
+            except StateAway as error:
+                _log.debug("the lease is not renewed: %s", error)
             except BurstError as error:
                 _log.warning("the lease could not be renewed: %s", error)
 
+    @repeated
     def _renew(self) -> None:
+        outages = self._database.outages.count
         with self._database.transaction() as connection:
             now = self._database.seconds(connection)
-            connection.execute(
+            renewed = connection.execute(
                 update(leases)
                 .where(leases.c.id == self.id, leases.c.ended_at.is_(None), leases.c.expires_at > now)
                 .values(renewed_at=now, expires_at=now + LEASE_SECONDS)
-            )
+                .returning(leases.c.id)
+            ).all()
+        if renewed:
+            self._outages = outages
+
+    def _begin_anew(self, number: int) -> bool:
+        """Work on under a new lease, if the one of this number ended while the database did not answer.
+
+        It holds what nobody else has taken meanwhile of what the old one held.
+        """
+        with self._guard:
+            if self.id != number:
+                return True
+            if self._is_over or self._ended.is_set() or self._outages == self._database.outages.count:
+                return False
+            outages = self._database.outages.count
+            self.id = self._database.outages.through(self._replace)
+            self._outages = outages
+        _log.warning("the lease had ended meanwhile: this run goes on under a new one with what nobody else has taken")
+        return True
+
+    def _replace(self) -> int:
+        with self._database.transaction() as connection:
+            now = self._database.seconds(connection)
+            ended = update(leases).where(leases.c.id == self.id)
+            connection.execute(ended.values(ended_at=now, clean=True, live=None, preview=None))
+            new = self._insert(connection)
+            connection.execute(update(items).where(items.c.lease == self.id).values(lease=new))
+            free = and_(items.c.lease.is_(None), items.c.status.in_(_NOT_ENDED))
+            for some in pieces(list(self._known)):
+                connection.execute(update(items).where(items.c.key.in_(some), free).values(lease=new))
+        return new
+
+    def _insert(self, connection: Connection) -> int:
+        """The row of a lease that begins now."""
+        now = self._database.seconds(connection)
+        holder = msgspec.json.encode(self._holder).decode() if self._holder is not None else None
+        made = leases.insert().values(**this_process(), renewed_at=now, expires_at=now + LEASE_SECONDS, holder=holder)
+        return int(connection.execute(made.returning(leases.c.id)).scalar_one())
 
     def __enter__(self) -> Self:
         return self

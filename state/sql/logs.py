@@ -16,6 +16,7 @@ from state.burst_record import MEMORY_RECORDS, BurstRecord
 from state.facts import LONG_AGO, OLD_SPENDS_KEPT, Fact, Facts, Pause, ServerHealth, Spend, facts_of
 from state.server import RegisteredServer
 from state.sql.database import Database
+from state.sql.outage import repeats_all
 from state.sql.rows import pieces
 from state.sql.schema import lines
 
@@ -88,10 +89,12 @@ def log_lines(database: Database, kind: str) -> Iterator[bytes]:
             yield from (line.encode() for line in connection.execute(asked).scalars())
 
 
+@repeats_all(but=("append_in",))
 class SqlBatchLog:
     """See `state.batch.BatchLog`."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._log: _Log[Any] = _Log(database, "batch", BatchChange | BatchNote)
 
     def append(self, *notes: BatchNote) -> None:
@@ -108,6 +111,7 @@ class SqlBatchLog:
         return self._log.stamp()
 
 
+@repeats_all()
 class SqlFactLog:
     """See `state.facts.FactLog`. Appends are made under a lock, so that lines appear in the order of their numbers."""
 
@@ -183,10 +187,12 @@ class SqlFactLog:
         return self.read().pause
 
 
+@repeats_all()
 class SqlBurstLog:
     """See `state.burst_record.BurstLog`."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._log: _Log[BurstRecord] = _Log(database, "burst", BurstRecord)
 
     def append(self, record: BurstRecord) -> None:

@@ -20,10 +20,12 @@ from state.holder import Holder
 from state.json.folder import burst_folder
 from state.live import Live
 from state.location import Location
+from state.patience import Patience
 from state.server import RegisteredServer
 from state.sql.database import Database
 from state.sql.leases import LeaseRows
 from state.sql.logs import SqlBatchLog, SqlBurstLog, SqlFactLog, log_lines
+from state.sql.outage import repeats_all
 from state.sql.recipe_book import SqlRecipeBook
 from state.sql.schema import documents
 from state.sql.settings import SqlSettings
@@ -33,6 +35,7 @@ from state.write_lock import WriteLock
 _decode_live = msgspec.json.Decoder(Live).decode
 
 
+@repeats_all()
 class SqlParts:
     """See `state.store.StateParts` for what each public method promises."""
 
@@ -44,6 +47,9 @@ class SqlParts:
         self._clock = clock or Clock()
         self._database = Database(location, clock=self._clock, read_only=read_only, keeps=keeps)
         self._leases = LeaseRows(self._database)
+
+    def wait_with(self, patience: Patience) -> None:
+        self._database.outages.patience = patience
 
     def exists(self) -> bool:
         if not self._database.exists():

@@ -15,6 +15,7 @@ from state.counts import BatchFigures, Counts
 from state.item import Item, Status
 from state.location import Location
 from state.sql.due import due_count, due_pages
+from state.sql.outage import repeats_all
 from state.sql.parts import SqlParts
 from state.sql.rows import IS_DUE, IS_PENDING, ORDER, item_of, moment_of, number_of, pieces, with_statuses
 from state.sql.schema import events, items, sources
@@ -26,6 +27,7 @@ _READ_ROWS = 1000
 _RECORD = (items.c.key, items.c.record)
 
 
+@repeats_all()
 class SqlReader(SqlParts):
     """The reading half of `SqlStore`. See `state.store.Store` for what each public method promises."""
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select
 from orchestrator.errors import RecipeUnusable, StateError
 from state.recipe import Recipe, workflow_bytes, workflow_digest
 from state.sql.database import Database
+from state.sql.outage import repeats_all
 from state.sql.schema import recipes, workflows
 
 _WAY_OUT = "restore it from a backup, or give its items another recipe with `burst update`"
@@ -31,6 +32,7 @@ def add_recipe(connection: Connection, recipe: Recipe, workflow: Mapping[str, An
         connection.execute(recipes.insert().values(id=recipe.id, recipe=msgspec.json.encode(recipe).decode()))
 
 
+@repeats_all()
 class SqlRecipeBook:
     """See `state.recipe.RecipeBook` for what each public method promises."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from sqlalchemy import select, update
 
 from state.sql.database import Database
+from state.sql.outage import repeats_all
 from state.sql.schema import documents
 
 
+@repeats_all()
 class SqlSettings:
     """See `state.store.SettingsDocument` for what each public method promises."""
 

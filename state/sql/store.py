@@ -18,10 +18,11 @@ from state.attempts import with_ended_attempt
 from state.change import Change
 from state.item import REMOVABLE, TRANSITIONS, Item, Status
 from state.location import Location
-from state.sql.database import Deadlock
 from state.sql.lease import SqlLease
+from state.sql.outage import repeats_all
 from state.sql.reader import SqlReader
 from state.sql.recipe_book import add_recipe
+from state.sql.refusals import Deadlock
 from state.sql.rows import ROW, item_of, pieces, row_of
 from state.sql.schema import documents, events, items, lines, recipes, sources, workflows
 from state.sql.stage_rows import StageRows, add_sources, find_waits, note_stages, sources_in
@@ -38,6 +39,7 @@ _Edited = tuple[str, Status | None, Item | None]
 Guard = Callable[[Connection], object]
 
 
+@repeats_all()
 class SqlStore(SqlReader):
     """See `state.store.Store` for what each public method promises."""
 

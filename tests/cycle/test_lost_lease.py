@@ -54,7 +54,7 @@ def test_what_finished_meanwhile_is_not_recorded_by_the_run_that_lost_it(tmp_pat
     assert simulation.statuses() == [Status.SUBMITTED]
     lose(simulation)
     with pytest.raises(LockHeld):
-        simulation.lease.guard_post()  # it is noticed
+        simulation.lease.guard_post("0000.txt")  # it is noticed
     clock.seconds += 60
     with pytest.raises(LockHeld):
         simulation.burst(1)
@@ -70,7 +70,7 @@ def test_no_intent_is_written_by_a_run_that_knows_that_it_lost_it(tmp_path: Path
     simulation = Simulation(tmp_path, clock, [FakeServer("http://gpu:8188", clock, lambda _: 2.0)], items=2)
     lose(simulation)
     with pytest.raises(LockHeld):
-        simulation.lease.guard_post()
+        simulation.lease.guard_post("0000.txt")
     with pytest.raises(LockHeld):
         simulation.burst(2)
     assert simulation.statuses() == [Status.PENDING] * 2

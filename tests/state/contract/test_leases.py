@@ -247,12 +247,12 @@ def lost(state: State, store: Store) -> Iterator[Lease]:
 def test_no_post_starts_under_a_lost_lease(lost: Lease) -> None:
     """At once, not only after the next look at who holds the state."""
     with pytest.raises(LockHeld, match="burst theirs"):
-        lost.guard_post()
+        lost.guard_post("0")
 
 
 def test_nothing_is_changed_under_a_lost_lease(lost: Lease, store: Store) -> None:
     with pytest.raises(LockHeld):
-        lost.guard_post()
+        lost.guard_post("0")
     before = store.get("0")
     for attempt in (lost.check, lambda: change_all(lost, [before], cancel)):
         with pytest.raises(LockHeld, match="burst theirs"):
@@ -263,7 +263,7 @@ def test_nothing_is_changed_under_a_lost_lease(lost: Lease, store: Store) -> Non
 
 def test_a_lost_lease_ends_without_touching_the_other_ones(lost: Lease, store: Store) -> None:
     with pytest.raises(LockHeld):
-        lost.guard_post()
+        lost.guard_post("0")
     lost.end()
     assert [holder.burst for holder in store.holders()] == ["theirs"]
 

@@ -11,7 +11,7 @@ from support.plain_walk import keys_of
 from support.state_scenes import PENDING, SUBMITTED, complete, item, submit
 from support.stores import KINDS, State
 
-from orchestrator.errors import BurstError, StateError
+from orchestrator.errors import BurstError, StateAway, StateError
 from state.change import Change
 from state.item import Item, ItemOutput
 from state.open_store import open_store, parts_of
@@ -128,7 +128,7 @@ def test_transactions_that_wait_for_one_another_are_repeated(state: State) -> No
 )
 def test_no_message_has_the_password(address: str) -> None:
     assert "s3" not in parts_of(address).location.shown()
-    with pytest.raises(StateError, match="does not answer") as refused:
+    with pytest.raises(StateAway, match="does not answer") as refused:
         open_store(address)
     assert "127.0.0.1:1/state" in str(refused.value)
     seen: BaseException | None = refused.value

@@ -92,7 +92,12 @@ def test_a_run_that_slept_through_its_lease_changes_nothing(state: State, a: Lea
     b.apply([Change("0", SUBMITTED, lambda now: now.put_back(charge=False))])
     b.apply([Change("0", PENDING, submit(prompt_id="of-b"))])
     before = rows(state, select(events.c.id))
-    for attempt in (a.guard_post, a.check, lambda: a.apply([Change("0", SUBMITTED, complete)]), lambda: a.claim(1)):
+    for attempt in (
+        lambda: a.guard_post("0"),
+        a.check,
+        lambda: a.apply([Change("0", SUBMITTED, complete)]),
+        lambda: a.claim(1),
+    ):
         with pytest.raises(LockHeld, match=r"has ended: it did not renew it for 60 s.*burst b"):
             attempt()
     assert state.open().get("0").prompt_id == "of-b"

@@ -1,0 +1,86 @@
+"""What the errors of a database mean, as errors of burst that name it and never its password."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError
+
+from orchestrator.errors import DiskFull, StateAway, StateError
+from state.disk import OutOfSpace
+from state.location import Location
+
+_AWAY_CLASSES = ("08", "57P")
+_AWAY = ("53200", "53300", "53400", "25P03")
+"""out_of_memory, too_many_connections, configuration_limit_exceeded, idle_in_transaction_session_timeout."""
+_DISK_FULL = "53100"
+_READ_ONLY = "25006"
+_DEADLOCK = "40P01"
+_FOR_A_PERSON = (
+    "authentication failed",
+    "no password supplied",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "permission denied",
+    "certificate",
+    "not permitted to log in",
+    "invalid",
+)
+"""In the answers to a connection, which have no code."""
+
+
+class Deadlock(StateError):
+    """PostgreSQL ended this transaction, because it and another one waited for each other. To be repeated."""
+
+
+def refusal_of(error: DBAPIError, location: Location, *, is_postgresql: bool, busy_seconds: float) -> Exception:
+    """`busy_seconds`: how long a writer waits for others on SQLite."""
+    where = location.shown()
+    said = location.without_secrets((str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0])
+    if is_postgresql:
+        return _of_postgresql(error, where, said)
+    return _of_sqlite(where, said, busy_seconds)
+
+
+def _of_postgresql(error: DBAPIError, where: str, said: str) -> Exception:
+    code = getattr(error.orig, "sqlstate", None) or ""
+    if code == _DEADLOCK:
+        return Deadlock(where, f"too many writers waited for one another ({said}); run again")
+    if code == _DISK_FULL or "No space left" in said:
+        return OutOfSpace(f"{where}: the disk of PostgreSQL is full ({said}); free some space there and run again")
+    if code == _READ_ONLY:
+        return DiskFull(
+            f"{where}: is read-only ({said}): a standby, or a role that may only read; name the primary, or a role "
+            "that may write"
+        )
+    if _is_away(error, code, said):
+        return StateAway(
+            f"{where}: PostgreSQL does not answer ({said})",
+            advice="check that it runs and can be reached, then run again: nothing is lost",
+            was_connected=bool(error.connection_invalidated),
+        )
+    if not code:
+        return StateError(where, f"PostgreSQL refuses the connection ({said}); check the address and the role")
+    return StateError(where, f"PostgreSQL refuses this ({said}); check that the database is one of burst, and its role")
+
+
+def _is_away(error: DBAPIError, code: str, said: str) -> bool:
+    if error.connection_invalidated:
+        return True
+    if code:
+        return code.startswith(_AWAY_CLASSES) or code in _AWAY
+    return type(error.orig).__name__ == "OperationalError" and not any(part in said for part in _FOR_A_PERSON)
+
+
+def _of_sqlite(where: str, said: str, busy_seconds: float) -> Exception:
+    if "disk is full" in said:
+        return OutOfSpace(f"{where}: the disk is full; free some space and run again")
+    if "readonly" in said:
+        return DiskFull(f"{where}: is read-only ({said}); make it writable or choose another database")
+    if "unable to open" in said:
+        return StateError(where, f"cannot be opened ({said}); check the path and its permissions")
+    if "locked" in said:
+        return StateAway(
+            f"{where}: another process has held it for {busy_seconds:g} s",
+            advice="run again when that has ended: nothing is lost",
+            was_connected=False,
+        )
+    return StateError(where, said)
