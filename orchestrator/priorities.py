@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import msgspec
 
@@ -20,9 +20,15 @@ from orchestrator.settings import Overrides
 from orchestrator.withdrawal import AskedServers
 from state.counts import Counts
 from state.item import DUE, Priority, Status
+from state.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.documents.states import PriorityDocument
+
+FIRST: Final = "first"
+"""In place of a priority: before all others."""
+Level = Priority | Literal["first"]
+LEVELS: tuple[Level, ...] = (*get_args(Priority), FIRST)
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Prioritized:
     """Which items have another priority now."""
 
     priority: Priority
+    """The one that they have now."""
     keys: tuple[str, ...]
     unchanged: int
     """Items that had it already."""
@@ -37,6 +44,8 @@ class Prioritized:
     """Items that a server renders, or may have: they keep their place."""
     counts: Counts
     notes: tuple[str, ...] = ()
+    is_first: bool = False
+    """They were moved before all others too."""
 
     def as_json(self, *, everything: bool = False) -> PriorityDocument:
         """As `burst priority --json` prints it; `everything`: with all entries of its lists."""
@@ -54,7 +63,8 @@ class Prioritized:
 
     def as_text(self, *, everything: bool = False) -> str:
         """A few lines for a person; `everything`: with all items."""
-        lines = [f"{counted(len(self.keys))} {self.priority} now"] if self.keys else []
+        now = "before all others now" if self.is_first else f"{self.priority} now"
+        lines = [f"{counted(len(self.keys))} {now}"] if self.keys else []
         lines += key_lines(self.keys, everything=everything)
         if self.unchanged:
             lines.append(f"{counted(self.unchanged)} {self.priority} before")
@@ -66,29 +76,44 @@ class Prioritized:
 
 
 def set_priority(
-    state: Path, names: Collection[str], priority: Priority, *, patience_seconds: float = 20.0
+    state: Path, names: Collection[str], priority: Level, *, patience_seconds: float = 20.0
 ) -> Prioritized:
     """Give items and batches another priority, by which they are sent, and by which a server queues them.
+
+    `first`: before everything that is due now, with the priority of what comes first.
 
     What waits on a server is taken back and sent again in its new place; what it renders is left. Of a batch, items
     that are completed or cancelled are not changed. Works while a burst runs. Errors: UsageError for an unknown name or
     priority; StateError.
     """
-    if priority not in get_args(Priority):
-        raise UsageError(f"priority: {priority!r} is none of {', '.join(get_args(Priority))}")
+    if priority not in LEVELS:
+        raise UsageError(f"priority: {priority!r} is none of {', '.join(LEVELS)}")
     if not names:
         raise UsageError("name the items or batches to give a priority")
     with open_for_writing(state) as store:
         keys = select(store, names, *DUE, Status.FAILED)
-        there = store.get_many(keys)
-        other = [item.key for item in there if item.priority != priority]
+        # What is on a server is before all that is due already.
+        there = [item for item in store.get_many(keys) if priority != FIRST or item.status is not Status.SUBMITTED]
+        level, rank = (priority, None) if priority != FIRST else _before_all(store, keys)
+        order: dict[str, Any] = {"priority": level} | ({"rank": rank} if rank is not None else {})
+        other = [item.key for item in there if any(getattr(item, name) != value for name, value in order.items())]
         servers = AskedServers(state, Overrides(), patience_seconds)
-        done = amend(store, other, lambda now: msgspec.structs.replace(now, priority=priority), servers=servers)
+        done = amend(store, other, lambda now: msgspec.structs.replace(now, **order), servers=servers)
         return Prioritized(
-            priority=priority,
+            priority=level,
             keys=keys_of(done.changed),
             unchanged=len(there) - len(other),
             left=len(done.left),
             counts=store.counts(),
             notes=(*servers.notes, *settled(store)),
+            is_first=priority == FIRST,
         )
+
+
+def _before_all(store: Store, keys: Collection[str]) -> tuple[Priority, float | None]:
+    """Priority and rank before what is due first of all others; without others, as these items stand."""
+    ahead = next(iter(store.due(1, skip=keys)), None)
+    if ahead is not None:
+        return ahead.priority, ahead.rank - 1.0
+    own = next(iter(store.due(1)), None)
+    return own.priority if own is not None else "normal", None

@@ -11,19 +11,20 @@ from orchestrator.errors import UsageError
 
 
 @click.command(short_help="Change which items or batches come first.")
-@click.argument("words", nargs=-1, metavar="ITEM|BATCH... urgent|high|normal|low")
+@click.argument("words", nargs=-1, metavar="ITEM|BATCH... first|urgent|high|normal|low")
 @state_option
 @all_option
 @json_option
 def priority(words: tuple[str, ...], state: Path, everything: bool, as_json: bool) -> None:
     """Give items or batches another priority. Higher ones are sent first, and overtake what waits on a server.
 
-    Works while a burst runs. What waits on a server is taken back and sent again in its new place.
+    Works while a burst runs. What waits on a server is taken back and sent again in its new place. With first, items
+    come before everything that is due now.
     """
-    from orchestrator.priorities import set_priority
-    from state.item import PRIORITIES
+    from orchestrator.priorities import LEVELS, set_priority
 
-    names, level = words[:-1], words[-1] if words else ""
-    if level not in PRIORITIES:
-        raise UsageError(f"end with a priority, {', '.join(PRIORITIES)}; {level!r} is not one")
+    names, said = words[:-1], words[-1] if words else ""
+    level = next((one for one in LEVELS if one == said), None)
+    if level is None:
+        raise UsageError(f"end with a priority, {', '.join(LEVELS)}; {said!r} is not one")
     show_listing(set_priority(state, names, level), as_json, everything)
