@@ -238,8 +238,7 @@ def history_of(store: Store, *, since: datetime, until: datetime) -> History:
     """The history of an open store."""
     status = status_of(store)
     records = records_since(store.bursts, since)
-    if status.killed is not None and status.killed.ended_at >= since:
-        records.append(status.killed)
+    records += [killed for killed in store.killed_bursts() if killed.ended_at >= since]
     completed = [
         (key, one)
         for key, one in store.parts(_Completed)

@@ -104,7 +104,5 @@ class BurstRow:
 def burst_rows(parts: StateParts, records: Iterable[BurstRecord]) -> list[BurstRow]:
     """`records`: those to show of the bursts on record, oldest first. Takes no lock."""
     rows = [BurstRow.of(record) for record in records]
-    if holders := parts.holders():
-        return [*rows, *map(BurstRow.at_work, holders)]
-    killed = parts.killed_burst()
-    return rows if killed is None else [*rows, BurstRow.of(killed)]
+    holders = parts.holders()
+    return [*rows, *map(BurstRow.of, parts.killed_bursts()), *map(BurstRow.at_work, holders)]

@@ -85,8 +85,7 @@ def copy_state(source: str, target: str, *, clock: Clock | None = None) -> State
     # One that is marked is opened past its mark; any other is brought to the format version of today first.
     opened = open_store(here, clock=clock) if moved is not None else open_for_writing(here.path, clock=clock)
     with opened as store, store.lease() as lease:
-        if lease.killed is not None:
-            lease.end_burst(lease.killed)
+        lease.record_killed()
         with store.adding():
             before = store.settings.read()
             if moved is None:

@@ -188,15 +188,15 @@ class StatusReport:
 
     def _burst_lines(self) -> list[str]:
         if self.holders:
-            return [
+            runs = [
                 line
                 for holder in self.holders
                 for line in (
                     f"A burst is at work: {holder.describe()}",
-                    *(self._running_line(one) for one in self.rendering),
                     *([f"It waits for a server: {holder.waits_for}"] if holder.waits_for is not None else []),
                 )
             ]
+            return [*runs, *(self._running_line(one) for one in self.rendering)]
         if self.killed is not None:
             who, last_alive = self.killed, self.killed.ended_at
             return [f"The last burst was killed: {who.describe()}, last alive {last_alive:%H:%M:%S} UTC"]
@@ -278,8 +278,9 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: 
     holders = store.holders()
     live, now = store.live() if holders else None, (clock or Clock()).now()
     rendering = live.running if live is not None else ()
-    killed = store.killed_burst() if not holders else None
-    known = records if killed is None else [*records, killed]
+    all_killed = store.killed_bursts()
+    killed = all_killed[-1] if all_killed and not holders else None
+    known = [*records, *all_killed]
     failed = itertools.islice(store.items(Status.FAILED), None if ended else FIRST)
     pace = pace_of(store, records, at_work=holders)
     paces = Paces.of(store, records, at_work=holders)

@@ -26,6 +26,8 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """Start of the process, which with --until-done may do several bursts."""
     waits_for: str | None = None
     """Why nothing goes on at the moment: a server that does not answer."""
+    is_recorded: bool = False
+    """The burst has ended, and has a record."""
 
     def lived_seconds(self, last_alive: datetime) -> float:
         """Time from the start of the burst until it was last alive."""

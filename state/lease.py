@@ -20,10 +20,6 @@ class Lease(Protocol):
     It ends with the process in any way. What it held is then due again, or may be taken over if it was submitted.
     """
 
-    @property
-    def killed(self) -> BurstRecord | None:
-        """The burst of a killed run that this lease follows, as far as it is known; None after a clean end."""
-
     def claim(
         self,
         limit: int,
@@ -79,6 +75,12 @@ class Lease(Protocol):
 
     def end_burst(self, record: BurstRecord) -> None:
         """Add the record of a burst that has ended. Errors: DiskFull."""
+
+    def record_killed(self) -> None:
+        """Record the bursts of killed runs before this lease that nobody has recorded yet. Safe to repeat.
+
+        Errors: DiskFull.
+        """
 
     def end(self) -> None:
         """End cleanly: hold nothing any more. Safe to repeat."""

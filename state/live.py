@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Literal
 
 import msgspec
@@ -63,3 +65,30 @@ class Live(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lines: tuple[Line, ...] = ()
     set_aside: tuple[SetAsideRecord, ...] = ()
     """The recipes and output roots that the run could not use so far."""
+
+    def shifted(self, jump: timedelta) -> Live:
+        """The same by a clock that is ahead by `jump`."""
+        if not jump:
+            return self
+        replace = msgspec.structs.replace
+        return replace(
+            self,
+            at=self.at + jump,
+            running=tuple(replace(one, since=one.since + jump) for one in self.running),
+            troubles=tuple(replace(one, since=one.since + jump) for one in self.troubles),
+        )
+
+
+def together(lives: Iterable[Live]) -> Live | None:
+    """What several runs show, as one; None where none shows anything. `burst`, `at`: of the first."""
+    found = list(lives)
+    if len(found) < 2:
+        return found[0] if found else None
+    return msgspec.structs.replace(
+        found[0],
+        running=tuple(one for live in found for one in live.running),
+        preview_of=next((live.preview_of for live in found if live.preview_of is not None), None),
+        troubles=tuple(one for live in found for one in live.troubles),
+        lines=tuple(one for live in found for one in live.lines),
+        set_aside=tuple(dict.fromkeys(one for live in found for one in live.set_aside)),
+    )

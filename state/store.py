@@ -129,14 +129,20 @@ class StateParts(Protocol):
     def is_leased(self) -> bool:
         """Whether a run is at work, also one that has not said yet who it is."""
 
-    def killed_burst(self) -> BurstRecord | None:
-        """The burst of a killed run that no later one has recorded yet."""
+    def killed_bursts(self) -> list[BurstRecord]:
+        """The bursts of killed runs that no later one has recorded yet, oldest first."""
 
     def live(self) -> Live | None:
-        """What the run at work shows; None without one, or if it shows nothing."""
+        """What the runs at work show, on whichever host, as one; None without any, or if they show nothing."""
 
     def live_preview(self) -> bytes | None:
-        """The image that belongs to `live().preview_of`."""
+        """The image that belongs to `live().preview_of`; only on the host of the run that shows it."""
+
+    def watch(self) -> None:
+        """Somebody looks at what `live` returns: call this at each look, so that the runs at work show more often.
+
+        Cheap enough to be called several times a second. Nothing is raised: who may not write sees less.
+        """
 
     def adding(self) -> AbstractContextManager[None]:
         """Keep other processes from adding a batch. Errors on entering: LockHeld, DiskFull, StateError."""
@@ -273,6 +279,13 @@ class Store(StateParts, Protocol):
         """Read what other processes wrote; the items that they changed or removed since a mark, or since the opening.
 
         Any number of callers may follow, each with a mark of its own.
+        """
+
+    def may_have_changed(self) -> bool:
+        """Whether others may have written since the last call, so that it is time to look for what they did.
+
+        Cheap enough to be called several times a second, by one thread. True at once after others added, cancelled or
+        retried items, or paused, as far as the store hears of it; at most 2 s after anything else; possibly in vain.
         """
 
     def is_edited(self) -> bool:

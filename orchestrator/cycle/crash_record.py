@@ -35,16 +35,9 @@ def crashed_without_lease(error: Exception, state: Path, age: Age) -> BurstError
     if isinstance(seen, Crashed):
         # Whatever is broken here may be what broke the run, which is the error to report.
         with contextlib.suppress(Exception), open_store(state) as store, store.lease() as lease:
-            record_killed(store, lease)
+            lease.record_killed()
             lease.end_burst(_record(seen, age))
     return seen
-
-
-def record_killed(store: Store, lease: Lease) -> None:
-    """Write the record that a killed burst could not write. Safe to repeat."""
-    killed = lease.killed
-    if killed is not None and not any(record.burst == killed.burst for record in store.bursts.read(last=1)):
-        lease.end_burst(killed)
 
 
 def _record(error: Crashed, age: Age) -> BurstRecord:

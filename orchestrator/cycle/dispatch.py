@@ -111,6 +111,12 @@ class Dispatch:
         self._numbered_from = 0
         """How many had ended before the item that is number 1."""
         self._failed = False
+        self._movements = 0
+        """Counts what may have made items due, or ended them."""
+        self._none_urgent: int | None = None
+        """After which movement there was nothing urgent to submit beyond the burst's size."""
+        self._awaits: int | None = None
+        """After which movement something of the batch remained."""
 
     def join(self, worker: DispatchTarget) -> None:
         """One more worker takes part."""
@@ -165,8 +171,13 @@ class Dispatch:
     @property
     def is_batch_over(self) -> bool:
         """Every item of the batch that this run is for has ended; False where it is for none."""
+        movements = self._movements
+        if self._awaits == movements:
+            return False
         while self._awaited and not self._is_any(self._awaited[-1:], Status.PENDING, Status.SUBMITTED):
             self._awaited.pop()
+        if self._awaited:
+            self._awaits = movements
         return self._batch is not None and not self._awaited
 
     @property
@@ -204,12 +215,14 @@ class Dispatch:
         with self._lock:
             self._held.pop(key, None)
             self._overtakers.discard(key)
+            self._movements += 1
             self._lease.release([key])
 
     def left_over(self, key: str) -> None:
         """This item, which is submitted, is left for a later burst."""
         with self._lock:
             self._left_over.add(key)
+            self._movements += 1
         self.changed.set()
 
     def set_aside_submitted(self, key: str) -> None:
@@ -221,6 +234,7 @@ class Dispatch:
     def changed_by_others(self, key: str) -> None:
         """Another process changed this item: its recipe may be another one, or it was cancelled."""
         with self._lock:
+            self._movements += 1
             self.set_aside.changed(key)
             for worker in self._workers:
                 worker.refused.discard(key)
@@ -307,7 +321,11 @@ class Dispatch:
     def _overtaking(self, worker: DispatchTarget) -> list[Item]:
         """Urgent items that arrive when the burst is full are submitted all the same, a few at a time."""
         room = worker.window(self._size) - len(self._overtakers)
-        if room <= 0 or not any(item.priority == "urgent" for item in self._store.due(1, skip=self._held.keys())):
+        if room <= 0 or self._none_urgent == self._movements:
+            return []
+        movements = self._movements
+        if not any(item.priority == "urgent" for item in self._store.due(1, skip=self._held.keys())):
+            self._none_urgent = movements
             return []
         due = self._due(worker, room)
         urgent = [item for item in due if item.priority == "urgent"]
@@ -388,6 +406,7 @@ class Dispatch:
             self.completed.note(item)
         with self._lock:
             self._ended += 1
+            self._movements += 1
             counts = self._batch is None or item.batch == self._batch
             self._failed = self._failed or (counts and item.status is Status.FAILED)
             number = self._ended - self._numbered_from
@@ -398,6 +417,7 @@ class Dispatch:
         """An item that had ended in this run is due again."""
         with self._lock:
             self._ended -= 1
+            self._movements += 1
 
     def rest(self, worker: DispatchTarget) -> None:
         """This worker holds nothing, and found nothing to take."""
@@ -418,6 +438,7 @@ class Dispatch:
         """Something may be due again: no worker counts as resting until it has looked."""
         with self._lock:
             self._resting.clear()
+            self._movements += 1
 
     @property
     def is_idle(self) -> bool:

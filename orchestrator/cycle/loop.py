@@ -21,7 +21,8 @@ from state.store import Store
 Ending = Literal["done", "deadline", "limit", "stopped", "paused", "failure"]
 """deadline: at its time limit, as requested; limit: at the one learned from killed runs."""
 _LOOK_SECONDS = 0.25
-"""How often other processes' changes and the stop event are checked, whatever the polling interval."""
+"""How often the stop event is checked, and whether other processes have changed anything, whatever the polling
+interval."""
 _MEANWHILE_SECONDS = 5.0
 """How often the rest of a run's work is done while it waits for a server."""
 _LEAVING_SECONDS = 3.0
@@ -84,10 +85,12 @@ class Cycle:
         while (ending := self._ending()) is None:
             self._clock.wait(self._dispatch.changed, self._until_look())
             self._dispatch.changed.clear()
-            self._check()
-            self._follow_pause()
+            if self._store.may_have_changed():
+                self._check()
+                self._follow_pause()
+                self._pool.follow()
             self._follow_waiting()
-            self._pool.follow()
+            self._pool.serve()
             self._start()
             self._store.settle()
             self._show()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from orchestrator.clock import Clock
 from orchestrator.cycle import pacing
 from orchestrator.cycle.bursts import Age, Bursts, is_any_left, is_any_out
-from orchestrator.cycle.crash_record import crashed_under_lease, crashed_without_lease, record_killed
+from orchestrator.cycle.crash_record import crashed_under_lease, crashed_without_lease
 from orchestrator.cycle.dispatch import Dispatch, Progress
 from orchestrator.cycle.kept_recipes import check_default, contradiction
 from orchestrator.cycle.progress import Silent
@@ -198,7 +198,7 @@ class Run:
     def _work_leased(
         self, store: Store, lease: Lease, settings: Settings, recipes: Recipes, preparation: Preparation
     ) -> BurstReport:
-        record_killed(store, lease)
+        lease.record_killed()
         self._end_stuck(store, lease)
         settings = self._moved(settings, store)
         if kept := contradiction(store, recipes, settings, self._request.overrides):

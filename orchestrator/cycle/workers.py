@@ -109,14 +109,17 @@ class WorkerPool:
         self.workers[0].context.tally.possibly_twice += given_up
 
     def follow(self) -> None:
-        """Take in what other processes changed, and open the workers that are needed now. Errors: StateError."""
+        """Take in what other processes changed, and open the workers that this needs. Errors: StateError."""
         dispatch = self._shared.dispatch
         if news := self._others.news():
             for key in news:
                 dispatch.changed_by_others(key)
             self._serve_recipes_of(self._shared.store.get_many(news))
             dispatch.stir()
-        for item in dispatch.take_unserved():
+
+    def serve(self) -> None:
+        """Open the workers for items that no worker may have. Errors: StateError."""
+        for item in self._shared.dispatch.take_unserved():
             self._serve(item)
 
     def __enter__(self) -> Self:

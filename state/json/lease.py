@@ -42,7 +42,7 @@ class JsonLease:
         self._live: LiveFile | None = None
         self._burst: str | None = None
         left = lock.acquire(wait_seconds=wait_seconds)
-        self.killed: BurstRecord | None = left[0].killed_record(left[1]) if left is not None else None
+        self._killed: BurstRecord | None = left[0].killed_record(left[1]) if left is not None else None
 
     def claim(
         self,
@@ -107,6 +107,11 @@ class JsonLease:
 
     def end_burst(self, record: BurstRecord) -> None:
         self._store.bursts.append(record)
+
+    def record_killed(self) -> None:
+        last = self._store.bursts.read(last=1)
+        if self._killed is not None and all(record.burst != self._killed.burst for record in last):
+            self.end_burst(self._killed)
 
     def end(self) -> None:
         with self._guard:

@@ -130,14 +130,14 @@ class JsonParts:
     def is_leased(self) -> bool:
         return self._run_lock().is_held()
 
-    def killed_burst(self) -> BurstRecord | None:
+    def killed_bursts(self) -> list[BurstRecord]:
         lock = self._run_lock()
         left = lock.holder() if lock.living_holder() is None else None
         if left is None or any(record.burst == left.burst for record in self.bursts.read(last=1)):
-            return None
+            return []
         with contextlib.suppress(FileNotFoundError):
-            return left.killed_record(lock.last_touch())
-        return None
+            return [left.killed_record(lock.last_touch())]
+        return []
 
     def _run_lock(self) -> FileRunLock:
         return FileRunLock(self.folder, disk=self._disk, clock=self._clock)
@@ -156,6 +156,9 @@ class JsonParts:
 
     def live_preview(self) -> bytes | None:
         return self.live_file().preview()
+
+    def watch(self) -> None:
+        """Nothing: a run shows all it sees at once."""
 
     def adding(self) -> AbstractContextManager[None]:
         return WriteLock(self.folder, disk=self._disk, name="adding.lock")

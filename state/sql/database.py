@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, Executable, FromClause, event, literal_column
+from sqlalchemy import ColumnElement, Connection, Double, Engine, Executable, FromClause, event, literal, literal_column
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -198,6 +198,12 @@ class Database:
             found = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())::float8").scalar_one()
             return float(found)
         return self._clock.now().timestamp()
+
+    def now_column(self) -> ColumnElement[float]:
+        """The same, within a statement."""
+        if self.is_postgresql:
+            return literal_column("extract(epoch FROM clock_timestamp())::float8", Double)
+        return literal(self._clock.now().timestamp(), Double)
 
     def moment(self) -> dict[str, Any]:
         """The columns `moment` and `at` of the events of a transaction."""

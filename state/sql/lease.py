@@ -18,10 +18,13 @@ from orchestrator.errors import BurstError, LockHeld, StaleChange, StateAway
 from state.change import Change
 from state.holder import Holder
 from state.item import Item, Status
+from state.sql.bell import POLL_SECONDS, Bell
 from state.sql.database import Database
 from state.sql.due import due_pages
-from state.sql.leases import LEASE_SECONDS, RENEW_SECONDS, LeaseRows, this_process
+from state.sql.leases import LEASE_SECONDS, LeaseRows, this_process
+from state.sql.lookout import Lookout
 from state.sql.outage import repeated
+from state.sql.previews import Previews
 from state.sql.rows import IS_SUBMITTED, item_of, pieces
 from state.sql.schema import items, leases
 
@@ -73,11 +76,16 @@ def _held(method: _Method) -> _Method:
 class SqlLease:
     """See `state.lease.Lease` for what each public method promises. Any number of runs have one at a time."""
 
-    def __init__(self, store: _Changes, database: Database, rows: LeaseRows, *, clock: Clock) -> None:
+    def __init__(
+        self, store: _Changes, database: Database, rows: LeaseRows, *, clock: Clock, writer: str, bell: Bell
+    ) -> None:
+        """`writer`: as the events of the store name it. `bell`: rung where others have changed anything."""
         self._store = store
         self._database = database
         self._rows = rows
         self._clock = clock
+        self._bell = bell
+        self._previews = Previews(database.location)
         self._guard = threading.Lock()
         self._ended = threading.Event()
         self._is_over = False
@@ -87,9 +95,11 @@ class SqlLease:
         self._outages = database.outages.count
         """How many there had been when it was last renewed."""
         with database.transaction() as connection:
-            killed = rows.sweep(connection)
+            rows.sweep(connection)
             self.id = self._insert(connection)
-        self.killed: BurstRecord | None = killed[-1] if killed else None
+            self._previews.remove_others([row.id for row in rows.open_in(connection)])
+        self._lookout = Lookout(database, lambda: self.id, writer=writer, clock=clock, found=bell.ring)
+        bell.leave_to(self._look)
         threading.Thread(target=self._keep, name="lease", daemon=True).start()
 
     def claim(
@@ -244,22 +254,27 @@ class SqlLease:
         now = update(leases).where(leases.c.id == self.id, leases.c.ended_at.is_(None))
         with self._database.transaction() as connection:
             self._check(connection)
-            connection.execute(now.values(holder=msgspec.json.encode(holder).decode()))
+            connection.execute(now.values(holder=_encoded(holder)))
 
     def show(self, live: Live, *, preview: bytes | None = None) -> None:
-        values: dict[str, Any] = {"live": msgspec.json.encode(live).decode()}
         if preview is not None:
-            values["preview"] = preview
-        try:
-            with self._database.transaction() as connection:
-                connection.execute(
-                    update(leases).where(leases.c.id == self.id, leases.c.ended_at.is_(None)).values(**values)
-                )
-        except BurstError as error:
-            _log.debug("what runs is not shown: %s", error)
+            self._previews.write(self.id, preview)
+        if self._lookout.show(live):
+            self._look(renew=True)
 
+    @repeated
     def end_burst(self, record: BurstRecord) -> None:
-        self._store.bursts.append(record)
+        holder = self._holder
+        with self._database.transaction() as connection:
+            if holder is not None and holder.burst == record.burst:
+                ended = msgspec.structs.replace(holder, is_recorded=True)
+                noted = update(leases).where(leases.c.id == self.id).values(holder=_encoded(ended))
+                if connection.scalar(noted.returning(leases.c.clean)):
+                    self._store.bursts.drop_killed(connection, record.burst)
+            self._store.bursts.append_in(connection, [record])
+
+    def record_killed(self) -> None:
+        """Nothing: whoever ends the lease of a killed run records its burst in the same transaction."""
 
     @repeated
     def end(self) -> None:
@@ -267,10 +282,12 @@ class SqlLease:
         with self._guard:
             if self._is_over:
                 return
+        self._bell.leave_to(None)
+        self._previews.remove(self.id)
         with self._database.transaction() as connection:
             now = self._database.seconds(connection)
             ended = update(leases).where(leases.c.id == self.id, or_(leases.c.ended_at.is_(None), leases.c.clean))
-            connection.execute(ended.values(ended_at=now, clean=True, live=None, preview=None))
+            connection.execute(ended.values(ended_at=now, clean=True, live=None))
             connection.execute(update(items).where(items.c.lease == self.id).values(lease=None))
         self._is_over = True
 
@@ -283,27 +300,31 @@ class SqlLease:
             self._rows.sweep(connection)
 
     def _keep(self) -> None:
-        while not self._ended.wait(RENEW_SECONDS):
-            try:
-                self._renew()
-            except StateAway as error:
-                _log.debug("the lease is not renewed: %s", error)
-            except BurstError as error:
-                _log.warning("the lease could not be renewed: %s", error)
+        while not self._ended.wait(POLL_SECONDS):
+            self._look()
+
+    def _look(self, *, renew: bool = False) -> None:
+        """What cannot be done now is left to whoever is told of it, and to the next look."""
+        try:
+            self._look_out(renew=renew)
+        except StateAway as error:
+            _log.debug("the lease is not renewed: %s", error)
+            self._bell.ring()
+        except BurstError as error:
+            _log.warning("the lease could not be renewed: %s", error)
+            self._bell.ring()
+
+    def _look_out(self, *, renew: bool = False) -> None:
+        outages = self._database.outages.count
+        seen = self._lookout.look(renew=renew)
+        if seen.is_held:
+            self._outages = outages
+        if seen.has_written:
+            self._bell.pass_over()
 
     @repeated
     def _renew(self) -> None:
-        outages = self._database.outages.count
-        with self._database.transaction() as connection:
-            now = self._database.seconds(connection)
-            renewed = connection.execute(
-                update(leases)
-                .where(leases.c.id == self.id, leases.c.ended_at.is_(None), leases.c.expires_at > now)
-                .values(renewed_at=now, expires_at=now + LEASE_SECONDS)
-                .returning(leases.c.id)
-            ).all()
-        if renewed:
-            self._outages = outages
+        self._look_out(renew=True)
 
     def _begin_anew(self, number: int) -> bool:
         """Work on under a new lease, if the one of this number ended while the database did not answer.
@@ -324,8 +345,11 @@ class SqlLease:
     def _replace(self) -> int:
         with self._database.transaction() as connection:
             now = self._database.seconds(connection)
+            clean = connection.scalar(select(leases.c.clean).where(leases.c.id == self.id).with_for_update())
+            if clean and self._holder is not None:
+                self._store.bursts.drop_killed(connection, self._holder.burst)
             ended = update(leases).where(leases.c.id == self.id)
-            connection.execute(ended.values(ended_at=now, clean=True, live=None, preview=None))
+            connection.execute(ended.values(ended_at=now, clean=True, live=None))
             new = self._insert(connection)
             connection.execute(update(items).where(items.c.lease == self.id).values(lease=new))
             free = and_(items.c.lease.is_(None), items.c.status.in_(_NOT_ENDED))
@@ -336,7 +360,7 @@ class SqlLease:
     def _insert(self, connection: Connection) -> int:
         """The row of a lease that begins now."""
         now = self._database.seconds(connection)
-        holder = msgspec.json.encode(self._holder).decode() if self._holder is not None else None
+        holder = _encoded(self._holder) if self._holder is not None else None
         made = leases.insert().values(**this_process(), renewed_at=now, expires_at=now + LEASE_SECONDS, holder=holder)
         return int(connection.execute(made.returning(leases.c.id)).scalar_one())
 
@@ -347,3 +371,7 @@ class SqlLease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+
+
+def _encoded(holder: Holder) -> str:
+    return msgspec.json.encode(holder).decode()

@@ -6,20 +6,23 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, select, update
 
+from orchestrator.clock import Clock
 from state.burst_record import BurstRecord
 from state.holder import Holder
 from state.sql.database import Database
+from state.sql.logs import SqlBurstLog
 from state.sql.schema import items, leases
 
 LEASE_SECONDS = 60.0
 RENEW_SECONDS = 10.0
+_LITTLE_SECONDS = 2.0
 
 _decode = msgspec.json.Decoder(Holder).decode
 
@@ -32,11 +35,12 @@ class LeaseRow:
     holder: Holder | None
     renewed_at: float
     live: str | None
-    preview: bytes | None
     is_alive: bool
+    now: float
+    """When it was read. Times by the database's clock."""
 
     def killed_record(self) -> BurstRecord | None:
-        if self.holder is None:
+        if self.holder is None or self.holder.is_recorded:
             return None
         return self.holder.killed_record(datetime.fromtimestamp(self.renewed_at, UTC))
 
@@ -44,45 +48,46 @@ class LeaseRow:
 class LeaseRows:
     """Of one state."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, bursts: SqlBurstLog) -> None:
+        """`bursts`: where killed ones are recorded."""
         self._database = database
+        self._bursts = bursts
 
-    def living(self, *, with_preview: bool = False) -> list[LeaseRow]:
+    def living(self) -> list[LeaseRow]:
         """The runs at work, oldest first."""
-        return [row for row in self._open(with_preview=with_preview) if row.is_alive]
+        return [row for row in self._open() if row.is_alive]
 
-    def killed(self) -> BurstRecord | None:
-        """The burst of a killed run that nobody has recorded yet; the last one, where there are several."""
-        found = [record for row in self._open() if not row.is_alive and (record := row.killed_record())]
-        return found[-1] if found else None
+    def killed(self) -> list[BurstRecord]:
+        """The bursts of killed runs that nobody has recorded yet, oldest first."""
+        return [record for row in self._open() if not row.is_alive and (record := row.killed_record())]
 
-    def _open(self, *, with_preview: bool = False) -> Sequence[LeaseRow]:
+    def _open(self) -> Sequence[LeaseRow]:
         if not self._database.exists():
             return []
         with self._database.connect() as connection:
-            return self.open_in(connection, with_preview=with_preview)
+            return self.open_in(connection)
 
-    def open_in(self, connection: Connection, *, with_preview: bool = False) -> list[LeaseRow]:
+    def open_in(self, connection: Connection) -> list[LeaseRow]:
         """Those that did not end cleanly, living or not."""
-        now = self._database.seconds(connection)
-        left = [column for column in leases.c if with_preview or column.name != "preview"]
-        rows = connection.execute(select(*left).where(leases.c.clean.is_(False)).order_by(leases.c.id)).all()
+        columns = [column for column in leases.c if column.name != "preview"]
+        asked = select(*columns, self._database.now_column().label("now")).where(leases.c.clean.is_(False))
+        rows = connection.execute(asked.order_by(leases.c.id)).all()
         return [
             LeaseRow(
                 id=row.id,
                 holder=_decode(row.holder) if row.holder is not None else None,
                 renewed_at=row.renewed_at,
                 live=row.live,
-                preview=row.preview if with_preview else None,
-                is_alive=row.ended_at is None and row.expires_at > now and not is_dead_here(row),
+                is_alive=row.ended_at is None and row.expires_at > row.now and not is_dead_here(row),
+                now=row.now,
             )
             for row in rows
         ]
 
     def sweep(self, connection: Connection) -> list[BurstRecord]:
-        """End the leases of runs that were killed and make what they had claimed due again; the records of their
-        bursts. In two steps, so that a run that renews its lease meanwhile keeps it."""
-        found = []
+        """End the leases of runs that were killed, make what they had claimed due again, and record their bursts, which
+        are returned. In two steps, so that a run that renews its lease meanwhile keeps it."""
+        found: list[BurstRecord] = []
         for row in self.open_in(connection):
             if row.is_alive:
                 continue
@@ -90,13 +95,23 @@ class LeaseRows:
             ended = connection.execute(
                 update(leases)
                 .where(leases.c.id == row.id, leases.c.clean.is_(False), leases.c.renewed_at == row.renewed_at)
-                .values(ended_at=now, clean=True, live=None, preview=None)
+                .values(ended_at=now, clean=True, live=None)
                 .returning(leases.c.id)
             ).all()
             if ended:
                 connection.execute(update(items).where(items.c.lease == row.id).values(lease=None))
                 found += [record] if (record := row.killed_record()) is not None else []
+        self._bursts.append_in(connection, found)
         return found
+
+
+def clock_difference(now: float, clock: Clock) -> timedelta:
+    """By how much a host's clock is behind the database's, whose time is `now`; nothing where that is little.
+
+    In whole seconds, so that a time is the same whenever it is read.
+    """
+    seconds = now - clock.now().timestamp()
+    return timedelta() if abs(seconds) < _LITTLE_SECONDS else timedelta(seconds=round(seconds))
 
 
 def this_process() -> dict[str, Any]:
@@ -121,7 +136,7 @@ def started(pid: int) -> str:
     return "" if fields[0] in ("Z", "X") else fields[19]
 
 
-def is_dead_here(row: Row[Any]) -> bool:
+def is_dead_here(row: Any) -> bool:
     """The process was one of this host and is gone; False where nobody here can say."""
     here = this_process()
     if row.host != here["host"] or not row.boot_id:

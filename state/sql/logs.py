@@ -16,6 +16,7 @@ from state.burst_record import MEMORY_RECORDS, BurstRecord
 from state.facts import LONG_AGO, OLD_SPENDS_KEPT, Fact, Facts, Pause, ServerHealth, Spend, facts_of
 from state.server import RegisteredServer
 from state.sql.database import Database
+from state.sql.notifications import announce
 from state.sql.outage import repeats_all
 from state.sql.rows import pieces
 from state.sql.schema import lines
@@ -125,6 +126,8 @@ class SqlFactLog:
     def append(self, *facts: Fact) -> None:
         with self._changing() as connection:
             self._log.append_in(connection, facts)
+            if any(isinstance(fact, Pause) for fact in facts):
+                announce(self._database, connection)
 
     def change_health(self, server: str, edit: Callable[[ServerHealth], ServerHealth], *, at: datetime) -> ServerHealth:
         with self._changing() as connection:
@@ -141,6 +144,7 @@ class SqlFactLog:
         with self._changing() as connection:
             changed = tuple(edit(self._read_on(connection).servers))
             self._log.append_in(connection, changed)
+            announce(self._database, connection)
         return changed
 
     def spend(self, fact: Spend, *, most: int, since: datetime) -> bool:
@@ -197,6 +201,13 @@ class SqlBurstLog:
 
     def append(self, record: BurstRecord) -> None:
         self._log.append([record])
+
+    def append_in(self, connection: Connection, records: Iterable[BurstRecord]) -> None:
+        self._log.append_in(connection, records)
+
+    def drop_killed(self, connection: Connection, burst: str) -> None:
+        """It was recorded as killed, and lives. Reads all records."""
+        self._log.drop(connection, lambda one: one.burst == burst and one.ended == "killed")
 
     def read(self, *, last: int = MEMORY_RECORDS) -> list[BurstRecord]:
         return self._log.read(last=last)

@@ -18,17 +18,19 @@ from state.disk import Disk
 from state.facts import Pause
 from state.holder import Holder
 from state.json.folder import burst_folder
-from state.live import Live
+from state.live import Live, together
 from state.location import Location
 from state.patience import Patience
 from state.server import RegisteredServer
 from state.sql.database import Database
-from state.sql.leases import LeaseRows
+from state.sql.leases import LeaseRows, clock_difference
 from state.sql.logs import SqlBatchLog, SqlBurstLog, SqlFactLog, log_lines
 from state.sql.outage import repeats_all
+from state.sql.previews import Previews
 from state.sql.recipe_book import SqlRecipeBook
 from state.sql.schema import documents
 from state.sql.settings import SqlSettings
+from state.sql.watchers import Watcher
 from state.store import LogName
 from state.write_lock import WriteLock
 
@@ -46,7 +48,9 @@ class SqlParts:
         self.location = location
         self._clock = clock or Clock()
         self._database = Database(location, clock=self._clock, read_only=read_only, keeps=keeps)
-        self._leases = LeaseRows(self._database)
+        self._leases = LeaseRows(self._database, self.bursts)
+        self._previews = Previews(location)
+        self._watcher = Watcher(self._database, clock=self._clock)
 
     def wait_with(self, patience: Patience) -> None:
         self._database.outages.patience = patience
@@ -96,21 +100,31 @@ class SqlParts:
     def is_leased(self) -> bool:
         return bool(self._leases.living())
 
-    def killed_burst(self) -> BurstRecord | None:
+    def killed_bursts(self) -> list[BurstRecord]:
         return self._leases.killed()
 
     def live(self) -> Live | None:
+        return together(live for _, live in self._lives())
+
+    def live_preview(self) -> bytes | None:
+        shown = (lease for lease, live in self._lives() if live.preview_of is not None)
+        return self._previews.read(next(shown, 0))
+
+    def watch(self) -> None:
+        self._watcher.touch()
+
+    def _lives(self) -> Iterator[tuple[int, Live]]:
+        """What each run shows, by our clock, with the id of its lease."""
         for row in self._leases.living():
             if row.live is None or row.holder is None:
                 continue
             with contextlib.suppress(msgspec.DecodeError):
                 live = _decode_live(row.live)
-                if live.burst == row.holder.burst:
-                    return live
-        return None
-
-    def live_preview(self) -> bytes | None:
-        return next((row.preview for row in self._leases.living(with_preview=True) if row.preview is not None), None)
+                if live.burst != row.holder.burst:
+                    continue
+                if live.preview_of is not None and not self._previews.is_here(row.id):
+                    live = msgspec.structs.replace(live, preview_of=None)
+                yield row.id, live.shifted(-clock_difference(row.now, self._clock))
 
     def adding(self) -> AbstractContextManager[None]:
         return self._adding()

@@ -14,6 +14,7 @@ from orchestrator.clock import Clock
 from state.counts import BatchFigures, Counts
 from state.item import Item, Status
 from state.location import Location
+from state.sql.bell import Bell
 from state.sql.due import due_count, due_pages
 from state.sql.outage import repeats_all
 from state.sql.parts import SqlParts
@@ -39,6 +40,7 @@ class SqlReader(SqlParts):
         self._writer = uuid.uuid4().hex
         """Marks what this store changes, which is no news to it."""
         self._mutex = threading.RLock()
+        self._bell = Bell(self._database, clock=self._clock)
         self._opened_at = 0
         """The mark of the opening: what was changed before it is no news."""
 
@@ -183,6 +185,9 @@ class SqlReader(SqlParts):
             return int(connection.exec_driver_sql(asked).scalar_one())
         return int(connection.scalar(select(func.coalesce(func.max(events.c.id), 0))) or 0)
 
+    def may_have_changed(self) -> bool:
+        return self._bell.rings()
+
     def is_edited(self) -> bool:
         return False
 
@@ -190,6 +195,7 @@ class SqlReader(SqlParts):
         return Backlog()
 
     def close(self) -> None:
+        self._bell.close()
         self._database.close()
 
     def _scalar(self, asked: Select[Any]) -> Any:

@@ -122,7 +122,8 @@ leases = Table(
     sqlite_autoincrement=True,
 )
 """One row for each run. `process`: distinguishes processes that have had the same number. `holder`: the JSON of the
-burst that it published. `clean`: it ended by itself, or its end is recorded."""
+burst that it published. `clean`: it ended by itself, or its end is recorded. `live`: the JSON of `state.live.Live`,
+its times by the database's clock. `preview`: of the first release, whose runs kept it here."""
 
 lines = Table(
     "lines",
@@ -156,7 +157,7 @@ documents = Table(
     Column("changes", BigInteger, nullable=False),
 )
 """Texts that are replaced whole: `settings`; `version`: the oldest revision whose release may write (as of
-`COMPATIBLE_FROM`); `created`, once the state exists."""
+`COMPATIBLE_FROM`); `created`, once the state exists; `watched`: when somebody looked at what runs show."""
 
 revision = Table(
     "schema_revision",

@@ -19,6 +19,7 @@ from state.change import Change
 from state.item import REMOVABLE, TRANSITIONS, Item, Status
 from state.location import Location
 from state.sql.lease import SqlLease
+from state.sql.notifications import announce
 from state.sql.outage import repeats_all
 from state.sql.reader import SqlReader
 from state.sql.recipe_book import add_recipe
@@ -156,6 +157,8 @@ class SqlStore(SqlReader):
         edited = [(key, _status_of(found.get(key)), item) for key, item in changed.items()]
         _check(edited)
         self._write(connection, edited, found, lease=lease)
+        if lease is None:
+            announce(self._database, connection)
         rows.write(changed)
         note_stages(connection, [key for key, was, _ in edited if was is None])
         return [item for _, _, item in edited if item is not None]
@@ -189,6 +192,7 @@ class SqlStore(SqlReader):
         self._note(connection, [(item.key, None, item) for item in done], lease=None)
         if batch is not None and added:
             self.batches.append_in(connection, batch)
+        announce(self._database, connection)
         return done
 
     def _keys_there(self, connection: Connection, keys: Iterable[str]) -> set[str]:
@@ -209,7 +213,7 @@ class SqlStore(SqlReader):
         )
 
     def lease(self, *, wait_seconds: float = 0.0) -> SqlLease:
-        lease = SqlLease(self, self._database, self._leases, clock=self._clock)
+        lease = SqlLease(self, self._database, self._leases, clock=self._clock, writer=self._writer, bell=self._bell)
         self._given.append(lease)
         return lease
 

@@ -94,6 +94,7 @@ def _work(task: str, address: str, name: str, count: int) -> None:
         "cancel": _cancel,
         "churn": _churn,
         "lease": _lease,
+        "record": _record,
         "pairs": _pairs,
         "retry": _retry,
         "take": _take,
@@ -134,6 +135,19 @@ def _lease(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-
         begin(lease, "killed")
         for done in change_all(lease, lease.claim(count), submit()):
             _say(done.key, next(marks))
+        signal.pause()
+
+
+def _record(store, marks: Iterator[str], count: int) -> None:  # type: ignore[no-untyped-def]
+    """Work on the state, record the burst, then wait to be killed."""
+    from state.burst_record import BurstRecord
+    from support.leases import begin
+    from support.state_scenes import NOON
+
+    with store.lease() as lease:
+        begin(lease, "killed", NOON)
+        lease.end_burst(BurstRecord(burst="killed", started_at=NOON, ended_at=NOON, ended="done", size=count))
+        _say("killed", next(marks))
         signal.pause()
 
 

@@ -13,10 +13,11 @@ from sqlalchemy import select, update
 from support.hand_clock import HandClock
 from support.leases import begin
 from support.plain_walk import keys_of
-from support.state_scenes import PENDING, SUBMITTED, complete, item, submit
+from support.state_scenes import NOON, PENDING, SUBMITTED, complete, item, submit
 from support.stores import KINDS, State
 
 from orchestrator.errors import LockHeld, StaleChange
+from state.burst_record import BurstRecord
 from state.change import Change
 from state.lease import Lease
 from state.sql.leases import LEASE_SECONDS
@@ -178,3 +179,35 @@ def test_clocks_of_hosts_do_not_count_where_several_share_a_state(tmp_path: Path
             assert abs(ours.now() - theirs.now()) < timedelta(minutes=5)
             at = rows(state, select(events.c.at))[0].at
             assert abs(datetime.fromtimestamp(at, ours.now().tzinfo) - ours.now()) < timedelta(minutes=5)
+
+
+def test_each_of_several_killed_runs_is_recorded_once_by_whoever_sweeps(state: State, a: Lease, b: Lease) -> None:
+    """While another run works, whose burst is on record already."""
+    with state.open().lease() as living:
+        begin(living, "living")
+        living.end_burst(BurstRecord(burst="living", started_at=NOON, ended_at=NOON, ended="done", size=1))
+        for lease in (a, b):
+            sleep_through(state, lease)
+        assert [record.burst for record in state.open().killed_bursts()] == ["a", "b"]
+        stores = [state.open() for _ in range(4)]
+        with ThreadPoolExecutor(4) as threads:
+            for lease in threads.map(lambda store: store.lease(), stores):
+                lease.record_killed()
+                lease.end()
+        list(living.left_behind())
+        assert state.open().killed_bursts() == []
+        records = state.open().bursts.read()
+    assert sorted((record.burst, record.ended) for record in records) == [
+        ("a", "killed"),
+        ("b", "killed"),
+        ("living", "done"),
+    ]
+
+
+def test_a_run_that_lives_after_all_has_one_record_of_its_burst(state: State, a: Lease, b: Lease) -> None:
+    """It slept through its lease, was taken for killed, and woke up."""
+    sleep_through(state, a)
+    list(b.left_behind())
+    assert [record.ended for record in state.open().bursts.read()] == ["killed"]
+    a.end_burst(BurstRecord(burst="a", started_at=NOON, ended_at=NOON, ended="error", size=1, completed=3))
+    assert [(record.burst, record.ended) for record in state.open().bursts.read()] == [("a", "error")]
