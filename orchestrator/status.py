@@ -41,7 +41,7 @@ from state.store import Follower, Store
 
 if TYPE_CHECKING:
     from orchestrator.changed_workflows import ChangedWorkflow
-    from orchestrator.documents.states import LastBurstDocument, RunningDocument, StatusDocument
+    from orchestrator.documents.states import LastBurstDocument, RunDocument, RunningDocument, StatusDocument
 
 _WATCH_SECONDS = 0.5
 _IDLE_SECONDS = 5.0
@@ -57,9 +57,9 @@ class StatusReport:
     pause: Pause | None
     """The one in force."""
     holders: tuple[Holder, ...]
-    """The burst at work, if any."""
+    """The bursts at work, if any: several where the state is in a database."""
     rendering: tuple[Running, ...]
-    """What its servers render at the moment, as far as it is known."""
+    """What their servers render at the moment, as far as it is known."""
     at: datetime
     """The moment."""
     killed: BurstRecord | None
@@ -131,6 +131,7 @@ class StatusReport:
             "submitted_to": dict(self.submitted_to),
             "paused": pause_as_json(self.pause),
             "running": self.holders[0].describe() if self.holders else None,
+            "runs": [_run_document(holder) for holder in self.holders],
             "rendering": [_running_document(one) for one in self.rendering],
             "waits_for": next((holder.waits_for for holder in self.holders if holder.waits_for is not None), None),
             "last_burst": self._last(),
@@ -281,12 +282,12 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: 
     all_killed = store.killed_bursts()
     killed = all_killed[-1] if all_killed and not holders else None
     known = [*records, *all_killed]
-    failed = itertools.islice(store.items(Status.FAILED), None if ended else FIRST)
+    failed = store.items(Status.FAILED, limit=None if ended else FIRST)
     pace = pace_of(store, records, at_work=holders)
     paces = Paces.of(store, records, at_work=holders)
     there = [batch for batch in store.batches.read().values() if not batch.gone]
     unused = records[-1].set_aside if records else ()
-    set_aside = waiting_for(unused, store.items(*DUE))
+    set_aside = waiting_for(unused, store.items(*DUE) if unused else ())
     waiting = sum(one.items for one in set_aside)
     following = tuple(item.key for item in store.due(3, accept=usable(unused)))
     counts = store.counts()
@@ -320,6 +321,17 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: 
         errors_in_a_row=_errors_in_a_row(known),
         last_item_ended_at=_last_item_ended_at(store, records),
     )
+
+
+def _run_document(holder: Holder) -> RunDocument:
+    return {
+        "host": holder.host,
+        "pid": holder.pid,
+        "burst": holder.burst,
+        "started_at": holder.started_at.isoformat(),
+        "size": holder.size,
+        "waits_for": holder.waits_for,
+    }
 
 
 def _running_document(one: Running) -> RunningDocument:
@@ -381,7 +393,8 @@ def watch_status(
 
     `live`: also whenever a step of what renders has changed, at most twice a second.
 
-    `idle` is called with a line for a person when no run has been at work for 5 s; again after each further run.
+    `idle` is called with a line for a person when no run has been at work for 5 s; again after each further run. What
+    runs do with a SQL state shows within 2 s, what people do at once.
     """
     return _watched(
         state, lambda store: status_of(store, stats=stats, ended=ended, clock=clock), clock or Clock(), idle, live=live
@@ -416,7 +429,10 @@ def _watched(
         yield report
         at_work, is_idle = clock.monotonic(), False
         while report.remaining:
+            store.watch()
             clock.wait(never, _WATCH_SECONDS)
+            if not store.may_have_changed():
+                continue
             if store.is_leased():
                 at_work, is_idle = clock.monotonic(), False
             elif idle is not None and not is_idle and clock.monotonic() - at_work >= _IDLE_SECONDS:

@@ -158,6 +158,21 @@ class RunningDocument(TypedDict):
     """Of this node's steps."""
 
 
+class RunDocument(TypedDict):
+    """A run at work, on whichever host."""
+
+    host: str
+    pid: int
+    burst: str
+    """The id of the burst that it is at."""
+    started_at: str
+    """When that began (ISO 8601)."""
+    size: int
+    """The most items that it will take."""
+    waits_for: str | None
+    """The server that it waits for, and why; null while it goes on."""
+
+
 class StatusDocument(TypedDict):
     """How a state stands."""
 
@@ -174,11 +189,13 @@ class StatusDocument(TypedDict):
     paused: PausedDocument | None
     """While runs start nothing; null where they are not paused."""
     running: str | None
-    """The burst at work; null where none is."""
+    """The burst at work, of several the first; null where none is."""
+    runs: list[RunDocument]
+    """All that are at work: several where the state is in a database."""
     rendering: list[RunningDocument]
-    """What its servers render at the moment, as far as it is known."""
+    """What their servers render at the moment, as far as it is known."""
     waits_for: str | None
-    """The server that it waits for, and why; null while it goes on."""
+    """The server that one of them waits for, and why; null while all go on."""
     last_burst: LastBurstDocument | None
     errors_in_a_row: int
     """How many of the last runs ended with an error, one after the other."""

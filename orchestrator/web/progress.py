@@ -101,7 +101,7 @@ def _now(state: WatchedState, batch: WatchedBatch, *, made: int) -> _Now:
     """`made`: how many images are finished."""
     if not batch.counts.remaining:
         return _Now()
-    live = state.parts.live()
+    live = state.live()
     trouble = trouble_of(state, live, completed=made)
     if trouble is not None and trouble.stops_all:
         return _Now(trouble.message, is_waiting=True, has_estimate=False)

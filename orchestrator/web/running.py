@@ -63,7 +63,7 @@ def _order(item: Item) -> tuple[int, datetime]:
 
 def preview_of(state: WatchedState, batch_id: str) -> bytes | None:
     """The latest preview, if it is of this batch."""
-    live = state.parts.live()
+    live = state.live()
     if live is None or live.preview_of is None or state.store is None:
         return None
     of_batch = any(item.batch == batch_id for item in state.store.get_many([live.preview_of]))

@@ -265,7 +265,7 @@ def _trouble(state: WatchedState) -> ServerTrouble | None:
     if state.store is None or not state.store.counts().remaining:
         return None
     # Items are counted here, of which each may make several images.
-    return trouble_of(state, state.parts.live(), completed=0)
+    return trouble_of(state, state.live(), completed=0)
 
 
 def _waits_for(holders: Sequence[Holder]) -> str | None:

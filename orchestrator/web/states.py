@@ -23,6 +23,7 @@ from orchestrator.web.item_cache import ItemCache
 from orchestrator.web.watched_batch import WatchedBatch
 from state.burst_record import BurstRecord, SetAsideRecord, recent_records
 from state.item import DUE, Item, Status
+from state.live import Live
 from state.open_store import open_store, parts_of
 from state.store import Follower, Store
 
@@ -125,6 +126,11 @@ class WatchedState:
                     self._first_pace = self.version, pace_of(self._store, self._bursts)
                 pace = self._first_pace[1]
             return None if pace is None else pace / bursts_at_work(self._bursts, at_work, pace)
+
+    def live(self) -> Live | None:
+        """What the runs at work show, who show more while somebody looks."""
+        self.parts.watch()
+        return self.parts.live()
 
     @property
     def set_aside(self) -> tuple[SetAsideRecord, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -216,11 +217,13 @@ class SqlReader(SqlParts):
         """`None` first, once the moment is fixed."""
         with self._database.snapshot() as connection:
             result = connection.execution_options(yield_per=_READ_ROWS).execute(asked)
-            # SQLite takes its snapshot with the first row.
-            first = result.fetchmany(_READ_ROWS)
-            yield None
-            yield from first
-            yield from result
+            # Its cursor is one of the server, also for a reader that stops before the end.
+            with contextlib.closing(result):
+                # SQLite takes its snapshot with the first row.
+                first = result.fetchmany(_READ_ROWS)
+                yield None
+                yield from first
+                yield from result
 
 
 def _with_keys(connection: Connection, asked: Select[Any], keys: Iterable[str]) -> Iterator[Any]:
