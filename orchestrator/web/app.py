@@ -15,15 +15,18 @@ from orchestrator.web import (
     gallery_routes,
     image_routes,
     page_routes,
+    queue_routes,
     state_routes,
     trash_routes,
     upload_routes,
     zip_routes,
 )
 from orchestrator.web.body_limit import BodyLimit
+from orchestrator.web.event_stream import EventStream
 from orchestrator.web.field_names import SpeaksOfFields
 from orchestrator.web.form_options import FormOptions
 from orchestrator.web.library import Library
+from orchestrator.web.queue_view import queue_of
 from orchestrator.web.security import HEADERS, LOOPBACK, Guard
 from orchestrator.web.states import WatchedStates
 from orchestrator.web.supervisor import Supervisor
@@ -36,6 +39,7 @@ _ROUTERS = (
     gallery_routes.router,
     state_routes.router,
     trash_routes.router,
+    queue_routes.router,
     page_routes.router,
 )
 
@@ -70,6 +74,7 @@ def create_app(
     app.state.watched, app.state.supervisor, app.state.options = watched, supervisor, FormOptions()
     app.state.servers = state_routes.ServerQueues()
     app.state.library = Library(watched)
+    app.state.events = EventStream("queue", lambda: queue_of(watched.states, supervisor).model_dump_json())
     error_responses.install(app)
     app.add_exception_handler(Exception, _broken)
     for router in _ROUTERS:

@@ -84,13 +84,13 @@ def _images(store: Store, live: Live, batch_id: str, *, at: datetime) -> list[Ru
             steps=one.steps,
             percent=one.percent,
             seconds=max(0.0, round((at - one.since).total_seconds(), 1)),
-            preview=_address(batch_id, live) if live.preview_of == one.item else None,
+            preview=preview_address(batch_id, live) if live.preview_of == one.item else None,
         )
         for one in live.running
         if one.item in items
     ]
 
 
-def _address(batch_id: str, live: Live) -> str:
+def preview_address(batch_id: str, live: Live) -> str:
     """Another one for each state of the preview, so that no browser shows an older one."""
     return f"/api/batches/{batch_id}/preview?at={int(1000 * live.at.timestamp())}"

@@ -19,6 +19,7 @@ from orchestrator.errors import UsageError, located
 from orchestrator.places import real_root
 from orchestrator.settings import HEADERS_VARIABLE, Overrides, load_settings
 from orchestrator.web.app import create_app
+from orchestrator.web.event_stream import EventStream
 from orchestrator.web.security import LOOPBACK
 from orchestrator.web.states import WatchedStates
 from orchestrator.web.supervisor import Supervisor
@@ -66,7 +67,7 @@ def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
     config = uvicorn.Config(
         app, log_level="warning", lifespan="on", server_header=False, timeout_graceful_shutdown=_END_SECONDS
     )
-    server = _Server(config, lambda: announce(_address(serving, port, token)))
+    server = _Server(config, lambda: announce(_address(serving, port, token)), app.state.events)
     hung_up = signal.getsignal(signal.SIGHUP)
     if hung_up == signal.SIG_DFL:  # not under nohup
         signal.signal(signal.SIGHUP, server.handle_exit)
@@ -99,15 +100,21 @@ def environment_of(overrides: Overrides) -> dict[str, str]:
 class _Server(uvicorn.Server):
     """Says when it answers. It ends on the first signal, and once more raises it for whoever waits for this process."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None], events: EventStream) -> None:
         super().__init__(config)
         self._announce = announce
+        self._events = events
         self.ended_by: int | None = None
         """The signal."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.ended_by = sig
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Every other connection ends by itself, and would be waited for as these.
+        self._events.close()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

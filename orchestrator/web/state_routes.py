@@ -161,27 +161,24 @@ class ServerQueues:
 @router.get("/states", operation_id="listStates")
 def list_states(watched: WatchedStatesOf, supervisor: SupervisorOf) -> list[StateSummary]:
     """Every state that the front end was started with."""
-    return [_summary(state, supervisor) for state in watched.states]
+    return [summary_of(state, supervisor) for state in watched.states]
 
 
 @router.get("/states/{number}", operation_id="getState", responses=errors(404))
 def get_state(number: int, watched: WatchedStatesOf, supervisor: SupervisorOf) -> StateDetails:
     """One state. Reads what bursts have written; asks ComfyUI nothing."""
     state = state_numbered(watched, number)
-    summary = _summary(state, supervisor)
+    summary = summary_of(state, supervisor)
     records = state.bursts
-    waiting = state.waiting
-    is_waiting = (trouble := _trouble(state)) is not None and trouble.stops_all
-    remaining = state.store.counts().remaining if state.store is not None else 0
     failed = state.store.items(Status.FAILED, limit=_FAILED_SHOWN) if state.store is not None else ()
     batches = state.batches()
     return StateDetails(
         **summary.model_dump(),
         secondsPerItem=state.pace,
-        secondsLeft=None if is_waiting else _seconds_left(state.pace, remaining, waiting.count),
+        secondsLeft=seconds_left_of(state),
         bursts=list(map(_burst, burst_rows(state.parts, records[-_BURSTS_SHOWN:]))),
         failed=[_failed(item, batches) for item in failed],
-        setAside=set_aside_of(state, waiting.recipes),
+        setAside=set_aside_of(state, state.waiting.recipes),
         limit=_limit(learned_limit(of_host(records, this_host()))),
         outputDirectory=str(state.settings.output_dir),
         template=state.settings.template,
@@ -239,7 +236,7 @@ def _paused(done: PauseReport) -> Paused:
     return Paused(paused=since, takenBack=len(done.taken_back), notes=list(done.notes))
 
 
-def _summary(state: WatchedState, supervisor: Supervisor) -> StateSummary:
+def summary_of(state: WatchedState, supervisor: Supervisor) -> StateSummary:
     """Of a state that cannot be read: why, and what was read of it before."""
     unreadable = None
     try:
@@ -292,9 +289,13 @@ def _limit(limit: LearnedLimit | None) -> Limit | None:
     return Limit(seconds=limit.seconds, usableSeconds=limit.usable_seconds, kills=limit.kills)
 
 
-def _seconds_left(pace: float | None, remaining: int, waiting: int) -> float | None:
-    """`waiting`: how many of the remaining items have a recipe that is set aside."""
-    return None if pace is None or 0 < remaining <= waiting else pace * (remaining - waiting)
+def seconds_left_of(state: WatchedState) -> float | None:
+    """Until all that can be rendered of a state is done; None where nothing is rendered, or no pace is known."""
+    trouble, waiting = _trouble(state), state.waiting.count
+    remaining = state.store.counts().remaining if state.store is not None else 0
+    if (trouble is not None and trouble.stops_all) or (pace := state.pace) is None:
+        return None
+    return None if 0 < remaining <= waiting else pace * (remaining - waiting)
 
 
 def _failed(item: Item, batches: Mapping[str, WatchedBatch]) -> FailedItem:

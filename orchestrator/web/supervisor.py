@@ -122,6 +122,13 @@ class Supervisor:
         goes_on = worker.began_with is not None and _completed(worker.state) != worker.began_with
         return None if goes_on else worker.message
 
+    def log(self, number: int) -> list[str]:
+        """The last lines of what the last run said that was started here."""
+        try:
+            return _last_lines(self._supervisor[number].state.parts.location.auxiliary(LOG_NAME))
+        except OSError:
+            return []
+
     def is_working(self, number: int) -> bool:
         """Whether a process of ours is at work on this state."""
         process = self._supervisor[number].process
@@ -259,7 +266,14 @@ def _refusal_at(folder: Path) -> str | None:
 
 
 def _last_line(path: Path) -> str:
-    with path.open("rb") as handle:
-        handle.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        lines = handle.read().decode("utf-8", "replace").strip().splitlines()
+    lines = _last_lines(path)
     return without_time(lines[-1]).removeprefix("burst: ") if lines else ""
+
+
+def _last_lines(path: Path) -> list[str]:
+    """Errors: OSError."""
+    with path.open("rb") as handle:
+        before = max(0, path.stat().st_size - _TAIL_BYTES)
+        handle.seek(before)
+        lines = handle.read().decode("utf-8", "replace").strip().splitlines()
+    return (lines[1:] if before else []) or lines

@@ -30,7 +30,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 def operations() -> list[Any]:
     """Every call that the application describes."""
     app = create_app(WatchedStates([]), Supervisor(WatchedStates([])))
-    return [found.ok() for found in schemathesis.openapi.from_dict(app.openapi()).get_all_operations()]
+    found = [found.ok() for found in schemathesis.openapi.from_dict(app.openapi()).get_all_operations()]
+    # A stream has no end; tests/web/test_queue.py hears it.
+    return [one for one in found if one.path != "/api/events"]
 
 
 @pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.label)

@@ -1,0 +1,117 @@
+"""What the runs of all states render at the moment and what comes next, for the queue that every page shows.
+
+Reads what runs have written; asks ComfyUI nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+
+from orchestrator.errors import BurstError
+from orchestrator.web.queue_schemas import Queue, QueuedWork, QueueState, RenderingItem
+from orchestrator.web.running import preview_address
+from orchestrator.web.state_routes import StateSummary, seconds_left_of, summary_of
+from orchestrator.web.states import WatchedState
+from orchestrator.web.supervisor import Supervisor
+from state.counts import Counts
+from state.item import Priority
+from state.store import Store
+
+_DUE_LOOKED_AT = 200
+"""Items, to see which batch comes first; the others follow in the order in which they were added."""
+_FREE_BYTES_UNIT = 1 << 26
+"""What changes less is no news."""
+
+
+def queue_of(states: Sequence[WatchedState], supervisor: Supervisor) -> Queue:
+    """Of all states; one that cannot be read says why in its message."""
+    queue = Queue(rendering=[], next=[], states=[])
+    for state in states:
+        summary = summary_of(state, supervisor)
+        queue.states.append(_standing(state, summary))
+        if state.store is not None:
+            queue.rendering += _rendering(state, state.store)
+            queue.next += _next(state, state.store)
+    return queue
+
+
+def _standing(state: WatchedState, summary: StateSummary) -> QueueState:
+    counts = state.store.counts() if state.store is not None else Counts()
+    return QueueState(
+        state=state.number,
+        path=summary.path,
+        working=summary.working,
+        paused=summary.paused,
+        remaining=counts.remaining,
+        completed=counts.completed,
+        failed=counts.failed,
+        secondsLeft=seconds_left_of(state),
+        message=summary.message,
+        freeBytes=_free_bytes(state),
+    )
+
+
+def _rendering(state: WatchedState, store: Store) -> Iterator[RenderingItem]:
+    live = state.parts.live()
+    if live is None:
+        return
+    away = {one.server for one in live.troubles if one.kind == "away"}
+    items = {item.key: item for item in store.get_many([one.item for one in live.running])}
+    for one in live.running:
+        if one.server in away or (item := items.get(one.item)) is None:
+            continue
+        batch = state.batch(item.batch) if item.batch is not None else None
+        shows = batch is not None and live.preview_of == one.item
+        yield RenderingItem(
+            state=state.number,
+            item=item.key,
+            batchId=item.batch,
+            batchName=state.name_of(item.batch) if item.batch is not None else None,
+            prompt=item.prompt_text
+            or (batch.record.prompts[0] if batch is not None and batch.record.prompts else None),
+            number=item.index if item.batch is not None else None,
+            server=one.server,
+            since=one.since,
+            node=one.node,
+            loads=one.loads,
+            step=one.step,
+            steps=one.steps,
+            percent=one.percent,
+            preview=preview_address(item.batch, live) if shows and item.batch is not None else None,
+        )
+
+
+def _next(state: WatchedState, store: Store) -> Iterator[QueuedWork]:
+    """By what is due first."""
+    every, of_batches = store.counts(), store.counts_by_batch()
+    others = Counts({status: every[status] - sum(one[status] for one in of_batches.values()) for status in every})
+    due: dict[str | None, Priority] = {}
+    for item in store.due(_DUE_LOOKED_AT):
+        due.setdefault(item.batch, item.priority)
+    for name in dict.fromkeys([*due, *of_batches, None]):
+        counts = others if name is None else of_batches.get(name, Counts())
+        if not counts.remaining:
+            continue
+        batch = state.batch(name) if name is not None else None
+        yield QueuedWork(
+            state=state.number,
+            batchId=name,
+            name=batch.record.name if batch is not None else None,
+            prompt=batch.record.prompts[0] if batch is not None and batch.record.prompts else None,
+            total=counts.total,
+            completed=counts.completed,
+            failed=counts.failed,
+            submitted=counts.submitted,
+            pending=counts.pending,
+            priority=due.get(name),
+        )
+
+
+def _free_bytes(state: WatchedState) -> int | None:
+    try:
+        root = state.settings.output_dir
+        free = shutil.disk_usage(str(root)).free
+    except (BurstError, OSError):
+        return None
+    return free // _FREE_BYTES_UNIT * _FREE_BYTES_UNIT
