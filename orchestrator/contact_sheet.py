@@ -72,7 +72,7 @@ def _shown(figure: Figure, path: Place, beside: Path) -> Figure:
 
 def _prompt_text(item: Item, home: Path) -> str:
     """The record's text, its file's, or the key when neither says anything."""
-    text = item.prompt_text or item.inputs.get("prompt")
+    text = item.own_text or item.inputs.get("prompt")
     if text is None:
         try:
             text = read_prompt(home / prompt_file(item))

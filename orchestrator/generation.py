@@ -34,6 +34,7 @@ from orchestrator.cycle.progress import Silent
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
 from orchestrator.errors import BurstError, DiskFull, NotComfyUI, StopBurst, TransientError
+from orchestrator.intake import Intake
 from orchestrator.known_servers import judged
 from orchestrator.migration import open_for_writing
 from orchestrator.model_order import ModelsOfItems, grouped
@@ -372,7 +373,8 @@ class Generation:
             # In the order in which they are due, which loads each model once; their numbers stay as they were planned.
             made = {recipe.recipe.id: recipe for recipe in plan.recipes}
             models = ModelsOfItems(lambda item: made[item.recipe or ""])
-            store.add(grouped(plan.items, models.of), batch=plan.record)
+            intake = Intake(store, book, drafted.planner.preparation, self._default(drafted.settings))
+            store.add(intake.all(grouped(plan.items, models.of)), batch=plan.record)
             # The journal has them: who is told of an error now would add them again.
             with contextlib.suppress(DiskFull):
                 store.settle(at_end=True)

@@ -44,5 +44,8 @@ def _standing(item: Item) -> str:
 
 
 def _is_gone(item: Item, home: Path) -> bool:
-    files = [*item.upload_paths.values(), *([prompt_file(item)] if is_text_of_a_file(item) else [])]
+    taken = item.taken_in
+    files = [one for one in item.upload_paths.values() if one not in taken]
+    if is_text_of_a_file(item):
+        files.append(prompt_file(item))
     return not all(os.path.lexists(home / name) for name in files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -14,10 +14,12 @@ import msgspec
 
 import templates
 from orchestrator.documents.lists import shortened
-from orchestrator.errors import ItemError, RecipeUnusable, TemplateError, UsageError
+from orchestrator.errors import TemplateError, UsageError
 from orchestrator.file_kinds import FILES, IMAGES
 from orchestrator.formatting import counted, in_lines
 from orchestrator.gone_files import gone_items, gone_notes
+from orchestrator.init_again import edited_items, put_back_changed, renew
+from orchestrator.intake import Intake
 from orchestrator.literal_texts import literal_notes, looks_dynamic, names_lora
 from orchestrator.migration import open_for_writing
 from orchestrator.node_classes import ClassSource, kept_classes
@@ -31,7 +33,6 @@ from orchestrator.retries import keys_of
 from orchestrator.settings import Overrides, Settings, kept_settings, load_settings, refuse_secrets, save_settings
 from orchestrator.text_files import read_ordinary
 from orchestrator.wording import named
-from state.change import change_all
 from state.counts import Counts
 from state.item import DUE, Item, Status
 from state.open_store import parts_of
@@ -166,10 +167,11 @@ def init_state(
             old = Placement(recipes, before.output_dir)
             notes += images_elsewhere(store, old, root=settings.output_dir)
         save_settings(state, settings)
-        added = store.add(found.with_recipe(recipe))
-        _renew_uploads(store, found.items, rescan=rescan)
         preparation = Preparation(recipes, settings, home, items=store)
-        put_back = _rescan(store, preparation, placement, found, recipe) if rescan else ()
+        intake = Intake(store, recipes, preparation, settings.output_dir)
+        added = store.add(intake.all(item for item in found.with_recipe(recipe) if item.key not in store))
+        edited = renew(store, found.items, intake, preparation, rescan=rescan)
+        put_back = put_back_changed(store, preparation, placement, found.keys, recipe) if rescan else ()
         store.settle(at_end=True)
         return InitReport(
             state=state,
@@ -181,9 +183,9 @@ def init_state(
             noun="image" if images else "file" if files else "prompt file",
             masks=len(found.items) if masks is not None else 0,
             texts=found.texts,
-            edited=tuple(_edited(store, preparation, found.keys)),
+            edited=tuple(edited if intake.takes_in else edited_items(store, preparation, found.keys)),
             gone=keys_of(gone),
-            notes=(*notes, *gone_notes(gone), *_masks_that_are_items(store, found.items)),
+            notes=(*notes, *intake.notes(), *gone_notes(gone), *_masks_that_are_items(store, found.items)),
         )
 
 
@@ -275,16 +277,6 @@ def _refuse_unbound(names: Iterable[str], settings: Settings, recipe: LoadedReci
             raise TemplateError(f"{settings.template}: {told}")
 
 
-def _renew_uploads(store: Store, found: Sequence[Item], *, rescan: bool) -> None:
-    """Items that were there before take the masks of today: those due, and to be rescanned those that are done."""
-    today = {item.key: item.uploads for item in found if item.uploads}
-    if not today:
-        return
-    statuses = (Status.PENDING, Status.COMPLETED) if rescan else (Status.PENDING,)
-    changed = [item for item in store.items(*statuses) if item.uploads != today.get(item.key, item.uploads)]
-    change_all(store, changed, lambda now: msgspec.structs.replace(now, uploads=today[now.key]))
-
-
 def _masks_that_are_items(store: Store, found: Sequence[Item]) -> Iterator[str]:
     """What was taken in before it was said to be a mask."""
     masks = {item.uploads["mask"] for item in found if "mask" in item.uploads}
@@ -320,8 +312,8 @@ def _literal(items: Iterable[Item], home: Path) -> Iterator[str]:
 
 
 def _text_of(item: Item, home: Path) -> str:
-    if item.prompt_text is not None:
-        return item.prompt_text
+    if item.own_text is not None:
+        return item.own_text
     return read_ordinary(home / prompt_file(item), most_bytes=_LOOKED_AT_BYTES).decode(errors="replace")
 
 
@@ -343,52 +335,3 @@ def _keeping(store: Store, found: _Found, recipe: LoadedRecipe | None) -> Iterat
             f"{counted(others.total())} of these were added before and keep what they were added with "
             f"({', '.join(names)}); `burst update` gives them a new recipe"
         )
-
-
-def _rescan(
-    store: Store, preparation: Preparation, placement: Placement, found: _Found, recipe: LoadedRecipe | None
-) -> tuple[str, ...]:
-    """Completed items whose image would come out otherwise today: those that were found by the recipe of today."""
-    ids = dict.fromkeys(found.keys, recipe.recipe.id) if recipe is not None else {}
-
-    def renewed(item: Item) -> Item:
-        return placement.with_recipe(item, ids[item.key]) if item.key in ids else item
-
-    def is_valid(item: Item) -> bool:
-        return _still_valid(renewed(item), preparation, known=preparation.loose_ends_of(item.recipe))
-
-    outdated = [item for item in store.items(Status.COMPLETED) if not is_valid(item)]
-    return tuple(item.key for item in change_all(store, outdated, lambda now: renewed(now.start_over())))
-
-
-def _edited(store: Store, preparation: Preparation, keys: Collection[str]) -> Iterator[str]:
-    """Finished items of these whose files were written after they were sent, and that would come out otherwise now."""
-    for item in store.items(Status.COMPLETED):
-        sent_at = item.submitted_at or item.completed_at
-        if item.key not in keys or sent_at is None:
-            continue
-        files = [preparation.home / name for name in (prompt_file(item), *item.upload_paths.values())]
-        is_newer = any(_written_at(file) > sent_at.timestamp() for file in files)
-        if is_newer and not _still_valid(item, preparation):
-            yield item.key
-
-
-def _written_at(file: Path) -> float:
-    """0 where it cannot be found out."""
-    try:
-        return file.stat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _still_valid(item: Item, preparation: Preparation, *, known: Collection[str] = ()) -> bool:
-    """Items that were completed without a fingerprint, or cannot be prepared again, are left as they are.
-
-    `known`: the loose ends of the recipe that the item was made with.
-    """
-    if item.fingerprint is None:
-        return True
-    try:
-        return preparation.prepare(item).is_as(item.fingerprint, loose_ends=known)
-    except (ItemError, RecipeUnusable):
-        return True

@@ -47,6 +47,11 @@ class InputFile:
         return self.sha256 + extension
 
     @property
+    def kept_name(self) -> str:
+        """As a copy of it is called: its extension tells what it is, as before."""
+        return self.sha256 + server_extension(self.path.name)
+
+    @property
     def as_input(self) -> str:
         """The value of a LoadImage's `image`, unless the server gives it another name."""
         return f"{self.subfolder}/{self.filename}"
@@ -99,10 +104,11 @@ def stand_ins(uploads: Uploads) -> dict[str, UploadedFile]:
 
 
 def _read_all(uploads: Uploads, locate: Locate) -> dict[str, InputFile]:
-    return {name: _input_file(locate(source)) for name, source in uploads.items()}
+    return {name: read_input(locate(source)) for name, source in uploads.items()}
 
 
-def _input_file(path: Place) -> InputFile:
+def read_input(path: Place) -> InputFile:
+    """One file, whole or damaged. Errors: UploadError."""
     data = _read(path, most_bytes=LARGEST_UPLOAD_BYTES + 1)
     if len(data) > LARGEST_UPLOAD_BYTES:
         raise UploadError(f"{path}: over {LARGEST_UPLOAD_BYTES >> 30} GiB, too large for an upload; make it smaller")

@@ -10,6 +10,7 @@ import msgspec
 
 import templates
 from orchestrator.errors import ItemError, OutputRefused, PromptTextError, RecipeUnusable, TemplateError, UploadError
+from orchestrator.outputs.inputs_folder import kept_place
 from orchestrator.places import Place, root_at_home
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.settings import Settings
@@ -59,7 +60,7 @@ def prompt_file(item: Item) -> str:
 
 def is_text_of_a_file(item: Item) -> bool:
     """Whether an item cannot be made without its prompt file: neither its record nor its inputs stand in for it."""
-    if item.prompt_text is not None or "prompt" in item.inputs or item.uploads:
+    if item.own_text is not None or "prompt" in item.inputs or item.uploads:
         return False
     # Values of its own do not replace the text of the file that it is named after.
     file = PurePosixPath(item.key)
@@ -199,12 +200,15 @@ class Preparation:
             return {}
         from orchestrator.input_files import read_uploads
 
-        return read_uploads(item.uploads, self.locate)
+        return read_uploads(item.upload_sources, self.locate)
 
     def locate(self, source: str | ItemOutput) -> Place:
         """The file of an upload, there or not. Errors: UploadError for an output of another item that is not there."""
         if isinstance(source, str):
-            return self.home / source
+            if (taken := kept_place(source, self.home)) is None:
+                return self.home / source
+            root, inside = taken
+            return self._waited_for(root) / inside
         from orchestrator.outputs.source_files import source_file
 
         item = next(iter(self._items.get_many([source.item])), None) if self._items is not None else None
@@ -287,7 +291,7 @@ class Preparation:
             return {}
         from orchestrator.input_files import name_uploads
 
-        return name_uploads(item.uploads, self.locate)
+        return name_uploads(item.upload_sources, self.locate)
 
     def _values(self, item: Item, bindings: Bindings) -> dict[str, Any]:
         values = dict(item.inputs)
@@ -299,9 +303,8 @@ class Preparation:
 
     def _text(self, item: Item) -> str | None:
         """The prompt text: the record's own, or that of its file; None for an item of inputs or pictures alone."""
-        if item.prompt_text is not None:
-            text = item.prompt_text
-        else:
+        text = item.own_text
+        if text is None:
             path = self.home / prompt_file(item)
             try:
                 text = read_prompt(path)
@@ -311,5 +314,6 @@ class Preparation:
                 raise PromptTextError(f"the prompt file {path} is gone; restore it, then `burst retry`") from error
         if not text.strip():
             where = item.key if item.prompt_text is not None else prompt_file(item)
-            raise PromptTextError(f"{where}: the prompt text is empty; write one, then `burst retry`")
+            again = "`burst init` its directory again" if item.file_text is not None else "`burst retry`"
+            raise PromptTextError(f"{where}: the prompt text is empty; write one, then {again}")
         return text.strip()

@@ -20,23 +20,26 @@ from orchestrator.batches.row_matching import match_rows
 from orchestrator.batches.spec import BatchSpec
 from orchestrator.batches.sync_report import Synced, SyncedRow
 from orchestrator.batches.synced_spec import kept_fields, source_of
+from orchestrator.batches.variation import Variation
 from orchestrator.batches.vocabulary import Vocabulary
 from orchestrator.clock import Clock
 from orchestrator.cycle.request import Request
 from orchestrator.errors import RequestConflict, StaleChange, UsageError
 from orchestrator.formatting import counted
 from orchestrator.generation import Generation
+from orchestrator.intake import Intake, made_of
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.placement import Placement, placement_of
 from orchestrator.places import root_at_home
+from orchestrator.preparation import Preparation
 from orchestrator.recipes import LoadedRecipe, Recipes
 from orchestrator.retries import settled
 from orchestrator.settings import Overrides, Settings, kept_settings
 from orchestrator.withdrawal import AskedServers
 from orchestrator.wording import named
 from state.batch import BatchRecord, GrownRecord
-from state.change import Change
+from state.change import Change, change_all
 from state.item import DUE, Item, Status
 from state.open_store import open_store
 from state.store import Store
@@ -254,25 +257,30 @@ class Synchronisation(Generation):
 
     def _bring(self, store: Store, plan: Plan, record: BatchRecord, steps: _Steps) -> dict[str, Item]:
         """The items that were changed, by key; each step by itself may be the last one before a kill."""
-        placement = placement_of(store, kept_settings(self._state))
+        settings, recipes = kept_settings(self._state), Recipes(store.recipes, self._state.parent)
+        placement = placement_of(store, settings)
+        intake = Intake(store, recipes, Preparation(recipes, settings, self._state.parent), settings.output_dir)
         numbers = {**steps.back, **steps.changed}
+        wanted = {number: intake.one(plan.items[number]) for number in numbers.values()}
 
         def renewed(now: Item) -> Item:
-            return self._renewed(now, plan, numbers[now.key], placement)
+            number = numbers[now.key]
+            return self._renewed(now, wanted[number], plan.variations[number], placement)
 
         done = {item.key: item for item in amend(store, list(numbers), renewed, servers=self._servers).changed}
         self._adopt(store, plan, steps.kept)
+        if intake.takes_in:
+            _take_in_again(store, intake, steps.kept)
         if self._prune:
             due = [item.key for item in steps.gone if item.status in DUE]
             done |= {item.key: item for item in amend(store, due, _pruned, servers=self._servers).changed}
         if steps.new:
             last = steps.new[-1].index or 0
-            store.add(steps.new, batch=GrownRecord(batch=record.batch, total=last))
+            store.add(intake.all(steps.new), batch=GrownRecord(batch=record.batch, total=last))
         return done
 
-    def _renewed(self, now: Item, plan: Plan, number: int, placement: Placement) -> Item:
+    def _renewed(self, now: Item, wanted: Item, variation: Variation, placement: Placement) -> Item:
         """An item as its row says now; what is over is due again, unless the user cancelled it."""
-        wanted, variation = plan.items[number], plan.variations[number]
         is_back = now.row_gone and now.status is Status.CANCELLED
         is_other = now.row_digest != wanted.row_digest
         if is_back or (is_other and now.status in (Status.COMPLETED, Status.FAILED)):
@@ -293,6 +301,7 @@ class Synchronisation(Generation):
             prompt_text=wanted.prompt_text,
             inputs=inputs,
             uploads=wanted.uploads,
+            taken_in=wanted.taken_in,
             dynamic=wanted.dynamic,
             batch_size_auto=wanted.batch_size_auto,
             row_digest=wanted.row_digest,
@@ -378,6 +387,14 @@ def _alteration(item: Item, wanted: Item) -> str:
 
 def _pruned(now: Item) -> Item:
     return msgspec.structs.replace(now.cancel(), row_gone=True) if now.status is Status.PENDING else now
+
+
+def _take_in_again(store: Store, intake: Intake, keys: Iterable[str]) -> None:
+    """Pending items of rows that are as they were are made from the files as they are now, as in a JSON state."""
+    there = [item for item in store.get_many(keys) if item.status is Status.PENDING and item.upload_paths]
+    renewed = {item.key: intake.one(item) for item in there}
+    changed = [item for item in there if made_of(item) != made_of(renewed[item.key])]
+    change_all(store, changed, lambda now: msgspec.structs.replace(now, taken_in=renewed[now.key].taken_in))
 
 
 def _seed_of(record: BatchRecord) -> int | None:

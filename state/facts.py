@@ -92,7 +92,13 @@ class Spend(msgspec.Struct, frozen=True, kw_only=True, tag="spend", tag_field="l
     at: UtcTime
 
 
-Fact = Pause | ServerHealth | ClientId | Spend | RegisteredServer
+class InputsId(msgspec.Struct, frozen=True, kw_only=True, tag="inputs", tag_field="line"):
+    """The name of the state's own folder of copies of what its items are made from. The first one counts."""
+
+    id: str
+
+
+Fact = Pause | ServerHealth | ClientId | Spend | RegisteredServer | InputsId
 
 OLD_SPENDS_KEPT = 500
 """So many lines about what was spent long ago are there at least when a log drops them."""
@@ -113,6 +119,8 @@ class Facts(msgspec.Struct, frozen=True):
     """In their order; those of long ago may be missing."""
     servers: Mapping[str, RegisteredServer] = msgspec.field(default_factory=dict)
     """Those that are registered, by name, in the order in which they were registered first."""
+    inputs_id: str | None = None
+    """None: nothing was taken in yet."""
 
     def spent(self, *, since: datetime) -> int:
         """How many prompts servers that cost money got since then."""
@@ -164,7 +172,7 @@ class FactLog(Protocol):
 def facts_of(lines: Iterable[Fact], *, before: Facts = _NONE) -> Facts:
     """What these lines tell, which are in the order in which they were written. `before`: what those before them do."""
     pause, health, client_ids, spends = before.pause, {**before.health}, {**before.client_ids}, [*before.spends]
-    servers = {**before.servers}
+    servers, inputs_id = {**before.servers}, before.inputs_id
     for fact in lines:
         match fact:
             case Pause():
@@ -179,4 +187,6 @@ def facts_of(lines: Iterable[Fact], *, before: Facts = _NONE) -> Facts:
                 servers.pop(fact.name, None)
             case RegisteredServer():
                 servers[fact.name] = fact
-    return Facts(pause, health, client_ids, tuple(spends), servers)
+            case InputsId():
+                inputs_id = inputs_id or fact.id
+    return Facts(pause, health, client_ids, tuple(spends), servers, inputs_id)

@@ -118,6 +118,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     subfolder: str = ""
     filename: str = ""
     prompt_text: str | None = None
+    file_text: str | None = None
+    """In a database: the text of its prompt file as it was when the item was added; the file is read no more."""
     inputs: dict[str, Any] = {}
     dynamic: dict[str, Any] = {}
     """What the texts came from, where they are not as they were written: `texts` by binding, as they were; `axes`, the
@@ -128,6 +130,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     uploads: dict[str, str | ItemOutput] = {}
     """Binding → image to upload before submission: a path relative to the state file's directory, or an output of
     another item, which this item waits for."""
+    taken_in: dict[str, str] = {}
+    """In a database: path in `uploads` → the copy of that file, which is used in its place."""
     template: str | None = None
     """In records written by hand or by version 1: used instead of the default while there is no recipe."""
     recipe: str | None = None
@@ -179,6 +183,21 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def upload_paths(self) -> dict[str, str]:
         """The `uploads` that are files."""
         return {name: source for name, source in self.uploads.items() if isinstance(source, str)}
+
+    @property
+    def upload_sources(self) -> dict[str, str | ItemOutput]:
+        """The `uploads` as they are read: copies that were taken in, in place of the files."""
+        if not self.taken_in:
+            return self.uploads
+        return {
+            name: self.taken_in.get(source, source) if isinstance(source, str) else source
+            for name, source in self.uploads.items()
+        }
+
+    @property
+    def own_text(self) -> str | None:
+        """The prompt text, where the record has it."""
+        return self.prompt_text if self.prompt_text is not None else self.file_text
 
     @property
     def awaits(self) -> tuple[ItemOutput, ...]:

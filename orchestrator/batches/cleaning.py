@@ -18,6 +18,7 @@ from orchestrator.migration import open_for_writing
 from orchestrator.outputs.placement import placement_of
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.trash import Trash
+from orchestrator.unused_inputs import remove_unused
 from state.open_store import open_store
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class Cleaned:
         if not (self.batches or self.removed):
             return "No batch that has ended is that old."
         would = "Would remove" if self.dry_run else "Removed"
-        of = f"{len(self.batches)} batches" if len(self.batches) > 1 else "1 batch" if self.batches else "the trash"
+        where = "the trash or of inputs that nothing needs"
+        of = f"{len(self.batches)} batches" if len(self.batches) > 1 else "1 batch" if self.batches else where
         lines = [f"{would} {counted(len(self.removed), 'file')} ({spoken_bytes(self.bytes)}) of {of}:"]
         lines += [f"  {batch}" for batch in self.batches]
         lines += [f"Kept, because it is not as recorded or another item's: {path}" for path in self.kept]
@@ -84,6 +86,7 @@ def clean_batches(
 ) -> Cleaned:
     """Remove the images and sidecars of batches that ended so long ago, and what was moved to the trash before then.
 
+    Of a state in a database also the copies of prompt images that were taken in before then and that no item names.
     Only files that their records name and that are still as recorded, and a batch directory's own batch_info.json.
     Killed in between and repeated, it goes on: what is gone is passed over. Errors: StateError, SettingsError, OSError.
     """
@@ -98,4 +101,11 @@ def clean_batches(
         gone = remove_batches(store, records, placement=placement, at=clock.now(), dry_run=dry_run)
         trash = Trash(store, placement, clock=clock).empty(before=before, dry_run=dry_run)
         trashed = tuple(str(one.output.kept_as) for one in trash.files)
-        return Cleaned(tuple(old), gone.files + trashed, gone.bytes + trash.bytes, gone.kept, dry_run)
+        unused = remove_unused(store, placement, before=before, dry_run=dry_run, clock=clock)
+        return Cleaned(
+            batches=tuple(old),
+            removed=(*gone.files, *trashed, *unused.files),
+            bytes=gone.bytes + trash.bytes + unused.bytes,
+            kept=gone.kept,
+            dry_run=dry_run,
+        )

@@ -45,7 +45,7 @@ def written_prompt(item: Item) -> str:
     """As it was written, before sweeps over texts replaced anything; else as it is sent."""
     written = item.dynamic.get("texts") if texts_of(item) else None
     prompt = written.get("prompt") if isinstance(written, dict) else None
-    return str(prompt if prompt is not None else item.prompt_text or item.inputs.get("prompt") or "").strip()
+    return str(prompt if prompt is not None else item.own_text or item.inputs.get("prompt") or "").strip()
 
 
 def axis_words(name: str, value: Any) -> str:

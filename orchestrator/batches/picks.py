@@ -214,8 +214,8 @@ def _prompt_of(item: Item, preparation: Preparation, store: Store) -> str:
 
 
 def _own_prompt(item: Item, preparation: Preparation) -> str:
-    if item.prompt_text is not None:
-        return item.prompt_text
+    if item.own_text is not None:
+        return item.own_text.strip()
     if isinstance(text := item.inputs.get("prompt"), str):
         return text
     try:

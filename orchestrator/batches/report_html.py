@@ -256,7 +256,7 @@ def _facts(item: Item, known: set[str]) -> list[str]:
 
 
 def _prompt_of(item: Item) -> str:
-    return str(item.prompt_text or item.inputs.get("prompt") or item.key).strip()
+    return str(item.own_text or item.inputs.get("prompt") or item.key).strip()
 
 
 def _by_cell(group: Iterable[tuple[Item, tuple[int, ...]]]) -> Cells:

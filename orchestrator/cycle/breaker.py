@@ -307,4 +307,4 @@ class Breaker:
 
 def _inputs(item: Item) -> object:
     """What its prompt depends on besides its recipe; the key where its text is in a file."""
-    return item.inputs, item.uploads, item.key if item.prompt_text is None else item.prompt_text
+    return item.inputs, item.upload_sources, item.key if item.own_text is None else item.own_text

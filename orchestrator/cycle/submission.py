@@ -62,7 +62,7 @@ class _Intent(msgspec.Struct, frozen=True):
 
 def _as_prepared(item: Item) -> tuple[object, ...]:
     """The fields of a record that its prompt and its place in the queue depend on."""
-    return item.recipe, item.template, item.prompt_text, item.inputs, item.uploads, item.priority
+    return item.recipe, item.template, item.own_text, item.inputs, item.upload_sources, item.priority
 
 
 class Submission:

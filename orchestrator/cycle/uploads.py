@@ -165,7 +165,7 @@ class Uploads:
 
 
 def _may_be_sent(now: Item, uploaded: Item) -> bool:
-    return now.status is Status.PENDING and now.uploads == uploaded.uploads
+    return now.status is Status.PENDING and now.upload_sources == uploaded.upload_sources
 
 
 def _is_pushed_back(error: BaseException) -> bool:

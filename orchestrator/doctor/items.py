@@ -64,7 +64,7 @@ def check_items(
 
 def _prepare(item: Item, preparation: Preparation, placement: Placement) -> None:
     """Everything that a run does with an item before it asks a server, without reading whole images."""
-    refuse_unreadable(item.uploads, preparation.locate)
+    refuse_unreadable(item.upload_sources, preparation.locate)
     prepared = preparation.prepare(item, stand_ins(item.uploads))
     placement.refuse_occupied(item, extensions=prepared.extensions[:1], own=placement.own_outputs(item))
 

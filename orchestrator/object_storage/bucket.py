@@ -10,7 +10,7 @@ import io
 import itertools
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -79,6 +79,15 @@ class Looked:
     @property
     def prompt_id(self) -> str | None:
         return self.attributes.get(PROMPT_ID)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An object, as a list has it."""
+
+    key: str
+    size_bytes: int
+    modified_ns: int
 
 
 class Bucket:
@@ -190,6 +199,20 @@ class Bucket:
             return []
 
         return self._answer(first)
+
+    def every(self, key: str) -> Iterator[Listed]:
+        """All objects below this name."""
+
+        def listed(store: S3Store) -> list[Listed]:
+            chunks = _obstore().list(store, f"{key}/", chunk_size=_LISTED)
+            return [
+                Listed(str(one["path"]), one["size"], int(one["last_modified"].timestamp()) * 1_000_000_000)
+                for chunk in chunks
+                for one in chunk
+            ]
+
+        self.check()
+        yield from self._answer(listed)
 
     def folders(self, key: str) -> list[str]:
         found = self._answer(lambda store: _obstore().list_with_delimiter(store, key or None))

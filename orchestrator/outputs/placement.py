@@ -73,6 +73,10 @@ class Placement:
         kept = (self._at_home(recipe.output) for recipe in self.recipes.all().values())
         return list(dict.fromkeys((self.default, *kept)))
 
+    def real_root(self, root: Place) -> str:
+        """The same for all ways to one output root."""
+        return self._real.directory(str(root))
+
     def root_of(self, item: Item) -> Place:
         """The directory that the item's paths are relative to. Errors: RecipeUnusable."""
         return self._root(item.recipe)

@@ -18,6 +18,7 @@ from orchestrator.batches.spec import BatchSpec
 from orchestrator.cycle.request import Request
 from orchestrator.generation import generate
 from orchestrator.kept_paths import kept_path
+from orchestrator.outputs.inputs_folder import kept_place
 from orchestrator.settings import Overrides
 from orchestrator.web.batch_schemas import Asking, BatchRequest, CreateRequest
 from orchestrator.web.error_responses import Refused
@@ -25,6 +26,7 @@ from orchestrator.web.states import WatchedState
 from orchestrator.web.uploads import uploaded
 from orchestrator.web.watched_batch import WatchedBatch
 from state.batch import BatchRecord, Idempotency
+from state.item import Item
 
 LEAST_COUNT, LARGEST_COUNT = 2, 20
 LONGEST_PROMPT = 500
@@ -86,9 +88,16 @@ def again(state: WatchedState, batch: WatchedBatch, *, idempotency: Idempotency 
         replace(state.overrides, template=template),
         idempotency,
         prompt=record.prompts[0],
-        uploads={name: str(state.path.parent / str(source)) for name, source in uploads.items()},
+        uploads={name: _file_of(state, items[0], str(source)) for name, source in uploads.items()},
         recipe=record.recipe,
     )
+
+
+def _file_of(state: WatchedState, item: Item, source: str) -> str:
+    """An image of an item: its file, or where that is not there any more, the copy that the state took in."""
+    path = state.path.parent / source
+    copy = None if path.is_file() else kept_place(item.taken_in.get(source, ""), state.path.parent)
+    return str(path if copy is None else copy[0] / copy[1])
 
 
 def is_repeatable(record: BatchRecord) -> bool:

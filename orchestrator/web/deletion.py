@@ -114,7 +114,7 @@ def _shown(state: WatchedState, one: Trashed) -> TrashedImage:
         batchId=one.item.batch,
         batchName=state.name_of(one.item.batch) if one.item.batch is not None else None,
         file=one.output.path,
-        prompt=str(one.item.prompt_text or one.item.inputs.get("prompt") or ""),
+        prompt=str(one.item.own_text or one.item.inputs.get("prompt") or ""),
         bytes=one.output.bytes,
         trashedAt=one.output.trashed_at,
         thumbnail=f"/api/states/{state.number}/trash/{one.id}/thumbnail" if has_thumbnail else None,

@@ -46,7 +46,7 @@ class Entry:
 def entries_of(state: WatchedState, record: BatchRecord, item: Item, common: Mapping[str, Any]) -> Iterator[Entry]:
     """One for each image of a completed item. `common`: see `common_of`."""
     parameters = {**common, **item.inputs}
-    prompt = str(item.prompt_text or parameters.pop("prompt", None) or "")
+    prompt = str(item.own_text or parameters.pop("prompt", None) or "")
     seed = parameters.pop("seed", None)
     for number, output in enumerate(pictures_of(item), 1):
         name = image_id(item.index, number)

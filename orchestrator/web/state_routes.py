@@ -303,7 +303,7 @@ def _failed(item: Item, batches: Mapping[str, WatchedBatch]) -> FailedItem:
         item=item.key,
         batchId=item.batch,
         batchName=name_of(batches, item.batch) if item.batch is not None else None,
-        prompt=item.prompt_text,
+        prompt=item.own_text,
         kind=item.error.kind if item.error else "unknown",
         message=item.error.message if item.error else "",
     )

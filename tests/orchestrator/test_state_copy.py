@@ -155,7 +155,7 @@ def test_again_is_once_and_the_old_one_is_used_no_more(place: Place, kind: str) 
 
 def test_no_password_is_kept_or_said(place: Place) -> None:
     address = database_without_state()
-    secret = address.replace("postgres:", "postgres:s3cret", 1)
+    secret = address.replace("postgres@", "postgres:s3cret@", 1)
     assert secret != address
     said = copy_state(place.json, secret).as_text()
     kept = (place.home / "state.burst" / "settings.toml").read_text()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.background import in_background
 from support.postgres import fresh_database
 from support.projects import small_template
-from support.two_hosts import HostDirectory
+from support.two_hosts import MakeHost
 from support.waiting import wait_until
 
 from orchestrator.cycle.report import BurstReport
@@ -29,24 +28,6 @@ from orchestrator.verify import verify_outputs
 from state.item import Item, Status
 from state.location import DatabaseAddress, Location
 from state.open_store import open_store
-
-MakeHost = Callable[[str], HostDirectory]
-
-
-@pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeHost:
-    return lambda name: HostDirectory(tmp_path / name, monkeypatch)
-
-
-@pytest.fixture
-def nas(tmp_path: Path) -> Path:
-    (tmp_path / "nas").mkdir()
-    return tmp_path / "nas"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def state(request: pytest.FixtureRequest, tmp_path: Path) -> DatabaseAddress:
-    return DatabaseAddress(f"sqlite:///{tmp_path}/db/burst.db" if request.param == "sqlite" else fresh_database())
 
 
 def begin(state: Path, output: str, *, url: str = "http://127.0.0.1:9", count: int = 2) -> None:
@@ -76,7 +57,6 @@ def outputs(state: Path) -> set[str]:
 def test_a_name_or_a_path_below_the_root_is_kept_as_the_name(
     host: MakeHost, nas: Path, state: DatabaseAddress, tmp_path: Path
 ) -> None:
-    state.cached.parent.mkdir(parents=True, exist_ok=True)
     one = host("one")
     mounted = one.mount("shared", nas)
     one.be()
@@ -90,7 +70,6 @@ def test_a_name_or_a_path_below_the_root_is_kept_as_the_name(
 def test_another_host_finds_it_where_that_host_has_mounted_it(
     host: MakeHost, nas: Path, state: DatabaseAddress, sandbox: Sandbox
 ) -> None:
-    state.cached.parent.mkdir(parents=True, exist_ok=True)
     one, other = host("one"), host("other")
     one.mount("shared", nas)
     other.mount("shared", nas)
@@ -110,7 +89,6 @@ def test_another_host_finds_it_where_that_host_has_mounted_it(
 def test_a_host_without_the_name_sets_the_items_aside_and_says_what_to_write_where(
     host: MakeHost, nas: Path, state: DatabaseAddress, sandbox: Sandbox
 ) -> None:
-    state.cached.parent.mkdir(parents=True, exist_ok=True)
     one, other = host("one"), host("other")
     one.mount("shared", nas)
     one.be()
@@ -141,7 +119,6 @@ def test_what_another_host_has_out_stays_submitted_where_its_root_is_not_known(
     host: MakeHost, nas: Path, state: DatabaseAddress, sandbox: Sandbox
 ) -> None:
     """The host that sent it is gone; it is rendered, and nobody here can place it."""
-    state.cached.parent.mkdir(parents=True, exist_ok=True)
     one, other = host("one"), host("other")
     one.mount("shared", nas)
     one.be()

@@ -79,9 +79,10 @@ def front(
     works: bool = True,
     server: str | None = None,
     token: str | None = None,
+    state: Path | None = None,
 ) -> Iterator[Front]:
-    """A front end. With `works` bursts are run; without it, queued items stay queued."""
-    paths = tuple(directory / f"state{number}.json" for number in range(states))
+    """A front end. With `works` bursts are run; without it, queued items stay queued. `state`: instead of JSON ones."""
+    paths = (state,) if state else tuple(directory / f"state{number}.json" for number in range(states))
     output = directory / "renders"
     said = Overrides(template=template, output_dir=output, servers=(server or sandbox.url,))
     watched = WatchedStates(paths, said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,7 @@ class HostDirectory:
             self._patch.setenv("BURST_HOST_CONFIG", str(config))
         else:
             self._patch.delenv("BURST_HOST_CONFIG", raising=False)
+
+
+MakeHost = Callable[[str], HostDirectory]
+"""The fixture `host`: a new one of this name."""

@@ -15,6 +15,7 @@ from support.media_files import by_extension
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.web import uploads
+from state.location import DatabaseAddress, Location
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,22 @@ def test_a_batch_is_made_from_an_uploaded_image(idle: Front) -> None:
     assert answer.status_code == 200, answer.text
     again = [item for item in idle.items() if item.batch == answer.json()["batchId"]]
     assert [(item.uploads, item.inputs["steps"]) for item in again] == [(items[0].uploads, 9)] * 2
+
+
+def test_a_state_in_a_database_takes_it_in(tmp_path: Path, sandbox: Sandbox) -> None:
+    """The browser's host keeps the upload; another one renders."""
+    state = DatabaseAddress(f"sqlite:///{tmp_path}/burst.db")
+    with front(tmp_path, sandbox, template="img2img", works=False, state=state) as found:
+        name = bring(found, picture())
+        batch = create(found, image=name)["batchId"]
+        first = found.items()
+        (copy,) = {copy for item in first for copy in item.taken_in.values()}
+        assert (tmp_path / copy).read_bytes() == picture()
+        (Location.of(state).auxiliary("uploads") / name).unlink()
+        answer = found.http.post(f"/api/batches/{batch}/regenerate")
+        assert answer.status_code == 200, answer.text
+        again = found.items()[len(first) :]
+        assert {copy for item in again for copy in item.taken_in.values()} == {copy}
 
 
 def test_a_prompt_beside_an_image_is_text_whatever_it_looks_like(idle: Front) -> None:
