@@ -23,7 +23,7 @@ _HEADINGS = {
     "Every day": ("init", "run", "generate", "status", "log", "retry", "cancel", "pause", "resume", "update"),
     "Items in hand": ("priority", "edit", "forget", "star", "tag", "trash"),
     "Batches and history": ("stage", "sync", "batches", "report", "history"),
-    "Servers, workflows and the browser": ("doctor", "template", "adopt", "serve", "node"),
+    "Servers, workflows and the browser": ("servers", "doctor", "template", "adopt", "serve", "node"),
     "Repair": ("verify", "reset", "state"),
     "Try it": ("demo", "sandbox"),
 }

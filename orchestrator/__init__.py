@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from orchestrator.outputs import Outputs
     from orchestrator.pausing import pause, resume
     from orchestrator.priorities import set_priority
+    from orchestrator.registration import add_servers, drain_servers, enable_servers, remove_servers
     from orchestrator.retries import reset, retry
     from orchestrator.sandbox import Sandbox, SandboxSettings
+    from orchestrator.server_list import list_servers
     from orchestrator.settings import Overrides
     from orchestrator.stage_chain import stage
     from orchestrator.state_copy import copy_state
@@ -54,19 +56,23 @@ __all__ = [
     "Request",
     "Sandbox",
     "SandboxSettings",
+    "add_servers",
     "adopt",
     "cancel",
     "check_template",
     "clean_batches",
     "copy_state",
+    "drain_servers",
     "edit_items",
     "empty_trash",
+    "enable_servers",
     "examine",
     "forget",
     "generate",
     "init",
     "install_node",
     "list_batches",
+    "list_servers",
     "list_templates",
     "list_trash",
     "node_status",
@@ -76,6 +82,7 @@ __all__ = [
     "read_history",
     "read_reproduction",
     "read_status",
+    "remove_servers",
     "reset",
     "restore_images",
     "resume",
@@ -116,11 +123,13 @@ _HOMES = {
     "outputs": ("Outputs",),
     "pausing": ("pause", "resume"),
     "priorities": ("set_priority",),
+    "registration": ("add_servers", "drain_servers", "enable_servers", "remove_servers"),
     "retries": ("reset", "retry"),
     "sandbox": ("Sandbox", "SandboxSettings"),
     "cycle.report": ("BurstReport",),
     "cycle.request": ("Request",),
     "cycle.run": ("run_burst",),
+    "server_list": ("list_servers",),
     "settings": ("Overrides",),
     "stage_chain": ("stage",),
     "state_copy": ("copy_state",),

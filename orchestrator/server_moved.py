@@ -1,4 +1,4 @@
-"""A server whose address changed: it keeps its name, and the settings say where it is now."""
+"""A server whose address changed: it keeps its name; settings and registered servers say where it is now."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from orchestrator.comfyui.address import parse_address
 from orchestrator.errors import SettingsError, UsageError, located
 from orchestrator.formatting import counted
+from orchestrator.registered_servers import wherever
 from orchestrator.servers import (
     DEFAULT_SERVER,
     Server,
@@ -19,11 +22,13 @@ from orchestrator.servers import (
     find_server,
     is_name,
     same_server,
+    this_host,
 )
 from orchestrator.settings import Settings, kept_settings, save_settings
 from orchestrator.wording import named
 from state.change import change_all
 from state.item import Item, Status
+from state.server import RegisteredServer
 from state.store import Store
 
 _T = TypeVar("_T")
@@ -91,7 +96,23 @@ class _Moved:
             known_servers=self._with_new_address(settings.known_servers),
             own_headers=self._with_new_heading(settings.own_headers),
             server_options=self._with_new_heading(settings.server_options),
+            registered=tuple(one for one in self.registered(settings.registered) if not one.removed),
         )
+
+    def registered(self, before: Iterable[RegisteredServer]) -> list[RegisteredServer]:
+        """These with the new address; one that was another registered one all the time is registered no more."""
+        servers = list(before)
+        return [self._registered(one, servers) if self.concerns(one.name) else one for one in servers]
+
+    def reregistered(self, now: Mapping[str, RegisteredServer]) -> list[RegisteredServer]:
+        """Those of them that change."""
+        return [after for after in self.registered(now.values()) if after != now[after.name]]
+
+    def _registered(self, one: RegisteredServer, servers: Iterable[RegisteredServer]) -> RegisteredServer:
+        if one.name != self.server.name and any(other.name == self.server.name for other in servers):
+            return msgspec.structs.replace(one, removed=True)
+        host = this_host() if Server(one.name, self.move.new).is_local else None
+        return msgspec.structs.replace(one, url=self.move.new, host=host)
 
     def _with_new_heading(self, tables: Mapping[str, _T]) -> dict[str, _T]:
         own = dict(tables)
@@ -110,15 +131,17 @@ class _Moved:
 def move_server(
     state: Path, store: Store, settings: Settings, move: ServerMove, *, note: Callable[[str], None]
 ) -> Settings:
-    """Change the address in settings.toml, and where it is no more than an address in the records of what is out; the
-    settings to run with.
+    """Change the address in settings.toml and among the registered servers, and where it is no more than an address in
+    the records of what is out; the settings to run with.
 
     The run uses the new address, also where it had not used the old one. Safe to repeat.
     Errors: UsageError where nothing ever knew of the old address; nothing was changed then.
     """
     kept = kept_settings(state)
     is_kept = store.settings.exists()
-    moved = _Moved.of(move, settings, kept.all_servers if is_kept else ())
+    registered = settings.registered
+    known = (*map(wherever, registered), *(kept.all_servers if is_kept else ()))
+    moved = _Moved.of(move, settings, known)
     out = [item for item in store.items(Status.SUBMITTED, Status.PENDING) if item.may_be_on_a_server]
     if moved.old is None and not any(moved.concerns(item.server) for item in store.items()):
         _refuse_unknown(moved, store, out)
@@ -127,6 +150,8 @@ def move_server(
     change_all(store, renamed, lambda now: now.move(server=moved.server.name))
     if concerned:
         note(f"{counted(len(concerned))} out on {move.old} looked for at {move.new}, its new address.")
+    if moved.registered(registered) != list(registered):
+        store.facts.change_servers(moved.reregistered)
     followed = moved.apply(kept)
     if is_kept and (followed, followed.known_servers) != (kept, kept.known_servers):
         save_settings(state, followed)

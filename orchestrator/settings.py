@@ -16,6 +16,7 @@ from orchestrator.cycle.pacing import ABANDON_AFTER_SECONDS
 from orchestrator.errors import SettingsError, UsageError, located
 from orchestrator.kept_paths import kept_path
 from orchestrator.places import Place, absolute_root, root_at_home
+from orchestrator.registered_servers import find_registered, reached_here, refuse_foreign, refuse_unreached
 from orchestrator.server_options import ServerOptions
 from orchestrator.servers import (
     DEFAULT_SERVER,
@@ -35,7 +36,8 @@ from orchestrator.wording import named
 from state.store import FORMAT_VERSION
 
 if TYPE_CHECKING:
-    from state.store import SettingsDocument
+    from state.server import RegisteredServer
+    from state.store import SettingsDocument, StateParts
 
 DEFAULT_STATE = "re_render_state.json"
 SERVER_VARIABLE = "COMFYUI_URL"
@@ -73,6 +75,12 @@ class Settings:
     """How many prompts servers that cost money may get in 24 hours; None: nobody has allowed any."""
     known_servers: tuple[Server, ...] = field(default=(), compare=False)
     """Those that are remembered and that a run does not use by itself: what their names mean."""
+    registered: tuple[RegisteredServer, ...] = field(default=(), compare=False)
+    """Those of the state, also what another host alone reaches."""
+    replaced_servers: tuple[Server, ...] = field(default=(), compare=False)
+    """Those of settings.toml, where a run uses registered ones instead."""
+    names_servers: bool = field(default=False, compare=False)
+    """Whether the caller or the environment says which servers a run uses."""
 
     @property
     def server_urls(self) -> tuple[str, ...]:
@@ -103,12 +111,26 @@ class Settings:
 
     def server_named(self, name: str) -> Server:
         """A server that is remembered, or whose name is its address. Errors: SettingsError for any other."""
-        return self.find_server(name) or reachable_server(name)
+        if (found := self.find_server(name)) is not None:
+            return found
+        for one in self.registered:
+            if same_server(one.name, name):
+                raise SettingsError(f"{name} can only be reached from host {one.host}.")
+        return reachable_server(name)
+
+    def check_servers(self) -> None:
+        """Call before a run. Errors: SettingsError where it is to use registered servers and this host reaches none."""
+        if not self.names_servers:
+            refuse_unreached(self.registered)
 
     def options_of(self, server: Server) -> ServerOptions:
         """What is said of this server; nothing for most."""
         found = (one for text, one in self.server_options.items() if find_server(text, [server]) is not None)
-        return next(found, _NO_OPTIONS)
+        options = next(found, _NO_OPTIONS)
+        entry = find_registered(server, self.registered)
+        if entry is None or entry.window is None:
+            return options
+        return msgspec.structs.replace(options, at_once=entry.window)
 
     def partner_key_of(self, server: Server) -> str | None:
         """The key for partner nodes on this server. Errors: SettingsError that names the variable."""
@@ -156,8 +178,9 @@ class Overrides:
 
 
 def load_settings(state_file: Path, overrides: Overrides | None = None) -> Settings:
-    """Errors: SettingsError with the path, StateVersionError."""
-    return _overridden(kept_settings(state_file), overrides or Overrides())
+    """What a run of the state works with. Errors: SettingsError with the path, StateVersionError, OSError."""
+    registered = tuple(_parts(state_file).servers().values())
+    return _overridden(kept_settings(state_file), overrides or Overrides(), registered)
 
 
 def kept_settings(state_file: Path) -> Settings:
@@ -203,10 +226,11 @@ def save_settings(state_file: Path, settings: Settings) -> None:
 
     refuse_secrets(settings)
     home = state_file.resolve().parent
+    kept_servers = settings.replaced_servers or settings.servers
     kept: dict[str, Any] = {
         "version": FORMAT_VERSION,
         "output_dir": kept_path(settings.output_dir, home),
-        "servers": servers_table(settings.servers),
+        "servers": servers_table(kept_servers),
     }
     if settings.template is not None:
         path = Path(settings.template)
@@ -222,7 +246,11 @@ def save_settings(state_file: Path, settings: Settings) -> None:
     headers = dict(settings.headers) | {address: dict(own) for address, own in settings.own_headers.items()}
     kept |= {name: table for name, table in (("bindings", dict(settings.bindings)), ("headers", headers)) if table}
     if known := [
-        server for server in settings.known_servers if server.has_given_name and not _is_used(server, settings)
+        server
+        for server in settings.known_servers
+        if server.has_given_name
+        and not _is_used(server, kept_servers)
+        and find_registered(server, settings.registered) is None
     ]:
         kept["known_servers"] = servers_table(known)
     document = _document(state_file)
@@ -239,23 +267,28 @@ def remember_servers(state_file: Path, servers: Iterable[Server]) -> None:
 
     Errors: as `load_settings`, DiskFull.
     """
-    kept = kept_settings(state_file)
+    kept, registered = kept_settings(state_file), _parts(state_file).servers()
     known = list(kept.known_servers)
     for server in servers:
-        if server.has_given_name and not any(same_server(server.name, one.name) for one in (*kept.servers, *known)):
+        names = [*registered, *(one.name for one in (*kept.servers, *known))]
+        if server.has_given_name and not any(same_server(server.name, name) for name in names):
             known.append(Server(server.name, server.url))
     if len(known) > len(kept.known_servers):
         save_settings(state_file, replace(kept, known_servers=tuple(known)))
 
 
-def _is_used(server: Server, settings: Settings) -> bool:
-    return any(same_server(server.name, used.name) for used in settings.servers)
+def _is_used(server: Server, servers: Iterable[Server]) -> bool:
+    return any(same_server(server.name, used.name) for used in servers)
 
 
 def _document(state_file: Path) -> SettingsDocument:
+    return _parts(state_file).settings
+
+
+def _parts(state_file: Path) -> StateParts:
     from state.open_store import parts_of
 
-    return parts_of(state_file).settings
+    return parts_of(state_file)
 
 
 def parse_header(text: str) -> tuple[str, str]:
@@ -301,12 +334,16 @@ def _template(home: Path, kept: str | None) -> str | None:
     return str(root_at_home(kept, home))
 
 
-def _overridden(settings: Settings, said: Overrides) -> Settings:
-    servers, environment = settings.servers, os.environ.get(SERVER_VARIABLE, "")
+def _overridden(settings: Settings, said: Overrides, registered: tuple[RegisteredServer, ...]) -> Settings:
+    here, environment = reached_here(registered), os.environ.get(SERVER_VARIABLE, "").strip()
+    known = (*here, *settings.all_servers)
+    servers, names_servers = here or settings.servers, bool(said.servers or environment)
     if said.servers:
-        servers = parse_servers(said.servers, source=named("servers"), known=settings.all_servers)
-    elif environment.strip():
-        servers = parse_servers([environment], source=SERVER_VARIABLE, known=settings.all_servers)
+        servers = parse_servers(said.servers, source=named("servers"), known=known)
+    elif environment:
+        servers = parse_servers([environment], source=SERVER_VARIABLE, known=known)
+    if names_servers:
+        refuse_foreign(servers, registered)
     lines = os.environ.get(HEADERS_VARIABLE, "").splitlines()
     with located(HEADERS_VARIABLE, UsageError):
         from_environment = dict(parse_header(line) for line in lines if line.strip())
@@ -315,7 +352,10 @@ def _overridden(settings: Settings, said: Overrides) -> Settings:
         template=_absolute_template(said.template) or settings.template,
         output_dir=absolute_root(said.output_dir) if said.output_dir else settings.output_dir,
         servers=servers,
-        known_servers=settings.all_servers,
+        known_servers=known,
+        registered=registered,
+        replaced_servers=settings.servers if here and not names_servers else (),
+        names_servers=names_servers,
         bindings=_bound(settings.bindings, said.bindings),
         outputs=_outputs(settings, said),
         headers={**settings.headers, **from_environment, **said.headers},

@@ -28,6 +28,8 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """Why nothing goes on at the moment: a server that does not answer."""
     is_recorded: bool = False
     """The burst has ended, and has a record."""
+    servers: tuple[str, ...] = ()
+    """The names of the servers that it uses."""
 
     def lived_seconds(self, last_alive: datetime) -> float:
         """Time from the start of the burst until it was last alive."""

@@ -58,8 +58,17 @@ class Lease(Protocol):
     def now(self) -> datetime:
         """The time by the store's clock, by which times in records are compared."""
 
-    def begin_burst(self, *, burst: str, size: int, started_at: datetime, run_started_at: datetime) -> None:
-        """Publish the burst that begins, and show from now on that the run is alive. Errors: LockHeld, DiskFull."""
+    def begin_burst(
+        self,
+        *,
+        burst: str,
+        size: int,
+        started_at: datetime,
+        run_started_at: datetime,
+        servers: Collection[str] = (),
+    ) -> None:
+        """Publish the burst that begins, and show from now on that the run is alive. `servers`: the names of those that
+        it uses. Errors: LockHeld, DiskFull."""
 
     def publish_wait(self, reason: str | None) -> None:
         """Publish what the run waits for (None: nothing any more), after `begin_burst`. The next burst begins without.

@@ -163,7 +163,11 @@ class Bursts:
         """One burst, and its record."""
         burst, began = new_burst(), Age.of_now(self._clock)
         self._lease.begin_burst(
-            burst=burst, size=size, started_at=began.started_at, run_started_at=self._age.started_at
+            burst=burst,
+            size=size,
+            started_at=began.started_at,
+            run_started_at=self._age.started_at,
+            servers=[worker.context.server.name for worker in self._workers],
         )
         self._current = burst
         log.info("burst %s begins: at most %s", burst, counted(size))

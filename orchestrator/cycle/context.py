@@ -113,6 +113,11 @@ class WorkerContext:
             max_attempts=1 if terms.is_paid else self.options.max_attempts,
         )
 
+    @property
+    def may_send(self) -> bool:
+        """Whether its server may be sent anything new: runs are not paused, and it is not draining."""
+        return self.dispatch.may_send(self.server.name)
+
     def has(self, item: Item) -> bool:
         """Whether the item's record says that it is on this server."""
         return item.server is not None and find_server(item.server, [self.server]) is not None

@@ -79,6 +79,8 @@ class Dispatch:
         """What is completed, for those who look for more of its kind."""
         self.pause: Pause | None = None
         """While runs are paused, nothing is taken."""
+        self.draining: frozenset[str] = frozenset()
+        """The names of servers that get nothing new."""
         self._store = store
         self._lease = lease
         self._progress = progress
@@ -117,6 +119,10 @@ class Dispatch:
         """After which movement there was nothing urgent to submit beyond the burst's size."""
         self._awaits: int | None = None
         """After which movement something of the batch remained."""
+
+    def may_send(self, server: str) -> bool:
+        """Whether the server of this name may be sent anything new."""
+        return self.pause is None and server not in self.draining
 
     def join(self, worker: DispatchTarget) -> None:
         """One more worker takes part."""
@@ -373,7 +379,7 @@ class Dispatch:
         others = [
             one.load()
             for one in self._workers
-            if not (one is worker or one.is_lost or one.is_waited_for or id(one) in self._resting)
+            if not (one is worker or one.is_lost or one.is_waited_for or one.is_draining or id(one) in self._resting)
         ]
         pending = self._pending(limit=_MANY)
         if not self._until_done:
@@ -432,6 +438,7 @@ class Dispatch:
         """Whether another worker holds something, or could take something that this one may not send for money."""
         with self._lock:
             others = [one for one in self._workers if one is not worker]
+            others = [one for one in others if not one.is_draining]
             return any(one.may_spend or not (id(one) in self._resting or one.is_lost) for one in others)
 
     def stir(self) -> None:

@@ -48,5 +48,9 @@ class DispatchTarget(Protocol):
         """Its server does not answer, and is not asked for a while."""
 
     @property
+    def is_draining(self) -> bool:
+        """Its server gets nothing new."""
+
+    @property
     def is_waited_for(self) -> bool:
         """Its server does not answer at the moment."""

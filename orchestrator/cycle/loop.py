@@ -16,6 +16,7 @@ from orchestrator.cycle.dispatch import Dispatch
 from orchestrator.cycle.worker import Worker
 from orchestrator.cycle.workers import WorkerPool
 from orchestrator.errors import ConfigurationError, DiskFull, ServerDown, TransientError
+from orchestrator.registered_servers import draining_names
 from state.store import Store
 
 Ending = Literal["done", "deadline", "limit", "stopped", "paused", "failure"]
@@ -63,6 +64,8 @@ class Cycle:
         self._meanwhile = meanwhile
         self._show = show
         self._meanwhile_at = 0.0
+        self._registered = store.servers()
+        """The servers that were registered when the run began."""
         self._waits: str | None = None
         """What the run waits for."""
         self._over = threading.Event()
@@ -77,6 +80,7 @@ class Cycle:
         do not answer have anything left.
         """
         self._follow_pause()
+        self._follow_draining()
         self._dispatch.begin(size)
         self._waits = None
         self._follow_waiting()
@@ -88,6 +92,7 @@ class Cycle:
             if self._store.may_have_changed():
                 self._check()
                 self._follow_pause()
+                self._follow_draining()
                 self._pool.follow()
             self._follow_waiting()
             self._pool.serve()
@@ -120,6 +125,20 @@ class Cycle:
             self._dispatch.pause = pause
             self._dispatch.stir()
             self._wake()
+
+    def _follow_draining(self) -> None:
+        """Send nothing new to servers that are draining, as soon as any process has said so."""
+        servers = [worker.context.server for worker in self._pool.workers]
+        draining = draining_names(servers, self._store.servers(), self._registered)
+        before = self._dispatch.draining
+        if draining == before:
+            return
+        self._dispatch.draining = draining
+        self._dispatch.stir()
+        self._wake()
+        for worker in self._pool.workers:
+            if worker.context.server.name in draining - before:
+                worker.context.tally.note(f"{worker.context.server.shown} is draining: nothing new is sent to it")
 
     def _away(self) -> list[str]:
         """Why those servers are not used that may be back in time."""

@@ -59,6 +59,9 @@ class Refill:
             self._drain.take_back(pause)
             return False
         self._drain.end()
+        if not self._context.may_send:
+            # It drains: what was claimed for it and waits for uploads is free for others.
+            self._uploads.abandon()
         if self.seconds_paused() > 0:
             return True
         due = self._context.dispatch.take(worker)

@@ -154,6 +154,7 @@ class Run:
 
     def _executed(self, state: Path) -> BurstReport:
         settings = load_settings(state, self._request.overrides)
+        settings.check_servers()
         opens_at = closed_until(self._request.between, now=self._clock.now())
         if opens_at is not None:
             reason = f"outside of {self._request.between}, which begins at {local_time(opens_at)}"

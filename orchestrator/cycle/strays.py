@@ -48,6 +48,9 @@ class Strays:
     def __contains__(self, key: str) -> bool:
         return key in self._left
 
+    def __len__(self) -> int:
+        return len(self._left)
+
     def resolve(self) -> Iterator[tuple[Item, Fate]]:
         """Decide about each; those that are ours, with their fates. Errors: as `look_up`; the others are left."""
         context = self._context

@@ -103,7 +103,7 @@ class Submission:
         ready = [intent for item in items if (intent := self._prepared(item)) is not None]
         intents = self._intend(ready)
         while intents:
-            if self._context.halt.is_set() or self._context.dispatch.pause is not None:
+            if self._context.halt.is_set() or not self._context.may_send:
                 self._take_back(intents)
                 break
             intent = intents.pop(0)

@@ -123,6 +123,10 @@ class Worker:
         return self.lost is not None
 
     @property
+    def is_draining(self) -> bool:
+        return self.context.server.name in self.context.dispatch.draining
+
+    @property
     def is_waited_for(self) -> bool:
         return self.context.client.trouble is not None
 
@@ -152,6 +156,8 @@ class Worker:
         return self._routing.suits(item)
 
     def allowance(self) -> int | None:
+        if not self.context.may_send:
+            return 0
         out, most_out = len(self._out()), self.context.client.terms.most_out
         room = None if most_out is None else max(0, most_out - out)
         limits = (self._breaker.allowance(out=out), room, self.context.spending.left)
@@ -241,6 +247,9 @@ class Worker:
     def step(self) -> float:
         """Do what is due; seconds until something is due again."""
         if not self._begun:
+            if self.is_draining and not (self._in_flight or self._strays):
+                # It may be switched off.
+                return self._rest(took=False)
             self._begin()
         self._follow_notices()
         for item in self._downloads.settle(most=self.context.dispatch.left_in_burst):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from orchestrator.documents import batches, files, history, others, runs, states
+from orchestrator.documents import batches, files, history, others, runs, servers, states
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(states.AdoptDocument, "burst adopt"),
         _schema(states.PauseDocument, "burst pause|resume"),
         _schema(states.StateCopyDocument, "burst state copy"),
+        _schema(servers.ServersDocument, "burst servers"),
         _schema(states.UpdateDocument, "burst update"),
         _schema(states.PriorityDocument, "burst priority"),
         _schema(states.EditDocument, "burst edit"),

@@ -93,8 +93,16 @@ class JsonLease:
     def now(self) -> datetime:
         return self._clock.now()
 
-    def begin_burst(self, *, burst: str, size: int, started_at: datetime, run_started_at: datetime) -> None:
-        self._lock.hold(burst=burst, started_at=started_at, size=size, run_started_at=run_started_at)
+    def begin_burst(
+        self,
+        *,
+        burst: str,
+        size: int,
+        started_at: datetime,
+        run_started_at: datetime,
+        servers: Collection[str] = (),
+    ) -> None:
+        self._lock.hold(burst=burst, started_at=started_at, size=size, run_started_at=run_started_at, servers=servers)
         self._burst = burst
 
     def publish_wait(self, reason: str | None) -> None:

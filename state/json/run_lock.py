@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import threading
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,7 +75,15 @@ class FileRunLock:
             self._lock.release()
             raise
 
-    def hold(self, *, burst: str, started_at: datetime, size: int, run_started_at: datetime | None = None) -> None:
+    def hold(
+        self,
+        *,
+        burst: str,
+        started_at: datetime,
+        size: int,
+        run_started_at: datetime | None = None,
+        servers: Collection[str] = (),
+    ) -> None:
         """Publish the current burst and show that it is alive until `release`. Errors: LockHeld, DiskFull."""
         holder = Holder(
             host=socket.gethostname(),
@@ -84,6 +93,7 @@ class FileRunLock:
             started_at=started_at,
             size=size,
             run_started_at=run_started_at,
+            servers=tuple(servers),
         )
         if self._keeper is not None:
             self._keeper.update(holder)

@@ -231,7 +231,15 @@ class SqlLease:
         with self._database.connect() as connection:
             return datetime.fromtimestamp(self._database.seconds(connection), UTC)
 
-    def begin_burst(self, *, burst: str, size: int, started_at: datetime, run_started_at: datetime) -> None:
+    def begin_burst(
+        self,
+        *,
+        burst: str,
+        size: int,
+        started_at: datetime,
+        run_started_at: datetime,
+        servers: Collection[str] = (),
+    ) -> None:
         here = this_process()
         holder = Holder(
             host=here["host"],
@@ -241,6 +249,7 @@ class SqlLease:
             started_at=started_at,
             size=size,
             run_started_at=run_started_at,
+            servers=tuple(servers),
         )
         self._publish(holder)
 

@@ -55,6 +55,27 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("state copy a.json a.json", "a.json", "another place"),
         ("state copy --frobnicate a b", "--frobnicate"),
     ],
+    "registered servers": [
+        ("servers ad http://gpu", "ad", "add"),
+        ("servers add", "URL"),
+        ("servers add ftp://gpu", "SERVER", "must be http://"),
+        ("servers add gpu/1=http://gpu", "SERVER", "NAME=URL"),
+        (f"servers add http://u:{SECRET}@gpu", "password", "http://gpu", "env:VARIABLE"),
+        (f"servers add http://gpu?key={SECRET}", "SERVER", "--header"),
+        ("servers add http://gpu --window -1", "--window", "-1"),
+        ("servers add http://gpu --label ''", "label", "1 to 64"),
+        ("servers add http://gpu --label big,fast", "label", "comma"),
+        ("servers add gpu1=http://gpu gpu2=http://gpu", "gpu1", "gpu2", "name it once"),
+        ("servers add http://gpu --state nowhere.json", "nowhere.json", "no state here"),
+        ("servers list extra", "extra"),
+        ("servers list --state nowhere.json", "nowhere.json", "no state here"),
+        ("servers remove", "SERVER"),
+        ("servers remove gpu9", "gpu9", "none is"),
+        ("servers drain gpu9", "gpu9", "none is"),
+        (f"servers drain http://u:{SECRET}@gpu", "http://gpu", "none is"),
+        ("servers enable gpu9 --frobnicate", "--frobnicate"),
+        ("servers enable gpu9", "gpu9", "none is"),
+    ],
     "pause": [
         ("pause extra", "extra"),
         ("pause --free yes", "yes"),
@@ -819,7 +840,7 @@ def messages(result: Result) -> list[str]:
 def with_json(line: str) -> str:
     """The same command line with `--json`, before an option that waits for its value."""
     words = line.split(" ", 2)
-    at = 2 if words[0] in ("batches", "template", "node", "state") else 1
+    at = 2 if words[0] in ("batches", "template", "node", "state", "servers") else 1
     return " ".join([*words[:at], "--json", *words[at:]])
 
 

@@ -1,0 +1,95 @@
+"""`burst servers`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from orchestrator.commands.common import LARGEST_COUNT, Between, json_option, show, state_option
+from orchestrator.commands.help import Command, Group
+
+_names = click.argument("names", nargs=-1, required=True, metavar="SERVER...")
+
+
+@click.group(cls=Group, short_help="Register ComfyUI servers in a state, for its runs on every host.")
+def servers() -> None:
+    """Register ComfyUI servers in a state: `burst run` without --server uses those that its host reaches."""
+
+
+@servers.command(cls=Command, short_help="Register servers, or change what is known of them.")
+@click.argument("addresses", nargs=-1, required=True, metavar="[NAME=]URL...")
+@click.option(
+    "--label", "labels", multiple=True, metavar="LABEL", help="What items may ask for. Repeatable; replaces all."
+)
+@click.option(
+    "--model", "models", multiple=True, metavar="FILE", help="The only model files it is to load. Repeatable."
+)
+@click.option(
+    "--window",
+    type=int,
+    metavar="N",
+    callback=Between(0, LARGEST_COUNT),
+    help="Most prompts it gets at a time (0: no limit).",
+)
+@state_option
+@json_option
+def add(
+    addresses: tuple[str, ...],
+    labels: tuple[str, ...],
+    models: tuple[str, ...],
+    window: int | None,
+    state: Path,
+    as_json: bool,
+) -> None:
+    """Register ComfyUI servers. One that is registered at another address has moved and keeps its name.
+
+    A loopback address is that of this host: runs on other hosts do not use it.
+    """
+    from orchestrator.registration import add_servers
+
+    report = add_servers(state, addresses, labels=labels or None, models=models or None, window=window)
+    show(report, as_json)
+
+
+@servers.command(name="list", cls=Command, short_help="List registered servers, what they have and how they are.")
+@state_option
+@json_option
+def list_command(state: Path, as_json: bool) -> None:
+    """List the registered servers: labels, who uses them, items submitted to them, their health."""
+    from orchestrator.server_list import list_servers
+
+    show(list_servers(state), as_json)
+
+
+@servers.command(cls=Command, short_help="Register servers no more.")
+@_names
+@state_option
+@json_option
+def remove(names: tuple[str, ...], state: Path, as_json: bool) -> None:
+    """Take servers out of the state. Refused while items are submitted to one."""
+    from orchestrator.registration import remove_servers
+
+    show(remove_servers(state, names), as_json)
+
+
+@servers.command(cls=Command, short_help="Send servers nothing new; collect what they have.")
+@_names
+@state_option
+@json_option
+def drain(names: tuple[str, ...], state: Path, as_json: bool) -> None:
+    """Send servers nothing new, also from runs at work, within 2 s. What they have is collected."""
+    from orchestrator.registration import drain_servers
+
+    show(drain_servers(state, names), as_json)
+
+
+@servers.command(cls=Command, short_help="Use drained servers again.")
+@_names
+@state_option
+@json_option
+def enable(names: tuple[str, ...], state: Path, as_json: bool) -> None:
+    """Use servers again that were drained."""
+    from orchestrator.registration import enable_servers
+
+    show(enable_servers(state, names), as_json)

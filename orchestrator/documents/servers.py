@@ -1,0 +1,56 @@
+"""The registered servers of a state."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+
+class ServerRunDocument(TypedDict):
+    """A run at work."""
+
+    burst: str
+    """Its burst of now."""
+    host: str
+    pid: int
+    started_at: str
+    """When its process began (ISO 8601)."""
+
+
+class RegisteredServerDocument(TypedDict):
+    """A registered server."""
+
+    name: str
+    """As in the records of items."""
+    address: str
+    host: str | None
+    """The host that it runs on, where its address is a loopback one; null for any other."""
+    labels: list[str]
+    models: list[str]
+    """The only model files that it is to load; empty: any."""
+    window: int | None
+    """How many prompts of this state it gets at a time; null: as the run decides."""
+    draining: bool
+    """Whether it gets nothing new."""
+    runs: list[ServerRunDocument]
+    """Those at work that use it."""
+    submitted: int
+    """Items that are submitted to it."""
+    submitted_since: str | None
+    """When the oldest of them was (ISO 8601); null where none is."""
+    health: Literal["well", "sick", "stalled", "away", "unknown"]
+    """How it was last found; away: it did not answer."""
+    health_since: str | None
+    """Since when, as far as that is known (ISO 8601)."""
+    health_reason: str | None
+    last_completed_at: str | None
+    """When the last burst ended in which it completed something (ISO 8601)."""
+
+
+class ServersDocument(TypedDict):
+    """What was done, and the registered servers after it, in the order in which they were registered."""
+
+    schema: Literal["burst.servers/1"]
+    action: Literal["list", "add", "remove", "drain", "enable", "abandon"]
+    servers: list[RegisteredServerDocument]
+    notes: list[str]
+    """What was done or noticed."""
