@@ -31,7 +31,7 @@ def operations() -> list[Any]:
     """Every call that the application describes."""
     app = create_app(WatchedStates([]), Supervisor(WatchedStates([])))
     found = [found.ok() for found in schemathesis.openapi.from_dict(app.openapi()).get_all_operations()]
-    # A stream has no end; tests/web/test_queue.py hears it.
+    # A stream has no end; tests/web/test_queue_api.py hears it.
     return [one for one in found if one.path != "/api/events"]
 
 
