@@ -121,10 +121,43 @@ class Farm:
             return [tuple(row) for row in connection.execute(sqlalchemy.text(asked)).all()]
 
 
-class Cron:
+class Deeds:
+    """Done in a thread of its own until `over`."""
+
+    def __init__(self, over: threading.Event) -> None:
+        self._over = over
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raises what went wrong."""
+        if self._failure is not None:
+            raise self._failure
+
+    def end(self) -> None:
+        """Wait for its end. Raises what went wrong."""
+        self._thread.join()
+        self.check()
+
+    def once(self) -> None:
+        raise NotImplementedError
+
+    def _keep(self) -> None:
+        try:
+            while not self._over.is_set():
+                self.once()
+        except BaseException as error:  # noqa: BLE001 — raised again by `check`
+            self._failure = error
+
+
+class Cron(Deeds):
     """Starts runs on one worker, one after the other, and kills most of them. Ends with `over`."""
 
     def __init__(self, farm: Farm, at: int, over: threading.Event) -> None:
+        super().__init__(over)
         self.at = at
         self.codes: Counter[int] = Counter()
         self.befell: Counter[str] = Counter()
@@ -133,20 +166,8 @@ class Cron:
         """The first lines of what runs with exit code 2 said."""
         self.reported_twice = 0
         self._farm = farm
-        self._over = over
         self._draw = random.Random(f"{farm.options.seed}:{at}")
         self._clock_ahead = HOUR if at == 0 else 0.0
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._keep, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def end(self) -> None:
-        """Raises what went wrong."""
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
 
     def run_in_peace(self) -> None:
         """One run that nothing disturbs, with all servers."""
@@ -156,20 +177,16 @@ class Cron:
     def note(self, ended: Ended) -> None:
         self.codes[ended.code] += 1
         if ended.code == 2:
-            lines = (json.loads(ended.out)["reason"] if ended.out.strip() else ended.err).strip().splitlines()
+            lines = (ended.err.strip() or ended.out.strip()).splitlines()
             self.refusals[re.sub(r"[0-9a-f-]{36}|\d+", "N", lines[0])[:200] if lines else ""] += 1
         if "Traceback" in ended.err or ended.code not in EXPECTED_CODES:
             self.tracebacks.append(f"{ended.code}: {ended.err[-3000:]}")
         if ended.out.strip():
             self.reported_twice += ended.report.get("rendered_twice", 0)
 
-    def _keep(self) -> None:
-        try:
-            while not self._over.is_set():
-                self._round()
-                self._pause(self._draw.choice([0.0, 0.5, 1.5 * self._farm.options.lease]))
-        except BaseException as error:  # noqa: BLE001 — raised again by `end`
-            self._failure = error
+    def once(self) -> None:
+        self._round()
+        self._pause(self._draw.choice([0.0, 0.5, 1.5 * self._farm.options.lease]))
 
     def _round(self) -> None:
         draw = self._draw
@@ -224,35 +241,21 @@ class Cron:
                 return
 
 
-class Chaos:
+class Chaos(Deeds):
     """Kills servers and the database, one after the other, until `over`."""
 
     def __init__(self, farm: Farm, over: threading.Event) -> None:
+        super().__init__(over)
         self.befell: Counter[str] = Counter()
         self._farm = farm
-        self._over = over
         self._draw = random.Random(f"{farm.options.seed}:chaos")
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._acts: list[Callable[[], None]] = [self._kill_server, self._kill_server]
+        if farm.database is not None:
+            self._acts += [self._kill_database, self._kill_backend]
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def end(self) -> None:
-        """Raises what went wrong."""
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def _keep(self) -> None:
-        acts: list[Callable[[], None]] = [self._kill_server, self._kill_server]
-        if self._farm.database is not None:
-            acts += [self._kill_database, self._kill_backend]
-        try:
-            while not self._over.wait(self._draw.expovariate(1 / (3 * self._farm.options.every))):
-                self._draw.choice(acts)()
-        except BaseException as error:  # noqa: BLE001 — raised again by `end`
-            self._failure = error
+    def once(self) -> None:
+        if not self._over.wait(self._draw.expovariate(1 / (3 * self._farm.options.every))):
+            self._draw.choice(self._acts)()
 
     def _kill_server(self) -> None:
         server = self._draw.choice(self._farm.servers)
@@ -310,6 +313,8 @@ def run(farm: Farm) -> dict[str, Any]:
         said_at = began
         while (left := farm.left()) and time.monotonic() < began + options.seconds:
             over.wait(0.25)
+            for one in (*crons, chaos):
+                one.check()
             if time.monotonic() > said_at + 20:
                 said_at = time.monotonic()
                 befell = sum((one.befell for one in (*crons, chaos)), Counter[str]())
