@@ -34,6 +34,13 @@ class Lease(Protocol):
     def left_behind(self) -> Iterator[Item]:
         """Submitted items that no living run holds."""
 
+    def is_any_left(self, servers: Collection[str]) -> bool:
+        """Whether a run died whose items are to be freed, or anything is left behind on these servers, by their names.
+
+        For a run at work to ask often: it costs nothing. Seen within a few seconds, and said once each time that it is
+        seen. Never where one run works at a time.
+        """
+
     def take_over(self, keys: Iterable[str]) -> list[Item]:
         """Hold these submitted items, as they are now; without those that a living run holds or that have ended."""
 

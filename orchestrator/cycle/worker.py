@@ -7,6 +7,7 @@ watched prompts and is looked up. A step never waits; it returns when the next o
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -68,7 +69,11 @@ class Worker:
         self.context = context
         """Its tools, and what it did so far."""
         self._routing = routing
-        self._undecided = Undecided(context, frozenset(item.key for item in left))
+        self._earlier = {item.key for item in left}
+        """What other runs submitted."""
+        self._inherited: deque[Item] = deque()
+        """What this run has taken over from runs that died since it began, for the next step."""
+        self._undecided = Undecided(context, self._earlier)
         self._breaker = Breaker(context, self._withdraw_rest)
         self._settlement = Settlement(context, self._undecided, self._breaker, withdraw=self._withdraw_rest)
         self._downloads = Downloads(self._settlement, fetcher, context.clock, self.wake)
@@ -198,6 +203,12 @@ class Worker:
         self._notices.add(key)
         self.wake.set()
 
+    def inherit(self, item: Item) -> None:
+        """A run that died has left this submitted on the server, and this run holds it now."""
+        self.context.dispatch.hold(self, item.key)
+        self._inherited.append(item)
+        self.wake.set()
+
     def report(self) -> ServerReport:
         """What it did."""
         lost = str(self.lost) if self.lost is not None else self.context.client.trouble
@@ -251,6 +262,7 @@ class Worker:
                 # It may be switched off.
                 return self._rest(took=False)
             self._begin()
+        self._take_in_inherited()
         self._follow_notices()
         for item in self._downloads.settle(most=self.context.dispatch.left_in_burst):
             self._watch.settled(item)
@@ -303,6 +315,19 @@ class Worker:
             self._watch.sweep()
         self._look_for_strays()
         self._begun = True
+
+    def _take_in_inherited(self) -> None:
+        items = list(self._inherited)
+        if not items:
+            return
+        self._earlier.update(item.key for item in items)
+        for item in items:
+            self._in_flight.take_in(item)
+        self._recovery.take_over(items)
+        for _ in items:
+            self._inherited.popleft()
+        self.context.tally.recovered += len(items)
+        self._watch.sweep()
 
     def _look_for_strays(self) -> None:
         for item, fate in self._strays.resolve():

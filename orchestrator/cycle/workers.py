@@ -121,6 +121,7 @@ class WorkerPool:
         """Open the workers for items that no worker may have. Errors: StateError."""
         for item in self._shared.dispatch.take_unserved():
             self._serve(item)
+        self._inherit()
 
     def __enter__(self) -> Self:
         return self
@@ -129,6 +130,17 @@ class WorkerPool:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._held.close()
+
+    def _inherit(self) -> None:
+        """Go on with what runs that died meanwhile have left on servers that answer; what they had claimed is due."""
+        shared = self._shared
+        heirs = {worker.context.server.name: worker for worker in self.workers if not worker.is_lost}
+        if not shared.lease.is_any_left(heirs):
+            return
+        left = [item for item in shared.lease.left_behind() if item.server in heirs and item.prompt_id is not None]
+        for item in shared.lease.take_over(item.key for item in left):
+            heirs[str(item.server)].inherit(item)
+        shared.dispatch.stir()
 
     def _serve_recipes_of(self, items: Iterable[Item]) -> None:
         """Open workers for the servers that the recipes of these items name."""

@@ -25,7 +25,7 @@ from state.sql.leases import LEASE_SECONDS, LeaseRows, this_process
 from state.sql.lookout import Lookout
 from state.sql.outage import repeated
 from state.sql.previews import Previews
-from state.sql.rows import IS_SUBMITTED, item_of, pieces
+from state.sql.rows import IS_LEFT, item_of, pieces
 from state.sql.schema import items, leases
 
 if TYPE_CHECKING:
@@ -157,10 +157,13 @@ class SqlLease:
     @_held
     def left_behind(self) -> Iterator[Item]:
         self._sweep()
-        asked = select(items.c.key, items.c.record).where(IS_SUBMITTED, items.c.lease.is_(None))
+        asked = select(items.c.key, items.c.record).where(IS_LEFT)
         with self._database.connect() as connection:
             rows = connection.execute(asked.order_by(items.c.seq)).all()
         return (item_of(row) for row in rows)
+
+    def is_any_left(self, servers: Collection[str]) -> bool:
+        return self._lookout.take_left(servers)
 
     def take_over(self, keys: Iterable[str]) -> list[Item]:
         asked = select(items.c.seq, items.c.key).where(items.c.status == Status.SUBMITTED.value)

@@ -6,20 +6,21 @@ It is the renewal where one is due (every 10 s), or where somebody looks on and 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, exists, func, literal, literal_column, select, update
+from sqlalchemy import ColumnElement, Select, exists, func, literal, literal_column, or_, select, update
 
 from orchestrator.clock import Clock
 from state.live import Live
 from state.sql.bell import POLL_SECONDS
 from state.sql.database import Database
 from state.sql.leases import LEASE_SECONDS, RENEW_SECONDS, clock_difference
-from state.sql.schema import events, leases, lines
+from state.sql.rows import IS_LEFT
+from state.sql.schema import events, items, leases, lines
 from state.sql.watchers import is_watched, watched_at
 
 
@@ -53,6 +54,8 @@ class Lookout:
         self._is_watched = False
         self._difference = timedelta()
         """By how much the database's clock is ahead of ours."""
+        self._servers: Collection[str] = ()
+        self._is_any_left = False
         self._mark: int | None = None
         self._fact: int | None = None
 
@@ -60,6 +63,13 @@ class Lookout:
         """With the next renewal. True where others see nothing at all yet, so that it should be now."""
         self._live = live
         return self._written == (self._lease(), None)
+
+    def take_left(self, servers: Collection[str]) -> bool:
+        """Whether a look since the last call has found that a run's lease has expired, or anything left submitted on
+        the servers that were named then. These are looked at from now on."""
+        self._servers = servers
+        found, self._is_any_left = self._is_any_left, False
+        return found
 
     def look(self, *, renew: bool = False) -> Seen:
         """Errors: StateError where the database does not answer; whoever looks next sees what this one did not."""
@@ -86,6 +96,7 @@ class Lookout:
             return Seen(is_held=False, has_written=False)
         is_new = self._mark is None or row.news or row.fact != self._fact
         self._mark, self._fact = row.mark, row.fact
+        self._is_any_left = self._is_any_left or bool(row.left)
         self._is_watched = is_watched(row.watched, now=row.now)
         self._difference = clock_difference(row.now, self._clock)
         if renew:
@@ -117,10 +128,19 @@ class Lookout:
             after = (events.c.id > (self._mark or 0), literal(True))
         news = exists(select(events.c.id).where(*after, events.c.writer != self._writer).correlate(None))
         fact = select(func.max(lines.c.id)).where(lines.c.kind == "fact").scalar_subquery()
+        now = self._database.now_column()
+        others = leases.alias()
+        expired = exists(
+            select(others.c.id).where(
+                others.c.clean.is_(False), others.c.ended_at.is_(None), others.c.expires_at <= now
+            )
+        )
+        left = exists(select(items.c.seq).where(IS_LEFT, items.c.server.in_(sorted(self._servers))))
         return [
-            self._database.now_column().label("now"),
+            now.label("now"),
             mark.label("mark"),
             (news if self._mark is not None else literal(True)).label("news"),
             fact.label("fact"),
             watched_at().label("watched"),
+            or_(expired, left).label("left"),
         ]

@@ -28,6 +28,8 @@ IS_PENDING = items.c.status == literal_column("'pending'")
 """Not as a parameter: with one, PostgreSQL's plan may not use the index of those alone."""
 IS_DUE = and_(IS_PENDING, not_(items.c.waits))
 """`NOT waits` and not `IS FALSE`, which no index serves."""
+IS_LEFT = and_(IS_SUBMITTED, items.c.lease.is_(None))
+"""Submitted, and held by no run."""
 URGENT = PRIORITIES.index("urgent")
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = 2
+REVISION = 3
 """The revision of these tables: the last one of `state.sql.migrations`."""
 COMPATIBLE_FROM = 1
 """The oldest revision whose release may still write to these tables: it does no harm to what it does not know."""
@@ -72,6 +72,9 @@ Index("items_by_status", items.c.status, items.c.waits).ddl_if(dialect="sqlite")
 Index("items_waiting", items.c.seq, postgresql_where=text("status = 'pending' AND waits")).ddl_if(dialect="postgresql")
 Index("items_submitted", items.c.seq, postgresql_where=text("status = 'submitted'")).ddl_if(dialect="postgresql")
 Index("items_by_batch", items.c.batch, items.c.number, items.c.key)
+Index("items_left", items.c.server, postgresql_where=text("status = 'submitted' AND lease IS NULL")).ddl_if(
+    dialect="postgresql"
+)
 Index("items_held", items.c.lease, sqlite_where=items.c.lease.is_not(None), postgresql_where=items.c.lease.is_not(None))
 
 sources = Table(
@@ -124,6 +127,12 @@ leases = Table(
 """One row for each run. `process`: distinguishes processes that have had the same number. `holder`: the JSON of the
 burst that it published. `clean`: it ended by itself, or its end is recorded. `live`: the JSON of `state.live.Live`,
 its times by the database's clock. `preview`: of the first release, whose runs kept it here."""
+Index(
+    "leases_open",
+    leases.c.expires_at,
+    sqlite_where=leases.c.clean.is_(False),
+    postgresql_where=leases.c.clean.is_(False),
+)
 
 lines = Table(
     "lines",

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.background import in_background
 from support.postgres import fresh_database
 from support.projects import Project
 from support.state_scenes import complete, submit
 from support.waiting import wait_until
 
+from orchestrator import run_burst
 from orchestrator.sandbox import Sandbox
 from state.change import change_all
 from state.item import Status
@@ -41,6 +43,26 @@ def make_database(
 def check_nothing_is_held(project: Project) -> None:
     with open_store(project.state) as store, store.lease() as lease:
         assert (store.holders(), list(lease.left_behind())) == ([], [])
+
+
+def held(project: Project) -> list[int]:
+    """The lease of each item that a run holds."""
+    from sqlalchemy import select
+
+    from state.sql.schema import items
+
+    with open_store(project.state, read_only=True) as store, store._database.connect() as connection:  # type: ignore[attr-defined]
+        return list(connection.execute(select(items.c.lease).where(items.c.lease.is_not(None))).scalars())
+
+
+def expire(project: Project, pid: int) -> None:
+    """As if the lease of this process had not been renewed for long."""
+    from sqlalchemy import update
+
+    from state.sql.schema import leases
+
+    with open_store(project.state) as store, store._database.transaction() as connection:  # type: ignore[attr-defined]
+        connection.execute(update(leases).where(leases.c.pid == pid).values(expires_at=0.0))
 
 
 def test_two_runs_share_the_items_of_one_state(make_database: MakeDatabase, sandbox: Sandbox) -> None:
@@ -73,6 +95,29 @@ def test_what_a_killed_run_had_sent_is_collected_by_the_next(make_database: Make
     project.check_all_done(sandbox.counts())
     check_nothing_is_held(project)
     assert sorted(str(burst.ended) for burst in project.bursts()) == ["done", "done", "killed"]
+
+
+def test_what_a_killed_run_had_sent_is_collected_by_one_at_work(
+    make_database: MakeDatabase, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No further run begins; its lease has expired."""
+    monkeypatch.setattr("state.sql.lease.POLL_SECONDS", 0.1)
+    project = make_database(count=6)
+    sandbox.hold("render")
+    with project.start_run("-n", "3") as killed:
+        project.wait_for(Status.SUBMITTED, 3)
+        with in_background(run_burst, project.state, until_done=True, poll_seconds=0.1) as end:
+            project.wait_for(Status.SUBMITTED, 6)
+            assert len(set(held(project))) == 2
+            killed.kill()
+            expire(project, killed.pid)
+            wait_until(lambda: len(held(project)) == 6 and len(set(held(project))) == 1, what="one run holds all")
+            sandbox.release()
+            report = end()
+    assert (report.completed, report.recovered) == (6, 3)
+    assert sandbox.counts()["posts"] == 6
+    project.check_all_done(sandbox.counts())
+    check_nothing_is_held(project)
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,8 @@ def settle(store: Store) -> None:
     store.settle()
 
 
-def submit(*, prompt_id: str = "") -> Callable[[Item], Item]:
-    return lambda item: item.submit(prompt_id=prompt_id or f"id-{item.key}", server="s", at=NOON, fingerprint="f")
+def submit(*, prompt_id: str = "", server: str = "s") -> Callable[[Item], Item]:
+    return lambda item: item.submit(prompt_id=prompt_id or f"id-{item.key}", server=server, at=NOON, fingerprint="f")
 
 
 def accept(item: Item) -> Item:

@@ -156,6 +156,14 @@ def test_taken_over_is_the_record_as_it_is_now(state: State, store: Store) -> No
         assert (now.key, now.cancel_requested) == ("0", True)
 
 
+def test_a_run_alone_with_its_own_items_finds_nothing_left(state: State, store: Store) -> None:
+    with store.lease() as lease:
+        submitted(lease, "2")
+        lease.take_over(["2"])
+        lease.claim(3)
+        assert not lease.is_any_left(["s"])
+
+
 # One run at a time
 
 

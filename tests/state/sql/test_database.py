@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.plain_walk import keys_of
@@ -29,6 +30,24 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[State]:
 
 def made_from(*sources: str) -> dict[str, str | ItemOutput]:
     return {f"image{number}": ItemOutput(item=source, output=1) for number, source in enumerate(sources)}
+
+
+def test_a_connection_that_is_lost_in_a_transaction_is_an_error_of_the_state(tmp_path: Path) -> None:
+    """Also while it is rolled back."""
+    (kind,) = [kind for kind in SQL if not kind.one_host]
+    with State(kind, tmp_path) as state:
+        database = state.open(create=True)._database  # type: ignore[attr-defined]
+
+        def lose_it(opened: Any) -> None:
+            with opened() as connection:
+                pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+                with database.connect() as other:
+                    other.exec_driver_sql(f"SELECT pg_terminate_backend({pid}, 5000)")
+                connection.exec_driver_sql("SELECT 1")
+
+        for opened in (database.transaction, database.snapshot):
+            with pytest.raises(StateAway, match="PostgreSQL does not answer"):
+                lose_it(opened)
 
 
 def test_sources_that_end_at_once_leave_no_stage_waiting(state: State) -> None:

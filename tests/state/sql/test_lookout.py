@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import select, update
 from support.hand_clock import HandClock
 from support.leases import begin
+from support.plain_walk import keys_of
 from support.state_scenes import NOON, PENDING, item, submit
 from support.statements import statements_of
 from support.stores import KINDS, State
@@ -230,3 +231,27 @@ def test_runs_of_all_hosts_are_shown_together(state: State, run: Run) -> None:
         lease.show(other, preview=b"theirs")
         assert (reader.live().preview_of, reader.live_preview()) == ("1", b"theirs")  # type: ignore[union-attr]
     assert shown(reader) == "0"
+
+
+def test_a_look_finds_what_others_have_left_on_the_servers_of_a_run(state: State, run: Run) -> None:
+    """Once it is nobody's; as long as they live nothing is left."""
+    lookout, ours = run.lookout, run.lease
+    assert not lookout.take_left(["gpu1"])
+    with state.open(clock=run.clock if state.one_host else None).lease() as theirs:
+        theirs.claim(1)
+        theirs.apply([Change("0", PENDING, submit(server="gpu1"))])
+        assert (run.look(), lookout.take_left(["gpu1"])) == (True, False)
+        with run.database.transaction() as connection:
+            now = run.database.seconds(connection)
+            connection.execute(update(leases).where(leases.c.id == theirs.id).values(expires_at=now))  # type: ignore[attr-defined]
+        run.look()
+        assert lookout.take_left(["gpu1"]), "a run died, wherever it worked"
+        assert not lookout.take_left(["gpu2"]), "said once"
+        assert keys_of(list(ours.left_behind())) == ["0"]
+        run.look()
+        assert not lookout.take_left(["gpu2", "gpu1"]), "of another server"
+        run.look()
+        assert lookout.take_left(["gpu1"])
+        ours.take_over(["0"])
+        run.look()
+        assert not lookout.take_left(["gpu1"])
