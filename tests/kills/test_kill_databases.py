@@ -195,7 +195,7 @@ def test_other_commands_work_on_such_a_state(make_database: MakeDatabase, sandbo
 
 def test_a_password_is_shown_by_no_command(make_project: Any, tmp_path: Path, sandbox: Sandbox) -> None:
     """Where the database asks for none, any is right."""
-    address = fresh_database().replace("postgres:@", "postgres:s3cret@")
+    address = fresh_database().replace("postgres@", "postgres:s3cret@")
     assert "s3cret" in address
     home = tmp_path / "project"
     home.mkdir()
