@@ -55,6 +55,11 @@ def held(project: Project) -> list[int]:
         return list(connection.execute(select(items.c.lease).where(items.c.lease.is_not(None))).scalars())
 
 
+def wait_until_queued(sandbox: Sandbox, count: int) -> None:
+    """Submitted is what is about to be sent, too."""
+    wait_until(lambda: len(sandbox.counts()["queued"]) == count, what=f"{count} are in the server's queue")
+
+
 def expire(project: Project, pid: int) -> None:
     """As if the lease of this process had not been renewed for long."""
     from sqlalchemy import update
@@ -84,7 +89,7 @@ def test_what_a_killed_run_had_sent_is_collected_by_the_next(make_database: Make
     project = make_database(count=6)
     sandbox.hold("render")
     with project.start_run("-n", "3") as killed, project.start_run("-n", "3") as other:
-        project.wait_for(Status.SUBMITTED, 6)
+        wait_until_queued(sandbox, 6)
         killed.kill()
         sandbox.release()
         assert other.end().report["completed"] == 3
@@ -105,9 +110,9 @@ def test_what_a_killed_run_had_sent_is_collected_by_one_at_work(
     project = make_database(count=6)
     sandbox.hold("render")
     with project.start_run("-n", "3") as killed:
-        project.wait_for(Status.SUBMITTED, 3)
+        wait_until_queued(sandbox, 3)
         with in_background(run_burst, project.state, until_done=True, poll_seconds=0.1) as end:
-            project.wait_for(Status.SUBMITTED, 6)
+            wait_until_queued(sandbox, 6)
             assert len(set(held(project))) == 2
             killed.kill()
             expire(project, killed.pid)
