@@ -14,7 +14,7 @@ from orchestrator.doctor.diagnosis import Check, command, count_of
 from orchestrator.doctor.items import check_items
 from orchestrator.doctor.survey import Survey, survey
 from orchestrator.documents.lists import shortened
-from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError
+from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, BurstError, StateAway
 from orchestrator.formatting import counted, in_lines
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
@@ -80,6 +80,9 @@ def examine(state: Path, *, overrides: Overrides | None = None, clock: Clock | N
     read = survey(state, clock=clock)
     seen = read if isinstance(read, Survey) else None
     checks = [host.check_state(state, read)]
+    if isinstance(read, StateAway):
+        # Settings and runs at work are in the same database.
+        return DoctorReport(state, tuple(checks), None, _next(state, checks, None))
     settings = _settings(state, overrides or Overrides())
     if isinstance(settings, Check):
         checks.append(settings)

@@ -184,12 +184,12 @@ class Database:
         with self.connect() as connection:
             found = connection.execute(sqlalchemy.text("SELECT pg_xact_status(CAST(:n AS xid8))"), {"n": number})
             fate = found.scalar_one()
-        if fate == _UNDECIDED:
-            raise StateAway(
-                f"{self.location.shown()}: PostgreSQL has not ended a transaction whose connection was cut",
-                advice="run again: what it changed is read again",
-                was_connected=False,
-            )
+            if fate == _UNDECIDED:
+                raise StateAway(
+                    f"{self.location.shown()}: PostgreSQL has not ended a transaction whose connection was cut",
+                    advice="run again: what it changed is read again",
+                    was_connected=False,
+                )
         return bool(fate == "committed")
 
     def seconds(self, connection: Connection) -> float:
@@ -279,6 +279,7 @@ class Database:
             raise refusal_of(
                 error, self.location, is_postgresql=self.is_postgresql, busy_seconds=_BUSY_SECONDS
             ) from error
+        self.outages.answered()
 
 
 def _close_cursor(met: ExceptionContext) -> None:

@@ -23,7 +23,7 @@ from state.sql.database import Database
 from state.sql.due import due_pages
 from state.sql.leases import LEASE_SECONDS, LeaseRows, this_process
 from state.sql.lookout import Lookout
-from state.sql.outage import repeated
+from state.sql.outage import NOTES, repeated
 from state.sql.previews import Previews
 from state.sql.rows import IS_LEFT, item_of, pieces
 from state.sql.schema import items, leases
@@ -351,7 +351,7 @@ class SqlLease:
             outages = self._database.outages.count
             self.id = self._database.outages.through(self._replace)
             self._outages = outages
-        _log.warning("the lease had ended meanwhile: this run goes on under a new one with what nobody else has taken")
+        NOTES.warning("the lease had ended meanwhile: this run goes on under a new one with what nobody else has taken")
         return True
 
     def _replace(self) -> int:

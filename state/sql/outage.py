@@ -21,7 +21,8 @@ _T = TypeVar("_T")
 _Class = TypeVar("_Class", bound=type)
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
-_log = logging.getLogger("burst")
+NOTES = logging.getLogger("burst.notes")
+"""As what a run notes: on stderr, but not beside a JSON report."""
 _REST_SECONDS = 5.0
 """How long nobody tries again after patience has ended, so that the process gets to its end."""
 
@@ -45,16 +46,12 @@ class Outages:
         is_again = False
         while True:
             try:
-                done = work()
+                return work()
             except StateAway as away:
                 # A connection that was kept open tells only now that it was cut: a new one may work at once.
                 if is_again or not away.was_connected:
                     self._wait(away)
                 is_again = True
-            else:
-                if self._pause is not None:
-                    self._over()
-                return done
 
     def check(self) -> None:
         """Errors: StateAway for a while after patience has ended, without a try that may take long."""
@@ -75,13 +72,16 @@ class Outages:
             self._refused, self._refused_at = away, self._clock.monotonic()
             raise away
 
-    def _over(self) -> None:
+    def answered(self) -> None:
+        """The database has just done something."""
+        if self._pause is None:
+            return
         with self._guard:
             if self._pause is None:
                 return
             self._pause = self._refused = None
             seconds = self._clock.monotonic() - self._began_at
-        _log.warning("the database answers again after %.0f s", seconds)
+        NOTES.warning("the database answers again after %.0f s", seconds)
 
 
 class _OnDatabase(Protocol):

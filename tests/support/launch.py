@@ -110,7 +110,7 @@ def _at(place: str, act: Callable[[], None]) -> None:
         if is_the_one and when == "before":
             act()
         result = original(*arguments, **named)
-        if is_the_one:
+        if is_the_one and when == "after":
             act()
         return result
 
