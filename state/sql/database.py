@@ -21,6 +21,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import StateAway, StateError
 from state.location import Location
 from state.sql import schema
+from state.sql.commits import Begun, Commits
 from state.sql.older_tables import additions, read_as_of_today, reads_older_tables
 from state.sql.outage import Outages
 from state.sql.refusals import refusal_of
@@ -30,8 +31,6 @@ _BUSY_SECONDS = 60.0
 """How long a writer waits for others on SQLite."""
 
 
-_IDLE_SECONDS = 60.0
-"""How long a transaction of a process that is gone may keep its locks, where its host cannot tell PostgreSQL."""
 _ON_CONNECT = {
     # Behind pgbouncer a prepared statement may be another connection's.
     "prepare_threshold": None,
@@ -42,7 +41,6 @@ _ON_CONNECT = {
     "keepalives_interval": 5,
     "keepalives_count": 2,
 }
-_UNDECIDED = "in progress"
 
 
 class Database:
@@ -63,6 +61,7 @@ class Database:
         self._tables: Tables | None = None
         self._guard = threading.RLock()
         self.outages = Outages(self._clock)
+        self.commits = Commits(location.shown())
         self._identity: tuple[int, int] | None = None
         """Of the file of SQLite, since it was first written to."""
 
@@ -149,11 +148,11 @@ class Database:
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Connection]:
         """Errors: StateAway where the database certainly changed nothing."""
-        number: str | None = None
+        begun: Begun | None = None
         is_ending = False
         try:
             with self._connected() as connection:
-                number = self._begin(connection)
+                begun = self._begin(connection)
                 try:
                     yield connection
                 except BaseException:
@@ -163,34 +162,22 @@ class Database:
                 is_ending = True
                 connection.exec_driver_sql("COMMIT")
         except StateAway:
-            if not is_ending or number is None or not self.outages.through(partial(self._was_committed, number)):
+            if not is_ending or begun is None:
+                raise
+            self.commits.unanswered(begun)
+            if not self.outages.through(partial(self._was_made, begun)):
                 raise
 
-    def _begin(self, connection: Connection) -> str | None:
-        """Its number, by which PostgreSQL tells later what became of it."""
-        if not self.is_postgresql:
-            self._check_file()
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            return None
-        # One round trip: BEGIN takes what is before it in one message into its transaction.
-        begun = connection.exec_driver_sql(
-            "SELECT pg_current_xact_id()::text; BEGIN; "
-            f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS:g}s'"
-        )
-        return str(begun.scalar_one())
+    def _begin(self, connection: Connection) -> Begun | None:
+        if self.is_postgresql:
+            return self.commits.begin(connection)
+        self._check_file()
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return None
 
-    def _was_committed(self, number: str) -> bool:
-        """What became of a transaction whose COMMIT was not answered. Errors: StateAway while that is not decided."""
-        with self.connect() as connection:
-            found = connection.execute(sqlalchemy.text("SELECT pg_xact_status(CAST(:n AS xid8))"), {"n": number})
-            fate = found.scalar_one()
-            if fate == _UNDECIDED:
-                raise StateAway(
-                    f"{self.location.shown()}: PostgreSQL has not ended a transaction whose connection was cut",
-                    advice="run again: what it changed is read again",
-                    was_connected=False,
-                )
-        return bool(fate == "committed")
+    def _was_made(self, begun: Begun) -> bool:
+        with self._connected() as connection:
+            return self.commits.was_made(connection, begun)
 
     def seconds(self, connection: Connection) -> float:
         """The time by the database's clock, in seconds since 1970: on SQLite, which has one host, that host's."""

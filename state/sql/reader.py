@@ -38,7 +38,7 @@ class SqlReader(SqlParts):
         self.hand_edits: list[str] = []
         self.rewrite_seconds = 0.0
         self._read_only = read_only
-        self._writer = uuid.uuid4().hex
+        self._writer = self._database.commits.writer = uuid.uuid4().hex
         """Marks what this store changes, which is no news to it."""
         self._mutex = threading.RLock()
         self._bell = Bell(self._database, clock=self._clock)

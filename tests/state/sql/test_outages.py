@@ -23,6 +23,7 @@ from state.change import Change
 from state.facts import Pause, Spend
 from state.item import Status
 from state.lease import Lease
+from state.sql.commits import Begun
 from state.sql.leases import LEASE_SECONDS
 from state.sql.schema import events, items, leases, lines
 from state.store import Store
@@ -303,3 +304,60 @@ def test_a_lease_that_ended_without_an_outage_stays_lost(store: Store, cuts: Cut
     expire(state, lease.id)  # type: ignore[attr-defined]
     with pytest.raises(LockHeld):
         lease.check()
+
+
+# A crash of PostgreSQL, which gives numbers of lost transactions to others
+
+
+@pytest.fixture
+def crashed(store: Store, lease: Lease, state: State, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Statistics begin anew, as after a crash."""
+    waits = Waits(5)
+    store.wait_with(waits)
+
+    def crash() -> None:
+        with state.open()._database.connect() as connection:  # type: ignore[attr-defined]
+            connection.exec_driver_sql("SELECT pg_stat_reset_shared('bgwriter')")
+
+    return crash
+
+
+def test_after_a_crash_a_change_is_known_by_its_events(
+    store: Store, cuts: Cuts, lease: Lease, crashed: Callable[[], None]
+) -> None:
+    begun: list[Begun] = []
+    commits = store._database.commits  # type: ignore[attr-defined]
+    with store._database.transaction() as connection:  # type: ignore[attr-defined]
+        begun.append(commits.begin(_Same(connection)))
+        connection.execute(events.insert().values(moment=int(begun[0].number), item="0", at=0, writer=commits.writer))
+    with store._database.transaction() as connection:  # type: ignore[attr-defined]
+        begun.append(commits.begin(_Same(connection)))
+    crashed()
+    with store._database.connect() as connection:  # type: ignore[attr-defined]
+        assert [commits.was_made(connection, one) for one in begun] == [True, False]
+
+
+def test_a_number_that_is_given_again_was_lost(store: Store, cuts: Cuts, lease: Lease) -> None:
+    commits = store._database.commits  # type: ignore[attr-defined]
+    with store._database.transaction() as connection:  # type: ignore[attr-defined]
+        begun = commits.begin(_Same(connection))
+        commits.unanswered(begun)
+        commits.begin(_Same(connection))
+    with store._database.connect() as connection:  # type: ignore[attr-defined]
+        assert not commits.was_made(connection, begun)
+
+
+def test_a_number_that_nobody_has_yet_was_lost(store: Store, lease: Lease) -> None:
+    commits = store._database.commits  # type: ignore[attr-defined]
+    with store._database.connect() as connection:  # type: ignore[attr-defined]
+        assert not commits.was_made(connection, Begun(str(2**40), "before"))
+
+
+class _Same:
+    """Another look at the number of a transaction that has begun."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def exec_driver_sql(self, statement: str) -> Any:
+        return self._connection.exec_driver_sql(statement.partition(";")[0])
