@@ -18,6 +18,7 @@ from orchestrator.errors import TemplateError, UsageError
 from orchestrator.file_kinds import FILES, IMAGES
 from orchestrator.formatting import counted, in_lines
 from orchestrator.gone_files import gone_items, gone_notes
+from orchestrator.host_roots import below
 from orchestrator.init_again import edited_items, put_back_changed, renew
 from orchestrator.intake import Intake
 from orchestrator.literal_texts import literal_notes, looks_dynamic, names_lora
@@ -35,6 +36,7 @@ from orchestrator.text_files import read_ordinary
 from orchestrator.wording import named
 from state.counts import Counts
 from state.item import DUE, Item, Status
+from state.location import PassingHome
 from state.open_store import parts_of
 from state.store import Store
 
@@ -220,10 +222,15 @@ class _Found:
         return self.there.union(item.key for item in self.items)
 
     def called_as_in(self, store: Store) -> Self:
-        """With the keys of a state that somebody wrote with absolute paths, where it has these files."""
+        """With the keys of a state that somebody wrote with absolute paths, where it has these files; or of one on a
+        server that was copied from files, with those that they had there."""
         home = store.location.home
 
         def called(item: Item) -> Item:
+            if isinstance(home, PassingHome):
+                before = below(Path(item.key), home)
+                is_copied = item.key not in store and before is not None and before in store
+                return _as_copied(item, home) if is_copied else item
             absolute = str(home / item.key)
             is_other = item.key not in store and absolute in store and not item.uploads
             return msgspec.structs.replace(item, key=absolute) if is_other else item
@@ -234,6 +241,12 @@ class _Found:
         """The items as they are added: all of them are made with what `init` was given, if it was given a workflow."""
         recipe_id = recipe.recipe.id if recipe is not None else None
         return [msgspec.structs.replace(item, recipe=recipe_id) for item in self.items]
+
+
+def _as_copied(item: Item, home: Path) -> Item:
+    """With its paths from the working directory on."""
+    uploads = {name: below(Path(str(source)), home) or source for name, source in item.uploads.items()}
+    return msgspec.structs.replace(item, key=below(Path(item.key), home) or item.key, uploads=uploads)
 
 
 def _found(

@@ -185,8 +185,11 @@ def load_settings(state_file: Path, overrides: Overrides | None = None) -> Setti
 
 def kept_settings(state_file: Path) -> Settings:
     """What is remembered beside the state alone. Errors: as `load_settings`."""
-    home = state_file.resolve().parent
-    document = _document(state_file)
+    return settings_in(_document(state_file), state_file.resolve().parent)
+
+
+def settings_in(document: SettingsDocument, home: Path) -> Settings:
+    """What a document says. `home`: where its relative paths start. Errors: as `load_settings`."""
     path, kept = document.shown(), read_settings_file(document)
     return Settings(
         output_dir=root_at_home(kept.output_dir, home),

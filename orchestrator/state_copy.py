@@ -5,7 +5,6 @@ The old one is marked as moved before the new one exists, so that no two states 
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,9 +13,10 @@ from orchestrator.clock import Clock
 from orchestrator.errors import StateError, UsageError
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
+from orchestrator.rehoming import Rehoming
 from state.contents import Contents
 from state.counts import Counts
-from state.location import Location
+from state.location import Location, PassingHome
 from state.open_store import create_from, open_store, parts_of
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def copy_state(source: str, target: str, *, clock: Clock | None = None) -> State
         if moved is None:
             raise StateError(there.shown(), "there is a state already; name a place where there is none")
         with open_store(here, read_only=True, clock=clock) as store:
-            return _compared(store, there, clock, is_new=False)
+            return _made(store, there, clock, is_new=False)
     # One that is marked is opened past its mark; any other is brought to the format version of today first.
     opened = open_store(here, clock=clock) if moved is not None else open_for_writing(here.path, clock=clock)
     with opened as store, store.lease() as lease:
@@ -92,18 +92,21 @@ def copy_state(source: str, target: str, *, clock: Clock | None = None) -> State
                 store.settings.write(_marked(before, there))
             try:
                 store.refresh()
-                create_from(there, _contents(store), clock=clock)
+                rehoming = Rehoming(store, there, settings=_unmarked(store.settings.read()))
+                contents = rehoming.contents()
+                create_from(there, contents, clock=clock)
             except BaseException:
                 if not new.exists():
                     store.settings.write(_unmarked(before) or "")
                 raise
-            return _compared(store, there, clock, is_new=True)
+            _refuse_difference(store, contents, there, clock)
+            return _made(store, there, clock, is_new=True, notes=tuple(rehoming.notes()))
 
 
 def _refuse_impossible(here: Location, there: Location) -> None:
     if here == there:
         raise UsageError(f"{here.shown()}: this is where the state is; name another place")
-    if here.home != there.home:
+    if here.home != there.home and not any(isinstance(one.home, PassingHome) for one in (here, there)):
         way = "call this in that directory" if there.url is not None else "name a file in that directory"
         raise UsageError(
             f"{there.shown()}: the paths of {here.shown()} are relative to {here.home}, and this one's would be to "
@@ -113,33 +116,34 @@ def _refuse_impossible(here: Location, there: Location) -> None:
         raise StateError(here.shown(), "there is no state here; name the one that is to be copied")
 
 
-def _compared(store: Store, there: Location, clock: Clock | None, *, is_new: bool) -> StateCopy:
-    contents = _contents(store)
+def _refuse_difference(store: Store, contents: Contents, there: Location, clock: Clock | None) -> None:
+    """Errors: StateError where the copy is not what was to be copied."""
     with open_store(there, read_only=True, clock=clock) as copy:
-        found = Contents.of(copy)
-        different = contents.difference(found) if is_new else None
-        if different is not None:
-            raise StateError(
-                there.shown(),
-                f"{different} differs from {store.location.shown()}, which another process changed meanwhile or which "
-                "was not copied as it was; delete the copy and repeat the command",
-            )
-        gone = [name for name, (recipe, graph) in contents.recipes.items() if recipe.workflow and graph is None]
-        notes = [f"recipe {name}: its workflow cannot be read, here as there; see `burst doctor`" for name in gone]
+        different = contents.difference(Contents.of(copy))
+    if different is not None:
+        raise StateError(
+            there.shown(),
+            f"{different} differs from {store.location.shown()}, which another process changed meanwhile or which "
+            "was not copied as it was; delete the copy and repeat the command",
+        )
+
+
+def _made(
+    store: Store, there: Location, clock: Clock | None, *, is_new: bool, notes: tuple[str, ...] = ()
+) -> StateCopy:
+    with open_store(there, read_only=True, clock=clock) as copy:
+        recipes = Contents.of(copy).recipes
+        gone = [name for name, (recipe, graph) in recipes.items() if recipe.workflow and graph is None]
+        unread = (f"recipe {name}: its workflow cannot be read, here as there; see `burst doctor`" for name in gone)
         return StateCopy(
             source=store.location.shown(),
             target=there.shown(),
             counts=copy.counts(),
             batches=len(copy.batches.read()),
-            recipes=len(found.recipes),
+            recipes=len(recipes),
             is_new=is_new,
-            notes=tuple(notes),
+            notes=(*unread, *notes),
         )
-
-
-def _contents(store: Store) -> Contents:
-    contents = Contents.of(store)
-    return dataclasses.replace(contents, settings=_unmarked(contents.settings))
 
 
 def _moved_to(parts: StateParts) -> str | None:

@@ -107,10 +107,26 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 def contents(address: str) -> tuple[Any, ...]:
+    """With paths that a database on a server keeps whole from the working directory on."""
     with open_store(address, read_only=True) as store:
         found = Contents.of(store)
         settings = "\n".join(line for line in (found.settings or "").splitlines() if not line.startswith("moved_to"))
-        return settings, found.recipes, found.logs, list(found.items()), store.waiting(), store.stages_of("b/002")
+        here = {name: (_recipe_from_here(recipe), graph) for name, (recipe, graph) in found.recipes.items()}
+        items = [
+            (msgspec.structs.replace(item, recipe=None), here[item.recipe] if item.recipe else None)
+            for item in found.items()
+        ]
+        recipes = list(here.values())
+        return _from_here(settings), recipes, found.logs, items, store.waiting(), store.stages_of("b/002")
+
+
+def _recipe_from_here(recipe: Recipe) -> Recipe:
+    name = recipe.workflow_name and _from_here(recipe.workflow_name)
+    return msgspec.structs.replace(recipe, output=_from_here(recipe.output), workflow_name=name)
+
+
+def _from_here(text: str) -> str:
+    return text.replace(f"{Path.cwd()}/", "")
 
 
 @pytest.mark.parametrize("kinds", [("sqlite",), ("postgresql",), ("sqlite", "postgresql", "json")], ids="-".join)
