@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from orchestrator.cycle.run import run_burst
     from orchestrator.doctor import examine
     from orchestrator.editing import Edit, edit_items
+    from orchestrator.fleet.fleet_up import fleet_up
+    from orchestrator.fleet.standing import fleet_status
     from orchestrator.forgetting import forget
     from orchestrator.generation import generate
     from orchestrator.init_state import init_state as init
@@ -67,6 +69,8 @@ __all__ = [
     "empty_trash",
     "enable_servers",
     "examine",
+    "fleet_status",
+    "fleet_up",
     "forget",
     "generate",
     "init",
@@ -115,6 +119,8 @@ _HOMES = {
     "comfyui": ("ComfyUI",),
     "doctor": ("examine",),
     "editing": ("Edit", "edit_items"),
+    "fleet.fleet_up": ("fleet_up",),
+    "fleet.standing": ("fleet_status",),
     "forgetting": ("forget",),
     "generation": ("generate",),
     "init_state": ("init",),

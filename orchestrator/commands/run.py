@@ -33,7 +33,7 @@ LONGEST_SECONDS = 1_000_000_000
 """As `orchestrator.cycle.request`, which `--help` would take long to import."""
 
 
-def _items_or_auto(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
+def items_or_auto(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
     number: int | str = Between(1, LARGEST_COUNT)(ctx, param, size_or_auto(ctx, param, value))
     return number
 
@@ -77,11 +77,11 @@ def _seconds_or_off(_ctx: click.Context, _param: click.Parameter, value: str | N
     "size",
     default="15",
     show_default=True,
-    callback=_items_or_auto,
+    callback=items_or_auto,
     metavar="N|auto",
     help="Items per burst; auto: fewer after a run that was killed.",
 )
-@click.option("--size", "former_size", cls=OldName, new="--items", default="15", callback=_items_or_auto)
+@click.option("--size", "former_size", cls=OldName, new="--items", default="15", callback=items_or_auto)
 @Options.RUN.option("--until-done", is_flag=True, help="Run burst after burst until no item remains.")
 @Options.RUN.option(
     "--max-seconds",
@@ -155,6 +155,9 @@ def _seconds_or_off(_ctx: click.Context, _param: click.Parameter, value: str | N
     help="Call a server stalled after N seconds without a sign of life (default: far beyond what the recipe takes).",
 )
 @spend_option
+@Options.RUN.option(
+    "--stop-on-eof", is_flag=True, help="Stop when standard input ends, as on SIGTERM: for programs that start it."
+)
 @Options.RUN.option("--dry-run", is_flag=True, help="Show what would be submitted; change nothing.")
 @state_option
 @tool_options
@@ -188,6 +191,7 @@ def run(
     overwrite: bool,
     abandon_server: str | None,
     server_moved: str | None,
+    stop_on_eof: bool,
     dry_run: bool,
     everything: bool,
     as_json: bool,
@@ -228,7 +232,7 @@ def run(
         return
     from orchestrator.cycle.run import Run
 
-    signals = Signals(as_json=as_json)
+    signals = Signals(as_json=as_json, stop_on_eof=stop_on_eof)
     with output.progress() as progress:
         report = signals.run(Run(request, progress=progress))
     if signals.exit_code is not None:

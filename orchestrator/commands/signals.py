@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.generation import Generation
 
 log = logging.getLogger("burst")
+_STANDARD_INPUT = 0
 _REST_SECONDS = 0.5
 _ABANDON_SECONDS = 0.3
 _EXIT_CODES: dict[int, int] = {
@@ -34,10 +36,12 @@ class Signals:
     SIGTERM, SIGINT and SIGHUP end it, whatever is in flight; a SIGHUP that is ignored, as under `nohup`, stays so.
     """
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, stop_on_eof: bool = False) -> None:
+        """`stop_on_eof`: the end of standard input counts as SIGTERM."""
         self.exit_code: int | None = None
         """What the process returns, because of a signal; None while none came."""
         self._as_json = as_json
+        self._stop_on_eof = stop_on_eof
 
     def run(self, work: Run | Generation) -> Any:
         """Its outcome. Errors: those of the work; SystemExit after a signal.
@@ -65,6 +69,8 @@ class Signals:
         for number in _EXIT_CODES:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, lambda number, frame: None)
+        if self._stop_on_eof:
+            threading.Thread(target=_wait_for_end_of_input, name="input", daemon=True).start()
         thread = threading.Thread(target=execute, name="burst", daemon=True)
         thread.start()
         woken_by = os.read(reader, 1)[0]
@@ -91,3 +97,11 @@ class Signals:
         if self._as_json:
             print_json_error("Stopped", message, self.exit_code or EXIT_SIGTERM)
         log.warning(message)
+
+
+def _wait_for_end_of_input() -> None:
+    """Whoever holds the other end of the pipe has ended, however that came about."""
+    with contextlib.suppress(OSError):  # closed from the start
+        while os.read(_STANDARD_INPUT, 4096):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
-from orchestrator.documents import batches, files, history, others, runs, servers, states
+from orchestrator.documents import batches, files, fleet, history, others, runs, servers, states
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(others.TemplateExportDocument, "burst template export"),
         _schema(others.NodesDocument, "burst node install|uninstall|status"),
         _schema(others.ServeDocument, "burst serve"),
+        _schema(fleet.WorkerDocument, "burst worker"),
+        _schema(fleet.FleetUpDocument, "burst fleet up"),
+        _schema(fleet.FleetStatusDocument, "burst fleet status"),
         _schema(others.SandboxDocument, "burst sandbox"),
         _schema(others.DemoDocument, "burst demo"),
         _schema(others.ErrorDocument, "every command that fails"),

@@ -67,7 +67,12 @@ def _is_away(error: DBAPIError, code: str, said: str) -> bool:
         return True
     if code:
         return code.startswith(_AWAY_CLASSES) or code in _AWAY
-    return type(error.orig).__name__ == "OperationalError" and not any(part in said for part in _FOR_A_PERSON)
+    return type(error.orig).__name__ == "OperationalError" and not needs_a_person(said)
+
+
+def needs_a_person(said: str) -> bool:
+    """Whether a server that said this, without a code, lets nobody in by waiting."""
+    return any(part in said for part in _FOR_A_PERSON)
 
 
 def _of_sqlite(where: str, said: str, busy_seconds: float) -> Exception:

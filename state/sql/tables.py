@@ -60,11 +60,11 @@ def _unknown(said: dict[str, str], known: Tables) -> str:
 
 def _names_in(connection: Connection) -> set[str]:
     names = (documents.name, revision.name)
-    if connection.dialect.name == "postgresql":
-        asked = "SELECT " + ", ".join(f"to_regclass('{name}') IS NOT NULL" for name in names)
-        there = connection.exec_driver_sql(asked).one()
-        return {name for name, is_there in zip(names, there, strict=True) if is_there}
     listed = ", ".join(f"'{name}'" for name in names)
+    if connection.dialect.name == "postgresql":
+        # Not `to_regclass`: within a transaction it remembers that there was no such table, while others made it.
+        asked = f"SELECT relname FROM pg_catalog.pg_class WHERE relname IN ({listed}) AND pg_table_is_visible(oid)"
+        return set(connection.exec_driver_sql(asked).scalars())
     found = connection.exec_driver_sql(f"SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ({listed})")
     return set(found.scalars())
 

@@ -88,6 +88,29 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         (f"pause --state postgresql://u:{SECRET}@127.0.0.1:port/burst", "--state", "not an address"),
         ("pause --server ftp://x", "--server"),
     ],
+    "fleet": [
+        ("fleet upp", "did you mean 'up'?"),
+        ("fleet up extra", "extra"),
+        ("fleet up --frobnicate", "--frobnicate"),
+        ("fleet up", "re_render_state.json: a fleet works on a state in PostgreSQL", "burst state copy"),
+        ("fleet up --state sqlite:///burst.db", "a fleet works on a state in PostgreSQL"),
+        ("fleet status extra", "extra"),
+        ("fleet status", "a fleet works on a state in PostgreSQL"),
+        ("fleet status --frobnicate", "--frobnicate"),
+    ],
+    "worker": [
+        ("worker extra", "extra"),
+        ("worker --frobnicate", "--frobnicate"),
+        ("worker", "re_render_state.json: a fleet works on a state in PostgreSQL", "burst state copy"),
+        ("worker --state sqlite:///burst.db", "a fleet works on a state in PostgreSQL"),
+        ("worker --max-bursts 0", "--max-bursts", "0"),
+        ("worker --max-seconds 0", "--max-seconds", "0"),
+        ("worker --max-seconds nan", "--max-seconds"),
+        ("worker -n few", "few"),
+        ("worker -n 0", "0"),
+        (f"worker --state mysql://u:{SECRET}@h/burst", "--state", "mysql://…"),
+        ("worker --server gpu1=http://127.0.0.1:8188", "--server", "its name alone"),
+    ],
     "adopt": [
         ("adopt extra", "extra"),
         ("adopt --frobnicate", "--frobnicate"),
@@ -840,7 +863,7 @@ def messages(result: Result) -> list[str]:
 def with_json(line: str) -> str:
     """The same command line with `--json`, before an option that waits for its value."""
     words = line.split(" ", 2)
-    at = 2 if words[0] in ("batches", "template", "node", "state", "servers") else 1
+    at = 2 if words[0] in ("batches", "template", "node", "state", "servers", "fleet") else 1
     return " ".join([*words[:at], "--json", *words[at:]])
 
 

@@ -27,8 +27,9 @@ from state.batch import BatchRecord, EndRecord, Notify
 
 ROOT = Path(__file__).parents[2]
 COUNT = 12
-ELSEWHERE = {"burst.serve/1", "burst.sandbox/1"}
-"""Commands that listen until they are stopped: tests/support/serving.py, tests/commands/test_sandbox_command.py."""
+ELSEWHERE = {"burst.serve/1", "burst.sandbox/1", "burst.worker/1", "burst.fleet-up/1", "burst.fleet-status/1"}
+"""Commands that listen until they are stopped (tests/support/serving.py, tests/commands/test_sandbox_command.py), and
+those of a fleet (tests/fleet)."""
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 GENERATE = ("generate", "--prompt", "a fox", "--seed", "7", "--template", "smoke", "--output", "out")
 

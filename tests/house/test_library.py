@@ -15,7 +15,7 @@ from orchestrator.errors import UsageError
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 SECTION = README.split("### As a library")[1].split("\n## ")[0]
-COMMANDS_ALONE = {"serve", "demo"}
+COMMANDS_ALONE = {"serve", "worker", "demo"}
 
 
 def rows() -> dict[str, list[str]]:

@@ -26,6 +26,7 @@ BUILDS_COMMANDS = {
     "orchestrator/doctor/server.py",
     "orchestrator/doctor/servers.py",
     "orchestrator/doctor/workflows.py",
+    "orchestrator/fleet/burst_process.py",
     "orchestrator/init_checks.py",
     "orchestrator/web/image_details.py",
     "orchestrator/web/server.py",

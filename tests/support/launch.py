@@ -4,7 +4,7 @@ given function, failing system calls, or bursts of `serve` that are forked.
     python launch.py [--in-doubt SECONDS] [--sweep SECONDS] [--kill before|after:MODULE:CLASS.METHOD[:NTH]]
                      [--raise before|after:MODULE:CLASS.METHOD[:NTH]] [--freeze before|after:MODULE:CLASS.METHOD[:NTH]]
                      [--refuse MODULE.FUNCTION:ERRNO:PART_OF_PATH] [--rest SECONDS] [--fork-bursts]
-                     [--lease SECONDS] [--clock-ahead SECONDS] -- run …
+                     [--lease SECONDS] [--clock-ahead SECONDS] [--quick-fleet] -- run …
 
 Only such defaults are replaced. `--kill` kills the process at the given place with SIGKILL; `--freeze` stops it there
 with SIGSTOP, until it gets SIGCONT; `--raise` raises `KeyError('broken')` there. `--lease`: how long a lease on a state
@@ -12,6 +12,7 @@ in a database lasts. `--clock-ahead`: how far this host's clock is ahead of the 
 `--refuse` makes a system function fail with this error for descriptors of matching files.
 `--rest`: how long a burst may take to come to rest after a signal, where a busy machine needs more than users do.
 `--fork-bursts` starts the bursts of `serve` as forks, see `fork_server`.
+`--quick-fleet`: a worker looks for work all the time, and takes another one for dead after two seconds.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import errno
+import functools
 import importlib
 import itertools
 import os
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--refuse", action="append", default=[])
     parser.add_argument("--rest", type=float)
     parser.add_argument("--fork-bursts", action="store_true")
+    parser.add_argument("--quick-fleet", action="store_true")
     options = parser.parse_args(ours)
     _shorten(in_doubt=options.in_doubt, sweep=options.sweep)
     for place in options.kill:
@@ -63,6 +66,8 @@ def main() -> None:
         importlib.import_module("orchestrator.commands.signals")._REST_SECONDS = options.rest  # type: ignore[attr-defined]
     if options.fork_bursts:
         _fork_bursts()
+    if options.quick_fleet:
+        _quicken_fleet()
     sys.argv = ["burst", *theirs]
     importlib.import_module("burst").main()
 
@@ -136,6 +141,13 @@ def _fork_bursts() -> None:
     supervisor = importlib.import_module("orchestrator.web.supervisor")
     start = importlib.import_module("fork_server").become_parent()
     supervisor.subprocess = types.SimpleNamespace(Popen=start, DEVNULL=subprocess.DEVNULL)  # type: ignore[attr-defined]
+
+
+def _quicken_fleet() -> None:
+    timing = importlib.import_module("orchestrator.fleet.jobs").Timing
+    worker: Any = importlib.import_module("orchestrator.fleet.worker")
+    quick = timing(tick=1, rescue=1, poll=0.05, heartbeat=0.2, stalled=2.0, patience=5.0)
+    worker.WorkerOptions = functools.partial(worker.WorkerOptions, timing=quick)
 
 
 if __name__ == "__main__":

@@ -133,6 +133,12 @@ def database_without_state() -> str:
 
 def give_back(address: str) -> None:
     """Use it again for another state. Nobody else may still write to it."""
+    clear(address)
+    _cleared.append(address)
+
+
+def clear(address: str) -> None:
+    """Leave nothing in it but tables, not even the state. Nobody else may still write to it."""
     import psycopg
 
     with psycopg.connect(address, autocommit=True) as connection:
@@ -141,7 +147,6 @@ def give_back(address: str) -> None:
             # Quicker than TRUNCATE where there are few rows. Without `documents`, there are no tables of a state.
             deleted = [f"DELETE FROM {name}" for (name,) in found if name != "documents"]
             connection.execute("; ".join([*deleted, "DROP TABLE documents"]))  # type: ignore[arg-type]
-    _cleared.append(address)
 
 
 @functools.cache
