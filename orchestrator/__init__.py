@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.outputs import Outputs
     from orchestrator.pausing import pause, resume
     from orchestrator.priorities import set_priority
-    from orchestrator.registration import add_servers, drain_servers, enable_servers, remove_servers
+    from orchestrator.registration import abandon_server, add_servers, drain_servers, enable_servers, remove_servers
     from orchestrator.retries import reset, retry
     from orchestrator.sandbox import Sandbox, SandboxSettings
     from orchestrator.server_list import list_servers
@@ -58,6 +58,7 @@ __all__ = [
     "Request",
     "Sandbox",
     "SandboxSettings",
+    "abandon_server",
     "add_servers",
     "adopt",
     "cancel",
@@ -129,7 +130,7 @@ _HOMES = {
     "outputs": ("Outputs",),
     "pausing": ("pause", "resume"),
     "priorities": ("set_priority",),
-    "registration": ("add_servers", "drain_servers", "enable_servers", "remove_servers"),
+    "registration": ("abandon_server", "add_servers", "drain_servers", "enable_servers", "remove_servers"),
     "retries": ("reset", "retry"),
     "sandbox": ("Sandbox", "SandboxSettings"),
     "cycle.report": ("BurstReport",),

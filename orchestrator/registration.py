@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from orchestrator.abandonment import give_up_server
 from orchestrator.clock import Clock
 from orchestrator.errors import SettingsError, UsageError, located
 from orchestrator.formatting import counted
@@ -44,6 +45,8 @@ class _Options:
     models: Sequence[str] | None = None
     window: int | None = None
     """0: no limit of its own."""
+    abandon_after_seconds: float | None = None
+    """0: never by itself."""
 
     def __post_init__(self) -> None:
         """Errors: UsageError."""
@@ -61,6 +64,8 @@ class _Options:
             said["models"] = tuple(dict.fromkeys(self.models))
         if self.window is not None:
             said["window"] = self.window or None
+        if self.abandon_after_seconds is not None:
+            said["abandon_after_seconds"] = self.abandon_after_seconds or None
         return msgspec.structs.replace(server, **said)
 
 
@@ -71,17 +76,19 @@ def add_servers(
     labels: Sequence[str] | None = None,
     models: Sequence[str] | None = None,
     window: int | None = None,
+    abandon_after_seconds: float | None = None,
     clock: Clock | None = None,
 ) -> ServerList:
     """Register servers (`NAME=URL`, `URL`, or a name that the settings know). Safe to repeat.
 
     `labels`, what items may ask for; `models`, the only model files that they are to load; `window`, how many prompts
-    each gets at a time (0: no limit): what is None stays as it was.
+    each gets at a time (0: no limit); `abandon_after_seconds`, after how long without a sign of life what is submitted
+    to one is due again (0: never by itself). What is None stays as it was.
 
     One that is registered at another address has moved: `move_server` says so, and items that are out are looked for at
     its new address. Errors: UsageError, SettingsError, StateError, DiskFull; none is registered where one is refused.
     """
-    clock, lines, options = clock or Clock(), _Lines(), _Options(labels, models, window)
+    clock, lines, options = clock or Clock(), _Lines(), _Options(labels, models, window, abandon_after_seconds)
     with open_for_writing(state, clock=clock) as store:
         was_empty = not store.servers()
         for server in _checked([_parsed(text, load_settings(state)) for text in servers], store.servers()):
@@ -134,6 +141,31 @@ def enable_servers(state: Path, names: Sequence[str], *, clock: Clock | None = N
         _change(store, [one for one in found if one.draining], at=clock.now(), draining=False)
         lines += [f"{one.name} is enabled" for one in found]
         return list_of(store, action="enable", lines=lines)
+
+
+def abandon_server(state: Path, name: str, *, clock: Clock | None = None) -> ServerList:
+    """Nobody will look at this server again: what is submitted to it is due, and may be rendered twice. Safe to repeat.
+
+    It need not be registered; where it is, it gets nothing new until it is enabled. Errors: UsageError, StateError,
+    DiskFull; LockHeld while a run uses it.
+    """
+    clock, lines = clock or Clock(), _Lines()
+    with open_for_writing(state, clock=clock) as store:
+        settings = load_settings(state)
+        with located("SERVER", UsageError), store.lease() as lease:
+            given_up = give_up_server(store, lease, settings, name)
+        store.settle(at_end=True)
+        lines.append(
+            f"{counted(given_up.due)} submitted to {given_up.server} due again; what it still renders of them is "
+            "rendered twice"
+        )
+        if given_up.cancelled:
+            lines.append(f"{counted(given_up.cancelled)} cancelled, as was requested before")
+        found = find_server(name, [wherever(one) for one in store.servers().values()])
+        if found is not None and not store.servers()[found.name].draining:
+            _change(store, [store.servers()[found.name]], at=clock.now(), draining=True)
+            lines.append(f"{found.name} is draining; once it is back: `burst servers enable {found.name}`")
+        return list_of(store, action="abandon", lines=lines, given_up=given_up.due)
 
 
 class _Lines(list[str]):

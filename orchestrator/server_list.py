@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator.formatting import counted, in_lines
+from orchestrator.formatting import counted, in_lines, spoken_seconds
 from orchestrator.log_lines import local_time
 from orchestrator.registered_servers import wherever
 from orchestrator.servers import find_server, same_server
+from orchestrator.stranded import away_since
 from state.burst_record import BurstRecord, recent_records
 from state.facts import ServerHealth
 from state.holder import Holder
@@ -63,6 +64,7 @@ class ListedServer:
             "labels": list(one.labels),
             "models": list(one.models),
             "window": one.window,
+            "abandon_after_seconds": one.abandon_after_seconds,
             "draining": one.draining,
             "runs": [_run_document(holder) for holder in self.runs],
             "submitted": self.submitted,
@@ -81,6 +83,8 @@ class ListedServer:
         said += [f"labels {', '.join(one.labels)}"] if one.labels else []
         said += [f"models {', '.join(one.models)}"] if one.models else []
         said += [f"window {one.window}"] if one.window is not None else []
+        after = one.abandon_after_seconds
+        said += [f"abandoned after {spoken_seconds(after)}"] if after is not None else []
         lines = [f"{one.name}  {one.url}: {'; '.join(said)}"]
         if self.submitted:
             since = f" since {local_time(self.submitted_since)}" if self.submitted_since is not None else ""
@@ -101,7 +105,9 @@ class ServerList:
 
     action: Action
     servers: tuple[ListedServer, ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    given_up: int = 0
+    """How many items were given up, are due again, and are possibly rendered twice."""
 
     def as_json(self) -> ServersDocument:
         """As the command prints it with `--json`."""
@@ -109,6 +115,7 @@ class ServerList:
             "schema": "burst.servers/1",
             "action": self.action,
             "servers": [one.as_json() for one in self.servers],
+            "possibly_twice": self.given_up,
             "notes": list(self.notes),
         }
 
@@ -127,7 +134,7 @@ def list_servers(state: Path) -> ServerList:
         return list_of(store, action="list")
 
 
-def list_of(store: Store, *, action: Action, lines: Iterable[str] = ()) -> ServerList:
+def list_of(store: Store, *, action: Action, lines: Iterable[str] = (), given_up: int = 0) -> ServerList:
     """`lines`: what was done."""
     registered = list(store.servers().values())
     records = recent_records(store.bursts) if registered else []
@@ -149,7 +156,7 @@ def list_of(store: Store, *, action: Action, lines: Iterable[str] = ()) -> Serve
         )
         for one in registered
     ]
-    return ServerList(action, tuple(listed), tuple(lines))
+    return ServerList(action, tuple(listed), tuple(lines), given_up)
 
 
 def submitted_to(store: Store, registered: Iterable[RegisteredServer]) -> Counter[str]:
@@ -180,22 +187,12 @@ def _condition(
     for trouble in live.troubles if live is not None else ():
         if trouble.kind == "away" and same_server(trouble.server, one.name):
             return Condition("away", trouble.since, trouble.message)
-    if (away := _away_since(one, records)) is not None:
-        return away
+    if (since := away_since(one.name, records)) is not None:
+        return Condition("away", since, next(record.reason for record in reversed(records) if _names(record.away, one)))
     for fact in health:
         if same_server(fact.server, one.name) and fact.health in ("well", "sick", "stalled"):
             return Condition(fact.health, fact.at, fact.reason)  # type: ignore[arg-type]
     return Condition()
-
-
-def _away_since(one: RegisteredServer, records: Sequence[BurstRecord]) -> Condition | None:
-    found: Condition | None = None
-    for record in reversed(records):
-        if _names(record.away, one):
-            found = Condition("away", record.ended_at, record.reason if found is None else found.reason)
-        elif _names(record.servers, one):
-            break
-    return found
 
 
 def _names(names: Iterable[str], one: RegisteredServer) -> bool:

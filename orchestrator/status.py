@@ -25,8 +25,9 @@ from orchestrator.formatting import in_lines, more_lines, spoken_seconds
 from orchestrator.log_lines import local_time
 from orchestrator.pause_text import RESUME, pause_as_json, paused_since
 from orchestrator.server_health import sick_servers, text_of_health
-from orchestrator.servers import canonical_name, other_host, this_host
+from orchestrator.servers import canonical_name, this_host
 from orchestrator.statistics import Statistics, statistics_of
+from orchestrator.stranded import Stranded, stranded
 from orchestrator.time_left import Paces, pace_of, seconds_left
 from orchestrator.waiting import WaitingItem, waiting_items, waiting_line
 from orchestrator.wording import named
@@ -83,6 +84,8 @@ class StatusReport:
     figures: Statistics | None = None
     submitted_to: Mapping[str, int] = field(default_factory=dict)
     """Name of a server -> items submitted to it."""
+    stranded: tuple[Stranded, ...] = ()
+    """What waits on servers that do not answer, or that other hosts alone reach."""
     set_aside: tuple[SetAside, ...] = ()
     """Recipes that the last burst could not use, and the items that wait for them."""
     stages: tuple[WaitingItem, ...] = ()
@@ -129,6 +132,7 @@ class StatusReport:
             "remaining": self.remaining,
             "counts": self.counts.as_json(),
             "submitted_to": dict(self.submitted_to),
+            "stranded": [one.as_json() for one in self.stranded],
             "paused": pause_as_json(self.pause),
             "running": self.holders[0].describe() if self.holders else None,
             "runs": [_run_document(holder) for holder in self.holders],
@@ -164,11 +168,7 @@ class StatusReport:
         lines = [f"{self.state}: {done}/{self.total} completed{percent}"]
         if others := self.counts.as_text(without={Status.COMPLETED}):
             lines.append(f"Also: {others}")
-        lines += [
-            f"Submitted from host {host}, to {name}: {count}; what is not found here waits for that host"
-            for name, count in self.submitted_to.items()
-            if (host := other_host(name)) is not None
-        ]
+        lines += [one.as_text() for one in self.stranded]
         lines += [f"Batch {batch.line()}" for batch in self.batches]
         if self.pause is not None:
             lines.append(f"Paused {paused_since(self.pause)}")
@@ -290,7 +290,7 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: 
     set_aside = waiting_for(unused, store.items(*DUE) if unused else ())
     waiting = sum(one.items for one in set_aside)
     following = tuple(item.key for item in store.due(3, accept=usable(unused)))
-    counts = store.counts()
+    counts, submitted = store.counts(), list(store.items(Status.SUBMITTED))
     stages = len(store.waiting())
     renderable = counts.remaining - waiting - stages_waiting(unused, store) if following or counts.submitted else 0
     batches = views_of(store, there) if ended or counts.remaining else []
@@ -306,7 +306,8 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: 
         watchdog=learned_limit(of_host(known, this_host())),
         seconds_per_item=pace,
         seconds_left=seconds_left(store, paces, renderable=renderable, running=rendering, at=now),
-        submitted_to=Counter(canonical_name(item.server) for item in store.items(Status.SUBMITTED) if item.server),
+        submitted_to=Counter(canonical_name(item.server) for item in submitted if item.server),
+        stranded=stranded(submitted, list(store.servers().values()), records, holders),
         next_items=following,
         failed=tuple(failed),
         sick=tuple(sick_servers(store)),

@@ -25,6 +25,9 @@ class RegisteredServer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """The only model files that it is to load; empty: any."""
     window: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """How many prompts of this state it gets at a time; None: as the run decides."""
+    abandon_after_seconds: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """Without a sign of life of it for so long, what is submitted to it is due again; None: only when somebody says so,
+    or as the settings say of other hosts' own servers."""
     draining: bool = False
     """It gets nothing new; what it has is collected."""
     removed: bool = False

@@ -32,6 +32,13 @@ def servers() -> None:
     callback=Between(0, LARGEST_COUNT),
     help="Most prompts it gets at a time (0: no limit).",
 )
+@click.option(
+    "--abandon-after",
+    type=float,
+    metavar="SECONDS",
+    callback=Between(0, LARGEST_COUNT, " seconds"),
+    help="Give up what is submitted to it after so long without a sign of life (0: never by itself).",
+)
 @state_option
 @json_option
 def add(
@@ -39,6 +46,7 @@ def add(
     labels: tuple[str, ...],
     models: tuple[str, ...],
     window: int | None,
+    abandon_after: float | None,
     state: Path,
     as_json: bool,
 ) -> None:
@@ -48,7 +56,14 @@ def add(
     """
     from orchestrator.registration import add_servers
 
-    report = add_servers(state, addresses, labels=labels or None, models=models or None, window=window)
+    report = add_servers(
+        state,
+        addresses,
+        labels=labels or None,
+        models=models or None,
+        window=window,
+        abandon_after_seconds=abandon_after,
+    )
     show(report, as_json)
 
 
@@ -93,3 +108,17 @@ def enable(names: tuple[str, ...], state: Path, as_json: bool) -> None:
     from orchestrator.registration import enable_servers
 
     show(enable_servers(state, names), as_json)
+
+
+@servers.command(cls=Command, short_help="Give up what is submitted to a server that will not be back.")
+@click.argument("name", metavar="SERVER")
+@state_option
+@json_option
+def abandon(name: str, state: Path, as_json: bool) -> None:
+    """Make items submitted to SERVER due again; what it still renders of them is rendered twice.
+
+    Refused while a run uses the server. It gets nothing new until `burst servers enable`.
+    """
+    from orchestrator.registration import abandon_server
+
+    show(abandon_server(state, name), as_json)

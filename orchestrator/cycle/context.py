@@ -28,6 +28,7 @@ from state.lease import Lease
 from state.store import Store
 
 if TYPE_CHECKING:
+    from orchestrator.abandonment import Silence
     from orchestrator.restarts import Restart, Restarts
 
 log = logging.getLogger("burst")
@@ -83,6 +84,8 @@ class WorkerContext:
     """Whether the run itself uses this server; otherwise only items whose recipe names it may go there."""
     listen: Callable[[Hearer], Source] | None = None
     """Prepares to listen to the server's events; None where a run does without them."""
+    silence: Silence | None = None
+    """Whether its server has been silent for too long; None: that is of no concern."""
     names: tuple[str, ...] = ()
     """What else this server is called in the settings."""
     tally: Tally = field(default_factory=Tally)

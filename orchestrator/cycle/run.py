@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from orchestrator.abandonment import Silence
 from orchestrator.clock import Clock
 from orchestrator.cycle import pacing
 from orchestrator.cycle.bursts import Age, Bursts, is_any_left, is_any_out
@@ -217,7 +218,7 @@ class Run:
                 self._clock, deadline=deadline, stop=self._stop, pause_before=pacing.pause_before_reconnection
             )
         )
-        shared = self._shared(settings, recipes, preparation, store, lease, earlier, patience)
+        shared = self._shared(settings, recipes, preparation, store, lease, earlier, patience, records)
         self._placement, self._dispatch = shared.placement, shared.dispatch
         with WorkerPool(settings, shared, deadline=deadline, seen=hosts_seen(records)) as pool:
             if self._request.abandon_server is not None or is_any_left(store):
@@ -296,6 +297,7 @@ class Run:
         lease: Lease,
         earlier_seconds: Callable[[str], Mapping[str | None, float]],
         patience: StoragePatience,
+        records: Sequence[BurstRecord],
     ) -> SharedContext:
         request = self._request
         dispatch = Dispatch(
@@ -321,6 +323,7 @@ class Run:
             clock=self._clock,
             earlier_seconds=earlier_seconds,
             note=self._notes.note,
+            silence=Silence(settings.registered, records),
             restarts=_restarts_of_this_host(self._clock),
         )
 

@@ -25,6 +25,7 @@ from orchestrator.cycle.refill import Refill
 from orchestrator.cycle.report import ServerReport
 from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.settlement import Settlement
+from orchestrator.cycle.silence import give_up_if_silent
 from orchestrator.cycle.stalls import Stalls
 from orchestrator.cycle.strays import Strays
 from orchestrator.cycle.undecided import Undecided
@@ -113,6 +114,8 @@ class Worker:
         self._is_no_comfyui: TransientError | None = None
         """What is to be made of its address showing something else."""
         self._losses = 0
+        self._answered_at: float | None = None
+        """When its server had last given no trouble; None: not yet in this run."""
         context.dispatch.join(self)
         for item in left:
             context.dispatch.hold(self, item.key)
@@ -228,7 +231,10 @@ class Worker:
         try:
             if self.lost is not None:
                 self._return()
-            return self.step()
+            seconds = self.step()
+            if self._begun:
+                self._answered_at = self.context.clock.monotonic()
+            return seconds
         except (TransientError, ServerStalled, ServerSick) as met:
             error = self._judged(met)
             self._waiting.lost(error)
@@ -241,6 +247,7 @@ class Worker:
             # Workers that rest look again, for what this one has released, before it counts as lost.
             self.context.dispatch.stir()
             self.lost = error
+            give_up_if_silent(self.context, self._in_flight, self._recovery, self._watch, self._answered_at)
             self.context.dispatch.rest(self)
             pause_seconds = self._waiting.pause_seconds(self._losses)
             log.info("%s is not used for %.0f s: %s", self.context.server.shown, pause_seconds, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from orchestrator.abandonment import Silence, give_up_items, give_up_server, text_of_giving_up
 from orchestrator.clients import Manner, client_for
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
@@ -27,11 +28,11 @@ from orchestrator.cycle.routing import Routing
 from orchestrator.cycle.thread_pool import ThreadPool
 from orchestrator.cycle.uploads import UPLOADS_AT_ONCE
 from orchestrator.cycle.worker import Worker
-from orchestrator.errors import SettingsError, UsageError
+from orchestrator.errors import SettingsError, UsageError, located
 from orchestrator.formatting import counted
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
-from orchestrator.servers import Server, at_home, canonical_name, is_given_name, other_host, same_server
+from orchestrator.servers import Server, at_home, canonical_name, is_given_name, other_host
 from orchestrator.settings import Settings
 from orchestrator.wording import named
 from state.change import change_all
@@ -57,6 +58,7 @@ class SharedContext(msgspec.Struct, frozen=True):
     """What items of each recipe took in earlier bursts, on the server of this name as far as that is known."""
     note: Callable[[str], None]
     """Adds a line to the report."""
+    silence: Silence
     restarts: Restarts | None = None
     """The commands of this host, if it has any."""
 
@@ -67,8 +69,8 @@ class _Left(msgspec.Struct):
     here: dict[str, list[Item]] = msgspec.field(default_factory=lambda: defaultdict(list))
     strays: dict[str, list[Item]] = msgspec.field(default_factory=lambda: defaultdict(list))
     """On a loopback server of another host: by that server of ours which has the same address here."""
-    elsewhere: Counter[str] = msgspec.field(default_factory=Counter)
-    """How many are on a server that this run does not use."""
+    elsewhere: dict[str, list[Item]] = msgspec.field(default_factory=lambda: defaultdict(list))
+    """On a server that this run does not use."""
 
 
 class WorkerPool:
@@ -100,9 +102,12 @@ class WorkerPool:
             self._add_servers(self._shared.store.recipe_counts(Status.PENDING, Status.SUBMITTED))
         given_up = self._abandon(abandon) if abandon is not None else 0
         left = self._left_on(self._settings.servers)
-        for name, count in left.elsewhere.items():
+        for name, items in left.elsewhere.items():
+            if (due := self._given_up(name, items)) is not None:
+                given_up += due
+                continue
             self._shared.note(
-                f"{counted(count)} submitted to {name}, which this run does not use, stay there. "
+                f"{counted(len(items))} submitted to {name}, which this run does not use, stay there. "
                 f"{_how_to_reach(self._settings, name)}; or give them up with {named('abandon_server', name)}."
             )
         self._open(self._settings.servers, left)
@@ -214,6 +219,7 @@ class WorkerPool:
             options=shared.options,
             clock=shared.clock,
             halt=halt,
+            silence=shared.silence,
             restarts=shared.restarts,
             is_own=server in self._own,
             pace=Pace(partial(shared.earlier_seconds, server.name)),
@@ -230,37 +236,27 @@ class WorkerPool:
         return pool
 
     def _abandon(self, text: str) -> int:
-        """Give up what is submitted to a server, meant by name or address; how many items are due again.
-
-        Errors: UsageError for a server that neither the settings nor any item know. It does not repeat what was
-        written: that may hold a password.
-        """
-        settings, lease = self._settings, self._shared.lease
-        meant = settings.find_server(text)
-
-        def is_there(item: Item) -> bool:
-            if item.server is None:
-                return False
-            return same_server(item.server, text) or (meant is not None and settings.find_server(item.server) == meant)
-
-        items = [item for item in lease.left_behind() if is_there(item)]
-        if not items and meant is None:
-            self._refuse_unknown(text)
-        given_up = change_all(lease, items, lambda now: now.put_back(charge=False))
+        """Give up what is submitted to a server; how many items are due again. Errors: as `give_up_server`."""
+        with located(named("abandon_server"), UsageError):
+            given_up = give_up_server(self._shared.store, self._shared.lease, self._settings, text)
         self._shared.note(
-            f"{counted(len(given_up))} submitted to {meant.shown if meant else canonical_name(text)} given up; "
+            f"{counted(given_up.due)} submitted to {given_up.server} given up; "
             "what it still renders of them is rendered twice."
         )
-        return len(given_up)
+        return given_up.due
 
-    def _refuse_unknown(self, text: str) -> None:
-        """Errors: UsageError."""
-        of_records = {canonical_name(item.server) for item in self._shared.store.items() if item.server is not None}
-        if canonical_name(text) in of_records:
-            return
-        of_settings = {server.name: server.shown for server in self._settings.all_servers}
-        known = [*of_settings.values(), *sorted(of_records - of_settings.keys())]
-        raise UsageError(f"{named('abandon_server')}: this state knows no such server; it knows {', '.join(known)}")
+    def _given_up(self, name: str, items: Sequence[Item]) -> int | None:
+        """How many of these items are due again, because their server has been silent for too long; None: it has not.
+
+        A server that no run here can ask: only somebody else's sign of life tells that it is there.
+        """
+        now, holders = self._shared.lease.now(), self._shared.store.holders()
+        silent = self._shared.silence.too_long(name, items, now=now, holders=holders)
+        if silent is None:
+            return None
+        given_up = give_up_items(self._shared.lease, items, name)
+        self._shared.note(text_of_giving_up(given_up, silent))
+        return given_up.due
 
     def _left_on(self, servers: Sequence[Server]) -> _Left:
         """Take over what is submitted to these servers; an item whose record names none is looked for on the first.
@@ -276,10 +272,10 @@ class WorkerPool:
                 continue
             server = settings.servers[0] if item.server is None else settings.find_server(item.server)
             if server is None or server not in settings.servers:
-                name = canonical_name(str(item.server))
+                name = canonical_name(server.name if server is not None else str(item.server))
                 twin = settings.find_server(at_home(name)) if other_host(name) is not None else None
                 if twin is None or twin not in settings.servers:
-                    left.elsewhere[name] += 1
+                    left.elsewhere[name].append(item)
                 elif twin in servers:
                     strays[item.key] = twin.name
             elif server in servers:

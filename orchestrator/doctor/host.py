@@ -187,13 +187,21 @@ def check_history(state: Path, seen: Survey) -> Iterator[Check]:
 
 
 def check_elsewhere(state: Path, seen: Survey, settings: Settings) -> Iterator[Check]:
-    """Items submitted to servers that a run with the current settings would not contact."""
+    """Items submitted to servers that do not answer, or that a run with the current settings would not contact."""
+    stranded = {one.server: one for one in seen.status.stranded if one.away_since is not None}
+    for one in stranded.values():
+        facts = {one.server: one.items, "since": one.as_json()["since"], "away_since": one.as_json()["away_since"]}
+        remedy = command("servers abandon", state, one.server)
+        yield Check("elsewhere", "warning", _one_line(one.as_text()), remedy, facts)
     for name, count in seen.servers.items():
+        if name in stranded:
+            continue
         known = settings.find_server(name)
         if known is not None and known in settings.servers:
             continue
         if (host := other_host(name)) is not None:
-            message = f"{counted(count, 'item')} submitted to {name}; what is not found here waits for host {host}"
+            message = f"{counted(count, 'item')} submitted to {name}; what is not found here waits for host {host}, or "
+            message += f"until `burst servers abandon {name}`"
             remedy = command("run", state)
         else:
             message = f"{counted(count, 'item')} submitted to {name}, which is not the server of this state now"

@@ -29,6 +29,8 @@ class RegisteredServerDocument(TypedDict):
     """The only model files that it is to load; empty: any."""
     window: int | None
     """How many prompts of this state it gets at a time; null: as the run decides."""
+    abandon_after_seconds: float | None
+    """After how long without a sign of life what is submitted to it is due again; null: never by itself."""
     draining: bool
     """Whether it gets nothing new."""
     runs: list[ServerRunDocument]
@@ -52,5 +54,7 @@ class ServersDocument(TypedDict):
     schema: Literal["burst.servers/1"]
     action: Literal["list", "add", "remove", "drain", "enable", "abandon"]
     servers: list[RegisteredServerDocument]
+    possibly_twice: int
+    """Items that were given up by this command: they are due again, and their server may render them all the same."""
     notes: list[str]
     """What was done or noticed."""

@@ -173,6 +173,20 @@ class RunDocument(TypedDict):
     """The server that it waits for, and why; null while it goes on."""
 
 
+class StrandedDocument(TypedDict):
+    """Items that wait on one server."""
+
+    server: str
+    items: int
+    """How many."""
+    since: str | None
+    """When the last of them was submitted (ISO 8601)."""
+    away_since: str | None
+    """Since when it does not answer; null where only another host reaches it (ISO 8601)."""
+    host: str | None
+    """The host that it is on, where that alone reaches it."""
+
+
 class StatusDocument(TypedDict):
     """How a state stands."""
 
@@ -186,6 +200,8 @@ class StatusDocument(TypedDict):
     counts: CountsDocument
     submitted_to: dict[str, int]
     """Server → how many items are submitted to it."""
+    stranded: list[StrandedDocument]
+    """What waits on servers that do not answer, or that other hosts alone reach."""
     paused: PausedDocument | None
     """While runs start nothing; null where they are not paused."""
     running: str | None

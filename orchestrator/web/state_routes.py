@@ -18,6 +18,7 @@ from orchestrator.pausing import PauseReport, pause, resume
 from orchestrator.retries import retry
 from orchestrator.servers import Server, this_host
 from orchestrator.settings import Settings
+from orchestrator.stranded import stranded
 from orchestrator.web.batch_routes import SupervisorOf, WatchedStatesOf, state_numbered
 from orchestrator.web.batch_schemas import Asking, SetAsideRecipe
 from orchestrator.web.batch_start import PATIENCE_SECONDS
@@ -254,6 +255,7 @@ def summary_of(state: WatchedState, supervisor: Supervisor) -> StateSummary:
         message=unreadable
         or (trouble.message if trouble is not None else None)
         or _waits_for(holders)
+        or _stranded(state, holders)
         or supervisor.message(state.number),
     )
 
@@ -263,6 +265,16 @@ def _trouble(state: WatchedState) -> ServerTrouble | None:
         return None
     # Items are counted here, of which each may make several images.
     return trouble_of(state, state.live(), completed=0)
+
+
+def _stranded(state: WatchedState, holders: Sequence[Holder]) -> str | None:
+    """What waits on a server that does not answer, or that another host alone reaches."""
+    store = state.store
+    if store is None or not store.counts().submitted:
+        return None
+    registered = list(store.servers().values())
+    found = stranded(store.items(Status.SUBMITTED), registered, state.bursts, holders)
+    return found[0].as_text() if found else None
 
 
 def _waits_for(holders: Sequence[Holder]) -> str | None:

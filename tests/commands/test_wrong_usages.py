@@ -75,6 +75,9 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         (f"servers drain http://u:{SECRET}@gpu", "http://gpu", "none is"),
         ("servers enable gpu9 --frobnicate", "--frobnicate"),
         ("servers enable gpu9", "gpu9", "none is"),
+        ("servers abandon", "SERVER"),
+        ("servers abandon gpu9", "SERVER", "knows no such server"),
+        (f"servers abandon http://u:{SECRET}@gpu", "knows no such server"),
     ],
     "pause": [
         ("pause extra", "extra"),
