@@ -36,13 +36,14 @@ BurstError
 │       └── StateVersionError a format version that this burst does not know
 ├── RecipeUnusable            what items are made with cannot be read: they stay pending, nobody is charged
 ├── TemplateRejected          a server refuses the workflow itself: as above, unless another server takes it
+├── PlaceTaken                another item's outputs have the place of these
 ├── StaleChange               the item's status is no longer what the change expected: read again
 └── Crashed                   an exception that burst did not expect; every item keeps its place
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -339,6 +340,22 @@ class TemplateRejected(BurstError):
     """A server refuses a workflow for what no single item is to blame for; every item of it stays as it is."""
 
     exit_code = EXIT_CONFIGURATION
+
+
+class PlaceTaken(BurstError):
+    """Other items have the places where the outputs of these would go; nothing of the change set was written."""
+
+    exit_code = EXIT_CONFIGURATION
+
+    def __init__(self, others: Mapping[str, str]) -> None:
+        """By the key of the item that is refused: that of the one that has its place."""
+        key, other = next(iter(others.items()))
+        super().__init__(f"{key}: {self.said_of(other)}")
+        self.others = dict(others)
+
+    @staticmethod
+    def said_of(other: str) -> str:
+        return f"{other} is saved under the same name; give one of the two another filename or subfolder"
 
 
 class StaleChange(BurstError):

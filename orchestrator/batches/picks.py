@@ -19,13 +19,13 @@ from orchestrator.file_kinds import FILES, PATTERNS
 from orchestrator.formatting import counted
 from orchestrator.input_files import stand_ins
 from orchestrator.marks import Numbers, favourites, named_outputs
-from orchestrator.outputs.names import stem_of
 from orchestrator.outputs.numbering import numbered
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation, prompt_file, read_prompt
 from orchestrator.statistics import pictures_of
 from orchestrator.text_files import decoded
 from orchestrator.wording import named
+from state.file_names import stem_of
 from state.item import Item, ItemOutput, Status
 from state.store import Store
 

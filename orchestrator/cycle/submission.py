@@ -17,7 +17,9 @@ from orchestrator.errors import (
     ItemError,
     KeyUsed,
     NotComfyUI,
+    OutputRefused,
     OutputRootUnusable,
+    PlaceTaken,
     PromptRejected,
     RecipeUnusable,
     ServerBusy,
@@ -170,12 +172,23 @@ class Submission:
             except StaleChange as stale:
                 ready = [intent for intent in ready if intent.item.key not in stale.keys]
                 continue
+            except PlaceTaken as taken:
+                # By a run that works on this state at the same time.
+                for intent in ready:
+                    if (other := taken.others.get(intent.item.key)) is not None:
+                        self._without_place(intent.item, other)
+                ready = [intent for intent in ready if intent.item.key not in taken.others]
+                continue
             # What follows them is no intent.
             sent = zip(items, ready, strict=False)
             return [
                 msgspec.structs.replace(intent, item=item) for item, intent in sent if item.status is Status.SUBMITTED
             ]
         return []
+
+    def _without_place(self, item: Item, other: str) -> None:
+        message = f"{PlaceTaken.said_of(other)}, then `burst retry`"
+        self._context.transitions.fail(item, ErrorRecord(kind=OutputRefused.kind, message=message), charge=False)
 
     def _intent_change(self, intent: _Intent, prompt_id: str, at: datetime) -> Change:
         server, prepared = self._context.server.name, intent.prepared

@@ -10,8 +10,8 @@ import msgspec
 
 from orchestrator.errors import RecipeUnusable, UsageError
 from orchestrator.formatting import folded
-from orchestrator.outputs.names import stem_of
 from orchestrator.outputs.placement import Placement
+from state.file_names import stem_of
 from state.item import Item
 from state.store import Store
 

@@ -10,10 +10,10 @@ from typing import overload
 
 from orchestrator.errors import OutputRefused
 from orchestrator.places import Place
+from state.file_names import stem_of
 
 LONGEST_NAME_BYTES = 255
 LONGEST_PATH_BYTES = 4000
-_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,15}\Z")
 _SAFE_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,16}\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -111,11 +111,6 @@ def inside(output_dir: Place, recorded: str) -> Place:
     if name in ("", ".", "..") or recorded.startswith("/"):
         raise OutputRefused(f"the recorded output {recorded!r} leaves the output directory")
     return output_dir / checked_folder(folder) / name
-
-
-def stem_of(filename: str) -> str:
-    """What an item's outputs are named after."""
-    return _SUFFIX.sub("", filename)
 
 
 def _checked_stem(filename: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from orchestrator.outputs.names import numbered_stem, stem_of
+from orchestrator.outputs.names import numbered_stem
+from state.file_names import stem_of
 from state.item import Item, OutputRecord
 
 

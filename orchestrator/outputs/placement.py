@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from orchestrator.errors import OutputRefused, OutputRootUnusable, RecipeUnusable
+from orchestrator.errors import OutputRefused, OutputRootUnusable, PlaceTaken, RecipeUnusable
 from orchestrator.formatting import folded
 from orchestrator.outputs import names
 from orchestrator.outputs.claims import Claims, RealPaths
@@ -27,6 +27,7 @@ from orchestrator.places import ObjectPath, Place, UnknownRoot, root_at_home
 from orchestrator.recipes import Recipes
 from orchestrator.settings import Settings
 from state.disk import Disk
+from state.file_names import stem_of
 from state.item import Item, OutputRecord
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class Placement:
         key = (item.recipe, item.subfolder)
         if key not in self._folders:
             self._folders[key] = self._real_folder(self.root_of(item), item.subfolder)
-        return f"{self._folders[key]}/{folded(names.stem_of(item.name))}"
+        return f"{self._folders[key]}/{folded(stem_of(item.name))}"
 
     def own_outputs(self, item: Item) -> tuple[OutputRecord, ...]:
         """The recorded outputs whose files the item may replace.
@@ -244,10 +245,7 @@ class Placement:
             raise OutputRefused(f"{outputs.in_the_way(in_the_way)}; then `burst retry`")
         other = outputs.promised(item.key, item.subfolder, item.name, extensions, sidecar=item.sidecar)
         if other is not None:
-            raise OutputRefused(
-                f"{other} is saved under the same name; give one of the two another filename or subfolder, "
-                "then `burst retry`"
-            )
+            raise OutputRefused(f"{PlaceTaken.said_of(other)}, then `burst retry`")
 
     def refuse_unusable(self, root: Place) -> None:
         """What shows of an output root without writing to it. Errors: OutputRootUnusable."""

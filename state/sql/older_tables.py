@@ -50,7 +50,8 @@ def _as_of_today(table: Table, there: set[str] | None, schema: str, connection: 
 def _missing(column: Column[Any], connection: Connection) -> str:
     default = getattr(column.server_default, "arg", "NULL")
     value = "'" + default.replace("'", "''") + "'" if isinstance(default, str) and default != "NULL" else str(default)
-    return f"CAST({value} AS {column.type.compile(dialect=connection.dialect)})"
+    kind, collated, collation = column.type.compile(dialect=connection.dialect).partition(" COLLATE ")
+    return f"CAST({value} AS {kind}){collated}{collation}"
 
 
 def _with_additions(

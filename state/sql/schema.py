@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = 3
+REVISION = 4
 """The revision of these tables: the last one of `state.sql.migrations`."""
 COMPATIBLE_FROM = 1
 """The oldest revision whose release may still write to these tables: it does no harm to what it does not know."""
@@ -144,6 +144,10 @@ lines = Table(
 )
 """The append-only logs: `batch`, `fact`, `burst`."""
 Index("lines_by_kind", lines.c.kind, lines.c.id)
+
+places = Table("places", metadata, Column("place", _Key, primary_key=True), Column("item", Text, nullable=False))
+"""Where outputs go: output root, subfolder and name without extension. `item`: the last one that claimed it, which may
+have given it up since."""
 
 recipes = Table(
     "recipes",

@@ -21,11 +21,12 @@ from state.location import Location
 from state.sql.lease import SqlLease
 from state.sql.notifications import announce
 from state.sql.outage import repeats_all
+from state.sql.places import Places
 from state.sql.reader import SqlReader
 from state.sql.recipe_book import add_recipe
 from state.sql.refusals import Deadlock
 from state.sql.rows import ROW, item_of, pieces, row_of
-from state.sql.schema import documents, events, items, lines, recipes, sources, workflows
+from state.sql.schema import documents, events, items, lines, places, recipes, sources, workflows
 from state.sql.stage_rows import StageRows, add_sources, find_waits, note_stages, sources_in
 from state.stages import refuse_impossible
 
@@ -48,6 +49,7 @@ class SqlStore(SqlReader):
         super().__init__(location, clock=clock, read_only=read_only)
         self._ended: StateError | None = None
         self._given: list[SqlLease] = []
+        self._places = Places(self.recipes)
 
     @classmethod
     def open(
@@ -97,7 +99,7 @@ class SqlStore(SqlReader):
             connection.execute(delete(documents).where(documents.c.name == name))
             if text is not None:
                 connection.execute(documents.insert().values(name=name, content=text, changes=1))
-        for table in (items, sources, lines, recipes, workflows):
+        for table in (items, sources, places, lines, recipes, workflows):
             connection.execute(delete(table))
         for recipe, graph in contents.recipes.values():
             add_recipe(connection, recipe, graph)
@@ -107,6 +109,7 @@ class SqlStore(SqlReader):
         for new in pieces(contents.items()):
             self._insert(connection, new)
             add_sources(connection, [(source, item.key) for item in new for source in item.sources])
+            self._places.note(connection, new)
         stages = connection.execute(select(sources.c.stage).distinct()).scalars().all()
         made_from = select(sources.c.source)
         connection.execute(update(items).where(items.c.key.in_(made_from)).values(has_stages=True))
@@ -156,6 +159,7 @@ class SqlStore(SqlReader):
         changed = rows.follow({key: item for key, _, item in edited})
         edited = [(key, _status_of(found.get(key)), item) for key, item in changed.items()]
         _check(edited)
+        self._places.claim(connection, _submitted(edited))
         self._write(connection, edited, found, lease=lease)
         if lease is None:
             announce(self._database, connection)
@@ -290,6 +294,7 @@ class SqlStore(SqlReader):
         gone = [found[key].seq for key, _, item in edited if item is None]
         for some in pieces(gone):
             connection.execute(delete(items).where(items.c.seq.in_(some)))
+        self._places.forget(connection, (item_of(found[key]) for key, _, item in edited if item is None))
         self._note(connection, edited, lease=lease)
 
     def _insert(self, connection: Connection, new: Sequence[Item]) -> set[str]:
@@ -329,6 +334,15 @@ class SqlStore(SqlReader):
 
 def _status_of(row: Any) -> Status | None:
     return Status(row.status) if row is not None else None
+
+
+def _submitted(edited: Sequence[_Edited]) -> list[Item]:
+    """Those that become so."""
+    return [
+        item
+        for _, was, item in edited
+        if item is not None and item.status is Status.SUBMITTED and was is not Status.SUBMITTED
+    ]
 
 
 def _is_stale(change: Change, row: Any, lease: int | None) -> bool:

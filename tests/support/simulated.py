@@ -67,7 +67,7 @@ class Simulation:
     """Items, fake servers, and real workers and clients between them. `priorities`: those of the first items.
 
     On a state that is there already it takes over what was left submitted. `template`: by default one without images.
-    `earlier`: what items of each recipe took before.
+    `earlier`: what items of each recipe took before. `state`: of another kind than JSON, which exists.
     """
 
     def __init__(
@@ -83,19 +83,20 @@ class Simulation:
         earlier: Mapping[str | None, float] | None = None,
         output: Place | None = None,
         patience: StoragePatience | None = None,
+        state: str | None = None,
+        overwrite: bool = False,
         **asked: Any,
     ) -> None:
-        state = folder / "state.json"
-        if not state.exists():
-            state.write_text("{}")
         self.clock, self.servers = clock, servers
-        self.store = open_store(state, clock=clock, disk=FastDisk())
+        self.store = open_store(state or _json_state(folder), clock=clock, disk=FastDisk())
         self.add([f"{number:04}.txt" for number in range(items)], priorities=priorities)
         self.folder = folder
         self.lease = self.store.lease()
         self.work = Dispatch(self.store, self.lease, progress=Silent(), on_error="continue", **asked)
         root = output or folder / "output"
-        placement = Placement(Recipes(self.store.recipes, folder), root, disk=FastDisk(), patience=patience)
+        placement = Placement(
+            Recipes(self.store.recipes, folder), root, disk=FastDisk(), patience=patience, overwrite=overwrite
+        )
         bindings = {}
         if template is None:
             template, bindings = folder / "text.json", {"prompt": "1.string_a"}
@@ -195,6 +196,13 @@ class Simulation:
     def close(self) -> None:
         self.lease.end()
         self.store.close()
+
+
+def _json_state(folder: Path) -> Path:
+    state = folder / "state.json"
+    if not state.exists():
+        state.write_text("{}")
+    return state
 
 
 def left_on(lease: Lease, url: str) -> list[Item]:
