@@ -29,6 +29,7 @@ from orchestrator.servers import canonical_name, this_host
 from orchestrator.statistics import Statistics, statistics_of
 from orchestrator.stranded import Stranded, stranded
 from orchestrator.time_left import Paces, pace_of, seconds_left
+from orchestrator.until_back import UntilBack
 from orchestrator.waiting import WaitingItem, waiting_items, waiting_line
 from orchestrator.wording import named
 from state.burst_record import BurstRecord, recent_records, runs_of
@@ -394,8 +395,9 @@ def watch_status(
 
     `live`: also whenever a step of what renders has changed, at most twice a second.
 
-    `idle` is called with a line for a person when no run has been at work for 5 s; again after each further run. What
-    runs do with a SQL state shows within 2 s, what people do at once.
+    `idle` is called with a line for a person when the database does not answer, which is waited for, and when no run
+    has been at work for 5 s; again after each further one. What runs do with a SQL state shows within 2 s, what people
+    do at once.
     """
     return _watched(
         state, lambda store: status_of(store, stats=stats, ended=ended, clock=clock), clock or Clock(), idle, live=live
@@ -424,6 +426,7 @@ def _watched(
 ) -> Iterator[_View]:
     never = threading.Event()
     with open_store(state, read_only=True, clock=clock) as store:
+        store.wait_with(UntilBack(clock, idle))
         holders, others, pause = store.holders(), Follower(store), store.pause()
         running = store.live() if live else None
         report = look(store)

@@ -18,6 +18,7 @@ from orchestrator.errors import (
     OutputRootAway,
     RequestConflict,
     ServerDown,
+    StateAway,
     TransientError,
     UsageError,
 )
@@ -95,7 +96,9 @@ def install(app: FastAPI) -> None:
         return response
 
     @app.exception_handler(BurstError)
-    async def burst(_request: Request, error: BurstError) -> JSONResponse:
+    async def burst(request: Request, error: BurstError) -> Response:
+        if isinstance(error, StateAway):
+            return answer_to(request.scope, 503, str(error))
         if isinstance(error, ServerDown | TransientError):
             return answer(503, f"{NO_SERVER}: {error}")
         if isinstance(error, OutputRootAway):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from starlette.testclient import TestClient
 from support.postgres import Postgres
 from support.projects import AT_ONCE_SECONDS, Process, Project
 from support.waiting import wait_until
 
 from orchestrator.sandbox import Sandbox
+from orchestrator.web.app import create_app
+from orchestrator.web.states import WatchedStates
+from orchestrator.web.supervisor import Supervisor
+from state.change import change_all
 from state.item import Status
 from state.location import DatabaseAddress
 from state.open_store import open_store
@@ -131,3 +137,53 @@ def test_a_database_that_is_away_from_the_start_is_said_at_once(project: Project
         assert "PostgreSQL does not answer" in ended.err + ended.out
         assert len(ended.err.splitlines()) <= 1, ended.err
         assert "Traceback" not in ended.err
+
+
+def test_the_browser_says_so_and_comes_back_by_itself(
+    project: Project, server: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = WatchedStates([project.state])
+    # Without a supervisor at work, which would start bursts.
+    with contextlib.closing(watched):
+        http = TestClient(create_app(watched, Supervisor(watched)), base_url="http://127.0.0.1:8189")
+        paths = ("/api/states/0", "/api/batches/nobodys/progress", "/api/states")
+        assert [http.get(path).status_code for path in paths] == [200, 404, 200]
+        server.stop()
+        assert [http.get(page).status_code for page in ("/", "/gallery", "/states")] == [200] * 3
+        for path in paths[:2]:
+            answer = http.get(path)
+            assert answer.status_code == 503, path
+            assert "PostgreSQL does not answer" in answer.json()["error"]["message"]
+        (standing,) = http.get("/api/states").json()["states"]
+        assert "PostgreSQL does not answer" in str(standing)
+        server.start()
+        assert [http.get(path).status_code for path in paths] == [200, 404, 200]
+    assert "Traceback" not in caplog.text
+
+
+def test_a_watched_status_says_so_and_comes_back_by_itself(project: Project, server: Postgres) -> None:
+    with project.start("status", "--watch") as watching:
+        wait_until(watching.out_so_far, what="the first status")
+        server.stop()
+        wait_until(lambda: "waiting for it" in watching.err_so_far(), what="that it waits")
+        server.start()
+        with open_store(project.state) as store:
+            change_all(store, store.items(), lambda now: now.cancel())
+        ended = watching.end()
+    assert ended.code == 0, ended.err
+    assert "3 cancelled" in ended.out
+    assert ended.err.count("waiting for it") == 1
+
+
+def test_generate_waits_for_it_too(project: Project, server: Postgres, sandbox: Sandbox) -> None:
+    sandbox.hold("render")
+    with project.start("generate", "--prompt", "a dog", "--count", "2") as made:
+        project.wait_for(Status.SUBMITTED, 2)
+        server.stop()
+        wait_until(lambda: "waiting for it" in made.err_so_far() or not made.lives(), what="that it waits")
+        sandbox.release()
+        server.start()
+        ended = made.end()
+    assert ended.code == 0, ended.err
+    assert project.count(Status.COMPLETED) == 2
+    assert sandbox.counts()["posts"] == 2
