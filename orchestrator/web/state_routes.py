@@ -13,7 +13,7 @@ from orchestrator.burst_rows import BurstRow, burst_rows
 from orchestrator.clients import client_for
 from orchestrator.clock import Clock
 from orchestrator.cycle.pacing import LearnedLimit, learned_limit, of_host
-from orchestrator.errors import BurstError
+from orchestrator.errors import BurstError, StateAway
 from orchestrator.pausing import PauseReport, pause, resume
 from orchestrator.retries import retry
 from orchestrator.servers import Server, this_host
@@ -238,10 +238,27 @@ def _paused(done: PauseReport) -> Paused:
 
 
 def summary_of(state: WatchedState, supervisor: Supervisor) -> StateSummary:
-    """Of a state that cannot be read: why, and what was read of it before."""
+    """Of a state that cannot be read: why, and what was read of it before; of a database that is away, why alone."""
+    try:
+        return _summary(state, supervisor)
+    except StateAway as away:
+        return StateSummary(
+            state=state.number,
+            path=str(state.path),
+            exists=True,
+            counts={str(one): 0 for one in Status},
+            working=False,
+            paused=None,
+            message=str(away),
+        )
+
+
+def _summary(state: WatchedState, supervisor: Supervisor) -> StateSummary:
     unreadable = None
     try:
         state.refresh()
+    except StateAway:
+        raise
     except BurstError as error:
         unreadable = str(error)
     store, holders, trouble = state.store, state.parts.holders(), _trouble(state)

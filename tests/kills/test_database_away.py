@@ -154,7 +154,7 @@ def test_the_browser_says_so_and_comes_back_by_itself(
             answer = http.get(path)
             assert answer.status_code == 503, path
             assert "PostgreSQL does not answer" in answer.json()["error"]["message"]
-        (standing,) = http.get("/api/states").json()["states"]
+        (standing,) = http.get("/api/states").json()
         assert "PostgreSQL does not answer" in str(standing)
         server.start()
         assert [http.get(path).status_code for path in paths] == [200, 404, 200]
