@@ -25,7 +25,8 @@ def renew(
     today = {item.key: item.uploads for item in found if item.uploads or intake.takes_in}
     if not today:
         return ()
-    there = [item for item in store.items(Status.PENDING, Status.COMPLETED) if item.key in today]
+    statuses = (Status.PENDING, Status.COMPLETED) if rescan or intake.takes_in else (Status.PENDING,)
+    there = [item for item in store.items(*statuses) if item.key in today]
     renewed = {item.key: intake.one(msgspec.structs.replace(item, uploads=today[item.key])) for item in there}
     changed = [item for item in there if made_of(item) != made_of(renewed[item.key])]
     due = [item for item in changed if rescan or item.status is Status.PENDING]
@@ -37,6 +38,17 @@ def renew(
     change_all(store, due, edit)
     done = (renewed[item.key] for item in changed if item.status is Status.COMPLETED and not rescan)
     return [item.key for item in done if not _still_valid(item, preparation)]
+
+
+def fix_default(store: Store, keys: Collection[str], recipe: LoadedRecipe) -> None:
+    """Due items of these that were added before there was a workflow get this one, which a worker elsewhere must have;
+    in a JSON state they follow the settings until they are sent."""
+    due = [
+        item
+        for item in store.items(Status.PENDING)
+        if item.recipe is None and item.template is None and item.key in keys
+    ]
+    change_all(store, due, lambda now: msgspec.structs.replace(now, recipe=now.recipe or recipe.recipe.id))
 
 
 def put_back_changed(

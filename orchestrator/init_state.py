@@ -19,7 +19,7 @@ from orchestrator.file_kinds import FILES, IMAGES
 from orchestrator.formatting import counted, in_lines
 from orchestrator.gone_files import gone_items, gone_notes
 from orchestrator.host_roots import below
-from orchestrator.init_again import edited_items, put_back_changed, renew
+from orchestrator.init_again import edited_items, fix_default, put_back_changed, renew
 from orchestrator.intake import Intake
 from orchestrator.literal_texts import literal_notes, looks_dynamic, names_lora
 from orchestrator.migration import open_for_writing
@@ -172,6 +172,8 @@ def init_state(
         preparation = Preparation(recipes, settings, home, items=store)
         intake = Intake(store, recipes, preparation, settings.output_dir)
         added = store.add(intake.all(item for item in found.with_recipe(recipe) if item.key not in store))
+        if intake.takes_in and recipe is not None:
+            fix_default(store, {*found.keys, *(key for key, one in store.parts(_Belongs) if one.batch is None)}, recipe)
         edited = renew(store, found.items, intake, preparation, rescan=rescan)
         put_back = put_back_changed(store, preparation, placement, found.keys, recipe) if rescan else ()
         store.settle(at_end=True)

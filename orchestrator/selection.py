@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 from orchestrator.batches.batch_status import batch_called, find_batch
 from orchestrator.batches.suggestions import near_matches
 from orchestrator.errors import UsageError
 from state.item import Status
+from state.location import PassingHome
 from state.store import Store
 
 
@@ -30,6 +33,7 @@ def named_in(store: Store, names: Collection[str]) -> tuple[list[str], list[str]
     known = store.batches.read()
     keys, batches = dict[str, None](), dict[str, None]()
     for name in names:
+        name = _whole(store, name)
         if name in store:
             if (batch := batch_called(known, name)) is not None and not batch.gone and batch.id != name:
                 raise UsageError(f"both an item and a batch are called {name!r}; name the batch by its id, {batch.id}")
@@ -39,6 +43,14 @@ def named_in(store: Store, names: Collection[str]) -> tuple[list[str], list[str]
         else:
             _refuse(store, name, [*known, *(batch.record.name for batch in known.values() if batch.record.name)])
     return list(keys), list(batches)
+
+
+def _whole(store: Store, name: str) -> str:
+    """A file's whole path, which is its item's key in a database on a server, where that is what is meant."""
+    if name in store or not isinstance(store.location.home, PassingHome):
+        return name
+    path = str(Path(os.path.abspath(name)))
+    return path if path in store else name
 
 
 def _refuse(store: Store, name: str, batches: Sequence[str]) -> None:

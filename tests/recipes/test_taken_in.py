@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from support.image_project import INVERT, MASKED, draw
+from support.postgres import fresh_database
 from support.projects import small_template, state_variable
 from support.two_hosts import HostDirectory, MakeHost
 
 from burst import cli
 from orchestrator.batches.cleaning import clean_batches
 from orchestrator.batches.spec import BatchSpec
+from orchestrator.cancellation import cancel
 from orchestrator.clock import Clock
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.run import Run
@@ -318,3 +320,24 @@ def test_a_json_state_leaves_files_where_they_are(one: HostDirectory, nas: Path)
     begin(Path("state.json"), "photos", graph=INVERT, images=True)
     assert [(item.file_text, item.taken_in) for item in items(Path("state.json"))] == [(None, {})] * 2
     assert not (nas / "out").exists()
+
+
+def test_items_that_were_there_before_a_workflow_get_it_when_it_is_named(
+    one: HostDirectory, sqlite: DatabaseAddress
+) -> None:
+    """A worker elsewhere has not the file that the settings name."""
+    write_prompts("one", "two")
+    init_state(sqlite, [Path("prompts")])
+    assert [item.recipe for item in items(sqlite)] == [None, None]
+    Path("prompts/2.txt").unlink()
+    begin(sqlite)
+    (recipe,) = {item.recipe for item in items(sqlite)}
+    assert recipe is not None
+
+
+def test_an_item_on_a_server_may_be_named_from_the_working_directory(one: HostDirectory) -> None:
+    state = DatabaseAddress(fresh_database())
+    write_prompts("one", "two")
+    begin(state)
+    cancel(state, ["prompts/1.txt"])
+    assert [item.key for item in items(state, Status.CANCELLED)] == [f"{one.work}/prompts/1.txt"]
