@@ -138,6 +138,9 @@ class StateParts(Protocol):
     def live_preview(self) -> bytes | None:
         """The image that belongs to `live().preview_of`; only on the host of the run that shows it."""
 
+    def is_told_at_once(self) -> bool:
+        """Whether runs hear at once what others add, cancel or pause. If not, they see it within 2 s. Tried out."""
+
     def watch(self) -> None:
         """Somebody looks at what `live` returns: call this at each look, so that the runs at work show more often.
 

@@ -155,6 +155,12 @@ def check_state_directory(state: Path) -> Iterator[Check]:
         )
         return
     yield _holder(state, parts)
+    if not parts.is_told_at_once():
+        message = (
+            f"LISTEN hears nothing at {parts.location.shown()}, as behind pgbouncer in transaction mode: "
+            "what others add, cancel or pause is seen within 2 s"
+        )
+        yield Check("news", "ok", message, facts={"listen": False})
 
 
 def _holder(state: Path, parts: StateParts) -> Check:

@@ -157,6 +157,9 @@ class JsonParts:
     def live_preview(self) -> bytes | None:
         return self.live_file().preview()
 
+    def is_told_at_once(self) -> bool:
+        return True
+
     def watch(self) -> None:
         """Nothing: a run shows all it sees at once."""
 

@@ -25,6 +25,7 @@ from state.server import RegisteredServer
 from state.sql.database import Database
 from state.sql.leases import LeaseRows, clock_difference
 from state.sql.logs import SqlBatchLog, SqlBurstLog, SqlFactLog, log_lines
+from state.sql.notifications import is_heard
 from state.sql.outage import repeats_all
 from state.sql.previews import Previews
 from state.sql.recipe_book import SqlRecipeBook
@@ -110,6 +111,9 @@ class SqlParts:
         shown = (lease for lease, live in self._lives() if live.preview_of is not None)
         return self._previews.read(next(shown, 0))
 
+    def is_told_at_once(self) -> bool:
+        return not self._database.is_postgresql or is_heard(self._database)
+
     def watch(self) -> None:
         self._watcher.touch()
 
@@ -137,11 +141,13 @@ class SqlParts:
             return
         self._database.prepare()
         with self._database.connect() as connection:
-            connection.exec_driver_sql("SELECT pg_advisory_lock(74657)")
+            # In a transaction: behind pgbouncer the next statement may be another session's.
+            connection.exec_driver_sql("BEGIN")
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(74657)")
             try:
                 yield
             finally:
-                connection.exec_driver_sql("SELECT pg_advisory_unlock(74657)")
+                connection.exec_driver_sql("ROLLBACK")
 
     @property
     def checkpoint_directory(self) -> Path:

@@ -41,7 +41,8 @@ class Postgres:
         self.folder = Path(tempfile.mkdtemp(prefix="burst-pg"))
         files = PostgresServer(self.folder)
         files.ensure_pgdata_inited()
-        self._user: str | None = files.system_user
+        self.user: str | None = files.system_user
+        """Who runs it; None: this user."""
         self._program = str(files.bin_path / "postgres")
         self._settings = {"fsync": "off", "full_page_writes": "off", "autovacuum": "off", **settings}
         self._process: subprocess.Popen[bytes] | None = None
@@ -74,7 +75,7 @@ class Postgres:
             with (self.folder / "log").open("ab") as log:
                 self._process = subprocess.Popen(
                     [self._program, "-D", str(self.folder), "-h", "", "-k", str(self.folder), *given],
-                    user=self._user,
+                    user=self.user,
                     cwd="/",
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -113,6 +114,11 @@ class Postgres:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def own_server() -> Postgres:
+    """The one that serves this process."""
+    return _server()
 
 
 def fresh_database() -> str:
