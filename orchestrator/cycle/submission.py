@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -243,13 +244,36 @@ class Submission:
             return self._unaccepted(intent, error)
         context.accepted_posts += 1
         log.info("%s: submitted to %s as %s", item.key, context.server.name, answer.prompt_id)
-        renamed = answer.prompt_id != item.prompt_id
-        accepted = context.transitions.change(item, lambda now: now.accept_as(prompt_id=answer.prompt_id), sync=renamed)
+        accepted = self._accepted(item, answer.prompt_id)
         if accepted is not None and answer.node_errors:
             withdraw(context.client, [answer.prompt_id])
             self._rejected(msgspec.structs.replace(intent, item=accepted), context.client.left_out(answer))
             return None
         return accepted
+
+    def _accepted(self, item: Item, prompt_id: str) -> Item | None:
+        """Note that the server has it. A prompt that arrived when its item had been given to another run is withdrawn.
+
+        Errors: LockHeld where the lease ended while the request was on its way.
+        """
+        accepted = None
+        try:
+            renamed = prompt_id != item.prompt_id
+            accepted = self._context.transitions.change(
+                item, lambda now: now.accept_as(prompt_id=prompt_id), sync=renamed
+            )
+        finally:
+            if accepted is None:
+                self._withdraw_late(item, prompt_id)
+        return accepted
+
+    def _withdraw_late(self, item: Item, prompt_id: str) -> None:
+        """Unless the run that has the item now has found this prompt on the server."""
+        now = next(iter(self._context.store.get_many([item.key])), None)
+        if now is None or now.prompt_id not in (item.prompt_id, prompt_id):
+            log.info("%s: sent as %s too late, and withdrawn", item.key, prompt_id)
+            with contextlib.suppress(TransientError):
+                withdraw(self._context.client, [prompt_id])
 
     def _unaccepted(self, intent: _Intent, error: PromptRejected | TransientError) -> Item | None:
         """The item in doubt, or None when its prompt was certainly not queued. Errors: what is about more than it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,6 +44,12 @@ def mortal_server(tmp_path: Path) -> Iterator[RealServer]:
     """A server of this test's own, to be killed and started again."""
     with _started(tmp_path / "comfyui") as server:
         yield server
+
+
+@pytest.fixture
+def start_server() -> Callable[[Path], RealServer]:
+    """For a test that needs one more, in a directory of its own: a context manager."""
+    return _started
 
 
 @pytest.fixture(scope="session")

@@ -88,8 +88,10 @@ def _shorten(*, in_doubt: float | None, sweep: float | None) -> None:
 def _shorten_leases(seconds: float) -> None:
     """In the proportions that they have by default."""
     shorter = {"LEASE_SECONDS": seconds, "RENEW_SECONDS": seconds / 6, "POST_SECONDS": seconds / 2}
-    for module in map(importlib.import_module, ("state.sql.leases", "state.sql.lease")):
-        vars(module).update({name: value for name, value in shorter.items() if name in vars(module)})
+    importlib.import_module("state.sql.store")
+    for name, module in list(sys.modules.items()):
+        if name.startswith("state.sql."):
+            vars(module).update({name: value for name, value in shorter.items() if name in vars(module)})
 
 
 def _set_clock(seconds: float) -> None:
