@@ -125,6 +125,15 @@ class Database:
         return self.outages.through(read)
 
     @contextlib.contextmanager
+    def at_once(self) -> Iterator[Connection]:
+        """For single statements that write, each a transaction of its own: durable once it has answered."""
+        if self.read_only:
+            raise StateError(self.location.shown(), "opened for reading only")
+        self.prepare()
+        with self._connected() as connection:
+            yield connection
+
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
         """For several statements: all or none; on SQLite nobody else writes meanwhile. Durable on return."""
         if self.read_only:

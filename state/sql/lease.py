@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
@@ -27,6 +28,7 @@ from state.sql.outage import NOTES, repeated
 from state.sql.previews import Previews
 from state.sql.rows import IS_LEFT, item_of, pieces
 from state.sql.schema import items, leases
+from state.sql.take import take
 
 if TYPE_CHECKING:
     from state.burst_record import BurstRecord
@@ -112,47 +114,37 @@ class SqlLease:
         accept: Callable[[Item], bool] | None = None,
     ) -> list[Item]:
         claimed: dict[str, Item] = {}
-        collided = True
-        while collided and len(claimed) < limit:
-            collided = False
+        spread, is_over = 1, False
+        while not is_over and len(claimed) < limit:
+            is_over = True
             for page in due_pages(self._database, batch=batch, without=without, at_least=limit, held=False):
-                wanted: list[Any] = []
-                for row in page:
-                    if len(claimed) + len(wanted) >= limit:
-                        break
-                    if row.key not in skip and (accept is None or accept(item_of(row))):
-                        wanted.append(row)
-                taken = self._take(wanted, status=Status.PENDING)
+                missing = limit - len(claimed)
+                fit = (row for row in page if row.key not in skip and (accept is None or accept(item_of(row))))
+                wanted = list(islice(fit, missing * spread))
+                taken = self._take(wanted, status=Status.PENDING, most=missing)
                 claimed |= {item.key: item for item in taken}
-                # Another run or thread was faster: what is free now?
-                collided = len(taken) < len(wanted)
-                if collided or len(claimed) >= limit:
+                if len(taken) < min(missing, len(wanted)):
+                    # Others were faster. What is free now? The next ones too, so that not all want the same.
+                    spread, is_over = 2 * spread, False
+                    break
+                if len(claimed) >= limit:
                     break
         return list(claimed.values())
 
-    def _take(self, rows: Sequence[Any], *, status: Status) -> list[Item]:
+    def _take(self, rows: Sequence[Any], *, status: Status, most: int | None = None) -> list[Item]:
         """Hold these of them that still have the status and that no other run has taken meanwhile."""
-        taken: dict[int, Any] = {}
-        for some in pieces(row.seq for row in rows):
-            found = self._take_some(some, status)
-            taken |= {row.seq: row for row in found}
-            self._known.update(row.key for row in found)
+        found = self._take_those([row.seq for row in rows], status, len(rows) if most is None else most) if rows else []
+        taken = {row.seq: row for row in found}
+        self._known.update(row.key for row in found)
         return [item_of(taken[row.seq]) for row in rows if row.seq in taken]
 
     @_held
-    def _take_some(self, some: Sequence[int], status: Status) -> Sequence[Any]:
+    def _take_those(self, seqs: Sequence[int], status: Status, most: int) -> Sequence[Any]:
         with self._database.transaction() as connection:
-            self._check(connection)
-            free = select(items.c.seq).where(
-                items.c.seq.in_(some), items.c.status == status.value, items.c.lease.is_(None)
-            )
-            found = (
-                update(items)
-                .where(items.c.seq.in_(free.with_for_update(skip_locked=True)))
-                .values(lease=self.id)
-                .returning(items.c.seq, items.c.key, items.c.record)
-            )
-            return connection.execute(found).all()
+            found = take(self._database, connection, seqs, status=status, most=most, lease=self.id)
+            if len(found) < min(most, len(seqs)):
+                self._check(connection)
+            return found
 
     @_held
     def left_behind(self) -> Iterator[Item]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -14,10 +16,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.clock import Clock
 from orchestrator.errors import StaleChange, StateError
-from state.attempts import with_ended_attempt
 from state.change import Change
-from state.item import REMOVABLE, TRANSITIONS, Item, Status
+from state.item import Item
 from state.location import Location
+from state.sql.at_once import OneStatement, rows_with_versions
+from state.sql.edits import Edited, check, edits, is_plain, status_of, submitted
 from state.sql.lease import SqlLease
 from state.sql.notifications import announce
 from state.sql.outage import repeats_all
@@ -36,8 +39,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _TRIES = 20
-_Edited = tuple[str, Status | None, Item | None]
-"""Key, status before and new item of a change."""
 Guard = Callable[[Connection], object]
 
 
@@ -130,9 +131,53 @@ class SqlStore(SqlReader):
         """As `apply`; with a lease, what another run holds is stale. `guard` is called in the transaction."""
         if not changes:
             return []
+        if self._database.is_postgresql:
+            done = self._apply_at_once(changes, lease=lease, burst=burst, guard=guard)
+            if done is not None:
+                return done
         return self._write_until_done(
             lambda connection: self._apply_in(connection, changes, lease=lease, burst=burst, guard=guard)
         )
+
+    def _apply_at_once(
+        self, changes: Sequence[Change], *, lease: int | None, burst: str | None, guard: Guard | None
+    ) -> list[Item] | None:
+        """In one statement; None where it takes more than that."""
+        keys = [change.key for change in changes]
+        tried: OneStatement | None = None
+        done: list[Item] = []
+
+        def attempt() -> bool | None:
+            """Whether it is done; None where it takes more."""
+            nonlocal tried, done
+            with self._writing(self._database.at_once) as connection:
+                found = rows_with_versions(connection, keys)
+                if tried is not None and tried.is_written(connection):
+                    return True
+                try:
+                    edited = edits(changes, found, lease=lease, burst=burst, now=partial(self._now, connection))
+                except StaleChange:
+                    if guard is not None:
+                        guard(connection)
+                    raise
+                if not is_plain(edited, found) or submitted(edited):
+                    return None
+                check(edited)
+                done = [one.item for one in edited if one.item is not None]
+                rows = [_versioned(one, found[one.key]) for one in edited]
+                since = min(row.since for row in found.values())
+                tried = OneStatement(rows, since=since, writer=self._writer, lease=lease)
+                if tried.write(connection):
+                    return True
+                if guard is not None:
+                    guard(connection)
+                return False
+
+        for _ in range(_TRIES):
+            is_done = self._database.outages.through(partial(self._until_done, attempt))
+            if is_done is not False:
+                return done if is_done else None
+        return None
 
     def _apply_in(
         self,
@@ -146,32 +191,33 @@ class SqlStore(SqlReader):
         if guard is not None:
             guard(connection)
         found = self._locked(connection, [change.key for change in changes])
-        stale = [change.key for change in changes if _is_stale(change, found.get(change.key), lease)]
-        if stale:
-            raise StaleChange(stale)
-        edited: list[_Edited] = [
-            (change.key, change.expected, self._edited(connection, change, _before(change, found), burst))
-            for change in changes
-        ]
-        if len({key for key, _, _ in edited}) < len(edited):
-            raise ValueError("one change set changes an item twice")
+        edited = edits(changes, found, lease=lease, burst=burst, now=partial(self._now, connection))
+        if is_plain(edited, found):
+            check(edited)
+            self._places.claim(connection, submitted(edited))
+            self._write(connection, edited, found, lease=lease)
+        else:
+            edited = self._write_with_stages(connection, edited, found, lease=lease)
+        return [item for _, _, item in edited if item is not None]
+
+    def _write_with_stages(
+        self, connection: Connection, edited: Sequence[Edited], found: dict[str, Any], *, lease: int | None
+    ) -> list[Edited]:
+        """And what follows from it for items that are made from these."""
         rows = StageRows(connection, found)
         changed = rows.follow({key: item for key, _, item in edited})
-        edited = [(key, _status_of(found.get(key)), item) for key, item in changed.items()]
-        _check(edited)
-        self._places.claim(connection, _submitted(edited))
+        edited = [Edited(key, status_of(found.get(key)), item) for key, item in changed.items()]
+        check(edited)
+        self._places.claim(connection, submitted(edited))
         self._write(connection, edited, found, lease=lease)
         if lease is None:
             announce(self._database, connection)
         rows.write(changed)
         note_stages(connection, [key for key, was, _ in edited if was is None])
-        return [item for _, _, item in edited if item is not None]
+        return edited
 
-    def _edited(self, connection: Connection, change: Change, before: Item, burst: str | None) -> Item | None:
-        def now() -> datetime:
-            return datetime.fromtimestamp(self._database.seconds(connection), UTC)
-
-        return with_ended_attempt(before, change.edit(before), burst=burst, now=now)
+    def _now(self, connection: Connection) -> datetime:
+        return datetime.fromtimestamp(self._database.seconds(connection), UTC)
 
     def add(self, items: Sequence[Item], *, batch: BatchChange | None = None) -> list[Item]:
         if batch is not None and (others := {item.batch for item in items} - {batch.batch}):
@@ -185,7 +231,7 @@ class SqlStore(SqlReader):
         there = self._keys_there(connection, wanted)
         new = {key: item for key, item in wanted.items() if key not in there}
         self._refuse_impossible(connection, new)
-        _check([(key, None, item) for key, item in new.items()])
+        check([Edited(key, None, item) for key, item in new.items()])
         if not new:
             return []
         added = self._insert(connection, list(new.values()))
@@ -193,7 +239,7 @@ class SqlStore(SqlReader):
         add_sources(connection, [(source, item.key) for item in done for source in item.sources])
         note_stages(connection, [item.key for item in done])
         find_waits(connection, [item.key for item in done if item.sources])
-        self._note(connection, [(item.key, None, item) for item in done], lease=None)
+        self._note(connection, [Edited(item.key, None, item) for item in done], lease=None)
         if batch is not None and added:
             self.batches.append_in(connection, batch)
         announce(self._database, connection)
@@ -212,7 +258,7 @@ class SqlStore(SqlReader):
         rows.hold_sources(needed)
         refuse_impossible(
             tuple(new.values()),
-            there=lambda key: _status_of(rows.held.get(key)),
+            there=lambda key: status_of(rows.held.get(key)),
             sources_of=sources_in(connection, needed),
         )
 
@@ -254,21 +300,30 @@ class SqlStore(SqlReader):
         self.close()
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self, on: Callable[[], AbstractContextManager[Connection]] | None = None) -> Iterator[Connection]:
+        """In a transaction, unless `on` says otherwise."""
         with self._mutex:
             if self._ended is not None:
                 raise self._ended
             if self._read_only:
                 raise StateError(self.location.shown(), "opened for reading only")
-            with self._database.transaction() as connection:
+            with (on or self._database.transaction)() as connection:
                 yield connection
 
     def _write_until_done(self, work: Callable[[Connection], _T]) -> _T:
-        """In a transaction, repeated where PostgreSQL ended it because it and others waited for one another."""
+        """In a transaction."""
+
+        def write() -> _T:
+            with self._writing() as connection:
+                return work(connection)
+
+        return self._until_done(write)
+
+    def _until_done(self, work: Callable[[], _T]) -> _T:
+        """Repeated where PostgreSQL ended it because it and others waited for one another."""
         for _ in range(_TRIES):
             try:
-                with self._writing() as connection:
-                    return work(connection)
+                return work()
             except Deadlock as error:
                 deadlock = error
         raise deadlock
@@ -283,7 +338,7 @@ class SqlStore(SqlReader):
         return found
 
     def _write(
-        self, connection: Connection, edited: Sequence[_Edited], found: dict[str, Any], *, lease: int | None
+        self, connection: Connection, edited: Sequence[Edited], found: dict[str, Any], *, lease: int | None
     ) -> None:
         new = [item for key, _, item in edited if item is not None and key not in found]
         if new and len(self._insert(connection, new)) < len(new):
@@ -313,7 +368,7 @@ class SqlStore(SqlReader):
                 del row["key"]
             connection.execute(update(items).where(items.c.seq == bindparam("the_seq")), rows)
 
-    def _note(self, connection: Connection, edited: Sequence[_Edited], *, lease: int | None) -> None:
+    def _note(self, connection: Connection, edited: Sequence[Edited], *, lease: int | None) -> None:
         """The events of these changes."""
         if not edited:
             return
@@ -332,37 +387,12 @@ class SqlStore(SqlReader):
         connection.execute(events.insert().values(self._database.moment()), rows)
 
 
-def _status_of(row: Any) -> Status | None:
-    return Status(row.status) if row is not None else None
-
-
-def _submitted(edited: Sequence[_Edited]) -> list[Item]:
-    """Those that become so."""
-    return [
-        item
-        for _, was, item in edited
-        if item is not None and item.status is Status.SUBMITTED and was is not Status.SUBMITTED
-    ]
-
-
-def _is_stale(change: Change, row: Any, lease: int | None) -> bool:
-    if row is None:
-        return change.expected is not None
-    if change.expected is None or row.status != change.expected.value:
-        return True
-    return lease is not None and row.lease is not None and row.lease != lease
-
-
-def _before(change: Change, found: dict[str, Any]) -> Item:
-    if change.expected is None:
-        return Item(key=change.key, status=Status.PENDING)
-    return item_of(found[change.key])
-
-
-def _check(edited: Sequence[_Edited]) -> None:
-    """Errors: ValueError for what no store may write."""
-    for key, was, item in edited:
-        if item is None and was not in REMOVABLE:
-            raise ValueError(f"{key}: cannot be removed while it is {was or 'not there'}")
-        if item is not None and (item.key != key or item.status not in TRANSITIONS[was]):
-            raise ValueError(f"{key}: {was} → {item.status} is not a transition")
+def _versioned(edited: Edited, row: Any) -> dict[str, Any]:
+    """For `OneStatement`."""
+    assert edited.item is not None
+    return row_of(edited.item) | {
+        "seq": row.seq,
+        "version": row.version,
+        "was": edited.was,
+        "prompt_id": edited.item.prompt_id,
+    }

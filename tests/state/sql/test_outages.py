@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 from support.leases import begin
 from support.outages import Cuts, Waits
 from support.plain_walk import keys_of
-from support.state_scenes import PENDING, SUBMITTED, complete, item, submit
+from support.state_scenes import COMPLETED, PENDING, SUBMITTED, complete, item, submit
 from support.stores import KINDS, State
 
 from orchestrator.errors import LockHeld, StaleChange, StateAway
@@ -104,6 +105,11 @@ WORK: dict[str, Callable[[Store, Lease], object]] = {
 }
 
 
+def is_lasting(statement: str) -> bool:
+    """Once it is executed, others see what was changed."""
+    return statement == "COMMIT" or "WITH new AS" in statement
+
+
 def statements_of(cuts: Cuts, work: Callable[[], object]) -> int:
     cuts.count()
     work()
@@ -131,17 +137,17 @@ def test_a_connection_that_is_cut_anywhere_changes_nothing_of_the_outcome(name: 
                     expected = WORK[name](store, lease), figures(state)
                     places = [(at, False) for at in range(1, len(cuts.statements) + 1)]
                     # After any other it is as before the next one.
-                    places += [(at, True) for at, text in enumerate(cuts.statements, 1) if text == "COMMIT"]
+                    places += [(at, True) for at, text in enumerate(cuts.statements, 1) if is_lasting(text)]
                     continue
                 cuts.cut(number, after=after)
                 found = WORK[name](store, lease), figures(state)
             assert found == expected, f"cut {'after' if after else 'before'} statement {number}"
 
 
-def test_a_commit_that_was_made_is_not_made_again(cuts: Cuts, lease: Lease, state: State) -> None:
+def test_a_commit_that_was_made_is_not_made_again(store: Store, cuts: Cuts, lease: Lease) -> None:
     cuts.cut(word="COMMIT", after=True)
-    (done,) = lease.apply([Change("0", SUBMITTED, complete)])
-    assert done.status is Status.COMPLETED
+    assert store.apply([Change("3", PENDING, lambda now: None)]) == []
+    assert "3" not in store
     assert sum("pg_xact_status" in text for text in cuts.statements) == 1
     assert sum("COMMIT" in text for text in cuts.statements) == 1
 
@@ -153,15 +159,32 @@ def test_a_commit_of_which_postgresql_does_not_know_yet_is_waited_for(
     waits = Waits(20, meanwhile=lambda number: [one.finish() for one in cuts.kept] if number == 3 else None)
     store.wait_with(waits)
     cuts.cut(word="COMMIT", keeps=True)
-    (done,) = lease.apply([Change("0", SUBMITTED, complete)])
-    assert done.status is Status.COMPLETED
+    assert store.apply([Change("3", PENDING, lambda now: None)]) == []
     assert waits.tries >= 3
     assert "has not ended a transaction" in waits.reasons[0]
-    assert [row.becomes for row in rows(state, select(events.c.becomes).where(events.c.item == "0"))] == [
+    assert [row.becomes for row in rows(state, select(events.c.becomes).where(events.c.item == "3"))] == [
         "pending",
-        "submitted",
-        "completed",
+        None,
     ]
+
+
+def test_a_checkpoint_that_was_written_is_not_written_again(
+    store: Store, cuts: Cuts, lease: Lease, state: State
+) -> None:
+    """Its answer is lost, and somebody has changed the item since."""
+    cuts.cut(word="WITH new AS", after=True)
+    other = state.open()
+    store.wait_with(Waits(20))
+
+    def change_it(*_: object) -> None:
+        if other.get("0").status is Status.COMPLETED and not other.get("0").favourite:
+            other.apply([Change("0", COMPLETED, lambda now: msgspec.structs.replace(now, favourite=True))])
+
+    event.listen(store._database.engine, "checkout", change_it)  # type: ignore[attr-defined]
+    (done,) = lease.apply([Change("0", SUBMITTED, complete)])
+    assert (done.status, other.get("0").favourite) == (Status.COMPLETED, True)
+    becomes = rows(state, select(events.c.becomes).where(events.c.item == "0").order_by(events.c.id))
+    assert [row.becomes for row in becomes] == ["pending", "submitted", "completed", "completed"]
 
 
 def test_no_transaction_of_a_process_that_is_gone_keeps_its_locks(store: Store) -> None:
