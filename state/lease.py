@@ -50,6 +50,9 @@ class Lease(Protocol):
     def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
         """As `Store.apply`, guarded by this lease too: StaleChange for what another run holds.
 
+        Without `sync`, what leaves a submitted item submitted may reach others with the item's next change, and is lost
+        if the run is killed before. What has ended is held no longer.
+
         Errors: also LockHeld where this lease was lost; nothing is written then.
         """
 

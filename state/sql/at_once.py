@@ -1,7 +1,7 @@
 """A change set as one statement, which PostgreSQL commits by itself: half of what a transaction of several costs.
 
-For changes of items that are there, from which nothing follows for others. It is all or nothing: an item that is not as
-it was when it was read, or a lease that has ended, leaves everything as it is.
+For what a run does with its items, where nothing follows from it for others. It is all or nothing: an item that is not
+as it was when it was read, or a lease that has ended, leaves everything as it is.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
+from state.sql.rows import COLUMNS
 from state.sql.statement import Statement
 
 _TYPES = {
@@ -32,10 +33,10 @@ _TYPES = {
     "completed_at": "bigint",
     "record": "text",
     "was": "text",
+    "has_ended": "boolean",
     "prompt_id": "text",
 }
-_NOT_SET = ("place", "seq", "version", "key", "was", "prompt_id")
-_SET = ", ".join(f"{name} = new.{name}" for name in _TYPES if name not in _NOT_SET)
+_SET = ", ".join(f"{name} = new.{name}" for name in COLUMNS)
 _NOW = "extract(epoch FROM clock_timestamp())"
 _READ = Statement(
     text(
@@ -52,10 +53,9 @@ WITH new AS MATERIALIZED (
     SELECT items.seq FROM items JOIN new ON items.seq = new.seq
     WHERE CAST(items.xmin AS text) = new.version ORDER BY items.key FOR UPDATE OF items
 ), written AS (
-    UPDATE items SET {_SET} FROM new
+    UPDATE items SET {_SET}, lease = CASE WHEN new.has_ended THEN NULL ELSE items.lease END FROM new
     WHERE items.seq = new.seq AND (SELECT count(*) FROM same) = (SELECT count(*) FROM new)
-    AND (CAST(:lease AS bigint) IS NULL OR EXISTS (
-        SELECT FROM leases WHERE id = CAST(:lease AS bigint) AND ended_at IS NULL AND expires_at > {_NOW}))
+    AND EXISTS (SELECT FROM leases WHERE id = :lease AND ended_at IS NULL AND expires_at > {_NOW})
     RETURNING items.key, items.status, items.server, new.place, new.was, new.prompt_id
 )
 INSERT INTO events (moment, item, was, becomes, at, writer, lease, server, prompt_id)
@@ -82,8 +82,8 @@ def rows_with_versions(connection: Connection, keys: Sequence[str]) -> dict[str,
 class OneStatement:
     """The new rows of a change set, to be written at once."""
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]], *, since: int, writer: str, lease: int | None) -> None:
-        """`rows`: as `row_of`, with `seq`, `version`, `was` and `prompt_id`."""
+    def __init__(self, rows: Sequence[Mapping[str, Any]], *, since: int, writer: str, lease: int) -> None:
+        """`rows`: as `row_of`, with `seq`, `version`, `was`, `has_ended` and `prompt_id`."""
         self._count = len(rows)
         encoded = msgspec.json.encode([{**row, "place": place} for place, row in enumerate(rows)]).decode()
         self._values = {"rows": encoded, "since": since, "writer": writer, "lease": lease}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import threading
@@ -12,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 import msgspec
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError, LockHeld, StaleChange, StateAway
@@ -22,11 +23,13 @@ from state.item import Item, Status
 from state.sql.bell import POLL_SECONDS, Bell
 from state.sql.database import Database
 from state.sql.due import due_pages
+from state.sql.edits import edits
+from state.sql.kept_back import KeptBack
 from state.sql.leases import LEASE_SECONDS, LeaseRows, this_process
 from state.sql.lookout import Lookout
 from state.sql.outage import NOTES, repeated
 from state.sql.previews import Previews
-from state.sql.rows import IS_LEFT, item_of, pieces
+from state.sql.rows import IS_LEFT, ROW, item_of, pieces
 from state.sql.schema import items, leases
 from state.sql.take import take
 
@@ -39,6 +42,8 @@ _log = logging.getLogger(__name__)
 
 POST_SECONDS = 30.0
 """A POST is not started unless the lease outlives its time-out."""
+_KEPT_SECONDS = 10.0
+"""How long a change is kept back at most: what a kill loses by that is looked up on the servers."""
 _NOT_ENDED = (Status.PENDING.value, Status.SUBMITTED.value)
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -93,7 +98,8 @@ class SqlLease:
         self._is_over = False
         self._holder: Holder | None = None
         self._known: set[str] = set()
-        """The keys of what it has taken and not released."""
+        """The keys of what it has taken and not released, and what has not ended."""
+        self._kept_back = KeptBack(clock)
         self._outages = database.outages.count
         """How many there had been when it was last renewed."""
         with database.transaction() as connection:
@@ -166,22 +172,61 @@ class SqlLease:
         return self._take([found[key] for key in wanted if key in found], status=Status.SUBMITTED)
 
     def release(self, keys: Iterable[str]) -> None:
-        released = list(keys)
+        released = self._known.intersection(keys)
+        if not released:
+            return
+        self._write_kept(released)
         self._release(released)
         self._known.difference_update(released)
 
     @repeated
-    def _release(self, keys: Sequence[str]) -> None:
+    def _release(self, keys: Iterable[str]) -> None:
         with self._database.transaction() as connection:
             for some in pieces(keys):
                 connection.execute(
                     update(items).where(items.c.key.in_(some), items.c.lease == self.id).values(lease=None)
                 )
 
-    @_held
     def apply(self, changes: Sequence[Change], *, sync: bool = True) -> list[Item]:
+        if not sync and (kept := self._keep_back(changes)) is not None:
+            return kept
+        keys = [change.key for change in changes]
+        try:
+            done = self._apply(self._kept_back.before(changes))
+        except StaleChange as stale:
+            self._kept_back.drop(stale.keys)
+            raise
+        self._kept_back.drop(keys)
+        self._known.difference_update(item.key for item in done if item.has_ended)
+        return done
+
+    @_held
+    def _apply(self, changes: Sequence[Change]) -> list[Item]:
         burst = self._holder.burst if self._holder is not None else None
-        return self._store.apply_held(changes, lease=self.id, burst=burst, guard=self._check)
+        return self._store.apply_held(changes, lease=self.id, burst=burst, guard=self._hold)
+
+    def _keep_back(self, changes: Sequence[Change]) -> list[Item] | None:
+        """The items, as these changes make them once the next change of each is written; None where that is too late.
+
+        Errors: StaleChange.
+        """
+        keys = [change.key for change in changes]
+        asked = select(*ROW).where(items.c.key.in_(keys))
+        found = {row.key: row for row in self._database.rows(asked)}
+        edited = edits(self._kept_back.before(changes), found, lease=self.id, burst=None, now=self.now)
+        kept = [one.item for one in edited if one.item is not None and one.was is one.item.status is Status.SUBMITTED]
+        if len(kept) < len(changes):
+            return None
+        for change in changes:
+            self._kept_back.add(change)
+        return kept
+
+    def _write_kept(self, keys: Collection[str] | None = None) -> None:
+        """What is kept back, of these items or of all, but for what others have changed."""
+        while changes := self._kept_back.all(keys):
+            with contextlib.suppress(StaleChange):
+                self._apply(changes)
+                self._kept_back.drop([change.key for change in changes])
 
     @_held
     def check(self) -> None:
@@ -190,11 +235,12 @@ class SqlLease:
 
     @_held
     def guard_post(self, key: str) -> None:
+        # Its lease may be another one than that under which the intent was written.
+        holder = select(items.c.lease).where(items.c.key == key).scalar_subquery()
         with self._database.connect() as connection:
-            left = self._check(connection)
-            # Its lease may be another one than that under which the intent was written.
-            holder = connection.scalar(select(items.c.lease).where(items.c.key == key))
-        if holder != self.id:
+            found = connection.execute(select(self._left(), holder.label("holder")).where(self._is_open())).first()
+            left = self._checked(connection, found.left if found is not None else None)
+        if found is not None and found.holder != self.id:
             raise StaleChange([key])
         if left < POST_SECONDS:
             self._renew()
@@ -202,12 +248,22 @@ class SqlLease:
 
     def _check(self, connection: Connection) -> float:
         """How many seconds the lease still has. Errors: LockHeld where it has ended."""
-        asked = select(leases.c.expires_at).where(leases.c.id == self.id, leases.c.ended_at.is_(None))
-        if self._database.is_postgresql:
-            asked = asked.with_for_update(read=True)
-        expires = connection.scalar(asked)
-        left = -1.0 if expires is None else float(expires) - self._database.seconds(connection)
-        if left <= 0:
+        return self._checked(connection, connection.scalar(select(self._left()).where(self._is_open())))
+
+    def _hold(self, connection: Connection) -> None:
+        """As `_check`; nobody ends the lease before this transaction is over."""
+        asked = select(self._left()).where(self._is_open()).with_for_update(read=True)
+        self._checked(connection, connection.scalar(asked))
+
+    def _left(self) -> ColumnElement[float]:
+        left: ColumnElement[float] = leases.c.expires_at - self._database.moment()["at"]
+        return left.label("left")
+
+    def _is_open(self) -> ColumnElement[bool]:
+        return and_(leases.c.id == self.id, leases.c.ended_at.is_(None))
+
+    def _checked(self, connection: Connection, left: float | None) -> float:
+        if left is None or left <= 0:
             raise LockHeld(self._lost(connection))
         return left
 
@@ -257,7 +313,7 @@ class SqlLease:
         self._holder = holder
         now = update(leases).where(leases.c.id == self.id, leases.c.ended_at.is_(None))
         with self._database.transaction() as connection:
-            self._check(connection)
+            self._hold(connection)
             connection.execute(now.values(holder=_encoded(holder)))
 
     def show(self, live: Live, *, preview: bytes | None = None) -> None:
@@ -286,6 +342,8 @@ class SqlLease:
         with self._guard:
             if self._is_over:
                 return
+        with contextlib.suppress(LockHeld):
+            self._write_kept()
         self._bell.leave_to(None)
         self._previews.remove(self.id)
         with self._database.transaction() as connection:
@@ -306,6 +364,9 @@ class SqlLease:
     def _keep(self) -> None:
         while not self._ended.wait(POLL_SECONDS):
             self._look()
+            if self._kept_back.is_older(_KEPT_SECONDS):
+                with contextlib.suppress(BurstError):
+                    self._write_kept()
 
     def _look(self, *, renew: bool = False) -> None:
         """What cannot be done now is left to whoever is told of it, and to the next look."""

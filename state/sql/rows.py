@@ -20,6 +20,21 @@ _LARGEST = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+COLUMNS = (
+    "status",
+    "batch",
+    "number",
+    "recipe",
+    "priority",
+    "rank",
+    "waits",
+    "kind",
+    "server",
+    "seconds",
+    "completed_at",
+    "record",
+)
+"""Those of `row_of` that may change."""
 ROW = (items.c.seq, items.c.key, items.c.status, items.c.lease, items.c.has_stages, items.c.record)
 """What a change needs of an item."""
 ORDER = (items.c.priority, items.c.rank, items.c.seq)

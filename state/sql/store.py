@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, case, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.clock import Clock
@@ -28,9 +28,10 @@ from state.sql.places import Places
 from state.sql.reader import SqlReader
 from state.sql.recipe_book import add_recipe
 from state.sql.refusals import Deadlock
-from state.sql.rows import ROW, item_of, pieces, row_of
+from state.sql.rows import COLUMNS, ROW, item_of, pieces, row_of
 from state.sql.schema import documents, events, items, lines, places, recipes, sources, workflows
 from state.sql.stage_rows import StageRows, add_sources, find_waits, note_stages, sources_in
+from state.sql.statement import Statement
 from state.stages import refuse_impossible
 
 if TYPE_CHECKING:
@@ -39,6 +40,13 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _TRIES = 20
+_UPDATE = Statement(
+    update(items)
+    .where(items.c.seq == bindparam("the_seq"))
+    .values({name: bindparam(name) for name in COLUMNS})
+    .values(lease=case((bindparam("has_ended"), None), else_=items.c.lease))
+)
+"""What has ended is held no longer."""
 Guard = Callable[[Connection], object]
 
 
@@ -126,12 +134,12 @@ class SqlStore(SqlReader):
         return self.apply_held(changes, lease=None, burst=burst)
 
     def apply_held(
-        self, changes: Sequence[Change], *, lease: int | None, burst: str | None, guard: Guard | None = None
+        self, changes: Sequence[Change], *, lease: int | None, burst: str | None, guard: Guard = lambda connection: None
     ) -> list[Item]:
-        """As `apply`; with a lease, what another run holds is stale. `guard` is called in the transaction."""
+        """As `apply`; with a lease, what another run holds is stale. `guard` raises LockHeld where it has ended."""
         if not changes:
             return []
-        if self._database.is_postgresql:
+        if self._database.is_postgresql and lease is not None:
             done = self._apply_at_once(changes, lease=lease, burst=burst, guard=guard)
             if done is not None:
                 return done
@@ -140,9 +148,9 @@ class SqlStore(SqlReader):
         )
 
     def _apply_at_once(
-        self, changes: Sequence[Change], *, lease: int | None, burst: str | None, guard: Guard | None
+        self, changes: Sequence[Change], *, lease: int, burst: str | None, guard: Guard
     ) -> list[Item] | None:
-        """In one statement; None where it takes more than that."""
+        """In one statement; None where it takes more than that. Nobody else is told of it: what runs do is no news."""
         keys = [change.key for change in changes]
         tried: OneStatement | None = None
         done: list[Item] = []
@@ -157,8 +165,7 @@ class SqlStore(SqlReader):
                 try:
                     edited = edits(changes, found, lease=lease, burst=burst, now=partial(self._now, connection))
                 except StaleChange:
-                    if guard is not None:
-                        guard(connection)
+                    guard(connection)
                     raise
                 if not is_plain(edited, found) or submitted(edited):
                     return None
@@ -169,8 +176,7 @@ class SqlStore(SqlReader):
                 tried = OneStatement(rows, since=since, writer=self._writer, lease=lease)
                 if tried.write(connection):
                     return True
-                if guard is not None:
-                    guard(connection)
+                guard(connection)
                 return False
 
         for _ in range(_TRIES):
@@ -186,10 +192,9 @@ class SqlStore(SqlReader):
         *,
         lease: int | None,
         burst: str | None,
-        guard: Guard | None,
+        guard: Guard,
     ) -> list[Item]:
-        if guard is not None:
-            guard(connection)
+        guard(connection)
         found = self._locked(connection, [change.key for change in changes])
         edited = edits(changes, found, lease=lease, burst=burst, now=partial(self._now, connection))
         if is_plain(edited, found):
@@ -198,6 +203,8 @@ class SqlStore(SqlReader):
             self._write(connection, edited, found, lease=lease)
         else:
             edited = self._write_with_stages(connection, edited, found, lease=lease)
+        if lease is None:
+            announce(self._database, connection)
         return [item for _, _, item in edited if item is not None]
 
     def _write_with_stages(
@@ -210,8 +217,6 @@ class SqlStore(SqlReader):
         check(edited)
         self._places.claim(connection, submitted(edited))
         self._write(connection, edited, found, lease=lease)
-        if lease is None:
-            announce(self._database, connection)
         rows.write(changed)
         note_stages(connection, [key for key, was, _ in edited if was is None])
         return edited
@@ -363,10 +368,8 @@ class SqlStore(SqlReader):
 
     def _update(self, connection: Connection, edited: Sequence[tuple[int, Item]]) -> None:
         if edited:
-            rows = [row_of(item) | {"the_seq": seq} for seq, item in edited]
-            for row in rows:
-                del row["key"]
-            connection.execute(update(items).where(items.c.seq == bindparam("the_seq")), rows)
+            rows = [row_of(item) | {"the_seq": seq, "has_ended": item.has_ended} for seq, item in edited]
+            _UPDATE.run_each(connection, rows)
 
     def _note(self, connection: Connection, edited: Sequence[Edited], *, lease: int | None) -> None:
         """The events of these changes."""
@@ -394,5 +397,6 @@ def _versioned(edited: Edited, row: Any) -> dict[str, Any]:
         "seq": row.seq,
         "version": row.version,
         "was": edited.was,
+        "has_ended": edited.item.has_ended,
         "prompt_id": edited.item.prompt_id,
     }
