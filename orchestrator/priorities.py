@@ -19,7 +19,7 @@ from orchestrator.selection import select
 from orchestrator.settings import Overrides
 from orchestrator.withdrawal import AskedServers
 from state.counts import Counts
-from state.item import DUE, Priority, Status
+from state.item import DUE, Item, Priority, Status
 from state.store import Store
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def set_priority(
 ) -> Prioritized:
     """Give items and batches another priority, by which they are sent, and by which a server queues them.
 
-    `first`: before everything that is due now, with the priority of what comes first.
+    `first`: urgent, and before all other urgent ones.
 
     What waits on a server is taken back and sent again in its new place; what it renders is left. Of a batch, items
     that are completed or cancelled are not changed. Works while a burst runs. Errors: UsageError for an unknown name or
@@ -92,11 +92,16 @@ def set_priority(
         raise UsageError("name the items or batches to give a priority")
     with open_for_writing(state) as store:
         keys = select(store, names, *DUE, Status.FAILED)
-        # What is on a server is before all that is due already.
-        there = [item for item in store.get_many(keys) if priority != FIRST or item.status is not Status.SUBMITTED]
-        level, rank = (priority, None) if priority != FIRST else _before_all(store, keys)
+        there = store.get_many(keys)
+        level: Priority = "urgent" if priority == FIRST else priority
+        rank = _first_rank(store, keys) if priority == FIRST else None
+
+        def is_there(item: Item) -> bool:
+            """An urgent one on a server is before all that is due."""
+            return item.priority == level and (rank in (None, item.rank) or item.status is Status.SUBMITTED)
+
+        other = [item.key for item in there if not is_there(item)]
         order: dict[str, Any] = {"priority": level} | ({"rank": rank} if rank is not None else {})
-        other = [item.key for item in there if any(getattr(item, name) != value for name, value in order.items())]
         servers = AskedServers(state, Overrides(), patience_seconds)
         done = amend(store, other, lambda now: msgspec.structs.replace(now, **order), servers=servers)
         return Prioritized(
@@ -110,10 +115,7 @@ def set_priority(
         )
 
 
-def _before_all(store: Store, keys: Collection[str]) -> tuple[Priority, float | None]:
-    """Priority and rank before what is due first of all others; without others, as these items stand."""
+def _first_rank(store: Store, keys: Collection[str]) -> float:
+    """Before all other urgent items that are due."""
     ahead = next(iter(store.due(1, skip=keys)), None)
-    if ahead is not None:
-        return ahead.priority, ahead.rank - 1.0
-    own = next(iter(store.due(1)), None)
-    return own.priority if own is not None else "normal", None
+    return ahead.rank - 1.0 if ahead is not None and ahead.priority == "urgent" else 0.0

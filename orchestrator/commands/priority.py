@@ -19,7 +19,7 @@ def priority(words: tuple[str, ...], state: Path, everything: bool, as_json: boo
     """Give items or batches another priority. Higher ones are sent first, and overtake what waits on a server.
 
     Works while a burst runs. What waits on a server is taken back and sent again in its new place. With first, items
-    come before everything that is due now.
+    are urgent and come before all other urgent ones.
     """
     from orchestrator.priorities import LEVELS, set_priority
 

@@ -52,7 +52,7 @@ class QueuedWork(BaseModel):
     submitted: int
     pending: int
     priority: Priority | None
-    """Of the item that is due first; null where none is due soon."""
+    """Of its first item that remains; null for items without a batch."""
 
 
 class QueueState(BaseModel):
@@ -78,12 +78,14 @@ class Queue(BaseModel):
 
     rendering: list[RenderingItem]
     next: list[QueuedWork]
-    """What remains, by what is due first."""
+    """What remains, by priority; of one priority what servers have, then what is due first. The first hundred of each state."""
+    nextTotal: int
+    """How many there are."""
     states: list[QueueState]
 
 
 class MoveBatch(Asking):
-    """`priority`: as `burst priority` takes it; `first` is before everything that is due."""
+    """`priority`: as `burst priority` takes it; `first` is urgent, and before all other urgent ones."""
 
     priority: Level
 

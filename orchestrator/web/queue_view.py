@@ -14,25 +14,29 @@ from orchestrator.web.running import preview_address
 from orchestrator.web.state_routes import StateSummary, seconds_left_of, summary_of
 from orchestrator.web.states import WatchedState
 from orchestrator.web.supervisor import Supervisor
+from orchestrator.web.watched_batch import WatchedBatch
 from state.counts import Counts
-from state.item import Priority
+from state.item import DUE, PRIORITIES, Priority
 from state.store import Store
 
 _DUE_LOOKED_AT = 200
 """Items, to see which batch comes first; the others follow in the order in which they were added."""
+_LISTED = 100
+"""Batches of each state."""
 _FREE_BYTES_UNIT = 1 << 26
 """What changes less is no news."""
 
 
 def queue_of(states: Sequence[WatchedState], supervisor: Supervisor) -> Queue:
     """Of all states; one that cannot be read says why in its message."""
-    queue = Queue(rendering=[], next=[], states=[])
+    queue = Queue(rendering=[], next=[], nextTotal=0, states=[])
     for state in states:
         summary = summary_of(state, supervisor)
         queue.states.append(_standing(state, summary))
         if state.store is not None:
             queue.rendering += _rendering(state, state.store)
-            queue.next += _next(state, state.store)
+            queue.next += (found := _next(state, state.store))
+            queue.nextTotal += max(len(found), _left(state.store))
     return queue
 
 
@@ -82,30 +86,43 @@ def _rendering(state: WatchedState, store: Store) -> Iterator[RenderingItem]:
         )
 
 
-def _next(state: WatchedState, store: Store) -> Iterator[QueuedWork]:
-    """By what is due first."""
+def _next(state: WatchedState, store: Store) -> list[QueuedWork]:
+    """By priority; of one priority what servers have, then what is due first."""
     every, of_batches = store.counts(), store.counts_by_batch()
     others = Counts({status: every[status] - sum(one[status] for one in of_batches.values()) for status in every})
-    due: dict[str | None, Priority] = {}
-    for item in store.due(_DUE_LOOKED_AT):
-        due.setdefault(item.batch, item.priority)
-    for name in dict.fromkeys([*due, *of_batches, None]):
-        counts = others if name is None else of_batches.get(name, Counts())
-        if not counts.remaining:
-            continue
-        batch = state.batch(name) if name is not None else None
-        yield QueuedWork(
-            state=state.number,
-            batchId=name,
-            name=batch.record.name if batch is not None else None,
-            prompt=batch.record.prompts[0] if batch is not None and batch.record.prompts else None,
-            total=counts.total,
-            completed=counts.completed,
-            failed=counts.failed,
-            submitted=counts.submitted,
-            pending=counts.pending,
-            priority=due.get(name),
-        )
+    sent = [name for name, counts in of_batches.items() if counts.submitted]
+    due = [item.batch for item in store.due(_DUE_LOOKED_AT)]
+    names: dict[str | None, None] = dict.fromkeys([*sent, *due, *of_batches, None])
+    counted = [(name, others if name is None else of_batches[name]) for name in names if name in of_batches or not name]
+    left = [(name, counts) for name, counts in counted if counts.remaining]
+    found = [_work(state, name, counts) for name, counts in left[:_LISTED]]
+    return sorted(found, key=lambda one: PRIORITIES.index(one.priority or "normal"))
+
+
+def _left(store: Store) -> int:
+    """How many batches have items left."""
+    return sum(1 for counts in store.counts_by_batch().values() if counts.remaining)
+
+
+def _work(state: WatchedState, name: str | None, counts: Counts) -> QueuedWork:
+    batch = state.batch(name) if name is not None else None
+    return QueuedWork(
+        state=state.number,
+        batchId=name,
+        name=batch.record.name if batch is not None else None,
+        prompt=batch.record.prompts[0] if batch is not None and batch.record.prompts else None,
+        total=counts.total,
+        completed=counts.completed,
+        failed=counts.failed,
+        submitted=counts.submitted,
+        pending=counts.pending,
+        priority=_priority_of(state, batch) if batch is not None else None,
+    )
+
+
+def _priority_of(state: WatchedState, batch: WatchedBatch) -> Priority | None:
+    """Of the first item that remains."""
+    return next((item.priority for item in state.items_with(batch.keys(*DUE, limit=1))), None)
 
 
 def _free_bytes(state: WatchedState) -> int | None:

@@ -379,22 +379,26 @@ class TestPriorities:
     def test_first_is_before_all_that_is_due_and_again_before_that(self, scene: Scene, sandbox: Sandbox) -> None:
         scene.begin(sandbox.url, count=4)
         fourth, third = "prompts/4.txt", "prompts/3.txt"
-        set_priority(scene.state, ["prompts/2.txt"], "high")
+        set_priority(scene.state, ["prompts/2.txt"], "urgent")
         assert set_priority(scene.state, [fourth], "first").as_text().startswith("1 item before all others now")
         document = scene.burst("priority", third, "first")
-        assert (document["priority"], document["items"]) == ("high", [third])
+        assert (document["priority"], document["items"]) == ("urgent", [third])
         with open_store(scene.state) as store:
             assert [item.key for item in store.due(4)] == [third, fourth, "prompts/2.txt", "prompts/1.txt"]
         assert set_priority(scene.state, [third], "first").unchanged == 1, "twice is once"
 
-    def test_first_leaves_what_is_on_a_server_where_it_is(self, scene: Scene, sandbox: Sandbox) -> None:
-        scene.begin(sandbox.url, count=2)
-        scene.submit(sandbox, count=2)
+    def test_first_overtakes_what_waits_on_a_server(self, scene: Scene, sandbox: Sandbox) -> None:
+        scene.begin(sandbox.url, count=3)
+        scene.submit(sandbox, count=3)
         scene.begin(sandbox.url, count=4)
-        before = [item.prompt_id for item in scene.items()]
-        done = set_priority(scene.state, ["prompts/2.txt", "prompts/4.txt"], "first")
-        assert (done.keys, done.left) == (("prompts/4.txt",), 0)
-        assert [item.prompt_id for item in scene.items()] == before
+        assert set_priority(scene.state, ["prompts/3.txt", "prompts/4.txt"], "first").left == 0
+        with in_background(scene.run, until_done=True) as end:
+            wait_until(lambda: all(item.accepted for item in scene.items()), what="all sent")
+            sandbox.release()
+            assert end().completed == 4
+        by_prompt = {item.prompt_id: item.key for item in scene.items()}
+        rendered = [by_prompt[prompt_id] for prompt_id in sandbox.counts()["rendered"]]
+        assert rendered == ["prompts/1.txt", "prompts/3.txt", "prompts/4.txt", "prompts/2.txt"]
 
     def test_what_waits_on_a_server_is_sent_again_in_its_new_place(self, scene: Scene, sandbox: Sandbox) -> None:
         scene.begin(sandbox.url)

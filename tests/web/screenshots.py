@@ -186,6 +186,17 @@ def states(scene: Set, page: Any) -> Iterator[None]:
     yield
 
 
+def queue(scene: Set, page: Any) -> Iterator[None]:
+    """Two batches: one is rendered, the other waits; and one item failed before."""
+    scene.under_way(page, images=2, served=scene.picky, seedMode="incremental", baseSeed=1)
+    scene.picky.begin("An owl in the snow at night, moonlight", count=5)
+    page.locator("#queue-open").click()
+    page.locator("#queue-next li").nth(1).wait_for()
+    page.locator("#queue-servers .badge").wait_for()
+    yield
+    scene.stop()
+
+
 SCENES: tuple[Scene, ...] = (
     form,
     mistakes,
@@ -204,6 +215,7 @@ SCENES: tuple[Scene, ...] = (
     states,
     set_aside,
     states_set_aside,
+    queue,
 )
 
 

@@ -21,6 +21,7 @@ from web.test_state_page import fill
 
 from orchestrator.errors import EXIT_SIGTERM, StateError
 from orchestrator.sandbox import Sandbox
+from orchestrator.web import queue_view
 from orchestrator.web.event_stream import EventStream
 from orchestrator.web.supervisor import LOG_NAME
 from state.live import Live, Running, Trouble
@@ -73,10 +74,17 @@ def test_what_remains_by_what_is_due_first(idle: Front) -> None:
 def test_a_batch_is_moved_to_the_front_and_behind_all(idle: Front) -> None:
     first, second = (idle.start(prompt=prompt)["batchId"] for prompt in ("a fox", "an owl"))
     done = move(idle, second, "first").json()
-    assert (done["priority"], done["changed"]) == ("normal", 2)
+    assert (done["priority"], done["changed"]) == ("urgent", 2)
     assert [one["batchId"] for one in queue(idle)["next"]] == [second, first]
     assert move(idle, second, "low").json()["priority"] == "low"
     assert [(one["batchId"], one["priority"]) for one in queue(idle)["next"]] == [(first, "normal"), (second, "low")]
+
+
+def test_of_many_batches_the_first_are_listed_and_all_are_counted(idle: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = [idle.start()["batchId"] for _ in range(3)]
+    monkeypatch.setattr(queue_view, "_LISTED", 2)
+    found = queue(idle)
+    assert ([one["batchId"] for one in found["next"]], found["nextTotal"]) == (batches[:2], 3)
 
 
 def test_what_cannot_be_moved(idle: Front) -> None:

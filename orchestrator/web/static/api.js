@@ -145,6 +145,14 @@ export const pauseRuns = (number, free) => call("POST", `/api/states/${number}/p
 /** @param {number} number */
 export const resumeRuns = (number) => call("POST", `/api/states/${number}/resume`);
 
+export const queueNow = () => call("GET", "/api/queue");
+
+/** @param {string} batchId @param {string} priority or `first` */
+export const moveBatch = (batchId, priority) => call("POST", `${at(batchId)}/priority`, { body: { priority } });
+
+/** @param {number} number */
+export const runLog = (number) => call("GET", `/api/states/${number}/log`);
+
 /** @param {URLSearchParams} query @param {AbortSignal} signal */
 export const galleryImages = (query, signal) => call("GET", `/api/gallery?${query}`, { signal });
 

@@ -21,6 +21,12 @@ const LETTERS = new Intl.Segmenter();
 /** How many letters a text has, as people count them: an emoji is one. @param {string} text */
 export const letters = (text) => [...LETTERS.segment(text)].length;
 
+/** `12.3 GB`. @param {number} count */
+export function bytes(count) {
+  const power = Math.min(4, Math.max(0, Math.floor(Math.log10(Math.max(count, 1)) / 3)));
+  return `${(count / 1000 ** power).toFixed(power && count / 1000 ** power < 100 ? 1 : 0)} ${["B", "kB", "MB", "GB", "TB"][power]}`;
+}
+
 /** @param {number} count @param {string} noun */
 export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
