@@ -78,7 +78,9 @@ class Queue(BaseModel):
 
     rendering: list[RenderingItem]
     next: list[QueuedWork]
-    """What remains, by priority; of one priority what servers have, then what is due first. The first hundred of each state."""
+    """What remains, by priority; of one priority what servers have, then what is due first.
+
+    The first hundred of each state."""
     nextTotal: int
     """How many there are."""
     states: list[QueueState]
