@@ -67,7 +67,7 @@ def serve(serving: Serving, *, announce: Callable[[str], None]) -> None:
     config = uvicorn.Config(
         app, log_level="warning", lifespan="on", server_header=False, timeout_graceful_shutdown=_END_SECONDS
     )
-    server = _Server(config, lambda: announce(_address(serving, port, token)), app.state.events)
+    server = WebServer(config, lambda: announce(_address(serving, port, token)), app.state.events)
     hung_up = signal.getsignal(signal.SIGHUP)
     if hung_up == signal.SIG_DFL:  # not under nohup
         signal.signal(signal.SIGHUP, server.handle_exit)
@@ -97,7 +97,7 @@ def environment_of(overrides: Overrides) -> dict[str, str]:
     return {**os.environ, HEADERS_VARIABLE: "\n".join(said)} if said else dict(os.environ)
 
 
-class _Server(uvicorn.Server):
+class WebServer(uvicorn.Server):
     """Says when it answers. It ends on the first signal, and once more raises it for whoever waits for this process."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None], events: EventStream) -> None:

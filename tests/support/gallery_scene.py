@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from orchestrator.settings import Overrides
 from orchestrator.web.app import create_app
+from orchestrator.web.server import WebServer
 from orchestrator.web.states import WatchedStates
 from orchestrator.web.supervisor import Supervisor
 from support.report_project import NOON, Album
@@ -80,7 +81,7 @@ class Listening:
 def listening(gallery: Gallery, *, port: int = 0) -> Iterator[Listening]:
     """Run a real server, so that clients can disconnect and browsers connect."""
     config = uvicorn.Config(gallery.http.app, log_level="error", lifespan="off", timeout_graceful_shutdown=30)
-    server = uvicorn.Server(config)
+    server = WebServer(config, lambda: None, gallery.http.app.state.events)
     with socket.create_server(("127.0.0.1", port)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -58,6 +58,9 @@ def views(page: Any, made: str, under_way: str) -> Iterator[str]:
     page.goto(f"{home}?batch={under_way}")
     expect(page.locator("#shots img")).to_have_count(1)
     yield "progress"
+    page.locator("#queue-open").click()
+    expect(page.locator("#queue-next li")).to_have_count(1)
+    yield "queue"
     page.goto(f"{home}?batch={made}")
     expect(page.locator("#grid img")).to_have_count(2)
     yield "comparison"

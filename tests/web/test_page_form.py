@@ -322,7 +322,7 @@ def test_a_refusal_of_the_api_is_shown(open_page: OpenPage, sandbox: Sandbox) ->
     page.get_by_label("Model").select_option("sd_xl_base_1.0.safetensors")
     sandbox.change(checkpoints=("tiny-random.safetensors",))
     send(page)
-    expect(page.locator("#form-alert")).to_contain_text("sd_xl_base_1.0.safetensors")
+    expect(page.locator("#model-wrong")).to_contain_text("sd_xl_base_1.0.safetensors")
     expect(page.get_by_role("button", name="Generate Batch")).to_be_enabled()
 
 

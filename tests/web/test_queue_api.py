@@ -6,7 +6,8 @@ import asyncio
 import http.client
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ class TestStream:
             assert await anext(again) == b"event: queue\ndata: three\n\n"
             await again.aclose()
 
-        asyncio.run(main())
+        in_a_thread(main)
 
     def test_it_goes_on_after_an_error_and_ends_when_it_is_closed(self) -> None:
         answers: list[str | Exception] = ["two", StateError("state.json", "cut"), "one"]
@@ -183,7 +184,7 @@ class TestStream:
             stream.close()
             assert [one async for one in heard] == []
 
-        asyncio.run(main())
+        in_a_thread(main)
 
 
 def test_a_page_hears_of_a_new_batch_and_the_server_ends_in_spite_of_it(serve: Callable[..., Served]) -> None:
@@ -199,6 +200,12 @@ def test_a_page_hears_of_a_new_batch_and_the_server_ends_in_spite_of_it(serve: C
     assert served.end(signal.SIGTERM) == EXIT_SIGTERM
     assert response.read() is not None
     connection.close()
+
+
+def in_a_thread(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Where no other test's event loop runs."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(lambda: asyncio.run(main())).result()
 
 
 def heard(response: http.client.HTTPResponse) -> dict[str, Any]:
