@@ -171,6 +171,15 @@ class Preparation:
         except RecipeUnusable:
             return ()
 
+    def needs_of(self, recipe_id: str | None) -> tuple[str, ...]:
+        """The labels that a server must have to be sent its items."""
+        if recipe_id is None:
+            return ()
+        try:
+            return self._recipes.recipe(recipe_id).needs
+        except RecipeUnusable:
+            return ()
+
     def loose_ends_of(self, recipe_id: str | None) -> tuple[str, ...]:
         """The nodes that only look as if they saved; none where nothing says so."""
         if recipe_id is None:

@@ -42,7 +42,6 @@ class _Options:
     """What is said of the servers that are registered; None: as before, or nothing."""
 
     labels: Sequence[str] | None = None
-    models: Sequence[str] | None = None
     window: int | None = None
     """0: no limit of its own."""
     abandon_after_seconds: float | None = None
@@ -60,8 +59,6 @@ class _Options:
         said: dict[str, object] = {}
         if self.labels is not None:
             said["labels"] = tuple(dict.fromkeys(self.labels))
-        if self.models is not None:
-            said["models"] = tuple(dict.fromkeys(self.models))
         if self.window is not None:
             said["window"] = self.window or None
         if self.abandon_after_seconds is not None:
@@ -74,21 +71,20 @@ def add_servers(
     servers: Sequence[str],
     *,
     labels: Sequence[str] | None = None,
-    models: Sequence[str] | None = None,
     window: int | None = None,
     abandon_after_seconds: float | None = None,
     clock: Clock | None = None,
 ) -> ServerList:
     """Register servers (`NAME=URL`, `URL`, or a name that the settings know). Safe to repeat.
 
-    `labels`, what items may ask for; `models`, the only model files that they are to load; `window`, how many prompts
-    each gets at a time (0: no limit); `abandon_after_seconds`, after how long without a sign of life what is submitted
-    to one is due again (0: never by itself). What is None stays as it was.
+    `labels`, what items may ask for; `window`, how many prompts each gets at a time (0: no limit);
+    `abandon_after_seconds`, after how long without a sign of life what is submitted to one is due again (0: never by
+    itself). What is None stays as it was.
 
     One that is registered at another address has moved: `move_server` says so, and items that are out are looked for at
     its new address. Errors: UsageError, SettingsError, StateError, DiskFull; none is registered where one is refused.
     """
-    clock, lines, options = clock or Clock(), _Lines(), _Options(labels, models, window, abandon_after_seconds)
+    clock, lines, options = clock or Clock(), _Lines(), _Options(labels, window, abandon_after_seconds)
     with open_for_writing(state, clock=clock) as store:
         was_empty = not store.servers()
         for server in _checked([_parsed(text, load_settings(state)) for text in servers], store.servers()):

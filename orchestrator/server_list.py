@@ -62,7 +62,6 @@ class ListedServer:
             "address": one.url,
             "host": one.host,
             "labels": list(one.labels),
-            "models": list(one.models),
             "window": one.window,
             "abandon_after_seconds": one.abandon_after_seconds,
             "draining": one.draining,
@@ -81,7 +80,6 @@ class ListedServer:
         said = ["draining" if one.draining else "enabled"]
         said += [f"on host {one.host}"] if one.host is not None else []
         said += [f"labels {', '.join(one.labels)}"] if one.labels else []
-        said += [f"models {', '.join(one.models)}"] if one.models else []
         said += [f"window {one.window}"] if one.window is not None else []
         after = one.abandon_after_seconds
         said += [f"abandoned after {spoken_seconds(after)}"] if after is not None else []

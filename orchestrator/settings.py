@@ -79,6 +79,8 @@ class Settings:
     """Those of the state, also what another host alone reaches."""
     replaced_servers: tuple[Server, ...] = field(default=(), compare=False)
     """Those of settings.toml, where a run uses registered ones instead."""
+    needs: tuple[str, ...] = field(default=(), compare=False)
+    """Labels that a server must have for what is requested now."""
     names_servers: bool = field(default=False, compare=False)
     """Whether the caller or the environment says which servers a run uses."""
 
@@ -175,6 +177,8 @@ class Overrides:
     bindings: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     outputs: tuple[str, ...] | None = None
+    needs: tuple[str, ...] | None = None
+    """Labels that a server must have to be sent the items of this request."""
 
 
 def load_settings(state_file: Path, overrides: Overrides | None = None) -> Settings:
@@ -358,6 +362,7 @@ def _overridden(settings: Settings, said: Overrides, registered: tuple[Registere
         known_servers=known,
         registered=registered,
         replaced_servers=settings.servers if here and not names_servers else (),
+        needs=said.needs or (),
         names_servers=names_servers,
         bindings=_bound(settings.bindings, said.bindings),
         outputs=_outputs(settings, said),

@@ -96,8 +96,8 @@ def update_items(
     changed then.
     """
     nothing_but_outputs = not (overrides.template or overrides.bindings or overrides.output_dir or overrides.servers)
-    if nothing_but_outputs and overrides.outputs is None:
-        *first, last = map(named, ("template", "bindings", "outputs", "output_dir", "servers"))
+    if nothing_but_outputs and overrides.outputs is None and overrides.needs is None:
+        *first, last = map(named, ("template", "bindings", "outputs", "output_dir", "servers", "needs"))
         raise UsageError(f"name what to change: {', '.join(first)} or {last}")
     settings = load_settings(state, overrides)
     with open_store(state, read_only=True) if dry_run else open_for_writing(state) as store:
@@ -183,11 +183,12 @@ class _Change:
         loaded = self._rebound(item) if self._overrides.template is None else self._recipes_of_template()
         before = self.recipes.recipe(item.recipe) if item.recipe is not None else loaded.recipe
         named, output, servers = self._overrides, before.output, before.servers
+        needs = before.needs if named.needs is None else named.needs
         if named.output_dir is not None:
             output = self.recipes.kept(self._settings.output_dir)
         if named.servers:
             servers = tuple(server.kept_name for server in self._settings.servers)
-        changed = msgspec.structs.replace(loaded.recipe, output=output, servers=servers)
+        changed = msgspec.structs.replace(loaded.recipe, output=output, servers=servers, needs=needs)
         found = replace(loaded, recipe=changed)
         self._check(item, found)
         return self.recipes.remember(found)

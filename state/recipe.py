@@ -32,6 +32,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     """Ids of nodes that look as if they saved and do not, by the classes of a server: not waited for, not compared."""
     servers: tuple[str, ...] = ()
     """Names of servers, if the request itself gave some."""
+    needs: tuple[str, ...] = ()
+    """Labels that a server must have to be sent its items."""
 
     @cached_property
     def id(self) -> str:

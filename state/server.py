@@ -21,8 +21,6 @@ class RegisteredServer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """The host that it runs on, where its address means another machine on every host."""
     labels: tuple[str, ...] = ()
     """What items may ask for, in order; each once."""
-    models: tuple[str, ...] = ()
-    """The only model files that it is to load; empty: any."""
     window: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """How many prompts of this state it gets at a time; None: as the run decides."""
     abandon_after_seconds: Annotated[float, msgspec.Meta(gt=0)] | None = None

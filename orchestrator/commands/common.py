@@ -227,6 +227,18 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def parse_needs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
+    """None where nothing is said; an empty one alone: no needs."""
+    return tuple(dict.fromkeys(filter(None, values))) if values else None
+
+
+needs_option = Options.SERVER.option(
+    "--needs",
+    multiple=True,
+    metavar="LABEL",
+    callback=parse_needs,
+    help="Send the items only to registered servers with this label. Repeatable.",
+)
 outputs_option = Options.FILES.option(
     "--outputs",
     metavar="NODE[,...]|saved|all",
@@ -269,6 +281,7 @@ def overrides(
     bindings: tuple[str, ...] = (),
     headers: tuple[tuple[str, str], ...] = (),
     outputs: str | None = None,
+    needs: tuple[str, ...] | None = None,
 ) -> Overrides:
     from orchestrator.settings import Overrides
 
@@ -283,6 +296,7 @@ def overrides(
         bindings={name: address for name, _, address in pairs},
         headers=dict(headers),
         outputs=_nodes(outputs) if outputs is not None else None,
+        needs=needs,
     )
 
 

@@ -12,6 +12,7 @@ import click
 from orchestrator.commands.common import (
     all_option,
     json_option,
+    needs_option,
     outputs_option,
     overrides,
     refuse_file,
@@ -104,6 +105,7 @@ if TYPE_CHECKING:
 @Options.RUN.option("--dry-run", is_flag=True, help="Show the items and the first workflow; change nothing.")
 @state_option
 @tool_options
+@needs_option
 @outputs_option
 @Options.FILES.option(
     "--layout",
@@ -136,6 +138,7 @@ def generate(
     bindings: tuple[str, ...],
     headers: tuple[tuple[str, str], ...],
     outputs: str | None,
+    needs: tuple[str, ...] | None,
     **spec: Any,
 ) -> None:
     """Render variations of prompts as one batch.
@@ -165,7 +168,7 @@ def generate(
             return show_listing(outcome, as_json, everything)
         return output.show(outcome, everything=everything)
 
-    tools = overrides(server, template, output_dir, bindings, headers, outputs)
+    tools = overrides(server, template, output_dir, bindings, headers, outputs, needs)
     work = Generation(
         entry,
         Request(state=state, allow_spend=allow_spend, overrides=tools),

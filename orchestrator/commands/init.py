@@ -11,6 +11,7 @@ from orchestrator.commands.common import (
     NamedPath,
     all_option,
     json_option,
+    needs_option,
     outputs_option,
     overrides,
     show_listing,
@@ -25,6 +26,7 @@ from orchestrator.errors import UsageError
 @click.argument("directories", nargs=-1, type=NamedPath(), metavar="[DIR...]")
 @state_option
 @tool_options
+@needs_option
 @outputs_option
 @click.option("--images", is_flag=True, help="Make each image an item; it is uploaded and bound to `image`.")
 @click.option(

@@ -23,9 +23,6 @@ def servers() -> None:
     "--label", "labels", multiple=True, metavar="LABEL", help="What items may ask for. Repeatable; replaces all."
 )
 @click.option(
-    "--model", "models", multiple=True, metavar="FILE", help="The only model files it is to load. Repeatable."
-)
-@click.option(
     "--window",
     type=int,
     metavar="N",
@@ -44,7 +41,6 @@ def servers() -> None:
 def add(
     addresses: tuple[str, ...],
     labels: tuple[str, ...],
-    models: tuple[str, ...],
     window: int | None,
     abandon_after: float | None,
     state: Path,
@@ -60,7 +56,6 @@ def add(
         state,
         addresses,
         labels=labels or None,
-        models=models or None,
         window=window,
         abandon_after_seconds=abandon_after,
     )

@@ -10,6 +10,7 @@ import click
 from orchestrator.commands.common import (
     all_option,
     json_option,
+    needs_option,
     outputs_option,
     overrides,
     refuse_file,
@@ -24,6 +25,7 @@ from orchestrator.commands.help import Command
 @click.argument("names", nargs=-1, metavar="[BATCH|ITEM...]")
 @state_option
 @tool_options
+@needs_option
 @outputs_option
 @click.option("--made-with", metavar="FILE|NAME", help="Only items made with this workflow.")
 @click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")

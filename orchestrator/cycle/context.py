@@ -86,6 +86,8 @@ class WorkerContext:
     """Prepares to listen to the server's events; None where a run does without them."""
     silence: Silence | None = None
     """Whether its server has been silent for too long; None: that is of no concern."""
+    labels: frozenset[str] = frozenset()
+    """Those that its server is registered with."""
     names: tuple[str, ...] = ()
     """What else this server is called in the settings."""
     tally: Tally = field(default_factory=Tally)
@@ -131,6 +133,7 @@ class WorkerContext:
         if allowed is None:
             named = self.preparation.servers_of(item.recipe)
             allowed = any(self._is_called(name) for name in named) if named else self.is_own
+            allowed = allowed and self.labels.issuperset(self.preparation.needs_of(item.recipe))
             self._allowed[item.recipe] = allowed
         return allowed
 

@@ -32,6 +32,7 @@ from orchestrator.errors import SettingsError, UsageError, located
 from orchestrator.formatting import counted
 from orchestrator.outputs.placement import Placement
 from orchestrator.preparation import Preparation
+from orchestrator.registered_servers import find_registered
 from orchestrator.servers import Server, at_home, canonical_name, is_given_name, other_host
 from orchestrator.settings import Settings
 from orchestrator.wording import named
@@ -173,6 +174,13 @@ class WorkerPool:
 
     def _why_unserved(self, item: Item) -> SettingsError:
         """The reason, and what to do."""
+        if needs := self._shared.preparation.needs_of(item.recipe):
+            labels = ", ".join(needs)
+            return SettingsError(
+                f"its items need a server with the label{'s' if len(needs) > 1 else ''} {labels}, which none that this "
+                f"run uses has; `burst servers add NAME --label LABEL` gives one, `burst update` with {named('needs')} "
+                "other items other needs"
+            )
         for name in self._shared.preparation.servers_of(item.recipe):
             try:
                 self._settings.server_named(name)
@@ -220,12 +228,17 @@ class WorkerPool:
             clock=shared.clock,
             halt=halt,
             silence=shared.silence,
+            labels=self._labels(server),
             restarts=shared.restarts,
             is_own=server in self._own,
             pace=Pace(partial(shared.earlier_seconds, server.name)),
             listen=self._listening(client, server) if client.terms.has_events else None,
             names=tuple(one.name for one in self._settings.all_servers if one.is_at(server.url)),
         )
+
+    def _labels(self, server: Server) -> frozenset[str]:
+        entry = find_registered(server, self._settings.registered)
+        return frozenset(entry.labels if entry is not None else ())
 
     def _listening(self, client: ComfyUI, server: Server) -> Callable[[Hearer], Source]:
         return lambda hearer: Listener(client.open_events, hearer, name=server.shown, clock=self._shared.clock)

@@ -25,8 +25,6 @@ class RegisteredServerDocument(TypedDict):
     host: str | None
     """The host that it runs on, where its address is a loopback one; null for any other."""
     labels: list[str]
-    models: list[str]
-    """The only model files that it is to load; empty: any."""
     window: int | None
     """How many prompts of this state it gets at a time; null: as the run decides."""
     abandon_after_seconds: float | None

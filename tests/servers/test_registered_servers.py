@@ -74,9 +74,9 @@ def test_added_twice_is_once_and_what_is_said_anew_replaces_what_was_said(state:
     assert (gpu1.server.labels, gpu1.server.window, gpu2.server.name) == (("big", "fast"), 3, GPU2)
     again = add_servers(state, [f"gpu1={GPU1}"])
     assert again.notes == (f"gpu1 is registered already, as {GPU1}",)
-    add_servers(state, ["gpu1"], labels=["big"], models=["a.safetensors"], window=0)
+    add_servers(state, ["gpu1"], labels=["big"], window=0)
     (gpu1, _) = list_servers(state).servers
-    assert (gpu1.server.labels, gpu1.server.models, gpu1.server.window) == (("big",), ("a.safetensors",), None)
+    assert (gpu1.server.labels, gpu1.server.window) == (("big",), None)
     assert names(state) == ["gpu1", GPU2]
 
 

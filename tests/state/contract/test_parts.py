@@ -349,7 +349,7 @@ def test_servers_are_registered_changed_and_removed_for_everybody(state: State) 
     """Before there is a state and after; whoever follows it sees each change, in the order of registration."""
     early = state.parts()
     assert (early.servers(), early.facts.read().servers) == ({}, {})
-    gpu1 = registered("gpu1", labels=("big",), models=("a.safetensors",), window=2)
+    gpu1 = registered("gpu1", labels=("big",), window=2)
     at_home = registered("127.0.0.1:8188@here", "http://127.0.0.1:8188", host="here")
     assert early.facts.change_servers(lambda now: [gpu1]) == (gpu1,)
     store, other = state.open(create=True), state.open()
