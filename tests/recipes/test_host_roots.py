@@ -55,15 +55,15 @@ def outputs(state: Path) -> set[str]:
 
 
 def test_a_name_or_a_path_below_the_root_is_kept_as_the_name(
-    host: MakeHost, nas: Path, state: DatabaseAddress, tmp_path: Path
+    host: MakeHost, nas: Path, sqlite: DatabaseAddress, tmp_path: Path
 ) -> None:
     one = host("one")
     mounted = one.mount("shared", nas)
     one.be()
     for spelling in ("root://shared/out/a", f"{mounted}/out/a", f"{nas}/out/a/"):
-        begin(state, spelling)
-        assert (outputs(state), kept_settings(state).output_dir) == ({"root://shared/out/a"}, mounted / "out" / "a")
-    with open_store(state, read_only=True) as store:
+        begin(sqlite, spelling)
+        assert (outputs(sqlite), kept_settings(sqlite).output_dir) == ({"root://shared/out/a"}, mounted / "out" / "a")
+    with open_store(sqlite, read_only=True) as store:
         assert 'output_dir = "root://shared/out/a"' in (store.settings.read() or "")
 
 
@@ -87,55 +87,55 @@ def test_another_host_finds_it_where_that_host_has_mounted_it(
 
 
 def test_a_host_without_the_name_sets_the_items_aside_and_says_what_to_write_where(
-    host: MakeHost, nas: Path, state: DatabaseAddress, sandbox: Sandbox
+    host: MakeHost, nas: Path, sqlite: DatabaseAddress, sandbox: Sandbox
 ) -> None:
     one, other = host("one"), host("other")
     one.mount("shared", nas)
     one.be()
-    begin(state, "root://shared/out", url=sandbox.url)
+    begin(sqlite, "root://shared/out", url=sandbox.url)
     other.be()
     for _ in range(2):
-        report = run(state)
+        report = run(sqlite)
         assert report.exit_code == 2
         assert "root://shared: this host has no root of this name" in report.as_text()
         assert f'{other.path}/etc/burst/host.toml, under [roots]: shared = "/its/directory"' in report.as_text()
-    assert [(item.status, item.attempts) for item in items(state)] == [(Status.PENDING, 0)] * 2
+    assert [(item.status, item.attempts) for item in items(sqlite)] == [(Status.PENDING, 0)] * 2
     assert sandbox.counts()["posts"] == 0
-    assert read_status(state).counts.pending == 2
+    assert read_status(sqlite).counts.pending == 2
     one.be()
-    assert run(state).completed == 2
+    assert run(sqlite).completed == 2
     other.be()
-    verified = verify_outputs(state, repair=True, yes=True)
+    verified = verify_outputs(sqlite, repair=True, yes=True)
     assert [problem.kind for _, problem in verified.problems] == ["unknown"] * 2
     assert ("this host has no root of this name" in verified.as_text(), verified.put_back) == (True, ())
-    assert "this host has no root of this name" in trash_images(state, [items(state)[0].key]).as_text()
-    assert {item.status for item in items(state)} == {Status.COMPLETED}
+    assert "this host has no root of this name" in trash_images(sqlite, [items(sqlite)[0].key]).as_text()
+    assert {item.status for item in items(sqlite)} == {Status.COMPLETED}
     other.mount("shared", nas)
     other.be()
-    assert verify_outputs(state).problems == ()
+    assert verify_outputs(sqlite).problems == ()
 
 
 def test_what_another_host_has_out_stays_submitted_where_its_root_is_not_known(
-    host: MakeHost, nas: Path, state: DatabaseAddress, sandbox: Sandbox
+    host: MakeHost, nas: Path, sqlite: DatabaseAddress, sandbox: Sandbox
 ) -> None:
     """The host that sent it is gone; it is rendered, and nobody here can place it."""
     one, other = host("one"), host("other")
     one.mount("shared", nas)
     one.be()
-    begin(state, "root://shared/out", url=sandbox.url, count=1)
+    begin(sqlite, "root://shared/out", url=sandbox.url, count=1)
     sandbox.hold("render")
-    sent = Run(Request(state=state, poll_seconds=0.2, in_doubt_seconds=0.5))
+    sent = Run(Request(state=sqlite, poll_seconds=0.2, in_doubt_seconds=0.5))
     with in_background(sent.execute):
-        wait_until(lambda: items(state)[0].accepted, what="the prompt")
+        wait_until(lambda: items(sqlite)[0].accepted, what="the prompt")
         sent.request_stop()
     sandbox.release()
     other.be()
     for _ in range(2):
-        assert "no root of this name" in run(state).as_text()
-        (item,) = items(state)
+        assert "no root of this name" in run(sqlite).as_text()
+        (item,) = items(sqlite)
         assert (item.status, item.attempts, item.error) == (Status.SUBMITTED, 0, None)
     one.be()
-    assert (run(state).completed, sandbox.counts()["posts"]) == (1, 1)
+    assert (run(sqlite).completed, sandbox.counts()["posts"]) == (1, 1)
 
 
 def test_a_root_that_is_not_mounted_is_not_made(host: MakeHost, nas: Path, tmp_path: Path) -> None:

@@ -129,41 +129,41 @@ def test_what_was_asked_for_is_made_whatever_becomes_of_the_file(
 
 
 def test_init_again_gives_due_items_the_texts_and_images_of_today(
-    one: HostDirectory, nas: Path, state: DatabaseAddress
+    one: HostDirectory, nas: Path, sqlite: DatabaseAddress
 ) -> None:
     write_prompts("one", "two")
     draw(Path("photos/a.png"), 1)
-    begin(state)
-    begin(state, "photos", graph=INVERT, images=True)
-    before = items(state)
+    begin(sqlite)
+    begin(sqlite, "photos", graph=INVERT, images=True)
+    before = items(sqlite)
     write_prompts("one", "another two")
     draw(Path("photos/a.png"), 2)
-    begin(state)
-    assert [item.file_text for item in items(state)[:2]] == ["one", "another two"]
-    begin(state, "photos", graph=INVERT, images=True)
-    after = items(state)
+    begin(sqlite)
+    assert [item.file_text for item in items(sqlite)[:2]] == ["one", "another two"]
+    begin(sqlite, "photos", graph=INVERT, images=True)
+    after = items(sqlite)
     assert [item.key for item in after] == [item.key for item in before]
     assert (after[0], after[2].uploads) == (before[0], before[2].uploads)
     assert after[2].taken_in != before[2].taken_in
     Path("prompts/1.txt").unlink()
-    begin(state)
-    assert [item.file_text for item in items(state)[:2]] == ["one", "another two"], "what is gone is still asked for"
+    begin(sqlite)
+    assert [item.file_text for item in items(sqlite)[:2]] == ["one", "another two"], "what is gone is still asked for"
 
 
 def test_init_again_names_finished_items_whose_files_changed_and_rescan_makes_them_again(
-    one: HostDirectory, nas: Path, state: DatabaseAddress, sandbox: Sandbox
+    one: HostDirectory, nas: Path, sqlite: DatabaseAddress, sandbox: Sandbox
 ) -> None:
     write_prompts("one", "two", "three")
-    begin(state, url=sandbox.url)
-    run(state)
-    keys = [item.key for item in items(state)]
+    begin(sqlite, url=sandbox.url)
+    run(sqlite)
+    keys = [item.key for item in items(sqlite)]
     write_prompts("one", "another two", "three  ")
     for _ in range(2):
-        report = begin(state, url=sandbox.url)
+        report = begin(sqlite, url=sandbox.url)
         assert (report.edited, report.put_back, report.gone) == ((keys[1],), (), ()), "white space changes nothing"
-    report = begin(state, url=sandbox.url, rescan=True)
+    report = begin(sqlite, url=sandbox.url, rescan=True)
     assert (report.put_back, report.edited) == ((keys[1],), ())
-    run(state)
+    run(sqlite)
     assert rendered_texts(nas) == ["another two", "one", "three"]
 
 
