@@ -21,12 +21,14 @@ from orchestrator.gone_files import gone_items, gone_notes
 from orchestrator.host_roots import below
 from orchestrator.init_again import edited_items, fix_default, put_back_changed, renew
 from orchestrator.intake import Intake
+from orchestrator.kept_paths import kept_path
 from orchestrator.literal_texts import literal_notes, looks_dynamic, names_lora
 from orchestrator.migration import open_for_writing
 from orchestrator.node_classes import ClassSource, kept_classes
 from orchestrator.outputs.collisions import refuse_collisions
 from orchestrator.outputs.elsewhere import images_elsewhere
 from orchestrator.outputs.placement import Placement
+from orchestrator.places import Place, is_named_root
 from orchestrator.preparation import Preparation, prompt_file
 from orchestrator.prompt_directories import PROMPT_PATTERNS, prompt_items
 from orchestrator.recipes import LoadedRecipe, Recipes
@@ -164,6 +166,7 @@ def init_state(
             *_literal(added_now or [item for item in store.get_many(found.there) if item.status in DUE], home),
             *_changed_default(store, before, settings),
             *_keeping(store, found, recipe),
+            *_each_host_its_own(settings.output_dir, home),
         ]
         if before.output_dir != settings.output_dir:
             old = Placement(recipes, before.output_dir)
@@ -299,6 +302,15 @@ def _masks_that_are_items(store: Store, found: Sequence[Item]) -> Iterator[str]:
     if keys:
         what = "1 due item is a mask" if len(keys) == 1 else f"{len(keys)} due items are masks"
         yield f"{what} by this rule: `burst cancel {shlex.join(keys[:3])}`" + (" …" if len(keys) > 3 else "")
+
+
+def _each_host_its_own(root: Place, home: Path) -> Iterator[str]:
+    """That another host has another directory of this path, or none."""
+    if isinstance(home, PassingHome) and isinstance(root, Path) and not is_named_root(kept_path(root, home)):
+        yield (
+            f"images go to {root} of the host that renders them; for several hosts name a shared directory in "
+            f"[roots] of each one's host.toml, then {named('output_dir', 'root://NAME/DIR')}"
+        )
 
 
 def _changed_default(store: Store, before: Settings, now: Settings) -> Iterator[str]:

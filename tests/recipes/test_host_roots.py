@@ -17,7 +17,7 @@ from orchestrator.cycle.request import Request
 from orchestrator.cycle.run import Run
 from orchestrator.errors import OutputRootUnusable, SettingsError, UsageError
 from orchestrator.host_config import load_host_config
-from orchestrator.init_state import init_state
+from orchestrator.init_state import InitReport, init_state
 from orchestrator.kept_paths import kept_path
 from orchestrator.places import UnknownRoot, root_at_home, root_named
 from orchestrator.sandbox import Sandbox
@@ -30,14 +30,14 @@ from state.location import DatabaseAddress, Location
 from state.open_store import open_store
 
 
-def begin(state: Path, output: str, *, url: str = "http://127.0.0.1:9", count: int = 2) -> None:
+def begin(state: Path, output: str, *, url: str = "http://127.0.0.1:9", count: int = 2) -> InitReport:
     """In the working directory: a template and prompts."""
     Path("template.json").write_text(json.dumps(small_template()))
     Path("prompts").mkdir(exist_ok=True)
     for number in range(count):
         Path("prompts", f"{number}.txt").write_text(f"view {number}")
     said = Overrides(template="template.json", output_dir=root_named(output), servers=(url,))
-    init_state(state, [Path("prompts")], overrides=said)
+    return init_state(state, [Path("prompts")], overrides=said)
 
 
 def run(state: Path) -> BurstReport:
@@ -74,9 +74,8 @@ def test_another_host_finds_it_where_that_host_has_mounted_it(
     one.mount("shared", nas)
     other.mount("shared", nas)
     one.be()
-    begin(state, "root://shared/out", url=sandbox.url)
+    assert "for several hosts" not in begin(state, "root://shared/out", url=sandbox.url).as_text()
     other.be()
-    Path("prompts").symlink_to(one.work / "prompts")
     report = run(state)
     assert (report.exit_code, report.completed) == (0, 2)
     assert report.as_json()["output_dirs"] == {str(other.path / "mnt/shared/out"): 2}
@@ -171,7 +170,8 @@ def test_nothing_in_a_database_on_a_server_is_relative_to_a_working_directory(ho
     """The next command may be called in another one."""
     state, one = DatabaseAddress(fresh_database()), host("one")
     one.be()
-    begin(state, "out", url=sandbox.url)
+    report = begin(state, "out", url=sandbox.url)
+    assert "of the host that renders them; for several hosts" in report.as_text()
     assert outputs(state) == {f"{one.work}/out"}
     assert {item.key for item in items(state)} == {f"{one.work}/prompts/{number}.txt" for number in range(2)}
     before = kept_settings(state)
