@@ -11,8 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
 from orchestrator.batches.batch_status import BatchView, check_code_of, view_of, views_of
 from orchestrator.burst_endings import nothing_left, text_of
 from orchestrator.clock import Clock
@@ -36,7 +34,7 @@ from state.burst_record import BurstRecord, recent_records, runs_of
 from state.counts import Counts
 from state.facts import Pause, ServerHealth
 from state.holder import Holder
-from state.item import DUE, Item, Status, UtcTime
+from state.item import DUE, Item, Status
 from state.live import Running
 from state.open_store import open_store
 from state.store import Follower, Store
@@ -276,25 +274,35 @@ def read_status(state: Path, *, clock: Clock | None = None, stats: bool = False,
 
 def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: Clock | None = None) -> StatusReport:
     """The status of an open store."""
+    with store.at_one_moment():
+        return _status_of(store, stats=stats, ended=ended, clock=clock or Clock())
+
+
+def _status_of(store: Store, *, stats: bool, ended: bool, clock: Clock) -> StatusReport:
     records = recent_records(store.bursts)
     holders = store.holders()
-    live, now = store.live() if holders else None, (clock or Clock()).now()
+    live, now = store.live() if holders else None, clock.now()
     rendering = live.running if live is not None else ()
     all_killed = store.killed_bursts()
     killed = all_killed[-1] if all_killed and not holders else None
     known = [*records, *all_killed]
-    failed = store.items(Status.FAILED, limit=None if ended else FIRST)
     pace = pace_of(store, records, at_work=holders)
     paces = Paces.of(store, records, at_work=holders)
-    there = [batch for batch in store.batches.read().values() if not batch.gone]
+    by_batch = store.counts_by_batch()
+    there = [
+        batch
+        for batch in store.batches.read().values()
+        if not batch.gone and (ended or ((of := by_batch.get(batch.id)) is not None and of.remaining))
+    ]
     unused = records[-1].set_aside if records else ()
     set_aside = waiting_for(unused, store.items(*DUE) if unused else ())
     waiting = sum(one.items for one in set_aside)
     following = tuple(item.key for item in store.due(3, accept=usable(unused)))
     counts, submitted = store.counts(), list(store.items(Status.SUBMITTED))
+    failed = store.items(Status.FAILED, limit=None if ended else FIRST) if counts.failed else ()
     stages = len(store.waiting())
     renderable = counts.remaining - waiting - stages_waiting(unused, store) if following or counts.submitted else 0
-    batches = views_of(store, there) if ended or counts.remaining else []
+    batches = views_of(store, there)
     return StatusReport(
         state=store.location.path,
         counts=counts,
@@ -316,7 +324,7 @@ def status_of(store: Store, *, stats: bool = False, ended: bool = False, clock: 
         notes=(),
         stages=waiting_items(store, first=None if ended else FIRST) if stages else (),
         stages_waiting=stages,
-        batches=tuple(batch for batch in batches if ended or batch.remaining),
+        batches=tuple(batches),
         figures=statistics_of(store, seconds_per_item=pace) if stats else None,
         set_aside=set_aside,
         changed_workflows=_changed_workflows(store),
@@ -348,14 +356,9 @@ def _running_document(one: Running) -> RunningDocument:
     }
 
 
-class _Completed(msgspec.Struct):
-    """The field of an item's record that tells when it was completed."""
-
-    completed_at: UtcTime | None = None
-
-
 def _last_item_ended_at(store: Store, records: Sequence[BurstRecord]) -> datetime | None:
-    moments = [part.completed_at for _, part in store.parts(_Completed) if part.completed_at is not None]
+    completed_at = store.last_completed_at()
+    moments = [completed_at] if completed_at is not None else []
     moments += [record.ended_at for record in records if record.failed]
     return max(moments, default=None)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
 from orchestrator.cycle import pacing
-from orchestrator.servers import canonical_name, host_name
+from orchestrator.errors import RecipeUnusable
+from orchestrator.servers import canonical_name, host_name, same_server
 from state.burst_record import BurstRecord
 from state.counts import BatchFigures
 from state.holder import Holder
@@ -28,6 +29,8 @@ class Paces(msgspec.Struct, frozen=True):
     recipes: Mapping[str | None, float] = msgspec.field(default_factory=dict)
     servers: float = 1.0
     """How many work side by side."""
+    at_work: frozenset[str] = frozenset()
+    """The names of those that the runs at work use, as far as that is known."""
 
     @classmethod
     def of(
@@ -53,14 +56,16 @@ class Paces(msgspec.Struct, frozen=True):
         # Of quick items the server's part is small: what comes between two of them counts then, and is in `usual`.
         least = usual if usual is not None and usual <= pacing.QUICK_SECONDS else 0.0
         recipes = {recipe: max(seconds / servers, least) for recipe, seconds in own.items()}
-        return cls(usual, recipes, servers)._shared(bursts_at_work(records, at_work, usual))
+        names = servers_at_work(at_work)
+        return cls(usual, recipes, servers, names)._shared(bursts_at_work(records, at_work, usual))
 
     def _shared(self, bursts: float) -> Paces:
         """While so many such bursts work side by side."""
         if bursts == 1.0:
             return self
         usual = None if self.usual is None else self.usual / bursts
-        return Paces(usual, {recipe: pace / bursts for recipe, pace in self.recipes.items()}, self.servers * bursts)
+        recipes = {recipe: pace / bursts for recipe, pace in self.recipes.items()}
+        return Paces(usual, recipes, self.servers * bursts, self.at_work)
 
     def of_recipe(self, recipe: str | None) -> float | None:
         return self.recipes.get(recipe, self.usual)
@@ -165,7 +170,7 @@ def _seconds_left(store: Store, paces: Paces, *, renderable: int) -> float | Non
     for batch, counts in store.counts_by_batch().items():
         if not counts.remaining:
             continue
-        own = _own_pace(store.batch_figures(batch), pace)
+        own = _own_pace(store, store.batch_figures(batch), pace, at_work=paces.at_work)
         if own is None:
             return None
         total, others = total + own * counts.remaining, others - counts.remaining
@@ -175,19 +180,24 @@ def _seconds_left(store: Store, paces: Paces, *, renderable: int) -> float | Non
 
 
 def batch_seconds_left(
-    store: Store, batch: str, *, pace: float | None, waiting: Mapping[str, str | None]
+    store: Store,
+    batch: str,
+    *,
+    pace: float | None,
+    waiting: Mapping[str, str | None],
+    at_work: Sequence[Holder] = (),
 ) -> float | None:
     """Until the last item of a batch that can be rendered is done, what is rendered before it included.
 
     None if none of what remains can be rendered, or no pace is known. `waiting`: keys of the due items whose recipe
-    is set aside, with their batches.
+    is set aside, with their batches. `at_work`: the runs that share what remains.
     """
     figures = store.batch_figures(batch, without=waiting)
     counts = figures.counts
     if not counts.remaining:
         return 0.0
     pending = figures.due - sum(other == batch for other in waiting.values())
-    own = _own_pace(figures, pace)
+    own = _own_pace(store, figures, pace, at_work=servers_at_work(at_work))
     if own is None or not (pending or counts.submitted):
         return None
     others = 0
@@ -197,8 +207,29 @@ def batch_seconds_left(
     return own * (pending + counts.submitted) + (own if pace is None else pace) * others
 
 
-def _own_pace(figures: BatchFigures, pace: float | None) -> float | None:
-    """Seconds per item of a batch: what its completed items took on as many servers, else `pace`."""
+def servers_at_work(runs: Iterable[Holder]) -> frozenset[str]:
+    """The names of the servers that these runs use, as far as they say."""
+    return frozenset(canonical_name(name) for run in runs for name in run.servers)
+
+
+def _own_pace(store: Store, figures: BatchFigures, pace: float | None, *, at_work: Collection[str]) -> float | None:
+    """Seconds per item of a batch: what its completed items took, on as many servers as may render it now.
+
+    While no run is at work, on as many as have rendered it; `pace` before any has.
+    """
     if not figures.mean_seconds:
         return pace
-    return figures.mean_seconds / len({canonical_name(server) for server in figures.servers})
+    able = [name for name in at_work if _may_render(store, figures.recipes, name)]
+    return figures.mean_seconds / (len(able) or len({canonical_name(server) for server in figures.servers}))
+
+
+def _may_render(store: Store, recipes: Iterable[str | None], server: str) -> bool:
+    """Whether any of these recipes may go to a server of this name."""
+    for recipe in recipes:
+        try:
+            named = store.recipes.get(recipe).servers if recipe is not None else ()
+        except RecipeUnusable:
+            continue
+        if not named or any(same_server(name, server) for name in named):
+            return True
+    return False

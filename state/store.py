@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, TypeVar
@@ -208,6 +209,12 @@ class Store(StateParts, Protocol):
 
     def counts_by_batch(self) -> dict[str, Counts]:
         """The same for every batch that has items."""
+
+    def at_one_moment(self) -> AbstractContextManager[None]:
+        """Within it, the counts and figures that this thread asks for are all of one moment: for reports of many."""
+
+    def last_completed_at(self) -> datetime | None:
+        """When an item was last completed. Reads all that are."""
 
     def recipe_counts(self, *statuses: Status) -> dict[str | None, int]:
         """How many items with these statuses have each recipe; None: without one."""

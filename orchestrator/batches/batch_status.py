@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -31,6 +30,7 @@ from orchestrator.time_left import batch_seconds_left, pace_of
 from state.batch import Batch, BatchRecord
 from state.burst_record import SetAsideRecord
 from state.counts import Counts
+from state.holder import Holder
 from state.item import DUE, Item, Status
 from state.open_store import open_store
 from state.store import Store
@@ -218,17 +218,25 @@ def batch_called(batches: Mapping[str, Batch], wanted: str) -> Batch | None:
     return next((batch for batch in reversed(named) if not batch.gone), named[-1] if named else None)
 
 
-def views_of(store: Store, batches: Iterable[Batch], *, all_failed: bool = False) -> list[BatchView]:
-    """How these batches stand in an open store; `all_failed`: with every failed item of each."""
+def views_of(store: Store, batches: Iterable[Batch], *, first: int | None = 0) -> list[BatchView]:
+    """How these batches stand in an open store; `first`: with so many failed items of each, None for all."""
+    with store.at_one_moment():
+        return _views_of(store, batches, first=first)
+
+
+def _views_of(store: Store, batches: Iterable[Batch], *, first: int | None) -> list[BatchView]:
     chosen = list(batches)
     if not chosen:
         return []
     records = store.bursts.read()
-    pace, placement = pace_of(store, records, at_work=store.holders()), _placement(store)
+    at_work, placement = store.holders(), _placement(store)
+    pace = pace_of(store, records, at_work=at_work)
     unused = records[-1].set_aside if records else ()
     waiting = {item.key: item.batch for item in due_items(unused, store)}
-    first = None if all_failed else FIRST
-    return [_view(batch, store, placement, pace=pace, waiting=waiting, unused=unused, first=first) for batch in chosen]
+    return [
+        _view(batch, store, placement, pace=pace, waiting=waiting, unused=unused, first=first, at_work=at_work)
+        for batch in chosen
+    ]
 
 
 def read_batch(state: Path, wanted: str, *, clock: Clock | None = None, all_failed: bool = False) -> BatchView:
@@ -242,7 +250,9 @@ def read_batch(state: Path, wanted: str, *, clock: Clock | None = None, all_fail
 
 def view_of(store: Store, wanted: str, *, all_failed: bool = False) -> BatchView:
     """How the batch of this id, name, or beginning of an id stands in an open store. Errors: UsageError."""
-    (view,) = views_of(store, [find_batch(store.batches.read(), wanted)], all_failed=all_failed)
+    chosen = [find_batch(store.batches.read(), wanted)]
+    # Of one batch alone, the whole state would be too much.
+    (view,) = _views_of(store, chosen, first=None if all_failed else FIRST)
     return view
 
 
@@ -269,6 +279,7 @@ def _view(
     waiting: Mapping[str, str | None],
     unused: Sequence[SetAsideRecord],
     first: int | None,
+    at_work: Sequence[Holder],
 ) -> BatchView:
     """`first`: how many failed items are read; None for all. `pace`, `waiting`: as `batch_seconds_left` takes them.
     `unused`: the recipes that are set aside."""
@@ -278,10 +289,12 @@ def _view(
     return BatchView(
         record=batch.record,
         counts=figures.counts,
-        seconds_left=batch_seconds_left(store, batch.id, pace=pace, waiting=waiting),
+        seconds_left=batch_seconds_left(store, batch.id, pace=pace, waiting=waiting, at_work=at_work),
         last_at=max(times),
         directories=placement.shown_directories(batch.record, figures.recipes),
-        failed=tuple(islice(store.items(Status.FAILED, batch=batch.id), first)),
+        failed=tuple(store.items(Status.FAILED, batch=batch.id, limit=first))
+        if figures.counts.failed and first != 0
+        else (),
         set_aside=waiting_for(unused, store.items(*DUE, batch=batch.id)) if unused else (),
         stages_waiting=figures.counts.pending - figures.due,
     )

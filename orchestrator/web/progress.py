@@ -157,7 +157,8 @@ def seconds_left(state: WatchedState, batch: WatchedBatch) -> float | None:
     """See `batch_seconds_left`."""
     if state.store is None:
         return None
-    return batch_seconds_left(state.store, batch.id, pace=state.pace, waiting=state.waiting.batches)
+    at_work, waiting = state.parts.holders(), state.waiting.batches
+    return batch_seconds_left(state.store, batch.id, pace=state.pace, waiting=waiting, at_work=at_work)
 
 
 def images_of(batch: WatchedBatch, item: Item) -> list[Image]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
 from itertools import islice, takewhile
 from types import TracebackType
 from typing import Self, TypeVar
@@ -14,7 +17,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import StateError
 from state.counts import BatchFigures, Counts
 from state.disk import Disk, Stamp
-from state.item import Item, Status
+from state.item import Item, Status, UtcTime
 from state.json.journal import Journal
 from state.json.journal_lines import Line, read_lines
 from state.json.parts import JsonParts
@@ -30,6 +33,12 @@ _log = logging.getLogger(__name__)
 _READ_TRIES = 100
 _LEAST_SLICE = 16
 _Part = TypeVar("_Part", bound=msgspec.Struct)
+
+
+class _Completed(msgspec.Struct):
+    """The field of an item's record that says when it was completed."""
+
+    completed_at: UtcTime | None = None
 
 
 class JsonReader(JsonParts):
@@ -123,6 +132,14 @@ class JsonReader(JsonParts):
     def recipe_counts(self, *statuses: Status) -> dict[str | None, int]:
         with self._mutex:
             return self._records.recipe_counts(statuses)
+
+    def at_one_moment(self) -> AbstractContextManager[None]:
+        """They cost nothing; what others write meanwhile is read by nobody but this process."""
+        return contextlib.nullcontext()
+
+    def last_completed_at(self) -> datetime | None:
+        times = (part.completed_at for _, part in self.parts(_Completed))
+        return max((at for at in times if at is not None), default=None)
 
     def batch_figures(self, batch: str, *, without: Iterable[str] = ()) -> BatchFigures:
         with self._mutex:

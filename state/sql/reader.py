@@ -6,6 +6,7 @@ import contextlib
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ from state.item import Item, Status
 from state.location import Location
 from state.sql.bell import Bell
 from state.sql.due import due_count, due_pages
+from state.sql.figures import Figures
 from state.sql.outage import repeats_all
 from state.sql.parts import SqlParts
 from state.sql.rows import IS_DUE, IS_PENDING, ORDER, item_of, moment_of, number_of, pieces, with_statuses
@@ -41,6 +43,8 @@ class SqlReader(SqlParts):
         self._writer = self._database.commits.writer = uuid.uuid4().hex
         """Marks what this store changes, which is no news to it."""
         self._mutex = threading.RLock()
+        self._moment = threading.local()
+        """Of each thread: the figures of the moment that it is at."""
         self._bell = Bell(self._database, clock=self._clock)
         self._opened_at = 0
         """The mark of the opening: what was changed before it is no news."""
@@ -101,13 +105,33 @@ class SqlReader(SqlParts):
         asked = select(items.c.key).join(sources, sources.c.stage == items.c.key).where(sources.c.source == key)
         return [row.key for row in self._rows(asked.order_by(items.c.seq))]
 
+    @contextlib.contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        before = self._figures
+        self._moment.figures = before or Figures(self._rows)
+        try:
+            yield
+        finally:
+            self._moment.figures = before
+
+    @property
+    def _figures(self) -> Figures | None:
+        return getattr(self._moment, "figures", None)
+
+    def last_completed_at(self) -> datetime | None:
+        return (self._figures or Figures(self._rows)).last_completed_at()
+
     def counts(self, *, batch: str | None = None) -> Counts:
+        if self._figures is not None:
+            return self._figures.counts(batch)
         asked = select(items.c.status, func.count().label("many")).group_by(items.c.status)
         if batch is not None:
             asked = asked.where(items.c.batch == batch)
         return Counts({Status(row.status): row.many for row in self._rows(asked)})
 
     def counts_by_batch(self) -> dict[str, Counts]:
+        if self._figures is not None:
+            return self._figures.counts_by_batch()
         asked = select(items.c.batch, items.c.status, func.count().label("many")).where(items.c.batch.is_not(None))
         found: dict[str, dict[Status, int]] = {}
         for row in self._rows(asked.group_by(items.c.batch, items.c.status)):
@@ -115,12 +139,17 @@ class SqlReader(SqlParts):
         return {batch: Counts(counts) for batch, counts in found.items()}
 
     def recipe_counts(self, *statuses: Status) -> dict[str | None, int]:
+        if self._figures is not None:
+            return self._figures.recipe_counts(statuses)
         asked = select(items.c.recipe, func.count().label("many")).group_by(items.c.recipe)
         if (chosen := with_statuses(statuses)) is not None:
             asked = asked.where(chosen)
         return {row.recipe: row.many for row in self._rows(asked)}
 
     def batch_figures(self, batch: str, *, without: Iterable[str] = ()) -> BatchFigures:
+        without = list(without)
+        if self._figures is not None and not without:
+            return self._figures.of_batch(batch)
         own = items.c.batch == batch
         timed = and_(own, items.c.status == Status.COMPLETED.value, items.c.seconds != 0)
         with self._database.snapshot() as connection:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = 4
+REVISION = 5
 """The revision of these tables: the last one of `state.sql.migrations`."""
 COMPATIBLE_FROM = 1
 """The oldest revision whose release may still write to these tables: it does no harm to what it does not know."""
@@ -68,7 +68,8 @@ _FREE: dict[str, Any] = {
 _TURN = (items.c.kind, items.c.priority, items.c.rank, items.c.seq)
 Index("items_due", *_TURN, **_FREE)
 Index("items_due_in_batch", items.c.batch, *_TURN, **_FREE)
-Index("items_by_status", items.c.status, items.c.waits).ddl_if(dialect="sqlite")
+_STANDING = (items.c.status, items.c.waits, items.c.batch, items.c.recipe, items.c.server)
+Index("items_by_standing", *_STANDING, items.c.seconds, items.c.completed_at).ddl_if(dialect="sqlite")
 Index("items_waiting", items.c.seq, postgresql_where=text("status = 'pending' AND waits")).ddl_if(dialect="postgresql")
 Index("items_submitted", items.c.seq, postgresql_where=text("status = 'submitted'")).ddl_if(dialect="postgresql")
 Index("items_by_batch", items.c.batch, items.c.number, items.c.key)

@@ -57,6 +57,21 @@ def check_queries(store: Store) -> None:
     assert keys_of(store.due(len(items) + 1)) == due
     assert keys_of(store.due(2, skip=due[:1])) == due[1:3]
     check_batches(store, items, due)
+    assert store.last_completed_at() == max((one.completed_at for one in items if one.completed_at), default=None)
+    with store.at_one_moment():
+        check_counts(store, items, due)
+
+
+def check_counts(store: Store, items: Sequence[Item], due: Sequence[str]) -> None:
+    """Those that are of one moment."""
+    batches = {item.batch for item in items if item.batch is not None}
+    assert store.counts() == Counts.of(items)
+    left = [item for item in items if item.status in (Status.PENDING, Status.SUBMITTED)]
+    assert store.recipe_counts(Status.PENDING, Status.SUBMITTED) == Counter(item.recipe for item in left)
+    assert store.counts_by_batch() == {batch: Counts.of(own_of(items, batch)) for batch in batches}
+    for batch in (*batches, NOBODY):
+        assert store.counts(batch=batch) == Counts.of(own_of(items, batch))
+        check_figures(store, batch, own_of(items, batch), due)
 
 
 def check_batches(store: Store, items: Sequence[Item], due: Sequence[str]) -> None:

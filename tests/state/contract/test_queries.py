@@ -234,3 +234,18 @@ def test_a_waiting_item_that_is_left_out_was_not_counted_before(store: Store) ->
     assert store.batch_figures("one", without=["a"]).due_up_to == 1
     assert store.batch_figures("one", without=["c"]).due_up_to == 1
     assert store.batch_figures("one", without=["b", "d", "nobody's"]).due_up_to == 2
+
+
+def test_at_one_moment_all_counts_are_of_the_same_one(store: Store, other: Store) -> None:
+    store.add([item(f"{number}", batch="b") for number in range(3)])
+    with store.at_one_moment():
+        before = store.counts(), store.counts(batch="b"), store.batch_figures("b").due
+        with store.at_one_moment():
+            assert store.counts() == before[0]
+        other.refresh()
+        change(other, "1", cancel)
+        if store.location.url is not None:
+            assert (store.counts(), store.counts(batch="b"), store.batch_figures("b").due) == before
+    store.refresh()
+    assert store.counts() == Counts({PENDING: 2, CANCELLED: 1})
+    assert store.batch_figures("b").due == 2

@@ -73,7 +73,7 @@ def test_what_is_due_is_found_by_its_indices(state: State, *, of_batch: bool, he
     assert ("items_due_in_batch" in plan) == of_batch
     assert "Seq Scan" not in plan
     assert "SCAN items" not in plan
-    assert "items_by_status" not in plan
+    assert "items_by_standing" not in plan
 
 
 @pytest.mark.parametrize("of_batch", [True, False], ids=["of a batch", "of all"])
