@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from orchestrator.settings import Overrides
     from orchestrator.stage_chain import stage
     from orchestrator.state_copy import copy_state
+    from orchestrator.state_upgrade import upgrade_state
     from orchestrator.status import read_status, watch_batch
     from orchestrator.sync import sync_list
     from orchestrator.template_inspection import check_template, list_templates, show_template
@@ -102,6 +103,7 @@ __all__ = [
     "trash_images",
     "uninstall_node",
     "update_items",
+    "upgrade_state",
     "verify_outputs",
     "watch_batch",
     "write_report",
@@ -140,6 +142,7 @@ _HOMES = {
     "settings": ("Overrides",),
     "stage_chain": ("stage",),
     "state_copy": ("copy_state",),
+    "state_upgrade": ("upgrade_state",),
     "status": ("read_status", "watch_batch"),
     "sync": ("sync_list",),
     "template_inspection": ("check_template", "list_templates", "show_template"),

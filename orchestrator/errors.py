@@ -33,6 +33,7 @@ BurstError
 │   ├── SpendNotAllowed       nothing is sent to a server that costs money before a person allows it
 │   ├── TemplateError         the workflow file, an address or a binding
 │   └── StateError            the state file or its journal; says path and place
+│       ├── NotAllowed        a database does not let this role do it
 │       └── StateVersionError a format version that this burst does not know
 ├── RecipeUnusable            what items are made with cannot be read: they stay pending, nobody is charged
 ├── TemplateRejected          a server refuses the workflow itself: as above, unless another server takes it
@@ -319,6 +320,14 @@ class StateError(ConfigurationError):
 
 class StateMoved(StateError):
     """The state was moved to another address, where it goes on."""
+
+
+class NotAllowed(StateError):
+    """The database does not let this role do it: it may only read, or not change tables."""
+
+    def __init__(self, where: str, reason: str, way_out: str) -> None:
+        super().__init__(where, f"{reason}; {way_out}")
+        self.reason = reason
 
 
 class StateVersionError(StateError):

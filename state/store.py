@@ -308,6 +308,12 @@ class Store(StateParts, Protocol):
     def format_version(self) -> int | None:
         """The format version of the state on disk; None where burst has not written to it yet."""
 
+    def upgrade(self) -> None:
+        """Bring the tables of an older release to this one's now; the first change does it anyway. All or nothing.
+
+        Nothing where there are no tables, as in JSON. Errors: NotAllowed, StateError.
+        """
+
     def migrate(self, edit: Callable[[Item], Item]) -> None:
         """Bring a state of an older format version to the current one, with `edit` applied to every item.
 

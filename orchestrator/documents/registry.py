@@ -48,6 +48,7 @@ SCHEMAS: Mapping[str, Schema] = {
         _schema(states.AdoptDocument, "burst adopt"),
         _schema(states.PauseDocument, "burst pause|resume"),
         _schema(states.StateCopyDocument, "burst state copy"),
+        _schema(states.StateUpgradeDocument, "burst state upgrade"),
         _schema(servers.ServersDocument, "burst servers"),
         _schema(states.UpdateDocument, "burst update"),
         _schema(states.PriorityDocument, "burst priority"),

@@ -141,6 +141,14 @@ class StateCopyDocument(TypedDict):
     """What else was noticed."""
 
 
+class StateUpgradeDocument(TypedDict):
+    """A state that has the form of this release."""
+
+    schema: Literal["burst.state-upgrade/1"]
+    state: str
+    """Where it is; never with a password."""
+
+
 class RunningDocument(TypedDict):
     """An item that a server renders."""
 

@@ -64,6 +64,7 @@ def fleet_up(state: Path | str) -> FleetUp:
     if is_new:
         check_right(location)
     with open_for_writing(location.path, create=True) as store:
+        store.upgrade()
         servers = list(store.servers())
     return FleetUp(location.shown(), is_new, apply_schema(location), servers)
 

@@ -15,6 +15,7 @@ from starlette.types import Scope
 from orchestrator.errors import (
     BurstError,
     DiskFull,
+    NotAllowed,
     OutputRootAway,
     RequestConflict,
     ServerDown,
@@ -103,6 +104,8 @@ def install(app: FastAPI) -> None:
             return answer(503, f"{NO_SERVER}: {error}")
         if isinstance(error, OutputRootAway):
             return answer(503, str(error))
+        if isinstance(error, NotAllowed):
+            return answer(403, str(error))
         if isinstance(error, DiskFull):
             return answer(507, str(error))
         if isinstance(error, RequestConflict):

@@ -131,6 +131,9 @@ class JsonStore(JsonReader):
         self._mutex.release()
         return True
 
+    def upgrade(self) -> None:
+        """Nothing: there are no tables."""
+
     def migrate(self, edit: Callable[[Item], Item]) -> None:
         with self._locked():
             self._edit_all(edit)

@@ -11,25 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import ColumnElement, Connection, Double, Engine, Executable, FromClause, event, literal, literal_column
-from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
+from sqlalchemy import ColumnElement, Connection, Double, Engine, Executable, event, literal, literal_column
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from orchestrator.clock import Clock
-from orchestrator.errors import StateAway, StateError
+from orchestrator.errors import NotAllowed, StateAway, StateError
 from state.location import Location
 from state.sql import schema
 from state.sql.commits import Begun, Commits
 from state.sql.older_tables import additions, read_as_of_today, reads_older_tables
 from state.sql.outage import Outages
 from state.sql.refusals import refusal_of
-from state.sql.tables import Tables, make_tables, of_this_release, tables_in, upgrade_tables
-
-_BUSY_SECONDS = 60.0
-"""How long a writer waits for others on SQLite."""
-
+from state.sql.sqlite import BUSY_SECONDS, may_write, sqlite_engine
+from state.sql.tables import Tables, make_tables, of_this_release, older_tables_stay, tables_in, upgrade_tables
 
 _ON_CONNECT = {
     # Behind pgbouncer a prepared statement may be another connection's.
@@ -59,6 +55,7 @@ class Database:
         self._engine: Engine | None = None
         self._ours = of_this_release()
         self._tables: Tables | None = None
+        self._additions: tuple[Tables | None, str] | None = None
         self._guard = threading.RLock()
         self.outages = Outages(self._clock)
         self.commits = Commits(location.shown())
@@ -83,15 +80,23 @@ class Database:
             return
         if not self.is_postgresql:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._transaction() as connection:
-            if self.is_postgresql:
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(74656)")
-            found = tables_in(connection, self.location, self._ours)
-            if found is None:
-                make_tables(connection, self._ours)
-            elif self._is_older(found):
-                upgrade_tables(connection, self.location, found, self._ours, now=self.seconds(connection))
+        try:
+            with self._transaction() as connection:
+                self._prepare_in(connection)
+        except NotAllowed as error:
+            if self._tables is None:
+                raise
+            raise older_tables_stay(self.location, self._tables, self._ours, error) from error
         self.exists()
+
+    def _prepare_in(self, connection: Connection) -> None:
+        if self.is_postgresql:
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(74656)")
+        found = tables_in(connection, self.location, self._ours)
+        if found is None:
+            make_tables(connection, self._ours)
+        elif self._is_older(found):
+            upgrade_tables(connection, self.location, found, self._ours, now=self.seconds(connection))
 
     def _is_older(self, tables: Tables | None) -> bool:
         """They lack something that this release writes."""
@@ -107,8 +112,14 @@ class Database:
             if self._tables is not None and self._is_older(self._tables):
                 self._tables = tables_in(connection, self.location, self._ours)
                 if self._is_older(self._tables):
-                    read_as_of_today(connection, additions(connection, schema.metadata))
+                    read_as_of_today(connection, self._additions_to(self._tables, connection))
             yield connection
+
+    def _additions_to(self, tables: Tables | None, connection: Connection) -> str:
+        known = self._additions
+        if known is None or known[0] != tables:
+            self._additions = known = tables, additions(connection, schema.metadata)
+        return known[1]
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
@@ -243,13 +254,10 @@ class Database:
             engine = sqlalchemy.create_engine(url, connect_args=chosen, pool_pre_ping=False, **settings)
             event.listen(engine, "handle_error", _close_cursor)
             return engine
-        url = self._url.set(database=str(self._file))
-        engine = sqlalchemy.create_engine(
-            url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False}, **settings
-        )
-        engine.dialect.statement_compiler = _SqliteCompiler
-        event.listen(engine, "connect", _prepare_sqlite)
-        return engine
+        if not may_write(self._file):
+            # Somebody else may: each look is a new one.
+            settings = {"isolation_level": "AUTOCOMMIT", "poolclass": NullPool}
+        return sqlite_engine(self._url, self._file, **settings)
 
     def _check_file(self) -> None:
         """Errors: StateError where the file of SQLite is another one, or gone: what is written would be lost."""
@@ -273,7 +281,7 @@ class Database:
             yield
         except DBAPIError as error:
             raise refusal_of(
-                error, self.location, is_postgresql=self.is_postgresql, busy_seconds=_BUSY_SECONDS
+                error, self.location, is_postgresql=self.is_postgresql, busy_seconds=BUSY_SECONDS
             ) from error
         self.outages.answered()
 
@@ -284,18 +292,3 @@ def _close_cursor(met: ExceptionContext) -> None:
     if cursor is not None:
         with contextlib.suppress(met.dialect.dbapi.Error):  # type: ignore[union-attr]
             cursor.close()
-
-
-class _SqliteCompiler(SQLiteCompiler):
-    """With the hints INDEXED BY, which SQLAlchemy leaves out: without statistics, SQLite's own choice is a poor one."""
-
-    def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
-        return text
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.exc import DBAPIError
 
-from orchestrator.errors import DiskFull, StateAway, StateError
+from orchestrator.errors import DiskFull, NotAllowed, StateAway, StateError
 from state.disk import OutOfSpace
 from state.location import Location
 
@@ -13,6 +13,7 @@ _AWAY = ("53200", "53300", "53400", "25P03")
 """out_of_memory, too_many_connections, configuration_limit_exceeded, idle_in_transaction_session_timeout."""
 _DISK_FULL = "53100"
 _READ_ONLY = "25006"
+_NO_RIGHT = "42501"
 _DEADLOCK = "40P01"
 _FOR_A_PERSON = (
     "authentication failed",
@@ -47,10 +48,11 @@ def _of_postgresql(error: DBAPIError, where: str, said: str) -> Exception:
     if code == _DISK_FULL or "No space left" in said:
         return OutOfSpace(f"{where}: the disk of PostgreSQL is full ({said}); free some space there and run again")
     if code == _READ_ONLY:
-        return DiskFull(
-            f"{where}: is read-only ({said}): a standby, or a role that may only read; name the primary, or a role "
-            "that may write"
-        )
+        reason = f"is read-only ({said}): a standby, or a role that may only read"
+        return NotAllowed(where, reason, "name the primary, or a role that may write")
+    if code == _NO_RIGHT:
+        reason = f"this role may not do that ({said})"
+        return NotAllowed(where, reason, "name a role that may, or have it granted (docs/many-hosts.md)")
     if _is_away(error, code, said):
         return StateAway(
             f"{where}: PostgreSQL does not answer ({said})",

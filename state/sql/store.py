@@ -275,6 +275,9 @@ class SqlStore(SqlReader):
     def settle(self, *, at_end: bool = False) -> None:
         """Nothing: every change is where it belongs."""
 
+    def upgrade(self) -> None:
+        self._database.prepare()
+
     def migrate(self, edit: Callable[[Item], Item]) -> None:
         with self._writing() as connection:
             for row in connection.execute(select(*ROW).order_by(items.c.seq).with_for_update()).all():

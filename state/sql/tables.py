@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, literal, select, union_all
 
-from orchestrator.errors import StateError, StateVersionError
+from orchestrator.errors import NotAllowed, StateError, StateVersionError
 from state.location import Location
 from state.sql import schema
 from state.sql.schema import documents, revision
@@ -95,6 +95,16 @@ def upgrade_tables(connection: Connection, location: Location, found: Tables, be
     _log.warning("%s: tables upgraded from schema version %d to %d", where, found.revision, becomes.revision)
     if becomes.compatible_from > found.revision:
         _log.warning("%s: older versions of burst refuse it from now on", where)
+
+
+def older_tables_stay(location: Location, found: Tables, ours: Tables, why: NotAllowed) -> NotAllowed:
+    """For who would write, but may not upgrade them."""
+    versions = f"schema version {found.revision}; this one writes {ours.revision}"
+    return NotAllowed(
+        location.shown(),
+        f"its tables are of an older burst ({versions}), and {why.reason}",
+        "call `burst state upgrade` once as the role that owns them, or use the older burst until then; reading works",
+    )
 
 
 def _say_compatible(connection: Connection, tables: Tables) -> None:

@@ -49,6 +49,10 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
     ],
     "state": [
         ("state cpoy a b", "cpoy", "copy"),
+        ("state upgrade extra", "extra"),
+        ("state upgrade --state nowhere.json", "nowhere.json", "no state here"),
+        ("state upgrade --state sqlite:///nowhere.db", "nowhere.db", "no state here"),
+        ("state upgrade --frobnicate", "--frobnicate"),
         ("state copy", "FROM"),
         ("state copy a.json", "TO"),
         ("state copy nowhere.json b.json", "nowhere.json", "no state here"),
