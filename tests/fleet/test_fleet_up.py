@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import psycopg
@@ -64,6 +65,19 @@ def test_several_at_once_make_the_tables_once() -> None:
     address = fresh_database()
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda _: fleet_up(address).engine, range(4)))
+    assert sorted(one.value for one in found) == ["made", "nothing", "nothing", "nothing"]
+
+
+def test_several_at_once_make_the_tables_of_the_engine_once() -> None:
+    location = fleet_location(fresh_database())
+    together = Barrier(4)
+
+    def apply(_: int) -> Applied:
+        together.wait()
+        return apply_schema(location)
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(apply, range(4)))
     assert sorted(one.value for one in found) == ["made", "nothing", "nothing", "nothing"]
 
 

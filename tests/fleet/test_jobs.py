@@ -232,9 +232,7 @@ def test_a_worker_that_gives_signs_of_life_keeps_its_job(fleet: Fleet) -> None:
 def test_a_worker_killed_in_a_look_keeps_nobody_from_the_next(fleet: Fleet, task: str) -> None:
     fleet.register("a")
     fleet.add("x")
-    fleet.execute(
-        f"INSERT INTO procrastinate_jobs (queue_name, task_name, queueing_lock) VALUES ('fleet', '{task}', '{task}')"
-    )
+    fleet.defer(task)
     fleet.leave_dead(queue="fleet")
     fleet.tick()
     fleet.rescue()

@@ -142,7 +142,12 @@ class Fleet:
         asyncio.run(_run(self.engine(), [f"server:{name}" for name in servers]))
 
     def run(self, task: str) -> None:
-        asyncio.run(_defer_and_run(self.engine(), task))
+        self.defer(task)
+        asyncio.run(_run(self.engine(), [TICKS]))
+
+    def defer(self, task: str) -> None:
+        """As the engine does every few seconds."""
+        asyncio.run(_defer(self.engine(), task))
 
     def leave_dead(self, *, queue: str) -> None:
         """As a killed worker leaves it: the job that waits in this queue runs, and nobody gives a sign of life."""
@@ -162,10 +167,9 @@ def _elsewhere(address: str) -> Iterator[tuple[psycopg.Connection[Any], str]]:
         yield connection, name
 
 
-async def _defer_and_run(app: App, task: str) -> None:
+async def _defer(app: App, task: str) -> None:
     async with app.open_async():
         await app.configure_task(task).defer_async(timestamp=0)
-        await run_waiting(app, [TICKS])
 
 
 async def _run(app: App, queues: list[str]) -> None:
