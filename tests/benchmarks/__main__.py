@@ -11,7 +11,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.benchmarks import batch_rows, client_rows, exit_rows, machine, server_rows, state_rows, table, web_rows
+from tests.benchmarks import (
+    batch_rows,
+    client_rows,
+    exit_rows,
+    fleet_rows,
+    machine,
+    server_rows,
+    state_rows,
+    table,
+    web_rows,
+)
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.setting import SHORT, Scale, Setting
 
@@ -31,6 +41,7 @@ ROWS: dict[str, Callable[[Setting], list[Figure]]] = {
     "generate": batch_rows.generate,
     "throughput": batch_rows.throughput,
     "latency": batch_rows.latency,
+    "fleet": fleet_rows.fleet,
     "pages": web_rows.pages,
     "large": web_rows.large,
 }

@@ -36,6 +36,9 @@ class Scale:
     sustained_count: int = 20
     sustained_prompt_seconds: float = 2.84
     held_prompt_seconds: float = 60.0
+    fleet_seconds: float = 40.0
+    fleet_servers: int = 4
+    fleet_prompt_seconds: tuple[float, ...] = (1.0, 0.2)
     images: int = 10_000
     page_calls: int = 200
 
@@ -63,6 +66,9 @@ SHORT = Scale(
     generated_prompt_seconds=0.05,
     sustained_count=2,
     sustained_prompt_seconds=0.1,
+    fleet_seconds=0.4,
+    fleet_servers=2,
+    fleet_prompt_seconds=(0.1,),
     images=100,
     page_calls=20,
 )
