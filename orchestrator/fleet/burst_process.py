@@ -8,12 +8,14 @@ when that closes, however the worker ended, the burst stops as on SIGTERM.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import math
 import os
-from asyncio.subprocess import PIPE, Process
+import subprocess
+import tempfile
+import threading
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import msgspec
 
@@ -27,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 _OVERTIME_SECONDS = 60.0
 """A burst that has not ended so long after its time is stopped."""
-_LONGEST_LINE = 1 << 20
+_LOOK_SECONDS = 0.1
 _REST_SECONDS = 3.0
 """So long after it was told to stop, it is killed."""
 
@@ -80,36 +82,38 @@ class BurstProcesses:
         self._options = options
         # Everybody on the host can read arguments; the environment is the user's own.
         self._environment = subprocesses.environment(os.environ) | {"BURST_STATE": str(location.url)}
-        self._processes: set[Process] = set()
+        self._processes: set[subprocess.Popen[bytes]] = set()
         self._is_stopped = False
 
     async def run(self, server: RegisteredServer) -> BurstResult:
-        process = await asyncio.create_subprocess_exec(
-            *self._command(server),
-            env=self._environment,
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            limit=_LONGEST_LINE,
-            start_new_session=True,  # Ctrl-C at a terminal is the worker's to pass on
-        )
-        self._processes.add(process)
-        try:
-            if self._is_stopped:
-                process.terminate()
-            return await self._watched(process, server)
-        finally:
-            self._processes.discard(process)
-            with contextlib.suppress(ProcessLookupError):
+        with tempfile.TemporaryFile() as printed:
+            process = subprocess.Popen(
+                self._command(server),
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=printed,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C at a terminal is the worker's to pass on
+            )
+            threading.Thread(target=_repeat, args=(process.stderr, server.name), daemon=True).start()
+            self._processes.add(process)
+            try:
+                if self._is_stopped:
+                    process.terminate()
+                code = await self._end_of(process, server)
+            finally:
+                self._processes.discard(process)
                 process.kill()
-            assert process.stdin is not None
-            process.stdin.close()
+                process.wait()
+                assert process.stdin is not None
+                process.stdin.close()
+            printed.seek(0)
+            return _result(printed.read(), code)
 
     def stop(self) -> None:
         again, self._is_stopped = self._is_stopped, True
         for process in self._processes:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill() if again else process.terminate()
+            process.kill() if again else process.terminate()
 
     def _command(self, server: RegisteredServer) -> list[str]:
         options = ("--max-seconds", f"{self._options.max_seconds:g}", "-n", self._options.items)
@@ -118,42 +122,34 @@ class BurstProcesses:
             *("--server", f"{server.name}={server.url}" if "@" not in server.name else server.url),
         )
 
-    async def _watched(self, process: Process, server: RegisteredServer) -> BurstResult:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        printed = asyncio.create_task(process.stdout.read())
-        said = asyncio.create_task(_repeat(process.stderr, server.name))
-        limit = self._options.max_seconds or None
-        try:
-            await asyncio.wait_for(process.wait(), None if limit is None else limit + _OVERTIME_SECONDS)
-        except TimeoutError:
+    async def _end_of(self, process: subprocess.Popen[bytes], server: RegisteredServer) -> int:
+        """Its exit code. Not that of its output, which what the burst started itself may hold open."""
+        limit = self._options.max_seconds
+        code = await _ended(process, within_seconds=limit + _OVERTIME_SECONDS if limit else math.inf)
+        if code is None:
             _log.warning("%s: the burst did not end in time, and is stopped", server.name)
-            await _end(process)
-        # What the burst started itself may hold its pipes open.
-        await asyncio.wait([printed, said], timeout=_REST_SECONDS)
-        for task in (printed, said):
-            task.cancel()
-        return _result(printed.result() if _is_whole(printed) else b"", process.returncode or 0)
+            process.terminate()
+            code = await _ended(process, within_seconds=_REST_SECONDS)
+        if code is None:
+            process.kill()
+            code = process.wait()
+        return code
 
 
-def _is_whole(printed: asyncio.Task[bytes]) -> bool:
-    return printed.done() and not printed.cancelled() and printed.exception() is None
+async def _ended(process: subprocess.Popen[bytes], *, within_seconds: float) -> int | None:
+    clock = asyncio.get_running_loop()
+    until = clock.time() + within_seconds
+    while (code := process.poll()) is None and clock.time() < until:
+        await asyncio.sleep(_LOOK_SECONDS)
+    return code
 
 
-async def _end(process: Process) -> None:
-    process.terminate()
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(process.wait(), _REST_SECONDS)
-        return
-    process.kill()
-    await process.wait()
-
-
-async def _repeat(lines: asyncio.StreamReader, server: str) -> None:
+def _repeat(lines: IO[bytes], server: str) -> None:
     """What the burst warns of, with the server's name."""
-    async for line in lines:
-        text = without_time(line.decode("utf-8", "replace").rstrip()).removeprefix("burst: ")
-        _log.warning("%s: %s", server, text)
+    with lines:
+        for line in lines:
+            text = without_time(line.decode("utf-8", "replace").rstrip()).removeprefix("burst: ")
+            _log.warning("%s: %s", server, text)
 
 
 def _result(printed: bytes, code: int) -> BurstResult:

@@ -18,7 +18,7 @@ from orchestrator.servers import this_host
 from state.server import RegisteredServer
 
 QUICK = Timing(tick=1, rescue=1, poll=0.02, heartbeat=0.1, stalled=60.0, patience=1.0)
-GENEROUS_SECONDS = 30.0
+GENEROUS_SECONDS = 120.0
 
 
 def registered(name: str, *, host: str | None = None, labels: tuple[str, ...] = ()) -> RegisteredServer:

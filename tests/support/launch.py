@@ -12,7 +12,8 @@ in a database lasts. `--clock-ahead`: how far this host's clock is ahead of the 
 `--refuse` makes a system function fail with this error for descriptors of matching files.
 `--rest`: how long a burst may take to come to rest after a signal, where a busy machine needs more than users do.
 `--fork-bursts` starts the bursts of `serve` as forks, see `fork_server`.
-`--quick-fleet`: a worker looks for work all the time, and takes another one for dead after two seconds.
+`--quick-fleet`: a worker looks for work all the time, takes another one for dead after two seconds, and has more time
+to end than users give it.
 """
 
 from __future__ import annotations
@@ -150,6 +151,7 @@ def _quicken_fleet() -> None:
     worker: Any = importlib.import_module("orchestrator.fleet.worker")
     quick = timing(tick=1, rescue=1, poll=0.05, heartbeat=0.2, stalled=2.0, patience=5.0)
     worker.WorkerOptions = functools.partial(worker.WorkerOptions, timing=quick)
+    worker._END_SECONDS = 60.0
 
 
 if __name__ == "__main__":
