@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from orchestrator.errors import RecipeUnusable
 from orchestrator.registered_servers import is_reached_here
 from orchestrator.servers import same_server
-from state.item import Status
+from state.item import Item, Status
 from state.server import RegisteredServer
 from state.store import Store
 
@@ -28,14 +29,37 @@ class Selection:
 
 
 def due_servers(store: Store, servers: Iterable[RegisteredServer]) -> list[RegisteredServer]:
-    """Those of these servers that have something to do: due items, or prompts of the state that are to be collected.
+    """Those of these servers that have something to do: due items whose recipes allow the server, by its name and its
+    labels, or prompts of the state that are to be collected.
 
     A paused state and a draining server get nothing new, but what they have is collected.
     """
     wanted = list(servers)
     submitted = {item.server for item in store.items(Status.SUBMITTED) if item.server is not None}
     has_due = store.pause() is None and bool(store.due(1))
-    return [one for one in wanted if (has_due and not one.draining) or _is_among(one, submitted)]
+    return [
+        one for one in wanted if (has_due and not one.draining and _has_due(store, one)) or _is_among(one, submitted)
+    ]
+
+
+def _has_due(store: Store, server: RegisteredServer) -> bool:
+    unfit: set[str] = set()
+
+    def may_go_there(item: Item) -> bool:
+        fits = item.recipe is None or _suits(store, item.recipe, server)
+        if not fits:
+            unfit.add(item.kind)
+        return fits
+
+    return bool(store.due(1, without=unfit, accept=may_go_there))
+
+
+def _suits(store: Store, recipe_id: str, server: RegisteredServer) -> bool:
+    try:
+        recipe = store.recipes.get(recipe_id)
+    except RecipeUnusable:  # which a run says
+        return True
+    return set(server.labels).issuperset(recipe.needs) and (not recipe.servers or _is_among(server, recipe.servers))
 
 
 def _is_among(server: RegisteredServer, names: Iterable[str]) -> bool:

@@ -11,9 +11,11 @@ import pytest
 from procrastinate import App
 from procrastinate.exceptions import AlreadyEnqueued, UniqueViolation
 from support.fleet import STALLED_SECONDS, Fleet, run_waiting
+from support.state_scenes import item
 
 from orchestrator.fleet.burst_process import BurstResult
 from state.facts import Pause
+from state.recipe import Recipe
 from state.server import RegisteredServer
 
 WAITS_A, WAITS_B = ("server:a", "todo"), ("server:b", "todo")
@@ -34,6 +36,24 @@ def test_each_server_gets_one_burst_while_work_is_due(fleet: Fleet) -> None:
     assert fleet.rows("lock, queueing_lock, args::text") == [
         (f"server:{name}", f"server:{name}", f'{{"server": "{name}", "fruitless": 0}}') for name in "ab"
     ]
+
+
+def test_a_server_gets_a_burst_for_items_that_may_go_there_alone(fleet: Fleet) -> None:
+    """Not for those that need another label, or for which the request named other servers."""
+    big = fleet.store.recipes.add(Recipe(needs=("big",), output="one"), None)
+    named = fleet.store.recipes.add(Recipe(servers=("b",), output="other"), None)
+    fleet.register("a", labels=("small",))
+    fleet.register("b")
+    fleet.register("c", labels=("small", "big"))
+    fleet.store.add([item(f"big{number}", recipe=big.id) for number in range(3)])
+    fleet.tick()
+    assert fleet.jobs() == [("server:c", "todo")]
+    fleet.store.add([item(f"named{number}", recipe=named.id) for number in range(3)])
+    fleet.tick()
+    assert fleet.jobs() == [("server:c", "todo"), WAITS_B]
+    fleet.add("any")
+    fleet.tick()
+    assert fleet.jobs() == [("server:c", "todo"), WAITS_B, WAITS_A]
 
 
 def test_nothing_new_is_begun_while_the_state_is_paused(fleet: Fleet) -> None:
