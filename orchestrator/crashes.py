@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orchestrator.errors import BurstError, ConfigurationError, Crashed
 from state.disk import refusal
+from state.location import hidden
 
 TRACEBACK_NAME = "crash.txt"
 """The last traceback, in the directory next to a state file."""
@@ -30,8 +31,8 @@ def as_burst_error(error: Exception, *, keep_at: Path | None = None) -> BurstErr
         return refusal(refused, os.fsdecode(refused.filename))
     if isinstance(error, FileNotFoundError) and _is_directory_gone():
         return ConfigurationError("the working directory was removed; change to another one and run again")
-    text = "".join(traceback.format_exception(error))
-    return Crashed(_described(error), traceback=text, kept_at=_kept(text, keep_at))
+    text = hidden("".join(traceback.format_exception(error)))
+    return Crashed(hidden(_described(error)), traceback=text, kept_at=_kept(text, keep_at))
 
 
 def _refused(error: Exception) -> OSError | None:

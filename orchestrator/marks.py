@@ -14,7 +14,7 @@ from orchestrator.migration import open_for_writing
 from orchestrator.outputs.numbering import numbered
 from orchestrator.outputs.placement import Placement, placement_of
 from orchestrator.retries import Changed, keys_of, settled
-from orchestrator.selection import select
+from orchestrator.selection import key_called, select
 from orchestrator.settings import kept_settings
 from state.change import change_all
 from state.item import Item, Status
@@ -69,7 +69,7 @@ def named_outputs(store: Store, placement: Placement, names: Iterable[str]) -> d
 
     Errors: UsageError for a name that is none of these.
     """
-    names = list(dict.fromkeys(names))
+    names = list(dict.fromkeys(key_called(store, name) or name for name in names))
     files = {name: file for name in names if name not in store and (file := Path(name)).is_file()}
     found: dict[str, Numbers] = {}
     outputs = _outputs_at(store, placement, files.values()) if files else {}

@@ -10,8 +10,8 @@ from pathlib import Path
 from orchestrator.batches.batch_status import batch_called, find_batch
 from orchestrator.batches.suggestions import near_matches
 from orchestrator.errors import UsageError
+from orchestrator.kept_paths import kept_path
 from state.item import Status
-from state.location import PassingHome
 from state.store import Store
 
 
@@ -33,27 +33,34 @@ def named_in(store: Store, names: Collection[str]) -> tuple[list[str], list[str]
     known = store.batches.read()
     keys, batches = dict[str, None](), dict[str, None]()
     for name in names:
-        name = _whole(store, name)
         if name in store:
             if (batch := batch_called(known, name)) is not None and not batch.gone and batch.id != name:
                 raise UsageError(f"both an item and a batch are called {name!r}; name the batch by its id, {batch.id}")
             keys[name] = None
         elif batch_called(known, name) is not None or any(batch_id.startswith(name) for batch_id in known):
             batches[find_batch(known, name).id] = None
+        elif (key := key_called(store, name)) is not None:
+            keys[key] = None
         else:
             _refuse(store, name, [*known, *(batch.record.name for batch in known.values() if batch.record.name)])
     return list(keys), list(batches)
 
 
-def _whole(store: Store, name: str) -> str:
-    """A file's whole path, which is its item's key in a database on a server, where that is what is meant."""
-    if name in store or not isinstance(store.location.home, PassingHome):
+def _near_keys(store: Store, name: str) -> list[str]:
+    """As they may be typed here: a database on a server keeps whole paths."""
+    here = f"{os.getcwd()}/"
+    return get_close_matches(name, [item.key.removeprefix(here) for item in store.items()])
+
+
+def key_called(store: Store, name: str) -> str | None:
+    """The key of the item with this name: its key, or the path of its file, from the working directory on."""
+    if name in store:
         return name
-    path = str(Path(os.path.abspath(name)))
-    return path if path in store else name
+    key = kept_path(Path(os.path.abspath(name)), store.location.home)
+    return key if key in store else None
 
 
 def _refuse(store: Store, name: str, batches: Sequence[str]) -> None:
-    near = near_matches(name, batches) or get_close_matches(name, [item.key for item in store.items()])
+    near = near_matches(name, batches) or _near_keys(store, name)
     advice = f"close to it: {', '.join(near)}" if near else "`burst batches list` and `burst status --json` list some"
     raise UsageError(f"{store.location.shown()} has no item and no batch {name!r}; {advice}")

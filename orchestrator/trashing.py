@@ -18,7 +18,7 @@ from orchestrator.marks import named_outputs
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs.numbering import numbered
 from orchestrator.outputs.placement import Placement, placement_of
-from orchestrator.selection import select
+from orchestrator.selection import key_called, select
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.trash import KEPT_FOR, Kept, Moved, Trash, Trashed
 from orchestrator.wording import named
@@ -164,7 +164,8 @@ def _named_in(there: Sequence[Trashed], names: Collection[str], store: Store, pl
     """Errors: UsageError."""
     found: dict[str, None] = {}
     for name in names:
-        ids = [one.id for one in there if name in (one.id, one.item.key, one.output.path)]
+        key = key_called(store, name)
+        ids = [one.id for one in there if name in (one.id, one.output.path) or key == one.item.key]
         ids = ids or [one.id for one in there if _place(one, placement) == os.path.abspath(name)]
         ids = ids or [one.id for one in there if one.item.batch == name]
         if not ids:

@@ -17,8 +17,14 @@ from state.json.folder import burst_folder
 
 _URL = re.compile(r"([a-zA-Z][\w+.-]*)://")
 _SERVERS = ("postgresql", "postgres", "postgresql+psycopg")
-_SECRET_OPTIONS = ("password", "sslpassword", "passfile")
+_SHOWN_OPTIONS = (
+    *("host", "hostaddr", "port", "user", "dbname", "service", "application_name", "connect_timeout"),
+    *("sslmode", "sslrootcert", "target_session_attrs", "channel_binding", "gssencmode", "options"),
+)
+"""What is no secret; an option that is spelled wrong may be one."""
 _PlainPath = type(Path())
+_addresses: set[str] = set()
+"""All that this process was given, for `hidden`."""
 
 
 class DatabaseHome(_PlainPath):  # type: ignore[misc, valid-type]
@@ -51,6 +57,7 @@ class DatabaseAddress(_PlainPath):  # type: ignore[misc, valid-type]
         return made
 
     def __init__(self, url: str) -> None:
+        _addresses.add(url)
         if sys.version_info >= (3, 12):
             super().__init__(_file_of(url))
         self.url = f"sqlite:///{_file_of(url)}" if url.startswith("sqlite") else url
@@ -76,7 +83,7 @@ class DatabaseAddress(_PlainPath):  # type: ignore[misc, valid-type]
     def __str__(self) -> str:
         address, _, options = self.url.partition("?")
         without = re.sub(r"^([^:]+://)([^:/@]*):.*@", r"\1\2@", address)
-        shown = [option for option in options.split("&") if option and option.partition("=")[0] not in _SECRET_OPTIONS]
+        shown = [option for option in options.split("&") if option.partition("=")[0] in _SHOWN_OPTIONS]
         return without + ("?" + "&".join(shown) if shown else "")
 
     def __fspath__(self) -> str:
@@ -110,13 +117,21 @@ def without_secrets(text: str, url: str) -> str:
     secrets = {found[1]} if found is not None else set()
     for option in options.split("&"):
         name, _, value = option.partition("=")
-        if name in _SECRET_OPTIONS:
+        if name not in _SHOWN_OPTIONS:
             secrets.add(value)
     secrets |= {unquote_plus(secret) for secret in secrets} | {unquote(secret) for secret in secrets}
     for secret in sorted(secrets, key=len, reverse=True):
         if secret:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)" if len(secret) < 4 else re.escape(secret), "***", text)
     return text
+
+
+def hidden(text: str) -> str:
+    """The text without the secrets of any address that this process was given, and without PGPASSWORD."""
+    for url in _addresses:
+        text = without_secrets(text, url)
+    password = os.environ.get("PGPASSWORD", "")
+    return text.replace(password, "***") if len(password) > 3 else text
 
 
 def _file_of(url: str) -> Path:

@@ -12,9 +12,11 @@ from support.plain_walk import keys_of
 from support.state_scenes import PENDING, SUBMITTED, complete, item, submit
 from support.stores import KINDS, State
 
-from orchestrator.errors import BurstError, StateAway, StateError
+from orchestrator.crashes import as_burst_error
+from orchestrator.errors import BurstError, Crashed, StateAway, StateError
 from state.change import Change
 from state.item import Item, ItemOutput
+from state.location import DatabaseAddress
 from state.open_store import open_store, parts_of
 from state.store import Store
 
@@ -164,3 +166,29 @@ def test_an_address_that_is_no_database_says_so(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="there is no state here"):
         open_store(f"sqlite:///{tmp_path}/other.db")
     assert not (tmp_path / "other.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://u:s3cret@h/d?sslmode=require", "postgresql://u@h/d?sslmode=require"),
+        ("postgresql://h/d?user=u&password=s3cret", "postgresql://h/d?user=u"),
+        ("postgresql://h/d?sslpassword=s3cret&host=/run", "postgresql://h/d?host=/run"),
+        ("postgresql://h/d?passwort=s3cret", "postgresql://h/d"),
+        ("postgresql://u:s3%2Fcr%40et@h/d", "postgresql://u@h/d"),
+        ("postgresql://u:s3@cret@h/d", "postgresql://u@h/d"),
+    ],
+)
+def test_only_what_is_no_secret_is_shown_of_an_address(address: str, shown: str) -> None:
+    assert str(DatabaseAddress(address)) == shown
+
+
+@pytest.mark.parametrize("said", ["s3/cr@et", "s3%2Fcr%40et", "pgpass-9f8e7d", "option-9f8e7c"])
+def test_a_traceback_has_no_secret_of_any_address(said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever a library repeats: as it was written, or decoded."""
+    monkeypatch.setenv("PGPASSWORD", "pgpass-9f8e7d")
+    DatabaseAddress("postgresql://u:s3%2Fcr%40et@h/d?sslpassword=option-9f8e7c")
+    error = as_burst_error(RuntimeError(f"cannot parse {said!r} in a connection string"), keep_at=tmp_path / "crash")
+    assert isinstance(error, Crashed)
+    assert "cannot parse '***'" in str(error)
+    assert all(said not in text for text in (str(error), error.traceback, (tmp_path / "crash").read_text()))
