@@ -109,6 +109,8 @@ _VARYING = (
 )
 
 
+_FOR_MANY_HOSTS = re.compile(r"\[roots\]")
+"""Advice for a database on a server alone."""
 _VARYING_FIELDS = re.compile("seconds|bytes|pid$|requests|^runs$|^slowest$")
 
 
@@ -130,7 +132,9 @@ def scrubbed(text: str, *, address: str, home: Path, server: str) -> list[str]:
         return plain(value) if isinstance(value, str) else value
 
     return sorted(
-        json.dumps(ordered(json.loads(line))) if line.startswith("{") else plain(line) for line in text.splitlines()
+        json.dumps(ordered(json.loads(line))) if line.startswith("{") else plain(line)
+        for line in text.splitlines()
+        if not _FOR_MANY_HOSTS.search(line)
     )
 
 
