@@ -113,6 +113,8 @@ class Dispatch:
         self._numbered_from = 0
         """How many had ended before the item that is number 1."""
         self._failed = False
+        self._is_shared = False
+        """Other servers or runs take part in the burst."""
         self._movements = 0
         """Counts what may have made items due, or ended them."""
         self._none_urgent: int | None = None
@@ -140,6 +142,7 @@ class Dispatch:
             self._begun_at, self._size = self._ended, size
             self._left_over.clear()
             self._set_aside_in_burst = 0
+            self._is_shared = len(self._workers) > 1 or len(self._store.holders()) > 1
             remaining = self._store.counts(batch=self._batch).remaining
             if not self._until_done:
                 self._numbered_from, remaining = self._ended, min(size, remaining)
@@ -300,7 +303,15 @@ class Dispatch:
         if self._loaded is None or not due:
             return due
         skip = skip | self._held.keys()
-        return self._loaded.chosen(worker, due, batch=self._batch, skip=skip, without=without, accept=accept)
+        return self._loaded.chosen(
+            worker,
+            due,
+            batch=self._batch,
+            skip=skip,
+            without=without,
+            accept=accept,
+            is_shared=self._is_shared,
+        )
 
     def _is_for(self, worker: DispatchTarget, item: Item, *, hopeless: set[str]) -> bool:
         if self.set_aside.passes_over(item) or not worker.accepts(item):

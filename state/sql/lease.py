@@ -164,12 +164,18 @@ class SqlLease:
         return self._lookout.take_left(servers)
 
     def take_over(self, keys: Iterable[str]) -> list[Item]:
-        asked = select(items.c.seq, items.c.key).where(items.c.status == Status.SUBMITTED.value)
+        return self._take_these(keys, Status.SUBMITTED)
+
+    def claim_these(self, keys: Iterable[str]) -> list[Item]:
+        return self._take_these(keys, Status.PENDING)
+
+    def _take_these(self, keys: Iterable[str], status: Status) -> list[Item]:
+        asked = select(items.c.seq, items.c.key).where(items.c.status == status.value, items.c.waits.is_(False))
         wanted = list(dict.fromkeys(keys))
         found: dict[str, Any] = {}
         for some in pieces(wanted):
             found |= {row.key: row for row in self._database.rows(asked.where(items.c.key.in_(some)))}
-        return self._take([found[key] for key in wanted if key in found], status=Status.SUBMITTED)
+        return self._take([found[key] for key in wanted if key in found], status=status)
 
     def release(self, keys: Iterable[str]) -> None:
         released = self._known.intersection(keys)

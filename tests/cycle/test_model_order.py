@@ -199,6 +199,43 @@ def test_each_of_several_servers_loads_each_model_once_at_most(scene: Callable[.
         assert len(one.loads(server)) == len(set(one.loads(server))) <= 3
 
 
+def batches_in_turn(count: int) -> list[Item]:
+    """One item a batch, which needs A, A, B and B in turn: each of two servers would get A and B in turn."""
+    return [item(f"{number:02}{'AABB'[number % 4]}", batch=f"b{number:02}") for number in range(count)]
+
+
+def test_two_servers_share_batches_by_what_they_have_loaded(scene: Callable[..., Scene]) -> None:
+    """In the order of their addition almost every second item would need another model."""
+    one = scene(*batches_in_turn(80), servers=2)
+    one.simulation.burst(80)
+    assert one.simulation.store.counts()[Status.COMPLETED] == 80
+    assert len(one.loads(0)) + len(one.loads(1)) <= 12
+
+
+def test_what_needs_another_model_is_passed_over_by_so_many_and_no_more(scene: Callable[..., Scene]) -> None:
+    """However much needs what is loaded, the oldest waits for no more than that on each server."""
+    one = scene(*[item(f"{number:02}A", batch=f"b{number:02}") for number in range(4)], servers=2)
+    one.simulation.burst(4)
+    one.simulation.store.add([item("50B", batch="c50")])
+    one.simulation.store.add([item(f"{number}A", batch=f"d{number}") for number in range(51, 99)])
+    one.simulation.burst(49)
+    sent = [one.sent(server) for server in range(2)]
+    (ahead,) = [keys.index("50B") - sum(key < "50" for key in keys) for keys in sent if "50B" in keys]
+    assert 0 < ahead <= 16
+
+
+def test_no_priority_or_rank_waits_for_what_is_loaded(scene: Callable[..., Scene]) -> None:
+    one = scene(*[item(f"{number:02}A", batch=f"b{number:02}") for number in range(4)], servers=2)
+    one.simulation.burst(4)
+    one.simulation.store.add([item(f"{number}A", batch=f"d{number}") for number in range(52, 60)])
+    first = [item("90B", batch="c", priority="high"), item("91B", batch="d", rank=-1.0)]
+    one.simulation.store.add(first)
+    one.simulation.burst(10)
+    for server in range(2):
+        later = [key for key in one.sent(server) if key > "50"]
+        assert sorted(later, key=lambda key: key < "90") == later
+
+
 def test_what_an_earlier_burst_left_on_the_server_tells_what_is_loaded(tmp_path: Path) -> None:
     clock = HandClock()
     server = FakeServer("http://gpu:8188", clock, lambda _: 10.0)
