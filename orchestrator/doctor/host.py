@@ -37,7 +37,7 @@ _MESSAGE_SHOWN = 160
 def check_state(state: Path, read: Survey | BurstError) -> Check:
     """Whether the state is readable, its item counts, and the condition of its journal."""
     if isinstance(read, BurstError):
-        if not state.exists():
+        if not _is_there(state):
             return Check("state", "problem", f"{state} is not there", command("init", state, "DIR"))
         return Check("state", "problem", str(read), command("status", state))
     standing = read.status.counts.as_text() or "nothing in it yet"
@@ -54,6 +54,14 @@ def check_state(state: Path, read: Survey | BurstError) -> Check:
     }
     message = "; ".join([f"{counted(read.status.total, 'item')}: {standing}", *notes])
     return Check("state", "ok", message, facts=facts)
+
+
+def _is_there(state: Path) -> bool:
+    """Also where nobody can say."""
+    try:
+        return parts_of(state).exists()
+    except BurstError:
+        return True
 
 
 @dataclass

@@ -48,7 +48,8 @@ def make_sql_state(address: str, *, count: int) -> None:
         made = [_as_after_days(_item(name, number, recipe.id)) for number in range(1, _ROWS) for name in _BATCHES]
         database = store._database  # type: ignore[attr-defined]
         with database.transaction() as connection:
-            connection.execute(items.insert(), [row_of(item) for item in made[: count - len(_BATCHES)]])
+            if rows := [row_of(item) for item in made[: count - len(_BATCHES)]]:
+                connection.execute(items.insert(), rows)
             columns = [column for column in items.c if column.name not in ("seq", "key")]
             while (there := connection.scalar(select(func.count()).select_from(items))) < count:
                 key = items.c.key + literal(f"/{there}")
