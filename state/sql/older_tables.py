@@ -59,10 +59,10 @@ def _with_additions(
 ) -> tuple[str, Any]:
     options = context.execution_options if context is not None else connection.get_execution_options()
     added = options.get(_OPTION)
-    first, _, rest = statement.lstrip().partition(" ")
     if added:
         # These are no tables, so they have no index.
         statement = _HINT.sub("", statement)
+    first, _, rest = statement.lstrip().partition(" ")
     if added and first == "SELECT":
         statement = f"WITH {added} {statement}"
     elif added and first == "WITH":

@@ -276,7 +276,8 @@ class SqlStore(SqlReader):
         """Nothing: every change is where it belongs."""
 
     def upgrade(self) -> None:
-        self._database.prepare()
+        with self._writing():
+            pass  # whatever is written finds the tables of this release
 
     def migrate(self, edit: Callable[[Item], Item]) -> None:
         with self._writing() as connection:

@@ -98,3 +98,11 @@ def test_leaving_the_block_closes_it(state: State, store: Store) -> None:
     with pytest.raises(StateError, match="closed"):
         opened.add([item("new")])
     assert state.open().get("b").status is SUBMITTED
+
+
+def test_an_upgrade_of_what_is_of_this_release_changes_nothing(state: State, store: Store) -> None:
+    before = statuses(store)
+    for opened in (store, state.open(), store):
+        opened.upgrade()
+    assert statuses(state.open()) == before
+    change(store, "b", submit())

@@ -64,6 +64,13 @@ def test_all_that_it_holds_is_there_before_and_after_the_upgrade(address: str, s
             return [
                 statuses(reader),
                 reader.waiting(),
+                reader.due_count(),
+                keys_of(reader.due(9)),
+                reader.counts_by_batch(),
+                reader.recipe_counts(),
+                reader.batch_figures("b"),
+                [item.key for item in reader.items(SUBMITTED)],
+                reader.stuck(),
                 reader.stages_of("submitted"),
                 reader.batch_keys("b"),
                 parts.settings.read(),
