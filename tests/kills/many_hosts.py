@@ -343,6 +343,7 @@ def run(farm: Farm) -> dict[str, Any]:
         **judged(farm, crons),
         "rounds in peace": rounds,
         "exit codes": {str(code): n for code, n in sorted(sum((one.codes for one in crons), Counter[int]()).items())},
+        **(database_figures(farm) if farm.database is not None else {}),
         "exit code 2": dict(sum((one.refusals for one in crons), Counter[str]()).most_common(10)),
         "faults": dict(sum((one.befell for one in (*crons, chaos)), Counter[str]())),
     }
@@ -382,6 +383,20 @@ def judged(farm: Farm, crons: list[Cron]) -> dict[str, Any]:
         "files that are wrong": len(wrong),
         "temporary files left": len(project.temporary_files()),
         "tracebacks": len(tracebacks),
+    }
+
+
+def database_figures(farm: Farm) -> dict[str, Any]:
+    """What the work asked of PostgreSQL, which counts anew after each crash; the rest of `burst` is in it."""
+    asked = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+    ((commits,),) = farm.rows(asked)
+    ((events, event_bytes),) = farm.rows("SELECT count(*), pg_total_relation_size('events') FROM events")
+    ((item_bytes,),) = farm.rows("SELECT pg_total_relation_size('items')")
+    return {
+        "statements and transactions since its last crash, an item": round(commits / farm.options.items, 1),
+        "events an item": round(events / farm.options.items, 2),
+        "bytes an event": round(event_bytes / events),
+        "bytes an item": round(item_bytes / farm.options.items),
     }
 
 
