@@ -34,6 +34,8 @@ from state.change import Change  # noqa: E402
 from state.item import Item, OutputRecord, Status  # noqa: E402
 from state.lease import Lease  # noqa: E402
 from state.open_store import open_store  # noqa: E402
+from state.sql.bell import POLL_SECONDS  # noqa: E402
+from state.store import Follower  # noqa: E402
 
 MEAN_SECONDS = 3.0
 FASTEST_SECONDS, SLOWEST_SECONDS = 1.5, 6.0
@@ -85,6 +87,10 @@ class Farm:
         self._total = servers * items
         self._store.add([self._item(number) for number in range(self._total)])
         self.servers = [self._server(number) for number in range(servers)]
+        self._observer = open_store(address, clock=self.clock)
+        self._others = Follower(self._observer)
+        self._looks: list[tuple[int, float]] = []
+        """How many items others had changed in 2 s, and what it cost one run to read them."""
         self._order: list[int] = []
         """The numbers of the items in the order in which they were claimed."""
 
@@ -105,12 +111,21 @@ class Farm:
         began = time.process_time()
         while len(self._order) < self._total:
             self.clock.seconds, at = heapq.heappop(due)
+            if self.clock.seconds >= POLL_SECONDS * (len(self._looks) + 1):
+                self._look()
             server = self.servers[at]
             self._step(server)
             heapq.heappush(due, (self.clock.seconds + (server.seconds if server.queue else 0.5), at))
         took = time.process_time() - began
         self._store.close()
+        self._observer.close()
         return self._figures(took)
+
+    def _look(self) -> None:
+        """As every run does that others work beside."""
+        began = time.process_time()
+        changed = self._observer.get_many(self._others.news())
+        self._looks.append((len(changed), time.process_time() - began))
 
     def _step(self, server: Server) -> None:
         """An image is ready, or the server looks for work."""
@@ -174,7 +189,9 @@ class Farm:
             "submit ms": _milliseconds(statistics.median(self.costs.submit)),
             "complete ms": _milliseconds(statistics.median(self.costs.complete)),
             "renewal ms": _milliseconds(statistics.median(self.costs.renew)) if self.costs.renew else None,
-            "store ms an item": _milliseconds(took / self._total),
+            "items changed by others in 2 s": statistics.median(number for number, _ in self._looks),
+            "ms for one run to read them": _milliseconds(statistics.median(seconds for _, seconds in self._looks)),
+            "store ms an item": _milliseconds((took - sum(seconds for _, seconds in self._looks)) / self._total),
             "busy share of a server, least": round(min(shares), 3),
             "busy share of a server, median": round(statistics.median(shares), 3),
             "places that an item was overtaken by, most": _most_overtaken(self._order),
