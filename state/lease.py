@@ -31,8 +31,11 @@ class Lease(Protocol):
     ) -> list[Item]:
         """As `Store.due`, without what any run holds; these items are held until they end or are released."""
 
-    def claim_these(self, keys: Iterable[str]) -> list[Item]:
-        """Those of these items that are due and that no run holds; they are held until they end or are released."""
+    def claim_these(self, keys: Iterable[str], *, limit: int) -> list[Item]:
+        """The first of these items that are due and that no run holds; they are held until they end or are released.
+
+        Fewer, possibly none, where another run is faster.
+        """
 
     def left_behind(self) -> Iterator[Item]:
         """Submitted items that no living run holds."""

@@ -99,7 +99,7 @@ class LoadedModels:
             better = [one for one in fit if one.batch is not None and _turn(one)[1:] == turn[1:]]
             others = [item for item in due if _turn(item)[1:] == turn[1:] and self._models_of(item) != loaded]
         count = min(len(better), len(others))
-        taken = self._lease.claim_these(one.key for one in better[:count]) if count else []
+        taken = self._lease.claim_these((one.key for one in better), limit=count) if count else []
         if not taken:
             return list(due)
         # Another run may have been faster.

@@ -64,11 +64,11 @@ class JsonLease:
             if items or not found:
                 return items
 
-    def claim_these(self, keys: Iterable[str]) -> list[Item]:
+    def claim_these(self, keys: Iterable[str], *, limit: int) -> list[Item]:
         with self._guard:
             waiting = set(self._store.waiting())
             free = [key for key in dict.fromkeys(keys) if key not in self._held and key not in waiting]
-            items = [item for item in self._store.get_many(free) if item.status is Status.PENDING]
+            items = [item for item in self._store.get_many(free) if item.status is Status.PENDING][:limit]
             self._held.update(item.key for item in items)
         return items
 

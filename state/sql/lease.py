@@ -164,18 +164,20 @@ class SqlLease:
         return self._lookout.take_left(servers)
 
     def take_over(self, keys: Iterable[str]) -> list[Item]:
-        return self._take_these(keys, Status.SUBMITTED)
+        return self._take(self._these(keys, Status.SUBMITTED), status=Status.SUBMITTED)
 
-    def claim_these(self, keys: Iterable[str]) -> list[Item]:
-        return self._take_these(keys, Status.PENDING)
+    def claim_these(self, keys: Iterable[str], *, limit: int) -> list[Item]:
+        return self._take(self._these(keys, Status.PENDING)[:limit], status=Status.PENDING)
 
-    def _take_these(self, keys: Iterable[str], status: Status) -> list[Item]:
-        asked = select(items.c.seq, items.c.key).where(items.c.status == status.value, items.c.waits.is_(False))
+    def _these(self, keys: Iterable[str], status: Status) -> list[Any]:
+        """The rows of those of these items that have the status and that no run holds."""
+        free = and_(items.c.status == status.value, items.c.lease.is_(None), items.c.waits.is_(False))
+        asked = select(items.c.seq, items.c.key).where(free)
         wanted = list(dict.fromkeys(keys))
         found: dict[str, Any] = {}
         for some in pieces(wanted):
             found |= {row.key: row for row in self._database.rows(asked.where(items.c.key.in_(some)))}
-        return self._take([found[key] for key in wanted if key in found], status=status)
+        return [found[key] for key in wanted if key in found]
 
     def release(self, keys: Iterable[str]) -> None:
         released = self._known.intersection(keys)

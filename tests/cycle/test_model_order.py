@@ -18,6 +18,7 @@ from support.projects import small_template
 from support.simulated import Simulation
 
 from burst import cli
+from orchestrator.cycle.loaded_models import LoadedModels
 from orchestrator.cycle.run import run_burst
 from orchestrator.model_order import Models, ModelsOfItems, grouped
 from orchestrator.sandbox import Sandbox, SandboxSettings
@@ -222,6 +223,32 @@ def test_what_needs_another_model_is_passed_over_by_so_many_and_no_more(scene: C
     sent = [one.sent(server) for server in range(2)]
     (ahead,) = [keys.index("50B") - sum(key < "50" for key in keys) for keys in sent if "50B" in keys]
     assert 0 < ahead <= 16
+
+
+def test_runs_of_one_database_share_batches_by_what_their_servers_have_loaded(tmp_path: Path) -> None:
+    """Two runs with a server each, which take an item in turn and end it."""
+    address = f"sqlite:///{tmp_path}/state.db"
+    servers: tuple[list[str], list[str]] = ([], [])
+    with open_store(address, create=True) as one, open_store(address) as other:
+        one.add(batches_in_turn(80))
+        with one.lease() as first, other.lease() as second:
+            runs = [(lease, LoadedModels(store, lease, models_of)) for store, lease in ((one, first), (other, second))]
+            for turn in range(80):
+                (lease, loaded), rendered = runs[turn % 2], servers[turn % 2]
+                (item,) = loaded.chosen(
+                    loaded,
+                    lease.claim(1),
+                    batch=None,
+                    skip=frozenset(),
+                    without=frozenset(),
+                    accept=lambda item: True,
+                    is_shared=True,
+                )
+                loaded.sent(loaded, [item])
+                rendered.append(item.key)
+    assert sorted(servers[0] + servers[1]) == [item.key for item in batches_in_turn(80)], "each once"
+    loads = [model for keys in servers for model, _ in itertools.groupby(key[2] for key in keys)]
+    assert len(loads) <= 12
 
 
 def test_no_priority_or_rank_waits_for_what_is_loaded(scene: Callable[..., Scene]) -> None:

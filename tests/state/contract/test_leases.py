@@ -76,11 +76,11 @@ def test_these_are_claimed_where_they_are_due_and_free(store: Store) -> None:
     with store.lease() as lease:
         assert keys_of(lease.claim(2)) == ["0", "1"]
         submitted(lease, "0")
-        assert keys_of(lease.claim_these(["7", "1", "0", "gone", "7", "5"])) == ["7", "5"]
-        assert keys_of(lease.claim_these(["7"])) == []
+        assert keys_of(lease.claim_these(["1", "7", "0", "gone", "7", "5", "3"], limit=2)) == ["7", "5"]
+        assert keys_of(lease.claim_these(["7"], limit=9)) == []
         assert keys_of(lease.claim(9)) == ["2", "3", "4", "6", "8", "9"]
         lease.release(["7"])
-        assert keys_of(lease.claim_these(["7"])) == ["7"]
+        assert keys_of(lease.claim_these(["7"], limit=9)) == ["7"]
 
 
 def test_a_claim_changes_no_record_and_hides_nothing_from_readers(state: State, store: Store) -> None:
