@@ -105,11 +105,11 @@ def test_the_wheel_takes_along_what_is_no_module() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     patterns = {
-        ROOT.joinpath(*package.split("."), pattern.strip())
+        (ROOT.joinpath(*package.split(".")), pattern.strip())
         for package, listed in setup["options.package_data"].items()
         for pattern in listed.split(",")
     }
-    taken = {pattern: {path for path in pattern.parent.glob(pattern.name) if path.is_file()} for pattern in patterns}
+    taken = {(home, pattern): {path for path in home.glob(pattern) if path.is_file()} for home, pattern in patterns}
     assert all(taken.values())
     folders = [ROOT / name for name in ("orchestrator", "state", "templates")]
     there = {
