@@ -19,6 +19,7 @@ from tests.benchmarks import (
     looking_rows,
     machine,
     server_rows,
+    sql_rows,
     state_rows,
     table,
     web_rows,
@@ -47,6 +48,9 @@ ROWS: dict[str, Callable[[Setting], list[Figure]]] = {
     "fleet": fleet_rows.fleet,
     "pages": web_rows.pages,
     "large": web_rows.large,
+    "sql_loops": sql_rows.sql_loops,
+    "sql_sizes": sql_rows.sql_sizes,
+    "sql_commits": sql_rows.sql_commits,
 }
 _ROUNDS = 5
 _EPILOG = """

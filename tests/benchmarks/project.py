@@ -47,9 +47,9 @@ class Project:
             text = f"a lighthouse on a cliff, view {number}" if smoke else str(number)
             (folder / f"prompt_{number:04d}.txt").write_text(text)
 
-    def init(self, *, env: Mapping[str, str] | None = None) -> None:
+    def init(self, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         """What is done once, before any run: not measured."""
-        measure(burst_command(*self._init), cwd=self.home, env=env)
+        measure(burst_command(*self._init, *arguments), cwd=self.home, env=env)
 
     def run_command(self, *arguments: str) -> list[str]:
         return burst_command("run", "--json", *arguments)
