@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, update
 
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError, LockHeld, StaleChange, StateAway
@@ -31,6 +31,7 @@ from state.sql.outage import NOTES, repeated
 from state.sql.previews import Previews
 from state.sql.rows import IS_LEFT, ROW, item_of, pieces
 from state.sql.schema import items, leases
+from state.sql.statement import Statement
 from state.sql.take import take
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ POST_SECONDS = 30.0
 """A POST is not started unless the lease outlives its time-out."""
 _KEPT_SECONDS = 10.0
 """How long a change is kept back at most: what a kill loses by that is looked up on the servers."""
+_HOLD = Statement(
+    select(leases.c.expires_at)
+    .where(leases.c.id == bindparam("lease"), leases.c.ended_at.is_(None))
+    .with_for_update(read=True)
+)
 _NOT_ENDED = (Status.PENDING.value, Status.SUBMITTED.value)
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -260,8 +266,8 @@ class SqlLease:
 
     def _hold(self, connection: Connection) -> None:
         """As `_check`; nobody ends the lease before this transaction is over."""
-        asked = select(self._left()).where(self._is_open()).with_for_update(read=True)
-        self._checked(connection, connection.scalar(asked))
+        expires = _HOLD.run(connection, {"lease": self.id}).scalar()
+        self._checked(connection, None if expires is None else expires - self._database.seconds(connection))
 
     def _left(self) -> ColumnElement[float]:
         left: ColumnElement[float] = leases.c.expires_at - self._database.moment()["at"]

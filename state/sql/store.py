@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import Connection, bindparam, case, delete, select, update
+import msgspec
+from sqlalchemy import Connection, bindparam, case, delete, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.clock import Clock
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _TRIES = 20
+_ROW = "SELECT seq, key, status, lease, has_stages, record FROM items WHERE key"
+_LOCKED = Statement(text(f"{_ROW} = ANY(:keys) ORDER BY key FOR UPDATE"))
+_OF_SQLITE = Statement(text(f"{_ROW} IN (SELECT value FROM json_each(:keys))"))
+_NOTE = Statement(events.insert().values({each.name: bindparam(each.name) for each in events.c if each.name != "id"}))
 _UPDATE = Statement(
     update(items)
     .where(items.c.seq == bindparam("the_seq"))
@@ -104,10 +109,10 @@ class SqlStore(SqlReader):
 
     def _take_in(self, connection: Connection, contents: Contents) -> None:
         texts = {"created": "", "settings": contents.settings}
-        for name, text in texts.items():
+        for name, content in texts.items():
             connection.execute(delete(documents).where(documents.c.name == name))
-            if text is not None:
-                connection.execute(documents.insert().values(name=name, content=text, changes=1))
+            if content is not None:
+                connection.execute(documents.insert().values(name=name, content=content, changes=1))
         for table in (items, sources, places, lines, recipes, workflows):
             connection.execute(delete(table))
         for recipe, graph in contents.recipes.values():
@@ -339,12 +344,11 @@ class SqlStore(SqlReader):
 
     def _locked(self, connection: Connection, keys: Sequence[str]) -> dict[str, Any]:
         """The rows with these keys, which nobody else changes until the end of the transaction."""
-        asked = select(*ROW).order_by(items.c.key).with_for_update()
-        found: dict[str, Any] = {}
-        for some in pieces(sorted(keys)):
-            rows = connection.execute(asked.where(items.c.key.in_(some))).all()
-            found |= {row.key: row for row in rows}
-        return found
+        if self._database.is_postgresql:
+            rows = _LOCKED.run(connection, {"keys": list(keys)}).all()
+        else:
+            rows = _OF_SQLITE.run(connection, {"keys": msgspec.json.encode(keys).decode()}).all()
+        return {row.key: row for row in rows}
 
     def _write(
         self, connection: Connection, edited: Sequence[Edited], found: dict[str, Any], *, lease: int | None
@@ -391,7 +395,11 @@ class SqlStore(SqlReader):
             }
             for key, was, item in edited
         ]
-        connection.execute(events.insert().values(self._database.moment()), rows)
+        moment = self._database.moment()
+        if self._database.is_postgresql:
+            connection.execute(events.insert().values(moment), rows)
+        else:
+            _NOTE.run_each(connection, [row | moment for row in rows])
 
 
 def _versioned(edited: Edited, row: Any) -> dict[str, Any]:

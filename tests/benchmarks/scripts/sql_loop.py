@@ -69,6 +69,8 @@ def bare_sqlite(address: str, count: int) -> int:
     def write(some: list[Any], was: str, becomes: str) -> None:
         each(change, [(becomes, "s", 0, _RECORD, seq) for seq, _ in some])
         each(note, [(key, was, becomes) for _, key in some])
+        if becomes == "submitted":
+            each("INSERT INTO places (place, item) VALUES (?, ?)", [(f"EP01/{key}", key) for _, key in some])
 
     done = 0
     while done < count and (claimed := commit(lambda: execute(claim, (_CLAIM,)).fetchall())):
@@ -101,6 +103,8 @@ def bare_postgresql(address: str, count: int) -> int:
         with connection.transaction(), connection.cursor() as cursor:
             cursor.executemany(change, [("submitted", "s", 0, _RECORD, seq) for seq, _ in claimed])
             cursor.executemany(note, [(key, "pending", "submitted") for _, key in claimed])  # type: ignore[arg-type]
+            claimed_places = [(f"EP01/{key}", key) for _, key in claimed]
+            cursor.executemany("INSERT INTO places (place, item) VALUES (%s, %s)", claimed_places)
         for seq, _ in claimed:
             values = ("completed", "s", 0, _RECORD, seq, "submitted", "completed")
             connection.execute(at_once, values).fetchall()  # type: ignore[arg-type]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from state.open_store import open_store
 
-OTHER, OWN = "recipe-of-others", "recipe-of-ours"
+OTHER, OWN = "recipe-of-others", "template="
+"""Kinds. What is ours has no recipe, so that none has to be there."""
 _PADDING = 200
 
 
@@ -21,21 +22,22 @@ def make_sql_state(address: str, *, count: int) -> None:
             else "WITH RECURSIVE s(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s "
             f"WHERE n < {count - 1}) SELECT n FROM s"
         )
-        recipe = f"CASE WHEN n < {count // 2} THEN '{OTHER}' ELSE '{OWN}' END"
+        kind = f"CASE WHEN n < {count // 2} THEN '{OTHER}' ELSE '{OWN}' END"
+        recipe = f"CASE WHEN n < {count // 2} THEN '{OTHER}' END"
         record = (
-            """'{"status":"pending","subfolder":"EP01","filename":"p.txt","recipe":"' || """
-            + recipe
-            + f""" || '","prompt_text":"{"x" * _PADDING}"}}'"""
+            """'{"status":"pending","subfolder":"EP01","filename":"p' || n || '.txt"' || """
+            + f"""CASE WHEN n < {count // 2} THEN ',"recipe":"{OTHER}"' ELSE '' END"""
+            + f""" || ',"prompt_text":"{"x" * _PADDING}"}}'"""
         )
         with database.transaction() as connection:
             no = "false" if database.is_postgresql else "0"
-            connection.exec_driver_sql(_insert(recipe, record, numbers, no))
+            connection.exec_driver_sql(_insert(recipe, kind, record, numbers, no))
         if database.is_postgresql:
             with database.connect() as connection:
                 connection.exec_driver_sql("VACUUM ANALYZE items")
 
 
-def _insert(recipe: str, record: str, numbers: str, no: str) -> str:
+def _insert(recipe: str, kind: str, record: str, numbers: str, no: str) -> str:
     columns = "key, status, number, recipe, kind, priority, rank, waits, has_stages, record"
-    values = f"'prompts/' || n, 'pending', n, {recipe}, {recipe}, 2, 0.0, {no}, {no}, {record}"
+    values = f"'prompts/' || n, 'pending', n, {recipe}, {kind}, 2, 0.0, {no}, {no}, {record}"
     return f"INSERT INTO items ({columns}) SELECT {values} FROM ({numbers}) AS numbers"
