@@ -44,10 +44,9 @@ class Scale:
     fleet_prompt_seconds: tuple[float, ...] = (1.0, 0.2)
     images: int = 10_000
     page_calls: int = 200
-    sql_items: int = 100_000
+    sql_loop_items: int = 100_000
     sql_completed: int = 4_000
     sql_claims: int = 100
-    most_items: int = 1_000_000
     sql_burst_items: int = 200
     sql_prompt_seconds: float = 0.05
 
@@ -83,10 +82,9 @@ SHORT = Scale(
     fleet_prompt_seconds=(0.1,),
     images=100,
     page_calls=20,
-    sql_items=400,
+    sql_loop_items=400,
     sql_completed=32,
     sql_claims=2,
-    most_items=400,
     sql_burst_items=15,
     sql_prompt_seconds=0.01,
 )

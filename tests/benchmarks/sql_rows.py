@@ -33,11 +33,11 @@ def sql_loops(setting: Setting) -> list[Figure]:
                 for side in in_turn(number):
                     word = side.split()[0]
                     where = address(place, word)
-                    make_sql_state(where, count=setting.scale.sql_items)
+                    make_sql_state(where, count=setting.scale.sql_loop_items)
                     series[f"{side} items/s"].append(_pace(word, where, setting, processes=processes, place=place))
         figures.append(
             ratio(
-                f"{kind}: claim 16 + complete one by one, {setting.scale.sql_items:,} items, {processes} "
+                f"{kind}: claim 16 + complete one by one, {setting.scale.sql_loop_items:,} items, {processes} "
                 f"process{'es' if processes > 1 else ''} ÷ a bare loop of the same statements",
                 series,
                 target=Target("at least", least),
@@ -53,7 +53,7 @@ def sql_sizes(setting: Setting) -> list[Figure]:
     for kind in ("SQLite", "PostgreSQL"):
         series: dict[str, list[float]] = defaultdict(list)
         with _addresses(kind, setting) as address:
-            sides = {"few": scale.few_items, "many": scale.most_items}
+            sides = {"few": scale.few_items, "many": scale.sql_items}
             where = {side: address(setting.directory, side) for side in sides}
             for side, count in sides.items():
                 make_sql_state(where[side], count=count)
@@ -62,7 +62,7 @@ def sql_sizes(setting: Setting) -> list[Figure]:
                 report = measure(script_command("sql_sizes", *words), cwd=place).report
                 for side, what in itertools.product(sides, ("claim", "checkpoint")):
                     series[f"{what} {side} ms"].append(1000 * statistics.median(report[side][what]))
-        about = f"{kind}: {{}} at {scale.most_items:,} items, {scale.most_items // 2:,} unfit ones ahead"
+        about = f"{kind}: {{}} at {scale.sql_items:,} items, {scale.sql_items // 2:,} unfit ones ahead"
         pair = {name: series[name] for name in ("claim many ms", "claim few ms")}
         figures += [
             Figure(about.format("claim of 16"), tuple(series["claim many ms"]), Target("at most", 5.0), unit="ms"),
