@@ -15,7 +15,7 @@ from orchestrator.sandbox import Sandbox
 ROOT = Path(__file__).parents[2]
 HEAVY = {
     *("aiohttp", "asyncio", "fastapi", "flask", "jinja2", "starlette", "uvicorn", "websockets"),
-    *("psycopg", "psycopg2", "sqlalchemy", "sqlite3", "alembic", "sky"),
+    *("procrastinate", "psycopg_pool", "psycopg", "psycopg2", "sqlalchemy", "sqlite3", "alembic", "sky"),
     *("numpy", "tomli_w", "tqdm", "pytest"),
 }
 """Web, fleet and SQL, and what only other commands need."""

@@ -142,8 +142,7 @@ class Fleet:
         asyncio.run(_run(self.engine(), [f"server:{name}" for name in servers]))
 
     def run(self, task: str) -> None:
-        self.defer(task)
-        asyncio.run(_run(self.engine(), [TICKS]))
+        asyncio.run(_defer(self.engine(), task, then_run=True))
 
     def defer(self, task: str) -> None:
         """As the engine does every few seconds."""
@@ -167,9 +166,11 @@ def _elsewhere(address: str) -> Iterator[tuple[psycopg.Connection[Any], str]]:
         yield connection, name
 
 
-async def _defer(app: App, task: str) -> None:
+async def _defer(app: App, task: str, *, then_run: bool = False) -> None:
     async with app.open_async():
         await app.configure_task(task).defer_async(timestamp=0)
+        if then_run:
+            await run_waiting(app, [TICKS])
 
 
 async def _run(app: App, queues: list[str]) -> None:
