@@ -82,12 +82,8 @@ WORK: dict[str, Callable[[Store, Lease], object]] = {
     "claim": lambda store, lease: keys_of(lease.claim(2)),
     "intent": lambda store, lease: keys_of(lease.apply([Change("1", PENDING, submit())])),
     "checkpoint": lambda store, lease: keys_of(lease.apply([Change("0", SUBMITTED, complete)])),
-    "charge": lambda store, lease: [
-        one.attempts for one in lease.apply([Change("0", SUBMITTED, lambda now: now.put_back(charge=True))])
-    ],
     "take over": lambda store, lease: keys_of(lease.take_over(["0", "2"])),
     "release": lambda store, lease: lease.release(["0", "1"]),
-    "check before the POST": lambda store, lease: lease.guard_post("0"),
     "renewal": lambda store, lease: lease._renew(),  # type: ignore[attr-defined]
     "a burst begins": lambda store, lease: begin(lease, "next"),
     "a burst ends": lambda store, lease: lease.end_burst(RECORD),
@@ -97,7 +93,6 @@ WORK: dict[str, Callable[[Store, Lease], object]] = {
         store.add([item("new", batch="b")], batch=GrownRecord(batch="b", total=1))
     ),
     "cancellation": lambda store, lease: keys_of(store.apply([Change("3", PENDING, lambda now: now.cancel())])),
-    "removal": lambda store, lease: keys_of(store.apply([Change("3", PENDING, lambda now: None)])),
     "pause": lambda store, lease: store.facts.append(Pause(paused=True, at=NOON)),
     "spending": lambda store, lease: store.facts.spend(SPEND, most=5, since=NOON),
     "settings": lambda store, lease: store.settings.write("version = 2"),
