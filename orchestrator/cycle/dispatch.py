@@ -33,6 +33,7 @@ _MANY = 10_000
 """So many due items are as good as any number, when they are shared out."""
 
 OnError = Literal["stop", "continue"]
+_VAIN_LOOKS = 3
 
 
 class Progress(Protocol):
@@ -117,6 +118,8 @@ class Dispatch:
         """Other servers or runs take part in the burst."""
         self._movements = 0
         """Counts what may have made items due, or ended them."""
+        self._vain: dict[int, tuple[int, int]] = {}
+        """By worker: after which movement nothing was due for it, and how often it does not look again."""
         self._none_urgent: int | None = None
         """After which movement there was nothing urgent to submit beyond the burst's size."""
         self._awaits: int | None = None
@@ -196,20 +199,36 @@ class Dispatch:
 
     # Dividing the items
 
-    def take(self, worker: DispatchTarget) -> list[Item]:
-        """The next due items for this worker, which holds them until it releases them."""
+    def take(self, worker: DispatchTarget, *, again: bool = False) -> list[Item]:
+        """The next due items for this worker, which holds them until it releases them. `again`: it takes others now."""
         with self._lock:
             allowance = worker.allowance()
             if self.pause is not None or allowance == 0:
                 return []
             room = self._room(worker)
+            if room > 0 and not again and self._is_known_vain(worker):
+                return []
+            movements = self._movements
             due = self._due(worker, min(room, allowance or room)) if room > 0 else self._overtaking(worker)
+            if not due and room > 0:
+                self._vain[id(worker)] = movements, _VAIN_LOOKS
             self._held |= dict.fromkeys((item.key for item in due), worker)
             if self._loaded is not None:
                 self._loaded.sent(worker, due)
             if due:
                 self._resting.discard(id(worker))
             return due
+
+    def _is_known_vain(self, worker: DispatchTarget) -> bool:
+        """Nothing was due for this worker, nothing has moved since, and it has something to wait for meanwhile.
+
+        Only a few times in a row: what a worker accepts may change by itself.
+        """
+        movements, looks = self._vain.get(id(worker), (None, 0))
+        if movements != self._movements or looks <= 0 or worker not in self._held.values():
+            return False
+        self._vain[id(worker)] = movements, looks - 1
+        return True
 
     def hold(self, worker: DispatchTarget, key: str) -> None:
         """This submitted item, which the run holds, is on the worker's server already."""

@@ -66,7 +66,7 @@ class Refill:
             return True
         due = self._context.dispatch.take(worker)
         if self._routing.learn():
-            due += self._context.dispatch.take(worker)
+            due += self._context.dispatch.take(worker, again=True)
         through: list[str] = []
         try:
             plain = self._one_alone([item for item in due if not self._is_out_already(item)])

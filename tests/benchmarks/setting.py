@@ -22,7 +22,7 @@ class Scale:
     many_items: int = 100_000
     checkpoints: int = 200
     sql_items: int = 1_000_000
-    idle_settling_seconds: float = 15.0
+    idle_settling_seconds: float = 30.0
     idle_seconds: float = 60.0
     slow_items: int = 15
     slow_prompt_seconds: float = 2.0
