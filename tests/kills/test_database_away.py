@@ -61,7 +61,7 @@ def is_stopped(process: Process) -> bool:
     return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-@pytest.mark.parametrize(("place", "how"), zip(PLACES, itertools.cycle(["stop", "kill"])))
+@pytest.mark.parametrize(("place", "how"), [*zip(PLACES, itertools.cycle(["stop", "kill"]))])
 def test_a_restart_in_the_middle_costs_nothing(
     project: Project, server: Postgres, sandbox: Sandbox, place: str, how: str
 ) -> None:
