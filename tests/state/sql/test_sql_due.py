@@ -17,6 +17,7 @@ from state.item import Item
 from state.sql.due import _count, _page
 from state.sql.rows import IS_PENDING, IS_SUBMITTED, row_of
 from state.sql.schema import items
+from state.sql.take import _SQLITE
 from state.store import Store
 
 SQL = [kind for kind in KINDS if not kind.one_run]
@@ -49,7 +50,19 @@ def plan_of(state: State, asked: Any, *, is_analysed: bool) -> str:
     store = state.open(create=True)
     fill(store, of_two_recipes())
     database = store._database  # type: ignore[attr-defined]
-    values = {"size": 16, "batch": "batch of own", "without": ["other"], "priority": -1, "rank": 0.0, "seq": 0}
+    values = {
+        "lease": 1,
+        "now": 0.0,
+        "seqs": "[1, 2]",
+        "status": "pending",
+        "most": 2,
+        "size": 16,
+        "batch": "batch of own",
+        "without": ["other"],
+        "priority": -1,
+        "rank": 0.0,
+        "seq": 0,
+    }
     seen: list[tuple[str, Any]] = []
     event.listen(database.engine, "before_cursor_execute", lambda *call: seen.append((call[2], call[3])))
     with database.connect() as connection:
@@ -118,3 +131,11 @@ def test_a_claim_reads_as_much_as_it_takes(state: State) -> None:
         assert len(looked_at) <= 2 * 16
         looked_at.clear()
         assert len(lease.claim(16, without=unfit, accept=accept)) == len(looked_at) == 16
+
+
+def test_what_is_taken_is_found_by_its_numbers(tmp_path: Path) -> None:
+    """And not among all that are pending. PostgreSQL has statistics and would not."""
+    (kind,) = (kind for kind in SQL if kind.one_host)
+    with State(kind, tmp_path) as state:
+        plan = plan_of(state, _SQLITE._made, is_analysed=False)
+    assert "items_by_status" not in plan
