@@ -20,13 +20,13 @@ from orchestrator.errors import BurstError, LockHeld, StaleChange, StateAway
 from state.change import Change
 from state.holder import Holder
 from state.item import Item, Status
-from state.sql.bell import POLL_SECONDS, Bell
+from state.sql.change_detector import POLL_SECONDS, ChangeDetector
 from state.sql.database import Database
+from state.sql.deferred_changes import DeferredChanges
 from state.sql.due import due_pages
 from state.sql.edits import edits
-from state.sql.kept_back import KeptBack
+from state.sql.heartbeat import Heartbeat
 from state.sql.leases import LEASE_SECONDS, LeaseRows, this_process
-from state.sql.lookout import Lookout
 from state.sql.outage import NOTES, repeated
 from state.sql.previews import Previews
 from state.sql.rows import IS_LEFT, ROW, item_of, pieces
@@ -90,14 +90,21 @@ class SqlLease:
     """See `state.lease.Lease` for what each public method promises. Any number of runs have one at a time."""
 
     def __init__(
-        self, store: _Changes, database: Database, rows: LeaseRows, *, clock: Clock, writer: str, bell: Bell
+        self,
+        store: _Changes,
+        database: Database,
+        rows: LeaseRows,
+        *,
+        clock: Clock,
+        writer: str,
+        detector: ChangeDetector,
     ) -> None:
-        """`writer`: as the events of the store name it. `bell`: rung where others have changed anything."""
+        """`writer`: as the events of the store name it. `detector`: notified where others have changed anything."""
         self._store = store
         self._database = database
         self._rows = rows
         self._clock = clock
-        self._bell = bell
+        self._detector = detector
         self._previews = Previews(database.location)
         self._guard = threading.Lock()
         self._ended = threading.Event()
@@ -105,15 +112,15 @@ class SqlLease:
         self._holder: Holder | None = None
         self._known: set[str] = set()
         """The keys of what it has taken and not released, and what has not ended."""
-        self._kept_back = KeptBack(clock)
+        self._deferred = DeferredChanges(clock)
         self._outages = database.outages.count
         """How many there had been when it was last renewed."""
         with database.transaction() as connection:
             rows.sweep(connection)
             self.id = self._insert(connection)
             self._previews.remove_others([row.id for row in rows.open_in(connection)])
-        self._lookout = Lookout(database, lambda: self.id, writer=writer, clock=clock, found=bell.ring)
-        bell.leave_to(self._look)
+        self._heartbeat = Heartbeat(database, lambda: self.id, writer=writer, clock=clock, found=detector.notify)
+        detector.leave_to(self._look)
         threading.Thread(target=self._keep, name="lease", daemon=True).start()
 
     def claim(
@@ -167,7 +174,7 @@ class SqlLease:
         return (item_of(row) for row in rows)
 
     def is_any_left(self, servers: Collection[str]) -> bool:
-        return self._lookout.take_left(servers)
+        return self._heartbeat.take_left(servers)
 
     def take_over(self, keys: Iterable[str]) -> list[Item]:
         return self._take(self._these(keys, Status.SUBMITTED), status=Status.SUBMITTED)
@@ -206,11 +213,11 @@ class SqlLease:
             return kept
         keys = [change.key for change in changes]
         try:
-            done = self._apply(self._kept_back.before(changes))
+            done = self._apply(self._deferred.before(changes))
         except StaleChange as stale:
-            self._kept_back.drop(stale.keys)
+            self._deferred.drop(stale.keys)
             raise
-        self._kept_back.drop(keys)
+        self._deferred.drop(keys)
         self._known.difference_update(item.key for item in done if item.has_ended)
         return done
 
@@ -227,20 +234,20 @@ class SqlLease:
         keys = [change.key for change in changes]
         asked = select(*ROW).where(items.c.key.in_(keys))
         found = {row.key: row for row in self._database.rows(asked)}
-        edited = edits(self._kept_back.before(changes), found, lease=self.id, burst=None, now=self.now)
+        edited = edits(self._deferred.before(changes), found, lease=self.id, burst=None, now=self.now)
         kept = [one.item for one in edited if one.item is not None and one.was is one.item.status is Status.SUBMITTED]
         if len(kept) < len(changes):
             return None
         for change in changes:
-            self._kept_back.add(change)
+            self._deferred.add(change)
         return kept
 
     def _write_kept(self, keys: Collection[str] | None = None) -> None:
         """What is kept back, of these items or of all, but for what others have changed."""
-        while changes := self._kept_back.all(keys):
+        while changes := self._deferred.all(keys):
             with contextlib.suppress(StaleChange):
                 self._apply(changes)
-                self._kept_back.drop([change.key for change in changes])
+                self._deferred.drop([change.key for change in changes])
 
     @_held
     def check(self) -> None:
@@ -333,7 +340,7 @@ class SqlLease:
     def show(self, live: Live, *, preview: bytes | None = None) -> None:
         if preview is not None:
             self._previews.write(self.id, preview)
-        if self._lookout.show(live):
+        if self._heartbeat.show(live):
             self._look(renew=True)
 
     @repeated
@@ -358,7 +365,7 @@ class SqlLease:
                 return
         with contextlib.suppress(LockHeld):
             self._write_kept()
-        self._bell.leave_to(None)
+        self._detector.leave_to(None)
         self._previews.remove(self.id)
         with self._database.transaction() as connection:
             now = self._database.seconds(connection)
@@ -378,7 +385,7 @@ class SqlLease:
     def _keep(self) -> None:
         while not self._ended.wait(POLL_SECONDS):
             self._look()
-            if self._kept_back.is_older(_KEPT_SECONDS):
+            if self._deferred.is_older(_KEPT_SECONDS):
                 with contextlib.suppress(BurstError):
                     self._write_kept()
 
@@ -388,18 +395,18 @@ class SqlLease:
             self._look_out(renew=renew)
         except StateAway as error:
             _log.debug("the lease is not renewed: %s", error)
-            self._bell.ring()
+            self._detector.notify()
         except BurstError as error:
             _log.warning("the lease could not be renewed: %s", error)
-            self._bell.ring()
+            self._detector.notify()
 
     def _look_out(self, *, renew: bool = False) -> None:
         outages = self._database.outages.count
-        seen = self._lookout.look(renew=renew)
+        seen = self._heartbeat.look(renew=renew)
         if seen.is_held:
             self._outages = outages
         if seen.has_written:
-            self._bell.pass_over()
+            self._detector.ignore_own_change()
 
     @repeated
     def _renew(self) -> None:

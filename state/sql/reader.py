@@ -16,7 +16,7 @@ from orchestrator.clock import Clock
 from state.counts import BatchFigures, Counts
 from state.item import Item, Status
 from state.location import Location
-from state.sql.bell import Bell
+from state.sql.change_detector import ChangeDetector
 from state.sql.due import due_count, due_pages
 from state.sql.figures import Figures
 from state.sql.outage import repeats_all
@@ -45,7 +45,7 @@ class SqlReader(SqlParts):
         self._mutex = threading.RLock()
         self._moment = threading.local()
         """Of each thread: the figures of the moment that it is at."""
-        self._bell = Bell(self._database, clock=self._clock)
+        self._detector = ChangeDetector(self._database, clock=self._clock)
         self._opened_at = 0
         """The mark of the opening: what was changed before it is no news."""
 
@@ -216,7 +216,7 @@ class SqlReader(SqlParts):
         return int(connection.scalar(select(func.coalesce(func.max(events.c.id), 0))) or 0)
 
     def may_have_changed(self) -> bool:
-        return self._bell.rings()
+        return self._detector.may_have_changed()
 
     def is_edited(self) -> bool:
         return False
@@ -225,7 +225,7 @@ class SqlReader(SqlParts):
         return Backlog()
 
     def close(self) -> None:
-        self._bell.close()
+        self._detector.close()
         self._database.close()
 
     def _scalar(self, asked: Select[Any]) -> Any:

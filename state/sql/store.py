@@ -20,7 +20,6 @@ from orchestrator.errors import StaleChange, StateError
 from state.change import Change
 from state.item import Item
 from state.location import Location
-from state.sql.at_once import OneStatement, rows_with_versions
 from state.sql.edits import Edited, check, edits, is_plain, status_of, submitted
 from state.sql.lease import SqlLease
 from state.sql.notifications import announce
@@ -31,6 +30,7 @@ from state.sql.recipe_book import add_recipe
 from state.sql.refusals import Deadlock
 from state.sql.rows import COLUMNS, ROW, item_of, pieces, row_of
 from state.sql.schema import documents, events, items, lines, places, recipes, sources, workflows
+from state.sql.single_statement import SingleStatement, rows_with_versions
 from state.sql.stage_rows import StageRows, add_sources, find_waits, note_stages, sources_in
 from state.sql.statement import Statement
 from state.stages import refuse_impossible
@@ -157,7 +157,7 @@ class SqlStore(SqlReader):
     ) -> list[Item] | None:
         """In one statement; None where it takes more than that. Nobody else is told of it: what runs do is no news."""
         keys = [change.key for change in changes]
-        tried: OneStatement | None = None
+        tried: SingleStatement | None = None
         done: list[Item] = []
 
         def attempt() -> bool | None:
@@ -178,7 +178,7 @@ class SqlStore(SqlReader):
                 done = [one.item for one in edited if one.item is not None]
                 rows = [_versioned(one, found[one.key]) for one in edited]
                 since = min(row.since for row in found.values())
-                tried = OneStatement(rows, since=since, writer=self._writer, lease=lease)
+                tried = SingleStatement(rows, since=since, writer=self._writer, lease=lease)
                 if tried.write(connection):
                     return True
                 guard(connection)
@@ -273,7 +273,9 @@ class SqlStore(SqlReader):
         )
 
     def lease(self, *, wait_seconds: float = 0.0) -> SqlLease:
-        lease = SqlLease(self, self._database, self._leases, clock=self._clock, writer=self._writer, bell=self._bell)
+        lease = SqlLease(
+            self, self._database, self._leases, clock=self._clock, writer=self._writer, detector=self._detector
+        )
         self._given.append(lease)
         return lease
 
@@ -403,7 +405,7 @@ class SqlStore(SqlReader):
 
 
 def _versioned(edited: Edited, row: Any) -> dict[str, Any]:
-    """For `OneStatement`."""
+    """For `SingleStatement`."""
     assert edited.item is not None
     return row_of(edited.item) | {
         "seq": row.seq,

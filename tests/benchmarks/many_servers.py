@@ -34,7 +34,7 @@ from state.change import Change  # noqa: E402
 from state.item import Item, OutputRecord, Status  # noqa: E402
 from state.lease import Lease  # noqa: E402
 from state.open_store import open_store  # noqa: E402
-from state.sql.bell import POLL_SECONDS  # noqa: E402
+from state.sql.change_detector import POLL_SECONDS  # noqa: E402
 from state.store import Follower  # noqa: E402
 
 MEAN_SECONDS = 3.0

@@ -14,7 +14,7 @@ from state.item import Item, Status
 _Edit = Callable[[Item], Item | None]
 
 
-class KeptBack:
+class DeferredChanges:
     """Of one lease. Any thread may use it."""
 
     def __init__(self, clock: Clock) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Select, exists, func, literal, literal_col
 
 from orchestrator.clock import Clock
 from state.live import Live
-from state.sql.bell import POLL_SECONDS
+from state.sql.change_detector import POLL_SECONDS
 from state.sql.database import Database
 from state.sql.leases import LEASE_SECONDS, RENEW_SECONDS, clock_difference
 from state.sql.rows import IS_LEFT
@@ -33,7 +33,7 @@ class Seen:
     has_written: bool
 
 
-class Lookout:
+class Heartbeat:
     """Of one run. `look` may be called at any moment, by any thread."""
 
     def __init__(

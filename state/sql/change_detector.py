@@ -14,39 +14,39 @@ from state.sql.notifications import Listener
 POLL_SECONDS = 2.0
 
 
-class Bell:
-    """Of one open store. `ring` may be called by any thread; the rest is for one that calls `rings` again and again."""
+class ChangeDetector:
+    """Of one open store. Any thread may call `notify`; all else is for the one that asks `may_have_changed`."""
 
     def __init__(self, database: Database, *, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._rung = threading.Event()
+        self._notified = threading.Event()
         self._looked_at = float("-inf")
         self._look: Callable[[], None] | None = None
         self._listener: Listener | None = None
         self._listened_at = float("-inf")
         self._seen: Hashable = None
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Somebody knows that others have written."""
-        self._rung.set()
+        self._notified.set()
 
     def leave_to(self, look: Callable[[], None] | None) -> None:
-        """A run looks by itself every 2 s, and rings; `look` is called besides, where there may be something new."""
+        """A run looks by itself every 2 s, and notifies; `look` is called besides, where there may be something new."""
         self._look = look
 
-    def rings(self) -> bool:
+    def may_have_changed(self) -> bool:
         """Whether others may have written since the last call. Asks the database nothing itself."""
         now = self._clock.monotonic()
-        if self._is_stirred(now):
-            (self._look or self.ring)()
-        is_rung = self._rung.is_set() or (self._look is None and now - self._looked_at >= POLL_SECONDS)
-        if is_rung:
-            self._rung.clear()
+        if self._is_noticed(now):
+            (self._look or self.notify)()
+        is_notified = self._notified.is_set() or (self._look is None and now - self._looked_at >= POLL_SECONDS)
+        if is_notified:
+            self._notified.clear()
             self._looked_at = now
-        return is_rung
+        return is_notified
 
-    def pass_over(self) -> None:
+    def ignore_own_change(self) -> None:
         """What SQLite's files show by now is of our own making."""
         if not self._database.is_postgresql:
             self._seen = self._files()
@@ -56,7 +56,7 @@ class Bell:
         if listener is not None:
             listener.close()
 
-    def _is_stirred(self, now: float) -> bool:
+    def _is_noticed(self, now: float) -> bool:
         if self._database.is_postgresql:
             return self._heard(now)
         before, self._seen = self._seen, self._files()

@@ -133,7 +133,7 @@ def test_nothing_is_kept_for_long(state: State) -> None:
     with store.lease() as lease:
         begin(lease, "ours")
         (key,) = sent(lease, 1)
-        kept = lease._kept_back  # type: ignore[attr-defined]
+        kept = lease._deferred  # type: ignore[attr-defined]
         assert not kept.is_older(10.0)
         clock.seconds += 11.0
         assert kept.is_older(10.0)

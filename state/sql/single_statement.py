@@ -79,7 +79,7 @@ def rows_with_versions(connection: Connection, keys: Sequence[str]) -> dict[str,
     return {row.key: row for row in _READ.run(connection, {"keys": list(keys)}).all()}
 
 
-class OneStatement:
+class SingleStatement:
     """The new rows of a change set, to be written at once."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]], *, since: int, writer: str, lease: int) -> None:

@@ -17,7 +17,7 @@ from support.waiting import wait_until
 from state.change import Change
 from state.facts import Pause, ServerHealth
 from state.location import Location
-from state.sql.bell import POLL_SECONDS
+from state.sql.change_detector import POLL_SECONDS
 from state.sql.database import Database
 from state.sql.notifications import Listener, is_heard
 from state.store import Store
@@ -123,8 +123,8 @@ def test_a_lost_connection_is_listened_to_again(state: State, store: Store, cloc
         listening = "datname = current_database() AND query LIKE 'LISTEN %%'"
         asked = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {listening}"
         assert connection.exec_driver_sql(asked).all()
-    bell = store._bell  # type: ignore[attr-defined]
-    wait_until(lambda: (store.may_have_changed(), bell._listener is None)[1], what="the loss")
+    detector = store._detector  # type: ignore[attr-defined]
+    wait_until(lambda: (store.may_have_changed(), detector._listener is None)[1], what="the loss")
     clock.seconds += POLL_SECONDS + 0.1
     wait_until(lambda: not store.may_have_changed(), what="nothing new")
     other.add([item("new")])

@@ -21,9 +21,9 @@ from support.stores import KINDS, State
 from state.change import Change
 from state.facts import Pause, ServerHealth
 from state.live import Live, Running
-from state.sql.bell import POLL_SECONDS
+from state.sql.change_detector import POLL_SECONDS
+from state.sql.heartbeat import Heartbeat
 from state.sql.leases import LEASE_SECONDS, RENEW_SECONDS
-from state.sql.lookout import Lookout
 from state.sql.schema import leases
 from state.store import Store
 
@@ -49,25 +49,25 @@ class Run:
 
     def __post_init__(self) -> None:
         self.database = self.store._database  # type: ignore[attr-defined]
-        self.lookout = Lookout(
+        self.heartbeat = Heartbeat(
             self.database,
             lambda: self.lease.id,
             writer=self.store._writer,  # type: ignore[attr-defined]
             clock=self.clock,
             found=lambda: self.found.append(None),
         )
-        self.lookout.look()
+        self.heartbeat.look()
         self.found.clear()
 
     def show(self, shown: Live) -> None:
-        if self.lookout.show(shown):
-            self.lookout.look(renew=True)
+        if self.heartbeat.show(shown):
+            self.heartbeat.look(renew=True)
 
     def look(self, *, after: float = POLL_SECONDS) -> bool:
         """A look so many seconds later: whether others have changed anything."""
         self.clock.seconds += after
         self.found.clear()
-        self.lookout.look()
+        self.heartbeat.look()
         return bool(self.found)
 
 
@@ -235,23 +235,23 @@ def test_runs_of_all_hosts_are_shown_together(state: State, run: Run) -> None:
 
 def test_a_look_finds_what_others_have_left_on_the_servers_of_a_run(state: State, run: Run) -> None:
     """Once it is nobody's; as long as they live nothing is left."""
-    lookout, ours = run.lookout, run.lease
-    assert not lookout.take_left(["gpu1"])
+    heartbeat, ours = run.heartbeat, run.lease
+    assert not heartbeat.take_left(["gpu1"])
     with state.open(clock=run.clock if state.one_host else None).lease() as theirs:
         theirs.claim(1)
         theirs.apply([Change("0", PENDING, submit(server="gpu1"))])
-        assert (run.look(), lookout.take_left(["gpu1"])) == (True, False)
+        assert (run.look(), heartbeat.take_left(["gpu1"])) == (True, False)
         with run.database.transaction() as connection:
             now = run.database.seconds(connection)
             connection.execute(update(leases).where(leases.c.id == theirs.id).values(expires_at=now))  # type: ignore[attr-defined]
         run.look()
-        assert lookout.take_left(["gpu1"]), "a run died, wherever it worked"
-        assert not lookout.take_left(["gpu2"]), "said once"
+        assert heartbeat.take_left(["gpu1"]), "a run died, wherever it worked"
+        assert not heartbeat.take_left(["gpu2"]), "said once"
         assert keys_of(list(ours.left_behind())) == ["0"]
         run.look()
-        assert not lookout.take_left(["gpu2", "gpu1"]), "of another server"
+        assert not heartbeat.take_left(["gpu2", "gpu1"]), "of another server"
         run.look()
-        assert lookout.take_left(["gpu1"])
+        assert heartbeat.take_left(["gpu1"])
         ours.take_over(["0"])
         run.look()
-        assert not lookout.take_left(["gpu1"])
+        assert not heartbeat.take_left(["gpu1"])
