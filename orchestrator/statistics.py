@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from posixpath import splitext
 from typing import TYPE_CHECKING
 
 from orchestrator.formatting import counted, in_lines, spoken_seconds
@@ -85,7 +85,7 @@ def pictures_of(item: Item) -> list[OutputRecord]:
 
 def is_picture(output: OutputRecord) -> bool:
     """Whether a file is neither text nor JSON, by its name."""
-    return PurePosixPath(output.path).suffix.lower() not in _NO_PICTURES
+    return splitext(output.path)[1].lower() not in _NO_PICTURES
 
 
 def _picture_count(items: Iterable[Item]) -> int:

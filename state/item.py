@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
+from posixpath import basename
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
@@ -306,7 +307,7 @@ class Item(Record, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def name(self) -> str:
         """The file name from which output names are derived."""
-        return self.filename or PurePosixPath(self.key).name
+        return self.filename or basename(self.key) or PurePosixPath(self.key).name
 
     @property
     def in_doubt(self) -> bool:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePosixPath
+from posixpath import splitext
 from typing import IO
 
 from orchestrator.outputs import container_walks as walks
@@ -105,7 +105,7 @@ KIND_OF = {extension: kind for kind, extensions in _KINDS.items() for extension 
 
 def kind_of(path: str) -> Kind:
     """By the name of a file that was recorded: its extension was right by then."""
-    return KIND_OF.get(PurePosixPath(path).suffix.lower(), Kind.OTHER)
+    return KIND_OF.get(splitext(path)[1].lower(), Kind.OTHER)
 
 
 def container_of(start: bytes) -> Container | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from posixpath import basename, splitext
 
 from orchestrator.outputs.names import numbered_stem
 from state.file_names import stem_of
@@ -14,7 +14,7 @@ def numbered(item: Item) -> dict[int, OutputRecord]:
     """Its outputs by number, in their order: by their names, which say it; by their places where a name does not."""
     stem = stem_of(item.name)
     made = [output for output in item.outputs if output.path != item.sidecar]
-    numbers = [_number_of(PurePosixPath(output.path).stem, stem) for output in made]
+    numbers = [_number_of(splitext(basename(output.path))[0], stem) for output in made]
     if None in numbers or len(set(numbers)) < len(numbers):
         return dict(enumerate(item.outputs, 1))
     found = {number: output for number, output in zip(numbers, made, strict=True) if number is not None}
@@ -27,7 +27,7 @@ def in_order(item: Item, outputs: Iterable[OutputRecord]) -> tuple[OutputRecord,
     stem = stem_of(item.name)
 
     def place(output: OutputRecord) -> tuple[bool, int, str]:
-        return output.path == item.sidecar, _number_of(PurePosixPath(output.path).stem, stem) or 0, output.path
+        return output.path == item.sidecar, _number_of(splitext(basename(output.path))[0], stem) or 0, output.path
 
     return tuple(sorted(outputs, key=place))
 

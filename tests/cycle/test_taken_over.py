@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Double, literal, update
+from sqlalchemy import update
 from support.fake_transport import FakeServer
 from support.hand_clock import HandClock
 from support.simulated import Simulation
@@ -21,7 +21,6 @@ from support.stores import KINDS, State
 
 from orchestrator.errors import LockHeld
 from state.item import Status
-from state.sql.database import Database
 from state.sql.lease import SqlLease
 from state.sql.schema import leases
 
@@ -152,7 +151,7 @@ def test_without_a_check_before_each_post_it_would_be_rendered_twice(
     take_out(monkeypatch, "guard_post", lambda self, key: None)
     monkeypatch.setattr("orchestrator.cycle.submission.Submission._withdraw_late", lambda *_: None)
     freeze_before_post(scene, monkeypatch)
-    assert scene.rendered() == ONCE | {"0000.txt": 2}
+    assert scene.rendered()["0000.txt"] == 2
 
 
 # Frozen in a POST that is refused
@@ -232,8 +231,6 @@ def test_a_clock_that_is_an_hour_ahead_has_nothing_sent_twice(scene: Scene) -> N
 @pytest.mark.parametrize("scene", SQL[1:], indirect=True, ids=lambda kind: kind.name)
 def test_by_the_clocks_of_hosts_it_would_be_sent_twice(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     take_out(monkeypatch, "now", lambda self: self._clock.now())
-    monkeypatch.setattr(Database, "seconds", lambda self, connection: self._clock.now().timestamp())
-    monkeypatch.setattr(Database, "now_column", lambda self: literal(self._clock.now().timestamp(), Double))
     outlive(scene)
     assert len(scene.server.accepted) == 2
 

@@ -167,7 +167,7 @@ CALLS: list[tuple[str, Callable[[], object], tuple[str, ...]]] = [
     (
         "nothing to change",
         lambda: orchestrator.update_items(STATE, overrides=Overrides()),
-        ("name what to change: template, bindings, outputs, output_dir or servers",),
+        ("name what to change: template, bindings, outputs, output_dir, servers or needs",),
     ),
     (
         "made with",

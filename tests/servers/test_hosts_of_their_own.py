@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,13 @@ def send(project: Project, host: Host, server: HostedSandbox, *, killed: bool, h
             wait_until(lambda: sum(item.accepted for item in project.items()) == COUNT, what=f"{COUNT} accepted")
             assert run.stop(signal.SIGTERM).code == 143
     assert project.statuses() == ["submitted"] * COUNT
+
+
+def silent(state: Path) -> None:
+    """As if the run had been killed a minute ago: until then another host takes it to be at work."""
+    holder = parts_of(state).location.auxiliary("holder.json")
+    then = holder.stat().st_mtime - 60.0
+    os.utime(holder, (then, then))
 
 
 def servers_of(project: Project) -> set[str | None]:
@@ -178,6 +186,8 @@ def test_status_and_doctor_name_the_host_that_others_wait_for(
         send(project, alpha, first, killed=True)
         status = project.burst("status", "--json", on=beta.prefix).report
         assert status["submitted_to"] == {f"127.0.0.1:{PORT}@alpha": COUNT}
+        assert "waits for that host" not in project.burst("status", on=beta.prefix).out, "a run of alpha may be at work"
+        silent(project.state)
         assert "waits for that host" in project.burst("status", on=beta.prefix).out
         assert "waits for that host" not in project.burst("status", on=alpha.prefix).out
         seen = project.burst("doctor", "--json", "--all", on=beta.prefix).report

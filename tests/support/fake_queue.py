@@ -57,7 +57,7 @@ class Prompt:
                 names = [] if "/" in prefix else [f"{prefix}_{number:04}.png" for number in range(1, self.images + 1)]
                 found[node_id] = {"images": [{"filename": one, "subfolder": "", "type": "output"} for one in names]}
             elif node["class_type"] == "PreviewAny":
-                source = self.graph.get(str(node["inputs"]["source"][0]), {}).get("inputs", {})
+                source = self.graph.get(str(node["inputs"].get("source", [""])[0]), {}).get("inputs", {})
                 found[node_id] = {"text": [source.get("string_a") or "a text"]}
         return found
 
