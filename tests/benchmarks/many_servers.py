@@ -1,6 +1,6 @@
 """How a state in a database serves 1, 10, 100 and 1,000 servers: the cost of each claim, and who gets what.
 
-    python -m tests.benchmarks.many_servers [--servers 1,10,100,1000] [--items 20] [--window 2] [--markdown]
+    python -m tests.benchmarks.many_servers [--servers 1,10,100] [--items 20] [--window 2] [--markdown]
                                             [--state sqlite|postgresql]
 
 Servers and time are simulated, the store is the real one, with a lease for each server: a server has `--window` prompts
@@ -227,7 +227,7 @@ def address_of(kind: str) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--servers", default="1,10,100,1000")
+    parser.add_argument("--servers", default="1,10,100")
     parser.add_argument("--items", type=int, default=20, help="for each server")
     parser.add_argument("--window", type=int, default=2)
     parser.add_argument("--state", choices=["sqlite", "postgresql"], default="sqlite")
