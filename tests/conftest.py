@@ -86,14 +86,17 @@ UNWATCHED = {
     *("test_crash.py", "test_store_model.py", "test_output_crash.py", "test_thorough_check.py"),
     *("test_pacing.py", "test_several_servers.py", "test_templates_workflow.py"),
     *("test_criteria.py", "test_page_access.py", "test_page_batch.py", "test_page_compare.py", "test_page_form.py"),
-    *("test_pause_button.py", "test_serving.py", "test_set_aside_page.py"),
+    *("test_pause_button.py", "test_serving.py", "test_set_aside_page.py", "test_queue_drawer.py"),
+    *("test_every_state.py", "test_outages.py", "test_reading_role.py", "test_rolling.py", "test_yesterday.py"),
+    *("test_fleet_processes.py", "test_taken_over.py", "test_openapi.py", "test_wrong_usages.py", "test_readme.py"),
+    *("test_library_usages.py", "test_documents.py", "test_page_addresses.py", "test_gallery_page.py"),
 }
 """Folders and files with many repetitions of what other tests go through once, or with work in other processes.
 
 Coverage does not watch these, nor collection: what it watches takes half as long again.
 """
 
-_WATCHED_CASES = 2
+_WATCHED_CASES = 1
 """Of a test with many cases: the others mostly go through the same lines."""
 
 

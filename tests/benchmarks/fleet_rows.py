@@ -11,9 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
-from state.open_store import open_store
 from tests.benchmarks.child import burst_command, environment, measure
 from tests.benchmarks.figures import SHOWN, Figure, Target, ratio
 from tests.benchmarks.project import Project
@@ -75,6 +72,8 @@ def _rate(home: Path, address: str, *, servers: int, items: int, seconds: float)
 
 
 def _wait(address: str, *, seconds: float) -> None:
+    from state.open_store import open_store
+
     until = time.monotonic() + seconds
     with open_store(address, read_only=True) as store:
         while remaining := store.counts().remaining:
@@ -111,6 +110,9 @@ def _postgresql(directory: Path) -> Iterator[Any]:
 
 def _database(server: Any) -> str:
     """The address of a new one."""
+    # Here, as in other rows of databases: a child's peak memory begins at that of this process.
+    import psycopg
+
     name = f"burst{next(_numbers)}"
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
