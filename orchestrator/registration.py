@@ -154,6 +154,8 @@ def abandon_server(state: Path, name: str, *, clock: Clock | None = None) -> Ser
         lines.append(
             f"{counted(given_up.due)} submitted to {given_up.server} due again; what it still renders of them is "
             "rendered twice"
+            if given_up.due
+            else f"no item is submitted to {given_up.server} any more"
         )
         if given_up.cancelled:
             lines.append(f"{counted(given_up.cancelled)} cancelled, as was requested before")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StateUpgrade:
-    """A state that has the form of this release."""
+    """A state that has the tables, or the files, of this release."""
 
     state: str
 
@@ -25,7 +25,7 @@ class StateUpgrade:
 
     def as_text(self) -> str:
         """One line for a person."""
-        return f"{self.state} has the form of this release"
+        return f"{self.state} has the tables of this release"
 
 
 def upgrade_state(state: Path | str) -> StateUpgrade:

@@ -142,7 +142,7 @@ class StateCopyDocument(TypedDict):
 
 
 class StateUpgradeDocument(TypedDict):
-    """A state that has the form of this release."""
+    """A state that has the tables, or the files, of this release."""
 
     schema: Literal["burst.state-upgrade/1"]
     state: str
