@@ -228,7 +228,7 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def parse_needs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
-    """None where nothing is said; an empty one alone: no needs."""
+    """None where the option is not given; empty where it is given as `''`: no needs."""
     return tuple(dict.fromkeys(filter(None, values))) if values else None
 
 

@@ -37,7 +37,7 @@ _END_SECONDS = 8.0
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """What a worker is told."""
+    """The options of a worker."""
 
     selection: Selection = field(default_factory=Selection)
     at_once: int = 16
@@ -61,7 +61,7 @@ def work(
     """
     location = fleet_location(state)
     check_schema(location)
-    # What they have to say is said once, when the worker ends by it.
+    # Their errors are reported once, when the worker ends because of them.
     for name in ("procrastinate", "psycopg.pool"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with open_store(location, read_only=True) as store:

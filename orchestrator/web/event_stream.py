@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class EventStream:
-    """One text that is made anew as long as somebody hears it, and sent whenever it is another one.
+    """A text that is made anew while anybody listens, and sent whenever it has changed.
 
     Used on the event loop, but for `close`.
     """

@@ -35,8 +35,9 @@ def queue_of(states: Sequence[WatchedState], supervisor: Supervisor) -> Queue:
         queue.states.append(_standing(state, summary))
         if state.store is not None:
             queue.rendering += _rendering(state, state.store)
-            queue.next += (found := _next(state, state.store))
-            queue.nextTotal += max(len(found), _left(state.store))
+            left = _remaining(state.store)
+            queue.next += _next(state, left[:_LISTED])
+            queue.nextTotal += len(left)
     return queue
 
 
@@ -86,22 +87,21 @@ def _rendering(state: WatchedState, store: Store) -> Iterator[RenderingItem]:
         )
 
 
-def _next(state: WatchedState, store: Store) -> list[QueuedWork]:
-    """By priority; of one priority what servers have, then what is due first."""
+def _remaining(store: Store) -> list[tuple[str | None, Counts]]:
+    """The batches of which items remain, and the items without one: what servers have, then by what is due first."""
     every, of_batches = store.counts(), store.counts_by_batch()
     others = Counts({status: every[status] - sum(one[status] for one in of_batches.values()) for status in every})
     sent = [name for name, counts in of_batches.items() if counts.submitted]
     due = [item.batch for item in store.due(_DUE_LOOKED_AT)]
     names: dict[str | None, None] = dict.fromkeys([*sent, *due, *of_batches, None])
-    counted = [(name, others if name is None else of_batches[name]) for name in names if name in of_batches or not name]
-    left = [(name, counts) for name, counts in counted if counts.remaining]
-    found = [_work(state, name, counts) for name, counts in left[:_LISTED]]
+    found = ((name, others if name is None else of_batches.get(name, Counts())) for name in names)
+    return [(name, counts) for name, counts in found if counts.remaining]
+
+
+def _next(state: WatchedState, left: Sequence[tuple[str | None, Counts]]) -> list[QueuedWork]:
+    """These by priority; those of one priority in their order."""
+    found = [_work(state, name, counts) for name, counts in left]
     return sorted(found, key=lambda one: PRIORITIES.index(one.priority or "normal"))
-
-
-def _left(store: Store) -> int:
-    """How many batches have items left."""
-    return sum(1 for counts in store.counts_by_batch().values() if counts.remaining)
 
 
 def _work(state: WatchedState, name: str | None, counts: Counts) -> QueuedWork:

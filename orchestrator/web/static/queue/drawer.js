@@ -45,7 +45,7 @@ function show(now) {
   byId("queue-next-title").hidden = !now.next.length;
 }
 
-/** Lists are made anew where they have changed, and the focus stays. @param {string} id @param {any[]} all @param {(one: any) => HTMLElement} make_ */
+/** Rebuild a list where it has changed; the focus stays. @param {string} id @param {any[]} all @param {(one: any) => HTMLElement} make_ */
 function part(id, all, make_) {
   const looks = JSON.stringify(all);
   if (shown.get(id) === looks) return;
