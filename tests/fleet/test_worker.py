@@ -49,6 +49,16 @@ def test_a_worker_serves_what_its_host_reaches_and_of_that_what_was_chosen(
     assert [one.name for one in servers if selection.takes(one)] == taken
 
 
+def held_until(event: asyncio.Event) -> Callable[[RegisteredServer], Awaitable[BurstResult]]:
+    """The work of a burst that ends as on a signal, once this has happened."""
+
+    async def held(_server: RegisteredServer) -> BurstResult:
+        await event.wait()
+        return BurstResult(143)
+
+    return held
+
+
 class Scene:
     """A worker of this process, and what a test does meanwhile."""
 
@@ -124,10 +134,6 @@ def test_a_worker_has_so_many_bursts_at_a_time_and_looks_on(fleet: Fleet) -> Non
     scene = Scene(fleet, at_once=1)
     release = asyncio.Event()
 
-    async def held(server: RegisteredServer) -> BurstResult:
-        await release.wait()
-        return BurstResult(143)
-
     async def meanwhile() -> None:
         await scene.until(lambda: fleet.bursts.ran, what="a burst")
         fleet.execute("DELETE FROM procrastinate_jobs WHERE queue_name = 'server:other'")
@@ -135,7 +141,7 @@ def test_a_worker_has_so_many_bursts_at_a_time_and_looks_on(fleet: Fleet) -> Non
         scene.worker.stop()
         release.set()
 
-    fleet.bursts.work = held
+    fleet.bursts.work = held_until(release)
     assert scene.play(meanwhile) == 0
     assert len(fleet.bursts.ran) == 1
     assert sorted(fleet.jobs()) == [("server:a", "todo"), ("server:b", "todo"), ("server:other", "todo")]
@@ -147,10 +153,6 @@ def test_a_second_signal_waits_for_nothing(fleet: Fleet) -> None:
     scene = Scene(fleet)
     release = asyncio.Event()
 
-    async def held(server: RegisteredServer) -> BurstResult:
-        await release.wait()
-        return BurstResult(143)
-
     async def meanwhile() -> None:
         await scene.until(lambda: fleet.bursts.ran, what="a burst")
         scene.worker.stop()
@@ -159,7 +161,7 @@ def test_a_second_signal_waits_for_nothing(fleet: Fleet) -> None:
         assert (fleet.bursts.stops, scene.left) == (2, [143])
         release.set()
 
-    fleet.bursts.work = held
+    fleet.bursts.work = held_until(release)
     scene.play(meanwhile)
 
 
@@ -170,17 +172,13 @@ def test_a_worker_that_loses_its_database_stops_its_bursts_and_is_to_be_started_
     scene = Scene(fleet)
     stopped = asyncio.Event()
 
-    async def held(server: RegisteredServer) -> BurstResult:
-        await stopped.wait()
-        return BurstResult(143)
-
     async def meanwhile() -> None:
         await scene.until(lambda: fleet.bursts.ran, what="a burst")
         await asyncio.to_thread(fleet.lock_out)
         await scene.until(lambda: fleet.bursts.stops, what="the bursts stopped")
         stopped.set()
 
-    fleet.bursts.work = held
+    fleet.bursts.work = held_until(stopped)
     with pytest.raises(StateAway, match="PostgreSQL does not answer") as lost:
         scene.play(meanwhile)
     assert lost.value.exit_code == 75
