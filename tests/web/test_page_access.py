@@ -88,7 +88,7 @@ def contrast(one: str, other: str) -> float:
 
 def palettes() -> dict[str, dict[str, str]]:
     """The colours of the style sheet, in light and in dark."""
-    light, dark = re.findall(r":root \{(.*?)\}", (STATIC / "style.css").read_text(), re.S)[:2]
+    light, dark = re.findall(r":root \{(.*?)\}", (STATIC / "tokens.css").read_text(), re.S)[:2]
     found = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block)) for block in (light, dark)]
     return {"light": found[0], "dark": found[0] | found[1]}
 

@@ -247,7 +247,7 @@ def test_whoever_opens_an_address_without_the_token_finds_a_field_for_it(guarded
     assert 'name="token" type="password"' in answer.text
     assert '<input type="hidden" name="text" value="a&#34;&gt;fox">' in answer.text, "it leads on to what was opened"
     assert "not the token" not in answer.text
-    for needed in ("/static/style.css", "/static/icon.svg"):
+    for needed in ("/static/tokens.css", "/static/style.css", "/static/icon.svg"):
         assert needed in answer.text
         assert guarded.http.get(needed).status_code == 200
     wrong = guarded.http.get("/gallery?token=nonsense", headers=PERSON)

@@ -1,10 +1,10 @@
 /** Which part of the page is shown: the form at `/`, a batch at `/?batch=ID`. */
 
-import { BatchView } from "./batch.js";
+import { BatchView } from "./stage/batch.js";
 import { byId } from "./dom.js";
-import { BatchForm } from "./form.js";
+import { BatchForm } from "./composer/form.js";
 import { keepTyped } from "./kept.js";
-import { showRecent } from "./recent.js";
+import { showRecent } from "./stage/recent.js";
 
 const entry = byId("entry");
 keepTyped(byId("batch-form"));

@@ -1,7 +1,7 @@
 /** The row of images as they come: a place for each, filled in when its image is there. */
 
-import { make } from "./dom.js";
-import { differenceOf, nameOf } from "./words.js";
+import { make } from "../dom.js";
+import { differenceOf, nameOf } from "../words.js";
 
 const AT_MOST = 60;
 

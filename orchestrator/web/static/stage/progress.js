@@ -1,9 +1,9 @@
 /** How a batch gets on: where it is, what is there, how long it will take. */
 
-import { byId, say } from "./dom.js";
+import { byId, say } from "../dom.js";
 import { Shots } from "./shots.js";
-import { beyond, titleOfUnusable, unusable } from "./unusable.js";
-import { counted, duration, failedCount, perPrompt } from "./words.js";
+import { beyond, titleOfUnusable, unusable } from "../unusable.js";
+import { counted, duration, failedCount, perPrompt } from "../words.js";
 
 /** The card that is shown while a batch is not done. */
 export class ProgressCard {

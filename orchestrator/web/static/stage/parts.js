@@ -1,6 +1,6 @@
 /** The finished images of a large batch, fetched part by part. */
 
-import { batchPart } from "./api.js";
+import { batchPart } from "../api.js";
 
 /** What is left to fetch. */
 export class Parts {

@@ -1,10 +1,10 @@
 /** The images of a batch that has ended, in a grid: to be looked at, chosen, compared and downloaded. */
 
-import { zipAddress } from "./api.js";
-import { byId, make, say } from "./dom.js";
-import { keepScroll } from "./kept.js";
-import { PairView } from "./pair.js";
-import { counted, differenceOf, nameOf } from "./words.js";
+import { zipAddress } from "../api.js";
+import { byId, make, say } from "../dom.js";
+import { keepScroll } from "../kept.js";
+import { PairView } from "../viewer/pair.js";
+import { counted, differenceOf, nameOf } from "../words.js";
 
 export const AT_ONCE = 60;
 

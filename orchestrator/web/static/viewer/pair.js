@@ -1,8 +1,8 @@
 /** Two images beside each other, or one over the other with a slider between; one zoom for both. */
 
-import { byId } from "./dom.js";
-import { Place } from "./place.js";
-import { differenceOf, nameOf } from "./words.js";
+import { byId } from "../dom.js";
+import { Place } from "../place.js";
+import { differenceOf, nameOf } from "../words.js";
 import { Zoom } from "./zoom.js";
 
 const NEAR_PIXELS = 24;

@@ -1,11 +1,11 @@
 /** The form of a new batch: what is typed, checked, and sent. */
 
-import { Away, Refused, startBatch, uploadImage } from "./api.js";
-import { byId, notify, onRetry, say } from "./dom.js";
+import { Away, Refused, startBatch, uploadImage } from "../api.js";
+import { byId, notify, onRetry, say } from "../dom.js";
 import { ImageField } from "./image_field.js";
 import { Options } from "./options.js";
 import { mistakes } from "./validation.js";
-import { counted, letters } from "./words.js";
+import { counted, letters } from "../words.js";
 
 const WORDS = ["sampler", "scheduler", "template", "profile", "negative"];
 const NUMBERS = ["steps", "cfg", "width", "height"];

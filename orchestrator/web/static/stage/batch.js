@@ -1,12 +1,12 @@
 /** One batch: its progress while it is made, its images once it has ended. */
 
-import { batchPart, cancelBatch, progressOf, regenerate } from "./api.js";
+import { batchPart, cancelBatch, progressOf, regenerate } from "../api.js";
 import { AT_ONCE, Comparison } from "./compare.js";
-import { byId, make, notify, onRetry, say } from "./dom.js";
+import { byId, make, notify, onRetry, say } from "../dom.js";
 import { Parts } from "./parts.js";
-import { poll } from "./polling.js";
+import { poll } from "../polling.js";
 import { ProgressCard } from "./progress.js";
-import { counted, failedCount, parametersLine, summary } from "./words.js";
+import { counted, failedCount, parametersLine, summary } from "../words.js";
 
 const ENDED = ["complete", "failed", "cancelled"];
 

@@ -1,10 +1,10 @@
 /** The page of the states: what is done and left, how the bursts went, what failed, and the servers. */
 
-import { pauseRuns, resumeRuns, retryItems, serversOf, stateOf } from "./api.js";
-import { byId, make, notify, onRetry, say } from "./dom.js";
-import { poll } from "./polling.js";
-import { beyond, unusable } from "./unusable.js";
-import { counted, duration } from "./words.js";
+import { pauseRuns, resumeRuns, retryItems, serversOf, stateOf } from "../api.js";
+import { byId, make, notify, onRetry, say } from "../dom.js";
+import { poll } from "../polling.js";
+import { beyond, unusable } from "../unusable.js";
+import { counted, duration } from "../words.js";
 
 const STATUSES = ["completed", "submitted", "pending", "failed", "cancelled"];
 const LOOKS = { done: "good", running: "busy", killed: "bad", error: "bad", crashed: "bad" };

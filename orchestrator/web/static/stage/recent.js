@@ -1,8 +1,8 @@
 /** The batches that were begun last, here or at the command line. */
 
-import { recentBatches } from "./api.js";
-import { byId, make, say } from "./dom.js";
-import { standing, titleOf } from "./words.js";
+import { recentBatches } from "../api.js";
+import { byId, make, say } from "../dom.js";
+import { standing, titleOf } from "../words.js";
 
 /** Ask for them and list them. */
 export async function showRecent() {

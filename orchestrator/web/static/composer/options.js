@@ -1,7 +1,7 @@
 /** The form's choices, as ComfyUI and the template offer them. */
 
-import { Away, optionsFor } from "./api.js";
-import { byId, make, notify, onRetry } from "./dom.js";
+import { Away, optionsFor } from "../api.js";
+import { byId, make, notify, onRetry } from "../dom.js";
 
 const AGAIN_MILLISECONDS = 5_000;
 const LISTS = { model: "models", sampler: "samplers", scheduler: "schedulers" };

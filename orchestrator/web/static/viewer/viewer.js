@@ -1,10 +1,10 @@
 /** One picture large, with all that is known of it. */
 
-import { deleteImage, imageDetails } from "./api.js";
-import { confirmed } from "./confirm.js";
-import { byId, make, say } from "./dom.js";
-import { Place } from "./place.js";
-import { keyOfImage, player, shown, when } from "./tiles.js";
+import { deleteImage, imageDetails } from "../api.js";
+import { confirmed } from "../confirm.js";
+import { byId, make, say } from "../dom.js";
+import { Place } from "../place.js";
+import { keyOfImage, player, shown, when } from "../gallery/tiles.js";
 
 const dialog = byId("viewer");
 const PATIENCE_MILLISECONDS = 15_000;

@@ -1,6 +1,6 @@
 /** The field for the image that a batch is made from: chosen or dropped, shown, sent with the form. */
 
-import { byId, say } from "./dom.js";
+import { byId, say } from "../dom.js";
 
 /** Hidden while the template takes no image. */
 export class ImageField {

@@ -1,14 +1,14 @@
 /** The page `/gallery`: what is looked for is in its address, what is found in one of two lists. */
 
-import { Away, deleteBatch, emptyTrash, galleryBatches, galleryImages, restoreImages, trashOf } from "./api.js";
-import { confirmed } from "./confirm.js";
-import { byId, notify, onRetry, say } from "./dom.js";
+import { Away, deleteBatch, emptyTrash, galleryBatches, galleryImages, restoreImages, trashOf } from "../api.js";
+import { confirmed } from "../confirm.js";
+import { byId, notify, onRetry, say } from "../dom.js";
 import { Endless } from "./endless.js";
-import { keepScroll } from "./kept.js";
+import { keepScroll } from "../kept.js";
 import { batchRow, keyOfImage, pictureTile, trashTile } from "./tiles.js";
-import { offerUndo } from "./undo.js";
-import { Viewer } from "./viewer.js";
-import { counted, titleOf } from "./words.js";
+import { offerUndo } from "../undo.js";
+import { Viewer } from "../viewer/viewer.js";
+import { counted, titleOf } from "../words.js";
 
 const TYPING_MILLISECONDS = 250;
 const FIELDS = ["text", "model", "from", "to", "state", "view"];

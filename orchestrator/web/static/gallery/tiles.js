@@ -1,7 +1,7 @@
 /** Pictures and batches as the gallery lists them. */
 
-import { make } from "./dom.js";
-import { counted, standing, titleOf } from "./words.js";
+import { make } from "../dom.js";
+import { counted, standing, titleOf } from "../words.js";
 
 const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
