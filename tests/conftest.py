@@ -1,10 +1,9 @@
-"""For all tests: how much Hypothesis tries, how many processes `-n auto` starts, what coverage watches, where files go.
+"""For all tests: how much Hypothesis tries, how many processes `-n auto` starts, where files go.
 
 `pytest --hypothesis-profile=thorough tests/fuzz` tries many new examples, by hand; by default they are always the same.
 """
 
 import gc
-import importlib
 import os
 import signal
 import sys
@@ -15,7 +14,6 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support.fork_server import import_everything
 
 TESTS = Path(__file__).parent
 
@@ -81,32 +79,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-UNWATCHED = {
-    *("fuzz", "kills", "faults", "servers", "house"),
-    *("test_crash.py", "test_store_model.py", "test_output_crash.py", "test_thorough_check.py"),
-    *("test_pacing.py", "test_several_servers.py", "test_templates_workflow.py"),
-    *("test_criteria.py", "test_page_access.py", "test_page_batch.py", "test_page_compare.py", "test_page_form.py"),
-    *("test_pause_button.py", "test_serving.py", "test_set_aside_page.py", "test_queue_drawer.py"),
-    *("test_every_state.py", "test_outages.py", "test_reading_role.py", "test_rolling.py", "test_yesterday.py"),
-    *("test_fleet_processes.py", "test_taken_over.py", "test_openapi.py", "test_wrong_usages.py", "test_readme.py"),
-    *("test_library_usages.py", "test_documents.py", "test_page_addresses.py", "test_gallery_page.py"),
-}
-"""Folders and files with many repetitions of what other tests go through once, or with work in other processes.
-
-Coverage does not watch these, nor collection: what it watches takes half as long again.
-"""
-
-_WATCHED_CASES = 1
-"""Of a test with many cases: the others mostly go through the same lines."""
-
-
-def is_watched(item: pytest.Item) -> bool:
-    """Whether coverage counts what this test runs."""
-    cases = getattr(item, "callspec", None)
-    few = cases is None or all(index < _WATCHED_CASES for index in cases.indices.values())
-    return few and UNWATCHED.isdisjoint(item.path.relative_to(TESTS).parts)
-
-
 LONG = {
     *("test_fuzz_work.py", "test_store_model.py", "test_crash.py", "test_fuzz_burst.py", "test_serving.py"),
     *("test_recipe_servers.py", "test_root_once.py"),
@@ -131,34 +103,6 @@ def pytest_collection_finish() -> None:
     """What has been imported and collected stays: no search for garbage looks at it again."""
     gc.collect()
     gc.freeze()
-
-
-class Watch:
-    """Coverage, running while the tests run that it watches, and while the product's own modules are imported."""
-
-    def __init__(self, controller: Any) -> None:
-        self._controller = controller
-        importlib.import_module("burst")
-        import_everything()
-        self._on = True
-        self._set(on=False)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
-        self._set(on=is_watched(item))
-
-    def _set(self, *, on: bool) -> None:
-        if on != self._on:
-            self._on = on
-            (self._controller.resume if on else self._controller.pause)()
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionstart(session: pytest.Session) -> None:
-    plugin = session.config.pluginmanager.getplugin("_cov")
-    runs_tests = hasattr(session.config, "workerinput") or not session.config.getoption("numprocesses", None)
-    if runs_tests and getattr(plugin, "cov_controller", None):
-        session.config.pluginmanager.register(Watch(plugin.cov_controller))
 
 
 @pytest.hookimpl(optionalhook=True)
