@@ -271,7 +271,7 @@ class Generation:
             home=state.parent,
             servers=(),
             secret_env=self._secret_env,
-            row_recipe=row_recipes(recipes, settings, recipe, servers=pinned, classes=self._classes),
+            row_recipe=row_recipes(recipes, settings, recipe, classes=self._classes),
             names_are_ids=self._names_are_ids,
         )
         draft = planner.draft(self._asked, reproduction=reproduction, data=self._data)

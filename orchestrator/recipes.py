@@ -151,7 +151,7 @@ class Recipes:
         told = templates.find_bindings(base.graph, bindings)
         kept = {name: targets for name, targets in base.bindings.items() if name not in bindings}
         bound = kept | {name: told[name] for name in bindings if name in told}
-        settings = replace(settings, needs=settings.needs or base.recipe.needs)
+        settings = replace(settings, needs=base.recipe.needs if settings.needs is None else settings.needs)
         name = base.recipe.workflow_name or ""
         ends, nodes = base.recipe.loose_ends, base.recipe.output_nodes
         if outputs is not None:
@@ -195,7 +195,7 @@ class Recipes:
             output_nodes=tuple(nodes),
             loose_ends=tuple(node_id for node_id in loose_ends if node_id not in nodes),
             servers=tuple(servers),
-            needs=settings.needs,
+            needs=settings.needs or (),
         )
         _refuse_unkeepable(recipe)
         return self.remember(_loaded(recipe, graph, bindings))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -13,20 +13,20 @@ from orchestrator.settings import Settings
 
 
 def row_recipes(
-    recipes: Recipes, settings: Settings, default: LoadedRecipe, *, servers: Sequence[str], classes: ClassSource
+    recipes: Recipes, settings: Settings, default: LoadedRecipe, *, classes: ClassSource
 ) -> Callable[[str, str], LoadedRecipe]:
     """The recipe of a template and an output directory, `""` for those of `default`, the batch's. Nothing is written.
 
-    Bindings and chosen outputs of the batch fit its own workflow alone. Errors, of what is returned: TemplateError.
+    Servers and the labels that they must have are the batch's; bindings and chosen outputs fit its own workflow alone.
+    Errors, of what is returned: TemplateError.
     """
+    own, servers = replace(settings, bindings={}, needs=default.recipe.needs), default.recipe.servers
 
     @cache
     def recipe_of(template: str, output: str) -> LoadedRecipe:
         loaded = default
         if template:
-            loaded = recipes.from_settings(
-                replace(settings, bindings={}), template=template, servers=servers, classes=classes
-            )
+            loaded = recipes.from_settings(own, template=template, servers=servers, classes=classes)
             if loaded.recipe.workflow == default.recipe.workflow:
                 loaded = default
             elif loaded.recipe.output != default.recipe.output:

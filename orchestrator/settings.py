@@ -79,8 +79,8 @@ class Settings:
     """Those of the state, also what another host alone reaches."""
     replaced_servers: tuple[Server, ...] = field(default=(), compare=False)
     """Those of settings.toml, where a run uses registered ones instead."""
-    needs: tuple[str, ...] = field(default=(), compare=False)
-    """Labels that a server must have for what is requested now."""
+    needs: tuple[str, ...] | None = field(default=None, compare=False)
+    """Labels that a server must have for what is requested now; None: what it is based on decides."""
     names_servers: bool = field(default=False, compare=False)
     """Whether the caller or the environment says which servers a run uses."""
 
@@ -362,7 +362,7 @@ def _overridden(settings: Settings, said: Overrides, registered: tuple[Registere
         known_servers=known,
         registered=registered,
         replaced_servers=settings.servers if here and not names_servers else (),
-        needs=said.needs or (),
+        needs=said.needs,
         names_servers=names_servers,
         bindings=_bound(settings.bindings, said.bindings),
         outputs=_outputs(settings, said),

@@ -203,7 +203,8 @@ class Synchronisation(Generation):
         if record is None or record.recipe is None or overrides.template is not None:
             return super()._requested(recipes, settings, base, servers)
         there = recipes.loaded(record.recipe)
-        if not (overrides.bindings or overrides.output_dir or overrides.servers or overrides.outputs is not None):
+        is_named = overrides.bindings or overrides.output_dir or overrides.servers
+        if not is_named and overrides.outputs is None and overrides.needs is None:
             return there
         if overrides.output_dir is None:
             settings = replace(settings, output_dir=root_at_home(there.recipe.output, self._state.parent))

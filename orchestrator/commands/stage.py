@@ -11,6 +11,7 @@ from orchestrator.commands.common import (
     OutputRoot,
     all_option,
     json_option,
+    needs_option,
     overrides,
     parse_headers,
     refuse_file,
@@ -53,6 +54,7 @@ from orchestrator.commands.help import Command, Options
     metavar="'NAME: VALUE'",
     help="HTTP header for every server; VALUE may be env:VARIABLE. Repeatable.",
 )
+@needs_option
 @Options.FILES.option(
     "--output", "output_dir", type=OutputRoot(), metavar="DIR|s3://BUCKET/PREFIX", help="Directory for the images."
 )

@@ -10,6 +10,7 @@ import click
 from orchestrator.commands.common import (
     all_option,
     json_option,
+    needs_option,
     outputs_option,
     overrides,
     refuse_file,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 )
 @state_option
 @tool_options
+@needs_option
 @outputs_option
 @Options.FILES.option(
     "--layout",
@@ -74,6 +76,7 @@ def sync(
     bindings: tuple[str, ...],
     headers: tuple[tuple[str, str], ...],
     outputs: str | None,
+    needs: tuple[str, ...] | None,
     **spec: Any,
 ) -> None:
     """Bring a named batch to what LIST says: add its new rows, change the changed ones, name those that are gone.
@@ -94,7 +97,7 @@ def sync(
         "sets": parse_sets(sets),
         "sweeps": parse_sweeps(sweeps),
     }
-    request = Request(state=state, overrides=overrides(server, template, output_dir, bindings, headers, outputs))
+    request = Request(state=state, overrides=overrides(server, template, output_dir, bindings, headers, outputs, needs))
     given = {field: value for field, value in values.items() if value is not None and value is not False}
     given = {field: value for field, value in given.items() if value not in ((), {})}
     synced = sync_list(path, name, request=request, prune=prune, dry_run=dry_run, **given)

@@ -143,3 +143,12 @@ def test_generate_ends_where_its_sources_are_another_batchs_to_render(
         assert (done.remaining, done.counts.completed, sandbox.counts()["posts"]) == (1, 0, 0)
         assert any("waits for outputs of others" in note for note in done.notes)
         assert "burst run" in done.as_text()
+
+
+def test_every_stage_needs_the_labels_that_are_given(drafts: Drafts) -> None:
+    line = ["stage", DRAFTS, "invert.json", "repaint.json", "--needs", "big", "--state", str(drafts.state), "--json"]
+    result = CliRunner().invoke(cli, line)
+    assert result.exit_code == 0, result.output
+    with open_store(drafts.state, read_only=True) as store:
+        made = [store.batches.read()[one["batch"]].record.recipe for one in json.loads(result.stdout)["batches"]]
+        assert [store.recipes.get(str(recipe)).needs for recipe in made] == [("big",), ("big",)]

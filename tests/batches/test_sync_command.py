@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from support.sync_scene import SyncScene
 
 from burst import cli
+from state.open_store import open_store
 
 
 @pytest.fixture
@@ -51,3 +52,37 @@ def test_every_option_that_is_given_counts(scene: SyncScene) -> None:
         ("a blue fox", 7, 64),
     ]
     assert "0 added, 0 changed, 0 gone, 4 unchanged" in sync().stdout
+
+
+def needs(scene: SyncScene) -> list[tuple[str, tuple[str, ...]]]:
+    """Text and labels of each item."""
+    with open_store(scene.state, read_only=True) as store:
+        recipes = {key: recipe.needs for key, recipe in store.recipes.all().items()}
+    return [(item.prompt_text or "", recipes[item.recipe or ""]) for item in scene.items()]
+
+
+def test_needs_are_those_of_the_batch_until_others_are_given(scene: SyncScene) -> None:
+    scene.write("id,prompt", "x,a")
+    sync("--template", "txt2img-sd15", "--needs", "big", "--needs", "fast")
+    assert needs(scene) == [("a", ("big", "fast"))]
+    scene.write("id,prompt", "x,a", "y,b")
+    sync()
+    assert needs(scene) == [("a", ("big", "fast")), ("b", ("big", "fast"))]
+    scene.write("id,prompt", "x,a", "y,c", "z,d")
+    sync("--needs", "tiny")
+    assert needs(scene) == [("a", ("big", "fast")), ("c", ("tiny",)), ("d", ("tiny",))]
+    assert "0 added, 0 changed, 0 gone, 3 unchanged" in sync("--needs", "tiny").stdout
+    scene.write("id,prompt", "x,a", "y,c", "z,d", "w,e")
+    sync("--needs", "")
+    assert needs(scene)[3] == ("e", ()), "an empty label lifts what the batch was made with"
+
+
+def test_a_row_with_a_workflow_of_its_own_needs_what_its_batch_needs(scene: SyncScene) -> None:
+    """Also once the batch is there, and its servers are those of the batch too."""
+    scene.write("prompt,template", "a,", "b,smoke")
+    sync("--template", "txt2img-sd15", "--needs", "big", "--server", "gpu1=http://127.0.0.1:1")
+    scene.write("prompt,template", "a,", "b,smoke", "c,smoke")
+    sync()
+    assert needs(scene) == [(text, ("big",)) for text in "abc"]
+    with open_store(scene.state, read_only=True) as store:
+        assert {recipe.servers for recipe in store.recipes.all().values()} == {("gpu1",)}

@@ -85,6 +85,8 @@ ROWS: dict[str, list[tuple[str, ...]]] = {
         ("init prompts --needs", "--needs"),
         ("generate --prompt x --needs", "--needs"),
         ("update --needs", "--needs"),
+        ("sync list.csv --name x --needs", "--needs"),
+        ("stage . t.json --needs", "--needs"),
         ("servers abandon gpu9", "SERVER", "knows no such server"),
         (f"servers abandon http://u:{SECRET}@gpu", "knows no such server"),
     ],
