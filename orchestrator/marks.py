@@ -23,6 +23,8 @@ from state.store import Store
 _TAG = re.compile(r"[^\s,](?:[^\n\r\t,]{0,62}[^\s,])?")
 Numbers = frozenset[int] | None
 """Of an item's outputs, from 1; None: all of them, and those still to come."""
+Edit = Callable[[Item, Numbers], Item]
+"""Marks an item. Safe to repeat."""
 
 
 def star(state: Path, names: Collection[str], *, remove: bool = False) -> Changed:
@@ -31,22 +33,55 @@ def star(state: Path, names: Collection[str], *, remove: bool = False) -> Change
     `names`: keys of items, output files, and batches. Works while a burst runs. Errors: UsageError for a name that is
     none of these; StateError.
     """
-    return _mark(state, names, _without_star if remove else _with_star, "star", "not starred" if remove else "starred")
+    edit = without_star if remove else with_star
+    return _mark(state, names, edit, "star", "not starred" if remove else "starred")
 
 
 def tag(state: Path, tags: Collection[str], names: Collection[str], *, remove: bool = False) -> Changed:
     """Give items these tags; `remove`: take them off. An image means its item. Errors: as `star`, and for a tag."""
-    for text in tags:
+    edit = tagging((), tags) if remove else tagging(tags, ())
+    what = f"{'without' if remove else 'tagged'} {', '.join(tags)}"
+    return _mark(state, names, edit, "tag", what)
+
+
+def with_star(item: Item, numbers: Numbers) -> Item:
+    """The item with these outputs of it as favorites."""
+    before = favourites(item)
+    return _starred(item, None if numbers is None or before is None else before | numbers)
+
+
+def without_star(item: Item, numbers: Numbers) -> Item:
+    """The opposite of `with_star`."""
+    before = favourites(item)
+    if numbers is None:
+        return _starred(item, frozenset())
+    return _starred(item, (frozenset(numbered(item)) if before is None else before) - numbers)
+
+
+def tagging(add: Collection[str], remove: Collection[str]) -> Edit:
+    """What gives an item these tags and takes those off. Errors: UsageError for what cannot be a tag."""
+    for text in (*add, *remove):
         if not _TAG.fullmatch(text):
             raise UsageError(f"{text!r}: a tag has 1 to 64 characters, no comma, and no blank at its ends")
 
-    def edit(item: Item, numbers: Numbers) -> Item:
-        others = tuple(text for text in item.tags if text not in tags)
-        new = others if remove else (*item.tags, *(text for text in dict.fromkeys(tags) if text not in item.tags))
-        return msgspec.structs.replace(item, tags=new)
+    def edit(item: Item, _numbers: Numbers) -> Item:
+        kept = (text for text in (*item.tags, *add) if text not in remove)
+        return msgspec.structs.replace(item, tags=tuple(dict.fromkeys(kept)))
 
-    what = f"{'without' if remove else 'tagged'} {', '.join(tags)}"
-    return _mark(state, names, edit, "tag", what)
+    return edit
+
+
+def change_marks(store: Store, meant: Mapping[str, Numbers], edit: Edit) -> list[Item]:
+    """Apply it to these items, all or none; durable on return. Returns those that changed.
+
+    Errors: StateError, DiskFull. Marks are fields of an item's record, so every kind of store keeps them,
+    through kills, `retry` and `state copy`; `clean` drops them with the item.
+    """
+
+    def marked(item: Item) -> Item:
+        return edit(item, meant[item.key])
+
+    return change_all(store, [item for item in store.get_many(meant) if marked(item) != item], marked)
 
 
 def favourites(item: Item) -> Numbers:
@@ -85,34 +120,15 @@ def named_outputs(store: Store, placement: Placement, names: Iterable[str]) -> d
     return found
 
 
-def _mark(
-    state: Path, names: Collection[str], edit: Callable[[Item, Numbers], Item], command: str, what: str
-) -> Changed:
+def _mark(state: Path, names: Collection[str], edit: Edit, command: str, what: str) -> Changed:
     with open_for_writing(state) as store:
         meant = named_outputs(store, placement_of(store, kept_settings(state)), names)
-
-        def marked(item: Item) -> Item:
-            return edit(item, meant[item.key])
-
-        changing = [item for item in store.get_many(meant) if marked(item) != item]
-        done = change_all(store, changing, marked)
+        done = change_marks(store, meant, edit)
         notes = settled(store)
-        if same := len(meant) - len(changing):
+        if same := len(meant) - len(done):
             notes += (f"{counted(same)} already {what}",)
         assert command in ("star", "tag")
         return Changed(command, what, keys_of(done), store.counts(), notes)  # type: ignore[arg-type]
-
-
-def _with_star(item: Item, numbers: Numbers) -> Item:
-    before = favourites(item)
-    return _starred(item, None if numbers is None or before is None else before | numbers)
-
-
-def _without_star(item: Item, numbers: Numbers) -> Item:
-    before = favourites(item)
-    if numbers is None:
-        return _starred(item, frozenset())
-    return _starred(item, (frozenset(numbered(item)) if before is None else before) - numbers)
 
 
 def _starred(item: Item, numbers: Numbers) -> Item:

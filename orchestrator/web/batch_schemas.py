@@ -139,7 +139,7 @@ class Image(BaseModel):
     """Which one this is, or would be: more than 1 where others failed."""
     waitsFor: str | None = None
     """The item that it is made from, while that is not completed."""
-    favourite: bool = False
+    favorite: bool = False
     tags: list[str] = []
     """Of its prompt."""
 

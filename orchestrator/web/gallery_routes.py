@@ -140,7 +140,7 @@ def image_of(entry: Entry) -> GalleryImage:
         seconds=entry.seconds,
         completedAt=entry.at,
         readOnly=picture.digest is None,
-        favourite=entry.item is not None and is_favourite(entry.item, picture.path),
+        favorite=entry.item is not None and is_favourite(entry.item, picture.path),
         tags=list(entry.item.tags) if entry.item is not None else [],
     )
 

@@ -38,7 +38,7 @@ class GalleryImage(BaseModel):
     completedAt: datetime
     readOnly: bool
     """No state knows it: only its directory's batch_info.json does."""
-    favourite: bool
+    favorite: bool
     tags: list[str]
     """Of its prompt."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
@@ -81,13 +81,26 @@ def pictures_of_batch(state: WatchedState, batch: WatchedBatch) -> list[Picture]
 
 
 def output_in(batch: WatchedBatch, image: str) -> tuple[Item, OutputRecord] | None:
-    """The item and the output that an id such as `7` or `7-2` means."""
-    index, number = numbers_of(image)
-    for item in batch.items(Status.COMPLETED, first=index, limit=1):
-        pictures = pictures_of(item) if (item.index or 0) == index else []
-        if number <= len(pictures):
-            return item, pictures[number - 1]
-    return None
+    """The item and the output that an id such as `7` or `7-2` means. Errors: Refused with 404."""
+    return outputs_in(batch, [image]).get(image)
+
+
+def outputs_in(batch: WatchedBatch, images: Collection[str]) -> dict[str, tuple[Item, OutputRecord]]:
+    """The same of several ids, by id, without those that mean nothing. Errors: Refused with 404 for what is no id."""
+    wanted: dict[int, list[tuple[int, str]]] = {}
+    for image in images:
+        index, number = numbers_of(image)
+        wanted.setdefault(index, []).append((number, image))
+    found: dict[str, tuple[Item, OutputRecord]] = {}
+    first, limit = min(wanted, default=0), 1 if len(wanted) == 1 else None
+    for item in batch.items(Status.COMPLETED, first=first, limit=limit):
+        for number, image in wanted.pop(item.index or 0, ()):
+            pictures = pictures_of(item)
+            if number <= len(pictures):
+                found[image] = item, pictures[number - 1]
+        if not wanted:
+            break
+    return found
 
 
 def image_id(index: int | None, number: int) -> str:

@@ -172,7 +172,7 @@ def images_of(batch: WatchedBatch, item: Item) -> list[Image]:
         error=item.error.message if item.error is not None and item.status is Status.FAILED else None,
         attempt=item.attempts + 1 if item.status in DUE else 1,
         waitsFor=batch.waits_for(item),
-        favourite=item.favourite,
+        favorite=item.favourite,
         tags=list(item.tags),
     )
     pictures = pictures_of(item) if item.status is Status.COMPLETED else []
@@ -185,7 +185,7 @@ def images_of(batch: WatchedBatch, item: Item) -> list[Image]:
             "kind": kind_of(picture.path),
             "thumbnail": thumbnail,
             "url": url,
-            "favourite": is_favourite(item, picture.path),
+            "favorite": is_favourite(item, picture.path),
         }
         found.append(said.model_copy(update=told))
     return found or [said]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import socket
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
+from orchestrator.batches import batch_info
 from orchestrator.settings import Overrides
 from orchestrator.web.app import create_app
 from orchestrator.web.server import WebServer
@@ -118,3 +122,22 @@ def finish(album: Album, name: str, index: int, *, at: datetime = NOON) -> None:
 
 def hash_of(name: str) -> int:
     return sum(name.encode())
+
+
+def left_behind(album: Album, name: str = "old", *, count: int = 2) -> Path:
+    """The directory of a batch as bursts leave it."""
+    fill(album, name, count=count)
+    folder = album.output / "batches" / name
+    record = album.log.read()[name].record
+    told = [item for item in album.store.items() if item.batch == name]
+    info = batch_info.batch_info(record, told, ended_at=NOON, template_of=lambda recipe: None)
+    info |= {"parameters": {"model": "old.safetensors"}, "name": "foxes"}
+    (folder / batch_info.NAME).write_bytes(msgspec.json.encode(info))
+    return folder
+
+
+def forget(album: Album) -> Album:
+    """An empty state in the place of this one."""
+    shutil.rmtree(album.store.checkpoint_directory)
+    album.state.unlink()
+    return Album(album.home)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.gallery_scene import PROMPT, Gallery, fill, finish, gallery_over, png
+from support.gallery_scene import PROMPT, Gallery, fill, finish, forget, gallery_over, left_behind, png
 from support.large_batches import Decoded, add_large
 from support.page_steps import finish_one
 from support.report_project import NOON, Album
@@ -241,25 +241,6 @@ def test_pages(shown: Gallery, album: Album) -> None:
 
 
 # What no state knows any more
-
-
-def left_behind(album: Album, name: str = "old", *, count: int = 2) -> Path:
-    """The directory of a batch as bursts leave it."""
-    fill(album, name, count=count)
-    folder = album.output / "batches" / name
-    record = album.log.read()[name].record
-    told = [item for item in album.store.items() if item.batch == name]
-    info = batch_info.batch_info(record, told, ended_at=NOON, template_of=lambda recipe: None)
-    info |= {"parameters": {"model": "old.safetensors"}, "name": "foxes"}
-    (folder / batch_info.NAME).write_bytes(msgspec.json.encode(info))
-    return folder
-
-
-def forget(album: Album) -> Album:
-    """An empty state in the place of this one."""
-    shutil.rmtree(album.store.checkpoint_directory)
-    album.state.unlink()
-    return Album(album.home)
 
 
 def test_a_batch_that_no_state_knows_is_shown_read_only(album: Album) -> None:

@@ -394,4 +394,4 @@ def test_favourites_and_tags_of_images(scene: Scene) -> None:
 
         scene.store.apply([Change(key, scene.store.get(key).status, edit)])
     images = progress_of(*scene.found("a")).images
-    assert [(image.favourite, image.tags) for image in images] == [(False, ["sea"]), (True, ["sea"]), (True, ["sea"])]
+    assert [(image.favorite, image.tags) for image in images] == [(False, ["sea"]), (True, ["sea"]), (True, ["sea"])]
