@@ -20,6 +20,7 @@ export function byId(id) {
  * @returns {any}
  */
 export function make(name, properties = {}, ...children) {
+  /** @type {any} */
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
     if (/^(aria|data)-/.test(key)) made.setAttribute(key, value);

@@ -79,6 +79,7 @@ export function parametersLine(asked, effective) {
 function line(parameters) {
   const { width, height, batch_size: each, denoise, ...others } = parameters;
   const size = width && height ? { size: `${width}\u00a0×\u00a0${height}` } : { width, height };
+  /** @type {Record<string, any>} */
   const said = { ...others, ...size, "batch size": each === 1 ? null : each, denoise: denoise === 1 ? null : denoise };
   return [...SHOWN, "size"]
     .filter((name) => said[name] !== undefined && said[name] !== null && said[name] !== "")

@@ -70,7 +70,10 @@ export class Comparison {
       this.pair.place.wanted = null;
       return;
     }
-    for (const { image } of [first, second]) if (this.boxes.has(image)) this.boxes.get(image).checked = true;
+    for (const { image } of [first, second]) {
+      const box = this.boxes.get(image);
+      if (box) box.checked = true;
+    }
     this.#chosenChanged();
     this.pair.open(first, second);
   }

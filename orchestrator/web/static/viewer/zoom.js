@@ -15,6 +15,9 @@ export class Zoom {
     this.stage = stage;
     this.pane = pane;
     this.changed = changed;
+    this.scale = 1;
+    this.x = 0;
+    this.y = 0;
     /** @type {Map<number, {x: number, y: number}>} */
     this.pointers = new Map();
     stage.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
