@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from support.background import Threads
 from support.leases import at_work
 from support.waiting import wait_until
 
@@ -418,7 +418,7 @@ def test_a_failed_server_of_others_items_does_not_end_it(make: Make, sandbox: Sa
 def test_an_urgent_batch_overtakes_what_waits_on_the_server(make: Make, sandbox: Sandbox, size: int) -> None:
     sandbox.change(seconds_per_prompt=0.2)
     first = make(count=12, queue_only=True)
-    with ThreadPoolExecutor(1) as beside:
+    with Threads() as beside:
         run = beside.submit(run_burst, first.home / "state.json", size=size, until_done=True)
         wait_until(lambda: sum(item.status is Status.COMPLETED for item in first.items) >= 2)
         sandbox.hold("next")

@@ -10,13 +10,13 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
 import responses
 import urllib3
+from support.background import Threads
 from support.comfyui_loopback import Loopback, MovedClock, Request, closed_port
 
 from orchestrator.comfyui import ComfyUI, OutputFile
@@ -630,7 +630,7 @@ def test_six_threads_share_one_client() -> None:
 
     numbers = itertools.count()
     with Loopback(answer) as server, ComfyUI(server.url) as client:
-        with ThreadPoolExecutor(6) as threads:
+        with Threads(6) as threads:
             found = list(threads.map(lambda _: client.queue_remaining(), range(240)))
         assert found == [4] * 240
         assert client.requests_made == len(server.requests) == 240

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.background import Threads
 from support.comfyui_loopback import Loopback, Request
 from support.served_outputs import png
 from support.waiting import wait_until
@@ -102,7 +102,7 @@ def completed(state: Path) -> int:
 def test_few_files_are_fetched_at_once_while_the_watching_goes_on(tmp_path: Path) -> None:
     state, gate = state_of(tmp_path, 12), Gate(12)
     gallery = Gallery(gate.view)
-    with Loopback(gallery.answer) as server, ThreadPoolExecutor(1) as beside:
+    with Loopback(gallery.answer) as server, Threads() as beside:
         running = beside.submit(run_burst, state, server=server.url, template="smoke", poll_seconds=0.2)
         try:
             wait_until(lambda: gate.held == DOWNLOADS_AT_ONCE, what="the first downloads")
@@ -116,7 +116,7 @@ def test_few_files_are_fetched_at_once_while_the_watching_goes_on(tmp_path: Path
 
 def test_a_slow_download_keeps_no_other_item_from_its_checkpoint(tmp_path: Path) -> None:
     state, gate = state_of(tmp_path, 12), Gate(1)
-    with Loopback(Gallery(gate.view).answer) as server, ThreadPoolExecutor(1) as beside:
+    with Loopback(Gallery(gate.view).answer) as server, Threads() as beside:
         running = beside.submit(run_burst, state, server=server.url, template="smoke", poll_seconds=0.2)
         try:
             wait_until(lambda: completed(state) == 11, what="the other eleven")

@@ -6,11 +6,11 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from support.background import Threads
 from support.waiting import wait_until
 
 from orchestrator import run_burst
@@ -93,7 +93,7 @@ def steady() -> Sandbox:
 def test_what_a_dead_server_holds_stays_its_own_and_the_rest_goes_elsewhere(tmp_path: Path, steady: Sandbox) -> None:
     state = state_of(tmp_path, 10)
     mortal = Mortal(tmp_path / "server")
-    with steady, ThreadPoolExecutor(1) as beside:
+    with steady, Threads() as beside:
         servers = [steady.url, mortal.url]
         running = beside.submit(run_burst, state, server=servers, template="smoke", poll_seconds=0.1)
         mortal.die_after_its_first_picture()
@@ -114,7 +114,7 @@ def test_what_a_dead_server_holds_stays_its_own_and_the_rest_goes_elsewhere(tmp_
 def test_a_server_that_comes_back_in_the_same_run_goes_on_with_its_items(tmp_path: Path, steady: Sandbox) -> None:
     state = state_of(tmp_path, 20)
     mortal = Mortal(tmp_path / "server")
-    with steady, ThreadPoolExecutor(1) as beside:
+    with steady, Threads() as beside:
         servers = [steady.url, mortal.url]
         running = beside.submit(run_burst, state, size=20, server=servers, template="smoke", poll_seconds=0.1)
         try:

@@ -7,10 +7,10 @@ kills/test_kill_cases.py.
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.background import Threads
 from support.burst_runs import Burst, check_done_once, check_next_run, check_untouched
 from support.comfyui_loopback import Loopback, Request
 from support.projects import MakeProject
@@ -140,7 +140,7 @@ def test_one_of_two_servers_that_refuses_posts_is_left_alone(
     """It ends the run only where it is the only one."""
     project = make_project(server=proxy.url)
     proxy.answer("POST /api/prompt", page(401))
-    with Sandbox() as other, ThreadPoolExecutor(1) as beside:
+    with Sandbox() as other, Threads() as beside:
         other.hold()
         running = beside.submit(burst, project, server=[proxy.url, other.url])
         wait_until(lambda: proxy.spoilings_left() < ALWAYS, what="a POST to the first")

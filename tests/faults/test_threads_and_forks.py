@@ -10,13 +10,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.background import in_background
+from support.background import Threads, in_background
 from support.burst_runs import check_done_once, check_next_run, run_quickly
 from support.forking import in_forked_child
 from support.projects import ROOT, MakeProject, Project
@@ -63,7 +62,7 @@ def pairs(tmp_path: Path) -> Iterator[list[tuple[Project, Sandbox]]]:
 
 
 def test_four_states_at_once_in_one_process(pairs: list[tuple[Project, Sandbox]]) -> None:
-    with ThreadPoolExecutor(4) as threads:
+    with Threads(4) as threads:
         reports = list(threads.map(lambda pair: run_quickly(pair[0], size=3, until_done=True), pairs))
     assert [(report.ended, report.completed, report.bursts) for report in reports] == [("done", 6, 2)] * 4
     assert len({report.burst for report in reports}) == 4
@@ -118,7 +117,7 @@ def test_of_threads_that_want_one_state_one_works_and_the_others_are_told(
         except LockHeld as held:
             return held
 
-    with ThreadPoolExecutor(5) as threads:
+    with Threads(5) as threads:
         attempts = [threads.submit(attempt) for _ in range(5)]
         wait_until(lambda: sum(one.done() for one in attempts) == 4, what="four refusals")
         sandbox.release()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Barrier
@@ -15,6 +14,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from procrastinate.schema import SchemaManager
+from support.background import Threads
 from support.documents import checked
 from support.fleet import Fleet
 from support.postgres import fresh_database
@@ -63,7 +63,7 @@ def test_state_and_engine_get_their_tables_in_one_database() -> None:
 
 def test_several_at_once_make_the_tables_once() -> None:
     address = fresh_database()
-    with ThreadPoolExecutor(4) as threads:
+    with Threads(4) as threads:
         found = list(threads.map(lambda _: fleet_up(address).engine, range(4)))
     assert sorted(one.value for one in found) == ["made", "nothing", "nothing", "nothing"]
 
@@ -76,7 +76,7 @@ def test_several_at_once_make_the_tables_of_the_engine_once() -> None:
         together.wait()
         return apply_schema(location)
 
-    with ThreadPoolExecutor(4) as threads:
+    with Threads(4) as threads:
         found = list(threads.map(apply, range(4)))
     assert sorted(one.value for one in found) == ["made", "nothing", "nothing", "nothing"]
 

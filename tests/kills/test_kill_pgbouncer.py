@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.background import Threads
 from support.pgbouncer import PgBouncer, needs_pgbouncer
 from support.postgres import fresh_database, own_server
 from support.projects import Project
@@ -91,7 +91,7 @@ def test_only_one_process_at_a_time_adds_a_batch(address: str) -> None:
                     store.counts()
                 inside.remove(number)
 
-        with ThreadPoolExecutor(3) as threads:
+        with Threads(3) as threads:
             list(threads.map(add, range(9)))
     assert most == [1] * 9
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from support.background import Threads
 from support.comfyui_loopback import Loopback, MovedClock, Request
 from support.served_outputs import Recorder, Server, file, png, serve, there
 
@@ -83,7 +84,7 @@ class Gate:
 
 def test_items_are_fetched_at_once_and_placed_together(outputs: Outputs, client: ComfyUI, server: Server) -> None:
     server.faults = [Barrier(4)] * 4
-    with ThreadPoolExecutor(4) as threads:
+    with Threads(4) as threads:
         fetched = list(threads.map(lambda number: fetch(outputs, client, number), range(4)))
     assert sorted(there(outputs)) == [f"a/.burst-prompt-{number}-1.part" for number in range(4)]
     placed = outputs.place(fetched)
@@ -95,7 +96,7 @@ def test_items_are_fetched_at_once_and_placed_together(outputs: Outputs, client:
 
 def test_what_one_fetch_meets_leaves_the_others(outputs: Outputs, client: ComfyUI, server: Server) -> None:
     del server.files["1.png"]
-    with ThreadPoolExecutor(3) as threads:
+    with Threads(3) as threads:
         first, gone, third = [threads.submit(fetch, outputs, client, number) for number in range(3)]
     with pytest.raises(NotOnServer):
         gone.result()
@@ -116,7 +117,7 @@ def test_no_fetch_ends_before_the_name_of_its_directory_is_durable(
 
     (tmp_path / "out").mkdir()
     outputs = Outputs(tmp_path / "out", disk=Slow())
-    with ThreadPoolExecutor(2) as threads:
+    with Threads(2) as threads:
         first = threads.submit(fetch, outputs, client, 1)
         assert syncing.wait(10)
         second = threads.submit(fetch, outputs, client, 2)
@@ -242,7 +243,7 @@ def test_abandon_in_the_middle_of_two_fetches_leaves_nothing(outputs: Outputs, c
     waiting = fetch(outputs, client, 0)
     gate = Gate(2)
     server.faults = [gate, gate]
-    with ThreadPoolExecutor(2) as threads:
+    with Threads(2) as threads:
         fetches: list[Future[Fetched]] = [threads.submit(fetch, outputs, client, number) for number in (1, 2)]
         gate.wait_until_reached()
         assert len(there(outputs)) == 3

@@ -7,13 +7,13 @@ import random
 import threading
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from orchestrator.errors import StaleChange
 from state.change import Change
 from state.item import Item
 from state.store import Follower, Store
+from support.background import Threads
 from support.state_scenes import CANCELLED, COMPLETED, complete, item, start_over, submit
 from support.writer_processes import marked
 
@@ -36,7 +36,7 @@ class StoreThreads:
 
     def run(self, *, workers: int, rounds: int) -> None:
         """Each worker renders so many items. The other threads, and `coordinate`, go on until all workers have."""
-        with ThreadPoolExecutor(workers + 2) as threads:
+        with Threads(workers + 2) as threads:
             rendering = [
                 threads.submit(self._watched, partial(self._render, f"worker{number}", rounds))
                 for number in range(workers)

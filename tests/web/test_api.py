@@ -9,12 +9,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from support.background import Threads
 from support.front_ends import Front, front
 from support.projects import small_template
 from support.waiting import wait_until
@@ -312,7 +312,7 @@ def test_pages_may_ask_while_others_write(idle: Front) -> None:
             assert idle.http.get("/api/states").status_code == 200
         return found
 
-    with ThreadPoolExecutor(20) as pool:
+    with Threads(20) as pool:
         polls = [pool.submit(poll) for _ in range(20)]
         try:
             with open_store(idle.states[0]) as store:

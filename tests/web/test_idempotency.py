@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.background import Threads
 from support.front_ends import Front, front
 
 from orchestrator.batches.spec import BatchSpec
@@ -56,7 +56,7 @@ def test_the_same_key_and_request_are_one_batch(idle: Front) -> None:
 
 
 def test_the_same_key_at_the_same_moment_is_one_batch(idle: Front) -> None:
-    with ThreadPoolExecutor(4) as pool:
+    with Threads(4) as pool:
         answers = [answer.json() for answer in pool.map(lambda _: send(idle), range(4))]
     assert {answer["batchId"] for answer in answers} == set(batches(idle))
     assert len(batches(idle)) == 1

@@ -7,7 +7,6 @@ import io
 import json
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
+from support.background import Threads
 from support.serving import Served
 
 import templates
@@ -376,7 +376,7 @@ def test_recent_batches_lead_to_their_pages(page: Any, served: Served) -> None:
 def test_pages_that_wait_for_comfyui_share_one_answer(serve: Callable[..., Served], sandbox: Sandbox) -> None:
     sandbox.change(unavailable_rate=1.0)
     served, asked = serve(), asked_of(sandbox)
-    with ThreadPoolExecutor(max_workers=6) as pages:
+    with Threads(6) as pages:
         answers = list(pages.map(lambda _: served.answer("GET", "/api/options"), range(6)))
     assert not any(answer["server"]["reachable"] for answer in answers)
     # Two seconds of trying, with pauses that grow: five requests, once.

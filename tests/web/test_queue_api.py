@@ -7,7 +7,6 @@ import http.client
 import json
 import signal
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
+from support.background import Threads
 from support.front_ends import Front, front
 from support.leases import at_work
 from support.serving import Served
@@ -204,7 +204,7 @@ def test_a_page_hears_of_a_new_batch_and_the_server_ends_in_spite_of_it(serve: C
 
 def in_a_thread(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Where no other test's event loop runs."""
-    with ThreadPoolExecutor(1) as threads:
+    with Threads() as threads:
         threads.submit(lambda: asyncio.run(main())).result()
 
 

@@ -6,13 +6,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from support.background import Threads
 from support.front_ends import Front, front
 from support.leases import at_work
 from support.waiting import wait_until
@@ -235,7 +235,7 @@ def test_a_server_that_is_waited_for_keeps_no_other_state_waiting(
         return ask(server, settings)
 
     monkeypatch.setattr(state_routes, "_queue_of", slow)
-    with front(tmp_path, sandbox, works=False, states=2) as two, ThreadPoolExecutor() as pool:
+    with front(tmp_path, sandbox, works=False, states=2) as two, Threads(2) as pool:
         try:
             waiting = pool.submit(two.http.get, "/api/states/0/servers")
             assert first.wait(30)

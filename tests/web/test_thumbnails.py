@@ -9,12 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from support.background import Threads
 from support.media_files import by_extension, program
 
 from orchestrator.outputs import media_tiles
@@ -279,7 +279,7 @@ def test_one_thread_decodes_for_all(folder: Folder, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(thumbnails, "_shrunk", noted)
     asked = [folder.put(encoded(plain((number, 0, 0))), f"{number}.png") for number in range(6)]
-    with ThreadPoolExecutor(6) as threads:
+    with Threads(6) as threads:
         assert None not in list(threads.map(lambda one: folder.thumbnails.get(*one), asked))
     assert (len(seen), len(set(seen))) == (6, 1)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support.background import Threads
 from support.state_scenes import PENDING, SUBMITTED, change, dump, item, statuses, submit
 from support.stores import State
 from support.waiting import GENEROUS_SECONDS
@@ -73,7 +73,7 @@ def test_stop_writing_waits_for_the_change_that_is_being_made(state: State, stor
         assert end.wait(GENEROUS_SECONDS)
         return submit()(found)
 
-    with ThreadPoolExecutor(1) as threads:
+    with Threads() as threads:
         changing = threads.submit(store.apply, [Change("b", PENDING, slow)])
         assert began.wait(GENEROUS_SECONDS)
         assert not store.stop_writing(timeout_seconds=0.01)

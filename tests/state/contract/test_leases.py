@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support.background import Threads
 from support.hand_clock import HandClock
 from support.leases import begin
 from support.plain_walk import keys_of
@@ -103,7 +103,7 @@ def test_threads_that_claim_at_once_share_nothing(store: Store) -> None:
             met.wait()
         return True
 
-    with store.lease() as lease, ThreadPoolExecutor(4) as threads:
+    with store.lease() as lease, Threads(4) as threads:
         claimed = list(threads.map(lambda _: keys_of(lease.claim(2, accept=accept)), range(4)))
     found = [key for each in claimed for key in each]
     assert len(found) == len(set(found))

@@ -6,9 +6,9 @@ import contextlib
 import itertools
 import sys
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support.background import Threads
 from support.plain_walk import check_queries
 from support.state_scenes import CANCELLED, COMPLETED, PENDING, change, dump, item, start_over, statuses, submit
 from support.store_threads import StoreThreads
@@ -82,7 +82,7 @@ def test_each_item_is_taken_once_by_whom_it_is_acknowledged_to(state: State, sto
     with state.worker("take", name="p", count=100) as one, state.worker("take", name="q", count=100) as two:
         one.wait_for(1)
         store.add([item(f"more{number}") for number in range(60)])
-        with ThreadPoolExecutor(len(stores)) as threads:
+        with Threads(len(stores)) as threads:
             lists = list(threads.map(take, stores))
         one.end()
         two.end()
@@ -143,7 +143,7 @@ def test_lists_are_whole_while_other_threads_add(store: Store) -> None:
         for number in range(60):
             store.add([item(f"{name}{number}")])
 
-    with ThreadPoolExecutor(2) as threads:
+    with Threads(2) as threads:
         adding = [threads.submit(add, name) for name in "xy"]
         while not all(thread.done() for thread in adding):
             for _ in range(50):

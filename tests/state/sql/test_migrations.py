@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text, literal, select, text, update
+from support.background import Threads
 from support.sql_tables import tables_of
 from support.state_scenes import PENDING, item, submit
 from support.stores import KINDS, State
@@ -305,7 +305,7 @@ def test_threads_that_upgrade_several_states_do_not_mix_them(
         for address in addresses:
             Database(Location.of(address)).prepare()
     databases = [Database(Location.of(address)) for address in addresses]
-    with ThreadPoolExecutor(6) as threads:
+    with Threads(6) as threads:
         list(threads.map(Database.prepare, databases))
     for database in databases:
         with database.connect() as connection:

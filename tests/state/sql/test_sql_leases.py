@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from support.background import Threads
 from support.hand_clock import HandClock
 from support.leases import begin
 from support.plain_walk import keys_of
@@ -75,7 +75,7 @@ def test_runs_at_the_same_time_share_nothing(a: Lease, b: Lease) -> None:
 
 
 def test_a_claim_never_returns_more_than_asked(state: State, a: Lease) -> None:
-    with ThreadPoolExecutor(4) as threads:
+    with Threads(4) as threads:
         found = [keys_of(some) for some in threads.map(lambda _: a.claim(3), range(8))]
     assert [len(some) for some in found] == [3] * 8
     assert len({key for some in found for key in some}) == 24
@@ -139,7 +139,7 @@ def test_what_expired_runs_had_claimed_is_due_and_what_they_submitted_is_taken_o
     a.claim(3)
     a.apply([Change("0", PENDING, submit())])
     sleep_through(state, a)
-    with state.open().lease() as b, state.open().lease() as c, ThreadPoolExecutor(2) as threads:
+    with state.open().lease() as b, state.open().lease() as c, Threads(2) as threads:
         taken = list(threads.map(lambda lease: keys_of(lease.take_over(["0"])), (b, c)))
         assert sorted(taken) == [[], ["0"]]
         assert keys_of(b.claim(2)) == ["1", "2"]
@@ -190,7 +190,7 @@ def test_each_of_several_killed_runs_is_recorded_once_by_whoever_sweeps(state: S
             sleep_through(state, lease)
         assert [record.burst for record in state.open().killed_bursts()] == ["a", "b"]
         stores = [state.open() for _ in range(4)]
-        with ThreadPoolExecutor(4) as threads:
+        with Threads(4) as threads:
             for lease in threads.map(lambda store: store.lease(), stores):
                 lease.record_killed()
                 lease.end()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from sqlalchemy import delete, select
+from support.background import Threads
 from support.leases import begin
 from support.state_scenes import (
     PENDING,
@@ -99,7 +99,7 @@ def test_of_two_runs_that_want_it_at_once_one_gets_it(state: State, store: Store
                     refused |= error.others
         return refused
 
-    with ThreadPoolExecutor(2) as threads:
+    with Threads(2) as threads:
         xs, ys = threads.map(run, "xy")
     refused = xs | ys
     assert {key[1:] for key in refused} == {str(number) for number in rounds}
