@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -99,20 +100,26 @@ def forget(
 
     A batch of which no item is left goes too, so the same request makes another one. `gone`: the items whose prompt
     file or images are not on the disk any more. Files stay where they are; with `remove_files` those go that are as
-    recorded and no other item's. Works while a burst runs. Killed in between and repeated, it goes on.
+    recorded and no other item's. Works while a burst runs. Killed in between and repeated, it goes on; until then
+    outputs whose files go count as deleted, and those that are still there can be brought back from the trash.
     Errors: UsageError for no names and unknown ones, and, with nothing changed, where an item is on a server;
-    StateError, SettingsError, OSError.
+    LockHeld, StateError, SettingsError, OSError.
     """
     if not (names or gone):
         raise UsageError(f"name the items or batches to forget, or use {named('gone', True)}")
     settings, clock = load_settings(state, overrides), clock or Clock()
-    with open_store(state, read_only=True) if dry_run else open_for_writing(state, clock=clock) as store:
+    with contextlib.ExitStack() as held:
+        store = held.enter_context(
+            open_store(state, read_only=True) if dry_run else open_for_writing(state, clock=clock)
+        )
+        if remove_files and not dry_run:
+            held.enter_context(store.adding())
+            store.refresh()
         chosen = _Chosen(store, names, gone=gone)
         files = Removed((), 0, ())
         if remove_files:
-            files = remove_files_of(
-                store, chosen.items, chosen.emptied, placement=placement_of(store, settings), dry_run=dry_run
-            )
+            placement, at = placement_of(store, settings), clock.now()
+            files = remove_files_of(store, chosen.items, chosen.emptied, placement=placement, at=at, dry_run=dry_run)
         recorded = sum(len(item.outputs) for item in chosen.items)
         notes: tuple[str, ...] = tuple(_stage_notes(store, chosen.items, dry_run=dry_run))
         deleted = sum(len(in_the_trash(item)) for item in chosen.items)

@@ -9,7 +9,6 @@ call. One process at a time does any of it, under the state's lock for adding; b
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +22,11 @@ from orchestrator.batches.batch_info import NAME, info_path, infos_of, write_bat
 from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError, OutputRefused, RecipeUnusable
-from orchestrator.outputs.numbering import in_order
 from orchestrator.outputs.placement import Placement, file_at, path_at
 from orchestrator.outputs.verification import verify
 from orchestrator.places import ObjectPath, Place, UnknownRoot
 from orchestrator.statistics import is_picture, pictures_of
+from orchestrator.trash_records import as_kept, trashed, with_restored, with_trashed, without_files
 from state.batch import BackRecord, Batch, GoneRecord
 from state.change import change_all
 from state.counts import Counts
@@ -35,10 +34,8 @@ from state.disk import Disk
 from state.item import Item, OutputRecord, Status, TrashedOutput
 from state.store import Store
 
-FOLDER = ".burst-trash"
 KEPT_FOR = timedelta(days=30)
 """After this they are deleted for good by the next use of the trash."""
-_ID_LETTERS = 16
 
 
 @dataclass(frozen=True)
@@ -115,14 +112,14 @@ class Trash:
                 if found:
                     going[item.key] = found
             items = self._store.get_many(going)
-            change_all(self._store, items, lambda now: _without(now, going[now.key]))
+            change_all(self._store, items, lambda now: _deleted(now, going[now.key]))
             moved: list[Trashed] = []
             for item in self._store.get_many(going):
                 for output in going[item.key]:
                     if output not in item.trashed:
                         kept.append(Kept(output.path, f"{item.key} was changed meanwhile"))
                     elif (reason := self._move_away(item, output)) is not None:
-                        change_all(self._store, [item], partial(_with, output=output))
+                        change_all(self._store, [item], partial(with_restored, output=output))
                         kept.append(Kept(output.path, reason))
                     else:
                         moved.append(Trashed(item, output))
@@ -145,7 +142,7 @@ class Trash:
                 if (reason := self._move_back(one, named)) is not None:
                     kept.append(Kept(one.output.path, reason))
                     continue
-                done = change_all(self._store, [one.item], partial(_with, output=one.output))
+                done = change_all(self._store, [one.item], partial(with_restored, output=one.output))
                 if not done:
                     self._move_away(one.item, one.output)
                     kept.append(Kept(one.output.path, f"{one.item.key} was changed meanwhile"))
@@ -158,9 +155,9 @@ class Trash:
     def empty(self, *, before: datetime | None = None, dry_run: bool = False) -> Moved:
         """Delete what is there for good; `before`: only what was deleted before then."""
         with contextlib.nullcontext() if dry_run else self._alone():
-            if not dry_run:
-                self._finish()
-            going = [one for one in self._recorded() if before is None or one.output.trashed_at < before]
+            left = [] if dry_run else self._finish()
+            there = (one for one in self._recorded() if one not in left)
+            going = [one for one in there if before is None or one.output.trashed_at < before]
             if going and not dry_run:
                 for one in going:
                     if (path := self._file(one)) is not None:
@@ -168,7 +165,7 @@ class Trash:
                         _remove_empty(path.parent, self._root(one.item))
                 outputs = {one.output for one in going}
                 items = self._store.get_many(dict.fromkeys(one.item.key for one in going))
-                change_all(self._store, items, lambda now: _forgetting(now, outputs))
+                change_all(self._store, items, lambda now: without_files(now, outputs))
                 self._store.settle(at_end=True)
             return Moved(tuple(going))
 
@@ -227,7 +224,8 @@ class Trash:
             going += [output for output in left if reasons[output] is None]
         at = self._clock.now()
         kept = [Kept(output.path, reason) for output, reason in reasons.items() if reason is not None]
-        return [self._trashed(item, output, at) for output in going], kept
+        there = {one: not self._placement.verify(item, full=False, outputs=[one]) for one in going}
+        return [trashed(self._store, item, one, at, is_there=there[one]) for one in going], kept
 
     def _why_not(self, item: Item, output: OutputRecord, named: Mapping[str, set[str]]) -> str | None:
         try:
@@ -245,23 +243,14 @@ class Trash:
             return "is another item's too"
         return None
 
-    def _trashed(self, item: Item, output: OutputRecord, at: datetime) -> TrashedOutput:
-        told = f"{self._store.location.shown()}\0{item.key}\0{output.path}\0{at.isoformat()}\0{len(item.trashed)}"
-        name = hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:_ID_LETTERS]
-        is_there = not self._placement.verify(item, full=False, outputs=[output])
-        return TrashedOutput(
-            path=output.path,
-            bytes=output.bytes,
-            sha256=output.sha256,
-            trashed_at=at,
-            kept_as=f"{FOLDER}/{name}/{PurePosixPath(output.path).name}" if is_there else None,
-        )
-
     def _move_away(self, item: Item, output: TrashedOutput) -> str | None:
-        """Into the trash; why not, where the disk refuses."""
+        """Into the trash; why not, where the disk refuses or the root has none."""
         if output.kept_as is None:
             return None
-        source, target = self._path(item, output.path), self._path(item, output.kept_as)
+        try:
+            source, target = self._path(item, output.path), self._path(item, output.kept_as)
+        except (OutputRefused, RecipeUnusable) as error:
+            return str(error)
         if target.parent.parent.is_symlink():
             return f"cannot be moved: {target.parent.parent} is a link; remove it"
         try:
@@ -284,8 +273,7 @@ class Trash:
             return "its place is taken by another file"
         if not target.parent.resolve().is_relative_to(self._root(item).resolve()):
             return "its place leads out of its output directory"
-        as_kept = OutputRecord(path=str(output.kept_as), bytes=output.bytes, sha256=output.sha256)
-        if kept is None or verify(self._root(item), [as_kept], full=True):
+        if kept is None or verify(self._root(item), [as_kept(output)], full=True):
             return "the file in the trash is gone or was changed"
         try:
             self._disk.make_directory(target.parent)
@@ -298,16 +286,16 @@ class Trash:
         _remove_empty(kept.parent, self._root(item))
         return None
 
-    def _finish(self) -> None:
-        """Move what a kill left in its old place, or brought back without its record."""
+    def _finish(self) -> list[Trashed]:
+        """Move what a kill left in its old place, or brought back without its record. Returns what stays there."""
         half = [one for one in self._recorded() if self._file(one) is None]
-        if not half:
-            return
-        named = self._named()
+        named = self._named() if half else {}
+        left = []
         for one in half:
             is_there = not self._placement.verify(one.item, full=True, outputs=[one.output])
             if is_there and not named.get(self._placement.real_path_of(one.item, one.output.path)):
-                self._move_away(one.item, one.output)
+                left += [one] if self._move_away(one.item, one.output) is not None else []
+        return left
 
     def _bring_back(self, batches: Iterable[str | None]) -> tuple[str, ...]:
         known = self._store.batches.read()
@@ -356,26 +344,8 @@ def _with_company(wanted: Sequence[Trashed], there: Iterable[Trashed]) -> list[T
     return list(found.values())
 
 
-def _without(item: Item, going: Sequence[TrashedOutput]) -> Item:
-    """With these among its trashed ones."""
-    if item.status is not Status.COMPLETED:
-        return item
-    there = {(output.path, output.sha256) for output in item.outputs}
-    really = {(one.path, one.sha256): one for one in going if (one.path, one.sha256) in there}
-    left = tuple(output for output in item.outputs if (output.path, output.sha256) not in really)
-    return msgspec.structs.replace(item, outputs=left, trashed=(*item.trashed, *really.values()))
-
-
-def _with(item: Item, *, output: TrashedOutput) -> Item:
-    """With this one among its outputs again."""
-    back = OutputRecord(path=output.path, bytes=output.bytes, sha256=output.sha256)
-    left = tuple(one for one in item.trashed if one != output)
-    return msgspec.structs.replace(item, outputs=in_order(item, [*item.outputs, back]), trashed=left)
-
-
-def _forgetting(item: Item, outputs: Collection[TrashedOutput]) -> Item:
-    kept = tuple(msgspec.structs.replace(one, kept_as=None) if one in outputs else one for one in item.trashed)
-    return msgspec.structs.replace(item, trashed=kept)
+def _deleted(item: Item, going: Sequence[TrashedOutput]) -> Item:
+    return with_trashed(item, going) if item.status is Status.COMPLETED else item
 
 
 def _local(place: Place | None) -> Path | None:

@@ -7,10 +7,11 @@ Any of it may be done beside a burst, may be killed in between, and is finished 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product, takewhile
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,9 +20,10 @@ from orchestrator.batches.layouts import WITH_INFO
 from orchestrator.errors import OutputRefused, RecipeUnusable
 from orchestrator.outputs.placement import Placement
 from orchestrator.places import Place
+from orchestrator.trash_records import as_kept, trashed, with_trashed
 from state.batch import BatchRecord, GoneRecord
 from state.change import change_all
-from state.item import Item, OutputRecord, Status
+from state.item import Item, OutputRecord, Status, TrashedOutput
 from state.store import Store
 
 
@@ -62,29 +64,53 @@ def remove_batches(
     return found.removed()
 
 
-def in_the_trash(item: Item) -> list[OutputRecord]:
-    """Its files in the trash, where they lie."""
-    kept = (one for one in item.trashed if one.kept_as is not None)
-    return [OutputRecord(path=str(one.kept_as), bytes=one.bytes, sha256=one.sha256) for one in kept]
+def in_the_trash(item: Item) -> list[TrashedOutput]:
+    """Its deleted outputs that have a file."""
+    return [one for one in item.trashed if one.kept_as is not None]
 
 
 def remove_files_of(
-    store: Store, items: Collection[Item], batches: Collection[BatchRecord], *, placement: Placement, dry_run: bool
+    store: Store,
+    items: Collection[Item],
+    batches: Collection[BatchRecord],
+    *,
+    placement: Placement,
+    at: datetime,
+    dry_run: bool,
 ) -> Removed:
     """Remove every file that these items' records name, as they are recorded, and batch_info.json of `batches`.
 
-    The records stay as they are. Safe to repeat. Errors: StateError, OSError.
+    Their records have these outputs among the trashed ones before the first file goes: wherever this is killed, no
+    record misses a file, and what is still there can be found, by the trash too. Files of what another process changes
+    meanwhile stay. Safe to repeat; call it under the state's lock for adding, as all that changes the trash.
+    Errors: StateError, OSError.
     """
-    going = {item.key for item in items}
+    going = {item.key: item for item in items}
     found = _Files(placement)
     found.keep_those_of(item for item in store.items() if item.key not in going)
     for item in items:
         found.choose(item, item.outputs)
-        found.choose(item, in_the_trash(item))
+        found.choose_trashed(item)
     found.choose_infos(record for record in batches if record.layout in WITH_INFO)
-    if not dry_run:
-        found.remove()
+    if dry_run:
+        return found.removed()
+
+    marks = {
+        key: [trashed(store, item, output, at, is_there=is_there) for output, is_there in found.outputs_of(key)]
+        for key, item in going.items()
+    }
+    marked = [going[key] for key, outputs in marks.items() if outputs]
+    done = {item.key for item in change_all(store, marked, lambda now: with_trashed(now, marks[now.key]))}
+    found.remove(without={item.key for item in marked} - done)
     return found.removed()
+
+
+class _File(NamedTuple):
+    recorded: str
+    """As the record names it."""
+    bytes: int
+    item: str | None
+    """Whose it is; None of a batch's own."""
 
 
 class _Files:
@@ -93,9 +119,8 @@ class _Files:
     def __init__(self, placement: Placement) -> None:
         self._placement = placement
         self._others: set[str] = set()
-        self._chosen: dict[Place, str] = {}
-        """As their records name them."""
-        self._bytes = 0
+        self._chosen: dict[Place, _File] = {}
+        self._outputs: dict[str, list[tuple[OutputRecord, bool]]] = {}
         self.kept: list[str] = []
         self._folders: set[Place] = set()
         """Those of the files that go, or went when this was killed before; the output directories stay."""
@@ -114,16 +139,34 @@ class _Files:
             if any(problem.kind != "missing" for problem in problems) or self._is_anothers(item, output.path):
                 self.kept.append(output.path)
             else:
-                self._add(self._placement.path_of(item, output.path), output.path, self._placement.root_of(item))
+                self._outputs.setdefault(item.key, []).append((output, not problems))
+                self._add_of(item, output)
+
+    def choose_trashed(self, item: Item) -> None:
+        """What the trash has of it, or a kill left in its old place."""
+        for one in in_the_trash(item):
+            problems = self._placement.verify(item, full=True, outputs=[as_kept(one)])
+            if any(problem.kind != "missing" for problem in problems):
+                self.kept.append(str(one.kept_as))
+                continue
+            self._add_of(item, as_kept(one))
+            is_there = not self._placement.verify(item, full=True, outputs=[one])
+            if is_there and not self._is_anothers(item, one.path):
+                self._add_of(item, one)
+
+    def outputs_of(self, key: str) -> Sequence[tuple[OutputRecord, bool]]:
+        """Those of an item's outputs that were chosen, and whether they are there."""
+        return self._outputs.get(key, ())
 
     def choose_infos(self, records: Iterable[BatchRecord]) -> None:
         for record, root in product(records, self._placement.roots()):
             recorded = f"{record.directory}/{NAME}"
             with contextlib.suppress(OutputRefused):
-                self._add(info_path(root, record), recorded, root)
+                self._add(info_path(root, record), recorded, root, item=None)
 
-    def remove(self) -> None:
-        """Errors: OSError. What is gone already is passed over."""
+    def remove(self, *, without: Collection[str] = ()) -> None:
+        """`without`: items whose files stay after all. Errors: OSError. What is gone already is passed over."""
+        self._chosen = {path: file for path, file in self._chosen.items() if file.item not in without}
         for path in self._chosen:
             path.unlink(missing_ok=True)
         for folder in sorted(self._folders, key=lambda folder: len(folder.parts), reverse=True):
@@ -131,13 +174,17 @@ class _Files:
                 folder.rmdir()
 
     def removed(self) -> Removed:
-        return Removed(tuple(self._chosen.values()), self._bytes, tuple(self.kept))
+        files = self._chosen.values()
+        return Removed(tuple(file.recorded for file in files), sum(file.bytes for file in files), tuple(self.kept))
 
     def _is_anothers(self, item: Item, recorded: str) -> bool:
         return self._placement.real_path_of(item, recorded) in self._others
 
-    def _add(self, path: Place, recorded: str, root: Place) -> None:
+    def _add_of(self, item: Item, output: OutputRecord) -> None:
+        placement = self._placement
+        self._add(placement.path_of(item, output.path), output.path, placement.root_of(item), item=item.key)
+
+    def _add(self, path: Place, recorded: str, root: Place, *, item: str | None) -> None:
         self._folders.update(takewhile(lambda folder: folder != root, path.parents))
         if path.is_file() and path not in self._chosen:
-            self._chosen[path] = recorded
-            self._bytes += path.stat().st_size
+            self._chosen[path] = _File(recorded, path.stat().st_size, item)

@@ -13,13 +13,15 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from support.gallery_scene import Gallery, fill, gallery_over
 from support.object_storage import Scene
-from support.report_project import Album
+from support.report_project import NOON, Album
 
 from burst import cli
 from orchestrator.batches.removal import remove_files_of
 from orchestrator.errors import OutputRootAway
+from orchestrator.forgetting import forget
 from orchestrator.outputs.placement import placement_of
 from orchestrator.settings import Overrides, load_settings
+from orchestrator.trashing import empty_trash, list_trash, restore_images
 from orchestrator.verify import verify_outputs
 from state.item import Status
 
@@ -151,8 +153,31 @@ def test_files_are_removed_only_as_they_are_recorded(album: Album, scene: Scene)
     settings = load_settings(album.state, overrides(scene))
     items = list(album.store.items(Status.COMPLETED))
     before = scene.objects.keys()
-    gone = remove_files_of(album.store, items, [], placement=placement_of(album.store, settings), dry_run=False)
+    placement = placement_of(album.store, settings)
+    gone = remove_files_of(album.store, items, [], placement=placement, at=NOON, dry_run=False)
     assert gone.kept == (changed,)
     left = scene.objects.keys()
     assert PREFIX + changed in left
     assert len(left) == len(before) - len(gone.files)
+
+
+def test_forgetting_with_files_is_finished_after_the_storage_was_away_in_between(album: Album, scene: Scene) -> None:
+    """Meanwhile no record misses an object, and the trash, which a bucket has none of, loses none."""
+    said = overrides(scene)
+    keys = [item.key for item in album.store.items(Status.COMPLETED)]
+    before = len(scene.objects.keys())
+    scene.front.deletions_left = 2
+    with pytest.raises(OutputRootAway):
+        forget(album.state, keys, remove_files=True, overrides=said)
+    scene.front.is_away, scene.front.deletions_left = False, None
+    assert len(scene.objects.keys()) == before - 2
+    assert verify_outputs(album.state, quick=True, repair=True, overrides=said).problems == ()
+    assert list_trash(album.state, overrides=said).files == ()
+    assert restore_images(album.state, [], overrides=said).files == ()
+    empty_trash(album.state, overrides=said)
+    assert len(scene.objects.keys()) == before - 2
+    left = forget(album.state, keys, remove_files=True, overrides=said)
+    assert (left.keys, left.files.kept) == (tuple(keys), ())
+    album.store.refresh()
+    recorded = {output.path for item in album.store.items() for output in item.outputs}
+    assert [key for key in scene.objects.keys() if key.removeprefix(PREFIX) not in recorded] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,7 +23,8 @@ from orchestrator.forgetting import forget
 from orchestrator.outputs.placement import placement_of
 from orchestrator.prompt_directories import walk
 from orchestrator.settings import Overrides, load_settings
-from orchestrator.trash import FOLDER, Moved, Trash
+from orchestrator.trash import Moved, Trash
+from orchestrator.trash_records import FOLDER
 from orchestrator.trashing import empty_trash, list_trash, restore_images, trash_images
 from orchestrator.verify import verify_outputs
 from state.batch import EndRecord
@@ -452,3 +454,81 @@ def break_down(shelf: Shelf) -> None:
             store, [store.get(f"b1/00{number}")], lambda now: msgspec.structs.replace(now.start_over(), trashed=())
         )
         shelf.album.complete(f"b1/00{number}", f"b1/00{number}.png", f"b1/00{number}.txt", data=DATA)
+
+
+class SystemCalls:
+    """The calls that change a disk count down the fuse, whoever makes them."""
+
+    NAMES = ("unlink", "rmdir", "fsync", "rename", "replace")
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.fuse = Fuse()
+        for name in self.NAMES:
+            patch.setattr(f"os.{name}", self._counted(getattr(os, name)))
+
+    def _counted(self, call: Any) -> Any:
+        def counted(*arguments: Any, **named: Any) -> Any:
+            self.fuse.step()
+            return call(*arguments, **named)
+
+        return counted
+
+
+def test_killed_while_items_are_forgotten_with_their_files_no_record_misses_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no file is left that no record names; the same call does the rest, of items that the trash has too."""
+    steps, in_between = 0, 0
+    while True:
+        shelf = Shelf(tmp_path / str(steps))
+        shelf.album.add("b1", [{"seed": number} for number in range(4)])
+        for number in (1, 2, 3, 4):
+            shelf.album.complete(f"b1/00{number}", f"b1/00{number}.png", data=DATA)
+        shelf.delete("b1/003")
+        with contextlib.closing(shelf.album.store):
+            names = ["b1/001", "b1/002", "b1/003"]
+            with monkeypatch.context() as patch:
+                calls = SystemCalls(patch)
+                calls.fuse.light(steps)
+                try:
+                    forget(shelf.state, names, remove_files=True, overrides=shelf.said)
+                    was_killed = False
+                except Killed:
+                    was_killed = True
+            shelf.check()
+            left, there = files_below(shelf), [key for key in names if key in shelf.items()]
+            named = {one.path for item in shelf.items().values() for one in (*item.outputs, *item.trashed)}
+            named |= {str(one.kept_as) for item in shelf.items().values() for one in item.trashed}
+            assert left <= named, f"after {steps} calls"
+            in_between += bool(there) and len(left) < 4
+            if there:
+                forget(shelf.state, there, remove_files=True, overrides=shelf.said)
+            assert (list(shelf.items()), files_below(shelf)) == (["b1/004"], {"b1/004.png"}), f"after {steps} calls"
+        if not was_killed:
+            break
+        steps += 1
+    assert in_between >= 3
+
+
+def files_below(shelf: Shelf) -> set[str]:
+    return {path.relative_to(shelf.album.output).as_posix() for path in shelf.album.output.rglob("*") if path.is_file()}
+
+
+def test_what_a_kill_left_of_forgetting_can_be_brought_back(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = shelf.outputs("b1/002")
+    with monkeypatch.context() as patch:
+        calls = SystemCalls(patch)
+        unlink = os.unlink
+
+        def kill(*arguments: Any, **named: Any) -> None:
+            calls.fuse.blow()
+            unlink(*arguments, **named)
+
+        patch.setattr("os.unlink", kill)
+        with pytest.raises(Killed):
+            forget(shelf.state, ["b1/002"], remove_files=True, overrides=shelf.said)
+    assert shelf.outputs("b1/002") == []
+    assert verify_outputs(shelf.state, repair=True, overrides=shelf.said).problems == ()
+    assert len(shelf.restore("b1/002").files) == 2
+    assert shelf.outputs("b1/002") == before
+    shelf.check()

@@ -104,6 +104,8 @@ class Front:
         self.code = "AccessDenied"
         self.answers_to_lose = 0
         """So many writes arrive, and their answers do not."""
+        self.deletions_left: int | None = None
+        """It is away once so many objects were deleted."""
         self.before_write: Callable[[str], None] = lambda path: None
         self.after_write: Callable[[str], None] = lambda path: None
         """Called between the storage's answer and burst's hearing of it."""
@@ -134,6 +136,9 @@ class Front:
             def _answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 front.asked.append(f"{self.command} {self.path}")
+                if self.path.endswith("?delete") and front.deletions_left is not None:
+                    front.is_away |= front.deletions_left == 0
+                    front.deletions_left -= 1
                 if front.is_away:
                     self.close_connection = True
                     return

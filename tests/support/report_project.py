@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator.trash import FOLDER
+from orchestrator.trash_records import FOLDER
 from state.batch import BatchRecord
 from state.burst_record import BurstRecord
 from state.change import Change

@@ -15,7 +15,7 @@ from support.gallery_scene import Gallery, gallery_over, png
 from support.report_project import NOON, Album
 
 from orchestrator.batches.batch_info import SCHEMA
-from orchestrator.trash import FOLDER
+from orchestrator.trash_records import FOLDER
 from orchestrator.verify import verify_outputs
 from state.change import Change
 from state.recipe import Recipe
