@@ -96,13 +96,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: (item.path.name not in LONG, item.path))
+    items.sort(key=lambda item: (item.path.name not in LONG, str(item.path)))
+
+
+gc.disable()  # until all has been imported and collected, none of which is garbage
 
 
 def pytest_collection_finish() -> None:
-    """What has been imported and collected stays: no search for garbage looks at it again."""
-    gc.collect()
+    """What is there now stays: no search for garbage looks at it again."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -6,7 +6,7 @@ import ast
 import configparser
 import functools
 import importlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterable
 from graphlib import TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
@@ -39,22 +39,32 @@ def modules() -> list[Path]:
     return found
 
 
-@pytest.fixture(scope="module", params=modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def path(request: pytest.FixtureRequest) -> Path:
-    """A module of ours. All tests of one come one after another, so that it is parsed once."""
-    found: Path = request.param
+Found = Iterable[tuple[int, str]]
+"""Lines, and what is there."""
+Breaches = dict[Callable[[Path], Iterable[object]], dict[str, list[object]]]
+"""What each rule finds, by module of ours."""
+
+
+@pytest.fixture(scope="module")
+def breaches() -> Breaches:
+    """Each module is parsed once, for all rules."""
+    found: Breaches = {rule: {} for rule in RULES}
+    for path in modules():
+        for rule in RULES:
+            if wrong := list(rule(path)):
+                found[rule][str(path.relative_to(ROOT))] = wrong
     return found
 
 
 @functools.lru_cache(maxsize=1)
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+def nodes_of(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
 
 
 @functools.cache
 def imported(path: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -62,22 +72,25 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def test_imports_point_one_way(path: Path) -> None:
+def imports_of_rooms_above(path: Path) -> set[str]:
     room = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    ours = {name for name in imported(path) if name.split(".")[0] in MAY_IMPORT}
-    wrong = {
+    return {
         name
-        for name in ours
+        for name in imported(path)
+        if name.split(".")[0] in MAY_IMPORT
         if name.split(".")[0] not in MAY_IMPORT[room] and not any(name.startswith(leaf) for leaf in LEAVES)
         if name != "orchestrator"
     }
-    assert not wrong
 
 
-def test_no_imports_make_a_circle() -> None:
+def test_imports_point_one_way(breaches: Breaches) -> None:
+    assert breaches[imports_of_rooms_above] == {}
+
+
+def test_no_imports_make_a_circle(breaches: Breaches) -> None:
     """Neither at run time, nor in a function, nor for the type checker alone."""
-    ours = {dotted(path): path for path in modules()}
-    TopologicalSorter({name: needed_modules(path, ours) for name, path in ours.items()}).prepare()
+    needed = {dotted(ROOT / name): found for name, found in breaches[needed_modules].items()}
+    TopologicalSorter(needed).prepare()
 
 
 def dotted(path: Path) -> str:
@@ -85,19 +98,24 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def needed_modules(path: Path, ours: Collection[str]) -> set[str]:
+@functools.cache
+def ours() -> set[str]:
+    return set(map(dotted, modules()))
+
+
+def needed_modules(path: Path) -> set[str]:
     """`from package import module` needs the module; its package is imported before either of them."""
     package = dotted(path).split(".")[: None if path.name == "__init__.py" else -1]
     needed: set[str] = set()
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             needed |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) + 1 - node.level] if node.level else []
             source = ".".join([*above, *([node.module] if node.module else [])])
             for inner in (f"{source}.{alias.name}" for alias in node.names):
-                needed.add(inner if inner in ours else source)
-    return needed.intersection(ours) - {dotted(path)}
+                needed.add(inner if inner in ours() else source)
+    return needed & ours() - {dotted(path)}
 
 
 def test_the_wheel_takes_along_what_is_no_module() -> None:
@@ -118,20 +136,30 @@ def test_the_wheel_takes_along_what_is_no_module() -> None:
     assert {path for path in there if path.suffix != ".py"} == set().union(*taken.values())
 
 
-def test_only_the_command_line_knows_click(path: Path) -> None:
-    allowed = path.name == "burst.py" or path.parent.name == "commands"
-    assert allowed or not any(name.split(".")[0] == "click" for name in imported(path))
+def click_imports(path: Path) -> set[str]:
+    """Where only the command line may have them."""
+    found = {name for name in imported(path) if name.split(".")[0] == "click"}
+    return set() if path.name == "burst.py" or path.parent.name == "commands" else found
 
 
-def test_one_module_knows_the_clock(path: Path) -> None:
+def test_only_the_command_line_knows_click(breaches: Breaches) -> None:
+    assert breaches[click_imports] == {}
+
+
+def clock_imports(path: Path) -> set[str]:
+    """Where only one module may have them."""
     allowed = path.name == "clock.py" or "sandbox" in path.parts or path.name == "run_lock.py"
-    assert allowed or "time" not in imported(path)
+    return set() if allowed else imported(path) & {"time"}
+
+
+def test_one_module_knows_the_clock(breaches: Breaches) -> None:
+    assert breaches[clock_imports] == {}
 
 
 def reaching_into_the_state(path: Path) -> list[str]:
     """Where a module names the files of a state: what only `state/` may do."""
     found = [name for name in imported(path) if name == "state.json" or name.startswith("state.json.")]
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if (isinstance(node, ast.BinOp) and ast.unparse(node.left).endswith("checkpoint_directory")) or (
             isinstance(node, ast.Attribute) and node.attr == "folder" and ast.unparse(node.value).endswith("store")
         ):
@@ -141,8 +169,9 @@ def reaching_into_the_state(path: Path) -> list[str]:
     return found
 
 
-def test_only_the_state_knows_its_files(path: Path) -> None:
-    assert path.relative_to(ROOT).parts[0] == "state" or not reaching_into_the_state(path)
+def test_only_the_state_knows_its_files(breaches: Breaches) -> None:
+    found = breaches[reaching_into_the_state]
+    assert {name: wrong for name, wrong in found.items() if not name.startswith("state/")} == {}
 
 
 @pytest.mark.parametrize(
@@ -164,11 +193,13 @@ def test_a_module_that_reaches_into_the_state_is_found(tmp_path: Path, line: str
     assert reaching_into_the_state(module)
 
 
-def test_one_door_leads_from_an_output_directory_to_a_file(path: Path) -> None:
-    """`outputs/placement.py`, and what it is made of. ComfyUI's own directories are another matter."""
-    if path.parts[-2] not in ("outputs", "sandbox", "comfyui_node"):
-        found = [f"line {line}: {what}" for line, what in joins(tree_of(path))]
-        assert not found, "ask the Placement for the path"
+def joins_in(path: Path) -> Found:
+    """Outside of `outputs/placement.py`, and what it is made of. ComfyUI's own directories are another matter."""
+    return () if path.parts[-2] in ("outputs", "sandbox", "comfyui_node") else joins(nodes_of(path))
+
+
+def test_one_door_leads_from_an_output_directory_to_a_file(breaches: Breaches) -> None:
+    assert breaches[joins_in] == {}, "ask the Placement for the path"
 
 
 @pytest.mark.parametrize(
@@ -188,27 +219,27 @@ def test_one_door_leads_from_an_output_directory_to_a_file(path: Path) -> None:
     ],
 )
 def test_what_joins_an_output_directory_and_a_path_is_seen(line: str) -> None:
-    assert list(joins(ast.parse(line)))
+    assert list(joins(ast.walk(ast.parse(line))))
 
 
 @pytest.mark.parametrize("line", ["output_dir.resolve()", "str(settings.output_dir)", "f'{output_dir} is full'"])
 def test_what_only_names_an_output_directory_is_no_join(line: str) -> None:
-    assert not list(joins(ast.parse(line)))
+    assert not list(joins(ast.walk(ast.parse(line))))
 
 
 ROOTS = {"output_dir", "_output_dir", "root", "root_of", "root_of_batch"}
 
 
-def joins(tree: ast.AST) -> Iterator[tuple[int, str]]:
+def joins(nodes: Iterable[ast.AST]) -> Found:
     """Where an output directory and a path are put together, by line."""
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.BinOp(left=left, op=ast.Div() | ast.Add()) if is_root(left):
                 yield node.lineno, ast.unparse(node)
             case ast.Call(func=ast.Attribute(value=value, attr="joinpath")) if is_root(value):
                 yield node.lineno, ast.unparse(node)
-            case ast.Call(func=called, args=[first, _, *_]) if ast.unparse(called) in ("Path", "os.path.join"):
-                if is_root(first):
+            case ast.Call(func=called, args=[first, _, *_]) if is_root(first):
+                if ast.unparse(called) in ("Path", "os.path.join"):
                     yield node.lineno, ast.unparse(node)
             case ast.JoinedStr(values=values):
                 for held, following in pairwise(values):
@@ -244,10 +275,13 @@ STANDING_WORDS = {word for row in BatchStanding for word in row.value if word is
 TABLES = {"standing.py", "burst_endings.py"}
 
 
-def test_one_table_each_says_how_a_batch_stands_and_how_a_burst_ended(path: Path) -> None:
-    if path.name not in TABLES and path.parts[-2] not in ("sandbox", "comfyui_node"):
-        found = [f"line {line}: {what}" for line, what in wording(tree_of(path))]
-        assert not found, "take the words from batches/standing.py or burst_endings.py"
+def wording_in(path: Path) -> Found:
+    elsewhere = path.name in TABLES or path.parts[-2] in ("sandbox", "comfyui_node")
+    return () if elsewhere else wording(nodes_of(path))
+
+
+def test_one_table_each_says_how_a_batch_stands_and_how_a_burst_ended(breaches: Breaches) -> None:
+    assert breaches[wording_in] == {}, "take the words from batches/standing.py or burst_endings.py"
 
 
 @pytest.mark.parametrize(
@@ -263,7 +297,7 @@ def test_one_table_each_says_how_a_batch_stands_and_how_a_burst_ended(path: Path
     ],
 )
 def test_a_module_that_finds_its_own_words_is_found(lines: str) -> None:
-    assert list(wording(ast.parse(lines)))
+    assert list(wording(ast.walk(ast.parse(lines))))
 
 
 @pytest.mark.parametrize(
@@ -276,12 +310,12 @@ def test_a_module_that_finds_its_own_words_is_found(lines: str) -> None:
     ],
 )
 def test_what_only_uses_the_tables_finds_no_words_of_its_own(lines: str) -> None:
-    assert not list(wording(ast.parse(lines)))
+    assert not list(wording(ast.walk(ast.parse(lines))))
 
 
-def wording(tree: ast.AST) -> Iterator[tuple[int, str]]:
+def wording(nodes: Iterable[ast.AST]) -> Found:
     """Where a module decides itself how a batch stands or how a burst ended, or says so in its own words, by line."""
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.FunctionDef() if any(map(is_count, ast.walk(node))):
                 yield from ((one.lineno, ast.unparse(one)) for one in ast.walk(node) if returns_a_word(one))
@@ -314,6 +348,12 @@ def returns_a_word(node: ast.AST) -> bool:
             case ast.Constant(value=str(said)) if said in STANDING_WORDS:
                 return True
     return False
+
+
+RULES = (
+    *(imports_of_rooms_above, needed_modules, click_imports, clock_imports),
+    *(reaching_into_the_state, joins_in, wording_in),
+)
 
 
 def test_the_public_names_are_there_and_no_others() -> None:

@@ -21,8 +21,9 @@ INTERPRETER = os.environ.get("COMFYUI_PYTHON", "") or sys.executable
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = f"{Path(__file__).parent}{os.sep}"
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if str(item.path).startswith(here):
             item.add_marker(pytest.mark.comfyui)
 
 
