@@ -96,6 +96,7 @@ class Generation:
     `ask_servers`: whether names are held against what servers have; without it, unless `queue_only`.
     `patience_seconds`: how long a server that does not answer is asked for them again.
     `request` says how the bursts work; what it says of a batch, `--until-done` and `on_error` is the batch's to say.
+    `takes_paths`: whether a list may name files, templates and output directories of this host.
     `always_new`: make another batch, whatever the same request has already. `idempotency`: the caller's key for this
     request; the batch that was made with it answers it.
     `deliver` hands the report to the caller, and returns whether the caller has it; without it, when `execute` returns.
@@ -114,6 +115,7 @@ class Generation:
         queue_only: bool = False,
         ask_servers: bool | None = None,
         dry_run: bool = False,
+        takes_paths: bool = True,
         always_new: bool = False,
         idempotency: Idempotency | None = None,
         deliver: Callable[[Generated | Planned], bool] = lambda outcome: True,
@@ -134,6 +136,7 @@ class Generation:
         self._patience_seconds = patience_seconds
         self._asks = not queue_only if ask_servers is None else ask_servers
         self._dry_run = dry_run
+        self._takes_paths = takes_paths
         self._always_new = always_new
         self._idempotency = idempotency
         self._deliver = deliver
@@ -273,6 +276,7 @@ class Generation:
             secret_env=self._secret_env,
             row_recipe=row_recipes(recipes, settings, recipe, classes=self._classes),
             names_are_ids=self._names_are_ids,
+            takes_paths=self._takes_paths,
         )
         draft = planner.draft(self._asked, reproduction=reproduction, data=self._data)
         return _Drafted(settings, recipes, planner, draft)

@@ -207,6 +207,16 @@ def batch_seconds_left(
     return own * (pending + counts.submitted) + (own if pace is None else pace) * others
 
 
+def added_seconds_left(store: Store, items: int, *, pace: float | None, waiting: int) -> float | None:
+    """Until so many items that were added now are done, with all that is queued before them; None without a pace.
+
+    `waiting`: how many of the due items have a recipe that is set aside.
+    """
+    if pace is None:
+        return None
+    return pace * (items + max(0, store.counts().remaining - waiting))
+
+
 def servers_at_work(runs: Iterable[Holder]) -> frozenset[str]:
     """The names of the servers that these runs use, as far as they say."""
     return frozenset(canonical_name(name) for run in runs for name in run.servers)

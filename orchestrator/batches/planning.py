@@ -126,6 +126,8 @@ class Planner:
 
     names_are_ids: bool = False
     """Whether a column `name` tells rows apart, whatever the layout."""
+    takes_paths: bool = True
+    """Whether a list may name files, templates and output directories of this host."""
 
     def draft(self, spec: BatchSpec, *, reproduction: Reproduction | None = None, data: bytes | None = None) -> Draft:
         """What is requested, as far as that is known without asking a server. `data`: what `read_source` gave.
@@ -147,6 +149,7 @@ class Planner:
                 data=data,
                 vocabulary_of=self._vocabulary_of,
                 names_are_ids=self.names_are_ids,
+                takes_paths=self.takes_paths,
             )
         if spec.dynamic and listed is not None:
             axes = TextAxes.of(settled, vocabulary)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
+import templates
 from orchestrator.batches.layouts import refuse_unsafe
 from orchestrator.batches.prompt_entry import PromptEntry
 from orchestrator.batches.spec import LARGEST_COUNT
@@ -55,6 +56,8 @@ class Reading:
     """Leave out what nothing takes."""
     names_are_ids: bool = False
     """Whether `name` tells rows apart, whatever the layout."""
+    takes_paths: bool = True
+    """Whether cells may name files, templates and output directories of this host: not where others write the list."""
     vocabulary_of: Callable[[str], Vocabulary] | None = None
     """Of the template that a row names. Errors: UsageError."""
 
@@ -148,7 +151,7 @@ class Heading:
             with located(f"{where}, column {written!r}", UsageError):
                 fitting = self._fitting(name, _sound(value))
                 if name in UPLOADED and not _is_on_server(fitting):
-                    uploads[name] = _file(fitting, self.reading.folder)
+                    uploads[name] = _file(fitting, self.reading)
                 else:
                     inputs |= parted(name, fitting.removeprefix(_ON_SERVER) if name in UPLOADED else fitting)
         prompt, name, subfolder = (inputs.pop(text, "") for text in _TEXTS)
@@ -240,9 +243,14 @@ def _is_on_server(name: str) -> bool:
     return name.startswith(_ON_SERVER) or _ANNOTATED.search(name) is not None
 
 
-def _file(text: str, folder: Path) -> str:
+def _file(text: str, reading: Reading) -> str:
     """The path of a file to upload. Errors: UsageError."""
-    path = _path(text, folder)
+    if not reading.takes_paths:
+        raise UsageError(
+            f"{text!r}: this list cannot name files of this host; write {_ON_SERVER}{text} for a file that is on the "
+            "server already"
+        )
+    path = _path(text, reading.folder)
     if not os.path.isfile(path):
         raise UsageError(
             f"there is no file {path}; correct the path (relative ones start at the list's folder), or write "
@@ -272,12 +280,19 @@ def _priority(value: Any, reading: Reading) -> Priority:
 def _template(value: Any, reading: Reading) -> str:
     """A file beside the list, or a name as `--template` takes it."""
     text = clean(value, "template").strip()
+    if not reading.takes_paths:
+        shipped = templates.shipped_workflows()
+        if text not in shipped:
+            raise UsageError(f"{text!r} does not come with burst; write one of {', '.join(shipped)}")
+        return text
     path = _path(text, reading.folder)
     return path if os.path.isfile(path) else text
 
 
 def _output(value: Any, reading: Reading) -> str:
     text = clean(value, "output").strip()
+    if not reading.takes_paths:
+        raise UsageError("this list cannot set an output directory; take the column out")
     root = root_named(text)
     if isinstance(root, ObjectPath) or is_named_root(text):
         return str(root)

@@ -79,13 +79,14 @@ def read_list(
     data: bytes | None = None,
     vocabulary_of: Callable[[str], Vocabulary] | None = None,
     names_are_ids: bool = False,
+    takes_paths: bool = True,
 ) -> Listed:
     """The prompts that were asked for; at least one. Not for `from_file`, which is no list.
 
     `data`: what `read_source` has read (of `from_batch`: what was picked); without it, that is read now. In a mirror
     layout each prompt has the name and subfolder that its row says; otherwise a list's own name is the subfolder, and a
     prompt file's directory and name are its. `vocabulary_of`: that of a template that a row names. `names_are_ids`:
-    take a column `name` in any layout, and where there is no `id`, as that.
+    take a column `name` in any layout, and where there is no `id`, as that. `takes_paths`: as of `Reading`.
     Errors: UsageError that names file, line and column.
     """
     source = spec.source
@@ -95,7 +96,7 @@ def read_list(
         return Listed(entries_of(spec, data, vocabulary))
     if source == "prompt":
         return Listed([PromptEntry(clean(said, named("prompt")).strip(), {}, named("prompt"))])
-    listed = _List(said, spec, vocabulary, vocabulary_of, names_are_ids)
+    listed = _List(said, spec, vocabulary, vocabulary_of, names_are_ids, takes_paths)
     data = read_source(spec) if data is None else data
     refuse_unsafe("image", layout="mirror", subfolder=listed.subfolder or "", place=listed.shown)
     if source == "prompts_file":
@@ -123,6 +124,7 @@ class _List:
     vocabulary: Vocabulary
     vocabulary_of: Callable[[str], Vocabulary] | None
     names_are_ids: bool
+    takes_paths: bool = True
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -147,6 +149,7 @@ class _List:
             has_decimal_commas=has_decimal_commas,
             ignores_columns=self.spec.ignore_columns,
             names_are_ids=self.names_are_ids,
+            takes_paths=self.takes_paths,
             vocabulary_of=self.vocabulary_of,
         )
 

@@ -83,7 +83,7 @@ def create_app(
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=page_routes.STATIC), name="static")
     app.add_middleware(SpeaksOfFields)
-    app.add_middleware(BodyLimit, but_for=("/api/uploads",))
+    app.add_middleware(BodyLimit, but_for=upload_routes.PATHS)
     app.add_middleware(Guard, hosts=hosts, any_address=any_address, token=token)
     return app
 

@@ -13,15 +13,15 @@ from orchestrator.web.batch_schemas import (
     BatchRequest,
     Cancelled,
     CompletedBatch,
-    CreateBatch,
     LargeBatchProgress,
-    Options,
     Progress,
     StartBatch,
     Started,
 )
 from orchestrator.web.batch_start import PATIENCE_SECONDS, again, idempotency_of, start
+from orchestrator.web.create_schemas import CreateBatch, Forecast, Options
 from orchestrator.web.error_responses import Refused, errors
+from orchestrator.web.forecast import forecast
 from orchestrator.web.form_options import FormOptions
 from orchestrator.web.image_files import media_type_of
 from orchestrator.web.progress import SHOWN_ITEMS, progress_of, seconds_left
@@ -90,8 +90,14 @@ def start_batch(body: StartBatch, watched: WatchedStatesOf, supervisor: Supervis
 
 @router.post("/create", operation_id="createBatch", responses=errors(400, 403, 404, 422, 503))
 def create_batch(body: CreateBatch, watched: WatchedStatesOf, supervisor: SupervisorOf, key: Key = None) -> Started:
-    """As `startBatchGeneration`, with a prompt of any length, and from an image."""
+    """As `startBatchGeneration`, with all that the page's form takes: lists, tables, images, LoRAs, axes."""
     return _start(body.batchRequest, state_numbered(watched, body.state), watched, supervisor, key)
+
+
+@router.post("/forecast", operation_id="forecastBatch", responses=errors(400, 403, 404))
+def forecast_batch(body: CreateBatch, watched: WatchedStatesOf) -> Forecast:
+    """What `createBatch` would make of this request, and how long that takes. Adds nothing and asks no server."""
+    return forecast(state_numbered(watched, body.state), body.batchRequest)
 
 
 @router.get("/batches/{batchId}/progress", operation_id="getBatchProgress", responses=errors(404))

@@ -49,38 +49,11 @@ class BatchRequest(Asking):
     baseParameters: BaseParameters = BaseParameters()
 
 
-UPLOAD = r"^[0-9a-f]{64}\.(png|jpg|webp|gif)$"
-"""What an uploaded image goes by: the SHA-256 of its bytes, and its kind."""
-
-
-class CreateRequest(BatchRequest):
-    """As a `BatchRequest`, with what the command line takes beyond it."""
-
-    prompt: Annotated[str, Field(json_schema_extra={"minLength": 1})]
-    """Of any length."""
-    image: Annotated[str, StringConstraints(pattern=UPLOAD)] | None = None
-    """An `upload`, for a template that takes an image; without it, the one that the template names."""
-
-
 class StartBatch(Asking):
     """`state`: which of the states that `burst serve` was started with, from 0."""
 
     batchRequest: BatchRequest
     state: Annotated[int, Field(ge=0)] = 0
-
-
-class CreateBatch(Asking):
-    """`state`: as in `StartBatch`."""
-
-    batchRequest: CreateRequest
-    state: Annotated[int, Field(ge=0)] = 0
-
-
-class Uploaded(BaseModel):
-    """An image that batches of this state may be made from."""
-
-    upload: str
-    """What it goes by in a `CreateRequest`."""
 
 
 class Started(BaseModel):
@@ -250,35 +223,6 @@ class Cancelled(BaseModel):
 
     cancelled: Literal[True] = True
     completedImages: int
-
-
-class Server(BaseModel):
-    """Whether ComfyUI answers."""
-
-    reachable: bool
-    message: str | None = None
-
-
-class Options(BaseModel):
-    """What the form offers."""
-
-    server: Server
-    templates: list[str]
-    """Those that the form can fill in."""
-    default: str | None
-    """The state's own template, if it is among them: what is used where a request names none."""
-    template: str | None
-    """The one that the rest is about; None where there is none."""
-    takes: list[str]
-    """The bindings of this template."""
-    needsImage: bool
-    """Whether it takes an image, and names none that its server has."""
-    models: list[str]
-    samplers: list[str]
-    schedulers: list[str]
-    profiles: list[str]
-    defaults: dict[str, Any]
-    """What the template itself says, by binding."""
 
 
 class Problem(BaseModel):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,17 +12,18 @@ from pathlib import Path
 import templates
 from orchestrator.batches.generate_report import Generated
 from orchestrator.batches.rows import UPLOADED
-from orchestrator.batches.sources import STANDARD_INPUT
 from orchestrator.batches.spec import BatchSpec
 from orchestrator.cycle.request import Request
+from orchestrator.errors import UsageError
 from orchestrator.generation import generate
 from orchestrator.kept_paths import kept_path
 from orchestrator.outputs.inputs_folder import kept_place
 from orchestrator.settings import Overrides
-from orchestrator.web.batch_schemas import Asking, BatchRequest, CreateRequest
+from orchestrator.web.batch_schemas import Asking, BatchRequest
+from orchestrator.web.composing import Composed, composed, in_page_words, with_files
+from orchestrator.web.create_schemas import CreateRequest
 from orchestrator.web.error_responses import Refused
 from orchestrator.web.states import WatchedState
-from orchestrator.web.uploads import uploaded
 from orchestrator.web.watched_batch import WatchedBatch
 from state.batch import BatchRecord, Idempotency
 from state.item import Item
@@ -32,7 +32,6 @@ LEAST_COUNT, LARGEST_COUNT = 2, 20
 LONGEST_PROMPT = 500
 PATIENCE_SECONDS = 2.0
 """Of somebody who looks at a page: a server that is away is not waited for as a burst waits."""
-_SETS = ("steps", "cfg", "width", "height", "sampler", "scheduler", "negative")
 
 
 def start(state: WatchedState, request: BatchRequest, *, idempotency: Idempotency | None = None) -> Generated:
@@ -42,21 +41,11 @@ def start(state: WatchedState, request: BatchRequest, *, idempotency: Idempotenc
     server does not take; TransientError, ServerDown.
     """
     _check(request)
-    base, is_random = request.baseParameters, request.seedMode == "random"
-    upload = request.image if isinstance(request, CreateRequest) else None
-    uploads = {"image": str(uploaded(state, upload))} if upload is not None else {}
-    spec = BatchSpec(
-        count=request.batchCount,
-        seed=None if is_random else request.baseSeed,
-        seed_mode="random" if is_random else "increment",
-        model=request.model,
-        sets={name: value for name in _SETS if (value := getattr(base, name)) is not None},
-        profile=base.profile,
-        layout="gallery",
-        on_error="continue",
-        literal=True,
-    )
-    return _add(state, spec, with_template(state, base.template), idempotency, prompt=request.prompt, uploads=uploads)
+    try:
+        asked = composed(state, request)
+        return _add(asked, state, with_template(state, request.baseParameters.template), idempotency)
+    except UsageError as error:
+        raise in_page_words(error, request) from error
 
 
 def again(state: WatchedState, batch: WatchedBatch, *, idempotency: Idempotency | None = None) -> Generated:
@@ -82,13 +71,12 @@ def again(state: WatchedState, batch: WatchedBatch, *, idempotency: Idempotency 
     )
     # A name that is on record was checked when it came from outside, or came from the command line.
     template = None if record.recipe is not None else record.template or state.overrides.template
+    files = {name: _file_of(state, items[0], str(source)) for name, source in uploads.items()}
     return _add(
+        with_files(spec, record.prompts[0], files),
         state,
-        spec,
         replace(state.overrides, template=template),
         idempotency,
-        prompt=record.prompts[0],
-        uploads={name: _file_of(state, items[0], str(source)) for name, source in uploads.items()},
         recipe=record.recipe,
     )
 
@@ -115,14 +103,16 @@ def idempotency_of(key: str | None, body: Asking | dict[str, str]) -> Idempotenc
 
 
 def _check(request: BatchRequest) -> None:
-    """The messages are those of the form. Errors: Refused."""
+    """What the contract of the seed bounds, in the words of the form. Errors: Refused."""
+    if isinstance(request, CreateRequest):
+        return
     if request.batchCount < LEAST_COUNT:
         raise Refused(400, "Minimum 2 images required for batch", "batchCount")
     if request.batchCount > LARGEST_COUNT:
         raise Refused(400, "Maximum 20 images allowed per batch", "batchCount")
     if not request.prompt.strip():
         raise Refused(400, "Prompt cannot be empty", "prompt")
-    if not isinstance(request, CreateRequest) and len(request.prompt) > LONGEST_PROMPT:
+    if len(request.prompt) > LONGEST_PROMPT:
         raise Refused(400, f"Prompt cannot be longer than {LONGEST_PROMPT} characters", "prompt")
 
 
@@ -148,21 +138,19 @@ def is_fillable(bindings: Mapping[str, Sequence[object]]) -> bool:
 
 
 def _add(
+    asked: Composed,
     state: WatchedState,
-    spec: BatchSpec,
     overrides: Overrides,
     idempotency: Idempotency | None,
     *,
-    prompt: str,
-    uploads: Mapping[str, str],
     recipe: str | None = None,
 ) -> Generated:
-    """Each press, and each call without a key, makes a batch of its own. `uploads`: files, by binding."""
-    row = json.dumps({"prompt": prompt, **uploads}).encode() if uploads else None
+    """Each press, and each call without a key, makes a batch of its own."""
     made = generate(
-        replace(spec, prompt=prompt) if row is None else replace(spec, jsonl=STANDARD_INPUT),
-        stdin=io.BytesIO(row) if row is not None else None,
+        asked.spec,
+        stdin=asked.stdin,
         request=Request(state=state.path, overrides=overrides),
+        takes_paths=asked.takes_paths,
         recipe=recipe,
         pin_servers=False,
         queue_only=True,

@@ -8,10 +8,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator.errors import UsageError
 from orchestrator.web.batch_schemas import BaseParameters, BatchRequest
+from orchestrator.web.create_schemas import CreateRequest
 from orchestrator.wording import process_words, speaks
 
 _FIELDS = {"count": "batchCount", "seed": "baseSeed", "seed_mode": "seedMode"}
-_FIELDS |= {name: name for schema in (BatchRequest, BaseParameters) for name in schema.model_fields}
+_FIELDS |= {"csv": "table", "xlsx": "table", "lora": "loras", "sweeps": "axes"}
+_FIELDS |= {name: name for schema in (BatchRequest, CreateRequest, BaseParameters) for name in schema.model_fields}
 
 
 def as_field(name: str, value: object = None, *, key: str | None = None) -> str:
@@ -19,7 +21,9 @@ def as_field(name: str, value: object = None, *, key: str | None = None) -> str:
 
     What no field says is named by whatever started this front end: a server is its `--server`.
     """
-    field = _FIELDS.get(key if name in ("sets", "sweeps") and key is not None else name)
+    if name == "sweeps" and key is not None:
+        return _FIELDS.get(key, key)
+    field = _FIELDS.get(key if name == "sets" and key is not None else name)
     if field is None:
         return process_words()(name, value, key=key)
     return field if value is None else f"{field} {json.dumps(value)}"

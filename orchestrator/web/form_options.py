@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import templates
 from orchestrator.batches.profiles import load_profiles
@@ -14,9 +15,10 @@ from orchestrator.comfyui import ComfyUI
 from orchestrator.comfyui.capabilities import Capabilities
 from orchestrator.errors import TemplateError, TransientError, UnexpectedAnswer
 from orchestrator.node_classes import kept_classes
+from orchestrator.template_inspection import PURPOSES
 from orchestrator.ui_workflows import Conversion
-from orchestrator.web.batch_schemas import Options, Server
 from orchestrator.web.batch_start import PATIENCE_SECONDS, is_fillable, templates_of, with_template
+from orchestrator.web.create_schemas import Options, Parameter, ProfileChoice, Server, TemplateChoice
 from orchestrator.web.error_responses import NO_SERVER
 from orchestrator.web.states import WatchedState
 from orchestrator.web.ttl_cache import TtlCache
@@ -27,7 +29,8 @@ _KEPT_AWAY_SECONDS = 0.5
 _CHOSEN = {"model": "models", "sampler": "samplers", "scheduler": "schedulers"}
 _PLACEHOLDER = "example.png"
 """Comes with ComfyUI: a template that names it names no image."""
-_SHOWN = ("model", "steps", "cfg", "width", "height", "sampler", "scheduler", "negative", "image")
+_NOT_SWEPT = frozenset({"prompt", "prefix", "image", "mask", "video", "audio"})
+_SHOWN = ("model", "steps", "cfg", "width", "height", "sampler", "scheduler", "negative", "image", "batch_size")
 
 
 class FormOptions:
@@ -53,15 +56,22 @@ def _options(state: WatchedState, template: str | None) -> Options:
     workflow = offered.get(name or "") or (_workflow(state, name) if name is not None else _Workflow({}, {}))
     lists, files, server = _asked(state, workflow)
     image = _default(workflow, "image")
+    profiles = load_profiles(state.path.parent)
+    takes = [binding for binding, targets in workflow.bindings.items() if targets]
     return Options(
         server=server,
         templates=list(offered),
         default=own,
         template=name,
-        takes=[binding for binding, targets in workflow.bindings.items() if targets],
+        templateChoices=[_choice(name, workflow) for name, workflow in offered.items()],
+        takes=[*takes, *(["lora"] if "lora" not in takes and _takes_loras(workflow) else [])],
         needsImage=bool(workflow.bindings.get("image")) and (image not in files or image == _PLACEHOLDER),
-        profiles=list(load_profiles(state.path.parent)),
+        profiles=list(profiles),
+        profileChoices=[
+            ProfileChoice(name=one.name, description=one.description, sets=one.inputs()) for one in profiles.values()
+        ],
         defaults={name: _default(workflow, name) for name in _SHOWN if workflow.bindings.get(name)},
+        parameters=_parameters(workflow, takes, lists),
         **lists,
     )
 
@@ -100,7 +110,7 @@ def _workflow(state: WatchedState, name: str) -> _Workflow:
 
 def _asked(state: WatchedState, workflow: _Workflow) -> tuple[dict[str, list[str]], list[str], Server]:
     """Of the first server: models and the like, and the images that it has."""
-    lists: dict[str, list[str]] = {name: [] for name in _CHOSEN.values()}
+    lists: dict[str, list[str]] = {name: [] for name in (*_CHOSEN.values(), "loras")}
     files: list[str] = []
     settings = state.settings
     server = settings.servers[0]
@@ -110,6 +120,8 @@ def _asked(state: WatchedState, workflow: _Workflow) -> tuple[dict[str, list[str
             offer = Capabilities(client)
             for binding, name in _CHOSEN.items():
                 lists[name] = _choices(offer, workflow, binding)
+            if _takes_loras(workflow):
+                lists["loras"] = sorted(offer.folder("loras") or (), key=str.casefold)
             files = _images(client, workflow)
     except UnexpectedAnswer as error:
         return lists, files, Server(reachable=False, message=str(error))
@@ -133,6 +145,44 @@ def _images(client: ComfyUI, workflow: _Workflow) -> list[str]:
     inputs = templates.declared_inputs(client.object_info(kind).get(kind, {}), "required")
     choices = templates.choices_of(name, inputs.get(name))
     return list(map(str, choices.values or ())) if choices is not None else []
+
+
+def _takes_loras(workflow: _Workflow) -> bool:
+    """Whether it has a node for one, or a place where one fits in."""
+    if workflow.bindings.get("lora"):
+        return True
+    try:
+        templates.splice_lora(workflow.graph, "any")
+    except TemplateError:
+        return False
+    return True
+
+
+def _choice(name: str, workflow: _Workflow) -> TemplateChoice:
+    takes_image = bool(workflow.bindings.get("image"))
+    kind: Literal["text", "image", "other"] = "image" if takes_image else "text" if _samples(workflow) else "other"
+    made_of = "an image and a prompt" if takes_image else "a prompt"
+    own = f"Your own workflow, made from {made_of}"
+    purpose = PURPOSES.get(name, own)
+    return TemplateChoice(name=name, kind=kind, purpose=purpose[:1].upper() + purpose[1:])
+
+
+def _samples(workflow: _Workflow) -> bool:
+    return bool(workflow.bindings.get("model") or workflow.bindings.get("steps"))
+
+
+def _parameters(workflow: _Workflow, takes: Sequence[str], lists: Mapping[str, Sequence[str]]) -> list[Parameter]:
+    """What axes may be of: everything that has a name, but the prompt and files."""
+    names = [name for name in takes if name not in _NOT_SWEPT and _default(workflow, name) is not None]
+    choices = {binding: lists[name] for binding, name in _CHOSEN.items()} | {"lora": lists["loras"]}
+    return [
+        Parameter(name=name, default=_default(workflow, name), choices=list(choices.get(name, ())))
+        for name in sorted(names, key=_place_of)
+    ]
+
+
+def _place_of(name: str) -> tuple[int, str]:
+    return (templates.NAMES.index(name) if name in templates.NAMES else len(templates.NAMES)), name
 
 
 def _default(workflow: _Workflow, binding: str) -> Any:

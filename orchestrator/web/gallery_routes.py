@@ -13,6 +13,7 @@ from orchestrator.batches.standing import standing_of
 from orchestrator.marks import is_favourite
 from orchestrator.outputs.containers import kind_of
 from orchestrator.web.batch_routes import WatchedStatesOf, state_numbered
+from orchestrator.web.create_schemas import ImageSettings
 from orchestrator.web.deletion import delete_batch, delete_picture
 from orchestrator.web.error_responses import Refused, errors
 from orchestrator.web.gallery_entries import Entry
@@ -29,6 +30,7 @@ from orchestrator.web.gallery_schemas import (
 from orchestrator.web.image_details import details_of
 from orchestrator.web.image_files import NOT_FOUND, addresses_of
 from orchestrator.web.image_routes import LibraryOf
+from orchestrator.web.image_settings import settings_of
 from orchestrator.web.orphaned_batches import OrphanedBatch
 from state.counts import Counts
 from state.item import Status
@@ -99,6 +101,15 @@ def picture(batchId: str, image: str, library: LibraryOf) -> ImageDetails:
     if found is None:
         raise Refused(404, NOT_FOUND, "image")
     return details_of(found, image_of(found))
+
+
+@router.get("/batches/{batchId}/images/{image}/settings", operation_id="getImageSettings", responses=errors(404))
+def image_settings(batchId: str, image: str, library: LibraryOf) -> ImageSettings:
+    """What an image was made with, as the form takes it."""
+    found = library.index.entry(batchId, image) or library.index.entry(library.id_of(batchId), image)
+    if found is None:
+        raise Refused(404, NOT_FOUND, "image")
+    return settings_of(found)
 
 
 @router.delete("/batches/{batchId}", operation_id="deleteBatch", responses=errors(403, 404, 409))
