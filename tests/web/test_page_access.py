@@ -64,6 +64,10 @@ def views(page: Any, made: str, under_way: str) -> Iterator[str]:
     page.goto(f"{home}?batch={made}")
     expect(page.locator("#grid img")).to_have_count(2)
     yield "comparison"
+    page.locator("#grid a").first.click()
+    expect(page.locator("#viewer-command")).to_contain_text("burst")
+    yield "viewer"
+    page.keyboard.press("Escape")
     page.get_by_role("button", name="Select all").click()
     page.get_by_role("button", name="Compare side by side").click()
     yield "pair"

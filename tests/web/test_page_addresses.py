@@ -144,7 +144,7 @@ def test_back_closes_two_images_side_by_side_and_their_address_opens_them(open_p
     page.get_by_role("button", name="Compare side by side").click()
     pair = page.get_by_role("dialog", name="Image 1 and image 3")
     expect(pair).to_be_visible()
-    page.wait_for_url("**pair=1%2C3")
+    page.wait_for_url("**compare=1%2C3")
     address = page.url
     page.go_back()
     expect(pair).to_be_hidden()

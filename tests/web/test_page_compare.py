@@ -67,7 +67,7 @@ def slider(page: Any) -> Any:
 def test_all_are_chosen_and_none(grid: Any) -> None:
     grid.get_by_role("button", name="Select all").click()
     expect(grid.get_by_role("checkbox", checked=True)).to_have_count(3)
-    expect(grid.get_by_role("button", name="Compare side by side")).to_be_disabled()
+    expect(grid.get_by_role("button", name="Compare side by side")).to_be_enabled()
     grid.get_by_role("button", name="Select none").click()
     expect(grid.get_by_role("checkbox", checked=True)).to_have_count(0)
 
@@ -80,9 +80,32 @@ def test_with_none_chosen_all_are_downloaded(grid: Any, served: Served) -> None:
 
 
 def test_an_image_opens_in_full_size(grid: Any, made: str) -> None:
+    grid.get_by_role("link", name="Image 2").click()
     with grid.expect_popup() as opening:
-        grid.get_by_role("link", name="Image 2").click()
+        grid.locator("#viewer").get_by_role("link", name="Original").click()
     assert f"/images/{made}/2" in opening.value.url
+
+
+def test_three_images_have_one_zoom_and_an_address(grid: Any, open_page: OpenPage, made: str) -> None:
+    grid.get_by_role("button", name="Select all").click()
+    grid.get_by_role("button", name="Compare side by side").click()
+    dialog = grid.get_by_role("dialog", name="Image 1, image 2 and image 3")
+    expect(dialog.get_by_role("radio", name="Slider")).to_be_hidden()
+    grid.keyboard.press("+")
+    expect(grid.locator("#zoom")).to_have_text("125 %")
+    assert [transform.startswith("matrix(1.25, 0, 0, 1.25, ") for transform in moved(grid)] == [True] * 3
+    assert len({box["y"] for box in places(grid)}) == 1
+    assert grid.url.endswith("&compare=1%2C2%2C3")
+    page = open_page(f"/?batch={made}&compare=3%2C1")
+    expect(page.get_by_role("dialog", name="Image 3 and image 1")).to_be_visible()
+    expect(page.get_by_role("checkbox", checked=True)).to_have_count(2)
+
+
+def test_an_address_with_an_image_that_is_not_there_says_so(open_page: OpenPage, made: str) -> None:
+    page = open_page(f"/?batch={made}&compare=1%2C9", away=True)
+    expect(page.locator("#batch-alert")).to_contain_text("Image not found")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator("#grid img")).to_have_count(3)
 
 
 @pytest.mark.parametrize("how", ["buttons", "keys", "wheel"])

@@ -34,6 +34,9 @@ const withSeedsAsTexts = (text) => text.replace(/"(seed|baseSeed)":\s*(\d+)/g, '
 /** @param {string} text */
 const withSeedsAsNumbers = (text) => text.replace(/"(seed|baseSeed)":"(\d+)"/g, '"$1":$2');
 
+/** What the API answered, as a text for people: seeds are numbers again. @param {any} answer */
+export const asJson = (answer) => JSON.stringify(answer, null, 2).replace(/"(seed|baseSeed)": "(\d+)"/g, '"$1": $2');
+
 /**
  * @param {string} method
  * @param {string} path
@@ -161,6 +164,10 @@ export const galleryBatches = (query, signal) => call("GET", `/api/gallery/batch
 
 /** @param {string} batchId @param {string} image @param {AbortSignal} signal */
 export const imageDetails = (batchId, image, signal) => call("GET", `${at(batchId)}/images/${image}`, { signal });
+
+/** @param {any} image @param {boolean} favorite @returns {Promise<{favorite: boolean}>} */
+export const markFavorite = ({ batchId, image }, favorite) =>
+  call(favorite ? "PUT" : "DELETE", `/api/images/${encodeURIComponent(batchId)}/${image}/favorite`);
 
 /** This picture, and no other that has its place by now. @param {any} image */
 export const deleteImage = ({ batchId, image, version }) =>

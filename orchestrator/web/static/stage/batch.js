@@ -1,11 +1,13 @@
 /** One batch: its progress while it is made, its images once it has ended. */
 
-import { batchPart, cancelBatch, progressOf, regenerate } from "../api.js";
+import { batchPart, cancelBatch, progressOf, regenerate, restoreImages } from "../api.js";
 import { AT_ONCE, Comparison } from "./compare.js";
 import { byId, make, notify, onRetry, say } from "../dom.js";
 import { Parts } from "./parts.js";
 import { poll } from "../polling.js";
 import { ProgressCard } from "./progress.js";
+import { offerUndo } from "../undo.js";
+import { addressIn, listed, Viewer } from "../viewer/viewer.js";
 import { counted, failedCount, parametersLine, summary } from "../words.js";
 
 const ENDED = ["complete", "failed", "cancelled"];
@@ -19,6 +21,16 @@ export class BatchView {
     this.card = new ProgressCard(() => this.#cancel());
     this.comparison = new Comparison((error, retry) => this.#alarmOnce(error, retry));
     this.started = started;
+    /** As the last answer has the batch. @type {any} */
+    this.answer = null;
+    this.viewer = new Viewer({
+      items: () => this.#viewed(),
+      more: () => this.comparison.fetchMore(),
+      gone: (image, done) => this.#gone(image, done),
+      left: (image) => this.article.querySelector(`[data-image="${image?.batchId}/${image?.image}"]`)?.focus(),
+      failed: (error) => this.#alarmOnce(error, () => this.viewer.place.arrive()),
+    });
+    this.viewer.opensLinks(this.article);
     this.wake = new EventTarget();
     this.closing = new AbortController();
     this.batchId = "";
@@ -39,6 +51,7 @@ export class BatchView {
     this.close();
     this.closing = new AbortController();
     this.batchId = batchId;
+    this.answer = null;
     this.article.hidden = false;
     say(byId("batch-title"), prompt ?? "");
     say(byId("batch-parameters"), "");
@@ -78,6 +91,8 @@ export class BatchView {
   /** @param {any} answer @returns {boolean} whether there is nothing more to hear */
   #heard(answer) {
     const { progress } = answer;
+    const isFirst = !this.answer;
+    this.answer = answer;
     // What went wrong with something else, such as a cancel, stays said.
     if (this.unheard) notify(this.alert, "");
     this.unheard = false;
@@ -92,7 +107,30 @@ export class BatchView {
       byId("progress").hidden = false;
       this.card.show(answer);
     }
+    if (isFirst) this.viewer.place.arrive();
+    this.viewer.refresh();
     return ended;
+  }
+
+  /** What the viewer goes through: what is there, and what failed. @returns {any[]} */
+  #viewed() {
+    if (!this.answer) return [];
+    const isLarge = this.answer.firstImage !== undefined && this.comparison.images.length;
+    const images = isLarge ? this.comparison.images : this.answer.images;
+    const batch = { batchId: this.answer.progress.batchId, batchName: this.answer.name, prompt: this.answer.prompt };
+    return images.filter((/** @type {any} */ one) => one.url || one.status === "failed").map((/** @type {any} */ one) => listed(batch, one));
+  }
+
+  /** @param {any} image @param {any} done what the API answered to its deletion */
+  #gone(image, done) {
+    const others = this.answer.images.filter((/** @type {any} */ one) => one.image !== image.image);
+    this.answer = { ...this.answer, images: others };
+    this.comparison.drop(image.image);
+    offerUndo("The image is in the trash.", async () => {
+      const { restored, kept } = await restoreImages(done.state, done.trash);
+      this.open(this.batchId, {});
+      return kept.length ? kept.join("; ") : `${counted(restored.length, "file")} brought back.`;
+    });
   }
 
   /** @param {any} answer */
@@ -121,8 +159,8 @@ export class BatchView {
    * @param {Parts} [parts] where those that are not in `made` are
    */
   #outcome(progress, failures, made, parts) {
-    if (progress.status === "failed") tell("failure", failures);
-    else if (failures.length) tell("partial", failures);
+    if (progress.status === "failed") tell("failure", failures, this.batchId);
+    else if (failures.length) tell("partial", failures, this.batchId);
     if (made.length) this.comparison.show(this.batchId, made, parts);
   }
 
@@ -196,9 +234,13 @@ function name(name) {
  * Show why images failed.
  * @param {string} id of the section
  * @param {any[]} failures
+ * @param {string} batchId
  */
-function tell(id, failures) {
-  const reasons = failures.map((image) => `Image ${image.number}: ${image.error ?? "no reason is recorded"}`);
-  byId(`${id}-details`).replaceChildren(...reasons.map((reason) => make("li", {}, reason)));
+function tell(id, failures, batchId) {
+  const rows = failures.map((image) => {
+    const link = make("a", { href: addressIn(batchId, image), "data-image": `${batchId}/${image.image}` }, `Image ${image.number}`);
+    return make("li", {}, link, `: ${image.error ?? "no reason is recorded"}`);
+  });
+  byId(`${id}-details`).replaceChildren(...rows);
   byId(id).hidden = false;
 }

@@ -3,7 +3,8 @@
 import { zipAddress } from "../api.js";
 import { byId, make, say } from "../dom.js";
 import { keepScroll } from "../kept.js";
-import { PairView } from "../viewer/pair.js";
+import { CompareView, MOST } from "../viewer/compare.js";
+import { addressIn, listed } from "../viewer/viewer.js";
 import { counted, differenceOf, nameOf } from "../words.js";
 
 export const AT_ONCE = 60;
@@ -15,7 +16,13 @@ export class Comparison {
     this.failed = failed;
     this.section = byId("comparison");
     this.grid = byId("grid");
-    this.pair = new PairView((images) => this.#openPair(images));
+    this.comparing = new CompareView({
+      keyOf: ({ image }) => image,
+      items: () => this.#listed(this.images),
+      idsOf: (key) => [this.batchId, key],
+      opened: (images) => this.#check(images),
+      failed: (error) => this.failed(error, () => this.comparing.place.arrive()),
+    });
     this.isScrolled = false;
     /** @type {Map<string, HTMLInputElement>} */
     this.boxes = new Map();
@@ -48,14 +55,28 @@ export class Comparison {
     this.grid.className = `grid plain columns-${columns(images.length)}`;
     this.#fill();
     this.section.hidden = false;
-    this.pair.place.arrive();
+    this.comparing.place.arrive();
     if (!this.isScrolled) keepScroll(() => this.grid.children.length, (count) => this.#reach(count));
     this.isScrolled = true;
   }
 
+  /** Have some more of a large batch, where there are any. */
+  async fetchMore() {
+    if (this.parts && this.parts.from !== null) this.images.push(...(await this.parts.fetch()));
+    byId("more").hidden = this.grid.children.length >= this.images.length && !this.parts?.from;
+  }
+
+  /** One is gone. @param {string} name */
+  drop(name) {
+    this.images = this.images.filter(({ image }) => image !== name);
+    this.boxes.get(name)?.closest("li")?.remove();
+    this.boxes.delete(name);
+    this.#chosenChanged();
+  }
+
   hide() {
     this.section.hidden = true;
-    this.pair.close();
+    this.comparing.close();
   }
 
   /** Those whose boxes are checked, in order. @returns {any[]} */
@@ -63,19 +84,18 @@ export class Comparison {
     return this.images.filter((image) => this.boxes.get(image.image)?.checked);
   }
 
-  /** Those that the address names, where both are there. @param {string} names */
-  #openPair(names) {
-    const [first, second] = names.split(",").map((name) => this.images.find(({ image }) => image === name));
-    if (!first || !second || this.section.hidden) {
-      this.pair.place.wanted = null;
-      return;
-    }
-    for (const { image } of [first, second]) {
+  /** @param {any[]} images */
+  #listed(images) {
+    return images.map((image) => listed({ batchId: this.batchId }, image));
+  }
+
+  /** @param {any[]} images that the address names */
+  #check(images) {
+    for (const { image } of images) {
       const box = this.boxes.get(image);
       if (box) box.checked = true;
     }
     this.#chosenChanged();
-    this.pair.open(first, second);
   }
 
   /** Show so many again, or as many as there are. @param {number} count */
@@ -126,7 +146,11 @@ export class Comparison {
     return make(
       "li",
       { className: "card tile" },
-      make("a", { href: image.url, target: "_blank", className: "tile-picture", title: "Open in full size" }, picture),
+      make(
+        "a",
+        { href: addressIn(this.batchId, image), "data-image": `${this.batchId}/${image.image}`, className: "tile-picture" },
+        picture,
+      ),
       make(
         "label",
         { className: "check" },
@@ -151,17 +175,16 @@ export class Comparison {
 
   #chosenChanged() {
     const chosen = this.chosen;
-    say(byId("chosen"), chosen.length ? `${counted(chosen.length, "image")} selected` : "Select two images to compare");
+    say(byId("chosen"), chosen.length ? `${counted(chosen.length, "image")} selected` : `Select two to ${MOST} images to compare`);
     say(byId("choose-all"), chosen.length && chosen.length === this.boxes.size ? "Select none" : "Select all");
-    byId("compare").disabled = chosen.length !== 2;
+    byId("compare").disabled = chosen.length < 2 || chosen.length > MOST;
     const link = byId("download");
     link.href = zipAddress(this.batchId, chosen.map((image) => image.image));
     say(link, chosen.length ? `Download ZIP (${chosen.length})` : "Download all as ZIP");
   }
 
   #compare() {
-    const [first, second] = this.chosen;
-    this.pair.open(first, second);
+    this.comparing.open(this.#listed(this.chosen));
   }
 }
 

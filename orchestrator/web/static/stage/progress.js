@@ -42,7 +42,8 @@ export class ProgressCard {
     byId("message").classList.toggle("error", answer.isWaiting);
     say(byId("message"), message);
     this.#setAside(answer.setAside);
-    this.shots.show(images, answer.running, answer.isWaiting);
+    const own = images.map((/** @type {any} */ image) => ({ ...image, batchId: progress.batchId }));
+    this.shots.show(own, answer.running, answer.isWaiting);
   }
 
   /** @param {boolean} cancelling */

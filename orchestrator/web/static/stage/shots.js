@@ -79,7 +79,7 @@ function inside(image, running, isWaiting) {
   if (differs) caption.append(make("span", { className: "shot-differs" }, differs));
   if (image.thumbnail) {
     const picture = make("img", { src: image.thumbnail, alt: nameOf(image), decoding: "async", loading: "lazy" });
-    return [make("a", { href: image.url, target: "_blank", className: "shot-picture" }, picture), caption];
+    return [make("a", { href: image.url, "data-image": `${image.batchId}/${image.image}`, className: "shot-picture" }, picture), caption];
   }
   const word = image.waitsFor ? `Waits for ${image.waitsFor}` : STATES[image.status];
   const now = running ? stepOf(running) : isWaiting && image.status === "submitted" ? "Waiting" : (word ?? image.status);

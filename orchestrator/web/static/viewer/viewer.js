@@ -1,48 +1,78 @@
-/** One picture large, with all that is known of it. */
+/** One image large, with all that is known of it and what can be made of it; the only viewer of all pages. */
 
-import { deleteImage, imageDetails } from "../api.js";
+import { deleteImage, imageDetails, markFavorite } from "../api.js";
 import { confirmed } from "../confirm.js";
-import { byId, make, say } from "../dom.js";
+import { byId, say } from "../dom.js";
+import { keyOfImage } from "../gallery/tiles.js";
 import { Place } from "../place.js";
-import { keyOfImage, player, shown, when } from "../gallery/tiles.js";
+import { Facts } from "./facts.js";
+import { Filmstrip } from "./filmstrip.js";
+import { drawIcons } from "./icons.js";
+import { Picture } from "./picture.js";
 
 const dialog = byId("viewer");
 const PATIENCE_MILLISECONDS = 15_000;
-const ORDER = ["steps", "cfg", "sampler", "scheduler"];
+/** So many before the end of what is there, more is fetched. */
+const AHEAD = 12;
 
-/** The dialog, over the pictures of a list. */
+/**
+ * What a page tells the viewer.
+ * @typedef {object} Told
+ * @property {() => any[]} items what is gone through, in order: images of the API with `batchId`, see `listed`
+ * @property {() => Promise<void>} [more] fetch what comes after the last
+ * @property {(image: any, done: any) => void} gone an image was deleted, by what the API answered
+ * @property {(image: any) => void} [marked] it is a favorite now, or not any more
+ * @property {(image: any) => void} left the dialog is closed
+ * @property {(error: unknown) => void} failed an image that the address names cannot be shown
+ */
+
+/** The dialog, over the images of a list. */
 export class Viewer {
-  /**
-   * @param {{items: () => any[], more: () => Promise<void>, gone: (image: any, done: any) => void, left: (image: any) => void,
-   *   failed: (error: unknown) => void}} told
-   *   `more`: fetch what comes after the last. `gone`: a picture was deleted, by what the API answered. `left`: the dialog is closed. `failed`: an
-   *   image that the address names cannot be shown.
-   */
+  /** @param {Told} told */
   constructor(told) {
     this.told = told;
     /** @type {any} */
     this.image = null;
     this.asking = new AbortController();
-    this.place = new Place("image", {
-      open: (value) => this.#openKey(value),
-      close: () => dialog.close(),
-    });
-    byId("previous").addEventListener("click", () => this.#go(-1));
-    byId("next").addEventListener("click", () => this.#go(1));
-    byId("viewer-close").addEventListener("click", () => dialog.close());
+    this.place = new Place("image", { open: (value) => this.openKey(value), close: () => dialog.close() });
+    this.picture = new Picture((step) => this.#go(step));
+    this.strip = new Filmstrip(byId("viewer-strip"), (image) => this.#show(image));
+    this.facts = new Facts(status);
+    drawIcons(dialog);
+    this.#listen();
+  }
+
+  #listen() {
+    const acts = { previous: () => this.#go(-1), next: () => this.#go(1), "viewer-close": () => dialog.close() };
+    for (const [id, act] of Object.entries(acts)) byId(id).addEventListener("click", act);
+    for (const [id, act] of Object.entries(this.#zooms())) byId(id).addEventListener("click", act);
     byId("viewer-delete").addEventListener("click", () => this.#delete());
-    byId("copy-prompt").addEventListener("click", () => copy(this.image.prompt, "Prompt copied"));
-    byId("copy-command").addEventListener("click", () => copy(byId("viewer-command").textContent, "Command copied"));
+    byId("viewer-star").addEventListener("click", () => this.#star());
     dialog.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.#key(event));
-    dialog.addEventListener("click", (/** @type {Event} */ event) => {
-      // Only the backdrop is the dialog itself: what is on it is in a box of its own.
-      if (event.target === dialog) dialog.close();
-    });
     dialog.addEventListener("close", () => {
       this.asking.abort();
       this.place.leave();
-      byId("viewer-player").replaceChildren();
+      this.picture.clear();
+      this.strip.clear();
       this.told.left(this.image);
+    });
+  }
+
+  #zooms() {
+    const { zoom } = this.picture;
+    return { "viewer-out": () => zoom.out(), "viewer-whole": () => zoom.whole(), "viewer-in": () => zoom.in() };
+  }
+
+  /**
+   * Open what is linked below this element by `data-image="BATCH/IMAGE"`, unless it is to be in a tab of its own.
+   * @param {HTMLElement} root
+   */
+  opensLinks(root) {
+    root.addEventListener("click", (event) => {
+      const link = /** @type {HTMLElement | null} */ (/** @type {Element} */ (event.target).closest("[data-image]"));
+      if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      this.openKey(link.dataset.image ?? "");
     });
   }
 
@@ -50,11 +80,12 @@ export class Viewer {
   open(image) {
     this.#show(image);
     if (!dialog.open) dialog.showModal();
-    byId("viewer-close").focus();
+    byId("viewer-picture").focus();
   }
 
   /** One of the list, or else one that is fetched by its ids. @param {string} key */
-  async #openKey(key) {
+  async openKey(key) {
+    this.place.wanted = key;
     const known = this.told.items().find((item) => keyOfImage(item) === key);
     if (known) {
       this.open(known);
@@ -70,53 +101,95 @@ export class Viewer {
     }
   }
 
+  /** The list has changed: one is there that was not, or is not any more. */
+  refresh() {
+    if (!dialog.open) return;
+    const now = this.told.items().find((item) => keyOfImage(item) === keyOfImage(this.image));
+    if (now && now.status !== this.image.status) this.#show(now);
+    else this.#place();
+  }
+
   /** @param {any} image */
   async #show(image) {
     this.image = image;
     this.place.enter(keyOfImage(image));
     this.asking.abort();
     this.asking = new AbortController();
-    say(byId("viewer-title"), `Image ${image.image} · ${image.batchName ?? image.batchId}`);
-    const link = byId("viewer-picture");
-    const plays = player(image);
-    link.hidden = Boolean(plays);
-    link.href = image.url;
-    link.replaceChildren(plays ? "" : shown(image, image.kind === "image" ? image.thumbnail && image.url : image.thumbnail, "eager"));
-    byId("viewer-player").hidden = !plays;
-    byId("viewer-player").replaceChildren(...(plays ? [plays] : []));
-    say(byId("viewer-prompt"), image.prompt || "No prompt is known");
-    say(byId("viewer-status"), "");
-    byId("copy-prompt").hidden = !image.prompt;
-    byId("viewer-batch").href = `/?${new URLSearchParams({ batch: image.batchId })}`;
-    byId("viewer-batch").hidden = byId("viewer-delete").hidden = image.readOnly;
-    byId("viewer-download").href = `${image.url}${image.url.includes("?") ? "&" : "?"}download=1`;
-    const items = this.told.items().map(keyOfImage);
-    const isListed = items.includes(keyOfImage(image));
-    byId("previous").disabled = !isListed || items[0] === keyOfImage(image);
-    byId("next").disabled = !isListed || items.at(-1) === keyOfImage(image);
-    tell(image);
+    const { signal } = this.asking;
+    status("");
+    const { items, here } = this.#here();
+    this.picture.show(image, here < 0 ? [] : [items[here + 1], items[here - 1]].filter(Boolean));
+    this.#place();
+    this.#tell(image);
+    if (!image.url) return;
     try {
-      tell(await imageDetails(image.batchId, image.image, this.asking.signal));
+      const details = await imageDetails(image.batchId, image.image, signal);
+      this.image = { ...image, ...details };
+      this.#tell(this.image);
     } catch (error) {
-      if (this.image === image && dialog.open && error instanceof Error) say(byId("viewer-status"), error.message);
+      if (!signal.aborted && dialog.open && error instanceof Error) status(error.message);
+    }
+  }
+
+  /** Where the image is in the list, and what is around it. */
+  #place() {
+    const { items, here } = this.#here();
+    this.strip.show(items, here, keyOfImage);
+    say(byId("viewer-at"), here < 0 ? "" : `${here + 1} of ${items.length}`);
+    byId("previous").disabled = here <= 0;
+    byId("next").disabled = here < 0 || here === items.length - 1;
+    if (here >= 0 && here >= items.length - AHEAD) this.#fetchMore(items.length);
+  }
+
+  /** @param {number} before how many there are */
+  async #fetchMore(before) {
+    await this.told.more?.();
+    if (dialog.open && this.#here().items.length !== before) this.#place();
+  }
+
+  #here() {
+    const items = this.told.items();
+    return { items, here: items.findIndex((item) => keyOfImage(item) === keyOfImage(this.image)) };
+  }
+
+  /** @param {any} image */
+  #tell(image) {
+    say(byId("viewer-title"), `Image ${image.image} · ${image.batchName ?? image.batchId}`);
+    this.facts.show(image);
+    byId("viewer-batch").href = `/?${new URLSearchParams({ batch: image.batchId })}`;
+    byId("viewer-batch").hidden = image.readOnly;
+    byId("viewer-star").hidden = image.readOnly || !image.url;
+    byId("viewer-star").ariaPressed = String(Boolean(image.favorite));
+    byId("viewer-delete").hidden = image.readOnly || !image.version;
+    for (const [id, query] of [["viewer-download", "download=1"], ["viewer-original", ""]]) {
+      byId(id).hidden = !image.url;
+      if (image.url) byId(id).href = query ? `${image.url}${image.url.includes("?") ? "&" : "?"}${query}` : image.url;
     }
   }
 
   /** @param {number} step */
-  async #go(step) {
-    const items = this.told.items();
-    const here = items.findIndex((item) => keyOfImage(item) === keyOfImage(this.image));
-    const at = here + step;
-    if (here < 0 || !items[at]) return;
-    if (at >= items.length - 2) this.told.more();
-    this.#show(items[at]);
+  #go(step) {
+    const { items, here } = this.#here();
+    const at = Math.max(0, Math.min(items.length - 1, here + step));
+    if (here >= 0 && at !== here) this.#show(items[at]);
+  }
+
+  async #star() {
+    const { image } = this;
+    try {
+      const { favorite } = await markFavorite(image, !image.favorite);
+      for (const one of [image, ...this.told.items().filter((item) => keyOfImage(item) === keyOfImage(image))]) one.favorite = favorite;
+      if (this.image === image) this.#tell(image);
+      this.told.marked?.(image);
+    } catch (error) {
+      if (error instanceof Error) status(error.message);
+    }
   }
 
   async #delete() {
     const { image } = this;
-    const items = this.told.items();
-    const at = items.findIndex((item) => keyOfImage(item) === keyOfImage(image));
-    const next = items[at + 1] ?? items[at - 1];
+    const { items, here } = this.#here();
+    const next = items[here + 1] ?? items[here - 1];
     const text = `${image.file} goes to the trash, from which it can be brought back for 30 days. It is not made again.`;
     const done = await confirmed("Delete this image?", text, () => deleteImage(image));
     if (!done) return;
@@ -128,51 +201,46 @@ export class Viewer {
   /** @param {KeyboardEvent} event */
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    // In a player these keys go back and forth in what it plays.
-    if (/** @type {HTMLElement} */ (event.target).matches("video, audio") && event.key !== "Delete") return;
-    if (event.key === "ArrowLeft") this.#go(-1);
-    else if (event.key === "ArrowRight") this.#go(1);
-    else if (event.key === "Delete" && !byId("viewer-delete").hidden) this.#delete();
-    else return;
+    const target = /** @type {HTMLElement} */ (event.target);
+    // In a player these keys go back and forth in what it plays, and in a field they are what is typed.
+    if (target.matches("input, select, textarea")) return;
+    if (target.matches("video, audio") && event.key !== "Delete") return;
+    if (this.picture.zoom.press(event, { moves: event.shiftKey })) return;
+    const act = this.#keys()[event.key];
+    if (!act) return;
     event.preventDefault();
+    act();
+  }
+
+  /** @returns {Record<string, () => void>} */
+  #keys() {
+    const press = (/** @type {string} */ id) => () => byId(id).checkVisibility() && byId(id).click();
+    return {
+      ArrowLeft: () => this.#go(-1),
+      ArrowRight: () => this.#go(1),
+      Home: () => this.#go(-Infinity),
+      End: () => this.#go(Infinity),
+      Delete: press("viewer-delete"),
+      f: press("viewer-star"),
+      d: press("viewer-download"),
+      i: () => dialog.classList.toggle("wide"),
+      "?": () => byId("viewer-keys").togglePopover(),
+    };
   }
 }
 
-/** What is known of a picture: that of the list first, then all of it. @param {any} image */
-function tell(image) {
-  const { width, height, model, negative, ...others } = image.parameters;
-  const size = image.width ? [image.width, image.height] : [width, height];
-  const named = { ...Object.fromEntries(ORDER.map((name) => [name, others[name]])), ...others };
-  /** @type {[string, any][]} */
-  const facts = [
-    ["seed", image.seed],
-    ["model", image.model ?? model],
-    ["length", image.length ? `${image.length.toFixed(1)} s` : null],
-    ["size", size[0] && size[1] ? `${size[0]} × ${size[1]}` : null],
-    ...Object.entries(named),
-    ["negative", negative],
-    ["template", image.template],
-    ["made", when(image.completedAt)],
-    ["on the server", image.seconds === null ? null : `${image.seconds.toFixed(1)} s`],
-    ["server", image.server],
-    ["file", image.path ?? image.file],
-  ];
-  const known = facts.filter(([, value]) => value !== undefined && value !== null && value !== "");
-  byId("viewer-parameters").replaceChildren(
-    ...known.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value)))),
-  );
-  say(byId("viewer-command"), image.command ?? "");
-  byId("viewer-again").hidden = byId("copy-command").hidden = !image.command;
+/** @param {string} text */
+function status(text) {
+  say(byId("viewer-status"), text);
 }
 
-/** @param {string} text @param {string} done */
-async function copy(text, done) {
-  try {
-    // Only what comes from this machine, or by TLS, may use the clipboard.
-    await navigator.clipboard.writeText(text);
-    say(byId("viewer-status"), done);
-  } catch {
-    say(byId("viewer-status"), "This browser does not let a page copy: select the text and copy it");
-  }
-}
+/** Where an image of a batch is shown on the page of its batch. @param {string} batchId @param {any} image */
+export const addressIn = (batchId, image) =>
+  `/?${new URLSearchParams({ batch: batchId, image: keyOfImage({ batchId, image: image.image }) })}`;
 
+/**
+ * An image of a batch's own calls, as the gallery has it: what is not known of it yet is fetched when it is shown.
+ * @param {{batchId: string, batchName?: string | null, prompt?: string}} batch
+ * @param {any} image
+ */
+export const listed = (batch, image) => ({ parameters: {}, readOnly: false, file: "", prompt: "", ...batch, ...image });

@@ -1,4 +1,4 @@
-/** One zoom for several images: the stage's variables --zoom, --x and --y, which its style sheet uses for each. */
+/** One zoom for one image or several: the stage's variables --zoom, --x and --y, which its style sheet uses for each. */
 
 const LARGEST = 16;
 const STEP = 1.25;
@@ -21,7 +21,6 @@ export class Zoom {
     /** @type {Map<number, {x: number, y: number}>} */
     this.pointers = new Map();
     stage.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
-    stage.addEventListener("keydown", (event) => this.#key(event));
     stage.addEventListener("pointerdown", (event) => {
       if (takes(event)) this.#down(event);
     });
@@ -56,6 +55,36 @@ export class Zoom {
     this.by(1 / STEP);
   }
 
+  /** Where a pointer is, in shares of the pane it is over. @param {MouseEvent} event */
+  share(event) {
+    const over = /** @type {Element} */ (event.target).closest?.(".view") ?? this.pane();
+    const box = over.getBoundingClientRect();
+    return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
+  }
+
+  /**
+   * What a key does: `+`, `-` and `0`, and the arrows with `moves`.
+   * @param {KeyboardEvent} event
+   * @param {{moves: boolean}} options
+   * @returns {boolean} whether it does anything
+   */
+  press(event, { moves }) {
+    const act = this.#keys(moves)[event.key];
+    if (!act || event.ctrlKey || event.metaKey || event.altKey) return false;
+    event.preventDefault();
+    act();
+    return true;
+  }
+
+  /** @param {boolean} moves @returns {Record<string, () => void>} */
+  #keys(moves) {
+    const move = (/** @type {number} */ x, /** @type {number} */ y) => () =>
+      this.#set(this.scale, this.x + x * MOVE, this.y + y * MOVE);
+    const zooms = { "+": () => this.in(), "=": () => this.in(), "-": () => this.out(), 0: () => this.whole() };
+    if (!moves) return zooms;
+    return { ...zooms, ArrowLeft: move(1, 0), ArrowRight: move(-1, 0), ArrowUp: move(0, 1), ArrowDown: move(0, -1) };
+  }
+
   /** @param {number} scale @param {number} x @param {number} y shares of the pane */
   #set(scale, x, y) {
     const least = 1 - scale;
@@ -71,31 +100,7 @@ export class Zoom {
   /** @param {WheelEvent} event */
   #wheel(event) {
     event.preventDefault();
-    this.by(Math.exp(-event.deltaY / 400), this.#share(event));
-  }
-
-  /** @param {KeyboardEvent} event */
-  #key(event) {
-    const act = this.#keys()[event.key];
-    if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    act();
-  }
-
-  /** @returns {Record<string, () => void>} */
-  #keys() {
-    const move = (/** @type {number} */ x, /** @type {number} */ y) => () =>
-      this.#set(this.scale, this.x + x * MOVE, this.y + y * MOVE);
-    return {
-      "+": () => this.in(),
-      "=": () => this.in(),
-      "-": () => this.out(),
-      0: () => this.whole(),
-      ArrowLeft: move(1, 0),
-      ArrowRight: move(-1, 0),
-      ArrowUp: move(0, 1),
-      ArrowDown: move(0, -1),
-    };
+    this.by(Math.exp(-event.deltaY / 400), this.share(event));
   }
 
   /** @param {PointerEvent} event */
@@ -103,14 +108,14 @@ export class Zoom {
     // Two pointers are a pinch; a third would be neither.
     if (this.pointers.size >= 2) return;
     this.stage.setPointerCapture(event.pointerId);
-    this.pointers.set(event.pointerId, this.#share(event));
+    this.pointers.set(event.pointerId, this.share(event));
   }
 
   /** @param {PointerEvent} event */
   #move(event) {
     const before = this.pointers.get(event.pointerId);
     if (!before) return;
-    const now = this.#share(event);
+    const now = this.share(event);
     const [other] = [...this.pointers].filter(([id]) => id !== event.pointerId).map(([, at]) => at);
     this.pointers.set(event.pointerId, now);
     if (other) this.#pinch(before, now, other);
@@ -121,12 +126,5 @@ export class Zoom {
   #pinch(before, now, other) {
     const apart = (/** @type {Point} */ one) => Math.hypot(one.x - other.x, one.y - other.y) || 0.01;
     this.by(apart(now) / apart(before), { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 });
-  }
-
-  /** Where a pointer is, in shares of the pane it is over. @param {MouseEvent} event */
-  #share(event) {
-    const over = /** @type {Element} */ (event.target).closest?.(".view") ?? this.pane();
-    const box = over.getBoundingClientRect();
-    return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
   }
 }
