@@ -330,7 +330,7 @@ def test_021_two_chosen_images_stand_side_by_side(open_page: OpenPage, made: str
 
 def test_022_images_are_chosen_by_check_boxes(open_page: OpenPage, made: str) -> None:
     page = open_page(f"/?batch={made}")
-    expect(page.get_by_role("checkbox")).to_have_count(3)
+    expect(page.locator("#comparison").get_by_role("checkbox")).to_have_count(3)
     page.get_by_label("Image 2").check()
     expect(page.get_by_text("1 image selected")).to_be_visible()
     page.get_by_role("button", name="Select all").click()

@@ -184,7 +184,7 @@ def test_a_batch_by_keyboard_alone(page: Any, served: Served) -> None:
     page.keyboard.type("2")
     tab_to(page.get_by_role("button", name="Generate Batch"))
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="a lighthouse by keyboard")).to_be_focused()
+    expect(page.get_by_role("heading", name="a lighthouse by keyboard")).to_be_visible()
     expect(page.get_by_text("Batch complete: 2 successful")).to_be_visible()
     for name in ("Image 1", "Image 2"):
         tab_to(page.get_by_role("checkbox", name=name))

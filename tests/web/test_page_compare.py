@@ -66,10 +66,10 @@ def slider(page: Any) -> Any:
 
 def test_all_are_chosen_and_none(grid: Any) -> None:
     grid.get_by_role("button", name="Select all").click()
-    expect(grid.get_by_role("checkbox", checked=True)).to_have_count(3)
+    expect(grid.locator("#grid").get_by_role("checkbox", checked=True)).to_have_count(3)
     expect(grid.get_by_role("button", name="Compare side by side")).to_be_enabled()
     grid.get_by_role("button", name="Select none").click()
-    expect(grid.get_by_role("checkbox", checked=True)).to_have_count(0)
+    expect(grid.locator("#grid").get_by_role("checkbox", checked=True)).to_have_count(0)
 
 
 def test_with_none_chosen_all_are_downloaded(grid: Any, served: Served) -> None:
@@ -217,7 +217,7 @@ def test_escape_closes_and_leads_back(pair: Any) -> None:
     pair.keyboard.press("Escape")
     expect(pair.get_by_role("dialog")).to_be_hidden()
     expect(pair.get_by_role("button", name="Compare side by side")).to_be_focused()
-    expect(pair.get_by_role("checkbox", checked=True)).to_have_count(2)
+    expect(pair.locator("#grid").get_by_role("checkbox", checked=True)).to_have_count(2)
 
 
 def test_the_next_pair_begins_anew(pair: Any) -> None:

@@ -58,8 +58,8 @@ export class BatchView {
     name(null);
     this.card.begin(started);
     byId("progress").hidden = !started;
-    // The button that had the focus is gone with the form.
-    if (started) byId("batch-title").focus();
+    // The button that had the focus may be gone, with the form or with what there was of another batch.
+    if (started && !document.activeElement?.closest("#batch-form")?.checkVisibility()) byId("batch-title").focus();
     this.#follow();
   }
 
