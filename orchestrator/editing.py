@@ -12,7 +12,7 @@ import msgspec
 import templates
 from orchestrator.amendment import Amended, amend
 from orchestrator.batches.values import clean, fitted, parted
-from orchestrator.batches.vocabulary import Vocabulary
+from orchestrator.batches.vocabulary import LORA, Vocabulary
 from orchestrator.documents.lists import shortened
 from orchestrator.errors import ItemError, UsageError, located
 from orchestrator.formatting import counted, first_of, in_lines, key_lines
@@ -45,6 +45,8 @@ class Edit:
     negative: str | None = None
     sets: Mapping[str, Any] | None = None
     """Name or address → value."""
+    loras: Sequence[str] | None = None
+    """`NAME` or `NAME:STRENGTH` each, in place of those that the items were given; empty: none but the workflow's."""
 
     @property
     def texts(self) -> dict[str, str]:
@@ -149,8 +151,9 @@ def _check(edit: Edit, names: Collection[str], *, literal: bool) -> None:
     """Errors: UsageError for what is wrong whatever the items are."""
     if not names:
         raise UsageError("name the items or batches to edit")
-    if not (edit.texts or edit.sets):
-        raise UsageError(f"name what to change: {named('prompt')}, {named('negative')} or {named('sets')}")
+    if not (edit.texts or edit.sets or edit.loras is not None):
+        *first, last = map(named, ("prompt", "negative", "loras", "sets"))
+        raise UsageError(f"name what to change: {', '.join(first)} or {last}")
     for name, text in edit.texts.items():
         if not clean(text, named(name)).strip() and name == "prompt":
             raise UsageError(f"{named('prompt')}: the text is empty; write one")
@@ -162,7 +165,7 @@ def _check(edit: Edit, names: Collection[str], *, literal: bool) -> None:
         if not literal and names_lora(text):
             raise UsageError(
                 f"{named(name)}: it names a LoRA (<lora:…>), which only a new batch loads (`burst generate`); set it "
-                f"with {named('sets', 'NAME:STRENGTH', key='lora')}, or send the text as it is with "
+                f"with {named('loras', 'NAME:STRENGTH')}, or send the text as it is with "
                 f"{named('literal', True)}"
             )
 
@@ -221,7 +224,11 @@ class _Editor:
 
     def edited(self, item: Item) -> Item:
         """The item due with its new text and values. Errors: UsageError, TemplateError, RecipeUnusable."""
-        inputs = dict(item.inputs) | self._values(item)
+        inputs = dict(item.inputs)
+        if self._edit.loras is not None:
+            # A strength that is the item's own was meant for the LoRAs that it had.
+            inputs = {name: value for name, value in inputs.items() if name not in LORA}
+        inputs |= self._values(item)
         text = item.prompt_text
         if self._edit.prompt is not None:
             inputs.pop("prompt", None)
@@ -231,12 +238,22 @@ class _Editor:
             new,
             prompt_text=text,
             inputs=inputs,
-            # What was chosen for a text that is not sent any more describes nothing.
-            dynamic={} if self._edit.texts.keys() & item.dynamic.get("texts", {}).keys() else item.dynamic,
+            dynamic=self._dynamic(item),
             batch_size_auto=item.batch_size_auto and "batch_size" not in self._values(item),
         )
         self._check(new)
         return new
+
+    def _dynamic(self, item: Item) -> dict[str, Any]:
+        """What was chosen for a text that is not sent any more describes nothing, nor does a LoRA that was in it."""
+        texts = item.dynamic.get("texts", {})
+        if self._edit.texts.keys() & texts.keys():
+            return {}
+        if self._edit.loras is None or not any(map(names_lora, texts.values())):
+            return item.dynamic
+        left = {name: text for name, text in texts.items() if not names_lora(text)}
+        rest = {name: value for name, value in item.dynamic.items() if name != "texts"}
+        return rest | {"texts": left} if left else rest
 
     def notes(self, changed: Sequence[Item]) -> list[str]:
         """What else follows from the edit."""
@@ -268,6 +285,12 @@ class _Editor:
             with located(named("sets", key=said), UsageError):
                 name = vocabulary.meaning(said)
                 values |= parted(name, fitted(name, value))
+        if self._edit.loras is not None and "lora" in values:
+            raise UsageError(f"choose one: {named('loras')} or {named('sets', key='lora')}")
+        if self._edit.loras:
+            with located(named("loras"), UsageError):
+                loras = fitted(vocabulary.meaning("lora"), list(self._edit.loras))
+            values["lora"] = loras[0] if len(loras) == 1 else loras
         return values
 
     def _check(self, item: Item) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import templates
 from orchestrator.errors import TemplateError, UsageError
+from orchestrator.wording import named
 
 LARGEST_SEED = 2**64 - 1
 """What ComfyUI's KSampler takes."""
@@ -93,6 +94,10 @@ def _name(name: str, value: object) -> str:
 
 
 def _lora(value: object) -> str:
+    if isinstance(value, str) and not value.strip():
+        raise UsageError(
+            f"lora is empty; name one, or leave it out (`burst edit` with an empty {named('loras')}: none)"
+        )
     text = _name("lora", value)
     try:
         _, strength = templates.parse_lora(text)

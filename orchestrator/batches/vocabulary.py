@@ -28,7 +28,7 @@ _ALIASES = {
     "filename": "name",
     "stem": "name",
 }
-_LORA = ("lora", "lora_strength")
+LORA = ("lora", "lora_strength")
 PLACES = ("name", "subfolder")
 _NOT_TO_SET = {
     "prompt": "is the prompt text, which {prompt}, a list or the column `prompt` gives",
@@ -54,7 +54,7 @@ class Vocabulary:
         """A LoRA needs no binding: it is spliced in."""
         if name == "size":
             return all(map(self.binds, parts_of(name)))
-        return name in _LORA or bool(self.bindings.get(name))
+        return name in LORA or bool(self.bindings.get(name))
 
     def is_number(self, name: str) -> bool:
         """Whether an input, by a name or address that `meaning` gave, holds a number in the template."""

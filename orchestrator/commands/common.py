@@ -227,8 +227,8 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def parse_needs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
-    """None where the option is not given; empty where it is given as `''`: no needs."""
+def given_or_none(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
+    """None where the option is not given; empty where it is given as `''`: none of them."""
     return tuple(dict.fromkeys(filter(None, values))) if values else None
 
 
@@ -236,7 +236,7 @@ needs_option = Options.SERVER.option(
     "--needs",
     multiple=True,
     metavar="LABEL",
-    callback=parse_needs,
+    callback=given_or_none,
     help="Send the items only to registered servers with this label. Repeatable.",
 )
 outputs_option = Options.FILES.option(

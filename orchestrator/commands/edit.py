@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from orchestrator.commands.common import all_option, json_option, show_listing, state_option
+from orchestrator.commands.common import all_option, given_or_none, json_option, show_listing, state_option
 
 
 @click.command(short_help="Change the prompt or values of pending or failed items.")
@@ -14,6 +14,14 @@ from orchestrator.commands.common import all_option, json_option, show_listing, 
 @state_option
 @click.option("--prompt", metavar="TEXT", help="New prompt, in place of the item's own or its prompt file's.")
 @click.option("--negative", metavar="TEXT", help="New negative prompt.")
+@click.option(
+    "--lora",
+    "loras",
+    multiple=True,
+    metavar="NAME[:STRENGTH]",
+    callback=given_or_none,
+    help="New LoRAs, in place of the items'; '' takes theirs away. Repeatable.",
+)
 @click.option(
     "--set", "sets", multiple=True, metavar="NAME=VALUE", help="New value of a name or NODE.INPUT. Repeatable."
 )
@@ -27,6 +35,7 @@ def edit(
     state: Path,
     prompt: str | None,
     negative: str | None,
+    loras: tuple[str, ...] | None,
     sets: tuple[str, ...],
     literal: bool,
     rescan: bool,
@@ -44,7 +53,7 @@ def edit(
     report = edit_items(
         state,
         names,
-        Edit(prompt=prompt, negative=negative, sets=parse_sets(sets)),
+        Edit(prompt=prompt, negative=negative, sets=parse_sets(sets), loras=loras),
         rescan=rescan,
         literal=literal,
         dry_run=dry_run,

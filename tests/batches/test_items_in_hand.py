@@ -25,9 +25,12 @@ from orchestrator.cycle.run import run_burst
 from orchestrator.editing import Edit, edit_items
 from orchestrator.errors import UsageError
 from orchestrator.forgetting import forget
+from orchestrator.preparation import Preparation
 from orchestrator.priorities import set_priority
+from orchestrator.recipes import Recipes
 from orchestrator.retries import retry
 from orchestrator.sandbox import Sandbox
+from orchestrator.settings import load_settings
 from state.batch import Batch
 from state.change import change_all
 from state.item import ErrorRecord, Item, ItemOutput, Status
@@ -89,6 +92,15 @@ class Scene:
             wait_until(lambda: sum(item.accepted for item in self.items()) == count, what="all sent")
             stop.set()
             end()
+
+    def prepared(self) -> dict[str, Any]:
+        """The graph that would be sent of the one item."""
+        with open_store(self.state, read_only=True) as store:
+            (item,) = store.items()
+            preparation = Preparation(
+                Recipes(store.recipes, self.home), load_settings(self.state), self.home, items=store
+            )
+            return preparation.prepare(item).graph
 
     def batches(self) -> list[Batch]:
         return list(parts_of(self.state).batches.read().values())
@@ -493,6 +505,52 @@ class TestEditing:
         with pytest.raises(UsageError, match="is cancelled: rescan=True makes it due again"):
             edit_items(scene.state, ["prompts/1.txt"], Edit(prompt="x"))
         assert edit_items(scene.state, ["prompts/1.txt"], Edit(prompt="x"), rescan=True).keys == ("prompts/1.txt",)
+
+    def test_loras_are_replaced_and_taken_away(self, scene: Scene, sandbox: Sandbox) -> None:
+        """With the strength that was meant for them; the same edit again changes nothing."""
+        given = ("--lora", "a.safetensors:0.5", "--lora", "b.safetensors", "--set", "lora_strength=0.7")
+        batch = scene.burst(*GENERATE, "a fox", *given, "--server", sandbox.url)["batch"]
+        scene.burst("edit", batch, "--set", "steps=3")
+        assert scene.items()[0].inputs["lora"] == ["a.safetensors:0.5", "b.safetensors"], "nothing else takes them"
+        scene.burst("edit", batch, "--lora", "c.safetensors:1")
+        assert (scene.items()[0].inputs["lora"], "lora_strength" in scene.items()[0].inputs) == (
+            "c.safetensors:1",
+            False,
+        )
+        assert scene.burst("edit", batch, "--lora", "")["items_total"] == 1
+        assert "lora" not in scene.items()[0].inputs
+        assert scene.burst("edit", batch, "--lora", "")["unchanged"] == 1
+        scene.run()
+        classes = {node["class_type"] for node in graph_of(sandbox, scene.items()[0]).values()}
+        assert not {name for name in classes if name.startswith("Lora")}
+
+    def test_a_lora_of_the_prompt_is_not_described_once_it_is_taken_away(self, scene: Scene) -> None:
+        request = (*GENERATE, "a {fox|dog} <lora:x:0.5>", "--negative", "{fog|rain}", "--dynamic", "--server", NOBODY)
+        batch = scene.burst(*request)["batch"]
+        before = scene.items()[0]
+        assert before.inputs["lora"] == "x.safetensors:0.5"
+        scene.burst("edit", batch, "--set", "steps=3")
+        assert scene.items()[0].dynamic == before.dynamic
+        scene.burst("edit", batch, "--lora", "")
+        item = scene.items()[0]
+        assert (item.prompt_text, "lora" in item.inputs) == (before.prompt_text, False)
+        assert item.dynamic == before.dynamic | {"texts": {"negative": "{fog|rain}"}}
+
+    def test_the_workflow_keeps_a_lora_of_its_own(self, scene: Scene) -> None:
+        loader = {
+            "lora_name": "own.safetensors",
+            "strength_model": 1,
+            "strength_clip": 1,
+            "model": ["4", 0],
+            "clip": ["4", 1],
+        }
+        graph = small_template() | {"20": {"class_type": "LoraLoader", "inputs": loader}}
+        graph["3"]["inputs"]["model"] = ["20", 0]
+        (scene.home / "flow.json").write_text(json.dumps(graph))
+        batch = scene.burst(*GENERATE, "a fox", "--lora", "a.safetensors:0.5", "--server", NOBODY)["batch"]
+        assert scene.prepared()["20"]["inputs"]["lora_name"] == "a.safetensors"
+        scene.burst("edit", batch, "--lora", "")
+        assert scene.prepared()["20"]["inputs"] == loader
 
     def test_a_batch_of_one_text_but_for_what_it_has_done(self, scene: Scene, sandbox: Sandbox) -> None:
         batch = scene.burst(*GENERATE, "a fox", "--count", "3", "--server", sandbox.url)["batch"]
