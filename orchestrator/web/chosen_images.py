@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.outputs.numbering import numbered
 from orchestrator.web.error_responses import Refused
-from orchestrator.web.image_files import NOT_FOUND, numbers_of, outputs_in, version_of
+from orchestrator.web.image_files import NOT_FOUND, version_of
 from orchestrator.web.library import Library
 from orchestrator.web.mark_schemas import ImageRef
 from orchestrator.web.states import WatchedState
@@ -52,17 +52,15 @@ def choice_of(library: Library, refs: Iterable[ImageRef]) -> Choice:
     """Each image once, as the states are now. Errors: StateError; Refused with 404 for what is no image's id."""
     by_batch: dict[str, dict[str, ImageRef]] = {}
     for ref in refs:
-        numbers_of(ref.image)
         by_batch.setdefault(ref.batchId, {})[ref.image] = ref
     choice = Choice()
     for batch_id, images in by_batch.items():
-        found = library.watched.find(batch_id)
+        found = library.outputs(batch_id, images)
         if found is None:
             is_left = batch_id in library.orphaned_batches.batches()
             (choice.read_only if is_left else choice.missing).extend(images.values())
             continue
-        state, batch = found
-        there = outputs_in(batch, images)
+        state, _, there = found
         for image, ref in images.items():
             item, output = there.get(image, (None, None))
             if item is None or output is None or ref.version not in (None, version_of(output.sha256)):

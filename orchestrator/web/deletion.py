@@ -12,7 +12,7 @@ from orchestrator.statistics import is_picture
 from orchestrator.trash import KEPT_FOR, Moved, Trash, Trashed
 from orchestrator.web.error_responses import Refused
 from orchestrator.web.gallery_schemas import Deleted, Emptied, Restored, TrashedImage, TrashPage
-from orchestrator.web.image_files import NOT_FOUND, output_in, version_of
+from orchestrator.web.image_files import NOT_FOUND, version_of
 from orchestrator.web.library import Library
 from orchestrator.web.states import WatchedState
 from orchestrator.web.watched_batch import WatchedBatch
@@ -41,11 +41,12 @@ def delete_picture(library: Library, batch_id: str, image: str, *, version: str 
 
     Errors: Refused with 404 or 409; LockHeld, StateError, DiskFull.
     """
-    state, batch = _found(library, batch_id)
-    found = output_in(batch, image)
+    found = library.outputs(batch_id, [image])
     if found is None:
+        _found(library, batch_id)
+    if found is None or image not in found[2]:
         raise Refused(404, NOT_FOUND, "image")
-    item, output = found
+    state, (item, output) = found[0], found[2][image]
     if version is not None and version != version_of(output.sha256):
         raise Refused(409, "This is another image than the one that was shown: load the page again", "v")
     if state.placement.leads_out(item, output.path):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 from orchestrator.batches.sidecars import read_sidecar
 from orchestrator.statistics import pictures_of
 from orchestrator.web.image_files import Picture, image_id
+from orchestrator.web.loose_items import loose_id, loose_image_id, moment_of, text_in_file
 from orchestrator.web.orphaned_batches import OrphanedBatch, OrphanedImage
 from orchestrator.web.states import WatchedState
 from state.batch import BatchRecord
@@ -37,28 +38,50 @@ class Entry:
     item: Item | None
     """None where no state knows it."""
 
-    @property
-    def words(self) -> str:
-        """What it is found by: prompt and negative prompt, casefolded."""
-        return words_of(self.prompt, self.parameters)
-
 
 def entries_of(state: WatchedState, record: BatchRecord, item: Item, common: Mapping[str, Any]) -> Iterator[Entry]:
     """One for each image of a completed item. `common`: see `common_of`."""
     parameters = {**common, **item.inputs}
     prompt = str(item.own_text or parameters.pop("prompt", None) or "")
+    names = (image_id(item.index, number) for number in count(1))
+    at = item.completed_at or record.created_at
+    template = item.template or record.template
+    return _entries(state, item, record.batch, names, record.name, at, prompt, parameters, template)
+
+
+def loose_entries_of(state: WatchedState, item: Item) -> Iterator[Entry]:
+    """One for each image of a completed item without a batch, with what its own sidecar tells."""
+    told, facts = sidecar_of(state, item)
+    parameters = {**told, **item.inputs}
+    told_prompt = parameters.pop("prompt", None)
+    prompt = str(item.own_text or told_prompt or text_in_file(state, item))
+    names = (loose_image_id(item.key, number) for number in count(1))
+    template = item.template or text_of(facts.get("template"))
+    return _entries(state, item, loose_id(state), names, None, moment_of(item), prompt, parameters, template)
+
+
+def _entries(
+    state: WatchedState,
+    item: Item,
+    batch_id: str,
+    names: Iterator[str],
+    batch_name: str | None,
+    at: datetime,
+    prompt: str,
+    parameters: dict[str, Any],
+    template: str | None,
+) -> Iterator[Entry]:
     seed = parameters.pop("seed", None)
-    for number, output in enumerate(pictures_of(item), 1):
-        name = image_id(item.index, number)
+    for name, output in zip(names, pictures_of(item), strict=False):
         yield Entry(
-            picture=Picture(state, record.batch, name, item, output.path, output.sha256, output.bytes),
-            batch_name=record.name,
-            at=item.completed_at or record.created_at,
+            picture=Picture(state, batch_id, name, item, output.path, output.sha256, output.bytes),
+            batch_name=batch_name,
+            at=at,
             prompt=prompt,
             seed=seed if isinstance(seed, int) else None,
             model=text_of(parameters.get("model")),
             parameters=parameters,
-            template=item.template or record.template,
+            template=template,
             seconds=item.seconds,
             item=item,
         )
@@ -104,7 +127,8 @@ def sidecar_of(state: WatchedState, item: Item) -> tuple[dict[str, Any], dict[st
 
 
 def words_of(prompt: str, parameters: Mapping[str, Any]) -> str:
-    return f"{prompt}\n{parameters.get('negative', '')}".casefold()
+    """What an image is found by: prompt and negative prompt."""
+    return f"{prompt}\n{parameters.get('negative', '')}"
 
 
 def text_of(value: object) -> str | None:

@@ -2,65 +2,182 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
+
+from orchestrator.web.gallery_query import Condition, Query
 
 LARGEST = 2**63 - 1
 """The largest integer that SQLite takes."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_GRAM = 3
+"""Shorter words are in no index of trigrams."""
+_SEED_DIGITS = 20
+
+Order = Literal["newest", "oldest", "seed", "prompt", "largest", "smallest"]
+ORDERS: dict[Order, str] = {
+    "newest": "at DESC, shelf DESC, place DESC, number DESC",
+    "oldest": "at, shelf, place, number",
+    "seed": "seed, at, id",
+    "prompt": "head, at, id",
+    "largest": "bytes DESC, at DESC, id",
+    "smallest": "bytes, at, id",
+}
 
 
 @dataclass(frozen=True)
 class Filter:
     """What is looked for; the defaults let everything through."""
 
-    words: tuple[str, ...] = ()
-    """Casefolded; all of them must be there."""
+    query: Query = field(default_factory=Query)
     model: str | None = None
+    """Exactly this one."""
     since: datetime | None = None
     until: datetime | None = None
     """Before this moment."""
     state: int | None = None
+    states: Sequence[str] = ()
+    """What each state is called, for `state:`."""
 
 
-def of_images(wanted: Filter) -> tuple[str, list[Any]]:
-    """A condition on the images' columns, and its values."""
-    conditions, values = _common(wanted)
-    if wanted.words:
-        words, own_values = _words(wanted)
-        conditions.append(f"text IN (SELECT id FROM texts WHERE {words})")
-        values += own_values
-    return " AND ".join(conditions) or "TRUE", values
+@dataclass(frozen=True)
+class Terms:
+    """How words are found: with an index of trigrams, or by reading every text."""
+
+    has_grams: bool
+
+    def of_images(self, wanted: Filter) -> tuple[str, list[Any]]:
+        """A condition on the images' columns, and its values."""
+        parts = [*_plain(wanted)]
+        if wanted.model is not None:
+            parts.append((_HAS_MODEL, [storable(wanted.model)]))
+        parts += [self._word(word) for word in wanted.query.words]
+        parts += [_negated(self._word(word)) for word in wanted.query.without]
+        for condition in wanted.query.conditions:
+            part = self._condition(condition, wanted)
+            parts.append(_negated(part) if condition.not_ else part)
+        return " AND ".join(f"({part})" for part, _ in parts) or "TRUE", [one for _, some in parts for one in some]
+
+    def of_shelves(self, wanted: Filter) -> tuple[str, list[Any]]:
+        """The same of a batch that has no images, by its own columns; what these do not tell, it is not found by."""
+        parts = [*_plain(wanted)]
+        if wanted.model is not None:
+            parts.append(("model = ?", [storable(wanted.model)]))
+        parts += [("instr(words, ?)", [searchable(word)]) for word in wanted.query.words]
+        parts += [("NOT instr(words, ?)", [searchable(word)]) for word in wanted.query.without]
+        for condition in wanted.query.conditions:
+            part = _of_shelf(condition, wanted)
+            parts.append(_negated(part) if condition.not_ else part)
+        return " AND ".join(f"({part})" for part, _ in parts) or "TRUE", [one for _, some in parts for one in some]
+
+    def _word(self, word: str) -> tuple[str, list[Any]]:
+        text = searchable(word)
+        texts, values = self._texts(text)
+        return f"text IN ({texts}) OR instr(file, ?)", [*values, text]
+
+    def _texts(self, text: str) -> tuple[str, list[Any]]:
+        if self.has_grams and len(text) >= _GRAM:
+            return "SELECT rowid FROM grams WHERE words GLOB ?", [f"*{_as_glob(text)}*"]
+        return "SELECT id FROM texts WHERE instr(words, ?)", [text]
+
+    def _condition(self, one: Condition, wanted: Filter) -> tuple[str, list[Any]]:
+        match one.key:
+            case "seed":
+                return _seed(one)
+            case "tag":
+                how, value = _comparing(one, "tag")
+                return f"item IN (SELECT item FROM tags WHERE {how})", [value]
+            case "is":
+                return _is(one)
+            case "batch":
+                return "shelf IN (SELECT id FROM shelves WHERE instr(label, ?))", [searchable(one.value)]
+            case "lora":
+                named, values = _fact(one)
+                texts, more = self._texts(f"<lora:{searchable(one.value)}")
+                return f"({named}) OR text IN ({texts})", [*values, *more]
+            case "state" | "before" | "after":
+                return _of_shelf(one, wanted)
+        return _fact(one)
 
 
-def of_shelves(wanted: Filter) -> tuple[str, list[Any]]:
-    """The same on a batch's own columns."""
-    conditions, values = _common(wanted)
-    if wanted.words:
-        words, own_values = _words(wanted)
-        conditions.append(words)
-        values += own_values
-    return " AND ".join(conditions) or "TRUE", values
-
-
-def _common(wanted: Filter) -> tuple[list[str], list[Any]]:
-    found: list[tuple[str, Any]] = []
+def _plain(wanted: Filter) -> list[tuple[str, list[Any]]]:
+    found: list[tuple[str, list[Any]]] = []
     if wanted.state is not None:
         # The plus keeps SQLite from an index after which all that is found would have to be sorted.
-        found.append(("+state = ?", wanted.state))
-    if wanted.model is not None:
-        found.append(("model = ?", storable(wanted.model)))
+        found.append(("+state = ?", [wanted.state]))
     if wanted.since is not None:
-        found.append(("at >= ?", microseconds(wanted.since)))
+        found.append(("at >= ?", [microseconds(wanted.since)]))
     if wanted.until is not None:
-        found.append(("at < ?", microseconds(wanted.until)))
-    return [condition for condition, _ in found], [value for _, value in found]
+        found.append(("at < ?", [microseconds(wanted.until)]))
+    return found
 
 
-def _words(wanted: Filter) -> tuple[str, list[Any]]:
-    words = list(dict.fromkeys(wanted.words))
-    return " AND ".join(["instr(words, ?)"] * len(words)), [as_bytes(word) for word in words]
+_HAS_MODEL = "settings IN (SELECT settings FROM facts WHERE name = 'model' AND shown = ?)"
+
+
+def _of_shelf(one: Condition, wanted: Filter) -> tuple[str, list[Any]]:
+    match one.key:
+        case "before":
+            return "at < ?", [microseconds(one.moment or _EPOCH)]
+        case "after":
+            return "at >= ?", [microseconds(one.moment or _EPOCH)]
+        case "state":
+            text = searchable(one.value)
+            meant = [number for number, name in enumerate(wanted.states) if text in (str(number), searchable(name))]
+            meant = meant or [number for number, name in enumerate(wanted.states) if text in searchable(name)]
+            return f"+state IN ({', '.join('?' * len(meant))})", meant
+        case "batch":
+            return "instr(label, ?)", [searchable(one.value)]
+        case "model":
+            return "instr(lower(model), ?)", [searchable(one.value)]
+    return "FALSE", []
+
+
+def _is(one: Condition) -> tuple[str, list[Any]]:
+    if one.value == "favorite":
+        return "favorite", []
+    if one.value == "tagged":
+        return "item IN (SELECT item FROM tags)", []
+    return "kind = ?", [one.value]
+
+
+def _seed(one: Condition) -> tuple[str, list[Any]]:
+    digits = one.value.strip()
+    if not digits.isdecimal():
+        return "seed IS NOT NULL AND FALSE", []
+    operator = "=" if one.operator == ":" else one.operator
+    return f"seed IS NOT NULL AND seed {operator} ?", [padded(int(digits))]
+
+
+def _fact(one: Condition) -> tuple[str, list[Any]]:
+    """By the name of a binding, or of an input of some node."""
+    named = "(name = ? OR name LIKE ? ESCAPE '\\' OR name LIKE ? ESCAPE '\\')"
+    like = one.key.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
+    values: list[Any] = [one.key, f"%.{like}", f"%.{like}\\_name"]
+    if one.operator not in (":", "="):
+        how: tuple[str, list[Any]] = (f"number {one.operator} ?", [one.number])
+    else:
+        comparing, text = _comparing(one, "value")
+        how = (f"({comparing} AND number IS NULL)", [text])
+        if one.number is not None:
+            how = (f"({how[0]} OR number = ?)", [text, one.number])
+    return f"settings IN (SELECT settings FROM facts WHERE {named} AND {how[0]})", [*values, *how[1]]
+
+
+def _comparing(one: Condition, column: str) -> tuple[str, Any]:
+    """`:` contains, `=` is; a tag is meant as a whole."""
+    is_whole = one.operator == "=" or column == "tag"
+    return (f"{column} = ?" if is_whole else f"instr({column}, ?)"), searchable(one.value)
+
+
+def _negated(part: tuple[str, list[Any]]) -> tuple[str, list[Any]]:
+    return f"NOT coalesce(({part[0]}), FALSE)", part[1]
+
+
+def _as_glob(text: str) -> str:
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
 
 
 def microseconds(at: datetime) -> int:
@@ -73,8 +190,18 @@ def moment(at: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at)
 
 
+def padded(seed: int) -> str:
+    """Seeds have up to 64 bits, SQLite's numbers 63: their digits sort and compare as they do."""
+    return str(max(0, seed)).zfill(_SEED_DIGITS)
+
+
+def searchable(text: str) -> str:
+    """Casefolded, as SQLite takes it: it reads no text beyond a NUL."""
+    return (storable(text.casefold()) or "").replace("\0", " ")
+
+
 def as_bytes(text: str) -> bytes:
-    """UTF-8 sorts and contains as the text does. A sidecar made by hand may hold half a surrogate pair."""
+    """UTF-8. Names of files may hold half a surrogate pair."""
     return text.encode("utf-8", "surrogatepass")
 
 

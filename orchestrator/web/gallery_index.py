@@ -1,33 +1,40 @@
-"""The gallery's index: every image of every batch, newest first, and what it is found by.
+"""The gallery's index: every image of every state, and what it is found by, in a file that may be removed at any time.
 
-Rows of all images are made once. After that only items that were changed are looked at again; a request that brings no
-news costs a look at the disk or two for each state. Of what a page shows, items are fetched from their stores.
+It holds nothing that is not in states, sidecars and batch_info.json. What is new is taken in when somebody looks: so
+much that the answer is not late, and the rest on a thread of its own, while what is there already is shown. A request
+that brings no news costs a look at the disk or two for each state. Of what a page shows, items come from their stores.
 """
 
 from __future__ import annotations
 
-import json
+import logging
+import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, islice
-from typing import Any
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
 
 from orchestrator.errors import BurstError
-from orchestrator.web.gallery_entries import Entry, common_of, entries_of, entry_of_orphan, text_of, words_of
-from orchestrator.web.gallery_filter import Filter
-from orchestrator.web.gallery_rows import Found, ImageRow, Rows, ShelfRow
-from orchestrator.web.image_files import numbers_of
+from orchestrator.web.gallery_entries import Entry, entry_of_orphan, text_of, words_of
+from orchestrator.web.gallery_file import IndexFile, index_path
+from orchestrator.web.gallery_filter import Filter, Order
+from orchestrator.web.gallery_following import FollowedState, common_on, row_of, shelf_entries
+from orchestrator.web.gallery_rows import Rows, ShelfRow
+from orchestrator.web.gallery_search import Found, Offered, Search
 from orchestrator.web.orphaned_batches import OrphanedBatch, OrphanedBatches
 from orchestrator.web.states import WatchedState, WatchedStates
 from orchestrator.web.watched_batch import WatchedBatch
 from state.item import Item, Status
-from state.store import Follower, Store
 
-_ITEMS_TRIED = 20
-_AT_ONCE = 256
+_log = logging.getLogger(__name__)
+
+AT_ONCE = 1024
+"""So many items are taken in before an answer; about a fifth of a second."""
 EVERYTHING = Filter()
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -48,36 +55,62 @@ class Shelf:
 
 
 @dataclass(frozen=True)
+class Indexing:
+    """How far the index is, while items are still to be taken in."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What holds of all that is found."""
+
+    models: Sequence[str]
+    """Of all images."""
+    notes: Sequence[str]
+    """Which states could not be read, and why."""
+    indexing: Indexing | None
+    """None: everything is there."""
+
+
+@dataclass(frozen=True)
 class Images:
     """Some of the images that were looked for."""
 
     total: int
     shown: Sequence[Entry]
-    models: Sequence[str]
-    """Of all images."""
-    notes: Sequence[str]
-    """Which states could not be read, and why."""
+    standing: Standing
 
 
 @dataclass(frozen=True)
 class Shelves:
-    """Some of the batches that were looked for; otherwise as `Images`."""
+    """Some of the batches that were looked for."""
 
     total: int
     shown: Sequence[Shelf]
-    models: Sequence[str]
-    notes: Sequence[str]
+    standing: Standing
 
 
-@dataclass
-class _Seen:
-    """What was taken in of a state."""
+class _Open:
+    """The file, and who reads and writes it."""
 
-    store: Store | None
-    others: Follower | None
-    version: int = -1
-    shelves: dict[str, int] = field(default_factory=dict)
-    """The shelf of each batch."""
+    def __init__(self, path: Path, states: Iterable[WatchedState]) -> None:
+        self.file = IndexFile(path)
+        self.rows = Rows(self.file.writer, has_grams=self.file.has_grams)
+        self.search = Search(self.file.reader, has_grams=self.file.has_grams)
+        self.states = [FollowedState(self.rows, state) for state in states]
+        self.notes: list[str] = []
+        self.orphans_seen: tuple[object, ...] | None = None
+        self.orphans: dict[str, OrphanedBatch] = {}
+
+    @property
+    def is_current(self) -> bool:
+        return all(one.is_current for one in self.states)
+
+    def step(self) -> int:
+        """Take in one piece of the first state that has one; how many items it had."""
+        return next((one.step() for one in self.states if not one.is_current), 0)
 
 
 class GalleryIndex:
@@ -87,206 +120,215 @@ class GalleryIndex:
         self._watched = watched
         self._orphaned_batches = orphaned_batches
         self._mutex = threading.Lock()
-        self._rows: Rows | None = None
-        self._seen: dict[int, _Seen] = {}
-        self._orphans_seen: tuple[object, ...] = ()
-        self._orphans: dict[str, OrphanedBatch] = {}
+        """Of all that writes."""
+        self._opening = threading.Lock()
+        self._open: _Open | None = None
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
 
-    def images(self, wanted: Filter = EVERYTHING, *, offset: int = 0, limit: int) -> Images:
-        """Newest first."""
-        with self._mutex:
-            rows, notes = self._look()
-            total, found = rows.images(wanted, offset=offset, limit=limit)
-            return Images(total, self._entries(rows, found), rows.models(), notes)
+    @property
+    def path(self) -> Path:
+        """Where the index is kept: with the other caches of the first state."""
+        first = self._watched.states[0].parts.location
+        names = [state.parts.location.shown() for state in self._watched.states]
+        return index_path(first.auxiliary("thumbnails").parent, names)
+
+    def images(self, wanted: Filter = EVERYTHING, *, order: Order = "newest", offset: int = 0, limit: int) -> Images:
+        def look(there: _Open) -> Images:
+            total, found = there.search.images(wanted, order=order, offset=offset, limit=limit)
+            return Images(total, self._entries(there, found), self._standing(there))
+
+        return self._looking(look)
 
     def shelves(self, wanted: Filter = EVERYTHING, *, offset: int = 0, limit: int, first: int) -> Shelves:
         """Newest first, with at most `first` images of each that a browser shows."""
-        with self._mutex:
-            rows, notes = self._look()
-            ids = rows.shelves(wanted)
-            made = (self._shelf(rows, one, wanted, first) for one in ids[offset : offset + limit])
-            return Shelves(len(ids), [shelf for shelf in made if shelf is not None], rows.models(), notes)
 
-    def entry(self, batch_id: str, image: str) -> Entry | None:
-        """The image of these ids. Errors: Refused if this is not the id of an image."""
-        index, _ = numbers_of(image)
-        with self._mutex:
-            rows, _ = self._look()
-            entries = self._entries(rows, rows.images_at(batch_id, index))
-        return next((entry for entry in entries if entry.picture.image == image), None)
+        def look(there: _Open) -> Shelves:
+            total, found = there.search.shelves(wanted, offset=offset, limit=limit)
+            made = (self._shelf(there, one, wanted, first) for one in found)
+            return Shelves(total, [shelf for shelf in made if shelf is not None], self._standing(there))
+
+        return self._looking(look)
+
+    def common(self, state: int, batch: str) -> dict[str, Any]:
+        """What the template of a batch says, as far as a sidecar told it."""
+        shelf = self._looking(lambda there: there.search.shelf_of(state, batch))
+        return common_on(shelf) if shelf is not None else {}
+
+    def names(self) -> list[str]:
+        """Of the parameters that images have, which are keys of a search."""
+        return self._looking(lambda there: there.search.names())
+
+    def values(self, key: str, beginning: str, *, limit: int) -> list[Offered]:
+        """The values of a key that there are."""
+        return self._looking(lambda there: there.search.values(key, beginning, limit=limit))
 
     def close(self) -> None:
+        self._is_closed = True
+        thread = self._thread
+        if thread is not None:
+            thread.join()
         with self._mutex:
-            self._forget()
+            self._let_go()
 
-    def _look(self) -> tuple[Rows, list[str]]:
-        """The rows as the states are now, and which states could not be read."""
+    def _looking(self, look: Callable[[_Open], _T]) -> _T:
+        """A file that turns out to be damaged is made anew, once."""
+        there = self._current()
         try:
-            rows = self._rows = self._rows or Rows()
-            notes = [note for state in self._watched.states if (note := self._follow(rows, state)) is not None]
-            self._take_in_orphans(rows)
-            return rows, notes
-        except BaseException:
-            self._forget()
-            raise
+            return look(there)
+        except sqlite3.DatabaseError as error:
+            self._give_up(there, error)
+        return look(self._current())
 
-    def _forget(self) -> None:
-        if self._rows is not None:
-            self._rows.close()
-        self._rows, self._seen, self._orphans_seen = None, {}, ()
+    def _current(self) -> _Open:
+        """With what is new taken in, as far as that is quick."""
+        # Whoever builds it sees what is new, and is not waited for.
+        if self._thread is not None and self._open is not None and self._open.file.is_there():
+            return self._open
+        with self._mutex:
+            there = self._opened()
+            try:
+                self._take_in(there, most=AT_ONCE)
+            except sqlite3.OperationalError as error:  # No room, say: what is there is shown.
+                there.notes.append(f"The index of images cannot be written: {error}")
+            except sqlite3.DatabaseError as error:
+                self._let_go()
+                there.file.remove()
+                _log.warning("the gallery's index was damaged and is made anew: %s", error)
+                there = self._opened()
+                self._take_in(there, most=AT_ONCE)
+            if not there.is_current and self._thread is None and not self._is_closed:
+                self._thread = threading.Thread(target=self._go_on, args=[there], name="gallery-index", daemon=True)
+                self._thread.start()
+            return there
 
-    def _follow(self, rows: Rows, state: WatchedState) -> str | None:
-        """What is wrong with a state that cannot be read; what was read of it before is shown."""
-        try:
-            state.refresh()
-            version, store, seen = state.version, state.store, self._seen.get(state.number)
-            news: Sequence[str] = ()
-            if seen is None or seen.store is not store:
-                seen = _Seen(store, Follower(store) if store is not None else None)
-            elif seen.version != version and seen.others is not None:
-                news = seen.others.news()
-        except BurstError as error:
-            return str(error)
-        if seen.version != version:
-            self._take_in(rows, state, seen, news)
-            seen.version = version
-        return None
+    def _opened(self) -> _Open:
+        if self._open is not None and not self._open.file.is_there():
+            self._let_go()
+        if self._open is None:
+            self._open = _Open(self.path, self._watched.states)
+        return self._open
 
-    def _take_in(self, rows: Rows, state: WatchedState, seen: _Seen, news: Sequence[str]) -> None:
-        """`seen`: empty for a state that was opened since."""
-        if self._seen.get(state.number) is not seen:
-            rows.remove_all(state=state.number)
-            self._seen[state.number] = seen
-        rows.begin()
-        self._change_items(rows, state, seen, news)
-        batches = state.batches()
-        for gone in seen.shelves.keys() - batches.keys():
-            rows.remove_shelf(seen.shelves.pop(gone))
-        for name in batches.keys() - seen.shelves.keys():
-            seen.shelves[name] = _add(rows, state, batches[name])
-        rows.commit()
+    def _let_go(self) -> None:
+        if self._open is not None:
+            self._open.file.close()
+        self._open = None
 
-    def _change_items(self, rows: Rows, state: WatchedState, seen: _Seen, keys: Sequence[str]) -> None:
-        """Take in what was changed of batches that are there already."""
-        for start in range(0, len(keys), _AT_ONCE):
-            some = keys[start : start + _AT_ONCE]
-            for key in some:
-                rows.remove_item(state.number, key)
-            changed: dict[str, list[Item]] = {}
-            for item in seen.store.get_many(some) if seen.store is not None else ():
-                if _has_images(item) and item.batch in seen.shelves:
-                    changed.setdefault(item.batch, []).append(item)
-            for name, items in changed.items():
-                self._change_batch(rows, state, seen, name, items)
+    def _give_up(self, there: _Open, error: sqlite3.Error) -> None:
+        """Errors: this one, where the file is not what is wrong."""
+        with self._mutex:
+            if there is not self._open:
+                return
+            if isinstance(error, sqlite3.OperationalError):
+                raise error
+            self._let_go()
+            there.file.remove()
 
-    def _change_batch(self, rows: Rows, state: WatchedState, seen: _Seen, name: str, items: Sequence[Item]) -> None:
-        batch = state.batches().get(name)
-        if batch is None:
-            return
-        shelf = rows.shelf(seen.shelves[name])
-        if shelf.common is None and common_of(state, islice(_finished(seen.store, name), _ITEMS_TRIED)) is not None:
-            rows.remove_shelf(seen.shelves.pop(name))
-            return
-        rows.add(shelf, shelf.id, _rows_of(state, batch, items, _common(shelf)))
+    def _take_in(self, there: _Open, *, most: int) -> None:
+        there.notes = [note for one in there.states if (note := _looked(one)) is not None]
+        self._take_in_orphans(there)
+        while most > 0 and not there.is_current:
+            most -= there.step()
 
-    def _take_in_orphans(self, rows: Rows) -> None:
+    def _go_on(self, there: _Open) -> None:
+        """Take in the rest, a piece at a time, so that nobody waits long."""
+        while True:
+            with self._mutex:
+                try:
+                    if not self._is_closed and there is self._open and not there.is_current:
+                        there.step()
+                        continue
+                except (BurstError, sqlite3.Error) as error:
+                    _log.warning("the gallery's index is not whole: %s", error)
+                self._thread = None
+                return
+
+    def _take_in_orphans(self, there: _Open) -> None:
         orphans = self._orphaned_batches.batches()
         seen = (self._orphaned_batches.version, *orphans)
-        if seen == self._orphans_seen:
+        if seen == there.orphans_seen:
             return
-        rows.remove_all(state=None)
-        rows.begin()
+        there.rows.begin()
+        there.rows.remove_orphans()
         for one in orphans.values():
-            _add_orphan(rows, one)
-        rows.commit()
-        self._orphans_seen, self._orphans = seen, orphans
+            _add_orphan(there.rows, one)
+        there.rows.commit()
+        there.orphans_seen, there.orphans = seen, orphans
 
-    def _entries(self, rows: Rows, found: Sequence[Found]) -> list[Entry]:
+    def _standing(self, there: _Open) -> Standing:
+        indexing = None
+        if not there.is_current:
+            counts = (one.state.store.counts()[Status.COMPLETED] for one in there.states if one.state.store is not None)
+            total = sum(counts)
+            indexing = Indexing(min(total, sum(one.seen for one in there.states)), total)
+        notes = list(there.notes)
+        if there.file.refusal is not None:
+            notes.append(f"The index of images cannot be kept, so the next start is slow: {there.file.refusal}")
+        return Standing(there.search.models(), notes, indexing)
+
+    def _entries(self, there: _Open, found: Sequence[Found]) -> list[Entry]:
         """Without those whose item was changed since by somebody else."""
-        shelves = {one: rows.shelf(one) for one in dict.fromkeys(row.shelf for row in found)}
-        keys: dict[int, list[str]] = {}
+        shelves = there.search.shelves_with(list({row.shelf for row in found}))
+        keys: dict[int, dict[str, None]] = {}
         for row in found:
-            if row.item is not None:
-                keys.setdefault(shelves[row.shelf].state, []).append(row.item)
+            if row.item is not None and row.shelf in shelves:
+                keys.setdefault(shelves[row.shelf].state, {})[row.item] = None
         items = {
             (number, item.key): item
             for number, some in keys.items()
-            for item in self._watched.states[number].items_with(list(dict.fromkeys(some)))
+            for item in self._watched.states[number].items_with(list(some))
         }
-        made = (self._entry(shelves[row.shelf], row, items) for row in found)
+        made = (self._entry(there, shelves.get(row.shelf), row, items) for row in found)
         return [entry for entry in made if entry is not None]
 
-    def _entry(self, shelf: ShelfRow, row: Found, items: dict[tuple[int, str], Item]) -> Entry | None:
-        if row.item is None:
-            left = self._orphans[shelf.batch]
-            return entry_of_orphan(left, left.pictures[row.number])
-        state, item = self._watched.states[shelf.state], items.get((shelf.state, row.item))
-        batch = state.batches().get(shelf.batch)
-        if item is None or batch is None or not _has_images(item):
+    def _entry(
+        self, there: _Open, shelf: ShelfRow | None, row: Found, items: dict[tuple[int, str], Item]
+    ) -> Entry | None:
+        if shelf is None:
             return None
-        entries = entries_of(state, batch.record, item, _common(shelf))
+        if row.item is None:
+            left = there.orphans.get(shelf.batch)
+            return entry_of_orphan(left, left.pictures[row.number]) if left is not None else None
+        item = items.get((shelf.state, row.item))
+        if item is None or item.status is not Status.COMPLETED:
+            return None
+        entries = shelf_entries(self._watched.states[shelf.state], shelf, item)
         return next(islice(entries, row.number - 1, None), None)
 
-    def _shelf(self, rows: Rows, shelf_id: int, wanted: Filter, first: int) -> Shelf | None:
-        shelf = rows.shelf(shelf_id)
+    def _shelf(self, there: _Open, shelf: ShelfRow, wanted: Filter, first: int) -> Shelf | None:
         state = self._watched.states[shelf.state]
-        source = self._orphans.get(shelf.batch) if shelf.orphan else state.batches().get(shelf.batch)
+        source = there.orphans.get(shelf.batch) if shelf.orphan else state.batches().get(shelf.batch)
         if source is None:
             return None
         shown: list[Entry] = []
-        model, found = shelf.model, rows.images_in(shelf_id, wanted)
-        while len(shown) < first and (some := list(islice(found, first))):
-            entries = self._entries(rows, some)
+        model, offset = shelf.model, 0
+        while len(shown) < first and (some := there.search.images_on(shelf.id, wanted, offset=offset, limit=first)):
+            offset += len(some)
+            entries = self._entries(there, some)
             model = model or next((entry.model for entry in entries), None)
             shown += [entry for entry in entries if entry.picture.has_thumbnail]
-        count = rows.count_in(shelf_id, wanted)
+        count = there.search.count_on(shelf.id, wanted)
         return Shelf(shelf.batch, state, shelf.at, source, model, count, shown[:first])
 
 
-def _add(rows: Rows, state: WatchedState, batch: WatchedBatch) -> int:
-    """A shelf with all its images; its id."""
-    record, items = batch.record, _finished(state.store, batch.id)
-    head = list(islice(items, _ITEMS_TRIED))
-    common = common_of(state, head)
-    shelf = ShelfRow(
-        state=state.number,
-        batch=batch.id,
-        orphan=False,
-        at=record.created_at,
-        model=text_of(record.parameters.get("model")),
-        words=words_of("\n".join(record.prompts), record.parameters),
-        common=json.dumps(common) if common is not None else None,
-    )
-    shelf = replace(shelf, id=rows.add_shelf(shelf))
-    rows.add(shelf, shelf.id, _rows_of(state, batch, chain(head, items), common or {}))
-    return shelf.id
+def _looked(one: FollowedState) -> str | None:
+    """What is wrong with a state that cannot be read; what was read of it before is shown."""
+    try:
+        one.look()
+    except BurstError as error:
+        return str(error)
+    return None
 
 
 def _add_orphan(rows: Rows, left: OrphanedBatch) -> None:
     words = words_of("\n".join(left.prompts), left.parameters)
     model = text_of(left.parameters.get("model"))
     shelf = ShelfRow(left.state.number, left.id, orphan=True, at=left.created_at, model=model, words=words)
-    at = left.ended_at or left.created_at
-    images = (ImageRow(None, number, one.index, at, model, words) for number, one in enumerate(left.pictures))
-    rows.add(shelf, rows.add_shelf(shelf), images)
-
-
-def _rows_of(
-    state: WatchedState, batch: WatchedBatch, items: Iterable[Item], common: dict[str, Any]
-) -> Iterator[ImageRow]:
-    for item in items:
-        for number, entry in enumerate(entries_of(state, batch.record, item, common), 1):
-            yield ImageRow(item.key, number, item.index or 0, entry.at, entry.model, entry.words)
-
-
-def _finished(store: Store | None, batch_id: str) -> Iterator[Item]:
-    return filter(_has_images, store.items(Status.COMPLETED, batch=batch_id)) if store is not None else iter(())
-
-
-def _has_images(item: Item) -> bool:
-    return item.status is Status.COMPLETED and bool(item.outputs)
-
-
-def _common(shelf: ShelfRow) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(shelf.common) if shelf.common is not None else {}
-    return found
+    rows.add_shelf(shelf)
+    made = rows.shelf_of(left.state.number, left.id, orphan=True)
+    assert made is not None
+    images = (
+        row_of(number, one.index, entry_of_orphan(left, one), favorite=False)
+        for number, one in enumerate(left.pictures)
+    )
+    rows.add(made, images)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
@@ -16,21 +16,27 @@ from orchestrator.web.batch_routes import WatchedStatesOf, state_numbered
 from orchestrator.web.create_schemas import ImageSettings
 from orchestrator.web.deletion import delete_batch, delete_picture
 from orchestrator.web.error_responses import Refused, errors
+from orchestrator.web.gallery_completion import completed
 from orchestrator.web.gallery_entries import Entry
-from orchestrator.web.gallery_filter import Filter
-from orchestrator.web.gallery_index import Shelf
+from orchestrator.web.gallery_filter import Filter, Order
+from orchestrator.web.gallery_index import Shelf, Standing
+from orchestrator.web.gallery_query import Query as Search
+from orchestrator.web.gallery_query import WrongTerm, parsed
 from orchestrator.web.gallery_schemas import (
     BatchesPage,
+    Completion,
     Deleted,
     GalleryBatch,
     GalleryImage,
     GalleryPage,
     ImageDetails,
+    IndexingNow,
 )
 from orchestrator.web.image_details import details_of
 from orchestrator.web.image_files import NOT_FOUND, addresses_of
 from orchestrator.web.image_routes import LibraryOf
 from orchestrator.web.image_settings import settings_of
+from orchestrator.web.library import Library
 from orchestrator.web.orphaned_batches import OrphanedBatch
 from state.counts import Counts
 from state.item import Status
@@ -45,7 +51,10 @@ Size = Annotated[int, Query(ge=1, le=500)]
 
 def filter_of(
     watched: WatchedStatesOf,
-    text: Annotated[str, Query(max_length=1000, description="words that are all in the prompt or negative")] = "",
+    library: LibraryOf,
+    text: Annotated[
+        str, Query(max_length=1000, description="what is looked for, as docs/browser.md describes it")
+    ] = "",
     model: str | None = None,
     since: Annotated[str, Query(alias="from", description="a day (UTC), or a moment such as 2030-01-01T12:00Z")] = "",
     to: Annotated[str, Query(description="as `from`: that day included, or before that moment")] = "",
@@ -54,12 +63,17 @@ def filter_of(
     """Errors: Refused."""
     if state is not None:
         state_numbered(watched, state)
+    try:
+        query = parsed(text, names=library.index.names) if text else Search()
+    except WrongTerm as error:
+        raise Refused(400, str(error), "text") from error
     return Filter(
-        words=tuple(text.casefold().split()),
+        query=query,
         model=model or None,
         since=_moment(since, "from"),
         until=_moment(to, "to", days=1),
         state=state,
+        states=[one.parts.location.shown() for one in watched.states],
     )
 
 
@@ -67,16 +81,17 @@ Wanted = Annotated[Filter, Depends(filter_of)]
 
 
 @router.get("/gallery", operation_id="listGallery", responses=errors(400, 404))
-def pictures(library: LibraryOf, wanted: Wanted, page: Page = 1, size: Size = 60) -> GalleryPage:
-    """Pictures of all batches, newest first."""
-    found = library.index.images(wanted, offset=(page - 1) * size, limit=size)
+def pictures(
+    library: LibraryOf, wanted: Wanted, page: Page = 1, size: Size = 60, sort: Order = "newest"
+) -> GalleryPage:
+    """Pictures of all batches and of items without one, newest first unless `sort` says otherwise."""
+    found = library.index.images(wanted, order=sort, offset=(page - 1) * size, limit=size)
     return GalleryPage(
         total=found.total,
         page=page,
         pages=_pages(found.total, size),
-        models=list(found.models),
         images=[image_of(entry) for entry in found.shown],
-        notes=[*found.notes, *library.notes()],
+        **_standing(library, found.standing),
     )
 
 
@@ -88,16 +103,27 @@ def batches(library: LibraryOf, wanted: Wanted, page: Page = 1, size: Size = 60)
         total=found.total,
         page=page,
         pages=_pages(found.total, size),
-        models=list(found.models),
         batches=[_batch(shelf) for shelf in found.shown],
-        notes=[*found.notes, *library.notes()],
+        **_standing(library, found.standing),
     )
+
+
+@router.get("/gallery/completion", operation_id="completeSearch", responses=errors(400))
+def completion(
+    library: LibraryOf,
+    watched: WatchedStatesOf,
+    text: Annotated[str, Query(max_length=1000, description="what is in the field")] = "",
+    cursor: Annotated[int | None, Query(ge=0, le=1000, description="where the caret is, in characters")] = None,
+) -> Completion:
+    """What may stand where the caret is: keys, or the values of a key that there are."""
+    states = [one.parts.location.shown() for one in watched.states]
+    return completed(library.index, text, cursor if cursor is not None else len(text), states=states)
 
 
 @router.get("/batches/{batchId}/images/{image}", operation_id="getImageDetails", responses=errors(404))
 def picture(batchId: str, image: str, library: LibraryOf) -> ImageDetails:
     """One picture with all that is known of it."""
-    found = library.index.entry(batchId, image) or library.index.entry(library.id_of(batchId), image)
+    found = library.entry(batchId, image)
     if found is None:
         raise Refused(404, NOT_FOUND, "image")
     return details_of(found, image_of(found))
@@ -186,6 +212,15 @@ def _counts(shelf: Shelf) -> Counts:
     if isinstance(shelf.source, OrphanedBatch):
         return Counts({status: max(0, shelf.source.totals.get(status, 0)) for status in Status})
     return shelf.source.counts
+
+
+def _standing(library: Library, standing: Standing) -> dict[str, Any]:
+    indexing = standing.indexing
+    return {
+        "models": list(standing.models),
+        "notes": [*standing.notes, *library.notes()],
+        "indexing": IndexingNow(done=indexing.done, total=indexing.total) if indexing is not None else None,
+    }
 
 
 def _pages(total: int, size: int) -> int:

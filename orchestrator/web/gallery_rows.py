@@ -1,49 +1,31 @@
-"""The rows that the gallery is searched in: a private SQLite database in a temporary file, gone with the process.
+"""What the gallery's index holds of images, and how it is changed: rows made from items, by item.
 
 A row has what an image is found and sorted by, and names the item that all else is made from.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sqlite3
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from orchestrator.web.gallery_filter import (
     LARGEST,
-    Filter,
     as_bytes,
     as_text,
     microseconds,
     moment,
-    of_images,
-    of_shelves,
+    padded,
+    searchable,
     storable,
 )
 
-_SCHEMA = """
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
-CREATE TABLE shelves (
-    id INTEGER PRIMARY KEY, state INTEGER, batch TEXT, orphan INTEGER, at INTEGER, model TEXT, words BLOB, common TEXT
-);
-CREATE INDEX shelves_by_batch ON shelves (batch);
-CREATE TABLE texts (id INTEGER PRIMARY KEY, words BLOB);
-CREATE TABLE images (
-    shelf INTEGER, state INTEGER, batch TEXT, item TEXT, number INTEGER, place INTEGER, at INTEGER, model TEXT,
-    text INTEGER
-);
-CREATE INDEX images_by_time ON images (at, batch, place, number);
-CREATE INDEX images_by_item ON images (item, state);
-CREATE INDEX images_by_shelf ON images (shelf, place, item, number);
-"""
-_LATEST_TEXTS = 256
-_CHUNK_ROWS = 500
-_NEWEST_FIRST = "ORDER BY at DESC, batch DESC, place DESC, number DESC"
-_IN_ORDER = "ORDER BY place, item, number"
+_HEAD_LETTERS = 40
+"""Of a prompt, to sort by."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +39,8 @@ class ShelfRow:
     """When it was requested."""
     model: str | None
     words: str
-    """Casefolded. By these and the model it is found while it has no images."""
+    """By these and the model it is found while it has no images."""
+    name: str | None = None
     common: str | None = None
     """What its template says, as JSON."""
     id: int = 0
@@ -67,171 +50,222 @@ class ShelfRow:
 class ImageRow(NamedTuple):
     """An image of a shelf."""
 
-    item: str | None
-    """None in a batch that only its directory knows."""
     number: int
     """Which of its item's images; of a batch without items: which of the batch's."""
     place: int
     """The index of its item in the batch."""
     at: datetime
-    model: str | None
+    file: str
+    kind: str
     words: str
-    """Casefolded."""
-
-
-class Found(NamedTuple):
-    """Where an image is."""
-
-    shelf: int
-    item: str | None
-    number: int
+    """Prompt and negative prompt."""
+    settings: Mapping[str, Any]
+    """By binding or address, and `template`."""
+    seed: int | None = None
+    bytes: int | None = None
+    favorite: bool = False
 
 
 class Rows:
-    """Used by one thread at a time. Errors of all methods: sqlite3.Error, after which the rows are of no use."""
+    """Changes of the index; used by one thread at a time. Errors of all methods: sqlite3.Error.
 
-    def __init__(self) -> None:
-        self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        self._database.executescript(_SCHEMA)
-        self._models: Counter[str] = Counter()
-        self._texts: OrderedDict[bytes, int] = OrderedDict()
-        """The ids of the latest ones: the images of a batch mostly share theirs."""
+    Between `begin` and `commit` no other process can change it.
+    """
 
-    def close(self) -> None:
-        self._database.close()
+    def __init__(self, database: sqlite3.Connection, *, has_grams: bool) -> None:
+        self._database = database
+        self._has_grams = has_grams
+        self._touched_texts: set[int] = set()
+        self._touched_settings: set[int] = set()
+        """What removed images named in this transaction."""
 
-    def models(self) -> list[str]:
-        """Of all images."""
-        return sorted((model for model, count in self._models.items() if count), key=str.casefold)
+    def begin(self) -> None:
+        self._database.execute("BEGIN IMMEDIATE")
 
-    def shelf(self, shelf_id: int) -> ShelfRow:
-        (found,) = self._database.execute(
-            "SELECT state, batch, orphan, at, model, words, common, id FROM shelves WHERE id = ?", [shelf_id]
-        )
-        state, batch, orphan, at, model, words, common, number = found
-        return ShelfRow(state, batch, bool(orphan), moment(at), model, as_text(words), common, number)
+    def commit(self) -> None:
+        self._drop_unused()
+        self._database.execute("COMMIT")
 
-    def images(self, wanted: Filter, *, offset: int, limit: int) -> tuple[int, list[Found]]:
-        """How many are found, and some of them, newest first."""
-        where, values = of_images(wanted)
-        ((total,),) = self._database.execute(f"SELECT count(*) FROM images WHERE {where}", values)
-        rows = self._database.execute(
-            f"SELECT shelf, item, number FROM images WHERE {where} {_NEWEST_FIRST} LIMIT ? OFFSET ?",
-            [*values, limit, offset],
-        )
-        return total, list(map(Found._make, rows))
+    def roll_back(self) -> None:
+        self._touched_texts.clear()
+        self._touched_settings.clear()
+        if self._database.in_transaction:
+            self._database.execute("ROLLBACK")
 
-    def shelves(self, wanted: Filter) -> list[int]:
-        """The ids of those with such images, newest first; one without images goes by its own words and model."""
-        where, values = of_images(wanted)
-        own, own_values = of_shelves(wanted)
-        rows = self._database.execute(
-            f"""SELECT id FROM shelves AS of_shelf
-            WHERE EXISTS (SELECT 1 FROM images WHERE shelf = of_shelf.id AND {where})
-            OR (NOT EXISTS (SELECT 1 FROM images WHERE shelf = of_shelf.id) AND {own})
-            ORDER BY at DESC, batch DESC""",
-            [*values, *own_values],
-        )
-        return [shelf for (shelf,) in rows]
+    def shelf_of(self, state: int, batch: str, *, orphan: bool = False) -> ShelfRow | None:
+        found = self._database.execute(
+            f"SELECT {SHELF_COLUMNS} FROM shelves WHERE state = ? AND batch = ? AND orphan = ?", [state, batch, orphan]
+        ).fetchone()
+        return shelf_row(found) if found is not None else None
 
-    def count_in(self, shelf_id: int, wanted: Filter) -> int:
-        where, values = of_images(wanted)
-        ((count,),) = self._database.execute(
-            f"SELECT count(*) FROM images WHERE shelf = ? AND {where}", [shelf_id, *values]
-        )
-        return int(count)
-
-    def images_in(self, shelf_id: int, wanted: Filter) -> Iterator[Found]:
-        """In the batch's order."""
-        where, values = of_images(wanted)
-        query = f"SELECT shelf, item, number FROM images WHERE shelf = ? AND {where} {_IN_ORDER}"
-        return map(Found._make, self._database.execute(query, [shelf_id, *values]))
-
-    def images_at(self, batch: str, index: int) -> list[Found]:
-        """Those of an item of a batch, whichever states have one of this id, the newest first."""
-        rows = self._database.execute(
-            f"""SELECT shelf, item, number FROM images
-            WHERE shelf IN (SELECT id FROM shelves WHERE batch = ?) AND place = ? {_NEWEST_FIRST}""",
-            [batch, min(index, LARGEST)],
-        )
-        return list(map(Found._make, rows))
+    def shelves_of(self, state: int) -> dict[str, int]:
+        """The ids of a state's shelves, by batch."""
+        found = self._database.execute("SELECT batch, id FROM shelves WHERE state = ? AND NOT orphan", [state])
+        return dict(found.fetchall())
 
     def add_shelf(self, shelf: ShelfRow) -> int:
         """Its id."""
+        label = searchable(f"{shelf.batch}\n{shelf.name or ''}")
         cursor = self._database.execute(
-            "INSERT INTO shelves (state, batch, orphan, at, model, words, common) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO shelves ({_SHELF_VALUES}) VALUES ({', '.join('?' * 8)})",
             [
                 shelf.state,
                 shelf.batch,
                 shelf.orphan,
                 microseconds(shelf.at),
                 storable(shelf.model),
-                as_bytes(shelf.words),
+                label,
+                searchable(shelf.words),
                 shelf.common,
             ],
         )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def add(self, shelf: ShelfRow, shelf_id: int, images: Iterable[ImageRow]) -> None:
-        chunk: list[tuple[Any, ...]] = []
-        for row in images:
-            model = storable(row.model)
-            if model is not None:
-                self._models[model] += 1
-            place, at = min(row.place, LARGEST), microseconds(row.at)
-            text = self._text_id(as_bytes(row.words))
-            chunk.append((shelf_id, shelf.state, shelf.batch, row.item, row.number, place, at, model, text))
-            if len(chunk) == _CHUNK_ROWS:
-                self._insert(chunk)
-                chunk.clear()
-        self._insert(chunk)
+    def tell(self, shelf_id: int, common: str) -> None:
+        """What the template of a batch says, as JSON."""
+        self._database.execute("UPDATE shelves SET common = ? WHERE id = ?", [common, shelf_id])
 
-    def remove_item(self, state: int, item: str) -> None:
-        """The images of an item, if there are any."""
-        where, values = "item = ? AND state = ?", [item, state]
-        texts = self._database.execute(
-            f"SELECT words, id FROM texts WHERE id IN (SELECT text FROM images WHERE {where})", values
+    def marks(self, state: int, keys: Sequence[str]) -> dict[str, bytes]:
+        """The marks of those of these items that are there."""
+        asked = f"SELECT key, mark FROM items WHERE state = ? AND key IN ({', '.join('?' * len(keys))})"
+        found = self._database.execute(asked, [state, *map(as_bytes, keys)])
+        return {as_text(key): mark for key, mark in found}
+
+    def keys_on(self, shelf_id: int) -> set[str]:
+        """The keys of the items of a shelf."""
+        return {as_text(key) for (key,) in self._database.execute("SELECT key FROM items WHERE shelf = ?", [shelf_id])}
+
+    def put(
+        self, shelf: ShelfRow, key: str, mark: bytes, images: Iterable[ImageRow], *, tags: Collection[str] = ()
+    ) -> None:
+        """An item with its images, in place of what was there of it."""
+        self.remove_item(shelf.state, key)
+        cursor = self._database.execute(
+            "INSERT INTO items (state, key, shelf, mark) VALUES (?, ?, ?, ?)",
+            [shelf.state, as_bytes(key), shelf.id, mark],
         )
-        # What the item is found by has mostly stayed the same.
-        self._texts |= texts.fetchall()
-        self._remove(where, values)
+        item = cursor.lastrowid
+        self.add(shelf, images, item=item)
+        self._database.executemany(
+            "INSERT INTO tags VALUES (?, ?, ?)", [(item, searchable(tag), storable(tag)) for tag in tags]
+        )
+
+    def add(self, shelf: ShelfRow, images: Iterable[ImageRow], *, item: int | None = None) -> None:
+        """Images of an item, or of a batch that only its directory knows."""
+        made = [
+            (
+                item,
+                shelf.id,
+                shelf.state,
+                row.number,
+                min(row.place, LARGEST),
+                microseconds(row.at),
+                padded(row.seed) if row.seed is not None else None,
+                min(row.bytes or 0, LARGEST),
+                row.favorite,
+                row.kind,
+                searchable(row.file),
+                searchable(row.words)[:_HEAD_LETTERS],
+                self._text_id(searchable(row.words)),
+                self._settings_id(row.settings),
+            )
+            for row in images
+        ]
+        columns = "item, shelf, state, number, place, at, seed, bytes, favorite, kind, file, head, text, settings"
+        self._database.executemany(f"INSERT INTO images ({columns}) VALUES ({', '.join('?' * 14)})", made)
+
+    def remove_item(self, state: int, key: str) -> None:
+        """An item with its images, if it is there."""
+        found = self._database.execute(
+            "SELECT id FROM items WHERE state = ? AND key = ?", [state, as_bytes(key)]
+        ).fetchone()
+        if found is not None:
+            self._remove("item = ?", found)
+            self._database.execute("DELETE FROM tags WHERE item = ?", found)
+            self._database.execute("DELETE FROM items WHERE id = ?", found)
 
     def remove_shelf(self, shelf_id: int) -> None:
         self._remove("shelf = ?", [shelf_id])
+        self._database.execute("DELETE FROM tags WHERE item IN (SELECT id FROM items WHERE shelf = ?)", [shelf_id])
+        self._database.execute("DELETE FROM items WHERE shelf = ?", [shelf_id])
         self._database.execute("DELETE FROM shelves WHERE id = ?", [shelf_id])
 
-    def remove_all(self, *, state: int | None) -> None:
-        """The shelves of a state, or with None those of no state."""
-        whose, values = ("NOT orphan AND state = ?", [state]) if state is not None else ("orphan", [])
-        self._remove(f"shelf IN (SELECT id FROM shelves WHERE {whose})", values)
-        self._database.execute(f"DELETE FROM shelves WHERE {whose}", values)
-        self._database.execute("DELETE FROM texts WHERE id NOT IN (SELECT text FROM images)")
-        self._texts.clear()
-
-    def begin(self) -> None:
-        """Before a number of changes."""
-        self._database.execute("BEGIN")
-
-    def commit(self) -> None:
-        self._database.execute("COMMIT")
-
-    def _insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        self._database.executemany("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    def remove_orphans(self) -> None:
+        for (shelf,) in self._database.execute("SELECT id FROM shelves WHERE orphan").fetchall():
+            self.remove_shelf(shelf)
 
     def _remove(self, where: str, values: Sequence[Any]) -> None:
-        models = self._database.execute(
-            f"SELECT model, count(*) FROM images WHERE {where} AND model IS NOT NULL GROUP BY model", values
-        )
-        self._models.subtract(dict(models.fetchall()))
+        named = self._database.execute(f"SELECT DISTINCT text, settings FROM images WHERE {where}", values).fetchall()
+        self._touched_texts.update(text for text, _ in named)
+        self._touched_settings.update(settings for _, settings in named)
         self._database.execute(f"DELETE FROM images WHERE {where}", values)
 
-    def _text_id(self, words: bytes) -> int:
-        found = self._texts.get(words)
-        if found is None:
-            found = self._database.execute("INSERT INTO texts (words) VALUES (?)", [words]).lastrowid
-            assert found is not None
-            self._texts[words] = found
-            while len(self._texts) > _LATEST_TEXTS:
-                self._texts.popitem(last=False)
-        return found
+    def _drop_unused(self) -> None:
+        for text in self._touched_texts:
+            if self._is_unused("text", text):
+                if self._has_grams:
+                    self._database.execute(
+                        "INSERT INTO grams (grams, rowid, words) SELECT 'delete', id, words FROM texts WHERE id = ?",
+                        [text],
+                    )
+                self._database.execute("DELETE FROM texts WHERE id = ?", [text])
+        for settings in self._touched_settings:
+            if self._is_unused("settings", settings):
+                self._database.execute("DELETE FROM facts WHERE settings = ?", [settings])
+                self._database.execute("DELETE FROM settings WHERE id = ?", [settings])
+        self._touched_texts.clear()
+        self._touched_settings.clear()
+
+    def _is_unused(self, column: str, value: int) -> bool:
+        return self._database.execute(f"SELECT 1 FROM images WHERE {column} = ? LIMIT 1", [value]).fetchone() is None
+
+    def _text_id(self, words: str) -> int:
+        known, number = self._id_of("texts", words)
+        if not known:
+            self._database.execute("UPDATE texts SET words = ? WHERE id = ?", [words, number])
+            if self._has_grams:
+                self._database.execute("INSERT INTO grams (rowid, words) VALUES (?, ?)", [number, words])
+        return number
+
+    def _settings_id(self, settings: Mapping[str, Any]) -> int:
+        known, number = self._id_of("settings", json.dumps(settings, sort_keys=True, default=str))
+        if not known:
+            made = ((number, *fact) for name, value in settings.items() for fact in _facts(name, value))
+            self._database.executemany("INSERT INTO facts VALUES (?, ?, ?, ?, ?)", made)
+        return number
+
+    def _id_of(self, table: str, content: str) -> tuple[bool, int]:
+        """Whether this content is there already, and its id."""
+        digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).digest()[:16]
+        found = self._database.execute(f"SELECT id FROM {table} WHERE digest = ?", [digest]).fetchone()
+        if found is not None:
+            return True, found[0]
+        made = self._database.execute(f"INSERT INTO {table} (digest) VALUES (?)", [digest]).lastrowid
+        assert made is not None
+        return False, made
+
+
+_SHELF_VALUES = "state, batch, orphan, at, model, label, words, common"
+SHELF_COLUMNS = "state, batch, orphan, at, model, words, common, id"
+
+
+def shelf_row(found: Sequence[Any]) -> ShelfRow:
+    """The shelf of a row with `SHELF_COLUMNS`."""
+    state, batch, orphan, at, model, words, common, number = found
+    return ShelfRow(state, batch, bool(orphan), moment(at), model, words, None, common, number)
+
+
+def _facts(name: str, value: object) -> list[tuple[str, str, str, float | None]]:
+    """Name, value to search, value to show, and number; several for a list."""
+    if isinstance(value, list | tuple):
+        return [fact for one in value for fact in _facts(name, one)]
+    if isinstance(value, bool) or value is None:
+        value = json.dumps(value)
+    if isinstance(value, int | float):
+        try:
+            return [(name, str(value), str(value), float(value))]
+        except OverflowError:
+            return [(name, str(value), str(value), None)]
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return [(storable(name) or "", searchable(text), storable(text) or "", None)]

@@ -59,6 +59,13 @@ class ImageDetails(GalleryImage):
     """Makes it again."""
 
 
+class IndexingNow(BaseModel):
+    """How far the index is, while prompts are still to be taken in: more pictures may match."""
+
+    done: int
+    total: int
+
+
 class GalleryPage(BaseModel):
     """Some of the pictures that were looked for, newest first."""
 
@@ -70,6 +77,8 @@ class GalleryPage(BaseModel):
     images: list[GalleryImage]
     notes: list[str]
     """Which states could not be read, and why."""
+    indexing: IndexingNow | None
+    """None where everything is there."""
 
 
 class GalleryBatch(BaseModel):
@@ -104,6 +113,26 @@ class BatchesPage(BaseModel):
     models: list[str]
     batches: list[GalleryBatch]
     notes: list[str]
+    indexing: IndexingNow | None
+
+
+class Suggestion(BaseModel):
+    """What may stand where the caret is."""
+
+    text: str
+    """Of the whole term, such as `model:sdxl.safetensors` or `steps`."""
+    hint: str
+    """An example, or how often it is there."""
+    complete: bool
+    """Whether the term is whole with it; if not, something has to follow."""
+
+
+class Completion(BaseModel):
+    """`start` and `end`: which characters of the field a suggestion replaces."""
+
+    start: int
+    end: int
+    suggestions: list[Suggestion]
 
 
 class Deleted(BaseModel):

@@ -62,15 +62,6 @@ class Picture:
         return found
 
 
-def picture_in(state: WatchedState, batch: WatchedBatch, image: str) -> Picture | None:
-    """The picture of this id among the finished ones of a batch."""
-    found = output_in(batch, image)
-    if found is None:
-        return None
-    item, output = found
-    return Picture(state, batch.id, image, item, output.path, output.sha256, output.bytes)
-
-
 def pictures_of_batch(state: WatchedState, batch: WatchedBatch) -> list[Picture]:
     """Every picture of its finished items, in the batch's order."""
     return [
@@ -80,13 +71,11 @@ def pictures_of_batch(state: WatchedState, batch: WatchedBatch) -> list[Picture]
     ]
 
 
-def output_in(batch: WatchedBatch, image: str) -> tuple[Item, OutputRecord] | None:
-    """The item and the output that an id such as `7` or `7-2` means. Errors: Refused with 404."""
-    return outputs_in(batch, [image]).get(image)
-
-
 def outputs_in(batch: WatchedBatch, images: Collection[str]) -> dict[str, tuple[Item, OutputRecord]]:
-    """The same of several ids, by id, without those that mean nothing. Errors: Refused with 404 for what is no id."""
+    """The item and the output that ids such as `7` or `7-2` mean, by id, without those that mean nothing.
+
+    Errors: Refused with 404 for what is no id.
+    """
     wanted: dict[int, list[tuple[int, str]]] = {}
     for image in images:
         index, number = numbers_of(image)
