@@ -36,16 +36,19 @@ CREATE TABLE items (
 CREATE INDEX items_by_shelf ON items (shelf);
 CREATE TABLE texts (id INTEGER PRIMARY KEY, digest BLOB UNIQUE, words TEXT);
 CREATE TABLE settings (id INTEGER PRIMARY KEY, digest BLOB UNIQUE);
-CREATE TABLE facts (settings INTEGER, name TEXT, value TEXT, shown TEXT, number REAL);
-CREATE INDEX facts_by_name ON facts (name, settings);
+CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT UNIQUE);
+CREATE TABLE facts (
+    name INTEGER, value TEXT, settings INTEGER, shown TEXT, number REAL, PRIMARY KEY (name, value, settings)
+) WITHOUT ROWID;
 CREATE INDEX facts_by_settings ON facts (settings);
 CREATE TABLE tags (item INTEGER, tag TEXT, shown TEXT);
 CREATE INDEX tags_by_tag ON tags (tag, item);
 CREATE INDEX tags_by_item ON tags (item);
 CREATE TABLE images (
     id INTEGER PRIMARY KEY, item INTEGER, shelf INTEGER, state INTEGER, number INTEGER, place INTEGER, at INTEGER,
-    seed TEXT, bytes INTEGER, favorite INTEGER, kind TEXT, file TEXT, head TEXT, text INTEGER, settings INTEGER
+    seed INTEGER, bytes INTEGER, favorite INTEGER, kind TEXT, head TEXT, text INTEGER, settings INTEGER
 );
+CREATE TABLE files (image INTEGER PRIMARY KEY, file TEXT);
 CREATE INDEX images_by_time ON images (at, shelf, place, number);
 CREATE INDEX images_by_seed ON images (seed, at);
 CREATE INDEX images_by_head ON images (head, at);
@@ -55,8 +58,8 @@ CREATE INDEX images_by_shelf ON images (shelf, place, number);
 CREATE INDEX images_by_text ON images (text);
 CREATE INDEX images_by_settings ON images (settings);
 """
-_GRAMS = """
-CREATE VIRTUAL TABLE grams USING fts5 (words, content='texts', content_rowid='id', tokenize='trigram', detail='none');
+_WORDS = """
+CREATE VIRTUAL TABLE words USING fts5 (prompt, file, content='', prefix='2 3');
 """
 
 
@@ -88,8 +91,8 @@ class IndexFile:
             self.writer = _opened(self.path)
         self._identity = _identity(self.path)
         self.reader = _connected(self.path)
-        self.has_grams = _has_grams(self.writer)
-        """Whether SQLite has FTS5 with trigrams here; without it, a search reads every text."""
+        self.has_words = _has_words(self.writer)
+        """Whether SQLite has FTS5 here; without it, a search reads every text."""
 
     def is_there(self) -> bool:
         """Whether the file that is open is the one that others find."""
@@ -149,8 +152,8 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     for statement in filter(str.strip, _TABLES.split(";")):
         connection.execute(statement)
     try:
-        connection.execute(_GRAMS)
-    except sqlite3.OperationalError as error:  # No FTS5, or one without trigrams.
+        connection.execute(_WORDS)
+    except sqlite3.OperationalError as error:  # No FTS5.
         _log.info("searching images reads every text, because SQLite lacks FTS5 here: %s", error)
     connection.execute(f"PRAGMA user_version = {LAYOUT}")
 
@@ -167,10 +170,10 @@ def _layout(connection: sqlite3.Connection) -> int:
     return int(layout)
 
 
-def _has_grams(connection: sqlite3.Connection) -> bool:
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'grams'").fetchone()
+def _has_words(connection: sqlite3.Connection) -> bool:
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'words'").fetchone()
     try:
-        connection.execute("SELECT rowid FROM grams LIMIT 1")
+        connection.execute("SELECT rowid FROM words LIMIT 1")
     except sqlite3.OperationalError:
         return False
     return found is not None

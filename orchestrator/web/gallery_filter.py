@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,9 +14,9 @@ from orchestrator.web.gallery_query import Condition, Query
 LARGEST = 2**63 - 1
 """The largest integer that SQLite takes."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_GRAM = 3
-"""Shorter words are in no index of trigrams."""
-_SEED_DIGITS = 20
+_SEEDS_BEGIN = -(2**63)
+_PLAIN = re.compile(r"[\w\s!-/:-@\[-`{-~]+")
+_MATCH = "id IN (SELECT rowid FROM words WHERE words MATCH ?)"
 
 Order = Literal["newest", "oldest", "seed", "prompt", "largest", "smallest"]
 ORDERS: dict[Order, str] = {
@@ -44,17 +46,17 @@ class Filter:
 
 @dataclass(frozen=True)
 class Terms:
-    """How words are found: with an index of trigrams, or by reading every text."""
+    """How words are found: with an index of words, or by reading every text."""
 
-    has_grams: bool
+    has_words: bool
 
     def of_images(self, wanted: Filter) -> tuple[str, list[Any]]:
         """A condition on the images' columns, and its values."""
         parts = [*_plain(wanted)]
         if wanted.model is not None:
             parts.append((_HAS_MODEL, [storable(wanted.model)]))
-        parts += [self._word(word) for word in wanted.query.words]
-        parts += [_negated(self._word(word)) for word in wanted.query.without]
+        parts += self._words(wanted.query.words)
+        parts += [_negated(part) for word in wanted.query.without for part in self._words([word])]
         for condition in wanted.query.conditions:
             part = self._condition(condition, wanted)
             parts.append(_negated(part) if condition.not_ else part)
@@ -72,15 +74,14 @@ class Terms:
             parts.append(_negated(part) if condition.not_ else part)
         return " AND ".join(f"({part})" for part, _ in parts) or "TRUE", [one for _, some in parts for one in some]
 
-    def _word(self, word: str) -> tuple[str, list[Any]]:
-        text = searchable(word)
-        texts, values = self._texts(text)
-        return f"text IN ({texts}) OR instr(file, ?)", [*values, text]
-
-    def _texts(self, text: str) -> tuple[str, list[Any]]:
-        if self.has_grams and len(text) >= _GRAM:
-            return "SELECT rowid FROM grams WHERE words GLOB ?", [f"*{_as_glob(text)}*"]
-        return "SELECT id FROM texts WHERE instr(words, ?)", [text]
+    def _words(self, words: Sequence[str]) -> list[tuple[str, list[Any]]]:
+        """All of them, or none where there are none."""
+        texts = list(map(searchable, words))
+        quick = [text for text in texts if self.has_words and _is_tokens(text)]
+        parts = [_scan(text) for text in texts if text not in quick]
+        if quick:
+            parts.append((_MATCH, [" AND ".join(map(_phrase, quick))]))
+        return parts
 
     def _condition(self, one: Condition, wanted: Filter) -> tuple[str, list[Any]]:
         match one.key:
@@ -95,8 +96,8 @@ class Terms:
                 return "shelf IN (SELECT id FROM shelves WHERE instr(label, ?))", [searchable(one.value)]
             case "lora":
                 named, values = _fact(one)
-                texts, more = self._texts(f"<lora:{searchable(one.value)}")
-                return f"({named}) OR text IN ({texts})", [*values, *more]
+                ((tagged, more),) = self._words([f"<lora:{one.value}"])
+                return f"({named}) OR ({tagged})", [*values, *more]
             case "state" | "before" | "after":
                 return _of_shelf(one, wanted)
         return _fact(one)
@@ -114,7 +115,26 @@ def _plain(wanted: Filter) -> list[tuple[str, list[Any]]]:
     return found
 
 
-_HAS_MODEL = "settings IN (SELECT settings FROM facts WHERE name = 'model' AND shown = ?)"
+_HAS_MODEL = """settings IN (
+    SELECT settings FROM facts WHERE name = (SELECT id FROM names WHERE name = 'model') AND shown = ?)"""
+
+
+def _is_tokens(text: str) -> bool:
+    """Whether the index of words has what this text consists of: it takes a line without blanks for one word."""
+    if not _PLAIN.fullmatch(text) or not any(letter.isalnum() for letter in text):
+        return False
+    return not any(unicodedata.east_asian_width(letter) in "WF" or 0x0E00 <= ord(letter) < 0x1100 for letter in text)
+
+
+def _phrase(text: str) -> str:
+    """These words one after another, the last one by its beginning."""
+    quoted = text.replace('"', '""')
+    return f'"{quoted}" *'
+
+
+def _scan(text: str) -> tuple[str, list[Any]]:
+    texts, files = "SELECT id FROM texts WHERE instr(words, ?)", "SELECT image FROM files WHERE instr(file, ?)"
+    return f"text IN ({texts}) OR id IN ({files})", [text, text]
 
 
 def _of_shelf(one: Condition, wanted: Filter) -> tuple[str, list[Any]]:
@@ -144,17 +164,16 @@ def _is(one: Condition) -> tuple[str, list[Any]]:
 
 
 def _seed(one: Condition) -> tuple[str, list[Any]]:
-    digits = one.value.strip()
-    if not digits.isdecimal():
-        return "seed IS NOT NULL AND FALSE", []
+    if not one.value.isascii() or not one.value.isdecimal() or int(one.value) >= 2**64:
+        return "FALSE", []
     operator = "=" if one.operator == ":" else one.operator
-    return f"seed IS NOT NULL AND seed {operator} ?", [padded(int(digits))]
+    return f"seed IS NOT NULL AND seed {operator} ?", [seed_number(int(one.value))]
 
 
 def _fact(one: Condition) -> tuple[str, list[Any]]:
     """By the name of a binding, or of an input of some node."""
-    named = "(name = ? OR name LIKE ? ESCAPE '\\' OR name LIKE ? ESCAPE '\\')"
     like = one.key.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%")
+    names = "SELECT id FROM names WHERE name = ? OR name LIKE ? ESCAPE '\\' OR name LIKE ? ESCAPE '\\'"
     values: list[Any] = [one.key, f"%.{like}", f"%.{like}\\_name"]
     if one.operator not in (":", "="):
         how: tuple[str, list[Any]] = (f"number {one.operator} ?", [one.number])
@@ -163,7 +182,7 @@ def _fact(one: Condition) -> tuple[str, list[Any]]:
         how = (f"({comparing} AND number IS NULL)", [text])
         if one.number is not None:
             how = (f"({how[0]} OR number = ?)", [text, one.number])
-    return f"settings IN (SELECT settings FROM facts WHERE {named} AND {how[0]})", [*values, *how[1]]
+    return f"settings IN (SELECT settings FROM facts WHERE name IN ({names}) AND {how[0]})", [*values, *how[1]]
 
 
 def _comparing(one: Condition, column: str) -> tuple[str, Any]:
@@ -176,10 +195,6 @@ def _negated(part: tuple[str, list[Any]]) -> tuple[str, list[Any]]:
     return f"NOT coalesce(({part[0]}), FALSE)", part[1]
 
 
-def _as_glob(text: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
-
-
 def microseconds(at: datetime) -> int:
     """Since 1970, exactly."""
     return (at - _EPOCH) // timedelta(microseconds=1)
@@ -190,9 +205,9 @@ def moment(at: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at)
 
 
-def padded(seed: int) -> str:
-    """Seeds have up to 64 bits, SQLite's numbers 63: their digits sort and compare as they do."""
-    return str(max(0, seed)).zfill(_SEED_DIGITS)
+def seed_number(seed: int) -> int:
+    """Seeds have up to 64 bits without a sign, SQLite's numbers with one: these sort as seeds do."""
+    return min(max(0, seed), 2**64 - 1) + _SEEDS_BEGIN
 
 
 def searchable(text: str) -> str:

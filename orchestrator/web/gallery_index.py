@@ -97,8 +97,8 @@ class _Open:
 
     def __init__(self, path: Path, states: Iterable[WatchedState]) -> None:
         self.file = IndexFile(path)
-        self.rows = Rows(self.file.writer, has_grams=self.file.has_grams)
-        self.search = Search(self.file.reader, has_grams=self.file.has_grams)
+        self.rows = Rows(self.file.writer, has_words=self.file.has_words)
+        self.search = Search(self.file.reader, has_words=self.file.has_words)
         self.states = [FollowedState(self.rows, state) for state in states]
         self.notes: list[str] = []
         self.orphans_seen: tuple[object, ...] | None = None

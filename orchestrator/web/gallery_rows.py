@@ -19,12 +19,12 @@ from orchestrator.web.gallery_filter import (
     as_text,
     microseconds,
     moment,
-    padded,
     searchable,
+    seed_number,
     storable,
 )
 
-_HEAD_LETTERS = 40
+_HEAD_LETTERS = 24
 """Of a prompt, to sort by."""
 
 
@@ -72,9 +72,9 @@ class Rows:
     Between `begin` and `commit` no other process can change it.
     """
 
-    def __init__(self, database: sqlite3.Connection, *, has_grams: bool) -> None:
+    def __init__(self, database: sqlite3.Connection, *, has_words: bool) -> None:
         self._database = database
-        self._has_grams = has_grams
+        self._has_words = has_words
         self._touched_texts: set[int] = set()
         self._touched_settings: set[int] = set()
         """What removed images named in this transaction."""
@@ -153,27 +153,29 @@ class Rows:
 
     def add(self, shelf: ShelfRow, images: Iterable[ImageRow], *, item: int | None = None) -> None:
         """Images of an item, or of a batch that only its directory knows."""
-        made = [
-            (
+        for row in images:
+            text = self._text_id(searchable(row.words))
+            made = [
                 item,
                 shelf.id,
                 shelf.state,
                 row.number,
                 min(row.place, LARGEST),
                 microseconds(row.at),
-                padded(row.seed) if row.seed is not None else None,
+                seed_number(row.seed) if row.seed is not None else None,
                 min(row.bytes or 0, LARGEST),
                 row.favorite,
                 row.kind,
-                searchable(row.file),
                 searchable(row.words)[:_HEAD_LETTERS],
-                self._text_id(searchable(row.words)),
+                text,
                 self._settings_id(row.settings),
-            )
-            for row in images
-        ]
-        columns = "item, shelf, state, number, place, at, seed, bytes, favorite, kind, file, head, text, settings"
-        self._database.executemany(f"INSERT INTO images ({columns}) VALUES ({', '.join('?' * 14)})", made)
+            ]
+            number = self._database.execute(_ADD_IMAGE, made).lastrowid
+            file = searchable(row.file)
+            self._database.execute("INSERT INTO files VALUES (?, ?)", [number, file])
+            if self._has_words:
+                said = [number, searchable(row.words), file]
+                self._database.execute("INSERT INTO words (rowid, prompt, file) VALUES (?, ?, ?)", said)
 
     def remove_item(self, state: int, key: str) -> None:
         """An item with its images, if it is there."""
@@ -199,16 +201,19 @@ class Rows:
         named = self._database.execute(f"SELECT DISTINCT text, settings FROM images WHERE {where}", values).fetchall()
         self._touched_texts.update(text for text, _ in named)
         self._touched_settings.update(settings for _, settings in named)
+        if self._has_words:
+            self._database.execute(
+                f"""INSERT INTO words (words, rowid, prompt, file)
+                SELECT 'delete', images.id, texts.words, files.file FROM images
+                JOIN texts ON texts.id = images.text JOIN files ON files.image = images.id WHERE images.{where}""",
+                values,
+            )
+        self._database.execute(f"DELETE FROM files WHERE image IN (SELECT id FROM images WHERE {where})", values)
         self._database.execute(f"DELETE FROM images WHERE {where}", values)
 
     def _drop_unused(self) -> None:
         for text in self._touched_texts:
             if self._is_unused("text", text):
-                if self._has_grams:
-                    self._database.execute(
-                        "INSERT INTO grams (grams, rowid, words) SELECT 'delete', id, words FROM texts WHERE id = ?",
-                        [text],
-                    )
                 self._database.execute("DELETE FROM texts WHERE id = ?", [text])
         for settings in self._touched_settings:
             if self._is_unused("settings", settings):
@@ -224,16 +229,21 @@ class Rows:
         known, number = self._id_of("texts", words)
         if not known:
             self._database.execute("UPDATE texts SET words = ? WHERE id = ?", [words, number])
-            if self._has_grams:
-                self._database.execute("INSERT INTO grams (rowid, words) VALUES (?, ?)", [number, words])
         return number
 
     def _settings_id(self, settings: Mapping[str, Any]) -> int:
         known, number = self._id_of("settings", json.dumps(settings, sort_keys=True, default=str))
         if not known:
-            made = ((number, *fact) for name, value in settings.items() for fact in _facts(name, value))
-            self._database.executemany("INSERT INTO facts VALUES (?, ?, ?, ?, ?)", made)
+            for name, value in settings.items():
+                made = [(self._name_id(name), fact[0], number, *fact[1:]) for fact in _facts(value)]
+                self._database.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?, ?, ?, ?)", made)
         return number
+
+    def _name_id(self, name: str) -> int:
+        said = storable(name)
+        self._database.execute("INSERT OR IGNORE INTO names (name) VALUES (?)", [said])
+        ((number,),) = self._database.execute("SELECT id FROM names WHERE name = ?", [said])
+        return int(number)
 
     def _id_of(self, table: str, content: str) -> tuple[bool, int]:
         """Whether this content is there already, and its id."""
@@ -246,6 +256,8 @@ class Rows:
         return False, made
 
 
+_IMAGE_COLUMNS = "item, shelf, state, number, place, at, seed, bytes, favorite, kind, head, text, settings"
+_ADD_IMAGE = f"INSERT INTO images ({_IMAGE_COLUMNS}) VALUES ({', '.join('?' * 13)})"
 _SHELF_VALUES = "state, batch, orphan, at, model, label, words, common"
 SHELF_COLUMNS = "state, batch, orphan, at, model, words, common, id"
 
@@ -256,16 +268,16 @@ def shelf_row(found: Sequence[Any]) -> ShelfRow:
     return ShelfRow(state, batch, bool(orphan), moment(at), model, words, None, common, number)
 
 
-def _facts(name: str, value: object) -> list[tuple[str, str, str, float | None]]:
-    """Name, value to search, value to show, and number; several for a list."""
+def _facts(value: object) -> list[tuple[str, str, float | None]]:
+    """Value to search, value to show, and number; several for a list."""
     if isinstance(value, list | tuple):
-        return [fact for one in value for fact in _facts(name, one)]
+        return [fact for one in value for fact in _facts(one)]
     if isinstance(value, bool) or value is None:
         value = json.dumps(value)
     if isinstance(value, int | float):
         try:
-            return [(name, str(value), str(value), float(value))]
+            return [(str(value), str(value), float(value))]
         except OverflowError:
-            return [(name, str(value), str(value), None)]
+            return [(str(value), str(value), None)]
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return [(storable(name) or "", searchable(text), storable(text) or "", None)]
+    return [(searchable(text), storable(text) or "", None)]

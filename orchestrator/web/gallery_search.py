@@ -34,9 +34,9 @@ class Offered(NamedTuple):
 class Search:
     """Errors of all methods: sqlite3.Error."""
 
-    def __init__(self, database: sqlite3.Connection, *, has_grams: bool) -> None:
+    def __init__(self, database: sqlite3.Connection, *, has_words: bool) -> None:
         self._database = database
-        self._terms = Terms(has_grams)
+        self._terms = Terms(has_words)
         self._guard = threading.Lock()
 
     def images(self, wanted: Filter, *, order: Order, offset: int, limit: int) -> tuple[int, list[Found]]:
@@ -45,6 +45,8 @@ class Search:
         by = ", ".join(f"images.{column}" for column in ORDERS[order].split(", "))
         with self._guard:
             ((total,),) = self._database.execute(f"SELECT count(*) FROM images WHERE {where}", values)
+            if offset >= total:
+                return total, []
             rows = self._database.execute(
                 f"""SELECT {_FOUND} FROM (
                     SELECT id FROM images WHERE {where} ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?
@@ -107,11 +109,14 @@ class Search:
 
     def models(self) -> list[str]:
         """Of all images."""
-        return sorted(self._list("SELECT DISTINCT shown FROM facts WHERE name = 'model'"), key=str.casefold)
+        return sorted(
+            self._list("SELECT DISTINCT shown FROM facts WHERE name = (SELECT id FROM names WHERE name = 'model')"),
+            key=str.casefold,
+        )
 
     def names(self) -> list[str]:
         """Of the parameters that images have."""
-        return self._list("SELECT DISTINCT name FROM facts ORDER BY name")
+        return self._list("SELECT name FROM names ORDER BY name")
 
     def values(self, key: str, beginning: str, *, limit: int) -> list[Offered]:
         """The values of a key that contain this, the most frequent first."""
@@ -124,8 +129,9 @@ class Search:
                 query = f"SELECT {name}, count(*) FROM shelves WHERE instr(label, ?) AND {name} <> '' GROUP BY 1"
                 values = [text]
             case _:
-                named = "(name = ? OR name LIKE ? OR name LIKE ?)"
-                query = f"SELECT min(shown), count(*) FROM facts WHERE {named} AND instr(value, ?) GROUP BY value"
+                names = "SELECT id FROM names WHERE name = ? OR name LIKE ? OR name LIKE ?"
+                query = f"""SELECT min(shown), count(*) FROM facts
+                WHERE name IN ({names}) AND instr(value, ?) GROUP BY value"""
                 values = [key, f"%.{key}", f"%.{key}_name", text]
         with self._guard:
             rows = self._database.execute(f"{query} ORDER BY 2 DESC, 1 LIMIT ?", [*values, limit])

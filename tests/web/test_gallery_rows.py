@@ -27,8 +27,8 @@ class Table:
 
     def __init__(self, path: Path) -> None:
         self.file = IndexFile(path)
-        self.rows = Rows(self.file.writer, has_grams=self.file.has_grams)
-        self.search = Search(self.file.reader, has_grams=self.file.has_grams)
+        self.rows = Rows(self.file.writer, has_words=self.file.has_words)
+        self.search = Search(self.file.reader, has_words=self.file.has_words)
         self.rows.begin()
         if self.rows.shelf_of(0, "b") is None:
             self.rows.add_shelf(SHELF)
@@ -59,11 +59,11 @@ class Table:
 
 @pytest.fixture(params=["fts5", "without"])
 def table(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
-    """With an index of trigrams, and as where SQLite has none."""
+    """With an index of words, and as where SQLite has none."""
     if request.param == "without":
-        monkeypatch.setattr(gallery_file, "_GRAMS", "CREATE VIRTUAL TABLE grams USING none (words)")
+        monkeypatch.setattr(gallery_file, "_WORDS", "CREATE VIRTUAL TABLE words USING none (prompt)")
     found = Table(tmp_path / "index")
-    assert found.file.has_grams == (request.param == "fts5")
+    assert found.file.has_words == (request.param == "fts5")
     yield found
     found.file.close()
 
@@ -86,7 +86,7 @@ def test_an_item_that_changes_again_and_again_leaves_nothing_behind(table: Table
         table.put(str(number), words=f"fox {number}", settings={"steps": number})
     for round_ in range(10):
         table.put("7", words=f"fox 7, round {round_}", settings={"steps": round_}, tags=("sea", str(round_)))
-    assert [table.count(name) for name in ("items", "images", "texts", "tags")] == [30, 30, 30, 2]
+    assert [table.count(name) for name in ("items", "images", "texts", "tags", "files")] == [30, 30, 30, 2, 30]
     assert table.found('"7, round 9"') == ["7"]
     assert table.found('"7, round 8"') == []
     assert table.found("tag:8") == []
