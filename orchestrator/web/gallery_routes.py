@@ -132,7 +132,7 @@ def picture(batchId: str, image: str, library: LibraryOf) -> ImageDetails:
 @router.get("/batches/{batchId}/images/{image}/settings", operation_id="getImageSettings", responses=errors(404))
 def image_settings(batchId: str, image: str, library: LibraryOf) -> ImageSettings:
     """What an image was made with, as the form takes it."""
-    found = library.index.entry(batchId, image) or library.index.entry(library.id_of(batchId), image)
+    found = library.entry(batchId, image)
     if found is None:
         raise Refused(404, NOT_FOUND, "image")
     return settings_of(found)
