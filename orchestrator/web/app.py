@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from orchestrator.web import (
     batch_routes,
+    chosen_routes,
     error_responses,
     gallery_routes,
     image_routes,
@@ -39,6 +40,7 @@ _ROUTERS = (
     zip_routes.router,
     gallery_routes.router,
     mark_routes.router,
+    chosen_routes.router,
     state_routes.router,
     trash_routes.router,
     queue_routes.router,
@@ -75,7 +77,7 @@ def create_app(
     )
     app.state.watched, app.state.supervisor, app.state.options = watched, supervisor, FormOptions()
     app.state.servers = state_routes.ServerQueues()
-    app.state.library = Library(watched)
+    app.state.library, app.state.downloads = Library(watched), chosen_routes.Downloads()
     app.state.events = EventStream("queue", lambda: queue_of(watched.states, supervisor).model_dump_json())
     error_responses.install(app)
     app.add_exception_handler(Exception, _broken)

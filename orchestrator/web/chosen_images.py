@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.outputs.numbering import numbered
+from orchestrator.web.chosen_schemas import ImageRef
 from orchestrator.web.error_responses import Refused
 from orchestrator.web.image_files import NOT_FOUND, version_of
 from orchestrator.web.library import Library
-from orchestrator.web.mark_schemas import ImageRef
 from orchestrator.web.states import WatchedState
 from state.item import Item, OutputRecord
 

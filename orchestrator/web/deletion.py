@@ -10,6 +10,8 @@ from orchestrator.migration import open_for_writing
 from orchestrator.outputs.pictures import EXTENSIONS
 from orchestrator.statistics import is_picture
 from orchestrator.trash import KEPT_FOR, Moved, Trash, Trashed
+from orchestrator.web.chosen_images import Choice
+from orchestrator.web.chosen_schemas import DeletedImages, InTrash
 from orchestrator.web.error_responses import Refused
 from orchestrator.web.gallery_schemas import Deleted, Emptied, Restored, TrashedImage, TrashPage
 from orchestrator.web.image_files import NOT_FOUND, version_of
@@ -58,6 +60,26 @@ def delete_picture(library: Library, batch_id: str, image: str, *, version: str 
         if one.path == output.path:
             raise Refused(409, f"{output.path} {one.reason}: it stays", "image")
     return _deleted(library, state, moved)
+
+
+def delete_chosen(library: Library, choice: Choice) -> DeletedImages:
+    """Errors: LockHeld, StateError, DiskFull: what was deleted in other states before it stays so."""
+    undo, kept, deleted, size = [], [], 0, 0
+    missing = list(choice.missing)
+    for state, chosen in choice.by_state().items():
+        inside = [one for one in chosen if not state.placement.leads_out(one.item, one.output.path)]
+        missing += [one.ref for one in chosen if one not in inside]
+        going: dict[str, list[OutputRecord]] = {}
+        for one in inside:
+            going.setdefault(one.item.key, []).append(one.output)
+        with _opened(state) as (_, trash):
+            trash.empty_old()
+            done = _deleted(library, state, trash.put(going))
+        undo.append(InTrash(state=state.number, trash=done.trash))
+        kept += done.kept
+        deleted += sum(one.output.path in done.deleted for one in inside)
+        size += done.bytes
+    return DeletedImages(deleted=deleted, bytes=size, kept=kept, missing=missing, readOnly=choice.read_only, undo=undo)
 
 
 def trash_of(state: WatchedState, *, offset: int, limit: int) -> TrashPage:

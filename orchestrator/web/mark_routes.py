@@ -10,10 +10,10 @@ from orchestrator.errors import UsageError
 from orchestrator.marks import Edit, Numbers, change_marks, is_favourite, tagging, with_star, without_star
 from orchestrator.migration import open_for_writing
 from orchestrator.web.chosen_images import Choice, Chosen, choice_of, chosen_image
+from orchestrator.web.chosen_schemas import Marked, MarkFavorites, Marks, MarkTags
 from orchestrator.web.error_responses import Refused, errors
 from orchestrator.web.image_routes import LibraryOf
 from orchestrator.web.library import Library
-from orchestrator.web.mark_schemas import Marked, MarkFavorites, Marks, MarkTags
 from orchestrator.web.states import WatchedState
 from state.item import Item, Status
 

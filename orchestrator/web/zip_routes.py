@@ -50,10 +50,10 @@ def zip_of(batchId: str, library: LibraryOf, image: Annotated[list[str] | None, 
     files = ((names[picture.path], picture.found()) for picture in pictures.values())
     info = msgspec.json.format(msgspec.json.encode(_info(found, names)), indent=2) + b"\n"
     headers = {"Content-Disposition": disposition("attachment", f"{batchId}.zip")}
-    return _Streamed(zipped(files, beside={NAME: info}), headers=headers)
+    return StreamedZip(zipped(files, beside={NAME: info}), headers=headers)
 
 
-class _Streamed(StreamingResponse):
+class StreamedZip(StreamingResponse):
     """Lets go of the file that is being read as soon as the client has left, not when memory is tidied."""
 
     media_type = "application/zip"

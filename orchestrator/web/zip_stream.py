@@ -43,17 +43,24 @@ def names_in_zip(paths: Iterable[str], directory: str) -> dict[str, str]:
 
     Two that a disk may take for one get different names.
     """
-    named: dict[str, str] = {}
+    recorded = list(dict.fromkeys(paths))
+    wanted = (path.removeprefix(f"{directory}/") if directory else path for path in recorded)
+    return dict(zip(recorded, different_names(wanted), strict=True))
+
+
+def different_names(paths: Iterable[str]) -> list[str]:
+    """Each of these as it is, or with a number where a disk may take it for one before it."""
+    names: list[str] = []
     taken: set[str] = set()
     for path in paths:
-        wanted = PurePosixPath(path.removeprefix(f"{directory}/") if directory else path)
+        wanted = PurePosixPath(path)
         name, number = str(wanted), 1
         while folded(name) in taken:
             number += 1
             name = str(wanted.with_name(f"{wanted.stem} ({number}){wanted.suffix}"))
         taken.add(folded(name))
-        named[path] = name
-    return named
+        names.append(name)
+    return names
 
 
 def _opened(path: Place | None) -> IO[bytes] | None:

@@ -1,4 +1,4 @@
-"""What the calls about chosen images take and answer: favorites and tags."""
+"""What the calls about chosen images take and answer."""
 
 from __future__ import annotations
 
@@ -62,3 +62,41 @@ class Marked(BaseModel):
     """Gone since, or other images by now: nothing was noted of these."""
     readOnly: list[ImageRef]
     """Of batches that no state knows any more: nothing can be noted of these."""
+
+
+class FoundImages(BaseModel):
+    """Images that match, in the order of the search; `total` counts all that do."""
+
+    total: int
+    images: list[ImageRef]
+
+
+class InTrash(BaseModel):
+    """Files in the trash of a state, as `POST /api/states/{state}/trash/restore` takes them."""
+
+    state: int
+    trash: list[str]
+
+
+class DeletedImages(BaseModel):
+    """What was moved to the trash."""
+
+    deleted: int
+    """How many images."""
+    bytes: int
+    kept: list[str]
+    """Files that are not as recorded any more, or are others' too: they stay."""
+    missing: list[ImageRef]
+    readOnly: list[ImageRef]
+    """Of batches that no state knows any more: they stay."""
+    undo: list[InTrash]
+
+
+class Download(BaseModel):
+    """A ZIP that is made when it is fetched."""
+
+    url: str
+    images: int
+    bytes: int
+    """Of the files, as far as that is on record."""
+    missing: list[ImageRef]
