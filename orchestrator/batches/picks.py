@@ -80,7 +80,7 @@ def picks_of(store: Store, spec: BatchSpec, *, placement: Placement, preparation
     picks = tuple(pick for item in items for pick in picker.picks(item, chosen[item.key]))
     if not picks:
         raise UsageError(f"{where}: {_why_none(spec, items)}")
-    if (spec.pick or ALL) == ALL:
+    if (spec.pick or ALL) == ALL and spec.picked is None:
         return Picks(f"{ALL} of {EVERY_ITEM if batch is None else batch.id}", picks)
     return Picks(", ".join(f"{pick.item} {pick.output}" for pick in picks), picks)
 
@@ -119,13 +119,19 @@ def request_of(data: bytes) -> str:
 def _chosen(store: Store, spec: BatchSpec, keys: list[str], placement: Placement) -> Mapping[str, Numbers]:
     """The items that are picked, in the batch's order, and which of their outputs."""
     pick = spec.pick or ALL
+    if spec.picked is not None:
+        return _named(store, spec, spec.picked, keys)
     if pick == ALL:
         return {item.key: None for item in store.get_many(keys) if item.status not in _ENDED_OTHERWISE}
     if pick == FAVOURITES:
         starred = {item.key: favourites(item) for item in store.get_many(keys) if item.favourite}
         return {key: numbers for key, numbers in starred.items() if store.get(key).status not in _ENDED_OTHERWISE}
-    names = list(_lines(pick))
-    meant = named_outputs(store, placement, names)
+    return _named(store, spec, named_outputs(store, placement, list(_lines(pick))), keys)
+
+
+def _named(store: Store, spec: BatchSpec, meant: Mapping[str, Numbers], keys: list[str]) -> Mapping[str, Numbers]:
+    """Those of a list, in the batch's order. Errors: UsageError."""
+    pick = spec.pick or ""
     others = meant.keys() - set(keys)
     if others:
         raise UsageError(f"{named('pick', pick)}: {min(others)} is not of {named('from_batch', spec.from_batch)}")

@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 from orchestrator.web import (
     batch_routes,
     chosen_routes,
+    derivation_routes,
     error_responses,
     gallery_routes,
     image_routes,
@@ -41,6 +42,7 @@ _ROUTERS = (
     gallery_routes.router,
     mark_routes.router,
     chosen_routes.router,
+    derivation_routes.router,
     state_routes.router,
     trash_routes.router,
     queue_routes.router,

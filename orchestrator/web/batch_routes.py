@@ -139,7 +139,7 @@ def regenerate_batch(found: Found, watched: WatchedStatesOf, supervisor: Supervi
     state, batch = found
     watched.refuse_key_elsewhere(key, state)
     idempotency = idempotency_of(key, {"regenerate": batch.id})
-    return _started(state, again(state, batch, idempotency=idempotency).record, supervisor)
+    return started(state, again(state, batch, idempotency=idempotency).record, supervisor)
 
 
 @router.get(
@@ -175,10 +175,11 @@ def _start(
 ) -> Started:
     watched.refuse_key_elsewhere(key, state)
     idempotency = idempotency_of(key, request)
-    return _started(state, start(state, request, idempotency=idempotency).record, supervisor)
+    return started(state, start(state, request, idempotency=idempotency).record, supervisor)
 
 
-def _started(state: WatchedState, record: BatchRecord, supervisor: Supervisor) -> Started:
+def started(state: WatchedState, record: BatchRecord, supervisor: Supervisor) -> Started:
+    """What a call answers that made a batch, which is rendered from now on."""
     supervisor.wake(state.number)
     state.refresh()
     # One that was made with the same key before may have been cleaned away since.

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import templates
-from orchestrator.batches.generate_report import Generated
+from orchestrator.batches.generate_report import Generated, Planned
 from orchestrator.batches.rows import UPLOADED
 from orchestrator.batches.spec import BatchSpec
 from orchestrator.cycle.request import Request
@@ -43,7 +44,7 @@ def start(state: WatchedState, request: BatchRequest, *, idempotency: Idempotenc
     _check(request)
     try:
         asked = composed(state, request)
-        return _add(asked, state, with_template(state, request.baseParameters.template), idempotency)
+        return queue(asked, state, with_template(state, request.baseParameters.template), idempotency)
     except UsageError as error:
         raise in_page_words(error, request) from error
 
@@ -71,8 +72,8 @@ def again(state: WatchedState, batch: WatchedBatch, *, idempotency: Idempotency 
     )
     # A name that is on record was checked when it came from outside, or came from the command line.
     template = None if record.recipe is not None else record.template or state.overrides.template
-    files = {name: _file_of(state, items[0], str(source)) for name, source in uploads.items()}
-    return _add(
+    files = {name: file_of(state, items[0], str(source)) for name, source in uploads.items()}
+    return queue(
         with_files(spec, record.prompts[0], files),
         state,
         replace(state.overrides, template=template),
@@ -81,7 +82,7 @@ def again(state: WatchedState, batch: WatchedBatch, *, idempotency: Idempotency 
     )
 
 
-def _file_of(state: WatchedState, item: Item, source: str) -> str:
+def file_of(state: WatchedState, item: Item, source: str) -> str:
     """An image of an item: its file, or where that is not there any more, the copy that the state took in."""
     path = state.path.parent / source
     copy = None if path.is_file() else kept_place(item.taken_in.get(source, ""), state.path.parent)
@@ -137,7 +138,7 @@ def is_fillable(bindings: Mapping[str, Sequence[object]]) -> bool:
     return bool(bindings.get("prompt")) and not any(bindings.get(name) for name in UPLOADED - {"image"})
 
 
-def _add(
+def queue(
     asked: Composed,
     state: WatchedState,
     overrides: Overrides,
@@ -145,22 +146,31 @@ def _add(
     *,
     recipe: str | None = None,
 ) -> Generated:
-    """Each press, and each call without a key, makes a batch of its own."""
-    made = generate(
+    """Each press, and each call without a key, makes a batch of its own. Errors: as `start`."""
+    made = _generate(asked, state, overrides, recipe, queue_only=True, always_new=True, idempotency=idempotency)
+    assert isinstance(made, Generated)
+    return made
+
+
+def try_out(asked: Composed, state: WatchedState, overrides: Overrides, *, recipe: str | None = None) -> None:
+    """Add nothing, but see whether it could be, and whether the servers have what it takes. Errors: as `start`."""
+    _generate(asked, state, overrides, recipe, dry_run=True)
+
+
+def _generate(
+    asked: Composed, state: WatchedState, overrides: Overrides, recipe: str | None, **how: Any
+) -> Generated | Planned:
+    return generate(
         asked.spec,
         stdin=asked.stdin,
         request=Request(state=state.path, overrides=overrides),
         takes_paths=asked.takes_paths,
         recipe=recipe,
         pin_servers=False,
-        queue_only=True,
         ask_servers=True,
         patience_seconds=PATIENCE_SECONDS,
-        always_new=True,
-        idempotency=idempotency,
+        **how,
     )
-    assert isinstance(made, Generated)
-    return made
 
 
 def _count_up(seeds: Sequence[object]) -> bool:

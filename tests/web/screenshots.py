@@ -153,6 +153,39 @@ def slider(scene: Set, page: Any) -> Iterator[None]:
     yield
 
 
+def compare_four(scene: Set, page: Any) -> Iterator[None]:
+    page.goto(f"/?batch={scene.complete}&compare=1,2,3,4")
+    page.locator("#stage img").nth(3).wait_for()
+    yield
+
+
+def viewer(scene: Set, page: Any) -> Iterator[None]:
+    page.goto(f"/?batch={scene.complete}&image={scene.complete}%2F3")
+    page.locator("#viewer-command").get_by_text("burst generate").wait_for()
+    yield
+
+
+def more_like_this(scene: Set, page: Any) -> Iterator[None]:
+    next(viewer(scene, page))
+    page.get_by_role("button", name="More like this").click()
+    page.locator("#more-note").get_by_text("seeds").wait_for()
+    page.get_by_label("Start from this image").check()
+    yield
+
+
+def a_stage(scene: Set, page: Any) -> Iterator[None]:
+    next(viewer(scene, page))
+    page.get_by_role("button", name="Add a stage").click()
+    page.locator("#stage-list input").first.wait_for()
+    yield
+
+
+def viewer_of_failed(scene: Set, page: Any) -> Iterator[None]:
+    page.goto(f"{scene.picky.url}/?batch={scene.failed}&image={scene.failed}%2F2")
+    page.locator("#viewer-retry").wait_for()
+    yield
+
+
 def away(scene: Set, page: Any) -> Iterator[None]:
     scene.under_way(page, images=1)
     scene.served.kill()
@@ -210,6 +243,11 @@ SCENES: tuple[Scene, ...] = (
     comparison,
     pair,
     slider,
+    compare_four,
+    viewer,
+    more_like_this,
+    a_stage,
+    viewer_of_failed,
     away,
     gallery,
     states,

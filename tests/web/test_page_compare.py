@@ -98,7 +98,7 @@ def test_three_images_have_one_zoom_and_an_address(grid: Any, open_page: OpenPag
     assert grid.url.endswith("&compare=1%2C2%2C3")
     page = open_page(f"/?batch={made}&compare=3%2C1")
     expect(page.get_by_role("dialog", name="Image 3 and image 1")).to_be_visible()
-    expect(page.get_by_role("checkbox", checked=True)).to_have_count(2)
+    expect(page.locator("#grid").get_by_role("checkbox", checked=True)).to_have_count(2)
 
 
 def test_an_address_with_an_image_that_is_not_there_says_so(open_page: OpenPage, made: str) -> None:

@@ -187,6 +187,76 @@ def test_an_image_is_deleted_and_comes_back(open_page: OpenPage, served: Served)
     expect(page.locator("#grid img")).to_have_count(2)
 
 
+def test_more_like_an_image_and_a_stage_are_queued(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
+    batch = served.made("an owl", count=2)
+    sandbox.hold()
+    page = open_page(f"/?batch={batch}&image={batch}%2F1")
+    expect(page.locator("#viewer-command")).to_contain_text("burst generate")
+    expect(page.get_by_role("link", name="Use these settings")).to_have_attribute("href", f"/?from={batch}%2F1")
+    page.keyboard.press("m")
+    count = page.get_by_label("How many")
+    expect(count).to_be_focused()
+    count.fill("3")
+    expect(page.locator("#more-note")).to_contain_text("other seeds")
+    page.get_by_role("button", name="Make variations").click()
+    expect(page.locator("#viewer-status")).to_have_text("3 images queued. Show the batch")
+    again = batch_shown(page)
+    assert [item.prompt_text for item in served.items(again)] == ["an owl"] * 3
+    page.get_by_role("button", name="More like this").click()
+    page.get_by_label("Start from this image").check()
+    page.get_by_label("How much changes").fill("0.25")
+    count.fill("1")
+    page.get_by_role("button", name="Make variations").click()
+    expect(page.locator("#viewer-status")).to_have_text("1 image queued. Show the batch")
+    [item] = served.items(batch_shown(page))
+    assert (item.inputs["denoise"], item.sources) == (0.25, (served.items(batch)[0].key,))
+    page.keyboard.press("s")
+    page.get_by_role("radio", name="smoke-image").check()
+    page.get_by_role("button", name="Add the stage").click()
+    expect(page.locator("#viewer-status")).to_have_text("1 image queued. Show the batch")
+    [stage] = served.items(batch_shown(page))
+    assert stage.sources == item.sources
+
+
+def batch_shown(page: Any) -> str:
+    """The one that was made last."""
+    return str(page.get_by_role("link", name="Show the batch").get_attribute("href")).partition("=")[2]
+
+
+def test_what_cannot_be_made_is_said(open_page: OpenPage, made: str) -> None:
+    page = open_page("about:blank")
+    none = {"possible": False, "why": "its workflow has no seed"}
+    answer = {
+        "variations": none,
+        "fromImage": {**none, "template": None, "strength": 0.5},
+        "stages": [
+            {**none, "id": "a", "name": "upscale.json", "purpose": None, "why": "no server has UpscaleModelLoader"}
+        ],
+    }
+    page.route("**/derivations", lambda route: route.fulfill(json=answer))
+    page.goto(f"/?batch={made}&image={made}%2F1")
+    page.get_by_role("button", name="More like this").click()
+    expect(page.locator("#more-note")).to_contain_text("its workflow has no seed")
+    expect(page.get_by_role("button", name="Make variations")).to_be_disabled()
+    page.get_by_role("button", name="Add a stage").click()
+    expect(page.locator("#stage-list")).to_contain_text("Not here: no server has UpscaleModelLoader")
+    expect(page.get_by_role("button", name="Add the stage")).to_be_disabled()
+
+
+def test_what_failed_is_shown_with_its_reason_and_retried(
+    open_page: OpenPage, served: Served, sandbox: Sandbox
+) -> None:
+    sandbox.change(failure_rate=1.0)
+    batch = served.made("a storm", count=2)
+    sandbox.change(failure_rate=0.0)
+    page = open_page(f"/?batch={batch}")
+    page.get_by_role("link", name="Image 2").click()
+    expect(page.locator("#viewer-picture")).to_contain_text("Failed")
+    page.get_by_role("button", name="Retry").last.click()
+    expect(page.locator("#viewer-picture img")).to_have_js_property("naturalWidth", 64)
+    assert [str(item.status) for item in served.items(batch)] == ["failed", "completed"]
+
+
 @pytest.mark.parametrize("what", ["prompt", "seed", "command", "everything as JSON"])
 def test_what_is_known_is_copied(open_page: OpenPage, made: str, what: str) -> None:
     page = open_page(f"/?batch={made}&image={made}%2F5", permissions=["clipboard-read", "clipboard-write"])

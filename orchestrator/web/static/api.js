@@ -169,6 +169,20 @@ export const imageDetails = (batchId, image, signal) => call("GET", `${at(batchI
 export const markFavorite = ({ batchId, image }, favorite) =>
   call(favorite ? "PUT" : "DELETE", `/api/images/${encodeURIComponent(batchId)}/${image}/favorite`);
 
+/** What can be made from an image, and why what cannot. @param {any} image @param {AbortSignal} signal */
+export const derivationsOf = ({ batchId, image }, signal) =>
+  call("GET", `${at(batchId)}/images/${image}/derivations`, { signal });
+
+/** More images like one. @param {any} image @param {{count: number, strength?: number}} wanted */
+export const makeVariations = ({ batchId, image }, wanted) => callOnce(`${at(batchId)}/images/${image}/variations`, wanted);
+
+/** A batch that is made from these images. @param {{batchId: string, image: string}[]} images @param {string} stage */
+export const addStage = (images, stage) =>
+  callOnce("/api/stages", { images: images.map(({ batchId, image }) => ({ batchId, image })), stage });
+
+/** Make one that failed due again. @param {any} image */
+export const retryImage = ({ batchId, image }) => call("POST", `${at(batchId)}/images/${image}/retry`);
+
 /** This picture, and no other that has its place by now. @param {any} image */
 export const deleteImage = ({ batchId, image, version }) =>
   call("DELETE", `${at(batchId)}/images/${image}?${new URLSearchParams({ v: version })}`);

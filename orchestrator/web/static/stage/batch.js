@@ -26,6 +26,7 @@ export class BatchView {
     this.viewer = new Viewer({
       items: () => this.#viewed(),
       more: () => this.comparison.fetchMore(),
+      retried: () => this.open(this.batchId, {}),
       gone: (image, done) => this.#gone(image, done),
       left: (image) => this.article.querySelector(`[data-image="${image?.batchId}/${image?.image}"]`)?.focus(),
       failed: (error) => this.#alarmOnce(error, () => this.viewer.place.arrive()),
@@ -118,7 +119,9 @@ export class BatchView {
     const isLarge = this.answer.firstImage !== undefined && this.comparison.images.length;
     const images = isLarge ? this.comparison.images : this.answer.images;
     const batch = { batchId: this.answer.progress.batchId, batchName: this.answer.name, prompt: this.answer.prompt };
-    return images.filter((/** @type {any} */ one) => one.url || one.status === "failed").map((/** @type {any} */ one) => listed(batch, one));
+    /** @param {any} one */
+    const isSeen = (one) => one.url || one.status === "failed" || one.image === this.viewer.image?.image;
+    return images.filter(isSeen).map((/** @type {any} */ one) => listed(batch, one));
   }
 
   /** @param {any} image @param {any} done what the API answered to its deletion */

@@ -59,7 +59,7 @@ function facts(image) {
     ["model", image.model ?? model],
     ["length", image.length ? `${image.length.toFixed(1)} s` : null],
     ["size", size[0] && size[1] ? `${size[0]} × ${size[1]}` : null],
-    ...Object.entries(named).map(([name, value]) => /** @type {[string, any]} */ ([name, plain(value)])),
+    ...Object.entries(named).map(([name, value]) => /** @type {[string, any]} */ ([name.replaceAll("_", " "), plain(value)])),
     ["negative", negative],
     ["template", image.template],
     ["made", image.completedAt && when(image.completedAt)],

@@ -71,7 +71,7 @@ const WORDS = { pending: "Queued", submitted: "Rendering…", failed: "Failed", 
 /** @param {any} image that is not there, or that no browser shows */
 function missing(image) {
   if (image.url) return [(image.file ?? "").split(".").pop()];
-  const words = make("p", {});
+  const words = make("p", { className: image.status === "failed" ? "bad" : "" });
   say(words, WORDS[image.status] ?? "No image");
   return image.error ? [words, make("p", { className: "small" }, image.error)] : [words];
 }

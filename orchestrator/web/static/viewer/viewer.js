@@ -5,6 +5,7 @@ import { confirmed } from "../confirm.js";
 import { byId, say } from "../dom.js";
 import { keyOfImage } from "../gallery/tiles.js";
 import { Place } from "../place.js";
+import { Acts } from "./acts.js";
 import { Facts } from "./facts.js";
 import { Filmstrip } from "./filmstrip.js";
 import { drawIcons } from "./icons.js";
@@ -22,6 +23,7 @@ const AHEAD = 12;
  * @property {() => Promise<void>} [more] fetch what comes after the last
  * @property {(image: any, done: any) => void} gone an image was deleted, by what the API answered
  * @property {(image: any) => void} [marked] it is a favorite now, or not any more
+ * @property {(image: any) => void} [retried] one that failed is queued again
  * @property {(image: any) => void} left the dialog is closed
  * @property {(error: unknown) => void} failed an image that the address names cannot be shown
  */
@@ -38,6 +40,7 @@ export class Viewer {
     this.picture = new Picture((step) => this.#go(step));
     this.strip = new Filmstrip(byId("viewer-strip"), (image) => this.#show(image));
     this.facts = new Facts(status);
+    this.acts = new Acts(status, (image) => this.told.retried?.(image));
     drawIcons(dialog);
     this.#listen();
   }
@@ -54,6 +57,7 @@ export class Viewer {
       this.place.leave();
       this.picture.clear();
       this.strip.clear();
+      this.acts.close();
       this.told.left(this.image);
     });
   }
@@ -80,7 +84,7 @@ export class Viewer {
   open(image) {
     this.#show(image);
     if (!dialog.open) dialog.showModal();
-    byId("viewer-picture").focus();
+    dialog.focus();
   }
 
   /** One of the list, or else one that is fetched by its ids. @param {string} key */
@@ -156,6 +160,7 @@ export class Viewer {
   #tell(image) {
     say(byId("viewer-title"), `Image ${image.image} · ${image.batchName ?? image.batchId}`);
     this.facts.show(image);
+    this.acts.show(image);
     byId("viewer-batch").href = `/?${new URLSearchParams({ batch: image.batchId })}`;
     byId("viewer-batch").hidden = image.readOnly;
     byId("viewer-star").hidden = image.readOnly || !image.url;
@@ -222,6 +227,9 @@ export class Viewer {
       End: () => this.#go(Infinity),
       Delete: press("viewer-delete"),
       f: press("viewer-star"),
+      u: press("viewer-use"),
+      m: press("more-open"),
+      s: press("stage-open"),
       d: press("viewer-download"),
       i: () => dialog.classList.toggle("wide"),
       "?": () => byId("viewer-keys").togglePopover(),
@@ -229,9 +237,10 @@ export class Viewer {
   }
 }
 
-/** @param {string} text */
-function status(text) {
-  say(byId("viewer-status"), text);
+/** @param {string} text @param {Node[]} more */
+function status(text, ...more) {
+  if (more.length) byId("viewer-status").replaceChildren(text, ...more);
+  else say(byId("viewer-status"), text);
 }
 
 /** Where an image of a batch is shown on the page of its batch. @param {string} batchId @param {any} image */
