@@ -67,7 +67,7 @@ Make = Callable[..., Scene]
 
 def test_a_first_prompt_of_hours_is_no_stall(make: Make) -> None:
     """Nothing is known of its recipe yet."""
-    scene = make(6 * HOUR, 6 * HOUR)
+    scene = make(2 * HOUR, 2 * HOUR)
     assert scene.run() is None
     assert [item.status for item in scene.items()] == [COMPLETED] * 2
     assert scene.simulation.store.facts.read().health == {}
@@ -144,13 +144,13 @@ def test_a_limit_of_one_s_own_counts_alone(make: Make) -> None:
 
 
 def test_off_never_calls_it_so(make: Make) -> None:
-    scene = make(1.0, 100 * HOUR)
+    scene = make(1.0, 3 * HOUR)
     assert scene.run(stall_seconds=math.inf) is None
     assert [item.status for item in scene.items()] == [COMPLETED] * 2
 
 
 def test_one_whose_events_are_heard_is_at_work(make: Make) -> None:
-    scene = make(1.0, 30 * HOUR)
+    scene = make(1.0, 3 * HOUR)
     assert scene.run(hears=True) is None
     assert scene.run(stall_seconds=120.0, hears=True) is None
     assert [item.status for item in scene.items()] == [COMPLETED] * 2
