@@ -22,7 +22,7 @@ IN_DOUBT_SECONDS = 10.0
 STALL_SECONDS = 1800.0
 """No server is called stalled before this."""
 _STALL_FACTOR = 10.0
-_UNKNOWN_STALL_SECONDS = 86400.0
+UNKNOWN_STALL_SECONDS = 86400.0
 SWEEP_SECONDS = 15.0
 """After so long without a completion, all submitted prompts are looked up."""
 HEARD_POLL_SECONDS = 15.0
@@ -364,7 +364,7 @@ def stall_limit(longest_seconds: float | None, *, runs: bool) -> float:
     if not runs:
         return STALL_SECONDS
     if longest_seconds is None:
-        return _UNKNOWN_STALL_SECONDS
+        return UNKNOWN_STALL_SECONDS
     return max(STALL_SECONDS, _STALL_FACTOR * longest_seconds)
 
 

@@ -24,6 +24,7 @@ from orchestrator.cycle.pacing import (
     next_tick,
     pause_before_retry,
     seconds_per_item,
+    stall_limit,
     takes_another,
     window,
 )
@@ -632,3 +633,9 @@ def test_pace_is_the_middle_of_the_last_five_and_never_negative() -> None:
     negative = Pace()
     negative.note(-5.0)
     assert negative.seconds_per_item == 0.0
+
+
+def test_a_server_is_stalled_after_ten_times_the_longest_or_a_day_where_nothing_is_known() -> None:
+    assert stall_limit(None, runs=True) == 86_400.0
+    assert stall_limit(1.0, runs=True) == stall_limit(None, runs=False) == 1800.0
+    assert stall_limit(600.0, runs=True) == 6000.0

@@ -18,6 +18,7 @@ from support.simulated import Simulation
 from support.waiting import wait_until
 
 from orchestrator.comfyui import ComfyUI
+from orchestrator.cycle import pacing
 from orchestrator.cycle.pacing import STALL_SECONDS
 from orchestrator.cycle.report import BurstReport
 from orchestrator.cycle.request import Request
@@ -66,7 +67,11 @@ class BusyForOthers(FakeServer):
 
 
 @pytest.mark.parametrize("stands_still", [False, True], ids=["at work", "stands still"])
-def test_what_runs_tells_whether_a_queue_that_never_gets_shorter_moves(tmp_path: Path, stands_still: bool) -> None:
+def test_what_runs_tells_whether_a_queue_that_never_gets_shorter_moves(
+    tmp_path: Path, stands_still: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A day, which is long to simulate.
+    monkeypatch.setattr(pacing, "UNKNOWN_STALL_SECONDS", 2 * STALL_SECONDS)
     clock = HandClock()
     server = BusyForOthers("http://gpu:8188", clock, lambda _: math.inf if stands_still else 600.0)
     simulation = Simulation(tmp_path, clock, [server], items=2)
@@ -74,7 +79,7 @@ def test_what_runs_tells_whether_a_queue_that_never_gets_shorter_moves(tmp_path:
         with pytest.raises(ServerStalled):
             simulation.burst(2)
         # How long another's prompt takes, nobody knows.
-        assert clock.seconds == pytest.approx(86400.0, rel=0.01)
+        assert clock.seconds == pytest.approx(pacing.UNKNOWN_STALL_SECONDS, rel=0.01)
     else:
         simulation.burst(2)
         assert simulation.store.counts()[Status.COMPLETED] == 2
