@@ -81,7 +81,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 LONG = {
     *("test_fuzz_work.py", "test_store_model.py", "test_crash.py", "test_fuzz_burst.py", "test_serving.py"),
-    *("test_recipe_servers.py", "test_root_once.py"),
+    *("test_recipe_servers.py"),
 }
 """Files with tests of many seconds, which run first: at the end, one process would work on such a test alone."""
 

@@ -182,10 +182,9 @@ def test_a_refused_write_names_the_owner(home: Path) -> None:
 def test_locks_of_root_are_the_users(home: Path) -> None:
     with Sandbox() as sandbox:
         as_artist(lambda: begin(home, sandbox, "EP01"))
-    folder = parts_of(home / "state.json").checkpoint_directory
-    for name in ("write.lock", "run.lock", "adding.lock"):
-        (folder / name).unlink(missing_ok=True)
-    run = f"{folder}/run.lock"
-    as_root(lambda: burst(home, 1))
-    assert os.path.exists(run)
+        folder = parts_of(home / "state.json").checkpoint_directory
+        for name in ("write.lock", "run.lock", "adding.lock"):
+            (folder / name).unlink(missing_ok=True)
+        as_root(lambda: burst(home, 1))
+    assert (folder / "run.lock").exists()
     assert not_the_artists(home) == []

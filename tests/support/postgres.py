@@ -128,7 +128,8 @@ def fresh_database() -> str:
     server = _server()
     name = f"burst{next(_numbers)}"
     with psycopg.connect(server.address(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+        # A copy of files costs a third of the pages that the other strategy logs one by one.
+        connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy")  # type: ignore[arg-type]
     return server.address(name)
 
 

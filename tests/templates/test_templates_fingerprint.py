@@ -175,6 +175,6 @@ def test_a_cycle_and_a_graph_without_save_nodes_are_refused() -> None:
 def test_a_diamond_of_many_layers_is_walked_once() -> None:
     graph = {str(n): node("Mix", a=[str(n - 1), 0], b=[str(n - 1), 1]) for n in range(1, 5000)}
     graph |= {"0": node("A", x=1), "end": node("SaveImage", images=["4999", 0])}
-    started = time.monotonic()
+    started = time.thread_time()
     fingerprint(graph)
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5
