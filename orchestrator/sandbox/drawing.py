@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import dataclasses
 import functools
 import hashlib
@@ -13,11 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from orchestrator.sandbox.landscape import landscape
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
 MARK = "PLACEHOLDER · burst sandbox"
+_LINE = 1.3
+"""Height of a line of text, in sizes of its letters."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Frames:
     lines: tuple[str, ...] = ()
     """The text on each image."""
     color: int | None = None
-    """The background as 0xRRGGBB; None: derived from a hash of `lines`."""
+    """The background as 0xRRGGBB; None: a landscape that a hash of `lines` gives."""
     source: Path | None = None
     """An image to draw onto."""
     inverted: bool = False
@@ -52,31 +55,40 @@ def draw(frames: Frames, index: int) -> Image:
     from PIL import Image, ImageChops, ImageDraw
 
     size = (frames.width, frames.height)
-    background = _background(frames, index)
-    picture = Image.new("RGB", size, background)
+    letters = max(8, min(size) // 26)
+    text, font = _text(frames, index, letters), _font(letters)
+    rows = text.count("\n") + 1
+    margin = letters // 2
+    if frames.color is None:
+        digest = hashlib.sha256(f"{frames.lines} {index}".encode()).digest()
+        foreground = min(1.0, (rows * letters * _LINE + 3 * margin) / size[1] + 0.1)
+        picture, ground = landscape(size, digest, foreground=foreground)
+    else:
+        ground = (frames.color >> 16 & 0xFF, frames.color >> 8 & 0xFF, frames.color & 0xFF)
+        picture = Image.new("RGB", size, ground)
     if frames.source is not None:
         with Image.open(frames.source) as opened:
             picture = Image.blend(opened.convert("RGB").resize(size), picture, 0.3)
     if frames.inverted:
         picture = ImageChops.invert(picture)
-    letters = max(8, min(size) // 24)
     pen = ImageDraw.Draw(picture)
-    text, font = _text(frames, index, letters), _font(letters)
+    place = (margin, size[1] - margin - rows * letters * _LINE)
     if frames.source is not None:
-        pen.rectangle(pen.multiline_textbbox((letters // 2, letters // 2), text, font=font), fill=background)
-    is_light = (sum(background) > 382) != (frames.inverted and frames.source is None)
-    fill = (0, 0, 0) if is_light else (255, 255, 255)
-    pen.multiline_text((letters // 2, letters // 2), text, fill=fill, font=font)
+        pen.rectangle(pen.multiline_textbbox(place, text, font=font), fill=ground)
+    is_light = (sum(ground) > 382) != (frames.inverted and frames.source is None)
+    pen.multiline_text(place, text, fill=(0, 0, 0) if is_light else (255, 255, 255), font=font)
     return picture
 
 
 @functools.lru_cache(maxsize=128)
 def latent_preview(share: float) -> bytes:
-    """A latent preview as JPEG, brighter with each step; `share`: of the steps that are done."""
+    """A latent preview as JPEG, which comes out of noise step by step; `share`: of the steps that are done."""
     from PIL import Image
 
+    size = (64, 64)
+    noise = Image.merge("RGB", [Image.effect_noise(size, 90) for _ in range(3)])
     buffer = io.BytesIO()
-    Image.new("RGB", (64, 64), (int(255 * share), 128, 64)).save(buffer, format="JPEG")
+    Image.blend(noise, landscape(size, bytes(range(60, 76)), foreground=0.2)[0], share).save(buffer, format="JPEG")
     return buffer.getvalue()
 
 
@@ -154,21 +166,12 @@ def channel_png(path: Path, *, channel: str) -> bytes:
     return found.getvalue()
 
 
-def _background(frames: Frames, index: int) -> tuple[int, int, int]:
-    if frames.color is not None:
-        return frames.color >> 16 & 0xFF, frames.color >> 8 & 0xFF, frames.color & 0xFF
-    digest = hashlib.sha256(f"{frames.lines} {index}".encode()).digest()
-    hue, lightness, saturation = digest[0] / 256, 0.3 + digest[1] / 850, 0.25 + digest[2] / 1020
-    red, green, blue = colorsys.hls_to_rgb(hue, lightness, saturation)
-    return round(255 * red), round(255 * green), round(255 * blue)
-
-
 def _text(frames: Frames, index: int, letters: int) -> str:
     """The mark and the lines, wrapped to the image's width and truncated to its height."""
     columns = max(8, int(frames.width / (letters * 0.55)))
     number = (f"picture {index + 1} of {frames.count}",) if frames.count > 1 else ()
     wrapped = [row for line in (MARK, *frames.lines, *number) for row in textwrap.wrap(line, columns)]
-    return _drawable("\n".join(wrapped[: max(1, int(frames.height / (letters * 1.3)))]), _font(letters))
+    return _drawable("\n".join(wrapped[: max(1, int(frames.height / (letters * _LINE)))]), _font(letters))
 
 
 @functools.lru_cache(maxsize=32)
