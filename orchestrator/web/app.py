@@ -14,6 +14,7 @@ from orchestrator.web import (
     chosen_routes,
     derivation_routes,
     error_responses,
+    feed_routes,
     gallery_routes,
     image_routes,
     mark_routes,
@@ -26,6 +27,7 @@ from orchestrator.web import (
 )
 from orchestrator.web.body_limit import BodyLimit
 from orchestrator.web.event_stream import EventStream
+from orchestrator.web.feed import Feed
 from orchestrator.web.field_names import SpeaksOfFields
 from orchestrator.web.form_options import FormOptions
 from orchestrator.web.library import Library
@@ -39,6 +41,7 @@ _ROUTERS = (
     upload_routes.router,
     image_routes.router,
     zip_routes.router,
+    feed_routes.router,
     gallery_routes.router,
     mark_routes.router,
     chosen_routes.router,
@@ -80,6 +83,7 @@ def create_app(
     app.state.watched, app.state.supervisor, app.state.options = watched, supervisor, FormOptions()
     app.state.servers = state_routes.ServerQueues()
     app.state.library, app.state.downloads = Library(watched), chosen_routes.Downloads()
+    app.state.feed = Feed(app.state.library)
     app.state.events = EventStream("queue", lambda: queue_of(watched.states, supervisor).model_dump_json())
     error_responses.install(app)
     app.add_exception_handler(Exception, _broken)

@@ -9,6 +9,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,22 @@ LARGEST_CACHE_BYTES = 1 << 30
 """About 50,000 thumbnails. Beyond that the oldest go when the folder is swept."""
 _SWEPT_EVERY = 2000
 _QUALITY = 80
+_LOOK = re.compile(rb"burst (\d+)x(\d+) ([0-9a-f]{96})")
+_LOOK_BYTES = 160
+"""At the end of a thumbnail's file, where that is said."""
+_LOOKS_KEPT = 1 << 14
 _KEPT_NAME = re.compile(r"[0-9a-f]{64}\Z")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known of a picture without decoding it."""
+
+    width: int
+    height: int
+    """Of its thumbnail, upright."""
+    tint: str
+    """Sixteen colors of six hexadecimal digits, four rows of four: what it looks like from afar."""
 
 
 class Thumbnails:
@@ -46,6 +62,7 @@ class Thumbnails:
         """Why the last one could not be kept; None where it was."""
         self._without_frame: set[str] = set()
         """The digests of videos that ffmpeg gives no frame of."""
+        self._looks: dict[str, Look] = {}
 
     def get(self, picture: Place, digest: str) -> bytes | None:
         """The thumbnail of this file, made where it is not kept yet; None where the file does not decode.
@@ -64,6 +81,15 @@ class Thumbnails:
         if not _KEPT_NAME.match(digest):
             return on_reading_thread(_shrunk, source)
         return on_reading_thread(lambda _: self._make(source, digest, source), source)
+
+    def look(self, digest: str) -> Look | None:
+        """What the picture of this digest looks like; None where no thumbnail of it is kept."""
+        known = self._looks.get(digest)
+        if known is None and _KEPT_NAME.match(digest):
+            known = _look_in(self._folder / f"{digest}.webp")
+            if known is not None and len(self._looks) < _LOOKS_KEPT:
+                self._looks[digest] = known
+        return known
 
     def discard(self, digest: str) -> None:
         """Remove one, where it is. Another picture of the same bytes has it made again."""
@@ -155,10 +181,31 @@ def _shrunk(picture: Place | bytes) -> bytes | None:
             image, target = _smooth(found), io.BytesIO()
             image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
             ImageOps.exif_transpose(image, in_place=True)
-            image.convert("RGBA" if image.has_transparency_data else "RGB").save(target, "WEBP", quality=_QUALITY)
+            shown = image.convert("RGBA" if image.has_transparency_data else "RGB")
+            shown.save(target, "WEBP", quality=_QUALITY, xmp=_look_of(shown))
         except UNREADABLE:
             return None
     return target.getvalue()
+
+
+def _look_of(image: Image) -> bytes:
+    """What is written into a thumbnail to be found by `_look_in`."""
+    from PIL.Image import Resampling
+
+    colors = image.convert("RGB").resize((4, 4), Resampling.BOX).tobytes().hex()
+    return f"burst {image.width}x{image.height} {colors}".encode()
+
+
+def _look_in(path: Path) -> Look | None:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, io.SEEK_END) - _LOOK_BYTES))
+            found = _LOOK.search(stream.read())
+    except OSError:
+        return None
+    if found is None or not (int(found[1]) and int(found[2])):
+        return None
+    return Look(int(found[1]), int(found[2]), found[3].decode())
 
 
 def _smooth(image: Image) -> Image:
