@@ -136,6 +136,7 @@ class Feed:
         images, made = self._images(entry)
         return FeedBatch(
             batchId=entry.id,
+            place=entry.place,
             state=entry.state.number,
             stateName=entry.state.path.name if len(self._library.watched.states) > 1 else None,
             name=record.name,

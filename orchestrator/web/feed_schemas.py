@@ -28,6 +28,8 @@ class FeedBatch(BaseModel):
     """A batch in the feed. Counts are of prompts, of which each may make several images."""
 
     batchId: str
+    place: str
+    """In the feed: the larger, the further up. With a `~` behind it, the feed `after` it begins with this batch."""
     state: int
     stateName: str | None
     """Where the front end was started with several states."""

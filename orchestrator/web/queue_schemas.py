@@ -63,6 +63,8 @@ class QueueState(BaseModel):
     working: bool
     paused: datetime | None
     remaining: int
+    ahead: int
+    """Images of others that its servers render before the first of it, as far as a run at work has counted them."""
     completed: int
     failed: int
     secondsLeft: float | None

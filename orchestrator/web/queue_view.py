@@ -43,12 +43,14 @@ def queue_of(states: Sequence[WatchedState], supervisor: Supervisor) -> Queue:
 
 def _standing(state: WatchedState, summary: StateSummary) -> QueueState:
     counts = state.store.counts() if state.store is not None else Counts()
+    live = state.parts.live() if counts.remaining else None
     return QueueState(
         state=state.number,
         path=summary.path,
         working=summary.working,
         paused=summary.paused,
         remaining=counts.remaining,
+        ahead=min((line.ahead for line in live.lines), default=0) if live is not None else 0,
         completed=counts.completed,
         failed=counts.failed,
         secondsLeft=seconds_left_of(state),

@@ -85,7 +85,7 @@ def mistakes(_: Set, page: Any) -> Iterator[None]:
 def recent(_: Set, page: Any) -> Iterator[None]:
     page.goto("/")
     page.get_by_role("radio", name="Recent batches").check()
-    page.locator("#recent-list li").first.wait_for()
+    page.locator(".feed-batch").first.wait_for()
     yield
 
 

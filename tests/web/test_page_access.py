@@ -53,7 +53,7 @@ def views(page: Any, made: str, under_way: str) -> Iterator[str]:
     expect(page.get_by_text("Prompt cannot be empty")).to_be_visible()
     yield "mistakes"
     page.get_by_role("radio", name="Recent batches").check()
-    expect(page.locator("#recent-list li").first).to_be_visible()
+    expect(page.locator(".feed-batch").first).to_be_visible()
     yield "recent"
     page.goto(f"{home}?batch={under_way}")
     expect(page.locator("#shots img")).to_have_count(1)

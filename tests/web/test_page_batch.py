@@ -205,12 +205,12 @@ def test_back_leads_to_the_form_as_it_was_left(page: Any, sandbox: Sandbox) -> N
     sandbox.hold()
     page.get_by_label("Prompt", exact=True).fill("a lighthouse to come back to")
     page.get_by_role("button", name="Generate Batch").click()
-    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(page.locator("#cancel")).to_be_visible()
     page.go_back()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a lighthouse to come back to")
-    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+    expect(page.locator("#cancel")).to_be_hidden()
     page.go_forward()
-    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(page.locator("#cancel")).to_be_visible()
     expect(page).to_have_title(re.compile("^0/5 · a lighthouse to come back to"))
 
 

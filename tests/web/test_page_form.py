@@ -365,10 +365,10 @@ def test_the_form_says_that_comfyui_is_away_and_mends_itself(
 def test_recent_batches_lead_to_their_pages(page: Any, served: Served) -> None:
     batch = served.made("a lighthouse among the recent ones")
     page.get_by_role("radio", name="Recent batches").check()
-    entry = page.get_by_role("listitem").filter(has_text="a lighthouse among the recent ones")
-    expect(entry).to_contain_text("Complete")
-    expect(entry).to_contain_text("2 of 2 images")
-    entry.get_by_role("link").click()
+    entry = page.locator(".feed-batch").filter(has_text="a lighthouse among the recent ones")
+    expect(entry).to_contain_text("Done")
+    expect(entry).to_contain_text("2 images")
+    entry.get_by_role("link", name="a lighthouse among the recent ones", exact=True).click()
     assert begun(page) == batch
     expect(page.locator("#grid img")).to_have_count(2)
 

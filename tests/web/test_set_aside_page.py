@@ -101,7 +101,7 @@ def test_a_batch_is_called_by_its_name_wherever_it_is_listed(
     assert named == {batch: "foxes", plain: None}
     page = open_page("/", server=served)
     page.get_by_role("radio", name="Recent batches").check()
-    expect(page.locator("#recent-list").get_by_role("link")).to_have_text(["an owl", "foxes · a fox"])
+    expect(page.locator(".feed-title")).to_have_text(["an owl", "foxes · a fox"])
     page.goto(f"{served.url}/gallery?view=batches")
     expect(page.locator("#batches").get_by_role("link")).to_have_text(["an owl", "foxes · a fox"])
     page.get_by_role("button", name="Delete foxes · a fox").click()

@@ -131,7 +131,12 @@ export const regenerate = (batchId) => callOnce(`${at(batchId)}/regenerate`);
 /** @param {Record<string, string>} asked */
 export const optionsFor = (asked) => call("GET", `/api/options?${new URLSearchParams(asked)}`);
 
-export const recentBatches = () => call("GET", "/api/gallery/batches");
+/**
+ * Batches with their first images.
+ * @param {string} after the `next` of the page before it; empty: what is under way, and the latest
+ * @param {number} [size]
+ */
+export const feedPage = (after, size = 12) => call("GET", `/api/feed?${new URLSearchParams({ after, size: `${size}` })}`);
 
 /** @param {number} number @param {AbortSignal} signal */
 export const stateOf = (number, signal) => call("GET", `/api/states/${number}`, { signal });

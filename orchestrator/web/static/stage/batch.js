@@ -7,15 +7,15 @@ import { Parts } from "./parts.js";
 import { poll } from "../polling.js";
 import { ProgressCard } from "./progress.js";
 import { offerUndo } from "../undo.js";
-import { addressIn, listed, Viewer } from "../viewer/viewer.js";
+import { addressIn, listed } from "../viewer/viewer.js";
 import { counted, failedCount, parametersLine, summary } from "../words.js";
 
 const ENDED = ["complete", "failed", "cancelled"];
 
 /** The part of the page about one batch. `started(answer, prompt)` is called when it was made again. */
 export class BatchView {
-  /** @param {(answer: any, prompt: string) => void} started */
-  constructor(started) {
+  /** @param {(answer: any, prompt: string) => void} started @param {import("../viewer/viewer.js").Viewer} viewer */
+  constructor(started, viewer) {
     this.article = byId("batch");
     this.alert = byId("batch-alert");
     this.card = new ProgressCard(() => this.#cancel());
@@ -23,15 +23,16 @@ export class BatchView {
     this.started = started;
     /** As the last answer has the batch. @type {any} */
     this.answer = null;
-    this.viewer = new Viewer({
+    this.viewer = viewer;
+    /** What the viewer goes through. */
+    this.told = {
       items: () => this.#viewed(),
       more: () => this.comparison.fetchMore(),
       retried: () => this.open(this.batchId, {}),
-      gone: (image, done) => this.#gone(image, done),
-      left: (image) => this.article.querySelector(`[data-image="${image?.batchId}/${image?.image}"]`)?.focus(),
-      failed: (error) => this.#alarmOnce(error, () => this.viewer.place.arrive()),
-    });
-    this.viewer.opensLinks(this.article);
+      gone: (/** @type {any} */ image, /** @type {any} */ done) => this.#gone(image, done),
+      left: (/** @type {any} */ image) => this.#linkOf(image)?.focus(),
+      failed: (/** @type {any} */ error) => this.#alarmOnce(error, () => this.viewer.place.arrive()),
+    };
     this.wake = new EventTarget();
     this.closing = new AbortController();
     this.batchId = "";
@@ -111,6 +112,11 @@ export class BatchView {
     if (isFirst) this.viewer.place.arrive();
     this.viewer.refresh();
     return ended;
+  }
+
+  /** @param {any} image @returns {HTMLElement | null} */
+  #linkOf(image) {
+    return this.article.querySelector(`[data-image="${image?.batchId}/${image?.image}"]`);
   }
 
   /** What the viewer goes through: what is there, and what failed. @returns {any[]} */

@@ -1,0 +1,165 @@
+"""The feed in a browser: what is under way first, older batches by day, endless; opened, cancelled, deleted there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import expect
+from support.gallery_scene import Gallery, fill, gallery_over, listening
+from support.page_steps import finish_one
+from support.projects import small_template
+from support.report_project import Album
+from support.serving import Served
+
+from orchestrator.sandbox import Sandbox
+
+OpenPage = Callable[..., Any]
+
+
+def card(page: Any, title: str) -> Any:
+    return page.locator(".feed-batch").filter(has=page.get_by_role("link", name=title, exact=True))
+
+
+def test_batches_come_and_go_live(open_page: OpenPage, served: Served, sandbox: Sandbox) -> None:
+    made = served.made("an old lighthouse", count=2)
+    page = open_page("/")
+    old = card(page, "an old lighthouse")
+    expect(old.locator(".badge")).to_have_text("Done")
+    expect(old.locator("img")).to_have_count(2)
+    expect(page.get_by_role("heading", name="Today")).to_be_visible()
+    sandbox.hold("render")
+    requests.post(f"{sandbox.url}/prompt", json={"prompt": small_template()}, timeout=30).raise_for_status()
+    first = served.begin("a fox", count=3)
+    served.begin("an owl", count=2)
+    fox, owl = card(page, "a fox"), card(page, "an owl")
+    expect(owl.locator(".badge")).to_have_text("Queued behind 4 images")
+    assert fox.bounding_box()["y"] < owl.bounding_box()["y"] < old.bounding_box()["y"]
+    finish_one(sandbox)
+    finish_one(sandbox)
+    sandbox.hold("render")
+    expect(fox.locator("img:not(.feed-preview)")).to_have_count(1)
+    expect(fox.locator(".badge")).to_have_text("Rendering 2 of 3")
+    expect(fox.locator(".coming")).to_have_count(2)
+    expect(fox.locator(".coming.current .feed-word")).not_to_be_empty()
+    owl.get_by_role("button", name="Cancel").click()
+    expect(owl.locator(".badge")).to_have_text("Cancelled")
+    sandbox.release()
+    expect(fox.locator(".badge")).to_have_text("Done")
+    expect(fox.locator("img")).to_have_count(3)
+    expect(page.get_by_role("heading", name="Now")).to_be_hidden()
+    fox.get_by_role("link", name="a fox", exact=True).click()
+    expect(page).to_have_url(f"{served.url}/?batch={first}")
+    expect(page.locator("#grid img")).to_have_count(3)
+    page.go_back()
+    expect(old).to_be_visible()
+    assert made
+
+
+def test_failed_images_are_tried_again(open_page: OpenPage, serve: Callable[..., Served], sandbox: Sandbox) -> None:
+    sandbox.change(failure_rate=1.0)
+    served = serve()
+    served.made("a fox", count=2)
+    page = open_page("/", server=served)
+    fox = card(page, "a fox")
+    expect(fox.locator(".badge")).to_have_text("Failed")
+    sandbox.change(failure_rate=0.0)
+    fox.get_by_role("button", name="Retry 2 failed").click()
+    expect(fox.locator(".badge")).to_have_text("Done")
+    expect(fox.locator("img")).to_have_count(2)
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
+    """Sixty batches of three images, five a day."""
+    album = Album(tmp_path_factory.mktemp("old"))
+    for number in range(60):
+        fill(album, f"b{number:02d}", after=number * timedelta(hours=4.8), prompt=f"prompt {number}")
+    with gallery_over(album) as found:
+        yield found
+
+
+@pytest.fixture
+def old_page(old: Gallery, browser: Any) -> Iterator[Any]:
+    with listening(old) as at:
+        context = browser.new_context(base_url=at.url, viewport={"width": 1440, "height": 900})
+        page = context.new_page()
+        page.goto("/")
+        yield page
+        context.close()
+
+
+def test_it_is_endless_and_nothing_shifts(old: Gallery, old_page: Any) -> None:
+    page = old_page
+    cards = page.locator(".feed-batch")
+    expect(cards.first.get_by_role("link", name="prompt 59", exact=True)).to_be_visible()
+    assert cards.count() < 40
+    page.evaluate(
+        "window.shifts = []; new PerformanceObserver(list => shifts.push(...list.getEntries().map(one => one.value)))"
+        ".observe({type: 'layout-shift', buffered: true}); 0"
+    )
+    expect(page.locator(".feed-tile img").first).to_have_js_property("naturalWidth", 64)
+    assert sum(page.evaluate("shifts")) < 0.02
+    while page.locator("#feed-more").is_visible():
+        before = cards.count()
+        page.keyboard.press("End")
+        expect(cards).not_to_have_count(before)
+    expect(cards).to_have_count(60)
+    expect(page.locator("#feed-more")).to_be_hidden()
+    titles = page.locator(".feed-title").all_text_contents()
+    assert titles == [f"prompt {number}" for number in reversed(range(60))]
+    assert page.locator(".feed-day h3").count() >= 12
+
+
+def test_an_image_opens_in_the_viewer_and_back_closes_it(old_page: Any) -> None:
+    page = old_page
+    page.locator(".feed-tile").nth(1).click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    expect(page.locator("#viewer-title")).to_contain_text("Image 2")
+    expect(page).to_have_url(re.compile(r"/\?image=b59%2F2$"))
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#viewer-title")).to_contain_text("Image 3")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#viewer-title")).to_contain_text("Image 1 · b58")
+    page.go_back()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator(".feed-batch").first).to_be_visible()
+
+
+def test_a_batch_is_deleted_and_brought_back(old: Gallery, old_page: Any) -> None:
+    page = old_page
+    expect(card(page, "prompt 59")).to_be_visible()
+    card(page, "prompt 59").get_by_role("button", name="Delete").click()
+    expect(card(page, "prompt 59")).to_have_count(0)
+    page.get_by_role("button", name="Undo").click()
+    expect(card(page, "prompt 59").locator("img")).to_have_count(3)
+
+
+def test_images_have_their_colors_before_they_are_there(old: Gallery, old_page: Any, tmp_path: Path) -> None:
+    """Once a thumbnail was made, the page knows what it looks like."""
+    page = old_page
+    expect(page.locator(".feed-tile img").first).to_have_js_property("naturalWidth", 64)
+    fill(old.album, "new", after=timedelta(days=30), prompt="a new one")
+    page.route("**/thumbnails/b59/1*", lambda route: None)
+    page.reload()
+    tint = card(page, "prompt 59").locator(".feed-tint").first
+    expect(tint).to_be_visible()
+    pixel = tint.evaluate("one => [...one.getContext('2d').getImageData(1, 1, 1, 1).data]")
+    shade = page.evaluate(
+        """async () => {
+          const image = new Image();
+          image.src = document.querySelector("[data-image='b59/1'] img").src.replace('thumbnails', 'images');
+          await image.decode();
+          const canvas = new OffscreenCanvas(64, 48).getContext('2d'); canvas.drawImage(image, 0, 0);
+          return [...canvas.getImageData(20, 20, 1, 1).data];
+        }"""
+    )
+    assert all(abs(one - other) <= 6 for one, other in zip(pixel, shade, strict=True))
+    assert card(page, "prompt 59").locator(".feed-tile").first.evaluate(
+        "one => one.clientWidth / one.clientHeight"
+    ) == (pytest.approx(64 / 48, abs=0.02))
