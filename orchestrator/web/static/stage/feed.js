@@ -178,11 +178,26 @@ export class Feed {
     const seen = JSON.stringify([work, queue.states.map((/** @type {any} */ one) => [one.completed, one.failed])]);
     if (this.isOpen) for (const id of this.active) this.#live(this.cards.get(id));
     if (seen === this.seen) return;
-    const isFirst = !this.seen;
+    const isKnown = !this.seen && this.#hasAll(queue);
     this.seen = seen;
-    if (isFirst || !this.isOpen || this.after === undefined) return;
+    if (isKnown || !this.isOpen) return;
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.refresh(), PAUSE_MILLISECONDS);
+    this.timer = setTimeout(() => this.#lookOnce(), PAUSE_MILLISECONDS);
+  }
+
+  /** Whether the page, as it came, has what the queue begins with. @param {any} queue */
+  #hasAll(queue) {
+    const work = queue.next.filter((/** @type {any} */ one) => one.batchId !== null);
+    return this.after !== undefined && work.length === this.active.length && work.every((/** @type {any} */ one) => {
+      const batch = this.cards.get(one.batchId)?.batch;
+      return batch?.completedImages === one.completed && batch.failedImages === one.failed;
+    });
+  }
+
+  /** After what is being fetched, which may be older. */
+  async #lookOnce() {
+    await this.coming;
+    if (this.isOpen) await this.refresh();
   }
 
   /** @param {BatchCard | undefined} card */
