@@ -98,6 +98,7 @@ class Forecast(BaseModel):
     """Of dynamic prompts: what they may become, as examples."""
     seconds: float | None
     """Until the last of them is done, with all that is queued before it; None where no pace is known."""
+    secondsPerImage: float | None
     notes: list[str]
 
 
@@ -116,7 +117,9 @@ class ImageSettings(BaseModel):
     scheduler: str | None = None
     seed: int | None = None
     template: str | None = None
-    """Where it is one that this state may use."""
+    """Where it is one that its state may use, and not the state's own."""
+    state: int | None = None
+    """Whose image it is; None for a file."""
 
 
 class Server(BaseModel):

@@ -28,12 +28,15 @@ def forecast(state: WatchedState, request: CreateRequest) -> Forecast:
     except UsageError as error:
         raise in_page_words(error, request) from error
     prompts, items = _totals(plan, few=few, count=asked.spec.count)
+    each = _images_an_item(plan)
+    state.refresh()
     return Forecast(
         prompts=prompts,
         cells=asked.spec.cells,
-        images=items * _images_an_item(plan),
+        images=items * each,
         expansions=[one.prompt for one in plan.variations[:_EXAMPLES]] if request.dynamic else [],
         seconds=_seconds(state, items),
+        secondsPerImage=None if state.pace is None else state.pace / each,
         notes=list(plan.notes),
     )
 
@@ -73,7 +76,6 @@ def _images_an_item(plan: Plan) -> int:
 
 
 def _seconds(state: WatchedState, items: int) -> float | None:
-    state.refresh()
     if state.store is None:
         return None
     return added_seconds_left(state.store, items, pace=state.pace, waiting=len(state.waiting.batches))

@@ -34,7 +34,7 @@ def settings_of(entry: Entry) -> ImageSettings:
     found = {**values, **entry.parameters, "seed": entry.seed, **inputs}
     prompt = inputs.get("prompt") or (item.prompt_text if item is not None else None) or entry.prompt
     return _settings({**found, "prompt": prompt}, _loras(found)).model_copy(
-        update={"template": _template(state, entry.template)}
+        update={"template": _template(state, entry.template), "state": state.number}
     )
 
 

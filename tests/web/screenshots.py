@@ -70,7 +70,8 @@ class Set:
 def form(_: Set, page: Any) -> Iterator[None]:
     page.goto("/")
     page.get_by_label("Prompt", exact=True).fill(PROMPT)
-    page.get_by_text("More settings").click()
+    for group in page.locator("#batch-form summary").all():
+        group.click()
     page.get_by_text("Randomize seeds").click()
     yield
 

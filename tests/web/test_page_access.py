@@ -47,7 +47,10 @@ def views(page: Any, made: str, under_way: str) -> Iterator[str]:
     """Bring the page, which is open at `/`, to each view; its name."""
     home = page.url
     expect(page.get_by_label("Steps")).to_have_attribute("placeholder", "2")
-    page.get_by_text("More settings").click()
+    for group in page.locator("#batch-form summary").all():
+        group.click()
+    page.locator("#loras-add").click()
+    page.locator("#axes-add").click()
     yield "form"
     page.get_by_role("button", name="Generate Batch").click()
     expect(page.get_by_text("Prompt cannot be empty")).to_be_visible()

@@ -33,6 +33,17 @@ def write(page: Any, prompt: str = "a lighthouse") -> None:
     page.get_by_label("Prompt", exact=True).fill(prompt)
 
 
+def unfold(page: Any, *groups: str) -> None:
+    """Open folded groups of the form."""
+    for group in groups:
+        page.locator("summary").filter(has_text=re.compile(f"^{group}")).click()
+
+
+def line(page: Any, group: str) -> Any:
+    """What a folded group comes to."""
+    return page.locator(f"#{group}-line")
+
+
 def begun(page: Any) -> str:
     """The batch that the page went to."""
     expect(page).to_have_url(re.compile(r"\?batch=."))
@@ -86,17 +97,17 @@ def test_an_image_is_dropped_where_the_template_takes_one(
         }""",
         list(stream.getvalue()),
     )
-    expect(page.locator("#image-shown")).to_have_js_property("naturalWidth", 8)
+    expect(page.locator("#images-shown img")).to_have_js_property("naturalWidth", 8)
     expect(page.get_by_text("Choose an image", exact=True)).to_be_hidden()
     send(page)
     name = f"{hashlib.sha256(stream.getvalue()).hexdigest()}.png"
     for item in served.items(begun(page)):
         assert item.uploads == {"image": f"state-0.burst/uploads/{name}"}
     page.go_back()
-    page.get_by_text("More settings").click()
-    page.get_by_label("Template").select_option("txt2img-sdxl")
+    unfold(page, "Template")
+    page.get_by_role("radio", name="txt2img-sdxl").check()
     expect(field).to_be_hidden()
-    assert "smoke-image" not in page.get_by_label("Template").inner_text()
+    assert "smoke-image" not in page.locator("#template-cards").inner_text()
 
 
 def test_the_first_wrong_field_has_the_focus_and_its_message(page: Any) -> None:
@@ -136,6 +147,7 @@ def test_a_base_seed_is_a_whole_number_of_64_bits(page: Any, seed: str) -> None:
 )
 def test_numbers_are_held_to_their_range(page: Any, label: str, value: str, message: str) -> None:
     write(page)
+    unfold(page, "Size" if label == "Width" else "Sampling")
     field = page.get_by_label(label, exact=True)
     expect(field).not_to_have_attribute("placeholder", "")
     field.fill(value)
@@ -146,11 +158,12 @@ def test_numbers_are_held_to_their_range(page: Any, label: str, value: str, mess
 def test_all_that_is_said_arrives(page: Any, served: Served, sandbox: Sandbox) -> None:
     sandbox.hold()
     write(page)
-    page.get_by_text("More settings").click()
+    unfold(page, "Model", "Size", "Sampling", "Negative prompt")
     said = {"Steps": "7", "CFG": "4.5", "Width": "128", "Height": "96", "Negative prompt": "fog"}
     for label, value in said.items():
         page.get_by_label(label, exact=True).fill(value)
-    chosen = {"Model": "sd_xl_base_1.0.safetensors", "Sampler": "dpmpp_2m", "Scheduler": "karras"}
+    page.get_by_label("Model", exact=True).fill("sd_xl_base_1.0.safetensors")
+    chosen = {"Sampler": "dpmpp_2m", "Scheduler": "karras"}
     for label, value in chosen.items():
         page.get_by_label(label, exact=True).select_option(value)
     send(page)
@@ -170,8 +183,8 @@ def test_what_is_left_empty_is_the_templates(page: Any, served: Served, sandbox:
     sandbox.hold()
     for label, value in (("Steps", "2"), ("CFG", "7"), ("Width", "64"), ("Height", "64")):
         expect(page.get_by_label(label, exact=True)).to_have_attribute("placeholder", value)
-    expect(page.get_by_label("Model")).to_have_value("")
-    expect(page.get_by_label("Model")).to_contain_text("Default (tiny-random.safetensors)")
+    expect(page.get_by_label("Model", exact=True)).to_have_value("")
+    expect(page.get_by_label("Model", exact=True)).to_have_attribute("placeholder", "Default (tiny-random.safetensors)")
     write(page)
     send(page)
     assert parameters(served, begun(page)) == {}
@@ -180,9 +193,10 @@ def test_what_is_left_empty_is_the_templates(page: Any, served: Served, sandbox:
 def test_a_profile_decides_what_is_left_empty(page: Any, served: Served, sandbox: Sandbox) -> None:
     sandbox.hold()
     write(page)
-    page.get_by_text("More settings").click()
+    unfold(page, "Template", "Sampling")
     page.get_by_label("Profile").select_option("quality")
-    expect(page.get_by_label("Steps")).to_have_attribute("placeholder", "by profile")
+    expect(page.get_by_label("Steps")).to_have_attribute("placeholder", "30")
+    expect(line(page, "sampling")).to_have_text("30 steps · CFG 8.5 · dpmpp_2m · karras · from profile")
     page.get_by_label("CFG").fill("3")
     send(page)
     found = parameters(served, begun(page))
@@ -190,11 +204,11 @@ def test_a_profile_decides_what_is_left_empty(page: Any, served: Served, sandbox
 
 
 def test_another_template_has_other_fields(page: Any) -> None:
-    page.get_by_text("More settings").click()
-    page.get_by_label("Template").select_option("smoke")
+    unfold(page, "Template", "Model", "Sampling", "Negative prompt")
+    page.get_by_role("radio", name="smoke").check()
     for label in ("Steps", "CFG"):
         expect(page.get_by_label(label, exact=True)).to_be_hidden()
-    page.get_by_label("Template").select_option("txt2img-sdxl")
+    page.get_by_role("radio", name="txt2img-sdxl").check()
     for label in ("Steps", "CFG", "Model", "Negative prompt", "Sampler"):
         expect(page.get_by_label(label, exact=True)).to_be_visible()
 
@@ -204,7 +218,7 @@ def test_with_several_states_one_is_chosen(open_page: OpenPage, serve: Callable[
     served = serve(states=2)
     page = open_page("/", server=served)
     write(page)
-    page.get_by_text("More settings").click()
+    unfold(page, "Template")
     page.get_by_label("State", exact=True).select_option(str(served.states[1]))
     send(page)
     assert len(served.items(begun(page), state=1)) == 5
@@ -223,26 +237,30 @@ def test_another_state_has_its_own_template_unless_one_was_chosen(
         query = parse_qs(urlsplit(route.request.url).query)
         default, chosen = own[int(query["state"][0])], query.get("template", [None])[0]
         said = route.fetch().json() | {"default": default, "template": chosen or default or "smoke"}
-        said["templates"] = ["txt2img-sd15", "smoke", "txt2img-sdxl"]
+        said["templateChoices"] = [
+            {"name": name, "kind": "text", "purpose": "A template"}
+            for name in ("txt2img-sd15", "smoke", "txt2img-sdxl")
+        ]
         route.fulfill(json=said)
 
     sent: list[Any] = []
     page.route("**/api/options?*", answer)
+    page.route("**/api/forecast", lambda route: route.abort())
     page.route("**/api/create", lambda route: (sent.append(route.request.post_data_json), route.abort()))
     page.goto("/")
-    page.get_by_text("More settings").click()
-    template, state = page.get_by_label("Template"), page.get_by_label("State", exact=True)
-    expect(template).to_have_value("smoke")
+    unfold(page, "Template")
+    state = page.get_by_label("State", exact=True)
+    expect(page.get_by_role("radio", name="smoke")).to_be_checked()
     state.select_option("1")
-    expect(template.locator("option:checked")).to_have_text("Default (txt2img-sd15)")
+    expect(page.get_by_role("radio", name="Default (txt2img-sd15)")).to_be_checked()
     write(page)
     send(page)
     expect(page.get_by_text(AWAY).first).to_be_visible()
     assert sent.pop()["batchRequest"]["baseParameters"] == {}
-    template.select_option("txt2img-sdxl")
+    page.get_by_role("radio", name="txt2img-sdxl").check()
     state.select_option("0")
-    expect(template.locator("option").first).to_have_text("txt2img-sd15")
-    expect(template).to_have_value("txt2img-sdxl")
+    expect(page.get_by_role("radio", name="Default")).to_have_count(0)
+    expect(page.get_by_role("radio", name="txt2img-sdxl")).to_be_checked()
 
 
 def test_a_prompt_is_text_whatever_it_looks_like(page: Any, served: Served, sandbox: Sandbox) -> None:
@@ -319,7 +337,8 @@ def test_a_lost_answer_to_regenerate_starts_nothing_twice(
 def test_a_refusal_of_the_api_is_shown(open_page: OpenPage, sandbox: Sandbox) -> None:
     page = open_page("/", away=True)
     write(page)
-    page.get_by_label("Model").select_option("sd_xl_base_1.0.safetensors")
+    unfold(page, "Model")
+    page.get_by_label("Model", exact=True).fill("sd_xl_base_1.0.safetensors")
     sandbox.change(checkpoints=("tiny-random.safetensors",))
     send(page)
     expect(page.locator("#model-wrong")).to_contain_text("sd_xl_base_1.0.safetensors")
@@ -358,7 +377,7 @@ def test_the_form_says_that_comfyui_is_away_and_mends_itself(
     expect(page.get_by_label("Steps")).to_have_attribute("placeholder", "2")
     sandbox.change(unavailable_rate=0.0)
     page.clock.run_for(5_000)
-    expect(page.get_by_label("Model")).to_contain_text("sd_xl_base_1.0.safetensors")
+    expect(page.locator("#models option")).not_to_have_count(0)
     expect(page.locator("#server-away")).to_be_hidden()
 
 

@@ -115,6 +115,18 @@ export const startBatch = (batchRequest, state) => callOnce("/api/create", { bat
 /** Bring an image, to make batches of this state from. @param {Blob} image @param {number} state @returns {Promise<{upload: string}>} */
 export const uploadImage = (image, state) => call("POST", `/api/uploads?state=${state}`, { body: image });
 
+/** What a request would make; nothing is added. @param {object} batchRequest @param {number} state @param {AbortSignal} signal */
+export const forecastOf = (batchRequest, state, signal) => call("POST", "/api/forecast", { body: { batchRequest, state }, signal });
+
+/** @param {Blob} table @param {Record<string, string>} asked state and template */
+export const uploadTable = (table, asked) => call("POST", `/api/tables?${new URLSearchParams(asked)}`, { body: table });
+
+/** What a PNG says that it was made with. @param {Blob} image */
+export const settingsIn = (image) => call("POST", "/api/settings", { body: image });
+
+/** @param {string} batchId @param {string} image */
+export const settingsOf = (batchId, image) => call("GET", `${at(batchId)}/images/${encodeURIComponent(image)}/settings`);
+
 /** @param {string} batchId @param {AbortSignal} signal */
 export const progressOf = (batchId, signal) => call("GET", `${at(batchId)}/progress`, { signal });
 

@@ -31,8 +31,11 @@ export function keepTyped(form) {
   });
 }
 
+/** What one of several radio buttons chooses is in a hidden field of its own. */
+const UNKEPT = ["file", "radio"];
+
 /** @param {HTMLFormElement} form @returns {any[]} */
-const fields = (form) => [...form.elements].filter((/** @type {any} */ field) => field.name && field.type !== "file");
+const fields = (form) => [...form.elements].filter((/** @type {any} */ field) => field.name && !UNKEPT.includes(field.type));
 
 /** @param {any} field */
 const valueOf = (field) => (field.type === "checkbox" ? field.checked : field.value);

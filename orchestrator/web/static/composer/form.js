@@ -2,13 +2,20 @@
 
 import { Away, Refused, startBatch, uploadImage } from "../api.js";
 import { byId, notify, onRetry, say } from "../dom.js";
-import { ImageField } from "./image_field.js";
-import { Options } from "./options.js";
-import { mistakes } from "./validation.js";
 import { counted, letters } from "../words.js";
-
-const WORDS = ["sampler", "scheduler", "template", "profile", "negative"];
-const NUMBERS = ["steps", "cfg", "width", "height"];
+import { Axes } from "./axes.js";
+import { BatchKind } from "./kind.js";
+import { Fill } from "./fill.js";
+import { Files } from "./files.js";
+import { Forecast } from "./forecast.js";
+import { Groups } from "./groups.js";
+import { ImageField } from "./image_field.js";
+import { Loras } from "./loras.js";
+import { Options } from "./options.js";
+import { inPageWords, requestOf } from "./request.js";
+import { Size } from "./size.js";
+import { TableCard } from "./table.js";
+import { mistakes } from "./validation.js";
 
 /** The form. `started(answer, prompt)` is called with what the API answered. */
 export class BatchForm {
@@ -18,94 +25,127 @@ export class BatchForm {
     this.alert = byId("form-alert");
     this.started = started;
     this.image = new ImageField();
-    this.options = new Options(this.form, this.image);
-    this.form.addEventListener("submit", (/** @type {Event} */ event) => {
-      event.preventDefault();
-      this.submit();
-    });
-    this.form.addEventListener("input", (/** @type {any} */ event) => this.#typed(event.target));
-    onRetry(this.alert, () => this.submit());
-    this.#typed(byId("prompt"));
-    this.#seedMode();
+    this.loras = new Loras();
+    this.axes = new Axes();
+    this.table = new TableCard();
+    this.options = new Options(this.form, this);
+    this.kind = new BatchKind(this);
+    this.groups = new Groups(this);
+    this.forecast = new Forecast(this);
+    this.size = new Size(this);
+    this.fill = new Fill(this);
+    this.files = new Files(this);
+    this.#listen();
+    this.changed();
+    this.fill.fromAddress();
+  }
+
+  /** Which state it is about. */
+  get state() {
+    return Number(this.form.elements.namedItem("state")?.value ?? 0);
   }
 
   /** Check and send. What is wrong is said beside its field, and the first such field has the focus. */
   async submit() {
     notify(this.alert, "");
-    const wrong = mistakes(this.form);
-    this.#mark(wrong);
+    const wrong = mistakes(this);
+    this.mark(wrong);
     if (wrong.size || this.form.ariaBusy === "true") return;
     this.#busy(true);
     try {
-      const state = Number(this.form.elements.state?.value ?? 0);
-      const image = this.image.chosen ? { image: (await uploadImage(this.image.chosen, state)).upload } : {};
-      this.started(await startBatch({ ...this.request(), ...image }, state), this.#value("prompt"));
+      const request = { ...requestOf(this), ...(await this.#uploaded()) };
+      this.started(await startBatch(request, this.state), byId("prompt").value || this.table.prompt);
     } catch (error) {
-      this.#refused(error);
+      this.refused(error);
     } finally {
       this.#busy(false);
     }
   }
 
-  /** What is said, by the API's names. What is left empty is not there: the template or the profile decides. */
-  request() {
-    const isRandom = byId("randomize").checked;
-    const baseSeed = this.#value("baseSeed").trim();
-    return {
-      prompt: this.#value("prompt"),
-      batchCount: Number(this.#value("batchCount")),
-      seedMode: isRandom ? "random" : "incremental",
-      ...(baseSeed && !isRandom ? { baseSeed } : {}),
-      ...this.#said(["model"], String),
-      baseParameters: { ...this.#said(NUMBERS, Number), ...this.#said(WORDS, String) },
-    };
+  /** Something about the form is another: what follows from that is shown. */
+  changed() {
+    this.#promptCount();
+    this.#seedMode();
+    this.kind.show();
+    this.groups.show();
+    this.size.show();
+    this.forecast.ask();
   }
 
-  /** @param {string[]} names @param {(text: string) => any} kind */
-  #said(names, kind) {
-    const said = names.filter((name) => !byId(name).disabled && this.#value(name) !== "");
-    return Object.fromEntries(said.map((name) => [name, kind(this.#value(name))]));
+  /** A field was set by the page: as if it had been typed. @param {HTMLElement} field */
+  typed(field) {
+    field.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
   /** @param {any} error */
-  #refused(error) {
+  refused(error) {
+    const message = inPageWords(error.message);
     if (error instanceof Away) notify(this.alert, error.message, error.detail);
     else if (error instanceof Refused && error.field && document.getElementById(`${error.field}-wrong`)) {
-      this.#mark(new Map([[error.field, error.message]]));
-    } else notify(this.alert, error.message);
+      this.mark(new Map([[error.field, message]]));
+    } else notify(this.alert, message);
+  }
+
+  /** @param {Map<string, string>} wrong */
+  mark(wrong) {
+    for (const place of this.form.querySelectorAll(".wrong")) {
+      const name = place.id.replace(/-wrong$/, "");
+      this.markOne(name, wrong.get(name) ?? "");
+    }
+    const [first] = wrong.keys();
+    if (!first) return;
+    const field = byId(first);
+    field.closest("details")?.setAttribute("open", "");
+    const place = field.type === "hidden" ? field.closest("details, .field").querySelector("input:not([type=hidden]), button, summary") : field;
+    place?.focus();
+  }
+
+  /** @param {string} name @param {string} message */
+  markOne(name, message) {
+    say(byId(`${name}-wrong`), message);
+    if (message) byId(name).setAttribute("aria-invalid", "true");
+    else byId(name).removeAttribute("aria-invalid");
+  }
+
+  #listen() {
+    this.form.addEventListener("submit", (/** @type {Event} */ event) => {
+      event.preventDefault();
+      this.submit();
+    });
+    this.form.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+      event.preventDefault();
+      this.submit();
+    });
+    this.form.addEventListener("input", (/** @type {any} */ event) => this.#typed(event.target));
+    onRetry(this.alert, () => this.submit());
   }
 
   /** @param {any} field that was changed */
   #typed(field) {
-    if (field.id === "prompt") say(byId("prompt-count"), counted(letters(field.value), "character"));
     if (field.id === "image") this.image.show();
-    if (field.id === "randomize") this.#seedMode();
-    if (field.getAttribute("aria-invalid")) this.#markOne(field.name, mistakes(this.form).get(field.name) ?? "");
+    if (field.id === "table") this.table.show();
+    if (field.getAttribute("aria-invalid")) this.markOne(field.id, mistakes(this).get(field.id) ?? "");
+    this.changed();
+  }
+
+  #promptCount() {
+    say(byId("prompt-count"), counted(letters(byId("prompt").value), "character"));
   }
 
   #seedMode() {
     const isRandom = byId("randomize").checked;
     byId("baseSeed").disabled = isRandom;
-    if (isRandom) this.#markOne("baseSeed", "");
+    byId("baseSeed-field").hidden = isRandom;
+    if (isRandom) this.markOne("baseSeed", "");
   }
 
-  /** @param {Map<string, string>} wrong */
-  #mark(wrong) {
-    for (const place of this.form.querySelectorAll(".wrong")) {
-      const name = place.id.replace(/-wrong$/, "");
-      this.#markOne(name, wrong.get(name) ?? "");
-    }
-    const [first] = wrong.keys();
-    if (!first) return;
-    byId(first).closest("details")?.setAttribute("open", "");
-    byId(first).focus();
-  }
-
-  /** @param {string} name @param {string} message */
-  #markOne(name, message) {
-    say(byId(`${name}-wrong`), message);
-    if (message) byId(name).setAttribute("aria-invalid", "true");
-    else byId(name).removeAttribute("aria-invalid");
+  async #uploaded() {
+    /** @type {string[]} */
+    const uploads = [];
+    for (const file of this.image.chosen) uploads.push((await uploadImage(file, this.state)).upload);
+    if (!uploads.length) return {};
+    return uploads.length === 1 ? { image: uploads[0] } : { images: uploads };
   }
 
   /** @param {boolean} busy */
@@ -113,11 +153,7 @@ export class BatchForm {
     this.form.ariaBusy = String(busy);
     const button = this.form.querySelector("[type=submit]");
     button.setAttribute("aria-disabled", String(busy));
-    say(button, busy ? "Queueing…" : "Generate Batch");
-  }
-
-  /** @param {string} id */
-  #value(id) {
-    return byId(id).value;
+    if (busy) say(button, "Queueing…");
+    else this.kind.show();
   }
 }

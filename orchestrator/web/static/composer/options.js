@@ -1,50 +1,67 @@
 /** The form's choices, as ComfyUI and the template offer them. */
 
 import { Away, optionsFor } from "../api.js";
-import { byId, make, notify, onRetry } from "../dom.js";
+import { byId, make, notify, onRetry, say } from "../dom.js";
+import { TemplateCards } from "./templates.js";
 
 const AGAIN_MILLISECONDS = 5_000;
-const LISTS = { model: "models", sampler: "samplers", scheduler: "schedulers" };
+const SELECTS = { sampler: "samplers", scheduler: "schedulers" };
 const NUMBERS = ["steps", "cfg", "width", "height"];
-const BY_PROFILE = ["steps", "cfg", "sampler", "scheduler"];
 
 /** Keeps the form's choices as the chosen template and state have them. */
 export class Options {
-  /** @param {HTMLFormElement} form @param {import("./image_field.js").ImageField} image */
-  constructor(form, image) {
+  /** @param {HTMLFormElement} form @param {import("./form.js").BatchForm} owner */
+  constructor(form, owner) {
     this.form = form;
-    this.image = image;
-    /** Whether somebody has chosen the template: what is only shown as chosen is no choice. */
-    this.templateIsChosen = false;
+    this.owner = owner;
+    this.cards = new TemplateCards(() => this.load());
     this.away = byId("server-away");
     this.asked = 0;
     this.timer = 0;
-    this.#field("template").addEventListener("change", () => {
-      this.templateIsChosen = true;
-      this.load();
-    });
+    /** @type {any} */
+    this.known = { takes: null, defaults: {}, profileChoices: [], default: null, template: null };
     this.#field("state")?.addEventListener("change", () => this.load());
     this.#field("profile").addEventListener("change", () => this.#placeholders());
     onRetry(this.away, () => this.load());
-    /** @type {Record<string, any>} */
-    this.defaults = {};
+  }
+
+  /** The template that is to be sent: the chosen one; the shown one only where the state has none of its own. */
+  get template() {
+    return this.cards.chosen || (this.known.default ? "" : (this.known.template ?? ""));
+  }
+
+  /** The one that the form is about. @returns {string | null} */
+  get shown() {
+    return this.cards.chosen || this.known.template;
+  }
+
+  /** Whether the template takes this; everything, before that is known. @param {string} binding */
+  takes(binding) {
+    return !this.known.takes || this.known.takes.includes(binding);
+  }
+
+  /** What holds where a field is left empty. @param {string} name @returns {{value: any, source: "default" | "profile"}} */
+  left(name) {
+    const profile = this.known.profileChoices.find((/** @type {any} */ one) => one.name === this.#field("profile").value);
+    if (profile && name in profile.sets) return { value: profile.sets[name], source: "profile" };
+    return { value: this.known.defaults[name], source: "default" };
   }
 
   /** Ask for them and fill them in; what was chosen stays where it is still offered. */
   async load() {
     const turn = ++this.asked;
     const asked = {};
-    for (const name of ["template", "state"]) {
-      const value = this.#field(name)?.value;
-      if (value && (name !== "template" || this.templateIsChosen)) Object.assign(asked, { [name]: value });
-    }
+    const state = this.#field("state")?.value;
+    if (state) Object.assign(asked, { state });
+    if (this.cards.chosen) Object.assign(asked, { template: this.cards.chosen });
     try {
       const options = await optionsFor(asked);
       if (turn !== this.asked) return;
       this.#fill(options);
     } catch (error) {
       if (turn !== this.asked) return;
-      this.#isAway(/** @type {Error} */ (error), error instanceof Away ? error.detail : "");
+      if (error instanceof Away || !this.cards.forget()) this.#isAway(/** @type {Error} */ (error), error instanceof Away ? error.detail : "");
+      else this.load();
     }
   }
 
@@ -53,17 +70,17 @@ export class Options {
     const away = new Away(options.server.message ?? "");
     if (options.server.reachable) notify(this.away, "");
     else this.#isAway(away, away.detail);
-    this.defaults = options.defaults;
-    const takes = new Set(options.takes);
-    for (const [name, list] of Object.entries(LISTS)) {
-      this.#choices(name, options[list], this.#own(this.defaults[name]));
-      this.#allow(name, takes.has(name));
-    }
-    for (const name of [...NUMBERS, "negative"]) this.#allow(name, takes.has(name));
-    this.#templates(options);
-    this.image.allow(takes.has("image"), options.needsImage ? null : (this.defaults.image ?? null));
-    this.#choices("profile", options.profiles, "None");
+    this.known = options;
+    for (const [name, list] of Object.entries(SELECTS)) this.#choices(name, options[list]);
+    for (const name of [...NUMBERS, ...Object.keys(SELECTS), "model", "negative"]) this.#allow(name, this.takes(name));
+    byId("models").replaceChildren(...options.models.map((/** @type {string} */ value) => make("option", { value })));
+    this.cards.fill(options);
+    this.owner.image.allow(this.takes("image"), options.needsImage ? null : (options.defaults.image ?? null));
+    this.owner.loras.offer(options.loras);
+    this.owner.axes.offer(options.parameters);
+    this.#profiles(options.profileChoices);
     this.#placeholders();
+    this.owner.changed();
   }
 
   /** Say so, and ask again by and by as long as somebody sees the form. @param {Error} error @param {string} detail */
@@ -73,15 +90,18 @@ export class Options {
     this.timer = setTimeout(() => this.form.checkVisibility() && this.load(), AGAIN_MILLISECONDS);
   }
 
-  /** @param {string} name @param {string[]} values @param {string} none what leaving it out means */
-  #choices(name, values, none) {
+  /** @param {string} name @param {string[]} values */
+  #choices(name, values) {
     const field = this.#field(name);
     const before = field.value;
-    field.replaceChildren(
-      make("option", { value: "" }, none),
-      ...values.map((value) => make("option", { value }, value)),
-    );
+    field.replaceChildren(make("option", { value: "" }, "Default"), ...values.map((value) => make("option", { value }, value)));
     field.value = values.includes(before) ? before : "";
+  }
+
+  /** @param {any[]} profiles */
+  #profiles(profiles) {
+    this.#choices("profile", profiles.map((/** @type {any} */ one) => one.name));
+    this.#field("profile").options[0].textContent = "None";
   }
 
   /** A field that the template does not take is not there at all. @param {string} name @param {boolean} takes */
@@ -93,31 +113,15 @@ export class Options {
 
   /** What an empty field stands for is what its placeholder shows. */
   #placeholders() {
-    const profile = this.#field("profile").value;
-    /** @param {string} name */
-    const left = (name) => (profile && BY_PROFILE.includes(name) ? "by profile" : null);
-    for (const name of NUMBERS) this.#field(name).placeholder = left(name) ?? this.defaults[name] ?? "";
-    for (const name of ["sampler", "scheduler"]) {
-      const none = this.#field(name).options[0];
-      if (none) none.textContent = this.#own(left(name) ?? this.defaults[name]);
-    }
-  }
-
-  /** The state's own is what is used where none is sent. @param {any} options */
-  #templates({ templates, default: own, template }) {
-    const named = (/** @type {string} */ value) => value.split("/").at(-1) ?? value;
-    const others = templates.filter((/** @type {string} */ name) => name !== own);
-    const field = this.#field("template");
-    field.replaceChildren(
-      ...(own ? [make("option", { value: "" }, this.#own(named(own)))] : []),
-      ...others.map((/** @type {string} */ value) => make("option", { value }, named(value))),
-    );
-    field.value = template === own ? "" : (template ?? "");
-  }
-
-  /** @param {string | undefined} value */
-  #own(value) {
-    return value ? `Default (${value})` : "Default";
+    for (const name of [...NUMBERS, "negative"]) this.#field(name).placeholder = this.left(name).value ?? "";
+    const own = (/** @type {string} */ name) => {
+      const { value } = this.left(name);
+      return value ? `Default (${value})` : "Default";
+    };
+    this.#field("model").placeholder = own("model");
+    for (const name of Object.keys(SELECTS)) this.#field(name).options[0].textContent = own(name);
+    const profile = this.known.profileChoices.find((/** @type {any} */ one) => one.name === this.#field("profile").value);
+    say(byId("profile-hint"), profile?.description ?? "");
   }
 
   /** @param {string} name @returns {any} */
