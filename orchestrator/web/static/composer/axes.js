@@ -11,7 +11,7 @@ const SIZE = "size";
 const LABELS = { [TEXT]: "Text in the prompt", [SIZE]: "Size", cfg: "CFG", lora: "LoRA", lora_strength: "LoRA strength", batch_size: "Batch size" };
 
 /** What is swept most. */
-const FIRST = new Set(["cfg", "steps", "sampler", "model"]);
+const FIRST = ["cfg", "steps", "sampler", "model"];
 
 /** @typedef {{parameter: string, values: string, picked: string[], search: string}} Axis */
 /** @typedef {{name: string, default: any, choices: string[]}} Parameter */
@@ -43,7 +43,8 @@ export class Axes extends Rows {
 
   fresh() {
     const taken = new Set(this.rows.map(({ parameter }) => parameter));
-    const names = this.#names().sort((one, other) => Number(FIRST.has(other)) - Number(FIRST.has(one)));
+    const names = this.#names();
+    names.unshift(...FIRST.filter((name) => names.includes(name)));
     return { parameter: names.find((name) => !taken.has(name)) ?? names[0] ?? "", values: "", picked: [], search: "" };
   }
 

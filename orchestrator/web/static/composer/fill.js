@@ -1,7 +1,7 @@
 /** Filling the form from elsewhere: from an image's settings, from a file. What was there before is one step of undo. */
 
 import { settingsOf } from "../api.js";
-import { byId, say } from "../dom.js";
+import { byId, notify, say } from "../dom.js";
 
 const PLAIN = ["negative", "model", "width", "height", "steps", "cfg", "sampler", "scheduler"];
 
@@ -31,7 +31,8 @@ export class Fill {
       this.settings(settings, `Filled with the settings of image ${from.slice(at + 1)}`);
       byId("prompt").focus();
     } catch (error) {
-      this.form.refused(error);
+      const { message, detail = "" } = /** @type {any} */ (error);
+      notify(this.form.alert, message, detail);
     }
   }
 

@@ -81,9 +81,8 @@ export class BatchForm {
   refused(error) {
     const message = inPageWords(error.message);
     if (error instanceof Away) notify(this.alert, error.message, error.detail);
-    else if (error instanceof Refused && error.field && document.getElementById(`${error.field}-wrong`)) {
-      this.mark(new Map([[error.field, message]]));
-    } else notify(this.alert, message);
+    else if (error instanceof Refused && hasPlace(error.field)) this.mark(new Map([[error.field ?? "", message]]));
+    else notify(this.alert, message);
   }
 
   /** @param {Map<string, string>} wrong */
@@ -156,4 +155,10 @@ export class BatchForm {
     if (busy) say(button, "Queueing…");
     else this.kind.show();
   }
+}
+
+/** Whether a message of this field would be seen. @param {string | null} field */
+function hasPlace(field) {
+  const place = field && document.getElementById(`${field}-wrong`);
+  return Boolean(place) && !(/** @type {HTMLElement} */ (place).closest("[hidden]"));
 }

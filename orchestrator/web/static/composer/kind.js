@@ -1,6 +1,7 @@
 /** What kind of batch it is: “Batch Generate” has 2 to 20 images of one prompt, any other 1 to 999 of each. */
 
 import { byId, say } from "../dom.js";
+import { mistakes } from "./validation.js";
 
 const BUTTON = "Generate Batch";
 
@@ -11,7 +12,6 @@ export class BatchKind {
     this.form = form;
     this.count = byId("batchCount");
     this.any = byId("anyCount");
-    this.any.closest("form").addEventListener("reset", () => this.show());
   }
 
   /** Whether there is more than one prompt, image or cell, so that the count is of each. */
@@ -31,6 +31,7 @@ export class BatchKind {
     this.any.closest("label").hidden = isOfEach;
     say(byId("batchCount-hint"), `${isFree ? "1 to 999" : "2 to 20"}${isOfEach ? ` of each ${this.#each()}` : ""}`);
     say(byId("form-title"), isFree ? "Create" : "Batch Generate");
+    if (this.count.ariaInvalid === "true") this.form.markOne("batchCount", mistakes(this.form).get("batchCount") ?? "");
     this.showButton();
   }
 
