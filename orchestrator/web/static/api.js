@@ -200,6 +200,25 @@ export const addStage = (images, stage) =>
 /** Make one that failed due again. @param {any} image */
 export const retryImage = ({ batchId, image }) => call("POST", `${at(batchId)}/images/${image}/retry`);
 
+/** @param {URLSearchParams} query @returns {Promise<{total: number, images: any[]}>} the ids of what is found */
+export const foundImages = (query) => call("GET", `/api/gallery/refs?${query}`);
+
+/** What may stand at the caret of a search. @param {string} text @param {number} cursor @param {AbortSignal} signal */
+export const completeSearch = (text, cursor, signal) =>
+  call("GET", `/api/gallery/completion?${new URLSearchParams({ text, cursor: String(cursor) })}`, { signal });
+
+/** @param {object[]} images @param {boolean} favorite */
+export const markFavorites = (images, favorite) => call("POST", "/api/images/favorites", { body: { images, favorite } });
+
+/** @param {object[]} images @param {string[]} add @param {string[]} remove */
+export const markTags = (images, add, remove) => call("POST", "/api/images/tags", { body: { images, add, remove } });
+
+/** To the trash. @param {object[]} images */
+export const deleteImages = (images) => call("POST", "/api/images/delete", { body: { images } });
+
+/** @param {object[]} images @returns {Promise<any>} where their ZIP is */
+export const prepareDownload = (images) => call("POST", "/api/downloads", { body: { images } });
+
 /** This picture, and no other that has its place by now. @param {any} image */
 export const deleteImage = ({ batchId, image, version }) =>
   call("DELETE", `${at(batchId)}/images/${image}?${new URLSearchParams({ v: version })}`);

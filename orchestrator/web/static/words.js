@@ -36,8 +36,11 @@ export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s
  */
 export const titleOf = ({ name, title, batchId }) => [name, title].filter(Boolean).join(" · ") || batchId;
 
-/** @param {{image: string}} image */
-export const nameOf = (image) => `Image ${image.image}`;
+/** Whether it belongs to no batch. @param {{batchId?: string}} image */
+export const isLoose = (image) => image.batchId?.startsWith("~") ?? false;
+
+/** @param {{image: string, batchId?: string, file?: string}} image */
+export const nameOf = (image) => (isLoose(image) && image.file ? (image.file.split("/").pop() ?? "") : `Image ${image.image}`);
 
 /** What tells an image from the others of its batch. @param {{differs: string[]}} image */
 export const differenceOf = ({ differs }) => differs.join(" · ");

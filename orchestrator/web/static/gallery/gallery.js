@@ -1,41 +1,39 @@
 /** The page `/gallery`: what is looked for is in its address, what is found in one of two lists. */
 
-import { Away, deleteBatch, emptyTrash, galleryBatches, galleryImages, restoreImages, trashOf } from "../api.js";
+import { Away, Refused, deleteBatch, emptyTrash, galleryBatches, restoreImages, trashOf } from "../api.js";
 import { confirmed } from "../confirm.js";
 import { byId, notify, onRetry, say } from "../dom.js";
 import { Endless } from "./endless.js";
 import { keepScroll } from "../kept.js";
-import { batchRow, keyOfImage, pictureTile, trashTile } from "./tiles.js";
+import { Images } from "./images.js";
+import { SearchField, withMoments } from "./search.js";
+import { batchRow, trashTile } from "./tiles.js";
 import { offerUndo } from "../undo.js";
-import { Viewer } from "../viewer/viewer.js";
 import { counted, titleOf } from "../words.js";
 
 const TYPING_MILLISECONDS = 250;
-const FIELDS = ["text", "model", "from", "to", "state", "view"];
+const FIELDS = ["text", "sort", "model", "from", "to", "state", "view"];
+/** @type {Record<string, string>} */
+const DEFAULTS = { view: "pictures", sort: "newest" };
+/** How often is looked again while the index is being built. */
+const INDEXING_MILLISECONDS = 1500;
 
 /** @type {HTMLFormElement} */
 const form = byId("filter");
 const field = (/** @type {string} */ name) => /** @type {any} */ (form.elements.namedItem(name));
-const viewer = new Viewer({
-  items: () => lists.pictures.items,
-  more: () => lists.pictures.next(),
+const images = new Images({
+  told,
+  failed,
   gone: (image, done) => {
-    forget((one) => one.batchId === image.batchId && one.image === image.image);
+    images.selection.drop([image]);
+    images.pages.reload();
     offerUndo("The image is in the trash.", () => bringBack(done));
   },
-  failed,
-  left: (image) => lists.pictures.elementOf(keyOfImage(image))?.querySelector("a")?.focus(),
 });
+const search = new SearchField(() => changed(0));
 const shared = { failed, told };
 /** @type {Record<string, Endless>} */
 const lists = {
-  pictures: new Endless(byId("pictures"), byId("more"), {
-    ask: galleryImages,
-    itemsOf: (answer) => answer.images,
-    keyOf: keyOfImage,
-    show: (image) => pictureTile(image, (one) => viewer.open(one)),
-    ...shared,
-  }),
   batches: new Endless(byId("batches"), byId("more"), {
     ask: galleryBatches,
     itemsOf: (answer) => answer.batches,
@@ -54,6 +52,8 @@ const lists = {
 let total = 0;
 /** @type {number | undefined} */
 let typing;
+/** @type {number | undefined} */
+let indexing;
 
 const view = () => String(field("view").value);
 /** Each state has a trash of its own. */
@@ -66,14 +66,14 @@ function read() {
   if (model && ![...field("model").options].some((one) => one.value === model)) field("model").append(new Option(model));
   for (const name of FIELDS) {
     if (!field(name)) continue;
-    field(name).value = said.get(name) ?? (name === "view" ? "pictures" : "");
+    field(name).value = said.get(name) ?? DEFAULTS[name] ?? "";
   }
 }
 
 /** What the form says, into the address. */
 function write() {
   const said = FIELDS.map((name) => [name, String(field(name)?.value ?? "").trim()]);
-  const kept = said.filter(([name, value]) => value && !(name === "view" && value === "pictures"));
+  const kept = said.filter(([name, value]) => value && value !== DEFAULTS[name]);
   const query = String(new URLSearchParams(kept));
   history.replaceState(history.state, "", query ? `?${query}` : location.pathname);
 }
@@ -81,7 +81,10 @@ function write() {
 /** What the API is asked for. A day is one of this reader's, so it is told by its moments. */
 function query() {
   const asked = new URLSearchParams();
-  for (const name of ["text", "model", "state"]) if (field(name)?.value) asked.set(name, field(name).value);
+  for (const name of ["model", "state"]) if (field(name)?.value) asked.set(name, field(name).value);
+  const text = field("text").value.trim();
+  if (text) asked.set("text", withMoments(text));
+  if (view() === "pictures" && field("sort").value !== DEFAULTS.sort) asked.set("sort", field("sort").value);
   if (field("from").value) asked.set("from", midnight(field("from").value, 0));
   if (field("to").value) asked.set("to", midnight(field("to").value, 1));
   return asked;
@@ -95,27 +98,47 @@ function midnight(day, after) {
 
 async function look() {
   clearTimeout(typing);
+  clearTimeout(indexing);
   const chosen = view();
+  byId("pictures").hidden = chosen !== "pictures";
+  if (chosen !== "pictures") {
+    images.close();
+    images.selection.clear();
+  }
   for (const [name, list] of Object.entries(lists)) {
     byId(name).hidden = name !== chosen;
     if (name !== chosen) list.close();
   }
-  byId("clear").hidden = !query().size;
+  const asked = query();
+  asked.delete("sort");
+  byId("clear").hidden = !asked.size;
   form.dataset.view = chosen;
   byId("trash-acts").hidden = chosen !== "trash";
-  await lists[chosen].open(query());
+  if (chosen === "pictures") await images.open(query());
+  else await lists[chosen].open(query());
 }
 
 /** @param {any} answer */
 function told(answer) {
   notify(byId("gallery-alert"), "");
+  search.wrong("");
   total = answer.total;
+  tellIndexing(answer.indexing);
   if (answer.models) offer(answer.models);
   const notes = answer.notes ?? [];
   byId("notes").hidden = !notes.length;
   say(byId("notes"), notes.join("\n"));
   if (answer.keptDays) say(byId("trash-text"), `Images in the trash are deleted for good after ${answer.keptDays} days.`);
   count();
+}
+
+/** Look again until everything is there. @param {{done: number, total: number} | null | undefined} now */
+function tellIndexing(now) {
+  clearTimeout(indexing);
+  byId("indexing").hidden = !now;
+  if (!now) return;
+  say(byId("indexing"), `Looking through all images for the first time: ${now.done.toLocaleString()} of ${now.total.toLocaleString()}.`);
+  indexing = setTimeout(() => (view() === "pictures" ? images.pages.reload() : look()), INDEXING_MILLISECONDS);
 }
 
 function count() {
@@ -140,6 +163,10 @@ function offer(models) {
 
 /** @param {unknown} error */
 function failed(error) {
+  if (error instanceof Refused && error.field === "text") {
+    search.wrong(error.message);
+    return;
+  }
   const detail = error instanceof Away ? error.detail : "";
   notify(byId("gallery-alert"), error instanceof Error ? error.message : String(error), detail);
 }
@@ -184,11 +211,15 @@ byId("trash-empty").addEventListener("click", async () => {
   if (await confirmed("Empty the trash?", text, () => emptyTrash(stateShown()))) look();
 });
 
-form.addEventListener("input", (event) => {
+/** @param {number} milliseconds until it is looked for */
+function changed(milliseconds) {
   write();
   clearTimeout(typing);
-  const isTyped = /** @type {HTMLElement} */ (event.target).matches("[type=search]");
-  typing = setTimeout(look, isTyped ? TYPING_MILLISECONDS : 0);
+  typing = setTimeout(look, milliseconds);
+}
+
+form.addEventListener("input", (event) => {
+  changed(event.target === field("text") ? TYPING_MILLISECONDS : 0);
 });
 form.addEventListener("reset", (event) => {
   event.preventDefault();
@@ -199,13 +230,14 @@ form.addEventListener("reset", (event) => {
 });
 form.addEventListener("submit", (event) => {
   event.preventDefault();
+  search.close();
   look();
 });
 onRetry(byId("gallery-alert"), look);
 read();
 await look();
-viewer.place.arrive();
+images.arrive();
 keepScroll(
-  () => lists[view()].items.length,
-  (count) => lists[view()].reach(count),
+  () => lists[view()]?.items.length ?? 0,
+  async (count) => lists[view()]?.reach(count),
 );

@@ -1,7 +1,8 @@
 /** Pictures and batches as the gallery lists them. */
 
 import { make } from "../dom.js";
-import { counted, standing, titleOf } from "../words.js";
+import { icon } from "../viewer/icons.js";
+import { counted, isLoose, standing, titleOf } from "../words.js";
 
 const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
@@ -15,29 +16,43 @@ export const keyOfImage = (image) => `${image.batchId}/${image.image}`;
 export const addressOf = (image) => `/gallery?${new URLSearchParams({ image: keyOfImage(image) })}`;
 
 /** What a screen reader says of a picture. @param {any} image */
-export const described = (image) => image.prompt || `Image ${image.image} of batch ${image.batchName ?? image.batchId}`;
+export const described = (image) =>
+  image.prompt || (isLoose(image) ? image.file : `Image ${image.image} of batch ${image.batchName ?? image.batchId}`);
 
-/**
- * One picture, which opens when it is clicked.
- * @param {any} image
- * @param {(image: any) => void} open
- */
-export function pictureTile(image, open) {
-  const link = make("a", { className: "tile-picture", href: addressOf(image) }, shown(image, image.thumbnail, "lazy"));
-  link.addEventListener("click", (/** @type {MouseEvent} */ event) => {
-    // A new tab is the browser's own affair.
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    open(image);
-  });
-  const facts = [image.seed === null ? "" : `seed ${image.seed}`, image.model ?? ""].filter(Boolean).join(" · ");
+/** One image; what a click does is the list's affair. @param {any} image @returns {HTMLElement} */
+export function pictureTile(image) {
+  const name = described(image);
+  const link = make("a", { className: "tile-picture", href: addressOf(image), draggable: false }, shown(image, image.thumbnail, "lazy"));
+  const pick = make("input", { type: "checkbox", className: "tile-pick", "aria-label": `Choose ${name}`, tabIndex: -1 });
+  const facts = [image.seed === null ? "" : `seed ${image.seed}`, image.model ?? "", ...image.tags.map((/** @type {string} */ tag) => `#${tag}`)];
+  const parts = [link, pick];
+  if (image.kind === "video" || image.kind === "audio") parts.push(make("span", { className: "badge tile-kind" }, image.kind));
+  if (!image.readOnly) parts.push(starOf(image, name));
   return make(
     "li",
     { className: "tile" },
-    link,
-    make("p", { className: "tile-prompt" }, image.prompt),
-    make("p", { className: "tile-facts" }, facts),
+    make("div", { className: "tile-frame" }, ...parts),
+    make("p", { className: "tile-prompt", title: image.prompt }, image.prompt || image.file.split("/").pop()),
+    make("p", { className: "tile-facts" }, facts.filter(Boolean).join(" · ")),
   );
+}
+
+/** @param {any} image @param {string} name */
+function starOf(image, name) {
+  const star = make("button", { type: "button", className: "tile-star", "aria-label": `Favorite: ${name}`, tabIndex: -1 }, icon("star"));
+  star.ariaPressed = String(image.favorite);
+  return star;
+}
+
+/** What stands for an image that is not here yet. @returns {HTMLElement} */
+export const blankTile = () =>
+  make("li", { className: "tile waiting", "aria-busy": "true" }, make("div", { className: "tile-frame" }, make("span", { className: "tile-picture" })));
+
+/** Show whether an image is chosen. @param {HTMLElement} tile @param {boolean} isChosen */
+export function markTile(tile, isChosen) {
+  tile.classList.toggle("chosen", isChosen);
+  const pick = /** @type {HTMLInputElement | null} */ (tile.querySelector(".tile-pick"));
+  if (pick) pick.checked = isChosen;
 }
 
 /**

@@ -6,6 +6,7 @@ import { byId, say } from "../dom.js";
 import { keyOfImage } from "../gallery/tiles.js";
 import { Place } from "../place.js";
 import { Acts } from "./acts.js";
+import { isLoose, nameOf } from "../words.js";
 import { Facts } from "./facts.js";
 import { Filmstrip } from "./filmstrip.js";
 import { drawIcons } from "./icons.js";
@@ -158,11 +159,11 @@ export class Viewer {
 
   /** @param {any} image */
   #tell(image) {
-    say(byId("viewer-title"), `Image ${image.image} · ${image.batchName ?? image.batchId}`);
+    say(byId("viewer-title"), isLoose(image) ? nameOf(image) : `${nameOf(image)} · ${image.batchName ?? image.batchId}`);
     this.facts.show(image);
     this.acts.show(image);
     byId("viewer-batch").href = `/?${new URLSearchParams({ batch: image.batchId })}`;
-    byId("viewer-batch").hidden = image.readOnly;
+    byId("viewer-batch").hidden = image.readOnly || isLoose(image);
     byId("viewer-star").hidden = image.readOnly || !image.url;
     byId("viewer-star").ariaPressed = String(Boolean(image.favorite));
     byId("viewer-delete").hidden = image.readOnly || !image.version;
