@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time
 from functools import cache
 from typing import Literal, TypeAlias, cast
 
+from orchestrator.batches.suggestions import advice, near_matches
 from orchestrator.errors import UsageError
 from orchestrator.outputs.containers import Kind
 
@@ -110,9 +111,9 @@ def _terms(text: str) -> Iterator[tuple[bool, str | None, Operator, str]]:
 def _condition(key: str, operator: Operator, value: str, *, not_: bool, names: Names) -> Condition:
     name = key.lower() if key.lower() in KEYS else key
     if name not in KEYS and name not in names():
+        near = advice(key, [*KEYS, *names()]) if near_matches(key, KEYS) else f"use {', '.join(KEYS)}."
         raise WrongTerm(
-            f"There is no key {key!r}: use {', '.join(KEYS)}; "
-            f'to look for the text, put it in quotes: "{key}{operator}{value}"'
+            f'There is no key {key!r}; {near} To look for the text, put it in quotes: "{key}{operator}{value}"'
         )
     if not value:
         raise WrongTerm(f"{key}{operator} needs a value, such as {KEYS.get(name, name + ':1')}")

@@ -39,7 +39,11 @@ def test_conditions() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("modle:x", "There is no key 'modle': use model, lora, "),
+        (
+            "modle:x",
+            "There is no key 'modle'; did you mean 'model'? To look for the text, put it in quotes: \"modle:x\"",
+        ),
+        ("zzz:x", "There is no key 'zzz'; use model, lora, "),
         ("http://x", 'put it in quotes: "http:'),
         ("model:", "model: needs a value, such as model:sdxl"),
         ('tag:""', "tag: needs a value, such as tag:best"),

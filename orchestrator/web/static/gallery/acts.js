@@ -5,6 +5,7 @@ import { byId, make, say } from "../dom.js";
 import { offerUndo } from "../undo.js";
 import { bytes, counted } from "../words.js";
 import { MOST } from "../viewer/compare.js";
+import { stageImages } from "./staging.js";
 import { tagImages } from "./tagging.js";
 
 /**
@@ -26,6 +27,7 @@ export class Acts {
       "chosen-tag": () => this.tag(),
       "chosen-download": () => this.download(),
       "chosen-compare": () => this.parts.compare(this.#images()),
+      "chosen-stage": () => this.stage(),
       "chosen-delete": () => this.remove(),
       "chosen-clear": async () => this.parts.selection.clear(),
     };
@@ -42,7 +44,7 @@ export class Acts {
     const isAll = images.length > 0 && images.every((image) => image.favorite);
     byId("chosen-favorite").ariaPressed = String(isAll);
     const canMark = images.some((image) => !image.readOnly);
-    for (const name of ["favorite", "tag", "delete"]) byId(`chosen-${name}`).disabled = !canMark;
+    for (const name of ["favorite", "tag", "stage", "delete"]) byId(`chosen-${name}`).disabled = !canMark;
   }
 
   /** Favorites all; or none, where all are. */
@@ -70,6 +72,14 @@ export class Acts {
     const link = make("a", { href: done.url, download: "" });
     link.click();
     this.#said(done, `in the download${done.bytes ? ` (${bytes(done.bytes)})` : ""}`, done.images);
+  }
+
+  async stage() {
+    const started = await stageImages(this.parts.selection.refs);
+    if (!started) return;
+    this.#say(`${counted(started.queuedImages, "image")} queued. `);
+    const address = `/?${new URLSearchParams({ batch: started.batchId })}`;
+    byId("chosen-status").append(make("a", { href: address }, "Show the batch"));
   }
 
   async remove() {

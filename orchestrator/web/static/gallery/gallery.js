@@ -215,7 +215,7 @@ byId("trash-empty").addEventListener("click", async () => {
 function changed(milliseconds) {
   write();
   clearTimeout(typing);
-  typing = setTimeout(look, milliseconds);
+  if (!search.isUnfinished) typing = setTimeout(look, milliseconds);
 }
 
 form.addEventListener("input", (event) => {

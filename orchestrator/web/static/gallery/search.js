@@ -17,6 +17,11 @@ export const withMoments = (text) =>
     return isDay ? `${blank}${key}${midnight.toISOString()}` : said;
   });
 
+/** A term at the end that has no value yet: it is still being typed. */
+const UNFINISHED = /(?:^|\s)-?[A-Za-z_][\w.]*(?::|>=?|<=?|=)"?$/;
+/** What is typed is mostly wrong before it is right. */
+const HELD_MILLISECONDS = 700;
+
 /** Over an input and a list below it. */
 export class SearchField {
   /** @param {() => void} changed called when a suggestion was taken */
@@ -30,7 +35,12 @@ export class SearchField {
     this.active = -1;
     this.asking = new AbortController();
     this.timer = 0;
-    this.input.addEventListener("input", () => this.#soon());
+    /** @type {number | undefined} */
+    this.held = undefined;
+    this.input.addEventListener("input", () => {
+      clearTimeout(this.held);
+      this.#soon();
+    });
     this.input.addEventListener("click", () => this.#soon());
     this.input.addEventListener("focus", () => this.#soon());
     this.input.addEventListener("blur", () => this.close());
@@ -39,8 +49,19 @@ export class SearchField {
     this.list.addEventListener("mousedown", (/** @type {Event} */ event) => event.preventDefault());
   }
 
-  /** Say what is wrong with it, or nothing. @param {string} message */
+  get isUnfinished() {
+    return document.activeElement === this.input && UNFINISHED.test(this.input.value);
+  }
+
+  /** Say what is wrong with it, once nobody types, or nothing. @param {string} message */
   wrong(message) {
+    clearTimeout(this.held);
+    if (message) this.held = setTimeout(() => this.#wrong(message), HELD_MILLISECONDS);
+    else this.#wrong("");
+  }
+
+  /** @param {string} message */
+  #wrong(message) {
     const place = byId("text-wrong");
     place.hidden = !message;
     if (place.textContent !== message) place.textContent = message;
