@@ -24,8 +24,8 @@ class SaveNode(msgspec.Struct, frozen=True):
     """An output node: how it names its files, and how many it saves.
 
     `prefix_input` is None for a node without one. `extension` includes the dot. `naming_known`: the files are named
-    `<prefix>_00001_<extension>` and so on. `count` is None if unknown. `temporary`: a node that only displays, or saves
-    under `temp`.
+    `<prefix>_00001_<extension>` and so on, audio also without the last `_`. `count` is None if unknown. `temporary`:
+    a node that only displays, or saves under `temp`.
     """
 
     node_id: str
@@ -50,6 +50,8 @@ _KNOWN_CLASSES: dict[str, tuple[str, Files]] = {
     "SaveGLB": (".glb", "unknown"),
     "SaveSVGNode": (".svg", "unknown"),
 }
+AUDIO = frozenset({"SaveAudio", "SaveAudioMP3", "SaveAudioOpus"})
+"""Classes of known names whose numbers are written otherwise by newer servers."""
 _TAKES_FOLDERS = frozenset(_KNOWN_CLASSES) | {
     "CLIPSave",
     "CheckpointSave",

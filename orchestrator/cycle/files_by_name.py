@@ -66,7 +66,8 @@ class FilesByName:
         unchecked = sorted({one.extension for one in wanted} - wholeness.CHECKED)
         if is_counted and not unchecked:
             return FoundByName(_files(wanted, counts))
-        rows = [self._there(one) for one in wanted]
+        there = [self._there(one) for one in wanted]
+        wanted, rows = [one for one, _ in there], [row for _, row in there]
         if not any(rows):
             return FoundByName()
         if not all(_is_whole(one, row) for one, row in zip(wanted, rows, strict=True)):
@@ -85,8 +86,15 @@ class FilesByName:
             doubt=f"nobody knows how many files {name} makes: no item is completed that differs in texts and seed alone"
         )
 
-    def _there(self, one: NumberedFiles) -> list[int]:
-        """The numbers of the files that are there: in a row from 1, and behind a gap."""
+    def _there(self, one: NumberedFiles) -> tuple[NumberedFiles, list[int]]:
+        """The numbers of the files that are there, and what they are called where a server may spell them otherwise."""
+        for spelled in one.spellings():
+            if found := self._numbers(spelled):
+                return spelled, found
+        return one, []
+
+    def _numbers(self, one: NumberedFiles) -> list[int]:
+        """In a row from 1, and behind a gap."""
         found: list[int] = []
         while len(found) < templates.MOST_FILES and self._is_there(one, len(found) + 1):
             found.append(len(found) + 1)

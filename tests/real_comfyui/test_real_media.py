@@ -8,10 +8,12 @@ import pytest
 from support.real_graphs import Graph, node
 from support.real_scene import Scene, get, renders
 
+import templates
 from orchestrator.outputs import containers, wholeness
 from orchestrator.outputs.media_length import seconds_of
 
 FRAMES = 8
+KINDS = ("images", "audio", "latents")
 VIDEO = {"3": node("CreateVideo", images=["1", 0], fps=4.0)}
 IMAGES: Graph = {"1": node("EmptyImage", width=64, height=48, batch_size=FRAMES, color=0)}
 AUDIO: Graph = {"1": node("EmptyAudio", duration=1.5, sample_rate=48000, channels=1)}
@@ -112,3 +114,19 @@ def test_each_kind_arrives_whole_under_its_extension(scene: Scene, server_url: s
     verified = scene.say("verify")
     assert verified.code == 0, verified.words
     assert verified.report["problems"] == []
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "audio shown"])
+def test_its_name_is_known_in_advance(scene: Scene, server_url: str, case: str) -> None:
+    """As this version spells it: so it is found once the server has forgotten the prompt."""
+    graph, _, inputs, _ = CASES[case]
+    skip_without(server_url, graph)
+    scene.write(graph, inputs[:1])
+    assert scene.run(server_url).code == 0
+    (item,) = scene.items().values()
+    prompt_id = str(item.prompt_id)
+    entry = get(server_url, f"/history/{prompt_id}")[prompt_id]
+    (saved,) = [one for made in entry["outputs"].values() for kind in KINDS for one in made.get(kind, [])]
+    (known,) = templates.numbered_files(graph, prompt_id) or []
+    assert saved["filename"] in {spelled.filename(1) for spelled in known.spellings()}
+    assert saved["subfolder"] == known.subfolder

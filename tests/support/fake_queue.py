@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
+from pathlib import PurePosixPath
 from typing import Any
 
 from orchestrator.sandbox import media
 from support.hand_clock import BEGINNING, HandClock
-from support.media_files import frames
+from support.media_files import by_extension, frames
 from support.served_outputs import png
 
 _SAVED = {"SaveImage": ".png", "SaveVideo": ".mp4", "SaveWEBM": ".webm"}
+_AUDIO = {"SaveAudio": ".flac", "SaveAudioMP3": ".mp3", "SaveAudioOpus": ".opus"}
 _VIDEO = frames(1, (16, 16))
 _CAUSE = {"exception_message": "no luck", "exception_type": "ValueError", "traceback": ["  no luck\n"]}
 _JOB_STATUS = {"success": "completed", "error": "failed", "interrupted": "cancelled"}
@@ -35,6 +37,8 @@ class Prompt:
     cause: Mapping[str, Any] = field(default_factory=lambda: _CAUSE)
     images: int = 1
     """How many files each save node of it saves."""
+    audio_number: str = "_{:05}_"
+    """How the server writes the number of an audio file."""
 
     @property
     def item(self) -> str:
@@ -52,6 +56,10 @@ class Prompt:
                 folder, _, name = node["inputs"]["filename_prefix"].rpartition("/")
                 names = [f"{name}_{number:05}_{extension}" for number in range(1, self.images + 1)]
                 found[node_id] = {"images": [{"filename": one, "subfolder": folder, "type": "output"} for one in names]}
+            elif (extension := _AUDIO.get(node["class_type"])) is not None:
+                folder, _, name = node["inputs"]["filename_prefix"].rpartition("/")
+                name = f"{name}{self.audio_number.format(1)}{extension}"
+                found[node_id] = {"audio": [{"filename": name, "subfolder": folder, "type": "output"}]}
             elif node["class_type"] == "Image Save":  # as WAS Node Suite has it: it makes no folder, and says nothing
                 prefix = node["inputs"]["filename_prefix"]
                 names = [] if "/" in prefix else [f"{prefix}_{number:04}.png" for number in range(1, self.images + 1)]
@@ -63,8 +71,8 @@ class Prompt:
 
     def paths(self) -> list[str]:
         """The files that it saves, as `subfolder/filename`."""
-        pictures = [picture for made in self.outputs().values() for picture in made.get("images", [])]
-        return [f"{picture['subfolder']}/{picture['filename']}" for picture in pictures]
+        made = [made.get("images", made.get("audio", [])) for made in self.outputs().values()]
+        return [f"{one['subfolder']}/{one['filename']}" for files in made for one in files]
 
     def entry(self) -> dict[str, Any]:
         """Its history entry."""
@@ -116,6 +124,7 @@ class FakeQueue:
     sickness: Callable[[Prompt], str | None] = lambda prompt: None
     """What a prompt that begins fails with, as `type: message`; None: it does not. Lasts until it is changed."""
     images: Callable[[Prompt], int] = lambda prompt: 1
+    audio_number: str = "_{:05}_"
     """How many files each save node of a prompt saves."""
     is_newer: bool = False
     """It has /api/jobs, and notes when a prompt came."""
@@ -144,7 +153,7 @@ class FakeQueue:
         self._free_at = self.clock.seconds
 
     def add(self, prompt: Prompt) -> None:
-        prompt.images = self.images(prompt)
+        prompt.images, prompt.audio_number = self.images(prompt), self.audio_number
         self.accepted[prompt.prompt_id] = prompt
         self.queue = sorted([*self.queue, prompt], key=lambda one: one.number if one.begin == inf else -inf)
 
@@ -226,6 +235,8 @@ def _milliseconds(at: float) -> int:
 
 def _content(path: str, graph: dict[str, Any]) -> bytes:
     """A real small file of the kind that its name says."""
+    if path.endswith(tuple(_AUDIO.values())):
+        return by_extension()[PurePosixPath(path).suffix]
     if path.endswith(".mp4"):
         return media.mp4(_VIDEO, frames_per_second=1)
     return media.webm(_VIDEO, frames_per_second=1) if path.endswith(".webm") else png(graph=graph)

@@ -21,6 +21,8 @@ RECORDED = _cases("exchanges.json")
 """Of ComfyUI 0.3.64."""
 RECORDINGS = {"0.3.64": RECORDED, "0.33.0": _cases("exchanges_0.33.0.json")}
 """By version: cases by name, each with `request` and `response`, or with the `messages` of a websocket."""
+AUDIO_NAMES: dict[str, Cases] = json.loads((Path(__file__).parents[1] / "data" / "audio_names.json").read_text("utf-8"))
+"""By version: the outputs of a prompt that saves audio under our prefixes, by node: 9 FLAC, 10 MP3, 11 Opus."""
 CLIENT = "burst-contract"
 """The client_id in them."""
 HEADERS = ("Content-Type", "Content-Disposition", "Content-Length", "Accept-Ranges")

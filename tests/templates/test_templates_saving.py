@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.recorded import AUDIO_NAMES
 
 from templates import (
     load_workflow,
@@ -216,3 +217,13 @@ def test_both_outputs_of_a_custom_sampler_are_counted() -> None:
     sampler = node("SamplerCustomAdvanced", latent_image=["1", 0])
     assert count(EMPTY, sampler, node("VAEDecode", samples=["2", 1])) == 3
     assert count(EMPTY, sampler, node("VAEDecode", samples=["2", 2])) is None
+
+
+@pytest.mark.parametrize("version", AUDIO_NAMES)
+def test_audio_has_a_name_of_each_version(version: str) -> None:
+    classes = {"9": "SaveAudio", "10": "SaveAudioMP3", "11": "SaveAudioOpus"}
+    graph = {key: node(name, audio=["1", 0], filename_prefix="x") for key, name in classes.items()}
+    for one in numbered_files(graph, PROMPT_ID) or []:
+        (file,) = AUDIO_NAMES[version][one.node_id]["audio"]
+        spelled = [each.filename(1) for each in one.spellings()]
+        assert (file["filename"] in spelled, file["subfolder"], len(set(spelled))) == (True, one.subfolder, 2)
