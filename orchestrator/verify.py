@@ -14,6 +14,7 @@ from orchestrator.errors import EXIT_DONE, EXIT_ITEMS_FAILED, RecipeUnusable
 from orchestrator.formatting import counted, in_lines
 from orchestrator.migration import open_for_writing
 from orchestrator.outputs import Problem
+from orchestrator.outputs.listed_objects import ListedObjects
 from orchestrator.outputs.placement import Placement, placement_of
 from orchestrator.places import ObjectPath, Place
 from orchestrator.retries import keys_of
@@ -108,9 +109,10 @@ def verify_outputs(
         placement = placement_of(store, settings)
         problems: list[tuple[str, Problem]] = []
         checked, roots = 0, _Roots(placement)
+        listed = ListedObjects(wanted=store.counts().completed)
         for item in store.items(Status.COMPLETED):
             checked += 1
-            found = _problems(placement, item, quick=quick)
+            found = _problems(placement, item, quick=quick, listed=listed)
             roots.note(item, found)
             problems += [(item.key, problem) for problem in found]
         away = {} if repair and yes else roots.away()
@@ -168,8 +170,8 @@ def _has_anything(directory: Place) -> bool:
         return False
 
 
-def _problems(placement: Placement, item: Item, *, quick: bool) -> list[Problem]:
-    found = placement.verify(item, full=not quick)
+def _problems(placement: Placement, item: Item, *, quick: bool, listed: ListedObjects) -> list[Problem]:
+    found = placement.verify(item, full=not quick, listed=listed)
     wrong = {problem.path for problem in found}
     if not quick:
         found += placement.damaged(item, [output for output in item.outputs if output.path not in wrong])

@@ -37,7 +37,8 @@ _PIECE_BYTES = 1 << 20
 _CONNECT_SECONDS = 5
 _REQUEST_SECONDS = 120
 _TRIES = 3
-_LISTED = 1000
+PAGE = 1000
+"""So many objects a storage lists at a request."""
 _ERROR_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
 _ERROR_MESSAGE = re.compile(r"<Message>([^<]{1,300})</Message>")
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
@@ -190,11 +191,11 @@ class Bucket:
         """Whether some object lies below this name."""
         return bool(self.keys(key, most=1))
 
-    def keys(self, key: str, *, most: int = _LISTED) -> list[str]:
+    def keys(self, key: str, *, most: int = PAGE) -> list[str]:
         """Those of the first objects below this name."""
 
         def first(store: S3Store) -> list[str]:
-            for found in _obstore().list(store, key or None, chunk_size=_LISTED):
+            for found in _obstore().list(store, key or None, chunk_size=PAGE):
                 return [str(one["path"]) for one in itertools.islice(found, most)]
             return []
 
@@ -204,7 +205,7 @@ class Bucket:
         """All objects below this name."""
 
         def listed(store: S3Store) -> list[Listed]:
-            chunks = _obstore().list(store, f"{key}/", chunk_size=_LISTED)
+            chunks = _obstore().list(store, f"{key}/", chunk_size=PAGE)
             return [
                 Listed(str(one["path"]), one["size"], int(one["last_modified"].timestamp()) * 1_000_000_000)
                 for chunk in chunks
@@ -213,6 +214,20 @@ class Bucket:
 
         self.check()
         yield from self._answer(listed)
+
+    def sizes(self, key: str, *, most: int) -> dict[str, int] | None:
+        """Key → bytes of all objects below this name, a request for each `PAGE`; None for more than `most`."""
+
+        def listed(store: S3Store) -> dict[str, int] | None:
+            found: dict[str, int] = {}
+            for chunk in _obstore().list(store, f"{key}/" if key else None, chunk_size=PAGE):
+                found.update((str(one["path"]), one["size"]) for one in chunk)
+                if len(found) > most:
+                    return None
+            return found
+
+        self.check()
+        return self._answer(listed)
 
     def folders(self, key: str) -> list[str]:
         found = self._answer(lambda store: _obstore().list_with_delimiter(store, key or None))

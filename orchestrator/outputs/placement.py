@@ -21,6 +21,7 @@ from orchestrator.outputs import names
 from orchestrator.outputs.claims import Claims, RealPaths
 from orchestrator.outputs.directory import Outputs
 from orchestrator.outputs.fetched import Fetched, Placed
+from orchestrator.outputs.listed_objects import ListedObjects
 from orchestrator.outputs.root_guard import RootGuard
 from orchestrator.outputs.verification import Problem, damaged, verify
 from orchestrator.places import ObjectPath, Place, UnknownRoot, root_at_home
@@ -122,7 +123,14 @@ class Placement:
         """Where a file of it lies once links are followed: the same for all ways to one place. Errors: as `path_of`."""
         return self._real.of(self.path_of(item, relative))
 
-    def verify(self, item: Item, *, full: bool, outputs: Sequence[OutputRecord] | None = None) -> list[Problem]:
+    def verify(
+        self,
+        item: Item,
+        *,
+        full: bool,
+        outputs: Sequence[OutputRecord] | None = None,
+        listed: ListedObjects | None = None,
+    ) -> list[Problem]:
         """What of its recorded outputs, or of these of them, is not as recorded; see `verification.verify`.
 
         Where its recipe cannot be read, or this host does not know its output root, nobody knows where they are:
@@ -135,7 +143,7 @@ class Placement:
         except RecipeUnusable as error:
             reason = str(error)
         if reason is None:
-            return verify(root, chosen, full=full)
+            return verify(root, chosen, full=full, listed=listed)
         return [Problem(output.path, "unknown", f"where {output.path} is, is not known: {reason}") for output in chosen]
 
     def damaged(self, item: Item, outputs: Iterable[OutputRecord]) -> list[Problem]:

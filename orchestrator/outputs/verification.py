@@ -11,6 +11,7 @@ import msgspec
 from orchestrator.errors import OutputRefused
 from orchestrator.outputs import names, wholeness
 from orchestrator.outputs.containers import Kind, kind_of
+from orchestrator.outputs.listed_objects import ListedObjects
 from orchestrator.outputs.ownership import sha256_of
 from orchestrator.places import ObjectPath, Place
 from state.item import OutputRecord
@@ -26,9 +27,14 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
 
 
-def verify(output_dir: Place, outputs: Iterable[OutputRecord], *, full: bool) -> list[Problem]:
-    """What of an item's recorded outputs is missing or cut; with `full`, also what has other bytes. Changes nothing."""
-    return [problem for output in outputs if (problem := _problem(output_dir, output, full=full))]
+def verify(
+    output_dir: Place, outputs: Iterable[OutputRecord], *, full: bool, listed: ListedObjects | None = None
+) -> list[Problem]:
+    """What of an item's recorded outputs is missing or cut; with `full`, also what has other bytes. Changes nothing.
+
+    `listed`: an object that it has in its recorded size is not asked for.
+    """
+    return [problem for output in outputs if (problem := _problem(output_dir, output, full=full, listed=listed))]
 
 
 def damaged(output_dir: Place, outputs: Iterable[OutputRecord]) -> list[Problem]:
@@ -47,12 +53,16 @@ def damaged(output_dir: Place, outputs: Iterable[OutputRecord]) -> list[Problem]
     return found
 
 
-def _problem(output_dir: Place, output: OutputRecord, *, full: bool) -> Problem | None:
+def _problem(output_dir: Place, output: OutputRecord, *, full: bool, listed: ListedObjects | None) -> Problem | None:
     try:
         path = names.inside(output_dir, output.path)
     except OutputRefused as error:
         return Problem(output.path, "refused", str(error))
-    size = _size_of(path)
+    size = None
+    if listed is not None and isinstance(path, ObjectPath) and isinstance(output_dir, ObjectPath):
+        size = listed.size_of(output_dir, path)
+    if size != output.bytes:
+        size = _size_of(path)
     if size is None:
         return Problem(output.path, "missing", f"{path} is missing")
     if size != output.bytes:

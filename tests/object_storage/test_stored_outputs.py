@@ -19,6 +19,7 @@ from burst import cli
 from orchestrator.batches.removal import remove_files_of
 from orchestrator.errors import OutputRootAway
 from orchestrator.forgetting import forget
+from orchestrator.object_storage.bucket import Bucket
 from orchestrator.outputs.placement import placement_of
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.trashing import empty_trash, list_trash, restore_images
@@ -71,6 +72,38 @@ def test_verify_finds_what_is_missing_cut_and_changed(album: Album, scene: Scene
         one.path: one.kind for _, one in verify_outputs(album.state, quick=quick, overrides=overrides(scene)).problems
     }
     assert found == {paths[0]: "missing", paths[1]: "cut"} | ({} if quick else {paths[2]: "changed"})
+
+
+def requests_of(scene: Scene, album: Album, **said: bool) -> list[str]:
+    """What a check asks of the storage about objects, which finds nothing wrong."""
+    scene.front.asked.clear()
+    assert verify_outputs(album.state, overrides=overrides(scene), **said).problems == ()
+    return [line for line in scene.front.asked if "delimiter" not in line]
+
+
+def test_verify_asks_for_lists_and_for_no_object_by_itself(album: Album, scene: Scene) -> None:
+    asked = requests_of(scene, album, quick=True)
+    assert [line.split(" ")[0] for line in asked] == ["GET"], asked
+    assert "list-type=2" in asked[0]
+    full = requests_of(scene, album)
+    outputs = sum(len(item.outputs) for item in album.store.items(Status.COMPLETED))
+    assert sum(line.startswith("HEAD") for line in full) == outputs, "once where it is read"
+
+
+def test_what_came_after_the_list_is_not_missing(album: Album, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst completes items and brings their files meanwhile."""
+    key = PREFIX + first_key(album)
+    data = scene.objects.read(key)
+    scene.objects.delete(key)
+    sizes = Bucket.sizes
+
+    def listed(bucket: Bucket, folder: str, *, most: int) -> dict[str, int] | None:
+        found = sizes(bucket, folder, most=most)
+        scene.objects.put(key, data)
+        return found
+
+    monkeypatch.setattr(Bucket, "sizes", listed)
+    assert verify_outputs(album.state, repair=True, overrides=overrides(scene)).problems == ()
 
 
 def test_verify_of_a_storage_that_is_away_says_so_and_repairs_nothing(album: Album, scene: Scene) -> None:
