@@ -83,6 +83,15 @@ def write_report(
     return ReportWritten(view.id, target, len(items), page.pictures)
 
 
+def report_page(view: BatchView, items: Sequence[Item], placement: Placement, *, order: Sequence[str] = ()) -> str:
+    """The page as one file that needs nothing else: images are in it, and nothing leads to a file of this host.
+
+    `order`: the names of the axes that go down and across, where these are others than the first ones.
+    """
+    page = _Page(placement, beside=None, embed=True)
+    return page.render(view, items, order=order)
+
+
 def _refuse_other_file(target: Path) -> None:
     """Errors: UsageError for a file that is not a page: the state, an image, a prompt."""
     try:
@@ -132,13 +141,15 @@ class _Block:
 
 
 class _Page:
-    def __init__(self, placement: Placement, *, beside: Path, embed: bool) -> None:
+    def __init__(self, placement: Placement, *, beside: Path | None, embed: bool) -> None:
+        """`beside`: where the page lies; None where nothing on it leads to files."""
         self._placement, self._beside, self._embed = placement, beside, embed
         self.pictures = 0
 
-    def render(self, view: BatchView, items: Sequence[Item]) -> str:
+    def render(self, view: BatchView, items: Sequence[Item], *, order: Sequence[str] = ()) -> str:
         """No request leaves the page for another host."""
         axes: Axes = {name: values for name, values in view.record.axes.items() if values}
+        axes = {name: axes[name] for name in (*order, *axes) if name in axes}
         found = [(item, cell_of(item, axes)) for item in items] if axes else []
         others = [item for item, cell in found if cell is None] if axes else items
         return render(
@@ -216,11 +227,12 @@ class _Page:
         path = self._path(item, output)
         if path is None or not path.is_file():
             return replace(plain, blank="the file is missing")
-        link = address(path, self._beside)
+        link = self._address(path)
         if has_tile(path.name):
             self.pictures += 1
             return replace(plain, image=tile(path), link=link, facts=[*plain.facts, path.name])
-        image = embedded(path) if self._embed or isinstance(path, ObjectPath) else Image(link)
+        is_embedded = self._embed or isinstance(path, ObjectPath) or link is None
+        image = embedded(path) if is_embedded else Image(link or "")
         if image is None:
             return replace(plain, blank="does not decode")
         self.pictures += 1
@@ -228,7 +240,10 @@ class _Page:
 
     def _file(self, item: Item, output: OutputRecord) -> File:
         path = self._path(item, output)
-        return File(PurePosixPath(output.path).name, None if path is None else address(path, self._beside))
+        return File(PurePosixPath(output.path).name, None if path is None else self._address(path))
+
+    def _address(self, path: Place) -> str | None:
+        return None if self._beside is None else address(path, self._beside)
 
     def _path(self, item: Item, output: OutputRecord) -> Place | None:
         try:

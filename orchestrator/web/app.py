@@ -16,6 +16,7 @@ from orchestrator.web import (
     error_responses,
     feed_routes,
     gallery_routes,
+    grid_routes,
     image_routes,
     mark_routes,
     page_routes,
@@ -39,6 +40,7 @@ from orchestrator.web.supervisor import Supervisor
 _ROUTERS = (
     batch_routes.router,
     upload_routes.router,
+    grid_routes.router,
     image_routes.router,
     zip_routes.router,
     feed_routes.router,

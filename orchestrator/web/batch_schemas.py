@@ -165,6 +165,8 @@ class Progress(BaseModel):
     """Its prompt; of several, the first few."""
     isRepeatable: bool
     """Whether it can be made again with other seeds: it has one prompt, and no sweep."""
+    axes: list[str]
+    """What it sweeps: then it has a grid."""
     parameters: dict[str, Any]
     """What was asked for."""
     effectiveParameters: dict[str, Any]

@@ -27,6 +27,12 @@ def gallery_page(request: Request) -> HTMLResponse:
     return _page(request, "gallery.html")
 
 
+@router.get("/grid")
+def sweep_page(request: Request) -> HTMLResponse:
+    """A sweep as a grid: `?batch=ID`, with `rows`, `columns` and `at` as of the API."""
+    return _page(request, "grid.html")
+
+
 @router.get("/states")
 def states_page(request: Request) -> HTMLResponse:
     """Every state that the server was started with."""

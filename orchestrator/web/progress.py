@@ -68,6 +68,7 @@ def progress_of(
         prompt=_prompt(batch),
         isRepeatable=is_repeatable(batch.record),
         title=title_of(batch.record.prompts),
+        axes=list(batch.record.axes),
         parameters=asked_parameters(batch.record),
         effectiveParameters=effective_parameters(
             batch.record, items, template_values(state.placement.recipes), whole=not is_large

@@ -47,6 +47,9 @@ class Set:
         """
         self.sandbox, self.served, self.picky, self.stuck = sandbox, served, picky, stuck
         stuck.burst("generate", "--prompt", PROMPT, "--count", "4", "--name", "lighthouses", "--queue-only")
+        sweeps = ("cfg=3,5,7,9", "steps=2,4,8", "sampler=euler,dpmpp_2m")
+        axes = [word for sweep in sweeps for word in ("--sweep", sweep)]
+        served.burst("generate", "--prompt", PROMPT, *axes, "--name", "sweep")
         self.complete = served.made(PROMPT, count=8)
         self.partial = picky.made(PROMPT, count=4, seedMode="incremental", baseSeed=0)
         self.failed = picky.made(PROMPT, count=3)
@@ -187,6 +190,12 @@ def viewer_of_failed(scene: Set, page: Any) -> Iterator[None]:
     yield
 
 
+def grid(_: Set, page: Any) -> Iterator[None]:
+    page.goto("/grid?batch=sweep")
+    page.locator("#grid-table img").nth(11).wait_for()
+    yield
+
+
 def away(scene: Set, page: Any) -> Iterator[None]:
     scene.under_way(page, images=1)
     scene.served.kill()
@@ -249,6 +258,7 @@ SCENES: tuple[Scene, ...] = (
     more_like_this,
     a_stage,
     viewer_of_failed,
+    grid,
     away,
     gallery,
     states,

@@ -134,6 +134,15 @@ export const progressOf = (batchId, signal) => call("GET", `${at(batchId)}/progr
 export const batchPart = (batchId, wanted, signal) =>
   call("GET", `${at(batchId)}?${new URLSearchParams(wanted)}`, { signal });
 
+/**
+ * A sweep as a table, or with an ending where its files are. @param {string} batchId @param {URLSearchParams} query
+ * @param {string} [ending]
+ */
+export const gridAddress = (batchId, query, ending = "") => `${at(batchId)}/grid${ending}${query.size ? `?${query}` : ""}`;
+
+/** @param {string} batchId @param {URLSearchParams} query @param {AbortSignal} signal */
+export const gridOf = (batchId, query, signal) => call("GET", gridAddress(batchId, query), { signal });
+
 /** @param {string} batchId */
 export const cancelBatch = (batchId) => call("POST", `${at(batchId)}/cancel`);
 

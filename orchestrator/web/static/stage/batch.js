@@ -101,6 +101,8 @@ export class BatchView {
     say(byId("batch-title"), answer.title);
     name(answer.name);
     say(byId("batch-parameters"), parametersLine(answer.parameters, answer.effectiveParameters));
+    byId("batch-grid").hidden = !answer.axes?.length;
+    byId("batch-grid").href = `/grid?${new URLSearchParams({ batch: this.batchId })}`;
     const ended = ENDED.includes(progress.status);
     const done = ended ? "" : `${progress.completedImages}/${progress.totalImages} · `;
     document.title = `${done}${(answer.name ?? answer.title).slice(0, 60)} · Burst`;
