@@ -23,7 +23,7 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _COOKIE = "burst-token"
 """With the port behind it: a browser keeps the cookies of a host's ports together."""
-_OF_THE_TOKEN_PAGE = frozenset({"/static/tokens.css", "/static/style.css", "/static/icon.svg"})
+_OF_THE_TOKEN_PAGE = frozenset({"/static/tokens.css", "/static/style.css", "/static/theme.js", "/static/icon.svg"})
 """Needed by the page that asks for the token."""
 HEADERS = {
     "Content-Security-Policy": (

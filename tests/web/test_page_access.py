@@ -94,10 +94,11 @@ def contrast(one: str, other: str) -> float:
 
 
 def palettes() -> dict[str, dict[str, str]]:
-    """The colours of the style sheet, in light and in dark."""
-    light, dark = re.findall(r":root \{(.*?)\}", (STATIC / "tokens.css").read_text(), re.S)[:2]
-    found = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block)) for block in (light, dark)]
-    return {"light": found[0], "dark": found[0] | found[1]}
+    """The colors of the style sheet, in light and in dark."""
+    pairs = re.findall(
+        r"--([\w-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);", (STATIC / "tokens.css").read_text()
+    )
+    return {"light": {name: one for name, one, _ in pairs}, "dark": {name: other for name, _, other in pairs}}
 
 
 @pytest.mark.parametrize("look", ["light", "dark"])

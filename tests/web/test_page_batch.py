@@ -211,7 +211,7 @@ def test_back_leads_to_the_form_as_it_was_left(page: Any, sandbox: Sandbox) -> N
     expect(page.locator("#cancel")).to_be_hidden()
     page.go_forward()
     expect(page.locator("#cancel")).to_be_visible()
-    expect(page).to_have_title(re.compile("^0/5 · a lighthouse to come back to"))
+    expect(page).to_have_title(re.compile(r"^\(0/5\) a lighthouse to come back to"))
 
 
 def test_comfyui_that_dies_in_the_middle_is_said_in_words_and_nothing_pulses(

@@ -63,6 +63,7 @@ def test_it_comes_by_itself_and_where_no_stream_can_be_had_too(
 ) -> None:
     served = serve()
     page, other = open_page("/states", server=served), open_page("/gallery", server=served, away=True)
+    other.add_init_script("delete globalThis.SharedWorker")
     other.route("**/api/events", lambda route: route.abort())
     other.reload()
     sandbox.hold("render")

@@ -85,7 +85,7 @@ def test_the_batch_of_a_recipe_is_one_click_away(open_page: Callable[..., Any], 
     page = open_page("/states", server=stuck)
     page.get_by_role("region", name="Set aside").get_by_role("link", name="foxes").click()
     expect(page.get_by_role("heading", name="a fox")).to_be_visible()
-    expect(page).to_have_title(re.compile("^0/2 · foxes"))
+    expect(page).to_have_title(re.compile(r"^\(0/2\) foxes"))
 
 
 def test_a_batch_is_called_by_its_name_wherever_it_is_listed(

@@ -176,6 +176,9 @@ export const resumeRuns = (number) => call("POST", `/api/states/${number}/resume
 
 export const queueNow = () => call("GET", "/api/queue");
 
+/** The same as it changes; tabs that can share a worker share one of these (`queue/shared_events.js`). */
+export const queueEvents = () => new EventSource("/api/events");
+
 /** @param {string} batchId @param {string} priority or `first` */
 export const moveBatch = (batchId, priority) => call("POST", `${at(batchId)}/priority`, { body: { priority } });
 

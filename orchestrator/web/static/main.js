@@ -5,6 +5,7 @@ import { byId } from "./dom.js";
 import { keepTyped } from "./kept.js";
 import { BatchView } from "./stage/batch.js";
 import { Feed } from "./stage/feed.js";
+import { nameTab } from "./tab.js";
 import { Viewer } from "./viewer/viewer.js";
 
 const workspace = byId("workspace");
@@ -54,7 +55,7 @@ async function show({ started, prompt } = {}) {
     return;
   }
   view.close();
-  document.title = "Create · Burst";
+  nameTab("Create · Burst");
   const opened = feed.open();
   if (before) scrollTo({ top, behavior: "instant" });
   await opened;

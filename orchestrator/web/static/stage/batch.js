@@ -6,6 +6,7 @@ import { byId, make, notify, onRetry, say } from "../dom.js";
 import { Parts } from "./parts.js";
 import { poll } from "../polling.js";
 import { ProgressCard } from "./progress.js";
+import { nameTab } from "../tab.js";
 import { offerUndo } from "../undo.js";
 import { addressIn, listed } from "../viewer/viewer.js";
 import { counted, failedCount, parametersLine, summary } from "../words.js";
@@ -104,8 +105,8 @@ export class BatchView {
     byId("batch-grid").hidden = !answer.axes?.length;
     byId("batch-grid").href = `/grid?${new URLSearchParams({ batch: this.batchId })}`;
     const ended = ENDED.includes(progress.status);
-    const done = ended ? "" : `${progress.completedImages}/${progress.totalImages} · `;
-    document.title = `${done}${(answer.name ?? answer.title).slice(0, 60)} · Burst`;
+    const count = { done: progress.completedImages + failedCount(answer), total: progress.totalImages };
+    nameTab(`${(answer.name ?? answer.title).slice(0, 60)} · Burst`, ended ? null : count);
     if (ended) this.#ended(answer);
     else {
       byId("progress").hidden = false;
