@@ -19,6 +19,7 @@ from orchestrator.outputs.placement import placement_of
 from orchestrator.settings import Overrides, load_settings
 from orchestrator.trash import Trash
 from orchestrator.unused_inputs import remove_unused
+from orchestrator.unused_uploads import remove_unused_uploads
 from state.open_store import open_store
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Cleaned:
 
     batches: tuple[str, ...]
     removed: tuple[str, ...]
-    """Relative to the output directory, as the records name them."""
+    """Relative to the output directory, as the records name them; what a browser brought, to the state's directory."""
     bytes: int
     kept: tuple[str, ...]
     """Files that are not as recorded any more, or that another item's record names: they stay."""
@@ -86,7 +87,8 @@ def clean_batches(
 ) -> Cleaned:
     """Remove the images and sidecars of batches that ended so long ago, and what was moved to the trash before then.
 
-    Of a state in a database also the copies of prompt images that were taken in before then and that no item names.
+    Of a state in a database also the copies of prompt images that were taken in before then and that no item names;
+    and what a browser brought for batches, where nothing names it.
     Only files that their records name and that are still as recorded, and a batch directory's own batch_info.json.
     Killed in between and repeated, it goes on: what is gone is passed over. Errors: StateError, SettingsError, OSError.
     """
@@ -102,10 +104,11 @@ def clean_batches(
         trash = Trash(store, placement, clock=clock).empty(before=before, dry_run=dry_run)
         trashed = tuple(str(one.output.kept_as) for one in trash.files)
         unused = remove_unused(store, placement, before=before, dry_run=dry_run, clock=clock)
+        uploads = remove_unused_uploads(store, before=before, dry_run=dry_run, clock=clock)
         return Cleaned(
             batches=tuple(old),
-            removed=(*gone.files, *trashed, *unused.files),
-            bytes=gone.bytes + trash.bytes + unused.bytes,
+            removed=(*gone.files, *trashed, *unused.files, *uploads.files),
+            bytes=gone.bytes + trash.bytes + unused.bytes + uploads.bytes,
             kept=gone.kept,
             dry_run=dry_run,
         )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from pathlib import Path
 
 from orchestrator.batches.workbooks import OLE, ZIP
 from orchestrator.outputs.pictures import fault_of
+from orchestrator.unused_uploads import UPLOADS
 from orchestrator.web.error_responses import Refused
 from orchestrator.web.image_files import media_type_of
 from orchestrator.web.states import WatchedState
 from state.disk import Disk
 
-FOLDER = "uploads"
 LARGEST_BYTES = 64 << 20
 """Larger ones are given to the command line: this one is held in memory."""
 LARGEST_TABLE_BYTES = 8 << 20
@@ -65,6 +67,10 @@ def _kept(state: WatchedState, data: bytes, extension: str, disk: Disk | None) -
     if disk.stamp(path) is None:
         disk.make_directory(path.parent)
         disk.write_whole(path, data)
+    else:
+        # As if it were new: what nothing names yet is removed once it is old.
+        with contextlib.suppress(OSError):
+            os.utime(path)
     return name
 
 
@@ -73,4 +79,4 @@ def _name(data: bytes, extension: str) -> str:
 
 
 def _path(state: WatchedState, name: str) -> Path:
-    return state.parts.location.auxiliary(FOLDER) / name
+    return state.parts.location.auxiliary(UPLOADS) / name

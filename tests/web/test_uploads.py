@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,3 +143,11 @@ def test_a_prompt_of_any_length_is_taken_beyond_the_contract_of_the_seed(idle: F
     refused = idle.ask(prompt=long)
     assert refused.json()["error"]["message"] == "Prompt cannot be longer than 500 characters"
     assert idle.ask(image=image).status_code == 400, "its contract has no image"
+
+
+def test_what_is_brought_again_is_as_if_it_were_new(idle: Front) -> None:
+    first = bring(idle, picture())
+    path = file_of(idle, first)
+    os.utime(path, (1, 1))
+    assert bring(idle, picture()) == first
+    assert path.stat().st_mtime > 1_000_000, "what is old and named by nothing is removed"
