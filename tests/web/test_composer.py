@@ -248,7 +248,7 @@ def test_loras_from_the_servers_list(page: Any, served: Served, sandbox: Sandbox
     expect(page.locator("#loras-known option")).to_have_attribute("value", "tiny-lora.safetensors")
     page.get_by_role("button", name="+ LoRA").click()
     page.get_by_label("LoRA 1", exact=True).fill("tiny-lora.safetensors")
-    page.get_by_label("Strength").fill("0.6")
+    page.get_by_label("Strength", exact=True).fill("0.6")
     page.get_by_role("button", name="+ LoRA").click()
     page.get_by_label("LoRA 2", exact=True).fill("not this one")
     page.get_by_role("button", name="Remove LoRA 2").click()

@@ -15,6 +15,7 @@ from support.front_ends import Front, front
 from support.workbooks import workbook
 
 from orchestrator.sandbox import Sandbox, SandboxSettings
+from orchestrator.web.uploads import keep_table
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +205,11 @@ def test_a_table_cannot_name_files_of_this_host(idle: Front, tmp_path: Path) -> 
         data = f"prompt,{heading}\na fox,{value}\n".encode()
         error = bring(idle, data, 400, template=template)
         assert message in error["message"]
+    kept = keep_table(idle.watched.states[0], f"prompt,image\na fox,{secret}\n".encode())
+    for call in (create, forecast):
+        error = call(idle, 400, prompt="", table=kept, baseParameters={"template": "img2img"})
+        assert error["field"] == "table"
+        assert "cannot name files" in error["message"], "whatever it was brought for"
     assert bring(idle, b"prompt,image\na fox,server:example.png\n", template="img2img")["rows"] == 1
     assert bring(idle, b"prompt,template\na fox,txt2img-sd15\n")["rows"] == 1
 

@@ -13,7 +13,6 @@ export class Fill {
     this.notice = byId("filled");
     /** @type {Record<string, any> | null} */
     this.before = null;
-    this.fresh = this.#all();
     this.notice.querySelector("button").addEventListener("click", () => this.undo());
     byId("form-reset").addEventListener("click", () => this.reset());
   }
@@ -71,9 +70,14 @@ export class Fill {
 
   undo() {
     if (this.before) this.#set(this.before);
+    this.settle();
+    byId("prompt").focus();
+  }
+
+  /** What it was filled with is used: there is nothing to take back. */
+  settle() {
     this.before = null;
     this.notice.hidden = true;
-    byId("prompt").focus();
   }
 
   /** Every field as the page comes. @returns {Record<string, any>} */

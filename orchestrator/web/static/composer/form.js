@@ -54,7 +54,9 @@ export class BatchForm {
     this.#busy(true);
     try {
       const request = { ...requestOf(this), ...(await this.#uploaded()) };
-      this.started(await startBatch(request, this.state), byId("prompt").value || this.table.prompt);
+      const started = await startBatch(request, this.state);
+      this.fill.settle();
+      this.started(started, this.table.prompt || byId("prompt").value);
     } catch (error) {
       this.refused(error);
     } finally {

@@ -42,8 +42,21 @@ export class Loras extends Rows {
       "li",
       {},
       labeled(`LoRA ${number + 1}`, name),
-      labeled("Strength", strength),
       this.remover(number, `Remove LoRA ${number + 1}`),
+      strengthOf(strength),
     );
   }
+}
+
+/** The number, and a slider over what is usual. @param {HTMLInputElement} number */
+function strengthOf(number) {
+  const slider = make("input", { type: "range", min: "0", max: "1.5", step: "0.05", value: number.value, "aria-label": "Strength, as a slider" });
+  slider.addEventListener("input", () => {
+    number.value = slider.value;
+    number.dispatchEvent(new Event("input"));
+  });
+  number.addEventListener("input", () => (slider.value = number.value));
+  const place = labeled("Strength", number, "wide");
+  place.append(slider);
+  return place;
 }
