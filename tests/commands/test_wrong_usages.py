@@ -899,7 +899,9 @@ def test_every_command_has_a_row() -> None:
 
 
 @pytest.mark.parametrize(("line", "words"), USAGES, ids=[line for line, _ in USAGES])
-def test_a_wrong_usage_is_one_message(project: Path, line: str, words: tuple[str, ...]) -> None:
+def test_a_wrong_usage_is_one_message_and_with_json_an_object_too(
+    project: Path, line: str, words: tuple[str, ...]
+) -> None:
     result = burst(line)
     assert result.exit_code == 2, (result.output, result.exception)
     (message,) = messages(result)
@@ -907,10 +909,6 @@ def test_a_wrong_usage_is_one_message(project: Path, line: str, words: tuple[str
     assert result.stdout == ""
     assert SECRET not in result.output
     assert "Traceback" not in result.output
-
-
-@pytest.mark.parametrize(("line", "words"), USAGES, ids=[line for line, _ in USAGES])
-def test_with_json_it_is_an_object_too(project: Path, line: str, words: tuple[str, ...]) -> None:
     result = burst(with_json(line))
     document = json.loads(result.stdout)
     assert document["schema"] == "burst.error/1"
