@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import msgspec
 
+from orchestrator.batches.batch_parameters import TemplateValues, template_values
 from orchestrator.marks import is_favourite
 from orchestrator.outputs.containers import kind_of
+from orchestrator.recipes import Recipes
 from orchestrator.web.gallery_entries import Entry, common_of, entries_of, loose_entries_of, text_of, words_of
 from orchestrator.web.gallery_rows import ImageRow, Rows, ShelfRow
 from orchestrator.web.loose_items import is_shown_loose, loose_id, loose_keys, moment_of
@@ -43,6 +45,8 @@ class FollowedState:
         self._scan: Iterator[int] | None = None
         self._changed: deque[str] = deque()
         """Keys of items."""
+        self._values: tuple[Recipes | None, TemplateValues] = (None, lambda recipe: {})
+        """What templates say, and by which recipes."""
         self.seen = 0
         """How many items were looked at."""
 
@@ -159,10 +163,15 @@ class FollowedState:
             mark = _mark_of(item, shelf)
             if marks.get(item.key) == mark:
                 continue
-            batch = batches.get(item.batch) if item.batch is not None else None
-            if batch is not None or is_shown_loose(item):
-                images = _rows_of(self.state, batch, item, shelf)
+            if item.batch in batches or is_shown_loose(item):
+                images = _rows_of(self.state, item, shelf, self._template_values())
                 self._rows.put(shelf, item.key, mark, images, tags=item.tags)
+
+    def _template_values(self) -> TemplateValues:
+        recipes = self.state.placement.recipes
+        if recipes is not self._values[0]:
+            self._values = recipes, template_values(recipes)
+        return self._values[1]
 
     def _with_common(self, shelf: ShelfRow, item: Item) -> ShelfRow:
         """With what the first sidecar tells of the batch: then all of it is looked at again."""
@@ -208,9 +217,11 @@ def common_on(shelf: ShelfRow) -> dict[str, Any]:
     return found
 
 
-def row_of(number: int, place: int, entry: Entry, *, favorite: bool) -> ImageRow:
-    """What an image is found and sorted by."""
-    settings = dict(entry.parameters)
+def row_of(
+    number: int, place: int, entry: Entry, *, favorite: bool, template: Mapping[str, Any] | None = None
+) -> ImageRow:
+    """What an image is found and sorted by. `template`: what its template says where nothing else is known."""
+    settings = {**(template or {}), **entry.parameters}
     settings.pop("negative", None)
     if entry.template is not None:
         settings["template"] = entry.template
@@ -228,9 +239,11 @@ def row_of(number: int, place: int, entry: Entry, *, favorite: bool) -> ImageRow
     )
 
 
-def _rows_of(state: WatchedState, batch: WatchedBatch | None, item: Item, shelf: ShelfRow) -> Iterator[ImageRow]:
+def _rows_of(state: WatchedState, item: Item, shelf: ShelfRow, values_of: TemplateValues) -> Iterator[ImageRow]:
+    template = values_of(item.recipe)
     for number, entry in enumerate(shelf_entries(state, shelf, item), 1):
-        yield row_of(number, item.index or 0, entry, favorite=is_favourite(item, entry.picture.path))
+        favorite = is_favourite(item, entry.picture.path)
+        yield row_of(number, item.index or 0, entry, favorite=favorite, template=template)
 
 
 def _mark_of(item: Item, shelf: ShelfRow) -> bytes:
@@ -243,6 +256,7 @@ def _mark_of(item: Item, shelf: ShelfRow) -> bytes:
         item.inputs,
         item.own_text,
         item.template,
+        item.recipe,
         item.sidecar,
         item.favourite,
         item.favourite_outputs,

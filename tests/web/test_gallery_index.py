@@ -10,11 +10,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.front_ends import front
 from support.gallery_scene import Gallery, fill, finish, gallery_over, png
 from support.large_batches import add_large
 from support.report_project import NOON, Album
 from support.waiting import wait_until
 
+from orchestrator.sandbox import Sandbox
 from orchestrator.web.gallery_rows import Rows
 from state.change import Change
 from state.item import Item, Status
@@ -149,6 +151,27 @@ def test_results_come_while_the_index_is_built(album: Album) -> None:
         assert first["images"][0]["image"] == "1500", "the newest ones first"
         wait_until(lambda: shown.get("/api/gallery")["indexing"] is None, what="the index")
         assert shown.get("/api/gallery")["total"] == 3000
+
+
+# What a front end makes
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        yield running
+
+
+def test_what_only_the_template_says_is_found(tmp_path: Path, sandbox: Sandbox) -> None:
+    with front(tmp_path, sandbox, template="smoke") as shown:
+        batch = shown.start(batchCount=2, prompt="a fox")["batchId"]
+        shown.wait_for(batch, "complete")
+        for sidecar in shown.output.rglob("*.txt"):
+            sidecar.unlink()
+        found = {}
+        for text in ("", "width:256", "width>256", "template:smoke"):
+            found[text] = shown.http.get("/api/gallery", params={"text": text}).json()["total"]
+        assert found == {"": 2, "width:256": 2, "width>256": 0, "template:smoke": 2}
 
 
 # Items without a batch

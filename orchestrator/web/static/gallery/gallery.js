@@ -137,7 +137,7 @@ function tellIndexing(now) {
   clearTimeout(indexing);
   byId("indexing").hidden = !now;
   if (!now) return;
-  say(byId("indexing"), `Looking through all images for the first time: ${now.done.toLocaleString()} of ${now.total.toLocaleString()}.`);
+  say(byId("indexing"), `Looking through all images: ${now.done.toLocaleString()} of ${now.total.toLocaleString()}. More may match.`);
   indexing = setTimeout(() => (view() === "pictures" ? images.pages.reload() : look()), INDEXING_MILLISECONDS);
 }
 
