@@ -193,7 +193,10 @@ class Trash:
         if isinstance(root, UnknownRoot):
             raise OutputRefused(root.reason)
         if isinstance(root, ObjectPath):
-            raise OutputRefused("lies in object storage, which has no trash")
+            raise OutputRefused(
+                "lies in object storage, which has no trash: `burst batches clean` and `burst forget --remove-files` "
+                "delete there"
+            )
         return root
 
     def _path(self, item: Item, relative: str) -> Path:

@@ -74,9 +74,10 @@ def delete_chosen(library: Library, choice: Choice) -> DeletedImages:
             going.setdefault(one.item.key, []).append(one.output)
         with _opened(state) as (_, trash):
             trash.empty_old()
-            done = _deleted(library, state, trash.put(going))
+            moved = trash.put(going)
+        done = _deleted(library, state, moved)
         undo.append(InTrash(state=state.number, trash=done.trash))
-        kept += done.kept
+        kept += [f"{one.path} {one.reason}" for one in moved.kept]
         deleted += sum(one.output.path in done.deleted for one in inside)
         size += done.bytes
     return DeletedImages(deleted=deleted, bytes=size, kept=kept, missing=missing, readOnly=choice.read_only, undo=undo)

@@ -215,3 +215,14 @@ def test_forgetting_with_files_is_finished_after_the_storage_was_away_in_between
     recorded = {output.path for item in album.store.items() for output in item.outputs}
     left_there = scene.objects.keys()
     assert [key for key in left_there if key.removeprefix(PREFIX) not in recorded] == []
+
+
+def test_the_browser_says_that_a_bucket_has_no_trash_and_how_to_delete_there(shown: Gallery, scene: Scene) -> None:
+    images = shown.get("/api/gallery/refs")["images"]
+    done = shown.http.post("/api/images/delete", json={"images": images}).json()
+    assert (done["deleted"], len(done["kept"]), done["undo"]) == (0, 3, [{"state": 0, "trash": []}])
+    assert "lies in object storage, which has no trash: `burst batches clean`" in done["kept"][0]
+    answer = shown.delete("/api/batches/b1/images/1")
+    assert answer.status_code == 409
+    assert "has no trash: `burst batches clean`" in answer.json()["error"]["message"]
+    assert len(shown.pictures()) == 3

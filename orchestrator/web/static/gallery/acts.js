@@ -7,6 +7,10 @@ import { bytes, counted } from "../words.js";
 import { MOST } from "../viewer/compare.js";
 import { stageImages } from "./staging.js";
 import { tagImages } from "./tagging.js";
+import { keyOfImage } from "./tiles.js";
+
+/** So many files that stay are named. */
+const SAID_FILES = 3;
 
 /**
  * @typedef {object} Parts
@@ -87,10 +91,11 @@ export class Acts {
     const { refs } = selection;
     this.#say("Deleting…");
     const done = await deleteImages(refs);
-    const stays = new Set([...done.readOnly].map((ref) => `${ref.batchId}/${ref.image}`));
-    selection.drop(refs.filter((ref) => !stays.has(`${ref.batchId}/${ref.image}`)));
+    const stays = new Set(done.readOnly.map(keyOfImage));
+    selection.drop(refs.filter((ref) => !stays.has(keyOfImage(ref))));
     await this.parts.reload();
-    const kept = done.kept.length ? ` ${counted(done.kept.length, "file")} changed since then stay.` : "";
+    const more = done.kept.length > SAID_FILES ? ` and ${done.kept.length - SAID_FILES} more` : "";
+    const kept = done.kept.length ? ` These stay: ${done.kept.slice(0, SAID_FILES).join("; ")}${more}.` : "";
     const readOnly = done.readOnly.length ? ` ${counted(done.readOnly.length, "image")} of batches that no state knows stay.` : "";
     this.#say("");
     const text = `${counted(done.deleted, "image")} in the trash.${kept}${readOnly}`;
