@@ -154,7 +154,7 @@ class Wildcards:
             )
         if not self.folders:
             raise DynamicFault(
-                f"the wildcard __{name}__: there is no folder of wildcards; name one with {named('wildcards', 'DIR')}",
+                f"the wildcard __{name}__: there is no folder of wildcards; give {named('wildcards', 'DIR')}",
                 at,
             )
         where = ", ".join(map(str, self.folders))

@@ -94,8 +94,9 @@ def in_page_words(error: UsageError, request: BatchRequest) -> UsageError | Refu
     if _SHOWN_SOURCE in message:
         return Refused(400, message.replace(f"{_SHOWN_SOURCE} ", ""), "prompt")
     values = {str(value) for axis in request.axes for value in axis.values if isinstance(value, str)}
-    names = {spelled_axis(axis.parameter) for axis in request.axes}
-    if any(message.startswith(f"{name}:") for name in names) or any(f'"{value}"' in message for value in values):
+    if any(f"axis {spelled_axis(axis.parameter)}" in message for axis in request.axes) or any(
+        f'"{value}"' in message for value in values
+    ):
         return Refused(400, message, "axes")
     if any(f'"{lora.name}"' in message for lora in request.loras):
         return Refused(400, message, "loras")

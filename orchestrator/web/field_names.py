@@ -14,16 +14,28 @@ from orchestrator.wording import process_words, speaks
 _FIELDS = {"count": "batchCount", "seed": "baseSeed", "seed_mode": "seedMode"}
 _FIELDS |= {"csv": "table", "xlsx": "table", "lora": "loras", "sweeps": "axes"}
 _FIELDS |= {name: name for schema in (BatchRequest, CreateRequest, BaseParameters) for name in schema.model_fields}
+_ELSEWHERE = {
+    "wildcards": "a folder `wildcards` beside the state",
+    "sheet": "the order of its sheets",
+    "bindings": "a binding of the state",
+    "literal": "dynamic false",
+    "combinatorial": "the command line",
+    "layout": "a layout of the command line",
+}
+"""What the form has no field for, and where it is set instead."""
 
 
 def as_field(name: str, value: object = None, *, key: str | None = None) -> str:
-    """`batchCount`, `seedMode "random"`, and `steps` for `sets['steps']`.
+    """`batchCount`, `seedMode "random"`, `steps` for `sets['steps']`, `axis steps` for `sweeps['steps']`.
 
     What no field says is named by whatever started this front end: a server is its `--server`.
     """
     if name == "sweeps" and key is not None:
-        return _FIELDS.get(key, key)
+        # Not the name alone: a field and an axis may both set it, and a message then names the two.
+        return f"axis {key}"
     field = _FIELDS.get(key if name == "sets" and key is not None else name)
+    if field is None and name in _ELSEWHERE:
+        return _ELSEWHERE[name]
     if field is None:
         return process_words()(name, value, key=key)
     return field if value is None else f"{field} {json.dumps(value)}"

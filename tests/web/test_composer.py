@@ -337,3 +337,21 @@ def test_values_of_an_axis_as_people_write_them(page: Any) -> None:
         "", "5 is there twice; take one out", "An axis has up to 1000 values", "The step of a range is more than 0",
         "0.1|0.2|0.3",
     ]  # fmt: skip
+
+
+def test_folders_are_looked_into_in_the_order_of_their_paths(page: Any) -> None:
+    found = page.evaluate(
+        """async () => {
+          const { filesOf } = await import("/static/composer/dropped.js");
+          const file = (name) => ({ name, isFile: true, file: (give) => give(new File([], name)) });
+          const folder = (name, ...children) => ({
+            name, isDirectory: true,
+            createReader: () => ({ readEntries: (give) => give(children.splice(0, 2)) }),
+          });
+          const more = folder("more", file("a.png"));
+          const dropped = folder("shots", file("10.png"), file("9.png"), file(".hidden.png"), more);
+          const files = [new File([], "shots"), new File([], "x.png")];
+          return (await filesOf({ files, items: [{ webkitGetAsEntry: () => dropped }] })).map(({ name }) => name);
+        }"""
+    )
+    assert found == ["x.png", "9.png", "10.png", "a.png"]

@@ -14,8 +14,10 @@ from PIL.PngImagePlugin import PngInfo
 from support.front_ends import Front, front
 from support.workbooks import workbook
 
+from orchestrator.commands.flag_names import as_flag
 from orchestrator.sandbox import Sandbox, SandboxSettings
 from orchestrator.web.uploads import keep_table
+from orchestrator.wording import process_speaks
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +133,11 @@ def test_axes_are_crossed(idle: Front) -> None:
         ([{"parameter": "steps", "values": [5, 5]}], "5 is there twice"),
         ([{"parameter": "steps", "values": [5]}, {"parameter": "Steps", "values": [6]}], "steps is there twice"),
         ([{"parameter": "stepz", "values": [5]}], "stepz"),
+        ([{"parameter": "cfg", "values": [5]}], "cfg and axis cfg both set cfg; leave one out"),
     ],
 )
 def test_a_wrong_axis_is_told_at_the_axes(idle: Front, axes: Any, message: str) -> None:
-    error = forecast(idle, 400, axes=axes)
+    error = forecast(idle, 400, axes=axes, baseParameters={"cfg": 6.0})
     assert error["field"] == "axes"
     assert message in error["message"]
     assert "--" not in error["message"]
@@ -212,6 +215,37 @@ def test_a_table_cannot_name_files_of_this_host(idle: Front, tmp_path: Path) -> 
         assert "cannot name files" in error["message"], "whatever it was brought for"
     assert bring(idle, b"prompt,image\na fox,server:example.png\n", template="img2img")["rows"] == 1
     assert bring(idle, b"prompt,template\na fox,txt2img-sd15\n")["rows"] == 1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"prompt": "a __none__", "dynamic": True},
+        {"prompt": "a {~red|green}", "dynamic": True},
+        {"prompt": "a fox <lora:>", "dynamic": True},
+        {"axes": [{"parameter": "cfg", "values": [5]}], "baseParameters": {"template": "smoke"}},
+        {"axes": [{"parameter": "name", "values": ["x"]}]},
+        {"axes": [{"parameter": "prompt", "values": ["x"]}]},
+        {"axes": [{"parameter": "{animal}", "values": ["x"]}]},
+        {"axes": [{"parameter": "cfg", "values": [5]}], "baseParameters": {"cfg": 6.0}},
+        {"baseParameters": {"profile": "none"}},
+        {"baseParameters": {"width": 17}},
+        {"model": " "},
+    ],
+    ids=str,
+)
+def test_no_message_names_a_flag(idle: Front, request_: dict[str, Any]) -> None:
+    with process_speaks(as_flag):
+        for call in (forecast, create):
+            message = call(idle, 400, **request_)["message"]
+            assert "--" not in message
+            assert "standard input" not in message
+
+
+def test_the_notes_of_a_workbook_name_no_flag(idle: Front) -> None:
+    with process_speaks(as_flag):
+        found = bring(idle, workbook([["prompt"], ["a fox"]], [["prompt"], ["a cat"]]))
+    assert found["notes"] == ["sheet 'Prompts' was read, not 'Notes'; the order of its sheets picks one"]
 
 
 def test_a_table_is_bounded(idle: Front, monkeypatch: pytest.MonkeyPatch) -> None:

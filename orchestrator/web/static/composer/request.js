@@ -48,6 +48,7 @@ const NAMES = [
   [/\bbatchCount\b/g, "the number of images"],
   [/\bseedMode "random"/g, "“Randomize seeds”"],
   [/\bseedMode\b/g, "“Randomize seeds”"],
+  [/\bdynamic false\b/g, "“Expand” unchecked"],
   [/\bbaseSeed\b/g, "the base seed"],
   [/\bseveralPrompts\b/g, "“One prompt per line”"],
 ];
