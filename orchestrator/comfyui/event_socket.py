@@ -39,8 +39,11 @@ def open_event_socket(
             sslopt=_trusted(verify) if url.startswith("https:") else {},
             skip_utf8_validation=True,
         )
-        opened = EventSocket(socket, url=url, hide=hide)
-        socket.send(_HELLO)
+        with contextlib.ExitStack() as closing:
+            closing.callback(socket.shutdown)
+            opened = EventSocket(socket, url=url, hide=hide)
+            socket.send(_HELLO)
+            closing.pop_all()
     return opened
 
 

@@ -14,6 +14,7 @@ from support.event_server import EventServer
 from support.recorded import RECORDED
 from support.sandbox_client import Client, empty_image, text_to_image
 from support.waiting import wait_until
+from websocket import WebSocket
 
 from orchestrator.clock import Clock
 from orchestrator.comfyui import ComfyUI
@@ -196,10 +197,11 @@ class TestListener:
     def test_a_quiet_connection_is_kept(
         self, listeners: Any, hearer: Recorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(events_module, "PING_AFTER_SECONDS", 0.02)
+        # Long enough for an answer on a busy machine.
+        monkeypatch.setattr(events_module, "PING_AFTER_SECONDS", 0.5)
         with EventServer() as server:
             listeners(server.url)
-            wait_until(lambda: server.pings >= 4, what="four pings")
+            wait_until(lambda: server.pings >= 2, what="two pings")
             assert len(server.requests) == 1
             hearer.wants_another_connection = True
             server.wait_for_connections(2)
@@ -245,6 +247,18 @@ class TestListener:
             listeners(server.url, headers={"X-API-Key": "sk-abcdef"})
             wait_until(lambda: clock.waits, what="a pause")
             assert stranger.requests == []
+
+    def test_one_that_breaks_after_its_handshake_is_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def send(self: WebSocket, data: object) -> None:
+            raise BrokenPipeError
+
+        monkeypatch.setattr(WebSocket, "send", send)
+        with EventServer() as server, ComfyUI(server.url) as client:
+            # The error holds all that was open where it was raised.
+            with pytest.raises(ServerUnreachable) as broken:
+                client.open_events()
+            wait_until(lambda: server.ended == 1, what="the end of the connection")
+        assert "no events" in str(broken.value)
 
     def test_no_secret_in_an_error(self) -> None:
         with EventServer(status=403) as server:

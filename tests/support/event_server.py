@@ -31,7 +31,11 @@ class EventServer:
         self.requests: list[str] = []
         """The head of each request."""
         self.pings = 0
+        self.ended = 0
+        """How many connections are over."""
+        self._taken: list[socket.socket] = []
         self._connections: list[socket.socket] = []
+        """Those of them whose client has been answered."""
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
     def __enter__(self) -> Self:
@@ -44,12 +48,10 @@ class EventServer:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._threads[0].join()
+        _break(self._taken)
         for thread in self._threads:
-            while thread.is_alive():
-                # Also a connection that was taken just now.
-                self.cut()
-                thread.join(0.05)
-        self.cut()
+            thread.join()
 
     def wait_for_connections(self, count: int) -> None:
         wait_until(lambda: len(self.requests) >= count and len(self._connections) > 0, what=f"{count} connections")
@@ -67,10 +69,7 @@ class EventServer:
     def cut(self) -> None:
         """Break every connection."""
         connections, self._connections = self._connections, []
-        for one in connections:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+        _break(connections)
 
     def _accept(self) -> None:
         while True:
@@ -78,16 +77,21 @@ class EventServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self._taken.append(connection)
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            self._answer(connection)
+        self.ended += 1
+
+    def _answer(self, connection: socket.socket) -> None:
         head = b""
         while b"\r\n\r\n" not in head:
             data = connection.recv(4096)
             if not data:
-                connection.close()
                 return
             head += data
         text = head.decode()
@@ -103,15 +107,19 @@ class EventServer:
             elsewhere = f"Location: {self._elsewhere.replace('http', 'ws')}/ws\r\n" if self._elsewhere else ""
             connection.sendall(f"HTTP/1.1 {self._status} No\r\n{elsewhere}Content-Length: 0\r\n\r\n".encode())
         self.requests.append(text)
-        if self._status != 101:
-            connection.close()
-            return
+        while self._status == 101 and (data := connection.recv(4096)):
+            if data[0] & 0xF == 0x9:
+                self.pings += 1
+                if self._answers_pings:
+                    connection.sendall(_frame(0xA, b""))
+
+
+def _break(connections: list[socket.socket]) -> None:
+    """Whatever waits for them, goes on."""
+    for one in connections:
         with contextlib.suppress(OSError):
-            while (data := connection.recv(4096)) and data:
-                if data[0] & 0xF == 0x9:
-                    self.pings += 1
-                    if self._answers_pings:
-                        connection.sendall(_frame(0xA, b""))
+            one.shutdown(socket.SHUT_RDWR)
+        one.close()
 
 
 def _frame(opcode: int, data: bytes) -> bytes:
