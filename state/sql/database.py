@@ -23,7 +23,7 @@ from state.sql import schema
 from state.sql.commits import Begun, Commits
 from state.sql.older_tables import additions, read_as_of_today, reads_older_tables
 from state.sql.outage import Outages
-from state.sql.refusals import refusal_of
+from state.sql.refusals import is_read_only, refusal_of
 from state.sql.sqlite import BUSY_SECONDS, may_write, sqlite_engine
 from state.sql.tables import Tables, make_tables, of_this_release, older_tables_stay, tables_in, upgrade_tables
 
@@ -37,6 +37,10 @@ _ON_CONNECT = {
     "keepalives_interval": 5,
     "keepalives_count": 2,
 }
+
+
+ANSWER_SECONDS = 120.0
+"""How long whoever waits for a database that is away waits for the answer to one statement."""
 
 
 class Database:
@@ -59,6 +63,7 @@ class Database:
         self._guard = threading.RLock()
         self.outages = Outages(self._clock)
         self.commits = Commits(location.shown())
+        self._has_written = False
         self._identity: tuple[int, int] | None = None
         """Of the file of SQLite, since it was first written to."""
 
@@ -143,6 +148,7 @@ class Database:
         self.prepare()
         with self._connected() as connection:
             yield connection
+        self._has_written = True
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -181,6 +187,7 @@ class Database:
                     raise
                 is_ending = True
                 connection.exec_driver_sql("COMMIT")
+                self._has_written = True
         except StateAway:
             if not is_ending or begun is None:
                 raise
@@ -252,12 +259,25 @@ class Database:
             url = self._url.set(drivername="postgresql+psycopg")
             chosen = {name: value for name, value in _ON_CONNECT.items() if name not in url.query}
             engine = sqlalchemy.create_engine(url, connect_args=chosen, pool_pre_ping=False, **settings)
-            event.listen(engine, "handle_error", _close_cursor)
+            engine.dialect.connect = self._driver_connection  # type: ignore[method-assign]
+            event.listen(engine, "handle_error", self._on_error)
             return engine
         if not may_write(self._file):
             # Somebody else may: each look is a new one.
             settings = {"isolation_level": "AUTOCOMMIT", "poolclass": NullPool}
         return sqlite_engine(self._url, self._file, **settings)
+
+    def _driver_connection(self, *given: Any, **chosen: Any) -> Any:
+        from state.sql.driver import connection_class
+
+        kind = connection_class(lambda: ANSWER_SECONDS if self.outages.patience is not None else None)
+        return kind.connect(*given, **chosen)
+
+    def _on_error(self, met: ExceptionContext) -> None:
+        if self._has_written and is_read_only(met.original_exception):
+            # What was the primary is a standby now: the address may lead to another server by a new connection.
+            met.is_disconnect = True
+        _close_cursor(met)
 
     def _check_file(self) -> None:
         """Errors: StateError where the file of SQLite is another one, or gone: what is written would be lost."""
@@ -281,7 +301,11 @@ class Database:
             yield
         except DBAPIError as error:
             raise refusal_of(
-                error, self.location, is_postgresql=self.is_postgresql, busy_seconds=BUSY_SECONDS
+                error,
+                self.location,
+                is_postgresql=self.is_postgresql,
+                busy_seconds=BUSY_SECONDS,
+                has_written=self._has_written,
             ) from error
         self.outages.answered()
 

@@ -9,8 +9,11 @@ from state.disk import OutOfSpace
 from state.location import Location
 
 _AWAY_CLASSES = ("08", "57P")
-_AWAY = ("53200", "53300", "53400", "25P03")
-"""out_of_memory, too_many_connections, configuration_limit_exceeded, idle_in_transaction_session_timeout."""
+_AWAY = ("53200", "53400", "25P03")
+"""out_of_memory, configuration_limit_exceeded, idle_in_transaction_session_timeout."""
+_FULL = "53300"
+_WHERE_FULL = ("too many clients", "too many connections", "slots are reserved", "no more connections")
+"""In the answers to a connection, which have no code; the last one is pgbouncer's."""
 _DISK_FULL = "53100"
 _READ_ONLY = "25006"
 _NO_RIGHT = "42501"
@@ -32,27 +35,46 @@ class Deadlock(StateError):
     """PostgreSQL ended this transaction, because it and another one waited for each other. To be repeated."""
 
 
-def refusal_of(error: DBAPIError, location: Location, *, is_postgresql: bool, busy_seconds: float) -> Exception:
-    """`busy_seconds`: how long a writer waits for others on SQLite."""
+def is_read_only(error: BaseException) -> bool:
+    """Whether PostgreSQL refused a change because nothing is to be changed there."""
+    return getattr(error, "sqlstate", None) == _READ_ONLY
+
+
+def refusal_of(
+    error: DBAPIError, location: Location, *, is_postgresql: bool, busy_seconds: float, has_written: bool = False
+) -> Exception:
+    """`busy_seconds`: how long a writer waits for others on SQLite. `has_written`: this process could write before."""
     where = location.shown()
     said = location.without_secrets((str(error.orig).strip().splitlines() or [type(error.orig).__name__])[0])
     if is_postgresql:
-        return _of_postgresql(error, where, said)
+        return _of_postgresql(error, where, said, has_written=has_written)
     return _of_sqlite(where, said, busy_seconds)
 
 
-def _of_postgresql(error: DBAPIError, where: str, said: str) -> Exception:
+def _of_postgresql(error: DBAPIError, where: str, said: str, *, has_written: bool) -> Exception:
     code = getattr(error.orig, "sqlstate", None) or ""
     if code == _DEADLOCK:
         return Deadlock(where, f"too many writers waited for one another ({said}); run again")
     if code == _DISK_FULL or "No space left" in said:
         return OutOfSpace(f"{where}: the disk of PostgreSQL is full ({said}); free some space there and run again")
+    if code == _READ_ONLY and has_written:
+        return StateAway(
+            f"{where}: PostgreSQL is read-only now ({said}), as a standby is after a failover",
+            advice="check that the address leads to the primary, then run again: nothing is lost",
+            was_connected=True,
+        )
     if code == _READ_ONLY:
         reason = f"is read-only ({said}): a standby, or a role that may only read"
         return NotAllowed(where, reason, "name the primary, or a role that may write")
     if code == _NO_RIGHT:
         reason = f"this role may not do that ({said})"
         return NotAllowed(where, reason, "name a role that may, or have it granted (docs/many-hosts.md)")
+    if code == _FULL or any(part in said for part in _WHERE_FULL):
+        return StateAway(
+            f"{where}: PostgreSQL takes no further connection ({said})",
+            advice="start fewer runs, raise max_connections or use pgbouncer, then run again: nothing is lost",
+            was_connected=False,
+        )
     if _is_away(error, code, said):
         return StateAway(
             f"{where}: PostgreSQL does not answer ({said})",
@@ -69,7 +91,8 @@ def _is_away(error: DBAPIError, code: str, said: str) -> bool:
         return True
     if code:
         return code.startswith(_AWAY_CLASSES) or code in _AWAY
-    return type(error.orig).__name__ == "OperationalError" and not needs_a_person(said)
+    kinds = {kind.__name__ for kind in type(error.orig).__mro__}
+    return "OperationalError" in kinds and not needs_a_person(said)
 
 
 def needs_a_person(said: str) -> bool:

@@ -88,6 +88,23 @@ class Postgres:
             return False
         return True
 
+    def follow(self, primary: Postgres) -> None:
+        """Begin anew as a standby of another server, with all that it has."""
+        self.stop()
+        for path in self.folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        program = Path(self._program).with_name("pg_basebackup")
+        subprocess.run(
+            [program, "-d", f"postgresql://postgres@/?host={primary.folder}", "-D", self.folder, "-R", "-c", "fast"],
+            user=self.user,
+            cwd="/",
+            check=True,
+            capture_output=True,
+        )
+        for path in self.folder.glob(".s.PGSQL*"):  # the primary's, whose socket is among its files
+            path.unlink()
+        self.start()
+
     def stop(self) -> None:
         """As an orderly restart does it: connections are cut at once."""
         self._end(signal.SIGINT)
