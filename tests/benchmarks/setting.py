@@ -44,6 +44,7 @@ class Scale:
     fleet_prompt_seconds: tuple[float, ...] = (1.0, 0.2)
     images: int = 10_000
     page_calls: int = 200
+    workspace_images: int = 5_000
     sql_loop_items: int = 100_000
     sql_completed: int = 4_000
     sql_claims: int = 100
@@ -82,6 +83,7 @@ SHORT = Scale(
     fleet_prompt_seconds=(0.1,),
     images=100,
     page_calls=20,
+    workspace_images=200,
     sql_loop_items=400,
     sql_completed=32,
     sql_claims=2,

@@ -42,7 +42,7 @@ def pages(setting: Setting) -> list[Figure]:
     progress, first, filtered = [], [], []
     for _, place in setting.each_round("pages"):
         store, batch = _state(place, count)
-        with contextlib.closing(store), _served(place) as served:
+        with contextlib.closing(store), front_end(place) as served:
             served.get(f"/api/batches/{batch}/progress")
             served.get("/api/gallery")
             served.wait_until_idle()
@@ -72,7 +72,7 @@ def large(setting: Setting) -> list[Figure]:
             home.mkdir()
             _large_state(home, size)
             own = measure(script_command("open_state", STATE), cwd=home).report["bytes"]
-            with _served(home) as served:
+            with front_end(home) as served:
                 for path in ("batches/b/progress", "batches/b", "gallery", "gallery?text=owl"):
                     served.get(f"/api/{path}")
                 served.wait_until_idle()
@@ -180,9 +180,11 @@ def _complete(store: Store, keys: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def _served(place: Path) -> Iterator[_Served]:
-    """Before a server that is not there: nothing goes on while it is looked at."""
-    command = burst_command("serve", "--json", "--port", "0", "--state", STATE, "--server", "http://127.0.0.1:9")
+def front_end(place: Path, *options: str) -> Iterator[_Served]:
+    """`burst serve` before a server that is not there: nothing goes on while it is looked at."""
+    command = burst_command(
+        "serve", "--json", "--port", "0", "--state", STATE, "--server", "http://127.0.0.1:9", *options
+    )
     child = subprocess.Popen(command, cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         assert child.stdout is not None

@@ -74,6 +74,41 @@ def test_failed_images_are_tried_again(open_page: OpenPage, serve: Callable[...,
     expect(fox.locator("img")).to_have_count(2)
 
 
+def test_comfyui_that_does_not_answer_is_said_where_its_batch_is(
+    open_page: OpenPage, serve: Callable[..., Served], tmp_path: Path
+) -> None:
+    with Sandbox(directory=tmp_path) as dying:
+        dying.hold("render")
+        served = serve(servers=[dying.url])
+        served.begin("a fox", count=3)
+        page = open_page("/", server=served)
+        finish_one(dying)
+        dying.hold("render")
+        fox = card(page, "a fox")
+        expect(fox.locator(".badge")).to_have_text("Rendering 2 of 3")
+        expect(fox.locator("img:not(.feed-preview)")).to_have_count(1)
+    host = dying.url.removeprefix("http://")
+    told = f"ComfyUI is not answering ({host}). Waiting for it. 1 finished image is safe."
+    expect(fox.get_by_role("status")).to_have_text(told)
+    expect(fox.locator(".badge")).to_have_text("Waiting, 1 of 3")
+    expect(fox.locator(".current")).to_have_count(0)
+
+
+def test_a_page_in_pages_that_are_fetched_while_others_end(old_page: Any) -> None:
+    """Nothing is fetched twice at once, however often its end comes into sight."""
+    page = old_page
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url) if "/api/feed" in one.url else None)
+    expect(page.locator(".feed-batch").first).to_be_visible()
+    for _ in range(6):
+        page.mouse.wheel(0, 4000)
+        page.mouse.wheel(0, -3000)
+    while page.locator("#feed-more").is_visible():
+        page.keyboard.press("End")
+    expect(page.locator(".feed-batch")).to_have_count(60)
+    assert len(asked) == len(set(asked))
+
+
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
     """Sixty batches of three images, five a day."""

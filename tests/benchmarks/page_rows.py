@@ -1,0 +1,139 @@
+"""What a browser shows of the start page, and how soon: a headless Chromium on this machine."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from state.batch import BatchRecord
+from state.change import Change
+from state.item import Item, OutputRecord, Status
+from state.open_store import open_store
+from tests.benchmarks.figures import Figure, Target
+from tests.benchmarks.project import STATE
+from tests.benchmarks.setting import Setting
+from tests.benchmarks.web_rows import front_end
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from support.chromium import chromium_path, running_chromium
+
+_EACH = 20
+_AT = datetime(2026, 11, 21, 5, tzinfo=UTC)
+_MEASURE = """
+document.addEventListener('load', ({target}) => {
+  if (target.matches?.('.feed-tile img')) window.firstImage ??= performance.now();
+}, true);
+window.slowest = 0;
+new PerformanceObserver(list => {
+  for (const one of list.getEntries()) if (one.interactionId) window.slowest = Math.max(window.slowest, one.duration);
+}).observe({type: 'event', durationThreshold: 16, buffered: true});
+"""
+
+
+def workspace(setting: Setting) -> list[Figure]:
+    """The start page over a state of many images: from the navigation to the first image, its thumbnail made then; and
+    the slowest of some interactions (typing, an image opened, the next one, closed, a batch opened and left), as Event
+    Timing has them: to the frame that shows what they did. No row without a Chromium."""
+    path = chromium_path()
+    if path is None:
+        return []
+    first, slowest = [], []
+    for _, place in setting.each_round("workspace"):
+        _fill(place, setting.scale.workspace_images)
+        with front_end(place, "--output", "output") as server, running_chromium(path) as browser:
+            server.get("/api/queue")
+            page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+            page.add_init_script(_MEASURE)
+            page.goto(server.url)
+            page.locator(".feed-tile img").first.wait_for()
+            page.wait_for_function("() => window.firstImage")
+            first.append(page.evaluate("window.firstImage") / 1000.0)
+            for act in _acts(page):
+                act()
+                page.wait_for_timeout(150)
+            slowest.append(page.evaluate("window.slowest"))
+    about = f"the start page, {setting.scale.workspace_images:,} images"
+    return [
+        Figure(f"{about}: the first one is there after", tuple(first), Target("at most", 0.6), unit="s"),
+        Figure(f"{about}: the slowest interaction", tuple(slowest), Target("at most", 100.0), unit="ms"),
+    ]
+
+
+def _acts(page: Any) -> Iterator[Any]:
+    prompt = page.get_by_label("Prompt", exact=True)
+    yield lambda: prompt.press_sequentially("an owl in the snow")
+    yield lambda: page.locator(".feed-tile").nth(2).click()
+    yield lambda: page.keyboard.press("ArrowRight")
+    yield lambda: page.keyboard.press("ArrowRight")
+    yield lambda: page.keyboard.press("Escape")
+    for _ in range(5):
+        yield lambda: page.keyboard.press("End")
+    yield lambda: page.locator(".feed-title").last.click()
+    yield lambda: page.locator("#all-batches").click()
+
+
+def _fill(place: Path, count: int) -> None:
+    """So many completed images in batches of 20, each with its file, of which all have the bytes of one."""
+    data = _png()
+    digest = sha256(data).hexdigest()
+    (place / "one.png").write_bytes(data)
+    with open_store(place / STATE, create=True) as store:
+        for number in range(max(1, count // _EACH)):
+            name = f"20261121_{number:06d}"
+            folder = place / "output" / "batches" / name
+            folder.mkdir(parents=True)
+            record = BatchRecord(
+                batch=name,
+                created_at=_AT + timedelta(hours=number),
+                total=_EACH,
+                layout="gallery",
+                directory=f"batches/{name}",
+                prompts=(f"an owl {number}",),
+            )
+            items = [
+                Item(
+                    key=f"{name}/{index}",
+                    status=Status.PENDING,
+                    batch=name,
+                    index=index,
+                    prompt_text=f"an owl {number}",
+                    inputs={"seed": index},
+                )
+                for index in range(1, _EACH + 1)
+            ]
+            store.add(items, batch=record)
+            for item in items:
+                os.link(place / "one.png", folder / f"{item.index}.png")
+            keys = [item.key for item in items]
+            store.apply([Change(key, Status.PENDING, _submit) for key in keys])
+            store.apply(
+                [Change(key, Status.SUBMITTED, lambda item: _complete(item, digest, len(data))) for key in keys]
+            )
+        store.settle(at_end=True)
+
+
+def _submit(item: Item) -> Item:
+    return msgspec.structs.replace(item, status=Status.SUBMITTED, prompt_id=item.key)
+
+
+def _complete(item: Item, digest: str, size: int) -> Item:
+    output = OutputRecord(path=f"batches/{item.batch}/{item.index}.png", bytes=size, sha256=digest)
+    return msgspec.structs.replace(
+        item, status=Status.COMPLETED, outputs=(output,), seconds=2.0, completed_at=datetime.now(UTC)
+    )
+
+
+def _png() -> bytes:
+    from PIL import Image
+
+    target = io.BytesIO()
+    Image.linear_gradient("L").resize((1024, 1024)).save(target, "PNG")
+    return target.getvalue()
