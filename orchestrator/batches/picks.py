@@ -131,14 +131,14 @@ def _chosen(store: Store, spec: BatchSpec, keys: list[str], placement: Placement
 
 def _named(store: Store, spec: BatchSpec, meant: Mapping[str, Numbers], keys: list[str]) -> Mapping[str, Numbers]:
     """Those of a list, in the batch's order. Errors: UsageError."""
-    pick = spec.pick or ""
+    place = named("pick", spec.pick) if spec.pick is not None else named("picked")
     others = meant.keys() - set(keys)
     if others:
-        raise UsageError(f"{named('pick', pick)}: {min(others)} is not of {named('from_batch', spec.from_batch)}")
+        raise UsageError(f"{place}: {min(others)} is not of {named('from_batch', spec.from_batch)}")
     for item in store.get_many(meant):
         if item.status in _ENDED_OTHERWISE:
             ended = "failed" if item.status is Status.FAILED else "was cancelled"
-            raise UsageError(f"{named('pick', pick)}: {item.key} {ended}; `burst retry` it first")
+            raise UsageError(f"{place}: {item.key} {ended}; `burst retry` it first")
     return {key: meant[key] for key in keys if key in meant}
 
 

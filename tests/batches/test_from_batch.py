@@ -123,6 +123,12 @@ def test_a_video_is_given_to_what_takes_videos(scene: Drafts) -> None:
         ({"from_batch": DRAFTS, "prompt": "x"}, "has no binding 'prompt'"),
         ({"from_batch": DRAFTS, "jsonl": "x"}, "choose one source of prompts"),
         ({"prompt": "x", "pick": "all"}, "pick: give from_batch='BATCH' too"),
+        ({"prompt": "x", "picked": {}}, "picked: give from_batch='BATCH' too"),
+        ({"from_batch": DRAFTS, "pick": "all", "picked": {}}, "and no pick"),
+        (
+            {"from_batch": DRAFTS, "picked": {"alone.txt": frozenset({1})}},
+            "picked: alone.txt is not of from_batch='drafts'",
+        ),
         ({"from_batch": DRAFTS, "pick": " "}, "pick: say all, favourites, or the name of a file"),
     ],
 )

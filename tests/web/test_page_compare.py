@@ -122,7 +122,9 @@ def test_both_images_are_zoomed_together(pair: Any, how: str) -> None:
     expect(pair.locator("#zoom")).not_to_have_text("100 %")
     first, second = moved(pair)
     assert first == second != before[0]
-    pair.keyboard.press("0") if how == "keys" else pair.get_by_role("dialog").get_by_role("button", name="Reset").click()
+    pair.keyboard.press("0") if how == "keys" else pair.get_by_role("dialog").get_by_role(
+        "button", name="Reset"
+    ).click()
     assert moved(pair) == before
     expect(pair.get_by_text("100 %")).to_be_visible()
 

@@ -171,6 +171,25 @@ def test_images_that_come_are_gone_through_as_they_come(open_page: OpenPage, ser
     expect(page.locator("#viewer-title")).to_contain_text("Image 2 ·")
 
 
+def test_in_the_feed_too_images_are_gone_through_as_they_come(
+    open_page: OpenPage, served: Served, sandbox: Sandbox
+) -> None:
+    sandbox.hold()
+    batch = served.begin(count=2)
+    finish_one(sandbox)
+    page = open_page("/")
+    page.locator(f'#feed [data-image="{batch}/1"]').click()
+    expect(page.locator("#viewer-title")).to_contain_text("Image 1 ·")
+    before = page.locator("#viewer-at").inner_text()
+    finish_one(sandbox)
+    page.locator(f'#viewer-strip img[src*="{batch}/2"]').click()
+    expect(page.locator("#viewer-title")).to_contain_text("Image 2 ·")
+    assert page.locator("#viewer-at").inner_text() != before
+    page.go_back()
+    expect(page.locator("#viewer")).to_be_hidden()
+    page.wait_for_url(served.url + "/")
+
+
 def test_an_image_is_deleted_and_comes_back(open_page: OpenPage, served: Served) -> None:
     batch = served.made(count=2)
     page = open_page(f"/?batch={batch}")

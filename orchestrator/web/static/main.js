@@ -28,6 +28,9 @@ const viewer = new Viewer({
 const view = new BatchView((started, prompt) => visit(started.batchId, { started, prompt }), viewer);
 const form = new BatchForm((started, prompt) => visit(started.batchId, { started, prompt }));
 viewer.opensLinks(byId("images"));
+feed.changed = () => {
+  if (!shown) viewer.refresh();
+};
 
 /** The batch that is shown. @type {string | null} */
 let shown = null;

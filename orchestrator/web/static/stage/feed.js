@@ -41,6 +41,8 @@ export class Feed {
       retry: (/** @type {any} */ batch) => this.#act(() => retryItems(batch.state, [batch.batchId])),
       remove: (/** @type {any} */ batch) => this.#remove(batch),
     };
+    /** Called when it was laid out again, so that its images may be others. */
+    this.changed = () => {};
     /** What the viewer goes through. */
     this.told = {
       items: () => this.#images(),
@@ -154,6 +156,7 @@ export class Feed {
     }
     arrange(byId("feed-days"), [...days].map(([day, cards]) => this.#day(day, cards)));
     for (const card of active) this.#live(card);
+    this.changed();
   }
 
   /** @param {string} day @param {BatchCard[]} cards */
