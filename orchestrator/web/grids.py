@@ -15,8 +15,8 @@ from orchestrator.web.progress import images_of
 from orchestrator.web.watched_batch import WatchedBatch
 from state.item import Item
 
-LARGEST_BATCH = 20_000
-"""Items: of a larger batch, every look at it would take seconds."""
+LARGEST_BATCH = 10_000
+"""Items: of a larger batch, every look at it would take more than a second."""
 MOST_CELLS = 4_000
 PROMPTS = "prompt"
 """What the axis of several prompts is called."""

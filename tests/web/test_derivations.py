@@ -40,7 +40,7 @@ def idle(tmp_path: Path, sandbox: Sandbox) -> Iterator[Front]:
 
 
 def items(idle: Front, batch: str) -> list[Item]:
-    found = [item for number in range(2) if idle.states[number].exists() for item in idle.items(number)]
+    found = [item for number in range(len(idle.states)) if idle.states[number].exists() for item in idle.items(number)]
     return sorted((item for item in found if item.batch == batch), key=lambda item: item.index or 0)
 
 
@@ -244,3 +244,15 @@ def test_a_server_that_is_away_is_said_and_nothing_is_added(idle: Front, sandbox
         assert answer.status_code == 503
         assert "Cannot connect to server" in answer.json()["error"]["message"]
     assert list(parts_of(idle.states[0]).batches.read()) == [batch]
+
+
+def test_an_image_of_another_kind_of_model_is_not_started_from(tmp_path: Path, sandbox: Sandbox) -> None:
+    sandbox.change(**SandboxSettings().as_dict())
+    with front(tmp_path, sandbox, template="smoke", works=False) as idle:
+        batch = made(idle)
+        offered = offers(idle, batch)
+        assert offered["variations"]["possible"]
+        assert (offered["fromImage"]["possible"], offered["fromImage"]["template"]) == (False, None)
+        assert "takes this image's model" in offered["fromImage"]["why"]
+        refused = vary(idle, batch, strength=0.5)
+        assert (refused.status_code, refused.json()["error"]["field"]) == (400, "strength")

@@ -101,9 +101,10 @@ def test_three_images_have_one_zoom_and_an_address(grid: Any, open_page: OpenPag
     expect(page.locator("#grid").get_by_role("checkbox", checked=True)).to_have_count(2)
 
 
-def test_an_address_with_an_image_that_is_not_there_says_so(open_page: OpenPage, made: str) -> None:
-    page = open_page(f"/?batch={made}&compare=1%2C9", away=True)
-    expect(page.locator("#batch-alert")).to_contain_text("Image not found")
+@pytest.mark.parametrize(("keys", "said"), [("1%2C9", "Image not found"), ("1", "Compare two to 4 images")])
+def test_an_address_that_cannot_be_shown_says_so(open_page: OpenPage, made: str, keys: str, said: str) -> None:
+    page = open_page(f"/?batch={made}&compare={keys}", away=True)
+    expect(page.locator("#batch-alert")).to_contain_text(said)
     expect(page.get_by_role("dialog")).to_be_hidden()
     expect(page.locator("#grid img")).to_have_count(3)
 

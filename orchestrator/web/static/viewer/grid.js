@@ -7,6 +7,8 @@ import { counted, differenceOf, nameOf, titleOf } from "../words.js";
 import { listed, Viewer } from "./viewer.js";
 
 const AGAIN_MILLISECONDS = 2_000;
+/** Of a large sweep every look costs its server something: most of the time it is left alone. */
+const PAUSES = 10;
 /** @type {Record<string, string>} */
 const WORDS = { pending: "Queued", submitted: "Rendering…", failed: "✕ Failed", cancelled: "Cancelled", completed: "No image" };
 const AXES = ["rows", "columns"];
@@ -57,6 +59,7 @@ async function look() {
   asking = new AbortController();
   const { signal } = asking;
   const { batch, query } = asked();
+  const began = performance.now();
   try {
     const answer = await gridOf(batch, query, signal);
     const isFirst = !grid;
@@ -65,7 +68,7 @@ async function look() {
     show();
     if (isFirst) viewer.place.arrive();
     viewer.refresh();
-    if (grid.remaining) timer = setTimeout(look, AGAIN_MILLISECONDS);
+    if (grid.remaining) timer = setTimeout(look, Math.max(AGAIN_MILLISECONDS, PAUSES * (performance.now() - began)));
   } catch (error) {
     if (!signal.aborted) failed(error);
   }
