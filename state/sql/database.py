@@ -234,9 +234,11 @@ class Database:
             connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": what})
 
     def close(self) -> None:
+        """A connection that is in use is closed when its user gives it back."""
         with self._guard:
             engine, self._engine = self._engine, None
         if engine is not None:
+            event.listen(engine.pool, "checkin", lambda _, record: record.invalidate())
             engine.dispose()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,9 @@ from orchestrator.crashes import as_burst_error
 from orchestrator.errors import BurstError, Crashed, StateAway, StateError
 from state.change import Change
 from state.item import Item, ItemOutput
-from state.location import DatabaseAddress
+from state.location import DatabaseAddress, Location
 from state.open_store import open_store, parts_of
+from state.sql.database import Database
 from state.store import Store
 
 SQL = [kind for kind in KINDS if not kind.one_run]
@@ -50,6 +52,31 @@ def test_a_connection_that_is_lost_in_a_transaction_is_an_error_of_the_state(tmp
         for opened in (database.transaction, database.snapshot):
             with pytest.raises(StateAway, match="PostgreSQL does not answer"):
                 lose_it(opened)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_connection_that_is_in_use_while_it_is_closed_is_closed_after_it(state: State, keeps: bool) -> None:
+    """A thread of a run may still read. Nothing is left to the garbage collector."""
+    state.open(create=True)
+    database = Database(Location.of(state.address), keeps=keeps)
+    with database.connect() as idle:
+        assert idle.exec_driver_sql("SELECT 1").scalar_one() == 1
+    with database.connect() as connection:
+        driver = connection.connection.dbapi_connection
+        assert driver is not None
+        database.close()
+        assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
+    with pytest.raises(driver_errors(), match="closed"):
+        driver.cursor()
+    with database.connect() as again:
+        assert again.exec_driver_sql("SELECT 1").scalar_one() == 1
+    database.close()
+
+
+def driver_errors() -> tuple[type[Exception], ...]:
+    import psycopg
+
+    return sqlite3.ProgrammingError, psycopg.OperationalError
 
 
 def test_sources_that_end_at_once_leave_no_stage_waiting(state: State) -> None:
