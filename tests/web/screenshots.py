@@ -79,6 +79,18 @@ def form(_: Set, page: Any) -> Iterator[None]:
     yield
 
 
+def sweep(_: Set, page: Any) -> Iterator[None]:
+    """Two prompts, each with all values of an axis, and what that comes to."""
+    page.goto("/")
+    page.get_by_label("Prompt", exact=True).fill(f"{PROMPT}\nAn owl in the snow at night, moonlight")
+    page.get_by_label("One prompt per line").check()
+    page.locator("#group-axes summary").click()
+    page.locator("#axes-add").click()
+    page.get_by_label("Values of axis 1").fill("5..9 step 2")
+    page.locator("#forecast").get_by_text("=").wait_for()
+    yield
+
+
 def mistakes(_: Set, page: Any) -> Iterator[None]:
     page.goto("/")
     page.get_by_label("Number of images").fill("21")
@@ -242,6 +254,7 @@ def queue(scene: Set, page: Any) -> Iterator[None]:
 
 SCENES: tuple[Scene, ...] = (
     form,
+    sweep,
     mistakes,
     recent,
     comfyui_away,

@@ -65,7 +65,9 @@ export class Groups {
     const joined = parts.flatMap((part, number) => (number ? [" · ", part] : [part]));
     const [source, ...others] = new Set(there.map((one) => one.source));
     const from = others.length || source === "chosen" ? "" : source === "profile" ? " · from profile" : " · default";
-    byId(`${group}-line`).replaceChildren(...(there.length ? [...joined, from] : [none]));
+    const line = byId(`${group}-line`);
+    line.replaceChildren(...(there.length ? [...joined, from] : [none]));
+    line.title = line.textContent;
   }
 }
 
