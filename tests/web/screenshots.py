@@ -87,7 +87,7 @@ def sweep(_: Set, page: Any) -> Iterator[None]:
     page.locator("#group-axes summary").click()
     page.locator("#axes-add").click()
     page.get_by_label("Values of axis 1").fill("5..9 step 2")
-    page.locator("#forecast").get_by_text("=").wait_for()
+    page.locator("#forecast", has_text="combinations").wait_for()
     yield
 
 
