@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from orchestrator.web.error_pages import PAGES
+from orchestrator.web.page_modules import modules_of
 
 STATIC = Path(__file__).parent / "static"
 """Served below `/static`."""
@@ -41,4 +42,5 @@ def states_page(request: Request) -> HTMLResponse:
 
 def _page(request: Request, name: str) -> HTMLResponse:
     states = [(state.number, str(state.path)) for state in request.app.state.watched.states]
-    return PAGES.TemplateResponse(request, name, {"here": request.url.path, "states": states})
+    about = {"here": request.url.path, "states": states, "modules": modules_of(name)}
+    return PAGES.TemplateResponse(request, name, about)

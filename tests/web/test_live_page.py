@@ -118,6 +118,21 @@ def test_tabs_of_a_browser_share_one_connection(gallery: Gallery, browser: Any) 
         wait_until(lambda: events.hearers == 0, what="nobody who hears: nothing is left to wait for")
 
 
+@pytest.mark.parametrize("path", ["/", "/gallery", "/states"])
+def test_a_page_names_all_modules_that_it_needs(open_page: OpenPage, served: Served, path: str) -> None:
+    """Otherwise each is fetched only once the one that imports it is there."""
+    page = open_page("about:blank")
+    needed: set[str] = set()
+    page.on("request", lambda one: needed.add(one.url) if one.url.endswith(".js") else None)
+    page.goto(served.url + path)
+    expect(page.locator("#queue-open")).to_have_attribute("aria-label", re.compile("^Queue"))
+    named = page.locator("link[rel=modulepreload]").evaluate_all("all => all.map(one => one.href)")
+    others = {f"{served.url}/static/{name}" for name in ("theme.js", "queue/shared_events.js")}
+    assert needed - set(named) <= others
+    asked = page.evaluate("performance.getEntriesByType('resource').map(one => one.name)")
+    assert set(named) <= set(asked)
+
+
 def test_twenty_workspaces_ask_comfyui_nothing(served: Served, sandbox: Sandbox) -> None:
     batch = served.made("a fox", count=2)
     served.answer("GET", "/api/options")

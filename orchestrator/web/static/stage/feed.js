@@ -54,7 +54,7 @@ export class Feed {
     };
     onRetry(this.alert, () => (this.after === undefined ? this.#next() : this.refresh()));
     this.more.addEventListener("click", () => this.#next());
-    new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && this.#next(), { rootMargin: MARGIN }).observe(this.more);
+    this.observer = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && this.#next(), { rootMargin: MARGIN });
     hearQueue({ heard: (queue) => this.#heard(queue), away: () => {} });
   }
 
@@ -97,6 +97,9 @@ export class Feed {
       this.more.hidden = page.next === null;
       notify(this.alert, "");
       this.#lay();
+      // An observer speaks when something changes, and once about what it begins with.
+      this.observer.unobserve(this.more);
+      this.observer.observe(this.more);
     } catch (error) {
       this.#failed(error);
     }

@@ -1,0 +1,30 @@
+"""The modules that a page needs, so that a browser fetches them at once and not as it finds out about each."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from posixpath import dirname, normpath
+
+_HERE = Path(__file__).parent
+_SCRIPT = re.compile(r'<script type="module" src="(/static/[^"]+)">')
+_IMPORT = re.compile(r'^(?:import|export)\b[^;"]*"(\.[^"]+)"', re.MULTILINE)
+
+
+@cache
+def modules_of(page: str) -> tuple[str, ...]:
+    """The addresses of all modules that this page of `pages/` and its frame import, and of what those import."""
+    found: dict[str, None] = {}
+    left = [address for name in ("base.html", page) for address in _SCRIPT.findall(_text(f"pages/{name}"))]
+    while left:
+        address = left.pop(0)
+        if address not in found:
+            found[address] = None
+            imports = _IMPORT.findall(_text(address.removeprefix("/")))
+            left += [normpath(f"{dirname(address)}/{one}") for one in imports]
+    return tuple(found)
+
+
+def _text(path: str) -> str:
+    return (_HERE / path).read_text(encoding="utf-8")
