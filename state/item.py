@@ -249,9 +249,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.status not in DUE
 
 
+_OF_TEMPLATE = "template="
+
+
 def kind_of(recipe: str | None, template: str | None) -> str:
     """`Record.kind` of an item that no server has."""
-    return recipe if recipe is not None else f"template={template or ''}"
+    return recipe if recipe is not None else f"{_OF_TEMPLATE}{template or ''}"
+
+
+def recipe_of_kind(kind: str) -> str | None:
+    """The id of the recipe; None for a kind of items without one."""
+    return kind if kind and not kind.startswith(_OF_TEMPLATE) else None
 
 
 KNOWN_FIELDS = frozenset(Record.__struct_fields__)

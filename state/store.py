@@ -21,6 +21,7 @@ from state.location import Location
 
 if TYPE_CHECKING:
     from state.batch import BatchChange, BatchLog
+    from state.completed_items import CompletedItems
     from state.facts import FactLog, Pause
     from state.live import Live
     from state.patience import Patience
@@ -53,6 +54,19 @@ class Changes(NamedTuple):
 
     keys: Sequence[str]
     """Each once, in the order of their last changes. Those that are not in the store were removed."""
+    mark: int
+    """To ask for what is changed after this."""
+
+
+class News(NamedTuple):
+    """What other processes changed, as far as a run at work needs it: no more, however much other runs do."""
+
+    is_any: bool
+    """Whether they changed any item."""
+    keys: Collection[str]
+    """Of the items that were named: those that they changed or removed."""
+    recipes: Collection[str | None]
+    """Of items that may be done, among them those of what others than runs have changed so that it may."""
     mark: int
     """To ask for what is changed after this."""
 
@@ -290,6 +304,12 @@ class Store(StateParts, Protocol):
 
         Any number of callers may follow, each with a mark of its own.
         """
+
+    def news(self, since: int, *, of: Collection[str]) -> News:
+        """What others did since a mark of `changes` or of this, in few words. `of`: keys of items."""
+
+    def completed_items(self) -> CompletedItems:
+        """What a run may ask about completed items. Reads nothing before it does."""
 
     def may_have_changed(self) -> bool:
         """Whether others may have written since the last call, so that it is time to look for what they did.

@@ -7,9 +7,9 @@ from datetime import datetime
 from heapq import nlargest
 
 from orchestrator.comfyui import ComfyUI
-from orchestrator.cycle.completed_items import CompletedItems
 from orchestrator.errors import UnexpectedAnswer
 from orchestrator.servers import Server, find_server
+from state.completed_items import CompletedItems
 from state.item import Item
 
 _ASKED = 3

@@ -129,12 +129,16 @@ class WorkerContext:
 
     def may_have(self, item: Item) -> bool:
         """Whether the item's recipe allows this server."""
-        allowed = self._allowed.get(item.recipe)
+        return self.may_have_recipe(item.recipe)
+
+    def may_have_recipe(self, recipe: str | None) -> bool:
+        """Whether a recipe allows this server, by its name and labels."""
+        allowed = self._allowed.get(recipe)
         if allowed is None:
-            named = self.preparation.servers_of(item.recipe)
+            named = self.preparation.servers_of(recipe)
             allowed = any(self._is_called(name) for name in named) if named else self.is_own
-            allowed = allowed and self.labels.issuperset(self.preparation.needs_of(item.recipe))
-            self._allowed[item.recipe] = allowed
+            allowed = allowed and self.labels.issuperset(self.preparation.needs_of(recipe))
+            self._allowed[recipe] = allowed
         return allowed
 
     def _is_called(self, name: str) -> bool:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import msgspec
 
 from orchestrator.cycle import pacing
-from orchestrator.cycle.completed_items import CompletedItems
 from orchestrator.cycle.dispatch_target import DispatchTarget
 from orchestrator.cycle.loaded_models import LoadedModels
 from orchestrator.cycle.set_aside import SetAsideRecipes
@@ -76,7 +75,7 @@ class Dispatch:
         """Set whenever an item ended or a worker came to rest."""
         self.set_aside = SetAsideRecipes()
         """Recipes that this run does not use; no worker gets their items."""
-        self.completed = CompletedItems(store)
+        self.completed = store.completed_items()
         """What is completed, for those who look for more of its kind."""
         self.pause: Pause | None = None
         """While runs are paused, nothing is taken."""
@@ -120,6 +119,8 @@ class Dispatch:
         """Counts what may have made items due, or ended them."""
         self._vain: dict[int, tuple[int, int]] = {}
         """By worker: after which movement nothing was due for it, and how often it does not look again."""
+        self._useless: int | None = None
+        """After which movement there was nothing for any worker."""
         self._none_urgent: int | None = None
         """After which movement there was nothing urgent to submit beyond the burst's size."""
         self._awaits: int | None = None
@@ -197,11 +198,35 @@ class Dispatch:
         """An item failed, and that ends the run."""
         return self._failed and self._stops_on_failure
 
+    @property
+    def movements(self) -> int:
+        """Grows with whatever may have made items due, or ended them."""
+        return self._movements
+
+    def rest_until_moved(self, movements: int) -> None:
+        """Workers need not look for items: what there is was of no use to them when so much had moved."""
+        self._useless = movements
+
+    def might_take(self, recipe: str | None) -> bool:
+        """Whether any worker would be sent due items of this recipe, as far as is known without them."""
+        with self._lock:
+            if recipe is not None and recipe in self.set_aside.kinds:
+                return False
+            return any(self._might(worker, recipe) for worker in self._workers)
+
+    def _might(self, worker: DispatchTarget, recipe: str | None) -> bool:
+        if worker.is_lost or worker.is_draining or not worker.may_spend or not worker.may_have_recipe(recipe):
+            return False
+        refused = (key for key, kind in self._refused_kinds.items() if kind == recipe)
+        return recipe is None or not any(key in worker.refused for key in refused)
+
     # Dividing the items
 
     def take(self, worker: DispatchTarget, *, again: bool = False) -> list[Item]:
         """The next due items for this worker, which holds them until it releases them. `again`: it takes others now."""
         with self._lock:
+            if self._useless == self._movements:
+                return []
             allowance = worker.allowance()
             if self.pause is not None or allowance == 0:
                 return []
@@ -258,6 +283,12 @@ class Dispatch:
         if key not in self._taken_over:
             self._set_aside_in_burst += 1
             self.left_over(key)
+
+    def known(self) -> frozenset[str]:
+        """The keys of items that workers hold, or of which something is remembered: it counts if others change them."""
+        with self._lock:
+            refused = (worker.refused for worker in self._workers)
+            return self.set_aside.singly.union(self._held, self._refused_kinds, *refused)
 
     def changed_by_others(self, key: str) -> None:
         """Another process changed this item: its recipe may be another one, or it was cancelled."""

@@ -20,6 +20,9 @@ class DispatchTarget(Protocol):
     def may_have(self, item: Item) -> bool:
         """Whether the item's recipe allows its server."""
 
+    def may_have_recipe(self, recipe: str | None) -> bool:
+        """The same, of all items of a recipe."""
+
     def has(self, item: Item) -> bool:
         """Whether the item's record says that it is on its server."""
 

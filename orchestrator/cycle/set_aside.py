@@ -92,6 +92,12 @@ class SetAsideRecipes:
             return frozenset(kind_of(recipe, template) for recipe, template in self._found)
 
     @property
+    def singly(self) -> frozenset[str]:
+        """The keys of pending items that a server may have and that were passed over so far."""
+        with self._guard:
+            return frozenset(self._singly)
+
+    @property
     def single_count(self) -> int:
         """How many pending items that a server may have were passed over so far."""
         return len(self._singly)

@@ -157,6 +157,9 @@ class Worker:
     def may_have(self, item: Item) -> bool:
         return self.context.may_have(item)
 
+    def may_have_recipe(self, recipe: str | None) -> bool:
+        return self.context.may_have_recipe(recipe)
+
     def has(self, item: Item) -> bool:
         return self.context.has(item)
 

@@ -39,7 +39,7 @@ from orchestrator.wording import named
 from state.change import change_all
 from state.item import Item, Status
 from state.lease import Lease
-from state.store import Follower, Store
+from state.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.restarts import Restarts
@@ -93,7 +93,8 @@ class WorkerPool:
         self._seen = seen
         self._looked_at: set[str | None] = set()
         """Recipes whose servers have a worker, as far as their addresses are known."""
-        self._others = Follower(shared.store)
+        self._mark = shared.store.changes().mark
+        """What others changed before that is known."""
         self._held = contextlib.ExitStack()
         self._downloads = self._threads("download", DOWNLOADS_AT_ONCE)
 
@@ -117,10 +118,12 @@ class WorkerPool:
     def follow(self) -> None:
         """Take in what other processes changed, and open the workers that this needs. Errors: StateError."""
         dispatch = self._shared.dispatch
-        if news := self._others.news():
-            for key in news:
+        news = self._shared.store.news(self._mark, of=dispatch.known())
+        self._mark = news.mark
+        if news.is_any:
+            for key in news.keys:
                 dispatch.changed_by_others(key)
-            self._serve_recipes_of(self._shared.store.get_many(news))
+            self._serve_recipes(news.recipes)
             dispatch.stir()
 
     def serve(self) -> None:
@@ -148,16 +151,15 @@ class WorkerPool:
             heirs[str(item.server)].inherit(item)
         shared.dispatch.stir()
 
-    def _serve_recipes_of(self, items: Iterable[Item]) -> None:
-        """Open workers for the servers that the recipes of these items name."""
-        remaining = (item for item in items if item.status in (Status.PENDING, Status.SUBMITTED))
-        if servers := self._add_servers(item.recipe for item in remaining):
+    def _serve_recipes(self, recipes: Iterable[str | None]) -> None:
+        """Open workers for the servers that these recipes name."""
+        if servers := self._add_servers(recipes):
             self._open(servers, self._left_on(servers))
             self._shared.dispatch.stir()
 
     def _serve(self, item: Item) -> None:
         """Open workers for an item that no worker may have; set its recipe aside if no address is known."""
-        self._serve_recipes_of([item])
+        self._serve_recipes([item.recipe])
         if not any(worker.may_have(item) for worker in self.workers):
             self.workers[0].context.set_recipe_aside(item, self._why_unserved(item))
 

@@ -17,7 +17,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import StateError
 from state.counts import BatchFigures, Counts
 from state.disk import Disk, Stamp
-from state.item import Item, Status, UtcTime
+from state.item import DUE, Item, Status, UtcTime
 from state.json.journal import Journal
 from state.json.journal_lines import Line, read_lines
 from state.json.parts import JsonParts
@@ -26,7 +26,7 @@ from state.json.records import Records
 from state.json.replay import already_holds, replay
 from state.json.snapshot import read_raws, read_records, read_snapshot, start_digest
 from state.location import Location
-from state.store import Backlog, Changes
+from state.store import Backlog, Changes, News
 
 _log = logging.getLogger(__name__)
 
@@ -191,6 +191,11 @@ class JsonReader(JsonParts):
             self._catch_up()
             latest = takewhile(lambda pair: pair[1] > since, reversed(self._changed.items()))
             return Changes([key for key, _ in latest][::-1], self._mark)
+
+    def news(self, since: int, *, of: Collection[str]) -> News:
+        changed, mark = self.changes(since)
+        recipes = {item.recipe for item in self.get_many(changed) if item.status in DUE}
+        return News(bool(changed), [key for key in changed if key in of], recipes, mark)
 
     def may_have_changed(self) -> bool:
         """To look costs no more."""

@@ -39,6 +39,7 @@ from state.write_lock import WriteLock
 
 if TYPE_CHECKING:
     from state.batch import BatchChange
+    from state.json.completed_items import JsonCompletedItems
 
 REWRITE_SHARE = 0.05
 """The snapshot is rewritten when the last rewrite took less than this share of the time since.
@@ -97,6 +98,11 @@ class JsonStore(JsonReader):
             new = {item.key: item for item in items if item.key not in there}
             refuse_impossible(tuple(new.values()), there=there.get, sources_of=self._records.sources_of)
             return self._commit([(key, None, item) for key, item in new.items()], sync=True, batch=batch)
+
+    def completed_items(self) -> JsonCompletedItems:
+        from state.json.completed_items import JsonCompletedItems
+
+        return JsonCompletedItems(self)
 
     def lease(self, *, wait_seconds: float = 0.0) -> JsonLease:
         lease = JsonLease(

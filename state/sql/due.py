@@ -69,6 +69,13 @@ def due_count(connection: Connection, *, batch: str | None, without: Collection[
 
 
 @cache
+def all_kinds() -> Select[Any]:
+    """The kinds of the items that are due and that no run holds, without reading these."""
+    kinds = _kinds(items.alias("free"), true(), index="items_due")
+    return select(kinds.c.kind).where(kinds.c.kind.is_not(None))
+
+
+@cache
 def _page(is_postgresql: bool, *, of_batch: bool, held: bool) -> Select[Any]:
     free = _free_of_batch if of_batch else _free
     parts = [free(is_postgresql)]

@@ -17,14 +17,16 @@ from state.counts import BatchFigures, Counts
 from state.item import Item, Status
 from state.location import Location
 from state.sql.change_detector import ChangeDetector
+from state.sql.completed_items import SqlCompletedItems
 from state.sql.due import due_count, due_pages
 from state.sql.figures import Figures
+from state.sql.news import changes_since, news_since
 from state.sql.outage import repeats_all
 from state.sql.parts import SqlParts
 from state.sql.rows import IS_DUE, IS_PENDING, ORDER, item_of, moment_of, number_of, pieces, with_statuses
-from state.sql.schema import events, items, sources
+from state.sql.schema import items, sources
 from state.sql.stage_rows import stuck_in
-from state.store import FORMAT_VERSION, Backlog, Changes
+from state.store import FORMAT_VERSION, Backlog, Changes, News
 
 _Part = TypeVar("_Part", bound=msgspec.Struct)
 _READ_ROWS = 1000
@@ -195,25 +197,14 @@ class SqlReader(SqlParts):
 
     def changes(self, since: int = 0) -> Changes:
         with self._database.connect() as connection:
-            latest = self._mark(connection)
-            after = max(since, self._opened_at)
-            # Of those up to the mark: on PostgreSQL a transaction that is still open may have an earlier number.
-            place = events.c.moment if self._database.is_postgresql else events.c.id
-            begin = place >= after if self._database.is_postgresql else place > after
-            end = place < latest if self._database.is_postgresql else place <= latest
-            asked = (
-                select(events.c.item)
-                .where(begin, end, events.c.writer != self._writer)
-                .group_by(events.c.item)
-                .order_by(func.max(events.c.id))
-            )
-            return Changes(list(connection.execute(asked).scalars()), latest)
+            return changes_since(connection, max(since, self._opened_at), writer=self._writer)
 
-    def _mark(self, connection: Connection) -> int:
-        if self._database.is_postgresql:
-            asked = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-            return int(connection.exec_driver_sql(asked).scalar_one())
-        return int(connection.scalar(select(func.coalesce(func.max(events.c.id), 0))) or 0)
+    def news(self, since: int, *, of: Collection[str]) -> News:
+        with self._database.connect() as connection:
+            return news_since(connection, max(since, self._opened_at), writer=self._writer, of=of)
+
+    def completed_items(self) -> SqlCompletedItems:
+        return SqlCompletedItems(self._database)
 
     def may_have_changed(self) -> bool:
         return self._detector.may_have_changed()

@@ -62,7 +62,7 @@ def row_of(item: Item) -> dict[str, Any]:
         "server": item.server,
         "seconds": item.seconds,
         "kind": item.kind,
-        "completed_at": None if item.completed_at is None else (item.completed_at - _EPOCH) // _MICROSECOND,
+        "completed_at": None if item.completed_at is None else microseconds_of(item.completed_at),
         "record": item.to_record().decode(),
     }
 
@@ -70,6 +70,11 @@ def row_of(item: Item) -> dict[str, Any]:
 def number_of(index: int | None) -> int:
     """The column `number`. A larger index than the column holds is as good as the largest."""
     return min(index or 0, _LARGEST)
+
+
+def microseconds_of(moment: datetime) -> int:
+    """For the column `completed_at`."""
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def moment_of(microseconds: int) -> datetime:

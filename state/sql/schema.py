@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = 5
+REVISION = 6
 """The revision of these tables: the last one of `state.sql.migrations`."""
 COMPATIBLE_FROM = 1
 """The oldest revision whose release may still write to these tables: it does no harm to what it does not know."""
@@ -76,6 +76,11 @@ Index("items_by_batch", items.c.batch, items.c.number, items.c.key)
 Index("items_left", items.c.server, postgresql_where=text("status = 'submitted' AND lease IS NULL")).ddl_if(
     dialect="postgresql"
 )
+_COMPLETED = text("status = 'completed'")
+Index("items_completed_on", items.c.server, items.c.completed_at, postgresql_where=_COMPLETED).ddl_if(
+    dialect="postgresql"
+)
+Index("items_completed_with", items.c.recipe, items.c.seconds, postgresql_where=_COMPLETED).ddl_if(dialect="postgresql")
 Index("items_held", items.c.lease, sqlite_where=items.c.lease.is_not(None), postgresql_where=items.c.lease.is_not(None))
 
 sources = Table(

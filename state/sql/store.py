@@ -22,6 +22,7 @@ from state.item import Item
 from state.location import Location
 from state.sql.edits import Edited, check, edits, is_plain, status_of, submitted
 from state.sql.lease import SqlLease
+from state.sql.news import mark_of
 from state.sql.notifications import announce
 from state.sql.outage import repeats_all
 from state.sql.places import Places
@@ -84,7 +85,7 @@ class SqlStore(SqlReader):
                     )
                 store._create()
             with store._database.connect() as connection:
-                store._opened_at = store._mark(connection)
+                store._opened_at = mark_of(connection)
         except BaseException:
             store._database.close()
             raise

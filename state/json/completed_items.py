@@ -1,4 +1,4 @@
-"""The completed items of a state: read once, when somebody first asks, then kept up to date with what completes."""
+"""The completed items of a JSON state: read once, when somebody first asks, then kept up to date."""
 
 from __future__ import annotations
 
@@ -8,58 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
 from datetime import datetime
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from state.item import Item, OutputRecord, Status, TrashedOutput, UtcTime
+from state.completed_items import Completion, Kind, Made
+from state.item import Item, Status
 from state.store import Follower, Store
-
-_TEXTS_AND_SEED = frozenset({"prompt", "negative", "seed"})
-"""The values that do not change how many files a prompt makes."""
-
-Kind = tuple[str | None, bytes]
-
-
-class _Made(msgspec.Struct, frozen=True):
-    """The fields of a record that matter here."""
-
-    status: Status
-    server: str | None = None
-    prompt_id: str | None = None
-    recipe: str | None = None
-    inputs: dict[str, Any] = {}
-    uploads: dict[str, Any] = {}
-    completed_at: UtcTime | None = None
-    seconds: float | None = None
-    outputs: tuple[OutputRecord, ...] = ()
-    trashed: tuple[TrashedOutput, ...] = ()
-    sidecar: str | None = None
-
-    @classmethod
-    def of(cls, item: Item) -> _Made:
-        fields = {name: getattr(item, name) for name in cls.__struct_fields__}
-        return cls(**fields | {"uploads": msgspec.to_builtins(item.uploads)})
-
-    @property
-    def kind(self) -> Kind:
-        """The same for all items that make the same number of files."""
-        inputs = {name: value for name, value in self.inputs.items() if name not in _TEXTS_AND_SEED}
-        return self.recipe, msgspec.json.encode((inputs, self.uploads), order="deterministic")
-
-    @property
-    def count(self) -> int:
-        """Of its files that a server saved; texts are in its history alone."""
-        paths = [one.path for one in (*self.outputs, *self.trashed) if one.path != self.sidecar]
-        return sum(not path.endswith(".txt") for path in paths)
-
-
-class Completion(NamedTuple):
-    """A prompt that was completed; they sort by the time of it."""
-
-    at: datetime
-    prompt_id: str
-    recipe: str | None
 
 
 class _Entry(NamedTuple):
@@ -72,8 +25,8 @@ class _Entry(NamedTuple):
     completion: Completion | None
 
 
-class CompletedItems:
-    """Of one run. Any thread may ask; whoever completes an item in this process calls `note`."""
+class JsonCompletedItems:
+    """See `state.completed_items.CompletedItems`. They are in memory anyway."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -88,20 +41,17 @@ class CompletedItems:
         """By name of the server, oldest first."""
 
     def note(self, item: Item) -> None:
-        """This process completed it."""
         with self._guard:
             if self._others is not None:
-                self._put(item.key, _Made.of(item))
+                self._put(item.key, Made.of(item))
 
     def counts(self, item: Item) -> Collection[int]:
-        """How many files came of the completed items that differ from this one in texts and seed alone: each number."""
         with self._guard:
             self._read()
-            counts = self._counts.get(_Made.of(item).kind, Counter())
+            counts = self._counts.get(Made.of(item).kind, Counter())
             return [count for count, items in counts.items() if items]
 
     def servers(self) -> list[str]:
-        """The names of all that completed any."""
         with self._guard:
             self._read()
             return [server for server, completions in self._completions.items() if completions]
@@ -114,7 +64,6 @@ class CompletedItems:
         until: datetime | None = None,
         recipes: Collection[str | None] | None = None,
     ) -> list[Completion]:
-        """The latest of the server of this name, latest first; those `until` then, of one of these `recipes`."""
         with self._guard:
             self._read()
             known = self._completions.get(server, [])
@@ -123,7 +72,6 @@ class CompletedItems:
             return list(islice((one for one in found if recipes is None or one.recipe in recipes), most))
 
     def longest_seconds(self, recipe: str | None) -> float | None:
-        """The longest that an item of this recipe took to render, on any server; None where none is known."""
         with self._guard:
             self._read()
             found = (one.seconds for one in self._entries.values() if one.kind[0] == recipe)
@@ -132,7 +80,7 @@ class CompletedItems:
     def _read(self) -> None:
         if self._others is None:
             self._others = Follower(self._store)
-            for key, made in self._store.parts(_Made):
+            for key, made in self._store.parts(Made):
                 self._put(key, made, enter=list.append)
             for completions in self._completions.values():
                 completions.sort(key=_order_of)
@@ -140,12 +88,12 @@ class CompletedItems:
         news = self._others.news()
         there = {item.key: item for item in self._store.get_many(news)}
         for key in news:
-            self._put(key, _Made.of(there[key]) if key in there else None)
+            self._put(key, Made.of(there[key]) if key in there else None)
 
     def _put(
         self,
         key: str,
-        made: _Made | None,
+        made: Made | None,
         *,
         enter: Callable[[list[Completion], Completion], None] = lambda all, one: insort(all, one, key=_order_of),
     ) -> None:
@@ -154,9 +102,8 @@ class CompletedItems:
         if made is None or made.status is not Status.COMPLETED:
             return
         kind = self._kinds.setdefault(made.kind, made.kind)
-        completion = None
-        if made.server is not None and made.prompt_id is not None and made.completed_at is not None:
-            completion = Completion(made.completed_at, made.prompt_id, made.recipe)
+        completion = made.completion
+        if made.server is not None and completion is not None:
             enter(self._completions[made.server], completion)
         self._entries[key] = _Entry(kind, made.count, made.seconds, made.server, completion)
         self._counts[kind][made.count] += 1
