@@ -193,7 +193,7 @@ class StatusReport:
                 for holder in self.holders
                 for line in (
                     f"A burst is at work: {holder.describe()}",
-                    *([f"It waits for a server: {holder.waits_for}"] if holder.waits_for is not None else []),
+                    *([f"It waits: {holder.waits_for}"] if holder.waits_for is not None else []),
                 )
             ]
             return [*runs, *(self._running_line(one) for one in self.rendering)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -46,6 +46,9 @@ class Lease(Protocol):
         For a run at work to ask often: it costs nothing. Seen within a few seconds, and said once each time that it is
         seen. Never where one run works at a time.
         """
+
+    def held_by_others(self) -> Mapping[str | None, int] | None:
+        """How many items other living runs hold, by recipe (None: without one). None where one run works at a time."""
 
     def take_over(self, keys: Iterable[str]) -> list[Item]:
         """Hold these submitted items, as they are now; without those that a living run holds or that have ended."""

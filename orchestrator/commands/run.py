@@ -212,6 +212,8 @@ def run(
         until=until,
         between=between,
         until_done=until_done,
+        # Who starts it starts another one when something is due.
+        awaits_others=not stop_on_eof,
         ahead=ahead,
         wait_lock_seconds=wait_lock,
         wait_server_seconds=wait_server,

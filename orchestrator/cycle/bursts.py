@@ -20,6 +20,7 @@ from orchestrator.cycle import pacing
 from orchestrator.cycle.context import log
 from orchestrator.cycle.live import LiveView
 from orchestrator.cycle.loop import Cycle
+from orchestrator.cycle.others_work import OthersWork
 from orchestrator.cycle.report import BurstReport, exit_code_of
 from orchestrator.cycle.request import Request
 from orchestrator.cycle.set_aside import SetAside, nothing_else, stages_waiting, usable
@@ -123,6 +124,13 @@ class Bursts:
             publish_wait=self._lease.publish_wait,
             meanwhile=self._look_at_batches,
             show=lambda: view.show(burst=self._current),
+            others=OthersWork(
+                self._lease,
+                self._dispatch,
+                self._clock,
+                # Of a batch, whoever runs it follows what becomes of it.
+                is_meant=request.until_done and request.awaits_others and request.batch is None,
+            ),
         )
 
     def run(self) -> BurstReport:

@@ -13,9 +13,11 @@ from typing import Literal
 
 from orchestrator.clock import Clock
 from orchestrator.cycle.dispatch import Dispatch
+from orchestrator.cycle.others_work import OthersWork
 from orchestrator.cycle.worker import Worker
 from orchestrator.cycle.workers import WorkerPool
 from orchestrator.errors import ConfigurationError, DiskFull, ServerDown, TransientError
+from orchestrator.formatting import counted
 from orchestrator.registered_servers import draining_names
 from state.store import Store
 
@@ -47,6 +49,7 @@ class Cycle:
         publish_wait: Callable[[str | None], None],
         meanwhile: Callable[[], None],
         show: Callable[[], None],
+        others: OthersWork,
     ) -> None:
         """`check` is called at intervals, and raises an error if this run must not go on. `late`: how a burst ends
         whose time is over, in `seconds_left` (None: without a limit). `publish_wait`: called with the reason when the
@@ -63,6 +66,7 @@ class Cycle:
         self._publish_wait = publish_wait
         self._meanwhile = meanwhile
         self._show = show
+        self._others = others
         self._meanwhile_at = 0.0
         self._registered = store.servers()
         """The servers that were registered when the run began."""
@@ -79,6 +83,15 @@ class Cycle:
         Errors: those of the workers and of `check`; every item has a valid record then. ServerDown if only servers that
         do not answer have anything left.
         """
+        self.begin(size)
+        while (ending := self.ending()) is None:
+            self._clock.wait(self._dispatch.changed, self._until_look())
+            self._dispatch.changed.clear()
+            self.look()
+        return ending
+
+    def begin(self, size: int) -> None:
+        """Begin a burst."""
         self._follow_pause()
         self._follow_draining()
         self._dispatch.begin(size)
@@ -86,20 +99,19 @@ class Cycle:
         self._follow_waiting()
         self._wake()
         self._start()
-        while (ending := self._ending()) is None:
-            self._clock.wait(self._dispatch.changed, self._until_look())
-            self._dispatch.changed.clear()
-            if self._store.may_have_changed():
-                self._check()
-                self._follow_pause()
-                self._follow_draining()
-                self._pool.follow()
-            self._follow_waiting()
-            self._pool.serve()
-            self._start()
-            self._store.settle()
-            self._show()
-        return ending
+
+    def look(self) -> None:
+        """Take in what others have changed, and what workers need; several times a second."""
+        if self._store.may_have_changed():
+            self._check()
+            self._follow_pause()
+            self._follow_draining()
+            self._pool.follow()
+        self._follow_waiting()
+        self._pool.serve()
+        self._start()
+        self._store.settle()
+        self._show()
 
     def close(self, ending: Ending | None) -> None:
         """Bring the workers to rest. `ending`: how the last burst ended (None: by an error). Safe to repeat.
@@ -146,13 +158,15 @@ class Cycle:
 
     def _follow_waiting(self) -> None:
         """Say what the run waits for, and do meanwhile what need not wait."""
-        waits = ("; ".join(self._away()) or None) if self._dispatch.is_idle else None
+        away = ("; ".join(self._away()) or None) if self._dispatch.is_idle else None
+        held = self._others.count
+        waits = away or (f"{counted(held)} that other runs hold" if held else None)
         if waits != self._waits:
             self._waits = waits
             # Nothing but the display is lost where the disk is full.
             with contextlib.suppress(DiskFull):
                 self._publish_wait(waits)
-        if waits is not None and self._clock.monotonic() >= self._meanwhile_at:
+        if away is not None and self._clock.monotonic() >= self._meanwhile_at:
             self._meanwhile()
             self._meanwhile_at = self._clock.monotonic() + _MEANWHILE_SECONDS
 
@@ -176,7 +190,8 @@ class Cycle:
                 self._error = error
             self._dispatch.changed.set()
 
-    def _ending(self) -> Ending | None:
+    def ending(self) -> Ending | None:
+        """How the burst ends now; None: it goes on. Errors: as `burst`."""
         if self._stop.is_set():
             return "stopped"
         if self._error is not None:
@@ -190,13 +205,15 @@ class Cycle:
             return late
         if pause is not None:
             return "paused" if self._dispatch.is_idle else None
+        if self._others.is_quiet():
+            return None
         # Before too: a server may come back, and after too: it may go away, while the workers are looked at.
         away = self._away()
         if self._dispatch.is_at_rest:
             if (away or self._away()) and self._dispatch.has_more():
                 return None
             self._refuse_lost()
-            return "done"
+            return None if self._others.begin_waiting() else "done"
         return None
 
     def _refuse_lost(self) -> None:

@@ -34,6 +34,8 @@ class Request(msgspec.Struct, frozen=True):
     between: str | None = None
     """The hours of each day, such as 22:00-07:00: outside of them nothing is started, and the run ends with them."""
     until_done: bool = False
+    awaits_others: bool = True
+    """With `until_done`: go on while other runs hold items that may be due here again."""
     ahead: int = 0
     wait_lock_seconds: float = 0.0
     wait_server_seconds: float | None = None

@@ -178,7 +178,7 @@ class RunDocument(TypedDict):
     size: int
     """The most items that it will take."""
     waits_for: str | None
-    """The server that it waits for, and why; null while it goes on."""
+    """What it waits for: a server, and why, or items that other runs hold; null while it goes on."""
 
 
 class StrandedDocument(TypedDict):

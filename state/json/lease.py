@@ -80,6 +80,9 @@ class JsonLease:
     def is_any_left(self, servers: Collection[str]) -> bool:
         return False
 
+    def held_by_others(self) -> None:
+        return None
+
     def take_over(self, keys: Iterable[str]) -> list[Item]:
         with self._guard:
             found = self._store.get_many(key for key in dict.fromkeys(keys) if key not in self._held)

@@ -6,14 +6,14 @@ import contextlib
 import functools
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, update
 
 from orchestrator.clock import Clock
 from orchestrator.errors import BurstError, LockHeld, StaleChange, StateAway
@@ -175,6 +175,11 @@ class SqlLease:
 
     def is_any_left(self, servers: Collection[str]) -> bool:
         return self._heartbeat.take_left(servers)
+
+    def held_by_others(self) -> Mapping[str | None, int]:
+        living = self._rows.living_but(self.id)
+        asked = select(items.c.recipe, func.count().label("many")).where(items.c.lease.in_(living))
+        return {row.recipe: row.many for row in self._database.rows(asked.group_by(items.c.recipe))}
 
     def take_over(self, keys: Iterable[str]) -> list[Item]:
         return self._take(self._these(keys, Status.SUBMITTED), status=Status.SUBMITTED)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, select, update
 
 from orchestrator.clock import Clock
 from state.burst_record import BurstRecord
@@ -56,6 +56,12 @@ class LeaseRows:
     def living(self) -> list[LeaseRow]:
         """The runs at work, oldest first."""
         return [row for row in self._open() if row.is_alive]
+
+    def living_but(self, lease: int) -> Select[Any]:
+        """The ids of all leases that have not expired, without one; for use in another statement."""
+        now = self._database.now_column()
+        is_open = (leases.c.clean.is_(False), leases.c.ended_at.is_(None), leases.c.expires_at > now)
+        return select(leases.c.id).where(*is_open, leases.c.id != lease)
 
     def killed(self) -> list[BurstRecord]:
         """The bursts of killed runs that nobody has recorded yet, oldest first."""

@@ -214,7 +214,7 @@ def test_status_shows_what_is_waited_for_and_webhooks_go_out_meanwhile(
         waits = wait_until(lambda: read_status(state).as_json()["waits_for"], what="what is waited for")
         assert sandbox.url in waits
         shown = read_status(state).as_text()
-        assert f"It waits for a server: {sandbox.url}" in shown
+        assert f"It waits: {sandbox.url}" in shown
         assert any("waiting for it" in record.getMessage() for record in caplog.records)
         spec = BatchSpec(prompt="an owl", template="smoke", notify=(hook.url,))
         request = Request(state=state, overrides=Overrides(template="smoke", servers=(sandbox.url,)))
