@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypedDict
 
-import msgspec
-
+from orchestrator.attempt_rows import EVER, AttemptRow, Streamed, Totals, Walk, Wanted, ended_at
 from orchestrator.batches.batch_status import find_batch
 from orchestrator.burst_rows import BurstRow, burst_rows
 from orchestrator.clock import Clock
@@ -24,104 +24,14 @@ from orchestrator.formatting import counted, more_lines, one_line, spoken_bytes,
 from orchestrator.servers import canonical_name, find_server, host_name
 from orchestrator.settings import kept_settings
 from orchestrator.wording import named
-from state.attempts import attempts_of
 from state.burst_record import records_since
-from state.item import PastAttempt, Record, Status
 from state.open_store import open_store
 from state.store import Store
 
 if TYPE_CHECKING:
     from orchestrator.documents.history import HistoryDocument
 
-_EVER = datetime.min.replace(tzinfo=UTC)
-_MESSAGE_SHOWN = 160
 _ROWS_PER_PIECE = 100
-_Row = TypeVar("_Row", "AttemptRow", BurstRow)
-
-
-class AttemptRow(msgspec.Struct, frozen=True, gc=False):
-    """An attempt that ended."""
-
-    item: str
-    batch: str | None
-    host: str | None
-    """Of its burst."""
-    attempt: PastAttempt | None
-    """None for an item that an older burst left failed: it noted no attempts."""
-    error: str | None
-    """The kind of the error."""
-    message: str | None
-    """The error, where the item stands failed by this attempt."""
-
-    @property
-    def ended_at(self) -> datetime | None:
-        return self.attempt.ended_at if self.attempt is not None else None
-
-    @property
-    def result(self) -> str:
-        return self.attempt.result if self.attempt is not None else "failed"
-
-    def as_json(self) -> AttemptDocument:
-        attempt = self.attempt or _Unknown
-        return {
-            "item": self.item,
-            "batch": self.batch,
-            "server": attempt.server,
-            "host": self.host,
-            "burst": attempt.burst,
-            "submitted_at": _iso(attempt.submitted_at),
-            "ended_at": _iso(self.ended_at),
-            "seconds": attempt.seconds,
-            "result": self.result,
-            "error": self.error,
-            "message": self.message,
-            "outputs": attempt.outputs,
-            "bytes": attempt.bytes,
-            "prompt_id": attempt.prompt_id,
-        }
-
-    def as_text(self) -> str:
-        """`2026-11-30 06:01:07  completed  shot_07.txt on gpu1, 3.2 s: 2 outputs, 1 MiB`."""
-        attempt = self.attempt or _Unknown
-        when = f"{self.ended_at.astimezone():%Y-%m-%d %H:%M:%S}" if self.ended_at is not None else f"{'?':19}"
-        where = f" on {attempt.server}" if attempt.server is not None else ""
-        took = f", {spoken_seconds(attempt.seconds)}" if attempt.seconds is not None else ""
-        what = ": ".join(text for text in (self.error, self.message) if text is not None)
-        if self.result == "completed":
-            what = f"{counted(attempt.outputs, 'output')}, {spoken_bytes(attempt.bytes)}"
-        what = what if len(what) <= _MESSAGE_SHOWN else f"{what[: _MESSAGE_SHOWN - 1]}…"
-        return f"{when}  {self.result:9}  {self.item}{where}{took}{f': {what}' if what else ''}"
-
-
-_Unknown = PastAttempt(result="failed", ended_at=_EVER)
-
-
-@dataclass
-class Totals:
-    """What all attempts come to that were requested."""
-
-    attempts: int = 0
-    items: int = 0
-    results: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
-    outputs: int = 0
-    bytes: int = 0
-    servers: set[str] = field(default_factory=set)
-    by_burst: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By burst and result."""
-
-    def note(self, row: AttemptRow) -> None:
-        self.attempts += 1
-        self.results[row.result] += 1
-        if (attempt := row.attempt) is None:
-            return
-        self.seconds += attempt.seconds or 0.0
-        self.outputs += attempt.outputs
-        self.bytes += attempt.bytes
-        if attempt.server is not None:
-            self.servers.add(attempt.server)
-        if attempt.burst is not None:
-            self.by_burst[attempt.burst, row.result] += 1
 
 
 @dataclass(frozen=True)
@@ -132,7 +42,7 @@ class AttemptHistory:
     since: datetime | None
     until: datetime | None
     totals: Totals
-    attempts: Sequence[AttemptRow]
+    attempts: Iterable[AttemptRow]
     """The last of them, or all."""
     bursts: Sequence[BurstRow]
     """All."""
@@ -144,9 +54,9 @@ class AttemptHistory:
     def as_json(self) -> HistoryDocument:
         document = self._head()
         if self.shows == "attempts":
-            document["attempts"] = [row.as_json() for row in self._listed(self.attempts)]
+            document["attempts"] = [row.as_json() for row in self.attempts]
         else:
-            document["bursts"] = [row.as_json() for row in self._listed(self.bursts)]
+            document["bursts"] = [row.as_json() for row in self._listed_bursts]
         return document
 
     def json_pieces(self, *, ensure_ascii: bool) -> Iterator[str]:
@@ -166,19 +76,20 @@ class AttemptHistory:
     def text_pieces(self) -> Iterator[str]:
         """What they come to, then one line each; times local."""
         yield f"{self._headline()}\n"
-        rows = self._rows()
         count = self.totals.attempts if self.shows == "attempts" else len(self.bursts)
-        yield from (f"  {line}\n" for line in more_lines(count - len(rows), f"{self.shows} before these"))
-        yield from _in_pieces(f"  {one_line(row.as_text())}\n" for row in rows)
+        before = 0 if self.last is None else max(0, count - self.last)
+        yield from (f"  {line}\n" for line in more_lines(before, f"{self.shows} before these"))
+        yield from _in_pieces(f"  {one_line(row.as_text())}\n" for row in self._rows())
 
     def as_text(self) -> str:
         return "".join(self.text_pieces()).rstrip("\n")
 
-    def _rows(self) -> Sequence[AttemptRow] | Sequence[BurstRow]:
-        return self._listed(self.attempts) if self.shows == "attempts" else self._listed(self.bursts)
+    def _rows(self) -> Iterable[AttemptRow] | Iterable[BurstRow]:
+        return self.attempts if self.shows == "attempts" else self._listed_bursts
 
-    def _listed(self, rows: Sequence[_Row]) -> Sequence[_Row]:
-        return rows if self.last is None else rows[-self.last :]
+    @property
+    def _listed_bursts(self) -> Sequence[BurstRow]:
+        return self.bursts if self.last is None else self.bursts[-self.last :]
 
     def _head(self) -> HistoryDocument:
         """Everything but the list."""
@@ -220,33 +131,6 @@ class AttemptHistory:
         )
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which attempts."""
-
-    since: datetime | None = None
-    until: datetime | None = None
-    batch: str | None = None
-    """Its id."""
-    is_server: Callable[[str], bool] | None = None
-    """Whether a name in a record is that of the server."""
-    host: str | None = None
-    failed: bool = False
-
-    def covers(self, moment: datetime | None) -> bool:
-        if moment is None:
-            return self.since is None and self.until is None
-        return (self.since is None or moment >= self.since) and (self.until is None or moment < self.until)
-
-    def takes(self, row: AttemptRow) -> bool:
-        if not self.covers(row.ended_at) or (self.failed and row.result != "failed"):
-            return False
-        if self.host is not None and row.host != self.host:
-            return False
-        server = row.attempt.server if row.attempt is not None else None
-        return self.is_server is None or (server is not None and self.is_server(server))
-
-
 def read_attempts(
     state: Path,
     *,
@@ -264,7 +148,47 @@ def read_attempts(
 
     `since`, `until`: from and before which moment; None: all. `batch`: its name, id, or the beginning of the id.
     `server`: its name or address. `host`: of the burst. `failed`: only attempts that failed. `last`: how many are
-    listed, the latest; None: all. Errors: UsageError, StateError.
+    listed, the latest; None: all, which are then in memory. Errors: UsageError, StateError.
+    """
+    narrowed: _Narrowed = {
+        "since": since,
+        "until": until,
+        "batch": batch,
+        "server": server,
+        "host": host,
+        "failed": failed,
+    }
+    with open_attempts(state, bursts=bursts, last=last, clock=clock, **narrowed) as found:
+        return replace(found, attempts=list(found.attempts))
+
+
+class _Narrowed(TypedDict):
+    since: datetime | None
+    until: datetime | None
+    batch: str | None
+    server: str | None
+    host: str | None
+    failed: bool
+
+
+@contextlib.contextmanager
+def open_attempts(
+    state: Path,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    batch: str | None,
+    server: str | None,
+    host: str | None,
+    failed: bool,
+    bursts: bool,
+    last: int | None,
+    is_counted: bool = True,
+    clock: Clock | None = None,
+) -> Iterator[AttemptHistory]:
+    """The same, for printing: with `last` None, its attempts are read as they are needed, before this is left.
+
+    `is_counted`: whether it says what they come to, for which all must have been read. Errors: as `read_attempts`.
     """
     if since is not None and until is not None and until <= since:
         raise UsageError(f"{named('until', until.isoformat())} is not after {named('since', since.isoformat())}")
@@ -280,17 +204,26 @@ def read_attempts(
             host=host_name(host) if host is not None else None,
             failed=failed,
         )
-        return history_of(store, wanted, shows="bursts" if bursts else "attempts", last=last)
+        yield history_of(store, wanted, shows="bursts" if bursts else "attempts", last=last, is_counted=is_counted)
 
 
 def history_of(
-    store: Store, wanted: Wanted, *, shows: Literal["attempts", "bursts"] = "attempts", last: int | None = FIRST
+    store: Store,
+    wanted: Wanted,
+    *,
+    shows: Literal["attempts", "bursts"] = "attempts",
+    last: int | None = FIRST,
+    is_counted: bool = True,
 ) -> AttemptHistory:
-    """The history of an open store."""
-    known = burst_rows(store, records_since(store.bursts, wanted.since or _EVER))
+    """The history of an open store, as `open_attempts`."""
+    known = burst_rows(store, records_since(store.bursts, wanted.since or EVER))
     totals = Totals()
-    rows = _attempts(store, wanted, {row.burst: row.host for row in known}, totals)
-    attempts = _latest(rows, last if shows == "attempts" else 0)
+    walk = Walk(store, wanted, {row.burst: row.host for row in known})
+    attempts: Iterable[AttemptRow] = Streamed(walk)
+    if last is not None or shows == "bursts":
+        attempts = _latest(walk.rows(totals), (last or 0) if shows == "attempts" else 0)
+    elif is_counted:
+        deque(walk.rows(totals), maxlen=0)
     is_narrow = wanted.batch is not None or wanted.is_server is not None or wanted.failed
     having = {burst for burst, _ in totals.by_burst}
     bursts = [
@@ -310,42 +243,12 @@ def history_of(
     )
 
 
-def _attempts(store: Store, wanted: Wanted, hosts: Mapping[str, str | None], totals: Totals) -> Iterator[AttemptRow]:
-    """Those that are wanted, in the order of their items; counted in `totals` as they come."""
-    for key, record in store.parts(Record):
-        if wanted.batch not in (None, record.batch):
-            continue
-        found = False
-        for row in _rows_of(key, record, hosts):
-            if wanted.takes(row):
-                found = True
-                totals.note(row)
-                yield row
-        totals.items += found
-
-
-def _rows_of(key: str, record: Record, hosts: Mapping[str, str | None]) -> Iterator[AttemptRow]:
-    attempts = list(attempts_of(record))
-    error = record.error if record.status is Status.FAILED else None
-    if error is not None and not any(one.result == "failed" for one in attempts):
-        yield AttemptRow(key, record.batch, None, None, error.kind, error.message)
-    for attempt in attempts:
-        host = hosts.get(attempt.burst) if attempt.burst is not None else None
-        stands = error is not None and attempt is attempts[-1] and attempt.result == "failed"
-        message = error.message if stands and error is not None else None
-        yield AttemptRow(key, record.batch, host, attempt, attempt.error, message)
-
-
-def _latest(rows: Iterable[AttemptRow], last: int | None) -> list[AttemptRow]:
+def _latest(rows: Iterable[AttemptRow], last: int) -> list[AttemptRow]:
     """The last of them by the time of their end, oldest first."""
-
-    def when(row: AttemptRow) -> datetime:
-        return row.ended_at or _EVER
-
     if last == 0:
         deque(rows, maxlen=0)  # for those who count them by the way
         return []
-    return sorted(rows if last is None else heapq.nlargest(last, rows, key=when), key=when)
+    return sorted(heapq.nlargest(last, rows, key=ended_at), key=ended_at)
 
 
 def _is_within(row: BurstRow, wanted: Wanted) -> bool:

@@ -6,12 +6,21 @@ Every store applies `with_ended_attempt` to each change of an item.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
 
-from state.item import Item, PastAttempt, Record, Status
+from state.item import (
+    ErrorRecord,
+    Item,
+    OutputRecord,
+    PastAttempt,
+    Status,
+    TrashedOutput,
+    UtcTime,
+    completed_attempt,
+)
 from state.stages import LOST_SOURCE
 
 
@@ -43,11 +52,26 @@ def with_ended_attempt(
     )
 
 
-def attempts_of(record: Record) -> Iterator[PastAttempt]:
-    """All that are on record, the last one last."""
-    yield from record.past_attempts
-    if (done := record.completed_attempt) is not None:
-        yield done
+class Tried(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a record that say which attempts an item had."""
+
+    status: Status
+    batch: str | None = None
+    prompt_id: str | None = None
+    server: str | None = None
+    submitted_at: UtcTime | None = None
+    completed_at: UtcTime | None = None
+    completed_by: str | None = None
+    seconds: float | None = None
+    outputs: tuple[OutputRecord, ...] = ()
+    trashed: tuple[TrashedOutput, ...] = ()
+    error: ErrorRecord | None = None
+    sidecar: str | None = None
+    past_attempts: tuple[PastAttempt, ...] = ()
+
+    @property
+    def completed_attempt(self) -> PastAttempt | None:
+        return completed_attempt(self)
 
 
 def _result(before: Item, after: Item) -> str | None:

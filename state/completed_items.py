@@ -81,7 +81,7 @@ class CompletedItems(Protocol):
         """
 
     def servers(self) -> Collection[str]:
-        """The names of all that completed any."""
+        """The names of all that completed any; as `counts`, as of the first question."""
 
     def latest(
         self,

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
 from posixpath import basename
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 import msgspec
 
@@ -213,20 +213,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def completed_attempt(self) -> PastAttempt | None:
         """The one that its outputs are from; None where it is not completed."""
-        if self.completed_at is None:
-            return None
-        made = [output for output in (*self.outputs, *self.trashed) if output.path != self.sidecar]
-        return PastAttempt(
-            result="completed",
-            ended_at=self.completed_at,
-            submitted_at=self.submitted_at,
-            server=self.server,
-            prompt_id=self.prompt_id,
-            burst=self.completed_by,
-            seconds=self.seconds,
-            outputs=len(made),
-            bytes=sum(output.bytes for output in made),
-        )
+        return completed_attempt(self)
 
     @property
     def may_be_on_a_server(self) -> bool:
@@ -260,6 +247,55 @@ def kind_of(recipe: str | None, template: str | None) -> str:
 def recipe_of_kind(kind: str) -> str | None:
     """The id of the recipe; None for a kind of items without one."""
     return kind if kind and not kind.startswith(_OF_TEMPLATE) else None
+
+
+class MadeRecord(Protocol):
+    """The fields of a record that say what an item's outputs are from."""
+
+    @property
+    def prompt_id(self) -> str | None: ...
+
+    @property
+    def server(self) -> str | None: ...
+
+    @property
+    def submitted_at(self) -> datetime | None: ...
+
+    @property
+    def completed_at(self) -> datetime | None: ...
+
+    @property
+    def completed_by(self) -> str | None: ...
+
+    @property
+    def seconds(self) -> float | None: ...
+
+    @property
+    def outputs(self) -> tuple[OutputRecord, ...]: ...
+
+    @property
+    def trashed(self) -> tuple[TrashedOutput, ...]: ...
+
+    @property
+    def sidecar(self) -> str | None: ...
+
+
+def completed_attempt(record: MadeRecord) -> PastAttempt | None:
+    """See `Record.completed_attempt`."""
+    if record.completed_at is None:
+        return None
+    made = [output for output in (*record.outputs, *record.trashed) if output.path != record.sidecar]
+    return PastAttempt(
+        result="completed",
+        ended_at=record.completed_at,
+        submitted_at=record.submitted_at,
+        server=record.server,
+        prompt_id=record.prompt_id,
+        burst=record.completed_by,
+        seconds=record.seconds,
+        outputs=len(made),
+        bytes=sum(output.bytes for output in made),
+    )
 
 
 KNOWN_FIELDS = frozenset(Record.__struct_fields__)

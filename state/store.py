@@ -218,6 +218,24 @@ class Store(StateParts, Protocol):
         Only these fields are checked. A field that a record may lack needs a default.
         """
 
+    def completions(
+        self,
+        kind: type[_Part],
+        *,
+        batch: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        servers: Collection[str] | None = None,
+    ) -> Iterator[tuple[str, _Part]]:
+        """As `parts`, of the completed items, in the order of the time: of one batch, from and before which moment, on
+        these servers. Read as it is needed."""
+
+    def tried(
+        self, kind: type[_Part], *, batch: str | None = None, since: datetime | None = None
+    ) -> Iterator[tuple[str, _Part]]:
+        """As `parts`, in any order, of all items with attempts on record beside the one that completed them, and of all
+        that failed; possibly of others. `since`: not of those that were completed before."""
+
     def counts(self, *, batch: str | None = None) -> Counts:
         """How many items have each status, of the state or of one batch."""
 

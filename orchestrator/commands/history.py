@@ -42,13 +42,14 @@ def history(
 
     Prints the last ten; --all prints every one, --csv a table of them. Takes no lock.
     """
-    from orchestrator.attempt_history import read_attempts
+    from orchestrator.attempt_history import open_attempts
     from orchestrator.burst_history import parse_since
     from orchestrator.documents.lists import FIRST
 
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other")
-    report = read_attempts(
+    everything = everything or as_csv
+    with open_attempts(
         state,
         since=parse_since(since) if since is not None else None,
         until=parse_since(until, name="until") if until is not None else None,
@@ -57,11 +58,12 @@ def history(
         host=host,
         failed=failed,
         bursts=bursts,
-        last=None if everything or as_csv else FIRST,
-    )
-    if as_csv:
-        show_pieces(report.csv_pieces())
-    elif as_json:
-        show_pieces(report.json_pieces(ensure_ascii=not encodes_everything(sys.stdout)))
-    else:
-        show_pieces(report.text_pieces())
+        last=None if everything else FIRST,
+        is_counted=not as_csv,
+    ) as report:
+        if as_csv:
+            show_pieces(report.csv_pieces())
+        elif as_json:
+            show_pieces(report.json_pieces(ensure_ascii=not encodes_everything(sys.stdout)))
+        else:
+            show_pieces(report.text_pieces())

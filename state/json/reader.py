@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from itertools import islice, takewhile
+from operator import itemgetter
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -35,10 +36,15 @@ _LEAST_SLICE = 16
 _Part = TypeVar("_Part", bound=msgspec.Struct)
 
 
+_PAST = b'"past_attempts"'
+
+
 class _Completed(msgspec.Struct):
-    """The field of an item's record that says when it was completed."""
+    """The fields of an item's record that say when and where it was completed."""
 
     completed_at: UtcTime | None = None
+    batch: str | None = None
+    server: str | None = None
 
 
 class JsonReader(JsonParts):
@@ -93,6 +99,41 @@ class JsonReader(JsonParts):
         with self._mutex:
             found = list(self._records.raws.items())
         return ((key, decode(raw)) for key, raw in found)
+
+    def completions(
+        self,
+        kind: type[_Part],
+        *,
+        batch: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        servers: Collection[str] | None = None,
+    ) -> Iterator[tuple[str, _Part]]:
+        found = [
+            (part.completed_at, key)
+            for key, part in self.parts(_Completed)
+            if part.completed_at is not None
+            and (since is None or part.completed_at >= since)
+            and (until is None or part.completed_at < until)
+            and (batch is None or part.batch == batch)
+            and (servers is None or part.server in servers)
+        ]
+        found.sort(key=itemgetter(0))
+        return self._read(kind, (key for _, key in found))
+
+    def tried(
+        self, kind: type[_Part], *, batch: str | None = None, since: datetime | None = None
+    ) -> Iterator[tuple[str, _Part]]:
+        with self._mutex:
+            records = self._records
+            keys = records.keys((), batch=batch)
+            failed = Status.FAILED
+            found = [key for key in keys if records.statuses[key] is failed or _PAST in bytes(records.raws[key])]
+        return self._read(kind, found)
+
+    def _read(self, kind: type[_Part], keys: Iterable[str]) -> Iterator[tuple[str, _Part]]:
+        decode, raws = msgspec.json.Decoder(kind).decode, self._records.raws
+        return ((key, decode(raw)) for key in keys if (raw := raws.get(key)) is not None)
 
     @property
     def format_version(self) -> int | None:

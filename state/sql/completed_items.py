@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, and_, func, literal_column, or_, select
 
 from state.completed_items import Completion, Kind, Made
 from state.item import Item
@@ -20,25 +20,28 @@ from state.sql.schema import items
 
 _IS_COMPLETED = items.c.status == literal_column("'completed'")
 _READ_ROWS = 1000
-_SPARE_ROWS = 16
+_SPARE_ROWS = 3
 """Rows that are read beyond those that are needed: a few records do not say which prompt it was."""
 _decode = msgspec.json.Decoder(Made).decode
 
 
 @repeats_all()
 class SqlCompletedItems:
-    """See `state.completed_items.CompletedItems`. Nothing of them is kept but how many files came of each kind."""
+    """See `state.completed_items.CompletedItems`. It keeps how many files came of each kind, and the servers."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._guard = threading.Lock()
         self._counts: dict[Kind, set[int]] = {}
+        self._servers: set[str] | None = None
 
     def note(self, item: Item) -> None:
         made = Made.of(item)
         with self._guard:
             if made.kind in self._counts:
                 self._counts[made.kind].add(made.count)
+            if self._servers is not None and made.server is not None:
+                self._servers.add(made.server)
 
     def counts(self, item: Item) -> Collection[int]:
         kind = Made.of(item).kind
@@ -48,10 +51,11 @@ class SqlCompletedItems:
             return set(self._counts[kind])
 
     def servers(self) -> list[str]:
-        if not self._database.is_postgresql:
-            asked = select(items.c.server).where(_IS_COMPLETED, items.c.server.is_not(None)).distinct()
-            return [row.server for row in self._database.rows(asked)]
-        return [row.server for row in self._database.rows(_SERVERS)]
+        asked = select(items.c.server).where(items.c.completed_at.is_not(None)).distinct()
+        with self._guard:
+            if self._servers is None:
+                self._servers = {row.server for row in self._database.rows(asked) if row.server is not None}
+            return sorted(self._servers)
 
     def latest(
         self,
@@ -89,18 +93,6 @@ class SqlCompletedItems:
                     if len(found) > 1:
                         break
         return found
-
-
-def _servers() -> Select[tuple[str]]:
-    """Each after the one before: however many items each completed."""
-    least = select(func.min(items.c.server).label("server")).where(_IS_COMPLETED)
-    found = least.cte("found", recursive=True)
-    following = least.where(items.c.server > found.c.server).correlate(found).scalar_subquery()
-    found = found.union_all(select(following).where(found.c.server.is_not(None)))
-    return select(found.c.server).where(found.c.server.is_not(None))
-
-
-_SERVERS = _servers()
 
 
 def _is_one_of(recipes: Collection[str | None]) -> ColumnElement[bool]:

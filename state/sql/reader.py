@@ -16,6 +16,7 @@ from orchestrator.clock import Clock
 from state.counts import BatchFigures, Counts
 from state.item import Item, Status
 from state.location import Location
+from state.sql.attempt_rows import completions, tried
 from state.sql.change_detector import ChangeDetector
 from state.sql.completed_items import SqlCompletedItems
 from state.sql.due import due_count, due_pages
@@ -84,8 +85,28 @@ class SqlReader(SqlParts):
         return [row.key for row in self._rows(asked.order_by(items.c.number, items.c.key).limit(limit))]
 
     def parts(self, kind: type[_Part]) -> Iterator[tuple[str, _Part]]:
+        return self._parts(kind, select(*_RECORD).order_by(items.c.seq))
+
+    def completions(
+        self,
+        kind: type[_Part],
+        *,
+        batch: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        servers: Collection[str] | None = None,
+    ) -> Iterator[tuple[str, _Part]]:
+        return self._parts(kind, completions(batch=batch, since=since, until=until, servers=servers))
+
+    def tried(
+        self, kind: type[_Part], *, batch: str | None = None, since: datetime | None = None
+    ) -> Iterator[tuple[str, _Part]]:
+        asked = tried(is_postgresql=self._database.is_postgresql, batch=batch, since=since)
+        return self._parts(kind, asked)
+
+    def _parts(self, kind: type[_Part], asked: Select[Any]) -> Iterator[tuple[str, _Part]]:
         decode = msgspec.json.Decoder(kind).decode
-        return ((row.key, decode(row.record)) for row in self._stream(select(*_RECORD).order_by(items.c.seq)))
+        return ((row.key, decode(row.record)) for row in self._stream(asked))
 
     @property
     def format_version(self) -> int | None:

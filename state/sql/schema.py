@@ -76,11 +76,25 @@ Index("items_by_batch", items.c.batch, items.c.number, items.c.key)
 Index("items_left", items.c.server, postgresql_where=text("status = 'submitted' AND lease IS NULL")).ddl_if(
     dialect="postgresql"
 )
-_COMPLETED = text("status = 'completed'")
-Index("items_completed_on", items.c.server, items.c.completed_at, postgresql_where=_COMPLETED).ddl_if(
+_COMPLETED = items.c.completed_at.is_not(None)
+Index(
+    "items_completed_at",
+    items.c.completed_at,
+    items.c.server,
+    sqlite_where=_COMPLETED,
+    postgresql_where=_COMPLETED,
+)
+Index("items_completed_with", items.c.recipe, items.c.seconds, postgresql_where=text("status = 'completed'")).ddl_if(
     dialect="postgresql"
 )
-Index("items_completed_with", items.c.recipe, items.c.seconds, postgresql_where=_COMPLETED).ddl_if(dialect="postgresql")
+Index(
+    "items_tried",
+    items.c.completed_at,
+    sqlite_where=text("status = 'failed' OR instr(record, '\"past_attempts\"') > 0"),
+    postgresql_where=text("status = 'failed' OR strpos(record, '\"past_attempts\"') > 0"),
+)
+"""Those with attempts on record beside the one that completed them. See `state.sql.attempt_rows`, which says the same
+in the same words."""
 Index("items_held", items.c.lease, sqlite_where=items.c.lease.is_not(None), postgresql_where=items.c.lease.is_not(None))
 
 sources = Table(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.leases import begin
 from support.state_scenes import ERROR, NOON, OUTPUT, PENDING, SUBMITTED, item, submit
 from support.stores import KINDS, State
 
+from orchestrator import attempt_rows
 from orchestrator.attempt_history import Wanted, history_of
 from orchestrator.time_left import Paces, pace_of
 from state.burst_record import BurstRecord
@@ -81,3 +83,62 @@ def test_what_is_left_is_shared_by_all_runs_that_work_at_once(state: State) -> N
             assert pace_of(store, records, at_work=store.holders()) == 5.0
             assert Paces.of(store, records, at_work=store.holders()).usual == 5.0
         assert pace_of(store, records, at_work=store.holders()) == 10.0
+
+
+def completed_ones(state: State, count: int) -> None:
+    store = state.open()
+    store.add([item(f"n{number}") for number in range(count)])
+    store.apply([Change(f"n{number}", PENDING, submit()) for number in range(count)])
+    store.apply(
+        [
+            Change(
+                f"n{number}",
+                SUBMITTED,
+                lambda now, at=NOON + timedelta(seconds=number): now.complete(outputs=(OUTPUT,), at=at, seconds=1.0),
+            )
+            for number in range(count)
+        ]
+    )
+
+
+def test_narrowed_history_is_what_is_left_of_all_of_it(state: State) -> None:
+    """However the store finds it."""
+    completed_ones(state, 5)
+    with state.open() as store, store.lease() as lease:
+        begin(lease, "b1")
+        lease.apply([Change("b", PENDING, submit(server="gpu2"))])
+        lease.apply([Change("b", SUBMITTED, lambda now: now.put_back(charge=True, error=ERROR))])
+    reader = state.open(read_only=True)
+    rows = list(history_of(reader, Wanted(), last=None).attempts)
+    failed_at = next(row.ended_at for row in rows if row.item == "b")
+    for wanted in (
+        Wanted(since=NOON + timedelta(seconds=2)),
+        Wanted(until=NOON + timedelta(seconds=3)),
+        Wanted(since=failed_at),
+        Wanted(is_server=lambda name: name == "gpu2"),
+        Wanted(is_server=lambda name: name == "s", until=NOON + timedelta(seconds=2)),
+        Wanted(failed=True),
+        Wanted(host="nowhere"),
+        Wanted(batch="none"),
+    ):
+        left = [row for row in rows if wanted.takes(row) and wanted.batch is None]
+        for last in (None, 100):
+            found = history_of(reader, wanted, last=last)
+            assert list(found.attempts) == left
+            assert (found.totals.attempts, found.totals.items) == (len(left), len({row.item for row in left}))
+
+
+def test_a_table_begins_before_all_of_it_was_read(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    completed_ones(state, 250)
+    read, made = [0], attempt_rows._completed_row
+
+    def counted(*arguments: Any) -> Any:
+        read[0] += 1
+        return made(*arguments)
+
+    monkeypatch.setattr(attempt_rows, "_completed_row", counted)
+    pieces = history_of(state.open(read_only=True), Wanted(), last=None, is_counted=False).csv_pieces()
+    text = next(pieces) + next(pieces)
+    assert text.count("\r\n") > 50
+    assert read[0] < 150
+    assert "".join(pieces).count("\r\n") + text.count("\r\n") == 251

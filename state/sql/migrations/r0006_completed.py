@@ -1,4 +1,4 @@
-"""On PostgreSQL, what a run asks about completed items is read from indices of these alone."""
+"""What was completed when and where, and which items have other attempts on record: for history, and for runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
+    is_completed = sa.text("completed_at IS NOT NULL")
+    columns = ["completed_at", "server"]
+    op.create_index("items_completed_at", "items", columns, sqlite_where=is_completed, postgresql_where=is_completed)
+    op.create_index(
+        "items_tried",
+        "items",
+        ["completed_at"],
+        sqlite_where=sa.text("status = 'failed' OR instr(record, '\"past_attempts\"') > 0"),
+        postgresql_where=sa.text("status = 'failed' OR strpos(record, '\"past_attempts\"') > 0"),
+    )
     if op.get_bind().dialect.name == "postgresql":
         completed = sa.text("status = 'completed'")
-        op.create_index("items_completed_on", "items", ["server", "completed_at"], postgresql_where=completed)
         op.create_index("items_completed_with", "items", ["recipe", "seconds"], postgresql_where=completed)

@@ -24,11 +24,16 @@ from support.state_scenes import (
 )
 from support.stores import State
 
-from state.attempts import attempts_of
 from state.change import Change
 from state.item import PAST_ATTEMPTS_KEPT, ErrorRecord, Item, ItemOutput, OutputRecord, PastAttempt
 from state.stages import LOST_SOURCE
 from state.store import Store
+
+
+def attempts_of(item: Item) -> list[PastAttempt]:
+    """All that are on record, the last one last."""
+    done = item.completed_attempt
+    return [*item.past_attempts, *([done] if done is not None else [])]
 
 
 def results(store: Store, key: str = "a") -> list[str]:
