@@ -20,7 +20,7 @@ _MOST_NAMED = 2000
 
 def mark_of(connection: Connection) -> int:
     """What is changed from now on comes after it."""
-    return int(connection.execute(select(_mark(connection))).scalar_one())
+    return int(connection.execute(select(_mark(connection).label("mark"))).scalar_one())
 
 
 def changes_since(connection: Connection, since: int, *, writer: str) -> Changes:
