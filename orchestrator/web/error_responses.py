@@ -28,6 +28,7 @@ from orchestrator.web.error_pages import error_page, wants_page
 from orchestrator.web.field_names import field_of
 
 NO_SERVER = "Cannot connect to server"
+NO_DATABASE = "The database does not answer"
 _DESCRIBED = {
     "description": "Bad Request",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}},
@@ -99,7 +100,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(BurstError)
     async def burst(request: Request, error: BurstError) -> Response:
         if isinstance(error, StateAway):
-            return answer_to(request.scope, 503, str(error))
+            return answer_to(request.scope, 503, f"{NO_DATABASE}: {error}")
         if isinstance(error, ServerDown | TransientError):
             return answer(503, f"{NO_SERVER}: {error}")
         if isinstance(error, OutputRootAway):

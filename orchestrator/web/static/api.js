@@ -5,6 +5,7 @@ const PATIENCE_MILLISECONDS = 15_000;
 const CHANGING_PATIENCE_MILLISECONDS = 120_000;
 
 export const NO_SERVER = "Cannot connect to server";
+const NO_DATABASE = "The database does not answer";
 
 /** The API said no: `message` is its own, `field` the part of the request that was wrong, where it was one. */
 export class Refused extends Error {
@@ -16,12 +17,13 @@ export class Refused extends Error {
   }
 }
 
-/** Nobody answered, or only to say that ComfyUI does not. Trying again may help. `detail`: what else is known. */
+/** Nobody answered, or only to say that ComfyUI or the state's database does not. Trying again may help. `detail`: what else is known. */
 export class Away extends Error {
   /** @param {string} [said] */
   constructor(said = "") {
-    super(NO_SERVER);
-    this.detail = said === NO_SERVER ? "" : said.replace(`${NO_SERVER}: `, "");
+    const who = said.startsWith(NO_DATABASE) ? NO_DATABASE : NO_SERVER;
+    super(who);
+    this.detail = said === who ? "" : said.replace(`${who}: `, "");
   }
 }
 
