@@ -90,6 +90,11 @@ def test_the_color_scheme_is_a_choice_that_is_remembered_and_never_flashes(open_
     expect(page.get_by_label("Color scheme")).to_have_value("dark")
     wait_until(lambda: page.evaluate("grounds.size") > 0)
     assert page.evaluate("[...grounds]") == [DARK]
+    # Nothing is drawn before a script in the head that is no module: the first frame of a slow one would be light.
+    blocking = page.locator("head > script:not([type], [defer], [async])").evaluate_all(
+        "all => all.map(one => one.src)"
+    )
+    assert [address.rpartition("/")[2] for address in blocking] == ["theme.js"]
     page.emulate_media(color_scheme="dark")
     page.get_by_label("Color scheme").select_option("light")
     assert page.evaluate(GROUND) == LIGHT
