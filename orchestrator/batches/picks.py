@@ -80,7 +80,7 @@ def picks_of(store: Store, spec: BatchSpec, *, placement: Placement, preparation
     picks = tuple(pick for item in items for pick in picker.picks(item, chosen[item.key]))
     if not picks:
         raise UsageError(f"{where}: {_why_none(spec, items)}")
-    if (spec.pick or ALL) == ALL and spec.picked is None:
+    if spec.pick in (None, ALL):
         return Picks(f"{ALL} of {EVERY_ITEM if batch is None else batch.id}", picks)
     return Picks(", ".join(f"{pick.item} {pick.output}" for pick in picks), picks)
 
@@ -118,9 +118,9 @@ def request_of(data: bytes) -> str:
 
 def _chosen(store: Store, spec: BatchSpec, keys: list[str], placement: Placement) -> Mapping[str, Numbers]:
     """The items that are picked, in the batch's order, and which of their outputs."""
-    pick = spec.pick or ALL
-    if spec.picked is not None:
-        return _named(store, spec, spec.picked, keys)
+    pick = ALL if spec.pick is None else spec.pick
+    if not isinstance(pick, str):
+        return _named(store, spec, pick, keys)
     if pick == ALL:
         return {item.key: None for item in store.get_many(keys) if item.status not in _ENDED_OTHERWISE}
     if pick == FAVOURITES:
@@ -131,7 +131,7 @@ def _chosen(store: Store, spec: BatchSpec, keys: list[str], placement: Placement
 
 def _named(store: Store, spec: BatchSpec, meant: Mapping[str, Numbers], keys: list[str]) -> Mapping[str, Numbers]:
     """Those of a list, in the batch's order. Errors: UsageError."""
-    place = named("pick", spec.pick) if spec.pick is not None else named("picked")
+    place = named("pick", spec.pick) if isinstance(spec.pick, str) else named("pick")
     others = meant.keys() - set(keys)
     if others:
         raise UsageError(f"{place}: {min(others)} is not of {named('from_batch', spec.from_batch)}")

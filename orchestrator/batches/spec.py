@@ -58,10 +58,9 @@ class BatchSpec:
     """A sidecar or a picture, to be made again."""
     from_batch: str | None = None
     """A batch of the same state, or `.` for all items of the state, whose outputs are what this one is made from."""
-    pick: str | None = None
-    """Which of them: `all` (the default), `favourites`, or a file that names items and images, one a line."""
-    picked: Mapping[str, frozenset[int]] | None = None
-    """In place of a file: which outputs, from 1, of which items, by their keys."""
+    pick: str | Mapping[str, frozenset[int]] | None = None
+    """Which of them: `all` (the default), `favourites`, or a file that names items and images, one a line; or which
+    outputs, from 1, of which items, by their keys."""
     negative: str | None = None
     count: int = 1
     """Variations of each prompt."""
@@ -259,9 +258,7 @@ def _check_told_once(spec: BatchSpec) -> None:
 def _check_pick(spec: BatchSpec) -> None:
     if spec.from_batch is None and spec.pick is not None:
         raise UsageError(f"{named('pick')}: give {named('from_batch', 'BATCH')} too, the batch to pick from")
-    if spec.picked is not None and (spec.from_batch is None or spec.pick is not None):
-        raise UsageError(f"{named('picked')}: give {named('from_batch', 'BATCH')} too, and no {named('pick')}")
-    if spec.pick is not None and not spec.pick.strip():
+    if spec.pick is not None and not (spec.pick.strip() if isinstance(spec.pick, str) else spec.pick):
         raise UsageError(f"{named('pick')}: say all, favourites, or the name of a file")
 
 

@@ -139,7 +139,7 @@ def _stage(images: Sequence[Chosen], workflow: Workflow) -> _Request:
     picked: dict[str, frozenset[int]] = {}
     for one in images:
         picked[one.item.key] = picked.get(one.item.key, frozenset()) | {one.number}
-    return _Request(Composed(_spec(from_batch=_batch_of(images), picked=picked)), workflow)
+    return _Request(Composed(_spec(from_batch=_batch_of(images), pick=picked)), workflow)
 
 
 def _variations(chosen: Chosen, count: int) -> _Request:
@@ -160,7 +160,7 @@ def _variations(chosen: Chosen, count: int) -> _Request:
     (source,) = made_from
     picked = {source.item: frozenset({source.output})}
     prompt = (_text(item) or None) if workflow.binds("prompt") else None
-    return _Request(Composed(spec(from_batch=EVERY_ITEM, picked=picked, prompt=prompt)), workflow)
+    return _Request(Composed(spec(from_batch=EVERY_ITEM, pick=picked, prompt=prompt)), workflow)
 
 
 def _of_image(chosen: Chosen, count: int, strength: float) -> _Request:
@@ -172,7 +172,7 @@ def _of_image(chosen: Chosen, count: int, strength: float) -> _Request:
     kept = {name: own[name] for name in _KEPT if name in own and (name.startswith("lora") or workflow.binds(name))}
     spec = _spec(
         from_batch=_batch_of([chosen]),
-        picked={chosen.item.key: frozenset({chosen.number})},
+        pick={chosen.item.key: frozenset({chosen.number})},
         prompt=(_text(chosen.item) or None) if workflow.binds("prompt") else None,
         count=count,
         seed_mode="random",
