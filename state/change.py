@@ -12,7 +12,9 @@ from state.item import Item, Status
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A change of one item; its new record is computed from the current one while no other process can write.
+    """A change of one item; its new record is computed from the current one, and written if that is still as it was.
+
+    Otherwise it is computed again, so `edit` does nothing else.
 
     `expected` is the status that the item must still have; None adds an item. `edit` returns None to remove the item,
     which is allowed in a status of `state.item.REMOVABLE`.

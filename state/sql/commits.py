@@ -10,10 +10,11 @@ from sqlalchemy import Connection, exists, select, text
 
 from orchestrator.errors import StateAway
 from state.sql.schema import events
+from state.sql.statement import Statement
 
 _IDLE_SECONDS = 60.0
 """How long a transaction of a process that is gone may keep its locks, where its host cannot tell PostgreSQL."""
-_BEGIN = (
+_BEGIN = Statement(
     "SELECT pg_current_xact_id()::text AS number, pg_stat_get_bgwriter_stat_reset_time()::text AS crash; BEGIN; "
     f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_SECONDS:g}s'"
 )
@@ -44,16 +45,24 @@ class Commits:
         """As the events name this process's open store, where it has one."""
         self._shown = shown
         self._guard = threading.Lock()
+        self.latest = 0
+        """The highest number that a transaction of this process is known to have had."""
         self._numbers: dict[str, int] = {}
         """Those that are asked about, and how often each has begun here: after a crash PostgreSQL gives the number of
         what it has lost to another transaction."""
 
     def begin(self, connection: Connection) -> Begun:
-        row = connection.exec_driver_sql(_BEGIN).one()
+        (row,) = _BEGIN.run(connection)
+        self.note(int(row.number))
         with self._guard:
             if row.number in self._numbers:
                 self._numbers[row.number] += 1
         return Begun(row.number, row.crash)
+
+    def note(self, number: int) -> None:
+        """Of a transaction of this process."""
+        with self._guard:
+            self.latest = max(self.latest, number)
 
     def unanswered(self, begun: Begun) -> None:
         """Its COMMIT was sent."""

@@ -6,7 +6,8 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from datetime import UTC, datetime
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ import sqlalchemy
 from sqlalchemy import ColumnElement, Connection, Double, Engine, Executable, event, literal, literal_column
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.pool import NullPool
 
 from orchestrator.clock import Clock
 from orchestrator.errors import NotAllowed, StateAway, StateError
 from state.location import Location
 from state.sql import schema
 from state.sql.commits import Begun, Commits
-from state.sql.older_tables import additions, read_as_of_today, reads_older_tables
+from state.sql.connections import Connections
+from state.sql.older_tables import additions, reading_as_of_today, reads_older_tables
 from state.sql.outage import Outages
 from state.sql.refusals import is_read_only, refusal_of
 from state.sql.sqlite import BUSY_SECONDS, may_write, sqlite_engine
+from state.sql.statement import Statement
 from state.sql.tables import Tables, make_tables, of_this_release, older_tables_stay, tables_in, upgrade_tables
 
 _ON_CONNECT = {
@@ -37,6 +40,8 @@ _ON_CONNECT = {
     "keepalives_interval": 5,
     "keepalives_count": 2,
 }
+_MOST_IDLE = 5
+_BEGIN_OF_SQLITE, _COMMIT, _ROLLBACK = Statement("BEGIN IMMEDIATE"), Statement("COMMIT"), Statement("ROLLBACK")
 
 
 ANSWER_SECONDS = 120.0
@@ -56,7 +61,7 @@ class Database:
         self._clock = clock or Clock()
         self._url = sqlalchemy.make_url(str(location.url))
         self.is_postgresql = self._url.get_backend_name() == "postgresql"
-        self._engine: Engine | None = None
+        self._made: Connections | None = None
         self._ours = of_this_release()
         self._tables: Tables | None = None
         self._additions: tuple[Tables | None, str] | None = None
@@ -116,9 +121,11 @@ class Database:
         with self._connected() as connection:
             if self._tables is not None and self._is_older(self._tables):
                 self._tables = tables_in(connection, self.location, self._ours)
-                if self._is_older(self._tables):
-                    read_as_of_today(connection, self._additions_to(self._tables, connection))
-            yield connection
+            if self._is_older(self._tables) and self._tables is not None:
+                with reading_as_of_today(connection, self._additions_to(self._tables, connection)):
+                    yield connection
+            else:
+                yield connection
 
     def _additions_to(self, tables: Tables | None, connection: Connection) -> str:
         known = self._additions
@@ -128,8 +135,14 @@ class Database:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Connection]:
-        with self._told(), self.engine.connect() as connection:
-            yield connection
+        with self._told(), self._connections.one() as connection:
+            try:
+                yield connection
+            except DBAPIError as error:
+                if error.orig is not None and self._has_written and is_read_only(error.orig):
+                    # What was the primary is a standby now: the address may lead to another server by a new connection.
+                    connection.invalidate(error)
+                raise
 
     def rows(self, asked: Executable, values: Mapping[str, Any] | None = None) -> Sequence[Any]:
         """All rows of one statement, waited for as `outages` says."""
@@ -183,10 +196,10 @@ class Database:
                     yield connection
                 except BaseException:
                     with contextlib.suppress(SQLAlchemyError):
-                        connection.exec_driver_sql("ROLLBACK")
+                        _ROLLBACK.run(connection)
                     raise
                 is_ending = True
-                connection.exec_driver_sql("COMMIT")
+                _COMMIT.run(connection)
                 self._has_written = True
         except StateAway:
             if not is_ending or begun is None:
@@ -199,12 +212,19 @@ class Database:
         if self.is_postgresql:
             return self.commits.begin(connection)
         self._check_file()
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        _BEGIN_OF_SQLITE.run(connection)
         return None
 
     def _was_made(self, begun: Begun) -> bool:
         with self._connected() as connection:
             return self.commits.was_made(connection, begun)
+
+    def now(self) -> datetime:
+        """The time by the database's clock."""
+        if not self.is_postgresql:
+            return self._clock.now()
+        with self.connect() as connection:
+            return datetime.fromtimestamp(self.seconds(connection), UTC)
 
     def seconds(self, connection: Connection) -> float:
         """The time by the database's clock, in seconds since 1970: on SQLite, which has one host, that host's."""
@@ -219,15 +239,6 @@ class Database:
             return literal_column("extract(epoch FROM clock_timestamp())::float8", Double)
         return literal(self._clock.now().timestamp(), Double)
 
-    def moment(self) -> dict[str, Any]:
-        """The columns `moment` and `at` of the events of a transaction."""
-        if self.is_postgresql:
-            return {
-                "moment": literal_column("pg_current_xact_id()::text::bigint"),
-                "at": literal_column("extract(epoch FROM clock_timestamp())::float8"),
-            }
-        return {"moment": 0, "at": self._clock.now().timestamp()}
-
     def lock(self, connection: Connection, what: str) -> None:
         """Keep others from doing this until the end of the transaction; on SQLite nobody else writes anyway."""
         if self.is_postgresql:
@@ -236,50 +247,49 @@ class Database:
     def close(self) -> None:
         """A connection that is in use is closed when its user gives it back."""
         with self._guard:
-            engine, self._engine = self._engine, None
-        if engine is not None:
-            event.listen(engine.pool, "checkin", lambda _, record: record.invalidate())
-            engine.dispose()
+            connections, self._made = self._made, None
+        if connections is not None:
+            connections.close()
 
     @property
     def engine(self) -> Engine:
-        with self._guard:
-            if self._engine is None:
-                self._engine = self._made()
-                reads_older_tables(self._engine)
-            return self._engine
+        return self._connections.engine
 
     @property
+    def _connections(self) -> Connections:
+        made = self._made
+        if made is None:
+            with self._guard:
+                made = self._made = self._made or self._new_connections()
+        return made
+
+    @cached_property
     def _file(self) -> Path:
         return Path(os.fspath(self.location.path))
 
-    def _made(self) -> Engine:
+    def _new_connections(self) -> Connections:
+        engine = self._new_engine()
+        reads_older_tables(engine)
+        # Where only somebody else may write to a file of SQLite, each look at it is a new one.
+        keeps = self._keeps and (self.is_postgresql or may_write(self._file))
+        return Connections(engine, most=_MOST_IDLE if keeps else 0)
+
+    def _new_engine(self) -> Engine:
         settings: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "poolclass": NullPool}
-        if self._keeps:
-            settings |= {"poolclass": QueuePool, "max_overflow": 64}
-        if self.is_postgresql:
-            url = self._url.set(drivername="postgresql+psycopg")
-            chosen = {name: value for name, value in _ON_CONNECT.items() if name not in url.query}
-            engine = sqlalchemy.create_engine(url, connect_args=chosen, pool_pre_ping=False, **settings)
-            engine.dialect.connect = self._driver_connection  # type: ignore[method-assign]
-            event.listen(engine, "handle_error", self._on_error)
-            return engine
-        if not may_write(self._file):
-            # Somebody else may: each look is a new one.
-            settings = {"isolation_level": "AUTOCOMMIT", "poolclass": NullPool}
-        return sqlite_engine(self._url, self._file, **settings)
+        if not self.is_postgresql:
+            return sqlite_engine(self._url, self._file, **settings)
+        url = self._url.set(drivername="postgresql+psycopg")
+        chosen = {name: value for name, value in _ON_CONNECT.items() if name not in url.query}
+        engine = sqlalchemy.create_engine(url, connect_args=chosen, **settings)
+        engine.dialect.connect = self._driver_connection  # type: ignore[method-assign]
+        event.listen(engine, "handle_error", _close_cursor)
+        return engine
 
     def _driver_connection(self, *given: Any, **chosen: Any) -> Any:
         from state.sql.driver import connection_class
 
         kind = connection_class(lambda: ANSWER_SECONDS if self.outages.patience is not None else None)
         return kind.connect(*given, **chosen)
-
-    def _on_error(self, met: ExceptionContext) -> None:
-        if self._has_written and is_read_only(met.original_exception):
-            # What was the primary is a standby now: the address may lead to another server by a new connection.
-            met.is_disconnect = True
-        _close_cursor(met)
 
     def _check_file(self) -> None:
         """Errors: StateError where the file of SQLite is another one, or gone: what is written would be lost."""

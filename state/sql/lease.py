@@ -7,7 +7,7 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
@@ -26,6 +26,7 @@ from state.sql.deferred_changes import DeferredChanges
 from state.sql.due import due_pages
 from state.sql.edits import edits
 from state.sql.heartbeat import Heartbeat
+from state.sql.known_rows import KnownRow
 from state.sql.leases import LEASE_SECONDS, LeaseRows, this_process
 from state.sql.outage import NOTES, repeated
 from state.sql.previews import Previews
@@ -67,6 +68,7 @@ class _Changes(Protocol):
         lease: int | None,
         burst: str | None,
         guard: Callable[[Connection], object],
+        known: dict[str, KnownRow],
     ) -> list[Item]: ...
 
 
@@ -110,8 +112,8 @@ class SqlLease:
         self._ended = threading.Event()
         self._is_over = False
         self._holder: Holder | None = None
-        self._known: set[str] = set()
-        """The keys of what it has taken and not released, and what has not ended."""
+        self._known: dict[str, KnownRow] = {}
+        """By key, what it has taken and not released, and what has not ended."""
         self._deferred = DeferredChanges(clock)
         self._outages = database.outages.count
         """How many there had been when it was last renewed."""
@@ -153,9 +155,9 @@ class SqlLease:
     def _take(self, rows: Sequence[Any], *, status: Status, most: int | None = None) -> list[Item]:
         """Hold these of them that still have the status and that no other run has taken meanwhile."""
         found = self._take_those([row.seq for row in rows], status, len(rows) if most is None else most) if rows else []
-        taken = {row.seq: row for row in found}
-        self._known.update(row.key for row in found)
-        return [item_of(taken[row.seq]) for row in rows if row.seq in taken]
+        taken = {row.seq: KnownRow(row.seq, item_of(row), row.record) for row in found}
+        self._known.update({row.item.key: row for row in taken.values()})
+        return [taken[row.seq].item for row in rows if row.seq in taken]
 
     @_held
     def _take_those(self, seqs: Sequence[int], status: Status, most: int) -> Sequence[Any]:
@@ -198,12 +200,12 @@ class SqlLease:
         return [found[key] for key in wanted if key in found]
 
     def release(self, keys: Iterable[str]) -> None:
-        released = self._known.intersection(keys)
+        released = self._known.keys() & set(keys)
         if not released:
             return
         self._write_kept(released)
         self._release(released)
-        self._known.difference_update(released)
+        self._forget(released)
 
     @repeated
     def _release(self, keys: Iterable[str]) -> None:
@@ -223,13 +225,17 @@ class SqlLease:
             self._deferred.drop(stale.keys)
             raise
         self._deferred.drop(keys)
-        self._known.difference_update(item.key for item in done if item.has_ended)
+        self._forget(item.key for item in done if item.has_ended)
         return done
+
+    def _forget(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._known.pop(key, None)
 
     @_held
     def _apply(self, changes: Sequence[Change]) -> list[Item]:
         burst = self._holder.burst if self._holder is not None else None
-        return self._store.apply_held(changes, lease=self.id, burst=burst, guard=self._hold)
+        return self._store.apply_held(changes, lease=self.id, burst=burst, guard=self._hold, known=self._known)
 
     def _keep_back(self, changes: Sequence[Change]) -> list[Item] | None:
         """The items, as these changes make them once the next change of each is written; None where that is too late.
@@ -278,11 +284,11 @@ class SqlLease:
 
     def _hold(self, connection: Connection) -> None:
         """As `_check`; nobody ends the lease before this transaction is over."""
-        expires = _HOLD.run(connection, {"lease": self.id}).scalar()
-        self._checked(connection, None if expires is None else expires - self._database.seconds(connection))
+        found = _HOLD.run(connection, {"lease": self.id})
+        self._checked(connection, found[0].expires_at - self._database.seconds(connection) if found else None)
 
     def _left(self) -> ColumnElement[float]:
-        left: ColumnElement[float] = leases.c.expires_at - self._database.moment()["at"]
+        left: ColumnElement[float] = leases.c.expires_at - self._database.now_column()
         return left.label("left")
 
     def _is_open(self) -> ColumnElement[bool]:
@@ -303,10 +309,7 @@ class SqlLease:
 
     @repeated
     def now(self) -> datetime:
-        if not self._database.is_postgresql:
-            return self._clock.now()
-        with self._database.connect() as connection:
-            return datetime.fromtimestamp(self._database.seconds(connection), UTC)
+        return self._database.now()
 
     def begin_burst(
         self,

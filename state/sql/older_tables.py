@@ -6,7 +6,9 @@ So nothing is written, and a role needs no right but to read.
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy
@@ -17,12 +19,17 @@ _OPTION = "with_older_tables"
 
 
 def reads_older_tables(engine: Engine) -> None:
-    """Let its connections do so, once `read_as_of_today` was called for them."""
+    """Let its connections do so, in `reading_as_of_today`."""
     event.listen(engine, "before_cursor_execute", _with_additions, retval=True)
 
 
-def read_as_of_today(connection: Connection, additions: str) -> None:
+@contextlib.contextmanager
+def reading_as_of_today(connection: Connection, additions: str) -> Iterator[None]:
     connection.execution_options(**{_OPTION: additions})
+    try:
+        yield
+    finally:
+        connection.execution_options(**{_OPTION: ""})
 
 
 def additions(connection: Connection, metadata: MetaData) -> str:

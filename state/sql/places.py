@@ -12,8 +12,8 @@ import posixpath
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.errors import PlaceTaken, RecipeUnusable
 from state.file_names import stem_of
@@ -21,9 +21,13 @@ from state.item import Item, Status
 from state.recipe import RecipeBook
 from state.sql.rows import item_of, pieces
 from state.sql.schema import items, places
+from state.sql.statement import Statement
 
 _LONGEST = 500
 """Of a place that is written as it is; PostgreSQL's indices take no more than about 2,700 bytes."""
+_INSERT = "INSERT INTO places (place, item) SELECT key, value FROM {} WHERE true ON CONFLICT DO NOTHING RETURNING place"
+_INSERT_POSTGRESQL = Statement(_INSERT.format("json_each_text(CAST(:wanted AS json))"))
+_INSERT_SQLITE = Statement(_INSERT.format("json_each(:wanted)"))
 
 
 class Places:
@@ -49,7 +53,8 @@ class Places:
                 # What another transaction deletes meanwhile is there neither for the one nor for the other.
                 inserted = _inserted(connection, left)
                 left = {place: key for place, key in left.items() if place not in inserted}
-                taken |= self._not_given_up(connection, left)
+                if left:
+                    taken |= self._not_given_up(connection, left)
         if taken:
             raise PlaceTaken(taken)
 
@@ -112,7 +117,5 @@ def _has_place(item: Item) -> bool:
 
 def _inserted(connection: Connection, wanted: dict[str, str]) -> set[str]:
     """Those that had no row."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    rows = [{"place": place, "item": key} for place, key in wanted.items()]
-    statement = insert(places).values(rows).on_conflict_do_nothing().returning(places.c.place)
-    return set(connection.execute(statement).scalars())
+    statement = _INSERT_POSTGRESQL if connection.dialect.name == "postgresql" else _INSERT_SQLITE
+    return {row.place for row in statement.run(connection, {"wanted": msgspec.json.encode(wanted).decode()})}

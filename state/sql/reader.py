@@ -257,7 +257,7 @@ class SqlReader(SqlParts):
     def _streamed(self, asked: Select[Any]) -> Iterator[Any]:
         """`None` first, once the moment is fixed."""
         with self._database.snapshot() as connection:
-            result = connection.execution_options(yield_per=_READ_ROWS).execute(asked)
+            result = connection.execute(asked, execution_options={"yield_per": _READ_ROWS})
             # Its cursor is one of the server, also for a reader that stops before the end.
             with contextlib.closing(result):
                 # SQLite takes its snapshot with the first row.

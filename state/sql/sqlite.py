@@ -18,7 +18,7 @@ BUSY_SECONDS = 60.0
 
 
 def sqlite_engine(url: URL, file: Path, **settings: Any) -> Engine:
-    engine = sqlalchemy.create_engine(url, creator=_opener(file), **settings)
+    engine = sqlalchemy.create_engine(url, creator=_opener(file), paramstyle="named", **settings)
     engine.dialect.statement_compiler = _Compiler
     return engine
 

@@ -1,45 +1,86 @@
-"""Statements that are made once: those that a run sends for every item."""
+"""Statements that a run sends for every item: made once, and executed by the driver itself.
+
+SQLAlchemy takes longer from a statement to its rows than SQLite takes to answer. It still has the connections, and
+an error is the one that it would have raised.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from sqlalchemy import ClauseElement, Connection, CursorResult
+from sqlalchemy import ClauseElement, Connection, text
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.sql.compiler import SQLCompiler
+
+_T = TypeVar("_T")
+_named: Any = namedtuple
+"""Its fields are those of a result."""
 
 
 class Statement:
-    """Compiled once for each database, then sent as text.
+    """Compiled once for each database. Tables of an older release are not read with it like today's.
 
-    SQLAlchemy's own way from a statement to its text takes longer than SQLite takes to answer. Values go to the driver
-    as they are, so they must be of types that it knows; a list is one of PostgreSQL's arrays.
+    Values go to the driver as they are, so they must be of types that it knows; a list is one of PostgreSQL's arrays.
     """
 
-    def __init__(self, made: ClauseElement) -> None:
-        self._made = made
-        self._compiled: dict[str, SQLCompiler] = {}
+    def __init__(self, made: ClauseElement | str) -> None:
+        self.made = text(made) if isinstance(made, str) else made
+        self._texts: dict[str, str] = {}
+        self._row: Any = None
 
-    def run(self, connection: Connection, values: Mapping[str, Any]) -> CursorResult[Any]:
-        compiled = self._of(connection)
-        return connection.exec_driver_sql(compiled.string, _bound(compiled, values))
+    def run(self, connection: Connection, values: Mapping[str, Any] | None = None) -> list[Any]:
+        """Its rows, with the names of its columns; none where it has no result. Errors: DBAPIError."""
+        statement = self._text(connection)
 
-    def run_each(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Once for each of these, of which there is at least one."""
-        compiled = self._of(connection)
-        connection.exec_driver_sql(compiled.string, [_bound(compiled, values) for values in rows])
+        def rows(driver: Any) -> list[Any]:
+            cursor = driver.execute(statement) if values is None else driver.execute(statement, values)
+            if cursor.description is None:
+                return []
+            if self._row is None:
+                self._row = _named("Row", [column[0] for column in cursor.description])
+            return list(map(self._row._make, cursor.fetchall()))
 
-    def _of(self, connection: Connection) -> SQLCompiler:
+        return _done(connection, statement, rows)
+
+    def run_each(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Once for each of these, of which there is at least one. How many rows were written. Errors: DBAPIError."""
+        statement = self._text(connection)
+
+        def written(driver: Any) -> int:
+            cursor = driver.cursor()
+            cursor.executemany(statement, rows)
+            return int(cursor.rowcount)
+
+        return _done(connection, statement, written)
+
+    def _text(self, connection: Connection) -> str:
         dialect = connection.dialect
-        compiled = self._compiled.get(dialect.name)
-        if compiled is None:
-            found = self._made.compile(dialect=dialect)
-            assert isinstance(found, SQLCompiler)
-            compiled = self._compiled[dialect.name] = found
-        return compiled
+        made = self._texts.get(dialect.name)
+        if made is None:
+            compiled = self.made.compile(dialect=dialect)
+            assert isinstance(compiled, SQLCompiler)
+            made = self._texts[dialect.name] = compiled.string
+        return made
 
 
-def _bound(compiled: SQLCompiler, values: Mapping[str, Any]) -> Any:
-    if compiled.positiontup is None:
-        return values
-    return tuple(values[name] for name in compiled.positiontup)
+def _done(connection: Connection, statement: str, work: Callable[[Any], _T]) -> _T:
+    """With the driver's connection. Errors: DBAPIError; PendingRollbackError where it was lost before."""
+    if connection.invalidated:
+        # SQLAlchemy would make another one, which is not in this transaction.
+        raise PendingRollbackError("the connection was lost in this transaction")
+    driver, dialect = connection.connection.dbapi_connection, connection.dialect
+    try:
+        return work(driver)
+    except dialect.loaded_dbapi.Error as error:
+        is_lost = dialect.is_disconnect(error, driver, None)
+        if is_lost:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            statement, None, error, dialect.loaded_dbapi.Error, connection_invalidated=is_lost, dialect=dialect
+        ) from error
+    except BaseException:
+        # By a signal, in the middle of an answer.
+        connection.invalidate()
+        raise

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, bindparam, case, delete, select, text, update
+from sqlalchemy import Connection, bindparam, case, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.clock import Clock
@@ -21,6 +21,9 @@ from state.change import Change
 from state.item import Item
 from state.location import Location
 from state.sql.edits import Edited, check, edits, is_plain, status_of, submitted
+from state.sql.event_rows import note
+from state.sql.guarded_write import GuardedWrite
+from state.sql.known_rows import KnownRow, edits_of_known
 from state.sql.lease import SqlLease
 from state.sql.news import mark_of
 from state.sql.notifications import announce
@@ -30,8 +33,7 @@ from state.sql.reader import SqlReader
 from state.sql.recipe_book import add_recipe
 from state.sql.refusals import Deadlock
 from state.sql.rows import COLUMNS, ROW, item_of, pieces, row_of
-from state.sql.schema import documents, events, items, lines, places, recipes, sources, workflows
-from state.sql.single_statement import SingleStatement, rows_with_versions
+from state.sql.schema import documents, items, lines, places, recipes, sources, workflows
 from state.sql.stage_rows import StageRows, add_sources, find_waits, note_stages, sources_in
 from state.sql.statement import Statement
 from state.stages import refuse_impossible
@@ -43,9 +45,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _TRIES = 20
 _ROW = "SELECT seq, key, status, lease, has_stages, record FROM items WHERE key"
-_LOCKED = Statement(text(f"{_ROW} = ANY(:keys) ORDER BY key FOR UPDATE"))
-_OF_SQLITE = Statement(text(f"{_ROW} IN (SELECT value FROM json_each(:keys))"))
-_NOTE = Statement(events.insert().values({each.name: bindparam(each.name) for each in events.c if each.name != "id"}))
+_LOCKED = Statement(f"{_ROW} = ANY(:keys) ORDER BY key FOR UPDATE")
+_OF_SQLITE = Statement(f"{_ROW} IN (SELECT value FROM json_each(:keys))")
 _UPDATE = Statement(
     update(items)
     .where(items.c.seq == bindparam("the_seq"))
@@ -140,56 +141,63 @@ class SqlStore(SqlReader):
         return self.apply_held(changes, lease=None, burst=burst)
 
     def apply_held(
-        self, changes: Sequence[Change], *, lease: int | None, burst: str | None, guard: Guard = lambda connection: None
+        self,
+        changes: Sequence[Change],
+        *,
+        lease: int | None,
+        burst: str | None,
+        guard: Guard = lambda connection: None,
+        known: dict[str, KnownRow] | None = None,
     ) -> list[Item]:
-        """As `apply`; with a lease, what another run holds is stale. `guard` raises LockHeld where it has ended."""
+        """As `apply`; with a lease, what another run holds is stale. `guard` raises LockHeld where it has ended.
+
+        `known`: the rows that it holds, which are as they were written on return.
+        """
         if not changes:
             return []
-        if self._database.is_postgresql and lease is not None:
-            done = self._apply_at_once(changes, lease=lease, burst=burst, guard=guard)
-            if done is not None:
-                return done
+        known = {} if known is None else known
+        if lease is not None and (done := self._apply_known(changes, known, lease=lease, burst=burst)) is not None:
+            return done
         return self._write_until_done(
-            lambda connection: self._apply_in(connection, changes, lease=lease, burst=burst, guard=guard)
+            lambda connection: self._apply_in(connection, changes, lease=lease, burst=burst, guard=guard, known=known)
         )
 
-    def _apply_at_once(
-        self, changes: Sequence[Change], *, lease: int, burst: str | None, guard: Guard
+    def _apply_known(
+        self, changes: Sequence[Change], known: dict[str, KnownRow], *, lease: int, burst: str | None
     ) -> list[Item] | None:
-        """In one statement; None where it takes more than that. Nobody else is told of it: what runs do is no news."""
-        keys = [change.key for change in changes]
-        tried: SingleStatement | None = None
-        done: list[Item] = []
+        """Without reading; None where that must be. Nobody else is told of it: what runs do is no news."""
+        edited = edits_of_known(changes, known, burst=burst, now=self._database.now)
+        if edited is None:
+            return None
+        claimants = submitted(edited)
+        write = GuardedWrite(edited, known, writer=self._writer, lease=lease, now=self._clock.now().timestamp())
+        if self._database.is_postgresql and len(edited) == 1 and not claimants:
+            is_written = self._write_at_once(write)
+        else:
+            is_written = self._write_known(write, claimants)
+        if not is_written:
+            return None
+        known.update(write.rows)
+        return [row.item for row in write.rows.values()]
 
-        def attempt() -> bool | None:
-            """Whether it is done; None where it takes more."""
-            nonlocal tried, done
+    def _write_at_once(self, write: GuardedWrite) -> bool:
+        def attempt() -> bool:
             with self._writing(self._database.at_once) as connection:
-                found = rows_with_versions(connection, keys)
-                if tried is not None and tried.is_written(connection):
-                    return True
-                try:
-                    edited = edits(changes, found, lease=lease, burst=burst, now=partial(self._now, connection))
-                except StaleChange:
-                    guard(connection)
-                    raise
-                if not is_plain(edited, found) or submitted(edited):
-                    return None
-                check(edited)
-                done = [one.item for one in edited if one.item is not None]
-                rows = [_versioned(one, found[one.key]) for one in edited]
-                since = min(row.since for row in found.values())
-                tried = SingleStatement(rows, since=since, writer=self._writer, lease=lease)
-                if tried.write(connection):
-                    return True
-                guard(connection)
-                return False
+                return write.at_once(connection, self._database.commits)
 
-        for _ in range(_TRIES):
-            is_done = self._database.outages.through(partial(self._until_done, attempt))
-            if is_done is not False:
-                return done if is_done else None
-        return None
+        return self._database.outages.through(partial(self._until_done, attempt))
+
+    def _write_known(self, write: GuardedWrite, claimants: Sequence[Item]) -> bool:
+        def work(connection: Connection) -> None:
+            if not write.in_transaction(connection):
+                raise _NotAsKnown
+            self._places.claim(connection, claimants)
+
+        try:
+            self._write_until_done(work)
+        except _NotAsKnown:
+            return False
+        return True
 
     def _apply_in(
         self,
@@ -199,6 +207,7 @@ class SqlStore(SqlReader):
         lease: int | None,
         burst: str | None,
         guard: Guard,
+        known: dict[str, KnownRow],
     ) -> list[Item]:
         guard(connection)
         found = self._locked(connection, [change.key for change in changes])
@@ -211,7 +220,15 @@ class SqlStore(SqlReader):
             edited = self._write_with_stages(connection, edited, found, lease=lease)
         if lease is None:
             announce(self._database, connection)
-        return [item for _, _, item in edited if item is not None]
+        done = [item for _, _, item in edited if item is not None]
+        known.update(
+            {
+                item.key: KnownRow(found[item.key].seq, item, item.to_record().decode())
+                for item in done
+                if item.key in known
+            }
+        )
+        return done
 
     def _write_with_stages(
         self, connection: Connection, edited: Sequence[Edited], found: dict[str, Any], *, lease: int | None
@@ -348,9 +365,9 @@ class SqlStore(SqlReader):
     def _locked(self, connection: Connection, keys: Sequence[str]) -> dict[str, Any]:
         """The rows with these keys, which nobody else changes until the end of the transaction."""
         if self._database.is_postgresql:
-            rows = _LOCKED.run(connection, {"keys": list(keys)}).all()
+            rows = _LOCKED.run(connection, {"keys": list(keys)})
         else:
-            rows = _OF_SQLITE.run(connection, {"keys": msgspec.json.encode(keys).decode()}).all()
+            rows = _OF_SQLITE.run(connection, {"keys": msgspec.json.encode(keys).decode()})
         return {row.key: row for row in rows}
 
     def _write(
@@ -386,32 +403,22 @@ class SqlStore(SqlReader):
         """The events of these changes."""
         if not edited:
             return
+        now = self._clock.now().timestamp()
         rows = [
             {
-                "item": key,
-                "was": was.value if was is not None else None,
-                "becomes": item.status.value if item is not None else None,
+                "key": key,
+                "was": was,
+                "status": item.status if item is not None else None,
                 "writer": self._writer,
                 "lease": lease,
                 "server": item.server if item is not None else None,
                 "prompt_id": item.prompt_id if item is not None else None,
+                "now": now,
             }
             for key, was, item in edited
         ]
-        moment = self._database.moment()
-        if self._database.is_postgresql:
-            connection.execute(events.insert().values(moment), rows)
-        else:
-            _NOTE.run_each(connection, [row | moment for row in rows])
+        note(connection, rows)
 
 
-def _versioned(edited: Edited, row: Any) -> dict[str, Any]:
-    """For `SingleStatement`."""
-    assert edited.item is not None
-    return row_of(edited.item) | {
-        "seq": row.seq,
-        "version": row.version,
-        "was": edited.was,
-        "has_ended": edited.item.has_ended,
-        "prompt_id": edited.item.prompt_id,
-    }
+class _NotAsKnown(Exception):
+    """Undoes a transaction."""

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from state.item import Status
 from state.sql.database import Database
 from state.sql.statement import Statement
 
-_POSTGRESQL = Statement(
-    text("""
+_POSTGRESQL = Statement("""
 WITH alive AS MATERIALIZED (
     SELECT id FROM leases WHERE id = :lease AND ended_at IS NULL AND expires_at > extract(epoch FROM clock_timestamp())
     FOR SHARE
@@ -26,11 +25,9 @@ WITH alive AS MATERIALIZED (
 UPDATE items SET lease = :lease WHERE seq IN (SELECT seq FROM free) AND EXISTS (SELECT id FROM alive)
 RETURNING seq, key, record
 """)
-)
 """`alive` is locked, so that nobody ends the lease before this is committed: its items would stay held by nobody.
 `free` is materialized: PostgreSQL may read a bare subquery again, with another LIMIT's worth of rows."""
-_SQLITE = Statement(
-    text("""
+_SQLITE = Statement("""
 UPDATE items SET lease = :lease
 WHERE seq IN (
     SELECT seq FROM items NOT INDEXED
@@ -39,7 +36,6 @@ WHERE seq IN (
 ) AND EXISTS (SELECT id FROM leases WHERE id = :lease AND ended_at IS NULL AND expires_at > :now)
 RETURNING seq, key, record
 """)
-)
 """NOT INDEXED: by their numbers, and not by all that have the status."""
 
 
@@ -59,4 +55,4 @@ def take(
     }
     if not database.is_postgresql:
         values["now"] = database.seconds(connection)
-    return statement.run(connection, values).all()
+    return statement.run(connection, values)

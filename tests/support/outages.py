@@ -8,6 +8,12 @@ from typing import Any
 from sqlalchemy import event
 
 from state.store import StateParts
+from support.statements import fresh_engine, watch
+
+
+def is_lasting(statement: str) -> bool:
+    """Once it is executed, others see what was changed."""
+    return statement == "COMMIT" or "WITH written AS" in statement
 
 
 class Waits:
@@ -44,9 +50,8 @@ class Cuts:
         self._after = False
         self._word = ""
         self._keeps = False
-        engine = store._database.engine  # type: ignore[attr-defined]
-        event.listen(engine, "before_cursor_execute", self._before)
-        event.listen(engine, "after_cursor_execute", self._after_it)
+        engine = fresh_engine(store._database)  # type: ignore[attr-defined]
+        watch(engine, self._before, self._after_it)
         event.listen(engine, "do_connect", self._connect)
 
     def cut(self, number: int = 1, *, word: str = "", after: bool = False, keeps: bool = False) -> None:
@@ -70,19 +75,18 @@ class Cuts:
         self._at = None
         return True
 
-    def _before(self, connection: Any, cursor: Any, statement: str, *_: object) -> None:
+    def _before(self, driver: Any, statement: str) -> None:
         self.statements.append(statement)
         if not self._after and self._is_it():
-            self._lose(cursor)
+            self._lose(driver)
 
-    def _after_it(self, connection: Any, cursor: Any, *_: object) -> None:
+    def _after_it(self, driver: Any, statement: str) -> None:
         if self._after and self._is_it():
-            self._lose(cursor)
+            self._lose(driver)
 
-    def _lose(self, cursor: Any) -> None:
+    def _lose(self, driver: Any) -> None:
         import psycopg
 
-        driver = cursor.connection
         if self._keeps:
             self.kept.append(driver.pgconn)
             driver.pgconn = _Broken(driver.pgconn)

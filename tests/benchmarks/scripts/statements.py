@@ -10,12 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
+from sqlalchemy.pool import Pool
+
+from tests.support.statements import watch
 
 if __name__ == "__main__":
     # To the end of the process, which a signal may end.
     found = Path(sys.argv[1]).absolute().open("w", buffering=1)
-    event.listen(Engine, "before_cursor_execute", lambda *rest: print(time.time(), file=found))
+    watch(Pool, lambda *statement: print(time.time(), file=found))
     sys.argv = ["burst", *sys.argv[2:]]
     runpy.run_module("burst", run_name="__main__")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import select
 from support.hand_clock import HandClock
 from support.leases import begin
+from support.outages import is_lasting
 from support.plain_walk import keys_of
 from support.state_scenes import PENDING, SUBMITTED, complete, item, submit
+from support.statements import statements_of
 from support.stores import KINDS, State
 
 from orchestrator.errors import StaleChange
@@ -58,27 +60,24 @@ def sent(lease: Lease, count: int) -> list[str]:
     return keys
 
 
-def commits(store: Store) -> Callable[[], int]:
-    """How many there were since, of this process: on PostgreSQL by the numbers that it gives transactions."""
-    database = store._database  # type: ignore[attr-defined]
-    seen: list[str] = []
-    event.listen(database.engine, "after_cursor_execute", lambda *call: seen.append(call[2]))
-
-    def count() -> int:
-        return sum(text == "COMMIT" or "WITH new AS" in text for text in seen)
-
-    return count
+def commits_in(made: list[str]) -> int:
+    """Of transactions, and of statements outside of one."""
+    found, is_begun = 0, False
+    for statement in made:
+        found += is_lasting(statement) and (statement == "COMMIT" or not is_begun)
+        is_begun = "BEGIN" in statement or (is_begun and statement != "COMMIT")
+    return found
 
 
 def test_a_burst_takes_one_commit_an_item_and_few_more(store: Store, lease: Lease, state: State) -> None:
     """The claim, and the intents of all; then each item's end with its acceptance."""
-    count = commits(store)
-    for key in sent(lease, COUNT):
-        lease.guard_post(key)
-        (done,) = lease.apply([Change(key, SUBMITTED, complete)])
-        assert done.status is Status.COMPLETED
-        lease.release([key])
-    assert count() == COUNT + 2
+    with statements_of(store._database) as made:  # type: ignore[attr-defined]
+        for key in sent(lease, COUNT):
+            lease.guard_post(key)
+            (done,) = lease.apply([Change(key, SUBMITTED, complete)])
+            assert done.status is Status.COMPLETED
+            lease.release([key])
+    assert commits_in(made) == COUNT + 2
     found = state.open().items()
     assert [(one.status, one.prompt_id) for one in found] == [(Status.COMPLETED, f"of-{n}") for n in range(COUNT)]
     with store._database.connect() as connection:  # type: ignore[attr-defined]

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
-from sqlalchemy import event
 from support.leases import begin
 from support.outages import Waits
 from support.plain_walk import keys_of
 from support.postgres import Postgres, fresh_database, own_server
 from support.state_scenes import COMPLETED, PENDING, SUBMITTED, complete, item, submit
+from support.statements import fresh_engine, watch
 from support.tcp_proxy import TcpProxy
 from support.waiting import wait_until
 
@@ -160,7 +160,7 @@ def test_a_server_without_a_free_connection_is_waited_for_and_named() -> None:
 
         def meanwhile(number: int) -> None:
             if number == 0:
-                store._database.engine.dispose()  # type: ignore[attr-defined]
+                store._database.close()  # type: ignore[attr-defined]
                 with contextlib.suppress(psycopg.OperationalError):
                     while True:
                         taken.append(psycopg.connect(server.address()))
@@ -187,7 +187,7 @@ def test_a_statement_without_an_answer_ends_and_is_repeated(address: str, proxy:
     """A proxy takes what is sent and hands nothing on, so that TCP sees no fault."""
     waited: list[int] = []
 
-    def hang(connection: object, cursor: object, text: str, *_: object) -> None:
+    def hang(connection: object, text: str) -> None:
         if not waited and statement in text and proxy.armed:
             proxy.hangs = True
 
@@ -198,7 +198,7 @@ def test_a_statement_without_an_answer_ends_and_is_repeated(address: str, proxy:
             proxy.hangs = False
 
     with open_store(through(proxy, address)) as store:
-        event.listen(store._database.engine, "before_cursor_execute", hang)  # type: ignore[attr-defined]
+        watch(fresh_engine(store._database), hang)  # type: ignore[attr-defined]
         waits = checkpoint(store, meanwhile)
     assert waited
     assert ["PostgreSQL does not answer" in reason for reason in waits.reasons[:1]] == [True]

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from sqlalchemy import event, select, update
 from support.leases import begin
-from support.outages import Cuts, Waits
+from support.outages import Cuts, Waits, is_lasting
 from support.plain_walk import keys_of
 from support.state_scenes import COMPLETED, PENDING, SUBMITTED, complete, item, submit
 from support.stores import KINDS, State
@@ -100,11 +100,6 @@ WORK: dict[str, Callable[[Store, Lease], object]] = {
 }
 
 
-def is_lasting(statement: str) -> bool:
-    """Once it is executed, others see what was changed."""
-    return statement == "COMMIT" or "WITH new AS" in statement
-
-
 def statements_of(cuts: Cuts, work: Callable[[], object]) -> int:
     cuts.count()
     work()
@@ -167,7 +162,7 @@ def test_a_checkpoint_that_was_written_is_not_written_again(
     store: Store, cuts: Cuts, lease: Lease, state: State
 ) -> None:
     """Its answer is lost, and somebody has changed the item since."""
-    cuts.cut(word="WITH new AS", after=True)
+    cuts.cut(word="WITH written AS", after=True)
     other = state.open()
     store.wait_with(Waits(20))
 
@@ -175,7 +170,7 @@ def test_a_checkpoint_that_was_written_is_not_written_again(
         if other.get("0").status is Status.COMPLETED and not other.get("0").favourite:
             other.apply([Change("0", COMPLETED, lambda now: msgspec.structs.replace(now, favourite=True))])
 
-    event.listen(store._database.engine, "checkout", change_it)  # type: ignore[attr-defined]
+    event.listen(store._database.engine, "engine_connect", change_it)  # type: ignore[attr-defined]
     (done,) = lease.apply([Change("0", SUBMITTED, complete)])
     assert (done.status, other.get("0").favourite) == (Status.COMPLETED, True)
     becomes = rows(state, select(events.c.becomes).where(events.c.item == "0").order_by(events.c.id))
@@ -195,7 +190,7 @@ def test_no_transaction_of_a_process_that_is_gone_keeps_its_locks(store: Store) 
 
 def test_without_patience_it_is_said_at_once(store: Store, cuts: Cuts) -> None:
     cuts.is_away = True
-    store._database.engine.dispose()  # type: ignore[attr-defined]
+    cuts.cut()
     with pytest.raises(
         StateAway, match=r"PostgreSQL does not answer .*; check that it runs and can be reached"
     ) as away:
@@ -346,10 +341,10 @@ def test_after_a_crash_a_change_is_known_by_its_events(
     begun: list[Begun] = []
     commits = store._database.commits  # type: ignore[attr-defined]
     with store._database.transaction() as connection:  # type: ignore[attr-defined]
-        begun.append(commits.begin(_Same(connection)))
+        begun.append(commits.begin(connection))
         connection.execute(events.insert().values(moment=int(begun[0].number), item="0", at=0, writer=commits.writer))
     with store._database.transaction() as connection:  # type: ignore[attr-defined]
-        begun.append(commits.begin(_Same(connection)))
+        begun.append(commits.begin(connection))
     crashed()
     with store._database.connect() as connection:  # type: ignore[attr-defined]
         assert [commits.was_made(connection, one) for one in begun] == [True, False]
@@ -358,9 +353,9 @@ def test_after_a_crash_a_change_is_known_by_its_events(
 def test_a_number_that_is_given_again_was_lost(store: Store, cuts: Cuts, lease: Lease) -> None:
     commits = store._database.commits  # type: ignore[attr-defined]
     with store._database.transaction() as connection:  # type: ignore[attr-defined]
-        begun = commits.begin(_Same(connection))
+        begun = commits.begin(connection)
         commits.unanswered(begun)
-        commits.begin(_Same(connection))
+        commits.begin(connection)
     with store._database.connect() as connection:  # type: ignore[attr-defined]
         assert not commits.was_made(connection, begun)
 
@@ -369,13 +364,3 @@ def test_a_number_that_nobody_has_yet_was_lost(store: Store, lease: Lease) -> No
     commits = store._database.commits  # type: ignore[attr-defined]
     with store._database.connect() as connection:  # type: ignore[attr-defined]
         assert not commits.was_made(connection, Begun(str(2**40), "before"))
-
-
-class _Same:
-    """Another look at the number of a transaction that has begun."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def exec_driver_sql(self, statement: str) -> Any:
-        return self._connection.exec_driver_sql(statement.partition(";")[0])

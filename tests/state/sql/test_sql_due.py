@@ -137,7 +137,7 @@ def test_what_is_taken_is_found_by_its_numbers(tmp_path: Path) -> None:
     """And not among all that are pending. PostgreSQL has statistics and would not."""
     (kind,) = (kind for kind in SQL if kind.one_host)
     with State(kind, tmp_path) as state:
-        plan = plan_of(state, _SQLITE._made, is_analysed=False)
+        plan = plan_of(state, _SQLITE.made, is_analysed=False)
     assert plan.count("INTEGER PRIMARY KEY") >= 2
     assert "USING INDEX" not in plan
     assert "USING COVERING INDEX" not in plan

@@ -1,0 +1,134 @@
+"""Connections that stay open, and statements that the driver executes itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from support.stores import KINDS, State
+
+from state.sql.connections import Connections
+from state.sql.statement import Statement
+
+SQL = [kind for kind in KINDS if not kind.one_run]
+_ONE = Statement("SELECT 1 AS one")
+
+
+@pytest.fixture(params=SQL, ids=lambda kind: kind.name)
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[State]:
+    with State(request.param, tmp_path) as state:
+        yield state
+
+
+@pytest.fixture
+def connections(state: State) -> Iterator[Connections]:
+    made = Connections(state.open(create=True)._database.engine, most=2)  # type: ignore[attr-defined]
+    yield made
+    made.close()
+
+
+def driver_of(connection: Connection) -> Any:
+    return connection.connection.dbapi_connection
+
+
+def is_open(driver: Any) -> bool:
+    try:
+        driver.execute("SELECT 1").fetchall()
+    except Exception:  # noqa: BLE001 — of either driver
+        return False
+    return True
+
+
+def begin(connection: Connection) -> None:
+    Statement("BEGIN").run(connection)
+    assert _ONE.run(connection)[0].one == 1
+
+
+def in_transaction(driver: Any) -> bool:
+    if isinstance(driver, sqlite3.Connection):
+        return driver.in_transaction
+    return bool(driver.info.transaction_status)
+
+
+def test_the_next_use_gets_the_connection_that_was_left_last(connections: Connections) -> None:
+    with connections.one() as first, connections.one() as second:
+        drivers = driver_of(first), driver_of(second)
+    with connections.one() as first, connections.one() as second:
+        assert (driver_of(first), driver_of(second)) == drivers
+
+
+def test_no_more_stay_open_than_may(connections: Connections) -> None:
+    with connections.one() as first, connections.one() as second, connections.one() as third:
+        drivers = [driver_of(each) for each in (first, second, third)]
+    assert [is_open(driver) for driver in drivers] == [False, True, True]
+
+
+def test_what_is_used_when_all_are_closed_is_closed_when_it_is_left(connections: Connections) -> None:
+    with connections.one() as kept:
+        idle = driver_of(kept)
+    with connections.one() as used, connections.one() as other:
+        drivers = [driver_of(used), driver_of(other)]
+        connections.close()
+        assert _ONE.run(used)[0].one == 1
+    assert idle in drivers
+    assert not any(is_open(driver) for driver in drivers)
+
+
+def test_nothing_of_a_transaction_is_left_for_the_next_use(connections: Connections) -> None:
+    with connections.one() as connection:
+        begin(connection)
+        driver = driver_of(connection)
+    with connections.one() as connection:
+        assert driver_of(connection) is driver
+        assert not in_transaction(driver)
+
+
+def test_one_that_was_lost_takes_the_idle_ones_with_it(connections: Connections) -> None:
+    with connections.one() as idle, connections.one() as lost:
+        drivers = [driver_of(idle), driver_of(lost)]
+    with connections.one() as connection:
+        driver_of(connection).close()
+        with pytest.raises(DBAPIError) as refused:
+            _ONE.run(connection)
+        assert refused.value.connection_invalidated
+    assert not any(is_open(driver) for driver in drivers)
+
+
+def test_a_transaction_does_not_go_on_with_another_connection(connections: Connections) -> None:
+    """As SQLAlchemy would do, and COMMIT would succeed."""
+    with connections.one() as connection:
+        begin(connection)
+        driver_of(connection).close()
+        for _ in range(2):
+            with pytest.raises(SQLAlchemyError):
+                Statement("COMMIT").run(connection)
+
+
+def test_a_connection_that_was_interrupted_is_not_used_again(connections: Connections) -> None:
+    class Interrupting(dict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            raise KeyboardInterrupt
+
+    with connections.one() as connection:
+        driver = driver_of(connection)
+        with pytest.raises(KeyboardInterrupt):
+            Statement(text("SELECT CAST(:value AS integer)")).run(connection, Interrupting(value=1))
+        assert connection.invalidated
+    assert not is_open(driver)
+
+
+def test_an_error_is_that_of_sqlalchemy_and_the_connection_stays(connections: Connections) -> None:
+    with connections.one() as connection:
+        for send in (
+            lambda: Statement("SELECT nothing").run(connection),
+            lambda: connection.execute(text("SELECT no")),
+        ):
+            with pytest.raises(DBAPIError) as refused:
+                send()
+            assert not refused.value.connection_invalidated
+        assert _ONE.run(connection)[0].one == 1
