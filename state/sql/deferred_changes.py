@@ -33,6 +33,8 @@ class DeferredChanges:
     def before(self, changes: Sequence[Change]) -> list[Change]:
         """These changes, each with what was kept of its item before it."""
         with self._guard:
+            if not self._edits:
+                return list(changes)
             return [
                 msgspec.structs.replace(change, edit=_after(self._edits.get(change.key), change.edit))
                 for change in changes

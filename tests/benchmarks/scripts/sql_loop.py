@@ -3,8 +3,8 @@
     python -m tests.benchmarks.scripts.sql_loop burst|bare ADDRESS COUNT
 
 Ends after COUNT items. `bare`: the same statements from the driver alone, with values that are ready, on the same
-tables and with the same settings of the connection. Prints JSON: `began` and `ended` in seconds since the epoch, and
-`items`.
+tables, with the same settings of the connection and as many commits: what is changed is held by a lease that has not
+ended, and let go where it ends. Prints JSON: `began` and `ended` in seconds since the epoch, and `items`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,18 @@ from tests.benchmarks.scripts.sql_state import OTHER, OWN
 _AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _CLAIM = 16
 _OUTPUT = OutputRecord(path="EP01/a.png", bytes=123_456, sha256="0" * 64)
-_RECORD = json.dumps({"status": "completed", "padding": "x" * 700})
+_RECORD = json.dumps({"status": "completed", "padding": "x" * 630})
+"""About as long as those of `submit` and `complete`."""
+_SERVER, _PROMPT, _WRITER = "http://127.0.0.1:8188", str(uuid.uuid4()), uuid.uuid4().hex
+_LEASE = (
+    "INSERT INTO leases (host, boot_id, pid, process, renewed_at, expires_at) VALUES ('', '', 0, '', 0, 1e12) "
+    "RETURNING id"
+)
+_SET = (
+    "UPDATE items SET status = ?, server = ?, completed_at = ?, record = ?, "
+    "lease = CASE WHEN ? THEN NULL ELSE lease END WHERE seq = ? AND status = ? AND lease = ? "
+    "AND EXISTS (SELECT id FROM leases WHERE id = ? AND ended_at IS NULL AND expires_at > {now})"
+)
 _FREE = "status = 'pending' AND {waits} AND lease IS NULL AND kind = '" + OWN + "'"
 
 
@@ -49,15 +60,21 @@ def burst(address: str, count: int) -> int:
     return done
 
 
+def values_of(seq: int, lease: int, *, was: str, becomes: str) -> tuple[Any, ...]:
+    """Of `_SET`."""
+    return becomes, _SERVER, 0, _RECORD, becomes == "completed", seq, was, lease, lease
+
+
 def bare_sqlite(address: str, count: int) -> int:
     connection = sqlite3.connect(address.removeprefix("sqlite:///"), isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+    ((lease,),) = connection.execute(_LEASE).fetchall()
     free = f"SELECT seq FROM items INDEXED BY items_due WHERE {_FREE.format(waits='waits = 0')}"
-    claim = f"UPDATE items SET lease = 1 WHERE seq IN ({free} ORDER BY priority, rank, seq LIMIT ?) RETURNING seq, key"
-    change = "UPDATE items SET status = ?, server = ?, completed_at = ?, record = ? WHERE seq = ?"
+    claim = f"UPDATE items SET lease = ? WHERE seq IN ({free} ORDER BY priority, rank, seq LIMIT ?) RETURNING seq, key"
+    change = _SET.format(now="1e9")
     note = "INSERT INTO events (moment, item, was, becomes, at, writer, lease, server, prompt_id) VALUES "
-    note += "(0, ?, ?, ?, 0.0, 'w', 1, 's', 'p')"
+    note += "(0, ?, ?, ?, 1e9, ?, ?, ?, ?)"
     execute, each = connection.execute, connection.executemany
 
     def commit(work: Callable[[], Any]) -> Any:
@@ -67,13 +84,13 @@ def bare_sqlite(address: str, count: int) -> int:
         return found
 
     def write(some: list[Any], was: str, becomes: str) -> None:
-        each(change, [(becomes, "s", 0, _RECORD, seq) for seq, _ in some])
-        each(note, [(key, was, becomes) for _, key in some])
+        each(change, [values_of(seq, lease, was=was, becomes=becomes) for seq, _ in some])
+        each(note, [(key, was, becomes, _WRITER, lease, _SERVER, _PROMPT) for _, key in some])
         if becomes == "submitted":
             each("INSERT INTO places (place, item) VALUES (?, ?)", [(f"EP01/{key}", key) for _, key in some])
 
     done = 0
-    while done < count and (claimed := commit(lambda: execute(claim, (_CLAIM,)).fetchall())):
+    while done < count and (claimed := commit(lambda: execute(claim, (lease, _CLAIM)).fetchall())):
         commit(lambda some=claimed: write(some, "pending", "submitted"))  # type: ignore[misc]
         for one in claimed:
             commit(lambda some=[one]: write(some, "submitted", "completed"))  # type: ignore[misc]
@@ -85,29 +102,33 @@ def bare_postgresql(address: str, count: int) -> int:
     import psycopg
 
     connection = psycopg.connect(address, autocommit=True, prepare_threshold=None)
+    ((lease,),) = connection.execute(_LEASE).fetchall()
     free = f"SELECT seq FROM items WHERE {_FREE.format(waits='NOT waits')} ORDER BY priority, rank, seq LIMIT 16"
     claim = (
         f"WITH free AS MATERIALIZED ({free} FOR UPDATE SKIP LOCKED) "
-        "UPDATE items SET lease = 1 WHERE seq IN (SELECT seq FROM free) RETURNING seq, key"
+        "UPDATE items SET lease = %s WHERE seq IN (SELECT seq FROM free) RETURNING seq, key"
     )
-    change = "UPDATE items SET status = %s, server = %s, completed_at = %s, record = %s WHERE seq = %s"
+    now = "extract(epoch FROM clock_timestamp())"
+    change = _SET.format(now=now).replace("?", "%s")
     columns = "(moment, item, was, becomes, at, writer, lease, server, prompt_id)"
     moment = "CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
-    note = f"INSERT INTO events {columns} VALUES ({moment}, %s, %s, %s, 0, 'w', 1, 's', 'p')"
-    at_once = (
+    at_once: Any = (
         f"WITH changed AS ({change} RETURNING key) INSERT INTO events {columns} "
-        f"SELECT {moment}, key, %s, %s, 0, 'w', 1, 's', 'p' FROM changed RETURNING item"
+        f"SELECT {moment}, key, %s, %s, {now}, %s, %s, %s, %s FROM changed RETURNING item"
     )
+
+    def values(seq: int, was: str, becomes: str) -> tuple[Any, ...]:
+        changed = values_of(seq, lease, was=was, becomes=becomes)
+        return *changed, was, becomes, _WRITER, lease, _SERVER, _PROMPT
+
     done = 0
-    while done < count and (claimed := connection.execute(claim).fetchall()):  # type: ignore[arg-type]
+    while done < count and (claimed := connection.execute(claim, (lease,)).fetchall()):  # type: ignore[arg-type]
         with connection.transaction(), connection.cursor() as cursor:
-            cursor.executemany(change, [("submitted", "s", 0, _RECORD, seq) for seq, _ in claimed])
-            cursor.executemany(note, [(key, "pending", "submitted") for _, key in claimed])  # type: ignore[arg-type]
+            cursor.executemany(at_once, [values(seq, "pending", "submitted") for seq, _ in claimed])
             claimed_places = [(f"EP01/{key}", key) for _, key in claimed]
             cursor.executemany("INSERT INTO places (place, item) VALUES (%s, %s)", claimed_places)
         for seq, _ in claimed:
-            values = ("completed", "s", 0, _RECORD, seq, "submitted", "completed")
-            connection.execute(at_once, values).fetchall()  # type: ignore[arg-type]
+            connection.execute(at_once, values(seq, "submitted", "completed")).fetchall()
         done += len(claimed)
     return done
 
