@@ -35,9 +35,10 @@ _TEXT_SHOWN = 60
 PURPOSES = {
     "img2img": "image to image: an image and a prompt; SD 1.5 checkpoint",
     "smoke": "a little noise, no model at all: does the server work?",
-    "smoke-image": "an image with its colours inverted, no model at all: for directories of images",
+    "smoke-image": "an image with its colors inverted, no model at all: for directories of images",
     "txt2img-sd15": "text to image, 512 x 512; SD 1.5 checkpoint",
     "txt2img-sdxl": "text to image, 1024 x 1024; SDXL checkpoint",
+    "upscale": "an image at twice its size, no model at all: for a stage, or directories of images",
 }
 """What each shipped workflow is for."""
 

@@ -176,6 +176,17 @@ _ALL = (
         category="image/upscaling",
     ),
     NodeClass(
+        "ImageScaleBy",
+        {
+            "image": ("IMAGE",),
+            "upscale_method": (["nearest-exact", "bilinear", "area", "bicubic", "lanczos"],),
+            "scale_by": ("FLOAT", {"default": 1.0, "min": 0.01, "max": 8.0, "step": 0.01}),
+        },
+        ("IMAGE",),
+        display_name="Upscale Image By",
+        category="image/upscaling",
+    ),
+    NodeClass(
         "ImageBlur",
         {
             "image": ("IMAGE", {}),

@@ -39,6 +39,7 @@ _CHANGES: dict[str, dict[str, Any]] = {
         "essentials_category": "Image Tools",
     },
     "ImageScale": {"essentials_category": "Image Tools"},
+    "ImageScaleBy": {"essentials_category": "Image Tools"},
     "ImageBlur": {"category": "image/filters", "display_name": "Blur Image", "search_aliases": None},
     "ImageAddNoise": {"category": "image/filters", "display_name": "Add Noise to Image", **_SCHEMA},
     "SaveImage": {"essentials_category": "Basics", **_IMAGES},

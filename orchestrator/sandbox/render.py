@@ -119,6 +119,12 @@ def _scale(inputs: Inputs, _: Context) -> Computed:
     return Computed((inputs["image"].resized(inputs["width"], inputs["height"]),))
 
 
+def _scale_by(inputs: Inputs, _: Context) -> Computed:
+    image: Frames = inputs["image"]
+    width, height = (max(1, round(side * inputs["scale_by"])) for side in (image.width, image.height))
+    return Computed((image.resized(width, height),))
+
+
 def _blur(inputs: Inputs, _: Context) -> Computed:
     return Computed((inputs["image"].with_line(f"blurred {inputs['blur_radius']}, {inputs['sigma']:g}"),))
 
@@ -215,6 +221,7 @@ _NODES: dict[str, Callable[[Inputs, Context], Computed]] = {
     "MaskToImage": _mask_to_image,
     "ImageInvert": _invert,
     "ImageScale": _scale,
+    "ImageScaleBy": _scale_by,
     "ImageBlur": _blur,
     "ImageCropV2": _crop,
     "ImageAddNoise": _noise,

@@ -30,6 +30,7 @@ from orchestrator.sandbox.catalogue import NODE_CLASSES
 from orchestrator.sandbox.graph import run_order
 from orchestrator.sandbox.newer_catalogue import newer_classes
 from orchestrator.sandbox.nodes import Catalogue
+from templates import load_workflow
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -309,6 +310,11 @@ class TestPictures:
             assert (found.format, found.mode, found.size) == ("PNG", "RGB", (128, 64))
             assert json.loads(found.info["prompt"]) == graph
             assert json.loads(found.info["workflow"]) == {"nodes": [1]}
+
+    def test_the_shipped_upscale_doubles_it(self, client: Client) -> None:
+        entry = client.entry(client.submit(dict(load_workflow("upscale").graph)))
+        with picture(client, entry["outputs"]["3"]["images"][0]) as drawn:
+            assert drawn.size == (1024, 1024)
 
     def test_a_batch_counts_on_from_what_is_there(self, client: Client) -> None:
         names = []

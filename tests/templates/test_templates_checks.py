@@ -53,7 +53,7 @@ def test_the_shipped_workflows_pass_on_a_server_with_their_models(name: str) -> 
     assert check_against(workflow.graph, server()) == []
 
 
-@pytest.mark.parametrize("name", ["smoke", "smoke-image"])
+@pytest.mark.parametrize("name", ["smoke", "smoke-image", "upscale"])
 def test_smoke_needs_no_model(name: str) -> None:
     assert check_against(load_workflow(name).graph, server(models=())) == []
 

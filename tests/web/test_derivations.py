@@ -148,7 +148,7 @@ def test_stages_are_offered_where_they_can_work_with_why_not(idle: Front, tmp_pa
         request = Request(state=idle.states[0], overrides=said)
         generate(BatchSpec(from_batch=batch), request=request, queue_only=True)
     found = {one["name"]: one for one in offers(idle, batch)["stages"]}
-    assert set(found) == {"img2img", "invert.json", "odd.json", "smoke-image"}, "what takes no image is none"
+    assert set(found) == {"img2img", "invert.json", "odd.json", "smoke-image", "upscale"}, "what takes no image is none"
     assert found["img2img"]["possible"]
     assert "image to image" in found["img2img"]["purpose"]
     assert found["invert.json"]["possible"]
