@@ -83,7 +83,7 @@ class SqlCompletedItems:
         found: set[int] = set()
         asked = select(items.c.record).where(_IS_COMPLETED, _is_one_of([kind[0]]))
         with self._database.snapshot() as connection:
-            rows = connection.execution_options(yield_per=_READ_ROWS).execute(asked)
+            rows = connection.execute(asked, execution_options={"yield_per": _READ_ROWS})
             # Its cursor is one of the server.
             with contextlib.closing(rows):
                 for row in rows:

@@ -64,6 +64,8 @@ def _is_as_new(connection: Connection) -> bool:
     """Nothing is left on it of what was done."""
     if connection.closed or connection.invalidated or connection.connection.is_detached:
         return False
+    if any(connection.get_execution_options().values()):
+        return False
     driver: Any = connection.connection.dbapi_connection
     try:
         connection.rollback()

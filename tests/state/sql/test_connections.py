@@ -88,6 +88,15 @@ def test_nothing_of_a_transaction_is_left_for_the_next_use(connections: Connecti
         assert not in_transaction(driver)
 
 
+def test_an_option_that_was_set_is_not_left_for_the_next_use(connections: Connections) -> None:
+    """PostgreSQL would refuse the next statement: its cursor for `yield_per` needs a transaction."""
+    with connections.one() as connection:
+        connection.execution_options(yield_per=10)
+    with connections.one() as connection:
+        assert not connection.get_execution_options()
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+
+
 def test_one_that_was_lost_takes_the_idle_ones_with_it(connections: Connections) -> None:
     with connections.one() as idle, connections.one() as lost:
         drivers = [driver_of(idle), driver_of(lost)]
